@@ -1,0 +1,140 @@
+//! `nova3 check`, and the check that `run --strict` does first.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use tempfile::NamedTempFile;
+
+use super::args::{CheckArgs, Global};
+use super::exit::{Exit, decided};
+use super::{print, tell, world};
+use crate::agent::Planner;
+use crate::config::{Config, ConfigError, process_env};
+use crate::domain::request::{Identity, Rules};
+use crate::engine::{Input, Job, Seen, read_input};
+use crate::store::NewRequest;
+use crate::store::sqlite::Identities;
+
+/// Bad lines are told one by one up to so many; the rest are only counted.
+const TOLD: u64 = 100;
+
+pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+    let flags = world::flags(global, &args.model, matches);
+    let config = match Config::load(&flags, &process_env) {
+        // A check spends nothing and needs no key.
+        Err(error @ ConfigError::NoKey { .. }) => {
+            tell(&format!("note: {error}"));
+            None
+        }
+        other => Some(other?),
+    };
+    let agents = world::agents()?;
+    let routes = config
+        .iter()
+        .flat_map(|config| &config.routes)
+        .map(|route| route.name.clone())
+        .collect();
+    let planner = world::planner(&agents, routes, args.tasks.as_deref())?;
+    let input = world::input(&args.input)?;
+    let found = check(
+        &input,
+        Rules {
+            lenient: args.lenient,
+        },
+        &planner,
+    )?;
+    let summary = format!(
+        "{}: {}, {}\n",
+        input.shown().display(),
+        requests(found.good),
+        bad_lines(found.bad)
+    );
+    print(summary.as_bytes())?;
+    Ok(match found {
+        Found { bad: 1.., .. } => Exit::BadInput,
+        Found { good: 0, .. } => Exit::Nothing,
+        Found { .. } => Exit::Good,
+    })
+}
+
+fn requests(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "request" } else { "requests" })
+}
+
+fn bad_lines(count: u64) -> String {
+    format!("{count} bad {}", if count == 1 { "line" } else { "lines" })
+}
+
+/// What an input holds.
+struct Found {
+    good: u64,
+    bad: u64,
+}
+
+fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<Found> {
+    let mut known = Identities::new()?;
+    let mut found = Found { good: 0, bad: 0 };
+    let mut failed = None;
+    read_input(input, rules, planner, |seen| {
+        let Seen::Lines(lines) = seen else { return true };
+        for line in &lines {
+            let problem = match &line.content {
+                NewRequest::Bad { failure, .. } => Some(failure.message.clone()),
+                NewRequest::Good {
+                    identity: Identity::Content(_),
+                    ..
+                } => None,
+                NewRequest::Good {
+                    identity: Identity::Custom(id),
+                    ..
+                } => match known.first_line(id, line.line) {
+                    Ok(first) => first.map(|first| {
+                        format!("`custom_id` `{id}` stands on line {first} too (give each line its own)")
+                    }),
+                    Err(error) => {
+                        failed = Some(error);
+                        return false;
+                    }
+                },
+            };
+            match problem {
+                None => found.good += 1,
+                Some(message) => {
+                    found.bad += 1;
+                    if found.bad <= TOLD {
+                        tell(&format!("line {}: {message}", line.line));
+                    }
+                }
+            }
+        }
+        true
+    })?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    if found.bad > TOLD {
+        tell(&format!("… and {} more bad lines", found.bad - TOLD));
+    }
+    Ok(found)
+}
+
+/// `--strict`: checks the whole input before the run. Standard input is spooled to a file for it, which is
+/// removed when the answer is dropped.
+pub(super) fn first(job: &mut Job, planner: &Arc<Planner>) -> Result<Option<NamedTempFile>> {
+    let mut spool = None;
+    if job.input == Input::Stdin {
+        let mut file = NamedTempFile::new().context("failed to spool standard input")?;
+        std::io::copy(&mut std::io::stdin().lock(), &mut file).context("failed to spool standard input")?;
+        job.input = Input::Spooled(file.path().to_path_buf());
+        spool = Some(file);
+    }
+    let found = check(&job.input, job.rules, planner)?;
+    if found.bad > 0 {
+        return Err(decided(
+            Exit::BadInput,
+            format!("{}; nothing was run (`--strict`)", bad_lines(found.bad)),
+        ));
+    }
+    Ok(spool)
+}

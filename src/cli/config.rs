@@ -1,0 +1,61 @@
+//! `nova3 config`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use super::args::{ConfigArgs, Global};
+use super::exit::Exit;
+use super::{print, world};
+use crate::config::{Config, Flags, Given, Source, process_env};
+
+pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+    let flags = Flags {
+        store: variable("NOVA3_STORE").map(|given| Given {
+            value: PathBuf::from(given.value),
+            source: given.source,
+        }),
+        grace: variable("NOVA3_GRACE"),
+        wait_lock: variable("NOVA3_WAIT_LOCK"),
+        ..world::flags(global, &args.model, matches)
+    };
+    let config = Config::load(&flags, &process_env)?;
+    let text = if args.json {
+        let settings: serde_json::Map<String, serde_json::Value> = config
+            .origins
+            .iter()
+            .map(|origin| {
+                let shown = serde_json::json!({"value": origin.value, "source": origin.source.to_string()});
+                (origin.key.clone(), shown)
+            })
+            .collect();
+        format!(
+            "{}\n",
+            serde_json::to_string(&settings).context("failed to write JSON")?
+        )
+    } else {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(["setting", "value", "from"]);
+        for origin in &config.origins {
+            table.add_row([
+                origin.key.clone(),
+                origin.value.clone(),
+                origin.source.to_string(),
+            ]);
+        }
+        format!("{}\n", table.trim_fmt())
+    };
+    print(text.as_bytes())?;
+    Ok(Exit::Good)
+}
+
+/// What the environment sets for `run` without there being a flag of `config` for it.
+fn variable(name: &str) -> Option<Given<String>> {
+    process_env(name).map(|value| Given {
+        value,
+        source: Source::Env(name.to_owned()),
+    })
+}

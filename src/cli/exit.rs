@@ -1,0 +1,106 @@
+//! Exit codes: one table, for people who write cron jobs.
+
+use crate::config::ConfigError;
+use crate::engine::{InputError, RunError};
+use crate::store::StoreError;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Every request of this input is good.
+    Good,
+    /// A fault of nova3, or of the machine under it.
+    Internal,
+    /// Bad flags or settings.
+    Usage,
+    /// Bad input.
+    BadInput,
+    /// Nothing was selected.
+    Nothing,
+    /// Finished, and at least one request of this input failed.
+    Failed,
+    /// No route is usable.
+    NoRoute,
+    /// The store holds something else.
+    OtherRun,
+    /// The store is in use.
+    InUse,
+    /// The output could not be written.
+    Output,
+    /// Ended by a signal of that number.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Internal => 1,
+            Self::Usage => 2,
+            Self::BadInput => 3,
+            Self::Nothing => 4,
+            Self::Failed => 100,
+            Self::NoRoute => 105,
+            Self::OtherRun => 106,
+            Self::InUse => 107,
+            Self::Output => 110,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// A failure whose exit code was decided where it was found.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Decided {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+/// An error that ends the program with `exit`.
+pub(super) fn decided(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    Decided {
+        exit,
+        message: message.into(),
+    }
+    .into()
+}
+
+/// The exit code of an error, by the first of its causes that has one.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(of_cause).unwrap_or(Exit::Internal)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(decided) = cause.downcast_ref::<Decided>() {
+        return Some(decided.exit);
+    }
+    if cause.is::<ConfigError>() {
+        return Some(Exit::Usage);
+    }
+    if cause.is::<InputError>() {
+        return Some(Exit::BadInput);
+    }
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return Some(of_store(error));
+    }
+    match cause.downcast_ref::<RunError>()? {
+        RunError::Store(error) => Some(of_store(error)),
+        RunError::Sink(_) | RunError::Stdout { .. } => Some(Exit::Output),
+        RunError::Input(_) => Some(Exit::BadInput),
+        RunError::Signals { .. } | RunError::Broken { .. } => Some(Exit::Internal),
+    }
+}
+
+const fn of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::InUse { .. } => Exit::InUse,
+        StoreError::NotAStore { .. }
+        | StoreError::Newer { .. }
+        | StoreError::OtherInput { .. }
+        | StoreError::Rehearsal { .. }
+        | StoreError::Frozen { .. } => Exit::OtherRun,
+        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Closed => Exit::Internal,
+    }
+}

@@ -1,0 +1,51 @@
+//! `nova3 init`.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::args::InitArgs;
+use super::exit::{Exit, decided};
+use super::tell;
+use crate::config;
+
+const EXAMPLE: &str = include_str!("../../fixtures/example.jsonl");
+
+pub(super) fn main(args: &InitArgs) -> Result<Exit> {
+    std::fs::create_dir_all(&args.folder)
+        .with_context(|| format!("failed to create `{}`", args.folder.display()))?;
+    let files = [("nova3.toml", config::DEFAULT), ("requests.jsonl", EXAMPLE)]
+        .map(|(name, text)| (args.folder.join(name), text));
+    // Both or none: half of it would stand in the way of the next try.
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+        return Err(there_already(path));
+    }
+    for (path, text) in &files {
+        write_new(path, text)?;
+    }
+    tell("wrote nova3.toml and requests.jsonl; try `nova3 run requests.jsonl --mock`");
+    Ok(Exit::Good)
+}
+
+/// What is there already is somebody's work: it is not replaced.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(there_already(path)),
+        Err(error) => return Err(error).with_context(|| format!("failed to create `{}`", path.display())),
+    };
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("failed to write `{}`", path.display()))
+}
+
+fn there_already(path: &Path) -> anyhow::Error {
+    decided(
+        Exit::Usage,
+        format!(
+            "`{}` is there already (remove it, or give another folder)",
+            path.display()
+        ),
+    )
+}

@@ -1,0 +1,127 @@
+//! The commands: each builds its part of the world and hands it down.
+
+mod args;
+mod check;
+mod completions;
+mod config;
+mod exit;
+mod init;
+mod logging;
+mod mock;
+mod results;
+mod retry;
+mod run;
+mod status;
+mod verify;
+mod world;
+
+use std::ffi::OsStr;
+use std::io::{ErrorKind, Write};
+
+use anyhow::{Context, Result};
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
+
+pub use exit::{Exit, exit_of};
+
+use self::args::{Cli, Command};
+use self::exit::decided;
+use crate::config::is_empty_variable;
+
+/// Parses the command line and does what it says.
+pub fn main() -> Result<Exit> {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return Ok(usage(&error)),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return Ok(usage(&error)),
+    };
+    logging::start(&cli.global);
+    raise_open_files();
+    let matches = matches
+        .subcommand()
+        .map(|(_, matches)| matches.clone())
+        .unwrap_or_default();
+    match &cli.command {
+        Command::Run(args) => run::main(args, &cli.global, &matches),
+        Command::Check(args) => check::main(args, &cli.global, &matches),
+        Command::Status(args) => status::main(args, &cli.global),
+        Command::Results(args) => results::main(args, &cli.global),
+        Command::Retry(args) => retry::main(args, &cli.global),
+        Command::Verify(args) => verify::main(args, &cli.global),
+        Command::Mock(args) => mock::main(args),
+        Command::Config(args) => config::main(args, &cli.global, &matches),
+        Command::Init(args) => init::main(args),
+        Command::Completions(args) => completions::main(args),
+    }
+}
+
+/// The command line, with variables as scripts write them: an empty one is unset, and a switch is `1` or `yes`
+/// as well as `true`.
+fn command() -> clap::Command {
+    Cli::command()
+        .mut_args(lenient_variable)
+        .mut_subcommands(|command| command.mut_args(lenient_variable))
+}
+
+fn lenient_variable(arg: Arg) -> Arg {
+    let Some(name) = arg.get_env().map(OsStr::to_owned) else {
+        return arg;
+    };
+    let arg = match arg.get_action() {
+        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+        _ => arg,
+    };
+    let is_empty = name.to_str().is_some_and(is_empty_variable);
+    if is_empty {
+        arg.env(Resettable::Reset)
+    } else {
+        arg.hide_env_values(true)
+    }
+}
+
+/// Help and version go to stdout and are no failure; everything else clap says is a wrong flag.
+fn usage(error: &clap::Error) -> Exit {
+    error.print().unwrap_or_default();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Good
+    }
+}
+
+/// A thousand streams need a thousand descriptors; the hard limit is what the operator allows.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // The soft limit stays where it was; too few descriptors are then said by whoever needs one.
+    setrlimit(Resource::Nofile, limit).unwrap_or_default();
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
+}
+
+/// Writes data to stdout; answers false when its reader has gone, which is no failure.
+fn print(text: &[u8]) -> Result<bool> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(decided(
+            Exit::Output,
+            format!("writing to standard output failed: {error}"),
+        )),
+    }
+}
+
+/// Tells a person something; a closed stderr is nobody's loss.
+fn tell(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").unwrap_or_default();
+}

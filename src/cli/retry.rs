@@ -1,0 +1,62 @@
+//! `nova3 retry`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::args::{Global, RetryArgs};
+use super::exit::{Exit, decided};
+use super::{tell, world};
+use crate::domain::failure::Class;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Failures, Queues};
+
+pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
+    let which = Failures {
+        classes: args.class.iter().map(|name| class(name)).collect::<Result<_>>()?,
+        ids: args.id.clone(),
+    };
+    let wait = match &args.wait_lock {
+        Some(text) => world::duration("--wait-lock", text)?,
+        None => Duration::ZERO,
+    };
+    super::runtime()?.block_on(async {
+        let path = world::store_path(&args.which, global)?;
+        // Looked for first, so that a mistyped path does not leave an empty store behind.
+        drop(world::store_to_read(&args.which, global)?);
+        let store = SqliteStore::open(&path, wait, &world::holder())?;
+        let run = world::find_run(&store, &args.which).await?;
+        let put_back = store.retry(run.id, &which).await?;
+        store.close().await?;
+        if put_back == 0 {
+            return Err(decided(
+                Exit::Nothing,
+                format!("run `{}` has no such failed request", run.name),
+            ));
+        }
+        if !global.quiet {
+            let requests = if put_back == 1 { "request" } else { "requests" };
+            tell(&format!(
+                "run `{}`: {put_back} failed {requests} put back; run it again to do them",
+                run.name
+            ));
+        }
+        Ok(Exit::Good)
+    })
+}
+
+fn class(name: &str) -> Result<Class> {
+    let known = || {
+        Class::ALL
+            .iter()
+            .map(|class| class.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Class::parse(name.trim()).ok_or_else(|| {
+        decided(
+            Exit::Usage,
+            format!("`--class`: `{name}` is no error class (known: {})", known()),
+        )
+    })
+}

@@ -1,0 +1,52 @@
+//! `nova3 status`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::args::{Global, StatusArgs};
+use super::exit::Exit;
+use super::{print, world};
+use crate::report::{self, Standing};
+use crate::store::Results;
+
+/// Sessions shown at most.
+const SESSIONS: usize = 20;
+
+pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
+    super::runtime()?.block_on(async {
+        loop {
+            let standing = standing(args, global).await?;
+            let text = if args.json {
+                format!(
+                    "{}\n",
+                    serde_json::to_string(&standing).context("failed to write JSON")?
+                )
+            } else {
+                report::table(&standing)
+            };
+            if !print(text.as_bytes())? || !args.watch || standing.left() == 0 {
+                return Ok(Exit::Good);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    })
+}
+
+/// Opened anew each time: a reader that stays would keep the store's log from being folded back.
+async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
+    let store = world::store_to_read(&args.which, global)?;
+    let run = world::find_run(&store, &args.which).await?;
+    Ok(Standing {
+        counts: store.counts(run.id).await?,
+        summary: store.summary(run.id).await?,
+        sessions: store.sessions(run.id, SESSIONS).await?,
+        files: store
+            .cursors(run.id)
+            .await?
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect(),
+        run,
+    })
+}

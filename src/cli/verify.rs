@@ -1,0 +1,46 @@
+//! `nova3 verify`.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::args::{Global, VerifyArgs};
+use super::exit::{Exit, decided};
+use super::{print, world};
+use crate::engine::verify;
+use crate::store::Results;
+
+pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
+    super::runtime()?.block_on(async {
+        let store = world::store_to_read(&args.which, global)?;
+        let run = world::find_run(&store, &args.which).await?;
+        let wanted = args.output.as_deref().map(world::result_path).transpose()?;
+        let host = world::host();
+        let files: Vec<_> = store
+            .cursors(run.id)
+            .await?
+            .into_iter()
+            .filter(|(key, _)| key.host == host)
+            .filter(|(key, _)| wanted.as_deref().is_none_or(|path| path == Path::new(&key.path)))
+            .collect();
+        if files.is_empty() {
+            let message = format!("run `{}` has written no such file on this host", run.name);
+            return Err(decided(Exit::Nothing, message));
+        }
+        let mut exit = Exit::Good;
+        for (key, cursor) in files {
+            let line = match verify(&store, &run, &key, &cursor).await? {
+                Ok(lines) => format!(
+                    "{}: {lines} lines, each finished request exactly once\n",
+                    key.path
+                ),
+                Err(problem) => {
+                    exit = Exit::Output;
+                    format!("{}: NOT as the store says: {problem}\n", key.path)
+                }
+            };
+            print(line.as_bytes())?;
+        }
+        Ok(exit)
+    })
+}

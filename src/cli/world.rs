@@ -1,0 +1,242 @@
+//! What several commands build: settings, paths, stores, the planner.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::args::{Global, ModelArgs, RunArgs, Which};
+use super::exit::{Exit, decided};
+use crate::agent::{Agents, Planner};
+use crate::config::{Flags, Given, Source, process_env, store_in_force};
+use crate::domain::request::Action;
+use crate::engine::Input;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Run, Store};
+
+/// The store of rehearsals, so that they never mix with a real run.
+pub(super) const MOCK_STORE: &str = "nova3-mock.db";
+
+/// A value with where clap found it.
+fn given<T: Clone>(
+    matches: &ArgMatches,
+    id: &str,
+    flag: &'static str,
+    env: &str,
+    value: Option<&T>,
+) -> Option<Given<T>> {
+    let value = value?.clone();
+    let source = match matches.value_source(id) {
+        Some(ValueSource::EnvVariable) => Source::Env(env.to_owned()),
+        _ => Source::Flag(flag),
+    };
+    Some(Given { value, source })
+}
+
+/// The settings that the command line gives.
+pub(super) fn flags(global: &Global, args: &ModelArgs, matches: &ArgMatches) -> Flags {
+    Flags {
+        config: global.config.clone(),
+        model: given(matches, "model", "--model", "NOVA3_MODEL", args.model.as_ref()),
+        concurrency: given(
+            matches,
+            "concurrency",
+            "--concurrency",
+            "NOVA3_CONCURRENCY",
+            args.concurrency.as_ref(),
+        ),
+        rpm: given(matches, "rpm", "--rpm", "NOVA3_RPM", args.rpm.as_ref()),
+        tpm: given(matches, "tpm", "--tpm", "NOVA3_TPM", args.tpm.as_ref()),
+        first_token: given(
+            matches,
+            "first_token_timeout",
+            "--first-token-timeout",
+            "NOVA3_FIRST_TOKEN_TIMEOUT",
+            args.first_token_timeout.as_ref(),
+        ),
+        idle: given(
+            matches,
+            "idle_timeout",
+            "--idle-timeout",
+            "NOVA3_IDLE_TIMEOUT",
+            args.idle_timeout.as_ref(),
+        ),
+        total: given(
+            matches,
+            "timeout",
+            "--timeout",
+            "NOVA3_TIMEOUT",
+            args.timeout.as_ref(),
+        ),
+        ..Flags::default()
+    }
+}
+
+/// The settings that the command line of `run` gives.
+pub(super) fn run_flags(global: &Global, args: &RunArgs, matches: &ArgMatches) -> Flags {
+    Flags {
+        store: given(matches, "store", "--store", "NOVA3_STORE", args.store.as_ref()),
+        grace: given(matches, "grace", "--grace", "NOVA3_GRACE", args.grace.as_ref()),
+        wait_lock: given(
+            matches,
+            "wait_lock",
+            "--wait-lock",
+            "NOVA3_WAIT_LOCK",
+            args.wait_lock.as_ref(),
+        ),
+        ..flags(global, &args.model, matches)
+    }
+}
+
+/// A duration on the command line.
+pub(super) fn duration(flag: &str, text: &str) -> Result<Duration> {
+    let span: Option<jiff::SignedDuration> = text.trim().parse().ok();
+    span.and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| {
+            decided(
+                Exit::Usage,
+                format!("`{flag}` is `{text}`: expected a duration such as `30s` or `2m`"),
+            )
+        })
+}
+
+/// Where requests come from.
+pub(super) fn input(path: &Path) -> Result<Input> {
+    if path.as_os_str() == "-" {
+        return Ok(Input::Stdin);
+    }
+    let absolute =
+        std::path::absolute(path).with_context(|| format!("failed to resolve `{}`", path.display()))?;
+    Ok(Input::File(absolute.canonicalize().unwrap_or(absolute)))
+}
+
+/// The path under which a result file is known: absolute, links resolved, so that a rewrite replaces the
+/// file and not the link to it.
+pub(super) fn result_path(path: &Path) -> Result<PathBuf> {
+    let absolute =
+        std::path::absolute(path).with_context(|| format!("failed to resolve `{}`", path.display()))?;
+    if let Ok(known) = absolute.canonicalize() {
+        return Ok(known);
+    }
+    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+        return Err(decided(
+            Exit::Output,
+            format!("result file `{}` is no file name", path.display()),
+        ));
+    };
+    let folder = folder.canonicalize().map_err(|error| {
+        decided(
+            Exit::Output,
+            format!(
+                "result file `{}`: its folder cannot be used: {error}",
+                path.display()
+            ),
+        )
+    })?;
+    Ok(folder.join(name))
+}
+
+/// The planner for agents, routes and the tasks of `--tasks`.
+pub(super) fn planner(agents: &Agents, routes: Vec<String>, tasks: Option<&str>) -> Result<Arc<Planner>> {
+    let given = tasks.map(parse_tasks).transpose()?;
+    let planner = Planner::new(agents, routes, given)
+        .map_err(|message| decided(Exit::Usage, format!("`--tasks`: {message}")))?;
+    Ok(Arc::new(planner))
+}
+
+fn parse_tasks(list: &str) -> Result<Vec<Action>> {
+    let parse = |name: &str| {
+        let known = || {
+            Action::ALL
+                .iter()
+                .map(|action| action.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        Action::parse(name).ok_or_else(|| {
+            decided(
+                Exit::Usage,
+                format!("`--tasks`: `{name}` is no action (known: {})", known()),
+            )
+        })
+    };
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(parse)
+        .collect()
+}
+
+/// Who we are to another process that finds the store in use.
+pub(super) fn holder() -> String {
+    format!("process {} since {:.0}", std::process::id(), crate::clock::now())
+}
+
+/// This host's name.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Which store a command means that looks into one.
+pub(super) fn store_path(which: &Which, global: &Global) -> Result<PathBuf> {
+    let store = which.store.clone().map(|value| Given {
+        value,
+        source: Source::Flag("--store"),
+    });
+    let flags = Flags {
+        config: global.config.clone(),
+        store,
+        ..Flags::default()
+    };
+    Ok(store_in_force(&flags, &process_env)?)
+}
+
+/// The store to look into.
+pub(super) fn store_to_read(which: &Which, global: &Global) -> Result<SqliteStore> {
+    let path = store_path(which, global)?;
+    if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let cure = if which.store.is_none() && Path::new(MOCK_STORE).is_file() {
+            format!("rehearsals are in `--store {MOCK_STORE}`")
+        } else {
+            "start a run first, or name its store with `--store`".to_owned()
+        };
+        return Err(decided(
+            Exit::Nothing,
+            format!("there is no store `{}` ({cure})", path.display()),
+        ));
+    }
+    Ok(SqliteStore::open_to_read(&path)?)
+}
+
+/// The run to look at.
+pub(super) async fn find_run(store: &dyn Store, which: &Which) -> Result<Run> {
+    let found = store.find_run(which.run.as_deref()).await?;
+    match (found, &which.run) {
+        (Some(run), _) => Ok(run),
+        (None, None) => Err(decided(Exit::Nothing, "the store holds no run yet")),
+        (None, Some(name)) => {
+            let known: Vec<String> = store
+                .runs()
+                .await?
+                .iter()
+                .map(|run| format!("`{}`", run.name))
+                .collect();
+            Err(decided(
+                Exit::Nothing,
+                format!(
+                    "the store holds no run `{name}` (there are: {})",
+                    known.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+/// A part that must be there.
+pub(super) fn agents() -> Result<Arc<Agents>> {
+    Agents::embedded().map(Arc::new).map_err(|error| anyhow!(error))
+}

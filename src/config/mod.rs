@@ -1,0 +1,446 @@
+//! Flags, environment and settings file become one checked, complete [`Config`]; each value knows where
+//! it came from.
+//!
+//! This is the only place that reads the environment and key files. A secret is held as one and never
+//! shown: `nova3 config` says where a key comes from, not what it is.
+
+mod error;
+mod origin;
+mod raw;
+mod routes;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use origin::{Given, Origin, Source};
+pub use routes::Route;
+
+use self::origin::Layers;
+use self::raw::RawConfig;
+use crate::domain::retry::RetryPolicy;
+
+/// The settings with their defaults and what each means; also what `nova3 init` writes.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// The default store, as `default.toml` names it; a test holds the two together.
+pub const DEFAULT_STORE: &str = "nova3.db";
+
+/// Reads one variable of the environment; tests hand in their own.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's environment. An empty variable counts as unset.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the home of the environment"
+)]
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether the process's environment has the variable without a value: that is how scripts unset one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the home of the environment"
+)]
+pub fn is_empty_variable(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
+/// Settings that flags or `NOVA3_…` variables gave.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--store`.
+    pub store: Option<Given<PathBuf>>,
+    /// `--concurrency`.
+    pub concurrency: Option<Given<usize>>,
+    /// `--model`: a route's name, or a model for the default route.
+    pub model: Option<Given<String>>,
+    /// `--rpm`.
+    pub rpm: Option<Given<u32>>,
+    /// `--tpm`.
+    pub tpm: Option<Given<u64>>,
+    /// `--first-token-timeout`.
+    pub first_token: Option<Given<String>>,
+    /// `--idle-timeout`.
+    pub idle: Option<Given<String>>,
+    /// `--timeout`.
+    pub total: Option<Given<String>>,
+    /// `--grace`.
+    pub grace: Option<Given<String>>,
+    /// `--wait-lock`.
+    pub wait_lock: Option<Given<String>>,
+}
+
+/// How long a call may take, part by part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// To the first data event of a stream.
+    pub first_token: Duration,
+    /// Between two data events.
+    pub idle: Duration,
+    /// For one call as a whole.
+    pub total: Duration,
+}
+
+/// Everything that is in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Requests in flight at once.
+    pub concurrency: usize,
+    /// The durable store.
+    pub store: PathBuf,
+    /// Time to finish calls after a first signal.
+    pub grace: Duration,
+    /// How long to wait for a store in use.
+    pub wait_lock: Duration,
+    /// The four timeouts.
+    pub timeouts: Timeouts,
+    /// When a call is tried again.
+    pub retry: RetryPolicy,
+    /// Idle connections kept for each host.
+    pub idle_connections: usize,
+    /// Further certificate authorities, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The routes; the first one is the default.
+    pub routes: Vec<Route>,
+    /// The settings file that was read.
+    pub file: Option<PathBuf>,
+    /// Where each value came from.
+    pub origins: Vec<Origin>,
+}
+
+impl Config {
+    /// Reads what is written and answers what is true, or says which key has which wrong value and the cure.
+    pub fn load(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
+        let file = find_file(flags, env)?;
+        let written = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let default: RawConfig = toml::from_str(DEFAULT).map_err(|error| ConfigError::File {
+            path: PathBuf::from("the built-in defaults"),
+            reason: error.to_string(),
+        })?;
+        let mut layers = Layers::new(file.as_deref());
+        let (run, base) = (&written.run, &default.run);
+        let concurrency = layers.pick(
+            "run.concurrency",
+            flags.concurrency.as_ref(),
+            run.concurrency,
+            base.concurrency,
+        )?;
+        if !(1..=100_000).contains(&concurrency) {
+            return Err(ConfigError::value("run.concurrency", concurrency, "1 to 100000"));
+        }
+        let timeouts = timeouts(flags, &written, &default, &mut layers)?;
+        let retry = RetryPolicy {
+            retries: layers.pick(
+                "retry.retries",
+                None,
+                written.retry.retries,
+                default.retry.retries,
+            )?,
+            base: layers.duration(
+                "retry.base",
+                None,
+                written.retry.base.as_ref(),
+                default.retry.base.as_ref(),
+            )?,
+            longest: layers.duration(
+                "retry.longest",
+                None,
+                written.retry.longest.as_ref(),
+                default.retry.longest.as_ref(),
+            )?,
+        };
+        let config = Self {
+            concurrency,
+            store: layers.path(
+                "run.store",
+                flags.store.as_ref(),
+                run.store.as_ref(),
+                base.store.as_ref(),
+            )?,
+            grace: layers.duration(
+                "run.grace",
+                flags.grace.as_ref(),
+                run.grace.as_ref(),
+                base.grace.as_ref(),
+            )?,
+            wait_lock: layers.duration(
+                "run.wait_lock",
+                flags.wait_lock.as_ref(),
+                run.wait_lock.as_ref(),
+                base.wait_lock.as_ref(),
+            )?,
+            timeouts,
+            retry,
+            idle_connections: layers.pick(
+                "http.idle_connections",
+                None,
+                written.http.idle_connections,
+                default.http.idle_connections,
+            )?,
+            ca_file: written.http.ca_file.clone(),
+            routes: routes::resolve(flags, &written, env, &mut layers)?,
+            file,
+            origins: layers.into_origins(),
+        };
+        Ok(config)
+    }
+}
+
+/// The store in force: for commands that look into it and need no route.
+pub fn store_in_force(flags: &Flags, env: Env<'_>) -> Result<PathBuf, ConfigError> {
+    if let Some(given) = &flags.store {
+        return Ok(given.value.clone());
+    }
+    let file = find_file(flags, env)?;
+    let written = file
+        .as_deref()
+        .map(read_file)
+        .transpose()?
+        .and_then(|written| written.run.store);
+    Ok(written.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE)))
+}
+
+/// The four timeouts; none may be zero.
+fn timeouts(
+    flags: &Flags,
+    written: &RawConfig,
+    default: &RawConfig,
+    layers: &mut Layers,
+) -> Result<Timeouts, ConfigError> {
+    let timeouts = Timeouts {
+        connect: layers.duration(
+            "timeouts.connect",
+            None,
+            written.timeouts.connect.as_ref(),
+            default.timeouts.connect.as_ref(),
+        )?,
+        first_token: layers.duration(
+            "timeouts.first_token",
+            flags.first_token.as_ref(),
+            written.timeouts.first_token.as_ref(),
+            default.timeouts.first_token.as_ref(),
+        )?,
+        idle: layers.duration(
+            "timeouts.idle",
+            flags.idle.as_ref(),
+            written.timeouts.idle.as_ref(),
+            default.timeouts.idle.as_ref(),
+        )?,
+        total: layers.duration(
+            "timeouts.total",
+            flags.total.as_ref(),
+            written.timeouts.total.as_ref(),
+            default.timeouts.total.as_ref(),
+        )?,
+    };
+    for (key, value) in [
+        ("timeouts.connect", timeouts.connect),
+        ("timeouts.first_token", timeouts.first_token),
+        ("timeouts.idle", timeouts.idle),
+        ("timeouts.total", timeouts.total),
+    ] {
+        if value.is_zero() {
+            return Err(ConfigError::value(key, "0s", "a time above zero"));
+        }
+    }
+    Ok(timeouts)
+}
+
+/// The settings file: one that was asked for must be there, the others may.
+fn find_file(flags: &Flags, env: Env<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    if let Some(path) = flags
+        .config
+        .clone()
+        .or_else(|| env("NOVA3_CONFIG").map(PathBuf::from))
+    {
+        if path.is_file() {
+            return Ok(Some(path));
+        }
+        return Err(ConfigError::File {
+            path,
+            reason: "there is no such file".to_owned(),
+        });
+    }
+    let home = env("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let candidates = [
+        Some(PathBuf::from("nova3.toml")),
+        home.map(|home| home.join("nova3/config.toml")),
+    ];
+    Ok(candidates.into_iter().flatten().find(|path| path.is_file()))
+}
+
+fn read_file(path: &Path) -> Result<RawConfig, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::File {
+        path: path.to_path_buf(),
+        reason: error.to_string().trim().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env_of<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        move |name| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    fn load_text(text: &str, flags: &Flags, env: &[(&str, &str)]) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let flags = Flags {
+            config: Some(file.path().to_path_buf()),
+            ..flags.clone()
+        };
+        Config::load(&flags, &env_of(env)).map_err(|error| error.to_string())
+    }
+
+    const KEY: &[(&str, &str)] = &[("OPENAI_API_KEY", "sk-test")];
+
+    #[test]
+    fn the_environment_alone_is_enough() {
+        let env = [
+            ("OPENAI_API_KEY", "sk-test"),
+            ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"),
+            ("OPENAI_MODEL", "m"),
+        ];
+        let config = load_text("", &Flags::default(), &env).unwrap();
+        assert_eq!(config.concurrency, 20);
+        assert_eq!(config.routes.len(), 1);
+        let route = &config.routes[0];
+        assert_eq!(
+            (route.name.as_str(), route.model.as_deref()),
+            ("default", Some("m"))
+        );
+        assert_eq!(route.endpoint.as_str(), "http://127.0.0.1:1/v1/chat/completions");
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let given = Given {
+            value: 7,
+            source: Source::Flag("--concurrency"),
+        };
+        let flags = Flags {
+            concurrency: Some(given),
+            ..Flags::default()
+        };
+        let config = load_text("[run]\nconcurrency = 5\ngrace = \"2m\"", &flags, KEY).unwrap();
+        assert_eq!((config.concurrency, config.grace), (7, Duration::from_secs(120)));
+        let source = |key: &str| {
+            config
+                .origins
+                .iter()
+                .find(|origin| origin.key == key)
+                .unwrap()
+                .source
+                .to_string()
+        };
+        assert_eq!(source("run.concurrency"), "flag --concurrency");
+        assert!(source("run.grace").starts_with("file "));
+        assert_eq!(source("timeouts.idle"), "default");
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_cure() {
+        let wrong = |text: &str| load_text(text, &Flags::default(), KEY).unwrap_err();
+        assert_eq!(
+            wrong("[timeouts]\nidle = \"soon\""),
+            "`timeouts.idle` is `soon`: expected a duration such as `30s`, `2m` or `1h 30m`"
+        );
+        assert_eq!(
+            wrong("[run]\nconcurrency = 0"),
+            "`run.concurrency` is `0`: expected 1 to 100000"
+        );
+        assert!(wrong("[run]\nspeed = 1").contains("unknown field `speed`"));
+        assert!(wrong("[routes.a]\nbase_url = \"ftp://x\"").contains("`routes.a.base_url` is `ftp://x`"));
+        assert!(
+            wrong("[routes.a]\nmodel='m'\nbase_url='http://h'\n[routes.b]\nmodel='m'\nbase_url='http://h'")
+                .contains("`run.model`")
+        );
+    }
+
+    #[test]
+    fn a_missing_key_is_said_before_anything_is_sent() {
+        let message = load_text("", &Flags::default(), &[]).unwrap_err();
+        assert_eq!(
+            message,
+            "route `default` has no key (set the variable `OPENAI_API_KEY`, or `api_key_file`, or `no_key = true`; \
+             or rehearse with `--mock`)"
+        );
+    }
+
+    #[test]
+    fn the_store_in_force_needs_no_route() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flags = Flags {
+            config: Some(file.path().to_path_buf()),
+            ..Flags::default()
+        };
+        let in_force = |flags: &Flags| store_in_force(flags, &env_of(&[])).unwrap();
+        assert_eq!(in_force(&flags), PathBuf::from(DEFAULT_STORE));
+        assert_eq!(
+            load_text("", &Flags::default(), KEY).unwrap().store,
+            PathBuf::from(DEFAULT_STORE)
+        );
+        std::fs::write(file.path(), "[run]\nstore = \"other.db\"").unwrap();
+        assert_eq!(in_force(&flags), PathBuf::from("other.db"));
+        let given = Given {
+            value: PathBuf::from("given.db"),
+            source: Source::Flag("--store"),
+        };
+        assert_eq!(
+            in_force(&Flags {
+                store: Some(given),
+                ..flags
+            }),
+            PathBuf::from("given.db")
+        );
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        for secret in [
+            "https//u:planted@h/v1",
+            "ftp://u:planted@h/v1",
+            "https://u:planted@h/v1",
+            "ftp://h/v1?key=planted",
+        ] {
+            let message =
+                load_text("", &Flags::default(), &[KEY[0], ("OPENAI_BASE_URL", secret)]).unwrap_err();
+            assert!(!message.contains("planted"), "{message}");
+        }
+        let env = [KEY[0], ("OPENAI_BASE_URL", "https://h/v1?key=planted")];
+        let config = load_text("", &Flags::default(), &env).unwrap();
+        assert!(
+            config
+                .origins
+                .iter()
+                .all(|origin| !origin.value.contains("planted"))
+        );
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let config = load_text("", &Flags::default(), &[("OPENAI_API_KEY", "sk-planted-secret")]).unwrap();
+        assert!(!format!("{config:?}").contains("planted"));
+        let bad = load_text("", &Flags::default(), &[("OPENAI_API_KEY", "sk-planted\u{7}")]).unwrap_err();
+        assert!(!bad.contains("planted"), "{bad}");
+    }
+}

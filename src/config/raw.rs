@@ -1,0 +1,69 @@
+//! Settings as they may be written: everything optional, nothing unknown.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// A settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) run: RawRun,
+    pub(super) timeouts: RawTimeouts,
+    pub(super) retry: RawRetry,
+    pub(super) http: RawHttp,
+    pub(super) routes: BTreeMap<String, RawRoute>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRun {
+    pub(super) concurrency: Option<usize>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) grace: Option<String>,
+    pub(super) wait_lock: Option<String>,
+    pub(super) model: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTimeouts {
+    pub(super) connect: Option<String>,
+    pub(super) first_token: Option<String>,
+    pub(super) idle: Option<String>,
+    pub(super) total: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRetry {
+    pub(super) retries: Option<u32>,
+    pub(super) base: Option<String>,
+    pub(super) longest: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHttp {
+    pub(super) idle_connections: Option<usize>,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRoute {
+    pub(super) base_url: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) api_key_env: Option<String>,
+    pub(super) api_key_file: Option<PathBuf>,
+    pub(super) no_key: Option<bool>,
+    pub(super) rpm: Option<u32>,
+    pub(super) tpm: Option<u64>,
+    pub(super) max_tokens: Option<u32>,
+    pub(super) max_tokens_field: Option<String>,
+    pub(super) stream_usage: Option<bool>,
+    pub(super) input_usd_per_million: Option<f64>,
+    pub(super) output_usd_per_million: Option<f64>,
+    pub(super) cached_input_usd_per_million: Option<f64>,
+}

@@ -1,0 +1,369 @@
+//! Routes: from what is written to what can be called.
+
+use std::path::Path;
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+use super::error::ConfigError;
+use super::origin::{Layers, Source};
+use super::raw::{RawConfig, RawRoute};
+use super::{Env, Flags};
+use crate::domain::ids::shortened;
+use crate::domain::usage::Price;
+
+/// One way to reach a model.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name in settings, results and messages.
+    pub name: String,
+    /// Where Chat Completions are asked for.
+    pub endpoint: Url,
+    /// The model that agents ask for; a Batch line names its own.
+    pub model: Option<String>,
+    /// The key, where one is needed.
+    pub key: Option<SecretString>,
+    /// Requests a minute.
+    pub rpm: Option<u32>,
+    /// Tokens a minute.
+    pub tpm: Option<u64>,
+    /// Tokens an answer may have at most.
+    pub max_tokens: Option<u32>,
+    /// The field that says so.
+    pub max_tokens_field: String,
+    /// Whether to ask for usage in streams.
+    pub stream_usage: bool,
+    /// What it costs.
+    pub price: Option<Price>,
+}
+
+const OPENAI: &str = "https://api.openai.com/v1";
+const OPENAI_KEY: &str = "OPENAI_API_KEY";
+
+impl Route {
+    /// The route of `--mock`: no key, no limits, free.
+    pub fn mock(base_url: &str, written: &Self) -> Result<Self, ConfigError> {
+        Ok(Self {
+            name: "mock".to_owned(),
+            endpoint: endpoint("mock", base_url)?,
+            model: Some("mock".to_owned()),
+            key: None,
+            price: Some(Price {
+                input: 0,
+                cached_input: 0,
+                output: 0,
+            }),
+            max_tokens_field: "max_completion_tokens".to_owned(),
+            stream_usage: true,
+            ..written.clone()
+        })
+    }
+
+    /// What `--mock` starts from when nothing is configured: only the limits that flags give.
+    pub fn bare(flags: &Flags) -> Result<Self, ConfigError> {
+        Ok(Self {
+            name: "default".to_owned(),
+            endpoint: endpoint("default", OPENAI)?,
+            model: None,
+            key: None,
+            rpm: flags.rpm.as_ref().map(|given| given.value),
+            tpm: flags.tpm.as_ref().map(|given| given.value),
+            max_tokens: None,
+            max_tokens_field: "max_completion_tokens".to_owned(),
+            stream_usage: true,
+            price: None,
+        })
+    }
+}
+
+/// All routes, the default one first.
+pub(super) fn resolve(
+    flags: &Flags,
+    written: &RawConfig,
+    env: Env<'_>,
+    layers: &mut Layers,
+) -> Result<Vec<Route>, ConfigError> {
+    let mut routes = Vec::with_capacity(written.routes.len().max(1));
+    if written.routes.is_empty() {
+        routes.push(from_env(env, layers)?);
+    }
+    for (name, raw) in &written.routes {
+        routes.push(checked(name, raw, env, layers)?);
+    }
+    let first = choose(flags, written, &mut routes, layers)?;
+    routes.swap(0, first);
+    let default = &mut routes[0];
+    if let Some(given) = &flags.rpm {
+        default.rpm = Some(given.value);
+        layers.note(
+            &format!("routes.{}.rpm", default.name),
+            given.value,
+            given.source.clone(),
+        );
+    }
+    if let Some(given) = &flags.tpm {
+        default.tpm = Some(given.value);
+        layers.note(
+            &format!("routes.{}.tpm", default.name),
+            given.value,
+            given.source.clone(),
+        );
+    }
+    for route in &routes {
+        for (key, zero) in [("rpm", route.rpm == Some(0)), ("tpm", route.tpm == Some(0))] {
+            if zero {
+                return Err(ConfigError::value(
+                    format!("routes.{}.{key}", route.name),
+                    0,
+                    "1 or more",
+                ));
+            }
+        }
+    }
+    Ok(routes)
+}
+
+/// Which route is the default: the only one, or the one that `--model` or `run.model` names. A name that
+/// is no route's is a model for the only route.
+fn choose(
+    flags: &Flags,
+    written: &RawConfig,
+    routes: &mut [Route],
+    layers: &mut Layers,
+) -> Result<usize, ConfigError> {
+    let wanted = match (&flags.model, &written.run.model) {
+        (Some(given), _) => Some((given.value.clone(), given.source.clone())),
+        (None, Some(model)) => Some((model.clone(), layers.file_source())),
+        (None, None) => None,
+    };
+    let names = || {
+        routes
+            .iter()
+            .map(|route| format!("`{}`", route.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let Some((wanted, source)) = wanted else {
+        if routes.len() > 1 {
+            return Err(ConfigError::Missing {
+                key: "run.model".to_owned(),
+                cure: format!(
+                    "there are several routes; name one of {} there or with `-m`",
+                    names()
+                ),
+            });
+        }
+        return Ok(0);
+    };
+    layers.note("run.model", &wanted, source);
+    if let Some(index) = routes.iter().position(|route| route.name == wanted) {
+        return Ok(index);
+    }
+    if routes.len() > 1 {
+        return Err(ConfigError::value(
+            "run.model",
+            &wanted,
+            format!("a route: one of {}", names()),
+        ));
+    }
+    routes[0].model = Some(wanted);
+    Ok(0)
+}
+
+fn from_env(env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
+    let raw = RawRoute {
+        base_url: env("OPENAI_BASE_URL"),
+        model: env("OPENAI_MODEL"),
+        ..RawRoute::default()
+    };
+    let source = |given: bool, name: &str| {
+        if given {
+            Source::Env(name.to_owned())
+        } else {
+            Source::Default
+        }
+    };
+    let url = raw.base_url.clone().unwrap_or_else(|| OPENAI.to_owned());
+    layers.note(
+        "routes.default.base_url",
+        without_query(&url),
+        source(raw.base_url.is_some(), "OPENAI_BASE_URL"),
+    );
+    if let Some(model) = &raw.model {
+        layers.note("routes.default.model", model, source(true, "OPENAI_MODEL"));
+    }
+    checked(
+        "default",
+        &RawRoute {
+            base_url: Some(url),
+            ..raw
+        },
+        env,
+        layers,
+    )
+}
+
+fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
+    let base_url = raw.base_url.clone().ok_or_else(|| ConfigError::Missing {
+        key: format!("routes.{name}.base_url"),
+        cure: format!("for OpenAI it is `{OPENAI}`"),
+    })?;
+    let endpoint = endpoint(name, &base_url)?;
+    let key = key(name, raw, &endpoint, env, layers)?;
+    if raw.base_url.is_some() && layers.file_source() != Source::Default && name != "default" {
+        let file = layers.file_source();
+        layers.note(
+            &format!("routes.{name}.base_url"),
+            without_query(&base_url),
+            file.clone(),
+        );
+        if let Some(model) = &raw.model {
+            layers.note(&format!("routes.{name}.model"), model, file);
+        }
+    }
+    Ok(Route {
+        name: name.to_owned(),
+        endpoint,
+        model: raw.model.clone(),
+        key,
+        rpm: raw.rpm,
+        tpm: raw.tpm,
+        max_tokens: raw.max_tokens,
+        max_tokens_field: raw
+            .max_tokens_field
+            .clone()
+            .unwrap_or_else(|| "max_completion_tokens".to_owned()),
+        stream_usage: raw.stream_usage.unwrap_or(true),
+        price: price(name, raw)?,
+    })
+}
+
+fn endpoint(name: &str, base_url: &str) -> Result<Url, ConfigError> {
+    let key = format!("routes.{name}.base_url");
+    let expected =
+        "an http or https address such as `https://api.openai.com/v1`, without a name or password in it";
+    // What cannot be read as an address may still hold a password before its `@`.
+    let shown = if base_url.contains('@') {
+        "…".to_owned()
+    } else {
+        shortened(without_query(base_url), 80)
+    };
+    let wrong = || ConfigError::value(&key, &shown, expected);
+    let base = Url::parse(base_url.trim()).map_err(|_| wrong())?;
+    if !base.username().is_empty() || base.password().is_some() {
+        return Err(ConfigError::value(&key, "…", expected));
+    }
+    if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+        return Err(wrong());
+    }
+    let mut url = base;
+    let path = url.path().trim_end_matches('/').to_owned();
+    let path = if path.ends_with("/chat/completions") {
+        path
+    } else {
+        format!("{path}/chat/completions")
+    };
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// An address as it is shown: some providers take their key in the query.
+fn without_query(base_url: &str) -> &str {
+    base_url.split_once('?').map_or(base_url, |(address, _)| address)
+}
+
+fn key(
+    name: &str,
+    raw: &RawRoute,
+    endpoint: &Url,
+    env: Env<'_>,
+    layers: &mut Layers,
+) -> Result<Option<SecretString>, ConfigError> {
+    if raw.no_key == Some(true) {
+        return Ok(None);
+    }
+    let (text, source) = if let Some(path) = &raw.api_key_file {
+        let text = read_key(path)?;
+        (Some(text), Source::File(path.clone()))
+    } else {
+        let variable = raw.api_key_env.clone().unwrap_or_else(|| OPENAI_KEY.to_owned());
+        (env(&variable), Source::Env(variable))
+    };
+    let text = text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    let Some(text) = text else {
+        // A server on plain HTTP is a local one, which seldom wants a key.
+        if endpoint.scheme() == "http" {
+            return Ok(None);
+        }
+        let variable = raw.api_key_env.as_deref().unwrap_or(OPENAI_KEY);
+        return Err(ConfigError::NoKey {
+            route: name.to_owned(),
+            cure: format!(
+                "set the variable `{variable}`, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`"
+            ),
+        });
+    };
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ConfigError::value(
+            format!("routes.{name}: its key from {source}"),
+            "…",
+            "printable ASCII without spaces",
+        ));
+    }
+    layers.note(&format!("routes.{name}.key"), "(set)", source);
+    Ok(Some(SecretString::from(text)))
+}
+
+fn read_key(path: &Path) -> Result<String, ConfigError> {
+    let problem = |reason: String| ConfigError::File {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let data = std::fs::metadata(path).map_err(|error| problem(error.to_string()))?;
+    if data.len() > 64 * 1024 {
+        return Err(problem(
+            "a key file holds one key; this one is too large".to_owned(),
+        ));
+    }
+    std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))
+}
+
+fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigError> {
+    let key = |field: &str| format!("routes.{name}.{field}");
+    let (input, output) = match (raw.input_usd_per_million, raw.output_usd_per_million) {
+        (Some(input), Some(output)) => (input, output),
+        (None, None) if raw.cached_input_usd_per_million.is_none() => return Ok(None),
+        _ => {
+            return Err(ConfigError::Missing {
+                key: key("input_usd_per_million` or `output_usd_per_million"),
+                cure: "a price needs both".to_owned(),
+            });
+        }
+    };
+    let cached = raw.cached_input_usd_per_million.unwrap_or(input);
+    let mut parts = [0; 3];
+    for (part, (field, usd)) in parts.iter_mut().zip([
+        ("input_usd_per_million", input),
+        ("cached_input_usd_per_million", cached),
+        ("output_usd_per_million", output),
+    ]) {
+        if !(0.0..=1e6).contains(&usd) {
+            return Err(ConfigError::value(key(field), usd, "0 to 1000000 dollars"));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 10^12 by the check above"
+        )]
+        {
+            *part = (usd * 1e6).round() as u64;
+        }
+    }
+    Ok(Some(Price {
+        input: parts[0],
+        cached_input: parts[1],
+        output: parts[2],
+    }))
+}

@@ -1,0 +1,122 @@
+//! What a finished task or request amounts to, as the store keeps it and result lines show it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::failure::{Class, Failure};
+use super::state::{Status, TaskStatus};
+use super::usage::{Cost, Usage};
+
+/// One call to a model, as the ledger of attempts keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The route that was asked.
+    pub route: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// `None` for a good answer, else why it was none.
+    pub class: Option<Class>,
+    /// The HTTP status, where there was one.
+    pub status_code: Option<u16>,
+    /// What the provider counted.
+    pub usage: Usage,
+    /// What that costs; `None` when the route has no price.
+    pub cost: Option<Cost>,
+    /// Unix milliseconds at the start.
+    pub started_at: i64,
+    /// Milliseconds from sending to the end.
+    pub duration_ms: u64,
+    /// Milliseconds from sending to the first piece of the answer.
+    pub first_token_ms: Option<u64>,
+}
+
+/// A new piece of a session's material; its number is given when the task settles.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewItem {
+    /// The type that its id begins with, `insight` say.
+    pub kind: &'static str,
+    /// The item without its id: a JSON object.
+    pub body: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a task produced.
+#[derive(Debug, Clone)]
+pub enum Product {
+    /// An agent's items; they get their numbers in the transaction that settles the task.
+    Items(Vec<NewItem>),
+    /// The response to an OpenAI Batch line: a JSON object `{status_code, request_id, body}`.
+    Response(Box<RawValue>),
+}
+
+/// A task as a result line shows it.
+#[derive(Debug, Clone)]
+pub struct TaskRecord {
+    /// `task001` and so on.
+    pub task_id: String,
+    /// What was to be done.
+    pub action: String,
+    /// What it was given.
+    pub input: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// The stored result: an array of items with ids, or a Batch response object.
+    pub result: Option<Box<RawValue>>,
+    /// How it was made.
+    pub making: Option<Making>,
+}
+
+/// How a task's result was made: the bookkeeping of its line in the result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Making {
+    /// The route that answered, or failed last.
+    pub route: String,
+    /// The model that answered.
+    pub model: String,
+    /// Calls made, failed ones included.
+    pub attempts: u32,
+    /// Tokens of the answer that was used.
+    pub usage: Usage,
+    /// Its cost.
+    pub cost: Option<Cost>,
+    /// Cost of the calls that gave nothing.
+    pub wasted: Cost,
+    /// Milliseconds of the whole task.
+    pub duration_ms: u64,
+    /// Milliseconds to the first piece of the answer that was used.
+    pub first_token_ms: Option<u64>,
+}
+
+/// A finished request, with everything that its result line needs.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The store's number of the queue.
+    pub queue_id: i64,
+    /// The order of finishing; grows, with gaps.
+    pub finish_no: i64,
+    /// The name the line gave itself; `None` also for a bad line.
+    pub custom_id: Option<String>,
+    /// Its place in the input, from 0.
+    pub index: u64,
+    /// Its physical line, from 1.
+    pub line: u64,
+    /// The user.
+    pub user_id: String,
+    /// The session, where there is one.
+    pub session_id: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// Whether the line is an OpenAI Batch line, which is answered in Batch form.
+    pub is_completion: bool,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// What a reader should know beside the result.
+    pub warnings: Vec<String>,
+    /// The line's own `metadata`.
+    pub metadata: Option<Box<RawValue>>,
+    /// Unix milliseconds at which the line arrived.
+    pub created_at: i64,
+    /// Unix milliseconds at which it finished.
+    pub completed_at: i64,
+    /// Its tasks in order.
+    pub tasks: Vec<TaskRecord>,
+}

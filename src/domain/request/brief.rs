@@ -1,0 +1,258 @@
+//! A request for planned work: the keys of `request_data`, or of a flat line.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::action::Action;
+use super::beside::{self, GivenTask};
+use super::fields::{Complaint, Fields};
+use super::selections::{self, Selections};
+use super::tree::Tree;
+use crate::domain::ids::shortened;
+
+/// Free-form context deeper than this is refused, so that whatever holds it stays within what JSON readers accept.
+const CONTEXT_LEVELS: usize = 100;
+
+/// What a person wants, to be planned and done by agents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Brief {
+    /// What is asked: 1 to 5000 characters; absent only where there is a selection or a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// How to go about it.
+    pub interaction: Interaction,
+    /// Who asks.
+    pub background: Background,
+    /// Whatever else the client knows; always an object.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "stored_context"
+    )]
+    pub context: Option<Value>,
+    /// The items the person was shown.
+    pub selections: Selections,
+    /// Items referred to, each as `@insight1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// Whether to run through; otherwise the queue pauses after each task.
+    pub auto: bool,
+    /// The tasks, where the line gives them instead of leaving them to a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<GivenTask>>,
+    /// The action after which the queue pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Action>,
+}
+
+/// How a request wants to be handled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Interaction {
+    /// A plan of several tasks.
+    #[default]
+    #[serde(rename = "full_analysis")]
+    FullAnalysis,
+    /// One answer.
+    #[serde(rename = "quick_suggestion")]
+    QuickSuggestion,
+    /// Go on with the session's pending tasks.
+    #[serde(rename = "nova3_continue")]
+    Continue,
+    /// Go on with the session's pending tasks and what was selected.
+    #[serde(rename = "nova3_select")]
+    Select,
+}
+
+impl Interaction {
+    /// All of them, the default first.
+    pub const ALL: [Self; 4] = [
+        Self::FullAnalysis,
+        Self::QuickSuggestion,
+        Self::Continue,
+        Self::Select,
+    ];
+
+    /// The name as it stands in `interaction_type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FullAnalysis => "full_analysis",
+            Self::QuickSuggestion => "quick_suggestion",
+            Self::Continue => "nova3_continue",
+            Self::Select => "nova3_select",
+        }
+    }
+
+    /// The interaction of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+/// Who asks, and for whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Background {
+    /// The account that will publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+    /// Where it publishes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// For whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_audience: Option<String>,
+    /// In which industry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub industry: Option<String>,
+    /// In which tone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brand_style: Option<String>,
+    /// What was published before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_content: Vec<String>,
+}
+
+/// Reads a brief from `fields`, and the plan from the keys beside it.
+pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>) -> Result<Brief, Complaint> {
+    for key in ["user_selections", "file_ids"] {
+        foreign_list(fields, key)?;
+    }
+    let interaction = interaction(fields)?;
+    let background = fields.object("background")?;
+    let selected = fields.object("nova3_selections")?;
+    let selections = selected
+        .as_ref()
+        .map(selections::selections)
+        .transpose()?
+        .unwrap_or_default();
+    let references = references(fields)?;
+    let query = query(fields)?;
+    if query.is_none() && selections.items.is_empty() && references.is_empty() {
+        return Err(nothing_asked(fields));
+    }
+    Ok(Brief {
+        query,
+        interaction,
+        background: background
+            .as_ref()
+            .map(self::background)
+            .transpose()?
+            .unwrap_or_default(),
+        context: context(fields)?,
+        selections,
+        references,
+        auto: fields.flag("auto")?.unwrap_or(true),
+        tasks: beside::tasks(top)?,
+        until: beside::until(top)?,
+    })
+}
+
+fn foreign_list(fields: &Fields<'_, '_>, key: &str) -> Result<(), Complaint> {
+    match fields.list(key)?.len() {
+        0 => Ok(()),
+        length => Err(Complaint(format!(
+            "expected `{}` to be empty, got a list of {length} (it belongs to another product of the Nova family; remove it)",
+            fields.at(key)
+        ))),
+    }
+}
+
+fn interaction(fields: &Fields<'_, '_>) -> Result<Interaction, Complaint> {
+    let Some(name) = fields.text("interaction_type")? else {
+        return Ok(Interaction::default());
+    };
+    let place = fields.at("interaction_type");
+    let known = || Interaction::ALL.map(|known| format!("`{}`", known.as_str()));
+    match Interaction::parse(name) {
+        Some(interaction) => Ok(interaction),
+        None if matches!(name, "write_copy" | "diagnose_avatar") => Err(Complaint(format!(
+            "expected `{place}` of nova3, got `{name}`, which another product of the Nova family answers (known: {})",
+            known().join(", ")
+        ))),
+        None => Err(Complaint(format!(
+            "expected a known `{place}`, got `{}` (known: {})",
+            shortened(name, 60),
+            known().join(", ")
+        ))),
+    }
+}
+
+/// A query of nothing but whitespace asks nothing, and counts as empty.
+fn query(fields: &Fields<'_, '_>) -> Result<Option<String>, Complaint> {
+    let query = fields.text("query")?.unwrap_or_default();
+    let length = query.chars().count();
+    if length > 5000 {
+        return Err(Complaint(format!(
+            "expected `{}` to have at most 5000 characters, got {length} (shorten it)",
+            fields.at("query")
+        )));
+    }
+    Ok(Some(query)
+        .filter(|query| !query.trim().is_empty())
+        .map(str::to_owned))
+}
+
+fn nothing_asked(fields: &Fields<'_, '_>) -> Complaint {
+    let given = if fields.get("query").is_some() {
+        "an empty one"
+    } else {
+        "none"
+    };
+    Complaint(format!(
+        "expected `{}` to have 1 to 5000 characters, got {given} (it may be absent only beside a selection or a reference)",
+        fields.at("query")
+    ))
+}
+
+fn background(fields: &Fields<'_, '_>) -> Result<Background, Complaint> {
+    Ok(Background {
+        account_name: fields.owned_text("account_name")?,
+        platform: fields.owned_text("platform")?,
+        target_audience: fields.owned_text("target_audience")?,
+        industry: fields.owned_text("industry")?,
+        brand_style: fields.owned_text("brand_style")?,
+        previous_content: fields.texts("previous_content")?,
+    })
+}
+
+fn context(fields: &Fields<'_, '_>) -> Result<Option<Value>, Complaint> {
+    let Some(value) = fields.get("interaction_context") else {
+        return Ok(None);
+    };
+    let place = fields.at("interaction_context");
+    Fields::of(place, value)?;
+    match value.to_value(CONTEXT_LEVELS) {
+        Some(value) => Ok(Some(value)),
+        None => Err(Complaint(format!(
+            "expected `{place}` to have at most {CONTEXT_LEVELS} levels of nesting, got more (flatten the value)"
+        ))),
+    }
+}
+
+fn references(fields: &Fields<'_, '_>) -> Result<Vec<String>, Complaint> {
+    let references = fields.texts("references")?;
+    match references.iter().position(|text| !is_reference(text)) {
+        None => Ok(references),
+        Some(index) => Err(Complaint(format!(
+            "expected `{}[{index}]` to look like `@insight1`, got `{}`",
+            fields.at("references"),
+            shortened(&references[index], 60)
+        ))),
+    }
+}
+
+/// Whether `text` is `@`, a name of ASCII letters and underscores, and a number.
+fn is_reference(text: &str) -> bool {
+    let Some(id) = text.strip_prefix('@') else {
+        return false;
+    };
+    let name = id.trim_end_matches(|c: char| c.is_ascii_digit());
+    name.len() < id.len()
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_')
+}
+
+/// Reads a stored context without `serde_json::Value`'s own reader, which gives one certain key a hidden meaning.
+fn stored_context<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    let stored = Option::<Tree<'de>>::deserialize(deserializer)?;
+    Ok(stored.and_then(|tree| tree.to_value(CONTEXT_LEVELS)))
+}

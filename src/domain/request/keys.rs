@@ -1,0 +1,210 @@
+//! Which keys a line may have, and what happens to the others.
+
+use super::Form;
+use super::action::Action;
+use super::fields::{Complaint, Place};
+use super::tree::{Entry, Tree};
+use crate::domain::ids::shortened;
+
+const BESIDE: &[&str] = &[
+    "custom_id",
+    "user_id",
+    "session_id",
+    "tasks",
+    "model",
+    "until",
+    "priority",
+    "metadata",
+];
+const ENVELOPE: &[&str] = &["request_data"];
+const BATCH: &[&str] = &["method", "url", "body"];
+const BRIEF: &[&str] = &[
+    "query",
+    "interaction_type",
+    "background",
+    "interaction_context",
+    "nova3_selections",
+    "references",
+    "auto",
+    "user_selections",
+    "file_ids",
+];
+const BACKGROUND: &[&str] = &[
+    "account_name",
+    "platform",
+    "target_audience",
+    "industry",
+    "brand_style",
+    "previous_content",
+];
+const SELECTION: &[&str] = &["id", "title", "content", "selected", "user_comment"];
+const TASK: &[&str] = &["action", "input", "description"];
+
+/// The name of the list of selected items of an action, where people may select them.
+pub(super) fn selection_list(action: Action) -> Option<&'static str> {
+    (action != Action::Answer).then(|| action.content_type())
+}
+
+/// A key that no rule knows, taken out of its object.
+#[derive(Debug)]
+pub(super) struct Stray<'a> {
+    /// The path of its object; empty at the top level.
+    object: String,
+    key: String,
+    pub(super) value: Tree<'a>,
+}
+
+impl Stray<'_> {
+    /// The path of the key, under which it moves to `metadata`.
+    pub(super) fn path(&self) -> String {
+        if self.object.is_empty() {
+            self.key.clone()
+        } else {
+            format!("{}.{}", self.object, self.key)
+        }
+    }
+
+    /// The key and its place, for a message.
+    pub(super) fn named(&self) -> String {
+        let key = shortened(&self.key, 60);
+        if self.object.is_empty() {
+            format!("`{key}` at the top level")
+        } else {
+            format!("`{key}` in `{}`", self.object)
+        }
+    }
+}
+
+/// Checks that no object of the line has a key twice, which JSON readers resolve differently.
+/// The insides of `body` and `metadata` are not looked at: they are passed on as they stand.
+pub(super) fn check_once(entries: &[Entry<'_>], place: Place<'_>) -> Result<(), Complaint> {
+    for pair in entries.windows(2) {
+        if let [(key, _), (next, _)] = pair
+            && key == next
+        {
+            let key = shortened(key, 60);
+            let place = match place {
+                Place::Top => "at the top level".to_owned(),
+                inner => format!("in `{}`", shortened(&inner.to_string(), 200)),
+            };
+            return Err(Complaint(format!(
+                "expected each key once, got `{key}` twice {place} (remove one)"
+            )));
+        }
+    }
+    entries
+        .iter()
+        .try_for_each(|(key, value)| check_value(value, Place::Key(&place, key)))
+}
+
+fn check_value(value: &Tree<'_>, place: Place<'_>) -> Result<(), Complaint> {
+    match value {
+        Tree::Object(entries) => check_once(entries, place),
+        Tree::List(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| check_value(item, Place::Index(&place, index))),
+        _ => Ok(()),
+    }
+}
+
+/// Takes every unknown key out of a line.
+pub(super) fn sift<'a>(entries: &mut Vec<Entry<'a>>, form: Form) -> Vec<Stray<'a>> {
+    let mut strays = Vec::new();
+    let own = match form {
+        Form::Envelope => ENVELOPE,
+        Form::Batch => BATCH,
+        Form::Flat => BRIEF,
+    };
+    take(entries, &[BESIDE, own], &Place::Top, &mut strays);
+    each_object(entries, "tasks", &Place::Top, TASK, &mut strays);
+    match form {
+        Form::Batch => {}
+        Form::Flat => sift_brief(entries, &Place::Top, &mut strays),
+        Form::Envelope => {
+            if let Some(Tree::Object(brief)) = value_of(entries, "request_data") {
+                let place = Place::Key(&Place::Top, "request_data");
+                take(brief, &[BRIEF], &place, &mut strays);
+                sift_brief(brief, &place, &mut strays);
+            }
+        }
+    }
+    strays
+}
+
+/// The complaint about unknown keys.
+pub(super) fn unknown(strays: &[Stray<'_>]) -> Complaint {
+    /// More would make the message harder to read, not more useful.
+    const NAMED: usize = 5;
+    let named = strays
+        .iter()
+        .take(NAMED)
+        .map(Stray::named)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match strays.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (keys, them) = if strays.len() == 1 {
+        ("key", "it")
+    } else {
+        ("keys", "them")
+    };
+    Complaint(format!(
+        "expected known keys only, got the unknown {keys} {named}{more} (remove {them}, or use `--lenient` to move {them} to `metadata`)"
+    ))
+}
+
+fn sift_brief<'a>(brief: &mut [Entry<'a>], place: &Place<'_>, strays: &mut Vec<Stray<'a>>) {
+    if let Some(Tree::Object(background)) = value_of(brief, "background") {
+        let place = Place::Key(place, "background");
+        take(background, &[BACKGROUND], &place, strays);
+    }
+    if let Some(Tree::Object(selections)) = value_of(brief, "nova3_selections") {
+        let place = Place::Key(place, "nova3_selections");
+        let lists: Vec<&str> = Action::ALL.into_iter().filter_map(selection_list).collect();
+        take(selections, &[&lists, &["task_context"]], &place, strays);
+        for list in lists {
+            each_object(selections, list, &place, SELECTION, strays);
+        }
+    }
+}
+
+fn each_object<'a>(
+    entries: &mut [Entry<'a>],
+    list: &str,
+    place: &Place<'_>,
+    known: &[&str],
+    strays: &mut Vec<Stray<'a>>,
+) {
+    let Some(Tree::List(items)) = value_of(entries, list) else {
+        return;
+    };
+    let place = Place::Key(place, list);
+    for (index, item) in items.iter_mut().enumerate() {
+        if let Tree::Object(entries) = item {
+            take(entries, &[known], &Place::Index(&place, index), strays);
+        }
+    }
+}
+
+fn value_of<'e, 'a>(entries: &'e mut [Entry<'a>], key: &str) -> Option<&'e mut Tree<'a>> {
+    entries
+        .iter_mut()
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value)
+}
+
+fn take<'a>(entries: &mut Vec<Entry<'a>>, known: &[&[&str]], place: &Place<'_>, strays: &mut Vec<Stray<'a>>) {
+    let unknown = |key: &str| !known.iter().any(|keys| keys.contains(&key));
+    strays.extend(
+        entries
+            .extract_if(.., |(key, _)| unknown(key))
+            .map(|(key, value)| Stray {
+                object: place.to_string(),
+                key: key.into_owned(),
+                value,
+            }),
+    );
+}

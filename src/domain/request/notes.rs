@@ -1,0 +1,86 @@
+//! What a line carries that is no content: its metadata and its priority.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::fields::Complaint;
+use super::identity::Digest;
+use super::keys::Stray;
+use super::syntax;
+use super::tree::Tree;
+
+/// The digest of metadata and priority, for a line whose change there costs nothing.
+pub(super) fn digest(metadata: Option<&RawValue>, priority: i32) -> Result<Digest, Complaint> {
+    let metadata = metadata
+        .map(|raw| syntax::parse_kept("metadata", raw))
+        .transpose()?;
+    Ok(Digest::of_json(&Notes {
+        metadata: metadata.as_ref(),
+        priority,
+    }))
+}
+
+#[derive(Serialize)]
+struct Notes<'t, 'a> {
+    metadata: Option<&'t Tree<'a>>,
+    priority: i32,
+}
+
+/// The metadata of a line with its unknown keys added, each under its path.
+///
+/// What the line itself says of metadata stays as it was written. A key is never lost and never replaced: metadata
+/// that is no object, or that has the key already, cannot take it in, and the line is bad.
+pub(super) fn with_strays(
+    metadata: Option<&RawValue>,
+    strays: &[Stray<'_>],
+) -> Result<Option<Box<RawValue>>, Complaint> {
+    let metadata = metadata.filter(|raw| raw.get() != "null");
+    let Some(first) = strays.first() else {
+        return Ok(metadata.map(ToOwned::to_owned));
+    };
+    let written = metadata.map_or("{}", RawValue::get);
+    let taken = match metadata.map(|raw| syntax::parse_kept("metadata", raw)) {
+        None => Vec::new(),
+        Some(Ok(Tree::Object(entries))) => entries,
+        Some(Ok(other)) => {
+            return Err(Complaint(format!(
+                "expected `metadata` to be an object that can take the unknown key {}, got {} (remove the key or make it an object)",
+                first.named(),
+                other.kind()
+            )));
+        }
+        Some(Err(complaint)) => return Err(complaint),
+    };
+
+    let mut joined = written.strip_suffix('}').unwrap_or(written).to_owned();
+    let mut taken: HashSet<String> = taken.into_iter().map(|(key, _)| key.into_owned()).collect();
+    for stray in strays {
+        if !taken.is_empty() {
+            joined.push(',');
+        }
+        let path = stray.path();
+        joined.push_str(&compact(&path)?);
+        joined.push(':');
+        joined.push_str(&compact(&stray.value)?);
+        if !taken.insert(path) {
+            return Err(Complaint(format!(
+                "expected `metadata` without the key of {}, got both (remove one)",
+                stray.named()
+            )));
+        }
+    }
+    joined.push('}');
+    RawValue::from_string(joined)
+        .map(Some)
+        .map_err(|error| failed(&error))
+}
+
+fn compact(value: &impl Serialize) -> Result<String, Complaint> {
+    serde_json::to_string(value).map_err(|error| failed(&error))
+}
+
+fn failed(error: &serde_json::Error) -> Complaint {
+    Complaint(format!("failed to move an unknown key to `metadata`: {error}"))
+}

@@ -1,0 +1,79 @@
+//! The items a person was shown, chose and commented.
+
+use serde::{Deserialize, Serialize};
+
+use super::action::Action;
+use super::fields::{Complaint, Fields, Place};
+use super::keys;
+use super::tree::Tree;
+
+/// All items that a request brings with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selections {
+    /// The items by action, within an action in the order of the line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Selection>,
+    /// What the person says about the task as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_context: Option<String>,
+}
+
+/// One item that was shown to a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// The action that made the item, known by the list in which it stands.
+    pub action: Action,
+    /// The item's id, such as `insight1`.
+    pub id: String,
+    /// The item's title, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The item's text, as the person saw or changed it.
+    pub content: String,
+    /// Whether it was chosen; an entry that does not say was.
+    pub selected: bool,
+    /// What the person wrote about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_comment: Option<String>,
+}
+
+impl Selections {
+    /// The items that were chosen.
+    pub fn chosen(&self) -> impl Iterator<Item = &Selection> {
+        self.items.iter().filter(|item| item.selected)
+    }
+}
+
+pub(super) fn selections(fields: &Fields<'_, '_>) -> Result<Selections, Complaint> {
+    let mut items = Vec::new();
+    for action in Action::ALL {
+        let Some(key) = keys::selection_list(action) else {
+            continue;
+        };
+        let list = fields.at(key);
+        for (index, item) in fields.list(key)?.iter().enumerate() {
+            items.push(selection(action, Place::Index(&list, index), item)?);
+        }
+    }
+    Ok(Selections {
+        items,
+        task_context: fields.owned_text("task_context")?,
+    })
+}
+
+fn selection(action: Action, place: Place<'_>, item: &Tree<'_>) -> Result<Selection, Complaint> {
+    let fields = Fields::of(place, item)?;
+    let needed = |key| {
+        fields
+            .owned_text(key)?
+            .ok_or_else(|| Complaint(format!("expected `{place}` to have `{key}`, got none")))
+    };
+    Ok(Selection {
+        action,
+        id: needed("id")?,
+        title: fields.owned_text("title")?,
+        content: needed("content")?,
+        selected: fields.flag("selected")?.unwrap_or(true),
+        user_comment: fields.owned_text("user_comment")?,
+    })
+}

@@ -1,0 +1,174 @@
+//! Bytes to a JSON object, or the reason why they are none.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::fields::Complaint;
+use super::tree::{self, Entry, Key, Tree};
+use crate::domain::ids::shortened;
+
+/// A line's top level.
+///
+/// The keys `body` and `metadata` have an entry that holds null; their values stand beside, as they were written.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) body: Option<&'a RawValue>,
+    pub(super) metadata: Option<&'a RawValue>,
+}
+
+/// Reads a line, which must be one JSON object in UTF-8.
+pub(super) fn parse(bytes: &[u8]) -> Result<Line<'_>, Complaint> {
+    let text = str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(not_an_object(text.trim_ascii()));
+    }
+    serde_json::from_str(text).map_err(|error| not_json(text, &error))
+}
+
+/// Reads a value that was kept as it was written.
+pub(super) fn parse_kept<'a>(key: &str, raw: &'a RawValue) -> Result<Tree<'a>, Complaint> {
+    serde_json::from_str(raw.get())
+        .map_err(|error| not_json(raw.get(), &error))
+        .map_err(|complaint| Complaint(format!("in `{key}`: {complaint}")))
+}
+
+/// What a bad line says its `custom_id` is, as far as it can be read.
+pub(super) fn claimed_id(bytes: &[u8]) -> Option<String> {
+    let sound = match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?,
+    };
+    let mut claimed = None;
+    let mut reader = serde_json::Deserializer::from_str(sound.trim_start_matches('\u{feff}'));
+    // Whether the rest of the line can be read does not matter: the claim is taken on the way.
+    let _ = reader.deserialize_map(ClaimVisitor(&mut claimed));
+    claimed
+}
+
+fn not_utf8(bytes: &[u8], at: usize) -> Complaint {
+    let byte = bytes.get(at).copied().unwrap_or_default();
+    Complaint(format!(
+        "expected UTF-8, got byte `0x{byte:02x}` at column {} (save the file as UTF-8)",
+        at + 1
+    ))
+}
+
+fn not_an_object(text: &str) -> Complaint {
+    if text.starts_with('\u{feff}') {
+        return stray_mark(1);
+    }
+    let got = match serde_json::from_str::<Tree<'_>>(text) {
+        Ok(value) => value.kind().to_owned(),
+        Err(_) if text.is_empty() => "nothing".to_owned(),
+        Err(_) => format!("`{}`", shortened(text, 60)),
+    };
+    Complaint(format!(
+        "expected a JSON object, got {got} (each line must be one whole object)"
+    ))
+}
+
+fn not_json(text: &str, error: &serde_json::Error) -> Complaint {
+    let column = error.column();
+    let spot = text.floor_char_boundary(column.saturating_sub(1));
+    let rest = text.get(spot..).unwrap_or_default();
+    let place = format!(" at line {} column {column}", error.line());
+    let reason = error.to_string();
+    let reason = reason.strip_suffix(&place).unwrap_or(&reason);
+
+    if let Some(at) = text.find('\0') {
+        return Complaint(format!(
+            "expected JSON text, got a NUL byte at column {} (is the file UTF-16 or damaged?)",
+            at + 1
+        ));
+    }
+    if error.is_eof() {
+        return Complaint(format!(
+            "expected a whole JSON object, got the end of the line at column {column} (is the line cut off?)"
+        ));
+    }
+    if rest.starts_with('\u{feff}') {
+        return stray_mark(spot + 1);
+    }
+    if reason == "recursion limit exceeded" {
+        return Complaint("expected at most 127 levels of nesting, got more (flatten the value)".to_owned());
+    }
+    Complaint(format!(
+        "failed to read JSON: {reason} at column {column}, near `{}`",
+        shortened(rest, 30)
+    ))
+}
+
+fn stray_mark(column: usize) -> Complaint {
+    Complaint(format!(
+        "expected JSON text, got a byte order mark at column {column} (remove it; only the first line may begin with one)"
+    ))
+}
+
+impl<'de> Deserialize<'de> for Line<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(LineVisitor)
+    }
+}
+
+struct LineVisitor;
+
+impl<'de> Visitor<'de> for LineVisitor {
+    type Value = Line<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
+        let mut line = Line {
+            entries: Vec::with_capacity(8),
+            body: None,
+            metadata: None,
+        };
+        while let Some(Key(key)) = map.next_key()? {
+            let value = match key.as_ref() {
+                "body" => {
+                    line.body = Some(map.next_value()?);
+                    Tree::Null
+                }
+                "metadata" => {
+                    line.metadata = Some(map.next_value()?);
+                    Tree::Null
+                }
+                _ => map.next_value()?,
+            };
+            line.entries.push((key, value));
+        }
+        tree::sort(&mut line.entries);
+        Ok(line)
+    }
+}
+
+struct ClaimVisitor<'c>(&'c mut Option<String>);
+
+impl<'de> Visitor<'de> for ClaimVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key()? {
+            if key != Cow::Borrowed("custom_id") {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            *self.0 = match map.next_value()? {
+                Tree::Text(id) => Some(shortened(&id, 200)),
+                Tree::Number(id) => Some(id.to_string()),
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+}

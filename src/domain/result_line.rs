@@ -1,0 +1,330 @@
+//! One finished request as one line of output.
+//!
+//! The same stored rows give the same bytes at any time: `verify` and the rebuilding of a file rely on it.
+
+use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer};
+use serde_json::value::RawValue;
+
+use super::failure::{Class, Failure};
+use super::outcome::{Finished, Making, TaskRecord};
+use super::state::TaskStatus;
+use super::usage::{Cost, Usage};
+
+/// Times as result lines show them; handed in because the ground floor knows no calendar.
+pub type ShowTime = fn(i64) -> Option<String>;
+
+/// Writes the line of `finished`, with its newline, behind what `out` holds.
+pub fn write(
+    run: &str,
+    finished: &Finished,
+    time: ShowTime,
+    out: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    if finished.is_completion {
+        serde_json::to_writer(&mut *out, &BatchLine::of(finished))?;
+    } else {
+        serde_json::to_writer(&mut *out, &Line::of(run, finished, time))?;
+    }
+    out.push(b'\n');
+    Ok(())
+}
+
+/// The result of a flat line or an envelope.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u8,
+    run: &'a str,
+    custom_id: Option<&'a str>,
+    index: u64,
+    user_id: &'a str,
+    session_id: Option<&'a str>,
+    ok: bool,
+    status: &'static str,
+    output: Option<&'a RawValue>,
+    #[serde(serialize_with = "tasks")]
+    tasks: &'a [TaskRecord],
+    usage: Usage,
+    cost_usd: Option<f64>,
+    wasted_usd: Option<f64>,
+    warnings: &'a [String],
+    error: Option<ErrorOf<'a>>,
+    created_at: Option<String>,
+    completed_at: Option<String>,
+    metadata: Metadata<'a>,
+}
+
+impl<'a> Line<'a> {
+    fn of(run: &'a str, finished: &'a Finished, time: ShowTime) -> Self {
+        let makings = || finished.tasks.iter().filter_map(|task| task.making.as_ref());
+        let priced = makings().all(|making| making.cost.is_some());
+        let cost = makings()
+            .filter_map(|making| making.cost)
+            .fold(Cost::ZERO, Cost::plus);
+        let wasted = makings().map(|making| making.wasted).fold(Cost::ZERO, Cost::plus);
+        let last = finished
+            .tasks
+            .iter()
+            .rev()
+            .find(|task| task.status == TaskStatus::Completed);
+        Self {
+            v: 1,
+            run,
+            custom_id: finished.custom_id.as_deref(),
+            index: finished.index,
+            user_id: &finished.user_id,
+            session_id: finished.session_id.as_deref(),
+            ok: finished.status.is_ok(),
+            status: finished.status.as_str(),
+            output: last.and_then(|task| task.result.as_deref()),
+            tasks: &finished.tasks,
+            usage: makings()
+                .map(|making| making.usage)
+                .fold(Usage::default(), Usage::plus),
+            cost_usd: priced.then(|| cost.usd()),
+            wasted_usd: priced.then(|| wasted.usd()),
+            warnings: &finished.warnings,
+            error: finished
+                .failure
+                .as_ref()
+                .map(|failure| ErrorOf::new(failure, finished.line)),
+            created_at: time(finished.created_at),
+            completed_at: time(finished.completed_at),
+            metadata: Metadata(finished.metadata.as_deref()),
+        }
+    }
+}
+
+/// `metadata` as it came, an empty object where the line had none.
+struct Metadata<'a>(Option<&'a RawValue>);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(raw) => raw.serialize(serializer),
+            None => serializer.collect_map(std::iter::empty::<((), ())>()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorOf<'a> {
+    class: Class,
+    message: &'a str,
+    line: Option<u64>,
+    task_id: Option<&'a str>,
+    route: Option<&'a str>,
+    status_code: Option<u16>,
+    retryable: bool,
+    causes: &'a [String],
+}
+
+impl<'a> ErrorOf<'a> {
+    /// The line number is taken from the present input: a bad line may have moved since it was stored.
+    fn new(failure: &'a Failure, line: u64) -> Self {
+        Self {
+            class: failure.class,
+            message: &failure.message,
+            line: failure.line.map(|_| line),
+            task_id: failure.task_id.as_deref(),
+            route: failure.route.as_deref(),
+            status_code: failure.status_code,
+            retryable: failure.retryable,
+            causes: &failure.causes,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TaskOf<'a> {
+    task_id: &'a str,
+    action: &'a str,
+    status: &'static str,
+    result: Option<&'a RawValue>,
+    route: Option<&'a str>,
+    model: Option<&'a str>,
+    fallback: Option<()>,
+    attempts: u32,
+    sources: [(); 0],
+    degraded: bool,
+    usage: Usage,
+    cost_usd: Option<f64>,
+    duration_ms: Option<u64>,
+    first_token_ms: Option<u64>,
+}
+
+fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(tasks.len()))?;
+    for task in *tasks {
+        let making: Option<&Making> = task.making.as_ref();
+        list.serialize_element(&TaskOf {
+            task_id: &task.task_id,
+            action: &task.action,
+            status: task.status.as_str(),
+            result: task.result.as_deref(),
+            route: making.map(|making| making.route.as_str()),
+            model: making.map(|making| making.model.as_str()),
+            fallback: None,
+            attempts: making.map_or(0, |making| making.attempts),
+            sources: [],
+            degraded: false,
+            usage: making.map_or_else(Usage::default, |making| making.usage),
+            cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
+            duration_ms: making.map(|making| making.duration_ms),
+            first_token_ms: making.and_then(|making| making.first_token_ms),
+        })?;
+    }
+    list.end()
+}
+
+/// The result of an OpenAI Batch line, in the form of a Batch output file.
+#[derive(Serialize)]
+struct BatchLine<'a> {
+    id: String,
+    custom_id: Option<&'a str>,
+    response: Option<&'a RawValue>,
+    error: Option<BatchError<'a>>,
+}
+
+#[derive(Serialize)]
+struct BatchError<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+impl<'a> BatchLine<'a> {
+    fn of(finished: &'a Finished) -> Self {
+        let response = finished.tasks.first().and_then(|task| task.result.as_deref());
+        let error = match (&finished.failure, response) {
+            (Some(failure), None) => Some(BatchError {
+                code: failure.class.as_str(),
+                message: &failure.message,
+            }),
+            _ => None,
+        };
+        Self {
+            id: format!("batch_req_nova3_{}", finished.queue_id),
+            custom_id: finished.custom_id.as_deref(),
+            response,
+            error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::state::Status;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn finished() -> Finished {
+        Finished {
+            queue_id: 7,
+            finish_no: 3,
+            custom_id: Some("r1".to_owned()),
+            index: 0,
+            line: 1,
+            user_id: "default".to_owned(),
+            session_id: None,
+            status: Status::Completed,
+            is_completion: false,
+            failure: None,
+            warnings: vec![],
+            metadata: Some(raw(r#"{"row":17}"#)),
+            created_at: 0,
+            completed_at: 1000,
+            tasks: vec![TaskRecord {
+                task_id: "task001".to_owned(),
+                action: "answer".to_owned(),
+                input: String::new(),
+                status: TaskStatus::Completed,
+                result: Some(raw(r#"[{"id":"answer1","content":"好"}]"#)),
+                making: Some(Making {
+                    route: "default".to_owned(),
+                    model: "m".to_owned(),
+                    attempts: 1,
+                    usage: Usage {
+                        input_tokens: 12,
+                        cached_input_tokens: 0,
+                        output_tokens: 3,
+                    },
+                    cost: Some(Cost(1_100_000_000)),
+                    wasted: Cost::ZERO,
+                    duration_ms: 20,
+                    first_token_ms: Some(4),
+                }),
+            }],
+        }
+    }
+
+    fn line(finished: &Finished) -> String {
+        let mut out = Vec::new();
+        write("requests.jsonl", finished, |ms| Some(format!("t{ms}")), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_completed_request() {
+        assert_eq!(
+            line(&finished()),
+            concat!(
+                r#"{"v":1,"run":"requests.jsonl","custom_id":"r1","index":0,"user_id":"default","session_id":null,"ok":true,"status":"completed","#,
+                r#""output":[{"id":"answer1","content":"好"}],"tasks":[{"task_id":"task001","action":"answer","status":"completed","#,
+                r#""result":[{"id":"answer1","content":"好"}],"route":"default","model":"m","fallback":null,"attempts":1,"sources":[],"degraded":false,"#,
+                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"output_tokens":3},"cost_usd":0.0011,"duration_ms":20,"first_token_ms":4}],"#,
+                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"output_tokens":3},"cost_usd":0.0011,"wasted_usd":0.0,"warnings":[],"error":null,"#,
+                r#""created_at":"t0","completed_at":"t1000","metadata":{"row":17}}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_bad_line_shows_where_it_stands_now() {
+        let bad = Finished {
+            custom_id: None,
+            status: Status::Failed,
+            failure: Some(Failure::bad_line(3, "expected a JSON object")),
+            tasks: vec![],
+            metadata: None,
+            line: 9,
+            ..finished()
+        };
+        let shown: serde_json::Value = serde_json::from_str(&line(&bad)).unwrap();
+        assert_eq!(shown["error"]["line"], 9);
+        assert_eq!(shown["error"]["class"], "bad_request");
+        assert_eq!(
+            (&shown["ok"], &shown["custom_id"]),
+            (&false.into(), &serde_json::Value::Null)
+        );
+        assert_eq!(shown["metadata"], serde_json::json!({}));
+    }
+
+    #[test]
+    fn a_batch_line_answers_in_batch_form() {
+        let mut batch = Finished {
+            is_completion: true,
+            ..finished()
+        };
+        batch.tasks[0].result = Some(raw(r#"{"status_code":200,"request_id":"x","body":{"a":1}}"#));
+        assert_eq!(
+            line(&batch),
+            concat!(
+                r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":{"status_code":200,"request_id":"x","body":{"a":1}},"error":null}"#,
+                "\n"
+            )
+        );
+        batch.tasks[0].result = None;
+        batch.failure = Some(Failure::new(Class::Network, "connection refused"));
+        assert_eq!(
+            line(&batch),
+            concat!(
+                r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":null,"error":{"code":"network","message":"connection refused"}}"#,
+                "\n"
+            )
+        );
+    }
+}

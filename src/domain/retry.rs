@@ -1,0 +1,64 @@
+//! When a call is tried again: the numbers, without a clock.
+
+use std::time::Duration;
+
+/// How often and how patiently a route is asked again.
+///
+/// The worst wait of one call on one route is `retries` times the longest backoff, or what the provider
+/// asks for in `Retry-After`; pauses after 429 are not counted here, they belong to the route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Calls after the first one.
+    pub retries: u32,
+    /// The ceiling of the first wait; it doubles with each retry.
+    pub base: Duration,
+    /// The ceiling of every wait.
+    pub longest: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Three retries with ceilings of 0.5, 1 and 2 s: the official SDKs' schedule.
+    fn default() -> Self {
+        Self {
+            retries: 3,
+            base: Duration::from_millis(500),
+            longest: Duration::from_secs(8),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait before retry number `retry` (from 0): between half the ceiling and the ceiling, so that
+    /// calls which failed together do not come back together. `jitter` is in `0..1`.
+    pub fn backoff(&self, retry: u32, jitter: f64) -> Duration {
+        let doubled = self.base.saturating_mul(2_u32.saturating_pow(retry.min(16)));
+        doubled
+            .min(self.longest)
+            .mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+    }
+
+    /// How long a route pauses after the `nth` 429 in a row (from 0) that named no time: 1 s doubling to a minute.
+    pub fn pause(nth: u32, jitter: f64) -> Duration {
+        let ceiling = Duration::from_secs(2_u64.saturating_pow(nth.min(6)).min(60));
+        ceiling.mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_ceiling() {
+        let policy = RetryPolicy::default();
+        let ceilings: Vec<u128> = (0..7).map(|n| policy.backoff(n, 1.0).as_millis()).collect();
+        assert_eq!(ceilings, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
+        assert_eq!(policy.backoff(0, 0.0), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let seconds: Vec<u64> = (0..8).map(|n| RetryPolicy::pause(n, 0.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+}

@@ -1,0 +1,40 @@
+//! Why a run could not go on.
+
+use crate::sink::SinkError;
+use crate::store::StoreError;
+
+use super::reader::InputError;
+
+/// A run that ended without a report. What was settled before stays settled.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The result file.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Standard output, for another reason than that its reader has gone.
+    #[error("writing to standard output failed")]
+    Stdout {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Signals cannot be listened for.
+    #[error("listening for signals failed")]
+    Signals {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A fault of nova3 itself.
+    #[error(
+        "a part of nova3 stopped unexpectedly: {part} (please report it; run the same command again to go on)"
+    )]
+    Broken {
+        /// Which part.
+        part: String,
+    },
+}

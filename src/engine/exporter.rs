@@ -1,0 +1,300 @@
+//! Finished lines into the result file, exactly once.
+//!
+//! A batch of lines is announced in the store, appended with an fsync, and settled together with the next
+//! announcement. When lines in the file are no longer true (an epoch of the store says so), the file is
+//! written anew beside itself and takes its place.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{ExportPorts, Exported, Job, RunError};
+use crate::clock;
+use crate::domain::result_line;
+use crate::sink::{Existing, Found, Mark, ResultFile};
+use crate::store::{Cursor, FileKey, FinishedPage, Order, Rewrite, Run, RunId};
+
+/// Lines in one append at most; pages end earlier when results are large.
+const ROWS: usize = 512;
+
+/// While the input is still being read, a rewrite may take this share of the time at most.
+const REWRITE_SHARE: u32 = 10;
+
+pub(super) struct Exporter {
+    ports: ExportPorts,
+    run: RunId,
+    run_name: String,
+    key: FileKey,
+    cursor: Cursor,
+    /// Taken while a blocking thread works on it.
+    file: Option<ResultFile>,
+    /// When the file may be rewritten again before the end of the input.
+    next_rewrite: Instant,
+    /// Whether the store knows everything that the cursor says.
+    saved: bool,
+}
+
+/// The row before the first one, in each order.
+pub(super) const fn beginning(order: Order) -> i64 {
+    match order {
+        Order::Completion => 0,
+        Order::Input => -1,
+    }
+}
+
+impl Exporter {
+    /// Opens the file and brings file and cursor into agreement, or refuses a file that is someone else's.
+    pub(super) async fn open(
+        ports: ExportPorts,
+        job: &Job,
+        run: &Run,
+        path: &Path,
+        existing: Existing,
+    ) -> Result<Self, RunError> {
+        let key = FileKey {
+            host: job.host.clone(),
+            path: path.to_string_lossy().into_owned(),
+        };
+        let known = ports.store.cursor(run.id, &key).await?;
+        let mark = known.map(|cursor| Mark {
+            base: cursor.base,
+            settled: cursor.settled,
+            announced: cursor.announced,
+            tail: cursor.tail,
+            replacement: cursor.rewrite.map(|rewrite| (rewrite.length, rewrite.tail)),
+        });
+        let owned = path.to_path_buf();
+        let (file, found) =
+            blocking(move || ResultFile::open(&owned, mark.as_ref(), existing).map_err(RunError::from))
+                .await?;
+        let append = existing == Existing::Append;
+        let fresh = |base, epoch| Cursor {
+            base,
+            settled: 0,
+            announced: 0,
+            after: beginning(job.order),
+            announced_after: beginning(job.order),
+            tail: file.tail(),
+            order: job.order,
+            append,
+            epoch,
+            rewrite: None,
+        };
+        let epoch = ports.store.lines_epoch(run.id).await?;
+        let cursor = match (known, found) {
+            (Some(cursor), Found::AsMarked) => Cursor {
+                announced: 0,
+                announced_after: cursor.after,
+                rewrite: None,
+                ..cursor
+            },
+            // What took the file's place was written in the order of the cursor, whatever is asked for now.
+            (
+                Some(
+                    cursor @ Cursor {
+                        rewrite: Some(rewrite),
+                        ..
+                    },
+                ),
+                Found::Replaced,
+            ) => replaced(cursor, cursor.base, rewrite),
+            (_, Found::Nothing { base }) => fresh(base, epoch),
+            (_, Found::AsMarked | Found::Replaced) => fresh(file.length(), epoch),
+        };
+        // Another order means another file, and so does a rule that keeps or takes out the lines of removed
+        // requests; its epoch is never the present one.
+        let cursor = if cursor.order == job.order && cursor.append == append {
+            cursor
+        } else {
+            Cursor {
+                order: job.order,
+                append,
+                epoch: -1,
+                ..cursor
+            }
+        };
+        Ok(Self {
+            ports,
+            run: run.id,
+            run_name: run.name.clone(),
+            key,
+            cursor,
+            file: Some(file),
+            next_rewrite: Instant::now(),
+            saved: false,
+        })
+    }
+
+    /// Writes finished lines until everything is finished and written.
+    pub(super) async fn run(mut self) -> Result<Exported, RunError> {
+        loop {
+            // Looked at before the rows: what finishes after the flag was set is found by the next turn.
+            let finishing = *self.ports.finishing.borrow();
+            let wrote = self.step().await?;
+            if wrote {
+                continue;
+            }
+            self.save().await?;
+            if finishing {
+                return Ok(Exported::All);
+            }
+            self.ports.wake.notified().await;
+        }
+    }
+
+    /// Writes one batch; answers whether there may be another.
+    async fn step(&mut self) -> Result<bool, RunError> {
+        let epoch = self.ports.store.lines_epoch(self.run).await?;
+        if epoch != self.cursor.epoch {
+            let ingested = self.ports.reading.borrow().is_over();
+            let finishing = *self.ports.finishing.borrow();
+            if ingested || finishing || Instant::now() >= self.next_rewrite {
+                self.rewrite(epoch).await?;
+                return Ok(true);
+            }
+            // Lines that replace others wait; they would stand beside their old versions.
+            return Ok(false);
+        }
+        let page = self.page(self.cursor.after).await?;
+        if page.rows.is_empty() {
+            return Ok(false);
+        }
+        let lines = self.render(&page)?;
+        self.cursor.announced = lines.len() as u64;
+        self.cursor.announced_after = page.after;
+        self.ports
+            .store
+            .put_cursor(self.run, &self.key, &self.cursor)
+            .await?;
+        let file = self
+            .with_file(move |mut file| file.append(&lines).map(|()| file))
+            .await?;
+        self.cursor.settled += self.cursor.announced;
+        self.cursor.after = page.after;
+        self.cursor.announced = 0;
+        self.cursor.tail = file.tail();
+        self.file = Some(file);
+        self.saved = false;
+        Ok(true)
+    }
+
+    /// Nothing is announced any more: every byte behind the settled ones is someone else's.
+    async fn save(&mut self) -> Result<(), RunError> {
+        if !self.saved {
+            self.ports
+                .store
+                .put_cursor(self.run, &self.key, &self.cursor)
+                .await?;
+            self.saved = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew with every line that is true now.
+    async fn rewrite(&mut self, epoch: i64) -> Result<(), RunError> {
+        let begun = Instant::now();
+        let base = self.cursor.base;
+        let (file, mut new) = self
+            .with_file(move |mut file| file.replacement(base).map(|new| (file, new)))
+            .await?;
+        self.file = Some(file);
+        let mut after = beginning(self.cursor.order);
+        loop {
+            let page = self.page(after).await?;
+            if page.rows.is_empty() {
+                break;
+            }
+            after = page.after;
+            let lines = self.render(&page)?;
+            new = blocking(move || new.write(&lines).map(|()| new).map_err(RunError::from)).await?;
+        }
+        let (new, length, tail) = blocking(move || {
+            let (length, tail) = new.complete()?;
+            Ok((new, length, tail))
+        })
+        .await?;
+        let rewrite = Rewrite {
+            length,
+            tail,
+            after,
+            epoch,
+        };
+        self.cursor.rewrite = Some(rewrite);
+        self.ports
+            .store
+            .put_cursor(self.run, &self.key, &self.cursor)
+            .await?;
+        let file = self.with_file(move |old| new.take_place(old)).await?;
+        self.file = Some(file);
+        self.cursor = replaced(self.cursor, base, rewrite);
+        self.saved = false;
+        self.save().await?;
+        tracing::info!(
+            file.path = self.key.path,
+            file.bytes = length,
+            "the result file was written anew"
+        );
+        self.next_rewrite = Instant::now() + begun.elapsed().max(Duration::from_millis(100)) * REWRITE_SHARE;
+        Ok(())
+    }
+
+    async fn page(&self, after: i64) -> Result<FinishedPage, RunError> {
+        let cursor = &self.cursor;
+        Ok(self
+            .ports
+            .store
+            .finished(self.run, cursor.order, cursor.append, after, ROWS)
+            .await?)
+    }
+
+    fn render(&self, page: &FinishedPage) -> Result<Vec<u8>, RunError> {
+        render(&self.run_name, page)
+    }
+
+    async fn with_file<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(ResultFile) -> Result<T, crate::sink::SinkError> + Send + 'static,
+    ) -> Result<T, RunError> {
+        let file = self.file.take().ok_or_else(|| RunError::Broken {
+            part: "the result file".to_owned(),
+        })?;
+        blocking(move || work(file).map_err(RunError::from)).await
+    }
+}
+
+/// The cursor of a file that has taken the old one's place.
+fn replaced(cursor: Cursor, base: u64, rewrite: Rewrite) -> Cursor {
+    Cursor {
+        base,
+        settled: rewrite.length - base.min(rewrite.length),
+        announced: 0,
+        after: rewrite.after,
+        announced_after: rewrite.after,
+        tail: rewrite.tail,
+        epoch: rewrite.epoch,
+        rewrite: None,
+        ..cursor
+    }
+}
+
+/// The lines of a page.
+pub(super) fn render(run: &str, page: &FinishedPage) -> Result<Vec<u8>, RunError> {
+    let mut lines = Vec::new();
+    for finished in &page.rows {
+        result_line::write(run, finished, clock::rfc3339, &mut lines).map_err(|error| RunError::Broken {
+            part: format!("rendering a result line: {error}"),
+        })?;
+    }
+    Ok(lines)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| RunError::Broken {
+            part: "a file thread".to_owned(),
+        })?
+}

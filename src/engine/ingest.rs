@@ -1,0 +1,194 @@
+//! From the reader into the store, while the first requests are already being worked on.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::reader::{self, InputError, Seen};
+use super::{Input, Job, Reading, RunError, World};
+use crate::domain::tally::Counts;
+use crate::store::{AddOutcome, Changes, Epoch, InputMark, Run, RunId, Store};
+
+/// What ingest tells the dispatcher.
+#[derive(Debug)]
+pub(super) enum IngestFact {
+    /// Lines were added.
+    Added {
+        /// All of them.
+        lines: u64,
+        /// Those finished before, bad ones included.
+        finished: u64,
+        /// Bad ones.
+        bad: u64,
+    },
+    /// The input is as it was at the last complete reading.
+    Unchanged(Counts),
+    /// Everything has been read.
+    Ended,
+    /// Reading or storing failed; what was added stays added.
+    Failed(RunError),
+}
+
+/// A running ingest.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) facts: mpsc::Receiver<IngestFact>,
+}
+
+impl Intake {
+    /// Begins to read, unless the input is known to be unchanged.
+    ///
+    /// `reading` says how far the input is read; `seen` gets the numbers of known requests that are finished.
+    pub(super) async fn start(
+        world: &World,
+        job: &Job,
+        run: &Run,
+        reading: watch::Sender<Reading>,
+        seen: mpsc::Sender<Vec<i64>>,
+    ) -> Result<Self, RunError> {
+        // The dispatcher is never far behind; a few facts wait at most.
+        let (tell, facts) = mpsc::channel(8);
+        if let Some(mark) = run.mark
+            && is_unchanged(world, job, mark).await?
+        {
+            // Both are said before anybody listens: the channel has room for two.
+            let counts = world.store.counts(run.id).await?;
+            drop(tell.try_send(IngestFact::Unchanged(counts)));
+            tracing::info!(run.name = run.name, "the input is unchanged");
+            drop(tell.try_send(IngestFact::Ended));
+            reading.send_replace(Reading::Unchanged);
+            return Ok(Self { facts });
+        }
+        // Opened here as well as on the thread, so that a missing file is an error before anything starts.
+        job.input.probe()?;
+        let store = Arc::clone(&world.store);
+        let epoch = store.begin_ingest(run.id).await?;
+        let chunks = spawn_reader(world, job)?;
+        reading.send_replace(Reading::UnderWay);
+        let ingest = Ingest {
+            store,
+            run: run.id,
+            epoch,
+            changes: job.changes,
+            tell,
+            seen,
+        };
+        tokio::spawn(async move {
+            let end = ingest.all(chunks).await;
+            if end.is_ok() {
+                reading.send_replace(Reading::Ended);
+            }
+            let fact = end.map_or_else(IngestFact::Failed, |()| IngestFact::Ended);
+            drop(ingest.tell.send(fact).await);
+        });
+        Ok(Self { facts })
+    }
+}
+
+/// Hashes a file of the same length as last time; nothing is parsed.
+async fn is_unchanged(world: &World, job: &Job, mark: InputMark) -> Result<bool, RunError> {
+    let (Input::File(path) | Input::Spooled(path)) = &job.input else {
+        return Ok(false);
+    };
+    let (path, rules, planner) = (path.clone(), job.rules, Arc::clone(&world.planner));
+    let compared = tokio::task::spawn_blocking(move || -> std::io::Result<bool> {
+        let mut file = File::open(&path)?;
+        let data = file.metadata()?;
+        if !data.is_file() || data.len() != mark.bytes {
+            return Ok(false);
+        }
+        let mut hasher = reader::hasher(rules, &planner);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(*hasher.finalize().as_bytes() == mark.digest);
+            }
+            hasher.update(&buffer[..read]);
+        }
+    });
+    // What cannot be read now is said by the reading that follows.
+    Ok(compared
+        .await
+        .map_err(|_| RunError::Broken {
+            part: "comparing the input".to_owned(),
+        })?
+        .unwrap_or(false))
+}
+
+/// A thread, not a task: a read from a pipe may block for ever, and must not keep the process alive.
+fn spawn_reader(world: &World, job: &Job) -> Result<mpsc::Receiver<Result<Seen, InputError>>, RunError> {
+    // One chunk is stored while the next is parsed; more would only use memory.
+    let (chunks, receiver) = mpsc::channel(2);
+    let (input, rules, planner) = (job.input.clone(), job.rules, Arc::clone(&world.planner));
+    std::thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || {
+            let end = reader::read_input(&input, rules, &planner, |seen| {
+                chunks.blocking_send(Ok(seen)).is_ok()
+            });
+            if let Err(error) = end {
+                drop(chunks.blocking_send(Err(error)));
+            }
+        })
+        .map_err(|error| RunError::Broken {
+            part: format!("the reader's thread: {error}"),
+        })?;
+    Ok(receiver)
+}
+
+struct Ingest {
+    store: Arc<dyn Store>,
+    run: RunId,
+    epoch: Epoch,
+    changes: Changes,
+    tell: mpsc::Sender<IngestFact>,
+    seen: mpsc::Sender<Vec<i64>>,
+}
+
+impl Ingest {
+    async fn all(&self, mut chunks: mpsc::Receiver<Result<Seen, InputError>>) -> Result<(), RunError> {
+        while let Some(chunk) = chunks.recv().await {
+            match chunk? {
+                Seen::Lines(lines) => {
+                    let outcomes = self.store.add(self.run, self.epoch, lines, self.changes).await?;
+                    self.report(&outcomes).await;
+                }
+                Seen::End(mark) => {
+                    self.store.end_ingest(self.run, self.epoch, &mark).await?;
+                    return Ok(());
+                }
+            }
+        }
+        Err(RunError::Broken {
+            part: "the reader".to_owned(),
+        })
+    }
+
+    async fn report(&self, outcomes: &[AddOutcome]) {
+        let mut known = Vec::new();
+        let (mut finished, mut bad) = (0, 0);
+        for outcome in outcomes {
+            match outcome {
+                AddOutcome::Finished(queue) => {
+                    finished += 1;
+                    known.push(*queue);
+                }
+                AddOutcome::Bad(queue) | AddOutcome::Duplicate(queue) => {
+                    finished += 1;
+                    bad += 1;
+                    known.push(*queue);
+                }
+                AddOutcome::Queued | AddOutcome::Waiting | AddOutcome::Changed => {}
+            }
+        }
+        let lines = outcomes.len() as u64;
+        // Whoever does not listen any more does not need it.
+        drop(self.tell.send(IngestFact::Added { lines, finished, bad }).await);
+        if !known.is_empty() {
+            drop(self.seen.send(known).await);
+        }
+    }
+}

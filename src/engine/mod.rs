@@ -1,0 +1,255 @@
+//! The whole job: requests in, work side by side, results out.
+//!
+//! ```text
+//! reader (thread) ──chunks──▶ ingest ──▶ store ◀── settle ── worker ──▶ model
+//!                               │                    ▲  │
+//!                             facts              spawns │ facts
+//!                               ▼                    │  ▼
+//!                            dispatcher: counters, claims, cancellation ──wake──▶ exporter ──▶ file
+//! ```
+//!
+//! One loop, the dispatcher, owns the truth; the others send it facts and share no state. Everything that
+//! matters is in the store: a kill at any point loses at most the calls that were on their way.
+
+mod dispatcher;
+mod error;
+mod exporter;
+mod ingest;
+mod printer;
+mod reader;
+mod shutdown;
+mod signals;
+mod slots;
+mod verify;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+pub use error::RunError;
+pub use reader::{InputError, Seen, read_input};
+pub use verify::verify;
+
+use crate::agent::{Agents, Planner};
+use crate::domain::request::Rules;
+use crate::llm::{Client, Stop};
+use crate::observe::{Announcer, Ending, Report, RunEvent};
+use crate::sink::Existing;
+use crate::store::{Changes, Failures, Order, Owner, Run, RunOpening, Store};
+
+use self::dispatcher::Dispatcher;
+use self::exporter::Exporter;
+use self::ingest::Intake;
+use self::printer::Printer;
+use self::signals::Signals;
+
+/// What a run works with.
+pub struct World {
+    /// The durable store.
+    pub store: Arc<dyn Store>,
+    /// The way to models.
+    pub client: Arc<Client>,
+    /// The agents.
+    pub agents: Arc<Agents>,
+    /// Decides the tasks of requests.
+    pub planner: Arc<Planner>,
+    /// Shows what happens.
+    pub announcer: Announcer,
+}
+
+/// Where requests come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A file, by its absolute path.
+    File(PathBuf),
+    /// Standard input, perhaps while it is still being written.
+    Stdin,
+    /// Standard input, copied to this file as a whole.
+    Spooled(PathBuf),
+}
+
+/// Where results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A file, by its absolute path.
+    File {
+        /// The path.
+        path: PathBuf,
+        /// What to do with a file that is not ours.
+        existing: Existing,
+    },
+    /// Standard output.
+    Stdout,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The run's name.
+    pub name: String,
+    /// Whether a person chose it.
+    pub named: bool,
+    /// Whether a mock server answers.
+    pub rehearsal: bool,
+    /// Where requests come from.
+    pub input: Input,
+    /// How strictly lines are read.
+    pub rules: Rules,
+    /// What a changed line does.
+    pub changes: Changes,
+    /// Where results go.
+    pub output: Output,
+    /// In which order.
+    pub order: Order,
+    /// Failed requests to put back first.
+    pub retry: Option<Failures>,
+    /// Calls at once.
+    pub concurrency: usize,
+    /// Time to finish calls after a first signal.
+    pub grace: Duration,
+    /// This host's name: a cursor is by run, host and path.
+    pub host: String,
+}
+
+/// Does the whole job, or goes on with it where it was left.
+///
+/// On return the store holds every settled task and the output every finished line, whatever the ending.
+pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
+    let begun = Instant::now();
+    let signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
+    let run = open_run(world, job).await?;
+    let before = world.store.summary(run.id).await?;
+    let wake = Arc::new(Notify::new());
+    let (report_reading, reading) = watch::channel(Reading::Unknown);
+    let (seen, seen_lines) = mpsc::channel(8);
+    let exporting = open_export(world, job, &run, &wake, reading, seen_lines).await?;
+    let stop = Stop::default();
+    let intake = Intake::start(world, job, &run, report_reading, seen).await?;
+    let owner = Owner(format!("{:016x}", fastrand::u64(..)));
+    let dispatcher = Dispatcher::new(world, job, run.id, owner, stop, wake, begun);
+    let Driven { ending, failed } = dispatcher.drive(intake, exporting, signals).await;
+    let counts = world.store.counts(run.id).await;
+    let summary = world.store.summary(run.id).await;
+    world.store.close().await?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let (counts, summary) = (counts?, summary?);
+    let report = Report {
+        run: run.name,
+        ending,
+        counts,
+        summary,
+        calls_now: summary.attempts - before.attempts,
+        cost_now: crate::domain::usage::Cost(summary.cost.0 - before.cost.0),
+        elapsed: begun.elapsed(),
+    };
+    world
+        .announcer
+        .announce(RunEvent::Ended(Box::new(report.clone())));
+    Ok(report)
+}
+
+async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
+    let input = match &job.input {
+        Input::File(path) => Some(path.clone()),
+        Input::Stdin | Input::Spooled(_) => None,
+    };
+    let opening = RunOpening {
+        name: job.name.clone(),
+        input,
+        named: job.named,
+        rehearsal: job.rehearsal,
+    };
+    let run = world.store.open_run(&opening).await?;
+    if let Some(which) = &job.retry {
+        world.store.retry(run.id, which).await?;
+    }
+    world.announcer.announce(RunEvent::Opened {
+        run: run.name.clone(),
+    });
+    Ok(run)
+}
+
+/// The result file is opened and compared before anything is spent.
+async fn open_export(
+    world: &World,
+    job: &Job,
+    run: &Run,
+    wake: &Arc<Notify>,
+    reading: watch::Receiver<Reading>,
+    seen: mpsc::Receiver<Vec<i64>>,
+) -> Result<Exporting, RunError> {
+    let (finish, finishing) = watch::channel(false);
+    let ports = ExportPorts {
+        store: Arc::clone(&world.store),
+        wake: Arc::clone(wake),
+        reading,
+        finishing,
+    };
+    let task = match &job.output {
+        Output::File { path, existing } => {
+            let exporter = Exporter::open(ports, job, run, path, *existing).await?;
+            drop(seen);
+            tokio::spawn(exporter.run())
+        }
+        Output::Stdout => tokio::spawn(Printer::new(ports, job, run, seen).run()),
+    };
+    Ok(Exporting { task, finish })
+}
+
+/// How a drive ended.
+struct Driven {
+    ending: Ending,
+    failed: Option<RunError>,
+}
+
+/// How far the input has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// It is being compared with what the store knows.
+    Unknown,
+    /// It is being read.
+    UnderWay,
+    /// It was read to its end.
+    Ended,
+    /// It is what the store knows.
+    Unchanged,
+}
+
+impl Reading {
+    /// Whether the store knows the whole input.
+    const fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Unchanged)
+    }
+}
+
+/// What an exporter listens to.
+struct ExportPorts {
+    store: Arc<dyn Store>,
+    /// Something may have finished.
+    wake: Arc<Notify>,
+    /// How far the input has been read.
+    reading: watch::Receiver<Reading>,
+    /// Whether everything that will finish has.
+    finishing: watch::Receiver<bool>,
+}
+
+/// How an exporter ended before it was told to.
+#[derive(Debug)]
+enum Exported {
+    /// Everything finished is written.
+    All,
+    /// Whoever read the output has gone.
+    Closed,
+}
+
+/// A running exporter.
+struct Exporting {
+    task: tokio::task::JoinHandle<Result<Exported, RunError>>,
+    finish: watch::Sender<bool>,
+}

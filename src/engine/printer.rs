@@ -1,0 +1,134 @@
+//! Finished lines to standard output: every invocation prints all of its input's.
+//!
+//! Lines that earlier invocations finished come first. Which of them belong to the present input is known
+//! as it is read: from a file, which is read quickly, new lines wait for the end of that; from a pipe,
+//! known lines are printed as they come by.
+
+use std::io::{ErrorKind, Write};
+
+use tokio::sync::mpsc;
+
+use super::exporter::render;
+use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
+use crate::store::{FinishedPage, Order, Run, RunId};
+
+/// Lines in one write at most.
+const ROWS: usize = 512;
+
+pub(super) struct Printer {
+    ports: ExportPorts,
+    run: RunId,
+    run_name: String,
+    order: Order,
+    /// The last row printed, in the order of printing.
+    after: i64,
+    /// Finish numbers up to this one were given by earlier invocations.
+    earlier: i64,
+    /// Known finished requests as ingest meets them.
+    seen: mpsc::Receiver<Vec<i64>>,
+    /// Whether new lines wait for the end of the input, because known ones may still come.
+    patient: bool,
+}
+
+impl Printer {
+    pub(super) fn new(ports: ExportPorts, job: &Job, run: &Run, seen: mpsc::Receiver<Vec<i64>>) -> Self {
+        Self {
+            ports,
+            run: run.id,
+            run_name: run.name.clone(),
+            order: job.order,
+            after: 0,
+            earlier: run.finished,
+            seen,
+            patient: run.finished > 0 && job.input != Input::Stdin,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Exported, RunError> {
+        // An error means that ingest ended before it said anything; what follows then finds nothing.
+        let reading = self
+            .ports
+            .reading
+            .wait_for(|reading| *reading != Reading::Unknown)
+            .await
+            .map(|reading| *reading);
+        self.after = match (self.order, reading) {
+            (Order::Input, _) => -1,
+            (Order::Completion, Ok(Reading::Unchanged)) => 0,
+            (Order::Completion, _) => self.earlier,
+        };
+        loop {
+            let finishing = *self.ports.finishing.borrow();
+            match self.step().await? {
+                Step::Wrote => continue,
+                Step::Closed => return Ok(Exported::Closed),
+                Step::Nothing if finishing => return Ok(Exported::All),
+                Step::Nothing => {}
+            }
+            tokio::select! {
+                () = self.ports.wake.notified() => {}
+                Some(queues) = self.seen.recv() => {
+                    if self.known(queues).await? == Step::Closed {
+                        return Ok(Exported::Closed);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Step, RunError> {
+        if let Ok(queues) = self.seen.try_recv() {
+            return Ok(match self.known(queues).await? {
+                Step::Closed => Step::Closed,
+                Step::Wrote | Step::Nothing => Step::Wrote,
+            });
+        }
+        if self.patient && self.order == Order::Completion && !self.ports.reading.borrow().is_over() {
+            return Ok(Step::Nothing);
+        }
+        let page = self
+            .ports
+            .store
+            .finished(self.run, self.order, false, self.after, ROWS)
+            .await?;
+        self.after = page.after;
+        self.print(&page).await
+    }
+
+    async fn known(&mut self, queues: Vec<i64>) -> Result<Step, RunError> {
+        if self.order == Order::Input {
+            return Ok(Step::Nothing);
+        }
+        let mut page = self.ports.store.finished_by_id(self.run, queues).await?;
+        page.rows.retain(|row| row.finish_no <= self.earlier);
+        self.print(&page).await
+    }
+
+    async fn print(&self, page: &FinishedPage) -> Result<Step, RunError> {
+        if page.rows.is_empty() {
+            return Ok(Step::Nothing);
+        }
+        let lines = render(&self.run_name, page)?;
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = std::io::stdout().lock();
+            out.write_all(&lines).and_then(|()| out.flush())
+        })
+        .await
+        .map_err(|_| RunError::Broken {
+            part: "the output thread".to_owned(),
+        })?;
+        match written {
+            Ok(()) => Ok(Step::Wrote),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Step::Closed),
+            Err(source) => Err(RunError::Stdout { source }),
+        }
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Wrote,
+    Nothing,
+    Closed,
+}

@@ -1,0 +1,130 @@
+//! How a run ends: of itself, drained, cancelled, or at once.
+//!
+//! A first signal drains: nothing new is sent, what is on its way is paid and therefore awaited. A second
+//! one, or the end of the grace, cancels. A third one leaves everything as it stands; the store is
+//! consistent at every moment.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{Driven, RunError};
+use crate::llm::Stop;
+use crate::observe::{Announcer, Ending, RunEvent};
+
+/// How far the run is on its way to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    Draining,
+    Cancelled,
+    Abandoned,
+}
+
+/// The end of a run in the making.
+pub(super) struct Shutdown<'a> {
+    announcer: &'a Announcer,
+    stop: Stop,
+    grace: Duration,
+    phase: Phase,
+    grace_over: Option<Instant>,
+    ending: Ending,
+    failed: Option<RunError>,
+}
+
+impl<'a> Shutdown<'a> {
+    pub(super) const fn new(announcer: &'a Announcer, stop: Stop, grace: Duration) -> Self {
+        Self {
+            announcer,
+            stop,
+            grace,
+            phase: Phase::Running,
+            grace_over: None,
+            ending: Ending::Finished,
+            failed: None,
+        }
+    }
+
+    /// Whether the run is ending before its work is done.
+    pub(super) fn has_begun(&self) -> bool {
+        self.phase > Phase::Running
+    }
+
+    /// Whether nothing is awaited any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.phase == Phase::Abandoned
+    }
+
+    /// Whether leases can still be given back: not to a store that has failed.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    pub(super) fn signal(&mut self, signal: i32, calls: usize) {
+        match self.phase {
+            Phase::Running => self.drain(Ending::Signal(signal), "stopping", calls),
+            Phase::Draining => self.cancel(),
+            Phase::Cancelled | Phase::Abandoned => self.phase = Phase::Abandoned,
+        }
+    }
+
+    /// Ends the run; what is on its way is paid, so it is awaited and settled.
+    pub(super) fn drain(&mut self, ending: Ending, cause: &str, calls: usize) {
+        if self.has_begun() {
+            return;
+        }
+        self.ending = ending;
+        self.phase = Phase::Draining;
+        self.grace_over = Some(Instant::now() + self.grace);
+        self.stop.drain.cancel();
+        if calls > 0 {
+            let cause = cause.to_owned();
+            self.announcer.announce(RunEvent::Draining { cause, calls });
+        }
+    }
+
+    /// As [`Self::drain`], after an error that leaves the store whole.
+    pub(super) fn fail_gently(&mut self, error: RunError, calls: usize) {
+        self.note(error);
+        self.drain(Ending::Finished, "stopping after an error", calls);
+    }
+
+    /// Ends the run at once: nothing that comes in could be kept.
+    pub(super) fn fail(&mut self, error: RunError) {
+        self.note(error);
+        self.stop.drain.cancel();
+        self.stop.cancel.cancel();
+        self.phase = Phase::Abandoned;
+    }
+
+    /// The first error is the cause of the others.
+    pub(super) fn note(&mut self, error: RunError) {
+        if self.failed.is_none() {
+            self.failed = Some(error);
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        self.grace_over = None;
+        if self.phase < Phase::Cancelled {
+            self.phase = Phase::Cancelled;
+            self.stop.cancel.cancel();
+            self.announcer.announce(RunEvent::Cancelled);
+        }
+    }
+
+    /// Waits for the end of the grace; for ever, if none has begun. Cancel-safe.
+    pub(super) async fn grace_over(&self) {
+        match self.grace_over {
+            Some(moment) => sleep_until(moment).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn into_driven(self) -> Driven {
+        Driven {
+            ending: self.ending,
+            failed: self.failed,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! nova3 turns a file of requests into finished LLM work, and never pays twice for an answer it has stored.
+//!
+//! This page is the architecture. What each command does for its user stands in `README.md`.
+//!
+//! # The floors
+//!
+//! A file may use lower floors only, and parts on one floor do not know each other; `tests/floors.rs` reads
+//! the source and holds it.
+//!
+//! ```text
+//! main, cli               one short file for each command; builds the world and hands it down
+//! engine, report, mock    the whole job · tables and texts · the server for rehearsal and tests
+//! agent                   prompts as data, which tasks a request has, one task through one model
+//! llm                     routes, retries, transport, the wire
+//! store, limit, sink, observe    the durable store · requests and tokens a minute · the result file · what people see
+//! clock, config           the only homes of the wall clock and of the environment
+//! domain                  pure and synchronous: line in, line out, states, failures, costs, arithmetic
+//! ```
+//!
+//! # Who tells whom
+//!
+//! ```text
+//!  input ──▶ reader ──chunks──▶ ingest ──add──▶ ┌───────┐ ◀──settle── worker ──ask──▶ model
+//!           (thread)              │             │ store │                ▲  │
+//!                               facts           └───────┘          spawn │  │ facts
+//!                                 ▼              ▲     │                 │  ▼
+//!                            dispatcher ──claim──┘     │             dispatcher
+//!                                 │                    │ finished rows, cursor
+//!                                 └──────wake──────▶ exporter ──▶ result file or stdout
+//! ```
+//!
+//! [`engine::run_batch`] is the whole job on one screen: open the run, open the output, ingest and drive
+//! together, finish. The dispatcher is the one loop that owns counters, claims and cancellation; the others
+//! send it facts over channels and share no state. Everything that matters is in the store.
+//!
+//! # What always holds
+//!
+//! * **Durable before the next step.** A task's outcome is in the store, synced, before its queue goes on and
+//!   before its line is written. What a kill can cost is what was called and not yet durable; the dispatcher
+//!   stops claiming while as many answers as there are slots wait for the disk.
+//! * **Every write is fenced.** A lease carries a fence that grows with each claim; an outcome under an old
+//!   fence changes nothing but the ledger of what was paid.
+//! * **States change in one place.** `domain/state.rs` has one total match for queues and one for tasks; a
+//!   transition that is not in it is an error, not a surprise.
+//! * **Lines are written once.** The length of an append is announced in the store before it happens; at the
+//!   start at most that much is cut off a result file. The same rows give the same bytes at any time, so a
+//!   lost file is rebuilt and `verify` can compare.
+//! * **A 429 is a pause, not a failure.** It stops its whole route for a while and spends no attempt. A dead
+//!   key or an empty account ends the run and fails nobody.
+//! * **A short answer is no answer.** A stream that does not say why it ended is asked again.
+//! * **Memory does not grow with the input.** Lines travel in chunks over bounded channels; no list of all
+//!   requests exists outside the store.
+//! * **Secrets stay in `config` and on the wire.** They are never stored, logged or shown.
+//!
+//! Deliberately absent: SQL above `store`; a wall clock outside `clock`; reading the environment outside
+//! `config`; shared state between workers; a second call for a failed one anywhere but in
+//! `llm/client.rs`; an in-memory double of the store (SQLite on `:memory:` is one); code for a single agent.
+//!
+//! # Where to change what
+//!
+//! | to change | go to |
+//! |---|---|
+//! | a prompt, the length of an answer | `agents/*.toml`, embedded by `agent/definition.rs` |
+//! | a model, its limits and prices | a route in the user's `nova3.toml`; what a route may say: `config/raw.rs`, `config/routes.rs` |
+//! | a default | `config/default.toml`; a test compares it with the text of `--help` |
+//! | a flag | `cli/args.rs`, and `cli/world.rs` if a setting has it too |
+//! | what an input line may say | `domain/request/`: keys, forms and rules, one file each |
+//! | which tasks a request has | `agent/plan.rs` |
+//! | what a provider sends or refuses | `llm/wire/`, with an example under `fixtures/llm` |
+//! | when a call is tried again | `llm/wire/error.rs` says what an error asks for, `llm/client.rs` does it |
+//! | a result line | `domain/result_line.rs` |
+//! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`; then the SQL that uses it |
+//! | another store | the ports of `store/mod.rs`; their laws are in their documentation |
+//! | what people see while it runs | an observer of [`observe::RunEvent`]; the engine stays as it is |
+//! | an exit code | `cli/exit.rs` |
+//! | a fault to rehearse | `mock/config.rs` and `mock/reply.rs` |
+//!
+//! # One request from line to line
+//!
+//! `{"custom_id":"q1","query":"…","tasks":["answer"]}` in `nova3 run questions.jsonl -o out.jsonl`:
+//!
+//! 1. `cli::run` loads [`config::Config`], opens the store and the [`llm::Client`], and calls
+//!    [`engine::run_batch`].
+//! 2. `engine/exporter.rs` compares `out.jsonl` with its cursor before anything is spent.
+//! 3. On the reader's thread [`engine::read_input`] cuts the bytes into lines with
+//!    [`domain::request::LineSplitter`]; [`domain::request::read_line`] checks the line and gives it its
+//!    identity; [`agent::Planner::plan`] says that it has one task, `answer`.
+//! 4. `engine/ingest.rs` hands the chunk to [`store::Queues::add`]. The request is new, so it is queued; had it
+//!    been finished by an earlier run of the same name, it would end here, free.
+//! 5. The dispatcher has a free slot: [`store::Queues::claim`] leases the queue under a new fence, the
+//!    dispatcher registers it and spawns `work` of `engine/worker.rs`.
+//! 6. [`agent::run_agent`] makes the conversation from `agents/answer.toml` and asks [`llm::Client::call`],
+//!    which waits for the route's pause and its limits and sends through `llm/transport.rs`;
+//!    [`llm::wire::Collector`] puts the streamed pieces together.
+//! 7. The answer becomes an item. The worker tells the dispatcher that its slot is free and calls
+//!    [`store::Queues::settle`]: one transaction, committed in a group with others, holds the outcome, the
+//!    item's number, the attempts and the end of the queue.
+//! 8. The dispatcher counts it and wakes the exporter, which reads the finished row, announces the length of
+//!    its line, and appends what [`domain::result_line::write`] makes of it with [`sink::ResultFile`].
+//! 9. Nothing is left: the dispatcher ends its loop, the exporter writes its cursor,
+//!    [`store::Queues::close`] tidies the store, and `cli::exit` says 0.
+
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod engine;
+pub mod limit;
+pub mod llm;
+pub mod mock;
+pub mod observe;
+pub mod report;
+pub mod sink;
+pub mod store;

@@ -1,0 +1,258 @@
+//! Folds the frames of a streamed answer into an [`Answer`].
+//!
+//! The rule everything here serves: an answer counts when the server said that it ended, by a finish
+//! reason; bytes that merely stop are a cut connection. A blank finish reason counts as none, because
+//! old Ollama builds put `""` into every chunk. On such a server, which never names a reason, the
+//! explicit `[DONE]` after some content stands in for it, and the reason is reported as `stop`.
+//!
+//! After the finish reason a broken frame is passed over: the text is complete and paid for, and only a
+//! usage count can be missing. An error object still fails the call, for a filter may report that way.
+
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use super::answer::Answer;
+use super::error::{self, CallError};
+use super::shape::{Choice, Chunk, Delta, Text};
+use super::sse::Frame;
+use super::tokens;
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::usage::Usage;
+
+/// What a frame told about the life of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Nothing of substance; a server may send such frames for as long as it likes.
+    Quiet,
+    /// The answer moved on: the idle timer begins anew.
+    Data,
+    /// The server said `[DONE]`.
+    Done,
+}
+
+/// An answer in the making.
+#[derive(Debug)]
+pub struct Collector {
+    max_text_bytes: usize,
+    text: String,
+    reasoning_chars: u64,
+    refusal: String,
+    finish_reason: Option<String>,
+    blank_finish: bool,
+    usage: Option<Usage>,
+    model: Option<String>,
+    id: Option<String>,
+    token_seen: bool,
+    done: bool,
+}
+
+impl Collector {
+    /// An empty answer that may grow to so many bytes of text.
+    pub const fn new(max_text_bytes: usize) -> Self {
+        Self {
+            max_text_bytes,
+            text: String::new(),
+            reasoning_chars: 0,
+            refusal: String::new(),
+            finish_reason: None,
+            blank_finish: false,
+            usage: None,
+            model: None,
+            id: None,
+            token_seen: false,
+            done: false,
+        }
+    }
+
+    /// Takes the next frame; after an error the answer is beyond use.
+    pub fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
+        if frame.event.as_deref() == Some("error") && !self.done {
+            return Err(error::in_band(&frame.data));
+        }
+        self.data(frame.data.trim())
+    }
+
+    /// Whether the model has begun to write, be it content, reasoning or a refusal.
+    ///
+    /// Until then the limit for the first token holds, not the one between tokens: a local server sends
+    /// its role chunk at once and may then load a model.
+    pub const fn first_token_seen(&self) -> bool {
+        self.token_seen
+    }
+
+    /// Ends the stream: an answer where the server finished one, else the error that was hiding in EOF.
+    pub fn end(mut self) -> Result<Answer, CallError> {
+        let finished = self.finish_reason.take();
+        let vouched = self.done && self.blank_finish && !self.text.is_empty();
+        match finished {
+            Some(reason) => Ok(self.into_answer(reason)),
+            None if vouched => Ok(self.into_answer("stop".to_owned())),
+            None if self.done && !self.token_seen => Err(CallError::new(
+                Class::Server,
+                Verdict::Retry,
+                "the stream was empty: `[DONE]` came before any content",
+            )),
+            None => Err(CallError::new(
+                Class::Network,
+                Verdict::Retry,
+                &format!(
+                    "the stream ended after {} bytes of text without a finish reason",
+                    self.text.len()
+                ),
+            )),
+        }
+    }
+
+    /// An answer that came as one JSON object instead of a stream; being whole vouches for its end.
+    pub(super) fn whole(mut self, json: &str) -> Result<Answer, CallError> {
+        let chunk = Chunk::parse(json).map_err(|_| error::in_band(json))?;
+        if chunk.choices.as_ref().is_none_or(Vec::is_empty) {
+            return Err(error::in_band(json));
+        }
+        self.chunk(chunk, json)?;
+        let reason = self.finish_reason.take();
+        self.done = true;
+        if reason.is_none() && !self.token_seen {
+            return Err(CallError::new(
+                Class::Server,
+                Verdict::Retry,
+                "the answer has neither content nor a finish reason",
+            ));
+        }
+        Ok(self.into_answer(reason.unwrap_or_else(|| "stop".to_owned())))
+    }
+
+    fn into_answer(self, finish_reason: String) -> Answer {
+        Answer {
+            text: self.text,
+            reasoning_chars: self.reasoning_chars,
+            refusal: Some(self.refusal).filter(|refusal| !refusal.trim().is_empty()),
+            finish_reason,
+            usage: self.usage,
+            model: self.model,
+            id: self.id,
+            done_missing: !self.done,
+        }
+    }
+
+    fn data(&mut self, data: &str) -> Result<Progress, CallError> {
+        if self.done || data.is_empty() {
+            return Ok(Progress::Quiet);
+        }
+        if data.starts_with("[DONE]") {
+            self.done = true;
+            return Ok(Progress::Done);
+        }
+        match Chunk::parse(data) {
+            Ok(chunk) => self.chunk(chunk, data),
+            Err(_) if data.contains('\n') => self.each_line(data),
+            Err(_) if self.finish_reason.is_some() => Ok(Progress::Quiet),
+            Err(fault) => Err(malformed(&fault)),
+        }
+    }
+
+    /// Some gateways forget the blank line between events, so that two objects share a frame.
+    fn each_line(&mut self, data: &str) -> Result<Progress, CallError> {
+        data.split('\n').try_fold(Progress::Quiet, |progress, line| {
+            Ok(progress.max(self.data(line.trim())?))
+        })
+    }
+
+    fn chunk(&mut self, chunk: Chunk<'_>, json: &str) -> Result<Progress, CallError> {
+        if chunk.is_error() {
+            return Err(error::in_band(json));
+        }
+        keep_first(&mut self.id, chunk.id);
+        keep_first(&mut self.model, chunk.model);
+        let mut progress = self.count(chunk.usage);
+        for choice in chunk.choices.unwrap_or_default() {
+            progress = progress.max(self.choice(choice)?);
+        }
+        Ok(progress)
+    }
+
+    fn choice(&mut self, choice: Choice<'_>) -> Result<Progress, CallError> {
+        if let Some(fault) = choice.error() {
+            return Err(error::in_band(fault.get()));
+        }
+        if choice.index.unwrap_or(0) != 0 {
+            return Ok(Progress::Data);
+        }
+        let mut progress = self.count(choice.usage);
+        if let Some(delta) = choice.delta.or(choice.message) {
+            progress = progress.max(self.delta(delta)?);
+        }
+        match choice.finish_reason {
+            Some(Text(reason)) if reason.is_empty() => self.blank_finish = true,
+            Some(Text(reason)) => {
+                self.finish_reason = Some(reason.into_owned());
+                progress = Progress::Data;
+            }
+            None => {}
+        }
+        Ok(progress)
+    }
+
+    /// Whether a member is there counts, not whether it is long: a lone space is a token.
+    fn delta(&mut self, delta: Delta<'_>) -> Result<Progress, CallError> {
+        let mut alive = delta.role.is_some() || delta.tool_calls.is_some();
+        if let Some(Text(content)) = delta.content {
+            alive = true;
+            self.token_seen |= !content.is_empty();
+            self.append(&content)?;
+        }
+        // Some servers send the same reasoning under both names while they move from one to the other.
+        if let Some(Text(reasoning)) = delta.reasoning_content.or(delta.reasoning) {
+            alive = true;
+            self.token_seen |= !reasoning.is_empty();
+            self.reasoning_chars += reasoning.chars().count() as u64;
+        }
+        if let Some(Text(refusal)) = delta.refusal {
+            alive = true;
+            self.token_seen |= !refusal.is_empty();
+            self.refusal.push_str(&refusal);
+        }
+        Ok(if alive { Progress::Data } else { Progress::Quiet })
+    }
+
+    fn append(&mut self, content: &str) -> Result<(), CallError> {
+        if self.text.len() + content.len() > self.max_text_bytes {
+            let message = format!("the answer is larger than {} bytes", self.max_text_bytes);
+            return Err(CallError::new(Class::Server, Verdict::Retry, &message));
+        }
+        self.text.push_str(content);
+        Ok(())
+    }
+
+    fn count(&mut self, usage: Option<&RawValue>) -> Progress {
+        let Some(usage) = usage.and_then(|raw| tokens::read(raw.get())) else {
+            return Progress::Quiet;
+        };
+        self.usage = Some(usage);
+        Progress::Data
+    }
+}
+
+fn keep_first(slot: &mut Option<String>, found: Option<Text<'_>>) {
+    if slot.is_none() {
+        *slot = found
+            .map(|text| text.0.into_owned())
+            .filter(|text| !text.is_empty());
+    }
+}
+
+/// A frame that is no JSON. One that merely ends too early was cut on its way.
+fn malformed(fault: &serde_json::Error) -> CallError {
+    match fault.classify() {
+        Category::Eof => CallError::new(
+            Class::Network,
+            Verdict::Retry,
+            "the stream was cut in the middle of an event",
+        ),
+        _ => CallError::new(
+            Class::Server,
+            Verdict::Retry,
+            &format!("failed to read an event of the stream: {fault}"),
+        ),
+    }
+}

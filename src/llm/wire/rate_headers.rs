@@ -1,0 +1,94 @@
+//! What a response says about the rate limits it counted against.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::retry_after::until_reset;
+
+/// Limits as the server counts them; any may be absent, and on many servers all are.
+///
+/// A reset is the time until the bucket is *full*, so it is a wait only where nothing remains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RateHeaders {
+    /// Requests a window allows.
+    pub limit_requests: Option<u64>,
+    /// Requests left.
+    pub remaining_requests: Option<u64>,
+    /// Time until all requests are back.
+    pub reset_requests: Option<Duration>,
+    /// Tokens a window allows.
+    pub limit_tokens: Option<u64>,
+    /// Tokens left.
+    pub remaining_tokens: Option<u64>,
+    /// Time until all tokens are back.
+    pub reset_tokens: Option<Duration>,
+}
+
+/// One bucket as its three headers describe it.
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    limit: Option<u64>,
+    remaining: Option<u64>,
+    reset: Option<Duration>,
+}
+
+impl RateHeaders {
+    /// Reads the `x-ratelimit-*` headers of OpenAI, else the `anthropic-ratelimit-*` ones.
+    ///
+    /// Where several token buckets apply (a project's beside the organization's; input beside all), the
+    /// one with the least left is the one to pace by.
+    pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Self {
+        let openai = |what: &str| Bucket::read(headers, now, |part| format!("x-ratelimit-{part}-{what}"));
+        let anthropic =
+            |what: &str| Bucket::read(headers, now, |part| format!("anthropic-ratelimit-{what}-{part}"));
+        let requests = openai("requests").or_else(|| anthropic("requests"));
+        let tokens = tightest([openai("tokens"), openai("project-tokens")])
+            .or_else(|| tightest([anthropic("tokens"), anthropic("input-tokens")]));
+        let (requests, tokens) = (requests.unwrap_or_default(), tokens.unwrap_or_default());
+        Self {
+            limit_requests: requests.limit,
+            remaining_requests: requests.remaining,
+            reset_requests: requests.reset,
+            limit_tokens: tokens.limit,
+            remaining_tokens: tokens.remaining,
+            reset_tokens: tokens.reset,
+        }
+    }
+}
+
+impl Bucket {
+    fn read(
+        headers: &dyn Fn(&str) -> Option<String>,
+        now: Timestamp,
+        name: impl Fn(&str) -> String,
+    ) -> Option<Self> {
+        let bucket = Self {
+            limit: headers(&name("limit")).and_then(|text| count(&text)),
+            remaining: headers(&name("remaining")).and_then(|text| count(&text)),
+            reset: headers(&name("reset")).and_then(|text| until_reset(&text, now)),
+        };
+        (bucket.limit.is_some() || bucket.remaining.is_some()).then_some(bucket)
+    }
+}
+
+fn tightest(buckets: [Option<Bucket>; 2]) -> Option<Bucket> {
+    buckets
+        .into_iter()
+        .flatten()
+        .min_by_key(|bucket| bucket.remaining.unwrap_or(u64::MAX))
+}
+
+/// A count; a debt reads as nothing left.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, which is the meaning wanted here"
+)]
+fn count(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
+        number.is_finite().then_some(number as u64)
+    })
+}

@@ -1,0 +1,123 @@
+//! One chat call from its arrival to its end, whichever way it ends.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::log::{End, Start};
+use super::server::Shared;
+use super::tally::Outcome;
+use crate::clock;
+
+/// What is known of a call when it arrives.
+pub(crate) struct Arrival<'a> {
+    pub(crate) prompt: Option<&'a str>,
+    pub(crate) custom: Option<&'a RawValue>,
+    pub(crate) user: &'a str,
+    pub(crate) stream: bool,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+}
+
+/// A call that arrived and was counted. It is counted out exactly once: by `finish`, or by being dropped,
+/// which is what happens to it when the client leaves or the server stops.
+pub(crate) struct Call {
+    shared: Arc<Shared>,
+    n: u64,
+    prompt: Option<String>,
+    /// How the call ends if nobody interrupts it.
+    outcome: Outcome,
+    input_tokens: u64,
+    output_tokens: u64,
+    finished: bool,
+}
+
+impl Call {
+    /// Counts and logs the arrival.
+    pub(crate) fn begin(shared: &Arc<Shared>, arrival: &Arrival<'_>) -> Self {
+        let n = shared
+            .tally
+            .arrived(shared.now_us(), arrival.input_tokens + arrival.output_tokens);
+        if let Some(log) = &shared.log {
+            log.push(&Start {
+                t_ms: clock::now_ms(),
+                n,
+                event: "start",
+                prompt: arrival.prompt,
+                custom: arrival.custom,
+                user: head(arrival.user),
+                stream: arrival.stream,
+            });
+        }
+        Self {
+            shared: Arc::clone(shared),
+            n,
+            prompt: arrival.prompt.map(str::to_owned),
+            outcome: Outcome::Ok,
+            input_tokens: 0,
+            output_tokens: 0,
+            finished: false,
+        }
+    }
+
+    /// The number of the call, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.n
+    }
+
+    /// Says how the call will end.
+    pub(crate) fn heads_for(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Says what the call has cost so far.
+    pub(crate) fn costs(&mut self, input_tokens: u64, output_tokens: u64) {
+        (self.input_tokens, self.output_tokens) = (input_tokens, output_tokens);
+    }
+
+    /// Says how much of the answer was handed over so far.
+    pub(crate) fn sent(&mut self, output_tokens: u64) {
+        self.output_tokens = output_tokens;
+    }
+
+    /// The call ends as planned.
+    pub(crate) fn finish(&mut self) {
+        self.end(self.outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.shared
+            .tally
+            .ended(outcome, self.input_tokens, self.output_tokens);
+        if let Some(log) = &self.shared.log {
+            log.push(&End {
+                t_ms: clock::now_ms(),
+                n: self.n,
+                event: "end",
+                prompt: self.prompt.as_deref(),
+                outcome: outcome.as_str(),
+                input_tokens: self.input_tokens,
+                output_tokens: self.output_tokens,
+            });
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // A stalled call can only end by being left, so leaving it is how it ends as planned.
+        self.end(if self.outcome == Outcome::Stall {
+            Outcome::Stall
+        } else {
+            Outcome::ClientGone
+        });
+    }
+}
+
+/// The part of a message that the log shows.
+fn head(text: &str) -> &str {
+    text.char_indices().nth(200).map_or(text, |(cut, _)| &text[..cut])
+}

@@ -1,0 +1,61 @@
+//! Errors in the form OpenAI gives them.
+
+use bytes::Bytes;
+use serde_json::json;
+
+/// The fields of an error object. OpenAI sends `null` for those that do not apply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorObject<'a> {
+    pub(crate) message: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) param: Option<&'a str>,
+    pub(crate) code: Option<&'a str>,
+}
+
+impl ErrorObject<'_> {
+    /// `{"error": {...}}`
+    pub(crate) fn json(&self) -> Bytes {
+        let Self {
+            message,
+            kind,
+            param,
+            code,
+        } = self;
+        json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
+            .to_string()
+            .into()
+    }
+}
+
+/// A request that is wrong in itself.
+pub(crate) fn invalid<'a>(message: &'a str, code: Option<&'a str>) -> ErrorObject<'a> {
+    ErrorObject {
+        message,
+        kind: "invalid_request_error",
+        param: None,
+        code,
+    }
+}
+
+/// The error of a broken server, also inside a stream.
+pub(crate) const SERVER_ERROR: ErrorObject<'static> = ErrorObject {
+    message: "The server had an error while processing your request. Sorry about that!",
+    kind: "server_error",
+    param: None,
+    code: None,
+};
+
+/// The error of a wrong key.
+pub(crate) const WRONG_KEY: ErrorObject<'static> = ErrorObject {
+    message: "Incorrect API key provided.",
+    kind: "invalid_request_error",
+    param: None,
+    code: Some("invalid_api_key"),
+};
+
+/// What a proxy in front of a broken server says.
+pub(crate) const PROXY_PAGE: &str = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n\
+     <center><h1>503 Service Temporarily Unavailable</h1></center>\r\n</body>\r\n</html>\r\n";
+
+/// What stands where JSON should be.
+pub(crate) const GARBAGE: &str = "{\"id\":\"chatcmpl-\u{fffd}<<upstream buffer overrun>>";

@@ -1,0 +1,160 @@
+//! Which call goes wrong, in which way, and how slow it is.
+//!
+//! Every draw depends on the seed and the number of the call alone. A run with one connection at a time
+//! therefore repeats exactly; with many connections the same numbers fail, but the prompts that carry
+//! these numbers depend on the order of arrival.
+
+use fastrand::Rng;
+
+use super::config::Latency;
+
+/// The probability, 0..=1, of each fault. A call suffers at most one; above a sum of 1 the later ones starve.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Faults {
+    /// 429 `rate_limit_exceeded`, with the time to wait.
+    pub rate_limited: f64,
+    /// 500 with an OpenAI-style error, or now and then 503 with an HTML page as a proxy sends it.
+    pub server_error: f64,
+    /// The connection breaks in the middle of the answer, or now and then before its headers.
+    pub disconnect: f64,
+    /// The answer ends cleanly in its middle: no finish reason, no `[DONE]`, or half a JSON object.
+    pub truncate: f64,
+    /// Half of the answer, then silence until the client leaves.
+    pub stall: f64,
+    /// Something that is not JSON takes the place of a piece of the answer, or of all of it.
+    pub garbage: f64,
+    /// An error object inside an answer that began with status 200.
+    pub error_in_stream: f64,
+}
+
+/// The one fault of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    RateLimited,
+    ServerError,
+    Disconnect,
+    Truncate,
+    Stall,
+    Garbage,
+    ErrorInStream,
+}
+
+/// The shape of the long tail: of the calls in it, one in nine takes more than four times as long.
+const SHAPE: f64 = 1.5;
+
+/// The chances of one call.
+pub(crate) struct Chance(Rng);
+
+impl Chance {
+    pub(crate) fn new(seed: u64, call: u64) -> Self {
+        // The odd constant is 2^64 divided by the golden ratio: it spreads neighbouring call numbers apart.
+        Self(Rng::with_seed(
+            seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                ^ call.wrapping_mul(0xD1B5_4A32_D192_ED03),
+        ))
+    }
+
+    /// The fault of this call, if it has one.
+    pub(crate) fn fault(&mut self, faults: &Faults) -> Option<Fault> {
+        let table = [
+            (faults.rate_limited, Fault::RateLimited),
+            (faults.server_error, Fault::ServerError),
+            (faults.disconnect, Fault::Disconnect),
+            (faults.truncate, Fault::Truncate),
+            (faults.stall, Fault::Stall),
+            (faults.garbage, Fault::Garbage),
+            (faults.error_in_stream, Fault::ErrorInStream),
+        ];
+        let mut left = self.0.f64();
+        for (probability, fault) in table {
+            if left < probability {
+                return Some(fault);
+            }
+            left -= probability.max(0.0);
+        }
+        None
+    }
+
+    /// One call in four of those that fail shows the rarer face of its fault.
+    pub(crate) fn rare_face(&mut self) -> bool {
+        self.0.u8(..) < 64
+    }
+
+    /// The waits of this call: a Pareto factor, cut off at ten, for the calls of the tail.
+    pub(crate) fn latency(&mut self, latency: Latency) -> Latency {
+        if latency.tail <= 0.0 || self.0.f64() >= latency.tail {
+            return latency;
+        }
+        let share = self.0.f64() * (1.0 - 10f64.powf(-SHAPE));
+        latency.stretched((1.0 - share).powf(-1.0 / SHAPE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_same_call_draws_the_same_fault() {
+        let faults = Faults {
+            stall: 0.3,
+            garbage: 0.3,
+            ..Faults::default()
+        };
+        let draw = |call| Chance::new(7, call).fault(&faults);
+        let first: Vec<_> = (0..200).map(draw).collect();
+        assert_eq!(first, (0..200).map(draw).collect::<Vec<_>>());
+        assert!(first.contains(&None) && first.contains(&Some(Fault::Stall)));
+    }
+
+    #[test]
+    fn shares_come_out_near_their_probability() {
+        let faults = Faults {
+            rate_limited: 0.2,
+            error_in_stream: 0.1,
+            ..Faults::default()
+        };
+        let drawn: Vec<_> = (0..10_000)
+            .filter_map(|call| Chance::new(1, call).fault(&faults))
+            .collect();
+        let limited = drawn.iter().filter(|&&fault| fault == Fault::RateLimited).count();
+        assert!(
+            (1_800..2_200).contains(&limited),
+            "expected about 2000, got {limited}"
+        );
+        assert!(
+            (2_700..3_300).contains(&drawn.len()),
+            "expected about 3000, got {}",
+            drawn.len()
+        );
+    }
+
+    #[test]
+    fn a_certain_fault_never_misses_and_an_absent_one_never_comes() {
+        let certain = Faults {
+            truncate: 1.0,
+            ..Faults::default()
+        };
+        assert!((0..1000).all(|call| Chance::new(3, call).fault(&certain) == Some(Fault::Truncate)));
+        assert!((0..1000).all(|call| Chance::new(3, call).fault(&Faults::default()).is_none()));
+    }
+
+    #[test]
+    fn the_tail_stretches_up_to_ten_times() {
+        let latency = Latency {
+            first_token: Duration::from_secs(1),
+            per_token: Duration::ZERO,
+            tail: 1.0,
+        };
+        let waits: Vec<_> = (0..2000)
+            .map(|call| Chance::new(1, call).latency(latency).first_token)
+            .collect();
+        assert!(
+            waits
+                .iter()
+                .all(|wait| (1.0..=10.001).contains(&wait.as_secs_f64()))
+        );
+        assert!(waits.iter().any(|wait| wait.as_secs_f64() > 5.0));
+    }
+}

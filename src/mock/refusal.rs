@@ -1,0 +1,137 @@
+//! The calls that get no answer, and what they get instead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderMap;
+use hyper::{Response, StatusCode};
+
+use super::call::{Arrival, Call};
+use super::error_object::{ErrorObject, PROXY_PAGE, SERVER_ERROR, WRONG_KEY, invalid};
+use super::limiter::{Denial, Scarce};
+use super::reply::{Ending, Reply};
+use super::response;
+use super::server::Shared;
+use super::tally::Outcome;
+
+/// What a fault without a limiter behind it asks the client to wait.
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+
+/// A call without a readable prompt.
+fn begin_unread(shared: &Arc<Shared>) -> Call {
+    let (prompt, custom, user, stream) = (None, None, "", false);
+    Call::begin(
+        shared,
+        &Arrival {
+            prompt,
+            custom,
+            user,
+            stream,
+            input_tokens: 0,
+            output_tokens: 0,
+        },
+    )
+}
+
+/// 400: the body is not a chat request.
+pub(crate) fn malformed(shared: &Arc<Shared>, headers: &HeaderMap, message: &str) -> Response<Reply> {
+    let mut call = begin_unread(shared);
+    if !shared.knows(headers) {
+        return unauthorized(call);
+    }
+    call.heads_for(Outcome::BadRequest);
+    response::refusal(StatusCode::BAD_REQUEST, &invalid(message, None), Some(call))
+}
+
+/// 413.
+pub(crate) fn too_large(shared: &Arc<Shared>, limit: usize) -> Response<Reply> {
+    let mut call = begin_unread(shared);
+    call.heads_for(Outcome::BadRequest);
+    let message = format!("Request body is too large. Expected at most {limit} bytes.");
+    response::refusal(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        &invalid(&message, Some("request_too_large")),
+        Some(call),
+    )
+}
+
+/// 401.
+pub(crate) fn unauthorized(mut call: Call) -> Response<Reply> {
+    call.heads_for(Outcome::Unauthorized);
+    response::refusal(StatusCode::UNAUTHORIZED, &WRONG_KEY, Some(call))
+}
+
+/// 500 as the service says it, or 503 as a proxy in front of it does.
+pub(crate) fn server_error(mut call: Call, behind_a_proxy: bool) -> Response<Reply> {
+    call.heads_for(Outcome::ServerError);
+    let number = call.number();
+    let mut response = if behind_a_proxy {
+        let page = Reply::whole(PROXY_PAGE, Ending::Clean, Some(call));
+        response::sized(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "text/html",
+            PROXY_PAGE.len(),
+            page,
+        )
+    } else {
+        response::refusal(StatusCode::INTERNAL_SERVER_ERROR, &SERVER_ERROR, Some(call))
+    };
+    response::name_request(response.headers_mut(), number);
+    response
+}
+
+/// A 429 from the limiter, or without a reason from a fault.
+pub(crate) fn rate_limited(shared: &Shared, mut call: Call, denial: Option<&Denial>) -> Response<Reply> {
+    call.heads_for(Outcome::RateLimited);
+    let number = call.number();
+    let wait = shared
+        .config
+        .retry_after
+        .or(denial.map(|denial| denial.wait))
+        .unwrap_or(DEFAULT_WAIT);
+    let (kind, message) = match denial {
+        None => (
+            "rate_limit_error",
+            "Rate limit reached. Please slow down.".to_owned(),
+        ),
+        Some(denial) => complaint(denial, wait),
+    };
+    let error = ErrorObject {
+        message: &message,
+        kind,
+        param: None,
+        code: Some("rate_limit_exceeded"),
+    };
+    let mut response = response::refusal(StatusCode::TOO_MANY_REQUESTS, &error, Some(call));
+    let headers = response.headers_mut();
+    response::ask_to_wait(headers, wait);
+    response::show_limits(headers, &shared.standings());
+    response::name_request(headers, number);
+    response
+}
+
+fn complaint(denial: &Denial, wait: Duration) -> (&'static str, String) {
+    let Denial {
+        scarce,
+        limit,
+        used,
+        requested,
+        ..
+    } = denial;
+    let (kind, what) = match scarce {
+        Scarce::Requests => ("requests", "requests per min (RPM)"),
+        Scarce::Tokens => ("tokens", "tokens per min (TPM)"),
+    };
+    if requested > limit {
+        return (
+            kind,
+            format!("Request too large on {what}: Limit {limit}, Requested {requested}."),
+        );
+    }
+    let seconds = wait.as_secs_f64();
+    let numbers = format!("Limit {limit}, Used {used}, Requested {requested}");
+    (
+        kind,
+        format!("Rate limit reached on {what}: {numbers}. Please try again in {seconds:.3}s."),
+    )
+}

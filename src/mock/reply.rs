@@ -1,0 +1,173 @@
+//! The body of every response, including the ways in which a body can go wrong.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep};
+
+use super::call::Call;
+use super::frames::Frames;
+
+/// Makes hyper close the connection at once; nobody reads it.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is cut on purpose")]
+pub(crate) struct Cut;
+
+impl From<Infallible> for Cut {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// What happens after the last byte of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The body ends.
+    Clean,
+    /// The connection is cut.
+    Abort,
+    /// Nothing, until the client leaves or the server stops.
+    Hang,
+}
+
+/// A body. Holding the call, it knows when the client left: hyper drops it unfinished.
+pub(crate) struct Reply {
+    content: Content,
+    ending: Ending,
+    call: Option<Call>,
+    /// Whether hyper had a turn to flush what came before the cut.
+    flushed: bool,
+}
+
+enum Content {
+    Whole(Bytes),
+    Paced(Box<Paced>),
+    Sent,
+}
+
+/// Frames that appear one after the other, on a schedule counted from the first: a late timer does not
+/// delay the rest, and frames due together travel together.
+struct Paced {
+    frames: Frames,
+    per_token: Duration,
+    began: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Reply {
+    /// All bytes at once.
+    pub(crate) fn whole(bytes: impl Into<Bytes>, ending: Ending, call: Option<Call>) -> Self {
+        Self {
+            content: Content::Whole(bytes.into()),
+            ending,
+            call,
+            flushed: false,
+        }
+    }
+
+    /// Frames as they become due, the first at once.
+    pub(crate) fn paced(frames: Frames, per_token: Duration, ending: Ending, call: Call) -> Self {
+        let began = Instant::now();
+        let sleep = Box::pin(tokio::time::sleep_until(began));
+        let content = Content::Paced(Box::new(Paced {
+            frames,
+            per_token,
+            began,
+            sleep,
+        }));
+        Self {
+            content,
+            ending,
+            call: Some(call),
+            flushed: false,
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(mut call) = self.call.take() {
+            call.finish();
+        }
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match &mut self.content {
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Sent;
+                Poll::Ready((!bytes.is_empty()).then_some(bytes))
+            }
+            Content::Paced(paced) => {
+                let bytes = std::task::ready!(paced.poll(cx));
+                if let Some(call) = &mut self.call {
+                    call.sent(paced.frames.pieces_sent());
+                }
+                if paced.frames.is_over() {
+                    self.content = Content::Sent;
+                }
+                Poll::Ready(Some(bytes))
+            }
+            Content::Sent => Poll::Ready(None),
+        }
+    }
+}
+
+impl Paced {
+    /// The frames that are due, at least one. Not to be polled when all are sent.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            let elapsed = self.began.elapsed();
+            let mut out = Vec::new();
+            while !self.frames.is_over() && self.frames.due(self.per_token) <= elapsed {
+                self.frames.render(&mut out);
+            }
+            if !out.is_empty() || self.frames.is_over() {
+                return Poll::Ready(out.into());
+            }
+            self.sleep
+                .as_mut()
+                .reset(self.began + self.frames.due(self.per_token));
+            std::task::ready!(self.sleep.as_mut().poll(cx));
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        if let Some(bytes) = std::task::ready!(this.poll_content(cx)) {
+            // The call is over before the client can see the last byte, so the client's next call never
+            // overlaps with this one in the statistics.
+            if matches!(this.content, Content::Whole(_) | Content::Sent) && this.ending == Ending::Clean {
+                this.finish();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match this.ending {
+            Ending::Clean => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Ending::Hang => Poll::Pending,
+            Ending::Abort if !this.flushed => {
+                this.flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Ending::Abort => {
+                this.finish();
+                Poll::Ready(Some(Err(Cut)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Sent) && self.ending == Ending::Clean
+    }
+}

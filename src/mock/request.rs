@@ -1,0 +1,268 @@
+//! The part of a chat request that shapes its answer.
+//!
+//! Parsing borrows from the body wherever it can, because it is on the path of every call. The prompt
+//! is identified by the SHA-256 of its messages in canonical JSON: compact, UTF-8, keys sorted, which is
+//! how `serde_json::Value` prints and how Python does with `sort_keys`, `ensure_ascii=False` and compact
+//! separators.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::tokens;
+
+/// A chat request as it stands in the body.
+#[derive(Deserialize)]
+pub(crate) struct ChatRequest<'a> {
+    #[serde(borrow, default)]
+    pub(crate) model: Cow<'a, str>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(crate) stream: Option<bool>,
+    #[serde(default)]
+    stream_options: Option<StreamOptions>,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    pub(crate) response_format: Option<ResponseFormat>,
+    #[serde(borrow)]
+    pub(crate) metadata: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+/// The form the answer must have.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum ResponseFormat {
+    Text,
+    JsonObject,
+    JsonSchema { json_schema: NamedSchema },
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NamedSchema {
+    pub(crate) schema: Value,
+}
+
+impl<'a> ChatRequest<'a> {
+    /// Reads a body; the error is the message a provider would send.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
+        serde_json::from_slice(body)
+            .map_err(|error| format!("We could not parse the JSON body of your request: {error}."))
+    }
+
+    /// The prompt; the error is the message a provider would send.
+    pub(crate) fn prompt(&self) -> Result<Prompt<'a>, String> {
+        let messages = self.messages.ok_or("Missing required parameter: 'messages'.")?;
+        let prompt =
+            Prompt::read(messages).map_err(|error| format!("Invalid type for 'messages': {error}."))?;
+        prompt
+            .ok_or_else(|| "Invalid 'messages': empty array. Expected an array with minimum length 1.".into())
+    }
+
+    pub(crate) fn include_usage(&self) -> bool {
+        self.stream_options
+            .as_ref()
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false)
+    }
+
+    /// The most pieces the answer may have.
+    pub(crate) fn limit(&self) -> usize {
+        let limit = self.max_completion_tokens.or(self.max_tokens).unwrap_or(u64::MAX);
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+}
+
+/// What the messages of a request come to.
+pub(crate) struct Prompt<'a> {
+    /// The first 16 hex digits of the hash.
+    pub(crate) id: String,
+    /// The first eight bytes of the hash, for drawing from it.
+    pub(crate) seed: u64,
+    /// The text of the last user message, or of the last message if none is from a user.
+    pub(crate) user: Cow<'a, str>,
+    pub(crate) input_tokens: u64,
+}
+
+/// The shape of nearly every message. Any other field sends the prompt down the general path.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainMessage<'a> {
+    #[serde(borrow)]
+    role: &'a RawValue,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+impl PlainMessage<'_> {
+    /// Whether the raw fields are their own canonical form: strings in which nothing is escaped needlessly.
+    fn is_canonical(&self) -> bool {
+        [self.role.get(), self.content.get()]
+            .iter()
+            .all(|raw| raw.starts_with('"') && !raw.contains("\\u") && !raw.contains("\\/"))
+    }
+}
+
+impl<'a> Prompt<'a> {
+    /// Reads the messages; `None` if there are none.
+    fn read(messages: &'a RawValue) -> serde_json::Result<Option<Self>> {
+        match serde_json::from_str::<Vec<PlainMessage<'a>>>(messages.get()) {
+            Ok(plain) if plain.iter().all(PlainMessage::is_canonical) => Self::from_plain(&plain),
+            _ => Self::from_values(&serde_json::from_str::<Vec<Value>>(messages.get())?),
+        }
+    }
+
+    fn from_plain(messages: &[PlainMessage<'a>]) -> serde_json::Result<Option<Self>> {
+        let mut hash = Sha256::new();
+        let (mut user, mut last, mut input_tokens) = (None, None, 0);
+        for (i, message) in messages.iter().enumerate() {
+            hash.update(if i == 0 {
+                "[{\"content\":"
+            } else {
+                ",{\"content\":"
+            });
+            hash.update(message.content.get());
+            hash.update(",\"role\":");
+            hash.update(message.role.get());
+            hash.update("}");
+            let text = text_of(message.content.get())?;
+            input_tokens += tokens::count(&text) + tokens::PER_MESSAGE;
+            if message.role.get() == "\"user\"" {
+                user = Some(text);
+            } else {
+                last = Some(text);
+            }
+        }
+        hash.update("]");
+        Ok(user
+            .or(last)
+            .map(|text| Self::new(hash.finalize().into(), text, input_tokens)))
+    }
+
+    fn from_values(messages: &[Value]) -> serde_json::Result<Option<Self>> {
+        let (mut user, mut last, mut input_tokens) = (None, None, 0);
+        for message in messages {
+            let text = text_of_value(&message["content"]);
+            input_tokens += tokens::count(&text) + tokens::PER_MESSAGE;
+            if message["role"] == "user" {
+                user = Some(text);
+            } else {
+                last = Some(text);
+            }
+        }
+        let canonical = serde_json::to_vec(messages)?;
+        let hash = Sha256::digest(&canonical).into();
+        Ok(user
+            .or(last)
+            .map(|text| Self::new(hash, Cow::Owned(text), input_tokens)))
+    }
+
+    fn new(hash: [u8; 32], user: Cow<'a, str>, input_tokens: u64) -> Self {
+        let seed = hash
+            .iter()
+            .take(8)
+            .fold(0, |seed, &byte| seed << 8 | u64::from(byte));
+        Self {
+            id: hex(seed),
+            seed,
+            user,
+            input_tokens,
+        }
+    }
+}
+
+/// The id under which the log shows a prompt: 16 hex digits, of which an answer's marker shows eight.
+pub fn prompt_id(messages: &Value) -> String {
+    let hash: [u8; 32] = Sha256::digest(messages.to_string()).into();
+    Prompt::new(hash, Cow::Borrowed(""), 0).id
+}
+
+fn hex(bits: u64) -> String {
+    let mut digits = String::with_capacity(16);
+    // Writing to a String cannot fail.
+    let _ = write!(digits, "{bits:016x}");
+    digits
+}
+
+/// The text of a raw JSON string, borrowed unless it holds an escape.
+fn text_of(raw: &str) -> serde_json::Result<Cow<'_, str>> {
+    match serde_json::from_str::<&str>(raw) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) => serde_json::from_str::<String>(raw).map(Cow::Owned),
+    }
+}
+
+/// The text of a content: a string, or the text parts of an array.
+fn text_of_value(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn prompt_of(body: &str) -> (String, String, u64) {
+        let request = ChatRequest::parse(body.as_bytes()).expect("a request");
+        let prompt = request.prompt().expect("a prompt");
+        (prompt.id, prompt.user.into_owned(), prompt.input_tokens)
+    }
+
+    #[test]
+    fn one_id_for_all_ways_to_write_a_prompt() {
+        let id = prompt_id(&json!([{"role": "user", "content": "a\nb/é"}]));
+        for body in [
+            r#"{"messages":[{"role":"user","content":"a\nb/é"}]}"#,
+            r#"{"messages":[ {"content":"a\nb\/\u00e9", "role":"user"} ]}"#,
+            r#"{"model":"m","messages":[{"content":"a\nb/é","role":"\u0075ser"}]}"#,
+        ] {
+            assert_eq!(prompt_of(body), (id.clone(), "a\nb/é".to_owned(), 6), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_id_is_the_hash_of_the_sorted_compact_messages() {
+        // printf '%s' '[{"content":"hi","role":"user"}]' | sha256sum
+        let (id, ..) = prompt_of(r#"{"messages":[{"role":"user","content":"hi"}]}"#);
+        assert_eq!(id, "4e79873118cd9be7");
+    }
+
+    #[test]
+    fn the_last_user_message_is_the_question() {
+        let body = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"one"},
+            {"role":"user","content":[{"type":"text","text":"two"},{"type":"image_url"}]},
+            {"role":"assistant","content":null,"tool_calls":[]}]}"#;
+        assert_eq!(prompt_of(body).1, "two");
+    }
+
+    #[test]
+    fn wrong_requests_are_told_apart() {
+        assert!(ChatRequest::parse(b"{").is_err());
+        for body in [r#"{"model":"m"}"#, r#"{"messages":[]}"#, r#"{"messages":"hi"}"#] {
+            assert!(
+                ChatRequest::parse(body.as_bytes())
+                    .expect("JSON")
+                    .prompt()
+                    .is_err(),
+                "{body}"
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Responses and their headers.
+
+use std::time::Duration;
+
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use super::call::Call;
+use super::error_object::ErrorObject;
+use super::limiter::{Scarce, Standing};
+use super::reply::{Ending, Reply};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// A complete JSON response.
+pub(crate) fn json(status: StatusCode, body: impl Into<bytes::Bytes>, call: Option<Call>) -> Response<Reply> {
+    let body = body.into();
+    let length = body.len();
+    sized(
+        status,
+        "application/json",
+        length,
+        Reply::whole(body, Ending::Clean, call),
+    )
+}
+
+/// An error in OpenAI's form.
+pub(crate) fn refusal(status: StatusCode, error: &ErrorObject<'_>, call: Option<Call>) -> Response<Reply> {
+    json(status, error.json(), call)
+}
+
+/// A response that announces its length, truly or not.
+pub(crate) fn sized(status: StatusCode, kind: &'static str, length: usize, body: Reply) -> Response<Reply> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// An event stream, sent in chunks as OpenAI does.
+pub(crate) fn stream(body: Reply) -> Response<Reply> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Names the request, as a support ticket would.
+pub(crate) fn name_request(headers: &mut HeaderMap, call: u64) {
+    insert(headers, REQUEST_ID, &format!("req_{call:016x}"));
+}
+
+/// Tells the client how long to wait: in seconds rounded up, and exactly in milliseconds.
+pub(crate) fn ask_to_wait(headers: &mut HeaderMap, wait: Duration) {
+    let ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
+}
+
+/// The `x-ratelimit-*` headers.
+pub(crate) fn show_limits(headers: &mut HeaderMap, standings: &[Standing]) {
+    for Standing {
+        scarce,
+        limit,
+        remaining,
+        reset,
+    } in standings
+    {
+        let [limit_name, remaining_name, reset_name] = match scarce {
+            Scarce::Requests => [
+                "x-ratelimit-limit-requests",
+                "x-ratelimit-remaining-requests",
+                "x-ratelimit-reset-requests",
+            ],
+            Scarce::Tokens => [
+                "x-ratelimit-limit-tokens",
+                "x-ratelimit-remaining-tokens",
+                "x-ratelimit-reset-tokens",
+            ],
+        };
+        headers.insert(HeaderName::from_static(limit_name), HeaderValue::from(*limit));
+        headers.insert(
+            HeaderName::from_static(remaining_name),
+            HeaderValue::from(*remaining),
+        );
+        insert(headers, HeaderName::from_static(reset_name), &go_duration(*reset));
+    }
+}
+
+/// A duration as OpenAI writes it: `12ms`, `59.951s`, `1m0s`.
+fn go_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    if ms < 1000 {
+        return format!("{ms}ms");
+    }
+    let (minutes, seconds, rest) = (ms / 60_000, ms / 1000 % 60, ms % 1000);
+    let minutes = if minutes > 0 {
+        format!("{minutes}m")
+    } else {
+        String::new()
+    };
+    let fraction = if rest > 0 {
+        format!(".{rest:03}")
+    } else {
+        String::new()
+    };
+    format!("{minutes}{seconds}{fraction}s")
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_look_like_openais() {
+        let written = [12, 59_951, 60_000, 7_000].map(|ms| go_duration(Duration::from_millis(ms)));
+        assert_eq!(written, ["12ms", "59.951s", "1m0s", "7s"]);
+    }
+}

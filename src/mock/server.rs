@@ -1,0 +1,190 @@
+//! The sockets: accepting, serving, routing, and closing all of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::chat;
+use super::config::MockConfig;
+use super::error_object::{WRONG_KEY, invalid};
+use super::limiter::{Denial, Limiter, Standing};
+use super::log::Log;
+use super::reply::{Cut, Reply};
+use super::response;
+use super::tally::{Stats, Tally};
+
+/// Connections that wait to be accepted; a client may open thousands at once. The kernel may allow fewer.
+const BACKLOG: u32 = 16_384;
+
+/// The pause after a failed accept, which is nearly always a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What all calls of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: MockConfig,
+    pub(crate) tally: Tally,
+    pub(crate) log: Option<Log>,
+    limiter: Option<Mutex<Limiter>>,
+    began: Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(config: MockConfig, log: Option<Log>) -> Self {
+        let limiter = Limiter::new(config.rpm, config.tpm).map(Mutex::new);
+        Self {
+            config,
+            tally: Tally::default(),
+            log,
+            limiter,
+            began: Instant::now(),
+        }
+    }
+
+    /// Microseconds since the start.
+    pub(crate) fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Admits a call that costs `tokens`, and notes in `headers` where the limits stand.
+    pub(crate) fn admit(&self, tokens: u64, headers: &mut HeaderMap) -> Result<(), Denial> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that the times in the window never run backwards.
+        let now = self.now_us();
+        limiter.admit(now, tokens)?;
+        response::show_limits(headers, &limiter.standings(now));
+        Ok(())
+    }
+
+    /// Where the limits stand.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let Some(limiter) = &self.limiter else {
+            return Vec::new();
+        };
+        limiter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .standings(self.now_us())
+    }
+
+    /// Whether the request may be answered.
+    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.config
+            .api_key
+            .as_ref()
+            .is_none_or(|key| chat::bears(headers, key))
+    }
+
+    /// The counts so far.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            log_error: self.log.as_ref().and_then(Log::error),
+            ..self.tally.stats()
+        }
+    }
+}
+
+/// Opens the listening socket.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until `stop`, then closes every connection and returns when all of them are gone.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = open.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    open.spawn(connection(socket, Counted::new(&shared)));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// A connection in the statistics, counted out when it is dropped.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.tally.connected();
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tally.disconnected();
+    }
+}
+
+/// Serves one connection to its end. Its errors are the client's affair, or were made on purpose.
+async fn connection(socket: TcpStream, counted: Counted) {
+    // Without this, small frames would wait for the acknowledgement of the ones before them.
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(|request| route(&counted.0, request));
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(socket), service)
+        .await;
+}
+
+async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Response<Reply>, Cut> {
+    let (parts, body) = request.into_parts();
+    let response = match (&parts.method, parts.uri.path()) {
+        (&Method::POST, "/v1/chat/completions" | "/chat/completions") => {
+            return chat::chat(shared, &parts.headers, body).await;
+        }
+        (&Method::GET, "/v1/models" | "/models") if shared.knows(&parts.headers) => models(),
+        (&Method::GET, "/v1/models" | "/models") => {
+            response::refusal(StatusCode::UNAUTHORIZED, &WRONG_KEY, None)
+        }
+        (&Method::GET, "/health") => response::json(StatusCode::OK, r#"{"status":"ok"}"#, None),
+        (&Method::GET, "/mock/stats") => {
+            response::json(StatusCode::OK, json!(shared.stats()).to_string(), None)
+        }
+        (method, path) => unknown(method, path),
+    };
+    Ok(response)
+}
+
+fn models() -> Response<Reply> {
+    let model = |id| json!({ "id": id, "object": "model", "created": 1_700_000_000, "owned_by": "nova3" });
+    let list = json!({ "object": "list", "data": [model("mock-small"), model("mock-large")] });
+    response::json(StatusCode::OK, list.to_string(), None)
+}
+
+fn unknown(method: &Method, path: &str) -> Response<Reply> {
+    let message = format!("Invalid URL ({method} {path})");
+    response::refusal(
+        StatusCode::NOT_FOUND,
+        &invalid(&message, Some("unknown_url")),
+        None,
+    )
+}

@@ -1,0 +1,149 @@
+//! What the server counts: the other half of the evidence, beside the log.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::limiter::Window;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    Ok,
+    RateLimited,
+    ServerError,
+    Disconnect,
+    Truncate,
+    Stall,
+    Garbage,
+    ErrorInStream,
+    BadRequest,
+    Unauthorized,
+    /// The client, or the stop of the server, ended the call before its answer was complete.
+    ClientGone,
+}
+
+impl Outcome {
+    /// The name in the log and in the statistics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::RateLimited => "rate_limited",
+            Self::ServerError => "server_error",
+            Self::Disconnect => "disconnect",
+            Self::Truncate => "truncate",
+            Self::Stall => "stall",
+            Self::Garbage => "garbage",
+            Self::ErrorInStream => "error_in_stream",
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// The counts of a server, as `GET /mock/stats` gives them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Chat calls that arrived.
+    pub calls: u64,
+    /// Chat calls that are over, by how they ended.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Prompt tokens of the calls that were answered, whole or in part.
+    pub input_tokens: u64,
+    /// Answer tokens handed to the network.
+    pub output_tokens: u64,
+    /// Connections.
+    pub connections: Gauge,
+    /// Chat calls that arrived and are not over.
+    pub in_flight: Gauge,
+    /// The fullest 60 seconds, refused calls included, so that a breach of a limit shows.
+    pub window: Busiest,
+    /// Why lines of the log were lost, if any were.
+    pub log_error: Option<String>,
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Gauge {
+    /// Its value at this moment.
+    pub now: u64,
+    /// Its highest value so far.
+    pub max: u64,
+}
+
+/// The largest sums over any 60 seconds, to the millisecond.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Busiest {
+    /// Calls that arrived.
+    pub requests_max: u64,
+    /// Prompt and answer tokens of the calls that arrived, as they would cost in full.
+    pub tokens_max: u64,
+}
+
+impl Gauge {
+    fn up(&mut self) {
+        self.now += 1;
+        self.max = self.max.max(self.now);
+    }
+
+    fn down(&mut self) {
+        self.now = self.now.saturating_sub(1);
+    }
+}
+
+/// The running counts. One short lock for each arrival and each end keeps all of them consistent.
+#[derive(Default)]
+pub(crate) struct Tally(Mutex<Running>);
+
+#[derive(Default)]
+struct Running {
+    stats: Stats,
+    arrivals: Window,
+}
+
+impl Tally {
+    /// Counts a call that arrived, costing `tokens` if it is answered in full; returns its number from 1.
+    pub(crate) fn arrived(&self, now_us: u64, tokens: u64) -> u64 {
+        let mut running = self.lock();
+        // Whole milliseconds let calls of the same one share an entry: the window stays small at any rate.
+        running.arrivals.add(now_us / 1000 * 1000, tokens);
+        let (requests, tokens) = (running.arrivals.requests, running.arrivals.tokens);
+        let stats = &mut running.stats;
+        stats.window.requests_max = stats.window.requests_max.max(requests);
+        stats.window.tokens_max = stats.window.tokens_max.max(tokens);
+        stats.in_flight.up();
+        stats.calls += 1;
+        stats.calls
+    }
+
+    /// Counts a call that is over.
+    pub(crate) fn ended(&self, outcome: Outcome, input_tokens: u64, output_tokens: u64) {
+        let stats = &mut self.lock().stats;
+        *stats.outcomes.entry(outcome.as_str()).or_default() += 1;
+        stats.input_tokens += input_tokens;
+        stats.output_tokens += output_tokens;
+        stats.in_flight.down();
+    }
+
+    pub(crate) fn connected(&self) {
+        self.lock().stats.connections.up();
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.lock().stats.connections.down();
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.lock().stats.calls
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.lock().stats.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,122 @@
+//! The thread that shows events, and the way to it.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::time::Duration;
+
+use super::event::{Ending, Report, RunEvent};
+use super::progress::Bar;
+use super::summary::closing_line;
+
+/// What of a run is shown on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A bar, then the closing line.
+    Bar,
+    /// What a person must know, then the closing line.
+    Plain,
+    /// The closing line of a run that is not good.
+    Silent,
+}
+
+/// Events that may wait to be shown: enough for a slow terminal, too few to matter in memory.
+const WAITING: usize = 256;
+
+/// How long the end of a run waits for a terminal that does not take its last line.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Takes events for the display; never blocks.
+#[derive(Debug)]
+pub struct Announcer {
+    sender: SyncSender<RunEvent>,
+    dropped: AtomicU64,
+    gone: Receiver<()>,
+}
+
+impl Announcer {
+    /// Starts the display.
+    pub fn start(style: Style) -> std::io::Result<Self> {
+        let (sender, events) = sync_channel(WAITING);
+        let (alive, gone) = channel::<()>();
+        std::thread::Builder::new()
+            .name("display".to_owned())
+            .spawn(move || {
+                show_all(&events, style);
+                drop(alive);
+            })?;
+        Ok(Self {
+            sender,
+            dropped: AtomicU64::new(0),
+            gone,
+        })
+    }
+
+    /// Shows the event, unless the display is too slow for it.
+    pub fn announce(&self, event: RunEvent) {
+        if self.sender.try_send(event).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the display after its last event; answers how many were dropped.
+    pub fn close(self) -> u64 {
+        drop(self.sender);
+        // An error means that the thread is gone, which is what is waited for.
+        self.gone.recv_timeout(PATIENCE).unwrap_or_default();
+        self.dropped.into_inner()
+    }
+}
+
+fn show_all(events: &Receiver<RunEvent>, style: Style) {
+    let mut bar: Option<Bar> = None;
+    while let Ok(event) = events.recv() {
+        match event {
+            RunEvent::Ended(report) if style == Style::Silent => {
+                if !is_good(&report) {
+                    print(None, &closing_line(&report));
+                }
+            }
+            _ if style == Style::Silent => {}
+            RunEvent::Opened { run } => {
+                if style == Style::Bar {
+                    bar = Some(Bar::new(&run));
+                }
+            }
+            RunEvent::Progressed(snapshot) => {
+                if let Some(bar) = &bar {
+                    bar.show(&snapshot);
+                }
+            }
+            // The closing line, which follows at once, gives the reason.
+            RunEvent::RouteLatched { .. } => {}
+            RunEvent::Draining { cause, calls } => {
+                let plural = if calls == 1 { "call" } else { "calls" };
+                let line = format!("{cause}: waiting for {calls} {plural} on the way (Ctrl-C gives them up)");
+                print(bar.as_ref(), &line);
+            }
+            RunEvent::Cancelled => print(bar.as_ref(), "giving up the calls on the way"),
+            RunEvent::Ended(report) => {
+                if let Some(bar) = bar.take() {
+                    bar.clear();
+                }
+                print(None, &closing_line(&report));
+            }
+        }
+    }
+    if let Some(bar) = bar {
+        bar.clear();
+    }
+}
+
+fn is_good(report: &Report) -> bool {
+    matches!(report.ending, Ending::Finished | Ending::ClosedPipe) && report.counts.failed == 0
+}
+
+/// A closed stderr is nobody's loss.
+fn print(bar: Option<&Bar>, line: &str) {
+    match bar {
+        Some(bar) => bar.print(line),
+        None => drop(writeln!(std::io::stderr().lock(), "{line}")),
+    }
+}

@@ -1,0 +1,96 @@
+//! The facts that observers see.
+
+use std::time::Duration;
+
+use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::usage::{Cost, Usage};
+
+/// Something that happened to a run.
+#[derive(Debug, Clone)]
+pub enum RunEvent {
+    /// The run was opened under this name.
+    Opened {
+        /// Its name.
+        run: String,
+    },
+    /// So it stood a moment ago.
+    Progressed(Snapshot),
+    /// A route was found dead for this run.
+    RouteLatched {
+        /// The route.
+        route: String,
+        /// What the provider said.
+        reason: String,
+    },
+    /// The run was told to end: nothing new is sent.
+    Draining {
+        /// What told it.
+        cause: String,
+        /// Calls on their way.
+        calls: usize,
+    },
+    /// Calls on their way were given up.
+    Cancelled,
+    /// It is over.
+    Ended(Box<Report>),
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Requests known so far.
+    pub total: u64,
+    /// Whether the input has been read to its end.
+    pub total_known: bool,
+    /// Finished ones, those of earlier invocations included.
+    pub finished: u64,
+    /// Failed ones among them.
+    pub failed: u64,
+    /// Finished by this invocation.
+    pub finished_now: u64,
+    /// Calls on their way.
+    pub running: usize,
+    /// Tokens used by this invocation.
+    pub usage: Usage,
+    /// Money spent by this invocation.
+    pub cost: Cost,
+    /// Since the start of this invocation.
+    pub elapsed: Duration,
+    /// What is waited for, in words.
+    pub waits: Vec<String>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// There was nothing left to do.
+    Finished,
+    /// A signal of that number ended it.
+    Signal(i32),
+    /// Whoever read its output has gone.
+    ClosedPipe,
+    /// No route is usable.
+    NoRoute {
+        /// What the provider said.
+        reason: String,
+    },
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Its name.
+    pub run: String,
+    /// Why it ended.
+    pub ending: Ending,
+    /// How the requests of the present input stand.
+    pub counts: Counts,
+    /// What the run has used, earlier invocations included.
+    pub summary: RunSummary,
+    /// Calls of this invocation.
+    pub calls_now: u64,
+    /// Money spent by this invocation.
+    pub cost_now: Cost,
+    /// How long this invocation took.
+    pub elapsed: Duration,
+}

@@ -1,0 +1,138 @@
+//! The bar of a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::event::Snapshot;
+use super::summary::seconds;
+use crate::domain::ids::shortened;
+
+/// Of a run's name, so much is shown: the bar needs the place.
+const NAME: usize = 24;
+
+/// Two lines, so that a narrow terminal cuts only the end of the second: how far, then how it goes.
+const COUNTING: &str = "{prefix} {spinner} {pos} done\n{wide_msg}";
+const KNOWN: &str = "{prefix} [{wide_bar}] {pos}/{len}\n{wide_msg}";
+
+/// A bar that shows the latest snapshot.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(super) fn new(run: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        bar.set_prefix(shortened(run, NAME));
+        bar.set_style(style(COUNTING));
+        Self(bar)
+    }
+
+    pub(super) fn show(&self, snapshot: &Snapshot) {
+        if snapshot.total_known && self.0.length() != Some(snapshot.total) {
+            self.0.set_length(snapshot.total);
+            self.0.set_style(style(KNOWN));
+        }
+        self.0.set_position(snapshot.finished);
+        self.0.set_message(message(snapshot));
+        self.0.tick();
+    }
+
+    /// Prints a line above the bar.
+    pub(super) fn print(&self, line: &str) {
+        self.0.println(line);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+/// The second line. What is waited for comes before tokens and money: it is why somebody looks.
+fn message(snapshot: &Snapshot) -> String {
+    let mut parts = vec![format!("{} running", snapshot.running)];
+    if snapshot.failed > 0 {
+        parts.push(format!("{} failed", snapshot.failed));
+    }
+    parts.extend(snapshot.waits.iter().cloned());
+    let rate = rate(snapshot);
+    if rate > 0.0 {
+        parts.push(format!("{rate:.1}/s"));
+    }
+    if let Some(left) = time_left(snapshot, rate) {
+        parts.push(format!("{} left", seconds(left)));
+    }
+    parts.push(format!("{} tokens", thousands(snapshot.usage.total())));
+    parts.push(format!("${:.4}", snapshot.cost.usd()));
+    parts.join(" · ")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(snapshot: &Snapshot) -> f64 {
+    let elapsed = snapshot.elapsed.as_secs_f64();
+    if elapsed > 0.0 {
+        snapshot.finished_now as f64 / elapsed
+    } else {
+        0.0
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time for people")]
+fn time_left(snapshot: &Snapshot, rate: f64) -> Option<Duration> {
+    let left = snapshot.total.saturating_sub(snapshot.finished);
+    if !snapshot.total_known || rate <= 0.0 || left == 0 {
+        return None;
+    }
+    Duration::try_from_secs_f64(left as f64 / rate).ok()
+}
+
+fn thousands(n: u64) -> String {
+    match n {
+        0..10_000 => n.to_string(),
+        10_000..10_000_000 => format!("{}k", n / 1000),
+        _ => format!("{}M", n / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::usage::{Cost, Usage};
+
+    #[test]
+    fn says_how_it_goes_and_what_is_waited_for() {
+        let moving = Snapshot {
+            total: 80,
+            total_known: true,
+            finished: 20,
+            failed: 1,
+            finished_now: 20,
+            running: 4,
+            usage: Usage {
+                input_tokens: 12_000,
+                ..Usage::default()
+            },
+            cost: Cost(1_000_000_000_000),
+            elapsed: Duration::from_secs(10),
+            waits: Vec::new(),
+        };
+        assert_eq!(
+            message(&moving),
+            "4 running · 1 failed · 2.0/s · 30.0 s left · 12k tokens · $1.0000"
+        );
+        let waiting = Snapshot {
+            running: 1,
+            finished_now: 0,
+            waits: vec!["`primary` asked for a pause, 9 s left".to_owned()],
+            ..moving
+        };
+        assert_eq!(
+            message(&waiting),
+            "1 running · 1 failed · `primary` asked for a pause, 9 s left · 12k tokens · $1.0000"
+        );
+    }
+}

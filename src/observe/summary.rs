@@ -1,0 +1,112 @@
+//! The closing line.
+
+use std::time::Duration;
+
+use super::event::{Ending, Report};
+use crate::domain::usage::Cost;
+
+/// One line that says what happened and what it cost.
+pub fn closing_line(report: &Report) -> String {
+    let counts = &report.counts;
+    let ending = match &report.ending {
+        Ending::Finished => "finished".to_owned(),
+        Ending::Signal(_) => "stopped by a signal".to_owned(),
+        Ending::ClosedPipe => "output closed by its reader".to_owned(),
+        Ending::NoRoute { reason } => format!("stopped, no usable route ({reason})"),
+    };
+    if counts.total == 0 && report.ending == Ending::Finished {
+        return format!("run `{}`: the input holds no requests", report.run);
+    }
+    let mut standing = format!("{} of {} done", counts.done, counts.total);
+    for (count, what) in [(counts.failed, "failed"), (counts.paused, "paused")] {
+        if count > 0 {
+            standing += &format!(", {count} {what}");
+        }
+    }
+    if counts.unfinished() > 0 {
+        standing += &format!(
+            ", {} left (run the same command again to go on)",
+            counts.unfinished()
+        );
+    }
+    let plural = if report.calls_now == 1 { "call" } else { "calls" };
+    let mut used = format!("{} {plural} in {}", report.calls_now, seconds(report.elapsed));
+    used += &format!(", {}", money(report.cost_now, report.summary.unpriced > 0));
+    if report.summary.cost > report.cost_now {
+        used += &format!(" ({} in all)", money(report.summary.cost, false));
+    }
+    if report.summary.wasted > Cost::ZERO {
+        used += &format!(", {} of it for nothing", money(report.summary.wasted, false));
+    }
+    format!("run `{}`: {ending}; {standing}; {used}", report.run)
+}
+
+fn money(cost: Cost, unpriced: bool) -> String {
+    if unpriced {
+        "no price configured".to_owned()
+    } else {
+        format!("${:.4}", cost.usd())
+    }
+}
+
+/// A duration for people.
+pub(super) fn seconds(duration: Duration) -> String {
+    let whole = duration.as_secs();
+    match whole {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tally::{Counts, RunSummary};
+
+    #[test]
+    fn says_what_happened_and_what_it_cost() {
+        let report = Report {
+            run: "q.jsonl".to_owned(),
+            ending: Ending::Finished,
+            counts: Counts {
+                total: 80,
+                done: 78,
+                failed: 2,
+                ..Counts::default()
+            },
+            summary: RunSummary {
+                cost: Cost(3_000_000_000_000),
+                wasted: Cost(500_000_000_000),
+                ..RunSummary::default()
+            },
+            calls_now: 40,
+            cost_now: Cost(1_000_000_000_000),
+            elapsed: Duration::from_millis(2340),
+        };
+        assert_eq!(
+            closing_line(&report),
+            "run `q.jsonl`: finished; 78 of 80 done, 2 failed; 40 calls in 2.3 s, $1.0000 ($3.0000 in all), $0.5000 of it for nothing"
+        );
+        let stopped = Report {
+            ending: Ending::Signal(2),
+            counts: Counts {
+                total: 80,
+                done: 30,
+                running: 0,
+                ..Counts::default()
+            },
+            summary: RunSummary {
+                unpriced: 1,
+                ..RunSummary::default()
+            },
+            calls_now: 1,
+            cost_now: Cost::ZERO,
+            ..report
+        };
+        assert_eq!(
+            closing_line(&stopped),
+            "run `q.jsonl`: stopped by a signal; 30 of 80 done, 50 left (run the same command again to go on); 1 call in 2.3 s, no price configured"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! How a run stands, as a table or as JSON.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::text::safe;
+use crate::clock;
+use crate::domain::tally::{Counts, RunSummary};
+use crate::store::{FileKey, Run, SessionCounts};
+
+/// Everything that `status` shows.
+#[derive(Debug)]
+pub struct Standing {
+    /// The run.
+    pub run: Run,
+    /// Its requests.
+    pub counts: Counts,
+    /// What it used.
+    pub summary: RunSummary,
+    /// Its sessions, the first of them.
+    pub sessions: Vec<SessionCounts>,
+    /// Its result files.
+    pub files: Vec<FileKey>,
+}
+
+impl Standing {
+    /// Requests that still need work.
+    pub const fn left(&self) -> u64 {
+        self.counts.unfinished()
+    }
+}
+
+impl Serialize for Standing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (counts, summary) = (&self.counts, &self.summary);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("run", &self.run.name)?;
+        map.serialize_entry("input", &self.run.input)?;
+        map.serialize_entry("input_complete", &self.run.mark.is_some())?;
+        for (key, value) in [
+            ("total", counts.total),
+            ("done", counts.done),
+            ("failed", counts.failed),
+            ("paused", counts.paused),
+            ("running", counts.running),
+            ("blocked", counts.blocked),
+            ("left", counts.unfinished()),
+            ("attempts", summary.attempts),
+            ("failed_attempts", summary.failed_attempts),
+            ("input_tokens", summary.usage.input_tokens),
+            ("cached_input_tokens", summary.usage.cached_input_tokens),
+            ("output_tokens", summary.usage.output_tokens),
+            ("unpriced_attempts", summary.unpriced),
+        ] {
+            map.serialize_entry(key, &value)?;
+        }
+        map.serialize_entry("cost_usd", &summary.cost.usd())?;
+        map.serialize_entry("wasted_usd", &summary.wasted.usd())?;
+        map.serialize_entry("created_at", &clock::rfc3339(self.run.created_at))?;
+        map.serialize_entry("last_accessed", &clock::rfc3339(self.run.last_accessed))?;
+        let files: Vec<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
+        map.serialize_entry("files", &files)?;
+        let sessions: Vec<_> = self.sessions.iter().map(session).collect();
+        map.serialize_entry("sessions", &sessions)?;
+        map.end()
+    }
+}
+
+fn session(session: &SessionCounts) -> serde_json::Value {
+    serde_json::json!({
+        "user_id": session.user_id, "session_id": session.session_id,
+        "total": session.total, "done": session.done, "failed": session.failed,
+    })
+}
+
+/// The table for a terminal.
+pub fn table(standing: &Standing) -> String {
+    let (counts, summary) = (&standing.counts, &standing.summary);
+    let input = standing
+        .run
+        .input
+        .as_ref()
+        .map_or("standard input".to_owned(), |path| path.display().to_string());
+    let mut text = format!("run `{}` of {}\n", safe(&standing.run.name), safe(&input));
+    if standing.run.mark.is_none() {
+        text.push_str("the input has not been read to its end\n");
+    }
+    text.push('\n');
+    let mut rows = table_of(&["total", "done", "running", "blocked", "failed", "paused", "left"]);
+    rows.add_row(
+        [
+            counts.total,
+            counts.done,
+            counts.running,
+            counts.blocked,
+            counts.failed,
+            counts.paused,
+            counts.unfinished(),
+        ]
+        .map(|count| count.to_string()),
+    );
+    text += &format!("{}\n\n", rows.trim_fmt());
+    let price = if summary.unpriced > 0 {
+        format!(
+            "${:.4}, {} without a price",
+            summary.cost.usd(),
+            calls(summary.unpriced)
+        )
+    } else {
+        format!("${:.4}", summary.cost.usd())
+    };
+    text += &format!(
+        "{} ({} failed), {} tokens in, {} out, {price}, ${:.4} for nothing\n",
+        calls(summary.attempts),
+        summary.failed_attempts,
+        summary.usage.input_tokens,
+        summary.usage.output_tokens,
+        summary.wasted.usd(),
+    );
+    for file in &standing.files {
+        text += &format!("results in {} ({})\n", safe(&file.path), safe(&file.host));
+    }
+    if !standing.sessions.is_empty() {
+        let mut rows = table_of(&["user", "session", "total", "done", "failed"]);
+        for session in &standing.sessions {
+            rows.add_row([
+                session.user_id.clone(),
+                session.session_id.clone(),
+                session.total.to_string(),
+                session.done.to_string(),
+                session.failed.to_string(),
+            ]);
+        }
+        text += &format!("\n{}\n", rows.trim_fmt());
+    }
+    text
+}
+
+fn calls(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "call" } else { "calls" })
+}
+
+fn table_of(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header.to_vec());
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,16 @@
+//! The result file: whole lines only, nothing of anyone else's destroyed.
+//!
+//! What should be in the file is known elsewhere (a cursor in the store) and handed in as a [`Mark`].
+//! Here that is compared with what is there: at most the announced bytes are cut off, and a file that is
+//! something else is left alone.
+//!
+//! ```text
+//! announce (store) → append, fsync → settle (store)          a kill anywhere leaves a length that the mark explains
+//! write beside, fsync → announce (store) → rename → settle   a kill anywhere leaves the old file or the new one
+//! ```
+
+mod error;
+mod file;
+
+pub use error::SinkError;
+pub use file::{Existing, Found, Mark, Replacement, ResultFile, tail_digest};

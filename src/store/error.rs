@@ -1,0 +1,92 @@
+//! What can go wrong with a store, in words that name the file and the cure.
+
+use std::path::PathBuf;
+
+/// A store that could not do what it was asked. Nothing of it happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process works on the store.
+    #[error("store `{}` is in use by {holder} (wait with `--wait-lock 30s`, or use another `--store`)", path.display())]
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The file is not a store of nova3.
+    #[error("`{}` is not a nova3 store: {reason} (give another `--store`)", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// The store was written by a later version.
+    #[error(
+        "store `{}` has schema version {found}, this nova3 knows up to {known} (use the newer nova3, or another `--store`)",
+        path.display()
+    )]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest known here.
+        known: i64,
+    },
+    /// The run's name belongs to another input.
+    #[error(
+        "run `{run}` in this store was made from `{theirs}`, not from `{ours}` (give this one its own name with `--run`)"
+    )]
+    OtherInput {
+        /// The run.
+        run: String,
+        /// The input it remembers.
+        theirs: String,
+        /// The input that was given.
+        ours: String,
+    },
+    /// A rehearsal in the store of real runs, or the other way round.
+    #[error("store `{}` holds {theirs}, not {ours} (give this one its own `--store`)", path.display())]
+    Rehearsal {
+        /// The store.
+        path: PathBuf,
+        /// What it holds.
+        theirs: &'static str,
+        /// What was to be added.
+        ours: &'static str,
+    },
+    /// A request changed in a run that must not change.
+    #[error(
+        "line {line}: request `{id}` is not what run `{run}` holds under that name (run without `--frozen` to replace it)"
+    )]
+    Frozen {
+        /// The run.
+        run: String,
+        /// The request.
+        id: String,
+        /// Its line.
+        line: u64,
+    },
+    /// The operating system failed: full disk, read-only file system, input or output error.
+    #[error("store `{}`: {action} failed: {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+    /// The store holds what it must not, or a query of ours is wrong.
+    #[error("store `{}` is inconsistent: {reason}", path.display())]
+    Corrupt {
+        /// The store.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The store was closed while it was asked.
+    #[error("the store is closed")]
+    Closed,
+}

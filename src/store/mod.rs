@@ -1,0 +1,132 @@
+//! The ports of the durable store, and their laws.
+//!
+//! A port is cut by duty and speaks verbs of the domain; there is no raw SQL above it. Each method is
+//! documented by what is true when it returns `Ok`, also after a crash: *durable* means that a power cut
+//! on the next instruction loses nothing of it. A method that returns an error has changed nothing.
+//!
+//! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
+
+mod error;
+mod model;
+pub mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::domain::tally::{Counts, RunSummary};
+
+pub use error::StoreError;
+pub use model::{
+    AddOutcome, Changes, Claimed, Cursor, Epoch, Failures, FileKey, FinishedPage, InputMark, Lease, NewLine,
+    NewRequest, Order, Owner, PendingTask, Planned, Rewrite, Run, RunId, RunOpening, SessionCounts, Settled,
+    Settlement, TaskEnd,
+};
+
+/// Everything a run needs of its store.
+pub trait Store: Queues + Results {}
+
+impl<T: Queues + Results> Store for T {}
+
+/// Runs and their queues: from an input line to its settled tasks.
+#[async_trait]
+pub trait Queues: Send + Sync {
+    /// The run of that name exists, made now or before, and every lease that a dead process held in this
+    /// store is void: its queue is ready again under a higher fence. Refuses a name that belongs to
+    /// another input ([`StoreError::OtherInput`]).
+    async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError>;
+
+    /// A new reading of the input has begun; until [`Queues::end_ingest`] only lines that it has seen are
+    /// claimed, and lines that it has not seen yet still count as part of the input.
+    async fn begin_ingest(&self, run: RunId) -> Result<Epoch, StoreError>;
+
+    /// Every line is durable, exactly once, under its identity: new ones queued (or failed, if bad), known
+    /// ones recognised, changed ones in the place of their old version. Answers in the order of `lines`.
+    async fn add(
+        &self,
+        run: RunId,
+        epoch: Epoch,
+        lines: Vec<NewLine>,
+        changes: Changes,
+    ) -> Result<Vec<AddOutcome>, StoreError>;
+
+    /// The reading is complete: lines it has not seen are no longer part of the input and are not run. The
+    /// mark is kept, so that the same input is recognised by its digest.
+    async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError>;
+
+    /// Up to `limit` queues of the present input are leased to `owner` for `lease_ms` milliseconds, each
+    /// under a fence it never had, none while another queue of its session is leased. Fewer than `limit`
+    /// means that no more can be claimed now.
+    async fn claim(
+        &self,
+        run: RunId,
+        owner: &Owner,
+        limit: usize,
+        lease_ms: i64,
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// The leases still held are good for another `lease_ms`; those lost to others are answered.
+    async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError>;
+
+    /// The outcome of one task is durable together with its items' numbers, its attempts, the progress of
+    /// its queue, and the promotion of the session's next queue; or the lease was lost and nothing changed
+    /// but the ledger of attempts, which keeps what was paid.
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
+
+    /// The queues are ready again, their attempt not counted, as if never claimed.
+    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
+
+    /// Failed requests of the present input that match are ready to run again; answers how many. What was
+    /// completed and what was paid stays.
+    async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError>;
+
+    /// Whether a queue of the present input is neither finished nor paused.
+    async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError>;
+
+    /// Nothing acknowledged is lost when the process ends now; files are in their tidy form.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What is finished, and how far it has been written where.
+#[async_trait]
+pub trait Results: Send + Sync {
+    /// The run of that name, or the one used last.
+    async fn find_run(&self, name: Option<&str>) -> Result<Option<Run>, StoreError>;
+
+    /// Every run, the one used last first.
+    async fn runs(&self) -> Result<Vec<Run>, StoreError>;
+
+    /// How far the run's lines have been written to that file, if ever.
+    async fn cursor(&self, run: RunId, file: &FileKey) -> Result<Option<Cursor>, StoreError>;
+
+    /// Every file the run's lines are written to.
+    async fn cursors(&self, run: RunId) -> Result<Vec<(FileKey, Cursor)>, StoreError>;
+
+    /// The cursor is durable.
+    async fn put_cursor(&self, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), StoreError>;
+
+    /// A number that grows whenever a line which may have been written is no longer true: superseded, put
+    /// back, moved, taken out of the input, or back in it.
+    async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError>;
+
+    /// Finished requests after `after` in the given order, each in its latest version, those of removed
+    /// lines only if `removed`; at most `rows`. In input order the page ends before the first unfinished one.
+    async fn finished(
+        &self,
+        run: RunId,
+        order: Order,
+        removed: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<FinishedPage, StoreError>;
+
+    /// Finished requests by the store's own number.
+    async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError>;
+
+    /// How the requests of the present input stand.
+    async fn counts(&self, run: RunId) -> Result<Counts, StoreError>;
+
+    /// Tokens, money and waste of the run so far, from the ledger of attempts.
+    async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError>;
+
+    /// How the run's sessions stand, at most `limit`, those with unfinished requests first.
+    async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError>;
+}

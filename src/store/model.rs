@@ -1,0 +1,327 @@
+//! What goes through the ports.
+
+use std::path::PathBuf;
+
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::{Attempt, Finished, Making, Product};
+use crate::domain::request::{Digest, Identity, Request};
+
+/// The store's number of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunId(pub i64);
+
+/// One reading of the input; a later reading has a higher number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub i64);
+
+/// A process that holds leases: its name is random for each start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner(pub String);
+
+/// The right to settle a queue. The fence grows with every claim and is checked by every write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The queue.
+    pub queue_id: i64,
+    /// The fence of this lease.
+    pub fence: i64,
+}
+
+/// What to open.
+#[derive(Debug, Clone)]
+pub struct RunOpening {
+    /// Its name.
+    pub name: String,
+    /// The absolute path of the input; `None` for stdin.
+    pub input: Option<PathBuf>,
+    /// Whether the name was chosen by the user: then the input may have another path than before.
+    pub named: bool,
+    /// Whether the answers are a mock server's. A store holds rehearsals or real runs, never both.
+    pub rehearsal: bool,
+}
+
+/// A run as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// Its name.
+    pub name: String,
+    /// The absolute path of its input.
+    pub input: Option<PathBuf>,
+    /// What the last complete reading saw; `None` before one was complete, and while one is under way.
+    pub mark: Option<InputMark>,
+    /// The highest finish number given so far.
+    pub finished: i64,
+    /// Unix milliseconds of its first opening.
+    pub created_at: i64,
+    /// Unix milliseconds of its last opening.
+    pub last_accessed: i64,
+}
+
+/// What recognises an unchanged input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputMark {
+    /// BLAKE3 of the bytes and of the options that decide how they are read.
+    pub digest: [u8; 32],
+    /// Their number.
+    pub bytes: u64,
+    /// Requests and bad lines in them.
+    pub requests: u64,
+}
+
+/// One line of the input on its way into the store.
+#[derive(Debug, Clone)]
+pub struct NewLine {
+    /// Physical line, from 1.
+    pub line: u64,
+    /// Place among the lines that are not blank, from 0.
+    pub index: u64,
+    /// What it says.
+    pub content: NewRequest,
+}
+
+/// A request, or what came in the place of one.
+#[derive(Debug, Clone)]
+pub enum NewRequest {
+    /// A request with its plan.
+    Good {
+        /// The request.
+        request: Box<Request>,
+        /// What it is known by.
+        identity: Identity,
+        /// Digest of what decides its result.
+        content: Digest,
+        /// Digest of what does not.
+        notes: Digest,
+        /// Its tasks, where they need no model to be known.
+        plan: Vec<Planned>,
+    },
+    /// A line that is no request: it is stored as failed.
+    Bad {
+        /// Digest of its bytes.
+        digest: Digest,
+        /// What is wrong.
+        failure: Failure,
+    },
+}
+
+/// A task of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What is to be done.
+    pub action: &'static str,
+    /// What it is given.
+    pub input: String,
+}
+
+/// What a line with changed content does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// It takes the place of its old version.
+    Replace,
+    /// It stops the reading with [`crate::store::StoreError::Frozen`].
+    Refuse,
+}
+
+/// What became of an added line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddOutcome {
+    /// It is new and queued.
+    Queued,
+    /// It is known and not finished.
+    Waiting,
+    /// It is known and finished: the queue of that number.
+    Finished(i64),
+    /// It is a new version of a known request, queued in its place.
+    Changed,
+    /// It is a bad line, stored as failed now; the queue of that number.
+    Bad(i64),
+    /// Its `custom_id` stands on an earlier line of this input; it is stored as a bad line of that number.
+    Duplicate(i64),
+}
+
+/// A leased queue with all that is needed to work on it.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The right to settle it.
+    pub lease: Lease,
+    /// The request.
+    pub request: Request,
+    /// Its place in the input.
+    pub index: u64,
+    /// The first task that is not settled.
+    pub current_task: usize,
+    /// All its tasks in order.
+    pub tasks: Vec<PendingTask>,
+}
+
+/// A task of a leased queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingTask {
+    /// `task001` and so on.
+    pub task_id: String,
+    /// What is to be done.
+    pub action: String,
+    /// What it is given.
+    pub input: String,
+}
+
+/// What a task came to; only the constructors make one, so that no settlement contradicts itself.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub(super) lease: Lease,
+    pub(super) task: usize,
+    pub(super) end: TaskEnd,
+    pub(super) making: Making,
+    pub(super) attempts: Vec<Attempt>,
+}
+
+/// The two ends of a task.
+#[derive(Debug, Clone)]
+pub enum TaskEnd {
+    /// It has a result.
+    Completed(Product),
+    /// It failed for good, and its queue with it; a Batch line's HTTP error still has a response.
+    Failed(Failure, Option<Product>),
+}
+
+impl Settlement {
+    /// The task has its result; the queue goes on to the next task, or is finished by the last.
+    pub const fn completed(
+        lease: Lease,
+        task: usize,
+        product: Product,
+        making: Making,
+        attempts: Vec<Attempt>,
+    ) -> Self {
+        Self {
+            lease,
+            task,
+            end: TaskEnd::Completed(product),
+            making,
+            attempts,
+        }
+    }
+
+    /// The task failed for good: its queue fails, the tasks after it are skipped.
+    pub const fn failed(
+        lease: Lease,
+        task: usize,
+        failure: Failure,
+        response: Option<Product>,
+        making: Making,
+        attempts: Vec<Attempt>,
+    ) -> Self {
+        Self {
+            lease,
+            task,
+            end: TaskEnd::Failed(failure, response),
+            making,
+            attempts,
+        }
+    }
+}
+
+/// The store's answer to a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The task is settled and its queue goes on under the same lease.
+    Stepped,
+    /// The queue is finished.
+    Finished {
+        /// Whether its line says `ok`.
+        ok: bool,
+    },
+    /// The lease was lost: another owner has the queue, or its line changed.
+    LostLease,
+}
+
+/// Which failed requests to put back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Only of these classes; any if empty.
+    pub classes: Vec<Class>,
+    /// Only of these `custom_id`s; any if empty.
+    pub ids: Vec<String>,
+}
+
+/// A result file of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileKey {
+    /// The host's name.
+    pub host: String,
+    /// The absolute path.
+    pub path: String,
+}
+
+/// How far a run's lines have been written to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Bytes before the first line of ours.
+    pub base: u64,
+    /// Bytes of ours that are known to be in the file.
+    pub settled: u64,
+    /// Bytes about to be appended: at most so many are cut off after a crash.
+    pub announced: u64,
+    /// The last row written, in the order of writing.
+    pub after: i64,
+    /// The last row of the announced bytes.
+    pub announced_after: i64,
+    /// Digest of the last bytes before `base + settled`.
+    pub tail: [u8; 32],
+    /// The order of writing.
+    pub order: Order,
+    /// Whether lines of removed requests and what was there before are kept.
+    pub append: bool,
+    /// The lines epoch that the file shows.
+    pub epoch: i64,
+    /// A file that is about to take this one's place.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// The announced replacement of a result file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Its whole length.
+    pub length: u64,
+    /// Digest of its last bytes.
+    pub tail: [u8; 32],
+    /// The last row in it.
+    pub after: i64,
+    /// The lines epoch it shows.
+    pub epoch: i64,
+}
+
+/// The order in which finished lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As they finished.
+    Completion,
+    /// As they stand in the input.
+    Input,
+}
+
+/// A page of finished requests.
+#[derive(Debug, Clone)]
+pub struct FinishedPage {
+    /// The requests.
+    pub rows: Vec<Finished>,
+    /// Where the next page begins.
+    pub after: i64,
+}
+
+/// How a session stands in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// The user.
+    pub user_id: String,
+    /// The session.
+    pub session_id: String,
+    /// Requests of the present input.
+    pub total: u64,
+    /// Those finished well.
+    pub done: u64,
+    /// Those failed.
+    pub failed: u64,
+}

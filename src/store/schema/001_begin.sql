@@ -1,0 +1,170 @@
+-- The contract's tables. Times are Unix milliseconds, money is picodollars, digests are raw bytes.
+
+CREATE TABLE nova3_runs(
+  run_id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  input_path TEXT,
+  rehearsal INTEGER NOT NULL DEFAULT 0,        -- its answers are a mock server's
+  ingest INTEGER NOT NULL DEFAULT 0,           -- the reading that is under way, or was last
+  complete_ingest INTEGER NOT NULL DEFAULT 0,  -- the last reading that came to its end
+  input_digest BLOB,
+  input_bytes INTEGER,
+  input_requests INTEGER,
+  lines_epoch INTEGER NOT NULL DEFAULT 0,
+  next_seq INTEGER NOT NULL DEFAULT 0,
+  next_finish_no INTEGER NOT NULL DEFAULT 0,   -- the last one given; never given again
+  attempts INTEGER NOT NULL DEFAULT 0,         -- sums over nova3_attempts, kept in the same transactions
+  failed_attempts INTEGER NOT NULL DEFAULT 0,
+  unpriced_attempts INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  cost INTEGER NOT NULL DEFAULT 0,
+  wasted INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL,
+  last_accessed INTEGER NOT NULL
+) STRICT;
+
+-- One row for each (request, content): an edit makes a new row, undoing it finds the old one and its answer.
+CREATE TABLE nova3_queues(
+  queue_id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  seq INTEGER NOT NULL,                        -- arrival number: the order inside a session
+  ingest INTEGER NOT NULL,                     -- the last reading that saw the line
+  line_index INTEGER NOT NULL,
+  line INTEGER NOT NULL,
+  queue_key TEXT NOT NULL,
+  content_digest BLOB NOT NULL,
+  notes_digest BLOB,                           -- NULL for a bad line
+  custom_id TEXT,
+  user_id TEXT NOT NULL,
+  session_id TEXT,
+  state TEXT NOT NULL
+    CHECK(state IN('blocked','ready','leased','paused','continued','superseded','done','failed')),
+  status TEXT CHECK(status IN('completed','partial','failed','paused')),
+  priority INTEGER NOT NULL DEFAULT 0,
+  run_at INTEGER NOT NULL DEFAULT 0,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  unclean_ends INTEGER NOT NULL DEFAULT 0,
+  fence INTEGER NOT NULL DEFAULT 0,            -- only ever grows
+  lease_owner TEXT,
+  lease_until INTEGER,
+  current_task_index INTEGER NOT NULL DEFAULT 0,
+  task_count INTEGER,                          -- NULL until planned
+  finish_no INTEGER,
+  error TEXT,
+  error_class TEXT,
+  warnings TEXT,
+  created_at INTEGER NOT NULL,
+  last_accessed INTEGER NOT NULL,
+  completed_at INTEGER,
+  CHECK((state='leased')=(lease_owner IS NOT NULL))
+) STRICT;
+CREATE UNIQUE INDEX nova3_queues_identity ON nova3_queues(run_id, queue_key, content_digest);
+CREATE UNIQUE INDEX nova3_queues_finished ON nova3_queues(run_id, finish_no) WHERE finish_no IS NOT NULL;
+CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state='ready';
+CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE state='leased';
+CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, user_id, session_id, seq, ingest) WHERE state='blocked';
+CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest) WHERE state='done';
+CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state='continued';
+CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state='failed';
+CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state='paused';
+CREATE INDEX nova3_queues_lines ON nova3_queues(run_id, line_index);
+-- A session has one live queue in a run, and one leased queue in the store.
+CREATE UNIQUE INDEX nova3_queues_one_live ON nova3_queues(run_id, user_id, session_id)
+  WHERE session_id IS NOT NULL AND state IN('ready','leased');
+CREATE UNIQUE INDEX nova3_queues_one_leased ON nova3_queues(user_id, session_id)
+  WHERE session_id IS NOT NULL AND state='leased';
+
+-- What a line says. Apart from its queue, whose row is written again at every step and must stay small.
+CREATE TABLE nova3_requests(
+  queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
+  request TEXT NOT NULL,
+  metadata TEXT
+) STRICT;
+
+CREATE TABLE nova3_tasks(
+  queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
+  task_index INTEGER NOT NULL,
+  task_id TEXT NOT NULL,
+  action TEXT NOT NULL,
+  input TEXT NOT NULL,
+  status TEXT NOT NULL DEFAULT 'pending' CHECK(status IN('pending','completed','failed','skipped')),
+  result TEXT,
+  making TEXT,                                 -- JSON: route, model, attempts, usage, cost, times
+  fence INTEGER,
+  created_at INTEGER NOT NULL,
+  completed_at INTEGER,
+  UNIQUE(queue_id, task_index)
+) STRICT;
+
+-- What every call came to and cost, also of calls whose answer was not used.
+CREATE TABLE nova3_attempts(
+  attempt_id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  queue_id INTEGER NOT NULL,
+  task_index INTEGER NOT NULL,
+  fence INTEGER NOT NULL,
+  route TEXT NOT NULL,
+  model TEXT NOT NULL,
+  error_class TEXT,
+  used INTEGER NOT NULL,                       -- whether its answer is a task's result
+  status_code INTEGER,
+  input_tokens INTEGER NOT NULL,
+  cached_input_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  cost INTEGER,
+  started_at INTEGER NOT NULL,
+  duration_ms INTEGER NOT NULL,
+  first_token_ms INTEGER
+) STRICT;
+CREATE INDEX nova3_attempts_run ON nova3_attempts(run_id);
+
+CREATE TABLE nova3_sessions(
+  user_id TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  counters TEXT NOT NULL DEFAULT '{}',         -- JSON: the last number given for each type of item
+  created_at INTEGER NOT NULL,
+  last_accessed INTEGER NOT NULL,
+  PRIMARY KEY(user_id, session_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE nova3_items(
+  user_id TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  queue_id INTEGER NOT NULL,
+  task_index INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  UNIQUE(user_id, session_id, kind, number)
+) STRICT;
+
+-- How far finished lines have been written to which file.
+CREATE TABLE nova3_outputs(
+  run_id INTEGER NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  host TEXT NOT NULL,
+  path TEXT NOT NULL,
+  base INTEGER NOT NULL,
+  settled INTEGER NOT NULL,
+  announced INTEGER NOT NULL,
+  after INTEGER NOT NULL,
+  announced_after INTEGER NOT NULL,
+  tail BLOB NOT NULL,
+  input_order INTEGER NOT NULL,
+  append INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  rewrite_length INTEGER,
+  rewrite_tail BLOB,
+  rewrite_after INTEGER,
+  rewrite_epoch INTEGER,
+  PRIMARY KEY(run_id, host, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE nova3_cache(
+  cache_key TEXT PRIMARY KEY,
+  body TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

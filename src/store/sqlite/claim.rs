@@ -1,0 +1,144 @@
+//! Leases: taking, keeping and giving back the right to work on a queue.
+
+use rusqlite::{Connection, params};
+
+use super::fault::Fault;
+use super::sessions;
+use crate::domain::state::{QueueEvent, QueueState};
+use crate::store::{Lease, Owner, PendingTask, RunId};
+
+/// A claimed queue as it is stored; the request is parsed by whoever asked, not on the store's thread.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) lease: Lease,
+    pub(super) request: String,
+    pub(super) index: u64,
+    pub(super) current_task: usize,
+    pub(super) tasks: Vec<PendingTask>,
+}
+
+pub(super) fn claim(
+    c: &Connection,
+    run: RunId,
+    owner: &Owner,
+    limit: usize,
+    lease_ms: i64,
+    now: i64,
+) -> Result<Vec<Row>, Fault> {
+    let mut claimed = Vec::new();
+    {
+        let mut query = c.prepare_cached(
+            "SELECT queue_id, fence, line_index, current_task_index FROM nova3_queues q
+             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
+               AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
+                 AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
+             ORDER BY priority, seq LIMIT ?3",
+        )?;
+        let mut rows = query.query(params![run.0, now, limit])?;
+        while let Some(row) = rows.next()? {
+            claimed.push(Row {
+                lease: Lease {
+                    queue_id: row.get(0)?,
+                    fence: row.get::<_, i64>(1)? + 1,
+                },
+                request: String::new(),
+                index: row.get(2)?,
+                current_task: row.get(3)?,
+                tasks: Vec::new(),
+            });
+        }
+    }
+    let leased = super::legal(QueueState::Ready.after(QueueEvent::Claimed))?;
+    let mut update = c.prepare_cached(
+        "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, fence=fence+1, attempt=attempt+1
+         WHERE queue_id=?1 AND state='ready'",
+    )?;
+    let mut tasks = c.prepare_cached(
+        "SELECT task_id, action, input FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
+    )?;
+    let mut request = c.prepare_cached("SELECT request FROM nova3_requests WHERE queue_id=?1")?;
+    for row in &mut claimed {
+        row.request = request.query_row([row.lease.queue_id], |stored| stored.get(0))?;
+        update.execute(params![
+            row.lease.queue_id,
+            leased.as_str(),
+            owner.0,
+            now.saturating_add(lease_ms)
+        ])?;
+        let mut found = tasks.query([row.lease.queue_id])?;
+        while let Some(task) = found.next()? {
+            row.tasks.push(PendingTask {
+                task_id: task.get(0)?,
+                action: task.get(1)?,
+                input: task.get(2)?,
+            });
+        }
+    }
+    Ok(claimed)
+}
+
+pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -> Result<Vec<Lease>, Fault> {
+    let mut update = c.prepare_cached(
+        "UPDATE nova3_queues SET lease_until=?3 WHERE queue_id=?1 AND fence=?2 AND state='leased'",
+    )?;
+    let mut lost = Vec::new();
+    for lease in leases {
+        if update.execute(params![lease.queue_id, lease.fence, now.saturating_add(lease_ms)])? == 0 {
+            lost.push(*lease);
+        }
+    }
+    Ok(lost)
+}
+
+pub(super) fn release(c: &Connection, leases: &[Lease]) -> Result<(), Fault> {
+    let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
+    let mut update = c.prepare_cached(
+        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, lease_owner=NULL, lease_until=NULL
+         WHERE queue_id=?1 AND fence=?2 AND state='leased'",
+    )?;
+    for lease in leases {
+        if update.execute(params![lease.queue_id, lease.fence, ready.as_str()])? == 1 {
+            put_back(c, lease.queue_id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Voids every lease in the store: whoever opens it holds its lock, so their owners are dead. No
+/// attempt is charged to the queue, but it is remembered that it was in flight at an unclean end.
+pub(super) fn void_all(c: &Connection) -> Result<(), Fault> {
+    let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
+    let leased: Vec<i64> = c
+        .prepare("SELECT queue_id FROM nova3_queues WHERE state='leased'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut update = c.prepare(
+        "UPDATE nova3_queues SET state=?2, fence=fence+1, attempt=attempt-1, unclean_ends=unclean_ends+1,
+           lease_owner=NULL, lease_until=NULL WHERE queue_id=?1",
+    )?;
+    for queue_id in leased {
+        update.execute(params![queue_id, ready.as_str()])?;
+        put_back(c, queue_id)?;
+    }
+    Ok(())
+}
+
+/// A queue that was leased stands in its session's order again: it is held back if its line left the input
+/// meanwhile, since it would hold up the others for ever, or if an earlier one came back.
+fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+    let (run, ingest, removed, user, session): (i64, i64, bool, String, Option<String>) = c
+        .prepare_cached(
+            "SELECT q.run_id, r.ingest, q.ingest<r.complete_ingest, q.user_id, q.session_id
+             FROM nova3_queues q JOIN nova3_runs r USING(run_id) WHERE q.queue_id=?1",
+        )?
+        .query_row([queue_id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
+    if removed {
+        sessions::hold_back(c, queue_id)?;
+    }
+    match session {
+        Some(session) => sessions::promote(c, run, ingest, &user, &session),
+        None => Ok(()),
+    }
+}

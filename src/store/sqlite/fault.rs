@@ -1,0 +1,76 @@
+//! SQLite's errors in the words of the port.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::store::StoreError;
+
+/// Why a job failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// SQLite said so.
+    Sqlite(rusqlite::Error),
+    /// The job refused; nothing of it is kept.
+    Refused(StoreError),
+    /// A row holds what it must not.
+    Row(String),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Row(format!("a stored value is not the JSON it should be: {error}"))
+    }
+}
+
+impl Fault {
+    /// The port's error for the store at `path`.
+    pub(super) fn at(self, path: &Path) -> StoreError {
+        let path = path.to_path_buf();
+        let error = match self {
+            Self::Refused(error) => return error,
+            Self::Row(reason) => return StoreError::Corrupt { path, reason },
+            Self::Sqlite(error) => error,
+        };
+        let reason = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::Io {
+                path,
+                action: "writing",
+                reason: format!(
+                    "{reason} (free some space and run the same command again: nothing stored is lost)"
+                ),
+            },
+            Some(ErrorCode::ReadOnly) => StoreError::Io {
+                path,
+                action: "writing",
+                reason: format!("{reason} (its folder and file must be writable, or give another `--store`)"),
+            },
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                StoreError::Io {
+                    path,
+                    action: "reading or writing",
+                    reason,
+                }
+            }
+            Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path, reason },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse {
+                path,
+                holder: "another program".to_owned(),
+            },
+            _ => StoreError::Corrupt { path, reason },
+        }
+    }
+}

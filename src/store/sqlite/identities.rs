@@ -1,0 +1,68 @@
+//! The names seen in an input, for finding one twice: a scratch table that lives on disk when it is large,
+//! so that checking ten million lines takes no more memory than checking a thousand.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use crate::domain::request::Digest;
+use crate::store::StoreError;
+
+/// A set of names with the line of each.
+#[derive(Debug)]
+pub struct Identities(Connection);
+
+impl Identities {
+    /// An empty set. SQLite removes its file itself, also after a crash.
+    pub fn new() -> Result<Self, StoreError> {
+        Self::open().map_err(|fault| fault.at(Path::new("a temporary file")))
+    }
+
+    fn open() -> Result<Self, Fault> {
+        let connection = Connection::open("")?;
+        connection.execute_batch(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-32768; PRAGMA locking_mode=EXCLUSIVE;
+             CREATE TABLE seen(name BLOB PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN;",
+        )?;
+        Ok(Self(connection))
+    }
+
+    /// The line on which `name` stood before, if it did; else it now stands on `line`.
+    pub fn first_line(&mut self, name: &str, line: u64) -> Result<Option<u64>, StoreError> {
+        self.look(name, line)
+            .map_err(|fault| fault.at(Path::new("a temporary file")))
+    }
+
+    fn look(&self, name: &str, line: u64) -> Result<Option<u64>, Fault> {
+        // Half of a SHA-256 is still far beyond chance, and half the size.
+        let digest = Digest::of(name.as_bytes());
+        let key = &digest.as_bytes()[..16];
+        let added = self
+            .0
+            .prepare_cached("INSERT OR IGNORE INTO seen(name, line) VALUES(?1, ?2)")?
+            .execute(params![key, line])?;
+        if added > 0 {
+            return Ok(None);
+        }
+        Ok(self
+            .0
+            .prepare_cached("SELECT line FROM seen WHERE name=?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_again_with_its_first_line() {
+        let mut seen = Identities::new().unwrap();
+        assert_eq!(seen.first_line("a", 1).unwrap(), None);
+        assert_eq!(seen.first_line("b", 2).unwrap(), None);
+        assert_eq!(seen.first_line("a", 3).unwrap(), Some(1));
+        assert_eq!(seen.first_line("a", 4).unwrap(), Some(1));
+    }
+}

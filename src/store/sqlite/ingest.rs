@@ -1,0 +1,331 @@
+//! From input lines to queues: identity, versions, duplicates.
+//!
+//! A row stands for one content of one request. An edited line makes a new row and supersedes the old
+//! one; undoing the edit finds the old row again, with its answer if it has one.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::value::RawValue;
+
+use super::fault::Fault;
+use super::sessions;
+use super::versions::Version;
+use crate::domain::failure::Failure;
+use crate::domain::ids::SessionId;
+use crate::domain::request::{Digest, Identity, Request};
+use crate::domain::state::{QueueEvent, QueueState};
+use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, Planned, RunId, StoreError};
+
+/// The action of an OpenAI Batch line's only task.
+pub(super) const COMPLETION: &str = "completion";
+
+pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
+    let epoch = c.query_row(
+        "UPDATE nova3_runs SET ingest=ingest+1, input_digest=NULL, input_bytes=NULL, input_requests=NULL
+         WHERE run_id=?1 RETURNING ingest",
+        [run.0],
+        |row| row.get(0),
+    )?;
+    Ok(Epoch(epoch))
+}
+
+/// What all lines of one call share.
+pub(super) struct Reading<'a> {
+    pub(super) c: &'a Connection,
+    pub(super) run: RunId,
+    pub(super) epoch: Epoch,
+    /// The last complete reading: what only earlier ones saw had left the input.
+    pub(super) complete: i64,
+    changes: Changes,
+    now: i64,
+    next_seq: i64,
+    /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
+    pub(super) stale: bool,
+}
+
+/// A line that is a request.
+pub(super) struct Good<'a> {
+    pub(super) line: &'a NewLine,
+    pub(super) request: &'a Request,
+    pub(super) content: &'a Digest,
+    pub(super) notes: &'a Digest,
+    plan: &'a [Planned],
+}
+
+pub(super) fn add(
+    c: &Connection,
+    run: RunId,
+    epoch: Epoch,
+    lines: &[NewLine],
+    changes: Changes,
+    now: i64,
+) -> Result<Vec<AddOutcome>, Fault> {
+    let (next_seq, complete) = c
+        .prepare_cached("SELECT next_seq, complete_ingest FROM nova3_runs WHERE run_id=?1")?
+        .query_row([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut reading = Reading {
+        c,
+        run,
+        epoch,
+        complete,
+        changes,
+        now,
+        next_seq,
+        stale: false,
+    };
+    let outcomes = lines
+        .iter()
+        .map(|line| reading.line(line))
+        .collect::<Result<_, _>>()?;
+    c.prepare_cached("UPDATE nova3_runs SET next_seq=?2, lines_epoch=lines_epoch+?3 WHERE run_id=?1")?
+        .execute(params![run.0, reading.next_seq, reading.stale])?;
+    Ok(outcomes)
+}
+
+impl Reading<'_> {
+    fn line(&mut self, line: &NewLine) -> Result<AddOutcome, Fault> {
+        match &line.content {
+            NewRequest::Bad { digest, failure } => self.bad(line, digest, failure).map(AddOutcome::Bad),
+            NewRequest::Good {
+                request,
+                identity,
+                content,
+                notes,
+                plan,
+            } => {
+                let key = match identity {
+                    Identity::Custom(id) => format!("id:{id}"),
+                    Identity::Content(digest) => self.free_key(&format!("sha256:{}", digest.hex()))?,
+                };
+                let versions = self.versions(&key)?;
+                if versions.iter().any(|version| version.ingest == self.epoch.0) {
+                    let id = request.custom_id.as_deref().unwrap_or_default();
+                    let failure = Failure::bad_line(
+                        line.line,
+                        format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
+                    );
+                    return self.bad(line, content, &failure).map(AddOutcome::Duplicate);
+                }
+                let good = Good {
+                    line,
+                    request,
+                    content,
+                    notes,
+                    plan,
+                };
+                self.good(&good, &key, &versions)
+            }
+        }
+    }
+
+    /// A request under its key: new, known or changed.
+    fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
+        let Some(latest) = versions
+            .iter()
+            .find(|version| version.state != QueueState::Superseded)
+        else {
+            self.insert(good, key, None)?;
+            return Ok(AddOutcome::Queued);
+        };
+        let same = |version: &&Version| version.content == good.content.as_bytes();
+        if same(&latest) {
+            return self.recognise(good, latest);
+        }
+        if self.changes == Changes::Refuse {
+            return Err(self.frozen(good)?.into());
+        }
+        self.supersede(latest)?;
+        let outcome = if let Some(old) = versions.iter().find(same) {
+            self.revive(good, old)?
+        } else {
+            self.insert(good, key, Some(latest))?;
+            AddOutcome::Changed
+        };
+        // The old version may have held up others of its session, which need not be the new one's.
+        self.in_order(&latest.user, latest.session.as_deref())?;
+        Ok(outcome)
+    }
+
+    fn frozen(&self, good: &Good<'_>) -> Result<StoreError, Fault> {
+        let run = self.c.query_row(
+            "SELECT name FROM nova3_runs WHERE run_id=?1",
+            [self.run.0],
+            |row| row.get(0),
+        )?;
+        let id = good.request.custom_id.clone().unwrap_or_default();
+        Ok(StoreError::Frozen {
+            run,
+            id,
+            line: good.line.line,
+        })
+    }
+
+    /// The key of the next occurrence of an equal line in this reading. Occurrences seen so far are
+    /// 1 to k without a gap, so doubling and halving finds k in a logarithm of steps, however many there are.
+    fn free_key(&self, stem: &str) -> Result<String, Fault> {
+        let key = |occurrence: u64| format!("{stem}:{occurrence}");
+        let seen = |occurrence: u64| -> Result<bool, Fault> {
+            let found = self
+                .c
+                .prepare_cached(
+                    "SELECT 1 FROM nova3_queues WHERE run_id=?1 AND queue_key=?2 AND ingest=?3 LIMIT 1",
+                )?
+                .query_row(params![self.run.0, key(occurrence), self.epoch.0], |_| Ok(()))
+                .optional()?;
+            Ok(found.is_some())
+        };
+        let mut high = 1;
+        while seen(high)? {
+            high *= 2;
+        }
+        let mut low = high / 2;
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            if seen(middle)? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(key(high))
+    }
+
+    fn bad(&mut self, line: &NewLine, digest: &Digest, failure: &Failure) -> Result<i64, Fault> {
+        let key = self.free_key(&format!("bad:{}", digest.hex()))?;
+        if let Some(version) = self.versions(&key)?.into_iter().next() {
+            self.see(line, None, &version)?;
+            return Ok(version.queue_id);
+        }
+        let finish_no = super::settle::next_finish_no(self.c, self.run.0)?;
+        self.c
+            .prepare_cached(
+                "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, user_id,
+                   state, status, task_count, finish_no, error, error_class, created_at, last_accessed, completed_at)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,'default','failed','failed',0,?8,?9,?10,?11,?11,?11)",
+            )?
+            .execute(params![
+                self.run.0,
+                self.next_seq,
+                self.epoch.0,
+                line.index,
+                line.line,
+                key,
+                &digest.as_bytes()[..],
+                finish_no,
+                serde_json::to_string(failure)?,
+                failure.class.as_str(),
+                self.now,
+            ])?;
+        self.next_seq += 1;
+        Ok(self.c.last_insert_rowid())
+    }
+
+    /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
+    fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) -> Result<(), Fault> {
+        let request = good.request;
+        let session = request.session.as_ref().map(SessionId::as_str);
+        let user = request.user.as_str();
+        let state = match session {
+            Some(_) if old.is_some() => QueueState::Blocked,
+            Some(session) if sessions::has_live(self.c, self.run.0, user, session)? => QueueState::Blocked,
+            _ => QueueState::Ready,
+        };
+        let seq = old.map_or(self.next_seq, |old| old.seq);
+        self.next_seq += i64::from(old.is_none());
+        let tasks = Some(good.plan.len()).filter(|tasks| *tasks > 0);
+        self.c
+            .prepare_cached(
+                "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, notes_digest,
+                   custom_id, user_id, session_id, state, priority, task_count, created_at, last_accessed)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?15)",
+            )?
+            .execute(params![
+                self.run.0,
+                seq,
+                self.epoch.0,
+                good.line.index,
+                good.line.line,
+                key,
+                &good.content.as_bytes()[..],
+                &good.notes.as_bytes()[..],
+                request.custom_id,
+                user,
+                session,
+                state.as_str(),
+                request.priority,
+                tasks,
+                self.now,
+            ])?;
+        let queue_id = self.c.last_insert_rowid();
+        self.c
+            .prepare_cached("INSERT INTO nova3_requests(queue_id, request, metadata) VALUES(?1,?2,?3)")?
+            .execute(params![
+                queue_id,
+                request.to_stored(),
+                request.metadata.as_deref().map(RawValue::get)
+            ])?;
+        let mut task = self.c.prepare_cached(
+            "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, created_at) VALUES(?1,?2,?3,?4,?5,?6)",
+        )?;
+        for (index, planned) in good.plan.iter().enumerate() {
+            let task_id = format!("task{:03}", index + 1);
+            task.execute(params![
+                queue_id,
+                index,
+                task_id,
+                planned.action,
+                planned.input,
+                self.now
+            ])?;
+        }
+        if old.is_some() {
+            self.in_order(user, session)?;
+        }
+        Ok(())
+    }
+
+    /// The session's order holds again after something of it came or went.
+    pub(super) fn in_order(&self, user: &str, session: Option<&str>) -> Result<(), Fault> {
+        match session {
+            Some(session) => sessions::promote(self.c, self.run.0, self.epoch.0, user, session),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ends a reading: what it has not seen is no part of the input.
+pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), Fault> {
+    let removed = removed_finished(c, run, epoch)?;
+    let held_back = super::legal(QueueState::Ready.after(QueueEvent::HeldBack))?;
+    c.execute(
+        "UPDATE nova3_queues SET state=?3 WHERE run_id=?1 AND ingest<?2 AND state='ready'",
+        params![run.0, epoch.0, held_back.as_str()],
+    )?;
+    c.execute(
+        "UPDATE nova3_runs SET complete_ingest=?2, input_digest=?3, input_bytes=?4, input_requests=?5,
+           lines_epoch=lines_epoch+?6 WHERE run_id=?1",
+        params![
+            run.0,
+            epoch.0,
+            &mark.digest[..],
+            mark.bytes,
+            mark.requests,
+            removed
+        ],
+    )?;
+    sessions::promote_all(c, run.0, epoch.0)
+}
+
+/// Whether a finished line leaves the input with this reading.
+fn removed_finished(c: &Connection, run: RunId, epoch: Epoch) -> Result<bool, Fault> {
+    // One small index for each finished state: the table itself is not read, however long it is.
+    for state in ["done", "failed", "paused", "continued"] {
+        let sql = format!(
+            "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE state='{state}' AND run_id=?1 AND ingest<?2
+               AND ingest>=(SELECT complete_ingest FROM nova3_runs WHERE run_id=?1))"
+        );
+        if c.query_row(&sql, params![run.0, epoch.0], |row| row.get(0))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

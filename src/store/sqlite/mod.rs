@@ -1,0 +1,290 @@
+//! The store as one SQLite file, for one process that writes and any number that read.
+//!
+//! One thread owns the only writing connection and commits in groups with `synchronous=FULL`; another
+//! reads, so that the exporter never waits for a commit. A lock beside the file keeps a second writer
+//! out, which makes every lease found at the opening a dead one.
+//!
+//! Deliberately absent: a cursor that stays open between calls (it would keep the log from being folded
+//! back), memory mapping, and copying the file while it is in use.
+
+mod claim;
+mod cursors;
+mod fault;
+mod identities;
+mod ingest;
+mod lane;
+mod open;
+#[cfg(test)]
+mod plans;
+mod results;
+mod retry;
+mod runs;
+mod sessions;
+mod settle;
+mod versions;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::types::ValueRef;
+
+pub use self::identities::Identities;
+
+use self::fault::Fault;
+use self::lane::{Kind, Lane};
+use self::open::StoreLock;
+use super::{
+    AddOutcome, Changes, Claimed, Cursor, Epoch, Failures, FileKey, FinishedPage, InputMark, Lease, NewLine,
+    Order, Owner, Queues, Results, Run, RunId, RunOpening, SessionCounts, Settled, Settlement, StoreError,
+};
+use crate::clock;
+use crate::domain::request::Request;
+use crate::domain::state::{IllegalTransition, QueueState};
+use crate::domain::tally::{Counts, RunSummary};
+
+/// A SQLite store.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    /// Before the writer, because fields are dropped in order and the log can be folded back only when
+    /// nobody reads it any more.
+    reader: Option<Lane>,
+    writer: Option<Lane>,
+}
+
+impl SqliteStore {
+    /// Opens the store to work on it; makes it if it is absent. Waits up to `wait` for another process to
+    /// leave it; `holder` is what others are told about us meanwhile.
+    pub fn open(path: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
+        let path = path.to_path_buf();
+        if path.as_os_str() == open::MEMORY {
+            let writer = Lane::start(open::writer(&path)?, Kind::Write, &path, None)?;
+            return Ok(Self {
+                path,
+                reader: None,
+                writer: Some(writer),
+            });
+        }
+        open::refuse_foreign(&path)?;
+        let lock = StoreLock::take(&path, wait, holder)?;
+        let connection = open::writer(&path)?;
+        lane::once(&connection, claim::void_all).map_err(|fault| fault.at(&path))?;
+        let writer = Lane::start(connection, Kind::Write, &path, Some(lock))?;
+        let reader = Lane::start(open::reader(&path)?, Kind::Read, &path, None)?;
+        Ok(Self {
+            path,
+            reader: Some(reader),
+            writer: Some(writer),
+        })
+    }
+
+    /// Opens a store that exists, to look at it while others work on it.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let path = path.to_path_buf();
+        if !path.exists() {
+            return Err(StoreError::Io {
+                path,
+                action: "opening it",
+                reason: "there is no such file (start a run first, or name its store with `--store`)"
+                    .to_owned(),
+            });
+        }
+        let reader = Lane::start(open::reader(&path)?, Kind::Read, &path, None)?;
+        Ok(Self {
+            path,
+            reader: Some(reader),
+            writer: None,
+        })
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        match &self.writer {
+            Some(lane) => lane.call(work).await,
+            None => Err(StoreError::Io {
+                path: self.path.clone(),
+                action: "writing",
+                reason: "it was opened to be read only".to_owned(),
+            }),
+        }
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        match (&self.reader, &self.writer) {
+            (Some(lane), _) | (None, Some(lane)) => lane.call(work).await,
+            (None, None) => Err(StoreError::Closed),
+        }
+    }
+}
+
+#[async_trait]
+impl Queues for SqliteStore {
+    async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError> {
+        let opening = opening.clone();
+        let path = self.path.clone();
+        self.write(move |c| runs::open(c, &path, &opening, clock::now_ms()))
+            .await
+    }
+
+    async fn begin_ingest(&self, run: RunId) -> Result<Epoch, StoreError> {
+        self.write(move |c| ingest::begin(c, run)).await
+    }
+
+    async fn add(
+        &self,
+        run: RunId,
+        epoch: Epoch,
+        lines: Vec<NewLine>,
+        changes: Changes,
+    ) -> Result<Vec<AddOutcome>, StoreError> {
+        self.write(move |c| ingest::add(c, run, epoch, &lines, changes, clock::now_ms()))
+            .await
+    }
+
+    async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError> {
+        let mark = *mark;
+        self.write(move |c| ingest::end(c, run, epoch, &mark)).await
+    }
+
+    async fn claim(
+        &self,
+        run: RunId,
+        owner: &Owner,
+        limit: usize,
+        lease_ms: i64,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let owner = owner.clone();
+        let rows = self
+            .write(move |c| claim::claim(c, run, &owner, limit, lease_ms, clock::now_ms()))
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let request = Request::from_stored(&row.request).map_err(|error| StoreError::Corrupt {
+                    path: self.path.clone(),
+                    reason: format!(
+                        "the request of queue {} cannot be read: {error}",
+                        row.lease.queue_id
+                    ),
+                })?;
+                Ok(Claimed {
+                    lease: row.lease,
+                    request,
+                    index: row.index,
+                    current_task: row.current_task,
+                    tasks: row.tasks,
+                })
+            })
+            .collect()
+    }
+
+    async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
+        let leases = leases.to_vec();
+        self.write(move |c| claim::renew(c, &leases, lease_ms, clock::now_ms()))
+            .await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        self.write(move |c| settle::settle(c, &settlement, clock::now_ms()))
+            .await
+    }
+
+    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
+        let leases = leases.to_vec();
+        self.write(move |c| claim::release(c, &leases)).await
+    }
+
+    async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError> {
+        let which = which.clone();
+        self.write(move |c| retry::retry(c, run, &which)).await
+    }
+
+    async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {
+        self.read(move |c| runs::has_unfinished(c, run)).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        if let Some(reader) = &self.reader {
+            reader.close().await;
+        }
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Results for SqliteStore {
+    async fn find_run(&self, name: Option<&str>) -> Result<Option<Run>, StoreError> {
+        let name = name.map(str::to_owned);
+        self.read(move |c| runs::find(c, name.as_deref())).await
+    }
+
+    async fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        self.read(runs::all).await
+    }
+
+    async fn cursor(&self, run: RunId, file: &FileKey) -> Result<Option<Cursor>, StoreError> {
+        let file = file.clone();
+        self.read(move |c| cursors::one(c, run, &file)).await
+    }
+
+    async fn cursors(&self, run: RunId) -> Result<Vec<(FileKey, Cursor)>, StoreError> {
+        self.read(move |c| cursors::all(c, run)).await
+    }
+
+    async fn put_cursor(&self, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), StoreError> {
+        let (file, cursor) = (file.clone(), *cursor);
+        self.write(move |c| cursors::put(c, run, &file, &cursor)).await
+    }
+
+    async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError> {
+        self.read(move |c| runs::lines_epoch(c, run)).await
+    }
+
+    async fn finished(
+        &self,
+        run: RunId,
+        order: Order,
+        removed: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<FinishedPage, StoreError> {
+        self.read(move |c| results::finished(c, run, order, removed, after, rows))
+            .await
+    }
+
+    async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
+        self.read(move |c| results::by_id(c, run, &queues)).await
+    }
+
+    async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
+        self.read(move |c| runs::counts(c, run)).await
+    }
+
+    async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError> {
+        self.read(move |c| runs::summary(c, run)).await
+    }
+
+    async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError> {
+        self.read(move |c| runs::sessions(c, run, limit)).await
+    }
+}
+
+fn state_of(value: ValueRef<'_>) -> Result<QueueState, Fault> {
+    let name = value.as_str().map_err(|error| Fault::Row(error.to_string()))?;
+    QueueState::parse(name).ok_or_else(|| Fault::Row(format!("a queue is `{name}`")))
+}
+
+/// A transition that the domain refuses is a row that should not be there.
+fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, Fault> {
+    state.map_err(|error| Fault::Row(error.to_string()))
+}

@@ -1,0 +1,261 @@
+//! Opening a store file: is it ours, is it free, is it of a version we know.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use super::fault::Fault;
+use crate::store::StoreError;
+
+/// `nov3` in ASCII: marks the file as ours in SQLite's header.
+const APPLICATION_ID: i32 = 0x6e6f_7633;
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/001_begin.sql"))];
+
+/// Pages that a connection keeps: enough for the inner nodes of every index at a million lines. The
+/// operating system's own cache is behind it, so a miss is a copy and not a read of the disk.
+const WRITER_CACHE_KIB: i64 = 6144;
+
+/// A reader meets each row once.
+const READER_CACHE_KIB: i64 = 1024;
+
+/// The name of a store that lives as long as the process; tests use it.
+pub(super) const MEMORY: &str = ":memory:";
+
+/// A lock on the store, held until it is dropped or the process dies.
+#[derive(Debug)]
+pub(super) struct StoreLock(File);
+
+impl StoreLock {
+    /// Takes the lock beside the store, waiting up to `wait` for whoever holds it. `holder` is written
+    /// into the lock file for people; the lock itself is the operating system's and dies with the process.
+    pub(super) fn take(store: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
+        let path = beside(store, "lock");
+        let io = |action| {
+            move |error: std::io::Error| StoreError::Io {
+                path: store.to_path_buf(),
+                action,
+                reason: error.to_string(),
+            }
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io("opening its lock file"))?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if waited < wait => {
+                    let step = Duration::from_millis(50).min(wait.saturating_sub(waited));
+                    std::thread::sleep(step);
+                    waited += step;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    drop((&file).take(200).read_to_string(&mut text));
+                    let holder = text.trim();
+                    let holder = if holder.is_empty() {
+                        "another process"
+                    } else {
+                        holder
+                    };
+                    return Err(StoreError::InUse {
+                        path: store.to_path_buf(),
+                        holder: holder.to_owned(),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
+            }
+        }
+        // The text is a courtesy; a full disk must not keep a store from being opened and read.
+        drop(
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| writeln!(file, "{holder}")),
+        );
+        Ok(Self(file))
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        drop(self.0.set_len(0));
+    }
+}
+
+fn beside(store: &Path, extension: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+/// The connection that writes; makes the file and brings its schema up to date.
+pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
+    if path.as_os_str() == MEMORY {
+        let mut connection = Connection::open_in_memory().map_err(|error| Fault::from(error).at(path))?;
+        prepare(&mut connection).map_err(|fault| fault.at(path))?;
+        return Ok(connection);
+    }
+    refuse_foreign(path)?;
+    create_private(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection =
+        Connection::open_with_flags(path, flags).map_err(|error| Fault::from(error).at(path))?;
+    check_version(&connection, path)?;
+    prepare(&mut connection).map_err(|fault| fault.at(path))?;
+    Ok(connection)
+}
+
+/// A connection that only reads, beside a writer in this or another process.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    refuse_foreign(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| Fault::from(error).at(path))?;
+    if check_version(&connection, path)? == 0 {
+        return Err(StoreError::NotAStore {
+            path: path.to_path_buf(),
+            reason: "it is empty, no run was started in it".to_owned(),
+        });
+    }
+    settings(&connection, READER_CACHE_KIB).map_err(|fault| fault.at(path))?;
+    Ok(connection)
+}
+
+/// A file that is no SQLite database is never opened as one, let alone written.
+///
+/// Looked at before anything is made beside it, and before it is opened, because opening a pipe may never
+/// return.
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+    let foreign = |reason: &str| StoreError::NotAStore {
+        path: path.to_path_buf(),
+        reason: reason.to_owned(),
+    };
+    let io = |error: &std::io::Error| StoreError::Io {
+        path: path.to_path_buf(),
+        action: "opening it",
+        reason: error.to_string(),
+    };
+    match std::fs::metadata(path) {
+        Ok(data) if !data.is_file() => return Err(foreign("it is a folder or a device")),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return folder_of(path),
+        Err(error) => return Err(io(&error)),
+    }
+    let mut file = File::open(path).map_err(|error| io(&error))?;
+    let mut head = Vec::new();
+    if Read::by_ref(&mut file).take(16).read_to_end(&mut head).is_err() {
+        return Err(foreign("it cannot be read"));
+    }
+    if head.is_empty() || head == b"SQLite format 3\0" {
+        Ok(())
+    } else {
+        Err(foreign("it is another kind of file"))
+    }
+}
+
+/// A store is made where its folder is; a folder that is missing is most often a typing error.
+fn folder_of(path: &Path) -> Result<(), StoreError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(StoreError::Io {
+        path: path.to_path_buf(),
+        action: "creating it",
+        reason: format!(
+            "its folder `{}` does not exist (make it, or give another `--store`)",
+            folder.display()
+        ),
+    })
+}
+
+/// The store holds people's requests: only its owner may read it. SQLite gives its log the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| StoreError::Io {
+            path: path.to_path_buf(),
+            action: "creating or opening it",
+            reason: error.to_string(),
+        })
+}
+
+/// The version of the schema, 0 for a file without one.
+fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let fault = |error: rusqlite::Error| Fault::from(error).at(path);
+    let application: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(fault)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(fault)?;
+    if application != APPLICATION_ID && (application != 0 || tables > 0) {
+        return Err(StoreError::NotAStore {
+            path: path.to_path_buf(),
+            reason: "it is a database of another program".to_owned(),
+        });
+    }
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(fault)?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer {
+            path: path.to_path_buf(),
+            found,
+            known,
+        });
+    }
+    Ok(found)
+}
+
+fn prepare(connection: &mut Connection) -> Result<(), Fault> {
+    settings(connection, WRITER_CACHE_KIB)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // With FULL each commit is on the disk before anybody is answered; group commit makes it cheap.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    connection.pragma_update(None, "journal_size_limit", 67_108_864)?;
+    // Before the tables, so that a kill between the two leaves a file that is still known as ours.
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application != APPLICATION_ID {
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    Migrations::from_slice(STEPS)
+        .to_latest(connection)
+        .map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => Fault::Sqlite(err),
+            other => Fault::Row(other.to_string()),
+        })?;
+    Ok(())
+}
+
+fn settings(connection: &Connection, cache_kib: i64) -> Result<(), Fault> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Every statement that the store runs while a batch is at work finds its rows by an index.
+//!
+//! The statements are not listed: whatever a connection runs is caught in the act, so that a new one is
+//! looked at too.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+use super::{claim, cursors, ingest, open, results, retry, runs, settle};
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::{Making, NewItem, Product};
+use crate::domain::request::{self, Digest, Rules};
+use crate::domain::usage::Usage;
+use crate::store::{
+    Changes, Cursor, Epoch, Failures, FileKey, InputMark, Lease, NewLine, NewRequest, Order, Owner, Planned,
+    RunId, RunOpening, Settlement,
+};
+
+static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn line(index: u64, text: &str) -> NewLine {
+    let content = match request::read_line(text.as_bytes(), Rules::default()) {
+        Ok(accepted) => NewRequest::Good {
+            request: Box::new(accepted.request),
+            identity: accepted.identity,
+            content: accepted.content,
+            notes: accepted.notes,
+            plan: vec![
+                Planned {
+                    action: "answer",
+                    input: String::new()
+                };
+                2
+            ],
+        },
+        Err(error) => NewRequest::Bad {
+            digest: Digest::of(text.as_bytes()),
+            failure: Failure::bad_line(1, error.message),
+        },
+    };
+    NewLine {
+        line: index + 1,
+        index,
+        content,
+    }
+}
+
+fn read(c: &Connection, run: RunId, texts: &[&str]) {
+    let epoch: Epoch = ingest::begin(c, run).unwrap();
+    let lines: Vec<_> = (0..).zip(texts).map(|(index, text)| line(index, text)).collect();
+    ingest::add(c, run, epoch, &lines, Changes::Replace, 1).unwrap();
+    let mark = InputMark {
+        digest: [0; 32],
+        bytes: 0,
+        requests: 0,
+    };
+    ingest::end(c, run, epoch, &mark).unwrap();
+}
+
+fn claim_all(c: &Connection, run: RunId) -> Vec<Lease> {
+    let rows = claim::claim(c, run, &Owner("o".to_owned()), 9, 1, 1).unwrap();
+    rows.iter().map(|row| row.lease).collect()
+}
+
+fn settle(c: &Connection, lease: Lease, task: usize, well: bool) {
+    let making = Making {
+        route: String::new(),
+        model: String::new(),
+        attempts: 1,
+        usage: Usage::default(),
+        cost: None,
+        wasted: crate::domain::usage::Cost::ZERO,
+        duration_ms: 0,
+        first_token_ms: None,
+    };
+    let items = vec![NewItem {
+        kind: "answer",
+        body: serde_json::Map::new(),
+    }];
+    let settlement = if well {
+        Settlement::completed(lease, task, Product::Items(items), making, vec![])
+    } else {
+        Settlement::failed(
+            lease,
+            task,
+            Failure::new(Class::Server, "no"),
+            None,
+            making,
+            vec![],
+        )
+    };
+    settle::settle(c, &settlement, 1).unwrap();
+}
+
+/// Everything that a batch does to its store.
+fn batch(c: &Connection) {
+    let opening = RunOpening {
+        name: "a".to_owned(),
+        input: None,
+        named: false,
+        rehearsal: false,
+    };
+    let run = runs::open(c, std::path::Path::new(":memory:"), &opening, 1)
+        .unwrap()
+        .id;
+    let (alone, nameless) = (r#"{"custom_id":"x","query":"q"}"#, r#"{"query":"q"}"#);
+    let (first, second) = (
+        r#"{"custom_id":"s1","query":"q","session_id":"s"}"#,
+        r#"{"custom_id":"s2","query":"q","session_id":"s"}"#,
+    );
+    read(c, run, &[alone, nameless, nameless, first, second, "{", alone]);
+    let leases = claim_all(c, run);
+    assert!(claim::renew(c, &leases, 1, 1).unwrap().is_empty());
+    for lease in leases {
+        settle(c, lease, 0, true);
+        settle(c, lease, 1, lease.queue_id % 2 == 0);
+    }
+    claim::release(c, &claim_all(c, run)).unwrap();
+    claim_all(c, run);
+    claim::void_all(c).unwrap();
+    retry::retry(c, run, &Failures::default()).unwrap();
+    let edited = r#"{"custom_id":"s1","query":"else","session_id":"s","metadata":1}"#;
+    read(c, run, &[edited, second, nameless]);
+    read(c, run, &[second, first, alone]);
+    for order in [Order::Completion, Order::Input] {
+        results::finished(c, run, order, false, -1, 10).unwrap();
+    }
+    results::by_id(c, run, &[1]).unwrap();
+    runs::counts(c, run).unwrap();
+    runs::summary(c, run).unwrap();
+    runs::lines_epoch(c, run).unwrap();
+    runs::has_unfinished(c, run).unwrap();
+    let file = FileKey {
+        host: "h".to_owned(),
+        path: "/p".to_owned(),
+    };
+    let cursor = Cursor {
+        base: 0,
+        settled: 0,
+        announced: 0,
+        after: 0,
+        announced_after: 0,
+        tail: [0; 32],
+        order: Order::Input,
+        append: false,
+        epoch: 0,
+        rewrite: None,
+    };
+    cursors::put(c, run, &file, &cursor).unwrap();
+    cursors::one(c, run, &file).unwrap();
+}
+
+/// What SQLite will do for a statement, one step a line.
+fn plan(c: &Connection, sql: &str) -> Vec<String> {
+    let mut query = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = query
+        .raw_query()
+        .mapped(|row| row.get(3))
+        .collect::<Result<_, _>>();
+    steps.unwrap()
+}
+
+/// A step that reads more than what it is after. There are few runs, and the indexes of leased and of
+/// blocked queues hold nothing else.
+fn is_slow(step: &str) -> bool {
+    let few = [
+        "CONSTANT ROW",
+        "nova3_runs",
+        "INDEX nova3_queues_leased",
+        "INDEX nova3_queues_blocked",
+    ];
+    let whole = step.starts_with("SCAN ") || step.ends_with("(run_id=?)");
+    whole && !few.iter().any(|name| step.contains(name))
+}
+
+#[test]
+fn hot_statements_use_indexes() {
+    let c = open::writer(Path::new(open::MEMORY)).unwrap();
+    c.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_STMT,
+        Some(|event| {
+            if let TraceEvent::Stmt(_, sql) = event {
+                SEEN.lock().unwrap().insert(sql.to_owned());
+            }
+        }),
+    );
+    batch(&c);
+    c.trace_v2(TraceEventCodes::empty(), None);
+    let seen = SEEN.lock().unwrap().clone();
+    let statements: Vec<&String> = seen.iter().filter(|sql| sql.contains("nova3_queues")).collect();
+    assert!(statements.len() > 20, "the trace works: {statements:#?}");
+    let slow: Vec<(&String, Vec<String>)> = seen
+        .iter()
+        // The name of a run is no key of other tables, although SQLite plans for a change of it.
+        .filter(|sql| !sql.starts_with("--") && !sql.starts_with("INSERT INTO nova3_runs"))
+        .map(|sql| (sql, plan(&c, sql)))
+        .filter(|(_, steps)| steps.iter().any(|step| is_slow(step)))
+        .collect();
+    assert!(slow.is_empty(), "{slow:#?}");
+    assert!(
+        is_slow(&plan(&c, "SELECT * FROM nova3_queues WHERE user_id='u'").join("")),
+        "the test can fail"
+    );
+}

@@ -1,0 +1,194 @@
+//! What is finished, in order, page by page.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::value::RawValue;
+
+use super::fault::Fault;
+use super::ingest::COMPLETION;
+use crate::domain::outcome::{Finished, TaskRecord};
+use crate::domain::state::{Status, TaskStatus};
+use crate::store::{FinishedPage, Order, RunId};
+
+/// A page ends early once it holds so many bytes of results, so that large answers do not pile up.
+const PAGE_BYTES: usize = 4 << 20;
+
+const COLUMNS: &str = "queue_id, finish_no, custom_id, line_index, line, user_id, session_id, status, error, warnings, \
+     created_at, completed_at";
+
+pub(super) fn finished(
+    c: &Connection,
+    run: RunId,
+    order: Order,
+    removed: bool,
+    after: i64,
+    rows: usize,
+) -> Result<FinishedPage, Fault> {
+    match order {
+        Order::Completion => by_completion(c, run, removed, after, rows),
+        Order::Input => by_input(c, run, after, rows),
+    }
+}
+
+fn by_completion(
+    c: &Connection,
+    run: RunId,
+    removed: bool,
+    after: i64,
+    limit: usize,
+) -> Result<FinishedPage, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND finish_no>?2 AND finish_no IS NOT NULL
+           AND state<>'superseded' AND ingest>=?3 ORDER BY finish_no LIMIT ?4"
+    );
+    let since: i64 = if removed { 0 } else { complete_ingest(c, run)? };
+    let mut query = c.prepare_cached(&sql)?;
+    let mut rows = query.query(params![run.0, after, since, limit])?;
+    let mut page = FinishedPage {
+        rows: Vec::new(),
+        after,
+    };
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let finished = read(c, row)?;
+        bytes += weight(&finished);
+        page.after = finished.finish_no;
+        page.rows.push(finished);
+        if bytes > PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// Lines in input order, without a gap, from the one after `after`.
+fn by_input(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND line_index>?2 AND state<>'superseded'
+           AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) ORDER BY line_index LIMIT ?3"
+    );
+    let mut query = c.prepare_cached(&sql)?;
+    let mut rows = query.query(params![run.0, after, limit])?;
+    let mut page = FinishedPage {
+        rows: Vec::new(),
+        after,
+    };
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let index: i64 = row.get(3)?;
+        let finish_no: Option<i64> = row.get(1)?;
+        if index != page.after + 1 || finish_no.is_none() {
+            break;
+        }
+        let finished = read(c, row)?;
+        bytes += weight(&finished);
+        page.after = index;
+        page.rows.push(finished);
+        if bytes > PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+pub(super) fn by_id(c: &Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND queue_id=?2 AND finish_no IS NOT NULL
+           AND state<>'superseded'"
+    );
+    let mut query = c.prepare_cached(&sql)?;
+    let mut page = FinishedPage {
+        rows: Vec::with_capacity(queues.len()),
+        after: 0,
+    };
+    for queue in queues {
+        let mut rows = query.query(params![run.0, queue])?;
+        if let Some(row) = rows.next()? {
+            page.rows.push(read(c, row)?);
+        }
+    }
+    Ok(page)
+}
+
+/// The earliest reading whose lines count as part of the input.
+pub(super) fn complete_ingest(c: &Connection, run: RunId) -> Result<i64, Fault> {
+    Ok(
+        c.prepare_cached("SELECT complete_ingest FROM nova3_runs WHERE run_id=?1")?
+            .query_row([run.0], |row| row.get(0))?,
+    )
+}
+
+fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
+    let queue_id: i64 = row.get(0)?;
+    let status: String = row.get(7)?;
+    let status = Status::parse(&status)
+        .ok_or_else(|| Fault::Row(format!("queue {queue_id} has status `{status}`")))?;
+    let error: Option<String> = row.get(8)?;
+    let warnings: Option<String> = row.get(9)?;
+    let tasks = tasks(c, queue_id)?;
+    Ok(Finished {
+        queue_id,
+        finish_no: row.get(1)?,
+        custom_id: row.get(2)?,
+        index: row.get(3)?,
+        line: row.get(4)?,
+        user_id: row.get(5)?,
+        session_id: row.get(6)?,
+        status,
+        is_completion: tasks.first().is_some_and(|task| task.action == COMPLETION),
+        failure: error.as_deref().map(serde_json::from_str).transpose()?,
+        warnings: warnings
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()?
+            .unwrap_or_default(),
+        metadata: raw(metadata(c, queue_id)?)?,
+        created_at: row.get(10)?,
+        completed_at: row.get(11)?,
+        tasks,
+    })
+}
+
+/// A bad line has none, and no row to keep it.
+fn metadata(c: &Connection, queue_id: i64) -> Result<Option<String>, Fault> {
+    let found = c
+        .prepare_cached("SELECT metadata FROM nova3_requests WHERE queue_id=?1")?
+        .query_row([queue_id], |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten())
+}
+
+fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT task_id, action, input, status, result, making FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
+    )?;
+    let mut rows = query.query([queue_id])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let status: String = row.get(3)?;
+        let making: Option<String> = row.get(5)?;
+        tasks.push(TaskRecord {
+            task_id: row.get(0)?,
+            action: row.get(1)?,
+            input: row.get(2)?,
+            status: TaskStatus::parse(&status)
+                .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?,
+            result: raw(row.get(4)?)?,
+            making: making.as_deref().map(serde_json::from_str).transpose()?,
+        });
+    }
+    Ok(tasks)
+}
+
+fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {
+    Ok(text.map(RawValue::from_string).transpose()?)
+}
+
+fn weight(finished: &Finished) -> usize {
+    finished
+        .tasks
+        .iter()
+        .filter_map(|task| task.result.as_ref())
+        .map(|raw| raw.get().len() * 2)
+        .sum::<usize>()
+        + 512
+}

@@ -1,0 +1,194 @@
+//! Runs and their counts.
+
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::fault::Fault;
+use super::results::complete_ingest;
+use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::usage::{Cost, Usage};
+use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError};
+
+const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, input_requests, next_finish_no, created_at, \
+     last_accessed";
+
+pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, Fault> {
+    refuse_mixture(c, store, opening)?;
+    // A path need not be UTF-8; what is not is kept in the form that people see.
+    let path = opening
+        .input
+        .as_ref()
+        .map(|path| String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned());
+    let known: Option<Option<String>> = c
+        .query_row(
+            "SELECT input_path FROM nova3_runs WHERE name=?1",
+            [&opening.name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(theirs) = &known
+        && !opening.named
+        && *theirs != path
+    {
+        let shown = |path: &Option<String>| path.clone().unwrap_or_else(|| "standard input".to_owned());
+        return Err(StoreError::OtherInput {
+            run: opening.name.clone(),
+            theirs: shown(theirs),
+            ours: shown(&path),
+        }
+        .into());
+    }
+    // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
+    c.execute(
+        "INSERT INTO nova3_runs(name, input_path, rehearsal, created_at, last_accessed)
+         SELECT ?1, ?2, ?4, ?3, max(?3, 1+coalesce(max(last_accessed),0)) FROM nova3_runs WHERE true
+         ON CONFLICT(name) DO UPDATE SET input_path=excluded.input_path, last_accessed=excluded.last_accessed",
+        params![opening.name, path, now, opening.rehearsal],
+    )?;
+    find(c, Some(&opening.name))?
+        .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))
+}
+
+fn refuse_mixture(c: &Connection, store: &Path, opening: &RunOpening) -> Result<(), Fault> {
+    let other: Option<bool> = c
+        .query_row(
+            "SELECT rehearsal FROM nova3_runs WHERE rehearsal<>?1 LIMIT 1",
+            [opening.rehearsal],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(rehearsal) = other else { return Ok(()) };
+    let (rehearsals, real) = ("rehearsals (`--mock`)", "real runs");
+    let (theirs, ours) = if rehearsal {
+        (rehearsals, real)
+    } else {
+        (real, rehearsals)
+    };
+    let path = store.to_path_buf();
+    Err(StoreError::Rehearsal { path, theirs, ours }.into())
+}
+
+pub(super) fn find(c: &Connection, name: Option<&str>) -> Result<Option<Run>, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM nova3_runs WHERE ?1 IS NULL OR name=?1 ORDER BY last_accessed DESC, run_id DESC LIMIT 1"
+    );
+    Ok(c.prepare_cached(&sql)?.query_row([name], read).optional()?)
+}
+
+pub(super) fn all(c: &Connection) -> Result<Vec<Run>, Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM nova3_runs ORDER BY last_accessed DESC, run_id DESC");
+    Ok(c.prepare_cached(&sql)?
+        .query_map([], read)?
+        .collect::<Result<_, _>>()?)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let path: Option<String> = row.get(2)?;
+    let digest: Option<[u8; 32]> = row.get(3)?;
+    let (bytes, requests): (Option<u64>, Option<u64>) = (row.get(4)?, row.get(5)?);
+    let mark = match (digest, bytes, requests) {
+        (Some(digest), Some(bytes), Some(requests)) => Some(InputMark {
+            digest,
+            bytes,
+            requests,
+        }),
+        _ => None,
+    };
+    Ok(Run {
+        id: RunId(row.get(0)?),
+        name: row.get(1)?,
+        input: path.map(|path| PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes()))),
+        mark,
+        finished: row.get(6)?,
+        created_at: row.get(7)?,
+        last_accessed: row.get(8)?,
+    })
+}
+
+pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
+    let since = complete_ingest(c, run)?;
+    // Each state is counted in its own small index, so that no request is read for it. Lines that an
+    // unfinished reading has not seen yet are still part of the input, which is why the mark is not asked.
+    let of = |state: &str| -> Result<u64, Fault> {
+        let sql =
+            format!("SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state{state}");
+        Ok(c.prepare_cached(&sql)?
+            .query_row(params![run.0, since], |row| row.get(0))?)
+    };
+    let done = of("='done'")? + of("='continued'")?;
+    let failed = of("='failed'")?;
+    let paused = of("='paused'")?;
+    let running = of("='leased'")?;
+    let blocked = of("='blocked'")?;
+    let ready = of("='ready'")?;
+    Ok(Counts {
+        total: done + failed + paused + running + blocked + ready,
+        done,
+        failed,
+        paused,
+        running,
+        blocked,
+    })
+}
+
+pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
+    Ok(c.query_row(
+        "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
+           unpriced_attempts FROM nova3_runs WHERE run_id=?1",
+        [run.0],
+        |row| {
+            Ok(RunSummary {
+                attempts: row.get(0)?,
+                failed_attempts: row.get(1)?,
+                usage: Usage {
+                    input_tokens: row.get(2)?,
+                    cached_input_tokens: row.get(3)?,
+                    output_tokens: row.get(4)?,
+                },
+                cost: Cost(row.get(5)?),
+                wasted: Cost(row.get(6)?),
+                unpriced: row.get(7)?,
+            })
+        },
+    )?)
+}
+
+pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT user_id, session_id, count(*) total, sum(state='done') done, sum(state='failed') failed,
+           sum(state IN('blocked','ready','leased')) unfinished
+         FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state<>'superseded' AND session_id IS NOT NULL
+         GROUP BY user_id, session_id ORDER BY unfinished=0, user_id, session_id LIMIT ?3",
+    )?;
+    let since = complete_ingest(c, run)?;
+    let rows = query.query_map(params![run.0, since, limit], |row| {
+        Ok(SessionCounts {
+            user_id: row.get(0)?,
+            session_id: row.get(1)?,
+            total: row.get(2)?,
+            done: row.get(3)?,
+            failed: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn lines_epoch(c: &Connection, run: RunId) -> Result<i64, Fault> {
+    Ok(
+        c.prepare_cached("SELECT lines_epoch FROM nova3_runs WHERE run_id=?1")?
+            .query_row([run.0], |row| row.get(0))?,
+    )
+}
+
+pub(super) fn has_unfinished(c: &Connection, run: RunId) -> Result<bool, Fault> {
+    let counts = c
+        .prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='ready')
+             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='blocked')
+             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='leased')",
+        )?
+        .query_row(params![run.0, complete_ingest(c, run)?], |row| row.get(0))?;
+    Ok(counts)
+}

@@ -1,0 +1,165 @@
+//! The order inside a session, and the numbers of its items.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
+
+use super::fault::Fault;
+use crate::domain::outcome::NewItem;
+use crate::domain::state::{QueueEvent, QueueState};
+
+/// Whether a queue of the session may run or runs in this run.
+pub(super) fn has_live(c: &Connection, run: i64, user: &str, session: &str) -> Result<bool, Fault> {
+    let found = c
+        .prepare_cached(
+            "SELECT 1 FROM nova3_queues WHERE run_id=?1 AND user_id=?2 AND session_id=?3
+               AND session_id IS NOT NULL AND state IN('ready','leased') LIMIT 1",
+        )?
+        .query_row(params![run, user, session], |_| Ok(()))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// Sees to it that the session's earliest waiting queue is its ready one, unless one is leased. A ready one
+/// steps back for an earlier one that came back: after a retry, or when an edit was undone.
+pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session: &str) -> Result<(), Fault> {
+    let waiting: Option<(i64, i64)> = c
+        .prepare_cached(
+            "SELECT queue_id, seq FROM nova3_queues WHERE run_id=?1 AND user_id=?3 AND session_id=?4
+               AND state='blocked' AND ingest=?2 ORDER BY seq LIMIT 1",
+        )?
+        .query_row(params![run, ingest, user, session], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((first, seq)) = waiting else {
+        return Ok(());
+    };
+    let live: Option<(i64, i64, bool)> = c
+        .prepare_cached(
+            "SELECT queue_id, seq, state='leased' FROM nova3_queues WHERE run_id=?1 AND user_id=?2 AND session_id=?3
+               AND session_id IS NOT NULL AND state IN('ready','leased')",
+        )?
+        .query_row(params![run, user, session], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    match live {
+        Some((_, other, leased)) if leased || other < seq => return Ok(()),
+        Some((later, _, _)) => hold_back(c, later)?,
+        None => {}
+    }
+    let ready = super::legal(QueueState::Blocked.after(QueueEvent::Promoted))?;
+    c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
+        .execute(params![first, ready.as_str()])?;
+    Ok(())
+}
+
+/// The queue waits again.
+pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+    let state = super::legal(QueueState::Ready.after(QueueEvent::HeldBack))?;
+    c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
+        .execute(params![queue_id, state.as_str()])?;
+    Ok(())
+}
+
+/// Promotes the head of every session that waits for nothing.
+pub(super) fn promote_all(c: &Connection, run: i64, ingest: i64) -> Result<(), Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT DISTINCT user_id, session_id FROM nova3_queues b WHERE run_id=?1 AND state='blocked' AND ingest=?2
+           AND session_id IS NOT NULL AND NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.run_id=b.run_id
+             AND l.user_id=b.user_id AND l.session_id=b.session_id AND l.session_id IS NOT NULL
+             AND l.state IN('ready','leased'))",
+    )?;
+    let mut rows = query.query(params![run, ingest])?;
+    let mut waiting: Vec<(String, String)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        waiting.push((row.get(0)?, row.get(1)?));
+    }
+    for (user, session) in waiting {
+        promote(c, run, ingest, &user, &session)?;
+    }
+    Ok(())
+}
+
+/// Where items are put: a session, or a request that is alone.
+pub(super) struct Place<'a> {
+    pub(super) user: &'a str,
+    pub(super) session: Option<&'a str>,
+    pub(super) queue_id: i64,
+    pub(super) task: usize,
+    pub(super) now: i64,
+}
+
+/// Gives the items their numbers and answers them as a JSON array, each beginning with its id.
+pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Result<String, Fault> {
+    let mut counters = counters(c, place)?;
+    let mut array = String::from("[");
+    for item in items {
+        let last = counters.get(item.kind).and_then(Value::as_u64).unwrap_or(0);
+        let number = last + 1;
+        counters.insert(item.kind.to_owned(), number.into());
+        if array.len() > 1 {
+            array.push(',');
+        }
+        let body = serde_json::to_string(&item.body)?;
+        let rest = body.strip_prefix('{').unwrap_or("}");
+        let comma = if rest == "}" { "" } else { "," };
+        array.extend(["{\"id\":\"", item.kind, &number.to_string(), "\"", comma, rest]);
+        if let Some(session) = place.session {
+            c.prepare_cached(
+                "INSERT INTO nova3_items(user_id, session_id, kind, number, body, queue_id, task_index, created_at)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+            )?
+            .execute(params![
+                place.user, session, item.kind, number, body, place.queue_id, place.task, place.now
+            ])?;
+        }
+    }
+    array.push(']');
+    if let Some(session) = place.session {
+        c.prepare_cached(
+            "INSERT INTO nova3_sessions(user_id, session_id, counters, created_at, last_accessed) VALUES(?1,?2,?3,?4,?4)
+             ON CONFLICT(user_id, session_id) DO UPDATE SET counters=excluded.counters, last_accessed=excluded.last_accessed",
+        )?
+        .execute(params![place.user, session, serde_json::to_string(&counters)?, place.now])?;
+    }
+    Ok(array)
+}
+
+/// The last numbers given: of the session, or of the earlier tasks of a request that is alone.
+fn counters(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fault> {
+    let Some(session) = place.session else {
+        return alone(c, place);
+    };
+    let stored: Option<String> = c
+        .prepare_cached("SELECT counters FROM nova3_sessions WHERE user_id=?1 AND session_id=?2")?
+        .query_row(params![place.user, session], |row| row.get(0))
+        .optional()?;
+    match stored {
+        Some(text) => Ok(serde_json::from_str(&text)?),
+        None => Ok(Map::new()),
+    }
+}
+
+fn alone(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fault> {
+    let mut counters = Map::new();
+    if place.task == 0 {
+        return Ok(counters);
+    }
+    let mut query = c.prepare_cached(
+        "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND task_index<?2 AND result IS NOT NULL",
+    )?;
+    let mut rows = query.query(params![place.queue_id, place.task])?;
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        let items: Vec<Map<String, Value>> = serde_json::from_str(&text)?;
+        for id in items
+            .iter()
+            .filter_map(|item| item.get("id").and_then(Value::as_str))
+        {
+            let kind = id.trim_end_matches(|c: char| c.is_ascii_digit());
+            let number: u64 = id[kind.len()..].parse().unwrap_or(0);
+            let last = counters.get(kind).and_then(Value::as_u64).unwrap_or(0);
+            counters.insert(kind.to_owned(), last.max(number).into());
+        }
+    }
+    Ok(counters)
+}

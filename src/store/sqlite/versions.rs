@@ -1,0 +1,159 @@
+//! The versions of a request: finding them, seeing one again, putting one in the place of another.
+
+use rusqlite::params;
+use serde_json::value::RawValue;
+
+use super::fault::Fault;
+use super::ingest::{Good, Reading};
+use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::store::{AddOutcome, NewLine};
+
+/// A stored version of a request.
+pub(super) struct Version {
+    pub(super) queue_id: i64,
+    pub(super) seq: i64,
+    pub(super) content: Vec<u8>,
+    pub(super) state: QueueState,
+    pub(super) user: String,
+    pub(super) session: Option<String>,
+    /// The last reading that saw it.
+    pub(super) ingest: i64,
+    notes: Option<Vec<u8>>,
+    status: Option<Status>,
+    line_index: i64,
+    line: i64,
+    finished: bool,
+}
+
+impl Reading<'_> {
+    /// Every version under that key; at most one of them is not superseded.
+    pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, Fault> {
+        let mut query = self.c.prepare_cached(
+            "SELECT queue_id, seq, content_digest, state, user_id, session_id, ingest, notes_digest, status,
+               line_index, line, finish_no IS NOT NULL FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
+        )?;
+        let mut rows = query.query(params![self.run.0, key])?;
+        let mut versions = Vec::new();
+        while let Some(row) = rows.next()? {
+            let status: Option<String> = row.get(8)?;
+            versions.push(Version {
+                queue_id: row.get(0)?,
+                seq: row.get(1)?,
+                content: row.get(2)?,
+                state: super::state_of(row.get_ref(3)?)?,
+                user: row.get(4)?,
+                session: row.get(5)?,
+                ingest: row.get(6)?,
+                notes: row.get(7)?,
+                status: status.as_deref().and_then(Status::parse),
+                line_index: row.get(9)?,
+                line: row.get(10)?,
+                finished: row.get(11)?,
+            });
+        }
+        Ok(versions)
+    }
+
+    /// The line is known: it is part of the input again, or still.
+    pub(super) fn recognise(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
+        self.see(good.line, Some(good), version)?;
+        if version.state == QueueState::Blocked {
+            self.unblock(version)?;
+        }
+        Ok(if version.finished {
+            AddOutcome::Finished(version.queue_id)
+        } else {
+            AddOutcome::Waiting
+        })
+    }
+
+    /// An edit was undone: the old version stands again, with its answer if it has one.
+    pub(super) fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
+        let state = match version.status {
+            Some(status) if version.finished => status.state(),
+            _ => super::legal(version.state.after(QueueEvent::Retried))?,
+        };
+        self.set_state(version.queue_id, state)?;
+        self.stale |= version.finished;
+        self.see(good.line, Some(good), version)?;
+        if version.finished {
+            return Ok(AddOutcome::Finished(version.queue_id));
+        }
+        self.unblock(version)?;
+        Ok(AddOutcome::Waiting)
+    }
+
+    fn unblock(&self, version: &Version) -> Result<(), Fault> {
+        if version.session.is_none() {
+            return self.set_state(version.queue_id, QueueState::Ready);
+        }
+        self.in_order(&version.user, version.session.as_deref())
+    }
+
+    fn set_state(&self, queue_id: i64, state: QueueState) -> Result<(), Fault> {
+        self.c
+            .prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
+            .execute(params![queue_id, state.as_str()])?;
+        Ok(())
+    }
+
+    /// Notes where the line stands now, and what of it changed without changing its result.
+    pub(super) fn see(
+        &mut self,
+        line: &NewLine,
+        good: Option<&Good<'_>>,
+        version: &Version,
+    ) -> Result<(), Fault> {
+        let index = i64::try_from(line.index).unwrap_or(i64::MAX);
+        let number = i64::try_from(line.line).unwrap_or(i64::MAX);
+        let moved = index != version.line_index;
+        // A bad line says in its result where it stands.
+        let renumbered = good.is_none() && number != version.line;
+        let came_back = version.ingest < self.complete;
+        let renoted = good.filter(|good| Some(&good.notes.as_bytes()[..]) != version.notes.as_deref());
+        self.stale |= version.finished && (renoted.is_some() || moved || renumbered || came_back);
+        if let Some(good) = renoted {
+            self.rewrite(version.queue_id, good)?;
+        }
+        // An index is written for each column that is set, whether it changed or not: most lines only need the first.
+        let sql = if moved {
+            "UPDATE nova3_queues SET ingest=?2, line=?3, line_index=?4 WHERE queue_id=?1"
+        } else {
+            "UPDATE nova3_queues SET ingest=?2, line=?3 WHERE queue_id=?1 AND line_index=?4"
+        };
+        self.c
+            .prepare_cached(sql)?
+            .execute(params![version.queue_id, self.epoch.0, number, index])?;
+        Ok(())
+    }
+
+    fn rewrite(&self, queue_id: i64, good: &Good<'_>) -> Result<(), Fault> {
+        self.c
+            .prepare_cached("UPDATE nova3_queues SET notes_digest=?2, priority=?3 WHERE queue_id=?1")?
+            .execute(params![
+                queue_id,
+                &good.notes.as_bytes()[..],
+                good.request.priority
+            ])?;
+        self.c
+            .prepare_cached("UPDATE nova3_requests SET request=?2, metadata=?3 WHERE queue_id=?1")?
+            .execute(params![
+                queue_id,
+                good.request.to_stored(),
+                good.request.metadata.as_deref().map(RawValue::get)
+            ])?;
+        Ok(())
+    }
+
+    /// The old version is out: not run any more, not shown any more, but kept with all it cost.
+    pub(super) fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
+        let state = super::legal(old.state.after(QueueEvent::Superseded))?;
+        self.stale |= old.finished;
+        self.c
+            .prepare_cached(
+                "UPDATE nova3_queues SET state=?2, fence=fence+1, lease_owner=NULL, lease_until=NULL WHERE queue_id=?1",
+            )?
+            .execute(params![old.queue_id, state.as_str()])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! The real program as its users meet it: hostile input, bad places, failing providers, careful operators.
+//!
+//! One test binary. Each test has a folder of its own, an environment of its own and, where it needs one, a
+//! provider of its own on a free port. Nothing is timed and nothing waits for a clock: what takes time is
+//! waited for by looking.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
+
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/batch_form.rs"]
+mod batch_form;
+#[path = "cli/bench.rs"]
+mod bench;
+#[path = "cli/commands.rs"]
+mod commands;
+#[path = "cli/environment.rs"]
+mod environment;
+#[path = "cli/faults.rs"]
+mod faults;
+#[path = "cli/help.rs"]
+mod help;
+#[path = "cli/output.rs"]
+mod output;
+#[path = "cli/places.rs"]
+mod places;
+#[path = "cli/provider.rs"]
+mod provider;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/standard_input.rs"]
+mod standard_input;
+#[path = "cli/together.rs"]
+mod together;

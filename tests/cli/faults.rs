@@ -1,0 +1,295 @@
+//! Providers that fail: every request is finished in the end, and nothing is accepted that is not whole.
+
+use std::time::Duration;
+
+use nova3::mock::{Faults, MockConfig};
+
+use crate::bench::{Bench, Running, errors, ids, lines, setup, setup_with, sorted_ids, until};
+use crate::provider::{Say, Scripted};
+
+/// Runs with `--retry-failed` until everything is good: each time a share of the calls fails.
+fn finish(bench: &Bench, args: &[&str]) {
+    let ran = bench.nova3(args);
+    if ran.code == Some(0) {
+        return;
+    }
+    until("every request is good", || {
+        bench.nova3(&[args, &["--retry-failed"]].concat()).code == Some(0)
+    });
+}
+
+fn every_answer_is_whole(bench: &Bench, count: usize) {
+    let results = bench.results("out.jsonl");
+    assert_eq!(sorted_ids(&results).len(), count);
+    for line in &results {
+        assert_eq!(line["status"], "completed");
+        // The mock ends each answer with a mark; a cut one has none.
+        let content = line["output"][0]["content"].as_str().unwrap();
+        assert!(
+            content.contains("[mock ") && content.ends_with(']'),
+            "cut: {content}"
+        );
+    }
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+}
+
+#[test]
+fn each_fault_is_survived() {
+    let faults = [
+        Faults {
+            server_error: 0.3,
+            ..Faults::default()
+        },
+        Faults {
+            disconnect: 0.3,
+            ..Faults::default()
+        },
+        Faults {
+            truncate: 0.3,
+            ..Faults::default()
+        },
+        Faults {
+            stall: 0.2,
+            ..Faults::default()
+        },
+        Faults {
+            garbage: 0.3,
+            ..Faults::default()
+        },
+        Faults {
+            error_in_stream: 0.3,
+            ..Faults::default()
+        },
+    ];
+    for faults in faults {
+        let (bench, provider) = setup_with(MockConfig {
+            faults,
+            ..MockConfig::default()
+        });
+        bench.write_questions("in.jsonl", 20);
+        finish(
+            &bench,
+            &["run", "in.jsonl", "-o", "out.jsonl", "--idle-timeout", "100ms"],
+        );
+        every_answer_is_whole(&bench, 20);
+        let status = bench.status(&[]);
+        assert_eq!(
+            (status["attempts"].as_u64(), status["done"].as_u64()),
+            (Some(provider.calls()), Some(20))
+        );
+        assert!(
+            status["failed_attempts"].as_u64().unwrap() > 0,
+            "{faults:?} did not happen"
+        );
+    }
+}
+
+#[test]
+fn a_fault_that_does_not_end_fails_with_its_class() {
+    let all = [
+        (
+            Faults {
+                server_error: 1.0,
+                ..Faults::default()
+            },
+            "server",
+        ),
+        (
+            Faults {
+                disconnect: 1.0,
+                ..Faults::default()
+            },
+            "network",
+        ),
+        (
+            Faults {
+                truncate: 1.0,
+                ..Faults::default()
+            },
+            "network",
+        ),
+        (
+            Faults {
+                stall: 1.0,
+                ..Faults::default()
+            },
+            "stalled",
+        ),
+        (
+            Faults {
+                garbage: 1.0,
+                ..Faults::default()
+            },
+            "network",
+        ),
+        (
+            Faults {
+                error_in_stream: 1.0,
+                ..Faults::default()
+            },
+            "server",
+        ),
+    ];
+    for (faults, class) in all {
+        let (bench, provider) = setup_with(MockConfig {
+            faults,
+            ..MockConfig::default()
+        });
+        bench.write_questions("in.jsonl", 1);
+        let ran = bench.nova3(&["run", "in.jsonl", "--idle-timeout", "50ms"]);
+        let results = lines(&ran.out);
+        assert_eq!(
+            (ran.code, errors(&results)[0].0, provider.calls()),
+            (Some(100), class, 4),
+            "{faults:?}: {}",
+            ran.out
+        );
+        assert_eq!(results[0]["error"]["causes"].as_array().unwrap().len(), 3);
+        assert!(results[0]["output"].is_null());
+    }
+}
+
+#[test]
+fn without_a_network_requests_fail_and_can_be_retried() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 3);
+    let down = "http://127.0.0.1:1/v1";
+    let offline = ["run", "in.jsonl", "-o", "out.jsonl"];
+    let mut command = bench.command(&offline);
+    command.env("OPENAI_BASE_URL", down);
+    let ran = bench.ran(&Running::start(command).output());
+    assert_eq!(ran.code, Some(100), "{}", ran.err);
+    let results = bench.results("out.jsonl");
+    let expected = ("network", "connecting failed: Connection refused (os error 111)");
+    assert_eq!(errors(&results), vec![expected; 3]);
+    assert_eq!(results[0]["tasks"][0]["attempts"], 4);
+    // Failed is final until somebody says otherwise.
+    assert_eq!((bench.nova3(&offline).code, provider.calls()), (Some(100), 0));
+    assert_eq!(
+        bench
+            .nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--retry-failed"])
+            .code,
+        Some(0)
+    );
+    assert_eq!(provider.calls(), 3);
+    every_answer_is_whole(&bench, 3);
+}
+
+#[test]
+fn a_wrong_key_stops_the_run_and_fails_nobody() {
+    let (bench, provider) = setup_with(MockConfig {
+        api_key: Some("right".to_owned()),
+        ..MockConfig::default()
+    });
+    bench.write_questions("in.jsonl", 30);
+    let bench = bench.with("OPENAI_API_KEY", "sk-wrong-planted");
+    let args = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
+    let ran = bench.nova3(&args);
+    assert_eq!(ran.code, Some(105));
+    let reason =
+        "route `default`: HTTP 401 (invalid_request_error, invalid_api_key): Incorrect API key provided.";
+    let expected = format!(
+        "run `in.jsonl`: stopped, no usable route ({reason}); 0 of 30 done, 30 left (run the same command again to go on); \
+         0 calls in TIME, $0.0000\n"
+    );
+    assert_eq!(ran.err, expected);
+    assert_eq!((provider.calls(), bench.read("out.jsonl").as_str()), (1, ""));
+    let bench = bench.with("OPENAI_API_KEY", "right");
+    let ran = bench.nova3(&args);
+    assert_eq!((ran.code, provider.calls()), (Some(0), 31), "{}", ran.err);
+    every_answer_is_whole(&bench, 30);
+}
+
+#[test]
+fn many_calls_that_meet_a_dead_key_say_it_once() {
+    let (bench, _provider) = setup_with(MockConfig {
+        api_key: Some("right".to_owned()),
+        ..MockConfig::default()
+    });
+    bench.write_questions("in.jsonl", 200);
+    let bench = bench.with("OPENAI_API_KEY", "wrong");
+    let ran = bench.nova3(&["run", "in.jsonl", "-j", "50"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(105), ""));
+    assert_eq!(ran.err.matches("Incorrect API key").count(), 1, "{}", ran.err);
+    assert_eq!(bench.nova3(&["results"]).code, Some(4));
+    let quiet = bench.nova3(&["run", "in.jsonl", "-q"]);
+    assert_eq!(
+        (quiet.code, quiet.err.matches("Incorrect API key").count()),
+        (Some(105), 1),
+        "{}",
+        quiet.err
+    );
+}
+
+#[test]
+fn an_endless_429_pauses_the_route_and_spends_no_attempt() {
+    let faults = Faults {
+        rate_limited: 1.0,
+        ..Faults::default()
+    };
+    let retry_after = Some(Duration::from_hours(1));
+    let (bench, provider) = setup_with(MockConfig {
+        faults,
+        retry_after,
+        ..MockConfig::default()
+    });
+    bench.write_questions("in.jsonl", 5);
+    let args = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
+    let mut run = Running::start(bench.command(&args));
+    until("the provider refused", || provider.calls() > 0);
+    run.signal(rustix::process::Signal::INT);
+    let ran = bench.ran(&run.output());
+    assert_eq!(ran.code, Some(130), "{}", ran.err);
+    // One call learnt of the pause, and nobody called into it.
+    assert_eq!(
+        (provider.calls(), bench.status(&[])["left"].as_u64()),
+        (1, Some(5))
+    );
+    drop(provider);
+    let (_, good) = setup_with(MockConfig::default());
+    let bench = bench.with("OPENAI_BASE_URL", &good.base_url());
+    assert_eq!(bench.nova3(&args).code, Some(0));
+    assert_eq!(good.calls(), 5);
+    assert!(
+        bench
+            .results("out.jsonl")
+            .iter()
+            .all(|line| line["tasks"][0]["attempts"] == 1)
+    );
+}
+
+#[test]
+fn a_short_429_is_waited_out() {
+    let calls = std::sync::atomic::AtomicU32::new(0);
+    let provider = Scripted::start(move |_| {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 6 {
+            let body = r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#
+                .to_owned();
+            return Say {
+                status: 429,
+                headers: "retry-after-ms: 1\r\n",
+                body,
+            };
+        }
+        let body =
+            r#"{"choices":[{"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}]}"#
+                .to_owned();
+        Say {
+            status: 200,
+            headers: "content-type: application/json\r\n",
+            body,
+        }
+    });
+    let bench = setup()
+        .with("OPENAI_BASE_URL", &provider.base_url())
+        .with("OPENAI_MODEL", "m");
+    bench.write_questions("in.jsonl", 1);
+    let ran = bench.nova3(&["run", "in.jsonl"]);
+    // More refusals than there are retries.
+    assert_eq!(
+        (ran.code, ids(&lines(&ran.out)), provider.bodies().len()),
+        (Some(0), vec!["q1"], 7),
+        "{}",
+        ran.err
+    );
+}

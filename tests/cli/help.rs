@@ -1,0 +1,101 @@
+//! Help is golden, complete, and promises a variable for each flag of `run`.
+
+use crate::bench::setup;
+
+const COMMANDS: [&str; 10] = [
+    "run",
+    "check",
+    "status",
+    "results",
+    "retry",
+    "verify",
+    "mock",
+    "config",
+    "init",
+    "completions",
+];
+
+#[test]
+fn help_of_every_command() {
+    let bench = setup().with("NOVA3_STORE", "shown-nowhere");
+    let top = bench.nova3(&["--help"]);
+    assert_eq!((top.code, top.err.as_str()), (Some(0), ""));
+    let listed: Vec<&str> = top
+        .out
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let listed: Vec<&str> = listed
+        .iter()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(listed, COMMANDS);
+    insta::assert_snapshot!("help", top.out);
+    for command in COMMANDS {
+        let ran = bench.nova3(&[command, "--help"]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+        assert!(!ran.out.contains("shown-nowhere"));
+        insta::assert_snapshot!(format!("help_{command}"), ran.out);
+    }
+}
+
+#[test]
+fn each_flag_of_run_has_a_variable_named_after_it() {
+    let help = setup().nova3(&["run", "--help"]).out;
+    let mut flags = 0;
+    let blocks: Vec<&str> = help
+        .split("\n  -")
+        .map(|block| block.split("\n      --").collect::<Vec<_>>())
+        .collect::<Vec<_>>()
+        .concat();
+    for block in blocks {
+        let head = block.lines().next().unwrap_or_default();
+        let Some(name) = head
+            .split_whitespace()
+            .map(|word| word.trim_end_matches(['.', ',']))
+            .find(|word| word.trim_start_matches('-').len() > 2)
+        else {
+            continue;
+        };
+        let name = name.trim_start_matches('-');
+        if !block.contains("\n          ")
+            || ["help", "version"].contains(&name)
+            || block.starts_with("Run what")
+        {
+            continue;
+        }
+        let variable = format!("[env: NOVA3_{}]", name.to_uppercase().replace('-', "_"));
+        assert!(block.contains(&variable), "`{name}` has no {variable}:\n{block}");
+        flags += 1;
+    }
+    assert!(flags >= 25, "only {flags} flags were found");
+}
+
+#[test]
+fn completions_for_each_shell() {
+    let bench = setup();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = bench.nova3(&["completions", shell]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+        assert!(
+            COMMANDS.iter().all(|command| ran.out.contains(command)),
+            "{shell}"
+        );
+        assert!(ran.out.contains("retry-failed"), "{shell}");
+    }
+    assert_eq!(bench.nova3(&["completions", "cmd"]).code, Some(2));
+    let ran =
+        bench.shell("nova3 completions bash > script && bash -n script && . ./script && complete -p nova3");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+}
+
+#[test]
+fn version_is_on_stdout() {
+    let ran = setup().nova3(&["--version"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (Some(0), concat!("nova3 ", env!("CARGO_PKG_VERSION"), "\n"), "")
+    );
+}

@@ -1,0 +1,249 @@
+//! The result file: exactly the finished requests of this input, whatever happens between two runs.
+
+use nova3::mock::MockConfig;
+use serde_json::json;
+
+use crate::bench::{Bench, Provider, ids, lines, question, questions, setup_with, sorted_ids};
+
+const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
+
+fn finished(count: usize) -> (Bench, Provider) {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", count);
+    let ran = bench.nova3(&RUN);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    (bench, provider)
+}
+
+#[test]
+fn results_come_in_input_order_on_request() {
+    let (bench, provider) = finished(40);
+    let wanted: Vec<String> = (1..=40).map(|n| format!("q{n}")).collect();
+    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    assert_eq!(
+        (ids(&lines(&ran.out)), ran.code),
+        (wanted.iter().map(String::as_str).collect(), Some(0))
+    );
+    assert_eq!(bench.nova3(&[&RUN[..], &["--keep-order"]].concat()).code, Some(0));
+    assert_eq!(ids(&bench.results("out.jsonl")), wanted);
+    let ran = bench.nova3(&["results", "--order", "input"]);
+    assert_eq!(ran.out, bench.read("out.jsonl"));
+    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 40));
+}
+
+#[test]
+fn a_foreign_file_is_kept_added_to_or_replaced() {
+    let (bench, provider) = finished(2);
+    bench.write("mine.jsonl", "mine");
+    let into = |flags: &[&str]| bench.nova3(&[&["run", "in.jsonl", "-o", "mine.jsonl"], flags].concat());
+    let ran = into(&[]);
+    let message = "nova3: result file `DIR/mine.jsonl` is not what this run wrote there: it was there before \
+                   (use `--append` to keep it and add to it, `--overwrite` to replace it, or another `-o`)\n";
+    assert_eq!(
+        (ran.code, ran.err.as_str(), bench.read("mine.jsonl").as_str()),
+        (Some(110), message, "mine")
+    );
+    assert_eq!(into(&["--append"]).code, Some(0));
+    let kept = bench.read("mine.jsonl");
+    assert_eq!(kept.strip_prefix("mine\n").map(|rest| lines(rest).len()), Some(2));
+    assert_eq!(
+        (into(&["--append"]).code, bench.read("mine.jsonl")),
+        (Some(0), kept)
+    );
+    bench.write(
+        "mine.jsonl",
+        "mine again, and longer than it was before, by far, so that nothing fits any more",
+    );
+    assert_eq!(into(&["--overwrite"]).code, Some(0));
+    assert_eq!(bench.results("mine.jsonl"), bench.results("out.jsonl"));
+    assert_eq!(into(&["--append", "--overwrite"]).code, Some(2));
+    assert_eq!(provider.calls(), 2);
+}
+
+#[test]
+fn a_lost_file_is_made_again_for_nothing() {
+    let (bench, provider) = finished(5);
+    let before = bench.read("out.jsonl");
+    std::fs::remove_file(bench.path("out.jsonl")).unwrap();
+    assert_eq!(
+        (bench.nova3(&RUN).code, bench.read("out.jsonl")),
+        (Some(0), before.clone())
+    );
+    assert_eq!(
+        bench.nova3(&["run", "in.jsonl", "-o", "second.jsonl"]).code,
+        Some(0)
+    );
+    assert_eq!((bench.read("second.jsonl"), provider.calls()), (before, 5));
+}
+
+#[test]
+fn a_new_version_takes_the_place_of_the_old_and_a_removed_line_leaves() {
+    let (bench, provider) = finished(4);
+    let edited = question("q1", "question 1") + &question("q3", "another question") + &question("new", "new");
+    bench.write("in.jsonl", edited);
+    assert_eq!(bench.nova3(&RUN).code, Some(0));
+    let results = bench.results("out.jsonl");
+    assert_eq!(
+        (sorted_ids(&results), provider.calls()),
+        (vec!["new", "q1", "q3"], 6)
+    );
+    let third = results.iter().find(|line| line["custom_id"] == "q3").unwrap();
+    assert!(
+        third["output"][0]["content"]
+            .as_str()
+            .unwrap()
+            .contains("another question")
+    );
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    // The store keeps everything: lines that come back, and versions that come back, are not paid again.
+    bench.write("in.jsonl", questions(4));
+    assert_eq!(bench.nova3(&RUN).code, Some(0));
+    assert_eq!(sorted_ids(&bench.results("out.jsonl")), ["q1", "q2", "q3", "q4"]);
+    let results = bench.results("out.jsonl");
+    for line in &results {
+        let question = line["custom_id"].as_str().unwrap().replace('q', "question ");
+        assert!(
+            line["output"][0]["content"].as_str().unwrap().contains(&question),
+            "{line}"
+        );
+    }
+    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 6));
+}
+
+#[test]
+fn metadata_is_returned_as_it_came_and_changes_for_nothing() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    let with = |metadata: &str| {
+        bench.write(
+            "in.jsonl",
+            format!(
+                "{{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"],\"metadata\":{metadata}}}\n"
+            ),
+        );
+        assert_eq!(bench.nova3(&RUN).code, Some(0));
+        bench.read("out.jsonl")
+    };
+    let odd = r#"{"z":1.50,"a":1E5,"big":12345678901234567890123,"t":"\u00e9\u001b[31m","n":null,"l":[{}]}"#;
+    assert!(with(odd).ends_with(&format!("\"metadata\":{odd}}}\n")));
+    let changed = with(r#"{"owner":"b"}"#);
+    assert_eq!(lines(&changed).len(), 1);
+    assert_eq!(lines(&changed)[0]["metadata"], json!({"owner": "b"}));
+    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 1));
+}
+
+#[test]
+fn verify_sees_every_difference() {
+    let (bench, _provider) = finished(5);
+    let good = bench.read("out.jsonl");
+    let all: Vec<&str> = good.split_inclusive('\n').collect();
+    let shown = bench.path("out.jsonl").display().to_string();
+    assert_eq!(
+        bench.nova3(&["verify", "-o", "out.jsonl"]).out,
+        format!("{shown}: 5 lines, each finished request exactly once\n")
+    );
+    let cases = [
+        (
+            "a changed byte",
+            good.replacen("question 3", "question 8", 1),
+            "line 3 of this run differs",
+        ),
+        (
+            "a missing line",
+            [all[0], all[1], all[3], all[4]].concat(),
+            "line 3 of this run differs",
+        ),
+        (
+            "a missing last line",
+            all[..4].concat(),
+            "line 5 of this run differs",
+        ),
+        (
+            "a torn line",
+            good[..good.len() - 9].to_owned(),
+            "line 5 of this run differs",
+        ),
+        (
+            "an extra line",
+            format!("{good}{{}}\n"),
+            "something follows line 5",
+        ),
+        (
+            "a duplicated line",
+            format!("{good}{}", all[0]),
+            "something follows line 5",
+        ),
+        (
+            "a line twice in the middle",
+            [all[0], all[0], all[1], all[2], all[3], all[4]].concat(),
+            "line 2 of this run differs",
+        ),
+        (
+            "two lines swapped",
+            [all[1], all[0], all[2], all[3], all[4]].concat(),
+            "line 1 of this run differs",
+        ),
+        ("nothing", String::new(), "line 1 of this run differs"),
+    ];
+    for (what, content, expected) in cases {
+        // Which line finished third is not known beforehand.
+        let position = all.iter().position(|line| line.contains("question 3")).unwrap() + 1;
+        let expected = if what == "a changed byte" {
+            format!("line {position} of this run differs")
+        } else {
+            expected.to_owned()
+        };
+        bench.write("out.jsonl", &content);
+        let ran = bench.nova3(&["verify"]);
+        assert_eq!(ran.code, Some(110), "{what}: {}", ran.out);
+        assert!(
+            ran.out
+                .starts_with(&format!("{shown}: NOT as the store says: {expected}")),
+            "{what}: {}",
+            ran.out
+        );
+        assert_eq!(bench.read("out.jsonl"), content, "verify wrote");
+    }
+    std::fs::remove_file(bench.path("out.jsonl")).unwrap();
+    assert_eq!(bench.nova3(&["verify"]).code, Some(110));
+    bench.write("out.jsonl", good);
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    let ran = bench.nova3(&["verify", "-o", "other.jsonl"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (
+            Some(4),
+            "nova3: run `in.jsonl` has written no such file on this host\n"
+        )
+    );
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_not_mended_by_guessing() {
+    let (bench, _provider) = finished(5);
+    let good = bench.read("out.jsonl");
+    for (content, reason) in [
+        (
+            format!("{good}extra\n"),
+            format!("6 bytes were added behind byte {}", good.len()),
+        ),
+        (
+            good[..good.len() - 9].to_owned(),
+            format!(
+                "it has {} bytes where {} were written",
+                good.len() - 9,
+                good.len()
+            ),
+        ),
+    ] {
+        bench.write("out.jsonl", &content);
+        let ran = bench.nova3(&RUN);
+        assert_eq!(ran.code, Some(110));
+        let expected = format!(
+            "nova3: result file `DIR/out.jsonl` is not what this run wrote there: {reason} (use `--append`"
+        );
+        assert!(ran.err.starts_with(&expected), "{}", ran.err);
+        assert_eq!(bench.read("out.jsonl"), content);
+    }
+    assert_eq!(bench.nova3(&[&RUN[..], &["--overwrite"]].concat()).code, Some(0));
+    assert_eq!(bench.read("out.jsonl"), good);
+}

@@ -1,0 +1,306 @@
+//! Stores and result files where they cannot be, or must not be.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use nova3::mock::MockConfig;
+
+use crate::bench::{Bench, questions, setup_with, sorted_ids};
+
+/// What a run says where it cannot work.
+#[track_caller]
+fn refuses(bench: &Bench, args: &[&str], code: i32, message: &str) {
+    let ran = bench.nova3(&[&["run", "in.jsonl"], args].concat());
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (Some(code), "", format!("nova3: {message}\n").as_str())
+    );
+}
+
+#[test]
+fn a_result_file_never_replaces_input_or_store() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    let cure = "(give another file)";
+    for _ in ["no store yet", "a store"] {
+        for flags in [&["-o"][..], &["--overwrite", "-o"], &["--append", "-o"]] {
+            let with = |file| [flags, &[file]].concat();
+            refuses(
+                &bench,
+                &with("in.jsonl"),
+                2,
+                &format!("`-o DIR/in.jsonl` is the input itself {cure}"),
+            );
+            for file in ["nova3.db", "./nova3.db-wal", "nova3.db-shm", "nova3.db.lock"] {
+                let name = file.trim_start_matches("./");
+                let what = "the store itself, or a file beside it that it needs";
+                refuses(
+                    &bench,
+                    &with(file),
+                    2,
+                    &format!("`-o DIR/{name}` is {what} {cure}"),
+                );
+            }
+        }
+        assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+    }
+    assert_eq!((bench.read("in.jsonl"), provider.calls()), (questions(2), 2));
+    std::os::unix::fs::symlink(bench.path("in.jsonl"), bench.path("link")).unwrap();
+    refuses(
+        &bench,
+        &["--overwrite", "-o", "link"],
+        2,
+        &format!("`-o DIR/in.jsonl` is the input itself {cure}"),
+    );
+    let store = "`in.jsonl` is not a nova3 store: it is another kind of file (give another `--store`)";
+    refuses(&bench, &["--store", "in.jsonl"], 106, store);
+}
+
+#[test]
+fn places_that_cannot_be_written_are_named() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    refuses(
+        &bench,
+        &["-o", "in.jsonl/x"],
+        110,
+        "result file `DIR/in.jsonl/x`: opening it failed: Not a directory (os error 20)",
+    );
+    refuses(
+        &bench,
+        &["-o", "none/x"],
+        110,
+        "result file `none/x`: its folder cannot be used: No such file or directory (os error 2)",
+    );
+    refuses(
+        &bench,
+        &["-o", "/proc/none"],
+        110,
+        "result file `/proc/none`: opening it failed: No such file or directory (os error 2)",
+    );
+    for device in ["/dev/null", "/dev/full", "."] {
+        let shown = if device == "." { "DIR" } else { device };
+        let message = format!(
+            "result file `{shown}` is a folder or a device (write to standard output and redirect it)"
+        );
+        refuses(&bench, &["-o", device], 110, &message);
+    }
+    refuses(
+        &bench,
+        &["--store", "in.jsonl/x"],
+        1,
+        "store `in.jsonl/x`: opening it failed: Not a directory (os error 20)",
+    );
+    refuses(
+        &bench,
+        &["--store", "/proc/none"],
+        1,
+        "store `/proc/none`: opening its lock file failed: No such file or directory (os error 2)",
+    );
+    refuses(
+        &bench,
+        &["--store", "."],
+        106,
+        "`.` is not a nova3 store: it is a folder or a device (give another `--store`)",
+    );
+    assert_eq!(provider.calls(), 0);
+}
+
+#[test]
+fn a_file_that_is_no_store_of_this_version_is_left_alone() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    bench.write("text", "not a database\n");
+    let reason = "is not a nova3 store: it is another kind of file (give another `--store`)";
+    refuses(&bench, &["--store", "text"], 106, &format!("`text` {reason}"));
+    assert_eq!(bench.read("text"), "not a database\n");
+
+    let other = rusqlite::Connection::open(bench.path("other.db")).unwrap();
+    other
+        .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
+        .unwrap();
+    drop(other);
+    let before = std::fs::read(bench.path("other.db")).unwrap();
+    let reason = "is not a nova3 store: it is a database of another program (give another `--store`)";
+    refuses(
+        &bench,
+        &["--store", "other.db"],
+        106,
+        &format!("`other.db` {reason}"),
+    );
+    assert_eq!(std::fs::read(bench.path("other.db")).unwrap(), before);
+
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let store = rusqlite::Connection::open(bench.path("nova3.db")).unwrap();
+    store.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    let message = "store `nova3.db` has schema version 99, this nova3 knows up to 1 (use the newer nova3, or another `--store`)";
+    refuses(&bench, &[], 106, message);
+    for command in ["status", "results", "verify", "retry"] {
+        let ran = bench.nova3(&[command]);
+        assert_eq!((ran.code, ran.err), (Some(106), format!("nova3: {message}\n")));
+    }
+    assert_eq!(provider.calls(), 2);
+}
+
+/// A disk that is soon full; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    #[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+    fn mount(bench: &Bench, size: &str) -> Option<Self> {
+        let path = bench.path("disk");
+        std::fs::create_dir(&path).unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&path)
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        eprintln!("skipped: mounting a small disk needs root");
+        None
+    }
+
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        assert!(
+            Command::new("mount")
+                .args(["-o", &options])
+                .arg(&self.0)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_result_file_costs_nothing_twice() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 200);
+    let Some(disk) = SmallDisk::mount(&bench, "64k") else {
+        return;
+    };
+    let args = ["run", "in.jsonl", "-o", "disk/out.jsonl", "-j", "4"];
+    let ran = bench.nova3(&args);
+    assert_eq!(ran.code, Some(110), "{}", ran.err);
+    let last = ran.err.lines().last().unwrap();
+    let expected = "nova3: result file `DIR/disk/out.jsonl`: writing failed \
+                    (free some space and run the same command again: nothing finished is lost): \
+                    No space left on device (os error 28)";
+    assert_eq!(last, expected);
+    let done = bench.status(&[])["done"].as_u64().unwrap();
+    assert_eq!(
+        provider.calls(),
+        done,
+        "an answer that was paid for is not in the store"
+    );
+    disk.grow("10m");
+    let ran = bench.nova3(&args);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(provider.calls(), 200);
+    assert_eq!(sorted_ids(&bench.results("disk/out.jsonl")).len(), 200);
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+}
+
+#[test]
+fn a_full_disk_under_the_store_loses_nothing_that_was_durable() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 200);
+    let Some(disk) = SmallDisk::mount(&bench, "700k") else {
+        return;
+    };
+    let args = [
+        "run",
+        "in.jsonl",
+        "--store",
+        "disk/s.db",
+        "-o",
+        "out.jsonl",
+        "-j",
+        "4",
+    ];
+    let ran = bench.nova3(&args);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    let expected = "nova3: store `disk/s.db`: writing failed: database or disk is full \
+                    (free some space and run the same command again: nothing stored is lost)";
+    assert_eq!(ran.err.lines().last().unwrap(), expected);
+    let paid = provider.calls();
+    disk.grow("20m");
+    let ran = bench.nova3(&args);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(sorted_ids(&bench.results("out.jsonl")).len(), 200);
+    // What could not be stored was in flight: at most twice the slots are paid again.
+    assert!(
+        paid > 0 && provider.calls() <= 200 + 2 * 4,
+        "{paid} calls, then {}",
+        provider.calls()
+    );
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_a_full_disk() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 200);
+    // The signal that the limit sends is ignored, as a service manager does: the write itself fails.
+    let ran = bench.shell("trap '' XFSZ; ulimit -f 600; nova3 run in.jsonl -o out.jsonl -j 4");
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(
+        ran.err.lines().last().unwrap(),
+        "nova3: store `nova3.db`: reading or writing failed: disk I/O error"
+    );
+    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+    assert_eq!(sorted_ids(&bench.results("out.jsonl")).len(), 200);
+    assert!(provider.calls() <= 200 + 2 * 4, "{}", provider.calls());
+}
+
+#[test]
+fn the_default_name_belongs_to_one_path() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    std::fs::create_dir(bench.path("other")).unwrap();
+    bench.write_questions("in.jsonl", 2);
+    bench.write_questions("other/in.jsonl", 2);
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let ran = bench.nova3(&["run", "other/in.jsonl"]);
+    let message = "nova3: run `in.jsonl` in this store was made from `DIR/in.jsonl`, not from `DIR/other/in.jsonl` \
+                   (give this one its own name with `--run`)\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(106), message));
+    assert_eq!(
+        bench.nova3(&["run", "other/in.jsonl", "--run", "other"]).code,
+        Some(0)
+    );
+    // A name that a person gives means resume, wherever the file is now.
+    assert_eq!(bench.nova3(&["run", "in.jsonl", "--run", "other"]).code, Some(0));
+}
+
+#[test]
+fn a_frozen_run_takes_no_changes() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 3);
+    assert_eq!(
+        bench
+            .nova3(&["run", "in.jsonl", "--frozen", "-o", "out.jsonl"])
+            .code,
+        Some(0)
+    );
+    let before = bench.read("out.jsonl");
+    bench.write("in.jsonl", questions(3).replace("question 2", "question two"));
+    let ran = bench.nova3(&["run", "in.jsonl", "--frozen", "-o", "out.jsonl"]);
+    let message = "nova3: line 2: request `q2` is not what run `in.jsonl` holds under that name (run without `--frozen` to replace it)\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(106), message));
+    assert_eq!((bench.read("out.jsonl"), provider.calls()), (before, 3));
+    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+    assert_eq!(
+        (sorted_ids(&bench.results("out.jsonl")), provider.calls()),
+        (vec!["q1", "q2", "q3"], 4)
+    );
+}

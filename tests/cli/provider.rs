@@ -1,0 +1,76 @@
+//! A provider that says what a test tells it to say, byte by byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// Answers each call with what the script makes of its body.
+pub(crate) struct Scripted {
+    address: SocketAddr,
+    bodies: Arc<Mutex<Vec<String>>>,
+}
+
+/// An answer: status, further header lines, body.
+pub(crate) struct Say {
+    pub(crate) status: u16,
+    pub(crate) headers: &'static str,
+    pub(crate) body: String,
+}
+
+impl Scripted {
+    pub(crate) fn start(script: impl Fn(&str) -> Say + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&bodies);
+        // Ends with the test process; nothing is left behind.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let body = read_request(&stream);
+                heard.lock().unwrap().push(body.clone());
+                answer(stream, &script(&body));
+            }
+        });
+        Self { address, bodies }
+    }
+
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The bodies of all calls so far.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.bodies.lock().unwrap().clone()
+    }
+}
+
+fn read_request(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+fn answer(mut stream: TcpStream, say: &Say) {
+    let head = format!(
+        "HTTP/1.1 {} Said\r\ncontent-length: {}\r\nconnection: close\r\n{}\r\n",
+        say.status,
+        say.body.len(),
+        say.headers
+    );
+    // A client that has gone does not want it.
+    stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(say.body.as_bytes()))
+        .unwrap_or_default();
+}

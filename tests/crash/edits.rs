@@ -1,0 +1,131 @@
+//! The input changes between kills.
+
+use super::bench::{Bench, Moment};
+use super::form::Form;
+use super::input::{self, Line};
+
+const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
+
+/// An input that is edited at random.
+struct Editor {
+    rng: fastrand::Rng,
+    lines: Vec<Line>,
+    removed: Vec<Line>,
+    next: usize,
+}
+
+impl Editor {
+    fn new(rng: fastrand::Rng, count: usize) -> Self {
+        Self {
+            rng,
+            lines: input::batch(count),
+            removed: Vec::new(),
+            next: count,
+        }
+    }
+
+    /// About a tenth of the lines is touched.
+    fn edit(&mut self) {
+        for _ in 0..self.lines.len().div_ceil(10) {
+            let place = self.rng.usize(..self.lines.len());
+            match self.rng.u8(..6) {
+                0 => self.removed.push(self.lines.remove(place)),
+                1 => {
+                    self.lines.insert(place, Line::batch(self.next));
+                    self.next += 1;
+                }
+                2 => self.lines[place].version += 1,
+                // Undoing an edit: the answer may be known.
+                3 => self.lines[place].version = 1,
+                4 => {
+                    if let Some(line) = self.removed.pop() {
+                        self.lines.insert(place, line);
+                    }
+                }
+                _ => {
+                    let line = self.lines.remove(place);
+                    let there = self.rng.usize(..=self.lines.len());
+                    self.lines.insert(there, line);
+                }
+            }
+        }
+    }
+}
+
+fn edited(name: &'static str, flags: &[&str], in_order: bool) {
+    let form = Form::get().smaller();
+    let mut bench = Bench::new(name, form);
+    let mut editor = Editor::new(form.rng(name), form.requests);
+    let args = [&RUN[..], flags].concat();
+    for kill in 0..2 * form.kills {
+        bench.input(&editor.lines);
+        let share = (form.requests / form.kills).max(1);
+        let moment = if kill % 3 == 2 {
+            Moment::Replacing
+        } else {
+            bench.moment(share)
+        };
+        bench.life(&args, moment, share);
+        if kill % 4 == 3 {
+            bench.finish(&args, "out.jsonl", &editor.lines, in_order);
+        }
+        editor.edit();
+    }
+    bench.input(&editor.lines);
+    bench.finish(&args, "out.jsonl", &editor.lines, in_order);
+    println!(
+        "crash-test: {name}: {} lines at the end, {} kills, {} calls, {} in flight at kills",
+        editor.lines.len(),
+        bench.account.kills,
+        bench.account.calls,
+        bench.account.lost
+    );
+}
+
+#[test]
+fn an_edited_input_pays_for_its_changes_alone() {
+    edited("edit", &[], false);
+}
+
+#[test]
+fn an_edited_input_pays_for_its_changes_alone_in_its_order() {
+    edited("edit, --keep-order", &["--keep-order"], true);
+}
+
+#[test]
+fn undoing_an_edit_costs_nothing() {
+    let form = Form::get().smaller();
+    let mut bench = Bench::new("undo", form);
+    let lines = input::batch(form.requests);
+    bench.input(&lines);
+    bench.finish(&RUN, "out.jsonl", &lines, false);
+    let mut changed = lines.clone();
+    changed.iter_mut().step_by(3).for_each(|line| line.version = 2);
+    bench.input(&changed);
+    bench.finish(&RUN, "out.jsonl", &changed, false);
+    let before = bench.account.calls;
+    assert_eq!(
+        before,
+        form.requests + form.requests.div_ceil(3),
+        "oracle `edit`: a changed line is called once"
+    );
+    for kill in 0..form.kills {
+        bench.input(if kill % 2 == 0 { &lines } else { &changed });
+        let moment = if kill % 2 == 0 {
+            Moment::Replacing
+        } else {
+            bench.moment(20)
+        };
+        bench.life(&RUN, moment, 1);
+    }
+    bench.input(&lines);
+    bench.finish(&RUN, "out.jsonl", &lines, false);
+    assert_eq!(
+        bench.account.calls, before,
+        "oracle `free`: undoing an edit was paid for"
+    );
+    println!(
+        "crash-test: undo: {} requests, {} kills, no call for an undone edit",
+        form.requests, bench.account.kills
+    );
+}

@@ -1,0 +1,53 @@
+//! How much is done: parameters from the environment.
+
+/// The size of a run of the tests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// Requests of the kill scenarios.
+    pub(crate) requests: usize,
+    /// Kills of the kill scenarios.
+    pub(crate) kills: usize,
+    /// Decides every random choice.
+    pub(crate) seed: u64,
+}
+
+impl Form {
+    /// The short form, unless the environment says otherwise.
+    pub(crate) fn get() -> Self {
+        Self {
+            requests: number("NOVA3_CRASH_REQUESTS", 600),
+            kills: number("NOVA3_CRASH_KILLS", 5),
+            seed: number("NOVA3_CRASH_SEED", 1),
+        }
+    }
+
+    /// A scenario beside the main ones: a share of their size.
+    pub(crate) fn smaller(self) -> Self {
+        Self {
+            requests: (self.requests / 4).max(120),
+            kills: (self.kills / 2).max(3),
+            ..self
+        }
+    }
+
+    /// Random choices of one scenario.
+    pub(crate) fn rng(self, scenario: &str) -> fastrand::Rng {
+        let mix = scenario.bytes().fold(self.seed, |mix, byte| {
+            mix.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        fastrand::Rng::with_seed(mix)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the parameters of a test are no settings of the program"
+)]
+fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is `{text}`: expected a number")),
+        Err(_) => default,
+    }
+}

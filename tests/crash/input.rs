@@ -1,0 +1,92 @@
+//! Inputs whose every version of every request carries its own marker in its question.
+
+use std::fmt::Write;
+use std::path::Path;
+
+/// One line: a request and which version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) id: usize,
+    pub(crate) version: usize,
+    /// The session of a flat line; `None` makes an OpenAI Batch line.
+    pub(crate) form: Shape,
+}
+
+/// How a line is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// An OpenAI Batch line.
+    Batch,
+    /// A Batch line that lets the answer have so many tokens.
+    Limited(u64),
+    /// An `answer` task, perhaps in a session.
+    Flat(Option<String>),
+}
+
+impl Line {
+    /// The first version of a Batch line.
+    pub(crate) const fn batch(id: usize) -> Self {
+        Self {
+            id,
+            version: 1,
+            form: Shape::Batch,
+        }
+    }
+
+    /// Its `custom_id`.
+    pub(crate) fn custom_id(&self) -> String {
+        format!("r{:05}", self.id)
+    }
+
+    /// What marks its calls.
+    pub(crate) fn marker(&self) -> String {
+        format!("{}.v{}", self.custom_id(), self.version)
+    }
+
+    fn write(&self, out: &mut String) {
+        let (id, marker) = (self.custom_id(), self.marker());
+        let question = format!(
+            "<{marker}> What should a careful person know about subject {}?",
+            self.id
+        );
+        let limit = if let Shape::Limited(tokens) = self.form {
+            format!(r#","max_tokens":{tokens}"#)
+        } else {
+            String::new()
+        };
+        let written = match &self.form {
+            Shape::Batch | Shape::Limited(_) => writeln!(
+                out,
+                r#"{{"custom_id":"{id}","method":"POST","url":"/v1/chat/completions","body":{{"model":"m"{limit},"messages":[{{"role":"user","content":"{question}"}}]}}}}"#
+            ),
+            Shape::Flat(None) => writeln!(
+                out,
+                r#"{{"custom_id":"{id}","query":"{question}","tasks":["answer"]}}"#
+            ),
+            Shape::Flat(Some(session)) => writeln!(
+                out,
+                r#"{{"custom_id":"{id}","query":"{question}","tasks":["answer"],"session_id":"{session}"}}"#
+            ),
+        };
+        written.expect("a string takes everything");
+    }
+}
+
+/// So many Batch lines.
+pub(crate) fn batch(count: usize) -> Vec<Line> {
+    (0..count).map(Line::batch).collect()
+}
+
+/// The lines as a file's content.
+pub(crate) fn text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        line.write(&mut text);
+    }
+    text
+}
+
+/// Puts the lines into a file, at once and whole.
+pub(crate) fn store(path: &Path, lines: &[Line]) {
+    std::fs::write(path, text(lines)).expect("the input can be written");
+}

@@ -1,0 +1,147 @@
+//! What must be true, whatever happened. Each failure names its oracle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::evidence::{Call, quoted};
+use super::input::Line;
+
+/// Which marker an answer quotes.
+pub(crate) type Digests = BTreeMap<String, String>;
+
+/// The markers by the digests that answers quote.
+pub(crate) fn digests(calls: &[Call]) -> Digests {
+    calls
+        .iter()
+        .map(|call| (call.digest.clone(), call.marker.clone()))
+        .collect()
+}
+
+/// The markers of the answers among whole lines; a torn last line is none.
+pub(crate) fn answers(bytes: &[u8], digests: &Digests) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole
+        .filter_map(quoted)
+        .filter_map(|digest| digests.get(digest).cloned())
+        .collect()
+}
+
+/// Oracle `once`: every line is whole, and exactly the present requests are there, each with one line, whose
+/// answer is the one to its present version.
+pub(crate) fn once(bytes: &[u8], lines: &[Line], digests: &Digests, in_order: bool) {
+    let found = whole_lines(bytes);
+    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    let expected: Vec<String> = lines.iter().map(Line::custom_id).collect();
+    if in_order {
+        let same = ids
+            .iter()
+            .zip(&expected)
+            .take_while(|(found, expected)| *found == expected)
+            .count();
+        assert!(
+            ids.len() == expected.len() && same == ids.len(),
+            "oracle `order of lines`: differs at line {}",
+            same + 1
+        );
+    }
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for id in &expected {
+        *counts.entry(id).or_default() += 1;
+    }
+    for id in ids {
+        *counts.entry(id).or_default() -= 1;
+    }
+    let wrong: Vec<_> = counts
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .take(5)
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "oracle `once`: missing (positive) or surplus (negative) lines: {wrong:?}"
+    );
+    let present: BTreeMap<String, String> = lines
+        .iter()
+        .map(|line| (line.custom_id(), line.marker()))
+        .collect();
+    for (id, line) in &found {
+        let marker = quoted(line).and_then(|digest| digests.get(digest));
+        assert!(
+            marker == present.get(id),
+            "oracle `latest`: {id} has the answer of {marker:?}"
+        );
+    }
+}
+
+/// Oracle `whole`: the lines with their `custom_id`s; no line is torn or something else than JSON.
+pub(crate) fn whole_lines(bytes: &[u8]) -> Vec<(String, String)> {
+    assert!(
+        bytes.is_empty() || bytes.ends_with(b"\n"),
+        "oracle `whole`: the last line is torn"
+    );
+    let text = std::str::from_utf8(bytes).expect("oracle `whole`: result lines are UTF-8");
+    let parse = |line: &str| {
+        let value: Value = serde_json::from_str(line)
+            .unwrap_or_else(|fault| panic!("oracle `whole`: not a line of JSON ({fault}): {line:.120}"));
+        (
+            value["custom_id"].as_str().unwrap_or_default().to_owned(),
+            line.to_owned(),
+        )
+    };
+    text.lines().map(parse).collect()
+}
+
+/// Oracle `session`: the calls of a session do not overlap, and start in the order of its markers.
+pub(crate) fn session(calls: &[Call], markers: &[String], cuts: &[i64]) {
+    let place = |call: &Call| markers.iter().position(|marker| *marker == call.marker);
+    let mut last = 0;
+    for (earlier, later, cut) in overlap(calls, markers, cuts) {
+        let (before, after) = (place(earlier), place(later));
+        // A line is called again only after a kill.
+        let in_order = before < after || (before == after && cut);
+        assert!(
+            in_order,
+            "oracle `session`: {} ran after {}",
+            later.marker, earlier.marker
+        );
+        last = after.unwrap_or(last);
+    }
+    assert!(
+        last + 1 == markers.len() || markers.len() == 1,
+        "oracle `session`: not all of it ran"
+    );
+}
+
+/// Oracle `overlap`: no two calls of a session at a time; answers each call with the next one, and whether
+/// a kill came between. A call that a kill cut off was over when it was cut.
+pub(crate) fn overlap<'a>(
+    calls: &'a [Call],
+    markers: &[String],
+    cuts: &[i64],
+) -> Vec<(&'a Call, &'a Call, bool)> {
+    let mut ours: Vec<&Call> = calls
+        .iter()
+        .filter(|call| markers.contains(&call.marker))
+        .collect();
+    ours.sort_by_key(|call| (call.start_ms, call.n));
+    let judge = |pair: &[&'a Call]| {
+        let (earlier, later) = (pair[0], pair[1]);
+        let end = earlier.end_ms.expect("the mock is at rest");
+        let cut = cuts
+            .iter()
+            .copied()
+            .find(|cut| *cut >= earlier.start_ms && *cut <= later.start_ms);
+        let over = cut.map_or(end, |cut| cut.min(end));
+        assert!(
+            over <= later.start_ms,
+            "oracle `overlap`: {} (until {over}) and {} (from {})",
+            earlier.marker,
+            later.marker,
+            later.start_ms
+        );
+        (earlier, later, cut.is_some())
+    };
+    ours.windows(2).map(judge).collect()
+}

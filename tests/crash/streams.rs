@@ -1,0 +1,99 @@
+//! Standard output and standard input.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+
+use super::bench::Bench;
+use super::form::Form;
+use super::input;
+use super::oracle;
+use super::process::until;
+
+#[test]
+fn every_invocation_prints_all_finished_lines_once() {
+    let form = Form::get().smaller();
+    let mut bench = Bench::new("stdout", form);
+    let lines = input::batch(form.requests);
+    bench.input(&lines);
+    let run = ["run", "in.jsonl"];
+    for _ in 0..form.kills {
+        let share = form.requests / form.kills;
+        let moment = bench.moment(share);
+        let running = bench.start(&run);
+        let stdout = running.stdout.clone();
+        drop(bench.kill_at(running, moment, share));
+        let printed = std::fs::read(stdout).unwrap();
+        let end = printed
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let found = oracle::whole_lines(&printed[..end]);
+        let ids: BTreeSet<&String> = found.iter().map(|(id, _)| id).collect();
+        assert_eq!(
+            ids.len(),
+            found.len(),
+            "oracle `once`: an invocation printed a line twice"
+        );
+    }
+    for flags in [&[][..], &["--keep-order"], &[]] {
+        let ended = bench.nova3(&[&run[..], flags].concat());
+        assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
+        bench.settle(&[], false);
+        oracle::once(&ended.stdout, &lines, &bench.account.digests, !flags.is_empty());
+    }
+    // An edit: what is known comes by first, what is new follows, what is gone is not printed.
+    let mut edited = lines.clone();
+    edited.remove(7);
+    edited[3].version = 2;
+    edited.push(input::Line::batch(form.requests));
+    bench.input(&edited);
+    let ended = bench.nova3(&run);
+    let new = bench.settle(&[], false);
+    assert_eq!(
+        new.len(),
+        2,
+        "oracle `edit`: a changed and a new line are called once each"
+    );
+    oracle::once(&ended.stdout, &edited, &bench.account.digests, false);
+    bench.report(form.requests + 2);
+}
+
+#[test]
+fn standard_input_with_a_name_is_resumed() {
+    let form = Form::get().smaller();
+    let mut bench = Bench::new("stdin", form);
+    let lines = input::batch(form.requests);
+    bench.input(&lines);
+    let run = ["run", "-", "--run", "piped", "-o", "out.jsonl"];
+    for _ in 0..form.kills {
+        let share = form.requests / form.kills;
+        let moment = bench.moment(share);
+        let stdin = File::open(bench.path("in.jsonl")).unwrap();
+        let running = bench.start_with(&run, stdin.into());
+        drop(bench.kill_at(running, moment, share));
+    }
+    // A pipe that is still being written: what came in is answered, and then the process is killed.
+    let mut running = bench.start_with(&run, Stdio::piped());
+    let mut pipe = running.child.stdin.take().unwrap();
+    let text = input::text(&lines);
+    let half = text.len() / 2;
+    pipe.write_all(&text.as_bytes()[..half]).unwrap();
+    let came = text[..half].lines().count() - 1;
+    until("the first half to be answered", || {
+        let bytes = std::fs::read(bench.path("out.jsonl")).unwrap_or_default();
+        (bytes.split(|byte| *byte == b'\n').count() > came).then_some(())
+    });
+    assert!(
+        running.kill(),
+        "oracle `stream`: it did not wait for the rest of its input"
+    );
+    bench.settle(&["out.jsonl"], true);
+    let stdin = File::open(bench.path("in.jsonl")).unwrap();
+    let ended = bench.start_with(&run, stdin.into()).wait();
+    assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
+    bench.settle(&["out.jsonl"], false);
+    oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
+    bench.report(form.requests);
+}

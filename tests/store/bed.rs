@@ -1,0 +1,383 @@
+//! A store to test, and the shortest ways to bring it into any state.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use nova3::domain::failure::{Class, Failure};
+use nova3::domain::outcome::{Attempt, Finished, Making, NewItem, Product};
+use nova3::domain::request::{self, Digest, Rules};
+use nova3::domain::usage::{Cost, Usage};
+use nova3::store::sqlite::SqliteStore;
+use nova3::store::{
+    AddOutcome, Changes, Claimed, Epoch, Failures, InputMark, Lease, NewLine, NewRequest, Order, Owner,
+    Planned, RunId, RunOpening, Settled, Settlement, Store, StoreError,
+};
+use serde_json::{Map, Value, json};
+
+pub(crate) const LEASE_MS: i64 = 30_000;
+
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}
+
+type Opener = Box<dyn Fn() -> Box<dyn Store>>;
+
+/// A store that was empty, and how to open it again.
+pub(crate) struct Bed {
+    store: Option<Box<dyn Store>>,
+    again: Option<Opener>,
+}
+
+impl Bed {
+    pub(crate) fn memory() -> Self {
+        let store = SqliteStore::open(Path::new(":memory:"), Duration::ZERO, "a test").expect("opens");
+        Self {
+            store: Some(Box::new(store)),
+            again: None,
+        }
+    }
+
+    pub(crate) fn file() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let again: Opener = Box::new(move || {
+            let path = folder.path().join("nova3.db");
+            Box::new(SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens"))
+        });
+        Self {
+            store: Some(again()),
+            again: Some(again),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_deref().expect("it is open")
+    }
+
+    /// Ends the store without closing it and opens it again; answers whether the engine can.
+    pub(crate) fn crash(&mut self) -> bool {
+        let Some(again) = &self.again else { return false };
+        drop(self.store.take());
+        self.store = Some(again());
+        true
+    }
+
+    pub(crate) async fn run(&self, name: &str) -> RunId {
+        self.store().open_run(&opening(name)).await.expect("opens").id
+    }
+
+    pub(crate) async fn begin(&self, run: RunId) -> Epoch {
+        self.store().begin_ingest(run).await.expect("begins")
+    }
+
+    pub(crate) async fn try_add(
+        &self,
+        run: RunId,
+        epoch: Epoch,
+        drafts: &[Draft],
+        changes: Changes,
+    ) -> Result<Vec<AddOutcome>, StoreError> {
+        self.store().add(run, epoch, lines(drafts), changes).await
+    }
+
+    pub(crate) async fn add(&self, run: RunId, epoch: Epoch, drafts: &[Draft]) -> Vec<AddOutcome> {
+        self.try_add(run, epoch, drafts, Changes::Replace)
+            .await
+            .expect("adds")
+    }
+
+    pub(crate) async fn end(&self, run: RunId, epoch: Epoch, requests: usize) {
+        self.store()
+            .end_ingest(run, epoch, &mark(requests))
+            .await
+            .expect("ends");
+    }
+
+    /// A whole reading of an input of these lines.
+    pub(crate) async fn read(&self, run: RunId, drafts: &[Draft]) -> Vec<AddOutcome> {
+        let epoch = self.begin(run).await;
+        let outcomes = self.add(run, epoch, drafts).await;
+        self.end(run, epoch, drafts.len()).await;
+        outcomes
+    }
+
+    pub(crate) async fn claim(&self, run: RunId, limit: usize) -> Vec<Claimed> {
+        let owner = Owner("a test".to_owned());
+        self.store()
+            .claim(run, &owner, limit, LEASE_MS)
+            .await
+            .expect("claims")
+    }
+
+    /// Claims the one queue that can be claimed.
+    pub(crate) async fn claim_one(&self, run: RunId) -> Claimed {
+        let mut claimed = self.claim(run, 100).await;
+        assert_eq!(claimed.len(), 1, "one queue can be claimed");
+        claimed.remove(0)
+    }
+
+    pub(crate) async fn settle(&self, settlement: Settlement) -> Settled {
+        self.store().settle(settlement).await.expect("settles")
+    }
+
+    /// Settles the current task with one item of kind `answer`.
+    pub(crate) async fn done(&self, queue: &Claimed) -> Settled {
+        self.settle(completed(queue.lease, queue.current_task, 1)).await
+    }
+
+    pub(crate) async fn fail(&self, queue: &Claimed, class: Class) -> Settled {
+        self.settle(failed(queue.lease, queue.current_task, class)).await
+    }
+
+    /// Claims and completes whatever can be, one queue at a time; answers in which order.
+    pub(crate) async fn drain(&self, run: RunId) -> Vec<String> {
+        let mut order = Vec::new();
+        while let Some(queue) = self.claim(run, 1).await.pop() {
+            for task in queue.current_task..queue.tasks.len() {
+                self.settle(completed(queue.lease, task, 1)).await;
+            }
+            order.push(id(&queue));
+        }
+        order
+    }
+
+    pub(crate) async fn retry(&self, run: RunId) -> u64 {
+        self.store()
+            .retry(run, &Failures::default())
+            .await
+            .expect("retries")
+    }
+
+    /// Every finished request of the present input, in order of completion.
+    pub(crate) async fn finished(&self, run: RunId) -> Vec<Finished> {
+        self.pages(run, Order::Completion, false).await
+    }
+
+    /// All pages, each small, so that paging is part of every law.
+    pub(crate) async fn pages(&self, run: RunId, order: Order, removed: bool) -> Vec<Finished> {
+        let mut after = match order {
+            Order::Completion => 0,
+            Order::Input => -1,
+        };
+        let mut rows = Vec::new();
+        loop {
+            let page = self
+                .store()
+                .finished(run, order, removed, after, 3)
+                .await
+                .expect("reads");
+            if page.rows.is_empty() {
+                return rows;
+            }
+            assert!(page.rows.len() <= 3 && page.after > after);
+            after = page.after;
+            rows.extend(page.rows);
+        }
+    }
+
+    pub(crate) async fn names(&self, run: RunId) -> Vec<String> {
+        self.finished(run).await.iter().map(show).collect()
+    }
+
+    pub(crate) async fn lines_epoch(&self, run: RunId) -> i64 {
+        self.store().lines_epoch(run).await.expect("reads")
+    }
+}
+
+pub(crate) fn opening(name: &str) -> RunOpening {
+    RunOpening {
+        name: name.to_owned(),
+        input: Some(format!("/in/{name}").into()),
+        named: false,
+        rehearsal: false,
+    }
+}
+
+pub(crate) fn mark(requests: usize) -> InputMark {
+    InputMark {
+        digest: [7; 32],
+        bytes: 1,
+        requests: requests as u64,
+    }
+}
+
+/// One line of an input in the making.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    json: Value,
+    tasks: usize,
+}
+
+/// A request of that `custom_id` with one task.
+pub(crate) fn request(id: &str) -> Draft {
+    Draft {
+        json: json!({"custom_id": id, "query": "q"}),
+        tasks: 1,
+    }
+}
+
+/// A request without a `custom_id`.
+pub(crate) fn nameless(query: &str) -> Draft {
+    Draft {
+        json: json!({"query": query}),
+        tasks: 1,
+    }
+}
+
+/// A line that is no request.
+pub(crate) fn bad(text: &str) -> Draft {
+    Draft {
+        json: Value::String(text.to_owned()),
+        tasks: 0,
+    }
+}
+
+impl Draft {
+    fn with(mut self, key: &str, value: Value) -> Self {
+        self.json[key] = value;
+        self
+    }
+
+    pub(crate) fn query(self, text: &str) -> Self {
+        self.with("query", text.into())
+    }
+
+    pub(crate) fn user(self, name: &str) -> Self {
+        self.with("user_id", name.into())
+    }
+
+    pub(crate) fn session(self, name: &str) -> Self {
+        self.with("session_id", name.into())
+    }
+
+    pub(crate) fn metadata(self, value: u64) -> Self {
+        self.with("metadata", json!({"row": value}))
+    }
+
+    pub(crate) fn priority(self, value: i32) -> Self {
+        self.with("priority", value.into())
+    }
+
+    pub(crate) fn tasks(self, count: usize) -> Self {
+        Self { tasks: count, ..self }
+    }
+}
+
+/// The lines of an input that holds nothing else; every line but the first has a blank one before it.
+pub(crate) fn lines(drafts: &[Draft]) -> Vec<NewLine> {
+    (0..)
+        .zip(drafts)
+        .map(|(index, draft)| line(index, draft))
+        .collect()
+}
+
+pub(crate) fn line(index: u64, draft: &Draft) -> NewLine {
+    let text = draft.json.to_string();
+    let content = match request::read_line(text.as_bytes(), Rules::default()) {
+        Ok(accepted) => NewRequest::Good {
+            request: Box::new(accepted.request),
+            identity: accepted.identity,
+            content: accepted.content,
+            notes: accepted.notes,
+            plan: vec![
+                Planned {
+                    action: "answer",
+                    input: "say it".to_owned()
+                };
+                draft.tasks
+            ],
+        },
+        Err(error) => NewRequest::Bad {
+            digest: Digest::of(text.as_bytes()),
+            failure: Failure::bad_line(2 * index + 1, error.message),
+        },
+    };
+    NewLine {
+        line: 2 * index + 1,
+        index,
+        content,
+    }
+}
+
+pub(crate) fn id(queue: &Claimed) -> String {
+    queue.request.custom_id.clone().unwrap_or_default()
+}
+
+pub(crate) fn ids(queues: &[Claimed]) -> Vec<String> {
+    queues.iter().map(id).collect()
+}
+
+/// A call that took its time and cost a cent, with an answer unless it has a class.
+pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
+    Attempt {
+        route: "primary".to_owned(),
+        model: "m".to_owned(),
+        class,
+        status_code: Some(200),
+        usage: Usage {
+            input_tokens: 10,
+            cached_input_tokens: 4,
+            output_tokens: 2,
+        },
+        cost: Some(Cost(cost)),
+        started_at: 5,
+        duration_ms: 20,
+        first_token_ms: Some(3),
+    }
+}
+
+pub(crate) fn making(cost: u64) -> Making {
+    Making {
+        route: "primary".to_owned(),
+        model: "m".to_owned(),
+        attempts: 1,
+        usage: Usage {
+            input_tokens: 10,
+            cached_input_tokens: 4,
+            output_tokens: 2,
+        },
+        cost: Some(Cost(cost)),
+        wasted: Cost::ZERO,
+        duration_ms: 20,
+        first_token_ms: Some(3),
+    }
+}
+
+pub(crate) fn items(count: usize) -> Product {
+    let mut body = Map::new();
+    body.insert("content".to_owned(), "好".into());
+    Product::Items(vec![NewItem { kind: "answer", body }; count])
+}
+
+pub(crate) fn completed(lease: Lease, task: usize, count: usize) -> Settlement {
+    Settlement::completed(lease, task, items(count), making(100), vec![attempt(None, 100)])
+}
+
+pub(crate) fn failed(lease: Lease, task: usize, class: Class) -> Settlement {
+    let failure = Failure::new(class, "it did not work");
+    let mut making = making(0);
+    making.wasted = Cost(40);
+    Settlement::failed(lease, task, failure, None, making, vec![attempt(Some(class), 40)])
+}
+
+/// A finished request in short: its name or class, its place, how it ended, the ids of its items.
+pub(crate) fn show(finished: &Finished) -> String {
+    let name = finished.custom_id.as_deref().unwrap_or("-");
+    let mut text = format!("{name}@{} {}", finished.index, finished.status.as_str());
+    for task in &finished.tasks {
+        let result: Value = task.result.as_ref().map_or(Value::Null, |raw| {
+            serde_json::from_str(raw.get()).expect("it is JSON")
+        });
+        let ids: Vec<&str> = result
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item["id"].as_str())
+            .collect();
+        text.extend([" ", task.status.as_str(), "[", &ids.join(","), "]"]);
+    }
+    text
+}

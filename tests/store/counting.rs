@@ -1,0 +1,196 @@
+//! How a run stands, and its finished requests page by page.
+
+use nova3::domain::failure::Class;
+use nova3::domain::tally::Counts;
+use nova3::store::Order;
+
+use crate::bed::{Bed, bad, request, show};
+
+pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let counts = async || bed.store().counts(run).await.expect("counts");
+    assert_eq!(counts().await, Counts::default());
+    let input = [
+        request("done"),
+        request("failed"),
+        request("running").session("s"),
+        request("blocked").session("s"),
+        bad("{"),
+        request("ready").priority(9),
+    ];
+    bed.read(run, &input).await;
+    assert_eq!(
+        counts().await,
+        Counts {
+            total: 6,
+            failed: 1,
+            blocked: 1,
+            ..Counts::default()
+        }
+    );
+    let queues = bed.claim(run, 3).await;
+    bed.done(&queues[0]).await;
+    bed.fail(&queues[1], Class::Server).await;
+    let mixed = Counts {
+        total: 6,
+        done: 1,
+        failed: 2,
+        paused: 0,
+        running: 1,
+        blocked: 1,
+    };
+    assert_eq!(counts().await, mixed);
+    bed.read(
+        run,
+        &[
+            request("done").query("else"),
+            request("failed"),
+            request("running").session("s"),
+        ],
+    )
+    .await;
+    let edited = Counts {
+        total: 3,
+        failed: 1,
+        running: 1,
+        ..Counts::default()
+    };
+    assert_eq!(
+        counts().await,
+        edited,
+        "superseded and removed ones are not counted"
+    );
+    assert_eq!((edited.finished(), edited.unfinished()), (1, 2));
+}
+
+pub(crate) async fn an_unfinished_reading_counts_what_it_has_not_seen(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let first = bed.begin(run).await;
+    bed.add(run, first, &[request("x"), request("y")]).await;
+    let counts = async || bed.store().counts(run).await.expect("counts");
+    assert_eq!(counts().await.total, 2, "the first reading counts as it goes");
+    bed.end(run, first, 2).await;
+    bed.drain(run).await;
+    let epoch = bed.begin(run).await;
+    assert_eq!(
+        counts().await,
+        Counts {
+            total: 2,
+            done: 2,
+            ..Counts::default()
+        }
+    );
+    bed.add(run, epoch, &[request("z"), request("y").query("else")])
+        .await;
+    assert_eq!(
+        counts().await,
+        Counts {
+            total: 3,
+            done: 1,
+            ..Counts::default()
+        }
+    );
+    bed.end(run, epoch, 2).await;
+    assert_eq!(
+        counts().await,
+        Counts {
+            total: 2,
+            ..Counts::default()
+        }
+    );
+}
+
+pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input: Vec<_> = (0..8).map(|n| request(&format!("r{n}"))).collect();
+    bed.read(run, &input).await;
+    let queues = bed.claim(run, 9).await;
+    let order = [5, 1, 7, 0, 2, 6, 4, 3];
+    for place in order {
+        bed.done(&queues[place]).await;
+    }
+    let rows = bed.finished(run).await;
+    let names: Vec<_> = rows.iter().map(|row| row.index).collect();
+    assert_eq!(names, order.map(|place| place as u64));
+    assert!(rows.windows(2).all(|pair| pair[0].finish_no < pair[1].finish_no));
+    let highest = bed
+        .store()
+        .find_run(Some("a"))
+        .await
+        .expect("reads")
+        .expect("is there")
+        .finished;
+    assert_eq!(highest, rows[7].finish_no);
+    let rest = bed
+        .store()
+        .finished(run, Order::Completion, false, rows[4].finish_no, 100)
+        .await
+        .expect("reads");
+    assert_eq!(
+        rest.rows.iter().map(|row| row.index).collect::<Vec<_>>(),
+        [6, 4, 3]
+    );
+    assert_eq!(rest.after, highest);
+    let none = bed
+        .store()
+        .finished(run, Order::Completion, false, highest, 100)
+        .await
+        .expect("reads");
+    assert_eq!((none.rows.len(), none.after), (0, highest));
+}
+
+pub(crate) async fn input_order_stops_at_the_first_gap(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(
+        run,
+        &[request("a"), request("b"), bad("{"), request("d"), request("e")],
+    )
+    .await;
+    let queues = bed.claim(run, 9).await;
+    let shown = async || -> Vec<String> {
+        bed.pages(run, Order::Input, false)
+            .await
+            .iter()
+            .map(show)
+            .collect()
+    };
+    bed.done(&queues[1]).await;
+    bed.done(&queues[3]).await;
+    assert!(shown().await.is_empty());
+    bed.fail(&queues[0], Class::Server).await;
+    let (a, b) = ("a@0 failed failed[]", "b@1 completed completed[answer1]");
+    assert_eq!(shown().await, [a, b, "-@2 failed"]);
+    bed.done(&queues[2]).await;
+    let (d, e) = (
+        "d@3 completed completed[answer1]",
+        "e@4 completed completed[answer1]",
+    );
+    assert_eq!(shown().await, [a, b, "-@2 failed", d, e]);
+    bed.read(run, &[request("e"), request("new"), request("a")]).await;
+    assert_eq!(shown().await, ["e@0 completed completed[answer1]"]);
+}
+
+pub(crate) async fn finished_by_number(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let other = bed.run("b").await;
+    bed.read(run, &[request("x"), request("y"), request("z")]).await;
+    let queues = bed.claim(run, 9).await;
+    bed.done(&queues[0]).await;
+    bed.done(&queues[2]).await;
+    let numbers: Vec<i64> = queues.iter().rev().map(|queue| queue.lease.queue_id).collect();
+    let page = bed
+        .store()
+        .finished_by_id(run, numbers.clone())
+        .await
+        .expect("reads");
+    let names: Vec<_> = page.rows.iter().map(show).collect();
+    assert_eq!(
+        names,
+        [
+            "z@2 completed completed[answer1]",
+            "x@0 completed completed[answer1]"
+        ]
+    );
+    let none = bed.store().finished_by_id(other, numbers).await.expect("reads");
+    assert!(none.rows.is_empty());
+}

@@ -1,0 +1,157 @@
+//! The right to work on a queue: whose it is, and when it is lost.
+
+use nova3::store::{Failures, Lease, Owner, Settled};
+
+use crate::bed::{Bed, LEASE_MS, ids, request};
+
+pub(crate) async fn a_queue_is_claimed_once_and_in_order(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [
+        request("c").priority(2),
+        request("a"),
+        request("d").priority(2),
+        request("b"),
+    ];
+    bed.read(run, &input).await;
+    assert!(bed.claim(run, 0).await.is_empty());
+    assert_eq!(ids(&bed.claim(run, 1).await), ["a"]);
+    let next = bed.claim(run, 2).await;
+    assert_eq!(ids(&next), ["b", "c"]);
+    assert_eq!((next[0].index, next[1].index), (3, 0));
+    assert_eq!(next[0].tasks.len(), 1);
+    assert_eq!(
+        (next[0].tasks[0].task_id.as_str(), next[0].tasks[0].input.as_str()),
+        ("task001", "say it")
+    );
+    assert_eq!(ids(&bed.claim(run, 9).await), ["d"]);
+    assert!(bed.claim(run, 9).await.is_empty());
+}
+
+pub(crate) async fn priority_never_reorders_a_session(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [
+        request("s1").session("s").priority(9),
+        request("s2").session("s").priority(-9),
+        request("alone").priority(1),
+    ];
+    bed.read(run, &input).await;
+    assert_eq!(bed.drain(run).await, ["alone", "s1", "s2"]);
+}
+
+pub(crate) async fn the_fence_grows_with_every_claim(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    let mut fences = Vec::new();
+    for _ in 0..3 {
+        let queue = bed.claim_one(run).await;
+        fences.push(queue.lease.fence);
+        bed.store().release(&[queue.lease]).await.expect("releases");
+        bed.store()
+            .release(&[queue.lease])
+            .await
+            .expect("a lost lease is no error");
+        assert_eq!(bed.done(&queue).await, Settled::LostLease);
+        let queue = bed.claim_one(run).await;
+        fences.push(queue.lease.fence);
+        bed.fail(&queue, nova3::domain::failure::Class::Server).await;
+        assert_eq!(
+            bed.store()
+                .retry(run, &Failures::default())
+                .await
+                .expect("retries"),
+            1
+        );
+    }
+    let queue = bed.claim_one(run).await;
+    fences.push(queue.lease.fence);
+    if bed.crash() {
+        assert_eq!(bed.done(&queue).await, Settled::LostLease);
+        fences.push(bed.claim_one(run).await.lease.fence);
+    }
+    assert!(fences.windows(2).all(|pair| pair[0] < pair[1]), "{fences:?}");
+}
+
+pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x"), request("y"), request("z")]).await;
+    let queues = bed.claim(run, 3).await;
+    let leases: Vec<Lease> = queues.iter().map(|queue| queue.lease).collect();
+    assert!(
+        bed.store()
+            .renew(&leases, LEASE_MS)
+            .await
+            .expect("renews")
+            .is_empty()
+    );
+    bed.done(&queues[0]).await;
+    bed.store().release(&leases[1..2]).await.expect("releases");
+    assert_eq!(
+        bed.store().renew(&leases, LEASE_MS).await.expect("renews"),
+        leases[..2]
+    );
+    let again = bed.claim_one(run).await.lease;
+    assert_ne!(again, leases[1]);
+    let unknown = Lease {
+        queue_id: 999,
+        fence: 1,
+    };
+    let asked = [leases[1], again, unknown];
+    assert_eq!(
+        bed.store().renew(&asked, LEASE_MS).await.expect("renews"),
+        [leases[1], unknown]
+    );
+}
+
+pub(crate) async fn a_second_opening_voids_no_live_lease(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    let queue = bed.claim_one(run).await;
+    bed.run("b").await;
+    bed.run("a").await;
+    assert_eq!(bed.done(&queue).await, Settled::Finished { ok: true });
+}
+
+pub(crate) async fn a_crash_voids_leases_and_keeps_what_is_settled(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [
+        request("x").tasks(2),
+        request("y"),
+        request("s1").session("s"),
+        request("s2").session("s"),
+    ];
+    bed.read(run, &input).await;
+    let before = bed.claim(run, 9).await;
+    assert_eq!(ids(&before), ["x", "y", "s1"]);
+    assert_eq!(bed.done(&before[0]).await, Settled::Stepped);
+    assert_eq!(bed.done(&before[1]).await, Settled::Finished { ok: true });
+    if !bed.crash() {
+        return;
+    }
+    bed.run("a").await;
+    let after = bed.claim(run, 9).await;
+    assert_eq!(ids(&after), ["x", "s1"]);
+    assert_eq!((after[0].current_task, after[1].current_task), (1, 0));
+    assert!(after[0].lease.fence > before[0].lease.fence && after[1].lease.fence > before[2].lease.fence);
+    assert_eq!(bed.done(&before[2]).await, Settled::LostLease);
+    assert_eq!(bed.names(run).await, ["y@1 completed completed[answer1]"]);
+}
+
+pub(crate) async fn the_largest_numbers_do_no_harm(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    let owner = Owner("a test".to_owned());
+    let limit = usize::try_from(i64::MAX).expect("64 bits");
+    let claimed = bed
+        .store()
+        .claim(run, &owner, limit, i64::MAX)
+        .await
+        .expect("claims");
+    assert_eq!(ids(&claimed), ["x"]);
+    assert!(
+        bed.store()
+            .renew(&[claimed[0].lease], i64::MAX)
+            .await
+            .expect("renews")
+            .is_empty()
+    );
+}

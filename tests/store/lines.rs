@@ -1,0 +1,245 @@
+//! What a line is to a store that may have seen it before.
+
+use nova3::domain::tally::Counts;
+use nova3::store::{AddOutcome, Changes, StoreError};
+
+use crate::bed::{Bed, bad, ids, nameless, request};
+
+pub(crate) async fn a_line_is_new_then_known_then_changed(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [request("x"), request("y")];
+    assert_eq!(bed.read(run, &input).await, [AddOutcome::Queued; 2]);
+    assert_eq!(bed.read(run, &input).await, [AddOutcome::Waiting; 2]);
+    bed.drain(run).await;
+    let rows = bed.finished(run).await;
+    let known = [
+        AddOutcome::Finished(rows[0].queue_id),
+        AddOutcome::Finished(rows[1].queue_id),
+    ];
+    assert_eq!(bed.read(run, &input).await, known);
+    let edited = [request("x"), request("y").query("else")];
+    assert_eq!(bed.read(run, &edited).await, [known[0], AddOutcome::Changed]);
+    assert_eq!(bed.names(run).await, ["x@0 completed completed[answer1]"]);
+    assert_eq!(ids(&bed.claim(run, 9).await), ["y"]);
+}
+
+pub(crate) async fn an_undone_edit_finds_its_answer(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    bed.drain(run).await;
+    let answer = bed.finished(run).await[0].queue_id;
+    let before = bed.lines_epoch(run).await;
+    assert_eq!(
+        bed.read(run, &[request("x").query("else")]).await,
+        [AddOutcome::Changed]
+    );
+    let edited = bed.lines_epoch(run).await;
+    assert!(edited > before, "the old line is no longer true");
+    let doing = bed.claim_one(run).await;
+    assert_eq!(
+        bed.read(run, &[request("x")]).await,
+        [AddOutcome::Finished(answer)]
+    );
+    assert!(bed.lines_epoch(run).await > edited, "the old line is true again");
+    assert_eq!(bed.names(run).await, ["x@0 completed completed[answer1]"]);
+    assert_eq!(bed.done(&doing).await, nova3::store::Settled::LostLease);
+    assert!(bed.claim(run, 9).await.is_empty());
+}
+
+pub(crate) async fn an_undone_edit_without_an_answer_goes_on(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x").tasks(2)]).await;
+    let first = bed.claim_one(run).await;
+    bed.done(&first).await;
+    bed.read(run, &[request("x").query("else")]).await;
+    assert_eq!(
+        bed.read(run, &[request("x").tasks(2)]).await,
+        [AddOutcome::Waiting]
+    );
+    let again = bed.claim_one(run).await;
+    assert_eq!(
+        (again.lease.queue_id, again.current_task),
+        (first.lease.queue_id, 1)
+    );
+    assert!(
+        again.lease.fence > first.lease.fence + 1,
+        "an edit takes the lease away"
+    );
+}
+
+pub(crate) async fn a_custom_id_twice_is_a_bad_line(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [request("x"), request("x").query("else"), request("x")];
+    let outcomes = bed.read(run, &input).await;
+    let rows = bed.finished(run).await;
+    assert_eq!(
+        outcomes,
+        [
+            AddOutcome::Queued,
+            AddOutcome::Duplicate(rows[0].queue_id),
+            AddOutcome::Duplicate(rows[1].queue_id)
+        ]
+    );
+    assert_eq!(bed.names(run).await, ["-@1 failed", "-@2 failed"]);
+    let failure = rows[1].failure.clone().expect("a reason");
+    assert!(
+        failure.message.contains("`x`") && failure.line == Some(5),
+        "{failure:?}"
+    );
+    let again = bed.read(run, &input).await;
+    assert_eq!(again[1..], outcomes[1..]);
+    assert_eq!(ids(&bed.claim(run, 9).await), ["x"]);
+}
+
+pub(crate) async fn bad_lines_are_stored_as_failed(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [bad("{"), request("x"), bad("{")];
+    let outcomes = bed.read(run, &input).await;
+    let rows = bed.finished(run).await;
+    let bads = [
+        AddOutcome::Bad(rows[0].queue_id),
+        AddOutcome::Bad(rows[1].queue_id),
+    ];
+    assert_eq!(outcomes, [bads[0], AddOutcome::Queued, bads[1]]);
+    assert_ne!(bads[0], bads[1]);
+    let epoch = bed.lines_epoch(run).await;
+    assert_eq!(
+        bed.read(run, &input).await,
+        [bads[0], AddOutcome::Waiting, bads[1]]
+    );
+    assert_eq!(bed.lines_epoch(run).await, epoch, "nothing moved");
+    let shifted = [request("w"), bad("{"), bad("{")];
+    bed.read(run, &shifted).await;
+    assert!(bed.lines_epoch(run).await > epoch);
+    let rows = bed.finished(run).await;
+    let places: Vec<_> = rows.iter().map(|row| (row.index, row.line)).collect();
+    assert_eq!(places, [(1, 3), (2, 5)]);
+}
+
+pub(crate) async fn equal_lines_are_told_apart_by_occurrence(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let three = [nameless("q"), nameless("q"), nameless("q")];
+    assert_eq!(bed.read(run, &three).await, [AddOutcome::Queued; 3]);
+    bed.drain(run).await;
+    let known: Vec<_> = bed
+        .finished(run)
+        .await
+        .iter()
+        .map(|row| AddOutcome::Finished(row.queue_id))
+        .collect();
+    assert_eq!(bed.read(run, &three).await, known);
+    assert_eq!(bed.read(run, &three[..2]).await, known[..2]);
+    assert_eq!(bed.finished(run).await.len(), 2);
+    let four = [nameless("q"), nameless("q"), nameless("q"), nameless("q")];
+    let outcomes = bed.read(run, &four).await;
+    assert_eq!((&outcomes[..3], outcomes[3]), (&known[..], AddOutcome::Queued));
+}
+
+pub(crate) async fn a_thousand_equal_lines_are_a_thousand_requests(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = vec![nameless("q"); 1000];
+    assert_eq!(bed.read(run, &input).await, [AddOutcome::Queued; 1000]);
+    let epoch = bed.begin(run).await;
+    // The occurrence is counted over the calls of one reading.
+    for chunk in input.chunks(300) {
+        assert_eq!(
+            bed.add(run, epoch, chunk).await,
+            vec![AddOutcome::Waiting; chunk.len()]
+        );
+    }
+    let counts = bed.store().counts(run).await.expect("counts");
+    assert_eq!(
+        counts,
+        Counts {
+            total: 1000,
+            ..Counts::default()
+        }
+    );
+}
+
+pub(crate) async fn notes_rewrite_the_line_and_cost_nothing(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x").metadata(1)]).await;
+    bed.drain(run).await;
+    let before = bed.finished(run).await.remove(0);
+    for edit in [
+        request("x").metadata(2),
+        request("x").metadata(2).priority(5),
+        request("x"),
+    ] {
+        let epoch = bed.lines_epoch(run).await;
+        assert_eq!(
+            bed.read(run, &[edit]).await,
+            [AddOutcome::Finished(before.queue_id)]
+        );
+        assert!(bed.lines_epoch(run).await > epoch);
+        assert!(bed.claim(run, 9).await.is_empty());
+    }
+    let after = bed.finished(run).await.remove(0);
+    assert_eq!(after.metadata.map(|raw| raw.get().to_owned()), None);
+    assert_eq!(before.metadata.expect("it had some").get(), r#"{"row":1}"#);
+    assert_eq!(after.finish_no, before.finish_no);
+}
+
+pub(crate) async fn a_move_makes_lines_stale(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x"), request("y")]).await;
+    let unfinished = bed.lines_epoch(run).await;
+    bed.read(run, &[request("y"), request("x")]).await;
+    assert_eq!(
+        bed.lines_epoch(run).await,
+        unfinished,
+        "nothing was written of them yet"
+    );
+    bed.drain(run).await;
+    let epoch = bed.lines_epoch(run).await;
+    bed.read(run, &[request("y"), request("x")]).await;
+    assert_eq!(bed.lines_epoch(run).await, epoch);
+    bed.read(run, &[request("x"), request("y")]).await;
+    assert!(bed.lines_epoch(run).await > epoch);
+    let places: Vec<_> = bed.names(run).await;
+    assert_eq!(
+        places,
+        [
+            "x@0 completed completed[answer1]",
+            "y@1 completed completed[answer1]"
+        ]
+    );
+}
+
+pub(crate) async fn a_frozen_run_refuses_and_changes_nothing(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x"), request("y")]).await;
+    let epoch = bed.begin(run).await;
+    let edited = [request("z"), request("x"), request("y").query("else")];
+    let refused = bed
+        .try_add(run, epoch, &edited, Changes::Refuse)
+        .await
+        .expect_err("it changed");
+    assert!(
+        matches!(&refused, StoreError::Frozen { run, id, line: 5 } if run == "a" && id == "y"),
+        "{refused}"
+    );
+    let counts = bed.store().counts(run).await.expect("counts");
+    assert_eq!(
+        counts,
+        Counts {
+            total: 2,
+            ..Counts::default()
+        },
+        "`z` came in the same call"
+    );
+    let same = bed
+        .try_add(run, epoch, &[request("x"), request("y")], Changes::Refuse)
+        .await;
+    assert_eq!(same.expect("nothing changed"), [AddOutcome::Waiting; 2]);
+}
+
+pub(crate) async fn a_frozen_run_refuses_to_go_back_too(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    bed.read(run, &[request("x").query("else")]).await;
+    let epoch = bed.begin(run).await;
+    let refused = bed.try_add(run, epoch, &[request("x")], Changes::Refuse).await;
+    assert!(matches!(refused, Err(StoreError::Frozen { .. })));
+}

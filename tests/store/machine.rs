@@ -1,0 +1,345 @@
+//! Any sequence of readings, claims, settlements, retries and crashes, against a model in plain collections.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use nova3::domain::failure::Class;
+use nova3::domain::tally::Counts;
+use nova3::store::{AddOutcome, Lease, RunId, Settled};
+use proptest::prelude::*;
+
+use crate::bed::{Bed, Draft, block_on, completed, failed, id, request};
+
+const NAMES: u8 = 7;
+
+/// What is done to the store.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A reading of these requests in this order, each in one of its versions; cut short if not whole.
+    Read {
+        lines: Vec<(u8, u8)>,
+        whole: bool,
+    },
+    Claim(usize),
+    Complete(usize),
+    Fail(usize),
+    Release(usize),
+    Retry,
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let order = Just((0..NAMES).collect::<Vec<_>>()).prop_shuffle();
+    let versions = prop::collection::vec(prop_oneof![6 => Just(0u8), 1 => Just(1u8)], usize::from(NAMES));
+    let read = (order, versions, 0..=usize::from(NAMES), prop::bool::weighted(0.8)).prop_map(
+        |(order, versions, length, whole)| {
+            let lines = order.into_iter().zip(versions).take(length).collect();
+            Step::Read { lines, whole }
+        },
+    );
+    let pick = 0usize..8;
+    prop_oneof![
+        2 => read,
+        4 => (1usize..5).prop_map(Step::Claim),
+        5 => pick.clone().prop_map(Step::Complete),
+        2 => pick.clone().prop_map(Step::Fail),
+        1 => pick.prop_map(Step::Release),
+        1 => Just(Step::Retry),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// Two requests are alone, the others belong to two sessions.
+fn session(name: u8) -> Option<u8> {
+    (name >= 2).then_some(name % 2)
+}
+
+fn draft((name, version): (u8, u8)) -> Draft {
+    let draft = request(&format!("r{name}"))
+        .query(&format!("q{version}"))
+        .tasks(2);
+    match session(name) {
+        Some(number) => draft.session(&format!("s{number}")),
+        None => draft,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stand {
+    Open,
+    Done,
+    Failed,
+}
+
+/// One content of one request.
+#[derive(Debug, Clone, Copy)]
+struct Version {
+    stand: Stand,
+    task: usize,
+    /// The last reading that saw it.
+    seen: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    lease: Lease,
+    name: u8,
+    version: u8,
+    alive: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    versions: BTreeMap<(u8, u8), Version>,
+    current: BTreeMap<u8, u8>,
+    arrival: Vec<u8>,
+    held: Vec<Held>,
+    fences: HashMap<i64, i64>,
+    reading: i64,
+    complete: i64,
+}
+
+impl Model {
+    fn see(&mut self, name: u8, version: u8) -> &'static str {
+        let reading = self.reading;
+        let fresh = Version {
+            stand: Stand::Open,
+            task: 0,
+            seen: reading,
+        };
+        let before = self.current.insert(name, version);
+        if before.is_none() {
+            self.arrival.push(name);
+        }
+        if before.is_some_and(|old| old != version) {
+            for held in self.held.iter_mut().filter(|held| held.name == name) {
+                held.alive = false;
+            }
+        }
+        let known = self.versions.contains_key(&(name, version));
+        let stored = self.versions.entry((name, version)).or_insert(fresh);
+        stored.seen = reading;
+        match (known, before, stored.stand) {
+            (true, _, Stand::Open) => "waiting",
+            (true, _, _) => "finished",
+            (false, None, _) => "queued",
+            (false, Some(_), _) => "changed",
+        }
+    }
+
+    fn present(&self, since: i64) -> impl Iterator<Item = (u8, &Version)> {
+        self.current
+            .iter()
+            .map(|(name, version)| (*name, &self.versions[&(*name, *version)]))
+            .filter(move |(_, version)| version.seen >= since)
+    }
+
+    fn is_held(&self, name: u8) -> bool {
+        self.held.iter().any(|held| held.alive && held.name == name)
+    }
+
+    fn at_work(&self, wanted: u8) -> bool {
+        self.held
+            .iter()
+            .any(|held| held.alive && session(held.name) == Some(wanted))
+    }
+
+    /// What may be claimed now, if nobody waits for a line that the reading has not come to.
+    fn claimable(&self) -> BTreeSet<u8> {
+        let open: BTreeSet<u8> = self
+            .present(self.reading)
+            .filter(|(name, version)| version.stand == Stand::Open && !self.is_held(*name))
+            .map(|(name, _)| name)
+            .collect();
+        let first = |wanted| {
+            self.arrival
+                .iter()
+                .copied()
+                .find(|name| session(*name) == Some(wanted) && open.contains(name))
+        };
+        let alone = open.iter().copied().filter(|name| session(*name).is_none());
+        let heads = [0, 1]
+            .into_iter()
+            .filter(|wanted| !self.at_work(*wanted))
+            .filter_map(first);
+        alone.chain(heads).collect()
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (name, version) in self.present(self.complete) {
+            counts.total += 1;
+            counts.done += u64::from(version.stand == Stand::Done);
+            counts.failed += u64::from(version.stand == Stand::Failed);
+            counts.running += u64::from(self.is_held(name));
+        }
+        counts
+    }
+
+    fn finished(&self) -> BTreeSet<(String, bool)> {
+        self.present(self.complete)
+            .filter(|(_, version)| version.stand != Stand::Open)
+            .map(|(name, version)| (format!("r{name}"), version.stand == Stand::Done))
+            .collect()
+    }
+}
+
+async fn read(bed: &Bed, run: RunId, model: &mut Model, given: &[(u8, u8)], whole: bool) {
+    let epoch = bed.begin(run).await;
+    assert!(epoch.0 > model.reading);
+    model.reading = epoch.0;
+    let drafts: Vec<Draft> = given.iter().copied().map(draft).collect();
+    let outcomes = bed.add(run, epoch, &drafts).await;
+    for ((name, version), outcome) in given.iter().zip(outcomes) {
+        let shown = match outcome {
+            AddOutcome::Queued => "queued",
+            AddOutcome::Waiting => "waiting",
+            AddOutcome::Finished(_) => "finished",
+            AddOutcome::Changed => "changed",
+            AddOutcome::Bad(_) | AddOutcome::Duplicate(_) => "bad",
+        };
+        assert_eq!(shown, model.see(*name, *version), "r{name} version {version}");
+    }
+    if whole {
+        bed.end(run, epoch, given.len()).await;
+        model.complete = epoch.0;
+    }
+}
+
+async fn claim(bed: &Bed, run: RunId, model: &mut Model, limit: usize) {
+    let mut claimable = model.claimable();
+    let expected = claimable.len().min(limit);
+    let claimed = bed.claim(run, limit).await;
+    if model.complete == model.reading {
+        assert_eq!(claimed.len(), expected, "of {claimable:?}");
+    }
+    assert!(claimed.len() <= limit);
+    for queue in claimed {
+        let name: u8 = id(&queue)[1..].parse().expect("a number");
+        assert!(claimable.remove(&name), "r{name} is claimed out of turn");
+        let version = model.current[&name];
+        assert_eq!(queue.current_task, model.versions[&(name, version)].task);
+        let fence = model.fences.entry(queue.lease.queue_id).or_default();
+        assert!(queue.lease.fence > *fence, "a fence it had before");
+        *fence = queue.lease.fence;
+        model.held.push(Held {
+            lease: queue.lease,
+            name,
+            version,
+            alive: true,
+        });
+    }
+}
+
+async fn settle(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
+    let Some(index) = pick.checked_rem(model.held.len()) else {
+        return;
+    };
+    let Held {
+        lease,
+        name,
+        version,
+        alive,
+    } = model.held[index];
+    let stored = model.versions.get_mut(&(name, version)).expect("it is known");
+    let task = stored.task.min(1);
+    let settlement = if well {
+        completed(lease, task, 1)
+    } else {
+        failed(lease, task, Class::Server)
+    };
+    let expected = match (alive, well, task) {
+        (false, ..) => Settled::LostLease,
+        (true, true, 0) => Settled::Stepped,
+        (true, ok, _) => Settled::Finished { ok },
+    };
+    assert_eq!(bed.settle(settlement).await, expected, "r{name} task {task}");
+    if alive && well {
+        stored.task += 1;
+    }
+    if let Settled::Finished { ok } = expected {
+        stored.stand = if ok { Stand::Done } else { Stand::Failed };
+        model.held[index].alive = false;
+    }
+}
+
+async fn release(bed: &Bed, model: &mut Model, pick: usize) {
+    let Some(index) = pick.checked_rem(model.held.len()) else {
+        return;
+    };
+    bed.store()
+        .release(&[model.held[index].lease])
+        .await
+        .expect("releases");
+    model.held[index].alive = false;
+}
+
+async fn retry(bed: &Bed, run: RunId, model: &mut Model) {
+    let failed: Vec<u8> = model
+        .present(model.complete)
+        .filter(|(_, version)| version.stand == Stand::Failed)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(bed.retry(run).await, failed.len() as u64);
+    for name in failed {
+        let key = (name, model.current[&name]);
+        model.versions.get_mut(&key).expect("it is known").stand = Stand::Open;
+    }
+}
+
+async fn check(bed: &Bed, run: RunId, model: &Model) {
+    let counts = bed.store().counts(run).await.expect("counts");
+    assert_eq!(Counts { blocked: 0, ..counts }, model.counts());
+    assert!(counts.blocked + counts.running <= counts.unfinished());
+    assert_eq!(
+        bed.store().has_unfinished(run).await.expect("reads"),
+        counts.unfinished() > 0
+    );
+    let rows = bed.finished(run).await;
+    let shown: BTreeSet<(String, bool)> = rows
+        .iter()
+        .map(|row| (row.custom_id.clone().unwrap_or_default(), row.status.is_ok()))
+        .collect();
+    assert_eq!(shown.len(), rows.len(), "each request once");
+    assert_eq!(shown, model.finished());
+}
+
+async fn play(bed: &mut Bed, steps: &[Step]) {
+    let run = bed.run("a").await;
+    let mut model = Model::default();
+    for step in steps {
+        match step {
+            Step::Read { lines, whole } => read(bed, run, &mut model, lines, *whole).await,
+            Step::Claim(limit) => claim(bed, run, &mut model, *limit).await,
+            Step::Complete(pick) => settle(bed, &mut model, *pick, true).await,
+            Step::Fail(pick) => settle(bed, &mut model, *pick, false).await,
+            Step::Release(pick) => release(bed, &mut model, *pick).await,
+            Step::Retry => retry(bed, run, &mut model).await,
+            Step::Crash => {
+                if bed.crash() {
+                    assert_eq!(bed.run("a").await, run);
+                    model.held.iter_mut().for_each(|held| held.alive = false);
+                }
+            }
+        }
+        check(bed, run, &model).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_in_memory(steps in prop::collection::vec(step(), 1..60)) {
+        block_on(play(&mut Bed::memory(), &steps));
+    }
+}
+
+proptest! {
+    // Each crash opens a file anew, which takes its time on a disk.
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_in_a_file(steps in prop::collection::vec(step(), 1..60)) {
+        block_on(play(&mut Bed::file(), &steps));
+    }
+}

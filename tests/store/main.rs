@@ -1,0 +1,116 @@
+//! The laws of the store's ports, on every engine there is.
+//!
+//! A law takes a [`Bed`]: a store that was empty, and a way to open it again after a crash where the engine
+//! has one. It uses nothing but the ports, so that each engine is held to the same words.
+#![expect(
+    clippy::expect_used,
+    reason = "the helpers of a test fail the way a test does"
+)]
+
+mod bed;
+mod counting;
+mod crash;
+mod files;
+mod leases;
+mod lines;
+mod machine;
+mod opening;
+mod removal;
+mod retries;
+mod sessions;
+mod settling;
+
+use bed::Bed;
+
+/// One test for each law on each engine.
+macro_rules! suite {
+    ($engine:ident: $($module:ident { $($law:ident)* })*) => {
+        mod $engine {
+            $(mod $module {
+                $(#[test]
+                fn $law() {
+                    let mut bed = crate::Bed::$engine();
+                    crate::bed::block_on(async { crate::$module::$law(&mut bed).await });
+                })*
+            })*
+        }
+    };
+}
+
+macro_rules! engines {
+    ($($engine:ident)*) => {
+        $(suite! { $engine:
+            opening {
+                the_same_name_resumes
+                another_input_under_a_default_name_is_refused
+                rehearsals_and_real_runs_never_share_a_store
+                the_run_opened_last_is_the_latest
+                the_mark_is_kept_until_the_next_reading
+            }
+            lines {
+                a_line_is_new_then_known_then_changed
+                an_undone_edit_finds_its_answer
+                an_undone_edit_without_an_answer_goes_on
+                a_custom_id_twice_is_a_bad_line
+                bad_lines_are_stored_as_failed
+                equal_lines_are_told_apart_by_occurrence
+                a_thousand_equal_lines_are_a_thousand_requests
+                notes_rewrite_the_line_and_cost_nothing
+                a_move_makes_lines_stale
+                a_frozen_run_refuses_and_changes_nothing
+                a_frozen_run_refuses_to_go_back_too
+            }
+            removal {
+                only_seen_lines_are_claimed_while_reading
+                removed_lines_are_kept_apart_and_come_back
+                a_removed_line_in_flight_holds_nobody_up
+                a_removed_head_lets_its_session_go_on
+            }
+            leases {
+                a_queue_is_claimed_once_and_in_order
+                priority_never_reorders_a_session
+                the_fence_grows_with_every_claim
+                renewing_names_the_lost_ones
+                a_second_opening_voids_no_live_lease
+                a_crash_voids_leases_and_keeps_what_is_settled
+                the_largest_numbers_do_no_harm
+            }
+            settling {
+                steps_lead_to_the_end
+                a_failed_task_skips_the_later_ones
+                a_batch_error_keeps_its_response
+                a_stale_lease_settles_nothing_but_its_bill
+                a_superseded_queue_settles_nothing_but_its_bill
+                a_task_is_settled_once
+                the_ledger_adds_up
+            }
+            sessions {
+                one_at_a_time_in_order_of_arrival
+                an_edit_keeps_its_place
+                an_edit_that_leaves_a_session_lets_it_go_on
+                two_runs_share_a_session
+                items_are_numbered_without_a_gap
+                a_request_alone_counts_from_one
+            }
+            retries {
+                by_class_and_by_id
+                bad_lines_are_not_retried
+                what_a_failure_cost_is_waste_of_the_next
+                completed_tasks_are_not_done_again
+                a_retried_request_takes_its_place_again
+            }
+            counting {
+                every_state_is_counted
+                an_unfinished_reading_counts_what_it_has_not_seen
+                finished_pages_are_in_order_and_complete
+                input_order_stops_at_the_first_gap
+                finished_by_number
+            }
+            files {
+                cursors_round_trip
+            }
+        })*
+    };
+}
+
+engines! { memory file }

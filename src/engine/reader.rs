@@ -16,7 +16,7 @@ use crate::store::{InputMark, NewLine, NewRequest, Planned};
 
 /// So much is read at once: large enough that a file costs few calls, small enough that a chunk of long
 /// lines stays small in memory.
-const BUFFER: usize = 256 * 1024;
+const BUFFER: usize = 64 * 1024;
 
 /// The input cannot be read.
 #[derive(Debug, thiserror::Error)]

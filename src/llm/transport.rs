@@ -124,6 +124,8 @@ async fn read_stream(
     started: Instant,
 ) -> Result<Got, Failed> {
     let request_id = request_id(response.headers());
+    // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
+    response.headers_mut().clear();
     let mut decoder = Decoder::new(Limits::default());
     let mut collector = Collector::new(MAX_BODY);
     let mut frames = Vec::new();

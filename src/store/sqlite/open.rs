@@ -19,7 +19,7 @@ const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/001_begin.sql"))];
 
 /// Pages that a connection keeps: enough for the inner nodes of every index at a million lines. The
 /// operating system's own cache is behind it, so a miss is a copy and not a read of the disk.
-const WRITER_CACHE_KIB: i64 = 6144;
+const WRITER_CACHE_KIB: i64 = 2048;
 
 /// A reader meets each row once.
 const READER_CACHE_KIB: i64 = 1024;

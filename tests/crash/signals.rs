@@ -58,7 +58,7 @@ fn a_second_signal_cancels_and_the_run_is_resumed() {
         });
         running.signal(Signal::TERM);
         until("the drain to be announced", || {
-            running.said().contains("finishing").then_some(())
+            running.said().contains("on the way").then_some(())
         });
         running.signal(Signal::TERM);
         if extra > 0 {

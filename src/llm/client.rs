@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::http;
+use super::http::{self, Authorities};
 use super::route::Route;
 use super::transport::{self, Failed, Got};
 use super::wire::{Answer, CallError};
 use crate::clock;
-use crate::config::{Config, Timeouts};
+use crate::config::{self, Config, Timeouts};
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::Attempt;
 use crate::domain::retry::RetryPolicy;
@@ -144,11 +144,18 @@ pub struct Client {
 impl Client {
     /// A client for the configured routes.
     pub fn new(config: &Config) -> Result<Self, ClientError> {
+        let plain = |route: &config::Route| route.endpoint.scheme() == "http";
+        let authorities = if config.routes.iter().all(plain) {
+            Authorities::Bundled
+        } else {
+            Authorities::System
+        };
         Ok(Self {
             http: http::build(
                 config.timeouts.connect,
                 config.idle_connections,
                 config.ca_file.as_deref(),
+                authorities,
             )?,
             routes: config
                 .routes

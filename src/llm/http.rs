@@ -8,6 +8,16 @@ use reqwest::redirect::Policy;
 
 use super::client::ClientError;
 
+/// Whose word on a server's certificate is taken, beside that of `http.ca_file`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Authorities {
+    /// Those that come with the program: enough where every route is plain HTTP, as to a model on this machine.
+    /// The system's are hundreds of files, whose reading is most of a start.
+    Bundled,
+    /// The system's too.
+    System,
+}
+
 /// Builds the client that all routes share.
 ///
 /// HTTP/1.1 only: a stream then has a connection of its own, and a slow one cannot hold back others on
@@ -16,6 +26,7 @@ pub(super) fn build(
     connect: Duration,
     idle_connections: usize,
     ca_file: Option<&Path>,
+    authorities: Authorities,
 ) -> Result<reqwest::Client, ClientError> {
     // Only the first call installs it; a later one finds the same provider in place.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -34,13 +45,18 @@ pub(super) fn build(
             .tcp_nodelay(true)
             .http1_only()
     };
-    // The system's authorities and the bundled ones; an image without any system file gets the bundled alone.
-    let merged = builder().tls_certs_merge(bundled().chain(extra.clone())).build();
-    merged
-        .or_else(|_| builder().tls_certs_only(bundled().chain(extra)).build())
-        .map_err(|error| ClientError::Setup {
-            reason: error.to_string(),
-        })
+    let without_system = || builder().tls_certs_only(bundled().chain(extra.clone())).build();
+    let built = match authorities {
+        Authorities::Bundled => without_system(),
+        // An image without any system file gets the bundled ones alone.
+        Authorities::System => builder()
+            .tls_certs_merge(bundled().chain(extra.clone()))
+            .build()
+            .or_else(|_| without_system()),
+    };
+    built.map_err(|error| ClientError::Setup {
+        reason: error.to_string(),
+    })
 }
 
 fn read_roots(path: &Path) -> Result<Vec<Certificate>, ClientError> {

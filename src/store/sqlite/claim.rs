@@ -28,8 +28,8 @@ pub(super) fn claim(
     let mut claimed = Vec::new();
     {
         let mut query = c.prepare_cached(
-            "SELECT queue_id, fence, line_index, current_task_index FROM nova3_queues q
-             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
+            "SELECT queue_id, fence, line_index, current_task_index, request FROM nova3_queues q
+             JOIN nova3_requests USING(queue_id) WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
                AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
              ORDER BY priority, seq LIMIT ?3",
@@ -41,7 +41,7 @@ pub(super) fn claim(
                     queue_id: row.get(0)?,
                     fence: row.get::<_, i64>(1)? + 1,
                 },
-                request: String::new(),
+                request: row.get(4)?,
                 index: row.get(2)?,
                 current_task: row.get(3)?,
                 tasks: Vec::new(),
@@ -56,9 +56,7 @@ pub(super) fn claim(
     let mut tasks = c.prepare_cached(
         "SELECT task_id, action, input FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
     )?;
-    let mut request = c.prepare_cached("SELECT request FROM nova3_requests WHERE queue_id=?1")?;
     for row in &mut claimed {
-        row.request = request.query_row([row.lease.queue_id], |stored| stored.get(0))?;
         update.execute(params![
             row.lease.queue_id,
             leased.as_str(),

@@ -8,6 +8,7 @@ use super::sessions::{self, Place};
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{Attempt, Making, Product};
 use crate::domain::state::{QueueEvent, QueueState, Status, TaskStatus};
+use crate::domain::tally::RunSummary;
 use crate::domain::usage::Cost;
 use crate::store::{Settled, Settlement, TaskEnd};
 
@@ -18,22 +19,38 @@ struct Held {
     user: String,
     session: Option<String>,
     task_count: usize,
+    /// How the task was made before, if it failed and was put back.
+    making: Option<String>,
+}
+
+impl Held {
+    /// Whether the settlement is the end of the queue.
+    fn ends_with(&self, settlement: &Settlement) -> bool {
+        matches!(settlement.end, TaskEnd::Failed(..)) || settlement.task + 1 >= self.task_count
+    }
 }
 
 pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Result<Settled, Fault> {
-    let held = held(c, settlement)?;
-    ledger(c, settlement, held.is_some())?;
-    let Some(held) = held else {
+    let Some(held) = held(c, settlement)? else {
+        if let Some(run) = run_of(c, settlement.lease.queue_id)? {
+            ledger(c, settlement, run, Use::TooLate)?;
+        }
         return Ok(Settled::LostLease);
     };
+    let used = if held.ends_with(settlement) {
+        Use::End
+    } else {
+        Use::Step
+    };
+    let finish_no = ledger(c, settlement, held.run, used)?;
     match &settlement.end {
         TaskEnd::Completed(product) => {
             store_task(c, settlement, &held, TaskStatus::Completed, Some(product), now)?;
-            if settlement.task + 1 < held.task_count {
+            if used == Use::Step {
                 step(c, settlement, now)?;
                 return Ok(Settled::Stepped);
             }
-            finish(c, settlement, &held, Status::Completed, None, now)?;
+            finish(c, settlement, finish_no, Status::Completed, None, now)?;
         }
         TaskEnd::Failed(failure, response) => {
             store_task(c, settlement, &held, TaskStatus::Failed, response.as_ref(), now)?;
@@ -41,7 +58,7 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
                 "UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND task_index>?2 AND status='pending'",
             )?
             .execute(params![settlement.lease.queue_id, settlement.task])?;
-            finish(c, settlement, &held, Status::Failed, Some(failure), now)?;
+            finish(c, settlement, finish_no, Status::Failed, Some(failure), now)?;
         }
     }
     if let Some(session) = &held.session {
@@ -56,8 +73,9 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
 fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> {
     let held = c
         .prepare_cached(
-            "SELECT q.run_id, r.ingest, q.user_id, q.session_id, q.task_count FROM nova3_queues q
+            "SELECT q.run_id, r.ingest, q.user_id, q.session_id, q.task_count, t.making FROM nova3_queues q
              JOIN nova3_runs r USING(run_id)
+             LEFT JOIN nova3_tasks t ON t.queue_id=q.queue_id AND t.task_index=q.current_task_index
              WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased' AND q.current_task_index=?3",
         )?
         .query_row(
@@ -69,6 +87,7 @@ fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> 
                     user: row.get(2)?,
                     session: row.get(3)?,
                     task_count: row.get::<_, Option<usize>>(4)?.unwrap_or(0),
+                    making: row.get(5)?,
                 })
             },
         )
@@ -76,20 +95,43 @@ fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> 
     Ok(held)
 }
 
-/// Every call is written down, also one whose answer came too late to be used: it was paid.
-fn ledger(c: &Connection, settlement: &Settlement, held: bool) -> Result<(), Fault> {
-    let run: Option<i64> = c
-        .prepare_cached("SELECT run_id FROM nova3_queues WHERE queue_id=?1")?
-        .query_row([settlement.lease.queue_id], |row| row.get(0))
-        .optional()?;
-    let Some(run) = run else { return Ok(()) };
-    let completed = held && matches!(settlement.end, TaskEnd::Completed(_));
+fn run_of(c: &Connection, queue_id: i64) -> Result<Option<i64>, Fault> {
+    Ok(
+        c.prepare_cached("SELECT run_id FROM nova3_queues WHERE queue_id=?1")?
+            .query_row([queue_id], |row| row.get(0))
+            .optional()?,
+    )
+}
+
+/// What becomes of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Its lease was lost.
+    TooLate,
+    /// The queue goes on.
+    Step,
+    /// The queue ends.
+    End,
+}
+
+/// Every call is written down, also one whose answer came too late to be used: it was paid. Answers the last
+/// finish number given; it is this queue's if the settlement ends it.
+fn ledger(c: &Connection, settlement: &Settlement, run: i64, becomes: Use) -> Result<i64, Fault> {
+    let completed = becomes != Use::TooLate && matches!(settlement.end, TaskEnd::Completed(_));
     let last = settlement.attempts.len().saturating_sub(1);
+    let mut sums = RunSummary::default();
     for (index, attempt) in settlement.attempts.iter().enumerate() {
         let used = completed && index == last && attempt.class.is_none();
         write_attempt(c, settlement, run, attempt, used)?;
+        let cost = attempt.cost.unwrap_or(Cost::ZERO);
+        sums.attempts += 1;
+        sums.failed_attempts += u64::from(attempt.class.is_some());
+        sums.unpriced += u64::from(attempt.cost.is_none());
+        sums.usage = sums.usage.plus(attempt.usage);
+        sums.cost = sums.cost.plus(cost);
+        sums.wasted = sums.wasted.plus(if used { Cost::ZERO } else { cost });
     }
-    Ok(())
+    book(c, run, &sums, becomes)
 }
 
 fn write_attempt(
@@ -100,7 +142,6 @@ fn write_attempt(
     used: bool,
 ) -> Result<(), Fault> {
     let usage = attempt.usage;
-    let cost = attempt.cost.map(|cost| cost.0);
     c.prepare_cached(
         "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, status_code,
            input_tokens, cached_input_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms)
@@ -119,28 +160,37 @@ fn write_attempt(
         usage.input_tokens,
         usage.cached_input_tokens,
         usage.output_tokens,
-        cost,
+        attempt.cost.map(|cost| cost.0),
         attempt.started_at,
         attempt.duration_ms,
         attempt.first_token_ms,
     ])?;
-    let wasted = if used { 0 } else { cost.unwrap_or(0) };
-    c.prepare_cached(
-        "UPDATE nova3_runs SET attempts=attempts+1, failed_attempts=failed_attempts+?2, unpriced_attempts=unpriced_attempts+?3,
-           input_tokens=input_tokens+?4, cached_input_tokens=cached_input_tokens+?5, output_tokens=output_tokens+?6,
-           cost=cost+?7, wasted=wasted+?8 WHERE run_id=?1",
-    )?
-    .execute(params![
-        run,
-        attempt.class.is_some(),
-        cost.is_none(),
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.output_tokens,
-        cost.unwrap_or(0),
-        wasted,
-    ])?;
     Ok(())
+}
+
+/// The sums of the run and its last finish number, in one write. Numbers grow in commit order, because one
+/// connection writes, and none is given twice.
+fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<i64, Fault> {
+    Ok(c.prepare_cached(
+        "UPDATE nova3_runs SET attempts=attempts+?2, failed_attempts=failed_attempts+?3, unpriced_attempts=unpriced_attempts+?4,
+           input_tokens=input_tokens+?5, cached_input_tokens=cached_input_tokens+?6, output_tokens=output_tokens+?7,
+           cost=cost+?8, wasted=wasted+?9, next_finish_no=next_finish_no+?10 WHERE run_id=?1 RETURNING next_finish_no",
+    )?
+    .query_row(
+        params![
+            run,
+            sums.attempts,
+            sums.failed_attempts,
+            sums.unpriced,
+            sums.usage.input_tokens,
+            sums.usage.cached_input_tokens,
+            sums.usage.output_tokens,
+            sums.cost.0,
+            sums.wasted.0,
+            becomes == Use::End,
+        ],
+        |row| row.get(0),
+    )?)
 }
 
 fn store_task(
@@ -168,12 +218,8 @@ fn store_task(
         Some(Product::Response(raw)) => Some(raw.get()),
         None => None,
     };
-    let earlier: Option<Option<String>> = c
-        .prepare_cached("SELECT making FROM nova3_tasks WHERE queue_id=?1 AND task_index=?2")?
-        .query_row(params![queue_id, settlement.task], |row| row.get(0))
-        .optional()?;
-    let making = match earlier.flatten() {
-        Some(text) => together(&serde_json::from_str(&text)?, &settlement.making),
+    let making = match &held.making {
+        Some(earlier) => together(&serde_json::from_str(earlier)?, &settlement.making),
         None => settlement.making.clone(),
     };
     let stored = c
@@ -226,7 +272,7 @@ fn step(c: &Connection, settlement: &Settlement, now: i64) -> Result<(), Fault> 
 fn finish(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    finish_no: i64,
     status: Status,
     failure: Option<&Failure>,
     now: i64,
@@ -246,7 +292,7 @@ fn finish(
         settlement.lease.queue_id,
         state.as_str(),
         status.as_str(),
-        next_finish_no(c, held.run)?,
+        finish_no,
         settled_tasks,
         failure.map(serde_json::to_string).transpose()?,
         failure.map(|failure| failure.class.as_str()),
@@ -255,7 +301,7 @@ fn finish(
     Ok(())
 }
 
-/// Numbers grow in commit order, because one connection writes, and none is given twice.
+/// The next finish number, for a line that is finished as it comes in.
 pub(super) fn next_finish_no(c: &Connection, run: i64) -> Result<i64, Fault> {
     Ok(c.prepare_cached(
         "UPDATE nova3_runs SET next_finish_no=next_finish_no+1 WHERE run_id=?1 RETURNING next_finish_no",

@@ -18,6 +18,10 @@ use crate::store::{Cursor, FileKey, FinishedPage, Order, Rewrite, Run, RunId};
 /// Lines in one append at most; pages end earlier when results are large.
 const ROWS: usize = 512;
 
+/// The pause after an append that did not fill its batch: lines that finish meanwhile share the next announcement
+/// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// While the input is still being read, a rewrite may take this share of the time at most.
 const REWRITE_SHARE: u32 = 10;
 
@@ -33,6 +37,16 @@ pub(super) struct Exporter {
     next_rewrite: Instant,
     /// Whether the store knows everything that the cursor says.
     saved: bool,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// So much that there may be more.
+    Full,
+    /// All there was.
+    Wrote,
+    Nothing,
 }
 
 /// The row before the first one, in each order.
@@ -131,11 +145,14 @@ impl Exporter {
         loop {
             // Looked at before the rows: what finishes after the flag was set is found by the next turn.
             let finishing = *self.ports.finishing.borrow();
-            let wrote = self.step().await?;
-            if wrote {
-                continue;
+            match self.step().await? {
+                Step::Full => continue,
+                Step::Wrote => {
+                    self.pause().await;
+                    continue;
+                }
+                Step::Nothing => self.save().await?,
             }
-            self.save().await?;
             if finishing {
                 return Ok(Exported::All);
             }
@@ -143,22 +160,28 @@ impl Exporter {
         }
     }
 
-    /// Writes one batch; answers whether there may be another.
-    async fn step(&mut self) -> Result<bool, RunError> {
+    async fn pause(&mut self) {
+        // An error means that nobody will say that it is the end, which comes all the same.
+        let finishing = self.ports.finishing.wait_for(|finishing| *finishing);
+        drop(tokio::time::timeout(PAUSE, finishing).await);
+    }
+
+    /// Writes one batch.
+    async fn step(&mut self) -> Result<Step, RunError> {
         let epoch = self.ports.store.lines_epoch(self.run).await?;
         if epoch != self.cursor.epoch {
             let ingested = self.ports.reading.borrow().is_over();
             let finishing = *self.ports.finishing.borrow();
             if ingested || finishing || Instant::now() >= self.next_rewrite {
                 self.rewrite(epoch).await?;
-                return Ok(true);
+                return Ok(Step::Full);
             }
             // Lines that replace others wait; they would stand beside their old versions.
-            return Ok(false);
+            return Ok(Step::Nothing);
         }
         let page = self.page(self.cursor.after).await?;
         if page.rows.is_empty() {
-            return Ok(false);
+            return Ok(Step::Nothing);
         }
         let lines = self.render(&page)?;
         self.cursor.announced = lines.len() as u64;
@@ -176,7 +199,11 @@ impl Exporter {
         self.cursor.tail = file.tail();
         self.file = Some(file);
         self.saved = false;
-        Ok(true)
+        Ok(if page.rows.len() < ROWS {
+            Step::Wrote
+        } else {
+            Step::Full
+        })
     }
 
     /// Nothing is announced any more: every byte behind the settled ones is someone else's.

@@ -1,10 +1,12 @@
 //! A thread that owns one connection and does the jobs sent to it.
 //!
 //! The write lane commits in groups: everything that waits when a transaction begins shares its one
-//! `fsync`, and a lone job is committed at once. Nobody is answered before the commit. When a job fails,
-//! the group is rolled back and each job is done again in a transaction of its own, so that one bad job
-//! spoils nobody else's; jobs must therefore be able to run twice.
+//! `fsync`, and a lone job is committed at once. Nobody is answered before the commit. A job that hurries, as
+//! a claim does while slots stand empty, goes before those that wait in order. When a job fails, the group is
+//! rolled back and each job is done again in a transaction of its own, so that one bad job spoils nobody
+//! else's; jobs must therefore be able to run twice.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -15,8 +17,8 @@ use super::fault::Fault;
 use super::open::StoreLock;
 use crate::store::StoreError;
 
-/// One commit takes at most so many jobs: more would only delay the first of them.
-const GROUP: usize = 256;
+/// One commit takes at most so many jobs: more would save little, and delay the claim that comes meanwhile.
+const GROUP: usize = 64;
 
 /// Jobs that may wait. Senders wait when it is full, which slows claims before memory grows.
 const WAITING: usize = 1024;
@@ -60,6 +62,7 @@ where
 
 enum Message {
     Job(Box<dyn Job>),
+    Hurried(Box<dyn Job>),
     Close(oneshot::Sender<()>),
 }
 
@@ -116,6 +119,23 @@ impl Lane {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
+        self.send(work, Message::Job).await
+    }
+
+    /// As [`Self::call`], before everything that waits in order.
+    pub(super) async fn call_first<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.send(work, Message::Hurried).await
+    }
+
+    async fn send<T, F>(&self, work: F, message: fn(Box<dyn Job>) -> Message) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let call = Call {
             work,
@@ -124,7 +144,7 @@ impl Lane {
         };
         let sender = self.sender.as_ref().ok_or(StoreError::Closed)?;
         sender
-            .send(Message::Job(Box::new(call)))
+            .send(message(Box::new(call)))
             .await
             .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -148,20 +168,10 @@ fn drive(
     path: &Path,
     lock: Option<StoreLock>,
 ) {
-    let mut group: Vec<Box<dyn Job>> = Vec::with_capacity(GROUP);
-    let mut closing = None;
-    while closing.is_none() {
-        let Some(first) = receiver.blocking_recv() else {
-            break;
-        };
-        take(first, &mut group, &mut closing);
-        while closing.is_none() && kind == Kind::Write && group.len() < GROUP {
-            let Ok(next) = receiver.try_recv() else { break };
-            take(next, &mut group, &mut closing);
-        }
-        if !group.is_empty() {
-            run_group(&connection, kind, &mut group, path);
-        }
+    let mut waiting = Waiting::default();
+    let most = if kind == Kind::Write { GROUP } else { 1 };
+    while let Some(mut group) = waiting.next(&mut receiver, most) {
+        run_group(&connection, kind, &mut group, path);
     }
     if kind == Kind::Write {
         // The log is folded into the database, so that a closed store is one file. Failure is harmless:
@@ -170,16 +180,45 @@ fn drive(
     }
     drop(connection);
     drop(lock);
-    if let Some(reply) = closing {
+    if let Some(reply) = waiting.closing {
         // Whoever closed it may not wait for it.
         let _: Result<(), ()> = reply.send(());
     }
 }
 
-fn take(message: Message, group: &mut Vec<Box<dyn Job>>, closing: &mut Option<oneshot::Sender<()>>) {
-    match message {
-        Message::Job(job) => group.push(job),
-        Message::Close(reply) => *closing = Some(reply),
+/// What was taken out of the channel, to be put in order, and is not done.
+#[derive(Default)]
+struct Waiting {
+    hurried: Vec<Box<dyn Job>>,
+    in_order: VecDeque<Box<dyn Job>>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl Waiting {
+    /// The next group, of at most so many jobs; waits if there is none. `None` when no more will come.
+    fn next(&mut self, receiver: &mut mpsc::Receiver<Message>, most: usize) -> Option<Vec<Box<dyn Job>>> {
+        if self.in_order.is_empty() && self.closing.is_none() {
+            let message = receiver.blocking_recv()?;
+            self.take(message);
+        }
+        // No more than the channel holds, so that senders still wait when the disk is behind.
+        while self.in_order.len() < WAITING && self.closing.is_none() {
+            let Ok(message) = receiver.try_recv() else { break };
+            self.take(message);
+        }
+        if !self.hurried.is_empty() {
+            return Some(std::mem::take(&mut self.hurried));
+        }
+        let group: Vec<_> = self.in_order.drain(..most.min(self.in_order.len())).collect();
+        (!group.is_empty()).then_some(group)
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Job(job) => self.in_order.push_back(job),
+            Message::Hurried(job) => self.hurried.push(job),
+            Message::Close(reply) => self.closing = Some(reply),
+        }
     }
 }
 

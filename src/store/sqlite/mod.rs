@@ -103,14 +103,15 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
     {
-        match &self.writer {
-            Some(lane) => lane.call(work).await,
-            None => Err(StoreError::Io {
-                path: self.path.clone(),
-                action: "writing",
-                reason: "it was opened to be read only".to_owned(),
-            }),
-        }
+        self.writer()?.call(work).await
+    }
+
+    fn writer(&self) -> Result<&Lane, StoreError> {
+        self.writer.as_ref().ok_or_else(|| StoreError::Io {
+            path: self.path.clone(),
+            action: "writing",
+            reason: "it was opened to be read only".to_owned(),
+        })
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -163,7 +164,8 @@ impl Queues for SqliteStore {
     ) -> Result<Vec<Claimed>, StoreError> {
         let owner = owner.clone();
         let rows = self
-            .write(move |c| claim::claim(c, run, &owner, limit, lease_ms, clock::now_ms()))
+            .writer()?
+            .call_first(move |c| claim::claim(c, run, &owner, limit, lease_ms, clock::now_ms()))
             .await?;
         rows.into_iter()
             .map(|row| {

@@ -20,6 +20,8 @@ mod environment;
 mod faults;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/open_files.rs"]
+mod open_files;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/places.rs"]

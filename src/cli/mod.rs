@@ -8,6 +8,7 @@ mod exit;
 mod init;
 mod logging;
 mod mock;
+mod open_files;
 mod results;
 mod retry;
 mod run;
@@ -27,6 +28,7 @@ pub use exit::{Exit, exit_of};
 use self::args::{Cli, Command};
 use self::exit::decided;
 use crate::config::is_empty_variable;
+use crate::domain::printable::printable;
 
 /// Parses the command line and does what it says.
 pub fn main() -> Result<Exit> {
@@ -39,7 +41,7 @@ pub fn main() -> Result<Exit> {
         Err(error) => return Ok(usage(&error)),
     };
     logging::start(&cli.global);
-    raise_open_files();
+    open_files::raise();
     let matches = matches
         .subcommand()
         .map(|(_, matches)| matches.clone())
@@ -92,15 +94,6 @@ fn usage(error: &clap::Error) -> Exit {
     }
 }
 
-/// A thousand streams need a thousand descriptors; the hard limit is what the operator allows.
-fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // The soft limit stays where it was; too few descriptors are then said by whoever needs one.
-    setrlimit(Resource::Nofile, limit).unwrap_or_default();
-}
-
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -123,5 +116,5 @@ fn print(text: &[u8]) -> Result<bool> {
 
 /// Tells a person something; a closed stderr is nobody's loss.
 fn tell(line: &str) {
-    writeln!(std::io::stderr().lock(), "{line}").unwrap_or_default();
+    writeln!(std::io::stderr().lock(), "{}", printable(line)).unwrap_or_default();
 }

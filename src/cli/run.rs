@@ -9,7 +9,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, Progress, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, world};
+use super::{check, open_files, world};
 use crate::config::{Config, ConfigError, Flags, Route, process_env};
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Output, World, run_batch};
@@ -40,6 +40,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     // Before the store: a mistyped name must not leave a run behind.
     input.probe()?;
     let (rehearsal, config) = settings(args, &flags).await?;
+    open_files::check(config.concurrency, args.mock)?;
     let mut job = job(args, &config, input)?;
     let agents = world::agents()?;
     let routes = config.routes.iter().map(|route| route.name.clone()).collect();

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::args::{Global, VerifyArgs};
 use super::exit::{Exit, decided};
 use super::{print, world};
+use crate::domain::printable::printable;
 use crate::engine::verify;
 use crate::store::Results;
 
@@ -39,7 +40,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                     format!("{}: NOT as the store says: {problem}\n", key.path)
                 }
             };
-            print(line.as_bytes())?;
+            print(printable(&line).as_bytes())?;
         }
         Ok(exit)
     })

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::printable::steers;
+
 /// A user's name: `[A-Za-z0-9_-]{1,100}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
@@ -29,12 +31,12 @@ fn checked(name: &str) -> Result<String, BadName> {
     }
 }
 
-/// The first `limit` characters of `text`, control characters replaced, for use in a message.
+/// The first `limit` characters of `text`, those that would steer a terminal replaced, for use in a message.
 pub fn shortened(text: &str, limit: usize) -> String {
     let mut short: String = text
         .chars()
         .take(limit)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect();
     if text.chars().nth(limit).is_some() {
         short.push('…');

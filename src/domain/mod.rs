@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod failure;
 pub mod ids;
 pub mod outcome;
+pub mod printable;
 pub mod request;
 pub mod result_line;
 pub mod retry;

@@ -278,7 +278,7 @@ impl Client {
                 route.pause(error.retry_after);
                 tracing::info!(
                     llm.route = route.settings.name,
-                    "the route asked for a pause: {}",
+                    "the route pauses: {}",
                     error.message
                 );
                 Ok(Duration::ZERO)

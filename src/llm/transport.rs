@@ -26,6 +26,9 @@ const MAX_ERROR_BODY: usize = 1 << 20;
 /// What a server may take to close a stream after its last event, before the connection is given up.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// How long a route pauses when this machine has no descriptor or port left for a connection.
+const LOCAL_PAUSE: Duration = Duration::from_secs(1);
+
 /// A good exchange.
 pub(super) struct Got {
     pub(super) reply: Reply,
@@ -348,7 +351,33 @@ fn unreachable(error: &reqwest::Error, timeouts: &Timeouts) -> Failed {
     } else {
         "sending the request failed"
     };
-    failed(Class::Network, &format!("{what}: {}", root(error)))
+    let message = format!("{what}: {}", root(error));
+    if is_local(error) {
+        let mut error = CallError::new(Class::Network, Verdict::Pause, &message);
+        error.retry_after = Some(LOCAL_PAUSE);
+        return error.into();
+    }
+    failed(Class::Network, &message)
+}
+
+/// Whether this machine has no descriptor or no port left for a connection: it says nothing of the provider or
+/// the request, and passes as other calls end.
+fn is_local(error: &reqwest::Error) -> bool {
+    use rustix::io::Errno;
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let code = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(Errno::from_io_error);
+        if matches!(
+            code,
+            Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS)
+        ) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause: reqwest's own text is only the address, which the route's name stands for.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::event::{Ending, Report, RunEvent};
 use super::progress::Bar;
 use super::summary::closing_line;
+use crate::domain::printable::printable;
 
 /// What of a run is shown on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +116,7 @@ fn is_good(report: &Report) -> bool {
 
 /// A closed stderr is nobody's loss.
 fn print(bar: Option<&Bar>, line: &str) {
+    let line = &printable(line);
     match bar {
         Some(bar) => bar.print(line),
         None => drop(writeln!(std::io::stderr().lock(), "{line}")),

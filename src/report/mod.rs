@@ -4,4 +4,4 @@ mod standing;
 mod text;
 
 pub use standing::{Standing, table};
-pub use text::{safe, text};
+pub use text::text;

@@ -4,8 +4,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::text::safe;
 use crate::clock;
+use crate::domain::printable::printable;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::store::{FileKey, Run, SessionCounts};
 
@@ -82,7 +82,11 @@ pub fn table(standing: &Standing) -> String {
         .input
         .as_ref()
         .map_or("standard input".to_owned(), |path| path.display().to_string());
-    let mut text = format!("run `{}` of {}\n", safe(&standing.run.name), safe(&input));
+    let mut text = format!(
+        "run `{}` of {}\n",
+        printable(&standing.run.name),
+        printable(&input)
+    );
     if standing.run.mark.is_none() {
         text.push_str("the input has not been read to its end\n");
     }
@@ -119,7 +123,11 @@ pub fn table(standing: &Standing) -> String {
         summary.wasted.usd(),
     );
     for file in &standing.files {
-        text += &format!("results in {} ({})\n", safe(&file.path), safe(&file.host));
+        text += &format!(
+            "results in {} ({})\n",
+            printable(&file.path),
+            printable(&file.host)
+        );
     }
     if !standing.sessions.is_empty() {
         let mut rows = table_of(&["user", "session", "total", "done", "failed"]);

@@ -3,14 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::domain::outcome::Finished;
+use crate::domain::printable::printable;
 use crate::domain::state::TaskStatus;
-
-/// Text for a terminal: what a model or a file says must not move the cursor or change colours.
-pub fn safe(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect()
-}
 
 /// A request's result as text: a heading, then what its last completed task made, or why it failed.
 pub fn text(finished: &Finished) -> String {
@@ -22,7 +16,7 @@ pub fn text(finished: &Finished) -> String {
         (Some(failure), _) => format!("failed ({}): {}", failure.class.as_str(), failure.message),
         (None, contents) => contents.join("\n\n"),
     };
-    format!("## {}\n\n{}\n\n", safe(&name), safe(&body))
+    format!("## {}\n\n{}\n\n", printable(&name), printable(&body))
 }
 
 fn contents(finished: &Finished) -> Vec<String> {

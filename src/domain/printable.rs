@@ -1,0 +1,28 @@
+//! Text for a terminal.
+
+/// What a model, a file or a file's name says, without what would move the cursor, change colours or turn the
+/// direction of the text that follows. Line ends and tabs stay.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|&c| matches!(c, '\n' | '\t') || !steers(c))
+        .collect()
+}
+
+/// Whether a character is a command to whoever shows it: a control character, or an embedding, override or
+/// isolate of the bidirectional algorithm (UAX #9), with which text can be made to look like another.
+pub(super) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_left_out() {
+        assert_eq!(
+            printable("a\u{1b}[31mb\r\n\tc\u{202e}d\u{9b}2J\u{2066}é 中\u{7}"),
+            "a[31mb\n\tcd2Jé 中"
+        );
+    }
+}

@@ -94,9 +94,9 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
             RunEvent::Draining { cause, calls } => {
                 let plural = if calls == 1 { "call" } else { "calls" };
                 let line = format!("{cause}: waiting for {calls} {plural} on the way (Ctrl-C gives them up)");
-                print(bar.as_ref(), &line);
+                print(bar.as_mut(), &line);
             }
-            RunEvent::Cancelled => print(bar.as_ref(), "giving up the calls on the way"),
+            RunEvent::Cancelled => print(bar.as_mut(), "giving up the calls on the way"),
             RunEvent::Ended(report) => {
                 if let Some(bar) = bar.take() {
                     bar.clear();
@@ -115,10 +115,10 @@ fn is_good(report: &Report) -> bool {
 }
 
 /// A closed stderr is nobody's loss.
-fn print(bar: Option<&Bar>, line: &str) {
+fn print(bar: Option<&mut Bar>, line: &str) {
     let line = &printable(line);
     match bar {
-        Some(bar) => bar.print(line),
+        Some(bar) => bar.go_on_below(line),
         None => drop(writeln!(std::io::stderr().lock(), "{line}")),
     }
 }

@@ -20,10 +20,7 @@ pub(super) struct Bar(ProgressBar);
 
 impl Bar {
     pub(super) fn new(run: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-        bar.set_prefix(shortened(run, NAME));
-        bar.set_style(style(COUNTING));
-        Self(bar)
+        Self(empty(shortened(run, NAME)))
     }
 
     pub(super) fn show(&self, snapshot: &Snapshot) {
@@ -36,14 +33,25 @@ impl Bar {
         self.0.tick();
     }
 
-    /// Prints a line above the bar.
-    pub(super) fn print(&self, line: &str) {
-        self.0.println(line);
+    /// Leaves the bar as it stands and goes on with another below the line. A terminal shows `^C` for Ctrl-C, so
+    /// that after a signal nobody knows where the cursor is, and the old bar could not be taken away.
+    pub(super) fn go_on_below(&mut self, line: &str) {
+        self.0.set_draw_target(ProgressDrawTarget::hidden());
+        let below = empty(self.0.prefix());
+        below.println(line);
+        self.0 = below;
     }
 
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();
     }
+}
+
+fn empty(prefix: String) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+    bar.set_prefix(prefix);
+    bar.set_style(style(COUNTING));
+    bar
 }
 
 fn style(template: &str) -> ProgressStyle {

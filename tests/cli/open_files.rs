@@ -37,7 +37,10 @@ fn a_machine_without_descriptors_is_waited_for_and_fails_nobody() {
         ..MockConfig::default()
     });
     // Every call opens a connection, and a failure is final.
-    bench.write("nova3.toml", "[http]\nidle_connections = 0\n[retry]\nretries = 0\n");
+    bench.write(
+        "nova3.toml",
+        "[http]\nidle_connections = 0\n[retry]\nretries = 0\n",
+    );
     bench.write_questions("in.jsonl", 300);
     let mut command = bench.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "4", "-v"]);
     command.stderr(File::create(bench.path("err")).unwrap());

@@ -1,8 +1,6 @@
 //! Each mutant of `scripts/mutants` still fits the source: one that does not would show nothing, and nobody
 //! would notice before the long form of `scripts/crash-test`.
 
-#![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
-
 use std::path::Path;
 
 /// The old text of each hunk of a patch, with the file that it belongs to.

@@ -64,13 +64,7 @@ pub async fn run_agent(
 /// Sends an OpenAI Batch line as it stands.
 pub async fn run_completion(client: &Client, route: &Route, completion: &Completion, stop: &Stop) -> Done {
     let body = completion.body.get();
-    let fields = match wire::batch_fields(body) {
-        Ok(fields) => fields,
-        Err(error) => {
-            let message = format!("`body` is no Chat Completions request: {error}");
-            return unasked(route, Failure::new(Class::BadRequest, message));
-        }
-    };
+    let fields = wire::batch_fields(body);
     let ask = Ask {
         body: Bytes::copy_from_slice(body.as_bytes()),
         form: Form::Verbatim {

@@ -166,6 +166,13 @@ fn output(args: &RunArgs, config: &Config, input: &Input) -> Result<Output> {
         return Ok(Output::Stdout);
     };
     let path = world::result_path(path)?;
+    if path.to_str().is_none() {
+        let message = format!(
+            "result file `{}` has a name that is not UTF-8, which the store could not remember (give another)",
+            path.display()
+        );
+        return Err(decided(Exit::Usage, message));
+    }
     if let Ok(data) = std::fs::metadata(&path)
         && !data.is_file()
     {

@@ -31,10 +31,16 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
         let mut exit = Exit::Good;
         for (key, cursor) in files {
             let line = match verify(&store, &run, &key, &cursor).await? {
-                Ok(lines) => format!(
-                    "{}: {lines} lines, each finished request exactly once\n",
-                    key.path
-                ),
+                Ok(lines) => {
+                    let before = match cursor.base {
+                        0 => String::new(),
+                        bytes => format!(", behind {bytes} bytes that are not this run's"),
+                    };
+                    format!(
+                        "{}: {lines} lines, each finished request exactly once{before}\n",
+                        key.path
+                    )
+                }
                 Err(problem) => {
                     exit = Exit::Output;
                     format!("{}: NOT as the store says: {problem}\n", key.path)

@@ -94,11 +94,12 @@ async fn is_unchanged(world: &World, job: &Job, mark: InputMark) -> Result<bool,
     };
     let (path, rules, planner) = (path.clone(), job.rules, Arc::clone(&world.planner));
     let compared = tokio::task::spawn_blocking(move || -> std::io::Result<bool> {
-        let mut file = File::open(&path)?;
-        let data = file.metadata()?;
+        // A pipe is not opened for it: its writer would take that for the reading, which would then wait for ever.
+        let data = std::fs::metadata(&path)?;
         if !data.is_file() || data.len() != mark.bytes {
             return Ok(false);
         }
+        let mut file = File::open(&path)?;
         let mut hasher = reader::hasher(rules, &planner);
         let mut buffer = vec![0; 1 << 20];
         loop {

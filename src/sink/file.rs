@@ -97,6 +97,11 @@ impl ResultFile {
             return Ok(Found::Nothing { base: 0 });
         }
         let reason = match mark {
+            // What others wrote before our first line was kept once; now it shall go too.
+            Some(mark) if existing == Existing::Overwrite && mark.base > 0 => {
+                self.cut(0)?;
+                return Ok(Found::Nothing { base: 0 });
+            }
             None => "it was there before".to_owned(),
             Some(mark) => match self.explain(mark)? {
                 Ok(found) => return Ok(found),

@@ -56,6 +56,23 @@ fn bodies_are_sent_and_returned_verbatim() {
 }
 
 #[test]
+fn an_odd_body_is_its_providers_to_judge() {
+    let odd = [
+        r#"{"model":"a","model":"b","messages":[]}"#,
+        r#"{"model":5,"max_tokens":"many","messages":[],"stream":null}"#,
+    ];
+    let (bench, provider) = setup_scripted(|_| Say {
+        status: 400,
+        headers: JSON,
+        body: r#"{"error":{"message":"odd","type":"invalid_request_error"}}"#.to_owned(),
+    });
+    bench.write("in.jsonl", line("a", odd[0]) + &line("b", odd[1]));
+    assert_eq!(bench.nova3(&["check", "in.jsonl"]).code, Some(0));
+    assert_eq!(bench.nova3(&["run", "in.jsonl", "-j", "1"]).code, Some(100));
+    assert_eq!(provider.bodies(), odd);
+}
+
+#[test]
 fn an_http_error_is_an_answer_and_not_good() {
     let refusal =
         r#"{"error":{"message":"no such parameter","type":"invalid_request_error","param":"x","code":null}}"#;

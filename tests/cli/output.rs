@@ -61,6 +61,50 @@ fn a_foreign_file_is_kept_added_to_or_replaced() {
 }
 
 #[test]
+fn what_was_kept_goes_when_it_is_to_be_replaced() {
+    let (bench, provider) = finished(2);
+    bench.write("mine.jsonl", "torn");
+    let into = |flag: &str| bench.nova3(&["run", "in.jsonl", "-o", "mine.jsonl", flag]).code;
+    assert_eq!(into("--append"), Some(0));
+    let verified = bench.nova3(&["verify", "-o", "mine.jsonl"]);
+    assert_eq!(
+        (verified.code, verified.out.as_str()),
+        (
+            Some(0),
+            format!(
+                "{}: 2 lines, each finished request exactly once, behind 5 bytes that are not this run's\n",
+                bench.path("mine.jsonl").display()
+            )
+            .as_str()
+        )
+    );
+    for _ in 0..2 {
+        assert_eq!(into("--overwrite"), Some(0));
+        assert_eq!(bench.read("mine.jsonl"), bench.read("out.jsonl"));
+    }
+    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 2));
+}
+
+#[test]
+fn a_link_is_followed_to_a_file_that_is_still_to_be_made() {
+    let (bench, provider) = finished(2);
+    std::fs::create_dir(bench.path("there")).unwrap();
+    std::os::unix::fs::symlink("there/second.jsonl", bench.path("first")).unwrap();
+    std::os::unix::fs::symlink("first", bench.path("link")).unwrap();
+    let into = |path: &str| bench.nova3(&["run", "in.jsonl", "-o", path]);
+    for path in ["link", "link", "there/second.jsonl"] {
+        let ran = into(path);
+        assert_eq!(ran.code, Some(0), "{path}: {}", ran.err);
+        assert_eq!(bench.read("there/second.jsonl"), bench.read("out.jsonl"));
+        assert_eq!(bench.nova3(&["verify", "-o", path]).code, Some(0));
+    }
+    assert!(bench.path("link").is_symlink() && provider.calls() == 2);
+    // A link that leads to itself leads nowhere.
+    std::os::unix::fs::symlink("loop", bench.path("loop")).unwrap();
+    assert_eq!(into("loop").code, Some(110));
+}
+
+#[test]
 fn a_lost_file_is_made_again_for_nothing() {
     let (bench, provider) = finished(5);
     let before = bench.read("out.jsonl");

@@ -283,6 +283,19 @@ fn the_default_name_belongs_to_one_path() {
 }
 
 #[test]
+fn a_result_file_has_a_name_that_can_be_remembered() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 1);
+    let ran = bench.shell("nova3 run in.jsonl -o $'o\\xff.jsonl'");
+    let message = "nova3: result file `DIR/o\u{fffd}.jsonl` has a name that is not UTF-8, \
+                   which the store could not remember (give another)\n";
+    assert_eq!(
+        (ran.code, ran.err.as_str(), provider.calls()),
+        (Some(2), message, 0)
+    );
+}
+
+#[test]
 fn a_frozen_run_takes_no_changes() {
     let (bench, provider) = setup_with(MockConfig::default());
     bench.write_questions("in.jsonl", 3);

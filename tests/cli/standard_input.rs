@@ -87,6 +87,14 @@ fn named_pipes_and_substitution_are_read_once() {
         "{}",
         ran.err
     );
+    // Known to the store by now: a pipe cannot be read twice to find out whether it says the same.
+    let ran = bench.shell("cat in.jsonl > pipe & nova3 run --run b pipe && wait $!");
+    assert_eq!(
+        (ran.code, lines(&ran.out).len(), provider.calls()),
+        (Some(0), 3, 6),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the pipeline must know of a raw Batch body, which is sent on as it came.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,40 +20,30 @@ pub struct BatchFields {
     pub prompt_tokens: u64,
 }
 
-#[derive(Deserialize)]
-struct Raw<'a> {
-    stream: Option<bool>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    model: Option<String>,
-    #[serde(borrow)]
-    messages: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response_format: Option<&'a RawValue>,
-}
-
-/// Reads those fields; an error is a body that is no such request.
+/// Reads those fields. A field that is not what it should be is not known: the body is sent as it stands, and
+/// its provider judges it. Where a key stands twice, the last one counts, as for most readers.
 ///
 /// Prompt tokens are estimated over the JSON of messages, tools and response format as it stands: the
 /// escapes and names counted beside the text keep the guess on the upper side. Images inlined as base64
 /// make it far too high, for which the limiter clamps to its capacity.
-pub fn batch_fields(body: &str) -> Result<BatchFields, serde_json::Error> {
-    // serde would take an array for a struct whose names were left out.
-    if !body.trim_start().starts_with('{') {
-        return Err(serde::de::Error::custom("expected a JSON object"));
-    }
-    let raw: Raw<'_> = serde_json::from_str(body)?;
-    let prompt_tokens = [raw.messages, raw.tools, raw.response_format]
+pub fn batch_fields(body: &str) -> BatchFields {
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(body).unwrap_or_default();
+    let prompt_tokens = ["messages", "tools", "response_format"]
         .into_iter()
-        .flatten()
+        .filter_map(|key| fields.get(key))
+        .filter(|part| part.get() != "null")
         .map(|part| estimate_tokens(part.get()))
         .sum();
-    Ok(BatchFields {
-        stream: raw.stream.unwrap_or(false),
-        max_tokens: raw.max_completion_tokens.or(raw.max_tokens),
-        model: raw.model,
+    BatchFields {
+        stream: read(&fields, "stream").unwrap_or(false),
+        max_tokens: read(&fields, "max_completion_tokens").or_else(|| read(&fields, "max_tokens")),
+        model: read(&fields, "model"),
         prompt_tokens,
-    })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(fields: &HashMap<String, &'a RawValue>, key: &str) -> Option<T> {
+    fields
+        .get(key)
+        .and_then(|field| serde_json::from_str(field.get()).ok())
 }

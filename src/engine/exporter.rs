@@ -18,6 +18,9 @@ use crate::store::{Cursor, FileKey, FinishedPage, Order, Rewrite, Run, RunId};
 /// Lines in one append at most; pages end earlier when results are large.
 const ROWS: usize = 512;
 
+/// A batch of so many bytes is a full one, however few lines it has.
+const LARGE: usize = 1 << 20;
+
 /// The pause after an append that did not fill its batch: lines that finish meanwhile share the next announcement
 /// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -44,7 +47,7 @@ pub(super) struct Exporter {
 enum Step {
     /// So much that there may be more.
     Full,
-    /// All there was.
+    /// Little: it is nearly all there was.
     Wrote,
     Nothing,
 }
@@ -184,6 +187,7 @@ impl Exporter {
             return Ok(Step::Nothing);
         }
         let lines = self.render(&page)?;
+        let full = page.rows.len() >= ROWS || lines.len() >= LARGE;
         self.cursor.announced = lines.len() as u64;
         self.cursor.announced_after = page.after;
         self.ports
@@ -199,11 +203,7 @@ impl Exporter {
         self.cursor.tail = file.tail();
         self.file = Some(file);
         self.saved = false;
-        Ok(if page.rows.len() < ROWS {
-            Step::Wrote
-        } else {
-            Step::Full
-        })
+        Ok(if full { Step::Full } else { Step::Wrote })
     }
 
     /// Nothing is announced any more: every byte behind the settled ones is someone else's.

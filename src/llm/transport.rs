@@ -364,29 +364,27 @@ fn unreachable(error: &reqwest::Error, timeouts: &Timeouts) -> Failed {
 /// the request, and passes as other calls end.
 fn is_local(error: &reqwest::Error) -> bool {
     use rustix::io::Errno;
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        let code = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(Errno::from_io_error);
-        if matches!(
-            code,
-            Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS)
-        ) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .filter_map(Errno::from_io_error)
+        .any(|code| {
+            matches!(
+                code,
+                Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS
+            )
+        })
+}
+
+/// The error and what lies behind it, the innermost cause last.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| {
+        cause.source()
+    })
 }
 
 /// The innermost cause: reqwest's own text is only the address, which the route's name stands for.
 fn root(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

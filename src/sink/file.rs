@@ -99,8 +99,7 @@ impl ResultFile {
         let reason = match mark {
             // What others wrote before our first line was kept once; now it shall go too.
             Some(mark) if existing == Existing::Overwrite && mark.base > 0 => {
-                self.cut(0)?;
-                return Ok(Found::Nothing { base: 0 });
+                format!("{} bytes of others stand before ours", mark.base)
             }
             None => "it was there before".to_owned(),
             Some(mark) => match self.explain(mark)? {

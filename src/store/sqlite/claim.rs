@@ -29,7 +29,8 @@ pub(super) fn claim(
     {
         let mut query = c.prepare_cached(
             "SELECT queue_id, fence, line_index, current_task_index, request FROM nova3_queues q
-             JOIN nova3_requests USING(queue_id) WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
+             JOIN nova3_requests USING(queue_id)
+             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
                AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
              ORDER BY priority, seq LIMIT ?3",

@@ -25,8 +25,11 @@ struct Held {
 
 impl Held {
     /// Whether the settlement is the end of the queue.
-    fn ends_with(&self, settlement: &Settlement) -> bool {
-        matches!(settlement.end, TaskEnd::Failed(..)) || settlement.task + 1 >= self.task_count
+    fn becomes(&self, settlement: &Settlement) -> Use {
+        match settlement.end {
+            TaskEnd::Completed(_) if settlement.task + 1 < self.task_count => Use::Step,
+            TaskEnd::Completed(_) | TaskEnd::Failed(..) => Use::End,
+        }
     }
 }
 
@@ -37,16 +40,12 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         }
         return Ok(Settled::LostLease);
     };
-    let used = if held.ends_with(settlement) {
-        Use::End
-    } else {
-        Use::Step
-    };
-    let finish_no = ledger(c, settlement, held.run, used)?;
+    let becomes = held.becomes(settlement);
+    let finish_no = ledger(c, settlement, held.run, becomes)?;
     match &settlement.end {
         TaskEnd::Completed(product) => {
             store_task(c, settlement, &held, TaskStatus::Completed, Some(product), now)?;
-            if used == Use::Step {
+            if becomes == Use::Step {
                 step(c, settlement, now)?;
                 return Ok(Settled::Stepped);
             }
@@ -303,8 +302,5 @@ fn finish(
 
 /// The next finish number, for a line that is finished as it comes in.
 pub(super) fn next_finish_no(c: &Connection, run: i64) -> Result<i64, Fault> {
-    Ok(c.prepare_cached(
-        "UPDATE nova3_runs SET next_finish_no=next_finish_no+1 WHERE run_id=?1 RETURNING next_finish_no",
-    )?
-    .query_row([run], |row| row.get(0))?)
+    book(c, run, &RunSummary::default(), Use::End)
 }

@@ -1,4 +1,4 @@
-//! nova3 turns a file of requests into finished LLM work, and never pays twice for an answer it has stored.
+//! nova3 turns a file of requests into finished multi-step LLM work, and never pays twice for an answer it has stored.
 //!
 //! This page is the architecture. What each command does for its user stands in `README.md`.
 //!
@@ -10,7 +10,7 @@
 //! ```text
 //! main, cli               one short file for each command; builds the world and hands it down
 //! engine, report, mock    the whole job · tables and texts · the server for rehearsal and tests
-//! agent                   prompts as data, which tasks a request has, one task through one model
+//! agent                   prompts as data, which tasks a request has, what a task is given, one answer judged
 //! llm                     routes, retries, transport, the wire
 //! store, limit, sink, observe    the durable store · requests and tokens a minute · the result file · what people see
 //! clock, config           the only homes of the wall clock and of the environment
@@ -42,6 +42,10 @@
 //!   fence changes nothing but the ledger of what was paid.
 //! * **States change in one place.** `domain/state.rs` has one total match for queues and one for tasks; a
 //!   transition that is not in it is an error, not a surprise.
+//! * **A plan is a task of its own.** A queue whose tasks nobody gave has none until its plan is settled; from then
+//!   on it never gets another. Tasks that a paused queue leaves pending can be taken over by one later queue of the
+//!   session, in one transaction.
+//! * **Items get their numbers where they are settled**, from counters of their session: no gap, no repeat.
 //! * **Lines are written once.** The length of an append is announced in the store before it happens; at the
 //!   start at most that much is cut off a result file. The same rows give the same bytes at any time, so a
 //!   lost file is rebuilt and `verify` can compare.
@@ -60,15 +64,20 @@
 //!
 //! | to change | go to |
 //! |---|---|
-//! | a prompt, the length of an answer | `agents/*.toml`, embedded by `agent/definition.rs` |
+//! | a prompt, the schema or the length of an answer, a new agent | `agents/*.toml`, embedded by `agent/library.rs` |
+//! | what every prompt says of earlier work | `agents/material.jinja`; what goes into it: `agent/parts.rs`, how much of it: `agent/budget.rs` |
+//! | what is wrong with an answer | its form: `agent/form.rs`; its items: `agent/items.rs`; a post's rules: `domain/post.rs`, `agents/banned_words.txt` |
+//! | how often a model is asked again | `agent/desk.rs` for what it said, `llm/client.rs` for what went wrong on the way |
 //! | a model, its limits and prices | a route in the user's `nova3.toml`; what a route may say: `config/raw.rs`, `config/routes.rs` |
 //! | a default | `config/default.toml`; a test compares it with the text of `--help` |
-//! | a flag | `cli/args.rs`, and `cli/world.rs` if a setting has it too |
+//! | a flag | `cli/args/`, and `cli/world.rs` if a setting has it too |
 //! | what an input line may say | `domain/request/`: keys, forms and rules, one file each |
-//! | which tasks a request has | `agent/plan.rs` |
+//! | which tasks a request has | `agent/plan.rs` without a model, `agent/supervise.rs` with one |
+//! | what a session remembers | `store/sqlite/context.rs`; who takes over pending tasks: `store/sqlite/plan.rs` |
 //! | what a provider sends or refuses | `llm/wire/`, with an example under `fixtures/llm` |
 //! | when a call is tried again | `llm/wire/error.rs` says what an error asks for, `llm/client.rs` does it |
 //! | a result line | `domain/result_line.rs` |
+//! | an event | `domain/stream_event.rs`; what is noted for it: `store/sqlite/events.rs` |
 //! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`; then the SQL that uses it |
 //! | another store | the ports of `store/mod.rs`; their laws are in their documentation |
 //! | what people see while it runs | an observer of [`observe::RunEvent`]; the engine stays as it is |
@@ -77,28 +86,30 @@
 //!
 //! # One request from line to line
 //!
-//! `{"custom_id":"q1","query":"…","tasks":["answer"]}` in `nova3 run questions.jsonl -o out.jsonl`:
+//! `{"custom_id":"r1","session_id":"s","query":"…"}` in `nova3 run requests.jsonl -o out.jsonl`:
 //!
-//! 1. `cli::run` loads [`config::Config`], opens the store and the [`llm::Client`], and calls
+//! 1. `cli::run` loads [`config::Config`] and [`agent::Agents`], opens the store and the [`llm::Client`], and calls
 //!    [`engine::run_batch`].
 //! 2. `engine/exporter.rs` compares `out.jsonl` with its cursor before anything is spent.
 //! 3. On the reader's thread [`engine::read_input`] cuts the bytes into lines with
 //!    [`domain::request::LineSplitter`]; [`domain::request::read_line`] checks the line and gives it its
-//!    identity; [`agent::Planner::plan`] says that it has one task, `answer`.
+//!    identity; [`agent::Planner::plan`] says that its tasks are not known without a model.
 //! 4. `engine/ingest.rs` hands the chunk to [`store::Queues::add`]. The request is new, so it is queued; had it
 //!    been finished by an earlier run of the same name, it would end here, free.
 //! 5. The dispatcher has a free slot: [`store::Queues::claim`] leases the queue under a new fence, the
 //!    dispatcher registers it and spawns `work` of `engine/worker.rs`.
-//! 6. [`agent::run_agent`] makes the conversation from `agents/answer.toml` and asks [`llm::Client::call`],
-//!    which waits for the route's pause and its limits and sends through `llm/transport.rs`;
-//!    [`llm::wire::Collector`] puts the streamed pieces together.
-//! 7. The answer becomes an item. The worker tells the dispatcher that its slot is free and calls
-//!    [`store::Queues::settle`]: one transaction, committed in a group with others, holds the outcome, the
-//!    item's number, the attempts and the end of the queue.
-//! 8. The dispatcher counts it and wakes the exporter, which reads the finished row, announces the length of
+//! 6. It has no tasks: `engine/planning.rs` looks whether it continues another queue, else asks
+//!    [`agent::run_supervisor`]; [`store::Queues::settle_plan`] makes the plan durable together with its tasks.
+//! 7. For each task [`store::Sessions::context`] gives what was made before, [`agent::prompt`] makes the
+//!    conversation of it within its budget, and [`agent::run_agent`] asks [`llm::Client::call`], which waits for
+//!    the route's pause and its limits and sends through `llm/transport.rs`; [`llm::wire::Collector`] puts the
+//!    streamed pieces together. An answer that does not fit is asked once more.
+//! 8. The answer becomes items. [`store::Queues::settle`] is one transaction, committed in a group with others: the
+//!    outcome, the items' numbers, the attempts, the event, and the queue's next step or end.
+//! 9. The dispatcher counts it and wakes the exporter, which reads the finished row, announces the length of
 //!    its line, and appends what [`domain::result_line::write`] makes of it with [`sink::ResultFile`].
-//! 9. Nothing is left: the dispatcher ends its loop, the exporter writes its cursor,
-//!    [`store::Queues::close`] tidies the store, and `cli::exit` says 0.
+//! 10. Nothing is left: the dispatcher ends its loop, the exporter writes its cursor,
+//!     [`store::Queues::close`] tidies the store, and `cli::exit` says 0.
 
 pub mod agent;
 pub mod cli;

@@ -353,7 +353,7 @@ fn documented_defaults_are_the_real_ones() {
         .iter()
         .map(|(flag, key)| (*flag, setting(&defaults, key)))
         .collect();
-    let text = std::fs::read_to_string(root().join("src/cli/args.rs")).unwrap();
+    let text = std::fs::read_to_string(root().join("src/cli/args/mod.rs")).unwrap();
     let documented = documented_defaults(&text);
     let mut problems = Vec::new();
     for (flag, documented) in &documented {
@@ -395,7 +395,7 @@ fn documented_defaults(text: &str) -> Vec<(String, String)> {
         {
             default = rest.split_once(']').map(|(value, _)| value.to_owned());
         } else if let Some((field, _)) = line
-            .strip_prefix("pub(super) ")
+            .strip_prefix("pub(in crate::cli) ")
             .and_then(|field| field.split_once(':'))
             && let Some(default) = default.take()
             && !default.contains(' ')

@@ -1,18 +1,27 @@
 //! What an agent is, read from TOML and checked.
 
-use minijinja::{Environment, UndefinedBehavior, context};
-use serde::Deserialize;
+use std::path::PathBuf;
 
-use crate::domain::request::{Action, Brief};
-use crate::llm::wire::{Message, Role};
+use minijinja::value::Serde;
+use minijinja::{Environment, context};
+use serde::Deserialize;
+use serde_json::Value;
+use toml::Spanned;
+
+use super::form::Form;
+use super::prompt;
+use crate::domain::post::PostRules;
+use crate::domain::request::{Action, content_type, is_name};
 
 /// An agent that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("agent file `{file}`: {reason}")]
+#[error("agent file `{}`{}: {reason}", file.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
 pub struct AgentError {
     /// The file.
-    pub file: String,
-    /// What is wrong with it, with its line where there is one.
+    pub file: PathBuf,
+    /// The line, counted from 1, where one is at fault.
+    pub line: Option<usize>,
+    /// What is wrong with it.
     pub reason: String,
 }
 
@@ -20,10 +29,42 @@ pub struct AgentError {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    action: String,
-    max_tokens: u32,
-    system: String,
-    user: String,
+    action: Spanned<String>,
+    item: Option<Spanned<String>>,
+    #[serde(default)]
+    description: String,
+    max_tokens: Spanned<u32>,
+    max_results: Option<Spanned<u32>>,
+    #[serde(default)]
+    search: bool,
+    model: Option<Spanned<String>>,
+    #[serde(default)]
+    sampling: Sampling,
+    system: Spanned<String>,
+    user: Spanned<String>,
+    schema: Option<Spanned<String>>,
+    #[serde(default)]
+    checks: RawChecks,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawChecks {
+    title_chars: Option<usize>,
+    content_chars: Option<usize>,
+    tags: Option<(usize, usize)>,
+}
+
+/// How an agent's model is to draw its words. What is absent is not sent: some models refuse its mere presence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// Temperature.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// Seed.
+    pub seed: Option<i64>,
 }
 
 /// One agent.
@@ -31,146 +72,276 @@ struct Raw {
 pub struct Agent {
     /// What it does.
     pub action: Action,
+    /// The word that begins the ids of its items.
+    pub item: String,
+    /// What it makes, for whoever plans.
+    pub description: String,
     /// Tokens that its answer may have at most.
     pub max_tokens: u32,
+    /// Items of one task at most; `None` where limits are off.
+    pub max_results: Option<usize>,
+    /// Whether it should have searched the web first.
+    pub search: bool,
+    /// The route it wants, where a line does not name one.
+    pub model: Option<String>,
+    /// How words are drawn.
+    pub sampling: Sampling,
+    /// What each of its items must keep beside its schema.
+    pub rules: PostRules,
+    /// What its answer looks like.
+    pub form: Form,
+    /// Its file.
+    pub file: PathBuf,
+    /// Whether it came with the program.
+    pub embedded: bool,
+    /// What its templates say, for telling whether it changed.
+    pub source: String,
     templates: Environment<'static>,
 }
 
-/// All agents.
-#[derive(Debug)]
-pub struct Agents(Vec<Agent>);
+/// What an agent file is read with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// The shared part of every user template.
+    pub(super) material: &'a str,
+    /// The known actions, for the supervisor's schema.
+    pub(super) actions: &'a [String],
+    /// Names and descriptions of all agents, for the supervisor's prompt.
+    pub(super) agents: &'a [(String, String)],
+    /// The settings of limits and posts.
+    pub(super) settings: &'a crate::config::AgentSettings,
+    /// Words that no post may hold.
+    pub(super) banned: &'a [String],
+}
 
-const EMBEDDED: &[(&str, &str)] = &[("agents/answer.toml", include_str!("../../agents/answer.toml"))];
+/// A file and what it says.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) text: String,
+    pub(super) embedded: bool,
+}
 
-impl Agents {
-    /// The agents that come with the program.
-    pub fn embedded() -> Result<Self, AgentError> {
-        EMBEDDED
-            .iter()
-            .map(|(file, text)| Agent::parse(file, text))
-            .collect::<Result<_, _>>()
-            .map(Self)
+/// The name and the description of an agent file, before anything else of it is looked at.
+pub(super) fn outline(source: &Source) -> Result<(String, String), AgentError> {
+    let raw = parse(source)?;
+    let action = raw.action.get_ref();
+    if !is_name(action) {
+        return Err(source.problem(
+            raw.action.span().start,
+            format!("`action` is `{action}`, expected a name such as `insight`"),
+        ));
+    }
+    Ok((action.clone(), raw.description))
+}
+
+fn parse(source: &Source) -> Result<Raw, AgentError> {
+    toml::from_str(&source.text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        source.problem(at, error.message().to_owned())
+    })
+}
+
+impl Source {
+    /// A complaint about what stands at a byte of the file.
+    fn problem(&self, at: usize, reason: String) -> AgentError {
+        self.complaint(self.line_of(at), reason)
     }
 
-    /// The agent for an action.
-    pub fn get(&self, action: &str) -> Option<&Agent> {
-        self.0.iter().find(|agent| agent.action.as_str() == action)
+    fn complaint(&self, line: usize, reason: String) -> AgentError {
+        AgentError {
+            file: self.file.clone(),
+            line: Some(line),
+            reason,
+        }
     }
 
-    /// The actions there are agents for.
-    pub fn actions(&self) -> impl Iterator<Item = Action> + '_ {
-        self.0.iter().map(|agent| agent.action)
+    fn line_of(&self, at: usize) -> usize {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// A complaint about a line within a string that begins at a byte of the file.
+    fn within(&self, text: &Spanned<String>, line: usize, reason: String) -> AgentError {
+        let quoted = self.text.get(text.span()).unwrap_or_default();
+        let opens = quoted.trim_start_matches(['"', '\'']);
+        // TOML takes no line end that follows the opening quotes for a part of the string.
+        let skipped = usize::from(opens.starts_with('\n') || opens.starts_with("\r\n"));
+        self.complaint(
+            self.line_of(text.span().start) + skipped + line.saturating_sub(1),
+            reason,
+        )
     }
 }
 
 impl Agent {
-    fn parse(file: &str, text: &str) -> Result<Self, AgentError> {
-        let problem = |reason: String| AgentError {
-            file: file.to_owned(),
-            reason,
-        };
-        let raw: Raw = toml::from_str(text).map_err(|error| problem(error.to_string()))?;
-        let action = Action::parse(&raw.action).ok_or_else(|| {
-            problem(format!(
-                "`action` is `{}`, which no request can ask for",
-                raw.action
-            ))
+    pub(super) fn read(source: &Source, around: Surroundings<'_>) -> Result<Self, AgentError> {
+        let raw = parse(source)?;
+        let action = Action::parse(raw.action.get_ref()).ok_or_else(|| {
+            source.problem(
+                raw.action.span().start,
+                format!(
+                    "`action` is `{}`, expected a name such as `insight`",
+                    raw.action.get_ref()
+                ),
+            )
         })?;
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        // A template is trusted, what it is given is not: a loop over hostile material must still end.
-        templates.set_fuel(Some(200_000));
-        for (name, source) in [("system", raw.system), ("user", raw.user)] {
-            templates
-                .add_template_owned(name, source)
-                .map_err(|error| problem(format!("template `{name}`: {error:#}")))?;
-        }
-        let agent = Self {
-            action,
-            max_tokens: raw.max_tokens,
-            templates,
+        let item = item_type(source, &raw, &action)?;
+        let (max_tokens, max_results) = limits(source, &raw, around.settings)?;
+        let form = match &raw.schema {
+            Some(schema) => Form::json(schema.get_ref(), around.actions)
+                .map_err(|(line, reason)| source.within(schema, line, format!("`schema`: {reason}")))?,
+            None => Form::Text,
         };
-        agent
-            .render("probe", &["probe".to_owned()])
-            .map_err(|error| problem(format!("{error:#}")))?;
+        let agent = Self {
+            max_tokens,
+            max_results,
+            description: raw.description.clone(),
+            search: raw.search,
+            model: raw.model.as_ref().map(|model| model.get_ref().clone()),
+            sampling: raw.sampling,
+            rules: rules(&raw.checks, around),
+            form,
+            file: source.file.clone(),
+            embedded: source.embedded,
+            source: source.text.clone(),
+            templates: templates(source, &raw, around)?,
+            action,
+            item,
+        };
+        agent.try_out(source, &raw)?;
         Ok(agent)
     }
 
-    /// The conversation for one task.
-    pub fn messages(&self, brief: &Brief, input: &str) -> Result<Vec<Message>, minijinja::Error> {
-        let known = &brief.background;
-        let mut background: Vec<String> = [
-            ("account", &known.account_name),
-            ("platform", &known.platform),
-            ("audience", &known.target_audience),
-            ("industry", &known.industry),
-            ("style", &known.brand_style),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}: {value}")))
-        .collect();
-        background.extend(
-            known
-                .previous_content
-                .iter()
-                .map(|text| format!("earlier content: {text}")),
-        );
-        self.render(input, &background)
+    /// The type of its results in events and selections.
+    pub fn content_type(&self) -> String {
+        content_type(self.action.as_str(), &self.item).into_owned()
     }
 
-    fn render(&self, input: &str, background: &[String]) -> Result<Vec<Message>, minijinja::Error> {
-        let rendered = |name: &str| {
-            let text = self
-                .templates
-                .get_template(name)?
-                .render(context! { input, background => background.to_vec() })?;
-            Ok::<_, minijinja::Error>(text.trim().to_owned())
+    /// The part of its prompt that is the same for every request.
+    pub fn system(&self) -> Result<String, minijinja::Error> {
+        let limits = context! {
+            max_results => self.max_results,
+            label => self.rules.label.as_deref(),
         };
-        Ok(vec![
-            Message {
-                role: Role::System,
-                content: rendered("system")?,
-            },
-            Message {
-                role: Role::User,
-                content: rendered("user")?,
-            },
-        ])
+        Ok(self
+            .templates
+            .get_template("system")?
+            .render(limits)?
+            .trim()
+            .to_owned())
+    }
+
+    /// The part that is the request's.
+    pub fn user(&self, material: &minijinja::Value) -> Result<String, minijinja::Error> {
+        let all = context! { max_results => self.max_results, ..material.clone() };
+        Ok(self
+            .templates
+            .get_template("user")?
+            .render(all)?
+            .trim()
+            .to_owned())
+    }
+
+    /// Renders both templates once with everything and once with nothing: what is wrong shows now, not at night.
+    fn try_out(&self, source: &Source, raw: &Raw) -> Result<(), AgentError> {
+        let told = |text: &Spanned<String>, error: &minijinja::Error| {
+            source.within(text, error.line().unwrap_or(1), reason(error))
+        };
+        self.system().map_err(|error| told(&raw.system, &error))?;
+        for material in [prompt::probe(), prompt::empty_probe()] {
+            self.user(&material).map_err(|error| told(&raw.user, &error))?;
+        }
+        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_embedded_agent_loads() {
-        let agents = Agents::embedded().unwrap();
-        assert_eq!(agents.actions().collect::<Vec<_>>(), [Action::Answer]);
+/// The message without the excerpt that minijinja puts behind it, and with its cause.
+fn reason(error: &minijinja::Error) -> String {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        reason += &format!(": {inner}");
+        cause = inner.source();
     }
+    reason
+}
 
-    #[test]
-    fn a_broken_template_is_named_with_its_line() {
-        let text = "action='answer'\nmax_tokens=1\nsystem='s'\nuser='''\n\n{{ missing }}'''";
-        let error = Agent::parse("agents/x.toml", text).unwrap_err().to_string();
-        assert!(error.starts_with("agent file `agents/x.toml`:"), "{error}");
-        assert!(error.contains("in user:2"), "{error}");
-        let unknown = Agent::parse(
-            "agents/x.toml",
-            "action='dance'\nmax_tokens=1\nsystem=''\nuser=''",
-        )
-        .unwrap_err();
-        assert!(unknown.to_string().contains("`dance`"));
+fn item_type(source: &Source, raw: &Raw, action: &Action) -> Result<String, AgentError> {
+    let Some(item) = &raw.item else {
+        return Ok(action.as_str().to_owned());
+    };
+    let name = item.get_ref();
+    // A digit at its end would make `post11` both item 1 of `post1` and item 11 of `post`.
+    if is_name(name) && !name.ends_with(|c: char| c.is_ascii_digit()) {
+        return Ok(name.clone());
     }
+    Err(source.problem(
+        item.span().start,
+        format!("`item` is `{name}`, expected a name that does not end in a digit"),
+    ))
+}
 
-    #[test]
-    fn template_syntax_in_a_question_stays_text() {
-        let agents = Agents::embedded().unwrap();
-        let messages = agents
-            .get("answer")
-            .unwrap()
-            .render("{{ 7*7 }} {% raw %}", &[])
-            .unwrap();
-        assert_eq!(messages[1].content, "# Question\n{{ 7*7 }} {% raw %}");
+fn limits(
+    source: &Source,
+    raw: &Raw,
+    settings: &crate::config::AgentSettings,
+) -> Result<(u32, Option<usize>), AgentError> {
+    let max_tokens = *raw.max_tokens.get_ref();
+    if !(1..=1_000_000).contains(&max_tokens) {
+        return Err(source.problem(
+            raw.max_tokens.span().start,
+            format!("`max_tokens` is {max_tokens}, expected 1 to 1000000"),
+        ));
     }
+    if let Some(most) = &raw.max_results
+        && !(1..=100).contains(most.get_ref())
+    {
+        return Err(source.problem(
+            most.span().start,
+            format!("`max_results` is {}, expected 1 to 100", most.get_ref()),
+        ));
+    }
+    let own = raw.max_results.as_ref().map(|most| *most.get_ref() as usize);
+    let set = settings.of.get(raw.action.get_ref()).copied();
+    let most = set.or(own).unwrap_or(settings.max_results);
+    Ok((max_tokens, settings.limits.then_some(most)))
+}
+
+fn rules(checks: &RawChecks, around: Surroundings<'_>) -> PostRules {
+    let checked = checks.title_chars.is_some() || checks.content_chars.is_some() || checks.tags.is_some();
+    if !checked {
+        return PostRules::default();
+    }
+    PostRules {
+        title_chars: checks.title_chars,
+        content_chars: checks.content_chars,
+        tags: checks.tags,
+        label: around.settings.label.clone(),
+        banned: around.banned.to_vec(),
+    }
+}
+
+fn templates(
+    source: &Source,
+    raw: &Raw,
+    around: Surroundings<'_>,
+) -> Result<Environment<'static>, AgentError> {
+    let mut templates = prompt::environment(around.material).map_err(|error| AgentError {
+        file: PathBuf::from("material.jinja"),
+        line: error.line(),
+        reason: reason(&error),
+    })?;
+    let agents: Vec<Value> = around
+        .agents
+        .iter()
+        .map(|(action, description)| serde_json::json!({"action": action, "description": description}))
+        .collect();
+    templates.add_global("agents", minijinja::Value::from(Serde(agents)));
+    for (name, text) in [("system", &raw.system), ("user", &raw.user)] {
+        templates
+            .add_template_owned(name, text.get_ref().clone())
+            .map_err(|error| source.within(text, error.line().unwrap_or(1), reason(&error)))?;
+    }
+    Ok(templates)
 }

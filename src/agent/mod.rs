@@ -1,11 +1,31 @@
-//! Agents are data: a prompt, a bound on the answer, the type of their items. Behaviour is one function.
+//! Agents are data: a prompt, the form of the answer, the rules of its items. Behaviour is one function.
 //!
-//! Everything that can be wrong with an agent is found when it is loaded, before anything is spent.
+//! ```text
+//! agents/*.toml → Agents → Planner (which tasks) ─┐
+//!                                                 ├─▶ converse: ask → judge → at most one repair → items or plan
+//! request + Material → Parts (cut to a budget) ───┘
+//! ```
+//!
+//! Everything that can be wrong with an agent is found when it is loaded, before anything is spent. What a model
+//! says is untrusted: it ends as items that fit the agent's schema, or as a failure that says what is wrong.
 
+mod budget;
 mod definition;
+mod desk;
+mod form;
+mod items;
+mod library;
+mod parts;
 mod plan;
+mod prompt;
 mod run;
+mod supervise;
 
-pub use definition::{Agent, AgentError, Agents};
-pub use plan::{COMPLETION, Planner};
-pub use run::{Done, TaskEnd, run_agent, run_completion};
+pub use definition::{Agent, AgentError, Sampling};
+pub use desk::Desk;
+pub use form::Form;
+pub use library::{Agents, SUPERVISOR};
+pub use parts::text_of;
+pub use plan::{COMPLETION, Planner, Work as PlannedWork, own_input as planning_input};
+pub use run::{Done, Prompt, TaskEnd, TaskInput, prompt, run_agent, run_completion, wanted_items};
+pub use supervise::{PlanDone, run_supervisor};

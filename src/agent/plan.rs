@@ -1,8 +1,9 @@
 //! Which tasks a request has, as far as that needs no model.
 
-use super::definition::Agents;
+use super::library::Agents;
 use crate::domain::ids::shortened;
-use crate::domain::request::{Action, Brief, Interaction, Request, Work};
+use crate::domain::request::{Action, Brief, Interaction, Request, Stops, Work as Asked};
+use crate::store::Planned;
 
 /// The action of an OpenAI Batch line's only task.
 pub const COMPLETION: &str = "completion";
@@ -10,112 +11,182 @@ pub const COMPLETION: &str = "completion";
 /// Decides the tasks of each request.
 #[derive(Debug)]
 pub struct Planner {
-    available: Vec<Action>,
+    /// The known actions, and the lists from which people may select.
+    known: Vec<(String, String)>,
     routes: Vec<String>,
     /// `--tasks`: what requests get that name none.
     given: Option<Vec<Action>>,
+    /// `--until`: where queues pause whose line does not say.
+    until: Option<Action>,
+}
+
+/// What is known of a request's tasks before any model is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Its tasks; none if planning is its first step.
+    pub tasks: Vec<Planned>,
+    /// Where its queue pauses.
+    pub stops: Stops,
 }
 
 impl Planner {
-    /// A planner for the agents and routes there are. `given` are the tasks of requests that name none.
-    pub fn new(agents: &Agents, routes: Vec<String>, given: Option<Vec<Action>>) -> Result<Self, String> {
+    /// A planner for the agents and routes there are. `given` are the tasks of requests that name none, `until` is
+    /// where queues pause whose line does not say.
+    pub fn new(
+        agents: &Agents,
+        routes: Vec<String>,
+        given: Option<Vec<Action>>,
+        until: Option<Action>,
+    ) -> Result<Self, String> {
         let planner = Self {
-            available: agents.actions().collect(),
+            known: agents
+                .all()
+                .iter()
+                .map(|agent| (agent.action.as_str().to_owned(), agent.content_type()))
+                .collect(),
             routes,
             given,
+            until,
         };
+        for agent in agents.all().iter().chain([agents.supervisor()]) {
+            if let Some(model) = &agent.model {
+                planner
+                    .check_route("its `model`", model)
+                    .map_err(|reason| format!("agent file `{}`: {reason}", agent.file.display()))?;
+            }
+        }
         for action in planner.given.iter().flatten() {
-            planner.check(*action)?;
+            planner
+                .check(action.as_str())
+                .map_err(|reason| format!("`--tasks`: {reason}"))?;
+        }
+        if let Some(until) = &planner.until {
+            planner
+                .check(until.as_str())
+                .map_err(|reason| format!("`--until`: {reason}"))?;
         }
         Ok(planner)
     }
 
     /// What decides the plans beside the lines themselves: a change means that they are read again.
     pub fn fingerprint(&self) -> String {
-        let given: Vec<&str> = self
-            .given
-            .iter()
-            .flatten()
-            .map(|action| action.as_str())
-            .collect();
-        let available: Vec<&str> = self.available.iter().map(|action| action.as_str()).collect();
+        let given: Vec<&str> = self.given.iter().flatten().map(Action::as_str).collect();
+        let known: Vec<&str> = self.known.iter().map(|(action, _)| action.as_str()).collect();
         format!(
-            "tasks={};available={};routes={}",
+            "tasks={};until={};available={};routes={}",
             given.join(","),
-            available.join(","),
+            self.until.as_ref().map_or("", Action::as_str),
+            known.join(","),
             self.routes.join(",")
         )
     }
 
-    /// The tasks as (action, input), or why the request cannot be done.
-    pub fn plan(&self, request: &Request) -> Result<Vec<(&'static str, String)>, String> {
-        if let Some(model) = &request.model
-            && !self.routes.contains(model)
-        {
-            let known = quoted(self.routes.iter().map(String::as_str));
-            return Err(format!(
-                "`model` `{}` is no route (routes: {known})",
-                shortened(model, 60)
-            ));
+    /// The tasks, as far as they are known, or why the request cannot be done.
+    pub fn plan(&self, request: &Request) -> Result<Work, String> {
+        if let Some(model) = &request.model {
+            self.check_route("`model`", model)?;
         }
         match &request.work {
-            Work::Completion(_) => Ok(vec![(COMPLETION, String::new())]),
-            Work::Brief(brief) => self.plan_brief(brief),
+            Asked::Completion(_) => Ok(Work {
+                tasks: vec![planned(COMPLETION, String::new())],
+                stops: Stops::default(),
+            }),
+            Asked::Brief(brief) => Ok(Work {
+                tasks: self.tasks(brief)?,
+                stops: self.stops(brief)?,
+            }),
         }
     }
 
-    fn plan_brief(&self, brief: &Brief) -> Result<Vec<(&'static str, String)>, String> {
-        let chosen = brief.selections.chosen().next().is_some();
-        for (present, what) in [
-            (chosen, "`nova3_selections`"),
-            (!brief.references.is_empty(), "`references`"),
-            (!brief.auto, "`auto: false`"),
-        ] {
-            if present {
+    /// Where the queue of a request pauses: where its line says, else where the flag says.
+    pub fn stops_of(&self, brief: &Brief) -> Stops {
+        let stops = brief.stops();
+        if stops.is_none() {
+            return Stops {
+                until: self.until.clone(),
+                each: false,
+            };
+        }
+        stops
+    }
+
+    fn stops(&self, brief: &Brief) -> Result<Stops, String> {
+        if let Some(until) = &brief.until {
+            self.check(until.as_str())
+                .map_err(|reason| format!("`until`: {reason}"))?;
+        }
+        Ok(self.stops_of(brief))
+    }
+
+    fn tasks(&self, brief: &Brief) -> Result<Vec<Planned>, String> {
+        for item in &brief.selections.items {
+            if !self.known.iter().any(|(_, list)| *list == item.list) {
                 return Err(format!(
-                    "{what} cannot be used yet: this version answers single questions only"
+                    "`nova3_selections` has a list `{}`, which no agent makes",
+                    shortened(&item.list, 60)
                 ));
             }
         }
-        let query = brief.query.clone().unwrap_or_default();
         if let Some(tasks) = &brief.tasks {
             return tasks
                 .iter()
                 .map(|task| {
-                    self.check(task.action)?;
-                    Ok((
-                        task.action.as_str(),
-                        task.input.clone().unwrap_or_else(|| query.clone()),
-                    ))
+                    self.check(task.action.as_str())?;
+                    let input = task.input.clone().unwrap_or_else(|| own_input(brief));
+                    Ok(planned(task.action.as_str(), input))
                 })
                 .collect();
         }
         if let Some(given) = &self.given {
             return Ok(given
                 .iter()
-                .map(|action| (action.as_str(), query.clone()))
+                .map(|action| planned(action.as_str(), own_input(brief)))
                 .collect());
         }
         match brief.interaction {
-            Interaction::QuickSuggestion => Ok(vec![(Action::Answer.as_str(), query)]),
-            other => Err(format!(
-                "`interaction_type` `{}` needs a planned queue, which this version cannot make \
-                 (give `\"tasks\":[\"answer\"]` in the line or `--tasks answer`)",
-                other.as_str()
-            )),
+            Interaction::QuickSuggestion => Ok(vec![planned(Action::ANSWER.as_str(), own_input(brief))]),
+            Interaction::FullAnalysis | Interaction::Continue | Interaction::Select => Ok(Vec::new()),
         }
     }
 
-    fn check(&self, action: Action) -> Result<(), String> {
-        if self.available.contains(&action) {
+    fn check(&self, action: &str) -> Result<(), String> {
+        if self.known.iter().any(|(known, _)| known == action) {
             return Ok(());
         }
-        let known = quoted(self.available.iter().map(|action| action.as_str()));
+        let known = quoted(self.known.iter().map(|(action, _)| action.as_str()));
         Err(format!(
-            "action `{}` has no agent in this version (available: {known})",
-            action.as_str()
+            "there is no agent for the action `{}` (known: {known})",
+            shortened(action, 60)
         ))
     }
+
+    fn check_route(&self, what: &str, model: &str) -> Result<(), String> {
+        if self.routes.iter().any(|route| route == model) {
+            return Ok(());
+        }
+        let known = quoted(self.routes.iter().map(String::as_str));
+        Err(format!(
+            "{what} `{}` is no route (routes: {known})",
+            shortened(model, 60)
+        ))
+    }
+}
+
+fn planned(action: &str, input: String) -> Planned {
+    Planned {
+        action: action.to_owned(),
+        description: String::new(),
+        input,
+    }
+}
+
+/// What a task is given that nobody wrote an instruction for.
+pub fn own_input(brief: &Brief) -> String {
+    brief
+        .query
+        .clone()
+        .or_else(|| brief.selections.task_context.clone())
+        .unwrap_or_default()
 }
 
 fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -128,45 +199,75 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AgentSettings;
     use crate::domain::request::{Rules, read_line};
 
-    fn plan(line: &str, given: Option<Vec<Action>>) -> Result<Vec<(&'static str, String)>, String> {
-        let agents = Agents::embedded().unwrap();
-        let planner = Planner::new(&agents, vec!["default".to_owned()], given).unwrap();
-        planner.plan(&read_line(line.as_bytes(), Rules::default()).unwrap().request)
+    fn plan(line: &str, given: Option<&str>) -> Result<Vec<(String, String)>, String> {
+        let settings = AgentSettings {
+            limits: true,
+            max_results: 5,
+            default_plan: vec!["answer".to_owned()],
+            ..AgentSettings::default()
+        };
+        let agents = Agents::load(&settings).unwrap();
+        let given = given.map(|action| vec![Action::parse(action).unwrap()]);
+        let planner = Planner::new(&agents, vec!["default".to_owned()], given, None)?;
+        let work = planner.plan(&read_line(line.as_bytes(), Rules::default()).unwrap().request)?;
+        Ok(work
+            .tasks
+            .into_iter()
+            .map(|task| (task.action, task.input))
+            .collect())
     }
 
     #[test]
     fn plans_that_need_no_model() {
-        let one = |input: &str| Ok(vec![("answer", input.to_owned())]);
-        assert_eq!(plan(r#"{"query":"q","tasks":["answer"]}"#, None), one("q"));
+        let one = |action: &str, input: &str| Ok(vec![(action.to_owned(), input.to_owned())]);
+        assert_eq!(
+            plan(r#"{"query":"q","tasks":["insight"]}"#, None),
+            one("insight", "q")
+        );
         assert_eq!(
             plan(r#"{"query":"q","tasks":[{"action":"answer","input":"i"}]}"#, None),
-            one("i")
+            one("answer", "i")
         );
         assert_eq!(
             plan(r#"{"query":"q","interaction_type":"quick_suggestion"}"#, None),
-            one("q")
+            one("answer", "q")
         );
-        assert_eq!(plan(r#"{"query":"q"}"#, Some(vec![Action::Answer])), one("q"));
+        assert_eq!(plan(r#"{"query":"q"}"#, Some("profile")), one("profile", "q"));
         assert_eq!(
             plan(r#"{"custom_id":"a","body":{"messages":[]}}"#, None),
-            Ok(vec![(COMPLETION, String::new())])
+            one(COMPLETION, "")
         );
+        assert_eq!(plan(r#"{"query":"q"}"#, None), Ok(vec![]));
     }
 
     #[test]
     fn what_cannot_be_done_is_said() {
         let refused = |line: &str| plan(line, None).unwrap_err();
+        let known = "(known: `insight`, `profile`, `hitpoint`, `facts`, `xhs_writing`, `tiktok_script`, \
+                     `wechat_article`, `answer`)";
         assert_eq!(
-            refused(r#"{"query":"q","tasks":["insight"]}"#),
-            "action `insight` has no agent in this version (available: `answer`)"
+            refused(r#"{"query":"q","tasks":["dance"]}"#),
+            format!("there is no agent for the action `dance` {known}")
         );
-        assert!(refused(r#"{"query":"q"}"#).contains("`full_analysis` needs a planned queue"));
-        assert!(refused(r#"{"references":["@insight1"],"tasks":["answer"]}"#).contains("`references`"));
+        assert_eq!(
+            refused(r#"{"query":"q","until":"supervisor"}"#),
+            format!("`until`: there is no agent for the action `supervisor` {known}")
+        );
         assert_eq!(
             refused(r#"{"query":"q","tasks":["answer"],"model":"gpt"}"#),
             "`model` `gpt` is no route (routes: `default`)"
+        );
+        assert_eq!(
+            refused(r#"{"query":"q","nova3_selections":{"nova3_dance":[{"id":"a1","content":"c"}]}}"#),
+            "`nova3_selections` has a list `nova3_dance`, which no agent makes"
+        );
+        assert!(
+            plan(r#"{"query":"q"}"#, Some("dance"))
+                .unwrap_err()
+                .starts_with("`--tasks`:")
         );
     }
 }

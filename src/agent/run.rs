@@ -1,19 +1,26 @@
 //! One task through one model: compose, ask, judge.
 
 use bytes::Bytes;
-use serde_json::Value;
+use minijinja::value::Serde;
 use serde_json::value::RawValue;
 
 use super::definition::Agent;
-use crate::domain::failure::{Class, Failure, Verdict};
+use super::desk::{Conversation, Desk, Judged, Talked, converse, making, max_tokens};
+use super::items::{self, Asked};
+use super::parts::Parts;
+use crate::config::ContextBudget;
+use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, NewItem, Product};
 use crate::domain::request::{Brief, Completion};
-use crate::domain::usage::{Cost, Usage};
-use crate::llm::wire::{self, Answer, CallError, ChatCall, Message};
+use crate::llm::wire::{self, Answer, Message, Role};
 use crate::llm::{Ask, Client, Ended, Form, Outcome, Reply, Route, Stop, Verbatim};
+use crate::store::Material;
 
 /// What a Batch line without a bound is taken to use at most, for the limit of tokens a minute.
 const UNBOUNDED_ANSWER: u64 = 4096;
+
+/// What headings and fences take in a prompt beside the texts, about.
+const AROUND: u64 = 300;
 
 /// A task that came to its end.
 #[derive(Debug)]
@@ -37,28 +44,147 @@ pub enum TaskEnd {
     Interrupted,
 }
 
+/// What a task is to be done with.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskInput<'a> {
+    /// What the request says.
+    pub brief: &'a Brief,
+    /// The task's own instruction.
+    pub input: &'a str,
+    /// What was made before.
+    pub material: &'a Material,
+}
+
+/// A prompt with what was noted while it was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// References that name nothing, parts that were left out.
+    pub warnings: Vec<String>,
+    /// Under which names material was given.
+    pub(super) sources: Vec<String>,
+}
+
+/// The ids of items that a task refers to, to be looked up for its [`Material`].
+pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
+    super::parts::wanted(brief, input)
+}
+
 /// Lets the agent do its task.
-pub async fn run_agent(
-    client: &Client,
-    route: &Route,
-    agent: &Agent,
-    brief: &Brief,
-    input: &str,
-    stop: &Stop,
-) -> Done {
-    let ask = match compose(route, agent, brief, input) {
-        Ok(ask) => ask,
-        Err(failure) => return unasked(route, failure),
+pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
+    let prompt = match prompt(agent, desk.route, desk.budget, task) {
+        Ok(prompt) => prompt,
+        Err(failure) => return unasked(desk.route, failure),
     };
-    let outcome = client.call(route, &ask, stop).await;
-    finish(route, &ask, outcome, |reply| match reply {
-        Reply::Answer(answer) => judge(agent, &answer),
-        Reply::Verbatim(_) => Err(CallError::new(
-            Class::Internal,
-            Verdict::Final,
-            "an agent got a raw response",
-        )),
+    let asked = Asked {
+        agent,
+        query: task.brief.query.as_deref().unwrap_or_default(),
+        input: task.input,
+        sources: &prompt.sources,
+    };
+    let judge = |answer: &Answer| judge(&asked, answer);
+    let Conversation {
+        end,
+        mut making,
+        attempts,
+    } = converse(desk, agent, prompt.messages.clone(), prompt.warnings, judge).await;
+    if agent.search {
+        making.degraded = true;
+        making.warnings.push(
+            "no search: facts come from the request's own material only, and those without a source are marked"
+                .to_owned(),
+        );
+    }
+    let end = match end {
+        Talked::Well(kept) => {
+            making.warnings.extend(kept.warnings);
+            TaskEnd::Completed(Product::Items(kept.items))
+        }
+        Talked::Failed(failure) => TaskEnd::Failed(failure, None),
+        Talked::Interrupted => TaskEnd::Interrupted,
+    };
+    Done {
+        end,
+        making,
+        attempts,
+    }
+}
+
+/// The prompt of a task, within the bounds of its parts and the window of its route.
+pub fn prompt(
+    agent: &Agent,
+    route: &Route,
+    budget: &ContextBudget,
+    task: TaskInput<'_>,
+) -> Result<Prompt, Failure> {
+    let settings = &route.settings;
+    if settings.model.is_none() {
+        let message = format!(
+            "route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
+            settings.name
+        );
+        return Err(Failure::new(Class::BadRequest, message));
+    }
+    let broken = |error: minijinja::Error| {
+        Failure::new(Class::Internal, format!("the prompt cannot be made: {error:#}"))
+    };
+    let system = agent.system().map_err(broken)?;
+    let (mut parts, mut warnings) = Parts::gather(task.brief, task.input, task.material);
+    let taken = wire::estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
+    let room = settings.context_window.saturating_sub(taken);
+    let left_out = parts.fit(budget, room).map_err(|needed| {
+        let message = format!(
+            "the request has about {needed} tokens, and the window of route `{}` leaves {room} for it \
+             (shorten it, or set `context_window` of the route if its model takes more)",
+            settings.name
+        );
+        Failure::new(Class::ContextLength, message)
+    })?;
+    warnings.extend(left_out);
+    let user = agent
+        .user(&minijinja::Value::from(Serde(&parts)))
+        .map_err(broken)?;
+    let message = |role, content| Message { role, content };
+    Ok(Prompt {
+        messages: vec![message(Role::System, system), message(Role::User, user)],
+        warnings,
+        sources: parts.sources(),
     })
+}
+
+/// Items that are kept, and what is to be said about them.
+struct Kept {
+    items: Vec<NewItem>,
+    warnings: Vec<String>,
+}
+
+/// An answer becomes items, or the reason why it cannot.
+fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
+    if let Err(error) = answer.verdict_of_finish() {
+        return Judged::Refused(error);
+    }
+    let read = match &asked.agent.form {
+        super::Form::Text => items::from_text(asked, answer),
+        super::Form::Json(_) if answer.finish_reason == "length" => {
+            return Judged::Cut("the answer was cut off at its longest length".to_owned());
+        }
+        super::Form::Json(schema) => schema
+            .read(&answer.text)
+            .map(|object| items::from_object(asked, object)),
+    };
+    match read {
+        Ok((items, warnings)) => {
+            let complaints = items::complaints(asked, &items);
+            let kept = Kept { items, warnings };
+            if complaints.is_empty() {
+                Judged::Good(kept)
+            } else {
+                Judged::Mend(kept, complaints)
+            }
+        }
+        Err(wrong) => Judged::Bad(wrong),
+    }
 }
 
 /// Sends an OpenAI Batch line as it stands.
@@ -73,72 +199,44 @@ pub async fn run_completion(client: &Client, route: &Route, completion: &Complet
         model: fields.model.unwrap_or_default(),
         tokens: fields.prompt_tokens + fields.max_tokens.unwrap_or(UNBOUNDED_ANSWER),
     };
-    let outcome = client.call(route, &ask, stop).await;
-    finish(route, &ask, outcome, |reply| match reply {
-        Reply::Verbatim(verbatim) => Ok(Product::Response(response(&verbatim))),
-        Reply::Answer(_) => Err(CallError::new(
-            Class::Internal,
-            Verdict::Final,
-            "a Batch line got a parsed answer",
-        )),
-    })
-}
-
-fn compose(route: &Route, agent: &Agent, brief: &Brief, input: &str) -> Result<Ask, Failure> {
-    let Some(model) = &route.settings.model else {
-        let message = format!(
-            "route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
-            route.settings.name
-        );
-        return Err(Failure::new(Class::BadRequest, message));
+    let Outcome {
+        end,
+        attempts,
+        duration_ms,
+    } = client.call(route, &ask, stop).await;
+    let making = Making {
+        model: attempts.last().map_or(ask.model, |attempt| attempt.model.clone()),
+        ..making(route, &attempts, end.is_ok(), duration_ms)
     };
-    let messages: Vec<Message> = agent
-        .messages(brief, input)
-        .map_err(|error| Failure::new(Class::Internal, format!("the prompt cannot be made: {error:#}")))?;
-    let max_tokens = route
-        .settings
-        .max_tokens
-        .map_or(agent.max_tokens, |most| most.min(agent.max_tokens));
-    let call = ChatCall {
-        model,
-        messages: &messages,
-        stream: true,
-        include_usage: route.settings.stream_usage,
-        max_tokens: Some(max_tokens),
-        max_tokens_field: &route.settings.max_tokens_field,
-        temperature: None,
-        top_p: None,
-        seed: None,
-        response_format: None,
+    let end = match end {
+        Ok(Reply::Verbatim(verbatim)) => TaskEnd::Completed(Product::Response(response(&verbatim))),
+        Ok(Reply::Answer(_)) => TaskEnd::Failed(
+            Failure::new(Class::Internal, "a Batch line got a parsed answer"),
+            None,
+        ),
+        Err(Ended::Failed {
+            error,
+            response: verbatim,
+            causes,
+        }) => {
+            let failure = Failure {
+                route: Some(route.settings.name.clone()),
+                status_code: error.status.filter(|status| *status != 200),
+                causes,
+                ..Failure::new(error.class, error.message)
+            };
+            let product = verbatim
+                .as_ref()
+                .map(|verbatim| Product::Response(response(verbatim)));
+            TaskEnd::Failed(failure, product)
+        }
+        Err(Ended::Latched | Ended::Interrupted) => TaskEnd::Interrupted,
     };
-    Ok(Ask {
-        body: Bytes::from(call.to_body()),
-        form: Form::Agent,
-        model: model.clone(),
-        tokens: wire::estimate_messages(&messages) + u64::from(max_tokens),
-    })
-}
-
-/// An answer becomes an item, or the reason why it cannot.
-fn judge(agent: &Agent, answer: &Answer) -> Result<Product, CallError> {
-    answer.verdict_of_finish()?;
-    let text = wire::strip_think(&answer.text).trim();
-    if text.is_empty() {
-        return Err(CallError::new(
-            Class::Schema,
-            Verdict::Final,
-            "the model gave an empty answer",
-        ));
+    Done {
+        end,
+        making,
+        attempts,
     }
-    let mut body = serde_json::Map::new();
-    body.insert("content".to_owned(), Value::from(text));
-    if answer.finish_reason == "length" {
-        body.insert("truncated".to_owned(), Value::Bool(true));
-    }
-    Ok(Product::Items(vec![NewItem {
-        kind: agent.action.item_type(),
-        body,
-    }]))
 }
 
 /// `{status_code, request_id, body}`: the `response` of a Batch output line.
@@ -153,98 +251,11 @@ fn response(verbatim: &Verbatim) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_default()
 }
 
-fn finish(
-    route: &Route,
-    ask: &Ask,
-    outcome: Outcome,
-    judge: impl FnOnce(Reply) -> Result<Product, CallError>,
-) -> Done {
-    let Outcome {
-        end,
-        mut attempts,
-        duration_ms,
-    } = outcome;
-    let end = match end {
-        Ok(reply) => judge(reply).map_err(|error| {
-            // The call was paid, its answer is of no use: the ledger calls it what it is.
-            if let Some(last) = attempts.last_mut() {
-                last.class = Some(error.class);
-            }
-            Ended::Failed {
-                error,
-                response: None,
-                causes: Vec::new(),
-            }
-        }),
-        Err(ended) => Err(ended),
-    };
-    let making = making(route, ask, &attempts, duration_ms);
-    let end = match end {
-        Ok(product) => TaskEnd::Completed(product),
-        Err(Ended::Failed {
-            error,
-            response: verbatim,
-            causes,
-        }) => {
-            let failure = Failure {
-                route: Some(route.settings.name.clone()),
-                status_code: error.status.filter(|status| *status != 200),
-                causes,
-                ..Failure::new(error.class, error.message)
-            };
-            TaskEnd::Failed(
-                failure,
-                verbatim
-                    .as_ref()
-                    .map(|verbatim| Product::Response(response(verbatim))),
-            )
-        }
-        Err(Ended::Latched | Ended::Interrupted) => TaskEnd::Interrupted,
-    };
-    Done {
-        end,
-        making,
-        attempts,
-    }
-}
-
-/// The bookkeeping of the task: what its good answer used, and what the other calls cost for nothing.
-fn making(route: &Route, ask: &Ask, attempts: &[Attempt], duration_ms: u64) -> Making {
-    let used = attempts.last().filter(|attempt| attempt.class.is_none());
-    let cost = attempts
-        .iter()
-        .filter_map(|attempt| attempt.cost)
-        .fold(Cost::ZERO, Cost::plus);
-    let good = used.and_then(|attempt| attempt.cost).unwrap_or(Cost::ZERO);
-    Making {
-        route: route.settings.name.clone(),
-        model: attempts
-            .last()
-            .map_or_else(|| ask.model.clone(), |attempt| attempt.model.clone()),
-        attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
-        usage: used.map_or_else(Usage::default, |attempt| attempt.usage),
-        cost: route.settings.price.map(|_| good),
-        wasted: Cost(cost.0.saturating_sub(good.0)),
-        duration_ms,
-        first_token_ms: used.and_then(|attempt| attempt.first_token_ms),
-    }
-}
-
 /// A task that failed before anything was sent.
 fn unasked(route: &Route, failure: Failure) -> Done {
-    let making = Making {
-        route: route.settings.name.clone(),
-        model: route.settings.model.clone().unwrap_or_default(),
-        attempts: 0,
-        usage: Usage::default(),
-        cost: route.settings.price.map(|_| Cost::ZERO),
-        wasted: Cost::ZERO,
-        duration_ms: 0,
-        first_token_ms: None,
-    };
     Done {
         end: TaskEnd::Failed(failure, None),
-        making,
+        making: making(route, &[], false, 0),
         attempts: Vec::new(),
     }
 }

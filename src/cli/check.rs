@@ -10,7 +10,7 @@ use super::args::{CheckArgs, Global};
 use super::exit::{Exit, decided};
 use super::{print, tell, world};
 use crate::agent::Planner;
-use crate::config::{Config, ConfigError, process_env};
+use crate::config::{Config, ConfigError, agents_in_force, process_env};
 use crate::domain::request::{Identity, Rules};
 use crate::engine::{Input, Job, Seen, read_input};
 use crate::store::NewRequest;
@@ -29,13 +29,14 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
         }
         other => Some(other?),
     };
-    let agents = world::agents()?;
+    let (settings, _) = agents_in_force(&flags, &process_env)?;
+    let agents = world::agents(&settings)?;
     let routes = config
         .iter()
         .flat_map(|config| &config.routes)
         .map(|route| route.name.clone())
         .collect();
-    let planner = world::planner(&agents, routes, args.tasks.as_deref())?;
+    let planner = world::planner(&agents, routes, args.tasks.as_deref(), None)?;
     let input = world::input(&args.input)?;
     let found = check(
         &input,

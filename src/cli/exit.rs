@@ -98,6 +98,7 @@ const fn of_store(error: &StoreError) -> Exit {
         StoreError::InUse { .. } => Exit::InUse,
         StoreError::NotAStore { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
         | StoreError::OtherInput { .. }
         | StoreError::Rehearsal { .. }
         | StoreError::Frozen { .. } => Exit::OtherRun,

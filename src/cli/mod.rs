@@ -1,5 +1,6 @@
 //! The commands: each builds its part of the world and hands it down.
 
+mod agents;
 mod args;
 mod check;
 mod completions;
@@ -9,9 +10,13 @@ mod init;
 mod logging;
 mod mock;
 mod open_files;
+mod plan;
+mod prompts;
+mod rehearsal;
 mod results;
 mod retry;
 mod run;
+mod session;
 mod status;
 mod verify;
 mod world;
@@ -49,6 +54,9 @@ pub fn main() -> Result<Exit> {
     match &cli.command {
         Command::Run(args) => run::main(args, &cli.global, &matches),
         Command::Check(args) => check::main(args, &cli.global, &matches),
+        Command::Plan(args) => plan::main(args, &cli.global, &matches),
+        Command::Agents(args) => agents::main(args, &cli.global),
+        Command::Session(args) => session::main(args, &cli.global),
         Command::Status(args) => status::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global),
@@ -65,7 +73,11 @@ pub fn main() -> Result<Exit> {
 fn command() -> clap::Command {
     Cli::command()
         .mut_args(lenient_variable)
-        .mut_subcommands(|command| command.mut_args(lenient_variable))
+        .mut_subcommands(|command| {
+            command
+                .mut_args(lenient_variable)
+                .mut_subcommands(|inner| inner.mut_args(lenient_variable))
+        })
 }
 
 fn lenient_variable(arg: Arg) -> Arg {

@@ -20,7 +20,7 @@ pub(super) fn main(args: &ResultsArgs, global: &Global) -> Result<Exit> {
 }
 
 async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
-    let store = world::store_to_read(&args.which, global)?;
+    let store = world::store_to_read(args.which.store.as_ref(), global)?;
     let run = world::find_run(&store, &args.which).await?;
     let (order, mut after) = match args.order {
         ResultOrder::Completion => (Order::Completion, 0),

@@ -21,9 +21,9 @@ pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
         None => Duration::ZERO,
     };
     super::runtime()?.block_on(async {
-        let path = world::store_path(&args.which, global)?;
+        let path = world::store_path(args.which.store.as_ref(), global)?;
         // Looked for first, so that a mistyped path does not leave an empty store behind.
-        drop(world::store_to_read(&args.which, global)?);
+        drop(world::store_to_read(args.which.store.as_ref(), global)?);
         let store = SqliteStore::open(&path, wait, &world::holder())?;
         let run = world::find_run(&store, &args.which).await?;
         let put_back = store.retry(run.id, &which).await?;

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 
-use super::args::{Global, Progress, RunArgs};
+use super::args::{Emit, Global, Progress, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, open_files, world};
-use crate::config::{Config, ConfigError, Flags, Route, process_env};
+use super::{check, open_files, rehearsal, world};
+use crate::agent::Agents;
+use crate::config::{Config, process_env};
 use crate::domain::request::Rules;
-use crate::engine::{Input, Job, Output, World, run_batch};
+use crate::engine::{Input, Job, Output, Target, World, run_batch};
 use crate::llm::Client;
-use crate::mock::{self, Latency, MockConfig};
 use crate::observe::{Announcer, Ending, Report, Style};
 use crate::sink::Existing;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Changes, Failures, Order};
+use crate::store::{Changes, Failures, Feed, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let runtime = super::runtime()?;
@@ -39,12 +39,12 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     }
     // Before the store: a mistyped name must not leave a run behind.
     input.probe()?;
-    let (rehearsal, config) = settings(args, &flags).await?;
+    let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
-    let mut job = job(args, &config, input)?;
-    let agents = world::agents()?;
+    let agents = world::agents(&config.agents)?;
+    let mut job = job(args, &config, &agents, input)?;
     let routes = config.routes.iter().map(|route| route.name.clone()).collect();
-    let planner = world::planner(&agents, routes, args.tasks.as_deref())?;
+    let planner = world::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
     let _spool = if args.strict {
         check::first(&mut job, &planner)?
     } else {
@@ -57,6 +57,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
         client: Arc::new(client),
         agents,
         planner,
+        budget: config.context,
         announcer: Announcer::start(style(args, global)).context("failed to start the display")?,
     };
     let report = run_batch(&world, &job).await;
@@ -68,55 +69,13 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     Ok(exit(&report))
 }
 
-/// The settings; with `--mock` also the server that stands in for every route.
-async fn settings(args: &RunArgs, flags: &Flags) -> Result<(Option<mock::Mock>, Config)> {
-    if !args.mock {
-        return Ok((None, Config::load(flags, &process_env)?));
-    }
-    let config = MockConfig {
-        // A demo that answers at once shows nothing: tokens come as from a quick provider.
-        latency: Latency {
-            first_token: std::time::Duration::from_millis(120),
-            per_token: std::time::Duration::from_millis(2),
-            tail: 0.02,
-        },
-        ..MockConfig::default()
-    };
-    let server = mock::start(config)
-        .await
-        .context("failed to start the mock server")?;
-    let mut config = match Config::load(flags, &process_env) {
-        Err(ConfigError::NoKey { .. }) => Config::load(flags, &keyless)?,
-        other => other?,
-    };
-    let written = config
-        .routes
-        .first()
-        .cloned()
-        .map_or_else(|| Route::bare(flags), Ok)?;
-    config.routes = vec![Route::mock(&server.base_url(), &written)?];
-    if flags.store.is_none() {
-        config.store = PathBuf::from(world::MOCK_STORE);
-    }
-    Ok((Some(server), config))
-}
-
-/// The environment of a rehearsal on a machine without a key: any key will do, none is sent.
-fn keyless(name: &str) -> Option<String> {
-    if name == "OPENAI_API_KEY" {
-        Some("rehearsal".to_owned())
-    } else {
-        process_env(name)
-    }
-}
-
-fn job(args: &RunArgs, config: &Config, input: Input) -> Result<Job> {
-    let (name, named) = run_name(args, &input)?;
+fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result<Job> {
+    let (name, named) = run_name(args.name.as_deref(), &input)?;
     Ok(Job {
         name,
         named,
         rehearsal: args.mock,
-        output: output(args, config, &input)?,
+        outputs: outputs(args, config, &input)?,
         input,
         rules: Rules {
             lenient: args.lenient,
@@ -135,18 +94,20 @@ fn job(args: &RunArgs, config: &Config, input: Input) -> Result<Job> {
         concurrency: config.concurrency,
         grace: config.grace,
         host: world::host(),
+        plan_only: false,
+        recipe: world::recipe(agents, config),
     })
 }
 
-fn run_name(args: &RunArgs, input: &Input) -> Result<(String, bool)> {
-    if let Some(name) = &args.name {
+pub(super) fn run_name(given: Option<&str>, input: &Input) -> Result<(String, bool)> {
+    if let Some(name) = given {
         if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
             return Err(decided(
                 Exit::Usage,
                 "`--run` is 1 to 200 characters without control characters",
             ));
         }
-        return Ok((name.clone(), true));
+        return Ok((name.to_owned(), true));
     }
     Ok(match input {
         Input::File(path) => {
@@ -161,10 +122,47 @@ fn run_name(args: &RunArgs, input: &Input) -> Result<(String, bool)> {
     })
 }
 
-fn output(args: &RunArgs, config: &Config, input: &Input) -> Result<Output> {
-    let Some(path) = args.output.as_deref().filter(|path| path.as_os_str() != "-") else {
-        return Ok(Output::Stdout);
+/// What is written where: results or events to standard output or a file, and events beside them.
+fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<Vec<Output>> {
+    let feed = match args.emit {
+        Some(Emit::Events) => Feed::Events,
+        Some(Emit::Results) | None => Feed::Results,
     };
+    let existing = match (args.append, args.overwrite) {
+        (true, _) => Existing::Append,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
+    let written = |path: Option<&Path>| path.filter(|path| path.as_os_str() != "-").map(Path::to_path_buf);
+    let target = |path: Option<PathBuf>, flag: &str| -> Result<Target> {
+        match path {
+            Some(path) => Ok(Target::File {
+                path: file(&path, flag, config, input)?,
+                existing,
+            }),
+            None => Ok(Target::Stdout),
+        }
+    };
+    let main = Output {
+        feed,
+        target: target(written(args.output.as_deref()), "-o")?,
+    };
+    let Some(events) = &args.events else {
+        return Ok(vec![main]);
+    };
+    let beside = Output {
+        feed: Feed::Events,
+        target: target(written(Some(events)), "--events")?,
+    };
+    if feed == Feed::Events || beside.target == main.target {
+        let message = "`--events` writes events beside results to a place of its own (give another file, or leave out `--emit events`)";
+        return Err(decided(Exit::Usage, message));
+    }
+    Ok(vec![main, beside])
+}
+
+/// The path of a file to be written, which must not be one that the run needs.
+fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
     let path = world::result_path(path)?;
     if path.to_str().is_none() {
         let message = format!(
@@ -191,15 +189,10 @@ fn output(args: &RunArgs, config: &Config, input: &Input) -> Result<Output> {
         };
         return Err(decided(
             Exit::Usage,
-            format!("`-o {}` is {what} (give another file)", path.display()),
+            format!("`{flag} {}` is {what} (give another file)", path.display()),
         ));
     }
-    let existing = match (args.append, args.overwrite) {
-        (true, _) => Existing::Append,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
-    Ok(Output::File { path, existing })
+    Ok(path)
 }
 
 /// Whether a result file would stand where the store keeps its data, its log or its lock, there already or not.
@@ -216,12 +209,17 @@ fn is_of_store(path: &Path, store: &Path) -> bool {
 }
 
 fn style(args: &RunArgs, global: &Global) -> Style {
+    shown(args.progress, global)
+}
+
+/// What of a run is shown on stderr.
+pub(super) fn shown(progress: Option<Progress>, global: &Global) -> Style {
     if global.quiet {
         return Style::Silent;
     }
     let terminal = std::io::stderr().is_terminal();
     let plain = process_env("CI").is_some() || process_env("TERM").is_some_and(|term| term == "dumb");
-    match args.progress.unwrap_or(Progress::Auto) {
+    match progress.unwrap_or(Progress::Auto) {
         Progress::None => Style::Silent,
         Progress::Plain => Style::Plain,
         // Log lines would tear a bar apart.

@@ -8,13 +8,16 @@ use super::args::{Global, StatusArgs};
 use super::exit::Exit;
 use super::{print, world};
 use crate::report::{self, Standing};
-use crate::store::Results;
+use crate::store::{Results, Sessions};
 
 /// Sessions shown at most.
 const SESSIONS: usize = 20;
 
 pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
+        if let Some(session) = &args.session {
+            return of_session(args, session, global).await;
+        }
         loop {
             let standing = standing(args, global).await?;
             let text = if args.json {
@@ -33,9 +36,26 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
     })
 }
 
+/// The queue of a session that is under way, paused, or was last.
+async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result<Exit> {
+    let (user, session) = world::session(&args.user, session)?;
+    let store = world::store_to_read(args.which.store.as_ref(), global)?;
+    let record = store.session(&user, &session).await?;
+    let Some(queue) = record.and_then(|record| record.queue) else {
+        return Err(world::no_session(&user, &session));
+    };
+    let text = if args.json {
+        format!("{}\n", report::queue_json(&queue))
+    } else {
+        report::queue_text(&queue)
+    };
+    print(text.as_bytes())?;
+    Ok(Exit::Good)
+}
+
 /// Opened anew each time: a reader that stays would keep the store's log from being folded back.
 async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
-    let store = world::store_to_read(&args.which, global)?;
+    let store = world::store_to_read(args.which.store.as_ref(), global)?;
     let run = world::find_run(&store, &args.which).await?;
     Ok(Standing {
         counts: store.counts(run.id).await?,

@@ -13,7 +13,7 @@ use crate::store::Results;
 
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
-        let store = world::store_to_read(&args.which, global)?;
+        let store = world::store_to_read(args.which.store.as_ref(), global)?;
         let run = world::find_run(&store, &args.which).await?;
         let wanted = args.output.as_deref().map(world::result_path).transpose()?;
         let host = world::host();

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
 use crate::agent::{Agents, Planner};
-use crate::config::{Flags, Given, Source, process_env, store_in_force};
-use crate::domain::request::Action;
+use crate::config::{AgentSettings, Config, Flags, Given, Source, process_env, store_in_force};
+use crate::domain::ids::{SessionId, UserId, shortened};
+use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Run, Store};
@@ -35,6 +36,11 @@ fn given<T: Clone>(
         _ => Source::Flag(flag),
     };
     Some(Given { value, source })
+}
+
+/// `--store`, and where it was given.
+pub(super) fn given_store(matches: &ArgMatches, store: Option<&PathBuf>) -> Option<Given<PathBuf>> {
+    given(matches, "store", "--store", "NOVA3_STORE", store)
 }
 
 /// The settings that the command line gives.
@@ -79,7 +85,7 @@ pub(super) fn flags(global: &Global, args: &ModelArgs, matches: &ArgMatches) -> 
 /// The settings that the command line of `run` gives.
 pub(super) fn run_flags(global: &Global, args: &RunArgs, matches: &ArgMatches) -> Flags {
     Flags {
-        store: given(matches, "store", "--store", "NOVA3_STORE", args.store.as_ref()),
+        store: given_store(matches, args.store.as_ref()),
         grace: given(matches, "grace", "--grace", "NOVA3_GRACE", args.grace.as_ref()),
         wait_lock: given(
             matches,
@@ -151,35 +157,48 @@ pub(super) fn result_path(path: &Path) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// The planner for agents, routes and the tasks of `--tasks`.
-pub(super) fn planner(agents: &Agents, routes: Vec<String>, tasks: Option<&str>) -> Result<Arc<Planner>> {
-    let given = tasks.map(parse_tasks).transpose()?;
-    let planner = Planner::new(agents, routes, given)
-        .map_err(|message| decided(Exit::Usage, format!("`--tasks`: {message}")))?;
+/// The planner for agents, routes, and the tasks and stops that flags give.
+pub(super) fn planner(
+    agents: &Agents,
+    routes: Vec<String>,
+    tasks: Option<&str>,
+    until: Option<&str>,
+) -> Result<Arc<Planner>> {
+    let tasks = tasks
+        .map(|list| {
+            list.split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(|name| action("--tasks", name))
+                .collect::<Result<Vec<_>>>()
+        })
+        .transpose()?;
+    if tasks.as_ref().is_some_and(|tasks| tasks.len() > 10) {
+        return Err(decided(Exit::Usage, "`--tasks`: a queue has 1 to 10 tasks"));
+    }
+    let until = until.map(|name| action("--until", name)).transpose()?;
+    let planner = Planner::new(agents, routes, tasks.filter(|tasks| !tasks.is_empty()), until)
+        .map_err(|message| decided(Exit::Usage, message))?;
     Ok(Arc::new(planner))
 }
 
-fn parse_tasks(list: &str) -> Result<Vec<Action>> {
-    let parse = |name: &str| {
-        let known = || {
-            Action::ALL
-                .iter()
-                .map(|action| action.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        Action::parse(name).ok_or_else(|| {
-            decided(
-                Exit::Usage,
-                format!("`--tasks`: `{name}` is no action (known: {})", known()),
-            )
-        })
-    };
-    list.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(parse)
-        .collect()
+fn action(flag: &str, name: &str) -> Result<Action> {
+    Action::parse(name).ok_or_else(|| {
+        decided(
+            Exit::Usage,
+            format!("`{flag}`: `{}` is no action", shortened(name, 60)),
+        )
+    })
+}
+
+/// A digest of what makes answers what they are, beside the requests: prompts, and which models are asked.
+pub(super) fn recipe(agents: &Agents, config: &Config) -> String {
+    let routes: Vec<String> = config
+        .routes
+        .iter()
+        .map(|route| format!("{}={}", route.name, route.model.as_deref().unwrap_or_default()))
+        .collect();
+    Digest::of(format!("{}\n{}", agents.fingerprint(), routes.join("\n")).as_bytes()).hex()
 }
 
 /// Who we are to another process that finds the store in use.
@@ -193,8 +212,8 @@ pub(super) fn host() -> String {
 }
 
 /// Which store a command means that looks into one.
-pub(super) fn store_path(which: &Which, global: &Global) -> Result<PathBuf> {
-    let store = which.store.clone().map(|value| Given {
+pub(super) fn store_path(store: Option<&PathBuf>, global: &Global) -> Result<PathBuf> {
+    let store = store.cloned().map(|value| Given {
         value,
         source: Source::Flag("--store"),
     });
@@ -207,10 +226,10 @@ pub(super) fn store_path(which: &Which, global: &Global) -> Result<PathBuf> {
 }
 
 /// The store to look into.
-pub(super) fn store_to_read(which: &Which, global: &Global) -> Result<SqliteStore> {
-    let path = store_path(which, global)?;
+pub(super) fn store_to_read(store: Option<&PathBuf>, global: &Global) -> Result<SqliteStore> {
+    let path = store_path(store, global)?;
     if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        let cure = if which.store.is_none() && Path::new(MOCK_STORE).is_file() {
+        let cure = if store.is_none() && Path::new(MOCK_STORE).is_file() {
             format!("rehearsals are in `--store {MOCK_STORE}`")
         } else {
             "start a run first, or name its store with `--store`".to_owned()
@@ -247,7 +266,29 @@ pub(super) async fn find_run(store: &dyn Store, which: &Which) -> Result<Run> {
     }
 }
 
-/// A part that must be there.
-pub(super) fn agents() -> Result<Arc<Agents>> {
-    Agents::embedded().map(Arc::new).map_err(|error| anyhow!(error))
+/// The agents of these settings.
+pub(super) fn agents(settings: &AgentSettings) -> Result<Arc<Agents>> {
+    Agents::load(settings)
+        .map(Arc::new)
+        .map_err(|error| decided(Exit::Usage, error.to_string()))
+}
+
+/// The names that a command line gives to a session.
+pub(super) fn session(user: &str, session: &str) -> Result<(UserId, SessionId)> {
+    let user = UserId::parse(user).map_err(|error| decided(Exit::Usage, format!("`--user`: {error}")))?;
+    let session =
+        SessionId::parse(session).map_err(|error| decided(Exit::Usage, format!("the session: {error}")))?;
+    Ok((user, session))
+}
+
+/// There is no such session in the store.
+pub(super) fn no_session(user: &UserId, session: &SessionId) -> anyhow::Error {
+    decided(
+        Exit::Nothing,
+        format!(
+            "the store holds no session `{}` of user `{}` (see `nova3 session list`)",
+            session.as_str(),
+            user.as_str()
+        ),
+    )
 }

@@ -4,7 +4,9 @@
 //! This is the only place that reads the environment and key files. A secret is held as one and never
 //! shown: `nova3 config` says where a key comes from, not what it is.
 
+mod agents;
 mod error;
+mod model_limits;
 mod origin;
 mod raw;
 mod routes;
@@ -12,7 +14,9 @@ mod routes;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use agents::{AgentSettings, ContextBudget};
 pub use error::ConfigError;
+pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use routes::Route;
 
@@ -106,6 +110,10 @@ pub struct Config {
     pub idle_connections: usize,
     /// Further certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
+    /// What is said about agents.
+    pub agents: AgentSettings,
+    /// How much of what was made before may stand in a prompt.
+    pub context: ContextBudget,
     /// The routes; the first one is the default.
     pub routes: Vec<Route>,
     /// The settings file that was read.
@@ -119,10 +127,7 @@ impl Config {
     pub fn load(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
         let file = find_file(flags, env)?;
         let written = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let default: RawConfig = toml::from_str(DEFAULT).map_err(|error| ConfigError::File {
-            path: PathBuf::from("the built-in defaults"),
-            reason: error.to_string(),
-        })?;
+        let default = defaults()?;
         let mut layers = Layers::new(file.as_deref());
         let (run, base) = (&written.run, &default.run);
         let concurrency = layers.pick(
@@ -184,6 +189,8 @@ impl Config {
                 default.http.idle_connections,
             )?,
             ca_file: written.http.ca_file.clone(),
+            agents: agents::agents(&written, &default, env, &mut layers)?,
+            context: agents::context(&written, &default, &mut layers)?,
             routes: routes::resolve(flags, &written, env, &mut layers)?,
             file,
             origins: layers.into_origins(),
@@ -204,6 +211,25 @@ pub fn store_in_force(flags: &Flags, env: Env<'_>) -> Result<PathBuf, ConfigErro
         .transpose()?
         .and_then(|written| written.run.store);
     Ok(written.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE)))
+}
+
+/// What is said about agents, and how much their prompts may hold: for commands that need no route.
+pub fn agents_in_force(flags: &Flags, env: Env<'_>) -> Result<(AgentSettings, ContextBudget), ConfigError> {
+    let file = find_file(flags, env)?;
+    let written = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+    let default = defaults()?;
+    let mut layers = Layers::new(file.as_deref());
+    Ok((
+        agents::agents(&written, &default, env, &mut layers)?,
+        agents::context(&written, &default, &mut layers)?,
+    ))
+}
+
+fn defaults() -> Result<RawConfig, ConfigError> {
+    toml::from_str(DEFAULT).map_err(|error| ConfigError::File {
+        path: PathBuf::from("the built-in defaults"),
+        reason: error.to_string(),
+    })
 }
 
 /// The four timeouts; none may be zero.

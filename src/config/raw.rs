@@ -13,6 +13,8 @@ pub(super) struct RawConfig {
     pub(super) timeouts: RawTimeouts,
     pub(super) retry: RawRetry,
     pub(super) http: RawHttp,
+    pub(super) agents: RawAgents,
+    pub(super) context: RawContext,
     pub(super) routes: BTreeMap<String, RawRoute>,
 }
 
@@ -52,6 +54,29 @@ pub(super) struct RawHttp {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct RawAgents {
+    pub(super) folder: Option<PathBuf>,
+    pub(super) enable_limits: Option<bool>,
+    pub(super) max_results: Option<u32>,
+    pub(super) max_results_of: BTreeMap<String, u32>,
+    pub(super) default_plan: Option<Vec<String>>,
+    pub(super) ai_label: Option<String>,
+    pub(super) banned_words: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawContext {
+    pub(super) rounds: Option<u32>,
+    pub(super) round_tokens: Option<u64>,
+    pub(super) background_tokens: Option<u64>,
+    pub(super) earlier_tokens: Option<u64>,
+    pub(super) reference_tokens: Option<u64>,
+    pub(super) chosen_tokens: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawRoute {
     pub(super) base_url: Option<String>,
     pub(super) model: Option<String>,
@@ -63,6 +88,8 @@ pub(super) struct RawRoute {
     pub(super) max_tokens: Option<u32>,
     pub(super) max_tokens_field: Option<String>,
     pub(super) stream_usage: Option<bool>,
+    pub(super) structured: Option<String>,
+    pub(super) context_window: Option<u64>,
     pub(super) input_usd_per_million: Option<f64>,
     pub(super) output_usd_per_million: Option<f64>,
     pub(super) cached_input_usd_per_million: Option<f64>,

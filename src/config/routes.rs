@@ -6,6 +6,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use super::error::ConfigError;
+use super::model_limits::{self, CONTEXT_WINDOW, Structured};
 use super::origin::{Layers, Source};
 use super::raw::{RawConfig, RawRoute};
 use super::{Env, Flags};
@@ -33,6 +34,10 @@ pub struct Route {
     pub max_tokens_field: String,
     /// Whether to ask for usage in streams.
     pub stream_usage: bool,
+    /// What it understands of structured output, as far as the settings know.
+    pub structured: Structured,
+    /// Tokens of prompt and answer together.
+    pub context_window: u64,
     /// What it costs.
     pub price: Option<Price>,
 }
@@ -55,6 +60,7 @@ impl Route {
             }),
             max_tokens_field: "max_completion_tokens".to_owned(),
             stream_usage: true,
+            structured: Structured::JsonSchema,
             ..written.clone()
         })
     }
@@ -71,6 +77,8 @@ impl Route {
             max_tokens: None,
             max_tokens_field: "max_completion_tokens".to_owned(),
             stream_usage: true,
+            structured: Structured::JsonSchema,
+            context_window: CONTEXT_WINDOW,
             price: None,
         })
     }
@@ -234,6 +242,8 @@ fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Res
             .clone()
             .unwrap_or_else(|| "max_completion_tokens".to_owned()),
         stream_usage: raw.stream_usage.unwrap_or(true),
+        structured: model_limits::structured(name, raw)?,
+        context_window: model_limits::context_window(name, raw)?,
         price: price(name, raw)?,
     })
 }

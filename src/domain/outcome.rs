@@ -7,6 +7,28 @@ use super::failure::{Class, Failure};
 use super::state::{Status, TaskStatus};
 use super::usage::{Cost, Usage};
 
+impl Making {
+    /// The bookkeeping of what took no call.
+    pub const fn without_calls(route: String, model: String) -> Self {
+        Self {
+            route,
+            model,
+            attempts: 0,
+            usage: Usage {
+                input_tokens: 0,
+                cached_input_tokens: 0,
+                output_tokens: 0,
+            },
+            cost: Some(Cost::ZERO),
+            wasted: Cost::ZERO,
+            duration_ms: 0,
+            first_token_ms: None,
+            degraded: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// One call to a model, as the ledger of attempts keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -34,7 +56,7 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewItem {
     /// The type that its id begins with, `insight` say.
-    pub kind: &'static str,
+    pub kind: String,
     /// The item without its id: a JSON object.
     pub body: serde_json::Map<String, serde_json::Value>,
 }
@@ -84,6 +106,51 @@ pub struct Making {
     pub duration_ms: u64,
     /// Milliseconds to the first piece of the answer that was used.
     pub first_token_ms: Option<u64>,
+    /// Whether it was made without something that it should have had, such as a search.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
+    /// What a reader should know beside the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Where a queue's tasks came from, and what finding that out took.
+#[derive(Debug, Clone)]
+pub struct PlanRecord {
+    /// Who made the plan; `None` if there is none because planning failed.
+    pub origin: Option<PlanOrigin>,
+    /// How it was made.
+    pub making: Making,
+}
+
+/// Who made a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanOrigin {
+    /// The supervisor model.
+    Model,
+    /// The settings, because the model's plan could not be used.
+    Default,
+    /// An earlier request of the session, whose pending tasks were taken over.
+    Continued,
+}
+
+impl PlanOrigin {
+    /// The name as the store and result lines keep it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Default => "default",
+            Self::Continued => "continued",
+        }
+    }
+
+    /// The origin of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Model, Self::Default, Self::Continued]
+            .into_iter()
+            .find(|origin| origin.as_str() == name)
+    }
 }
 
 /// A finished request, with everything that its result line needs.
@@ -117,6 +184,8 @@ pub struct Finished {
     pub created_at: i64,
     /// Unix milliseconds at which it finished.
     pub completed_at: i64,
+    /// Where its tasks came from, unless the line or a flag gave them.
+    pub plan: Option<PlanRecord>,
     /// Its tasks in order.
     pub tasks: Vec<TaskRecord>,
 }

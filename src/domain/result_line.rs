@@ -7,7 +7,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
-use super::outcome::{Finished, Making, TaskRecord};
+use super::outcome::{Finished, Making, PlanOrigin, PlanRecord, TaskRecord};
 use super::state::TaskStatus;
 use super::usage::{Cost, Usage};
 
@@ -44,10 +44,12 @@ struct Line<'a> {
     output: Option<&'a RawValue>,
     #[serde(serialize_with = "tasks")]
     tasks: &'a [TaskRecord],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanOf>,
     usage: Usage,
     cost_usd: Option<f64>,
     wasted_usd: Option<f64>,
-    warnings: &'a [String],
+    warnings: Vec<&'a str>,
     error: Option<ErrorOf<'a>>,
     created_at: Option<String>,
     completed_at: Option<String>,
@@ -56,7 +58,17 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn of(run: &'a str, finished: &'a Finished, time: ShowTime) -> Self {
-        let makings = || finished.tasks.iter().filter_map(|task| task.making.as_ref());
+        let plan = finished.plan.as_ref();
+        let makings = || {
+            let tasks = finished.tasks.iter().filter_map(|task| task.making.as_ref());
+            plan.map(|plan| &plan.making).into_iter().chain(tasks)
+        };
+        let mut warnings: Vec<&str> = finished.warnings.iter().map(String::as_str).collect();
+        for warning in makings().flat_map(|making| &making.warnings) {
+            if !warnings.contains(&warning.as_str()) {
+                warnings.push(warning);
+            }
+        }
         let priced = makings().all(|making| making.cost.is_some());
         let cost = makings()
             .filter_map(|making| making.cost)
@@ -78,12 +90,13 @@ impl<'a> Line<'a> {
             status: finished.status.as_str(),
             output: last.and_then(|task| task.result.as_deref()),
             tasks: &finished.tasks,
+            plan: plan.map(PlanOf::new),
             usage: makings()
                 .map(|making| making.usage)
                 .fold(Usage::default(), Usage::plus),
             cost_usd: priced.then(|| cost.usd()),
             wasted_usd: priced.then(|| wasted.usd()),
-            warnings: &finished.warnings,
+            warnings,
             error: finished
                 .failure
                 .as_ref()
@@ -135,6 +148,28 @@ impl<'a> ErrorOf<'a> {
     }
 }
 
+/// The step in which the tasks were found.
+#[derive(Serialize)]
+struct PlanOf {
+    origin: Option<PlanOrigin>,
+    attempts: u32,
+    usage: Usage,
+    cost_usd: Option<f64>,
+    duration_ms: u64,
+}
+
+impl PlanOf {
+    fn new(plan: &PlanRecord) -> Self {
+        Self {
+            origin: plan.origin,
+            attempts: plan.making.attempts,
+            usage: plan.making.usage,
+            cost_usd: plan.making.cost.map(Cost::usd),
+            duration_ms: plan.making.duration_ms,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct TaskOf<'a> {
     task_id: &'a str,
@@ -167,7 +202,7 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
             fallback: None,
             attempts: making.map_or(0, |making| making.attempts),
             sources: [],
-            degraded: false,
+            degraded: making.is_some_and(|making| making.degraded),
             usage: making.map_or_else(Usage::default, |making| making.usage),
             cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
             duration_ms: making.map(|making| making.duration_ms),
@@ -255,8 +290,11 @@ mod tests {
                     wasted: Cost::ZERO,
                     duration_ms: 20,
                     first_token_ms: Some(4),
+                    degraded: false,
+                    warnings: vec![],
                 }),
             }],
+            plan: None,
         }
     }
 

@@ -44,6 +44,8 @@ pub enum QueueEvent {
     Paused,
     /// A later request of the session took its pending tasks.
     Continued,
+    /// The request that took its pending tasks is no longer true: they are pending again.
+    Returned,
     /// A retry puts it back.
     Retried,
     /// A line with changed content took its place.
@@ -102,6 +104,7 @@ impl QueueState {
             (Self::Leased, E::Failed) => Ok(Self::Failed),
             (Self::Leased, E::Paused) => Ok(Self::Paused),
             (Self::Paused, E::Continued) => Ok(Self::Continued),
+            (Self::Continued, E::Returned) => Ok(Self::Paused),
             (
                 Self::Blocked
                 | Self::Ready

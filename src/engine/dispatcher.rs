@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ingest::{IngestFact, Intake};
@@ -17,10 +17,10 @@ use super::shutdown::Shutdown;
 use super::signals::Signals;
 use super::slots::Slots;
 use super::worker::{Fact, Tools, work};
-use super::{Driven, Exported, Exporting, Job, RunError, World};
+use super::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
 use crate::llm::Stop;
 use crate::observe::{Ending, RunEvent, Snapshot};
-use crate::store::{Claimed, Owner, RunId, Settled, StoreError};
+use crate::store::{Claimable, Claimed, Owner, RunId, Settled, StoreError};
 
 /// A lease is good for so long; it is renewed three times in that time. The length of a task does not matter.
 const LEASE_MS: i64 = 30_000;
@@ -47,7 +47,7 @@ pub(super) struct Dispatcher<'a> {
     run: RunId,
     owner: Owner,
     tools: Arc<Tools>,
-    wake_exporter: Arc<Notify>,
+    wakes: Wakes,
     slots: Slots,
     begun: Instant,
 
@@ -71,7 +71,7 @@ impl<'a> Dispatcher<'a> {
         run: RunId,
         owner: Owner,
         stop: Stop,
-        wake_exporter: Arc<Notify>,
+        wakes: Wakes,
         begun: Instant,
     ) -> Self {
         // Unbounded, because each running queue sends a handful of facts and queues are bounded by slots.
@@ -80,14 +80,17 @@ impl<'a> Dispatcher<'a> {
             store: Arc::clone(&world.store),
             client: Arc::clone(&world.client),
             agents: Arc::clone(&world.agents),
+            planner: Arc::clone(&world.planner),
+            budget: world.budget,
             stop: stop.clone(),
+            plan_only: job.plan_only,
         };
         Self {
             world,
             run,
             owner,
             tools: Arc::new(tools),
-            wake_exporter,
+            wakes,
             slots: Slots::new(job.concurrency),
             begun,
             workers: JoinSet::new(),
@@ -111,10 +114,9 @@ impl<'a> Dispatcher<'a> {
         mut signals: Signals,
     ) -> Driven {
         let Exporting {
-            task: mut exporter,
+            tasks: mut exporters,
             finish,
         } = exporting;
-        let mut exported = false;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -131,25 +133,19 @@ impl<'a> Dispatcher<'a> {
                 },
                 Some(fact) = intake.facts.recv() => Turn::Ingest(fact),
                 signal = signals.next() => Turn::Signal(signal),
-                end = &mut exporter, if !exported => {
-                    exported = true;
-                    Turn::Exported(end.unwrap_or_else(|_| Err(RunError::Broken { part: "the exporter".to_owned() })))
-                }
+                Some(end) = exporters.join_next() => Turn::Exported(exported(end)),
                 () = self.shutdown.grace_over() => Turn::GraceOver,
                 _ = tick.tick() => Turn::Tick,
             };
             self.take(turn).await;
         }
         self.give_back().await;
-        if !exported && !self.shutdown.is_abandoned() {
+        if !self.shutdown.is_abandoned() {
             finish.send_replace(true);
-            self.wake_exporter.notify_one();
-            let end = exporter.await.unwrap_or_else(|_| {
-                Err(RunError::Broken {
-                    part: "the exporter".to_owned(),
-                })
-            });
-            self.exported(end);
+            self.wakes.all();
+            while let Some(end) = exporters.join_next().await {
+                self.exported(exported(end));
+            }
         }
         self.shutdown.into_driven()
     }
@@ -161,10 +157,15 @@ impl<'a> Dispatcher<'a> {
             return;
         }
         let (store, run, owner) = (Arc::clone(&self.tools.store), self.run, self.owner.clone());
+        let which = if self.tools.plan_only {
+            Claimable::Unplanned
+        } else {
+            Claimable::All
+        };
         self.may_find = false;
-        self.claiming = Some(Box::pin(
-            async move { store.claim(run, &owner, free, LEASE_MS).await },
-        ));
+        self.claiming = Some(Box::pin(async move {
+            store.claim(run, &owner, which, free, LEASE_MS).await
+        }));
     }
 
     /// Over is when nothing runs, nothing can be started and nothing more will come.
@@ -180,6 +181,9 @@ impl<'a> Dispatcher<'a> {
         }
         if !self.ingested || self.may_find {
             return false;
+        }
+        if self.tools.plan_only {
+            return true;
         }
         match self.tools.store.has_unfinished(self.run).await {
             Ok(unfinished) => !unfinished,
@@ -249,7 +253,7 @@ impl<'a> Dispatcher<'a> {
                     self.snapshot.finished += 1;
                     self.snapshot.finished_now += 1;
                     self.snapshot.failed += u64::from(!ok);
-                    self.wake_exporter.notify_one();
+                    self.wakes.all();
                 }
             }
             Fact::Interrupted(lease) => {
@@ -294,13 +298,13 @@ impl<'a> Dispatcher<'a> {
                 self.snapshot.finished += finished;
                 self.snapshot.failed += bad;
                 self.may_find = true;
-                self.wake_exporter.notify_one();
+                self.wakes.all();
             }
             IngestFact::Ended => {
                 self.ingested = true;
                 self.may_find = true;
                 self.snapshot.total_known = true;
-                self.wake_exporter.notify_one();
+                self.wakes.all();
             }
             IngestFact::Failed(error) => self.shutdown.fail_gently(error, self.slots.calling()),
         }
@@ -351,6 +355,14 @@ impl<'a> Dispatcher<'a> {
             self.shutdown.note(error.into());
         }
     }
+}
+
+fn exported(end: Result<Result<Exported, RunError>, JoinError>) -> Result<Exported, RunError> {
+    end.unwrap_or_else(|_| {
+        Err(RunError::Broken {
+            part: "the exporter".to_owned(),
+        })
+    })
 }
 
 const fn beat() -> Duration {

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::{ExportPorts, Exported, Job, RunError};
 use crate::clock;
-use crate::domain::result_line;
+use crate::domain::{result_line, stream_event};
 use crate::sink::{Existing, Found, Mark, ResultFile};
-use crate::store::{Cursor, FileKey, FinishedPage, Order, Rewrite, Run, RunId};
+use crate::store::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Results, Rewrite, Run, RunId};
 
 /// Lines in one append at most; pages end earlier when results are large.
 const ROWS: usize = 512;
@@ -66,6 +66,7 @@ impl Exporter {
         ports: ExportPorts,
         job: &Job,
         run: &Run,
+        feed: Feed,
         path: &Path,
         existing: Existing,
     ) -> Result<Self, RunError> {
@@ -73,7 +74,16 @@ impl Exporter {
             host: job.host.clone(),
             path: path.to_string_lossy().into_owned(),
         };
-        let known = ports.store.cursor(run.id, &key).await?;
+        // Of a file that held something else, nothing is ours.
+        let known = ports
+            .store
+            .cursor(run.id, &key)
+            .await?
+            .filter(|cursor| cursor.feed == feed);
+        let order = match feed {
+            Feed::Results => job.order,
+            Feed::Events => Order::Completion,
+        };
         let mark = known.map(|cursor| Mark {
             base: cursor.base,
             settled: cursor.settled,
@@ -90,15 +100,16 @@ impl Exporter {
             base,
             settled: 0,
             announced: 0,
-            after: beginning(job.order),
-            announced_after: beginning(job.order),
+            after: beginning(order),
+            announced_after: beginning(order),
             tail: file.tail(),
-            order: job.order,
+            order,
             append,
             epoch,
             rewrite: None,
+            feed,
         };
-        let epoch = ports.store.lines_epoch(run.id).await?;
+        let epoch = epoch(&ports, run.id, feed).await?;
         let cursor = match (known, found) {
             (Some(cursor), Found::AsMarked) => Cursor {
                 announced: 0,
@@ -121,11 +132,12 @@ impl Exporter {
         };
         // Another order means another file, and so does a rule that keeps or takes out the lines of removed
         // requests; its epoch is never the present one.
-        let cursor = if cursor.order == job.order && cursor.append == append {
+        let same = cursor.order == order && cursor.append == append;
+        let cursor = if same || feed == Feed::Events {
             cursor
         } else {
             Cursor {
-                order: job.order,
+                order,
                 append,
                 epoch: -1,
                 ..cursor
@@ -171,7 +183,7 @@ impl Exporter {
 
     /// Writes one batch.
     async fn step(&mut self) -> Result<Step, RunError> {
-        let epoch = self.ports.store.lines_epoch(self.run).await?;
+        let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
         if epoch != self.cursor.epoch {
             let ingested = self.ports.reading.borrow().is_over();
             let finishing = *self.ports.finishing.borrow();
@@ -183,11 +195,11 @@ impl Exporter {
             return Ok(Step::Nothing);
         }
         let page = self.page(self.cursor.after).await?;
-        if page.rows.is_empty() {
+        if page.rows == 0 {
             return Ok(Step::Nothing);
         }
-        let lines = self.render(&page)?;
-        let full = page.rows.len() >= ROWS || lines.len() >= LARGE;
+        let lines = page.lines;
+        let full = page.rows >= ROWS || lines.len() >= LARGE;
         self.cursor.announced = lines.len() as u64;
         self.cursor.announced_after = page.after;
         self.ports
@@ -229,11 +241,11 @@ impl Exporter {
         let mut after = beginning(self.cursor.order);
         loop {
             let page = self.page(after).await?;
-            if page.rows.is_empty() {
+            if page.rows == 0 {
                 break;
             }
             after = page.after;
-            let lines = self.render(&page)?;
+            let lines = page.lines;
             new = blocking(move || new.write(&lines).map(|()| new).map_err(RunError::from)).await?;
         }
         let (new, length, tail) = blocking(move || {
@@ -266,17 +278,16 @@ impl Exporter {
         Ok(())
     }
 
-    async fn page(&self, after: i64) -> Result<FinishedPage, RunError> {
-        let cursor = &self.cursor;
-        Ok(self
-            .ports
-            .store
-            .finished(self.run, cursor.order, cursor.append, after, ROWS)
-            .await?)
-    }
-
-    fn render(&self, page: &FinishedPage) -> Result<Vec<u8>, RunError> {
-        render(&self.run_name, page)
+    async fn page(&self, after: i64) -> Result<Rendered, RunError> {
+        page(
+            &*self.ports.store,
+            self.run,
+            &self.run_name,
+            &self.cursor,
+            after,
+            ROWS,
+        )
+        .await
     }
 
     async fn with_file<T: Send + 'static>(
@@ -305,15 +316,73 @@ fn replaced(cursor: Cursor, base: u64, rewrite: Rewrite) -> Cursor {
     }
 }
 
-/// The lines of a page.
-pub(super) fn render(run: &str, page: &FinishedPage) -> Result<Vec<u8>, RunError> {
+/// What may have made lines of a file untrue; a log of events only ever grows.
+async fn epoch(ports: &ExportPorts, run: RunId, feed: Feed) -> Result<i64, RunError> {
+    match feed {
+        Feed::Results => Ok(ports.store.lines_epoch(run).await?),
+        Feed::Events => Ok(0),
+    }
+}
+
+/// A page as it is written.
+pub(super) struct Rendered {
+    pub(super) lines: Vec<u8>,
+    /// Rows of the store that it was made from.
+    pub(super) rows: usize,
+    /// Where the next page begins.
+    pub(super) after: i64,
+}
+
+/// The page of a file behind `after`, by the rules of its cursor.
+pub(super) async fn page(
+    store: &dyn Results,
+    run: RunId,
+    name: &str,
+    cursor: &Cursor,
+    after: i64,
+    rows: usize,
+) -> Result<Rendered, RunError> {
+    match cursor.feed {
+        Feed::Results => {
+            let page = store
+                .finished(run, cursor.order, cursor.append, after, rows)
+                .await?;
+            render(name, &page)
+        }
+        Feed::Events => render_events(name, &store.events(run, false, after, rows).await?),
+    }
+}
+
+/// The lines of finished requests.
+pub(super) fn render(run: &str, page: &FinishedPage) -> Result<Rendered, RunError> {
     let mut lines = Vec::new();
     for finished in &page.rows {
-        result_line::write(run, finished, clock::rfc3339, &mut lines).map_err(|error| RunError::Broken {
-            part: format!("rendering a result line: {error}"),
-        })?;
+        result_line::write(run, finished, clock::rfc3339, &mut lines).map_err(|error| unwritable(&error))?;
     }
-    Ok(lines)
+    Ok(Rendered {
+        lines,
+        rows: page.rows.len(),
+        after: page.after,
+    })
+}
+
+/// The lines of events.
+pub(super) fn render_events(run: &str, page: &EventPage) -> Result<Rendered, RunError> {
+    let mut lines = Vec::new();
+    for event in &page.rows {
+        stream_event::write(run, event, clock::rfc3339, &mut lines).map_err(|error| unwritable(&error))?;
+    }
+    Ok(Rendered {
+        lines,
+        rows: page.rows.len(),
+        after: page.after,
+    })
+}
+
+fn unwritable(error: &serde_json::Error) -> RunError {
+    RunError::Broken {
+        part: format!("rendering a line: {error}"),
+    }
 }
 
 async fn blocking<T: Send + 'static>(

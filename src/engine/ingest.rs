@@ -182,7 +182,9 @@ impl Ingest {
                     bad += 1;
                     known.push(*queue);
                 }
-                AddOutcome::Queued | AddOutcome::Waiting | AddOutcome::Changed => {}
+                // What of it was settled before is told again where events are printed.
+                AddOutcome::Waiting(queue) => known.push(*queue),
+                AddOutcome::Queued | AddOutcome::Changed => {}
             }
         }
         let lines = outcomes.len() as u64;

@@ -15,6 +15,7 @@ mod dispatcher;
 mod error;
 mod exporter;
 mod ingest;
+mod planning;
 mod printer;
 mod reader;
 mod shutdown;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use error::RunError;
@@ -35,11 +37,12 @@ pub use reader::{InputError, Seen, read_input};
 pub use verify::verify;
 
 use crate::agent::{Agents, Planner};
+use crate::config::ContextBudget;
 use crate::domain::request::Rules;
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
-use crate::store::{Changes, Failures, Order, Owner, Run, RunOpening, Store};
+use crate::store::{Changes, Failures, Feed, Order, Owner, Run, RunOpening, Store};
 
 use self::dispatcher::Dispatcher;
 use self::exporter::Exporter;
@@ -57,6 +60,8 @@ pub struct World {
     pub agents: Arc<Agents>,
     /// Decides the tasks of requests.
     pub planner: Arc<Planner>,
+    /// How much of earlier work may stand in a prompt.
+    pub budget: ContextBudget,
     /// Shows what happens.
     pub announcer: Announcer,
 }
@@ -72,9 +77,18 @@ pub enum Input {
     Spooled(PathBuf),
 }
 
-/// Where results go.
+/// Something that a run writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub struct Output {
+    /// What is written.
+    pub feed: Feed,
+    /// Where to.
+    pub target: Target,
+}
+
+/// Where a run writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
     /// A file, by its absolute path.
     File {
         /// The path.
@@ -82,7 +96,7 @@ pub enum Output {
         /// What to do with a file that is not ours.
         existing: Existing,
     },
-    /// Standard output.
+    /// Standard output; of one output at most.
     Stdout,
 }
 
@@ -101,10 +115,14 @@ pub struct Job {
     pub rules: Rules,
     /// What a changed line does.
     pub changes: Changes,
-    /// Where results go.
-    pub output: Output,
-    /// In which order.
+    /// What is written where.
+    pub outputs: Vec<Output>,
+    /// In which order results are written.
     pub order: Order,
+    /// Whether queues are only planned, and nothing else is done.
+    pub plan_only: bool,
+    /// What makes answers what they are beside the requests.
+    pub recipe: String,
     /// Failed requests to put back first.
     pub retry: Option<Failures>,
     /// Calls at once.
@@ -123,14 +141,14 @@ pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
     let signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
     let run = open_run(world, job).await?;
     let before = world.store.summary(run.id).await?;
-    let wake = Arc::new(Notify::new());
+    let mut wakes = Wakes::default();
     let (report_reading, reading) = watch::channel(Reading::Unknown);
     let (seen, seen_lines) = mpsc::channel(8);
-    let exporting = open_export(world, job, &run, &wake, reading, seen_lines).await?;
+    let exporting = open_exports(world, job, &run, &mut wakes, &reading, seen_lines).await?;
     let stop = Stop::default();
     let intake = Intake::start(world, job, &run, report_reading, seen).await?;
     let owner = Owner(format!("{:016x}", fastrand::u64(..)));
-    let dispatcher = Dispatcher::new(world, job, run.id, owner, stop, wake, begun);
+    let dispatcher = Dispatcher::new(world, job, run.id, owner, stop, wakes, begun);
     let Driven { ending, failed } = dispatcher.drive(intake, exporting, signals).await;
     let counts = world.store.counts(run.id).await;
     let summary = world.store.summary(run.id).await;
@@ -164,6 +182,7 @@ async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
         input,
         named: job.named,
         rehearsal: job.rehearsal,
+        recipe: job.recipe.clone(),
     };
     let run = world.store.open_run(&opening).await?;
     if let Some(which) = &job.retry {
@@ -172,34 +191,64 @@ async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
     world.announcer.announce(RunEvent::Opened {
         run: run.name.clone(),
     });
+    if run.recipe_changed {
+        world.announcer.announce(RunEvent::RecipeChanged);
+    }
     Ok(run)
 }
 
-/// The result file is opened and compared before anything is spent.
-async fn open_export(
+/// Files are opened and compared before anything is spent.
+async fn open_exports(
     world: &World,
     job: &Job,
     run: &Run,
-    wake: &Arc<Notify>,
-    reading: watch::Receiver<Reading>,
+    wakes: &mut Wakes,
+    reading: &watch::Receiver<Reading>,
     seen: mpsc::Receiver<Vec<i64>>,
 ) -> Result<Exporting, RunError> {
     let (finish, finishing) = watch::channel(false);
-    let ports = ExportPorts {
-        store: Arc::clone(&world.store),
-        wake: Arc::clone(wake),
-        reading,
-        finishing,
-    };
-    let task = match &job.output {
-        Output::File { path, existing } => {
-            let exporter = Exporter::open(ports, job, run, path, *existing).await?;
-            drop(seen);
-            tokio::spawn(exporter.run())
+    let mut tasks = JoinSet::new();
+    let mut seen = Some(seen);
+    for output in &job.outputs {
+        let ports = ExportPorts {
+            store: Arc::clone(&world.store),
+            wake: wakes.add(),
+            reading: reading.clone(),
+            finishing: finishing.clone(),
+        };
+        match (&output.target, seen.take()) {
+            (Target::File { path, existing }, unused) => {
+                seen = unused;
+                let exporter = Exporter::open(ports, job, run, output.feed, path, *existing).await?;
+                tasks.spawn(exporter.run());
+            }
+            (Target::Stdout, Some(seen)) => {
+                tasks.spawn(Printer::new(ports, job, run, output.feed, seen).run());
+            }
+            (Target::Stdout, None) => {
+                return Err(RunError::Broken {
+                    part: "standard output, which can be written once only".to_owned(),
+                });
+            }
         }
-        Output::Stdout => tokio::spawn(Printer::new(ports, job, run, seen).run()),
-    };
-    Ok(Exporting { task, finish })
+    }
+    Ok(Exporting { tasks, finish })
+}
+
+/// Wakes every exporter: something may have finished.
+#[derive(Debug, Default)]
+struct Wakes(Vec<Arc<Notify>>);
+
+impl Wakes {
+    fn add(&mut self) -> Arc<Notify> {
+        let wake = Arc::new(Notify::new());
+        self.0.push(Arc::clone(&wake));
+        wake
+    }
+
+    fn all(&self) {
+        self.0.iter().for_each(|wake| wake.notify_one());
+    }
 }
 
 /// How a drive ended.
@@ -248,8 +297,8 @@ enum Exported {
     Closed,
 }
 
-/// A running exporter.
+/// The running exporters.
 struct Exporting {
-    task: tokio::task::JoinHandle<Result<Exported, RunError>>,
+    tasks: JoinSet<Result<Exported, RunError>>,
     finish: watch::Sender<bool>,
 }

@@ -8,9 +8,9 @@ use std::io::{ErrorKind, Write};
 
 use tokio::sync::mpsc;
 
-use super::exporter::render;
+use super::exporter::{Rendered, render, render_events};
 use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
-use crate::store::{FinishedPage, Order, Run, RunId};
+use crate::store::{Feed, Order, Run, RunId};
 
 /// Lines in one write at most.
 const ROWS: usize = 512;
@@ -19,10 +19,11 @@ pub(super) struct Printer {
     ports: ExportPorts,
     run: RunId,
     run_name: String,
+    feed: Feed,
     order: Order,
     /// The last row printed, in the order of printing.
     after: i64,
-    /// Finish numbers up to this one were given by earlier invocations.
+    /// Numbers up to this one, of finished requests or of events, were given by earlier invocations.
     earlier: i64,
     /// Known finished requests as ingest meets them.
     seen: mpsc::Receiver<Vec<i64>>,
@@ -31,16 +32,27 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(ports: ExportPorts, job: &Job, run: &Run, seen: mpsc::Receiver<Vec<i64>>) -> Self {
+    pub(super) fn new(
+        ports: ExportPorts,
+        job: &Job,
+        run: &Run,
+        feed: Feed,
+        seen: mpsc::Receiver<Vec<i64>>,
+    ) -> Self {
+        let (order, earlier) = match feed {
+            Feed::Results => (job.order, run.finished),
+            Feed::Events => (Order::Completion, run.events),
+        };
         Self {
             ports,
             run: run.id,
             run_name: run.name.clone(),
-            order: job.order,
+            feed,
+            order,
             after: 0,
-            earlier: run.finished,
+            earlier,
             seen,
-            patient: run.finished > 0 && job.input != Input::Stdin,
+            patient: earlier > 0 && job.input != Input::Stdin,
         }
     }
 
@@ -86,29 +98,47 @@ impl Printer {
         if self.patient && self.order == Order::Completion && !self.ports.reading.borrow().is_over() {
             return Ok(Step::Nothing);
         }
-        let page = self
-            .ports
-            .store
-            .finished(self.run, self.order, false, self.after, ROWS)
-            .await?;
+        let store = &self.ports.store;
+        let page = match self.feed {
+            Feed::Results => {
+                let page = store
+                    .finished(self.run, self.order, false, self.after, ROWS)
+                    .await?;
+                render(&self.run_name, &page)?
+            }
+            Feed::Events => render_events(
+                &self.run_name,
+                &store.events(self.run, true, self.after, ROWS).await?,
+            )?,
+        };
         self.after = page.after;
-        self.print(&page).await
+        self.print(page).await
     }
 
     async fn known(&mut self, queues: Vec<i64>) -> Result<Step, RunError> {
         if self.order == Order::Input {
             return Ok(Step::Nothing);
         }
-        let mut page = self.ports.store.finished_by_id(self.run, queues).await?;
-        page.rows.retain(|row| row.finish_no <= self.earlier);
-        self.print(&page).await
+        let store = &self.ports.store;
+        let page = match self.feed {
+            Feed::Results => {
+                let mut page = store.finished_by_id(self.run, queues).await?;
+                page.rows.retain(|row| row.finish_no <= self.earlier);
+                render(&self.run_name, &page)?
+            }
+            Feed::Events => render_events(
+                &self.run_name,
+                &store.events_of(self.run, queues, self.earlier).await?,
+            )?,
+        };
+        self.print(page).await
     }
 
-    async fn print(&self, page: &FinishedPage) -> Result<Step, RunError> {
-        if page.rows.is_empty() {
+    async fn print(&self, page: Rendered) -> Result<Step, RunError> {
+        if page.rows == 0 {
             return Ok(Step::Nothing);
         }
-        let lines = render(&self.run_name, page)?;
+        let lines = page.lines;
         let written = tokio::task::spawn_blocking(move || {
             let mut out = std::io::stdout().lock();
             out.write_all(&lines).and_then(|()| out.flush())

@@ -12,7 +12,7 @@ use crate::agent::Planner;
 use crate::domain::failure::Failure;
 use crate::domain::ids::shortened;
 use crate::domain::request::{BadLine, LineSplitter, RawLine, Rules, read_line};
-use crate::store::{InputMark, NewLine, NewRequest, Planned};
+use crate::store::{InputMark, NewLine, NewRequest};
 
 /// So much is read at once: large enough that a file costs few calls, small enough that a chunk of long
 /// lines stays small in memory.
@@ -165,15 +165,13 @@ fn request(number: u64, bytes: &[u8], rules: Rules, planner: &Planner) -> NewReq
         Err(problem) => return bad(number, problem),
     };
     match planner.plan(&accepted.request) {
-        Ok(plan) => NewRequest::Good {
+        Ok(work) => NewRequest::Good {
             request: Box::new(accepted.request),
             identity: accepted.identity,
             content: accepted.content,
             notes: accepted.notes,
-            plan: plan
-                .into_iter()
-                .map(|(action, input)| Planned { action, input })
-                .collect(),
+            plan: work.tasks,
+            stops: work.stops,
         },
         Err(message) => {
             let claimed_id = accepted.request.custom_id;

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::RunError;
-use super::exporter::{beginning, render};
-use crate::store::{Cursor, FileKey, Results, Run};
+use super::exporter::{beginning, page};
+use crate::store::{Cursor, Feed, FileKey, Results, Run};
 
 /// Lines compared at a time.
 const ROWS: usize = 512;
@@ -25,7 +25,7 @@ pub async fn verify(
             "its last writing was cut short (run the same command again to mend it)".to_owned(),
         ));
     }
-    if store.lines_epoch(run.id).await? != cursor.epoch {
+    if cursor.feed == Feed::Results && store.lines_epoch(run.id).await? != cursor.epoch {
         let cure = "requests were changed or put back since it was written (run the same command again)";
         return Ok(Err(cure.to_owned()));
     }
@@ -40,14 +40,12 @@ pub async fn verify(
     let mut lines = 0;
     let mut after = beginning(cursor.order);
     loop {
-        let page = store
-            .finished(run.id, cursor.order, cursor.append, after, ROWS)
-            .await?;
-        if page.rows.is_empty() {
+        let page = page(store, run.id, &run.name, cursor, after, ROWS).await?;
+        if page.rows == 0 {
             break;
         }
         after = page.after;
-        let expected = render(&run.name, &page)?;
+        let expected = page.lines;
         let mut found = Vec::with_capacity(expected.len());
         if let Err(error) = Read::by_ref(&mut file)
             .take(expected.len() as u64)
@@ -62,7 +60,7 @@ pub async fn verify(
                 "line {line} of this run differs from what the store holds, or is missing"
             )));
         }
-        lines += page.rows.len() as u64;
+        lines += expected.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
     let mut rest = [0; 1];
     match file.read(&mut rest) {

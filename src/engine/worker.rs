@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::agent::{self, Agents, COMPLETION, Done, TaskEnd};
+use super::planning;
+use crate::agent::{self, Agent, Agents, COMPLETION, Desk, Done, Planner, TaskEnd, TaskInput};
+use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::Making;
 use crate::domain::request::Work;
 use crate::domain::usage::{Cost, Usage};
 use crate::llm::{Client, Route, Stop};
-use crate::store::{Claimed, Lease, Settled, Settlement, Store, StoreError};
+use crate::store::{Claimed, Lease, Material, Settled, Settlement, Store, StoreError, Then, Wanted};
 
 /// What workers tell the dispatcher.
 #[derive(Debug)]
 pub(super) enum Fact {
     /// The last answer of a queue is in and goes to the store: its slot is free.
     AnswerIn(Lease),
-    /// A task is durable.
+    /// A task, or the plan, is durable.
     Settled {
         /// Its queue.
         lease: Lease,
@@ -34,105 +36,249 @@ pub(super) enum Fact {
     StoreFailed(StoreError),
 }
 
-/// What all workers share: ports, never state.
+/// What all workers share: ports and settings, never state.
 pub(super) struct Tools {
     pub(super) store: Arc<dyn Store>,
     pub(super) client: Arc<Client>,
     pub(super) agents: Arc<Agents>,
+    pub(super) planner: Arc<Planner>,
+    pub(super) budget: ContextBudget,
     pub(super) stop: Stop,
+    /// Whether queues are only planned (`nova3 plan --call`).
+    pub(super) plan_only: bool,
 }
 
-/// Works on the queue until it is finished, interrupted, or no longer ours.
-pub(super) async fn work(tools: Arc<Tools>, queue: Claimed, facts: UnboundedSender<Fact>) {
-    // A dispatcher that is gone has ended the run; nobody needs the fact.
-    let tell = |fact| drop(facts.send(fact));
+/// What tells the dispatcher, which may be gone: then it has ended the run and nobody needs the fact.
+struct Teller(UnboundedSender<Fact>);
+
+impl Teller {
+    fn tell(&self, fact: Fact) {
+        drop(self.0.send(fact));
+    }
+}
+
+/// Works on the queue until it is finished, paused, interrupted, or no longer ours.
+pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, facts: UnboundedSender<Fact>) {
+    let teller = Teller(facts);
+    if !queue.planned && !plan(&tools, &mut queue, &teller).await {
+        return;
+    }
+    if tools.plan_only {
+        return teller.tell(Fact::Interrupted(queue.lease));
+    }
     for task in queue.current_task..queue.tasks.len() {
-        let Done {
-            end,
-            making,
-            attempts,
-        } = perform(&tools, &queue, task).await;
-        let (usage, cost) = (making.usage, making.cost.unwrap_or_default().plus(making.wasted));
-        let last = task + 1 == queue.tasks.len();
-        let (settlement, ends) = match end {
-            TaskEnd::Interrupted => return tell(Fact::Interrupted(queue.lease)),
-            TaskEnd::Completed(product) => (
-                Settlement::completed(queue.lease, task, product, making, attempts),
-                last,
-            ),
-            TaskEnd::Failed(failure, response) => {
-                let failure = Failure {
-                    task_id: Some(queue.tasks[task].task_id.clone()),
-                    ..failure
-                };
-                (
-                    Settlement::failed(queue.lease, task, failure, response, making, attempts),
-                    true,
-                )
-            }
-        };
-        if ends {
-            tell(Fact::AnswerIn(queue.lease));
+        if !step(&tools, &queue, task, &teller).await {
+            return;
         }
-        match tools.store.settle(settlement).await {
-            Ok(settled) => {
-                tell(Fact::Settled {
-                    lease: queue.lease,
-                    settled,
-                    usage,
-                    cost,
-                });
-                if settled != Settled::Stepped {
-                    return;
+    }
+}
+
+/// Finds out the queue's tasks; answers whether it goes on.
+async fn plan(tools: &Tools, queue: &mut Claimed, teller: &Teller) -> bool {
+    match planning::plan(tools, queue).await {
+        Ok(planning::Planning::Known(tasks)) => {
+            queue.tasks = tasks;
+            queue.planned = true;
+            true
+        }
+        Ok(planning::Planning::Made(settlement)) => {
+            let (usage, cost) = spent(&settlement.making);
+            let tasks = planning::tasks(&settlement.end);
+            match tools.store.settle_plan(*settlement).await {
+                Ok(settled) => {
+                    let lease = queue.lease;
+                    teller.tell(Fact::Settled {
+                        lease,
+                        settled,
+                        usage,
+                        cost,
+                    });
+                    queue.tasks = tasks;
+                    queue.planned = true;
+                    settled == Settled::Stepped
+                }
+                Err(error) => {
+                    teller.tell(Fact::StoreFailed(error));
+                    false
                 }
             }
-            Err(error) => return tell(Fact::StoreFailed(error)),
+        }
+        Ok(planning::Planning::Interrupted) => {
+            teller.tell(Fact::Interrupted(queue.lease));
+            false
+        }
+        Err(error) => {
+            teller.tell(Fact::StoreFailed(error));
+            false
         }
     }
 }
 
-async fn perform(tools: &Tools, queue: &Claimed, task: usize) -> Done {
-    let Some(route) = tools.client.route(queue.request.model.as_deref()) else {
-        let name = queue.request.model.clone().unwrap_or_default();
-        return impossible(
-            name.clone(),
-            Class::BadRequest,
-            format!("`model` `{name}` is no route any more"),
-        );
+/// Does one task and settles it; answers whether the queue goes on.
+async fn step(tools: &Tools, queue: &Claimed, task: usize, teller: &Teller) -> bool {
+    let done = match perform(tools, queue, task).await {
+        Ok(done) => done,
+        Err(error) => {
+            teller.tell(Fact::StoreFailed(error));
+            return false;
+        }
     };
+    let Done {
+        end,
+        mut making,
+        attempts,
+    } = done;
+    let (usage, cost) = spent(&making);
+    let (settlement, ends) = match end {
+        TaskEnd::Interrupted => {
+            teller.tell(Fact::Interrupted(queue.lease));
+            return false;
+        }
+        TaskEnd::Completed(product) => {
+            let then = then(tools, queue, task, &mut making);
+            let ends = then == Then::Pause || task + 1 == queue.tasks.len();
+            let settlement = Settlement::completed(queue.lease, task, product, then, making, attempts);
+            (settlement, ends)
+        }
+        TaskEnd::Failed(failure, response) => {
+            let failure = Failure {
+                task_id: Some(queue.tasks[task].task_id.clone()),
+                ..failure
+            };
+            (
+                Settlement::failed(queue.lease, task, failure, response, making, attempts),
+                true,
+            )
+        }
+    };
+    if ends {
+        teller.tell(Fact::AnswerIn(queue.lease));
+    }
+    match tools.store.settle(settlement).await {
+        Ok(settled) => {
+            teller.tell(Fact::Settled {
+                lease: queue.lease,
+                settled,
+                usage,
+                cost,
+            });
+            settled == Settled::Stepped
+        }
+        Err(error) => {
+            teller.tell(Fact::StoreFailed(error));
+            false
+        }
+    }
+}
+
+fn spent(making: &Making) -> (Usage, Cost) {
+    (making.usage, making.cost.unwrap_or_default().plus(making.wasted))
+}
+
+/// Whether the queue pauses behind the task. A stop that its tasks never come to is told at its end.
+fn then(tools: &Tools, queue: &Claimed, task: usize, making: &mut Making) -> Then {
+    let Work::Brief(brief) = &queue.request.work else {
+        return Then::GoOn;
+    };
+    let stops = tools.planner.stops_of(brief);
+    let last = task + 1 == queue.tasks.len();
+    if let Some(until) = stops.until.as_ref().filter(|_| last)
+        && !queue.tasks.iter().any(|task| task.action == until.as_str())
+    {
+        making.warnings.push(format!(
+            "`until` is `{until}`, and the queue has no such task: it ran through"
+        ));
+    }
+    if stops.after(&queue.tasks[task].action) {
+        Then::Pause
+    } else {
+        Then::GoOn
+    }
+}
+
+/// The route that the line asks for, else the one its agent wants, else the default one.
+pub(super) fn route<'t>(
+    tools: &'t Tools,
+    queue: &Claimed,
+    agent: Option<&Agent>,
+) -> Result<&'t Arc<Route>, String> {
+    let wanted = queue
+        .request
+        .model
+        .as_deref()
+        .or(agent.and_then(|agent| agent.model.as_deref()));
+    tools
+        .client
+        .route(wanted)
+        .ok_or_else(|| wanted.unwrap_or_default().to_owned())
+}
+
+/// What was made before, as far as the request may build on it.
+pub(super) async fn material(tools: &Tools, queue: &Claimed, input: &str) -> Result<Material, StoreError> {
+    let Work::Brief(brief) = &queue.request.work else {
+        return Ok(Material::default());
+    };
+    let items = agent::wanted_items(brief, input);
+    // A single task of a request that is alone has nothing before it.
+    if queue.request.session.is_none() && queue.tasks.len() <= 1 && items.is_empty() {
+        return Ok(Material::default());
+    }
+    tools
+        .store
+        .context(&Wanted {
+            queue_id: queue.lease.queue_id,
+            user: queue.request.user.clone(),
+            session: queue.request.session.clone(),
+            items,
+            rounds: tools.budget.rounds,
+        })
+        .await
+}
+
+async fn perform(tools: &Tools, queue: &Claimed, task: usize) -> Result<Done, StoreError> {
     let planned = &queue.tasks[task];
-    match (&queue.request.work, tools.agents.get(&planned.action)) {
+    let agent = tools.agents.get(&planned.action);
+    let route = match route(tools, queue, agent) {
+        Ok(route) => route,
+        Err(name) => {
+            let message = format!("`model` `{name}` is no route any more");
+            return Ok(impossible(name, Class::BadRequest, message));
+        }
+    };
+    match (&queue.request.work, agent) {
         (Work::Completion(completion), _) if planned.action == COMPLETION => {
-            agent::run_completion(&tools.client, route, completion, &tools.stop).await
+            Ok(agent::run_completion(&tools.client, route, completion, &tools.stop).await)
         }
         (Work::Brief(brief), Some(agent)) => {
-            agent::run_agent(&tools.client, route, agent, brief, &planned.input, &tools.stop).await
+            let material = material(tools, queue, &planned.input).await?;
+            let desk = Desk {
+                client: &tools.client,
+                route,
+                budget: &tools.budget,
+                stop: &tools.stop,
+            };
+            let input = TaskInput {
+                brief,
+                input: &planned.input,
+                material: &material,
+            };
+            Ok(agent::run_agent(desk, agent, input).await)
         }
         _ => {
-            let message = format!("action `{}` has no agent in this version", planned.action);
-            impossible(name_of(route), Class::BadRequest, message)
+            let message = format!("there is no agent for the action `{}` any more", planned.action);
+            Ok(impossible(
+                route.settings.name.clone(),
+                Class::BadRequest,
+                message,
+            ))
         }
     }
-}
-
-fn name_of(route: &Route) -> String {
-    route.settings.name.clone()
 }
 
 fn impossible(route: String, class: Class, message: String) -> Done {
-    let making = Making {
-        route,
-        model: String::new(),
-        attempts: 0,
-        usage: Usage::default(),
-        cost: None,
-        wasted: Cost::ZERO,
-        duration_ms: 0,
-        first_token_ms: None,
-    };
     Done {
         end: TaskEnd::Failed(Failure::new(class, message), None),
-        making,
+        making: Making::without_calls(route, String::new()),
         attempts: Vec::new(),
     }
 }

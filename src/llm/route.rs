@@ -1,12 +1,13 @@
 //! One route at work: its limiter, its pause, its latch.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::wire::CallError;
-use crate::config;
+use crate::config::{self, Structured};
 use crate::domain::bucket::TooLarge;
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{Grant, InProcess, Limits};
@@ -19,6 +20,8 @@ pub struct Route {
     limiter: InProcess,
     pause: Mutex<Pause>,
     latch: OnceLock<CallError>,
+    /// How far the server's refusals have taken structured output down.
+    refused: AtomicU8,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +62,27 @@ impl Route {
             limiter: InProcess::new(limits),
             pause: Mutex::default(),
             latch: OnceLock::new(),
+            refused: AtomicU8::new(0),
         }
+    }
+
+    /// How the form of an answer is asked for now.
+    pub fn structured(&self) -> Structured {
+        const LADDER: [Structured; 3] = [Structured::JsonSchema, Structured::JsonObject, Structured::Prompt];
+        let refused = usize::from(self.refused.load(Ordering::Relaxed));
+        LADDER[refused.min(2)].max(self.settings.structured)
+    }
+
+    /// The server refused to be asked so; from now on nobody asks it so. Several calls that were refused together
+    /// take one step together. Answers false if there is no step left.
+    pub fn downgrade(&self, from: Structured) -> bool {
+        let below = match from {
+            Structured::JsonSchema => 1,
+            Structured::JsonObject => 2,
+            Structured::Prompt => return false,
+        };
+        self.refused.fetch_max(below, Ordering::Relaxed);
+        true
     }
 
     /// Waits for the end of a pause and for the limits; dropping the future gives everything back.

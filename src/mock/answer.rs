@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use serde_json::json;
 
-use super::keywords::{Language, Theme};
+use super::keywords::Theme;
 use super::request::{Prompt, ResponseFormat};
 use super::schema;
 use super::tokens;
@@ -79,49 +79,9 @@ impl Answer {
     }
 }
 
-/// The sentences of a language; `%s` is the subject, `%a` and `%b` are keywords.
-struct Phrases {
-    opening: &'static str,
-    points: &'static [&'static str],
-    closing: &'static str,
-}
-
-const ENGLISH: Phrases = Phrases {
-    opening: "On “%s”: the short answer turns on %a and on how it relates to %b.\n",
-    points: &[
-        "Start from what is known about %a, then check it against %b.",
-        "%a matters most where %b is uncertain; measure it before deciding.",
-        "Compare %a with %b over the same period and note where they part.",
-        "The main risk is to treat %a as settled while %b is still changing.",
-        "A small trial of %a, with %b as the yardstick, is a cheap first step.",
-        "Most sources agree on %a; they differ on what it means for %b.",
-    ],
-    closing: "\nIn short: begin with %a, keep %b in view, and look again when new facts arrive.",
-};
-
-const CHINESE: Phrases = Phrases {
-    opening: "关于“%s”：关键在于%a，以及它与%b的关系。\n",
-    points: &[
-        "先确认%a的已知事实，再与%b对照。",
-        "在%b尚不确定时，%a的影响最大，应先测量再决定。",
-        "在同一时期比较%a与%b，并记录两者的差异。",
-        "主要风险是把%a当作定论，而%b仍在变化。",
-        "可以先对%a做小规模试验，并以%b作为衡量标准。",
-        "多数资料对%a看法一致，分歧在于它对%b意味着什么。",
-    ],
-    closing: "\n总之，先从%a入手，兼顾%b，有新信息时再复核。",
-};
-
-fn phrases(language: Language) -> &'static Phrases {
-    match language {
-        Language::English => &ENGLISH,
-        Language::Chinese => &CHINESE,
-    }
-}
-
 /// An opening, a few points, a closing sentence and the marker.
-fn essay(theme: &Theme, marker: &str, rng: &mut Rng, target: usize) -> String {
-    let phrases = phrases(theme.language);
+fn essay(theme: &Theme<'_>, marker: &str, rng: &mut Rng, target: usize) -> String {
+    let phrases = theme.language.phrases();
     let mut text = String::with_capacity(1024);
     fill(&mut text, phrases.opening, theme, rng);
     if target == 0 {
@@ -146,27 +106,40 @@ fn essay(theme: &Theme, marker: &str, rng: &mut Rng, target: usize) -> String {
     text
 }
 
-fn point(text: &mut String, theme: &Theme, rng: &mut Rng) {
+fn point(text: &mut String, theme: &Theme<'_>, rng: &mut Rng) {
     text.push_str("\n- ");
     sentence(text, theme, rng);
 }
 
 /// One sentence about two keywords of the prompt.
-pub(crate) fn sentence(text: &mut String, theme: &Theme, rng: &mut Rng) {
-    let points = phrases(theme.language).points;
+pub(crate) fn sentence(text: &mut String, theme: &Theme<'_>, rng: &mut Rng) {
+    let points = theme.language.phrases().points;
     fill(text, points[rng.usize(..points.len())], theme, rng);
 }
 
+/// A few words that name two keywords of the prompt.
+pub(crate) fn title(theme: &Theme<'_>, rng: &mut Rng) -> String {
+    let titles = theme.language.phrases().titles;
+    let mut text = String::new();
+    fill(&mut text, titles[rng.usize(..titles.len())], theme, rng);
+    text
+}
+
 /// Two different keywords; a theme has at least two.
-pub(crate) fn two_keywords<'t>(theme: &'t Theme, rng: &mut Rng) -> (&'t str, &'t str) {
+pub(crate) fn two_keywords<'t>(theme: &'t Theme<'_>, rng: &mut Rng) -> (&'t str, &'t str) {
     let count = theme.keywords.len();
     let first = rng.usize(..count);
     let second = (first + rng.usize(1..count)) % count;
     (&theme.keywords[first], &theme.keywords[second])
 }
 
-fn fill(text: &mut String, template: &str, theme: &Theme, rng: &mut Rng) {
-    let (a, b) = two_keywords(theme, rng);
+fn fill(text: &mut String, template: &str, theme: &Theme<'_>, rng: &mut Rng) {
+    let keywords = two_keywords(theme, rng);
+    fill_with(text, template, &theme.subject, keywords);
+}
+
+/// Adds `template` with the subject and two keywords in its slots.
+pub(crate) fn fill_with(text: &mut String, template: &str, subject: &str, (a, b): (&str, &str)) {
     let mut parts = template.split('%');
     text.push_str(parts.next().unwrap_or_default());
     for part in parts {
@@ -174,7 +147,7 @@ fn fill(text: &mut String, template: &str, theme: &Theme, rng: &mut Rng) {
         text.push_str(match slot {
             "a" => a,
             "b" => b,
-            _ => &theme.subject,
+            _ => subject,
         });
         text.push_str(rest);
     }
@@ -218,6 +191,14 @@ mod tests {
             let joined: String = (0..answer.pieces()).map(|i| answer.piece(i)).collect();
             assert_eq!(joined, answer.text());
         }
+    }
+
+    #[test]
+    fn a_json_object_holds_the_same_answer_under_one_name() {
+        let object = CHINESE.replacen('{', r#"{"response_format":{"type":"json_object"},"#, 1);
+        let value: serde_json::Value =
+            serde_json::from_str(answer(&object, 1, 0, usize::MAX).text()).expect("JSON");
+        assert_eq!(value, json!({"answer": answer(CHINESE, 1, 0, usize::MAX).text()}));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Call {
                 event: "start",
                 prompt: arrival.prompt,
                 custom: arrival.custom,
-                user: head(arrival.user),
+                user: arrival.user,
                 stream: arrival.stream,
             });
         }
@@ -115,9 +115,4 @@ impl Drop for Call {
             Outcome::ClientGone
         });
     }
-}
-
-/// The part of a message that the log shows.
-fn head(text: &str) -> &str {
-    text.char_indices().nth(200).map_or(text, |(cut, _)| &text[..cut])
 }

@@ -1,76 +1,78 @@
 //! What a prompt is about: its language, its subject and its keywords.
 
+use super::material::{Material, is_item_id};
+use super::phrases::{Language, is_own};
 use super::tokens::is_han;
 
-/// Long prompts carry sources and instructions; their beginning is enough to sound like an answer.
-const READ: usize = 2_000;
 const ENOUGH: usize = 12;
 
-/// The language an answer is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
-    English,
-    Chinese,
-}
+/// What is asked comes first, but leaves room for the material it is asked about.
+const ASKED: usize = 8;
+
+/// Of a long last part, its end: prompts end in what they ask.
+const ASKED_IN: usize = 600;
+
+/// Long prompts carry sources and instructions; the beginning of a part is enough to sound like an answer.
+const READ: usize = 2_000;
 
 /// The theme of one prompt.
 #[derive(Debug)]
-pub(crate) struct Theme {
+pub(crate) struct Theme<'a> {
     pub(crate) language: Language,
-    /// The last line of the prompt that is no heading, cut to a readable length: prompts end in what they ask.
+    /// The last line that the prompt tells, cut to a readable length: prompts end in what they ask.
     pub(crate) subject: String,
-    /// At least two, in the order of their first appearance.
+    /// At least two: those of the last part first, then those of the material before it.
     pub(crate) keywords: Vec<String>,
+    pub(crate) material: Material<'a>,
 }
 
-impl Theme {
-    pub(crate) fn of(text: &str) -> Self {
-        let language = if !text.is_ascii() && text.chars().any(is_han) {
+impl<'a> Theme<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let material = Material::read(text);
+        // Headings and material may be in another language than what is asked.
+        let asked = material.parts().last();
+        let is_chinese = |lines: &Vec<&str>| lines.iter().any(|line| line.chars().any(is_han));
+        let language = if asked.is_some_and(is_chinese) {
             Language::Chinese
         } else {
             Language::English
         };
         Self {
             language,
-            subject: subject(text, language),
-            keywords: keywords(text, language),
+            subject: subject(&material, language),
+            keywords: keywords(&material, language),
+            material,
         }
     }
 }
 
-fn subject(text: &str, language: Language) -> String {
+fn subject(material: &Material<'_>, language: Language) -> String {
     let (longest, fallback) = match language {
         Language::English => (80, "your question"),
         Language::Chinese => (40, "这个问题"),
     };
-    let first = text
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with('#'))
-        .unwrap_or(fallback);
-    let first = first.trim_end_matches(['?', '.', '!', ':', '？', '。', '！', '：']);
-    match first.char_indices().nth(longest) {
-        Some((cut, _)) => format!("{}…", &first[..cut]),
-        None => first.to_owned(),
+    let last = material.parts().iter().flatten().next_back();
+    let last = last.copied().unwrap_or(fallback);
+    let last = last.trim_end_matches(['?', '.', '!', ':', '？', '。', '！', '：']);
+    match last.char_indices().nth(longest) {
+        Some((cut, _)) => format!("{}…", &last[..cut]),
+        None => last.to_owned(),
     }
 }
 
-fn keywords(text: &str, language: Language) -> Vec<String> {
+fn keywords(material: &Material<'_>, language: Language) -> Vec<String> {
     let mut found: Vec<String> = Vec::with_capacity(ENOUGH);
-    let head = text
-        .char_indices()
-        .nth(READ)
-        .map_or(text, |(cut, _)| &text[..cut]);
-    for run in head.split(|c: char| !c.is_alphanumeric()) {
-        for word in run.split(is_function_character).flat_map(scripts) {
-            if is_keyword(word) && !found.iter().any(|known| known.eq_ignore_ascii_case(word)) {
-                found.push(word.to_owned());
-                if found.len() == ENOUGH {
-                    return found;
-                }
-            }
+    if let Some((asked, before)) = material.parts().split_last() {
+        collect(&mut found, end_of(asked), ASKED);
+        // Each part of the material has its share, so that a long history does not hide what came after it.
+        let share = (ENOUGH - found.len()) / before.len().max(1);
+        for part in before {
+            let most = found.len() + share.max(1);
+            collect(&mut found, part, most.min(ENOUGH));
         }
+    }
+    for part in material.parts() {
+        collect(&mut found, part, ENOUGH);
     }
     let spare = match language {
         Language::English => ["the topic", "the context"],
@@ -79,6 +81,46 @@ fn keywords(text: &str, language: Language) -> Vec<String> {
     let missing = 2usize.saturating_sub(found.len());
     found.extend(spare.iter().take(missing).map(|&word| word.to_owned()));
     found
+}
+
+/// The last lines of a part, from the one on with which they are long enough.
+fn end_of<'p, 'a>(part: &'p [&'a str]) -> &'p [&'a str] {
+    let mut read = 0;
+    let long_enough = |line: &&str| {
+        read += line.chars().count();
+        read >= ASKED_IN
+    };
+    let start = part.iter().rposition(long_enough).unwrap_or(0);
+    &part[start..]
+}
+
+/// Adds the keywords of `lines` that are not known yet, until there are `most`.
+fn collect(found: &mut Vec<String>, lines: &[&str], most: usize) {
+    let mut read = 0;
+    for line in lines {
+        for word in words(line) {
+            if found.len() >= most {
+                return;
+            }
+            // The cheaper question first: in a long prompt most keywords have been found before.
+            let known = found.iter().any(|known| known.eq_ignore_ascii_case(word));
+            if !known && is_keyword(word) {
+                found.push(word.to_owned());
+            }
+        }
+        read += line.len();
+        if read >= READ {
+            return;
+        }
+    }
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_alphanumeric())
+        .flat_map(|run| run.split(is_function_character))
+        .flat_map(scripts)
+        // What is left of `一款` and `一篇`.
+        .map(|word| word.trim_end_matches('一'))
 }
 
 /// Cuts where Chinese and other letters meet, and Chinese runs into readable lengths.
@@ -102,7 +144,7 @@ fn scripts(run: &str) -> impl Iterator<Item = &str> {
 /// Chinese is written without spaces; its commonest function characters separate words well enough here.
 fn is_function_character(c: char) -> bool {
     !c.is_ascii()
-        && "的了和是在与及对请把将为我你他她它们这那有什么怎样如何吗呢吧啊并或从到以于而其给让用被就也都还要会能可"
+        && "的了和是在与及对请把将为我你他她它们这那有什么怎样如何吗呢吧啊并或从到以于而其给让用被就也都还要会能可写篇款"
         .contains(c)
 }
 
@@ -177,10 +219,11 @@ fn is_keyword(word: &str) -> bool {
         "your",
     ];
     if word.chars().next().is_some_and(is_han) {
-        return word.chars().nth(1).is_some();
+        return word.chars().nth(1).is_some() && !is_own(word);
     }
     word.len() > 3
         && word.chars().any(char::is_alphabetic)
+        && !is_item_id(word)
         && !STOP.iter().any(|stop| stop.eq_ignore_ascii_case(word))
 }
 
@@ -204,6 +247,48 @@ mod tests {
         let theme = Theme::of("请分析动力电池回收的市场规模和Rust工具");
         assert_eq!(theme.language, Language::Chinese);
         assert_eq!(theme.keywords, ["分析动力电池回收", "市场规模", "Rust", "工具"]);
+    }
+
+    #[test]
+    fn words_of_no_theme_are_no_keywords() {
+        let theme = Theme::of("推广一款儿童防晒霜，写一篇市场分析，参考insight1");
+        assert_eq!(theme.keywords, ["推广", "儿童防晒霜", "市场分析", "参考"]);
+    }
+
+    #[test]
+    fn what_is_asked_comes_first_and_every_part_has_its_share() {
+        let theme = Theme::of(
+            "# 背景\n<<<background\n甲乙、乙丙、丙丁、丁戊、戊己\nbackground>>>\n\
+             # 结果\n<<<results\n洋流：潮汐、海浪\nresults>>>\n\
+             # 任务\n<<<task\n## 标题\n防晒、通勤、露营、骑行、垂钓、滑雪、潜水、攀岩、冲浪\ntask>>>\n",
+        );
+        assert_eq!(
+            theme.subject,
+            "防晒、通勤、露营、骑行、垂钓、滑雪、潜水、攀岩、冲浪"
+        );
+        let (asked, material) = theme.keywords.split_at(8);
+        assert_eq!(
+            asked,
+            ["防晒", "通勤", "露营", "骑行", "垂钓", "滑雪", "潜水", "攀岩"]
+        );
+        assert_eq!(material, ["甲乙", "乙丙", "洋流", "潮汐"]);
+    }
+
+    #[test]
+    fn the_beginning_fills_up_what_the_parts_leave() {
+        let theme = Theme::of("# 背景\n甲乙、乙丙、丙丁、丁戊、戊己、己庚、庚辛\n# 结果\n洋流\n# 任务\n防晒");
+        assert_eq!(
+            theme.keywords,
+            [
+                "防晒", "甲乙", "乙丙", "丙丁", "丁戊", "戊己", "洋流", "己庚", "庚辛"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_prompt_is_read_from_its_end() {
+        let text = format!("Photosynthesis\n{}\nVolcanoes\n", "of an on\n".repeat(100));
+        assert_eq!(Theme::of(&text).keywords, ["Volcanoes", "Photosynthesis"]);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! demos without a network, and as the evidence of every test.
 //!
 //! An answer is made from its prompt, so it looks real and can be checked: it ends with a marker that
-//! names the prompt, and it is the same whenever the seed and the prompt are. Faults are injected by
-//! probability, rate limits are enforced by a strict window, and a log tells what really arrived.
+//! names the prompt, and it is the same whenever the seed and the prompt are. A prompt in parts, under
+//! headings and between fences, is answered by its last part and by what the others say. Faults are
+//! injected by probability, rate limits are enforced by a strict window, and a log tells what really
+//! arrived.
 //!
 //! Deliberately absent: TLS, HTTP/2, tools, several choices for one request, and any knowledge of
 //! nova3's client; what the client does right or wrong shows only on the wire.
@@ -21,13 +23,17 @@ mod frames;
 mod keywords;
 mod limiter;
 mod log;
+mod material;
 mod number;
+mod phrases;
+mod plan;
 mod refusal;
 mod reply;
 mod request;
 mod response;
 mod schema;
 mod server;
+mod strings;
 mod tally;
 mod tokens;
 

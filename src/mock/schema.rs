@@ -3,15 +3,19 @@
 //! Honoured: type (also a list), properties, required, items, prefixItems, minItems, maxItems, uniqueItems,
 //! enum, const, string lengths and the common formats, number bounds and multipleOf, anyOf and oneOf (first
 //! branch), allOf (merged), and $ref inside the document. Ignored: pattern, not, if/then/else,
-//! dependencies. Recursive schemas end because deep values keep to what is required, and nothing goes
+//! dependencies. Lists of tasks and of tags, and titles and sources, are told by their names and get what
+//! people would put there, inside the same bounds. Recursive schemas end because deep values keep to what is required, and nothing goes
 //! deeper than `DEEPEST`.
+
+use std::ops::RangeInclusive;
 
 use fastrand::Rng;
 use serde_json::{Map, Value};
 
-use super::answer::{sentence, two_keywords};
 use super::keywords::Theme;
 use super::number::{integer, number};
+use super::plan;
+use super::strings::{Words, bound, is_tags};
 
 /// From here on optional properties and items are left out.
 const SPARSE: usize = 6;
@@ -19,22 +23,17 @@ const SPARSE: usize = 6;
 const DEEPEST: usize = 32;
 
 /// An instance of `schema`. The first string that is free to say anything ends with `marker`.
-pub(crate) fn instance(schema: &Value, theme: &Theme, marker: &str, rng: Rng) -> Value {
+pub(crate) fn instance(schema: &Value, theme: &Theme<'_>, marker: &str, rng: Rng) -> Value {
     Maker {
         root: schema,
-        theme,
-        marker: Some(marker),
-        rng,
+        words: Words::new(theme, marker, rng),
     }
     .value(schema, "", 0)
 }
 
 struct Maker<'a> {
     root: &'a Value,
-    theme: &'a Theme,
-    /// Taken by the string that carries it.
-    marker: Option<&'a str>,
-    rng: Rng,
+    words: Words<'a>,
 }
 
 impl Maker<'_> {
@@ -46,12 +45,9 @@ impl Maker<'_> {
             return fixed.clone();
         }
         if let Some(choices) = schema["enum"].as_array().filter(|choices| !choices.is_empty()) {
-            return choices[self.rng.usize(..choices.len())].clone();
+            return choices[self.words.rng.usize(..choices.len())].clone();
         }
-        if let Some(target) = schema["$ref"]
-            .as_str()
-            .and_then(|at| self.root.pointer(at.strip_prefix('#')?))
-        {
+        if let Some(target) = referred(self.root, schema) {
             return self.value(target, name, depth + 1);
         }
         if let Some(branches) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
@@ -62,27 +58,28 @@ impl Maker<'_> {
             return self.value(&merged, name, depth + 1);
         }
         match kind(schema, depth) {
-            "object" => self.object(schema, depth),
+            "object" => self.object(schema, Map::new(), depth),
             "array" => self.array(schema, name, depth),
-            "integer" => integer(schema, &mut self.rng),
-            "number" => number(schema, &mut self.rng),
-            "boolean" => Value::Bool(self.rng.bool()),
+            "integer" => integer(schema, &mut self.words.rng),
+            "number" => number(schema, &mut self.words.rng),
+            "boolean" => Value::Bool(self.words.rng.bool()),
             "null" => Value::Null,
-            _ => Value::String(self.string(schema, name)),
+            _ if name == "source" && is_nullable(schema) => self.words.source(schema),
+            _ => Value::String(self.words.string(schema, name)),
         }
     }
 
-    fn object(&mut self, schema: &Value, depth: usize) -> Value {
+    /// An object that has the properties of `object` already.
+    fn object(&mut self, schema: &Value, mut object: Map<String, Value>, depth: usize) -> Value {
         let required: Vec<&str> = schema["required"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        let mut object = Map::new();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let wanted = depth < SPARSE && property != &Value::Bool(false);
-            if wanted || required.contains(&name.as_str()) {
+            if (wanted || required.contains(&name.as_str())) && !object.contains_key(name) {
                 object.insert(name.clone(), self.value(property, name, depth + 1));
             }
         }
@@ -103,12 +100,36 @@ impl Maker<'_> {
     }
 
     fn array(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
+        let items = resolved(self.root, &schema["items"]);
+        let actions = plan::choices(resolved(self.root, &items["properties"]["action"]));
+        if !actions.is_empty() {
+            self.plan(schema, items, &actions, depth)
+        } else if is_free(items) && is_tags(name, items) {
+            let count = self.length(schema, 3..=5, depth);
+            let tags = self.words.tags(count, bound(items, "maxLength"));
+            tags.into_iter().map(Value::String).collect()
+        } else {
+            self.list(schema, name, depth)
+        }
+    }
+
+    /// How long the list is that `schema` asks for, if it is `natural` that it leaves the choice.
+    fn length(&mut self, schema: &Value, natural: RangeInclusive<usize>, depth: usize) -> usize {
         let fewest = bound(schema, "minItems").unwrap_or(0);
         let most = bound(schema, "maxItems").unwrap_or(usize::MAX);
-        let natural = if depth < SPARSE { self.rng.usize(2..=3) } else { 0 };
+        let natural = if depth < SPARSE {
+            self.words.rng.usize(natural)
+        } else {
+            0
+        };
+        natural.max(fewest).min(most)
+    }
+
+    fn list(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
         let prefix = schema["prefixItems"].as_array().map_or(&[][..], Vec::as_slice);
         let mut first = prefix.iter();
-        let length = natural.max(prefix.len()).max(fewest).min(most);
+        let most = bound(schema, "maxItems").unwrap_or(usize::MAX);
+        let length = self.length(schema, 2..=3, depth).max(prefix.len().min(most));
         let items = &schema["items"];
         let unique = schema["uniqueItems"] == true;
         let mut array: Vec<Value> = Vec::with_capacity(length.min(64));
@@ -129,59 +150,56 @@ impl Maker<'_> {
         Value::Array(array)
     }
 
-    fn string(&mut self, schema: &Value, name: &str) -> String {
-        if let Some(text) = schema["format"]
-            .as_str()
-            .and_then(|format| self.formatted(format))
-        {
-            return text;
-        }
-        let (fewest, most) = (
-            bound(schema, "minLength").unwrap_or(0),
-            bound(schema, "maxLength"),
-        );
-        let mut text = String::new();
-        if is_short(name) {
-            let (a, b) = two_keywords(self.theme, &mut self.rng);
-            text = format!("{a} {b}");
-        } else {
-            sentence(&mut text, self.theme, &mut self.rng);
-        }
-        let free = most.is_none() && schema["pattern"].is_null();
-        if let Some(marker) = self.marker.take_if(|_| free) {
-            text.push(' ');
-            text.push_str(marker);
-        }
-        while text.chars().count() < fewest {
-            text.push(' ');
-            sentence(&mut text, self.theme, &mut self.rng);
-        }
-        if let Some((cut, _)) = most.and_then(|most| text.char_indices().nth(most)) {
-            text.truncate(cut);
-        }
-        text
+    /// A list of tasks, of which two do the same only if there are fewer actions than `schema` asks for.
+    fn plan(&mut self, schema: &Value, task: &Value, actions: &[&str], depth: usize) -> Value {
+        let fewest = bound(schema, "minItems").unwrap_or(0);
+        let most = self.length(schema, 3..=5, depth);
+        let walk = plan::walk(actions, self.words.theme, most);
+        let length = walk.len().max(fewest).min(most);
+        let steps = walk.into_iter().cycle().take(length);
+        steps.map(|action| self.task(task, action, depth + 1)).collect()
     }
 
-    fn formatted(&mut self, format: &str) -> Option<String> {
-        let n = self.rng.u32(1..=28);
-        Some(match format {
-            "date" => format!("2026-01-{n:02}"),
-            "time" => format!("08:{n:02}:00Z"),
-            "date-time" => format!("2026-01-{n:02}T08:00:00Z"),
-            "email" => format!("reader{n}@example.com"),
-            "uri" | "url" => format!("https://example.com/source/{n}"),
-            "uuid" => {
-                let bits = self.rng.u64(..);
-                format!(
-                    "{:08x}-{:04x}-4000-8000-{:012x}",
-                    bits >> 32,
-                    bits & 0xffff,
-                    bits & 0xffff_ffff
-                )
-            }
-            _ => return None,
-        })
+    fn task(&mut self, schema: &Value, action: &str, depth: usize) -> Value {
+        let brief = plan::brief(action, self.words.theme, &mut self.words.rng);
+        let free = |name| schema["properties"].get(name).filter(|text| is_free(text));
+        let mut task = Map::new();
+        task.insert("action".into(), action.into());
+        if let Some(description) = free("description") {
+            let text = self.words.sized(brief.description, description);
+            task.insert("description".into(), text.into());
+        }
+        if let Some(input) = free("input") {
+            let text = self.words.free(brief.input, input);
+            task.insert("input".into(), text.into());
+        }
+        self.object(schema, task, depth)
     }
+}
+
+/// What `schema` refers to inside the document.
+fn referred<'s>(root: &'s Value, schema: &Value) -> Option<&'s Value> {
+    let at = schema["$ref"].as_str()?;
+    root.pointer(at.strip_prefix('#')?)
+}
+
+fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    referred(root, schema).unwrap_or(schema)
+}
+
+/// Whether `schema` is one of strings that may say anything.
+fn is_free(schema: &Value) -> bool {
+    let bonds = ["enum", "const", "format"];
+    schema.get("type").is_some()
+        && kind(schema, 0) == "string"
+        && bonds.iter().all(|key| schema.get(key).is_none())
+}
+
+/// Whether `schema` has null among its types.
+fn is_nullable(schema: &Value) -> bool {
+    schema["type"]
+        .as_array()
+        .is_some_and(|kinds| kinds.iter().any(|kind| kind == "null"))
 }
 
 /// The first branch; deep down the one that ends a recursion, if there is one.
@@ -242,10 +260,7 @@ fn merge(root: &Value, schema: &Value, parts: &[Value]) -> Value {
     let mut merged = schema.as_object().cloned().unwrap_or_default();
     merged.remove("allOf");
     for part in parts {
-        let target = part["$ref"]
-            .as_str()
-            .and_then(|at| root.pointer(at.strip_prefix('#')?))
-            .unwrap_or(part);
+        let target = referred(root, part).unwrap_or(part);
         for (key, value) in target.as_object().into_iter().flatten() {
             match (merged.get_mut(key), value) {
                 (Some(Value::Object(known)), Value::Object(more)) => known.extend(more.clone()),
@@ -259,21 +274,6 @@ fn merge(root: &Value, schema: &Value, parts: &[Value]) -> Value {
         }
     }
     Value::Object(merged)
-}
-
-fn bound(schema: &Value, key: &str) -> Option<usize> {
-    schema[key].as_u64().and_then(|bound| usize::try_from(bound).ok())
-}
-
-/// Properties with such names hold a phrase, all others a sentence.
-fn is_short(name: &str) -> bool {
-    const SHORT: &[&str] = &[
-        "title", "name", "query", "queries", "keyword", "topic", "label", "tag", "heading", "id",
-    ];
-    let name = name.to_ascii_lowercase();
-    SHORT
-        .iter()
-        .any(|short| name.trim_end_matches('s').ends_with(short) || name.ends_with(short))
 }
 
 #[cfg(test)]

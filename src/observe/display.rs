@@ -89,6 +89,10 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                     bar.show(&snapshot);
                 }
             }
+            RunEvent::RecipeChanged => print(
+                bar.as_mut(),
+                "models, prompts or settings have changed since this run was begun: what is settled stands, the rest uses the new ones",
+            ),
             // The closing line, which follows at once, gives the reason.
             RunEvent::RouteLatched { .. } => {}
             RunEvent::Draining { cause, calls } => {

@@ -13,6 +13,8 @@ pub enum RunEvent {
         /// Its name.
         run: String,
     },
+    /// Its unfinished requests were begun with other models, prompts or settings than these.
+    RecipeChanged,
     /// So it stood a moment ago.
     Progressed(Snapshot),
     /// A route was found dead for this run.

@@ -71,6 +71,7 @@ fn session(session: &SessionCounts) -> serde_json::Value {
     serde_json::json!({
         "user_id": session.user_id, "session_id": session.session_id,
         "total": session.total, "done": session.done, "failed": session.failed,
+        "paused": session.paused,
     })
 }
 
@@ -130,7 +131,7 @@ pub fn table(standing: &Standing) -> String {
         );
     }
     if !standing.sessions.is_empty() {
-        let mut rows = table_of(&["user", "session", "total", "done", "failed"]);
+        let mut rows = table_of(&["user", "session", "total", "done", "failed", "paused"]);
         for session in &standing.sessions {
             rows.add_row([
                 session.user_id.clone(),
@@ -138,6 +139,7 @@ pub fn table(standing: &Standing) -> String {
                 session.total.to_string(),
                 session.done.to_string(),
                 session.failed.to_string(),
+                session.paused.to_string(),
             ]);
         }
         text += &format!("\n{}\n", rows.trim_fmt());

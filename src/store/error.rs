@@ -34,6 +34,15 @@ pub enum StoreError {
         /// The latest known here.
         known: i64,
     },
+    /// The store was written by an earlier version, and is only to be read.
+    #[error(
+        "store `{}` was written by an earlier nova3 (a `nova3 run` on it brings it up to date; what it holds stays)",
+        path.display()
+    )]
+    Older {
+        /// The store.
+        path: PathBuf,
+    },
     /// The run's name belongs to another input.
     #[error(
         "run `{run}` in this store was made from `{theirs}`, not from `{ours}` (give this one its own name with `--run`)"

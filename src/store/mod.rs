@@ -8,23 +8,31 @@
 
 mod error;
 mod model;
+mod outputs;
+mod session;
 pub mod sqlite;
 
 use async_trait::async_trait;
 
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::request::{Digest, Identity};
 use crate::domain::tally::{Counts, RunSummary};
 
 pub use error::StoreError;
 pub use model::{
-    AddOutcome, Changes, Claimed, Cursor, Epoch, Failures, FileKey, FinishedPage, InputMark, Lease, NewLine,
-    NewRequest, Order, Owner, PendingTask, Planned, Rewrite, Run, RunId, RunOpening, SessionCounts, Settled,
-    Settlement, TaskEnd,
+    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, NewLine, NewRequest, Owner,
+    PendingTask, PlanEnd, PlanSettlement, Planned, Run, RunId, RunOpening, SessionCounts, Settled,
+    Settlement, TakeOver, TaskEnd, Then,
+};
+pub use outputs::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite};
+pub use session::{
+    Cleared, Earlier, KnownQueue, Material, Round, SessionEntry, SessionRecord, StoredItem, Wanted,
 };
 
 /// Everything a run needs of its store.
-pub trait Store: Queues + Results {}
+pub trait Store: Queues + Sessions + Results {}
 
-impl<T: Queues + Results> Store for T {}
+impl<T: Queues + Sessions + Results> Store for T {}
 
 /// Runs and their queues: from an input line to its settled tasks.
 #[async_trait]
@@ -52,6 +60,15 @@ pub trait Queues: Send + Sync {
     /// mark is kept, so that the same input is recognised by its digest.
     async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError>;
 
+    /// The queue's plan is durable together with its tasks and what it cost, and its first task follows under the
+    /// same lease; or planning failed and the queue with it; or the lease was lost and nothing changed but the
+    /// ledger. A queue that has a plan never gets another.
+    async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError>;
+
+    /// The pending tasks of the session's last paused queue are this queue's, under its lease, and that queue is
+    /// marked continued; or nothing changed. When this queue is superseded, they are pending again.
+    async fn take_over(&self, lease: Lease) -> Result<TakeOver, StoreError>;
+
     /// Up to `limit` queues of the present input are leased to `owner` for `lease_ms` milliseconds, each
     /// under a fence it never had, none while another queue of its session is leased. Fewer than `limit`
     /// means that no more can be claimed now.
@@ -59,6 +76,7 @@ pub trait Queues: Send + Sync {
         &self,
         run: RunId,
         owner: &Owner,
+        which: Claimable,
         limit: usize,
         lease_ms: i64,
     ) -> Result<Vec<Claimed>, StoreError>;
@@ -83,6 +101,24 @@ pub trait Queues: Send + Sync {
 
     /// Nothing acknowledged is lost when the process ends now; files are in their tidy form.
     async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What a session has made so far.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// What a task may build on: earlier results of its queue, and of those it continues; the session's items of
+    /// those names; its last rounds, oldest first. Of a request that is alone, only its own.
+    async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError>;
+
+    /// The sessions of the store, the one used last first, at most `limit`.
+    async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError>;
+
+    /// All that is known of a session; `None` if it has made nothing and nothing of it is under way.
+    async fn session(&self, user: &UserId, session: &SessionId) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// The session's history, items and pending tasks are forgotten; results stay with their runs, and numbers go on
+    /// where they were, so that no id ever means two things.
+    async fn clear_session(&self, user: &UserId, session: &SessionId) -> Result<Cleared, StoreError>;
 }
 
 /// What is finished, and how far it has been written where.
@@ -120,6 +156,30 @@ pub trait Results: Send + Sync {
 
     /// Finished requests by the store's own number.
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError>;
+
+    /// What was settled in the run after `after`, in the order of settling; at most `rows`, and ending early where
+    /// results are large. `present` leaves out what is not of the present input or was superseded; without it the
+    /// answer never changes but at its end.
+    async fn events(
+        &self,
+        run: RunId,
+        present: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<EventPage, StoreError>;
+
+    /// What was settled of these queues, up to an event's number.
+    async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError>;
+
+    /// The tasks of a known request, if they are known: by its identity, the occurrence among equal lines (from 1),
+    /// and its content.
+    async fn planned(
+        &self,
+        run: RunId,
+        identity: &Identity,
+        occurrence: u64,
+        content: Digest,
+    ) -> Result<Option<KnownQueue>, StoreError>;
 
     /// How the requests of the present input stand.
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError>;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Finished, Making, Product};
-use crate::domain::request::{Digest, Identity, Request};
+use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
+use crate::domain::request::{Digest, Identity, Request, Stops};
 
 /// The store's number of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +38,8 @@ pub struct RunOpening {
     pub named: bool,
     /// Whether the answers are a mock server's. A store holds rehearsals or real runs, never both.
     pub rehearsal: bool,
+    /// What makes answers what they are beside the requests: a digest of models and prompts.
+    pub recipe: String,
 }
 
 /// A run as the store knows it.
@@ -53,10 +55,14 @@ pub struct Run {
     pub mark: Option<InputMark>,
     /// The highest finish number given so far.
     pub finished: i64,
+    /// The highest number of an event so far.
+    pub events: i64,
     /// Unix milliseconds of its first opening.
     pub created_at: i64,
     /// Unix milliseconds of its last opening.
     pub last_accessed: i64,
+    /// Whether requests that were begun under another recipe are still unfinished.
+    pub recipe_changed: bool,
 }
 
 /// What recognises an unchanged input.
@@ -96,6 +102,8 @@ pub enum NewRequest {
         notes: Digest,
         /// Its tasks, where they need no model to be known.
         plan: Vec<Planned>,
+        /// Where its queue pauses: what the line says, else what the flags say.
+        stops: Stops,
     },
     /// A line that is no request: it is stored as failed.
     Bad {
@@ -110,7 +118,9 @@ pub enum NewRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     /// What is to be done.
-    pub action: &'static str,
+    pub action: String,
+    /// What it is, in a line for people; empty where nobody said.
+    pub description: String,
     /// What it is given.
     pub input: String,
 }
@@ -129,8 +139,8 @@ pub enum Changes {
 pub enum AddOutcome {
     /// It is new and queued.
     Queued,
-    /// It is known and not finished.
-    Waiting,
+    /// It is known and not finished: the queue of that number.
+    Waiting(i64),
     /// It is known and finished: the queue of that number.
     Finished(i64),
     /// It is a new version of a known request, queued in its place.
@@ -139,6 +149,15 @@ pub enum AddOutcome {
     Bad(i64),
     /// Its `custom_id` stands on an earlier line of this input; it is stored as a bad line of that number.
     Duplicate(i64),
+}
+
+/// Which queues are claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimable {
+    /// Whatever may run.
+    All,
+    /// Those whose first step is planning.
+    Unplanned,
 }
 
 /// A leased queue with all that is needed to work on it.
@@ -150,6 +169,8 @@ pub struct Claimed {
     pub request: Request,
     /// Its place in the input.
     pub index: u64,
+    /// Whether its tasks are known; otherwise planning is its first step.
+    pub planned: bool,
     /// The first task that is not settled.
     pub current_task: usize,
     /// All its tasks in order.
@@ -163,8 +184,43 @@ pub struct PendingTask {
     pub task_id: String,
     /// What is to be done.
     pub action: String,
+    /// What it is, in a line for people.
+    pub description: String,
     /// What it is given.
     pub input: String,
+}
+
+/// What planning came to; fenced as a settlement is.
+#[derive(Debug, Clone)]
+pub struct PlanSettlement {
+    /// The right to do it.
+    pub lease: Lease,
+    /// How it ended.
+    pub end: PlanEnd,
+    /// How it was made.
+    pub making: Making,
+    /// Every call.
+    pub attempts: Vec<Attempt>,
+}
+
+/// The two ends of planning.
+#[derive(Debug, Clone)]
+pub enum PlanEnd {
+    /// The queue has these tasks.
+    Planned(PlanOrigin, Vec<Planned>),
+    /// There is no plan, and the queue fails.
+    Failed(Failure),
+}
+
+/// What became of the wish to go on with a session's pending tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakeOver {
+    /// They are this queue's tasks now.
+    Taken(Vec<PendingTask>),
+    /// Nothing is pending.
+    Nothing,
+    /// The lease was lost.
+    LostLease,
 }
 
 /// What a task came to; only the constructors make one, so that no settlement contradicts itself.
@@ -181,24 +237,34 @@ pub struct Settlement {
 #[derive(Debug, Clone)]
 pub enum TaskEnd {
     /// It has a result.
-    Completed(Product),
+    Completed(Product, Then),
     /// It failed for good, and its queue with it; a Batch line's HTTP error still has a response.
     Failed(Failure, Option<Product>),
 }
 
+/// What a queue does behind a completed task that is not its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    GoOn,
+    /// It pauses, for a person to choose.
+    Pause,
+}
+
 impl Settlement {
-    /// The task has its result; the queue goes on to the next task, or is finished by the last.
+    /// The task has its result; the queue goes on to the next task, pauses, or is finished by the last.
     pub const fn completed(
         lease: Lease,
         task: usize,
         product: Product,
+        then: Then,
         making: Making,
         attempts: Vec<Attempt>,
     ) -> Self {
         Self {
             lease,
             task,
-            end: TaskEnd::Completed(product),
+            end: TaskEnd::Completed(product, then),
             making,
             attempts,
         }
@@ -228,7 +294,7 @@ impl Settlement {
 pub enum Settled {
     /// The task is settled and its queue goes on under the same lease.
     Stepped,
-    /// The queue is finished.
+    /// The queue is finished, or paused, and has its line.
     Finished {
         /// Whether its line says `ok`.
         ok: bool,
@@ -246,71 +312,6 @@ pub struct Failures {
     pub ids: Vec<String>,
 }
 
-/// A result file of one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileKey {
-    /// The host's name.
-    pub host: String,
-    /// The absolute path.
-    pub path: String,
-}
-
-/// How far a run's lines have been written to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// Bytes before the first line of ours.
-    pub base: u64,
-    /// Bytes of ours that are known to be in the file.
-    pub settled: u64,
-    /// Bytes about to be appended: at most so many are cut off after a crash.
-    pub announced: u64,
-    /// The last row written, in the order of writing.
-    pub after: i64,
-    /// The last row of the announced bytes.
-    pub announced_after: i64,
-    /// Digest of the last bytes before `base + settled`.
-    pub tail: [u8; 32],
-    /// The order of writing.
-    pub order: Order,
-    /// Whether lines of removed requests and what was there before are kept.
-    pub append: bool,
-    /// The lines epoch that the file shows.
-    pub epoch: i64,
-    /// A file that is about to take this one's place.
-    pub rewrite: Option<Rewrite>,
-}
-
-/// The announced replacement of a result file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rewrite {
-    /// Its whole length.
-    pub length: u64,
-    /// Digest of its last bytes.
-    pub tail: [u8; 32],
-    /// The last row in it.
-    pub after: i64,
-    /// The lines epoch it shows.
-    pub epoch: i64,
-}
-
-/// The order in which finished lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// As they finished.
-    Completion,
-    /// As they stand in the input.
-    Input,
-}
-
-/// A page of finished requests.
-#[derive(Debug, Clone)]
-pub struct FinishedPage {
-    /// The requests.
-    pub rows: Vec<Finished>,
-    /// Where the next page begins.
-    pub after: i64,
-}
-
 /// How a session stands in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionCounts {
@@ -324,4 +325,6 @@ pub struct SessionCounts {
     pub done: u64,
     /// Those failed.
     pub failed: u64,
+    /// Those that stopped for a person to choose.
+    pub paused: u64,
 }

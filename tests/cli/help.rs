@@ -2,9 +2,12 @@
 
 use crate::bench::setup;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "check",
+    "plan",
+    "agents",
+    "session",
     "status",
     "results",
     "retry",

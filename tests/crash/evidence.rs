@@ -55,10 +55,10 @@ pub(crate) fn read(log: &Path) -> Vec<Call> {
     calls.into_values().collect()
 }
 
-/// The marker of a question.
+/// The marker of a question, which stands last in its prompt: rounds before it have markers of their own.
 fn marker(question: &str) -> String {
-    let rest = question.split_once('<').expect("a question has its marker").1;
-    rest.split_once('>').expect("a marker has its end").0.to_owned()
+    let rest = question.rsplit_once("<r").expect("a question has its marker").1;
+    format!("r{}", rest.split_once('>').expect("a marker has its end").0)
 }
 
 /// The digest that an answer quotes, if the line holds an answer.

@@ -104,12 +104,12 @@ async fn the_log_tells_what_arrived_and_how_it_ended() {
         prompt_id(&question["messages"]),
         prompt_id(&prompt("Hi")["messages"]),
     );
-    let head: String = "很长的问题".repeat(40);
+    let whole: String = "很长的问题".repeat(100);
     let output = lines[1]["output_tokens"].clone();
     assert_eq!(
         lines,
         [
-            json!({"t_ms": null, "n": 1, "event": "start", "prompt": long, "custom": "r1:plan#2", "user": head, "stream": true}),
+            json!({"t_ms": null, "n": 1, "event": "start", "prompt": long, "custom": "r1:plan#2", "user": whole, "stream": true}),
             json!({"t_ms": null, "n": 1, "event": "end", "prompt": long, "outcome": "ok", "input_tokens": 504, "output_tokens": output}),
             json!({"t_ms": null, "n": 2, "event": "start", "prompt": short, "custom": {"a": 1}, "user": "Hi", "stream": false}),
             json!({"t_ms": null, "n": 2, "event": "end", "prompt": short, "outcome": "ok",

@@ -5,6 +5,7 @@
 mod answers;
 mod evidence;
 mod faults;
+mod rehearsal;
 
 use nova3::mock::{self, Mock, MockConfig};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nova3::store::sqlite::SqliteStore;
-use nova3::store::{Owner, Queues, Results, Settled};
+use nova3::store::{Claimable, Owner, Queues, Results, Settled};
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::bed::{LEASE_MS, block_on, completed, lines, mark, opening, request};
@@ -40,7 +40,7 @@ fn record(folder: &Path) -> Recording {
         store.end_ingest(run, epoch, &mark(REQUESTS)).await.expect("ends");
         let owner = Owner("a test".to_owned());
         for queue in store
-            .claim(run, &owner, REQUESTS, LEASE_MS)
+            .claim(run, &owner, Claimable::All, REQUESTS, LEASE_MS)
             .await
             .expect("claims")
         {

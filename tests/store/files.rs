@@ -1,6 +1,6 @@
 //! How far lines have been written to which file.
 
-use nova3::store::{Cursor, FileKey, Order, Rewrite};
+use nova3::store::{Cursor, Feed, FileKey, Order, Rewrite};
 
 use crate::bed::Bed;
 
@@ -23,11 +23,13 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
         append: true,
         epoch: 7,
         rewrite: None,
+        feed: Feed::Results,
     };
     let second = Cursor {
         order: Order::Input,
         append: false,
         after: -1,
+        feed: Feed::Events,
         rewrite: Some(Rewrite {
             length: 8,
             tail: [9; 32],

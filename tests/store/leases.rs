@@ -1,6 +1,6 @@
 //! The right to work on a queue: whose it is, and when it is lost.
 
-use nova3::store::{Failures, Lease, Owner, Settled};
+use nova3::store::{Claimable, Failures, Lease, Owner, Settled};
 
 use crate::bed::{Bed, LEASE_MS, ids, request};
 
@@ -143,7 +143,7 @@ pub(crate) async fn the_largest_numbers_do_no_harm(bed: &mut Bed) {
     let limit = usize::try_from(i64::MAX).expect("64 bits");
     let claimed = bed
         .store()
-        .claim(run, &owner, limit, i64::MAX)
+        .claim(run, &owner, Claimable::All, limit, i64::MAX)
         .await
         .expect("claims");
     assert_eq!(ids(&claimed), ["x"]);

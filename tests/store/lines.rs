@@ -9,7 +9,7 @@ pub(crate) async fn a_line_is_new_then_known_then_changed(bed: &mut Bed) {
     let run = bed.run("a").await;
     let input = [request("x"), request("y")];
     assert_eq!(bed.read(run, &input).await, [AddOutcome::Queued; 2]);
-    assert_eq!(bed.read(run, &input).await, [AddOutcome::Waiting; 2]);
+    assert_eq!(bed.read(run, &input).await, [AddOutcome::Waiting(0); 2]);
     bed.drain(run).await;
     let rows = bed.finished(run).await;
     let known = [
@@ -54,7 +54,7 @@ pub(crate) async fn an_undone_edit_without_an_answer_goes_on(bed: &mut Bed) {
     bed.read(run, &[request("x").query("else")]).await;
     assert_eq!(
         bed.read(run, &[request("x").tasks(2)]).await,
-        [AddOutcome::Waiting]
+        [AddOutcome::Waiting(0)]
     );
     let again = bed.claim_one(run).await;
     assert_eq!(
@@ -105,7 +105,7 @@ pub(crate) async fn bad_lines_are_stored_as_failed(bed: &mut Bed) {
     let epoch = bed.lines_epoch(run).await;
     assert_eq!(
         bed.read(run, &input).await,
-        [bads[0], AddOutcome::Waiting, bads[1]]
+        [bads[0], AddOutcome::Waiting(0), bads[1]]
     );
     assert_eq!(bed.lines_epoch(run).await, epoch, "nothing moved");
     let shifted = [request("w"), bad("{"), bad("{")];
@@ -144,7 +144,7 @@ pub(crate) async fn a_thousand_equal_lines_are_a_thousand_requests(bed: &mut Bed
     for chunk in input.chunks(300) {
         assert_eq!(
             bed.add(run, epoch, chunk).await,
-            vec![AddOutcome::Waiting; chunk.len()]
+            vec![AddOutcome::Waiting(0); chunk.len()]
         );
     }
     let counts = bed.store().counts(run).await.expect("counts");
@@ -232,7 +232,7 @@ pub(crate) async fn a_frozen_run_refuses_and_changes_nothing(bed: &mut Bed) {
     let same = bed
         .try_add(run, epoch, &[request("x"), request("y")], Changes::Refuse)
         .await;
-    assert_eq!(same.expect("nothing changed"), [AddOutcome::Waiting; 2]);
+    assert_eq!(same.expect("nothing changed"), [AddOutcome::Waiting(0); 2]);
 }
 
 pub(crate) async fn a_frozen_run_refuses_to_go_back_too(bed: &mut Bed) {

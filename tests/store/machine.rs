@@ -192,7 +192,7 @@ async fn read(bed: &Bed, run: RunId, model: &mut Model, given: &[(u8, u8)], whol
     for ((name, version), outcome) in given.iter().zip(outcomes) {
         let shown = match outcome {
             AddOutcome::Queued => "queued",
-            AddOutcome::Waiting => "waiting",
+            AddOutcome::Waiting(_) => "waiting",
             AddOutcome::Finished(_) => "finished",
             AddOutcome::Changed => "changed",
             AddOutcome::Bad(_) | AddOutcome::Duplicate(_) => "bad",

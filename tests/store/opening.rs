@@ -186,7 +186,7 @@ fn a_later_schema_is_not_touched() {
         open(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 1,
+            known: 2,
             ..
         })
     ));
@@ -194,7 +194,7 @@ fn a_later_schema_is_not_touched() {
         SqliteStore::open_to_read(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 1,
+            known: 2,
             ..
         })
     ));

@@ -67,7 +67,7 @@ pub(crate) async fn removed_lines_are_kept_apart_and_come_back(bed: &mut Bed) {
         [
             AddOutcome::Finished(_),
             AddOutcome::Finished(_),
-            AddOutcome::Waiting
+            AddOutcome::Waiting(_)
         ]
     ));
     assert!(

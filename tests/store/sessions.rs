@@ -37,6 +37,7 @@ pub(crate) async fn one_at_a_time_in_order_of_arrival(bed: &mut Bed) {
         total,
         done,
         failed,
+        paused: 0,
     };
     bed.done(&heads[1]).await;
     let expected = [

@@ -4,7 +4,7 @@ use nova3::domain::failure::{Class, Failure};
 use nova3::domain::outcome::{Product, TaskRecord};
 use nova3::domain::tally::RunSummary;
 use nova3::domain::usage::{Cost, Usage};
-use nova3::store::{Settled, Settlement};
+use nova3::store::{Settled, Settlement, Then};
 use serde_json::value::RawValue;
 
 use crate::bed::{Bed, attempt, completed, failed, items, making, request};
@@ -147,6 +147,7 @@ pub(crate) async fn the_ledger_adds_up(bed: &mut Bed) {
         queues[0].lease,
         0,
         items(1),
+        Then::GoOn,
         making(100),
         attempts,
     ))

@@ -34,7 +34,7 @@ fn bodies_hold_what_is_set_and_nothing_else() {
         String::from_utf8(bare.to_body()).expect("UTF-8"),
         r#"{"model":"m","messages":[{"role":"system","content":"sei kurz"},{"role":"user","content":"你好\n\"x\""}]}"#
     );
-    let format = json!({"type": "json_object"});
+    let format = serde_json::value::to_raw_value(&json!({"type": "json_object"})).unwrap();
     let full = ChatCall {
         stream: true,
         max_tokens: Some(9),

@@ -1,94 +1,103 @@
 //! The kinds of task a queue may hold.
+//!
+//! Which there are is data: each agent file names its action. What is known here is what the protocol of the
+//! service names, and how a name may look.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
 
-/// What a task does, and thereby which agent does it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// What lies behind a phenomenon.
-    Insight,
-    /// Audience segments.
-    Profile,
-    /// Content angles.
-    Hitpoint,
-    /// Checked facts with sources.
-    Facts,
-    /// Finished Xiaohongshu posts.
-    XhsWriting,
-    /// Spoken scripts for Douyin.
-    TiktokScript,
-    /// Long articles for `WeChat`.
-    WechatArticle,
-    /// One direct answer.
-    Answer,
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What a task does, and thereby which agent does it: `[a-z][a-z0-9_]{0,39}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Action(Cow<'static, str>);
+
+/// What the service's protocol says of an action.
+struct Known {
+    action: &'static str,
+    content_type: &'static str,
 }
 
+/// The actions of the service, in the order in which a full analysis would use them.
+const KNOWN: [Known; 8] = [
+    known("insight", "nova3_insight"),
+    known("profile", "nova3_profile"),
+    known("hitpoint", "nova3_hitpoint"),
+    known("facts", "nova3_facts"),
+    known("xhs_writing", "nova3_xhs_post"),
+    known("tiktok_script", "nova3_tiktok_script"),
+    known("wechat_article", "nova3_wechat_article"),
+    known("answer", FINAL_ANSWER),
+];
+
+const fn known(action: &'static str, content_type: &'static str) -> Known {
+    Known { action, content_type }
+}
+
+/// The type of free text that is an answer.
+const FINAL_ANSWER: &str = "final_answer";
+
 impl Action {
-    /// All actions, in the order in which a full analysis would use them.
-    pub const ALL: [Self; 8] = [
-        Self::Insight,
-        Self::Profile,
-        Self::Hitpoint,
-        Self::Facts,
-        Self::XhsWriting,
-        Self::TiktokScript,
-        Self::WechatArticle,
-        Self::Answer,
-    ];
+    /// One direct answer, which `quick_suggestion` asks for.
+    pub const ANSWER: Self = Self(Cow::Borrowed("answer"));
+
+    /// The action of that name, if it is a name; whether there is an agent for it is not known here.
+    pub fn parse(name: &str) -> Option<Self> {
+        if let Some(known) = KNOWN.iter().find(|known| known.action == name) {
+            return Some(Self(Cow::Borrowed(known.action)));
+        }
+        is_name(name).then(|| Self(Cow::Owned(name.to_owned())))
+    }
 
     /// The name as it stands in plans, input lines and result lines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Insight => "insight",
-            Self::Profile => "profile",
-            Self::Hitpoint => "hitpoint",
-            Self::Facts => "facts",
-            Self::XhsWriting => "xhs_writing",
-            Self::TiktokScript => "tiktok_script",
-            Self::WechatArticle => "wechat_article",
-            Self::Answer => "answer",
-        }
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
+}
 
-    /// The action of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == name)
+/// Whether `text` is a lower-case name: `[a-z][a-z0-9_]{0,39}`.
+pub fn is_name(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// The type of an action's results in events, and the name of its list among selections. `item` is the word that
+/// begins its ids; the types of the service's own actions are fixed by its protocol.
+pub fn content_type(action: &str, item: &str) -> Cow<'static, str> {
+    match KNOWN.iter().find(|known| known.action == action) {
+        Some(known) => Cow::Borrowed(known.content_type),
+        None => Cow::Owned(format!("nova3_{item}")),
     }
+}
 
-    /// The type of this action's results in events, and the name of its list among selections.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Insight => "nova3_insight",
-            Self::Profile => "nova3_profile",
-            Self::Hitpoint => "nova3_hitpoint",
-            Self::Facts => "nova3_facts",
-            Self::XhsWriting => "nova3_xhs_post",
-            Self::TiktokScript => "nova3_tiktok_script",
-            Self::WechatArticle => "nova3_wechat_article",
-            Self::Answer => "final_answer",
-        }
+/// Whether that may be the name of a list of selected items: answers cannot be selected.
+pub(super) fn is_selection_list(key: &str) -> bool {
+    key.strip_prefix("nova3_")
+        .is_some_and(|name| is_name(name) && name != "answer")
+}
+
+/// Where a list stands among the lists of a request: as a full analysis would make them, others after these.
+pub(super) fn list_order(key: &str) -> usize {
+    KNOWN
+        .iter()
+        .position(|known| known.content_type == key)
+        .unwrap_or(KNOWN.len())
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
+}
 
-    /// The word that begins the ids of this action's items: `fact` for `fact1`.
-    pub const fn item_type(self) -> &'static str {
-        match self {
-            Self::Insight => "insight",
-            Self::Profile => "profile",
-            Self::Hitpoint => "hitpoint",
-            Self::Facts => "fact",
-            Self::XhsWriting => "xhs_post",
-            Self::TiktokScript => "tiktok_script",
-            Self::WechatArticle => "wechat_article",
-            Self::Answer => "answer",
-        }
-    }
-
-    /// Every name in backticks, for a message that lists what is known.
-    pub(super) fn known() -> String {
-        Self::ALL
-            .map(|action| format!("`{}`", action.as_str()))
-            .join(", ")
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::parse(&name).ok_or_else(|| serde::de::Error::custom(format!("`{name}` is no action")))
     }
 }
 
@@ -98,14 +107,25 @@ mod tests {
 
     #[test]
     fn names_agree_with_the_stored_form() {
-        for action in Action::ALL {
-            assert_eq!(Action::parse(action.as_str()), Some(action));
+        for name in ["insight", "xhs_writing", "video_title", "a2"] {
+            let action = Action::parse(name).unwrap();
+            assert_eq!(action.as_str(), name);
+            assert_eq!(serde_json::to_string(&action).unwrap(), format!("\"{name}\""));
             assert_eq!(
-                serde_json::to_string(&action).unwrap(),
-                format!("\"{}\"", action.as_str())
+                serde_json::from_str::<Action>(&format!("\"{name}\"")).unwrap(),
+                action
             );
         }
-        assert_eq!(Action::parse("Insight"), None);
-        assert_eq!(Action::parse(""), None);
+        for name in ["Insight", "", "2a", "a-b", "洞察", &"a".repeat(41)] {
+            assert_eq!(Action::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_protocol_names_its_types_and_others_follow_it() {
+        assert_eq!(content_type("facts", "fact"), "nova3_facts");
+        assert_eq!(content_type("xhs_writing", "xhs_post"), "nova3_xhs_post");
+        assert_eq!(content_type("answer", "answer"), "final_answer");
+        assert_eq!(content_type("video_title", "title"), "nova3_title");
     }
 }

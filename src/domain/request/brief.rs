@@ -7,6 +7,7 @@ use super::action::Action;
 use super::beside::{self, GivenTask};
 use super::fields::{Complaint, Fields};
 use super::selections::{self, Selections};
+use super::stops::Stops;
 use super::tree::Tree;
 use crate::domain::ids::shortened;
 
@@ -85,6 +86,16 @@ impl Interaction {
     /// The interaction of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+impl Brief {
+    /// Where its queue stops for a person to choose.
+    pub fn stops(&self) -> Stops {
+        Stops {
+            until: self.until.clone(),
+            each: !self.auto,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which keys a line may have, and what happens to the others.
 
 use super::Form;
-use super::action::Action;
+use super::action;
 use super::fields::{Complaint, Place};
 use super::tree::{Entry, Tree};
 use crate::domain::ids::shortened;
@@ -39,11 +39,6 @@ const BACKGROUND: &[&str] = &[
 ];
 const SELECTION: &[&str] = &["id", "title", "content", "selected", "user_comment"];
 const TASK: &[&str] = &["action", "input", "description"];
-
-/// The name of the list of selected items of an action, where people may select them.
-pub(super) fn selection_list(action: Action) -> Option<&'static str> {
-    (action != Action::Answer).then(|| action.content_type())
-}
 
 /// A key that no rule knows, taken out of its object.
 #[derive(Debug)]
@@ -163,9 +158,14 @@ fn sift_brief<'a>(brief: &mut [Entry<'a>], place: &Place<'_>, strays: &mut Vec<S
     }
     if let Some(Tree::Object(selections)) = value_of(brief, "nova3_selections") {
         let place = Place::Key(place, "nova3_selections");
-        let lists: Vec<&str> = Action::ALL.into_iter().filter_map(selection_list).collect();
-        take(selections, &[&lists, &["task_context"]], &place, strays);
-        for list in lists {
+        let lists: Vec<String> = selections
+            .iter()
+            .map(|(key, _)| key.to_string())
+            .filter(|key| action::is_selection_list(key))
+            .collect();
+        let named: Vec<&str> = lists.iter().map(String::as_str).collect();
+        take(selections, &[&named, &["task_context"]], &place, strays);
+        for list in named {
             each_object(selections, list, &place, SELECTION, strays);
         }
     }

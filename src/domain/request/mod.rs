@@ -17,22 +17,24 @@ mod keys;
 mod lines;
 mod notes;
 mod selections;
+mod stops;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use serde::ser::Serializer;
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use self::action::Action;
+pub use self::action::{Action, content_type, is_name};
 pub use self::batch::Completion;
 pub use self::beside::GivenTask;
 pub use self::brief::{Background, Brief, Interaction};
 pub use self::identity::{Digest, Identity};
 pub use self::lines::{LineSplitter, MAX_LINE, RawLine};
 pub use self::selections::{Selection, Selections};
+pub use self::stops::Stops;
 
 use self::fields::{Complaint, Fields, Place};
 use self::syntax::Line;
@@ -53,9 +55,10 @@ pub struct Accepted {
     pub request: Request,
     /// Which request it is.
     pub identity: Identity,
-    /// The digest of the line's canonical JSON without metadata and priority: a change makes a new version.
+    /// The digest of the line's canonical JSON without what is only noted: a change makes a new version.
     pub content: Digest,
-    /// The digest of metadata and priority: a change rewrites the result line and costs nothing.
+    /// The digest of metadata, priority and where the queue stops: a change rewrites the line, or lets the queue
+    /// go on, and nothing that is stored is paid again.
     pub notes: Digest,
 }
 
@@ -141,7 +144,8 @@ fn accept(bytes: &[u8], rules: Rules) -> Result<Accepted, Complaint> {
     let work = work(form, &top, line.body)?;
     let priority = beside::priority(&top)?;
     let metadata = notes::with_strays(line.metadata, &strays)?;
-    let notes = notes::digest(metadata.as_deref(), priority)?;
+    let stops = work.stops();
+    let notes = notes::digest(metadata.as_deref(), priority, &stops)?;
     let content = Digest::of_json(&Content(&line.entries));
     let custom_id = beside::custom_id(&top)?;
     Ok(Accepted {
@@ -207,16 +211,40 @@ impl Line<'_> {
     }
 }
 
-/// What of a line's top level is content.
+/// What of a line is content: all but metadata, priority, and where its queue stops for a person.
 struct Content<'t, 'a>(&'t [Entry<'a>]);
+
+/// `request_data` without `auto`.
+struct Inner<'t, 'a>(&'t [Entry<'a>]);
 
 impl Serialize for Content<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let content = self
-            .0
-            .iter()
-            .filter(|(key, _)| key != "metadata" && key != "priority");
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.0 {
+            match (key.as_ref(), value) {
+                ("metadata" | "priority" | "until" | "auto", _) => {}
+                ("request_data", Tree::Object(entries)) => map.serialize_entry(key, &Inner(entries))?,
+                _ => map.serialize_entry(key, value)?,
+            }
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Inner<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let content = self.0.iter().filter(|(key, _)| key != "auto");
         serializer.collect_map(content.map(|(key, value)| (key, value)))
+    }
+}
+
+impl Work {
+    /// Where its queue stops for a person to choose.
+    pub fn stops(&self) -> Stops {
+        match self {
+            Self::Completion(_) => Stops::default(),
+            Self::Brief(brief) => brief.stops(),
+        }
     }
 }
 

@@ -8,17 +8,19 @@ use serde_json::value::RawValue;
 use super::fields::Complaint;
 use super::identity::Digest;
 use super::keys::Stray;
+use super::stops::Stops;
 use super::syntax;
 use super::tree::Tree;
 
-/// The digest of metadata and priority, for a line whose change there costs nothing.
-pub(super) fn digest(metadata: Option<&RawValue>, priority: i32) -> Result<Digest, Complaint> {
+/// The digest of what is no content, for a line whose change there costs nothing that is stored.
+pub(super) fn digest(metadata: Option<&RawValue>, priority: i32, stops: &Stops) -> Result<Digest, Complaint> {
     let metadata = metadata
         .map(|raw| syntax::parse_kept("metadata", raw))
         .transpose()?;
     Ok(Digest::of_json(&Notes {
         metadata: metadata.as_ref(),
         priority,
+        stops: (!stops.is_none()).then_some(stops),
     }))
 }
 
@@ -26,6 +28,8 @@ pub(super) fn digest(metadata: Option<&RawValue>, priority: i32) -> Result<Diges
 struct Notes<'t, 'a> {
     metadata: Option<&'t Tree<'a>>,
     priority: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stops: Option<&'t Stops>,
 }
 
 /// The metadata of a line with its unknown keys added, each under its path.

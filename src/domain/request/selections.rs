@@ -2,15 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::Action;
+use super::action;
 use super::fields::{Complaint, Fields, Place};
-use super::keys;
 use super::tree::Tree;
 
 /// All items that a request brings with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selections {
-    /// The items by action, within an action in the order of the line.
+    /// The items by their lists, within a list in the order of the line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Selection>,
     /// What the person says about the task as a whole.
@@ -21,8 +20,9 @@ pub struct Selections {
 /// One item that was shown to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
-    /// The action that made the item, known by the list in which it stands.
-    pub action: Action,
+    /// The list in which it stands: the type of what made it, `nova3_insight` say.
+    #[serde(default)]
+    pub list: String,
     /// The item's id, such as `insight1`.
     pub id: String,
     /// The item's title, where it has one.
@@ -42,17 +42,26 @@ impl Selections {
     pub fn chosen(&self) -> impl Iterator<Item = &Selection> {
         self.items.iter().filter(|item| item.selected)
     }
+
+    /// The items that were shown and not chosen.
+    pub fn left(&self) -> impl Iterator<Item = &Selection> {
+        self.items.iter().filter(|item| !item.selected)
+    }
 }
 
 pub(super) fn selections(fields: &Fields<'_, '_>) -> Result<Selections, Complaint> {
+    let mut lists: Vec<&str> = fields
+        .entries
+        .iter()
+        .map(|(key, _)| key.as_ref())
+        .filter(|key| action::is_selection_list(key))
+        .collect();
+    lists.sort_by_key(|key| (action::list_order(key), *key));
     let mut items = Vec::new();
-    for action in Action::ALL {
-        let Some(key) = keys::selection_list(action) else {
-            continue;
-        };
+    for key in lists {
         let list = fields.at(key);
         for (index, item) in fields.list(key)?.iter().enumerate() {
-            items.push(selection(action, Place::Index(&list, index), item)?);
+            items.push(selection(key, Place::Index(&list, index), item)?);
         }
     }
     Ok(Selections {
@@ -61,7 +70,7 @@ pub(super) fn selections(fields: &Fields<'_, '_>) -> Result<Selections, Complain
     })
 }
 
-fn selection(action: Action, place: Place<'_>, item: &Tree<'_>) -> Result<Selection, Complaint> {
+fn selection(list: &str, place: Place<'_>, item: &Tree<'_>) -> Result<Selection, Complaint> {
     let fields = Fields::of(place, item)?;
     let needed = |key| {
         fields
@@ -69,7 +78,7 @@ fn selection(action: Action, place: Place<'_>, item: &Tree<'_>) -> Result<Select
             .ok_or_else(|| Complaint(format!("expected `{place}` to have `{key}`, got none")))
     };
     Ok(Selection {
-        action,
+        list: list.to_owned(),
         id: needed("id")?,
         title: fields.owned_text("title")?,
         content: needed("content")?,

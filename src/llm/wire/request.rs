@@ -2,7 +2,7 @@
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,13 +50,13 @@ pub struct ChatCall<'a> {
     /// Sampling seed.
     pub seed: Option<i64>,
     /// The form of the answer, as the API spells it.
-    pub response_format: Option<&'a Value>,
+    pub response_format: Option<&'a RawValue>,
 }
 
 impl ChatCall<'_> {
     /// The JSON body.
     pub fn to_body(&self) -> Vec<u8> {
-        // Writing strings, numbers and a `Value` into memory has no way to fail.
+        // Writing strings, numbers and raw JSON into memory has no way to fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::fault::Fault;
 use super::sessions;
 use crate::domain::state::{QueueEvent, QueueState};
-use crate::store::{Lease, Owner, PendingTask, RunId};
+use crate::store::{Claimable, Lease, Owner, PendingTask, RunId};
 
 /// A claimed queue as it is stored; the request is parsed by whoever asked, not on the store's thread.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub(super) struct Row {
     pub(super) lease: Lease,
     pub(super) request: String,
     pub(super) index: u64,
+    pub(super) planned: bool,
     pub(super) current_task: usize,
     pub(super) tasks: Vec<PendingTask>,
 }
@@ -21,6 +22,7 @@ pub(super) fn claim(
     c: &Connection,
     run: RunId,
     owner: &Owner,
+    which: Claimable,
     limit: usize,
     lease_ms: i64,
     now: i64,
@@ -28,14 +30,14 @@ pub(super) fn claim(
     let mut claimed = Vec::new();
     {
         let mut query = c.prepare_cached(
-            "SELECT queue_id, fence, line_index, current_task_index, request FROM nova3_queues q
+            "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL FROM nova3_queues q
              JOIN nova3_requests USING(queue_id)
              WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
-               AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
+               AND (?4 OR task_count IS NULL) AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
              ORDER BY priority, seq LIMIT ?3",
         )?;
-        let mut rows = query.query(params![run.0, now, limit])?;
+        let mut rows = query.query(params![run.0, now, limit, which == Claimable::All])?;
         while let Some(row) = rows.next()? {
             claimed.push(Row {
                 lease: Lease {
@@ -44,6 +46,7 @@ pub(super) fn claim(
                 },
                 request: row.get(4)?,
                 index: row.get(2)?,
+                planned: row.get(5)?,
                 current_task: row.get(3)?,
                 tasks: Vec::new(),
             });
@@ -54,9 +57,6 @@ pub(super) fn claim(
         "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, fence=fence+1, attempt=attempt+1
          WHERE queue_id=?1 AND state='ready'",
     )?;
-    let mut tasks = c.prepare_cached(
-        "SELECT task_id, action, input FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
-    )?;
     for row in &mut claimed {
         update.execute(params![
             row.lease.queue_id,
@@ -64,16 +64,27 @@ pub(super) fn claim(
             owner.0,
             now.saturating_add(lease_ms)
         ])?;
-        let mut found = tasks.query([row.lease.queue_id])?;
-        while let Some(task) = found.next()? {
-            row.tasks.push(PendingTask {
-                task_id: task.get(0)?,
-                action: task.get(1)?,
-                input: task.get(2)?,
-            });
-        }
+        row.tasks = tasks(c, row.lease.queue_id)?;
     }
     Ok(claimed)
+}
+
+/// A queue's tasks in order, settled ones too.
+pub(super) fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT task_id, action, description, input FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
+    )?;
+    let mut rows = query.query([queue_id])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = rows.next()? {
+        tasks.push(PendingTask {
+            task_id: row.get(0)?,
+            action: row.get(1)?,
+            description: row.get(2)?,
+            input: row.get(3)?,
+        });
+    }
+    Ok(tasks)
 }
 
 pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -> Result<Vec<Lease>, Fault> {

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use crate::store::{Cursor, FileKey, Order, Rewrite, RunId};
+use crate::store::{Cursor, Feed, FileKey, Order, Rewrite, RunId};
 
 const CURSOR: &str = "host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
-     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch";
+     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events";
 
 pub(super) fn all(c: &Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
     let sql = format!("SELECT {CURSOR} FROM nova3_outputs WHERE run_id=?1 ORDER BY host, path");
@@ -48,6 +48,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(FileKey, Cursor)> {
         append: row.get(9)?,
         epoch: row.get(10)?,
         rewrite,
+        feed: if row.get(15)? { Feed::Events } else { Feed::Results },
     };
     Ok((
         FileKey {
@@ -61,8 +62,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(FileKey, Cursor)> {
 pub(super) fn put(c: &Connection, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), Fault> {
     c.prepare_cached(
         "INSERT OR REPLACE INTO nova3_outputs(run_id, host, path, base, settled, announced, after, announced_after,
-           tail, input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+           tail, input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
     )?
     .execute(params![
         run.0,
@@ -81,6 +82,7 @@ pub(super) fn put(c: &Connection, run: RunId, file: &FileKey, cursor: &Cursor) -
         cursor.rewrite.map(|rewrite| rewrite.tail.to_vec()),
         cursor.rewrite.map(|rewrite| rewrite.after),
         cursor.rewrite.map(|rewrite| rewrite.epoch),
+        cursor.feed == Feed::Events,
     ])?;
     Ok(())
 }

@@ -6,13 +6,14 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::value::RawValue;
 
+use super::events::{self, Settling};
 use super::fault::Fault;
-use super::sessions;
 use super::versions::Version;
+use super::{ledger, plan, sessions};
 use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
-use crate::domain::request::{Digest, Identity, Request};
-use crate::domain::state::{QueueEvent, QueueState};
+use crate::domain::request::{Digest, Identity, Request, Stops};
+use crate::domain::state::{QueueEvent, QueueState, Status};
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, Planned, RunId, StoreError};
 
 /// The action of an OpenAI Batch line's only task.
@@ -48,7 +49,16 @@ pub(super) struct Good<'a> {
     pub(super) request: &'a Request,
     pub(super) content: &'a Digest,
     pub(super) notes: &'a Digest,
+    pub(super) stops: &'a Stops,
     plan: &'a [Planned],
+}
+
+/// The key of a request in its run.
+pub(super) fn key(identity: &Identity, occurrence: u64) -> String {
+    match identity {
+        Identity::Custom(id) => format!("id:{id}"),
+        Identity::Content(digest) => format!("sha256:{}:{occurrence}", digest.hex()),
+    }
 }
 
 pub(super) fn add(
@@ -91,9 +101,10 @@ impl Reading<'_> {
                 content,
                 notes,
                 plan,
+                stops,
             } => {
                 let key = match identity {
-                    Identity::Custom(id) => format!("id:{id}"),
+                    Identity::Custom(_) => key(identity, 1),
                     Identity::Content(digest) => self.free_key(&format!("sha256:{}", digest.hex()))?,
                 };
                 let versions = self.versions(&key)?;
@@ -110,6 +121,7 @@ impl Reading<'_> {
                     request,
                     content,
                     notes,
+                    stops,
                     plan,
                 };
                 self.good(&good, &key, &versions)
@@ -195,7 +207,7 @@ impl Reading<'_> {
             self.see(line, None, &version)?;
             return Ok(version.queue_id);
         }
-        let finish_no = super::settle::next_finish_no(self.c, self.run.0)?;
+        let given = ledger::next(self.c, self.run.0)?;
         self.c
             .prepare_cached(
                 "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, user_id,
@@ -210,13 +222,23 @@ impl Reading<'_> {
                 line.line,
                 key,
                 &digest.as_bytes()[..],
-                finish_no,
+                given.finish_no,
                 serde_json::to_string(failure)?,
                 failure.class.as_str(),
                 self.now,
             ])?;
         self.next_seq += 1;
-        Ok(self.c.last_insert_rowid())
+        let queue_id = self.c.last_insert_rowid();
+        let settling = Settling {
+            queue_id,
+            task: None,
+            planned: false,
+            failure: Some(failure),
+            status: Some(Status::Failed),
+            now: self.now,
+        };
+        events::note(self.c, self.run.0, given.event_no, &settling)?;
+        Ok(queue_id)
     }
 
     /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
@@ -263,20 +285,7 @@ impl Reading<'_> {
                 request.to_stored(),
                 request.metadata.as_deref().map(RawValue::get)
             ])?;
-        let mut task = self.c.prepare_cached(
-            "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, created_at) VALUES(?1,?2,?3,?4,?5,?6)",
-        )?;
-        for (index, planned) in good.plan.iter().enumerate() {
-            let task_id = format!("task{:03}", index + 1);
-            task.execute(params![
-                queue_id,
-                index,
-                task_id,
-                planned.action,
-                planned.input,
-                self.now
-            ])?;
-        }
+        plan::write_tasks(self.c, queue_id, good.plan, self.now)?;
         if old.is_some() {
             self.in_order(user, session)?;
         }

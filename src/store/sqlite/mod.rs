@@ -8,17 +8,22 @@
 //! back), memory mapping, and copying the file while it is in use.
 
 mod claim;
+mod context;
 mod cursors;
+mod events;
 mod fault;
 mod identities;
 mod ingest;
 mod lane;
+mod ledger;
 mod open;
+mod plan;
 #[cfg(test)]
 mod plans;
 mod results;
 mod retry;
 mod runs;
+mod session_views;
 mod sessions;
 mod settle;
 mod versions;
@@ -35,11 +40,14 @@ use self::fault::Fault;
 use self::lane::{Kind, Lane};
 use self::open::StoreLock;
 use super::{
-    AddOutcome, Changes, Claimed, Cursor, Epoch, Failures, FileKey, FinishedPage, InputMark, Lease, NewLine,
-    Order, Owner, Queues, Results, Run, RunId, RunOpening, SessionCounts, Settled, Settlement, StoreError,
+    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Epoch, EventPage, Failures, FileKey,
+    FinishedPage, InputMark, KnownQueue, Lease, Material, NewLine, Order, Owner, PlanSettlement, Queues,
+    Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord, Sessions, Settled,
+    Settlement, StoreError, TakeOver, Wanted,
 };
 use crate::clock;
-use crate::domain::request::Request;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::request::{Digest, Identity, Request};
 use crate::domain::state::{IllegalTransition, QueueState};
 use crate::domain::tally::{Counts, RunSummary};
 
@@ -159,13 +167,14 @@ impl Queues for SqliteStore {
         &self,
         run: RunId,
         owner: &Owner,
+        which: Claimable,
         limit: usize,
         lease_ms: i64,
     ) -> Result<Vec<Claimed>, StoreError> {
         let owner = owner.clone();
         let rows = self
             .writer()?
-            .call_first(move |c| claim::claim(c, run, &owner, limit, lease_ms, clock::now_ms()))
+            .call_first(move |c| claim::claim(c, run, &owner, which, limit, lease_ms, clock::now_ms()))
             .await?;
         rows.into_iter()
             .map(|row| {
@@ -180,6 +189,7 @@ impl Queues for SqliteStore {
                     lease: row.lease,
                     request,
                     index: row.index,
+                    planned: row.planned,
                     current_task: row.current_task,
                     tasks: row.tasks,
                 })
@@ -195,6 +205,16 @@ impl Queues for SqliteStore {
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
         self.write(move |c| settle::settle(c, &settlement, clock::now_ms()))
+            .await
+    }
+
+    async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError> {
+        self.write(move |c| plan::settle(c, &settlement, clock::now_ms()))
+            .await
+    }
+
+    async fn take_over(&self, lease: Lease) -> Result<TakeOver, StoreError> {
+        self.write(move |c| plan::take_over(c, lease, clock::now_ms()))
             .await
     }
 
@@ -220,6 +240,39 @@ impl Queues for SqliteStore {
             writer.close().await;
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Sessions for SqliteStore {
+    async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError> {
+        let wanted = wanted.clone();
+        let (mut material, rounds) = self.read(move |c| context::context(c, &wanted)).await?;
+        material.rounds = rounds.into_iter().map(context::RoundRow::parsed).collect();
+        Ok(material)
+    }
+
+    async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError> {
+        self.read(move |c| session_views::list(c, limit)).await
+    }
+
+    async fn session(&self, user: &UserId, session: &SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let (user, session) = (user.clone(), session.clone());
+        let found = self
+            .read(move |c| session_views::one(c, user.as_str(), session.as_str()))
+            .await?;
+        Ok(found.map(|row| SessionRecord {
+            rounds: row.rounds.into_iter().map(context::RoundRow::parsed).collect(),
+            items: row.items,
+            queue: row.queue,
+            pending: row.pending,
+        }))
+    }
+
+    async fn clear_session(&self, user: &UserId, session: &SessionId) -> Result<Cleared, StoreError> {
+        let (user, session) = (user.clone(), session.clone());
+        self.write(move |c| session_views::clear(c, user.as_str(), session.as_str()))
+            .await
     }
 }
 
@@ -266,6 +319,33 @@ impl Results for SqliteStore {
 
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
         self.read(move |c| results::by_id(c, run, &queues)).await
+    }
+
+    async fn events(
+        &self,
+        run: RunId,
+        present: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<EventPage, StoreError> {
+        self.read(move |c| events::page(c, run, present, after, rows))
+            .await
+    }
+
+    async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError> {
+        self.read(move |c| events::of(c, run, &queues, up_to)).await
+    }
+
+    async fn planned(
+        &self,
+        run: RunId,
+        identity: &Identity,
+        occurrence: u64,
+        content: Digest,
+    ) -> Result<Option<KnownQueue>, StoreError> {
+        let identity = identity.clone();
+        self.read(move |c| session_views::planned(c, run, &identity, occurrence, content))
+            .await
     }
 
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {

@@ -15,7 +15,10 @@ use crate::store::StoreError;
 /// `nov3` in ASCII: marks the file as ours in SQLite's header.
 const APPLICATION_ID: i32 = 0x6e6f_7633;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("../schema/001_begin.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../schema/001_begin.sql")),
+    M::up(include_str!("../schema/002_sessions.sql")),
+];
 
 /// Pages that the writer keeps. The operating system's own cache is behind it, so a miss is a copy and not a
 /// read of the disk: three times as many made a run of a million lines no faster.
@@ -122,10 +125,16 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     refuse_foreign(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| Fault::from(error).at(path))?;
-    if check_version(&connection, path)? == 0 {
+    let version = check_version(&connection, path)?;
+    if version == 0 {
         return Err(StoreError::NotAStore {
             path: path.to_path_buf(),
             reason: "it is empty, no run was started in it".to_owned(),
+        });
+    }
+    if version < latest() {
+        return Err(StoreError::Older {
+            path: path.to_path_buf(),
         });
     }
     settings(&connection, READER_CACHE_KIB).map_err(|fault| fault.at(path))?;
@@ -217,7 +226,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(fault)?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let known = latest();
     if found > known {
         return Err(StoreError::Newer {
             path: path.to_path_buf(),
@@ -226,6 +235,10 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError
         });
     }
     Ok(found)
+}
+
+fn latest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
 fn prepare(connection: &mut Connection) -> Result<(), Fault> {

@@ -12,12 +12,12 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{claim, cursors, ingest, open, results, retry, runs, settle};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Making, NewItem, Product};
-use crate::domain::request::{self, Digest, Rules};
-use crate::domain::usage::Usage;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::outcome::{Making, NewItem, PlanOrigin, Product};
+use crate::domain::request::{self, Digest, Rules, Stops};
 use crate::store::{
-    Changes, Cursor, Epoch, Failures, FileKey, InputMark, Lease, NewLine, NewRequest, Order, Owner, Planned,
-    RunId, RunOpening, Settlement,
+    Changes, Claimable, Cursor, Epoch, Failures, Feed, FileKey, InputMark, Lease, NewLine, NewRequest, Order,
+    Owner, PlanEnd, PlanSettlement, Planned, RunId, RunOpening, Settlement, TakeOver, Then, Wanted,
 };
 
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -29,13 +29,16 @@ fn line(index: u64, text: &str) -> NewLine {
             identity: accepted.identity,
             content: accepted.content,
             notes: accepted.notes,
+            // A line that names no query is planned, or goes on with what is pending.
             plan: vec![
                 Planned {
-                    action: "answer",
+                    action: "answer".to_owned(),
+                    description: String::new(),
                     input: String::new()
                 };
-                2
+                if text.contains("references") { 0 } else { 2 }
             ],
+            stops: Stops::default(),
         },
         Err(error) => NewRequest::Bad {
             digest: Digest::of(text.as_bytes()),
@@ -62,38 +65,76 @@ fn read(c: &Connection, run: RunId, texts: &[&str]) {
 }
 
 fn claim_all(c: &Connection, run: RunId) -> Vec<Lease> {
-    let rows = claim::claim(c, run, &Owner("o".to_owned()), 9, 1, 1).unwrap();
+    let owner = Owner("o".to_owned());
+    let rows = claim::claim(c, run, &owner, Claimable::All, 9, 1, 1).unwrap();
     rows.iter().map(|row| row.lease).collect()
 }
 
+fn making() -> Making {
+    Making::without_calls(String::new(), String::new())
+}
+
 fn settle(c: &Connection, lease: Lease, task: usize, well: bool) {
-    let making = Making {
-        route: String::new(),
-        model: String::new(),
-        attempts: 1,
-        usage: Usage::default(),
-        cost: None,
-        wasted: crate::domain::usage::Cost::ZERO,
-        duration_ms: 0,
-        first_token_ms: None,
-    };
     let items = vec![NewItem {
-        kind: "answer",
+        kind: "answer".to_owned(),
         body: serde_json::Map::new(),
     }];
     let settlement = if well {
-        Settlement::completed(lease, task, Product::Items(items), making, vec![])
+        Settlement::completed(lease, task, Product::Items(items), Then::GoOn, making(), vec![])
     } else {
         Settlement::failed(
             lease,
             task,
             Failure::new(Class::Server, "no"),
             None,
-            making,
+            making(),
             vec![],
         )
     };
     settle::settle(c, &settlement, 1).unwrap();
+}
+
+/// Planning, pausing, going on, and an edit of what went on.
+fn conversation(c: &Connection, run: RunId) {
+    let first = r#"{"custom_id":"c1","references":["@a1"],"session_id":"c"}"#;
+    let second = r#"{"custom_id":"c2","references":["@a1"],"session_id":"c","until":"answer"}"#;
+    let edited = r#"{"custom_id":"c2","references":["@a2"],"session_id":"c"}"#;
+    read(c, run, &[first, second]);
+    let planned = Planned {
+        action: "answer".to_owned(),
+        description: String::new(),
+        input: String::new(),
+    };
+    let lease = claim_all(c, run)[0];
+    let end = PlanEnd::Planned(PlanOrigin::Model, vec![planned.clone(), planned]);
+    let settlement = PlanSettlement {
+        lease,
+        end,
+        making: making(),
+        attempts: vec![],
+    };
+    super::plan::settle(c, &settlement, 1).unwrap();
+    let paused = Settlement::completed(lease, 0, Product::Items(vec![]), Then::Pause, making(), vec![]);
+    settle::settle(c, &paused, 1).unwrap();
+    let lease = claim_all(c, run)[0];
+    assert!(matches!(
+        super::plan::take_over(c, lease, 1).unwrap(),
+        TakeOver::Taken(_)
+    ));
+    let wanted = Wanted {
+        queue_id: lease.queue_id,
+        user: UserId::default(),
+        session: SessionId::parse("c").ok(),
+        items: vec!["answer1".to_owned()],
+        rounds: 10,
+    };
+    super::context::context(c, &wanted).unwrap();
+    settle(c, lease, 0, true);
+    read(c, run, &[first, edited]);
+    read(c, run, &[first, second]);
+    super::events::page(c, run, true, 0, 10).unwrap();
+    super::events::page(c, run, false, 0, 10).unwrap();
+    super::events::of(c, run, &[lease.queue_id], 100).unwrap();
 }
 
 /// Everything that a batch does to its store.
@@ -103,6 +144,7 @@ fn batch(c: &Connection) {
         input: None,
         named: false,
         rehearsal: false,
+        recipe: String::new(),
     };
     let run = runs::open(c, std::path::Path::new(":memory:"), &opening, 1)
         .unwrap()
@@ -126,6 +168,7 @@ fn batch(c: &Connection) {
     let edited = r#"{"custom_id":"s1","query":"else","session_id":"s","metadata":1}"#;
     read(c, run, &[edited, second, nameless]);
     read(c, run, &[second, first, alone]);
+    conversation(c, run);
     for order in [Order::Completion, Order::Input] {
         results::finished(c, run, order, false, -1, 10).unwrap();
     }
@@ -149,6 +192,7 @@ fn batch(c: &Connection) {
         append: false,
         epoch: 0,
         rewrite: None,
+        feed: Feed::Results,
     };
     cursors::put(c, run, &file, &cursor).unwrap();
     cursors::one(c, run, &file).unwrap();

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::fault::Fault;
 use super::ingest::COMPLETION;
-use crate::domain::outcome::{Finished, TaskRecord};
+use crate::domain::outcome::{Finished, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::store::{FinishedPage, Order, RunId};
 
@@ -144,6 +144,7 @@ fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
         metadata: raw(metadata(c, queue_id)?)?,
         created_at: row.get(10)?,
         completed_at: row.get(11)?,
+        plan: plan(c, queue_id)?,
         tasks,
     })
 }
@@ -155,6 +156,20 @@ fn metadata(c: &Connection, queue_id: i64) -> Result<Option<String>, Fault> {
         .query_row([queue_id], |row| row.get(0))
         .optional()?;
     Ok(found.flatten())
+}
+
+fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, Fault> {
+    let found: Option<(Option<String>, String)> = c
+        .prepare_cached("SELECT origin, making FROM nova3_plans WHERE queue_id=?1")?
+        .query_row([queue_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((origin, making)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(PlanRecord {
+        origin: origin.as_deref().and_then(PlanOrigin::parse),
+        making: serde_json::from_str(&making)?,
+    }))
 }
 
 fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, Fault> {

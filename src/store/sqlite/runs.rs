@@ -12,7 +12,7 @@ use crate::domain::usage::{Cost, Usage};
 use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError};
 
 const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, input_requests, next_finish_no, created_at, \
-     last_accessed";
+     last_accessed, next_event_no";
 
 pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, Fault> {
     refuse_mixture(c, store, opening)?;
@@ -40,15 +40,36 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
         }
         .into());
     }
+    let changed = recipe_changed(c, opening)?;
     // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
     c.execute(
-        "INSERT INTO nova3_runs(name, input_path, rehearsal, created_at, last_accessed)
-         SELECT ?1, ?2, ?4, ?3, max(?3, 1+coalesce(max(last_accessed),0)) FROM nova3_runs WHERE true
-         ON CONFLICT(name) DO UPDATE SET input_path=excluded.input_path, last_accessed=excluded.last_accessed",
-        params![opening.name, path, now, opening.rehearsal],
+        "INSERT INTO nova3_runs(name, input_path, rehearsal, recipe, created_at, last_accessed)
+         SELECT ?1, ?2, ?4, ?5, ?3, max(?3, 1+coalesce(max(last_accessed),0)) FROM nova3_runs WHERE true
+         ON CONFLICT(name) DO UPDATE SET input_path=excluded.input_path, recipe=excluded.recipe,
+           last_accessed=excluded.last_accessed",
+        params![opening.name, path, now, opening.rehearsal, opening.recipe],
     )?;
-    find(c, Some(&opening.name))?
-        .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))
+    let run = find(c, Some(&opening.name))?
+        .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
+    Ok(Run {
+        recipe_changed: changed,
+        ..run
+    })
+}
+
+/// Whether the run was last worked on under another recipe and has something settled beside what is still to do.
+fn recipe_changed(c: &Connection, opening: &RunOpening) -> Result<bool, Fault> {
+    let known: Option<(i64, Option<String>, bool)> = c
+        .query_row(
+            "SELECT run_id, recipe, attempts>0 FROM nova3_runs WHERE name=?1",
+            [&opening.name],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    match known {
+        Some((run, Some(recipe), true)) if recipe != opening.recipe => has_unfinished(c, RunId(run)),
+        _ => Ok(false),
+    }
 }
 
 fn refuse_mixture(c: &Connection, store: &Path, opening: &RunOpening) -> Result<(), Fault> {
@@ -104,6 +125,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         finished: row.get(6)?,
         created_at: row.get(7)?,
         last_accessed: row.get(8)?,
+        events: row.get(9)?,
+        recipe_changed: false,
     })
 }
 
@@ -157,8 +180,8 @@ pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
 
 pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, Fault> {
     let mut query = c.prepare_cached(
-        "SELECT user_id, session_id, count(*) total, sum(state='done') done, sum(state='failed') failed,
-           sum(state IN('blocked','ready','leased')) unfinished
+        "SELECT user_id, session_id, count(*) total, sum(state IN('done','continued')) done, sum(state='failed') failed,
+           sum(state='paused') paused, sum(state IN('blocked','ready','leased')) unfinished
          FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state<>'superseded' AND session_id IS NOT NULL
          GROUP BY user_id, session_id ORDER BY unfinished=0, user_id, session_id LIMIT ?3",
     )?;
@@ -170,6 +193,7 @@ pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<S
             total: row.get(2)?,
             done: row.get(3)?,
             failed: row.get(4)?,
+            paused: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -79,6 +79,16 @@ pub(super) fn promote_all(c: &Connection, run: i64, ingest: i64) -> Result<(), F
     Ok(())
 }
 
+/// The finished queue is the session's next round.
+pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
+    c.prepare_cached(
+        "UPDATE nova3_queues SET round=1+coalesce((SELECT max(round) FROM nova3_queues
+           WHERE user_id=?2 AND session_id=?3 AND round IS NOT NULL), 0) WHERE queue_id=?1",
+    )?
+    .execute(params![queue_id, user, session])?;
+    Ok(())
+}
+
 /// Where items are put: a session, or a request that is alone.
 pub(super) struct Place<'a> {
     pub(super) user: &'a str,
@@ -93,16 +103,16 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
     let mut counters = counters(c, place)?;
     let mut array = String::from("[");
     for item in items {
-        let last = counters.get(item.kind).and_then(Value::as_u64).unwrap_or(0);
+        let last = counters.get(&item.kind).and_then(Value::as_u64).unwrap_or(0);
         let number = last + 1;
-        counters.insert(item.kind.to_owned(), number.into());
+        counters.insert(item.kind.clone(), number.into());
         if array.len() > 1 {
             array.push(',');
         }
-        let body = serde_json::to_string(&item.body)?;
+        let body = readable(&item.body)?;
         let rest = body.strip_prefix('{').unwrap_or("}");
         let comma = if rest == "}" { "" } else { "," };
-        array.extend(["{\"id\":\"", item.kind, &number.to_string(), "\"", comma, rest]);
+        array.extend(["{\"id\":\"", &item.kind, &number.to_string(), "\"", comma, rest]);
         if let Some(session) = place.session {
             c.prepare_cached(
                 "INSERT INTO nova3_items(user_id, session_id, kind, number, body, queue_id, task_index, created_at)
@@ -122,6 +132,27 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
         .execute(params![place.user, session, serde_json::to_string(&counters)?, place.now])?;
     }
     Ok(array)
+}
+
+/// An item's body with what people read first in front.
+fn readable(body: &Map<String, Value>) -> Result<String, Fault> {
+    let first = ["title", "content"];
+    let rest = body.iter().filter(|(key, _)| !first.contains(&key.as_str()));
+    let fields = first
+        .iter()
+        .filter_map(|key| body.get_key_value(*key))
+        .chain(rest);
+    let mut text = String::from("{");
+    for (key, value) in fields {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text += &serde_json::to_string(key)?;
+        text.push(':');
+        text += &serde_json::to_string(value)?;
+    }
+    text.push('}');
+    Ok(text)
 }
 
 /// The last numbers given: of the session, or of the earlier tasks of a request that is alone.

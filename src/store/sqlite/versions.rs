@@ -1,10 +1,12 @@
 //! The versions of a request: finding them, seeing one again, putting one in the place of another.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use serde_json::value::RawValue;
 
 use super::fault::Fault;
 use super::ingest::{Good, Reading};
+use super::plan;
+use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
 use crate::store::{AddOutcome, NewLine};
 
@@ -57,14 +59,44 @@ impl Reading<'_> {
     /// The line is known: it is part of the input again, or still.
     pub(super) fn recognise(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         self.see(good.line, Some(good), version)?;
+        if version.state == QueueState::Paused && !self.still_pauses(version, good.stops)? {
+            self.go_on(version)?;
+            return Ok(AddOutcome::Waiting(version.queue_id));
+        }
         if version.state == QueueState::Blocked {
             self.unblock(version)?;
         }
         Ok(if version.finished {
             AddOutcome::Finished(version.queue_id)
         } else {
-            AddOutcome::Waiting
+            AddOutcome::Waiting(version.queue_id)
         })
+    }
+
+    /// Whether what paused the queue would pause it again behind the same task.
+    fn still_pauses(&self, version: &Version, stops: &Stops) -> Result<bool, Fault> {
+        let action: Option<String> = self
+            .c
+            .prepare_cached(
+                "SELECT action FROM nova3_tasks t JOIN nova3_queues q USING(queue_id)
+                 WHERE q.queue_id=?1 AND t.task_index=q.current_task_index-1",
+            )?
+            .query_row([version.queue_id], |row| row.get(0))
+            .optional()?;
+        Ok(action.is_some_and(|action| stops.after(&action)))
+    }
+
+    /// What was paused goes on where it stopped; its line will be replaced.
+    fn go_on(&mut self, version: &Version) -> Result<(), Fault> {
+        let state = super::legal(version.state.after(QueueEvent::Retried))?;
+        self.c
+            .prepare_cached(
+                "UPDATE nova3_queues SET state=?2, status=NULL, finish_no=NULL, round=NULL, completed_at=NULL, run_at=0
+                 WHERE queue_id=?1",
+            )?
+            .execute(params![version.queue_id, state.as_str()])?;
+        self.stale = true;
+        self.unblock(version)
     }
 
     /// An edit was undone: the old version stands again, with its answer if it has one.
@@ -74,13 +106,14 @@ impl Reading<'_> {
             _ => super::legal(version.state.after(QueueEvent::Retried))?,
         };
         self.set_state(version.queue_id, state)?;
+        plan::take_again(self.c, version.queue_id)?;
         self.stale |= version.finished;
         self.see(good.line, Some(good), version)?;
         if version.finished {
             return Ok(AddOutcome::Finished(version.queue_id));
         }
         self.unblock(version)?;
-        Ok(AddOutcome::Waiting)
+        Ok(AddOutcome::Waiting(version.queue_id))
     }
 
     fn unblock(&self, version: &Version) -> Result<(), Fault> {
@@ -154,6 +187,6 @@ impl Reading<'_> {
                 "UPDATE nova3_queues SET state=?2, fence=fence+1, lease_owner=NULL, lease_until=NULL WHERE queue_id=?1",
             )?
             .execute(params![old.queue_id, state.as_str()])?;
-        Ok(())
+        plan::give_back(self.c, old.queue_id)
     }
 }

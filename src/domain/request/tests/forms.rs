@@ -18,8 +18,8 @@ fn a_flat_line_is_read() {
     let Work::Brief(brief) = request.work else {
         panic!("expected a brief");
     };
-    let task = |action, input: Option<&str>| GivenTask {
-        action,
+    let task = |action: &str, input: Option<&str>| GivenTask {
+        action: Action::parse(action).unwrap(),
         input: input.map(str::to_owned),
     };
     let expected = Brief {
@@ -30,8 +30,8 @@ fn a_flat_line_is_read() {
         selections: Selections::default(),
         references: Vec::new(),
         auto: true,
-        tasks: Some(vec![task(Action::Insight, None), task(Action::Facts, Some("i"))]),
-        until: Some(Action::Insight),
+        tasks: Some(vec![task("insight", None), task("facts", Some("i"))]),
+        until: Action::parse("insight"),
     };
     assert_eq!(*brief, expected);
 }
@@ -45,8 +45,8 @@ fn an_envelope_is_read() {
     let Work::Brief(brief) = read.request.work else {
         panic!("expected a brief");
     };
-    let item = |action, id: &str, content: &str, selected| Selection {
-        action,
+    let item = |list: &str, id: &str, content: &str, selected| Selection {
+        list: list.to_owned(),
         id: id.to_owned(),
         title: None,
         content: content.to_owned(),
@@ -64,12 +64,12 @@ fn an_envelope_is_read() {
         context: Some(json!({"k":[1]})),
         selections: Selections {
             items: vec![
-                item(Action::Insight, "insight1", "i", true),
-                item(Action::Insight, "insight2", "j", true),
+                item("nova3_insight", "insight1", "i", true),
+                item("nova3_insight", "insight2", "j", true),
                 Selection {
                     title: Some("t".to_owned()),
                     user_comment: Some("no".to_owned()),
-                    ..item(Action::XhsWriting, "xhs_post1", "c", false)
+                    ..item("nova3_xhs_post", "xhs_post1", "c", false)
                 },
             ],
             task_context: Some("tc".to_owned()),

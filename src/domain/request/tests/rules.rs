@@ -2,8 +2,6 @@
 
 use super::*;
 
-const ACTIONS: &str =
-    "`insight`, `profile`, `hitpoint`, `facts`, `xhs_writing`, `tiktok_script`, `wechat_article`, `answer`";
 const INTERACTIONS: &str = "`full_analysis`, `quick_suggestion`, `nova3_continue`, `nova3_select`";
 
 #[test]
@@ -202,19 +200,19 @@ fn the_rules_of_the_keys_beside_are_kept() {
         ),
         (
             r#"{"query":"q","tasks":["insight","Dance"]}"#,
-            &format!("expected `tasks[1]` to be a known action, got `Dance` (known: {ACTIONS})"),
+            "expected `tasks[1]` to be an action such as `insight`, got `Dance`",
         ),
         (
-            r#"{"query":"q","tasks":[{"action":"dance"}]}"#,
-            &format!("expected `tasks[0].action` to be a known action, got `dance` (known: {ACTIONS})"),
+            r#"{"query":"q","tasks":[{"action":"dance!"}]}"#,
+            "expected `tasks[0].action` to be an action such as `insight`, got `dance!`",
         ),
         (
             r#"{"query":"q","tasks":[{"input":"i"}]}"#,
-            &format!("expected `tasks[0]` to have an `action`, got none (known: {ACTIONS})"),
+            "expected `tasks[0]` to have an `action`, got none",
         ),
         (
-            r#"{"query":"q","until":"end"}"#,
-            &format!("expected `until` to be a known action, got `end` (known: {ACTIONS})"),
+            r#"{"query":"q","until":"the end"}"#,
+            "expected `until` to be an action such as `insight`, got `the end`",
         ),
     ]);
     let longest = "é".repeat(200);

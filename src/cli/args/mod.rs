@@ -1,11 +1,22 @@
 //! The command line. Defaults are not given here: they are in `config/default.toml`, below file and environment.
 
-use std::net::SocketAddr;
+mod look;
+mod mock;
+mod session;
+
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(in crate::cli) use self::look::{
+    ResultFormat, ResultOrder, ResultsArgs, RetryArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
+};
+pub(in crate::cli) use self::mock::MockArgs;
+pub(in crate::cli) use self::session::{
+    AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
+};
 
 /// Turn a file of requests into finished LLM work, and never pay twice for an answer it has stored.
 #[derive(Debug, Parser)]
@@ -13,24 +24,24 @@ use clap_complete::Shell;
 #[command(
     after_help = "Run the same command again to go on where it stopped: it pays only for what is missing or changed."
 )]
-pub(super) struct Cli {
+pub(in crate::cli) struct Cli {
     #[command(flatten)]
-    pub(super) global: Global,
+    pub(in crate::cli) global: Global,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(in crate::cli) command: Command,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Global {
+pub(in crate::cli) struct Global {
     /// Settings file
     #[arg(short, long, global = true, value_name = "FILE", env = "NOVA3_CONFIG")]
-    pub(super) config: Option<PathBuf>,
+    pub(in crate::cli) config: Option<PathBuf>,
     /// Errors only
     #[arg(short, long, global = true, value_parser = FalseyValueParser::new(), env = "NOVA3_QUIET")]
-    pub(super) quiet: bool,
+    pub(in crate::cli) quiet: bool,
     /// Tell more; up to three times
     #[arg(short, long, global = true, action = ArgAction::Count, env = "NOVA3_VERBOSE")]
-    pub(super) verbose: u8,
+    pub(in crate::cli) verbose: u8,
     /// Form of log lines
     #[arg(
         long,
@@ -39,31 +50,37 @@ pub(super) struct Global {
         value_name = "FORM",
         env = "NOVA3_LOG_FORMAT"
     )]
-    pub(super) log_format: Option<LogFormat>,
+    pub(in crate::cli) log_format: Option<LogFormat>,
     /// When to use colours
     #[arg(long, global = true, value_enum, value_name = "WHEN", env = "NOVA3_COLOR")]
-    pub(super) color: Option<When>,
+    pub(in crate::cli) color: Option<When>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogFormat {
+pub(in crate::cli) enum LogFormat {
     Text,
     Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum When {
+pub(in crate::cli) enum When {
     Auto,
     Always,
     Never,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Run what is unfinished or changed, and write the results
     Run(Box<RunArgs>),
     /// Validate input, settings and templates; spends nothing
     Check(CheckArgs),
+    /// Show the task queue of each request
+    Plan(Box<PlanArgs>),
+    /// List the agents, or show one
+    Agents(AgentsArgs),
+    /// Look at a session, or clear it
+    Session(SessionArgs),
     /// Show what is done, running, failed
     Status(StatusArgs),
     /// Print finished results
@@ -83,10 +100,10 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
+pub(in crate::cli) struct RunArgs {
     /// Requests, one JSON object a line; `-` for standard input
     #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
-    pub(super) input: PathBuf,
+    pub(in crate::cli) input: PathBuf,
 
     /// Result file; `-` or absent: standard output
     #[arg(
@@ -96,7 +113,7 @@ pub(super) struct RunArgs {
         env = "NOVA3_OUTPUT",
         help_heading = "Output"
     )]
-    pub(super) output: Option<PathBuf>,
+    pub(in crate::cli) output: Option<PathBuf>,
     /// Keep what the result file holds and write behind it
     #[arg(
         long,
@@ -104,60 +121,75 @@ pub(super) struct RunArgs {
         value_parser = FalseyValueParser::new(), env = "NOVA3_APPEND",
         help_heading = "Output"
     )]
-    pub(super) append: bool,
+    pub(in crate::cli) append: bool,
     /// Replace a result file that is not this run's
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_OVERWRITE", help_heading = "Output")]
-    pub(super) overwrite: bool,
+    pub(in crate::cli) overwrite: bool,
+    /// What to write: a line for each finished request, or every settled step as the service's events
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        env = "NOVA3_EMIT",
+        help_heading = "Output"
+    )]
+    pub(in crate::cli) emit: Option<Emit>,
+    /// Write events to this file, beside the results
+    #[arg(long, value_name = "FILE", env = "NOVA3_EVENTS", help_heading = "Output")]
+    pub(in crate::cli) events: Option<PathBuf>,
     /// Write results in input order instead of as they finish
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_KEEP_ORDER", help_heading = "Output")]
-    pub(super) keep_order: bool,
+    pub(in crate::cli) keep_order: bool,
 
     /// The durable store [default: nova3.db]
     #[arg(long, value_name = "FILE", env = "NOVA3_STORE", help_heading = "Run")]
-    pub(super) store: Option<PathBuf>,
+    pub(in crate::cli) store: Option<PathBuf>,
     /// Name of the run; the same name means resume [default: the input's file name]
     #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN", help_heading = "Run")]
-    pub(super) name: Option<String>,
+    pub(in crate::cli) name: Option<String>,
     /// Stop if a request's content has changed since it was first read
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_FROZEN", help_heading = "Run")]
-    pub(super) frozen: bool,
+    pub(in crate::cli) frozen: bool,
     /// Put failed requests back first
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_RETRY_FAILED", help_heading = "Run")]
-    pub(super) retry_failed: bool,
+    pub(in crate::cli) retry_failed: bool,
     /// How long to wait for a store in use [default: 0s]
     #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK", help_heading = "Run")]
-    pub(super) wait_lock: Option<String>,
+    pub(in crate::cli) wait_lock: Option<String>,
     /// Time to finish calls after a first signal [default: 30s]
     #[arg(long, value_name = "TIME", env = "NOVA3_GRACE", help_heading = "Run")]
-    pub(super) grace: Option<String>,
+    pub(in crate::cli) grace: Option<String>,
 
-    /// Tasks of requests that name none, by comma (`answer`)
+    /// Tasks of requests that name none, by comma (`insight,xhs_writing`); without it they are planned
     #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS", help_heading = "Requests")]
-    pub(super) tasks: Option<String>,
+    pub(in crate::cli) tasks: Option<String>,
+    /// Pause each queue after this action, for a person to choose; run again without it to go on
+    #[arg(long, value_name = "ACTION", env = "NOVA3_UNTIL", help_heading = "Requests")]
+    pub(in crate::cli) until: Option<String>,
     /// Check the whole input first; stop if a line is bad
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_STRICT", help_heading = "Requests")]
-    pub(super) strict: bool,
+    pub(in crate::cli) strict: bool,
     /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT", help_heading = "Requests")]
-    pub(super) lenient: bool,
+    pub(in crate::cli) lenient: bool,
 
     #[command(flatten)]
-    pub(super) model: ModelArgs,
+    pub(in crate::cli) model: ModelArgs,
     /// Rehearse: send everything through a mock server in this process; needs no key and costs nothing
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
-    pub(super) mock: bool,
+    pub(in crate::cli) mock: bool,
 
     /// What to show on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
-    pub(super) progress: Option<Progress>,
+    pub(in crate::cli) progress: Option<Progress>,
 }
 
 /// Flags that settings have too.
 #[derive(Debug, Default, Args)]
-pub(super) struct ModelArgs {
+pub(in crate::cli) struct ModelArgs {
     /// A route of the settings, or a model for the only route
     #[arg(short, long, value_name = "NAME", env = "NOVA3_MODEL", help_heading = "Model")]
-    pub(super) model: Option<String>,
+    pub(in crate::cli) model: Option<String>,
     /// Calls at once [default: 20]
     #[arg(
         short = 'j',
@@ -166,13 +198,13 @@ pub(super) struct ModelArgs {
         env = "NOVA3_CONCURRENCY",
         help_heading = "Model"
     )]
-    pub(super) concurrency: Option<usize>,
+    pub(in crate::cli) concurrency: Option<usize>,
     /// Requests a minute
     #[arg(long, value_name = "N", env = "NOVA3_RPM", help_heading = "Model")]
-    pub(super) rpm: Option<u32>,
+    pub(in crate::cli) rpm: Option<u32>,
     /// Tokens a minute, input and output together
     #[arg(long, value_name = "N", env = "NOVA3_TPM", help_heading = "Model")]
-    pub(super) tpm: Option<u64>,
+    pub(in crate::cli) tpm: Option<u64>,
     /// Longest wait for the first data of a stream [default: 60s]
     #[arg(
         long,
@@ -180,17 +212,17 @@ pub(super) struct ModelArgs {
         env = "NOVA3_FIRST_TOKEN_TIMEOUT",
         help_heading = "Model"
     )]
-    pub(super) first_token_timeout: Option<String>,
+    pub(in crate::cli) first_token_timeout: Option<String>,
     /// Longest silence between two pieces of an answer [default: 30s]
     #[arg(long, value_name = "TIME", env = "NOVA3_IDLE_TIMEOUT", help_heading = "Model")]
-    pub(super) idle_timeout: Option<String>,
+    pub(in crate::cli) idle_timeout: Option<String>,
     /// Longest time of one call [default: 300s]
     #[arg(long, value_name = "TIME", env = "NOVA3_TIMEOUT", help_heading = "Model")]
-    pub(super) timeout: Option<String>,
+    pub(in crate::cli) timeout: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Progress {
+pub(in crate::cli) enum Progress {
     /// A bar on a terminal, one closing line otherwise
     Auto,
     /// A bar
@@ -201,167 +233,81 @@ pub(super) enum Progress {
     None,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Emit {
+    /// Result lines
+    Results,
+    /// Events
+    Events,
+}
+
 #[derive(Debug, Args)]
-pub(super) struct CheckArgs {
-    /// Requests, one JSON object a line; `-` for standard input
-    #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
-    pub(super) input: PathBuf,
+pub(in crate::cli) struct PlanArgs {
+    /// Requests, one JSON object a line
+    #[arg(value_name = "INPUT")]
+    pub(in crate::cli) input: PathBuf,
+    /// Ask the supervisor model for the plans that are not known yet; pays for them and keeps them
+    #[arg(long)]
+    pub(in crate::cli) call: bool,
+    /// Show the prompt of each task of the request of this `custom_id`, or on this line
+    #[arg(long, value_name = "ID", conflicts_with = "json")]
+    pub(in crate::cli) show_prompt: Option<String>,
+    /// One JSON object for each request
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
     /// Tasks of requests that name none, by comma
     #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS")]
-    pub(super) tasks: Option<String>,
+    pub(in crate::cli) tasks: Option<String>,
     /// Take unknown keys for `metadata`
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
-    pub(super) lenient: bool,
-    #[command(flatten)]
-    pub(super) model: ModelArgs,
-}
-
-/// Which run of which store.
-#[derive(Debug, Args)]
-pub(super) struct Which {
-    /// The run [default: the one used last]
-    #[arg(value_name = "RUN")]
-    pub(super) run: Option<String>,
+    pub(in crate::cli) lenient: bool,
     /// The durable store [default: nova3.db]
     #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
-    pub(super) store: Option<PathBuf>,
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// Name of the run [default: the input's file name]
+    #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN")]
+    pub(in crate::cli) name: Option<String>,
+    /// Ask a mock server in this process
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK")]
+    pub(in crate::cli) mock: bool,
+    #[command(flatten)]
+    pub(in crate::cli) model: ModelArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {
+pub(in crate::cli) struct CheckArgs {
+    /// Requests, one JSON object a line; `-` for standard input
+    #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
+    pub(in crate::cli) input: PathBuf,
+    /// Tasks of requests that name none, by comma
+    #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS")]
+    pub(in crate::cli) tasks: Option<String>,
+    /// Take unknown keys for `metadata`
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
+    pub(in crate::cli) lenient: bool,
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(in crate::cli) model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ConfigArgs {
+    #[command(flatten)]
+    pub(in crate::cli) model: ModelArgs,
     /// One JSON object
     #[arg(long)]
-    pub(super) json: bool,
-    /// Again every second until everything is finished
-    #[arg(long)]
-    pub(super) watch: bool,
+    pub(in crate::cli) json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ResultsArgs {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// Only of this status
-    #[arg(long, value_enum)]
-    pub(super) status: Option<StatusFilter>,
-    /// Only of these `custom_id`s
-    #[arg(long, value_name = "ID")]
-    pub(super) id: Vec<String>,
-    /// In which order
-    #[arg(long, value_enum, default_value = "completion")]
-    pub(super) order: ResultOrder,
-    /// In which form
-    #[arg(long, value_enum, default_value = "jsonl")]
-    pub(super) format: ResultFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum StatusFilter {
-    Completed,
-    Partial,
-    Failed,
-    Paused,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ResultOrder {
-    Completion,
-    Input,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ResultFormat {
-    /// Result lines, as `run` writes them
-    Jsonl,
-    /// The texts alone
-    Text,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RetryArgs {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// Only failures of these classes, by comma
-    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
-    pub(super) class: Vec<String>,
-    /// Only these `custom_id`s
-    #[arg(long, value_name = "ID")]
-    pub(super) id: Vec<String>,
-    /// How long to wait for a store in use
-    #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK")]
-    pub(super) wait_lock: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct VerifyArgs {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// The result file [default: every file of the run on this host]
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) output: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MockArgs {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(super) listen: SocketAddr,
-    /// Decides answers and faults
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) seed: u64,
-    /// Median time to the first token
-    #[arg(long, value_name = "TIME", default_value = "0s")]
-    pub(super) latency: String,
-    /// Time for each further token
-    #[arg(long, value_name = "TIME", default_value = "0s")]
-    pub(super) token_latency: String,
-    /// Share of calls that take up to ten times as long
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub(super) tail: f64,
-    /// Pieces of an answer; 0 for a natural length
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) tokens: usize,
-    /// A real limit of requests a minute
-    #[arg(long, value_name = "N")]
-    pub(super) rpm: Option<u32>,
-    /// A real limit of tokens a minute
-    #[arg(long, value_name = "N")]
-    pub(super) tpm: Option<u64>,
-    /// What a 429 asks for in `Retry-After`
-    #[arg(long, value_name = "TIME")]
-    pub(super) retry_after: Option<String>,
-    /// Refuse every other key than the one in this variable
-    #[arg(long, value_name = "VARIABLE")]
-    pub(super) key_env: Option<String>,
-    /// Write every call to this file
-    #[arg(long, value_name = "FILE")]
-    pub(super) log: Option<PathBuf>,
-    /// Faults as shares of calls, by comma: `429=0.03,500=0.05,disconnect=0.02,truncate=…,stall=…,garbage=…,error=…`
-    #[arg(long, value_name = "LIST", default_value = "")]
-    pub(super) faults: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ConfigArgs {
-    #[command(flatten)]
-    pub(super) model: ModelArgs,
-    /// One JSON object
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct InitArgs {
+pub(in crate::cli) struct InitArgs {
     /// Where to
     #[arg(value_name = "FOLDER", default_value = ".")]
-    pub(super) folder: PathBuf,
+    pub(in crate::cli) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CompletionsArgs {
+pub(in crate::cli) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
-    pub(super) shell: Shell,
+    pub(in crate::cli) shell: Shell,
 }

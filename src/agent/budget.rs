@@ -1,0 +1,236 @@
+//! The enhanced input within a budget of tokens.
+//!
+//! Each part has a bound of its own, and all together that of the route's context window. Where something must
+//! go, the oldest goes first, in the order in which it is least missed; what went is told in a warning.
+
+use super::parts::{Chosen, Comment, Named, Parts, Piece, RoundPart, TaskPart};
+use crate::config::ContextBudget;
+use crate::llm::wire::estimate_tokens;
+
+/// What the chat format and the marks around a piece take, about.
+const PER_PIECE: u64 = 16;
+
+impl Parts {
+    /// Cuts each part to its bound, then all of them to `room` tokens. Answers what was left out; `Err` with the
+    /// tokens that are needed at least if even the request itself does not fit.
+    pub(super) fn fit(&mut self, budget: &ContextBudget, room: u64) -> Result<Option<String>, u64> {
+        let mut out = LeftOut::default();
+        self.bound_parts(budget, &mut out);
+        while self.tokens() > room {
+            if !self.leave_one_out(&mut out) {
+                return Err(self.tokens());
+            }
+        }
+        Ok(out.told())
+    }
+
+    /// A text that alone is longer than its part may be is cut; none is left out for that.
+    fn cut_texts(&mut self, budget: &ContextBudget, out: &mut LeftOut) {
+        let mut cut = |text: &mut String, tokens: u64| out.cut += u64::from(cut_to(text, tokens));
+        for item in &mut self.chosen {
+            cut(&mut item.text, budget.chosen_tokens);
+        }
+        for item in &mut self.references {
+            cut(&mut item.text, budget.reference_tokens);
+        }
+        for item in self.earlier.iter_mut().flat_map(|task| &mut task.items) {
+            cut(&mut item.text, budget.earlier_tokens);
+        }
+        for item in self.rounds.iter_mut().flat_map(|round| &mut round.items) {
+            cut(&mut item.text, budget.round_tokens);
+        }
+        for text in &mut self.previous {
+            cut(text, budget.background_tokens);
+        }
+    }
+
+    fn bound_parts(&mut self, budget: &ContextBudget, out: &mut LeftOut) {
+        self.cut_texts(budget, out);
+        while over(&self.rounds, budget.round_tokens) && drop_first(&mut self.rounds) {
+            out.rounds += 1;
+        }
+        let free = |parts: &Self| {
+            weigh_all(&parts.previous)
+                + parts.context.as_deref().map_or(0, estimate_tokens)
+                + weigh_all(&parts.background)
+        };
+        while free(self) > budget.background_tokens && self.leave_background_out(out) {}
+        while over(&self.earlier, budget.earlier_tokens) && self.leave_earlier_out(out) {}
+        while over(&self.references, budget.reference_tokens) && drop_first(&mut self.references) {
+            out.references += 1;
+        }
+        while over(&self.chosen, budget.chosen_tokens) && drop_first(&mut self.chosen) {
+            out.chosen += 1;
+        }
+        while over(&self.comments, budget.chosen_tokens) && drop_first(&mut self.comments) {
+            out.chosen += 1;
+        }
+    }
+
+    /// What is least missed goes first.
+    fn leave_one_out(&mut self, out: &mut LeftOut) -> bool {
+        if drop_first(&mut self.rounds) {
+            out.rounds += 1;
+            return true;
+        }
+        if self.leave_background_out(out) || self.leave_earlier_out(out) {
+            return true;
+        }
+        if drop_first(&mut self.references) {
+            out.references += 1;
+            return true;
+        }
+        if drop_first(&mut self.comments) || drop_first(&mut self.chosen) {
+            out.chosen += 1;
+            return true;
+        }
+        false
+    }
+
+    fn leave_background_out(&mut self, out: &mut LeftOut) -> bool {
+        let left = drop_first(&mut self.previous)
+            || self.context.take().is_some()
+            || (weigh_all(&self.background) > 400 && self.background.pop().is_some());
+        out.background += u64::from(left);
+        left
+    }
+
+    /// One item of the oldest task.
+    fn leave_earlier_out(&mut self, out: &mut LeftOut) -> bool {
+        let Some(oldest) = self.earlier.first_mut() else {
+            return false;
+        };
+        drop_first(&mut oldest.items);
+        out.earlier += 1;
+        if oldest.items.is_empty() {
+            self.earlier.remove(0);
+        }
+        true
+    }
+
+    /// About how many tokens all of it has.
+    pub(super) fn tokens(&self) -> u64 {
+        let texts = [&self.query, &self.context, &self.task_context];
+        let texts: u64 = texts
+            .into_iter()
+            .flatten()
+            .map(|text| estimate_tokens(text) + PER_PIECE)
+            .sum();
+        texts
+            + estimate_tokens(&self.input)
+            + weigh_all(&self.background)
+            + weigh_all(&self.previous)
+            + weigh_all(&self.chosen)
+            + weigh_all(&self.comments)
+            + weigh_all(&self.references)
+            + weigh_all(&self.earlier)
+            + weigh_all(&self.rounds)
+    }
+}
+
+/// What had to go.
+#[derive(Debug, Default)]
+struct LeftOut {
+    rounds: u64,
+    background: u64,
+    earlier: u64,
+    references: u64,
+    chosen: u64,
+    cut: u64,
+}
+
+impl LeftOut {
+    fn told(&self) -> Option<String> {
+        let parts: Vec<String> = [
+            (self.rounds, "of the session's rounds"),
+            (self.background, "of the background"),
+            (self.earlier, "of the earlier results"),
+            (self.references, "of the references"),
+            (self.chosen, "of the selections"),
+            (self.cut, "ends of long texts"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        (!parts.is_empty())
+            .then(|| format!("left out of the prompt to keep its budget: {}", parts.join(", ")))
+    }
+}
+
+/// About how many tokens a piece takes in a prompt.
+trait Weigh {
+    fn weigh(&self) -> u64;
+}
+
+impl Weigh for String {
+    fn weigh(&self) -> u64 {
+        estimate_tokens(self) + PER_PIECE
+    }
+}
+
+impl Weigh for Named {
+    fn weigh(&self) -> u64 {
+        estimate_tokens(&self.value) + PER_PIECE
+    }
+}
+
+impl Weigh for Piece {
+    fn weigh(&self) -> u64 {
+        estimate_tokens(&self.text) + PER_PIECE
+    }
+}
+
+impl Weigh for Chosen {
+    fn weigh(&self) -> u64 {
+        estimate_tokens(&self.text) + self.comment.as_deref().map_or(0, estimate_tokens) + PER_PIECE
+    }
+}
+
+impl Weigh for Comment {
+    fn weigh(&self) -> u64 {
+        estimate_tokens(&self.comment) + PER_PIECE
+    }
+}
+
+impl Weigh for TaskPart {
+    fn weigh(&self) -> u64 {
+        weigh_all(&self.items) + PER_PIECE
+    }
+}
+
+impl Weigh for RoundPart {
+    fn weigh(&self) -> u64 {
+        weigh_all(&self.items) + self.query.as_deref().map_or(0, estimate_tokens) + PER_PIECE
+    }
+}
+
+fn weigh_all<T: Weigh>(list: &[T]) -> u64 {
+    list.iter().map(Weigh::weigh).sum()
+}
+
+fn over<T: Weigh>(list: &[T], bound: u64) -> bool {
+    weigh_all(list) > bound
+}
+
+/// Cuts a text that has more tokens than that, to well below it.
+fn cut_to(text: &mut String, tokens: u64) -> bool {
+    if estimate_tokens(text) + PER_PIECE <= tokens {
+        return false;
+    }
+    // No character takes more than 1.1 tokens.
+    let chars = usize::try_from(tokens.saturating_sub(2 * PER_PIECE) * 9 / 10).unwrap_or(usize::MAX);
+    if let Some((end, _)) = text.char_indices().nth(chars) {
+        text.truncate(end);
+        text.push('…');
+    }
+    true
+}
+
+fn drop_first<T>(list: &mut Vec<T>) -> bool {
+    if list.is_empty() {
+        return false;
+    }
+    list.remove(0);
+    true
+}

@@ -1,0 +1,218 @@
+//! What an answer must look like, and reading what a model made of that.
+//!
+//! A model's text is untrusted: it may be no JSON, half of one, the wrong one, or ten thousand items. Each ends
+//! in a value that fits the schema, or in a sentence that says what is wrong and can be shown to the model.
+
+use minijinja::{Environment, context};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::Structured;
+use crate::domain::ids::shortened;
+use crate::llm::wire::strip_think;
+
+/// So many things that are wrong are told; more would not help the model.
+const TOLD: usize = 3;
+
+/// The form of an agent's answer.
+#[derive(Debug)]
+pub enum Form {
+    /// Free text.
+    Text,
+    /// A JSON object.
+    Json(Box<Schema>),
+}
+
+/// A JSON schema, ready to be sent and to be checked against.
+#[derive(Debug)]
+pub struct Schema {
+    /// The schema.
+    pub value: Value,
+    /// The schema as it was written: models fill objects in its order.
+    written: Box<RawValue>,
+    validator: jsonschema::Validator,
+}
+
+impl Form {
+    /// The form of a schema, which may name `actions`; or the line that is wrong with it, and why.
+    pub(super) fn json(template: &str, actions: &[String]) -> Result<Self, (usize, String)> {
+        let text = Environment::new()
+            .render_str(template, context! { actions => actions.to_vec() })
+            .map_err(|error| (error.line().unwrap_or(1), error.to_string()))?;
+        let value: Value = serde_json::from_str(&text).map_err(|error| (error.line(), error.to_string()))?;
+        let validator = jsonschema::validator_for(&value).map_err(|error| (1, error.to_string()))?;
+        if value["type"] != "object" {
+            return Err((1, "its root must have the type `object`".to_owned()));
+        }
+        let written =
+            RawValue::from_string(text.trim().to_owned()).map_err(|error| (1, error.to_string()))?;
+        Ok(Self::Json(Box::new(Schema {
+            value,
+            written,
+            validator,
+        })))
+    }
+
+    /// The `response_format` of a call, as the API spells it.
+    pub(super) fn response_format(&self, name: &str, structured: Structured) -> Option<Box<RawValue>> {
+        let Self::Json(schema) = self else { return None };
+        let text = match structured {
+            Structured::JsonSchema => format!(
+                r#"{{"type":"json_schema","json_schema":{{"name":"{name}","strict":true,"schema":{}}}}}"#,
+                schema.written
+            ),
+            Structured::JsonObject => r#"{"type":"json_object"}"#.to_owned(),
+            Structured::Prompt => return None,
+        };
+        // An action is a name without anything to escape, and the schema is JSON.
+        RawValue::from_string(text).ok()
+    }
+
+    /// What the prompt must say of the form, where the server is not told.
+    pub(super) fn instruction(&self, structured: Structured) -> Option<String> {
+        match self {
+            Self::Json(schema) if structured != Structured::JsonSchema => Some(format!(
+                "只输出一个 JSON 对象，不要代码块标记，不要任何解释。它必须符合这个 JSON Schema：\n{}",
+                schema.written
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl Schema {
+    /// The object that the text holds, if it fits; else what is wrong with it.
+    pub(super) fn read(&self, text: &str) -> Result<Map<String, Value>, String> {
+        let value = self.wrapped(value_in(text)?);
+        let wrong: Vec<String> = self
+            .validator
+            .iter_errors(&value)
+            .take(TOLD)
+            .map(|error| {
+                let place = error.instance_path().to_string();
+                let place = if place.is_empty() { "/".to_owned() } else { place };
+                format!(
+                    "at `{}`: {}",
+                    shortened(&place, 80),
+                    shortened(&error.to_string(), 200)
+                )
+            })
+            .collect();
+        match value {
+            Value::Object(object) if wrong.is_empty() => Ok(object),
+            _ => Err(format!("the JSON does not fit the schema: {}", wrong.join("; "))),
+        }
+    }
+
+    /// A bare list where the schema has an object of one list: the list was meant.
+    fn wrapped(&self, value: Value) -> Value {
+        let only = self.value["properties"]
+            .as_object()
+            .filter(|properties| properties.len() == 1)
+            .and_then(|properties| properties.iter().next())
+            .filter(|(_, property)| property["type"] == "array");
+        match (value, only) {
+            (list @ Value::Array(_), Some((name, _))) => {
+                Value::Object(Map::from_iter([(name.clone(), list)]))
+            }
+            (value, _) => value,
+        }
+    }
+}
+
+/// The JSON in an answer, whatever stands around it: reasoning, a code fence, a sentence before or after.
+fn value_in(text: &str) -> Result<Value, String> {
+    let text = strip_think(text).trim().trim_start_matches('\u{feff}');
+    if text.is_empty() {
+        return Err("the answer is empty".to_owned());
+    }
+    let unfenced = unfenced(text);
+    let first = match serde_json::from_str(unfenced) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let between = |open: char, close: char| {
+        let (start, end) = (unfenced.find(open)?, unfenced.rfind(close)?);
+        serde_json::from_str::<Value>(unfenced.get(start..=end)?).ok()
+    };
+    between('{', '}').or_else(|| between('[', ']')).ok_or_else(|| {
+        format!(
+            "the answer is no JSON ({first}); it begins with `{}`",
+            shortened(text, 60)
+        )
+    })
+}
+
+/// What a Markdown code fence holds, if there is one.
+fn unfenced(text: &str) -> &str {
+    let Some((_, after)) = text.split_once("```") else {
+        return text;
+    };
+    let inner = after.split_once("```").map_or(after, |(inner, _)| inner);
+    // The language stands on the line of the opening fence.
+    match inner.split_once('\n') {
+        Some((language, rest)) if !language.contains(['{', '[']) => rest.trim(),
+        _ => inner.trim(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        let text = r#"{"type":"object","required":["items"],"additionalProperties":false,"properties":{"items":
+            {"type":"array","minItems":1,"items":{"type":"object","required":["content"],"additionalProperties":false,
+            "properties":{"content":{"type":"string"}}}}}}"#;
+        match Form::json(text, &[]).unwrap() {
+            Form::Json(schema) => *schema,
+            Form::Text => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn json_is_found_in_what_stands_around_it() {
+        let plain = r#"{"items":[{"content":"a"}]}"#;
+        for text in [
+            plain.to_owned(),
+            format!("```json\n{plain}\n```"),
+            format!("```\n{plain}\n```\nDone."),
+            format!("<think>\n{{\"items\": 3}}\n</think>\n{plain}"),
+            format!("Here it is:\n{plain}\nGood luck!"),
+            "[{\"content\":\"a\"}]".to_owned(),
+            format!("\u{feff}{plain}"),
+        ] {
+            let read = schema().read(&text).unwrap();
+            assert_eq!(Value::Object(read).to_string(), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let wrong = |text: &str| schema().read(text).unwrap_err();
+        assert_eq!(wrong(" "), "the answer is empty");
+        assert!(wrong("I cannot do that.").starts_with("the answer is no JSON"));
+        assert!(wrong(r#"{"items":[{"content":"#).contains("EOF"));
+        assert!(wrong(r#"{"items":[]}"#).contains("at `/items`"));
+        assert!(wrong(r#"{"items":[{"content":1}]}"#).contains("at `/items/0/content`"));
+        assert!(wrong(r#"{"list":[]}"#).contains("the JSON does not fit the schema"));
+        assert!(wrong("<think>never ends").starts_with("the answer is empty"));
+    }
+
+    #[test]
+    fn a_wrong_schema_names_its_line() {
+        assert_eq!(Form::json("{\n\"type\":\n}", &[]).unwrap_err().0, 3);
+        assert_eq!(
+            Form::json("{\"type\":\"array\"}", &[]).unwrap_err().1,
+            "its root must have the type `object`"
+        );
+        let named = Form::json(
+            r#"{"type":"object","properties":{"a":{"enum":{{ actions | tojson }}}}}"#,
+            &["insight".to_owned()],
+        )
+        .unwrap();
+        let Form::Json(named) = named else { unreachable!() };
+        assert_eq!(named.value["properties"]["a"]["enum"], json!(["insight"]));
+    }
+}

@@ -1,0 +1,279 @@
+//! All agents: those that come with the program, those of a folder in their place or beside them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::definition::{Agent, AgentError, Source, Surroundings, outline};
+use super::form::Form;
+use crate::config::AgentSettings;
+use crate::domain::request::{Action, Digest};
+
+/// The action of the agent that plans; no request can ask for it.
+pub const SUPERVISOR: &str = "supervisor";
+
+const MATERIAL: &str = include_str!("../../agents/material.jinja");
+const BANNED: &str = include_str!("../../agents/banned_words.txt");
+
+const EMBEDDED: [(&str, &str); 9] = [
+    ("agents/insight.toml", include_str!("../../agents/insight.toml")),
+    ("agents/profile.toml", include_str!("../../agents/profile.toml")),
+    ("agents/hitpoint.toml", include_str!("../../agents/hitpoint.toml")),
+    ("agents/facts.toml", include_str!("../../agents/facts.toml")),
+    (
+        "agents/xhs_writing.toml",
+        include_str!("../../agents/xhs_writing.toml"),
+    ),
+    (
+        "agents/tiktok_script.toml",
+        include_str!("../../agents/tiktok_script.toml"),
+    ),
+    (
+        "agents/wechat_article.toml",
+        include_str!("../../agents/wechat_article.toml"),
+    ),
+    ("agents/answer.toml", include_str!("../../agents/answer.toml")),
+    (
+        "agents/supervisor.toml",
+        include_str!("../../agents/supervisor.toml"),
+    ),
+];
+
+/// A larger file is no prompt.
+const LARGEST: u64 = 1 << 20;
+
+/// All agents.
+#[derive(Debug)]
+pub struct Agents {
+    supervisor: Agent,
+    workers: Vec<Agent>,
+    default_plan: Vec<Action>,
+}
+
+impl Agents {
+    /// Reads and checks all of them. Whatever is wrong with one is an error here, before anything is spent.
+    pub fn load(settings: &AgentSettings) -> Result<Self, AgentError> {
+        let mut sources: Vec<Source> = EMBEDDED
+            .iter()
+            .map(|(file, text)| Source {
+                file: PathBuf::from(file),
+                text: (*text).to_owned(),
+                embedded: true,
+            })
+            .collect();
+        let mut material = MATERIAL.to_owned();
+        let mut banned = words(BANNED);
+        if let Some(folder) = &settings.folder {
+            let found = Folder::read(folder)?;
+            merge(&mut sources, found.agents)?;
+            material = found.material.unwrap_or(material);
+            banned.extend(found.banned);
+        }
+        banned.extend(settings.banned_words.iter().cloned());
+        Self::read(&sources, &material, &banned, settings)
+    }
+
+    fn read(
+        sources: &[Source],
+        material: &str,
+        banned: &[String],
+        settings: &AgentSettings,
+    ) -> Result<Self, AgentError> {
+        let outlines: Vec<(String, String)> = sources
+            .iter()
+            .map(outline)
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .filter(|(action, _)| action != SUPERVISOR)
+            .collect();
+        let actions: Vec<String> = outlines.iter().map(|(action, _)| action.clone()).collect();
+        let around = Surroundings {
+            material,
+            actions: &actions,
+            agents: &outlines,
+            settings,
+            banned,
+        };
+        let read = sources
+            .iter()
+            .map(|source| Agent::read(source, around))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (mut supervisors, agents): (Vec<Agent>, Vec<Agent>) = read
+            .into_iter()
+            .partition(|agent| agent.action.as_str() == SUPERVISOR);
+        one_agent_an_item(&agents)?;
+        let supervisor = supervisors
+            .pop()
+            .ok_or_else(|| told(Path::new("agents"), "there is no supervisor"))?;
+        if !matches!(supervisor.form, Form::Json(_)) {
+            return Err(told(&supervisor.file, "the supervisor needs a `schema`"));
+        }
+        Ok(Self {
+            default_plan: default_plan(&agents, settings)?,
+            supervisor,
+            workers: agents,
+        })
+    }
+
+    /// The agent for an action.
+    pub fn get(&self, action: &str) -> Option<&Agent> {
+        self.workers.iter().find(|agent| agent.action.as_str() == action)
+    }
+
+    /// The agent that plans.
+    pub const fn supervisor(&self) -> &Agent {
+        &self.supervisor
+    }
+
+    /// Every agent but the supervisor.
+    pub fn all(&self) -> &[Agent] {
+        &self.workers
+    }
+
+    /// The actions of a request whose plan cannot be used.
+    pub fn default_plan(&self) -> &[Action] {
+        &self.default_plan
+    }
+
+    /// The names of all actions in backticks, for a message that lists them.
+    pub fn known(&self) -> String {
+        let names: Vec<String> = self
+            .workers
+            .iter()
+            .map(|agent| format!("`{}`", agent.action.as_str()))
+            .collect();
+        names.join(", ")
+    }
+
+    /// A digest of everything that decides prompts.
+    pub fn fingerprint(&self) -> String {
+        let mut all = String::new();
+        for agent in self.workers.iter().chain([&self.supervisor]) {
+            all += &format!("{}\n{:?}\n{:?}\n", agent.source, agent.max_results, agent.rules);
+        }
+        Digest::of(all.as_bytes()).hex()
+    }
+}
+
+/// What a folder holds.
+struct Folder {
+    agents: Vec<Source>,
+    material: Option<String>,
+    banned: Vec<String>,
+}
+
+impl Folder {
+    fn read(folder: &Path) -> Result<Self, AgentError> {
+        let entries = std::fs::read_dir(folder).map_err(|error| {
+            told(
+                folder,
+                &format!("the folder of `agents.folder` cannot be read: {error}"),
+            )
+        })?;
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        let mut found = Self {
+            agents: Vec::new(),
+            material: None,
+            banned: Vec::new(),
+        };
+        for path in paths {
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some("material.jinja") => found.material = Some(text_of(&path)?),
+                Some("banned_words.txt") => found.banned = words(&text_of(&path)?),
+                Some(name) if name.to_ascii_lowercase().ends_with(".toml") => found.agents.push(Source {
+                    text: text_of(&path)?,
+                    file: path,
+                    embedded: false,
+                }),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, AgentError> {
+    let problem = |reason: String| told(path, &reason);
+    let data = std::fs::metadata(path).map_err(|error| problem(error.to_string()))?;
+    if data.len() > LARGEST {
+        return Err(problem(format!(
+            "it has {} bytes, at most {LARGEST} are read",
+            data.len()
+        )));
+    }
+    std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))
+}
+
+/// An agent of the folder takes the place of the one with its action, or comes behind the others.
+fn merge(sources: &mut Vec<Source>, added: Vec<Source>) -> Result<(), AgentError> {
+    let mut known = BTreeMap::new();
+    for (index, source) in sources.iter().enumerate() {
+        known.insert(outline(source)?.0, (index, PathBuf::new()));
+    }
+    for source in added {
+        let action = outline(&source)?.0;
+        match known.get(&action) {
+            Some((_, file)) if !file.as_os_str().is_empty() => {
+                let reason = format!(
+                    "`action` is `{action}`, as in `{}` (one file for each)",
+                    file.display()
+                );
+                return Err(told(&source.file, &reason));
+            }
+            Some((index, _)) => {
+                let index = *index;
+                known.insert(action, (index, source.file.clone()));
+                sources[index] = source;
+            }
+            None => {
+                known.insert(action, (sources.len(), source.file.clone()));
+                sources.push(source);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ids must say which agent made them.
+fn one_agent_an_item(agents: &[Agent]) -> Result<(), AgentError> {
+    for (index, agent) in agents.iter().enumerate() {
+        if let Some(other) = agents[..index].iter().find(|other| other.item == agent.item) {
+            let reason = format!("`item` is `{}`, as in `{}`", agent.item, other.file.display());
+            return Err(told(&agent.file, &reason));
+        }
+    }
+    Ok(())
+}
+
+fn default_plan(agents: &[Agent], settings: &AgentSettings) -> Result<Vec<Action>, AgentError> {
+    settings
+        .default_plan
+        .iter()
+        .map(|name| {
+            let agent = agents.iter().find(|agent| agent.action.as_str() == name);
+            agent.map(|agent| agent.action.clone()).ok_or_else(|| {
+                told(
+                    Path::new("nova3.toml"),
+                    &format!("`agents.default_plan` names `{name}`, for which there is no agent"),
+                )
+            })
+        })
+        .collect()
+}
+
+/// One word a line; what follows `#` is a comment.
+fn words(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn told(file: &Path, reason: &str) -> AgentError {
+    AgentError {
+        file: file.to_path_buf(),
+        line: None,
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,282 @@
+//! The enhanced input: what a task is given beside its instruction, gathered from the request and what was made
+//! before. `budget` cuts it to size.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::domain::references::references_in;
+use crate::domain::request::Brief;
+use crate::store::{Material, StoredItem};
+
+/// The enhanced input, as templates see it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(super) struct Parts {
+    /// The task's own instruction.
+    pub(super) input: String,
+    /// What was asked.
+    pub(super) query: Option<String>,
+    /// Who asks, and for whom.
+    pub(super) background: Vec<Named>,
+    /// What was published before, oldest first.
+    pub(super) previous: Vec<String>,
+    /// The client's free-form context, as JSON.
+    pub(super) context: Option<String>,
+    /// What the person says about the task as a whole.
+    pub(super) task_context: Option<String>,
+    /// Items the person chose.
+    pub(super) chosen: Vec<Chosen>,
+    /// What the person says about items that were not chosen.
+    pub(super) comments: Vec<Comment>,
+    /// Items that are referred to.
+    pub(super) references: Vec<Piece>,
+    /// Results of earlier tasks, oldest first.
+    pub(super) earlier: Vec<TaskPart>,
+    /// Rounds of the session, oldest first.
+    pub(super) rounds: Vec<RoundPart>,
+    /// What a search found.
+    pub(super) results: Vec<Found>,
+}
+
+/// A value with a name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+/// An item as text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Piece {
+    pub(super) id: String,
+    pub(super) text: String,
+}
+
+/// A chosen item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Chosen {
+    pub(super) id: String,
+    pub(super) text: String,
+    pub(super) comment: Option<String>,
+}
+
+/// A word about an item that was not chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Comment {
+    pub(super) id: String,
+    pub(super) comment: String,
+}
+
+/// What an earlier task made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct TaskPart {
+    pub(super) task_id: String,
+    pub(super) action: String,
+    pub(super) items: Vec<Piece>,
+}
+
+/// What an earlier request asked and got.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct RoundPart {
+    pub(super) query: Option<String>,
+    pub(super) items: Vec<Piece>,
+}
+
+/// Something that a search found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) url: String,
+    pub(super) text: String,
+}
+
+/// The ids that a request or one of its tasks names.
+pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
+    let listed = brief
+        .references
+        .iter()
+        .filter_map(|reference| reference.strip_prefix('@'))
+        .map(str::to_owned);
+    let mut ids: Vec<String> = Vec::new();
+    let written = [brief.query.as_deref().unwrap_or_default(), input];
+    for id in listed.chain(written.into_iter().flat_map(references_in)) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+impl Parts {
+    /// Everything there is, before any bound; and a warning for each reference that names nothing.
+    pub(super) fn gather(brief: &Brief, input: &str, material: &Material) -> (Self, Vec<String>) {
+        let left: Vec<&str> = brief.selections.left().map(|item| item.id.as_str()).collect();
+        let chosen: Vec<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
+        let referred: Vec<&str> = material.items.iter().map(|item| item.id.as_str()).collect();
+        // What was shown and not chosen stays out; what stands in another part need not stand here too.
+        let told = |id: &str| left.contains(&id) || chosen.contains(&id) || referred.contains(&id);
+        let pieces = |items: &[StoredItem]| -> Vec<Piece> {
+            items.iter().filter(|item| !told(&item.id)).map(piece).collect()
+        };
+        let parts = Self {
+            input: input.to_owned(),
+            query: brief.query.clone(),
+            background: background(brief),
+            previous: brief.background.previous_content.clone(),
+            context: brief.context.as_ref().map(Value::to_string),
+            task_context: brief.selections.task_context.clone(),
+            chosen: chosen_items(brief),
+            comments: comments(brief),
+            references: material
+                .items
+                .iter()
+                .filter(|item| !chosen.contains(&item.id.as_str()))
+                .map(piece)
+                .collect(),
+            earlier: material
+                .earlier
+                .iter()
+                .map(|task| TaskPart {
+                    task_id: task.task_id.clone(),
+                    action: task.action.clone(),
+                    items: pieces(&task.items),
+                })
+                .filter(|task| !task.items.is_empty())
+                .collect(),
+            rounds: material
+                .rounds
+                .iter()
+                .map(|round| RoundPart {
+                    query: round.query.clone(),
+                    items: pieces(&round.output),
+                })
+                .filter(|round| round.query.is_some() || !round.items.is_empty())
+                .collect(),
+            results: Vec::new(),
+        };
+        let unknown = wanted(brief, input)
+            .into_iter()
+            .filter(|id| !referred.contains(&id.as_str()) && !chosen.contains(&id.as_str()))
+            .map(|id| format!("`@{id}` names no item that is known here, and was ignored"))
+            .collect();
+        (parts, unknown)
+    }
+
+    /// Every id and name under which material was given, as far as it was: what a source may name.
+    pub(super) fn sources(&self) -> Vec<String> {
+        let ids = self
+            .chosen
+            .iter()
+            .map(|item| &item.id)
+            .chain(self.references.iter().map(|item| &item.id))
+            .chain(
+                self.earlier
+                    .iter()
+                    .flat_map(|task| task.items.iter().map(|item| &item.id)),
+            )
+            .chain(
+                self.rounds
+                    .iter()
+                    .flat_map(|round| round.items.iter().map(|item| &item.id)),
+            );
+        let mut names: Vec<String> = ids.cloned().collect();
+        let mut named = |present: bool, name: &str| {
+            if present {
+                names.push(name.to_owned());
+            }
+        };
+        named(self.query.is_some() || !self.input.is_empty(), "需求");
+        named(!self.input.is_empty(), "任务");
+        named(!self.background.is_empty(), "背景");
+        named(!self.previous.is_empty(), "历史内容");
+        named(self.context.is_some(), "补充信息");
+        named(self.task_context.is_some(), "任务说明");
+        names
+    }
+}
+
+fn background(brief: &Brief) -> Vec<Named> {
+    let known = &brief.background;
+    [
+        ("账号名称", &known.account_name),
+        ("平台", &known.platform),
+        ("目标受众", &known.target_audience),
+        ("行业", &known.industry),
+        ("品牌风格", &known.brand_style),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| {
+        value.as_ref().map(|value| Named {
+            name: name.to_owned(),
+            value: value.clone(),
+        })
+    })
+    .collect()
+}
+
+fn chosen_items(brief: &Brief) -> Vec<Chosen> {
+    let text = |title: &Option<String>, content: &str| match title {
+        Some(title) => format!("{title}\n{content}"),
+        None => content.to_owned(),
+    };
+    brief
+        .selections
+        .chosen()
+        .map(|item| Chosen {
+            id: item.id.clone(),
+            text: text(&item.title, &item.content),
+            comment: item
+                .user_comment
+                .clone()
+                .filter(|comment| !comment.trim().is_empty()),
+        })
+        .collect()
+}
+
+fn comments(brief: &Brief) -> Vec<Comment> {
+    brief
+        .selections
+        .left()
+        .filter_map(|item| {
+            let comment = item
+                .user_comment
+                .clone()
+                .filter(|comment| !comment.trim().is_empty())?;
+            Some(Comment {
+                id: item.id.clone(),
+                comment,
+            })
+        })
+        .collect()
+}
+
+fn piece(item: &StoredItem) -> Piece {
+    Piece {
+        id: item.id.clone(),
+        text: text_of(&item.body),
+    }
+}
+
+/// An item as text: its title, its content, then what else it says.
+pub fn text_of(body: &Map<String, Value>) -> String {
+    let main = ["title", "content"];
+    let mut lines: Vec<String> = main
+        .iter()
+        .filter_map(|key| body.get(*key).and_then(Value::as_str).map(str::to_owned))
+        .collect();
+    for (key, value) in body.iter().filter(|(key, _)| !main.contains(&key.as_str())) {
+        let told = match value {
+            Value::Null | Value::Bool(_) => continue,
+            Value::String(text) if text.is_empty() => continue,
+            Value::String(text) => text.clone(),
+            Value::Array(list) if list.iter().all(Value::is_string) => list
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(" "),
+            other => other.to_string(),
+        };
+        lines.push(format!("{key}: {told}"));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,148 @@
+//! Planning: the supervisor model says which tasks a request needs. Its plan is checked and never trusted.
+
+use serde_json::{Map, Value};
+
+use super::desk::{Conversation, Desk, Judged, Talked, converse};
+use super::form::Form;
+use super::library::Agents;
+use super::run::{TaskInput, prompt};
+use crate::domain::failure::{Class, Failure};
+use crate::domain::ids::shortened;
+use crate::domain::outcome::{Attempt, Making, PlanOrigin};
+use crate::domain::request::Brief;
+use crate::llm::wire::Answer;
+use crate::store::{PlanEnd, Planned};
+
+/// A plan has at most so many tasks.
+const MOST_TASKS: usize = 10;
+
+/// An instruction is no longer, in characters.
+const LONGEST_INPUT: usize = 5000;
+
+/// A description is one line of at most so many characters.
+const LONGEST_DESCRIPTION: usize = 200;
+
+/// Planning that came to its end.
+#[derive(Debug)]
+pub struct PlanDone {
+    /// The plan, or why there is none; `None` if the run is ending and the request is as good as before.
+    pub end: Option<PlanEnd>,
+    /// How it was made.
+    pub making: Making,
+    /// Every call.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Asks the supervisor for a plan. What it makes of that cannot be used after one repair is replaced by the default
+/// plan, which is said in a warning.
+pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
+    let supervisor = agents.supervisor();
+    let prompt = match prompt(supervisor, desk.route, desk.budget, task) {
+        Ok(prompt) => prompt,
+        Err(failure) => {
+            let making = super::desk::making(desk.route, &[], false, 0);
+            return PlanDone {
+                end: Some(PlanEnd::Failed(failure)),
+                making,
+                attempts: Vec::new(),
+            };
+        }
+    };
+    let judge = |answer: &Answer| judge(agents, answer);
+    let Conversation {
+        end,
+        mut making,
+        attempts,
+    } = converse(desk, supervisor, prompt.messages, prompt.warnings, judge).await;
+    let end = match end {
+        Talked::Well(steps) => Some(PlanEnd::Planned(PlanOrigin::Model, steps)),
+        Talked::Failed(failure) if failure.class == Class::Schema => {
+            making.warnings.push(format!(
+                "the model's plan could not be used ({}), the default plan was taken",
+                failure.message
+            ));
+            Some(PlanEnd::Planned(
+                PlanOrigin::Default,
+                default_steps(agents, task.brief),
+            ))
+        }
+        Talked::Failed(failure) => Some(PlanEnd::Failed(Failure {
+            message: format!("planning failed: {}", failure.message),
+            ..failure
+        })),
+        Talked::Interrupted => None,
+    };
+    PlanDone {
+        end,
+        making,
+        attempts,
+    }
+}
+
+fn judge(agents: &Agents, answer: &Answer) -> Judged<Vec<Planned>> {
+    if let Err(error) = answer.verdict_of_finish() {
+        return Judged::Refused(error);
+    }
+    if answer.finish_reason == "length" {
+        return Judged::Cut("the plan was cut off at its longest length".to_owned());
+    }
+    let Form::Json(schema) = &agents.supervisor().form else {
+        return Judged::Bad("the supervisor has no schema".to_owned());
+    };
+    match schema.read(&answer.text).and_then(|plan| steps(agents, &plan)) {
+        Ok(steps) => Judged::Good(steps),
+        Err(wrong) => Judged::Bad(wrong),
+    }
+}
+
+/// The tasks of a plan: one to ten, each for an agent that there is.
+fn steps(agents: &Agents, plan: &Map<String, Value>) -> Result<Vec<Planned>, String> {
+    let list = plan
+        .values()
+        .find_map(Value::as_array)
+        .ok_or("the plan has no list of tasks")?;
+    if !(1..=MOST_TASKS).contains(&list.len()) {
+        return Err(format!(
+            "the plan has {} tasks, 1 to {MOST_TASKS} are asked",
+            list.len()
+        ));
+    }
+    list.iter().map(|task| step(agents, task)).collect()
+}
+
+fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
+    let text = |key: &str| task[key].as_str().unwrap_or_default().trim();
+    let action = text("action");
+    if agents.get(action).is_none() {
+        return Err(format!(
+            "the plan has a task of the action `{}` (known: {})",
+            shortened(action, 60),
+            agents.known()
+        ));
+    }
+    let input = [text("input"), text("description")]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .ok_or_else(|| format!("the plan's task `{action}` has no `input`"))?;
+    // A store must be able to hold it: PostgreSQL knows no NUL.
+    let clean = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
+    Ok(Planned {
+        action: action.to_owned(),
+        description: shortened(text("description"), LONGEST_DESCRIPTION),
+        input: clean(input, LONGEST_INPUT),
+    })
+}
+
+/// The plan of the settings.
+fn default_steps(agents: &Agents, brief: &Brief) -> Vec<Planned> {
+    let input = super::plan::own_input(brief);
+    agents
+        .default_plan()
+        .iter()
+        .map(|action| Planned {
+            action: action.as_str().to_owned(),
+            description: String::new(),
+            input: input.clone(),
+        })
+        .collect()
+}

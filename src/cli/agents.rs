@@ -1,0 +1,104 @@
+//! `nova3 agents`.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::{AgentsArgs, AgentsCommand, Global};
+use super::exit::{Exit, decided};
+use super::{print, world};
+use crate::agent::{Agent, Agents, Form, SUPERVISOR};
+use crate::config::{Flags, agents_in_force, process_env};
+use crate::domain::ids::shortened;
+use crate::domain::printable::printable;
+
+pub(super) fn main(args: &AgentsArgs, global: &Global) -> Result<Exit> {
+    let flags = Flags {
+        config: global.config.clone(),
+        ..Flags::default()
+    };
+    let (settings, _) = agents_in_force(&flags, &process_env)?;
+    let agents = world::agents(&settings)?;
+    let text = match &args.what {
+        AgentsCommand::List { json: true } => lines(&agents),
+        AgentsCommand::List { json: false } => list(&agents),
+        AgentsCommand::Show { action } => {
+            let agent = if action == SUPERVISOR {
+                Some(agents.supervisor())
+            } else {
+                agents.get(action)
+            };
+            let agent = agent.ok_or_else(|| {
+                let message = format!(
+                    "there is no agent `{}` (known: {}, `{SUPERVISOR}`)",
+                    shortened(action, 60),
+                    agents.known()
+                );
+                decided(Exit::Nothing, message)
+            })?;
+            show(agent)
+        }
+    };
+    print(text.as_bytes())?;
+    Ok(Exit::Good)
+}
+
+fn all(agents: &Agents) -> impl Iterator<Item = &Agent> {
+    agents.all().iter().chain([agents.supervisor()])
+}
+
+fn list(agents: &Agents) -> String {
+    let mut text = String::new();
+    for agent in all(agents) {
+        let file = if agent.embedded {
+            String::new()
+        } else {
+            format!("  ({})", agent.file.display())
+        };
+        text += &format!(
+            "{:<15}  {}{}\n",
+            agent.action.as_str(),
+            printable(&agent.description),
+            printable(&file)
+        );
+    }
+    text
+}
+
+fn lines(agents: &Agents) -> String {
+    let mut text = String::new();
+    for agent in all(agents) {
+        text += &format!("{}\n", facts(agent));
+    }
+    text
+}
+
+fn facts(agent: &Agent) -> Value {
+    json!({
+        "action": agent.action.as_str(),
+        "item": agent.item,
+        "content_type": agent.content_type(),
+        "description": agent.description,
+        "max_tokens": agent.max_tokens,
+        "max_results": agent.max_results,
+        "search": agent.search,
+        "model": agent.model,
+        "file": agent.file,
+        "embedded": agent.embedded,
+    })
+}
+
+fn show(agent: &Agent) -> String {
+    let schema = match &agent.form {
+        Form::Text => "free text".to_owned(),
+        Form::Json(schema) => serde_json::to_string_pretty(&schema.value).unwrap_or_default(),
+    };
+    let system = agent.system().unwrap_or_default();
+    format!(
+        "{}\n\n# system\n\n{}\n\n# answer\n\n{}\n\n# file: {}\n\n{}\n",
+        facts(agent),
+        printable(&system),
+        printable(&schema),
+        printable(&agent.file.display().to_string()),
+        printable(agent.source.trim())
+    )
+}

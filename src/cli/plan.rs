@@ -1,0 +1,297 @@
+//! `nova3 plan`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use serde_json::json;
+
+use super::args::{Global, PlanArgs, Progress};
+use super::exit::{Exit, decided};
+use super::{print, prompts, rehearsal, run, tell, world};
+use crate::agent::{Agents, Planner};
+use crate::config::{Config, Flags};
+use crate::domain::ids::SessionId;
+use crate::domain::printable::printable;
+use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
+use crate::domain::state::TaskStatus;
+use crate::engine::{Job, Seen, World, read_input, run_batch};
+use crate::llm::Client;
+use crate::observe::{Announcer, Ending};
+use crate::report;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, Results, RunId};
+
+pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+    let flags = Flags {
+        store: world::given_store(matches, args.store.as_ref()),
+        ..world::flags(global, &args.model, matches)
+    };
+    let runtime = super::runtime()?;
+    let mut asked = Exit::Good;
+    if args.call {
+        asked = runtime.block_on(call(args, global, &flags))?;
+    }
+    let mut config = rehearsal::without_key(&flags)?;
+    if args.mock && flags.store.is_none() {
+        config.store = world::MOCK_STORE.into();
+    }
+    let shown = show(args, &config, &runtime)?;
+    Ok(if asked == Exit::Good { shown } else { asked })
+}
+
+/// Plans what is not planned yet, keeps it, and does nothing else.
+async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
+    let input = world::input(&args.input)?;
+    input.probe()?;
+    let (mock, config) = rehearsal::settings(args.mock, flags).await?;
+    let agents = world::agents(&config.agents)?;
+    let planner = planner(args, &agents, &config)?;
+    let (name, named) = run::run_name(args.name.as_deref(), &input)?;
+    let job = Job {
+        name,
+        named,
+        rehearsal: args.mock,
+        input,
+        rules: rules(args),
+        changes: Changes::Replace,
+        outputs: Vec::new(),
+        order: Order::Completion,
+        retry: None,
+        concurrency: config.concurrency,
+        grace: config.grace,
+        host: world::host(),
+        plan_only: true,
+        recipe: world::recipe(&agents, &config),
+    };
+    let client = Client::new(&config).map_err(|error| decided(Exit::Usage, error.to_string()))?;
+    let store = SqliteStore::open(&config.store, config.wait_lock, &world::holder())?;
+    let world = World {
+        store: Arc::new(store),
+        client: Arc::new(client),
+        agents,
+        planner,
+        budget: config.context,
+        announcer: Announcer::start(run::shown(Some(Progress::Auto), global))
+            .context("failed to start the display")?,
+    };
+    let report = run_batch(&world, &job).await;
+    world.announcer.close();
+    if let Some(mock) = mock {
+        mock.stop().await;
+    }
+    Ok(match report?.ending {
+        Ending::Finished | Ending::ClosedPipe => Exit::Good,
+        Ending::Signal(number) => Exit::Signal(number),
+        Ending::NoRoute { .. } => Exit::NoRoute,
+    })
+}
+
+fn rules(args: &PlanArgs) -> Rules {
+    Rules {
+        lenient: args.lenient,
+    }
+}
+
+fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Planner>> {
+    let routes = config.routes.iter().map(|route| route.name.clone()).collect();
+    world::planner(agents, routes, args.tasks.as_deref(), None)
+}
+
+/// What the store knows, if there is one.
+pub(super) struct Known {
+    pub(super) store: SqliteStore,
+    run: Option<RunId>,
+}
+
+/// A request and what is known of its queue.
+pub(super) struct Entry<'l> {
+    pub(super) line: u64,
+    pub(super) request: &'l Request,
+    plan: &'l [Planned],
+    pub(super) stored: Option<KnownQueue>,
+}
+
+impl Entry<'_> {
+    /// Its tasks, if they are known.
+    pub(super) fn tasks(&self) -> Option<Vec<(PendingTask, TaskStatus)>> {
+        if let Some(queue) = self.stored.as_ref().filter(|queue| queue.planned) {
+            return Some(queue.tasks.clone());
+        }
+        let tasks = (1..).zip(self.plan).map(|(number, planned)| {
+            let task = PendingTask {
+                task_id: format!("task{number:03}"),
+                action: planned.action.clone(),
+                description: planned.description.clone(),
+                input: planned.input.clone(),
+            };
+            (task, TaskStatus::Pending)
+        });
+        (!self.plan.is_empty()).then(|| tasks.collect())
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.request.custom_id.as_deref() == Some(name) || self.line.to_string() == name
+    }
+
+    fn origin(&self) -> &'static str {
+        match (&self.stored, &self.request.work) {
+            (Some(queue), _) if queue.planned && self.plan.is_empty() => "planned",
+            (_, Work::Completion(_)) => "an OpenAI Batch line",
+            (_, Work::Brief(brief)) if brief.tasks.is_some() => "its line",
+            (_, Work::Brief(brief)) if !self.plan.is_empty() => match brief.interaction {
+                Interaction::QuickSuggestion => "quick_suggestion",
+                _ => "--tasks",
+            },
+            (_, Work::Brief(brief)) => match brief.interaction {
+                Interaction::Continue | Interaction::Select => "what is pending in its session, else a plan",
+                _ => "not planned yet",
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        let name = self.request.custom_id.as_deref().unwrap_or("(no custom_id)");
+        let session = self
+            .request
+            .session
+            .as_ref()
+            .map_or_else(String::new, |session| format!(" · session {}", session.as_str()));
+        let tasks = self
+            .tasks()
+            .map_or_else(String::new, |tasks| report::tasks_text(&tasks));
+        let heading = format!(
+            "line {} · {}{session} · {}",
+            self.line,
+            printable(name),
+            self.origin()
+        );
+        format!("{heading}\n{tasks}")
+    }
+
+    fn json(&self) -> String {
+        let tasks = self.tasks();
+        let line = json!({
+            "line": self.line,
+            "custom_id": self.request.custom_id,
+            "user_id": self.request.user.as_str(),
+            "session_id": self.request.session.as_ref().map(SessionId::as_str),
+            "origin": self.origin(),
+            "planned": tasks.is_some(),
+            "tasks": tasks.map(|tasks| report::tasks_json(&tasks)),
+        });
+        format!("{line}\n")
+    }
+}
+
+fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Exit> {
+    let input = world::input(&args.input)?;
+    let agents = world::agents(&config.agents)?;
+    let planner = planner(args, &agents, config)?;
+    let known = known(args, config, &input, runtime)?;
+    let mut seen: HashMap<Digest, u64> = HashMap::new();
+    let (mut shown, mut bad) = (0_u64, 0_u64);
+    let mut failed: Option<anyhow::Error> = None;
+    read_input(&input, rules(args), &planner, |read| {
+        let Seen::Lines(lines) = read else { return true };
+        for line in &lines {
+            let entry = match entry(line, known.as_ref(), &mut seen, runtime) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => {
+                    bad += 1;
+                    continue;
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    return false;
+                }
+            };
+            let text = match &args.show_prompt {
+                Some(name) if !entry.is_called(name) => continue,
+                Some(_) => runtime.block_on(prompts::text(&entry, known.as_ref(), &agents, config)),
+                None if args.json => Ok(entry.json()),
+                None => Ok(entry.text()),
+            };
+            shown += 1;
+            match text.and_then(|text| print(text.as_bytes())) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    failed = Some(error);
+                    return false;
+                }
+            }
+        }
+        true
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None if shown == 0 && args.show_prompt.is_some() => {
+            let name = args.show_prompt.as_deref().unwrap_or_default();
+            Err(decided(
+                Exit::Nothing,
+                format!("no request is called `{name}`, and none stands on that line"),
+            ))
+        }
+        None if bad > 0 => Ok(Exit::BadInput),
+        None if shown == 0 => Ok(Exit::Nothing),
+        None => Ok(Exit::Good),
+    }
+}
+
+/// The store, if it is there: what it knows is shown, and it is never made for it.
+fn known(
+    args: &PlanArgs,
+    config: &Config,
+    input: &crate::engine::Input,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Option<Known>> {
+    if !config.store.is_file() {
+        return Ok(None);
+    }
+    let store = SqliteStore::open_to_read(&config.store)?;
+    let (name, _) = run::run_name(args.name.as_deref(), input)?;
+    let run = runtime.block_on(store.find_run(Some(&name)))?.map(|run| run.id);
+    Ok(Some(Known { store, run }))
+}
+
+/// What a line asks and what is known of it; nothing for a bad one, which is told.
+fn entry<'l>(
+    line: &'l NewLine,
+    known: Option<&Known>,
+    seen: &mut HashMap<Digest, u64>,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Option<Entry<'l>>> {
+    let (request, identity, content, plan) = match &line.content {
+        NewRequest::Good {
+            request,
+            identity,
+            content,
+            plan,
+            ..
+        } => (request, identity, content, plan),
+        NewRequest::Bad { failure, .. } => {
+            tell(&format!("line {}: {}", line.line, failure.message));
+            return Ok(None);
+        }
+    };
+    let occurrence = match identity {
+        Identity::Custom(_) => 1,
+        Identity::Content(digest) => {
+            let count = seen.entry(*digest).or_default();
+            *count += 1;
+            *count
+        }
+    };
+    let stored = match known.and_then(|known| Some((known, known.run?))) {
+        Some((known, run)) => runtime.block_on(known.store.planned(run, identity, occurrence, *content))?,
+        None => None,
+    };
+    Ok(Some(Entry {
+        line: line.line,
+        request,
+        plan,
+        stored,
+    }))
+}

@@ -1,0 +1,129 @@
+//! `nova3 plan --show-prompt`: what would be sent for each task of a request, as far as it is known now.
+
+use anyhow::{Context, Result};
+
+use super::exit::{Exit, decided};
+use super::plan::{Entry, Known};
+use crate::agent::{self, Agent, Agents, Prompt, TaskInput};
+use crate::config::Config;
+use crate::domain::printable::printable;
+use crate::domain::request::{Brief, Work};
+use crate::domain::state::TaskStatus;
+use crate::llm::wire::Role;
+use crate::llm::{Client, Route};
+use crate::store::{Material, Sessions, Wanted};
+
+/// The prompts of a request's tasks, or the supervisor's if they are not known yet.
+pub(super) async fn text(
+    entry: &Entry<'_>,
+    known: Option<&Known>,
+    agents: &Agents,
+    config: &Config,
+) -> Result<String> {
+    let Work::Brief(brief) = &entry.request.work else {
+        return Err(decided(
+            Exit::Usage,
+            "an OpenAI Batch line has no prompt of nova3's: its body is sent as it stands",
+        ));
+    };
+    let client = Client::new(config).context("failed to set up the client")?;
+    let shown = Shown {
+        entry,
+        known,
+        brief,
+        client,
+        config,
+    };
+    let Some(tasks) = entry.tasks() else {
+        let input = agent::planning_input(brief);
+        return shown.one("plan", agents.supervisor(), &input, 0).await;
+    };
+    let mut text = String::new();
+    for (index, (task, _)) in tasks.iter().enumerate() {
+        let agent = agents
+            .get(&task.action)
+            .with_context(|| format!("there is no agent for `{}` any more", task.action))?;
+        text += &shown.one(&task.task_id, agent, &task.input, index).await?;
+    }
+    Ok(text)
+}
+
+struct Shown<'a> {
+    entry: &'a Entry<'a>,
+    known: Option<&'a Known>,
+    brief: &'a Brief,
+    client: Client,
+    config: &'a Config,
+}
+
+impl Shown<'_> {
+    async fn one(&self, name: &str, agent: &Agent, input: &str, index: usize) -> Result<String> {
+        let material = self.material(input, index).await?;
+        let task = TaskInput {
+            brief: self.brief,
+            input,
+            material: &material,
+        };
+        let route = self.route(agent)?;
+        let prompt = agent::prompt(agent, route, &self.config.context, task)
+            .map_err(|failure| decided(Exit::BadInput, failure.message))?;
+        Ok(rendered(name, agent, &prompt))
+    }
+
+    fn route(&self, agent: &Agent) -> Result<&Route> {
+        let wanted = self.entry.request.model.as_deref().or(agent.model.as_deref());
+        let route = self.client.route(wanted).context("the route is not configured")?;
+        Ok(route)
+    }
+
+    /// What the store holds for the task; of later tasks of its queue it would know nothing when it runs.
+    async fn material(&self, input: &str, index: usize) -> Result<Material> {
+        let Some(known) = self.known else {
+            return Ok(Material::default());
+        };
+        let stored = self.entry.stored.as_ref();
+        let mut material = known
+            .store
+            .context(&Wanted {
+                queue_id: stored.map_or(0, |queue| queue.queue_id),
+                user: self.entry.request.user.clone(),
+                session: self.entry.request.session.clone(),
+                items: agent::wanted_items(self.brief, input),
+                rounds: self.config.context.rounds,
+            })
+            .await?;
+        let completed = |queue: &crate::store::KnownQueue| {
+            let later = queue.tasks.iter().skip(index);
+            later
+                .filter(|(_, status)| *status == TaskStatus::Completed)
+                .count()
+        };
+        let keep = material.earlier.len().saturating_sub(stored.map_or(0, completed));
+        material.earlier.truncate(keep);
+        Ok(material)
+    }
+}
+
+fn rendered(name: &str, agent: &Agent, prompt: &Prompt) -> String {
+    let mut text = String::new();
+    for message in &prompt.messages {
+        let role = match message.role {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        text += &format!(
+            "=== {name} {} · {role} ===\n{}\n\n",
+            agent.action,
+            printable(&message.content)
+        );
+    }
+    for warning in &prompt.warnings {
+        text += &format!(
+            "=== {name} {} · warning ===\n{}\n\n",
+            agent.action,
+            printable(warning)
+        );
+    }
+    text
+}

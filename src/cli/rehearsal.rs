@@ -1,0 +1,57 @@
+//! `--mock`: the settings of a run, and of one that a mock server in this process answers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::world;
+use crate::config::{Config, ConfigError, Flags, Route, process_env};
+use crate::mock::{self, Latency, MockConfig};
+
+/// The settings; in a rehearsal also the server that stands in for every route.
+pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<mock::Mock>, Config)> {
+    if !rehearsal {
+        return Ok((None, Config::load(flags, &process_env)?));
+    }
+    let config = MockConfig {
+        // A demo that answers at once shows nothing: tokens come as from a quick provider.
+        latency: Latency {
+            first_token: Duration::from_millis(120),
+            per_token: Duration::from_millis(2),
+            tail: 0.02,
+        },
+        ..MockConfig::default()
+    };
+    let server = mock::start(config)
+        .await
+        .context("failed to start the mock server")?;
+    let mut config = without_key(flags)?;
+    let written = config
+        .routes
+        .first()
+        .cloned()
+        .map_or_else(|| Route::bare(flags), Ok)?;
+    config.routes = vec![Route::mock(&server.base_url(), &written)?];
+    if flags.store.is_none() {
+        config.store = PathBuf::from(world::MOCK_STORE);
+    }
+    Ok((Some(server), config))
+}
+
+/// The settings of what sends nothing to anyone who wants a key.
+pub(super) fn without_key(flags: &Flags) -> Result<Config> {
+    Ok(match Config::load(flags, &process_env) {
+        Err(ConfigError::NoKey { .. }) => Config::load(flags, &keyless)?,
+        other => other?,
+    })
+}
+
+/// The environment of a machine without a key: any key will do, none is sent.
+fn keyless(name: &str) -> Option<String> {
+    if name == "OPENAI_API_KEY" {
+        Some("rehearsal".to_owned())
+    } else {
+        process_env(name)
+    }
+}

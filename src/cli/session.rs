@@ -1,0 +1,143 @@
+//! `nova3 session`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::args::{ExportFormat, Global, SessionArgs, SessionCommand, WhichSession};
+use super::exit::{Exit, decided};
+use super::{print, tell, world};
+use crate::clock;
+use crate::domain::ids::{SessionId, UserId};
+use crate::report;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Queues, SessionRecord, Sessions, StoredItem};
+
+/// Sessions listed at most.
+const LISTED: usize = 1000;
+
+pub(super) fn main(args: &SessionArgs, global: &Global) -> Result<Exit> {
+    super::runtime()?.block_on(async {
+        match &args.what {
+            SessionCommand::List { store, json } => {
+                let store = world::store_to_read(store.as_ref(), global)?;
+                list(&store, *json).await
+            }
+            SessionCommand::Show { which, json } => show(which, *json, global).await,
+            SessionCommand::Export { which, format, items } => export(which, *format, items, global).await,
+            SessionCommand::Clear { which, wait_lock } => clear(which, wait_lock.as_deref(), global).await,
+        }
+    })
+}
+
+async fn list(store: &SqliteStore, as_json: bool) -> Result<Exit> {
+    let sessions = store.list_sessions(LISTED).await?;
+    if sessions.is_empty() {
+        return Err(decided(Exit::Nothing, "the store holds no session yet"));
+    }
+    let mut text = String::new();
+    for entry in &sessions {
+        let used = clock::rfc3339(entry.last_accessed).unwrap_or_default();
+        if as_json {
+            let entry = json!({
+                "user_id": entry.user_id, "session_id": entry.session_id, "rounds": entry.rounds,
+                "items": entry.items, "last_accessed": used,
+            });
+            text += &format!("{entry}\n");
+        } else {
+            text += &format!(
+                "{}/{}  {} rounds, {} items, last used {used}\n",
+                entry.user_id, entry.session_id, entry.rounds, entry.items
+            );
+        }
+    }
+    print(text.as_bytes())?;
+    Ok(Exit::Good)
+}
+
+async fn show(which: &WhichSession, as_json: bool, global: &Global) -> Result<Exit> {
+    let (user, session, record) = read(which, global).await?;
+    let text = if as_json {
+        format!(
+            "{}\n",
+            report::session_json(user.as_str(), session.as_str(), &record)
+        )
+    } else {
+        report::session_text(&record)
+    };
+    print(text.as_bytes())?;
+    Ok(Exit::Good)
+}
+
+async fn export(
+    which: &WhichSession,
+    format: ExportFormat,
+    wanted: &[String],
+    global: &Global,
+) -> Result<Exit> {
+    let (_, _, record) = read(which, global).await?;
+    let items = chosen(&record, wanted)?;
+    let text = match format {
+        ExportFormat::Text => report::items_text(&items).into_bytes(),
+        ExportFormat::Json => {
+            let list = serde_json::to_string(&report::items_json(&items)).context("failed to write JSON")?;
+            format!("{list}\n").into_bytes()
+        }
+        ExportFormat::Csv => report::csv(&items).context("failed to write CSV")?,
+    };
+    print(&text)?;
+    Ok(Exit::Good)
+}
+
+fn chosen(record: &SessionRecord, wanted: &[String]) -> Result<Vec<StoredItem>> {
+    if wanted.is_empty() {
+        return Ok(record.items.clone());
+    }
+    wanted
+        .iter()
+        .map(|id| {
+            let id = id.trim().trim_start_matches('@');
+            record
+                .items
+                .iter()
+                .find(|item| item.id == id)
+                .cloned()
+                .ok_or_else(|| decided(Exit::Nothing, format!("the session has no item `{id}`")))
+        })
+        .collect()
+}
+
+async fn read(which: &WhichSession, global: &Global) -> Result<(UserId, SessionId, SessionRecord)> {
+    let (user, session) = world::session(&which.user, &which.session)?;
+    let store = world::store_to_read(which.store.as_ref(), global)?;
+    match store.session(&user, &session).await? {
+        Some(record) => Ok((user, session, record)),
+        None => Err(world::no_session(&user, &session)),
+    }
+}
+
+async fn clear(which: &WhichSession, wait_lock: Option<&str>, global: &Global) -> Result<Exit> {
+    let (user, session) = world::session(&which.user, &which.session)?;
+    let wait = match wait_lock {
+        Some(text) => world::duration("--wait-lock", text)?,
+        None => Duration::ZERO,
+    };
+    // Looked at first, so that a mistyped path does not leave an empty store behind.
+    drop(read(which, global).await?);
+    let path = world::store_path(which.store.as_ref(), global)?;
+    let store = SqliteStore::open(&path, wait, &world::holder())?;
+    let cleared = store.clear_session(&user, &session).await?;
+    store.close().await?;
+    if !global.quiet {
+        tell(&format!(
+            "session `{}` of user `{}`: forgot {} rounds, {} items and {} pending tasks; results stay with their runs",
+            session.as_str(),
+            user.as_str(),
+            cleared.rounds,
+            cleared.items,
+            cleared.pending
+        ));
+    }
+    Ok(Exit::Good)
+}

@@ -1,0 +1,189 @@
+//! Settings of agents and of what their prompts may hold.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+
+use super::Env;
+use super::error::ConfigError;
+use super::origin::{Given, Layers, Source};
+use super::raw::RawConfig;
+use crate::domain::request::is_name;
+
+/// What the settings say about agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// A folder of agent files that override the embedded ones or add to them.
+    pub folder: Option<PathBuf>,
+    /// Whether a task's items are limited at all.
+    pub limits: bool,
+    /// Items of a task where neither its agent nor `of` says more.
+    pub max_results: usize,
+    /// Items of a task by action.
+    pub of: BTreeMap<String, usize>,
+    /// The actions of a request whose plan could not be used.
+    pub default_plan: Vec<String>,
+    /// What every post must carry.
+    pub label: Option<String>,
+    /// Words that no post may hold, beside those of the list.
+    pub banned_words: Vec<String>,
+}
+
+/// How much of what was made before may stand in a prompt, in tokens by part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextBudget {
+    /// Rounds of the session, at most.
+    pub rounds: usize,
+    /// Tokens of these rounds.
+    pub round_tokens: u64,
+    /// Tokens of background, earlier content and free-form context.
+    pub background_tokens: u64,
+    /// Tokens of the results of earlier tasks.
+    pub earlier_tokens: u64,
+    /// Tokens of items that are referred to.
+    pub reference_tokens: u64,
+    /// Tokens of chosen items and what is said about them.
+    pub chosen_tokens: u64,
+}
+
+/// A list as `nova3 config` shows it.
+struct Listed<'a>(&'a [String]);
+
+impl Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+pub(super) fn agents(
+    written: &RawConfig,
+    default: &RawConfig,
+    env: Env<'_>,
+    layers: &mut Layers,
+) -> Result<AgentSettings, ConfigError> {
+    let (raw, base) = (&written.agents, &default.agents);
+    let limits = layers.pick(
+        "agents.enable_limits",
+        from_env(env, "NOVA3_ENABLE_LIMITS", "true or false", switch)?.as_ref(),
+        raw.enable_limits,
+        base.enable_limits,
+    )?;
+    let max_results = layers.pick(
+        "agents.max_results",
+        from_env(env, "NOVA3_DEFAULT_MAX_RESULTS", "1 to 100", |text| {
+            text.parse().ok()
+        })?
+        .as_ref(),
+        raw.max_results,
+        base.max_results,
+    )?;
+    bounded("agents.max_results", max_results)?;
+    for (action, most) in &raw.max_results_of {
+        bounded(&format!("agents.max_results_of.{action}"), *most)?;
+        layers.note(
+            &format!("agents.max_results_of.{action}"),
+            most,
+            layers.file_source(),
+        );
+    }
+    let plan = raw
+        .default_plan
+        .clone()
+        .or_else(|| base.default_plan.clone())
+        .unwrap_or_default();
+    let source = if raw.default_plan.is_some() {
+        layers.file_source()
+    } else {
+        Source::Default
+    };
+    layers.note("agents.default_plan", Listed(&plan), source);
+    if !(1..=10).contains(&plan.len()) || !plan.iter().all(|action| is_name(action)) {
+        return Err(ConfigError::value(
+            "agents.default_plan",
+            Listed(&plan),
+            "1 to 10 actions",
+        ));
+    }
+    if let Some(folder) = &raw.folder {
+        layers.note("agents.folder", folder.display(), layers.file_source());
+    }
+    Ok(AgentSettings {
+        folder: raw.folder.clone(),
+        limits,
+        max_results: max_results as usize,
+        of: raw
+            .max_results_of
+            .iter()
+            .map(|(action, most)| (action.clone(), *most as usize))
+            .collect(),
+        default_plan: plan,
+        label: raw.ai_label.clone().filter(|label| !label.trim().is_empty()),
+        banned_words: raw.banned_words.clone(),
+    })
+}
+
+pub(super) fn context(
+    written: &RawConfig,
+    default: &RawConfig,
+    layers: &mut Layers,
+) -> Result<ContextBudget, ConfigError> {
+    let (raw, base) = (&written.context, &default.context);
+    Ok(ContextBudget {
+        rounds: layers.pick("context.rounds", None, raw.rounds, base.rounds)? as usize,
+        round_tokens: layers.pick("context.round_tokens", None, raw.round_tokens, base.round_tokens)?,
+        background_tokens: layers.pick(
+            "context.background_tokens",
+            None,
+            raw.background_tokens,
+            base.background_tokens,
+        )?,
+        earlier_tokens: layers.pick(
+            "context.earlier_tokens",
+            None,
+            raw.earlier_tokens,
+            base.earlier_tokens,
+        )?,
+        reference_tokens: layers.pick(
+            "context.reference_tokens",
+            None,
+            raw.reference_tokens,
+            base.reference_tokens,
+        )?,
+        chosen_tokens: layers.pick(
+            "context.chosen_tokens",
+            None,
+            raw.chosen_tokens,
+            base.chosen_tokens,
+        )?,
+    })
+}
+
+/// A value of a variable that has no flag; the names are the service's.
+fn from_env<T>(
+    env: Env<'_>,
+    name: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<Given<T>>, ConfigError> {
+    let Some(text) = env(name) else { return Ok(None) };
+    let value = parse(text.trim()).ok_or_else(|| ConfigError::value(name, &text, expected))?;
+    Ok(Some(Given {
+        value,
+        source: Source::Env(name.to_owned()),
+    }))
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn bounded(key: &str, most: u32) -> Result<(), ConfigError> {
+    if (1..=100).contains(&most) {
+        return Ok(());
+    }
+    Err(ConfigError::value(key, most, "1 to 100"))
+}

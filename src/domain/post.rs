@@ -1,0 +1,308 @@
+//! The rules that a finished post must keep, so that the platform takes it.
+//!
+//! Whether the fields are there and of the right type is the business of the answer's schema: what is absent, or
+//! is something else, counts here as empty.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::ids::shortened;
+
+/// A model can mend a handful of faults at once; a longer list drowns the warning line that carries it.
+const MOST_COMPLAINTS: usize = 10;
+
+/// As much of a quoted word as a reader needs to find it again.
+const QUOTED: usize = 60;
+
+/// What a post must keep; a rule that is not set is not checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PostRules {
+    /// The longest title, in Unicode scalar values.
+    pub title_chars: Option<usize>,
+    /// The longest body, in Unicode scalar values.
+    pub content_chars: Option<usize>,
+    /// The fewest and the most tags; with it, no tag may stand twice.
+    pub tags: Option<(usize, usize)>,
+    /// The words by which a reader knows that a model wrote it, in the body or as a tag.
+    pub label: Option<String>,
+    /// Words that must stand nowhere.
+    pub banned: Vec<String>,
+}
+
+impl PostRules {
+    /// Whether there is nothing to check.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is wrong with `post`, each with the value and the bound, for a warning and for whoever must mend it.
+    /// Words and tags are the same whatever their ASCII case and the width of their letters.
+    pub fn complaints(&self, post: &Map<String, Value>) -> Vec<String> {
+        let post = Post::of(post);
+        let lengths = [
+            too_long("title", post.title, self.title_chars),
+            too_long("content", post.content, self.content_chars),
+        ];
+        let mut complaints: Vec<String> = lengths.into_iter().flatten().collect();
+        if let Some((least, most)) = self.tags {
+            complaints.extend(wrong_number(post.entries, least, most));
+            complaints.extend(repeated(&post.tags));
+        }
+        complaints.extend(self.label.as_deref().and_then(|label| post.lacks(label.trim())));
+        complaints.extend(self.banned_in(&post));
+        complaints.truncate(MOST_COMPLAINTS);
+        complaints
+    }
+
+    fn banned_in(&self, post: &Post<'_>) -> Vec<String> {
+        let mut known = HashSet::new();
+        let words: Vec<(&str, String)> = self
+            .banned
+            .iter()
+            .map(|word| (word.as_str(), folded(word)))
+            .filter(|(_, folded)| !folded.trim().is_empty() && known.insert(folded.clone()))
+            .collect();
+        let fields = [
+            ("title", vec![folded(post.title)]),
+            ("content", vec![folded(post.content)]),
+            ("tags", post.tags.iter().map(|tag| folded(tag)).collect()),
+        ];
+        let found = fields.iter().flat_map(|(field, texts)| {
+            words
+                .iter()
+                .filter(|(_, folded)| texts.iter().any(|text| text.contains(folded)))
+                .map(move |(word, _)| {
+                    format!("`{field}` holds the banned word `{}`", shortened(word, QUOTED))
+                })
+        });
+        found.take(MOST_COMPLAINTS).collect()
+    }
+}
+
+/// The fields of a post that the rules speak of.
+struct Post<'a> {
+    title: &'a str,
+    content: &'a str,
+    tags: Vec<&'a str>,
+    /// Entries of the list of tags, those that are no text included.
+    entries: usize,
+}
+
+impl<'a> Post<'a> {
+    fn of(post: &'a Map<String, Value>) -> Self {
+        let text = |key| post.get(key).and_then(Value::as_str).unwrap_or_default();
+        let list = post.get("tags").and_then(Value::as_array);
+        let list = list.map(Vec::as_slice).unwrap_or_default();
+        Self {
+            title: text("title"),
+            content: text("content"),
+            tags: list.iter().filter_map(Value::as_str).collect(),
+            entries: list.len(),
+        }
+    }
+
+    fn lacks(&self, label: &str) -> Option<String> {
+        let carried = folded(self.content).contains(&folded(label))
+            || self
+                .tags
+                .iter()
+                .any(|tag| folded(bare(tag)) == folded(bare(label)));
+        (!carried).then(|| {
+            format!(
+                "`content` does not carry the label `{}`",
+                shortened(label, QUOTED)
+            )
+        })
+    }
+}
+
+fn too_long(field: &str, text: &str, most: Option<usize>) -> Option<String> {
+    let length = text.chars().count();
+    let most = most.filter(|&most| length > most)?;
+    let noun = if length == 1 { "character" } else { "characters" };
+    Some(format!("`{field}` has {length} {noun}, at most {most}"))
+}
+
+fn wrong_number(entries: usize, least: usize, most: usize) -> Option<String> {
+    let noun = if entries == 1 { "entry" } else { "entries" };
+    (!(least..=most).contains(&entries))
+        .then(|| format!("`tags` has {entries} {noun}, {least} to {most} are asked"))
+}
+
+/// A complaint for each tag that stands more than once, in the order in which they first stand.
+fn repeated(tags: &[&str]) -> Vec<String> {
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for tag in tags {
+        *times.entry(folded(bare(tag))).or_default() += 1;
+    }
+    let mut complaints = Vec::new();
+    for tag in tags.iter().map(|tag| bare(tag)).filter(|tag| !tag.is_empty()) {
+        let often = match times.remove(&folded(tag)) {
+            None | Some(0 | 1) => continue,
+            Some(2) => "twice".to_owned(),
+            Some(times) => format!("{times} times"),
+        };
+        complaints.push(format!("`tags` has `{}` {often}", shortened(tag, QUOTED)));
+    }
+    complaints
+}
+
+/// A tag without the mark that models put before some tags and not before others.
+fn bare(tag: &str) -> &str {
+    tag.trim().trim_start_matches(['#', '＃']).trim_start()
+}
+
+/// Text as it is compared: full-width forms as their ASCII kin, in lower case.
+fn folded(text: &str) -> String {
+    let narrow = |c: char| match c {
+        '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        '\u{3000}' => ' ',
+        c => c,
+    };
+    text.chars().map(|c| narrow(c).to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The platform's own limits.
+    fn rules() -> PostRules {
+        PostRules {
+            title_chars: Some(20),
+            content_chars: Some(1000),
+            tags: Some((3, 10)),
+            label: Some("AI生成".to_owned()),
+            banned: vec!["最好".to_owned(), "VIP".to_owned()],
+        }
+    }
+
+    fn good() -> Value {
+        json!({"title": "油皮早八", "content": "先洗脸。（AI生成）", "tags": ["护肤", "油皮", "早八"]})
+    }
+
+    /// What is wrong with a good post whose `key` has this value.
+    fn with(key: &str, value: Value) -> Vec<String> {
+        let mut post = good();
+        post[key] = value;
+        rules().complaints(post.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_good_post_has_no_complaints() {
+        assert_eq!(rules().complaints(good().as_object().unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn no_rule_no_complaint() {
+        assert!(PostRules::default().is_empty());
+        assert!(!rules().is_empty());
+        let bad = json!({"title": "长".repeat(99), "tags": ["a", "a"]});
+        assert_eq!(PostRules::default().complaints(bad.as_object().unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters() {
+        assert_eq!(with("title", "好".repeat(20).into()), [""; 0]);
+        assert_eq!(
+            with("title", "好".repeat(23).into()),
+            ["`title` has 23 characters, at most 20"]
+        );
+        assert_eq!(
+            with("content", format!("{}AI生成", "a".repeat(997)).into()),
+            ["`content` has 1001 characters, at most 1000"]
+        );
+    }
+
+    #[test]
+    fn tags_are_counted_and_each_stands_once() {
+        for (tags, expected) in [
+            (
+                json!(["护肤", "油皮"]),
+                vec!["`tags` has 2 entries, 3 to 10 are asked"],
+            ),
+            (json!(["护肤"]), vec!["`tags` has 1 entry, 3 to 10 are asked"]),
+            (json!(null), vec!["`tags` has 0 entries, 3 to 10 are asked"]),
+            (
+                json!("护肤 油皮 早八"),
+                vec!["`tags` has 0 entries, 3 to 10 are asked"],
+            ),
+            (
+                json!(["护肤", "油皮", " #护肤 "]),
+                vec!["`tags` has `护肤` twice"],
+            ),
+            (
+                json!(["#OOTD", "ootd", "＃ＯＯＴＤ", "c", "x", "X"]),
+                vec!["`tags` has `OOTD` 3 times", "`tags` has `x` twice"],
+            ),
+            (json!(["#", "", 1]), vec![]),
+        ] {
+            assert_eq!(with("tags", tags.clone()), expected, "{tags}");
+        }
+    }
+
+    #[test]
+    fn the_label_stands_in_the_body_or_among_the_tags() {
+        let missing = ["`content` does not carry the label `AI生成`"];
+        assert_eq!(with("content", "先洗脸。".into()), missing);
+        assert_eq!(with("content", Value::Null), missing);
+        assert_eq!(with("content", "由ａｉ生成".into()), [""; 0]);
+        let mut tagged = good();
+        tagged["content"] = "先洗脸。".into();
+        for (tag, expected) in [("#ai生成", &[][..]), ("非AI生成", &missing)] {
+            tagged["tags"][0] = tag.into();
+            assert_eq!(rules().complaints(tagged.as_object().unwrap()), expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_banned_word_is_named_once_for_each_field() {
+        assert_eq!(
+            with("title", "最好的最好，vip".into()),
+            [
+                "`title` holds the banned word `最好`",
+                "`title` holds the banned word `VIP`"
+            ]
+        );
+        assert_eq!(
+            with("tags", json!(["最好a", "最好b", "c"])),
+            ["`tags` holds the banned word `最好`"]
+        );
+        let twice = PostRules {
+            banned: vec!["vip".to_owned(), "VIP".to_owned(), " ".to_owned(), String::new()],
+            ..PostRules::default()
+        };
+        let post = json!({"title": " Vip", "content": "ＶＩＰ"});
+        assert_eq!(
+            twice.complaints(post.as_object().unwrap()),
+            [
+                "`title` holds the banned word `vip`",
+                "`content` holds the banned word `vip`"
+            ]
+        );
+    }
+
+    #[test]
+    fn complaints_are_few_and_what_they_quote_is_short_and_harmless() {
+        let many = PostRules {
+            banned: (0..50).map(|number| format!("<{number}>")).collect(),
+            ..rules()
+        };
+        let content: String = many.banned.concat();
+        let evil = format!("\u{1b}[31m{}", "长".repeat(100));
+        let post = json!({"title": "好".repeat(21), "content": content, "tags": [evil, evil]});
+        let complaints = many.complaints(post.as_object().unwrap());
+        assert_eq!(complaints.len(), MOST_COMPLAINTS);
+        assert_eq!(
+            complaints[..4],
+            [
+                "`title` has 21 characters, at most 20".to_owned(),
+                "`tags` has 2 entries, 3 to 10 are asked".to_owned(),
+                format!("`tags` has `\u{fffd}[31m{}…` twice", "长".repeat(55)),
+                "`content` does not carry the label `AI生成`".to_owned(),
+            ]
+        );
+    }
+}

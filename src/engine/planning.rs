@@ -1,0 +1,97 @@
+//! The first step of a queue whose tasks nobody gave: pending tasks of the session, else the supervisor's plan.
+
+use super::worker::{Tools, material, route};
+use crate::agent::{Desk, PlanDone, TaskInput, run_supervisor};
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::Making;
+use crate::domain::request::{Brief, Interaction, Work};
+use crate::store::{Claimed, PendingTask, PlanEnd, PlanSettlement, StoreError, TakeOver};
+
+/// What planning came to.
+pub(super) enum Planning {
+    /// The tasks are the queue's already.
+    Known(Vec<PendingTask>),
+    /// There is something to settle.
+    Made(Box<PlanSettlement>),
+    /// The run is ending, or the lease was lost.
+    Interrupted,
+}
+
+pub(super) async fn plan(tools: &Tools, queue: &Claimed) -> Result<Planning, StoreError> {
+    let Work::Brief(brief) = &queue.request.work else {
+        return Ok(failed(
+            queue,
+            Failure::new(Class::Internal, "a Batch line has no plan"),
+        ));
+    };
+    if matches!(brief.interaction, Interaction::Continue | Interaction::Select) {
+        match tools.store.take_over(queue.lease).await? {
+            TakeOver::Taken(tasks) => return Ok(Planning::Known(tasks)),
+            TakeOver::LostLease => return Ok(Planning::Interrupted),
+            TakeOver::Nothing => {}
+        }
+    }
+    ask(tools, queue, brief).await
+}
+
+async fn ask(tools: &Tools, queue: &Claimed, brief: &Brief) -> Result<Planning, StoreError> {
+    let route = match route(tools, queue, Some(tools.agents.supervisor())) {
+        Ok(route) => route,
+        Err(name) => {
+            let message = format!("`model` `{name}` is no route any more");
+            return Ok(failed(queue, Failure::new(Class::BadRequest, message)));
+        }
+    };
+    let input = crate::agent::planning_input(brief);
+    let material = material(tools, queue, &input).await?;
+    let desk = Desk {
+        client: &tools.client,
+        route,
+        budget: &tools.budget,
+        stop: &tools.stop,
+    };
+    let task = TaskInput {
+        brief,
+        input: &input,
+        material: &material,
+    };
+    let PlanDone {
+        end,
+        making,
+        attempts,
+    } = run_supervisor(desk, &tools.agents, task).await;
+    Ok(match end {
+        Some(end) => Planning::Made(Box::new(PlanSettlement {
+            lease: queue.lease,
+            end,
+            making,
+            attempts,
+        })),
+        None => Planning::Interrupted,
+    })
+}
+
+fn failed(queue: &Claimed, failure: Failure) -> Planning {
+    Planning::Made(Box::new(PlanSettlement {
+        lease: queue.lease,
+        end: PlanEnd::Failed(failure),
+        making: Making::without_calls(String::new(), String::new()),
+        attempts: Vec::new(),
+    }))
+}
+
+/// The tasks of a plan as the store numbers them.
+pub(super) fn tasks(end: &PlanEnd) -> Vec<PendingTask> {
+    let PlanEnd::Planned(_, steps) = end else {
+        return Vec::new();
+    };
+    (1..)
+        .zip(steps)
+        .map(|(number, step)| PendingTask {
+            task_id: format!("task{number:03}"),
+            action: step.action.clone(),
+            description: step.description.clone(),
+            input: step.input.clone(),
+        })
+        .collect()
+}

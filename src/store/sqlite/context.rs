@@ -1,0 +1,177 @@
+//! What a task may build on: earlier results, items of the session, its last rounds.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::{Map, Value};
+
+use super::fault::Fault;
+use crate::domain::references::ItemId;
+use crate::domain::request::{Request, Work};
+use crate::store::{Earlier, Material, Round, StoredItem, Wanted};
+
+/// A queue that continues one that continues another … is followed so far.
+const CHAIN: usize = 10;
+
+/// A round as it is stored; the request is parsed by whoever asked, not on the store's thread.
+pub(super) struct RoundRow {
+    number: u64,
+    run: String,
+    custom_id: Option<String>,
+    status: String,
+    request: Option<String>,
+    output: Vec<StoredItem>,
+    completed_at: i64,
+}
+
+impl RoundRow {
+    pub(super) fn parsed(self) -> Round {
+        let request = self.request.and_then(|text| Request::from_stored(&text).ok());
+        let query = request.and_then(|request| match request.work {
+            Work::Brief(brief) => brief.query,
+            Work::Completion(_) => None,
+        });
+        Round {
+            number: self.number,
+            run: self.run,
+            custom_id: self.custom_id,
+            status: self.status,
+            query,
+            output: self.output,
+            completed_at: self.completed_at,
+        }
+    }
+}
+
+/// The material without its rounds, and these.
+pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
+    let chain = chain(c, wanted.queue_id)?;
+    let mut material = Material::default();
+    for queue in chain.iter().rev() {
+        earlier(c, *queue, &mut material.earlier)?;
+    }
+    let Some(session) = &wanted.session else {
+        material.items = own(&material.earlier, &wanted.items);
+        return Ok((material, Vec::new()));
+    };
+    let (user, session) = (wanted.user.as_str(), session.as_str());
+    for id in &wanted.items {
+        material.items.extend(item(c, user, session, id)?);
+    }
+    let rounds = rounds(c, user, session, &chain, wanted.rounds)?;
+    Ok((material, rounds))
+}
+
+/// The queue, and those whose pending tasks it took over, the nearest first.
+fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, Fault> {
+    let mut chain = vec![queue_id];
+    let mut query = c.prepare_cached("SELECT continues FROM nova3_plans WHERE queue_id=?1")?;
+    while chain.len() < CHAIN {
+        let last = chain.last().copied().unwrap_or(queue_id);
+        let next: Option<Option<i64>> = query.query_row([last], |row| row.get(0)).optional()?;
+        match next.flatten() {
+            Some(next) if !chain.contains(&next) => chain.push(next),
+            _ => break,
+        }
+    }
+    Ok(chain)
+}
+
+fn earlier(c: &Connection, queue_id: i64, found: &mut Vec<Earlier>) -> Result<(), Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT task_id, action, result FROM nova3_tasks WHERE queue_id=?1 AND status='completed' ORDER BY task_index",
+    )?;
+    let mut rows = query.query([queue_id])?;
+    while let Some(row) = rows.next()? {
+        let result: Option<String> = row.get(2)?;
+        found.push(Earlier {
+            task_id: row.get(0)?,
+            action: row.get(1)?,
+            items: items(result.as_deref().unwrap_or("[]")),
+        });
+    }
+    Ok(())
+}
+
+/// The items of a result. A raw response has none.
+fn items(result: &str) -> Vec<StoredItem> {
+    let parsed: Vec<Map<String, Value>> = serde_json::from_str(result).unwrap_or_default();
+    parsed
+        .into_iter()
+        .filter_map(|mut body| match body.remove("id") {
+            Some(Value::String(id)) => Some(StoredItem { id, body }),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Of a request that is alone: the wanted items among its own results.
+fn own(earlier: &[Earlier], wanted: &[String]) -> Vec<StoredItem> {
+    let known = || earlier.iter().flat_map(|task| &task.items);
+    wanted
+        .iter()
+        .filter_map(|id| known().find(|item| item.id == *id).cloned())
+        .collect()
+}
+
+fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<StoredItem>, Fault> {
+    let Some(parsed) = ItemId::parse(id) else {
+        return Ok(None);
+    };
+    let number = i64::try_from(parsed.number).unwrap_or(i64::MAX);
+    let body: Option<String> = c
+        .prepare_cached(
+            "SELECT body FROM nova3_items WHERE user_id=?1 AND session_id=?2 AND kind=?3 AND number=?4",
+        )?
+        .query_row(params![user, session, parsed.kind, number], |row| row.get(0))
+        .optional()?;
+    match body {
+        Some(body) => Ok(Some(StoredItem {
+            id: id.to_owned(),
+            body: serde_json::from_str(&body)?,
+        })),
+        None => Ok(None),
+    }
+}
+
+/// The last rounds of the session, oldest first, without those of `besides`.
+pub(super) fn rounds(
+    c: &Connection,
+    user: &str,
+    session: &str,
+    besides: &[i64],
+    limit: usize,
+) -> Result<Vec<RoundRow>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT q.queue_id, q.round, n.name, q.custom_id, q.status, r.request, q.completed_at FROM nova3_queues q
+         JOIN nova3_runs n USING(run_id) LEFT JOIN nova3_requests r USING(queue_id)
+         WHERE q.user_id=?1 AND q.session_id=?2 AND q.round IS NOT NULL AND q.state<>'superseded'
+         ORDER BY q.round DESC LIMIT ?3",
+    )?;
+    let mut rows = query.query(params![user, session, limit.saturating_add(besides.len())])?;
+    let mut rounds = Vec::new();
+    while let Some(row) = rows.next()? {
+        if rounds.len() < limit && !besides.contains(&row.get(0)?) {
+            rounds.push(round(c, row)?);
+        }
+    }
+    rounds.reverse();
+    Ok(rounds)
+}
+
+fn round(c: &Connection, row: &Row<'_>) -> Result<RoundRow, Fault> {
+    let queue_id: i64 = row.get(0)?;
+    let output: Option<Option<String>> = c
+        .prepare_cached(
+            "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND status='completed' ORDER BY task_index DESC LIMIT 1",
+        )?
+        .query_row([queue_id], |row| row.get(0))
+        .optional()?;
+    Ok(RoundRow {
+        number: row.get(1)?,
+        run: row.get(2)?,
+        custom_id: row.get(3)?,
+        status: row.get(4)?,
+        request: row.get(5)?,
+        output: items(output.flatten().as_deref().unwrap_or("[]")),
+        completed_at: row.get(6)?,
+    })
+}

@@ -1,0 +1,143 @@
+//! The ledger of calls, and the numbers that a run gives out.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use crate::domain::failure::Class;
+use crate::domain::outcome::Attempt;
+use crate::domain::tally::RunSummary;
+use crate::domain::usage::Cost;
+use crate::store::Lease;
+
+/// The task index under which calls of the supervisor are written down.
+pub(super) const PLANNING: i64 = -1;
+
+/// Calls that were made for something.
+pub(super) struct Spent<'a> {
+    pub(super) lease: Lease,
+    pub(super) task: i64,
+    pub(super) attempts: &'a [Attempt],
+    /// Whether the last one's answer is the result.
+    pub(super) completed: bool,
+}
+
+/// What becomes of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Its lease was lost.
+    TooLate,
+    /// The queue goes on.
+    Step,
+    /// The queue ends.
+    End,
+}
+
+/// The last numbers given by a run; they are the settlement's own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    pub(super) finish_no: i64,
+    pub(super) event_no: i64,
+}
+
+/// A settlement without a lease: its calls were paid all the same.
+pub(super) fn too_late(c: &Connection, spent: &Spent<'_>) -> Result<(), Fault> {
+    let run: Option<i64> = c
+        .prepare_cached("SELECT run_id FROM nova3_queues WHERE queue_id=?1")?
+        .query_row([spent.lease.queue_id], |row| row.get(0))
+        .optional()?;
+    match run {
+        Some(run) => write(c, spent, run, Use::TooLate).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Every call is written down, also one whose answer came too late to be used: it was paid. The finish number is
+/// the settlement's if it ends its queue.
+pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -> Result<Given, Fault> {
+    let completed = becomes != Use::TooLate && spent.completed;
+    let last = spent.attempts.len().saturating_sub(1);
+    let mut sums = RunSummary::default();
+    for (index, attempt) in spent.attempts.iter().enumerate() {
+        let used = completed && index == last && attempt.class.is_none();
+        write_attempt(c, spent, run, attempt, used)?;
+        let cost = attempt.cost.unwrap_or(Cost::ZERO);
+        sums.attempts += 1;
+        sums.failed_attempts += u64::from(attempt.class.is_some());
+        sums.unpriced += u64::from(attempt.cost.is_none());
+        sums.usage = sums.usage.plus(attempt.usage);
+        sums.cost = sums.cost.plus(cost);
+        sums.wasted = sums.wasted.plus(if used { Cost::ZERO } else { cost });
+    }
+    book(c, run, &sums, becomes)
+}
+
+fn write_attempt(
+    c: &Connection,
+    spent: &Spent<'_>,
+    run: i64,
+    attempt: &Attempt,
+    used: bool,
+) -> Result<(), Fault> {
+    let usage = attempt.usage;
+    c.prepare_cached(
+        "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, status_code,
+           input_tokens, cached_input_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+    )?
+    .execute(params![
+        run,
+        spent.lease.queue_id,
+        spent.task,
+        spent.lease.fence,
+        attempt.route,
+        attempt.model,
+        attempt.class.map(Class::as_str),
+        used,
+        attempt.status_code,
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.output_tokens,
+        attempt.cost.map(|cost| cost.0),
+        attempt.started_at,
+        attempt.duration_ms,
+        attempt.first_token_ms,
+    ])?;
+    Ok(())
+}
+
+/// The sums of the run and its last numbers, in one write. Numbers grow in commit order, because one connection
+/// writes, and none is given twice.
+fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Given, Fault> {
+    Ok(c.prepare_cached(
+        "UPDATE nova3_runs SET attempts=attempts+?2, failed_attempts=failed_attempts+?3, unpriced_attempts=unpriced_attempts+?4,
+           input_tokens=input_tokens+?5, cached_input_tokens=cached_input_tokens+?6, output_tokens=output_tokens+?7,
+           cost=cost+?8, wasted=wasted+?9, next_finish_no=next_finish_no+?10, next_event_no=next_event_no+?11
+         WHERE run_id=?1 RETURNING next_finish_no, next_event_no",
+    )?
+    .query_row(
+        params![
+            run,
+            sums.attempts,
+            sums.failed_attempts,
+            sums.unpriced,
+            sums.usage.input_tokens,
+            sums.usage.cached_input_tokens,
+            sums.usage.output_tokens,
+            sums.cost.0,
+            sums.wasted.0,
+            becomes == Use::End,
+            becomes != Use::TooLate,
+        ],
+        |row| {
+            Ok(Given {
+                finish_no: row.get(0)?,
+                event_no: row.get(1)?,
+            })
+        },
+    )?)
+}
+
+/// The numbers of a line that is finished as it comes in.
+pub(super) fn next(c: &Connection, run: i64) -> Result<Given, Fault> {
+    book(c, run, &RunSummary::default(), Use::End)
+}

@@ -1,0 +1,261 @@
+//! Planning as a step of a queue: fenced, settled once, and taken over from a paused queue of the session.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::events::{self, Settling};
+use super::fault::Fault;
+use super::ledger::{self, PLANNING, Spent, Use};
+use super::settle::{Ending, finish, together};
+use super::{claim, sessions};
+use crate::domain::failure::Failure;
+use crate::domain::outcome::{Making, PlanOrigin};
+use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::store::{Lease, PendingTask, PlanEnd, PlanSettlement, Planned, Settled, TakeOver};
+
+/// The queue that is to be planned.
+struct Held {
+    run: i64,
+    ingest: i64,
+    user: String,
+    session: Option<String>,
+}
+
+pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> Result<Settled, Fault> {
+    let lease = settlement.lease;
+    let spent = Spent {
+        lease,
+        task: PLANNING,
+        attempts: &settlement.attempts,
+        completed: matches!(settlement.end, PlanEnd::Planned(PlanOrigin::Model, _)),
+    };
+    let Some(held) = held(c, lease)? else {
+        ledger::too_late(c, &spent)?;
+        return Ok(Settled::LostLease);
+    };
+    match &settlement.end {
+        PlanEnd::Planned(origin, steps) => {
+            let given = ledger::write(c, &spent, held.run, Use::Step)?;
+            write_plan(c, lease, Some(*origin), None, &settlement.making, now)?;
+            insert_tasks(c, lease.queue_id, steps, now)?;
+            note(c, held.run, given.event_no, lease.queue_id, None, now)?;
+            Ok(Settled::Stepped)
+        }
+        PlanEnd::Failed(failure) => {
+            let given = ledger::write(c, &spent, held.run, Use::End)?;
+            write_plan(c, lease, None, None, &settlement.making, now)?;
+            note(c, held.run, given.event_no, lease.queue_id, Some(failure), now)?;
+            let ending = Ending {
+                queue_id: lease.queue_id,
+                status: Status::Failed,
+                finish_no: given.finish_no,
+                settled_tasks: 0,
+                failure: Some(failure),
+            };
+            finish(c, &ending, now)?;
+            if let Some(session) = &held.session {
+                sessions::promote(c, held.run, held.ingest, &held.user, session)?;
+            }
+            Ok(Settled::Finished { ok: false })
+        }
+    }
+}
+
+pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOver, Fault> {
+    let Some(held) = held(c, lease)? else {
+        return Ok(TakeOver::LostLease);
+    };
+    let Some(session) = &held.session else {
+        return Ok(TakeOver::Nothing);
+    };
+    let Some((paused, tasks)) = pending(c, &held.user, session)? else {
+        return Ok(TakeOver::Nothing);
+    };
+    let steps: Vec<Planned> = tasks
+        .into_iter()
+        .map(|task| Planned {
+            action: task.action,
+            description: task.description,
+            input: task.input,
+        })
+        .collect();
+    set_state(c, paused, QueueState::Paused, QueueEvent::Continued)?;
+    let given = ledger::write(
+        c,
+        &Spent {
+            lease,
+            task: PLANNING,
+            attempts: &[],
+            completed: true,
+        },
+        held.run,
+        Use::Step,
+    )?;
+    let making = Making::without_calls(String::new(), String::new());
+    write_plan(c, lease, Some(PlanOrigin::Continued), Some(paused), &making, now)?;
+    insert_tasks(c, lease.queue_id, &steps, now)?;
+    note(c, held.run, given.event_no, lease.queue_id, None, now)?;
+    Ok(TakeOver::Taken(claim::tasks(c, lease.queue_id)?))
+}
+
+/// The pending tasks of the session's last paused queue.
+pub(super) fn pending(
+    c: &Connection,
+    user: &str,
+    session: &str,
+) -> Result<Option<(i64, Vec<PendingTask>)>, Fault> {
+    let paused: Option<(i64, usize)> = c
+        .prepare_cached(
+            "SELECT queue_id, current_task_index FROM nova3_queues
+             WHERE user_id=?1 AND session_id=?2 AND round IS NOT NULL AND state='paused' ORDER BY round DESC LIMIT 1",
+        )?
+        .query_row(params![user, session], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((queue_id, current)) = paused else {
+        return Ok(None);
+    };
+    let tasks: Vec<PendingTask> = claim::tasks(c, queue_id)?.into_iter().skip(current).collect();
+    Ok((!tasks.is_empty()).then_some((queue_id, tasks)))
+}
+
+/// The request is no longer true: what it took over is pending again.
+pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+    match continues(c, queue_id)? {
+        Some((paused, QueueState::Continued)) => {
+            set_state(c, paused, QueueState::Continued, QueueEvent::Returned)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The request is true again: what it took over is its own again, unless somebody else has it now.
+pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+    match continues(c, queue_id)? {
+        Some((paused, QueueState::Paused)) => set_state(c, paused, QueueState::Paused, QueueEvent::Continued),
+        _ => Ok(()),
+    }
+}
+
+fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT q.queue_id, q.state FROM nova3_plans p JOIN nova3_queues q ON q.queue_id=p.continues WHERE p.queue_id=?1",
+    )?;
+    let mut rows = query.query([queue_id])?;
+    match rows.next()? {
+        Some(row) => Ok(Some((row.get(0)?, super::state_of(row.get_ref(1)?)?))),
+        None => Ok(None),
+    }
+}
+
+/// Whether the queue's tasks came from planning, which has told of them.
+pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
+    Ok(c.prepare_cached("SELECT 1 FROM nova3_plans WHERE queue_id=?1")?
+        .query_row([queue_id], |_| Ok(()))
+        .optional()?
+        .is_some())
+}
+
+fn set_state(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), Fault> {
+    let state = super::legal(from.after(event))?;
+    c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1 AND state=?3")?
+        .execute(params![queue_id, state.as_str(), from.as_str()])?;
+    Ok(())
+}
+
+/// The queue, if the lease is still good and it has no plan yet.
+fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
+    let held = c
+        .prepare_cached(
+            "SELECT q.run_id, r.ingest, q.user_id, q.session_id FROM nova3_queues q JOIN nova3_runs r USING(run_id)
+             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased' AND q.task_count IS NULL",
+        )?
+        .query_row(params![lease.queue_id, lease.fence], |row| {
+            Ok(Held {
+                run: row.get(0)?,
+                ingest: row.get(1)?,
+                user: row.get(2)?,
+                session: row.get(3)?,
+            })
+        })
+        .optional()?;
+    Ok(held)
+}
+
+/// The plan's row; what an earlier failure to plan cost stays in it.
+fn write_plan(
+    c: &Connection,
+    lease: Lease,
+    origin: Option<PlanOrigin>,
+    continues: Option<i64>,
+    making: &Making,
+    now: i64,
+) -> Result<(), Fault> {
+    let earlier: Option<String> = c
+        .prepare_cached("SELECT making FROM nova3_plans WHERE queue_id=?1")?
+        .query_row([lease.queue_id], |row| row.get(0))
+        .optional()?;
+    let making = match earlier {
+        Some(earlier) => together(&serde_json::from_str(&earlier)?, making),
+        None => making.clone(),
+    };
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO nova3_plans(queue_id, origin, continues, making, fence, created_at)
+         VALUES(?1,?2,?3,?4,?5,?6)",
+    )?
+    .execute(params![
+        lease.queue_id,
+        origin.map(PlanOrigin::as_str),
+        continues,
+        serde_json::to_string(&making)?,
+        lease.fence,
+        now
+    ])?;
+    Ok(())
+}
+
+fn note(
+    c: &Connection,
+    run: i64,
+    event_no: i64,
+    queue_id: i64,
+    failure: Option<&Failure>,
+    now: i64,
+) -> Result<(), Fault> {
+    let settling = Settling {
+        queue_id,
+        task: None,
+        planned: failure.is_none(),
+        failure,
+        status: failure.map(|_| Status::Failed),
+        now,
+    };
+    events::note(c, run, event_no, &settling)
+}
+
+/// The queue has these tasks, and is planned.
+fn insert_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
+    write_tasks(c, queue_id, steps, now)?;
+    c.prepare_cached("UPDATE nova3_queues SET task_count=?2, last_accessed=?3 WHERE queue_id=?1")?
+        .execute(params![queue_id, steps.len(), now])?;
+    Ok(())
+}
+
+/// One row for each task.
+pub(super) fn write_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
+    let mut insert = c.prepare_cached(
+        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, description, input, created_at)
+         VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    )?;
+    for (index, step) in steps.iter().enumerate() {
+        let task_id = format!("task{:03}", index + 1);
+        insert.execute(params![
+            queue_id,
+            index,
+            task_id,
+            step.action,
+            step.description,
+            step.input,
+            now
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Sessions as people look at them, and forgetting one.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::context::{self, RoundRow};
+use super::fault::Fault;
+use super::{claim, plan};
+use crate::domain::request::{Digest, Identity};
+use crate::domain::state::{QueueEvent, QueueState, TaskStatus};
+use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, StoredItem};
+
+pub(super) fn list(c: &Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT user_id, session_id, last_accessed,
+           (SELECT count(*) FROM nova3_queues q WHERE q.user_id=s.user_id AND q.session_id=s.session_id
+             AND q.round IS NOT NULL AND q.state<>'superseded'),
+           (SELECT count(*) FROM nova3_items i WHERE i.user_id=s.user_id AND i.session_id=s.session_id)
+         FROM nova3_sessions s ORDER BY last_accessed DESC, user_id, session_id LIMIT ?1",
+    )?;
+    let rows = query.query_map([limit], |row| {
+        Ok(SessionEntry {
+            user_id: row.get(0)?,
+            session_id: row.get(1)?,
+            last_accessed: row.get(2)?,
+            rounds: row.get(3)?,
+            items: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A session as it is stored.
+pub(super) struct SessionRow {
+    pub(super) rounds: Vec<RoundRow>,
+    pub(super) items: Vec<StoredItem>,
+    pub(super) queue: Option<KnownQueue>,
+    pub(super) pending: Vec<PendingTask>,
+}
+
+pub(super) fn one(c: &Connection, user: &str, session: &str) -> Result<Option<SessionRow>, Fault> {
+    let found = SessionRow {
+        rounds: context::rounds(c, user, session, &[], usize::from(u16::MAX))?,
+        items: items(c, user, session)?,
+        queue: latest(c, user, session)?,
+        pending: plan::pending(c, user, session)?.map_or_else(Vec::new, |(_, tasks)| tasks),
+    };
+    let empty = found.rounds.is_empty() && found.items.is_empty() && found.queue.is_none();
+    Ok((!empty).then_some(found))
+}
+
+fn items(c: &Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT kind, number, body FROM nova3_items WHERE user_id=?1 AND session_id=?2 ORDER BY kind, number",
+    )?;
+    let mut rows = query.query(params![user, session])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (kind, number, body): (String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        items.push(StoredItem {
+            id: format!("{kind}{number}"),
+            body: serde_json::from_str(&body)?,
+        });
+    }
+    Ok(items)
+}
+
+/// The session's queue that is under way, else the paused one, else the last.
+fn latest(c: &Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
+    let queue: Option<i64> = c
+        .prepare_cached(
+            "SELECT queue_id FROM nova3_queues WHERE user_id=?1 AND session_id=?2 AND state<>'superseded'
+             ORDER BY CASE state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END, queue_id DESC
+             LIMIT 1",
+        )?
+        .query_row(params![user, session], |row| row.get(0))
+        .optional()?;
+    queue.map(|queue| known(c, queue)).transpose()
+}
+
+/// A known request's queue, if its tasks are known.
+pub(super) fn planned(
+    c: &Connection,
+    run: RunId,
+    identity: &Identity,
+    occurrence: u64,
+    content: Digest,
+) -> Result<Option<KnownQueue>, Fault> {
+    let key = super::ingest::key(identity, occurrence);
+    let queue: Option<i64> = c
+        .prepare_cached(
+            "SELECT queue_id FROM nova3_queues WHERE run_id=?1 AND queue_key=?2 AND content_digest=?3",
+        )?
+        .query_row(params![run.0, key, &content.as_bytes()[..]], |row| row.get(0))
+        .optional()?;
+    queue.map(|queue| known(c, queue)).transpose()
+}
+
+fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, Fault> {
+    let mut queue = c
+        .prepare_cached(
+            "SELECT n.name, q.custom_id, q.state, q.task_count IS NOT NULL, q.current_task_index FROM nova3_queues q
+             JOIN nova3_runs n USING(run_id) WHERE q.queue_id=?1",
+        )?
+        .query_row([queue_id], |row| {
+            Ok(KnownQueue {
+                run: row.get(0)?,
+                custom_id: row.get(1)?,
+                state: row.get(2)?,
+                planned: row.get(3)?,
+                queue_id,
+                current_task: row.get(4)?,
+                tasks: Vec::new(),
+            })
+        })?;
+    let mut statuses =
+        c.prepare_cached("SELECT status FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index")?;
+    let statuses: Vec<String> = statuses
+        .query_map([queue_id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for (task, status) in claim::tasks(c, queue_id)?.into_iter().zip(statuses) {
+        let status = TaskStatus::parse(&status)
+            .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
+        queue.tasks.push((task, status));
+    }
+    Ok(queue)
+}
+
+pub(super) fn clear(c: &Connection, user: &str, session: &str) -> Result<Cleared, Fault> {
+    let mut pending = 0;
+    let continued = super::legal(QueueState::Paused.after(QueueEvent::Continued))?;
+    while let Some((queue, tasks)) = plan::pending(c, user, session)? {
+        pending += tasks.len() as u64;
+        c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
+            .execute(params![queue, continued.as_str()])?;
+    }
+    let rounds = c
+        .prepare_cached(
+            "UPDATE nova3_queues SET round=NULL WHERE user_id=?1 AND session_id=?2 AND round IS NOT NULL",
+        )?
+        .execute(params![user, session])?;
+    let items = c
+        .prepare_cached("DELETE FROM nova3_items WHERE user_id=?1 AND session_id=?2")?
+        .execute(params![user, session])?;
+    Ok(Cleared {
+        rounds: rounds as u64,
+        items: items as u64,
+        pending,
+    })
+}

@@ -234,3 +234,118 @@ fn drop_first<T>(list: &mut Vec<T>) -> bool {
     list.remove(0);
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDE: ContextBudget = ContextBudget {
+        rounds: 10,
+        round_tokens: 4000,
+        background_tokens: 4000,
+        earlier_tokens: 4000,
+        reference_tokens: 4000,
+        chosen_tokens: 4000,
+    };
+
+    fn piece(id: &str, chars: usize) -> Piece {
+        Piece {
+            id: id.to_owned(),
+            text: "字".repeat(chars),
+        }
+    }
+
+    fn full() -> Parts {
+        Parts {
+            input: "任务".to_owned(),
+            query: Some("需求".to_owned()),
+            previous: vec!["旧文".repeat(50); 2],
+            chosen: vec![Chosen {
+                id: "insight1".to_owned(),
+                text: "选中".repeat(50),
+                comment: None,
+            }],
+            references: vec![piece("profile1", 100)],
+            earlier: ["task001", "task002"]
+                .map(|task| TaskPart {
+                    task_id: task.to_owned(),
+                    action: "insight".to_owned(),
+                    items: vec![piece("insight2", 100), piece("insight3", 100)],
+                })
+                .into(),
+            rounds: (0..3)
+                .map(|round| RoundPart {
+                    query: Some(format!("第{round}轮")),
+                    items: vec![piece("xhs_post1", 100)],
+                })
+                .collect(),
+            ..Parts::default()
+        }
+    }
+
+    #[test]
+    fn what_fits_stays_whole() {
+        let mut parts = full();
+        let room = parts.tokens();
+        assert_eq!(parts.fit(&WIDE, room), Ok(None));
+        assert_eq!(parts, full());
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_it_is_told() {
+        let mut parts = full();
+        let narrow = ContextBudget {
+            round_tokens: 300,
+            ..WIDE
+        };
+        let told = parts.fit(&narrow, 100_000).unwrap().unwrap();
+        assert_eq!(
+            told,
+            "left out of the prompt to keep its budget: 1 of the session's rounds"
+        );
+        let left: Vec<_> = parts
+            .rounds
+            .iter()
+            .map(|round| round.query.clone().unwrap())
+            .collect();
+        assert_eq!(left, ["第1轮", "第2轮"]);
+        assert_eq!(parts.earlier, full().earlier);
+    }
+
+    #[test]
+    fn a_small_window_takes_history_before_what_was_chosen() {
+        let mut parts = full();
+        let without_history = {
+            let mut parts = full();
+            (parts.rounds, parts.previous) = (Vec::new(), Vec::new());
+            parts.tokens()
+        };
+        let told = parts.fit(&WIDE, without_history).unwrap().unwrap();
+        assert_eq!(
+            told,
+            "left out of the prompt to keep its budget: 3 of the session's rounds, 2 of the background"
+        );
+        assert_eq!(
+            (parts.earlier.len(), parts.references.len(), parts.chosen.len()),
+            (2, 1, 1)
+        );
+        parts.fit(&WIDE, 60).unwrap();
+        assert!(parts.earlier.is_empty() && parts.references.is_empty() && parts.chosen.is_empty());
+        assert_eq!(parts.query.as_deref(), Some("需求"));
+        assert!(parts.fit(&WIDE, 1).is_err());
+    }
+
+    #[test]
+    fn a_text_longer_than_its_part_is_cut_and_not_lost() {
+        let mut parts = Parts {
+            references: vec![piece("insight1", 10_000)],
+            ..Parts::default()
+        };
+        let told = parts.fit(&WIDE, 100_000).unwrap().unwrap();
+        assert_eq!(
+            told,
+            "left out of the prompt to keep its budget: 1 ends of long texts"
+        );
+        assert!(parts.references[0].text.ends_with('…') && weigh_all(&parts.references) <= 4000);
+    }
+}

@@ -110,8 +110,14 @@ pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
 impl Parts {
     /// Everything there is, before any bound; and a warning for each reference that names nothing.
     pub(super) fn gather(brief: &Brief, input: &str, material: &Material) -> (Self, Vec<String>) {
-        let left: Vec<&str> = brief.selections.left().map(|item| item.id.as_str()).collect();
         let chosen: Vec<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
+        let left: Vec<&str> = brief
+            .selections
+            .left()
+            .map(|item| &item.id)
+            .chain(&material.left)
+            .map(String::as_str)
+            .collect();
         let referred: Vec<&str> = material.items.iter().map(|item| item.id.as_str()).collect();
         // What was shown and not chosen stays out; what stands in another part need not stand here too.
         let told = |id: &str| left.contains(&id) || chosen.contains(&id) || referred.contains(&id);
@@ -279,4 +285,85 @@ pub fn text_of(body: &Map<String, Value>) -> String {
         lines.push(format!("{key}: {told}"));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::request::{Rules, Work, read_line};
+    use crate::store::{Earlier, Round};
+
+    fn brief(line: &str) -> Brief {
+        match read_line(line.as_bytes(), Rules::default()).unwrap().request.work {
+            Work::Brief(brief) => *brief,
+            Work::Completion(_) => unreachable!(),
+        }
+    }
+
+    fn item(id: &str) -> StoredItem {
+        let body = serde_json::json!({"title": "t", "content": id, "tags": ["a", "b"], "source": null});
+        StoredItem {
+            id: id.to_owned(),
+            body: body.as_object().unwrap().clone(),
+        }
+    }
+
+    #[test]
+    fn an_item_stands_in_one_part_and_what_was_not_chosen_in_none() {
+        let brief = brief(
+            r#"{"query":"看@insight1","references":["@fact9"],"nova3_selections":{"nova3_insight":[
+                {"id":"insight2","content":"改过","user_comment":"好"},
+                {"id":"insight3","content":"c","selected":false,"user_comment":"不要"},
+                {"id":"insight4","content":"c","selected":false}]}}"#,
+        );
+        let all = ["insight1", "insight2", "insight3", "insight4", "insight5"].map(item);
+        let material = Material {
+            earlier: vec![Earlier {
+                task_id: "task001".to_owned(),
+                action: "insight".to_owned(),
+                items: all.to_vec(),
+            }],
+            items: vec![item("insight1")],
+            rounds: vec![Round {
+                number: 1,
+                run: "r".to_owned(),
+                custom_id: None,
+                status: "completed".to_owned(),
+                query: None,
+                output: all[..4].to_vec(),
+                completed_at: 0,
+            }],
+            left: vec![],
+        };
+        let (parts, unknown) = Parts::gather(&brief, "做", &material);
+        assert_eq!(
+            unknown,
+            ["`@fact9` names no item that is known here, and was ignored"]
+        );
+        let ids = |pieces: &[Piece]| pieces.iter().map(|piece| piece.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&parts.references), ["insight1"]);
+        assert_eq!(ids(&parts.earlier[0].items), ["insight5"]);
+        assert_eq!(parts.rounds, []);
+        let chosen = Chosen {
+            id: "insight2".to_owned(),
+            text: "改过".to_owned(),
+            comment: Some("好".to_owned()),
+        };
+        assert_eq!(parts.chosen, [chosen]);
+        let comment = Comment {
+            id: "insight3".to_owned(),
+            comment: "不要".to_owned(),
+        };
+        assert_eq!(parts.comments, [comment]);
+        assert_eq!(parts.references[0].text, "t\ninsight1\ntags: a b");
+        let remembered = Material {
+            left: vec!["insight5".to_owned(), "insight1".to_owned()],
+            ..material
+        };
+        let (parts, _) = Parts::gather(&brief, "做", &remembered);
+        assert_eq!(
+            (parts.earlier.len(), ids(&parts.references)),
+            (0, vec!["insight1".to_owned()])
+        );
+    }
 }

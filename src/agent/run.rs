@@ -71,9 +71,22 @@ pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
     super::parts::wanted(brief, input)
 }
 
+/// The prompt, if there is a model to send it to.
+pub(super) fn sendable(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Result<Prompt, Failure> {
+    let settings = &desk.route.settings;
+    if settings.model.is_none() {
+        let message = format!(
+            "route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
+            settings.name
+        );
+        return Err(Failure::new(Class::BadRequest, message));
+    }
+    prompt(agent, desk.route, desk.budget, task)
+}
+
 /// Lets the agent do its task.
 pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
-    let prompt = match prompt(agent, desk.route, desk.budget, task) {
+    let prompt = match sendable(desk, agent, task) {
         Ok(prompt) => prompt,
         Err(failure) => return unasked(desk.route, failure),
     };
@@ -119,13 +132,6 @@ pub fn prompt(
     task: TaskInput<'_>,
 ) -> Result<Prompt, Failure> {
     let settings = &route.settings;
-    if settings.model.is_none() {
-        let message = format!(
-            "route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
-            settings.name
-        );
-        return Err(Failure::new(Class::BadRequest, message));
-    }
     let broken = |error: minijinja::Error| {
         Failure::new(Class::Internal, format!("the prompt cannot be made: {error:#}"))
     };

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::desk::{Conversation, Desk, Judged, Talked, converse};
 use super::form::Form;
 use super::library::Agents;
-use super::run::{TaskInput, prompt};
+use super::run::{TaskInput, sendable};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::ids::shortened;
 use crate::domain::outcome::{Attempt, Making, PlanOrigin};
@@ -37,7 +37,7 @@ pub struct PlanDone {
 /// plan, which is said in a warning.
 pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
     let supervisor = agents.supervisor();
-    let prompt = match prompt(supervisor, desk.route, desk.budget, task) {
+    let prompt = match sendable(desk, supervisor, task) {
         Ok(prompt) => prompt,
         Err(failure) => {
             let making = super::desk::making(desk.route, &[], false, 0);

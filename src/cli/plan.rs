@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ArgMatches;
 use serde_json::json;
 
-use super::args::{Global, PlanArgs, Progress};
+use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
 use super::{print, prompts, rehearsal, run, tell, world};
 use crate::agent::{Agents, Planner};
@@ -18,7 +18,7 @@ use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work
 use crate::domain::state::TaskStatus;
 use crate::engine::{Job, Seen, World, read_input, run_batch};
 use crate::llm::Client;
-use crate::observe::{Announcer, Ending};
+use crate::observe::{Announcer, Ending, Style};
 use crate::report;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, Results, RunId};
@@ -73,15 +73,25 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         agents,
         planner,
         budget: config.context,
-        announcer: Announcer::start(run::shown(Some(Progress::Auto), global))
-            .context("failed to start the display")?,
+        // What is shown are the queues; a run's closing line would speak of requests that are not even begun.
+        announcer: Announcer::start(Style::Silent).context("failed to start the display")?,
     };
     let report = run_batch(&world, &job).await;
     world.announcer.close();
     if let Some(mock) = mock {
         mock.stop().await;
     }
-    Ok(match report?.ending {
+    let report = report?;
+    if !global.quiet {
+        let calls = if report.calls_now == 1 { "call" } else { "calls" };
+        tell(&format!(
+            "{} {calls}, ${:.4}; plans are kept, and `nova3 run` goes on with them",
+            report.calls_now,
+            report.cost_now.usd()
+        ));
+    }
+    Ok(match report.ending {
+        Ending::Finished if report.counts.failed > 0 => Exit::Failed,
         Ending::Finished | Ending::ClosedPipe => Exit::Good,
         Ending::Signal(number) => Exit::Signal(number),
         Ending::NoRoute { .. } => Exit::NoRoute,
@@ -158,11 +168,15 @@ impl Entry<'_> {
             .session
             .as_ref()
             .map_or_else(String::new, |session| format!(" · session {}", session.as_str()));
+        let state = self
+            .stored
+            .as_ref()
+            .map_or_else(String::new, |queue| format!(" · {}", queue.state));
         let tasks = self
             .tasks()
             .map_or_else(String::new, |tasks| report::tasks_text(&tasks));
         let heading = format!(
-            "line {} · {}{session} · {}",
+            "line {} · {}{session} · {}{state}",
             self.line,
             printable(name),
             self.origin()

@@ -143,6 +143,10 @@ fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<Vec<Output>
             None => Ok(Target::Stdout),
         }
     };
+    if feed == Feed::Events && args.keep_order {
+        let message = "`--keep-order` orders results, and `--emit events` writes none (leave one out)";
+        return Err(decided(Exit::Usage, message));
+    }
     let main = Output {
         feed,
         target: target(written(args.output.as_deref()), "-o")?,
@@ -209,17 +213,12 @@ fn is_of_store(path: &Path, store: &Path) -> bool {
 }
 
 fn style(args: &RunArgs, global: &Global) -> Style {
-    shown(args.progress, global)
-}
-
-/// What of a run is shown on stderr.
-pub(super) fn shown(progress: Option<Progress>, global: &Global) -> Style {
     if global.quiet {
         return Style::Silent;
     }
     let terminal = std::io::stderr().is_terminal();
     let plain = process_env("CI").is_some() || process_env("TERM").is_some_and(|term| term == "dumb");
-    match progress.unwrap_or(Progress::Auto) {
+    match args.progress.unwrap_or(Progress::Auto) {
         Progress::None => Style::Silent,
         Progress::Plain => Style::Plain,
         // Log lines would tear a bar apart.

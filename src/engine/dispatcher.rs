@@ -244,6 +244,7 @@ impl<'a> Dispatcher<'a> {
             } => {
                 self.snapshot.usage = self.snapshot.usage.plus(usage);
                 self.snapshot.cost = self.snapshot.cost.plus(cost);
+                self.snapshot.tasks += u64::from(settled != Settled::LostLease);
                 if settled == Settled::Stepped {
                     return;
                 }

@@ -1,7 +1,7 @@
 //! The first step of a queue whose tasks nobody gave: pending tasks of the session, else the supervisor's plan.
 
 use super::worker::{Tools, material, route};
-use crate::agent::{Desk, PlanDone, TaskInput, run_supervisor};
+use crate::agent::{PlanDone, TaskInput, run_supervisor};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::Making;
 use crate::domain::request::{Brief, Interaction, Work};
@@ -44,12 +44,6 @@ async fn ask(tools: &Tools, queue: &Claimed, brief: &Brief) -> Result<Planning, 
     };
     let input = crate::agent::planning_input(brief);
     let material = material(tools, queue, &input).await?;
-    let desk = Desk {
-        client: &tools.client,
-        route,
-        budget: &tools.budget,
-        stop: &tools.stop,
-    };
     let task = TaskInput {
         brief,
         input: &input,
@@ -59,7 +53,7 @@ async fn ask(tools: &Tools, queue: &Claimed, brief: &Brief) -> Result<Planning, 
         end,
         making,
         attempts,
-    } = run_supervisor(desk, &tools.agents, task).await;
+    } = run_supervisor(tools.desk(route), &tools.agents, task).await;
     Ok(match end {
         Some(end) => Planning::Made(Box::new(PlanSettlement {
             lease: queue.lease,

@@ -48,6 +48,18 @@ pub(super) struct Tools {
     pub(super) plan_only: bool,
 }
 
+impl Tools {
+    /// What an agent works with on a route.
+    pub(super) fn desk<'t>(&'t self, route: &'t Route) -> Desk<'t> {
+        Desk {
+            client: &self.client,
+            route,
+            budget: &self.budget,
+            stop: &self.stop,
+        }
+    }
+}
+
 /// What tells the dispatcher, which may be gone: then it has ended the run and nobody needs the fact.
 struct Teller(UnboundedSender<Fact>);
 
@@ -251,12 +263,7 @@ async fn perform(tools: &Tools, queue: &Claimed, task: usize) -> Result<Done, St
         }
         (Work::Brief(brief), Some(agent)) => {
             let material = material(tools, queue, &planned.input).await?;
-            let desk = Desk {
-                client: &tools.client,
-                route,
-                budget: &tools.budget,
-                stop: &tools.stop,
-            };
+            let desk = tools.desk(route);
             let input = TaskInput {
                 brief,
                 input: &planned.input,

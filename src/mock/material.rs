@@ -27,6 +27,7 @@ impl<'a> Material<'a> {
                 }
             } else {
                 let start = part.len();
+                let line = if fenced { unnamed(line) } else { line };
                 part.extend(unmarked(line).filter(|piece| !piece.is_empty()));
                 let told = if fenced { &part[start..] } else { &[] };
                 item = item.or_else(|| told.iter().find_map(|piece| item_id(piece)));
@@ -59,6 +60,18 @@ fn is_fence(line: &str) -> bool {
 fn is_heading(line: &str) -> bool {
     let title = line.trim_start_matches('#');
     title.len() < line.len() && (title.is_empty() || title.starts_with(char::is_whitespace))
+}
+
+/// A line of an item without the name of its field: `basis: …` says only what follows.
+fn unnamed(line: &str) -> &str {
+    match line.split_once(": ") {
+        Some((name, value))
+            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') =>
+        {
+            value
+        }
+        _ => line,
+    }
 }
 
 /// What stands around the markers in `line`.

@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub failed: u64,
     /// Finished by this invocation.
     pub finished_now: u64,
+    /// Tasks and plans settled by this invocation.
+    pub tasks: u64,
     /// Calls on their way.
     pub running: usize,
     /// Tokens used by this invocation.

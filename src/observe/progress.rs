@@ -63,6 +63,10 @@ fn style(template: &str) -> ProgressStyle {
 /// The second line. What is waited for comes before tokens and money: it is why somebody looks.
 fn message(snapshot: &Snapshot) -> String {
     let mut parts = vec![format!("{} running", snapshot.running)];
+    // Queues of several steps move long before a request is done.
+    if snapshot.tasks > snapshot.finished_now {
+        parts.push(format!("{} steps done", snapshot.tasks));
+    }
     if snapshot.failed > 0 {
         parts.push(format!("{} failed", snapshot.failed));
     }
@@ -119,6 +123,7 @@ mod tests {
             finished: 20,
             failed: 1,
             finished_now: 20,
+            tasks: 57,
             running: 4,
             usage: Usage {
                 input_tokens: 12_000,
@@ -130,11 +135,12 @@ mod tests {
         };
         assert_eq!(
             message(&moving),
-            "4 running · 1 failed · 2.0/s · 30.0 s left · 12k tokens · $1.0000"
+            "4 running · 57 steps done · 1 failed · 2.0/s · 30.0 s left · 12k tokens · $1.0000"
         );
         let waiting = Snapshot {
             running: 1,
             finished_now: 0,
+            tasks: 0,
             waits: vec!["`primary` asked for a pause, 9 s left".to_owned()],
             ..moving
         };

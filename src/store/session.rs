@@ -30,6 +30,8 @@ pub struct Material {
     pub items: Vec<StoredItem>,
     /// Rounds of the session, oldest first.
     pub rounds: Vec<Round>,
+    /// Ids of items that were shown in these rounds, or in what the queue continues, and were not chosen.
+    pub left: Vec<String>,
 }
 
 /// A completed task.

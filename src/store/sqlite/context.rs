@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::fault::Fault;
 use crate::domain::references::ItemId;
-use crate::domain::request::{Request, Work};
+use crate::domain::request::{Brief, Request, Work};
 use crate::store::{Earlier, Material, Round, StoredItem, Wanted};
 
 /// A queue that continues one that continues another … is followed so far.
@@ -20,25 +20,52 @@ pub(super) struct RoundRow {
     request: Option<String>,
     output: Vec<StoredItem>,
     completed_at: i64,
+    /// Whether it is of the queue itself, or of one that it continues: no history, but its choices count.
+    own: bool,
 }
 
 impl RoundRow {
-    pub(super) fn parsed(self) -> Round {
-        let request = self.request.and_then(|text| Request::from_stored(&text).ok());
-        let query = request.and_then(|request| match request.work {
-            Work::Brief(brief) => brief.query,
+    fn brief(&self) -> Option<Brief> {
+        let request = Request::from_stored(self.request.as_deref()?).ok()?;
+        match request.work {
+            Work::Brief(brief) => Some(*brief),
             Work::Completion(_) => None,
-        });
+        }
+    }
+
+    pub(super) fn parsed(self) -> Round {
+        self.with(None)
+    }
+
+    fn with(self, brief: Option<Brief>) -> Round {
+        let brief = brief.or_else(|| self.brief());
         Round {
             number: self.number,
             run: self.run,
             custom_id: self.custom_id,
             status: self.status,
-            query,
+            query: brief.and_then(|brief| brief.query),
             output: self.output,
             completed_at: self.completed_at,
         }
     }
+}
+
+/// The material with the rounds that are history, and what people chose and left in all of them.
+pub(super) fn with_rounds(mut material: Material, rows: Vec<RoundRow>) -> Material {
+    for row in rows {
+        let brief = row.brief();
+        for item in brief.iter().flat_map(|brief| &brief.selections.items) {
+            material.left.retain(|id| *id != item.id);
+            if !item.selected {
+                material.left.push(item.id.clone());
+            }
+        }
+        if !row.own {
+            material.rounds.push(row.with(brief));
+        }
+    }
+    material
 }
 
 /// The material without its rounds, and these.
@@ -132,7 +159,7 @@ fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<St
     }
 }
 
-/// The last rounds of the session, oldest first, without those of `besides`.
+/// The last rounds of the session, oldest first; those of `besides` are marked and not counted.
 pub(super) fn rounds(
     c: &Connection,
     user: &str,
@@ -148,16 +175,19 @@ pub(super) fn rounds(
     )?;
     let mut rows = query.query(params![user, session, limit.saturating_add(besides.len())])?;
     let mut rounds = Vec::new();
+    let mut told = 0;
     while let Some(row) = rows.next()? {
-        if rounds.len() < limit && !besides.contains(&row.get(0)?) {
-            rounds.push(round(c, row)?);
+        let own = besides.contains(&row.get(0)?);
+        if own || told < limit {
+            told += usize::from(!own);
+            rounds.push(round(c, row, own)?);
         }
     }
     rounds.reverse();
     Ok(rounds)
 }
 
-fn round(c: &Connection, row: &Row<'_>) -> Result<RoundRow, Fault> {
+fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
     let queue_id: i64 = row.get(0)?;
     let output: Option<Option<String>> = c
         .prepare_cached(
@@ -173,5 +203,6 @@ fn round(c: &Connection, row: &Row<'_>) -> Result<RoundRow, Fault> {
         request: row.get(5)?,
         output: items(output.flatten().as_deref().unwrap_or("[]")),
         completed_at: row.get(6)?,
+        own,
     })
 }

@@ -247,9 +247,8 @@ impl Queues for SqliteStore {
 impl Sessions for SqliteStore {
     async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError> {
         let wanted = wanted.clone();
-        let (mut material, rounds) = self.read(move |c| context::context(c, &wanted)).await?;
-        material.rounds = rounds.into_iter().map(context::RoundRow::parsed).collect();
-        Ok(material)
+        let (material, rounds) = self.read(move |c| context::context(c, &wanted)).await?;
+        Ok(context::with_rounds(material, rounds))
     }
 
     async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError> {

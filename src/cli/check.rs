@@ -8,9 +8,9 @@ use tempfile::NamedTempFile;
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Exit, decided};
-use super::{print, tell, world};
+use super::{print, rehearsal, tell, world};
 use crate::agent::Planner;
-use crate::config::{Config, ConfigError, agents_in_force, process_env};
+use crate::config::{Config, ConfigError, process_env};
 use crate::domain::request::{Identity, Rules};
 use crate::engine::{Input, Job, Seen, read_input};
 use crate::store::NewRequest;
@@ -25,17 +25,12 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
         // A check spends nothing and needs no key.
         Err(error @ ConfigError::NoKey { .. }) => {
             tell(&format!("note: {error}"));
-            None
+            rehearsal::without_key(&flags)?
         }
-        other => Some(other?),
+        other => other?,
     };
-    let (settings, _) = agents_in_force(&flags, &process_env)?;
-    let agents = world::agents(&settings)?;
-    let routes = config
-        .iter()
-        .flat_map(|config| &config.routes)
-        .map(|route| route.name.clone())
-        .collect();
+    let agents = world::agents(&config.agents)?;
+    let routes = config.routes.iter().map(|route| route.name.clone()).collect();
     let planner = world::planner(&agents, routes, args.tasks.as_deref(), None)?;
     let input = world::input(&args.input)?;
     let found = check(

@@ -27,12 +27,15 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         .await
         .context("failed to start the mock server")?;
     let mut config = without_key(flags)?;
-    let written = config
+    if config.routes.is_empty() {
+        config.routes.push(Route::bare(flags)?);
+    }
+    // Every route leads to the mock under its own name: lines and agents may ask for any of them.
+    config.routes = config
         .routes
-        .first()
-        .cloned()
-        .map_or_else(|| Route::bare(flags), Ok)?;
-    config.routes = vec![Route::mock(&server.base_url(), &written)?];
+        .iter()
+        .map(|written| Route::mock(&server.base_url(), written))
+        .collect::<Result<_, _>>()?;
     if flags.store.is_none() {
         config.store = PathBuf::from(world::MOCK_STORE);
     }

@@ -42,15 +42,23 @@ pub struct Route {
     pub price: Option<Price>,
 }
 
+/// The route that the environment makes where the settings name none.
+const DEFAULT_NAME: &str = "default";
+
 const OPENAI: &str = "https://api.openai.com/v1";
 const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
 impl Route {
-    /// The route of `--mock`: no key, no limits, free.
+    /// What stands in for a route with `--mock`: no key, free. One that nobody named is called `mock`.
     pub fn mock(base_url: &str, written: &Self) -> Result<Self, ConfigError> {
+        let name = if written.name == DEFAULT_NAME {
+            "mock"
+        } else {
+            &written.name
+        };
         Ok(Self {
-            name: "mock".to_owned(),
-            endpoint: endpoint("mock", base_url)?,
+            name: name.to_owned(),
+            endpoint: endpoint(name, base_url)?,
             model: Some("mock".to_owned()),
             key: None,
             price: Some(Price {
@@ -68,8 +76,8 @@ impl Route {
     /// What `--mock` starts from when nothing is configured: only the limits that flags give.
     pub fn bare(flags: &Flags) -> Result<Self, ConfigError> {
         Ok(Self {
-            name: "default".to_owned(),
-            endpoint: endpoint("default", OPENAI)?,
+            name: DEFAULT_NAME.to_owned(),
+            endpoint: endpoint(DEFAULT_NAME, OPENAI)?,
             model: None,
             key: None,
             rpm: flags.rpm.as_ref().map(|given| given.value),
@@ -201,7 +209,7 @@ fn from_env(env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
         layers.note("routes.default.model", model, source(true, "OPENAI_MODEL"));
     }
     checked(
-        "default",
+        DEFAULT_NAME,
         &RawRoute {
             base_url: Some(url),
             ..raw
@@ -218,7 +226,7 @@ fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Res
     })?;
     let endpoint = endpoint(name, &base_url)?;
     let key = key(name, raw, &endpoint, env, layers)?;
-    if raw.base_url.is_some() && layers.file_source() != Source::Default && name != "default" {
+    if raw.base_url.is_some() && layers.file_source() != Source::Default && name != DEFAULT_NAME {
         let file = layers.file_source();
         layers.note(
             &format!("routes.{name}.base_url"),

@@ -11,6 +11,7 @@ use super::input::{self, Line};
 use super::mock::Mock;
 use super::oracle;
 use super::process::{Ended, Running, until};
+use super::store::Store;
 
 /// Calls at once in every scenario.
 pub(crate) const CONCURRENCY: usize = 16;
@@ -141,6 +142,11 @@ impl Bench {
         self.start(args).wait()
     }
 
+    /// What lies in the store, once something does.
+    pub(crate) fn store(&self) -> Option<Store> {
+        Store::open(&self.path("nova3.db"))
+    }
+
     fn length(&self, name: &str) -> u64 {
         std::fs::metadata(self.path(name)).map_or(0, |data| data.len())
     }
@@ -176,6 +182,11 @@ impl Bench {
             };
             (due || running.poll().is_some() || self.mock.count() >= limit).then_some(())
         });
+        self.cut(running)
+    }
+
+    /// `kill -9` at once; answers its end if that came first.
+    pub(crate) fn cut(&mut self, mut running: Running) -> Option<Ended> {
         if running.kill() {
             self.account.cuts.push(now_ms());
             self.settle(&["out.jsonl"], true);
@@ -218,6 +229,14 @@ impl Bench {
         self.account
             .durable
             .extend(oracle::answers(&store.stdout, &self.account.digests));
+        // What a queue has settled of its tasks is durable too, long before the queue has a result.
+        if let Some(store) = self.store() {
+            let digests = &self.account.digests;
+            let known = store.answers().into_iter();
+            self.account
+                .durable
+                .extend(known.filter_map(|digest| digests.get(&digest).cloned()));
+        }
         let good = new.iter().filter(|call| call.outcome != "server_error");
         let lost = good
             .filter(|call| !self.account.durable.contains(&call.marker))
@@ -231,6 +250,11 @@ impl Bench {
         self.account.lost += lost;
         self.account.most_lost = self.account.most_lost.max(lost);
         new
+    }
+
+    /// How many answers were seen to be durable.
+    pub(crate) fn durable(&self) -> usize {
+        self.account.durable.len()
     }
 
     /// Kills the same command at so many random moments.

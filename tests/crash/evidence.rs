@@ -9,8 +9,11 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) n: u64,
-    /// What stands in angle brackets in the question: which version of which request asks.
+    /// What stands in angle brackets in the question: which version of which request asks. A question without
+    /// such a mark is known by its digest.
     pub(crate) marker: String,
+    /// What the user says in it, whole.
+    pub(crate) question: String,
     /// The beginning of the prompt's digest; the answer quotes it.
     pub(crate) digest: String,
     pub(crate) start_ms: i64,
@@ -31,10 +34,12 @@ pub(crate) fn read(log: &Path) -> Vec<Call> {
         let prompt = line["prompt"].as_str().expect("a call has a prompt");
         if line["event"] == "start" {
             let user = line["user"].as_str().expect("a call has a question");
+            let digest = &prompt[..8];
             let call = Call {
                 n,
-                marker: marker(user),
-                digest: prompt[..8].to_owned(),
+                marker: marker(user).unwrap_or_else(|| digest.to_owned()),
+                question: user.to_owned(),
+                digest: digest.to_owned(),
                 start_ms: t_ms,
                 end_ms: None,
                 outcome: String::new(),
@@ -56,13 +61,13 @@ pub(crate) fn read(log: &Path) -> Vec<Call> {
 }
 
 /// The marker of a question, which stands last in its prompt: rounds before it have markers of their own.
-fn marker(question: &str) -> String {
-    let rest = question.rsplit_once("<r").expect("a question has its marker").1;
-    format!("r{}", rest.split_once('>').expect("a marker has its end").0)
+fn marker(question: &str) -> Option<String> {
+    let rest = question.rsplit_once("<r")?.1;
+    let marker = rest.split_once('>').expect("a marker has its end").0;
+    Some(format!("r{marker}"))
 }
 
-/// The digest that an answer quotes, if the line holds an answer.
-pub(crate) fn quoted(line: &str) -> Option<&str> {
-    let rest = line.split_once("[mock ")?.1;
-    rest.get(..8)
+/// The digests that the answers in a text quote, in their order.
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split("[mock ").skip(1).filter_map(|rest| rest.get(..8))
 }

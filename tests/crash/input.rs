@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use serde_json::Value;
+
 /// One line: a request and which version of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -89,4 +91,13 @@ pub(crate) fn text(lines: &[Line]) -> String {
 /// Puts the lines into a file, at once and whole.
 pub(crate) fn store(path: &Path, lines: &[Line]) {
     std::fs::write(path, text(lines)).expect("the input can be written");
+}
+
+/// Puts lines that are made by hand into a file.
+pub(crate) fn store_values(path: &Path, lines: &[Value]) {
+    let mut text = String::new();
+    for line in lines {
+        writeln!(text, "{line}").expect("a string takes everything");
+    }
+    std::fs::write(path, text).expect("the input can be written");
 }

@@ -10,6 +10,8 @@
 )]
 
 mod bench;
+mod context;
+mod conversation;
 mod edits;
 mod evidence;
 mod failures;
@@ -23,4 +25,6 @@ mod order;
 mod outputs;
 mod process;
 mod signals;
+mod steps;
+mod store;
 mod streams;

@@ -23,7 +23,7 @@ pub(crate) fn answers(bytes: &[u8], digests: &Digests) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(bytes);
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole
-        .filter_map(quoted)
+        .flat_map(quoted)
         .filter_map(|digest| digests.get(digest).cloned())
         .collect()
 }
@@ -67,7 +67,7 @@ pub(crate) fn once(bytes: &[u8], lines: &[Line], digests: &Digests, in_order: bo
         .map(|line| (line.custom_id(), line.marker()))
         .collect();
     for (id, line) in &found {
-        let marker = quoted(line).and_then(|digest| digests.get(digest));
+        let marker = quoted(line).next().and_then(|digest| digests.get(digest));
         assert!(
             marker == present.get(id),
             "oracle `latest`: {id} has the answer of {marker:?}"
@@ -91,6 +91,51 @@ pub(crate) fn whole_lines(bytes: &[u8]) -> Vec<(String, String)> {
         )
     };
     text.lines().map(parse).collect()
+}
+
+/// Oracle `numbers`: the items of each place, a session or a request that is alone, are numbered from 1 for each
+/// kind, without a gap and without a repeat. They come with the name of their place.
+pub(crate) fn numbered(items: &[(String, String)]) {
+    let mut numbers: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
+    for (place, id) in items {
+        let kind = id.trim_end_matches(|c: char| c.is_ascii_digit());
+        let number = id[kind.len()..]
+            .parse()
+            .expect("oracle `numbers`: an id ends in a number");
+        numbers.entry((place, kind)).or_default().push(number);
+    }
+    for ((place, kind), mut found) in numbers {
+        found.sort_unstable();
+        let gapless = (1..).zip(&found).all(|(expected, number)| expected == *number);
+        assert!(gapless, "oracle `numbers`: the {kind}s of {place} are {found:?}");
+    }
+}
+
+/// Oracle `whole`: the lines as JSON; no line is torn or something else.
+pub(crate) fn objects(bytes: &[u8]) -> Vec<Value> {
+    whole_lines(bytes)
+        .iter()
+        .map(|(_, line)| serde_json::from_str(line).expect("oracle `whole`: a line is JSON"))
+        .collect()
+}
+
+/// The ids of the items that a result line tells of, of all its tasks, each with its place.
+pub(crate) fn items(line: &Value) -> Vec<(String, String)> {
+    let place = line["session_id"].as_str().or(line["custom_id"].as_str());
+    let place = place.expect("a line has a name");
+    let tasks = line["tasks"].as_array().expect("a line has tasks");
+    let items = tasks
+        .iter()
+        .filter_map(|task| task["result"].as_array())
+        .flatten();
+    items
+        .map(|item| {
+            (
+                place.to_owned(),
+                item["id"].as_str().expect("an item has an id").to_owned(),
+            )
+        })
+        .collect()
 }
 
 /// Oracle `session`: the calls of a session do not overlap, and start in the order of its markers.

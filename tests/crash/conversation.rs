@@ -1,0 +1,238 @@
+//! A conversation of six requests comes to the same whether it is had in one go, cut short after every line, or
+//! spread over six runs.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::bench::Bench;
+use super::form::Form;
+use super::input;
+use super::oracle;
+use super::process::until;
+use super::store::Item;
+
+const LINES: usize = 6;
+
+/// Plans and stops, chooses with a comment, refers, continues, writes, and begins something new. Nothing is
+/// pending when the last line comes, so it is planned, although it says that it continues.
+fn lines() -> [Value; LINES] {
+    let line = |n: usize, query: &str| json!({"custom_id": format!("c{n}"), "session_id": "talk", "query": query, "interaction_type": "nova3_continue"});
+    let with = |mut line: Value, more: Value| {
+        let Value::Object(more) = more else {
+            panic!("a line gets keys");
+        };
+        line.as_object_mut().expect("a line is an object").extend(more);
+        line
+    };
+    let chosen = json!({
+        "nova3_insight": [
+            {"id": "insight1", "content": "油皮怕的是被人看见在补妆", "selected": true, "user_comment": "再强调通勤没有时间"},
+            {"id": "insight2", "content": "成分党嫌步骤多", "selected": false, "user_comment": "太泛，谁都在讲"},
+        ],
+        "task_context": "品牌在推一款控油散粉",
+    });
+    let angle =
+        json!({"nova3_hitpoint": [{"id": "hitpoint1", "content": "地铁到工位的四十分钟", "selected": true}]});
+    let plan = json!({"interaction_type": "full_analysis", "until": "insight"});
+    let choose = json!({"interaction_type": "nova3_select", "until": "profile", "nova3_selections": chosen});
+    let refer = json!({"references": ["@insight1", "@profile1"], "until": "hitpoint"});
+    [
+        with(line(1, "研究油皮美妆，从分析到写一篇小红书笔记"), plan),
+        with(line(2, "按选中的洞察继续"), choose),
+        with(line(3, "角度落到@profile1的早晨，避开测评"), refer),
+        with(line(4, "先把依据核实"), json!({"until": "facts"})),
+        with(line(5, "就按@hitpoint1写"), json!({"nova3_selections": angle})),
+        line(6, "结合@xhs_post1，再为秋季做一套小红书内容"),
+    ]
+}
+
+/// What the lines have to do: all five tasks of the plan one after the other, then a plan of their own.
+const DO: [(&str, &str); LINES - 1] = [
+    ("insight", "paused"),
+    ("profile", "paused"),
+    ("hitpoint", "paused"),
+    ("facts", "paused"),
+    ("xhs_writing", "completed"),
+];
+
+/// What it came to.
+#[derive(Debug, PartialEq)]
+struct Talk {
+    items: Vec<Item>,
+    /// Of each line its name, its status, its finished tasks, and its state in the store.
+    lines: Vec<Value>,
+}
+
+/// How many lines the store has finished.
+fn settled(bench: &Bench) -> usize {
+    let states = bench.store().map(|store| store.states()).unwrap_or_default();
+    let live = ["blocked", "ready", "leased"];
+    states
+        .values()
+        .filter(|state| !live.contains(&state.as_str()))
+        .count()
+}
+
+/// How many lines the file has, whole.
+fn written(bench: &Bench) -> usize {
+    let bytes = bench.bytes("out.jsonl");
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
+fn table(seed: u64) -> Bench {
+    let seed = seed.to_string();
+    Bench::with(
+        "conversation",
+        Form::get(),
+        &["--latency", "8ms", "--tail", "0.05", "--seed", &seed],
+    )
+}
+
+/// A seed with which the mock plans five tasks for the first line, so that every line has one to do.
+fn seed() -> u64 {
+    let long = |seed: &u64| {
+        let mut bench = table(*seed);
+        input::store_values(&bench.path("in.jsonl"), &lines()[..1]);
+        bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+        let lines = oracle::objects(&bench.bytes("out.jsonl"));
+        lines[0]["tasks"]
+            .as_array()
+            .is_some_and(|tasks| tasks.len() == DO.len())
+    };
+    (1..30).find(long).expect("one plan of three has five tasks")
+}
+
+/// Reads what it came to, and judges what all ways have in common.
+fn heard(bench: &Bench, files: &[&str]) -> Talk {
+    let store = bench.store().expect("there is a store");
+    let states = store.states();
+    let mut lines: Vec<Value> = files
+        .iter()
+        .flat_map(|file| oracle::objects(&bench.bytes(file)))
+        .collect();
+    lines.sort_by_key(|line| line["custom_id"].to_string());
+    let told: Vec<_> = lines.iter().flat_map(oracle::items).collect();
+    oracle::numbered(&told);
+    let items = store.items();
+    let stored: BTreeSet<_> = items.iter().map(|item| ("talk".to_owned(), item.id())).collect();
+    assert_eq!(
+        told.into_iter().collect::<BTreeSet<_>>(),
+        stored,
+        "oracle `numbers`: the lines tell of other items than the session has"
+    );
+    let short = |line: &Value| {
+        let tasks = line["tasks"].as_array().expect("a line has tasks").iter();
+        let done: Vec<Value> = tasks
+            .filter(|task| task["status"] == "completed")
+            .map(|task| json!([task["task_id"], task["action"], task["result"]]))
+            .collect();
+        let id = line["custom_id"].as_str().expect("a line has a name");
+        json!([id, line["status"], states.get(id), done])
+    };
+    Talk {
+        items,
+        lines: lines.iter().map(short).collect(),
+    }
+}
+
+/// Oracle `continued`: each line does the next task of the plan, and the last one has a plan of its own.
+fn judge(talk: &Talk) {
+    assert_eq!(talk.lines.len(), LINES, "oracle `once`: a line for each request");
+    for (line, (action, status)) in talk.lines.iter().zip(DO) {
+        let state = if status == "paused" { "continued" } else { "done" };
+        let [_, found, stored, done] = &line.as_array().expect("a list")[..] else {
+            panic!("a line was cut down to four parts");
+        };
+        let done = done.as_array().expect("a list");
+        assert!(
+            found == status && stored == state && done.len() == 1 && done[0][1] == action,
+            "oracle `continued`: expected {action} done, then {status} and {state}: {line}"
+        );
+    }
+    let last = &talk.lines[LINES - 1];
+    let tasks = last[3].as_array().expect("a list");
+    assert!(
+        last[1] == "completed" && last[2] == "done" && tasks.len() >= 3 && tasks[0][1] == "insight",
+        "oracle `continued`: nothing was pending, so the last line has a plan of its own: {last}"
+    );
+}
+
+const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
+
+/// Runs to the end, and takes what was called into the account.
+fn finish(bench: &mut Bench, args: &[&str]) {
+    let ended = bench.nova3(args);
+    assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
+    bench.settle(&[], false);
+}
+
+/// All lines in one run that nobody disturbs.
+fn in_one_go(seed: u64) -> (Bench, Talk) {
+    let mut bench = table(seed);
+    input::store_values(&bench.path("in.jsonl"), &lines());
+    finish(&mut bench, &RUN);
+    let talk = heard(&bench, &["out.jsonl"]);
+    (bench, talk)
+}
+
+/// All lines in one run that is killed as soon as one more of them is finished.
+fn killed_after_every_line(seed: u64) -> (Bench, Talk) {
+    let mut bench = table(seed);
+    input::store_values(&bench.path("in.jsonl"), &lines());
+    for next in 1..=LINES {
+        // By turns as soon as the store knows of the line and as soon as the file does.
+        let finished = if next % 2 == 0 { written } else { settled };
+        let mut running = bench.start(&RUN);
+        until("the next line", || {
+            (finished(&bench) >= next || running.poll().is_some()).then_some(())
+        });
+        bench.cut(running);
+    }
+    finish(&mut bench, &RUN);
+    let talk = heard(&bench, &["out.jsonl"]);
+    (bench, talk)
+}
+
+/// Each line in a file and a run of its own.
+fn in_six_runs(seed: u64) -> (Bench, Talk) {
+    let mut bench = table(seed);
+    let mut files = Vec::new();
+    for (part, line) in lines().into_iter().enumerate() {
+        let (name, file) = (format!("part{part}"), format!("part{part}.out"));
+        input::store_values(&bench.path(&name), &[line]);
+        finish(&mut bench, &["run", &name, "-o", &file]);
+        files.push(file);
+    }
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let talk = heard(&bench, &files);
+    (bench, talk)
+}
+
+#[test]
+fn a_conversation_cut_short_or_spread_over_runs_comes_to_the_same() {
+    let seed = seed();
+    let (whole, expected) = in_one_go(seed);
+    judge(&expected);
+    let needed = whole.account.calls;
+
+    // Answers quote their prompts, so equal items were made from equal prompts.
+    let (cut, talk) = killed_after_every_line(seed);
+    assert_eq!(talk, expected, "oracle `same`: killed after every line");
+    let repeated = cut.account.calls.saturating_sub(needed);
+    assert!(
+        repeated <= cut.account.lost,
+        "oracle `total`: {repeated} calls beside the needed ones"
+    );
+    let (apart, talk) = in_six_runs(seed);
+    assert_eq!(talk, expected, "oracle `same`: spread over six runs");
+    assert_eq!(
+        apart.account.calls, needed,
+        "oracle `total`: six runs, the same calls"
+    );
+    println!(
+        "crash-test: conversation: {LINES} lines, {needed} calls, {} kills, {repeated} repeated, {} items alike in three ways",
+        cut.account.kills,
+        expected.items.len()
+    );
+}

@@ -1,0 +1,112 @@
+//! What lies in the store, read by statements of the tests' own, never by what the program says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, Row};
+
+use super::evidence::quoted;
+
+/// A store that is only read.
+pub(crate) struct Store(Connection);
+
+/// A step of a queue: its queue, and its task's index, or -1 for planning.
+pub(crate) type StepKey = (i64, i64);
+
+/// An item as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Item {
+    pub(crate) session: String,
+    pub(crate) kind: String,
+    pub(crate) number: u64,
+    /// A JSON object.
+    pub(crate) body: String,
+    /// Which queue made it.
+    pub(crate) queue: i64,
+    /// Which of its tasks.
+    pub(crate) task: usize,
+}
+
+impl Item {
+    /// As it is referred to.
+    pub(crate) fn id(&self) -> String {
+        format!("{}{}", self.kind, self.number)
+    }
+}
+
+impl Store {
+    /// `None` while there is nothing in it, or not even it.
+    pub(crate) fn open(path: &Path) -> Option<Self> {
+        let store = Self(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?);
+        let tables = store.rows("SELECT name FROM sqlite_master WHERE name='nova3_plans'", |row| {
+            row.get::<_, String>(0)
+        });
+        (!tables.is_empty()).then_some(store)
+    }
+
+    fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
+        let mut query = self.0.prepare(sql).expect("the statement fits the store");
+        let rows = query.query_map([], read).expect("the store can be read");
+        rows.collect::<Result<_, _>>().expect("the row is as expected")
+    }
+
+    /// The digests of the answers that tasks have as their results, and plans as their tasks.
+    pub(crate) fn answers(&self) -> BTreeSet<String> {
+        let texts = self.rows(
+            "SELECT coalesce(result, '') FROM nova3_tasks WHERE status='completed' UNION ALL SELECT input FROM nova3_tasks",
+            |row| row.get::<_, String>(0),
+        );
+        texts
+            .iter()
+            .flat_map(|text| quoted(text).map(str::to_owned))
+            .collect()
+    }
+
+    /// The calls that the store knows of, and those it used, for each step that is settled: a queue with its number
+    /// of tasks has its plan, and a completed task its result.
+    pub(crate) fn settled(&self) -> BTreeMap<StepKey, (usize, usize)> {
+        let rows = self.rows(
+            "WITH steps AS (
+               SELECT queue_id, -1 AS task_index FROM nova3_queues WHERE task_count IS NOT NULL
+               UNION ALL SELECT queue_id, task_index FROM nova3_tasks WHERE status='completed')
+             SELECT s.queue_id, s.task_index, count(a.attempt_id), coalesce(sum(a.used), 0)
+             FROM steps s LEFT JOIN nova3_attempts a USING(queue_id, task_index) GROUP BY 1, 2",
+            |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?))),
+        );
+        rows.into_iter().collect()
+    }
+
+    /// Every item of every session, in order.
+    pub(crate) fn items(&self) -> Vec<Item> {
+        self.rows(
+            "SELECT session_id, kind, number, body, queue_id, task_index FROM nova3_items
+             ORDER BY user_id, session_id, kind, number",
+            |row| {
+                Ok(Item {
+                    session: row.get(0)?,
+                    kind: row.get(1)?,
+                    number: row.get(2)?,
+                    body: row.get(3)?,
+                    queue: row.get(4)?,
+                    task: row.get(5)?,
+                })
+            },
+        )
+    }
+
+    /// The state of each request.
+    pub(crate) fn states(&self) -> BTreeMap<String, String> {
+        let rows = self.rows("SELECT custom_id, state FROM nova3_queues", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        });
+        rows.into_iter().collect()
+    }
+
+    /// The queue of each request.
+    pub(crate) fn queues(&self) -> BTreeMap<String, i64> {
+        let rows = self.rows("SELECT custom_id, queue_id FROM nova3_queues", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        });
+        rows.into_iter().collect()
+    }
+}

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
 
+#[path = "cli/agents.rs"]
+mod agents;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/batch_form.rs"]
@@ -14,23 +16,43 @@ mod batch_form;
 mod bench;
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/continuing.rs"]
+mod continuing;
 #[path = "cli/environment.rs"]
 mod environment;
+#[path = "cli/events.rs"]
+mod events;
 #[path = "cli/faults.rs"]
 mod faults;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/hostile.rs"]
+mod hostile;
+#[path = "cli/model.rs"]
+mod model;
 #[path = "cli/open_files.rs"]
 mod open_files;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/places.rs"]
 mod places;
+#[path = "cli/planning.rs"]
+mod planning;
+#[path = "cli/posts.rs"]
+mod posts;
+#[path = "cli/prompts.rs"]
+mod prompts;
 #[path = "cli/provider.rs"]
 mod provider;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/session_commands.rs"]
+mod session_commands;
+#[path = "cli/sessions.rs"]
+mod sessions;
 #[path = "cli/standard_input.rs"]
 mod standard_input;
+#[path = "cli/structured.rs"]
+mod structured;
 #[path = "cli/together.rs"]
 mod together;

@@ -120,27 +120,42 @@ impl Schema {
     }
 }
 
-/// The JSON in an answer, whatever stands around it: reasoning, a code fence, a sentence before or after.
+/// The JSON in an answer, whatever stands around it: reasoning, a code fence, a sentence before or after. What is
+/// JSON as it stands is taken so, for its texts may hold such marks themselves.
 fn value_in(text: &str) -> Result<Value, String> {
-    let text = strip_think(text).trim().trim_start_matches('\u{feff}');
-    if text.is_empty() {
+    let whole = text.trim_start_matches('\u{feff}').trim();
+    let answer = strip_think(whole).trim().trim_start_matches('\u{feff}');
+    if answer.is_empty() {
         return Err("the answer is empty".to_owned());
     }
-    let unfenced = unfenced(text);
-    let first = match serde_json::from_str(unfenced) {
+    let unfenced = unfenced(answer);
+    let wrong = match serde_json::from_str(whole)
+        .or_else(|_| serde_json::from_str(answer))
+        .or_else(|_| serde_json::from_str(unfenced))
+    {
         Ok(value) => return Ok(value),
-        Err(error) => error,
+        Err(wrong) => wrong,
     };
+    // A text of the JSON itself may have looked like the end of reasoning, if what follows ends an object.
+    let spanned = if answer.contains('}') { whole } else { "" };
+    within(answer)
+        .or_else(|| within(unfenced))
+        .or_else(|| within(spanned))
+        .ok_or_else(|| {
+            format!(
+                "the answer is no JSON ({wrong}); it begins with `{}`",
+                shortened(answer, 60)
+            )
+        })
+}
+
+/// The object in a text, else the list.
+fn within(text: &str) -> Option<Value> {
     let between = |open: char, close: char| {
-        let (start, end) = (unfenced.find(open)?, unfenced.rfind(close)?);
-        serde_json::from_str::<Value>(unfenced.get(start..=end)?).ok()
+        let (start, end) = (text.find(open)?, text.rfind(close)?);
+        serde_json::from_str(text.get(start..=end)?).ok()
     };
-    between('{', '}').or_else(|| between('[', ']')).ok_or_else(|| {
-        format!(
-            "the answer is no JSON ({first}); it begins with `{}`",
-            shortened(text, 60)
-        )
-    })
+    between('{', '}').or_else(|| between('[', ']'))
 }
 
 /// What a Markdown code fence holds, if there is one.

@@ -118,9 +118,19 @@ impl Parts {
             .chain(&material.left)
             .map(String::as_str)
             .collect();
-        let referred: Vec<&str> = material.items.iter().map(|item| item.id.as_str()).collect();
+        let references: Vec<&StoredItem> = material
+            .items
+            .iter()
+            .filter(|item| !chosen.contains(&item.id.as_str()))
+            .collect();
+        let referred: Vec<&str> = references.iter().map(|item| item.id.as_str()).collect();
         // What was shown and not chosen stays out; what stands in another part need not stand here too.
         let told = |id: &str| left.contains(&id) || chosen.contains(&id) || referred.contains(&id);
+        // What the request makes itself nobody was shown before, whatever the ids of a choice say.
+        let own_pieces = |items: &[StoredItem]| -> Vec<Piece> {
+            let new = items.iter().filter(|item| !referred.contains(&item.id.as_str()));
+            new.map(piece).collect()
+        };
         let pieces = |items: &[StoredItem]| -> Vec<Piece> {
             items.iter().filter(|item| !told(&item.id)).map(piece).collect()
         };
@@ -133,19 +143,18 @@ impl Parts {
             task_context: brief.selections.task_context.clone(),
             chosen: chosen_items(brief),
             comments: comments(brief),
-            references: material
-                .items
-                .iter()
-                .filter(|item| !chosen.contains(&item.id.as_str()))
-                .map(piece)
-                .collect(),
+            references: references.iter().copied().map(piece).collect(),
             earlier: material
                 .earlier
                 .iter()
                 .map(|task| TaskPart {
                     task_id: task.task_id.clone(),
                     action: task.action.clone(),
-                    items: pieces(&task.items),
+                    items: if task.own {
+                        own_pieces(&task.items)
+                    } else {
+                        pieces(&task.items)
+                    },
                 })
                 .filter(|task| !task.items.is_empty())
                 .collect(),
@@ -322,6 +331,7 @@ mod tests {
                 task_id: "task001".to_owned(),
                 action: "insight".to_owned(),
                 items: all.to_vec(),
+                own: false,
             }],
             items: vec![item("insight1")],
             rounds: vec![Round {

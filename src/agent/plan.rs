@@ -81,6 +81,11 @@ impl Planner {
         )
     }
 
+    /// Whether a flag gives tasks to requests that name none.
+    pub const fn gives_tasks(&self) -> bool {
+        self.given.is_some()
+    }
+
     /// The tasks, as far as they are known, or why the request cannot be done.
     pub fn plan(&self, request: &Request) -> Result<Work, String> {
         if let Some(model) = &request.model {

@@ -124,11 +124,12 @@ fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
         .into_iter()
         .find(|text| !text.is_empty())
         .ok_or_else(|| format!("the plan's task `{action}` has no `input`"))?;
+    let description = text("description").split_whitespace().collect::<Vec<_>>();
     // A store must be able to hold it: PostgreSQL knows no NUL.
     let clean = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     Ok(Planned {
         action: action.to_owned(),
-        description: shortened(text("description"), LONGEST_DESCRIPTION),
+        description: shortened(&description.join(" "), LONGEST_DESCRIPTION),
         input: clean(input, LONGEST_INPUT),
     })
 }

@@ -16,7 +16,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::printable::printable;
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{Job, Seen, World, read_input, run_batch};
+use crate::engine::{Input, Job, Seen, World, read_input, run_batch};
 use crate::llm::Client;
 use crate::observe::{Announcer, Ending, Style};
 use crate::report;
@@ -38,13 +38,22 @@ pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Re
         config.store = world::MOCK_STORE.into();
     }
     let shown = show(args, &config, &runtime)?;
-    Ok(if asked == Exit::Good { shown } else { asked })
+    Ok(match (asked, shown) {
+        // A bad line counts as failed too, and is told as what it is.
+        (Exit::Good, shown) | (Exit::Failed, shown @ Exit::BadInput) => shown,
+        (asked, _) => asked,
+    })
 }
 
 /// Plans what is not planned yet, keeps it, and does nothing else.
 async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
     let input = world::input(&args.input)?;
     input.probe()?;
+    // Nothing would be left to show, and nothing would find the paid plans again.
+    if input == Input::Stdin {
+        let message = "`plan --call` reads its input twice (give a file instead of standard input)";
+        return Err(decided(Exit::Usage, message));
+    }
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
     let agents = world::agents(&config.agents)?;
     let planner = planner(args, &agents, &config)?;
@@ -120,6 +129,8 @@ pub(super) struct Entry<'l> {
     pub(super) line: u64,
     pub(super) request: &'l Request,
     plan: &'l [Planned],
+    /// Whether `--tasks` says what is done where a line does not.
+    flagged: bool,
     pub(super) stored: Option<KnownQueue>,
 }
 
@@ -148,12 +159,13 @@ impl Entry<'_> {
     fn origin(&self) -> &'static str {
         match (&self.stored, &self.request.work) {
             (Some(queue), _) if queue.planned && self.plan.is_empty() => "planned",
+            (Some(queue), _) if queue.state == "failed" && self.plan.is_empty() => {
+                "planning failed (`nova3 retry` puts it back)"
+            }
             (_, Work::Completion(_)) => "an OpenAI Batch line",
             (_, Work::Brief(brief)) if brief.tasks.is_some() => "its line",
-            (_, Work::Brief(brief)) if !self.plan.is_empty() => match brief.interaction {
-                Interaction::QuickSuggestion => "quick_suggestion",
-                _ => "--tasks",
-            },
+            (_, Work::Brief(_)) if self.flagged => "--tasks",
+            (_, Work::Brief(_)) if !self.plan.is_empty() => "quick_suggestion",
             (_, Work::Brief(brief)) => match brief.interaction {
                 Interaction::Continue | Interaction::Select => "what is pending in its session, else a plan",
                 _ => "not planned yet",
@@ -210,7 +222,7 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
     read_input(&input, rules(args), &planner, |read| {
         let Seen::Lines(lines) = read else { return true };
         for line in &lines {
-            let entry = match entry(line, known.as_ref(), &mut seen, runtime) {
+            let entry = match entry(line, &planner, known.as_ref(), &mut seen, runtime) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     bad += 1;
@@ -258,7 +270,7 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
 fn known(
     args: &PlanArgs,
     config: &Config,
-    input: &crate::engine::Input,
+    input: &Input,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Option<Known>> {
     if !config.store.is_file() {
@@ -273,6 +285,7 @@ fn known(
 /// What a line asks and what is known of it; nothing for a bad one, which is told.
 fn entry<'l>(
     line: &'l NewLine,
+    planner: &Planner,
     known: Option<&Known>,
     seen: &mut HashMap<Digest, u64>,
     runtime: &tokio::runtime::Runtime,
@@ -306,6 +319,7 @@ fn entry<'l>(
         line: line.line,
         request,
         plan,
+        flagged: planner.gives_tasks() && !plan.is_empty(),
         stored,
     }))
 }

@@ -6,6 +6,7 @@ use super::exit::{Exit, decided};
 use super::plan::{Entry, Known};
 use crate::agent::{self, Agent, Agents, Prompt, TaskInput};
 use crate::config::Config;
+use crate::domain::failure::Class;
 use crate::domain::printable::printable;
 use crate::domain::request::{Brief, Work};
 use crate::domain::state::TaskStatus;
@@ -65,8 +66,13 @@ impl Shown<'_> {
             material: &material,
         };
         let route = self.route(agent)?;
-        let prompt = agent::prompt(agent, route, &self.config.context, task)
-            .map_err(|failure| decided(Exit::BadInput, failure.message))?;
+        let prompt = agent::prompt(agent, route, &self.config.context, task).map_err(|failure| {
+            let exit = match failure.class {
+                Class::ContextLength => Exit::BadInput,
+                _ => Exit::Usage,
+            };
+            decided(exit, failure.message)
+        })?;
         Ok(rendered(name, agent, &prompt))
     }
 

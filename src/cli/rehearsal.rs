@@ -44,17 +44,20 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
 
 /// The settings of what sends nothing to anyone who wants a key.
 pub(super) fn without_key(flags: &Flags) -> Result<Config> {
-    Ok(match Config::load(flags, &process_env) {
-        Err(ConfigError::NoKey { .. }) => Config::load(flags, &keyless)?,
-        other => other?,
-    })
-}
-
-/// The environment of a machine without a key: any key will do, none is sent.
-fn keyless(name: &str) -> Option<String> {
-    if name == "OPENAI_API_KEY" {
-        Some("rehearsal".to_owned())
-    } else {
-        process_env(name)
+    let mut missing: Vec<String> = Vec::new();
+    loop {
+        // Any key will do, none is sent.
+        let keyless = |name: &str| {
+            let stands_in = missing.iter().any(|known| known == name);
+            stands_in
+                .then(|| "rehearsal".to_owned())
+                .or_else(|| process_env(name))
+        };
+        match Config::load(flags, &keyless) {
+            Err(ConfigError::NoKey { variable, .. }) if !missing.contains(&variable) => {
+                missing.push(variable);
+            }
+            other => return Ok(other?),
+        }
     }
 }

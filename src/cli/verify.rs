@@ -9,7 +9,7 @@ use super::exit::{Exit, decided};
 use super::{print, world};
 use crate::domain::printable::printable;
 use crate::engine::verify;
-use crate::store::Results;
+use crate::store::{Feed, Results};
 
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
@@ -36,10 +36,11 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                         0 => String::new(),
                         bytes => format!(", behind {bytes} bytes that are not this run's"),
                     };
-                    format!(
-                        "{}: {lines} lines, each finished request exactly once{before}\n",
-                        key.path
-                    )
+                    let each = match cursor.feed {
+                        Feed::Results => "finished request",
+                        Feed::Events => "settled step",
+                    };
+                    format!("{}: {lines} lines, each {each} exactly once{before}\n", key.path)
                 }
                 Err(problem) => {
                     exit = Exit::Output;

@@ -71,7 +71,7 @@ pub(super) fn agents(
     let max_results = layers.pick(
         "agents.max_results",
         from_env(env, "NOVA3_DEFAULT_MAX_RESULTS", "1 to 100", |text| {
-            text.parse().ok()
+            text.parse().ok().filter(|most| is_most(*most))
         })?
         .as_ref(),
         raw.max_results,
@@ -181,8 +181,12 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
+const fn is_most(most: u32) -> bool {
+    matches!(most, 1..=100)
+}
+
 fn bounded(key: &str, most: u32) -> Result<(), ConfigError> {
-    if (1..=100).contains(&most) {
+    if is_most(most) {
         return Ok(());
     }
     Err(ConfigError::value(key, most, "1 to 100"))

@@ -37,6 +37,8 @@ pub enum ConfigError {
     NoKey {
         /// The route.
         route: String,
+        /// The variable that would hold it.
+        variable: String,
         /// What to do.
         cure: String,
     },

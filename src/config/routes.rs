@@ -321,6 +321,7 @@ fn key(
             cure: format!(
                 "set the variable `{variable}`, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`"
             ),
+            variable: variable.to_owned(),
         });
     };
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {

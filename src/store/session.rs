@@ -43,6 +43,8 @@ pub struct Earlier {
     pub action: String,
     /// What it made.
     pub items: Vec<StoredItem>,
+    /// Whether it belongs to the queue itself, rather than to one that this continues.
+    pub own: bool,
 }
 
 /// A stored piece of a session's material.

@@ -73,7 +73,7 @@ pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<
     let chain = chain(c, wanted.queue_id)?;
     let mut material = Material::default();
     for queue in chain.iter().rev() {
-        earlier(c, *queue, &mut material.earlier)?;
+        earlier(c, *queue, *queue == wanted.queue_id, &mut material.earlier)?;
     }
     let Some(session) = &wanted.session else {
         material.items = own(&material.earlier, &wanted.items);
@@ -102,7 +102,7 @@ fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, Fault> {
     Ok(chain)
 }
 
-fn earlier(c: &Connection, queue_id: i64, found: &mut Vec<Earlier>) -> Result<(), Fault> {
+fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -> Result<(), Fault> {
     let mut query = c.prepare_cached(
         "SELECT task_id, action, result FROM nova3_tasks WHERE queue_id=?1 AND status='completed' ORDER BY task_index",
     )?;
@@ -113,6 +113,7 @@ fn earlier(c: &Connection, queue_id: i64, found: &mut Vec<Earlier>) -> Result<()
             task_id: row.get(0)?,
             action: row.get(1)?,
             items: items(result.as_deref().unwrap_or("[]")),
+            own,
         });
     }
     Ok(())

@@ -1,0 +1,325 @@
+//! Agents that come with the program, and those of a folder beside them or in their place.
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, lines, setup};
+use crate::model::{calls, good, says, setup_saying};
+
+const COMMENT: &str = r#"action = "comment"
+item = "reply"
+description = "answers comments"
+max_tokens = 100
+system = "You reply, {{ max_results }} at most."
+user = """
+{% include "material" %}# Comment
+
+{{ input | fenced("任务") }}
+"""
+schema = '''
+{
+  "type": "object",
+  "required": ["items"],
+  "properties": {"items": {"type": "array", "items": {"type": "object", "properties": {"content": {"type": "string"}}}}}
+}
+'''
+"#;
+
+/// A folder of agents with this file in it.
+fn add(bench: &Bench, file: &str, text: &str) {
+    std::fs::create_dir_all(bench.path("mine")).unwrap();
+    bench.write("nova3.toml", "[agents]\nfolder = \"mine\"\n");
+    bench.write(&format!("mine/{file}"), text);
+}
+
+#[test]
+fn agents_are_listed_and_shown() {
+    let bench = setup();
+    let list = bench.nova3(&["agents", "list"]);
+    assert_eq!((list.code, list.err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("agents_list", list.out);
+    let json = bench.nova3(&["agents", "list", "--json"]);
+    insta::assert_snapshot!("agents_list_json", json.out);
+    for line in lines(&json.out) {
+        let shown = bench.nova3(&["agents", "show", line["action"].as_str().unwrap()]);
+        assert_eq!(shown.code, Some(0), "{}", shown.err);
+        let facts: Value = serde_json::from_str(shown.out.lines().next().unwrap()).unwrap();
+        assert_eq!(facts, line);
+        let headings: Vec<&str> = ["\n# system\n", "\n# answer\n", "\n# file: agents/"]
+            .into_iter()
+            .filter(|heading| shown.out.contains(heading))
+            .collect();
+        assert_eq!(headings.len(), 3, "{}", shown.out);
+    }
+    let none = bench.nova3(&["agents", "show", "dance"]);
+    assert_eq!(none.code, Some(4));
+    assert!(
+        none.err
+            .starts_with("nova3: there is no agent `dance` (known: `insight`, "),
+        "{}",
+        none.err
+    );
+}
+
+#[test]
+fn a_folder_adds_an_agent() {
+    let (bench, model) = setup_saying(|call| match call.action() {
+        "comment" => says(r#"{"items":[{"content":"one"},{"content":"two"}]}"#),
+        "supervisor" => says(r#"{"tasks":[{"action":"comment","description":"d","input":"i"}]}"#),
+        _ => good(call),
+    });
+    add(&bench, "comment.toml", COMMENT);
+    let list = bench.nova3(&["agents", "list"]).out;
+    assert!(
+        list.contains("comment          answers comments  (mine/comment.toml)\n"),
+        "{list}"
+    );
+    let choose = json!({"nova3_reply": [{"id": "reply2", "content": "two, shorter", "selected": true}]});
+    let input = [
+        json!({"custom_id": "a", "session_id": "s", "query": "a", "tasks": ["comment"]}),
+        json!({"custom_id": "b", "session_id": "s", "query": "b", "references": ["@reply1"], "nova3_selections": choose}),
+        json!({"custom_id": "c", "session_id": "s", "query": "c", "tasks": ["answer"], "nova3_selections": {"nova3_comment": [{"id": "x1", "content": "c"}]}}),
+    ];
+    bench.write("in.jsonl", input.map(|line| format!("{line}\n")).concat());
+    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order", "--events", "events.jsonl"]);
+    assert_eq!(ran.code, Some(100), "{}", ran.err);
+    let results = lines(&ran.out);
+    assert_eq!(
+        results[0]["output"],
+        json!([{"id": "reply1", "content": "one"}, {"id": "reply2", "content": "two"}])
+    );
+    assert_eq!(results[1]["output"][0]["id"], "reply3");
+    assert_eq!(
+        results[2]["error"]["message"],
+        "`nova3_selections` has a list `nova3_comment`, which no agent makes (in the line of `custom_id` `c`)"
+    );
+    let calls = calls(&model);
+    assert!(
+        calls[1]
+            .body()
+            .to_string()
+            .contains(r#""wechat_article","answer","comment"]"#)
+    );
+    let user = calls[2].user();
+    assert!(user.contains("# 引用条目\n\n<<<reply1\none\nreply1>>>"), "{user}");
+    assert!(
+        user.contains("# 选中条目\n\n<<<reply2\ntwo, shorter\nreply2>>>"),
+        "{user}"
+    );
+    assert!(user.ends_with("# Comment\n\n<<<任务\ni\n任务>>>"), "{user}");
+    assert_eq!(calls[2].system(), "You reply, 5 at most.");
+    let events = bench.results("events.jsonl");
+    let made = events
+        .iter()
+        .find(|event| event["agent_source"] == "comment_agent")
+        .unwrap();
+    assert_eq!(
+        (
+            &made["payload"]["content_type"],
+            &made["payload"]["metadata"]["reply_count"]
+        ),
+        (&json!("nova3_reply"), &json!(2))
+    );
+}
+
+#[test]
+fn a_folder_takes_the_place_of_an_agent_and_of_the_material() {
+    let (bench, model) = setup_saying(good);
+    add(
+        &bench,
+        "any_name.toml",
+        &COMMENT
+            .replace("\"comment\"", "\"insight\"")
+            .replace("\"reply\"", "\"insight\""),
+    );
+    bench.write(
+        "mine/material.jinja",
+        "Hello. {% if query %}{{ query | fenced(\"q\") }}{% endif %}\n\n",
+    );
+    bench.write("mine/README.md", "not an agent");
+    bench.write(
+        "in.jsonl",
+        "{\"query\":\"how?\",\"tasks\":[{\"action\":\"insight\",\"input\":\"look\"}]}\n",
+    );
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let call = &calls(&model)[0];
+    assert_eq!(
+        (call.system(), call.user()),
+        (
+            "You reply, 5 at most.",
+            "Hello. <<<q\nhow?\nq>>>\n# Comment\n\n<<<任务\nlook\n任务>>>"
+        )
+    );
+    let listed = lines(&bench.nova3(&["agents", "list", "--json"]).out);
+    assert_eq!(listed.len(), 9);
+    assert_eq!(
+        (&listed[0]["action"], &listed[0]["embedded"]),
+        (&json!("insight"), &json!(false))
+    );
+}
+
+#[test]
+fn a_wrong_file_is_named_with_its_line() {
+    let changed = |from: &str, to: &str| {
+        assert!(COMMENT.contains(from));
+        COMMENT.replace(from, to)
+    };
+    for (text, told) in [
+        (changed("max_tokens = 100", "max_tokens = "), " line 4: "),
+        (
+            changed("max_tokens = 100", "max_tokens = 100\ncolour = 3"),
+            " line 5: unknown field `colour`",
+        ),
+        (
+            changed("max_tokens = 100", "max_tokens = 0"),
+            " line 4: `max_tokens` is 0, expected 1 to 1000000",
+        ),
+        (
+            changed("max_tokens = 100\n", ""),
+            " line 1: missing field `max_tokens`",
+        ),
+        (
+            changed("\"comment\"", "\"My Action\""),
+            " line 1: `action` is `My Action`, expected a name such as `insight`",
+        ),
+        (
+            changed("\"reply\"", "\"reply2\""),
+            " line 2: `item` is `reply2`, expected a name that does not end in a digit",
+        ),
+        (
+            changed("\"reply\"", "\"insight\""),
+            ": `item` is `insight`, as in `agents/insight.toml`",
+        ),
+        (
+            changed("{{ max_results }}", "{{ limit }}"),
+            " line 5: undefined value",
+        ),
+        (
+            changed("{{ input |", "{{ inputs |"),
+            " line 9: invalid operation: value is not a string",
+        ),
+        (changed("fenced(", "bold("), " line 9: unknown filter"),
+        (
+            changed("\"required\": [\"items\"],", "\"required\": [\"items\",],"),
+            " line 14: `schema`: trailing comma",
+        ),
+        (
+            changed("\"type\": \"object\",\n", "\"type\": \"array\",\n"),
+            " line 12: `schema`: its root must have the type `object`",
+        ),
+        (
+            changed("max_tokens = 100", "max_tokens = 100\nmodel = \"cheap\""),
+            ": its `model` `cheap` is no route (routes: ",
+        ),
+    ] {
+        let bench = setup();
+        add(&bench, "comment.toml", &text);
+        bench.write_questions("in.jsonl", 1);
+        for args in [
+            &["check", "in.jsonl"][..],
+            &["run", "in.jsonl", "--mock"],
+            &["plan", "in.jsonl"],
+        ] {
+            let ran = bench.nova3(args);
+            let expected = format!("nova3: agent file `mine/comment.toml`{told}");
+            assert_eq!(ran.code, Some(2), "{} {}", ran.out, ran.err);
+            assert!(ran.err.contains(&expected), "{args:?} {expected} {}", ran.err);
+        }
+        assert!(!bench.path("nova3.db").exists());
+    }
+}
+
+#[test]
+fn a_rehearsal_knows_every_route_and_needs_no_key() {
+    let bench = setup();
+    add(
+        &bench,
+        "comment.toml",
+        &COMMENT.replace("max_tokens = 100", "max_tokens = 100\nmodel = \"cheap\""),
+    );
+    let route = |name: &str| {
+        format!(
+            "[routes.{name}]\nbase_url = \"https://127.0.0.1:1/v1\"\nmodel = \"m\"\napi_key_env = \"KEY_OF_{name}\"\n"
+        )
+    };
+    bench.write(
+        "nova3.toml",
+        format!(
+            "[run]\nmodel = \"best\"\n[agents]\nfolder = \"mine\"\n{}{}",
+            route("best"),
+            route("cheap")
+        ),
+    );
+    let line = |id: &str, model: &str| {
+        format!("{{\"custom_id\":\"{id}\",\"query\":\"q\",\"tasks\":[\"comment\",\"answer\"]{model}}}\n")
+    };
+    bench.write("in.jsonl", line("a", "") + &line("b", ",\"model\":\"cheap\""));
+    for args in [&["check", "in.jsonl"][..], &["plan", "in.jsonl"]] {
+        let ran = bench.nova3(args);
+        assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
+    }
+    let ran = bench.nova3(&["run", "in.jsonl", "--mock", "--keep-order"]);
+    assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
+    let routes: Vec<String> = lines(&ran.out).iter().map(routes_of).collect();
+    assert_eq!(routes, ["\"cheap\" \"best\"", "\"cheap\" \"cheap\""]);
+}
+
+#[test]
+fn two_files_for_one_action_are_refused() {
+    let bench = setup();
+    add(&bench, "a.toml", COMMENT);
+    bench.write("mine/b.toml", COMMENT);
+    let ran = bench.nova3(&["agents", "list"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (
+            Some(2),
+            "nova3: agent file `mine/b.toml`: `action` is `comment`, as in `mine/a.toml` (one file for each)\n"
+        )
+    );
+    bench.write("nova3.toml", "[agents]\nfolder = \"nowhere\"\n");
+    let ran = bench.nova3(&["agents", "list"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err
+            .contains("`nowhere`: the folder of `agents.folder` cannot be read"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn an_agent_takes_its_own_route_and_a_line_another() {
+    let (bench, model) = setup_saying(good);
+    let route = |name: &str| {
+        format!(
+            "[routes.{name}]\nbase_url = \"{}\"\nmodel = \"model-{name}\"\nno_key = true\n",
+            model.base_url()
+        )
+    };
+    add(
+        &bench,
+        "comment.toml",
+        &COMMENT.replace("max_tokens = 100", "max_tokens = 100\nmodel = \"cheap\""),
+    );
+    bench.write(
+        "nova3.toml",
+        format!(
+            "[run]\nmodel = \"best\"\n[agents]\nfolder = \"mine\"\n{}{}",
+            route("best"),
+            route("cheap")
+        ),
+    );
+    let line = |id: &str, more: &str| {
+        format!("{{\"custom_id\":\"{id}\",\"query\":\"q\",\"tasks\":[\"comment\",\"insight\"]{more}}}\n")
+    };
+    bench.write("in.jsonl", line("a", "") + &line("b", ",\"model\":\"best\""));
+    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let routes: Vec<String> = lines(&ran.out).iter().map(routes_of).collect();
+    assert_eq!(routes, ["\"cheap\" \"best\"", "\"best\" \"best\""]);
+}
+
+/// The routes of a line's two tasks.
+fn routes_of(line: &Value) -> String {
+    format!("{} {}", line["tasks"][0]["route"], line["tasks"][1]["route"])
+}

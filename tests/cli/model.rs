@@ -1,0 +1,133 @@
+//! A model that a test writes: what it was asked, and what it says to that.
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, setup};
+use crate::provider::{Say, Scripted};
+
+/// One call, as the model sees it.
+pub(crate) struct Call(Value);
+
+impl Call {
+    pub(crate) fn of(body: &str) -> Self {
+        Self(serde_json::from_str(body).unwrap())
+    }
+
+    pub(crate) fn body(&self) -> &Value {
+        &self.0
+    }
+
+    /// The action of the agent that asks; one without a schema is `answer`.
+    pub(crate) fn action(&self) -> &str {
+        self.0["response_format"]["json_schema"]["name"]
+            .as_str()
+            .unwrap_or("answer")
+    }
+
+    /// The text of the nth message.
+    pub(crate) fn message(&self, nth: usize) -> &str {
+        self.0["messages"][nth]["content"].as_str().unwrap_or_default()
+    }
+
+    /// What is the same for every request.
+    pub(crate) fn system(&self) -> &str {
+        self.message(0)
+    }
+
+    /// What is this request's.
+    pub(crate) fn user(&self) -> &str {
+        self.message(1)
+    }
+
+    /// Whether the model is asked again.
+    pub(crate) fn is_repair(&self) -> bool {
+        self.0["messages"].as_array().unwrap().len() > 2
+    }
+}
+
+/// A folder, and a provider of which the test decides what it says.
+pub(crate) fn setup_saying(script: impl Fn(&Call) -> Say + Send + 'static) -> (Bench, Scripted) {
+    let model = Scripted::start(move |body| script(&Call::of(body)));
+    let bench = setup()
+        .with("OPENAI_BASE_URL", &model.base_url())
+        .with("OPENAI_MODEL", "m");
+    (bench, model)
+}
+
+/// All calls so far.
+pub(crate) fn calls(model: &Scripted) -> Vec<Call> {
+    model.bodies().iter().map(|body| Call::of(body)).collect()
+}
+
+/// Who asked, call by call.
+pub(crate) fn actions(calls: &[Call]) -> Vec<&str> {
+    calls.iter().map(Call::action).collect()
+}
+
+/// A finished answer.
+pub(crate) fn says(text: impl Into<String>) -> Say {
+    ended("stop", &text.into())
+}
+
+/// An answer that was cut at its longest length.
+pub(crate) fn cut(text: impl Into<String>) -> Say {
+    ended("length", &text.into())
+}
+
+fn ended(reason: &str, text: &str) -> Say {
+    let body = json!({
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    });
+    Say {
+        status: 200,
+        headers: "content-type: application/json\r\n",
+        body: body.to_string(),
+    }
+}
+
+/// An answer of this status that names what is wrong.
+pub(crate) fn refuses(status: u16, message: &str) -> Say {
+    let body = json!({"error": {"message": message, "type": "invalid_request_error"}});
+    Say {
+        status,
+        headers: "content-type: application/json\r\n",
+        body: body.to_string(),
+    }
+}
+
+/// What a good model says: one item that fits the schema, of which the content is `<action> of <task>`.
+pub(crate) fn good(call: &Call) -> Say {
+    says(good_text(call))
+}
+
+/// The text of that.
+pub(crate) fn good_text(call: &Call) -> String {
+    let content = format!("{} of {}", call.action(), task_of(call.user()));
+    let schema = &call.0["response_format"]["json_schema"]["schema"];
+    if schema.is_null() {
+        return content;
+    }
+    json!({"items": [item(schema, &content)]}).to_string()
+}
+
+/// The task that a prompt gives.
+pub(crate) fn task_of(user: &str) -> &str {
+    let (_, after) = user.rsplit_once("<<<任务\n").unwrap();
+    after.rsplit_once("\n任务>>>").unwrap().0
+}
+
+fn item(schema: &Value, content: &str) -> Value {
+    let properties = schema["properties"]["items"]["items"]["properties"].as_object();
+    let filled = properties.unwrap().iter().map(|(name, property)| {
+        let value = match (name.as_str(), &property["enum"][0]) {
+            ("content", _) => json!(content),
+            (_, first @ Value::String(_)) => first.clone(),
+            _ if property["type"] == "array" => json!(["t1", "t2", "t3"]),
+            _ if property["type"] == "string" => json!(format!("a {name}")),
+            _ => Value::Null,
+        };
+        (name.clone(), value)
+    });
+    Value::Object(filled.collect())
+}

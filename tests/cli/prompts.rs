@@ -1,0 +1,102 @@
+//! Every prompt, golden: a request that has something of everything, through each agent and the supervisor.
+
+use crate::bench::{Bench, lines};
+use crate::model::{good, setup_saying};
+
+const BEFORE: &str = r#"{"custom_id":"before","session_id":"s","query":"先看市场","tasks":["insight","insight","profile"]}
+{"custom_id":"after","session_id":"s","query":"再找角度","tasks":["hitpoint"]}
+"#;
+
+const FULL: &str = r#"{"custom_id":"ID","session_id":"s","query":"结合@profile1写一篇",TASKS"background":{"account_name":"美妆研究室","platform":"小红书","target_audience":"通勤女性","industry":"美妆","brand_style":"亲切","previous_content":["旧文一","旧文二"]},"interaction_context":{"season":"春"},"nova3_selections":{"nova3_insight":[{"id":"insight1","content":"油皮怕被看见补妆","selected":true,"user_comment":"再具体些"},{"id":"insight2","content":"没有选中的内容","selected":false,"user_comment":"太泛"}],"nova3_xhs_post":[{"id":"xhs_post7","title":"旧笔记","content":"旧正文","selected":true}],"task_context":"别硬广"},"references":["@profile1","@fact9"]}
+"#;
+
+const ACTIONS: [&str; 8] = [
+    "insight",
+    "profile",
+    "hitpoint",
+    "facts",
+    "xhs_writing",
+    "tiktok_script",
+    "wechat_article",
+    "answer",
+];
+
+/// The prompts of a request, each from its heading on.
+fn prompts(bench: &Bench, id: &str) -> Vec<String> {
+    let shown = bench.nova3(&["plan", "in.jsonl", "--show-prompt", id]);
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    let mut prompts: Vec<String> = Vec::new();
+    for part in shown.out.split("=== ").skip(1) {
+        match prompts.last_mut() {
+            Some(prompt) if !part.contains("· system ===") => *prompt += &format!("=== {part}"),
+            _ => prompts.push(format!("=== {part}")),
+        }
+    }
+    prompts
+}
+
+/// Of a prompt, what is the same for every request.
+fn system(prompt: &str) -> &str {
+    let (_, text) = prompt.split_once("· system ===\n").unwrap();
+    text.split_once("\n\n=== ").unwrap().0
+}
+
+#[test]
+fn every_prompt_of_a_request_with_everything() {
+    let (bench, model) = setup_saying(good);
+    let tasks = format!(
+        "\"until\":\"insight\",\"tasks\":{},",
+        serde_json::to_string(&ACTIONS).unwrap()
+    );
+    let full = FULL.replace("ID", "full").replace("TASKS", &tasks);
+    let plain = full
+        .replace("\"full\"", "\"plain\"")
+        .replace("\"s\"", "\"other\"");
+    bench.write(
+        "in.jsonl",
+        [
+            BEFORE,
+            &full,
+            &FULL.replace("ID", "open").replace("TASKS", ""),
+            &plain,
+        ]
+        .concat(),
+    );
+    // What is open would be planned: only the first three are run.
+    bench.write("first.jsonl", [BEFORE, &full].concat());
+    let ran = bench.nova3(&["run", "first.jsonl", "--run", "in.jsonl"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(lines(&ran.out)[2]["status"], "paused");
+    let sent = model.bodies().len();
+
+    let shown = prompts(&bench, "full");
+    assert_eq!(shown.len(), ACTIONS.len());
+    for (action, prompt) in ACTIONS.iter().zip(&shown) {
+        insta::assert_snapshot!(format!("prompt_{action}"), prompt);
+    }
+    let open = prompts(&bench, "open");
+    insta::assert_snapshot!("prompt_supervisor", open[0]);
+    assert_eq!(open.len(), 1);
+    // The static part stands first, and is the same whatever is asked and wherever.
+    let other = prompts(&bench, "plain");
+    for (one, another) in shown.iter().zip(&other) {
+        assert_eq!(system(one), system(another));
+    }
+    assert_eq!(model.bodies().len(), sent);
+}
+
+#[test]
+fn what_is_shown_is_what_is_sent() {
+    let (bench, model) = setup_saying(good);
+    bench.write(
+        "in.jsonl",
+        FULL.replace("ID", "full")
+            .replace("TASKS", "\"tasks\":[\"insight\"],"),
+    );
+    let shown = prompts(&bench, "full");
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let call = crate::model::calls(&model).remove(0);
+    assert_eq!(system(&shown[0]), call.system());
+    let (_, user) = shown[0].split_once("· user ===\n").unwrap();
+    assert_eq!(user.split("\n\n=== ").next(), Some(call.user()));
+}

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
 use crate::domain::request::{Digest, Identity, Request, Stops};
@@ -115,7 +117,7 @@ pub enum NewRequest {
 }
 
 /// A task of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// What is to be done.
     pub action: String,

@@ -5,15 +5,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use nova3::domain::failure::{Class, Failure};
-use nova3::domain::outcome::{Attempt, Finished, Making, NewItem, Product};
-use nova3::domain::request::{self, Digest, Rules};
+use nova3::domain::outcome::{Attempt, Finished, Making, NewItem, PlanOrigin, Product};
+use nova3::domain::stream_event::{Happening, SettledEvent};
 use nova3::domain::usage::{Cost, Usage};
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{
-    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, NewLine, NewRequest, Order,
-    Owner, Planned, RunId, RunOpening, Settled, Settlement, Store, StoreError, Then,
+    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, Order, Owner, PlanEnd,
+    PlanSettlement, RunId, RunOpening, Settled, Settlement, Store, StoreError, TakeOver, Then,
 };
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::draft::steps;
+pub(crate) use crate::draft::{Draft, bad, batch, lines, nameless, request, tasks};
 
 pub(crate) const LEASE_MS: i64 = 30_000;
 
@@ -111,9 +115,13 @@ impl Bed {
     }
 
     pub(crate) async fn claim(&self, run: RunId, limit: usize) -> Vec<Claimed> {
+        self.claim_of(run, Claimable::All, limit).await
+    }
+
+    pub(crate) async fn claim_of(&self, run: RunId, which: Claimable, limit: usize) -> Vec<Claimed> {
         let owner = Owner("a test".to_owned());
         self.store()
-            .claim(run, &owner, Claimable::All, limit, LEASE_MS)
+            .claim(run, &owner, which, limit, LEASE_MS)
             .await
             .expect("claims")
     }
@@ -127,6 +135,25 @@ impl Bed {
 
     pub(crate) async fn settle(&self, settlement: Settlement) -> Settled {
         self.store().settle(settlement).await.expect("settles")
+    }
+
+    pub(crate) async fn settle_plan(&self, settlement: PlanSettlement) -> Settled {
+        self.store().settle_plan(settlement).await.expect("settles")
+    }
+
+    pub(crate) async fn take_over(&self, queue: &Claimed) -> TakeOver {
+        self.store().take_over(queue.lease).await.expect("takes over")
+    }
+
+    /// Settles the current task with one item of the kind of its action, and pauses behind it.
+    pub(crate) async fn pause(&self, queue: &Claimed) -> Settled {
+        self.make(queue, queue.current_task, Then::Pause).await
+    }
+
+    /// Settles a task with one item of the kind of its action.
+    pub(crate) async fn make(&self, queue: &Claimed, task: usize, then: Then) -> Settled {
+        let kind = &queue.tasks[task].action;
+        self.settle(made(queue.lease, task, kind, then)).await
     }
 
     /// Settles the current task with one item of kind `answer`.
@@ -188,6 +215,24 @@ impl Bed {
         self.finished(run).await.iter().map(show).collect()
     }
 
+    /// Everything that was settled, in short; read in pages, each small.
+    pub(crate) async fn events(&self, run: RunId, present: bool) -> Vec<String> {
+        let mut after = 0;
+        let mut rows = Vec::new();
+        loop {
+            let page = self.store().events(run, present, after, 2).await.expect("reads");
+            if page.rows.is_empty() {
+                break;
+            }
+            assert!(page.after > after);
+            after = page.after;
+            rows.extend(page.rows);
+        }
+        let numbers: Vec<i64> = rows.iter().map(|event| event.event_no).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        rows.iter().map(tell).collect()
+    }
+
     pub(crate) async fn lines_epoch(&self, run: RunId) -> i64 {
         self.store().lines_epoch(run).await.expect("reads")
     }
@@ -211,112 +256,34 @@ pub(crate) fn mark(requests: usize) -> InputMark {
     }
 }
 
-/// One line of an input in the making.
-#[derive(Debug, Clone)]
-pub(crate) struct Draft {
-    json: Value,
-    tasks: usize,
-}
-
-/// A request of that `custom_id` with one task.
-pub(crate) fn request(id: &str) -> Draft {
-    Draft {
-        json: json!({"custom_id": id, "query": "q"}),
-        tasks: 1,
-    }
-}
-
-/// A request without a `custom_id`.
-pub(crate) fn nameless(query: &str) -> Draft {
-    Draft {
-        json: json!({"query": query}),
-        tasks: 1,
-    }
-}
-
-/// A line that is no request.
-pub(crate) fn bad(text: &str) -> Draft {
-    Draft {
-        json: Value::String(text.to_owned()),
-        tasks: 0,
-    }
-}
-
-impl Draft {
-    fn with(mut self, key: &str, value: Value) -> Self {
-        self.json[key] = value;
-        self
-    }
-
-    pub(crate) fn query(self, text: &str) -> Self {
-        self.with("query", text.into())
-    }
-
-    pub(crate) fn user(self, name: &str) -> Self {
-        self.with("user_id", name.into())
-    }
-
-    pub(crate) fn session(self, name: &str) -> Self {
-        self.with("session_id", name.into())
-    }
-
-    pub(crate) fn metadata(self, value: u64) -> Self {
-        self.with("metadata", json!({"row": value}))
-    }
-
-    pub(crate) fn priority(self, value: i32) -> Self {
-        self.with("priority", value.into())
-    }
-
-    pub(crate) fn tasks(self, count: usize) -> Self {
-        Self { tasks: count, ..self }
-    }
-}
-
-/// The lines of an input that holds nothing else; every line but the first has a blank one before it.
-pub(crate) fn lines(drafts: &[Draft]) -> Vec<NewLine> {
-    (0..)
-        .zip(drafts)
-        .map(|(index, draft)| line(index, draft))
-        .collect()
-}
-
-pub(crate) fn line(index: u64, draft: &Draft) -> NewLine {
-    let text = draft.json.to_string();
-    let content = match request::read_line(text.as_bytes(), Rules::default()) {
-        Ok(accepted) => NewRequest::Good {
-            stops: accepted.request.work.stops(),
-            request: Box::new(accepted.request),
-            identity: accepted.identity,
-            content: accepted.content,
-            notes: accepted.notes,
-            plan: vec![
-                Planned {
-                    action: "answer".to_owned(),
-                    description: String::new(),
-                    input: "say it".to_owned()
-                };
-                draft.tasks
-            ],
-        },
-        Err(error) => NewRequest::Bad {
-            digest: Digest::of(text.as_bytes()),
-            failure: Failure::bad_line(2 * index + 1, error.message),
-        },
-    };
-    NewLine {
-        line: 2 * index + 1,
-        index,
-        content,
-    }
-}
-
 pub(crate) fn id(queue: &Claimed) -> String {
     queue.request.custom_id.clone().unwrap_or_default()
 }
 
 pub(crate) fn ids(queues: &[Claimed]) -> Vec<String> {
     queues.iter().map(id).collect()
+}
+
+/// A plan of these actions, made by the supervisor.
+pub(crate) fn planned(lease: Lease, actions: &[&str]) -> PlanSettlement {
+    PlanSettlement {
+        lease,
+        end: PlanEnd::Planned(PlanOrigin::Model, steps(actions)),
+        making: making(10),
+        attempts: vec![attempt(None, 10)],
+    }
+}
+
+/// No plan.
+pub(crate) fn planless(lease: Lease, class: Class) -> PlanSettlement {
+    let mut making = making(0);
+    making.wasted = Cost(3);
+    PlanSettlement {
+        lease,
+        end: PlanEnd::Failed(Failure::new(class, "no plan")),
+        making,
+        attempts: vec![attempt(Some(class), 3)],
+    }
 }
 
 /// A call that took its time and cost a cent, with an answer unless it has a class.
@@ -358,15 +325,25 @@ pub(crate) fn making(cost: u64) -> Making {
 }
 
 pub(crate) fn items(count: usize) -> Product {
-    let mut body = Map::new();
-    body.insert("content".to_owned(), "好".into());
-    Product::Items(vec![
-        NewItem {
-            kind: "answer".to_owned(),
-            body
-        };
-        count
-    ])
+    items_of("answer", count)
+}
+
+fn items_of(kind: &str, count: usize) -> Product {
+    let item = NewItem {
+        kind: kind.to_owned(),
+        body: body(),
+    };
+    Product::Items(vec![item; count])
+}
+
+/// What is in every item.
+pub(crate) fn body() -> Map<String, Value> {
+    Map::from_iter([("content".to_owned(), "好".into())])
+}
+
+pub(crate) fn made(lease: Lease, task: usize, kind: &str, then: Then) -> Settlement {
+    let attempts = vec![attempt(None, 100)];
+    Settlement::completed(lease, task, items_of(kind, 1), then, making(100), attempts)
 }
 
 pub(crate) fn completed(lease: Lease, task: usize, count: usize) -> Settlement {
@@ -392,16 +369,39 @@ pub(crate) fn show(finished: &Finished) -> String {
     let name = finished.custom_id.as_deref().unwrap_or("-");
     let mut text = format!("{name}@{} {}", finished.index, finished.status.as_str());
     for task in &finished.tasks {
-        let result: Value = task.result.as_ref().map_or(Value::Null, |raw| {
-            serde_json::from_str(raw.get()).expect("it is JSON")
-        });
-        let ids: Vec<&str> = result
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item["id"].as_str())
-            .collect();
-        text.extend([" ", task.status.as_str(), "[", &ids.join(","), "]"]);
+        let ids = task.result.as_deref().map(item_ids).unwrap_or_default();
+        text.extend([" ", task.status.as_str(), "[", &ids, "]"]);
     }
     text
+}
+
+fn item_ids(result: &RawValue) -> String {
+    let result: Value = serde_json::from_str(result.get()).expect("it is JSON");
+    let ids: Vec<&str> = result
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["id"].as_str())
+        .collect();
+    ids.join(",")
+}
+
+/// An event in short: its request, how many tasks that has, what happened.
+pub(crate) fn tell(event: &SettledEvent) -> String {
+    let what = match &event.what {
+        Happening::Planned { steps } => {
+            let steps: Vec<_> = steps.iter().map(|step| step.action.as_str()).collect();
+            format!("planned {}", steps.join(","))
+        }
+        Happening::Completed { task_id, result, .. } => format!("{task_id}[{}]", item_ids(result)),
+        Happening::Failed { task_id, class, .. } => {
+            format!("failed {} {}", task_id.as_deref().unwrap_or("-"), class.as_str())
+        }
+        Happening::Paused { after, next } => {
+            format!("paused {after} {}", next.as_deref().unwrap_or("-"))
+        }
+        Happening::Ended { status } => status.as_str().to_owned(),
+    };
+    let name = event.custom_id.as_deref().unwrap_or("-");
+    format!("{name}/{} {what}", event.total_tasks)
 }

@@ -21,7 +21,7 @@ pub(crate) async fn a_queue_is_claimed_once_and_in_order(bed: &mut Bed) {
     assert_eq!(next[0].tasks.len(), 1);
     assert_eq!(
         (next[0].tasks[0].task_id.as_str(), next[0].tasks[0].input.as_str()),
-        ("task001", "say it")
+        ("task001", "answer: do it")
     );
     assert_eq!(ids(&bed.claim(run, 9).await), ["d"]);
     assert!(bed.claim(run, 9).await.is_empty());

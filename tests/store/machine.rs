@@ -1,13 +1,13 @@
-//! Any sequence of readings, claims, settlements, retries and crashes, against a model in plain collections.
+//! Any sequence of readings, claims, plans, settlements, pauses, retries and crashes, against a model in plain collections.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nova3::domain::failure::Class;
 use nova3::domain::tally::Counts;
-use nova3::store::{AddOutcome, Lease, RunId, Settled};
+use nova3::store::{AddOutcome, Lease, RunId, Settled, Then};
 use proptest::prelude::*;
 
-use crate::bed::{Bed, Draft, block_on, completed, failed, id, request};
+use crate::bed::{Bed, Draft, block_on, completed, failed, id, made, planless, planned, request};
 
 const NAMES: u8 = 7;
 
@@ -20,7 +20,12 @@ enum Step {
         whole: bool,
     },
     Claim(usize),
+    Plan {
+        pick: usize,
+        well: bool,
+    },
     Complete(usize),
+    Pause(usize),
     Fail(usize),
     Release(usize),
     Retry,
@@ -40,7 +45,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => read,
         4 => (1usize..5).prop_map(Step::Claim),
+        3 => (pick.clone(), prop::bool::weighted(0.8)).prop_map(|(pick, well)| Step::Plan { pick, well }),
         5 => pick.clone().prop_map(Step::Complete),
+        2 => pick.clone().prop_map(Step::Pause),
         2 => pick.clone().prop_map(Step::Fail),
         1 => pick.prop_map(Step::Release),
         1 => Just(Step::Retry),
@@ -53,10 +60,25 @@ fn session(name: u8) -> Option<u8> {
     (name >= 2).then_some(name % 2)
 }
 
+/// Some lines come without tasks.
+fn gives_tasks(name: u8) -> bool {
+    !name.is_multiple_of(3)
+}
+
+/// Some lines say that they pause; the others go on when they are read again.
+fn pauses(name: u8) -> bool {
+    name.is_multiple_of(4)
+}
+
 fn draft((name, version): (u8, u8)) -> Draft {
     let draft = request(&format!("r{name}"))
         .query(&format!("q{version}"))
-        .tasks(2);
+        .tasks(if gives_tasks(name) { 2 } else { 0 });
+    let draft = if pauses(name) {
+        draft.until("answer")
+    } else {
+        draft
+    };
     match session(name) {
         Some(number) => draft.session(&format!("s{number}")),
         None => draft,
@@ -66,14 +88,27 @@ fn draft((name, version): (u8, u8)) -> Draft {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stand {
     Open,
+    Paused,
     Done,
     Failed,
+}
+
+impl Stand {
+    fn status(self) -> &'static str {
+        match self {
+            Self::Open => "",
+            Self::Paused => "paused",
+            Self::Done => "completed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// One content of one request.
 #[derive(Debug, Clone, Copy)]
 struct Version {
     stand: Stand,
+    planned: bool,
     task: usize,
     /// The last reading that saw it.
     seen: i64,
@@ -96,6 +131,8 @@ struct Model {
     fences: HashMap<i64, i64>,
     reading: i64,
     complete: i64,
+    /// What was told of the run so far.
+    told: Vec<String>,
 }
 
 impl Model {
@@ -103,6 +140,7 @@ impl Model {
         let reading = self.reading;
         let fresh = Version {
             stand: Stand::Open,
+            planned: gives_tasks(name),
             task: 0,
             seen: reading,
         };
@@ -118,6 +156,9 @@ impl Model {
         let known = self.versions.contains_key(&(name, version));
         let stored = self.versions.entry((name, version)).or_insert(fresh);
         stored.seen = reading;
+        if stored.stand == Stand::Paused && !pauses(name) {
+            stored.stand = Stand::Open;
+        }
         match (known, before, stored.stand) {
             (true, _, Stand::Open) => "waiting",
             (true, _, _) => "finished",
@@ -169,16 +210,17 @@ impl Model {
         for (name, version) in self.present(self.complete) {
             counts.total += 1;
             counts.done += u64::from(version.stand == Stand::Done);
+            counts.paused += u64::from(version.stand == Stand::Paused);
             counts.failed += u64::from(version.stand == Stand::Failed);
             counts.running += u64::from(self.is_held(name));
         }
         counts
     }
 
-    fn finished(&self) -> BTreeSet<(String, bool)> {
+    fn finished(&self) -> BTreeSet<(String, &'static str)> {
         self.present(self.complete)
             .filter(|(_, version)| version.stand != Stand::Open)
-            .map(|(name, version)| (format!("r{name}"), version.stand == Stand::Done))
+            .map(|(name, version)| (format!("r{name}"), version.stand.status()))
             .collect()
     }
 }
@@ -217,7 +259,11 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, limit: usize) {
         let name: u8 = id(&queue)[1..].parse().expect("a number");
         assert!(claimable.remove(&name), "r{name} is claimed out of turn");
         let version = model.current[&name];
-        assert_eq!(queue.current_task, model.versions[&(name, version)].task);
+        let stored = model.versions[&(name, version)];
+        assert_eq!(
+            (queue.current_task, queue.planned, queue.tasks.len()),
+            (stored.task, stored.planned, if stored.planned { 2 } else { 0 })
+        );
         let fence = model.fences.entry(queue.lease.queue_id).or_default();
         assert!(queue.lease.fence > *fence, "a fence it had before");
         *fence = queue.lease.fence;
@@ -230,7 +276,32 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, limit: usize) {
     }
 }
 
-async fn settle(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
+async fn plan(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
+    let Some(index) = pick.checked_rem(model.held.len()) else {
+        return;
+    };
+    let held = model.held[index];
+    let key = (held.name, held.version);
+    let stored = model.versions.get_mut(&key).expect("it is known");
+    let settlement = if well {
+        planned(held.lease, &["answer", "answer"])
+    } else {
+        planless(held.lease, Class::Schema)
+    };
+    let expected = match (held.alive && !stored.planned, well) {
+        (false, _) => Settled::LostLease,
+        (true, true) => Settled::Stepped,
+        (true, false) => Settled::Finished { ok: false },
+    };
+    assert_eq!(bed.settle_plan(settlement).await, expected, "r{}", held.name);
+    stored.planned |= expected == Settled::Stepped;
+    if let Settled::Finished { .. } = expected {
+        stored.stand = Stand::Failed;
+        model.held[index].alive = false;
+    }
+}
+
+async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
     let Some(index) = pick.checked_rem(model.held.len()) else {
         return;
     };
@@ -241,23 +312,27 @@ async fn settle(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
         alive,
     } = model.held[index];
     let stored = model.versions.get_mut(&(name, version)).expect("it is known");
+    if !stored.planned {
+        return;
+    }
     let task = stored.task.min(1);
-    let settlement = if well {
-        completed(lease, task, 1)
-    } else {
-        failed(lease, task, Class::Server)
+    let well = becomes != Stand::Failed;
+    let settlement = match becomes {
+        Stand::Failed => failed(lease, task, Class::Server),
+        Stand::Paused => made(lease, task, "answer", Then::Pause),
+        Stand::Open | Stand::Done => completed(lease, task, 1),
     };
-    let expected = match (alive, well, task) {
+    let expected = match (alive, becomes, task) {
         (false, ..) => Settled::LostLease,
-        (true, true, 0) => Settled::Stepped,
-        (true, ok, _) => Settled::Finished { ok },
+        (true, Stand::Open | Stand::Done, 0) => Settled::Stepped,
+        (true, ..) => Settled::Finished { ok: well },
     };
     assert_eq!(bed.settle(settlement).await, expected, "r{name} task {task}");
     if alive && well {
         stored.task += 1;
     }
-    if let Settled::Finished { ok } = expected {
-        stored.stand = if ok { Stand::Done } else { Stand::Failed };
+    if let Settled::Finished { .. } = expected {
+        stored.stand = if well && task == 1 { Stand::Done } else { becomes };
         model.held[index].alive = false;
     }
 }
@@ -286,7 +361,7 @@ async fn retry(bed: &Bed, run: RunId, model: &mut Model) {
     }
 }
 
-async fn check(bed: &Bed, run: RunId, model: &Model) {
+async fn check(bed: &Bed, run: RunId, model: &mut Model) {
     let counts = bed.store().counts(run).await.expect("counts");
     assert_eq!(Counts { blocked: 0, ..counts }, model.counts());
     assert!(counts.blocked + counts.running <= counts.unfinished());
@@ -295,12 +370,15 @@ async fn check(bed: &Bed, run: RunId, model: &Model) {
         counts.unfinished() > 0
     );
     let rows = bed.finished(run).await;
-    let shown: BTreeSet<(String, bool)> = rows
+    let shown: BTreeSet<(String, &str)> = rows
         .iter()
-        .map(|row| (row.custom_id.clone().unwrap_or_default(), row.status.is_ok()))
+        .map(|row| (row.custom_id.clone().unwrap_or_default(), row.status.as_str()))
         .collect();
     assert_eq!(shown.len(), rows.len(), "each request once");
     assert_eq!(shown, model.finished());
+    let told = bed.events(run, false).await;
+    assert!(told.starts_with(&model.told), "what was told stays told");
+    model.told = told;
 }
 
 async fn play(bed: &mut Bed, steps: &[Step]) {
@@ -310,8 +388,10 @@ async fn play(bed: &mut Bed, steps: &[Step]) {
         match step {
             Step::Read { lines, whole } => read(bed, run, &mut model, lines, *whole).await,
             Step::Claim(limit) => claim(bed, run, &mut model, *limit).await,
-            Step::Complete(pick) => settle(bed, &mut model, *pick, true).await,
-            Step::Fail(pick) => settle(bed, &mut model, *pick, false).await,
+            Step::Plan { pick, well } => plan(bed, &mut model, *pick, *well).await,
+            Step::Complete(pick) => settle(bed, &mut model, *pick, Stand::Done).await,
+            Step::Pause(pick) => settle(bed, &mut model, *pick, Stand::Paused).await,
+            Step::Fail(pick) => settle(bed, &mut model, *pick, Stand::Failed).await,
             Step::Release(pick) => release(bed, &mut model, *pick).await,
             Step::Retry => retry(bed, run, &mut model).await,
             Step::Crash => {
@@ -321,7 +401,7 @@ async fn play(bed: &mut Bed, steps: &[Step]) {
                 }
             }
         }
-        check(bed, run, &model).await;
+        check(bed, run, &mut model).await;
     }
 }
 

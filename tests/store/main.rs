@@ -8,13 +8,20 @@
 )]
 
 mod bed;
+mod continuing;
 mod counting;
 mod crash;
+mod draft;
+mod events;
 mod files;
+mod forgetting;
 mod leases;
 mod lines;
 mod machine;
+mod material;
+mod older;
 mod opening;
+mod planning;
 mod removal;
 mod retries;
 mod sessions;
@@ -46,6 +53,7 @@ macro_rules! engines {
                 rehearsals_and_real_runs_never_share_a_store
                 the_run_opened_last_is_the_latest
                 the_mark_is_kept_until_the_next_reading
+                a_changed_recipe_is_told_while_begun_work_is_unfinished
             }
             lines {
                 a_line_is_new_then_known_then_changed
@@ -105,6 +113,49 @@ macro_rules! engines {
                 finished_pages_are_in_order_and_complete
                 input_order_stops_at_the_first_gap
                 finished_by_number
+            }
+            planning {
+                a_plan_is_settled_once_and_found_again
+                tasks_of_the_line_are_no_plan
+                a_stale_lease_plans_nothing_but_its_bill
+                every_call_of_planning_is_in_the_ledger
+                a_failed_plan_is_an_end_and_waste_of_the_next
+                only_what_is_unplanned_is_claimed_as_such
+            }
+            continuing {
+                a_pause_is_an_end_that_lets_the_session_go_on
+                the_last_task_pauses_nothing
+                without_what_paused_it_a_line_goes_on
+                a_line_that_goes_on_takes_its_place_again
+                an_undone_edit_without_what_paused_it_goes_on
+                pending_tasks_go_to_a_later_request
+                what_was_paused_last_goes_on_first
+                a_queue_that_continues_can_pause_too
+                nothing_is_taken_where_nothing_is_pending
+                pending_tasks_go_to_another_run
+                an_edit_gives_back_and_undoing_it_takes_again
+                what_another_has_now_is_not_given_back
+                an_undone_edit_of_what_was_continued_stays_continued
+            }
+            material {
+                earlier_results_reach_back_through_what_is_continued
+                items_of_the_session_are_found_by_their_names
+                the_last_rounds_come_oldest_first
+                an_ended_request_is_no_round_of_its_own
+                a_request_alone_sees_only_its_own
+                numbers_have_no_gap_whatever_comes_between
+            }
+            events {
+                everything_settled_is_told_in_its_order
+                a_plan_is_told_once
+                pauses_and_what_goes_on_are_told
+                what_is_no_longer_true_is_not_present
+                only_failures_are_told_of_what_has_no_tasks
+                single_queues_are_told_of
+            }
+            forgetting {
+                a_cleared_session_keeps_nothing_but_its_numbers
+                other_sessions_are_left_alone
             }
             files {
                 cursors_round_trip

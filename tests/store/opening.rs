@@ -119,6 +119,33 @@ pub(crate) async fn the_mark_is_kept_until_the_next_reading(bed: &mut Bed) {
     );
 }
 
+pub(crate) async fn a_changed_recipe_is_told_while_begun_work_is_unfinished(bed: &mut Bed) {
+    let changed = async |bed: &Bed, recipe: &str| {
+        let opening = RunOpening {
+            recipe: recipe.to_owned(),
+            ..opening("a")
+        };
+        let run = bed.store().open_run(&opening).await.expect("opens");
+        run.recipe_changed
+    };
+    let run = bed.run("a").await;
+    let input = [request("x"), request("y")];
+    bed.read(run, &input).await;
+    assert!(!changed(bed, "b").await, "nothing was begun");
+    bed.done(&bed.claim(run, 1).await[0]).await;
+    bed.crash();
+    assert!(!changed(bed, "b").await, "the same");
+    assert!(changed(bed, "c").await);
+    assert!(!changed(bed, "c").await, "it is told once");
+    bed.drain(run).await;
+    assert!(!changed(bed, "d").await, "all is finished");
+    bed.read(run, &[input[0].clone(), request("y").query("else")])
+        .await;
+    assert!(changed(bed, "e").await);
+    bed.read(run, &input).await;
+    assert!(!changed(bed, "f").await, "what is superseded is no work");
+}
+
 fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, Duration::ZERO, "pid 1, a test")
 }

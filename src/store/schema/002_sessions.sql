@@ -11,6 +11,7 @@ CREATE TABLE nova3_plans(
   fence INTEGER NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX nova3_plans_continues ON nova3_plans(continues) WHERE continues IS NOT NULL;
 
 -- The place of a finished queue in its session's history; a failed one has none.
 ALTER TABLE nova3_queues ADD COLUMN round INTEGER;
@@ -23,7 +24,7 @@ CREATE TABLE nova3_events(
   queue_id INTEGER NOT NULL,
   task_index INTEGER,                          -- NULL: the plan, or the line itself
   planned INTEGER NOT NULL,                    -- whether the queue's tasks became known with it
-  failure TEXT,
+  body TEXT,                                   -- JSON: the failure, or the steps of a plan
   status TEXT,                                 -- how the request ended with it, if it did
   created_at INTEGER NOT NULL,
   PRIMARY KEY(run_id, event_no)

@@ -9,7 +9,7 @@ use super::results::complete_ingest;
 use crate::domain::failure::Failure;
 use crate::domain::state::Status;
 use crate::domain::stream_event::{Happening, SettledEvent, StepRow};
-use crate::store::{EventPage, RunId};
+use crate::store::{EventPage, Planned, RunId};
 
 /// A page ends early once it holds so many bytes of results, so that large answers do not pile up.
 const PAGE_BYTES: usize = 4 << 20;
@@ -17,8 +17,11 @@ const PAGE_BYTES: usize = 4 << 20;
 /// One row tells of up to three things: the plan, the task, and the end of the request.
 const TOLD: i64 = 3;
 
-const SELECT: &str = "SELECT e.event_no, e.created_at, q.custom_id, q.user_id, q.session_id, q.task_count, e.queue_id, \
-     e.task_index, e.planned, e.failure, e.status FROM nova3_events e JOIN nova3_queues q USING(queue_id)";
+/// What was told once is told the same for ever: a failure from before the tasks were known has none, also when a
+/// retry has found them.
+const SELECT: &str = "SELECT e.event_no, e.created_at, q.custom_id, q.user_id, q.session_id, \
+     CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
+     e.planned, e.body, e.status FROM nova3_events e JOIN nova3_queues q USING(queue_id)";
 
 /// What is noted of a settlement.
 pub(super) struct Settling<'a> {
@@ -26,14 +29,26 @@ pub(super) struct Settling<'a> {
     pub(super) task: Option<usize>,
     /// Whether the queue's tasks became known with it.
     pub(super) planned: bool,
+    /// The steps of a plan, which a log must remember itself: what was taken over may have to be planned anew.
+    pub(super) steps: Option<&'a [Planned]>,
     pub(super) failure: Option<&'a Failure>,
     pub(super) status: Option<Status>,
     pub(super) now: i64,
 }
 
+impl Settling<'_> {
+    fn body(&self) -> Result<Option<String>, Fault> {
+        Ok(match (self.failure, self.steps) {
+            (Some(failure), _) => Some(serde_json::to_string(failure)?),
+            (None, Some(steps)) => Some(serde_json::to_string(steps)?),
+            (None, None) => None,
+        })
+    }
+}
+
 pub(super) fn note(c: &Connection, run: i64, event_no: i64, settling: &Settling<'_>) -> Result<(), Fault> {
     c.prepare_cached(
-        "INSERT INTO nova3_events(run_id, event_no, queue_id, task_index, planned, failure, status, created_at)
+        "INSERT INTO nova3_events(run_id, event_no, queue_id, task_index, planned, body, status, created_at)
          VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
     )?
     .execute(params![
@@ -42,7 +57,7 @@ pub(super) fn note(c: &Connection, run: i64, event_no: i64, settling: &Settling<
         settling.queue_id,
         settling.task,
         settling.planned,
-        settling.failure.map(serde_json::to_string).transpose()?,
+        settling.body()?,
         settling.status.map(Status::as_str),
         settling.now,
     ])?;
@@ -102,14 +117,19 @@ fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<u
     let queue_id: i64 = row.get(6)?;
     let task: Option<usize> = row.get(7)?;
     let status: Option<String> = row.get(10)?;
+    let body: Option<String> = row.get(9)?;
     let mut bytes = 512;
     let mut happenings = Vec::new();
     if row.get(8)? {
         happenings.push(Happening::Planned {
-            steps: steps(c, queue_id)?,
+            steps: match &body {
+                Some(steps) if task.is_none() => planned_steps(steps)?,
+                _ => steps(c, queue_id)?,
+            },
         });
     }
-    let failure: Option<String> = row.get(9)?;
+    // Of a plan, the body is no failure.
+    let failure = body.filter(|_| task.is_some() || happenings.is_empty());
     match (failure, task) {
         (Some(failure), task) => happenings.push(failed(c, queue_id, task, &failure)?),
         (None, Some(task)) => {
@@ -131,11 +151,26 @@ fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<u
             custom_id: row.get(2)?,
             user_id: row.get(3)?,
             session_id: row.get(4)?,
-            total_tasks: row.get::<_, Option<usize>>(5)?.unwrap_or(0),
+            total_tasks: match &what {
+                Happening::Planned { steps } => steps.len(),
+                _ => row.get::<_, Option<usize>>(5)?.unwrap_or(0),
+            },
             what,
         });
     }
     Ok(bytes)
+}
+
+/// The steps of a plan as it was made.
+fn planned_steps(steps: &str) -> Result<Vec<StepRow>, Fault> {
+    let steps: Vec<Planned> = serde_json::from_str(steps)?;
+    let row = |(number, step): (usize, Planned)| StepRow {
+        task_id: format!("task{number:03}"),
+        action: step.action,
+        description: step.description,
+        input: step.input,
+    };
+    Ok((1..).zip(steps).map(row).collect())
 }
 
 fn steps(c: &Connection, queue_id: i64) -> Result<Vec<StepRow>, Fault> {

@@ -233,6 +233,7 @@ impl Reading<'_> {
             queue_id,
             task: None,
             planned: false,
+            steps: None,
             failure: Some(failure),
             status: Some(Status::Failed),
             now: self.now,

@@ -37,13 +37,13 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
             let given = ledger::write(c, &spent, held.run, Use::Step)?;
             write_plan(c, lease, Some(*origin), None, &settlement.making, now)?;
             insert_tasks(c, lease.queue_id, steps, now)?;
-            note(c, held.run, given.event_no, lease.queue_id, None, now)?;
+            note(c, held.run, given.event_no, lease.queue_id, Ok(steps), now)?;
             Ok(Settled::Stepped)
         }
         PlanEnd::Failed(failure) => {
             let given = ledger::write(c, &spent, held.run, Use::End)?;
             write_plan(c, lease, None, None, &settlement.making, now)?;
-            note(c, held.run, given.event_no, lease.queue_id, Some(failure), now)?;
+            note(c, held.run, given.event_no, lease.queue_id, Err(failure), now)?;
             let ending = Ending {
                 queue_id: lease.queue_id,
                 status: Status::Failed,
@@ -93,7 +93,7 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
     let making = Making::without_calls(String::new(), String::new());
     write_plan(c, lease, Some(PlanOrigin::Continued), Some(paused), &making, now)?;
     insert_tasks(c, lease.queue_id, &steps, now)?;
-    note(c, held.run, given.event_no, lease.queue_id, None, now)?;
+    note(c, held.run, given.event_no, lease.queue_id, Ok(&steps), now)?;
     Ok(TakeOver::Taken(claim::tasks(c, lease.queue_id)?))
 }
 
@@ -117,22 +117,50 @@ pub(super) fn pending(
     Ok((!tasks.is_empty()).then_some((queue_id, tasks)))
 }
 
-/// The request is no longer true: what it took over is pending again.
+/// The request is no longer true: what it took over is pending again, unless somebody else has it now.
 pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match continues(c, queue_id)? {
-        Some((paused, QueueState::Continued)) => {
+        Some((paused, QueueState::Continued)) if !is_taken(c, paused)? => {
             set_state(c, paused, QueueState::Continued, QueueEvent::Returned)
         }
         _ => Ok(()),
     }
 }
 
-/// The request is true again: what it took over is its own again, unless somebody else has it now.
+/// The request is true again: what it took over is its own again, unless somebody else has it now. Then it has to be
+/// planned anew, as far as nothing of it was done.
 pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match continues(c, queue_id)? {
         Some((paused, QueueState::Paused)) => set_state(c, paused, QueueState::Paused, QueueEvent::Continued),
+        Some((paused, QueueState::Continued)) if has_others(c, paused, queue_id)? => unplan(c, queue_id),
         _ => Ok(()),
     }
+}
+
+/// Whether another request that is true has what `queue_id` took over from `paused`.
+fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, Fault> {
+    Ok(c.prepare_cached(
+        "SELECT EXISTS(SELECT 1 FROM nova3_plans p JOIN nova3_queues q USING(queue_id)
+           WHERE p.continues=?1 AND p.queue_id<>?2 AND q.state<>'superseded')",
+    )?
+    .query_row([paused, queue_id], |row| row.get(0))?)
+}
+
+/// A plan of which nothing was done is forgotten.
+fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+    let begun: bool = c
+        .prepare_cached("SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND status<>'pending')")?
+        .query_row([queue_id], |row| row.get(0))?;
+    if begun {
+        return Ok(());
+    }
+    c.prepare_cached("DELETE FROM nova3_tasks WHERE queue_id=?1")?
+        .execute([queue_id])?;
+    c.prepare_cached("DELETE FROM nova3_plans WHERE queue_id=?1")?
+        .execute([queue_id])?;
+    c.prepare_cached("UPDATE nova3_queues SET task_count=NULL WHERE queue_id=?1")?
+        .execute([queue_id])?;
+    Ok(())
 }
 
 fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>, Fault> {
@@ -144,6 +172,15 @@ fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>,
         Some(row) => Ok(Some((row.get(0)?, super::state_of(row.get_ref(1)?)?))),
         None => Ok(None),
     }
+}
+
+/// Whether a request that is true has the queue's pending tasks.
+pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
+    Ok(c.prepare_cached(
+        "SELECT EXISTS(SELECT 1 FROM nova3_plans p JOIN nova3_queues q USING(queue_id)
+           WHERE p.continues=?1 AND q.state<>'superseded')",
+    )?
+    .query_row([queue_id], |row| row.get(0))?)
 }
 
 /// Whether the queue's tasks came from planning, which has told of them.
@@ -217,15 +254,16 @@ fn note(
     run: i64,
     event_no: i64,
     queue_id: i64,
-    failure: Option<&Failure>,
+    end: Result<&[Planned], &Failure>,
     now: i64,
 ) -> Result<(), Fault> {
     let settling = Settling {
         queue_id,
         task: None,
-        planned: failure.is_none(),
-        failure,
-        status: failure.map(|_| Status::Failed),
+        planned: end.is_ok(),
+        steps: end.ok(),
+        failure: end.err(),
+        status: end.err().map(|_| Status::Failed),
         now,
     };
     events::note(c, run, event_no, &settling)

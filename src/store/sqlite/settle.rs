@@ -69,6 +69,7 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
                 queue_id: settlement.lease.queue_id,
                 task: Some(settlement.task),
                 planned: first && !super::plan::has_one(c, settlement.lease.queue_id)?,
+                steps: None,
                 failure,
                 status: ends,
                 now,

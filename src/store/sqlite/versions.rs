@@ -11,6 +11,7 @@ use crate::domain::state::{QueueEvent, QueueState, Status};
 use crate::store::{AddOutcome, NewLine};
 
 /// A stored version of a request.
+#[derive(Clone)]
 pub(super) struct Version {
     pub(super) queue_id: i64,
     pub(super) seq: i64,
@@ -99,21 +100,24 @@ impl Reading<'_> {
         self.unblock(version)
     }
 
-    /// An edit was undone: the old version stands again, with its answer if it has one.
+    /// An edit was undone: the old version stands again, with its answer if it has one. What was paused is so again
+    /// only if nobody has gone on with it.
     pub(super) fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         let state = match version.status {
+            Some(Status::Paused) if version.finished && plan::is_taken(self.c, version.queue_id)? => {
+                QueueState::Continued
+            }
             Some(status) if version.finished => status.state(),
             _ => super::legal(version.state.after(QueueEvent::Retried))?,
         };
         self.set_state(version.queue_id, state)?;
         plan::take_again(self.c, version.queue_id)?;
         self.stale |= version.finished;
-        self.see(good.line, Some(good), version)?;
-        if version.finished {
-            return Ok(AddOutcome::Finished(version.queue_id));
-        }
-        self.unblock(version)?;
-        Ok(AddOutcome::Waiting(version.queue_id))
+        let version = Version {
+            state,
+            ..version.clone()
+        };
+        self.recognise(good, &version)
     }
 
     fn unblock(&self, version: &Version) -> Result<(), Fault> {

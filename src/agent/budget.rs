@@ -5,6 +5,7 @@
 
 use super::parts::{Chosen, Comment, Named, Parts, Piece, RoundPart, TaskPart};
 use crate::config::ContextBudget;
+use crate::domain::printable::counted;
 use crate::llm::wire::estimate_tokens;
 
 /// What the chat format and the marks around a piece take, about.
@@ -147,14 +148,17 @@ impl LeftOut {
             (self.earlier, "of the earlier results"),
             (self.references, "of the references"),
             (self.chosen, "of the selections"),
-            (self.cut, "ends of long texts"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-        (!parts.is_empty())
-            .then(|| format!("left out of the prompt to keep its budget: {}", parts.join(", ")))
+        let mut told = parts.join(", ");
+        if self.cut > 0 {
+            told += if parts.is_empty() { "" } else { ", " };
+            told += &format!("the end of {}", counted(self.cut, "long text"));
+        }
+        (!told.is_empty()).then(|| format!("left out of the prompt to keep its budget: {told}"))
     }
 }
 
@@ -344,7 +348,7 @@ mod tests {
         let told = parts.fit(&WIDE, 100_000).unwrap().unwrap();
         assert_eq!(
             told,
-            "left out of the prompt to keep its budget: 1 ends of long texts"
+            "left out of the prompt to keep its budget: the end of 1 long text"
         );
         assert!(parts.references[0].text.ends_with('…') && weigh_all(&parts.references) <= 4000);
     }

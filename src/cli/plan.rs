@@ -13,7 +13,7 @@ use super::{print, prompts, rehearsal, run, tell, world};
 use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags};
 use crate::domain::ids::SessionId;
-use crate::domain::printable::printable;
+use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
 use crate::engine::{Input, Job, Seen, World, read_input, run_batch};
@@ -91,11 +91,11 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         mock.stop().await;
     }
     let report = report?;
-    if !global.quiet {
-        let calls = if report.calls_now == 1 { "call" } else { "calls" };
+    // Whatever else ended it has said so itself.
+    if !global.quiet && report.ending == Ending::Finished {
         tell(&format!(
-            "{} {calls}, ${:.4}; plans are kept, and `nova3 run` goes on with them",
-            report.calls_now,
+            "{}, ${:.4}; plans are kept, and `nova3 run` goes on with them",
+            counted(report.calls_now, "call"),
             report.cost_now.usd()
         ));
     }

@@ -158,8 +158,13 @@ fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<Vec<Output>
         feed: Feed::Events,
         target: target(written(Some(events)), "--events")?,
     };
-    if feed == Feed::Events || beside.target == main.target {
-        let message = "`--events` writes events beside results to a place of its own (give another file, or leave out `--emit events`)";
+    if feed == Feed::Events {
+        let message =
+            "`--events` writes events beside results, and `--emit events` writes none (leave one out)";
+        return Err(decided(Exit::Usage, message));
+    }
+    if beside.target == main.target {
+        let message = "`--events` names the place where results go (give another file)";
         return Err(decided(Exit::Usage, message));
     }
     Ok(vec![main, beside])

@@ -10,6 +10,7 @@ use super::exit::{Exit, decided};
 use super::{print, tell, world};
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::printable::counted;
 use crate::report;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Queues, SessionRecord, Sessions, StoredItem};
@@ -47,8 +48,11 @@ async fn list(store: &SqliteStore, as_json: bool) -> Result<Exit> {
             text += &format!("{entry}\n");
         } else {
             text += &format!(
-                "{}/{}  {} rounds, {} items, last used {used}\n",
-                entry.user_id, entry.session_id, entry.rounds, entry.items
+                "{}/{}  {}, {}, last used {used}\n",
+                entry.user_id,
+                entry.session_id,
+                counted(entry.rounds, "round"),
+                counted(entry.items, "item")
             );
         }
     }
@@ -131,12 +135,12 @@ async fn clear(which: &WhichSession, wait_lock: Option<&str>, global: &Global) -
     store.close().await?;
     if !global.quiet {
         tell(&format!(
-            "session `{}` of user `{}`: forgot {} rounds, {} items and {} pending tasks; results stay with their runs",
+            "session `{}` of user `{}`: forgot {}, {} and {}; results stay with their runs",
             session.as_str(),
             user.as_str(),
-            cleared.rounds,
-            cleared.items,
-            cleared.pending
+            counted(cleared.rounds, "round"),
+            counted(cleared.items, "item"),
+            counted(cleared.pending, "pending task")
         ));
     }
     Ok(Exit::Good)

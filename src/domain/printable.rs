@@ -8,6 +8,12 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A number of things, in words: `1 call`, `2 calls`.
+pub fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Whether a character is a command to whoever shows it: a control character, or an embedding, override or
 /// isolate of the bidirectional algorithm (UAX #9), with which text can be made to look like another.
 pub(super) fn steers(c: char) -> bool {

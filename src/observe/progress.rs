@@ -49,8 +49,9 @@ impl Bar {
 
 fn empty(prefix: String) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-    bar.set_prefix(prefix);
+    // Before anything else: whatever is set is drawn, in the style of the moment.
     bar.set_style(style(COUNTING));
+    bar.set_prefix(prefix);
     bar
 }
 

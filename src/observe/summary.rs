@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Ending, Report};
+use crate::domain::printable::counted;
 use crate::domain::usage::Cost;
 
 /// One line that says what happened and what it cost.
@@ -29,8 +30,11 @@ pub fn closing_line(report: &Report) -> String {
             counts.unfinished()
         );
     }
-    let plural = if report.calls_now == 1 { "call" } else { "calls" };
-    let mut used = format!("{} {plural} in {}", report.calls_now, seconds(report.elapsed));
+    let mut used = format!(
+        "{} in {}",
+        counted(report.calls_now, "call"),
+        seconds(report.elapsed)
+    );
     used += &format!(", {}", money(report.cost_now, report.summary.unpriced > 0));
     if report.summary.cost > report.cost_now {
         used += &format!(" ({} in all)", money(report.summary.cost, false));

@@ -285,12 +285,13 @@ fn a_changed_file_is_not_as_the_store_says() {
 #[test]
 fn events_and_results_never_share_a_file() {
     let (bench, model) = setup_planned();
-    let told = "`--events` writes events beside results to a place of its own (give another file, or leave out `--emit events`)\n";
-    for args in [
-        &["-o", "out.jsonl", "--events", "out.jsonl"][..],
-        &["-o", "./out.jsonl", "--events", "out.jsonl"],
-        &["--events", "-"],
-        &["--emit", "events", "--events", "events.jsonl"],
+    let place = "`--events` names the place where results go (give another file)\n";
+    let twice = "`--events` writes events beside results, and `--emit events` writes none (leave one out)\n";
+    for (args, told) in [
+        (&["-o", "out.jsonl", "--events", "out.jsonl"][..], place),
+        (&["-o", "./out.jsonl", "--events", "out.jsonl"], place),
+        (&["--events", "-"], place),
+        (&["--emit", "events", "--events", "events.jsonl"], twice),
     ] {
         let ran = bench.nova3(&[&["run", "in.jsonl"][..], args].concat());
         assert_eq!(

@@ -39,7 +39,7 @@ fn sessions_are_listed() {
         .map(|line| line.split(", last used ").next().unwrap())
         .collect();
     told.sort_unstable();
-    assert_eq!(told, ["default/s  1 rounds, 1 items", "u/s  2 rounds, 2 items"]);
+    assert_eq!(told, ["default/s  1 round, 1 item", "u/s  2 rounds, 2 items"]);
     let mut list = lines(&bench.nova3(&["session", "list", "--json"]).out);
     list.sort_by_key(|entry| entry["user_id"].to_string());
     for entry in &mut list {
@@ -127,11 +127,11 @@ fn a_cleared_session_begins_anew_with_higher_numbers() {
         (cleared.code, cleared.err.as_str()),
         (
             Some(0),
-            "session `s` of user `u`: forgot 2 rounds, 2 items and 1 pending tasks; results stay with their runs\n"
+            "session `s` of user `u`: forgot 2 rounds, 2 items and 1 pending task; results stay with their runs\n"
         )
     );
     let list = bench.nova3(&["session", "list"]).out;
-    assert!(list.contains("default/s  1 rounds, 1 items"), "{list}");
+    assert!(list.contains("default/s  1 round, 1 item"), "{list}");
     let results = bench.read("out.jsonl");
     assert_eq!(bench.nova3(&["verify"]).code, Some(0));
     let before = model.bodies().len();

@@ -1,6 +1,7 @@
 //! What every call of an agent needs, and the conversation that ends in a usable answer.
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 use super::definition::Agent;
 use crate::config::ContextBudget;
@@ -62,7 +63,11 @@ pub(super) struct Conversation<T> {
 struct Talk<'a> {
     desk: Desk<'a>,
     agent: &'a Agent,
+    /// Empty while a model takes its time: then the body that was sent is the one copy that is kept.
     messages: Vec<Message>,
+    sent: Bytes,
+    /// How long the agent's own instructions are, without what was added for a server that knows no schema.
+    system_bytes: usize,
     max_tokens: u32,
     attempts: Vec<Attempt>,
     duration_ms: u64,
@@ -92,7 +97,9 @@ impl<'a> Talk<'a> {
         Self {
             desk,
             agent,
+            system_bytes: messages.first().map_or(0, |system| system.content.len()),
             messages,
+            sent: Bytes::new(),
             max_tokens: max_tokens(desk.route, agent),
             attempts: Vec::new(),
             duration_ms: 0,
@@ -111,6 +118,7 @@ impl<'a> Talk<'a> {
             Judged::Mend(product, complaints) => (Some(product), complaints.join("; ")),
             Judged::Bad(wrong) => (None, wrong),
             Judged::Cut(wrong) => {
+                self.recall();
                 self.max_tokens = self.longer();
                 (None, wrong)
             }
@@ -150,6 +158,8 @@ impl<'a> Talk<'a> {
         loop {
             let structured = self.desk.route.structured();
             let ask = self.compose(structured);
+            self.sent = ask.body.clone();
+            self.messages = Vec::new();
             let Outcome {
                 end,
                 attempts,
@@ -167,6 +177,7 @@ impl<'a> Talk<'a> {
                 Err(Ended::Failed { error, .. })
                     if error.refuses_form() && self.desk.route.downgrade(structured) =>
                 {
+                    self.recall();
                     tracing::warn!(
                         llm.route = self.desk.route.settings.name,
                         "the route refuses `response_format`, it is asked in a simpler way from now on: {}",
@@ -211,6 +222,22 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// The conversation again, from the body that was sent.
+    fn recall(&mut self) {
+        #[derive(Deserialize)]
+        struct Sent {
+            messages: Vec<Message>,
+        }
+        if self.messages.is_empty() {
+            // We wrote it ourselves; what could not be read would be asked as a conversation without a beginning.
+            let sent: Option<Sent> = serde_json::from_slice(&self.sent).ok();
+            self.messages = sent.map(|sent| sent.messages).unwrap_or_default();
+            if let Some(system) = self.messages.first_mut() {
+                system.content.truncate(self.system_bytes);
+            }
+        }
+    }
+
     /// The model is shown what it said and what is wrong with it.
     fn repair(&mut self, answer: &Answer, wrong: &str) {
         tracing::info!(
@@ -218,6 +245,7 @@ impl<'a> Talk<'a> {
             llm.route = self.desk.route.settings.name,
             "the answer is asked again: {wrong}"
         );
+        self.recall();
         let said = wire::strip_think(&answer.text);
         self.messages.push(Message {
             role: Role::Assistant,

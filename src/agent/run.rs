@@ -86,7 +86,11 @@ pub(super) fn sendable(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Re
 
 /// Lets the agent do its task.
 pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
-    let prompt = match sendable(desk, agent, task) {
+    let Prompt {
+        messages,
+        warnings,
+        sources,
+    } = match sendable(desk, agent, task) {
         Ok(prompt) => prompt,
         Err(failure) => return unasked(desk.route, failure),
     };
@@ -94,14 +98,14 @@ pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Do
         agent,
         query: task.brief.query.as_deref().unwrap_or_default(),
         input: task.input,
-        sources: &prompt.sources,
+        sources: &sources,
     };
     let judge = |answer: &Answer| judge(&asked, answer);
     let Conversation {
         end,
         mut making,
         attempts,
-    } = converse(desk, agent, prompt.messages.clone(), prompt.warnings, judge).await;
+    } = converse(desk, agent, messages, warnings, judge).await;
     if agent.search {
         making.degraded = true;
         making.warnings.push(

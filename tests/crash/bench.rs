@@ -43,7 +43,7 @@ pub(crate) struct Account {
     /// Calls that a kill made worthless, over all kills and at most.
     pub(crate) lost: usize,
     pub(crate) most_lost: usize,
-    /// When processes were killed, by the mock's clock: no call of theirs was alive after.
+    /// When the mock was at rest after each kill, by its own clock: no call of the dead was alive after.
     pub(crate) cuts: Vec<i64>,
 }
 
@@ -188,8 +188,9 @@ impl Bench {
     /// `kill -9` at once; answers its end if that came first.
     pub(crate) fn cut(&mut self, mut running: Running) -> Option<Ended> {
         if running.kill() {
-            self.account.cuts.push(now_ms());
             self.settle(&["out.jsonl"], true);
+            // Only now: what the process sent last may reach the mock after its death.
+            self.account.cuts.push(now_ms());
             return None;
         }
         let ended = running.wait();

@@ -183,6 +183,8 @@ impl Entry<'_> {
         let state = self
             .stored
             .as_ref()
+            // Where planning failed, the origin says so.
+            .filter(|queue| queue.planned || queue.state != "failed")
             .map_or_else(String::new, |queue| format!(" · {}", queue.state));
         let tasks = self
             .tasks()

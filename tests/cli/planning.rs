@@ -303,7 +303,7 @@ fn a_plan_that_failed_is_no_good_plan() {
     let (bench, model) = setup_saying(|_| refuses(400, "no such parameter"));
     bench.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
     let called = bench.nova3(&["plan", "in.jsonl", "--call"]);
-    let told = "line 1 · a · planning failed (`nova3 retry` puts it back) · failed\n";
+    let told = "line 1 · a · planning failed (`nova3 retry` puts it back)\n";
     assert_eq!((called.code, called.out.as_str()), (Some(100), told));
     assert_eq!(bench.nova3(&["plan", "in.jsonl"]).out, told);
     assert_eq!(model.bodies().len(), 1);

@@ -83,6 +83,15 @@ impl Draft {
         self.with("auto", false.into())
     }
 
+    /// With insights that a person was shown, chosen or left.
+    pub(crate) fn shown(self, chosen: &[&str], left: &[&str]) -> Self {
+        let item = |id: &&str, selected: bool| json!({"id": id, "content": "c", "selected": selected});
+        let chosen = chosen.iter().map(|id| item(id, true));
+        let left = left.iter().map(|id| item(id, false));
+        let items: Vec<Value> = chosen.chain(left).collect();
+        self.with("nova3_selections", json!({ "nova3_insight": items }))
+    }
+
     /// So many tasks of one kind.
     pub(crate) fn tasks(self, count: usize) -> Self {
         Self {

@@ -141,6 +141,7 @@ macro_rules! engines {
                 earlier_results_reach_back_through_what_is_continued
                 items_of_the_session_are_found_by_their_names
                 the_last_rounds_come_oldest_first
+                what_was_left_is_remembered_until_it_is_chosen
                 an_ended_request_is_no_round_of_its_own
                 a_request_alone_sees_only_its_own
                 numbers_have_no_gap_whatever_comes_between

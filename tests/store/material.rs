@@ -130,6 +130,29 @@ pub(crate) async fn items_of_the_session_are_found_by_their_names(bed: &mut Bed)
     assert_eq!(context(bed, &queues[1], &wish, 0).await, Material::default());
 }
 
+pub(crate) async fn what_was_left_is_remembered_until_it_is_chosen(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let of = |id: &str| request(id).session("s");
+    bed.read(
+        run,
+        &[
+            of("x").shown(&["insight1"], &["insight2", "insight3"]),
+            of("y").shown(&["insight3"], &["insight4"]),
+            of("z"),
+        ],
+    )
+    .await;
+    bed.done(&bed.claim_one(run).await).await;
+    let second = bed.claim_one(run).await;
+    assert_eq!(context(bed, &second, &[], 9).await.left, ["insight2", "insight3"]);
+    bed.done(&second).await;
+    bed.crash();
+    let third = bed.claim_one(run).await;
+    assert_eq!(context(bed, &third, &[], 9).await.left, ["insight2", "insight4"]);
+    // Choices last as long as their rounds.
+    assert_eq!(context(bed, &third, &[], 1).await.left, ["insight4"]);
+}
+
 pub(crate) async fn the_last_rounds_come_oldest_first(bed: &mut Bed) {
     let run = bed.run("a").await;
     let of = |id: &str| request(id).session("s").plan(&["insight", "answer"]);

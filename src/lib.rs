@@ -50,7 +50,14 @@
 //!   start at most that much is cut off a result file. The same rows give the same bytes at any time, so a
 //!   lost file is rebuilt and `verify` can compare.
 //! * **A 429 is a pause, not a failure.** It stops its whole route for a while and spends no attempt. A dead
-//!   key or an empty account ends the run and fails nobody.
+//!   key or an empty account sends calls to the next route of their chain; without one the run ends and fails nobody.
+//! * **A route that is down is not the request's fault.** Its breaker opens, and the request waits or goes elsewhere.
+//! * **Money is held back before it is spent.** Under a cost cap each call has a durable reservation of the most it may
+//!   cost; one that a dead process left behind counts as spent.
+//! * **A death accuses, two convict.** A queue in flight at three deaths of its process runs alone; who dies alone
+//!   twice fails as `poison`. Who was only there is finished, and nobody's attempts are charged.
+//! * **A broken disk ends the run.** After a failed write or commit the store promises nothing more; what was not
+//!   left in good order is checked and folded in before it is used.
 //! * **A short answer is no answer.** A stream that does not say why it ended is asked again.
 //! * **Memory does not grow with the input.** Lines travel in chunks over bounded channels; no list of all
 //!   requests exists outside the store.
@@ -58,7 +65,7 @@
 //!
 //! Deliberately absent: SQL above `store`; a wall clock outside `clock`; reading the environment outside
 //! `config`; shared state between workers; a second call for a failed one anywhere but in
-//! `llm/client.rs`; an in-memory double of the store (SQLite on `:memory:` is one); code for a single agent.
+//! `llm/call.rs`; an in-memory double of the store (SQLite on `:memory:` is one); code for a single agent.
 //!
 //! # Where to change what
 //!
@@ -67,7 +74,11 @@
 //! | a prompt, the schema or the length of an answer, a new agent | `agents/*.toml`, embedded by `agent/library.rs` |
 //! | what every prompt says of earlier work | `agents/material.jinja`; what goes into it: `agent/parts.rs`, how much of it: `agent/budget.rs` |
 //! | what is wrong with an answer | its form: `agent/form.rs`; its items: `agent/items.rs`; a post's rules: `domain/post.rs`, `agents/banned_words.txt` |
-//! | how often a model is asked again | `agent/desk.rs` for what it said, `llm/client.rs` for what went wrong on the way |
+//! | how often a model is asked again | `agent/talk.rs` for what it said, `llm/call.rs` for what went wrong on the way |
+//! | when the next route is taken, or waited for | `llm/walk.rs`; when one is left alone: `llm/breaker.rs` |
+//! | what ends a run early | `domain/conditions.rs` as numbers, `engine/halts.rs` as decisions |
+//! | what is held back of the money | `store/sqlite/money.rs`; who waits for it: `engine/purse.rs` |
+//! | how much is taken into memory | `engine/memory.rs` |
 //! | a model, its limits and prices | a route in the user's `nova3.toml`; what a route may say: `config/raw.rs`, `config/routes.rs` |
 //! | a default | `config/default.toml`; a test compares it with the text of `--help` |
 //! | a flag | `cli/args/`, and `cli/world.rs` if a setting has it too |
@@ -75,12 +86,14 @@
 //! | which tasks a request has | `agent/plan.rs` without a model, `agent/supervise.rs` with one |
 //! | what a session remembers | `store/sqlite/context.rs`; who takes over pending tasks: `store/sqlite/plan.rs` |
 //! | what a provider sends or refuses | `llm/wire/`, with an example under `fixtures/llm` |
-//! | when a call is tried again | `llm/wire/error.rs` says what an error asks for, `llm/client.rs` does it |
+//! | when a call is tried again | `llm/wire/error.rs` says what an error asks for, `llm/call.rs` does it |
 //! | a result line | `domain/result_line.rs` |
 //! | an event | `domain/stream_event.rs`; what is noted for it: `store/sqlite/events.rs` |
 //! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`; then the SQL that uses it |
 //! | another store | the ports of `store/mod.rs`; their laws are in their documentation |
 //! | what people see while it runs | an observer of [`observe::RunEvent`]; the engine stays as it is |
+//! | who is suspected of killing processes | `store/sqlite/suspicion.rs` convicts, `engine/suspects.rs` lets them run alone |
+//! | what an unclean end asks for | `store/sqlite/recovery.rs` |
 //! | an exit code | `cli/exit.rs` |
 //! | a fault to rehearse | `mock/config.rs` and `mock/reply.rs` |
 //!
@@ -101,8 +114,8 @@
 //! 6. It has no tasks: `engine/planning.rs` looks whether it continues another queue, else asks
 //!    [`agent::run_supervisor`]; [`store::Queues::settle_plan`] makes the plan durable together with its tasks.
 //! 7. For each task [`store::Sessions::context`] gives what was made before, [`agent::prompt`] makes the
-//!    conversation of it within its budget, and [`agent::run_agent`] asks [`llm::Client::call`], which waits for
-//!    the route's pause and its limits and sends through `llm/transport.rs`; [`llm::wire::Collector`] puts the
+//!    conversation of it within its budget, and [`agent::run_agent`] goes along its chain with [`llm::Walk`], which
+//!    waits for the route's breaker, pause and limits, reserves the money and sends through `llm/transport.rs`; [`llm::wire::Collector`] puts the
 //!    streamed pieces together. An answer that does not fit is asked once more.
 //! 8. The answer becomes items. [`store::Queues::settle`] is one transaction, committed in a group with others: the
 //!    outcome, the items' numbers, the attempts, the event, and the queue's next step or end.

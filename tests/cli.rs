@@ -14,20 +14,28 @@ mod bad_input;
 mod batch_form;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/chains.rs"]
+mod chains;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/continuing.rs"]
 mod continuing;
+#[path = "cli/echo.rs"]
+mod echo;
 #[path = "cli/environment.rs"]
 mod environment;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/faults.rs"]
 mod faults;
+#[path = "cli/hangup.rs"]
+mod hangup;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/model.rs"]
 mod model;
 #[path = "cli/open_files.rs"]
@@ -38,6 +46,8 @@ mod output;
 mod places;
 #[path = "cli/planning.rs"]
 mod planning;
+#[path = "cli/planted.rs"]
+mod planted;
 #[path = "cli/posts.rs"]
 mod posts;
 #[path = "cli/prompts.rs"]
@@ -52,6 +62,10 @@ mod session_commands;
 mod sessions;
 #[path = "cli/standard_input.rs"]
 mod standard_input;
+#[path = "cli/stops.rs"]
+mod stops;
+#[path = "cli/stream_ends.rs"]
+mod stream_ends;
 #[path = "cli/structured.rs"]
 mod structured;
 #[path = "cli/together.rs"]

@@ -10,6 +10,7 @@
 //! says is untrusted: it ends as items that fit the agent's schema, or as a failure that says what is wrong.
 
 mod budget;
+mod completion;
 mod definition;
 mod desk;
 mod form;
@@ -20,12 +21,14 @@ mod plan;
 mod prompt;
 mod run;
 mod supervise;
+mod talk;
 
+pub use completion::run_completion;
 pub use definition::{Agent, AgentError, Sampling};
 pub use desk::Desk;
 pub use form::Form;
 pub use library::{Agents, SUPERVISOR};
 pub use parts::text_of;
 pub use plan::{COMPLETION, Planner, Work as PlannedWork, own_input as planning_input};
-pub use run::{Done, Prompt, TaskEnd, TaskInput, prompt, run_agent, run_completion, wanted_items};
+pub use run::{Done, Prompt, TaskEnd, TaskInput, prompt, run_agent, wanted_items};
 pub use supervise::{PlanDone, run_supervisor};

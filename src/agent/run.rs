@@ -1,23 +1,18 @@
 //! One task through one model: compose, ask, judge.
 
-use bytes::Bytes;
 use minijinja::value::Serde;
-use serde_json::value::RawValue;
 
 use super::definition::Agent;
-use super::desk::{Conversation, Desk, Judged, Talked, converse, making, max_tokens};
+use super::desk::{Conversation, Desk, Judged, Talked, converse, max_tokens};
 use super::items::{self, Asked};
 use super::parts::Parts;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, NewItem, Product};
-use crate::domain::request::{Brief, Completion};
+use crate::domain::request::Brief;
 use crate::llm::wire::{self, Answer, Message, Role};
-use crate::llm::{Ask, Client, Ended, Form, Outcome, Reply, Route, Stop, Verbatim};
+use crate::llm::{Route, Stopped};
 use crate::store::Material;
-
-/// What a Batch line without a bound is taken to use at most, for the limit of tokens a minute.
-const UNBOUNDED_ANSWER: u64 = 4096;
 
 /// What headings and fences take in a prompt beside the texts, about.
 const AROUND: u64 = 300;
@@ -40,8 +35,8 @@ pub enum TaskEnd {
     Completed(Product),
     /// With a failure; a Batch line may still have a response.
     Failed(Failure, Option<Product>),
-    /// Nowhere: the run is ending, or no route is left. The task is as good as before.
-    Interrupted,
+    /// Nowhere: nothing more is sent. The task is as good as before.
+    Interrupted(Stopped),
 }
 
 /// What a task is to be done with.
@@ -72,8 +67,13 @@ pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
 }
 
 /// The prompt, if there is a model to send it to.
-pub(super) fn sendable(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Result<Prompt, Failure> {
-    let settings = &desk.route.settings;
+pub(super) fn sendable(
+    route: &Route,
+    budget: &ContextBudget,
+    agent: &Agent,
+    task: TaskInput<'_>,
+) -> Result<Prompt, Failure> {
+    let settings = &route.settings;
     if settings.model.is_none() {
         let message = format!(
             "route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
@@ -81,31 +81,26 @@ pub(super) fn sendable(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Re
         );
         return Err(Failure::new(Class::BadRequest, message));
     }
-    prompt(agent, desk.route, desk.budget, task)
+    prompt(agent, route, budget, task)
 }
 
 /// Lets the agent do its task.
 pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
-    let Prompt {
-        messages,
-        warnings,
-        sources,
-    } = match sendable(desk, agent, task) {
-        Ok(prompt) => prompt,
-        Err(failure) => return unasked(desk.route, failure),
+    let make = |route: &Route| sendable(route, desk.budget, agent, task);
+    let judge = |prompt: &Prompt, answer: &Answer| {
+        let asked = Asked {
+            agent,
+            query: task.brief.query.as_deref().unwrap_or_default(),
+            input: task.input,
+            sources: &prompt.sources,
+        };
+        judge(&asked, answer)
     };
-    let asked = Asked {
-        agent,
-        query: task.brief.query.as_deref().unwrap_or_default(),
-        input: task.input,
-        sources: &sources,
-    };
-    let judge = |answer: &Answer| judge(&asked, answer);
     let Conversation {
         end,
         mut making,
         attempts,
-    } = converse(desk, agent, messages, warnings, judge).await;
+    } = converse(desk, agent, make, judge).await;
     if agent.search {
         making.degraded = true;
         making.warnings.push(
@@ -119,7 +114,7 @@ pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Do
             TaskEnd::Completed(Product::Items(kept.items))
         }
         Talked::Failed(failure) => TaskEnd::Failed(failure, None),
-        Talked::Interrupted => TaskEnd::Interrupted,
+        Talked::Interrupted(why) => TaskEnd::Interrupted(why),
     };
     Done {
         end,
@@ -194,78 +189,5 @@ fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
             }
         }
         Err(wrong) => Judged::Bad(wrong),
-    }
-}
-
-/// Sends an OpenAI Batch line as it stands.
-pub async fn run_completion(client: &Client, route: &Route, completion: &Completion, stop: &Stop) -> Done {
-    let body = completion.body.get();
-    let fields = wire::batch_fields(body);
-    let ask = Ask {
-        body: Bytes::copy_from_slice(body.as_bytes()),
-        form: Form::Verbatim {
-            streams: completion.streams,
-        },
-        model: fields.model.unwrap_or_default(),
-        tokens: fields.prompt_tokens + fields.max_tokens.unwrap_or(UNBOUNDED_ANSWER),
-    };
-    let Outcome {
-        end,
-        attempts,
-        duration_ms,
-    } = client.call(route, &ask, stop).await;
-    let making = Making {
-        model: attempts.last().map_or(ask.model, |attempt| attempt.model.clone()),
-        ..making(route, &attempts, end.is_ok(), duration_ms)
-    };
-    let end = match end {
-        Ok(Reply::Verbatim(verbatim)) => TaskEnd::Completed(Product::Response(response(&verbatim))),
-        Ok(Reply::Answer(_)) => TaskEnd::Failed(
-            Failure::new(Class::Internal, "a Batch line got a parsed answer"),
-            None,
-        ),
-        Err(Ended::Failed {
-            error,
-            response: verbatim,
-            causes,
-        }) => {
-            let failure = Failure {
-                route: Some(route.settings.name.clone()),
-                status_code: error.status.filter(|status| *status != 200),
-                causes,
-                ..Failure::new(error.class, error.message)
-            };
-            let product = verbatim
-                .as_ref()
-                .map(|verbatim| Product::Response(response(verbatim)));
-            TaskEnd::Failed(failure, product)
-        }
-        Err(Ended::Latched | Ended::Interrupted) => TaskEnd::Interrupted,
-    };
-    Done {
-        end,
-        making,
-        attempts,
-    }
-}
-
-/// `{status_code, request_id, body}`: the `response` of a Batch output line.
-fn response(verbatim: &Verbatim) -> Box<RawValue> {
-    let id = serde_json::to_string(&verbatim.request_id).unwrap_or_else(|_| "null".to_owned());
-    let text = format!(
-        "{{\"status_code\":{},\"request_id\":{id},\"body\":{}}}",
-        verbatim.status,
-        verbatim.body.get()
-    );
-    // All three parts are JSON already; without them there is nothing to show.
-    RawValue::from_string(text).unwrap_or_default()
-}
-
-/// A task that failed before anything was sent.
-fn unasked(route: &Route, failure: Failure) -> Done {
-    Done {
-        end: TaskEnd::Failed(failure, None),
-        making: making(route, &[], false, 0),
-        attempts: Vec::new(),
     }
 }

@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 use super::desk::{Conversation, Desk, Judged, Talked, converse};
 use super::form::Form;
 use super::library::Agents;
-use super::run::{TaskInput, sendable};
+use super::run::{Prompt, TaskInput, sendable};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::ids::shortened;
 use crate::domain::outcome::{Attempt, Making, PlanOrigin};
 use crate::domain::request::Brief;
 use crate::llm::wire::Answer;
+use crate::llm::{Route, Stopped};
 use crate::store::{PlanEnd, Planned};
 
 /// A plan has at most so many tasks.
@@ -25,8 +26,8 @@ const LONGEST_DESCRIPTION: usize = 200;
 /// Planning that came to its end.
 #[derive(Debug)]
 pub struct PlanDone {
-    /// The plan, or why there is none; `None` if the run is ending and the request is as good as before.
-    pub end: Option<PlanEnd>,
+    /// The plan, or why there is none; or why nothing more is sent, and the request is as good as before.
+    pub end: Result<PlanEnd, Stopped>,
     /// How it was made.
     pub making: Making,
     /// Every call.
@@ -37,40 +38,30 @@ pub struct PlanDone {
 /// plan, which is said in a warning.
 pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
     let supervisor = agents.supervisor();
-    let prompt = match sendable(desk, supervisor, task) {
-        Ok(prompt) => prompt,
-        Err(failure) => {
-            let making = super::desk::making(desk.route, &[], false, 0);
-            return PlanDone {
-                end: Some(PlanEnd::Failed(failure)),
-                making,
-                attempts: Vec::new(),
-            };
-        }
-    };
-    let judge = |answer: &Answer| judge(agents, answer);
+    let make = |route: &Route| sendable(route, desk.budget, supervisor, task);
+    let judge = |_: &Prompt, answer: &Answer| judge(agents, answer);
     let Conversation {
         end,
         mut making,
         attempts,
-    } = converse(desk, supervisor, prompt.messages, prompt.warnings, judge).await;
+    } = converse(desk, supervisor, make, judge).await;
     let end = match end {
-        Talked::Well(steps) => Some(PlanEnd::Planned(PlanOrigin::Model, steps)),
+        Talked::Well(steps) => Ok(PlanEnd::Planned(PlanOrigin::Model, steps)),
         Talked::Failed(failure) if failure.class == Class::Schema => {
             making.warnings.push(format!(
                 "the model's plan could not be used ({}), the default plan was taken",
                 failure.message
             ));
-            Some(PlanEnd::Planned(
+            Ok(PlanEnd::Planned(
                 PlanOrigin::Default,
                 default_steps(agents, task.brief),
             ))
         }
-        Talked::Failed(failure) => Some(PlanEnd::Failed(Failure {
+        Talked::Failed(failure) => Ok(PlanEnd::Failed(Failure {
             message: format!("planning failed: {}", failure.message),
             ..failure
         })),
-        Talked::Interrupted => None,
+        Talked::Interrupted(why) => Err(why),
     };
     PlanDone {
         end,

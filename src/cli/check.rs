@@ -30,7 +30,7 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
         other => other?,
     };
     let agents = world::agents(&config.agents)?;
-    let routes = config.routes.iter().map(|route| route.name.clone()).collect();
+    let routes = world::names(&config);
     let planner = world::planner(&agents, routes, args.tasks.as_deref(), None)?;
     let input = world::input(&args.input)?;
     let found = check(

@@ -19,6 +19,12 @@ pub enum Exit {
     Nothing,
     /// Finished, and at least one request of this input failed.
     Failed,
+    /// Stopped because too many requests failed.
+    Failures,
+    /// Stopped below the cost cap.
+    Budget,
+    /// Stopped at the deadline.
+    Deadline,
     /// No route is usable.
     NoRoute,
     /// The store holds something else.
@@ -41,6 +47,9 @@ impl Exit {
             Self::BadInput => 3,
             Self::Nothing => 4,
             Self::Failed => 100,
+            Self::Failures => 102,
+            Self::Budget => 103,
+            Self::Deadline => 104,
             Self::NoRoute => 105,
             Self::OtherRun => 106,
             Self::InUse => 107,

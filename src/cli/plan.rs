@@ -57,6 +57,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
     let agents = world::agents(&config.agents)?;
     let planner = planner(args, &agents, &config)?;
+    world::require_prices(&config)?;
     let (name, named) = run::run_name(args.name.as_deref(), &input)?;
     let job = Job {
         name,
@@ -69,6 +70,9 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         order: Order::Completion,
         retry: None,
         concurrency: config.concurrency,
+        max_queues: config.max_queues,
+        memory_limit: config.memory_limit,
+        conditions: config.conditions,
         grace: config.grace,
         host: world::host(),
         plan_only: true,
@@ -101,9 +105,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
     }
     Ok(match report.ending {
         Ending::Finished if report.counts.failed > 0 => Exit::Failed,
-        Ending::Finished | Ending::ClosedPipe => Exit::Good,
-        Ending::Signal(number) => Exit::Signal(number),
-        Ending::NoRoute { .. } => Exit::NoRoute,
+        _ => run::exit_of(&report.ending),
     })
 }
 
@@ -114,7 +116,7 @@ fn rules(args: &PlanArgs) -> Rules {
 }
 
 fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Planner>> {
-    let routes = config.routes.iter().map(|route| route.name.clone()).collect();
+    let routes = world::names(config);
     world::planner(agents, routes, args.tasks.as_deref(), None)
 }
 

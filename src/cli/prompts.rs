@@ -78,8 +78,8 @@ impl Shown<'_> {
 
     fn route(&self, agent: &Agent) -> Result<&Route> {
         let wanted = self.entry.request.model.as_deref().or(agent.model.as_deref());
-        let route = self.client.route(wanted).context("the route is not configured")?;
-        Ok(route)
+        let chain = self.client.chain(wanted).context("the route is not configured")?;
+        Ok(chain.first())
     }
 
     /// What the store holds for the task; of later tasks of its queue it would know nothing when it runs.

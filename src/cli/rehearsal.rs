@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::world;
-use crate::config::{Config, ConfigError, Flags, Route, process_env};
+use crate::config::{Chain, Config, ConfigError, Flags, Route, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
 /// The settings; in a rehearsal also the server that stands in for every route.
@@ -28,14 +28,24 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         .context("failed to start the mock server")?;
     let mut config = without_key(flags)?;
     if config.routes.is_empty() {
-        config.routes.push(Route::bare(flags)?);
+        let bare = Route::bare(flags)?;
+        config.chains.push(Chain::of(&bare.name));
+        config.routes.push(bare);
     }
     // Every route leads to the mock under its own name: lines and agents may ask for any of them.
-    config.routes = config
-        .routes
-        .iter()
-        .map(|written| Route::mock(&server.base_url(), written))
-        .collect::<Result<_, _>>()?;
+    for route in &mut config.routes {
+        let mock = Route::mock(&server.base_url(), route)?;
+        // The route that nobody named has another name now.
+        for chain in &mut config.chains {
+            if chain.name == route.name && chain.routes == [route.name.as_str()] {
+                chain.name.clone_from(&mock.name);
+            }
+            for name in chain.routes.iter_mut().filter(|name| **name == route.name) {
+                name.clone_from(&mock.name);
+            }
+        }
+        *route = mock;
+    }
     if flags.store.is_none() {
         config.store = PathBuf::from(world::MOCK_STORE);
     }

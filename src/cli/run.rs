@@ -43,7 +43,8 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     open_files::check(config.concurrency, args.mock)?;
     let agents = world::agents(&config.agents)?;
     let mut job = job(args, &config, &agents, input)?;
-    let routes = config.routes.iter().map(|route| route.name.clone()).collect();
+    world::require_prices(&config)?;
+    let routes = world::names(&config);
     let planner = world::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
     let _spool = if args.strict {
         check::first(&mut job, &planner)?
@@ -92,6 +93,9 @@ fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result
         },
         retry: args.retry_failed.then(Failures::default),
         concurrency: config.concurrency,
+        max_queues: config.max_queues,
+        memory_limit: config.memory_limit,
+        conditions: config.conditions,
         grace: config.grace,
         host: world::host(),
         plan_only: false,
@@ -234,11 +238,20 @@ fn style(args: &RunArgs, global: &Global) -> Style {
 
 fn exit(report: &Report) -> Exit {
     match &report.ending {
-        Ending::Signal(number) => Exit::Signal(*number),
-        Ending::ClosedPipe => Exit::Good,
-        Ending::NoRoute { .. } => Exit::NoRoute,
         Ending::Finished if report.counts.total == 0 => Exit::Nothing,
-        Ending::Finished if report.counts.failed > 0 => Exit::Failed,
-        Ending::Finished => Exit::Good,
+        Ending::Finished | Ending::Limit if report.counts.failed > 0 => Exit::Failed,
+        other => exit_of(other),
+    }
+}
+
+/// What the ending itself means, whatever became of the requests.
+pub(super) const fn exit_of(ending: &Ending) -> Exit {
+    match ending {
+        Ending::Finished | Ending::ClosedPipe | Ending::Limit => Exit::Good,
+        Ending::Signal(number) => Exit::Signal(*number),
+        Ending::NoRoute { .. } => Exit::NoRoute,
+        Ending::Failures { .. } => Exit::Failures,
+        Ending::Budget { .. } => Exit::Budget,
+        Ending::Deadline => Exit::Deadline,
     }
 }

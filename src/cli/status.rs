@@ -60,6 +60,8 @@ async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
     Ok(Standing {
         counts: store.counts(run.id).await?,
         summary: store.summary(run.id).await?,
+        waste: store.waste(run.id).await?,
+        routes: store.routes(run.id).await?,
         sessions: store.sessions(run.id, SESSIONS).await?,
         files: store
             .cursors(run.id)

@@ -94,6 +94,48 @@ pub(super) fn run_flags(global: &Global, args: &RunArgs, matches: &ArgMatches) -
             "NOVA3_WAIT_LOCK",
             args.wait_lock.as_ref(),
         ),
+        max_cost: given(
+            matches,
+            "max_cost",
+            "--max-cost",
+            "NOVA3_MAX_COST",
+            args.stop.max_cost.as_ref(),
+        ),
+        max_failures: given(
+            matches,
+            "max_failures",
+            "--max-failures",
+            "NOVA3_MAX_FAILURES",
+            args.stop.max_failures.as_ref(),
+        ),
+        deadline: given(
+            matches,
+            "deadline",
+            "--deadline",
+            "NOVA3_DEADLINE",
+            args.stop.deadline.as_ref(),
+        ),
+        give_up: given(
+            matches,
+            "give_up",
+            "--give-up",
+            "NOVA3_GIVE_UP",
+            args.stop.give_up.as_ref(),
+        ),
+        limit: given(
+            matches,
+            "limit",
+            "--limit",
+            "NOVA3_LIMIT",
+            args.stop.limit.as_ref(),
+        ),
+        memory_limit: given(
+            matches,
+            "memory_limit",
+            "--memory-limit",
+            "NOVA3_MEMORY_LIMIT",
+            args.stop.memory_limit.as_ref(),
+        ),
         ..flags(global, &args.model, matches)
     }
 }
@@ -189,6 +231,27 @@ fn action(flag: &str, name: &str) -> Result<Action> {
             format!("`{flag}`: `{}` is no action", shortened(name, 60)),
         )
     })
+}
+
+/// The names that a line, an agent or a flag may give to where its calls go.
+pub(super) fn names(config: &Config) -> Vec<String> {
+    config.chains.iter().map(|chain| chain.name.clone()).collect()
+}
+
+/// Under a cost cap every route has a price: a line may name any of them.
+pub(super) fn require_prices(config: &Config) -> Result<()> {
+    let unpriced = config.routes.iter().find(|route| route.price.is_none());
+    match unpriced.filter(|_| config.conditions.max_cost.is_some()) {
+        Some(route) => Err(decided(
+            Exit::Usage,
+            format!(
+                "`--max-cost` needs to know what calls cost, and route `{0}` has no price (set \
+                 `input_usd_per_million` and `output_usd_per_million` in `[routes.{0}]`)",
+                route.name
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// A digest of what makes answers what they are, beside the requests: prompts, and which models are asked.

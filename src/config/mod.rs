@@ -5,7 +5,10 @@
 //! shown: `nova3 config` says where a key comes from, not what it is.
 
 mod agents;
+mod chains;
+mod conditions;
 mod error;
+mod keys;
 mod model_limits;
 mod origin;
 mod raw;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use agents::{AgentSettings, ContextBudget};
+pub use chains::Chain;
 pub use error::ConfigError;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
@@ -22,7 +26,8 @@ pub use routes::Route;
 
 use self::origin::Layers;
 use self::raw::RawConfig;
-use crate::domain::retry::RetryPolicy;
+use crate::domain::conditions::Conditions;
+use crate::domain::retry::{BreakerPolicy, RetryPolicy};
 
 /// The settings with their defaults and what each means; also what `nova3 init` writes.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -76,6 +81,18 @@ pub struct Flags {
     pub grace: Option<Given<String>>,
     /// `--wait-lock`.
     pub wait_lock: Option<Given<String>>,
+    /// `--max-cost`, in dollars.
+    pub max_cost: Option<Given<f64>>,
+    /// `--max-failures`.
+    pub max_failures: Option<Given<String>>,
+    /// `--deadline`.
+    pub deadline: Option<Given<String>>,
+    /// `--give-up`.
+    pub give_up: Option<Given<String>>,
+    /// `--limit`.
+    pub limit: Option<Given<u64>>,
+    /// `--memory-limit`.
+    pub memory_limit: Option<Given<String>>,
 }
 
 /// How long a call may take, part by part.
@@ -106,6 +123,16 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// When a call is tried again.
     pub retry: RetryPolicy,
+    /// When a route is left alone for a while.
+    pub breaker: BreakerPolicy,
+    /// A route that asks for a longer pause is passed over while another of its chain is free.
+    pub patience: Duration,
+    /// When the run stops before its work is done.
+    pub conditions: Conditions,
+    /// Queues in memory at most.
+    pub max_queues: usize,
+    /// Bytes of memory to stay below, instead of the limit of the container or machine.
+    pub memory_limit: Option<u64>,
     /// Idle connections kept for each host.
     pub idle_connections: usize,
     /// Further certificate authorities, PEM.
@@ -114,8 +141,10 @@ pub struct Config {
     pub agents: AgentSettings,
     /// How much of what was made before may stand in a prompt.
     pub context: ContextBudget,
-    /// The routes; the first one is the default.
+    /// The routes; the first one is the default chain's first choice.
     pub routes: Vec<Route>,
+    /// The chains, the default one first, and each route as a chain of its own.
+    pub chains: Vec<Chain>,
     /// The settings file that was read.
     pub file: Option<PathBuf>,
     /// Where each value came from.
@@ -140,34 +169,20 @@ impl Config {
             return Err(ConfigError::value("run.concurrency", concurrency, "1 to 100000"));
         }
         let timeouts = timeouts(flags, &written, &default, &mut layers)?;
-        let retry = RetryPolicy {
-            retries: layers.pick(
-                "retry.retries",
-                None,
-                written.retry.retries,
-                default.retry.retries,
-            )?,
-            base: layers.duration(
-                "retry.base",
-                None,
-                written.retry.base.as_ref(),
-                default.retry.base.as_ref(),
-            )?,
-            longest: layers.duration(
-                "retry.longest",
-                None,
-                written.retry.longest.as_ref(),
-                default.retry.longest.as_ref(),
-            )?,
-        };
+        let (retry, breaker, patience) = resilience(&written, &default, &mut layers)?;
+        let conditions = conditions::resolve(flags, &written, &default, &mut layers)?;
+        let max_queues = conditions::max_queues(concurrency, &written, &default, &mut layers)?;
+        let memory_limit = conditions::memory_limit(flags, &written, &mut layers)?;
+        let store = layers.path(
+            "run.store",
+            flags.store.as_ref(),
+            run.store.as_ref(),
+            base.store.as_ref(),
+        )?;
+        let (routes, chains) = routes::resolve(flags, &written, env, &mut layers)?;
         let config = Self {
             concurrency,
-            store: layers.path(
-                "run.store",
-                flags.store.as_ref(),
-                run.store.as_ref(),
-                base.store.as_ref(),
-            )?,
+            store,
             grace: layers.duration(
                 "run.grace",
                 flags.grace.as_ref(),
@@ -182,6 +197,11 @@ impl Config {
             )?,
             timeouts,
             retry,
+            breaker,
+            patience,
+            conditions,
+            max_queues,
+            memory_limit,
             idle_connections: layers.pick(
                 "http.idle_connections",
                 None,
@@ -191,7 +211,8 @@ impl Config {
             ca_file: written.http.ca_file.clone(),
             agents: agents::agents(&written, &default, env, &mut layers)?,
             context: agents::context(&written, &default, &mut layers)?,
-            routes: routes::resolve(flags, &written, env, &mut layers)?,
+            routes,
+            chains,
             file,
             origins: layers.into_origins(),
         };
@@ -230,6 +251,58 @@ fn defaults() -> Result<RawConfig, ConfigError> {
         path: PathBuf::from("the built-in defaults"),
         reason: error.to_string(),
     })
+}
+
+/// When a call is tried again, when a route is left alone, and how long a pause is waited for.
+fn resilience(
+    written: &RawConfig,
+    default: &RawConfig,
+    layers: &mut Layers,
+) -> Result<(RetryPolicy, BreakerPolicy, Duration), ConfigError> {
+    let retry = RetryPolicy {
+        retries: layers.pick(
+            "retry.retries",
+            None,
+            written.retry.retries,
+            default.retry.retries,
+        )?,
+        base: layers.duration(
+            "retry.base",
+            None,
+            written.retry.base.as_ref(),
+            default.retry.base.as_ref(),
+        )?,
+        longest: layers.duration(
+            "retry.longest",
+            None,
+            written.retry.longest.as_ref(),
+            default.retry.longest.as_ref(),
+        )?,
+    };
+    let breaker = BreakerPolicy {
+        failures: layers.pick(
+            "breaker.failures",
+            None,
+            written.breaker.failures,
+            default.breaker.failures,
+        )?,
+        open: layers.duration(
+            "breaker.open",
+            None,
+            written.breaker.open.as_ref(),
+            default.breaker.open.as_ref(),
+        )?,
+    };
+    if breaker.failures == 0 {
+        return Err(ConfigError::value("breaker.failures", 0, "1 or more"));
+    }
+    let patience = layers.duration(
+        "retry.patience",
+        None,
+        written.retry.patience.as_ref(),
+        default.retry.patience.as_ref(),
+    )?;
+    Ok((retry, breaker, patience))
 }
 
 /// The four timeouts; none may be zero.
@@ -308,9 +381,14 @@ fn read_file(path: &Path) -> Result<RawConfig, ConfigError> {
         path: path.to_path_buf(),
         reason: error.to_string(),
     })?;
-    toml::from_str(&text).map_err(|error| ConfigError::File {
-        path: path.to_path_buf(),
-        reason: error.to_string().trim().to_owned(),
+    toml::from_str(&text).map_err(|error| {
+        // The line is named and not shown: a key may stand in it where none belongs.
+        let before = error.span().and_then(|span| text.as_bytes().get(..span.start));
+        let line = 1 + before.map_or(0, |before| before.iter().filter(|byte| **byte == b'\n').count());
+        ConfigError::File {
+            path: path.to_path_buf(),
+            reason: format!("line {line}: {}", error.message()),
+        }
     })
 }
 

@@ -103,6 +103,22 @@ impl Layers {
         Ok(value)
     }
 
+    /// The value in force of a setting that has no default.
+    pub(super) fn optional<T: Clone + Display>(
+        &mut self,
+        key: &str,
+        flag: Option<&Given<T>>,
+        file: Option<T>,
+    ) -> Option<T> {
+        let (value, source) = match (flag, file) {
+            (Some(given), _) => (given.value.clone(), given.source.clone()),
+            (None, Some(value)) => (value, self.file_source()),
+            (None, None) => return None,
+        };
+        self.note(key, &value, source);
+        Some(value)
+    }
+
     pub(super) fn duration(
         &mut self,
         key: &str,
@@ -143,5 +159,7 @@ impl Display for Shown {
 
 fn parse_duration(text: &str) -> Option<Duration> {
     let span: jiff::SignedDuration = text.trim().parse().ok()?;
-    Duration::try_from(span).ok()
+    // No run lives so long, and no clock counts much further.
+    let year = Duration::from_secs(366 * 24 * 3600);
+    Duration::try_from(span).ok().filter(|duration| *duration <= year)
 }

@@ -12,10 +12,12 @@ pub(super) struct RawConfig {
     pub(super) run: RawRun,
     pub(super) timeouts: RawTimeouts,
     pub(super) retry: RawRetry,
+    pub(super) breaker: RawBreaker,
     pub(super) http: RawHttp,
     pub(super) agents: RawAgents,
     pub(super) context: RawContext,
     pub(super) routes: BTreeMap<String, RawRoute>,
+    pub(super) chains: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +28,11 @@ pub(super) struct RawRun {
     pub(super) grace: Option<String>,
     pub(super) wait_lock: Option<String>,
     pub(super) model: Option<String>,
+    pub(super) give_up: Option<String>,
+    pub(super) max_cost: Option<f64>,
+    pub(super) max_failures: Option<String>,
+    pub(super) max_queues: Option<usize>,
+    pub(super) memory_limit: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +50,14 @@ pub(super) struct RawRetry {
     pub(super) retries: Option<u32>,
     pub(super) base: Option<String>,
     pub(super) longest: Option<String>,
+    pub(super) patience: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawBreaker {
+    pub(super) failures: Option<u32>,
+    pub(super) open: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

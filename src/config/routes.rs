@@ -1,11 +1,11 @@
 //! Routes: from what is written to what can be called.
 
-use std::path::Path;
-
 use reqwest::Url;
 use secrecy::SecretString;
 
+use super::chains::{self, Chain};
 use super::error::ConfigError;
+use super::keys;
 use super::model_limits::{self, CONTEXT_WINDOW, Structured};
 use super::origin::{Layers, Source};
 use super::raw::{RawConfig, RawRoute};
@@ -46,7 +46,6 @@ pub struct Route {
 const DEFAULT_NAME: &str = "default";
 
 const OPENAI: &str = "https://api.openai.com/v1";
-const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
 impl Route {
     /// What stands in for a route with `--mock`: no key, free. One that nobody named is called `mock`.
@@ -92,13 +91,13 @@ impl Route {
     }
 }
 
-/// All routes, the default one first.
+/// All routes, the first choice of the default chain first; and all chains, the default one first.
 pub(super) fn resolve(
     flags: &Flags,
     written: &RawConfig,
     env: Env<'_>,
     layers: &mut Layers,
-) -> Result<Vec<Route>, ConfigError> {
+) -> Result<(Vec<Route>, Vec<Chain>), ConfigError> {
     let mut routes = Vec::with_capacity(written.routes.len().max(1));
     if written.routes.is_empty() {
         routes.push(from_env(env, layers)?);
@@ -106,8 +105,19 @@ pub(super) fn resolve(
     for (name, raw) in &written.routes {
         routes.push(checked(name, raw, env, layers)?);
     }
-    let first = choose(flags, written, &mut routes, layers)?;
+    let named = chains::written(written, layers)?;
+    let chosen = choose(flags, written, &mut routes, &named, layers)?;
+    let first = routes
+        .iter()
+        .position(|route| route.name == chosen.routes[0])
+        .unwrap_or(0);
     routes.swap(0, first);
+    let alone = routes.iter().map(|route| Chain::of(&route.name));
+    let others = named
+        .into_iter()
+        .chain(alone)
+        .filter(|chain| chain.name != chosen.name);
+    let chains: Vec<Chain> = std::iter::once(chosen.clone()).chain(others).collect();
     let default = &mut routes[0];
     if let Some(given) = &flags.rpm {
         default.rpm = Some(given.value);
@@ -136,54 +146,62 @@ pub(super) fn resolve(
             }
         }
     }
-    Ok(routes)
+    Ok((routes, chains))
 }
 
-/// Which route is the default: the only one, or the one that `--model` or `run.model` names. A name that
-/// is no route's is a model for the only route.
+/// Which chain is the default: the only route or chain, the one called `default`, or the one that `--model` or
+/// `run.model` names. A name that is neither's is a model for the only route.
 fn choose(
     flags: &Flags,
     written: &RawConfig,
     routes: &mut [Route],
+    named: &[Chain],
     layers: &mut Layers,
-) -> Result<usize, ConfigError> {
+) -> Result<Chain, ConfigError> {
     let wanted = match (&flags.model, &written.run.model) {
         (Some(given), _) => Some((given.value.clone(), given.source.clone())),
         (None, Some(model)) => Some((model.clone(), layers.file_source())),
         (None, None) => None,
     };
     let names = || {
-        routes
-            .iter()
-            .map(|route| format!("`{}`", route.name))
+        let chains = named.iter().map(|chain| &chain.name);
+        chains
+            .chain(routes.iter().map(|route| &route.name))
+            .map(|name| format!("`{name}`"))
             .collect::<Vec<_>>()
             .join(", ")
     };
     let Some((wanted, source)) = wanted else {
+        if let Some(chain) = chains::only(named) {
+            return Ok(chain.clone());
+        }
         if routes.len() > 1 {
             return Err(ConfigError::Missing {
                 key: "run.model".to_owned(),
                 cure: format!(
-                    "there are several routes; name one of {} there or with `-m`",
+                    "there are several routes; name one of {} there or with `-m`, or make a chain of them in `[chains]`",
                     names()
                 ),
             });
         }
-        return Ok(0);
+        return Ok(Chain::of(&routes[0].name));
     };
     layers.note("run.model", &wanted, source);
-    if let Some(index) = routes.iter().position(|route| route.name == wanted) {
-        return Ok(index);
+    if let Some(chain) = named.iter().find(|chain| chain.name == wanted) {
+        return Ok(chain.clone());
+    }
+    if routes.iter().any(|route| route.name == wanted) {
+        return Ok(Chain::of(&wanted));
     }
     if routes.len() > 1 {
         return Err(ConfigError::value(
             "run.model",
             &wanted,
-            format!("a route: one of {}", names()),
+            format!("a route or a chain: one of {}", names()),
         ));
     }
     routes[0].model = Some(wanted);
-    Ok(0)
+    Ok(Chain::of(&routes[0].name))
 }
 
 fn from_env(env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
@@ -225,7 +243,7 @@ fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Res
         cure: format!("for OpenAI it is `{OPENAI}`"),
     })?;
     let endpoint = endpoint(name, &base_url)?;
-    let key = key(name, raw, &endpoint, env, layers)?;
+    let key = keys::key(name, raw, &endpoint, env, layers)?;
     if raw.base_url.is_some() && layers.file_source() != Source::Default && name != DEFAULT_NAME {
         let file = layers.file_source();
         layers.note(
@@ -288,65 +306,6 @@ fn endpoint(name: &str, base_url: &str) -> Result<Url, ConfigError> {
 /// An address as it is shown: some providers take their key in the query.
 fn without_query(base_url: &str) -> &str {
     base_url.split_once('?').map_or(base_url, |(address, _)| address)
-}
-
-fn key(
-    name: &str,
-    raw: &RawRoute,
-    endpoint: &Url,
-    env: Env<'_>,
-    layers: &mut Layers,
-) -> Result<Option<SecretString>, ConfigError> {
-    if raw.no_key == Some(true) {
-        return Ok(None);
-    }
-    let (text, source) = if let Some(path) = &raw.api_key_file {
-        let text = read_key(path)?;
-        (Some(text), Source::File(path.clone()))
-    } else {
-        let variable = raw.api_key_env.clone().unwrap_or_else(|| OPENAI_KEY.to_owned());
-        (env(&variable), Source::Env(variable))
-    };
-    let text = text
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    let Some(text) = text else {
-        // A server on plain HTTP is a local one, which seldom wants a key.
-        if endpoint.scheme() == "http" {
-            return Ok(None);
-        }
-        let variable = raw.api_key_env.as_deref().unwrap_or(OPENAI_KEY);
-        return Err(ConfigError::NoKey {
-            route: name.to_owned(),
-            cure: format!(
-                "set the variable `{variable}`, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`"
-            ),
-            variable: variable.to_owned(),
-        });
-    };
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ConfigError::value(
-            format!("routes.{name}: its key from {source}"),
-            "…",
-            "printable ASCII without spaces",
-        ));
-    }
-    layers.note(&format!("routes.{name}.key"), "(set)", source);
-    Ok(Some(SecretString::from(text)))
-}
-
-fn read_key(path: &Path) -> Result<String, ConfigError> {
-    let problem = |reason: String| ConfigError::File {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let data = std::fs::metadata(path).map_err(|error| problem(error.to_string()))?;
-    if data.len() > 64 * 1024 {
-        return Err(problem(
-            "a key file holds one key; this one is too large".to_owned(),
-        ));
-    }
-    std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))
 }
 
 fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigError> {

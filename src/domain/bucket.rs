@@ -91,6 +91,12 @@ impl Bucket {
         Ok(Ok(()))
     }
 
+    /// The limit is this from now on, if it was higher; what was granted stays granted.
+    pub fn lower(&mut self, limit: u64) {
+        self.limit = self.limit.min(float(limit.max(1)));
+        self.largest = self.largest.min(self.limit);
+    }
+
     /// Corrects a reservation to what was used: gives the rest back, or charges the excess.
     /// What is given back never makes the bucket fuller than empty traffic would have.
     pub fn settle(&mut self, now: Duration, reserved: u64, used: u64) {
@@ -145,6 +151,17 @@ mod tests {
         let granted = grants(60_000, &[(300, 120)], 180);
         let largest = largest_window(&granted);
         assert!((57_000..=60_000).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn a_lower_limit_is_kept_and_a_higher_one_is_not() {
+        let paced = |limit: u64| {
+            let mut bucket = Bucket::new(60_000);
+            bucket.lower(limit);
+            bucket.interval()
+        };
+        assert!(paced(6_000) > 9.0 * paced(60_000));
+        assert!((paced(600_000) - paced(60_000)).abs() < f64::EPSILON);
     }
 
     #[test]

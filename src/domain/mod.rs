@@ -1,8 +1,10 @@
 //! The ground floor: pure and synchronous. No tokio, no SQL, no HTTP, no clock, no environment.
 
 pub mod bucket;
+pub mod conditions;
 pub mod failure;
 pub mod ids;
+pub mod memory;
 pub mod outcome;
 pub mod post;
 pub mod printable;

@@ -23,6 +23,7 @@ impl Making {
             wasted: Cost::ZERO,
             duration_ms: 0,
             first_token_ms: None,
+            fallback: None,
             degraded: false,
             warnings: Vec::new(),
         }
@@ -36,20 +37,65 @@ pub struct Attempt {
     pub route: String,
     /// The model that was asked for.
     pub model: String,
-    /// `None` for a good answer, else why it was none.
-    pub class: Option<Class>,
+    /// What came of it.
+    pub end: CallEnd,
     /// The HTTP status, where there was one.
     pub status_code: Option<u16>,
     /// What the provider counted.
     pub usage: Usage,
     /// What that costs; `None` when the route has no price.
     pub cost: Option<Cost>,
+    /// What it may have cost beyond that: the provider may have worked on an answer whose tokens nobody counted.
+    pub uncertain: Cost,
     /// Unix milliseconds at the start.
     pub started_at: i64,
     /// Milliseconds from sending to the end.
     pub duration_ms: u64,
     /// Milliseconds from sending to the first piece of the answer.
     pub first_token_ms: Option<u64>,
+}
+
+impl Attempt {
+    /// The most that it may have cost.
+    pub fn worst(&self) -> Cost {
+        self.cost.unwrap_or(Cost::ZERO).plus(self.uncertain)
+    }
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// A good answer.
+    Answered,
+    /// None, or one that could not be used.
+    Failed(Class),
+    /// It was given up before its end: by a signal, or by a process that died.
+    Abandoned,
+}
+
+impl CallEnd {
+    /// Under what it is written down among the calls that gave nothing; `None` for a good answer.
+    pub const fn cause(self) -> Option<&'static str> {
+        match self {
+            Self::Answered => None,
+            Self::Failed(class) => Some(class.as_str()),
+            Self::Abandoned => Some("abandoned"),
+        }
+    }
+
+    /// Whether there was a good answer.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Answered)
+    }
+}
+
+/// Why a task was not done on the first route of its chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// The first route.
+    pub from: String,
+    /// What was wrong with it, and with those between it and the one that answered.
+    pub reason: String,
 }
 
 /// A new piece of a session's material; its number is given when the task settles.
@@ -106,6 +152,9 @@ pub struct Making {
     pub duration_ms: u64,
     /// Milliseconds to the first piece of the answer that was used.
     pub first_token_ms: Option<u64>,
+    /// Why it was not the first route of its chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// Whether it was made without something that it should have had, such as a search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,

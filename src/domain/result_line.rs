@@ -7,7 +7,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
-use super::outcome::{Finished, Making, PlanOrigin, PlanRecord, TaskRecord};
+use super::outcome::{Fallback, Finished, Making, PlanOrigin, PlanRecord, TaskRecord};
 use super::state::TaskStatus;
 use super::usage::{Cost, Usage};
 
@@ -178,7 +178,7 @@ struct TaskOf<'a> {
     result: Option<&'a RawValue>,
     route: Option<&'a str>,
     model: Option<&'a str>,
-    fallback: Option<()>,
+    fallback: Option<&'a Fallback>,
     attempts: u32,
     sources: [(); 0],
     degraded: bool,
@@ -199,7 +199,7 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
             result: task.result.as_deref(),
             route: making.map(|making| making.route.as_str()),
             model: making.map(|making| making.model.as_str()),
-            fallback: None,
+            fallback: making.and_then(|making| making.fallback.as_ref()),
             attempts: making.map_or(0, |making| making.attempts),
             sources: [],
             degraded: making.is_some_and(|making| making.degraded),
@@ -289,6 +289,7 @@ mod tests {
                     cost: Some(Cost(1_100_000_000)),
                     wasted: Cost::ZERO,
                     duration_ms: 20,
+                    fallback: None,
                     first_token_ms: Some(4),
                     degraded: false,
                     warnings: vec![],

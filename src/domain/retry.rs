@@ -16,6 +16,24 @@ pub struct RetryPolicy {
     pub longest: Duration,
 }
 
+/// When a route that keeps failing is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// How long it stays open before one call is let through to see.
+    pub open: Duration,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            open: Duration::from_secs(60),
+        }
+    }
+}
+
 impl Default for RetryPolicy {
     /// Three retries with ceilings of 0.5, 1 and 2 s: the official SDKs' schedule.
     fn default() -> Self {

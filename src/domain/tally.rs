@@ -1,5 +1,7 @@
 //! How a run stands, in numbers.
 
+use serde::Serialize;
+
 use super::usage::{Cost, Usage};
 
 /// How the requests of a run's present input stand.
@@ -46,4 +48,45 @@ pub struct RunSummary {
     pub wasted: Cost,
     /// Calls without a price.
     pub unpriced: u64,
+    /// What calls may have cost beyond `cost`, because their answers were lost.
+    pub uncertain: Cost,
+    /// What is held back for calls on their way, under a cost cap.
+    pub reserved: Cost,
 }
+
+/// Calls of one route that gave nothing for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waste {
+    /// The route.
+    pub route: String,
+    /// A class of errors, `abandoned` (given up, or lost with its process) or `repeated` (answered too late).
+    pub cause: String,
+    /// How many.
+    pub calls: u64,
+    /// Tokens of their prompts, as far as they were counted.
+    pub input_tokens: u64,
+    /// Tokens of their answers, as far as they were counted.
+    pub output_tokens: u64,
+    /// What they cost for certain.
+    pub cost: Cost,
+    /// What they may have cost beyond that.
+    pub uncertain: Cost,
+}
+
+/// How a route stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteState {
+    /// Its name.
+    pub route: String,
+    /// `closed`, `open`, `half_open`, `paused` or `latched`.
+    pub state: &'static str,
+    /// Why it is not closed.
+    pub reason: Option<String>,
+    /// Unix milliseconds of the change.
+    pub since: i64,
+    /// Milliseconds for which its breaker has been open in all, this time aside.
+    pub open_ms: u64,
+}
+
+/// The states that a route may have in the store.
+pub const ROUTE_STATES: [&str; 5] = ["closed", "open", "half_open", "paused", "latched"];

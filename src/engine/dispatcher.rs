@@ -3,44 +3,36 @@
 //! Each turn waits for one fact, changes the counters, and starts what may be started. Nobody else changes
 //! a counter, claims a queue, or cancels a call.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::board::Board;
+use super::halts::Halts;
 use super::ingest::{IngestFact, Intake};
+use super::memory::Memory;
+use super::purse::Till;
+use super::routes::Watched;
 use super::shutdown::Shutdown;
 use super::signals::Signals;
 use super::slots::Slots;
+use super::suspects::Suspects;
+use super::turn::{Claiming, Turn, exported, poll};
 use super::worker::{Fact, Tools, work};
 use super::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
-use crate::llm::Stop;
-use crate::observe::{Ending, RunEvent, Snapshot};
-use crate::store::{Claimable, Claimed, Owner, RunId, Settled, StoreError};
+use crate::clock;
+use crate::llm::{Chain, Stop, Stopped};
+use crate::observe::{Ending, RunEvent};
+use crate::store::{Claimed, Left, Owner, RunId, Settled, StoreError};
 
 /// A lease is good for so long; it is renewed three times in that time. The length of a task does not matter.
 const LEASE_MS: i64 = 30_000;
 
 /// Snapshots for the display, and the fallback for a wake-up that nobody sent.
 const TICK: Duration = Duration::from_millis(200);
-
-type Claiming = Pin<Box<dyn Future<Output = Result<Vec<Claimed>, StoreError>> + Send>>;
-
-/// Something to react to.
-enum Turn {
-    Claimed(Result<Vec<Claimed>, StoreError>),
-    Fact(Fact),
-    WorkerLost,
-    Ingest(IngestFact),
-    Signal(i32),
-    Exported(Result<Exported, RunError>),
-    GraceOver,
-    Tick,
-}
 
 pub(super) struct Dispatcher<'a> {
     world: &'a World,
@@ -49,7 +41,6 @@ pub(super) struct Dispatcher<'a> {
     tools: Arc<Tools>,
     wakes: Wakes,
     slots: Slots,
-    begun: Instant,
 
     workers: JoinSet<()>,
     facts: mpsc::UnboundedReceiver<Fact>,
@@ -57,11 +48,15 @@ pub(super) struct Dispatcher<'a> {
     claiming: Option<Claiming>,
     /// Whether a claim may find something: set by whatever makes queues ready.
     may_find: bool,
+    suspects: Suspects,
     ingested: bool,
 
     shutdown: Shutdown<'a>,
+    halts: Halts,
+    watched: Watched,
     next_beat: Instant,
-    snapshot: Snapshot,
+    board: Board,
+    memory: Memory,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -76,32 +71,29 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         // Unbounded, because each running queue sends a handful of facts and queues are bounded by slots.
         let (tell, facts) = mpsc::unbounded_channel();
-        let tools = Tools {
-            store: Arc::clone(&world.store),
-            client: Arc::clone(&world.client),
-            agents: Arc::clone(&world.agents),
-            planner: Arc::clone(&world.planner),
-            budget: world.budget,
-            stop: stop.clone(),
-            plan_only: job.plan_only,
-        };
+        let tools = Tools::new(world, job, run, stop.clone());
+        let deadline = job.conditions.deadline;
+        let deadline = deadline.and_then(|when| begun.checked_add(when.left(clock::now())));
         Self {
             world,
             run,
             owner,
             tools: Arc::new(tools),
             wakes,
-            slots: Slots::new(job.concurrency),
-            begun,
+            slots: Slots::new(job.concurrency, job.max_queues),
             workers: JoinSet::new(),
             facts,
             tell,
             claiming: None,
             may_find: true,
+            suspects: Suspects::new(),
             ingested: false,
-            shutdown: Shutdown::new(&world.announcer, stop, job.grace),
+            shutdown: Shutdown::new(&world.announcer, stop, job.grace, deadline),
+            halts: Halts::new(job.conditions),
+            watched: Watched::default(),
             next_beat: begun + beat(),
-            snapshot: Snapshot::default(),
+            board: Board::new(begun),
+            memory: Memory::new(job.memory_limit, job.max_queues),
         }
     }
 
@@ -135,33 +127,51 @@ impl<'a> Dispatcher<'a> {
                 signal = signals.next() => Turn::Signal(signal),
                 Some(end) = exporters.join_next() => Turn::Exported(exported(end)),
                 () = self.shutdown.grace_over() => Turn::GraceOver,
+                () = self.shutdown.deadline() => Turn::Deadline,
                 _ = tick.tick() => Turn::Tick,
             };
             self.take(turn).await;
+        }
+        if !self.shutdown.has_failed() {
+            self.watch_routes().await;
         }
         self.give_back().await;
         if !self.shutdown.is_abandoned() {
             finish.send_replace(true);
             self.wakes.all();
-            while let Some(end) = exporters.join_next().await {
-                self.exported(exported(end));
-            }
+            self.last_lines(&mut exporters, &mut signals).await;
         }
         self.shutdown.into_driven()
     }
 
+    /// Waits until everything is written, or until a third signal: a reader may not read, and a disk may hang.
+    async fn last_lines(
+        &mut self,
+        exporters: &mut JoinSet<Result<Exported, RunError>>,
+        signals: &mut Signals,
+    ) {
+        while !self.shutdown.is_abandoned() {
+            tokio::select! {
+                end = exporters.join_next() => match end {
+                    Some(end) => self.exported(exported(end)),
+                    None => return,
+                },
+                signal = signals.next() => self.shutdown.signal(signal, 0),
+            }
+        }
+    }
+
     /// Asks for as many queues as may be claimed, one question at a time.
     fn start_claim(&mut self) {
-        let free = self.slots.free();
+        let room = self.memory.room(self.slots.in_memory());
+        let free = self.halts.at_most(self.slots.free().min(room));
         if self.claiming.is_some() || self.shutdown.has_begun() || !self.may_find || free == 0 {
             return;
         }
-        let (store, run, owner) = (Arc::clone(&self.tools.store), self.run, self.owner.clone());
-        let which = if self.tools.plan_only {
-            Claimable::Unplanned
-        } else {
-            Claimable::All
+        let Some(which) = self.suspects.next(self.tools.plan_only, self.slots.is_idle()) else {
+            return;
         };
+        let (store, run, owner) = (Arc::clone(&self.tools.store), self.run, self.owner.clone());
         self.may_find = false;
         self.claiming = Some(Box::pin(async move {
             store.claim(run, &owner, which, free, LEASE_MS).await
@@ -179,19 +189,29 @@ impl<'a> Dispatcher<'a> {
         if self.shutdown.has_begun() {
             return true;
         }
-        if !self.ingested || self.may_find {
-            return false;
+        let used_up = self.halts.is_used_up();
+        if !self.ingested || (self.may_find && !used_up) {
+            if used_up {
+                self.shutdown.drain(Ending::Limit, "", 0);
+            }
+            return used_up;
         }
         if self.tools.plan_only {
             return true;
         }
-        match self.tools.store.has_unfinished(self.run).await {
-            Ok(unfinished) => !unfinished,
+        let ending = match self.tools.store.has_unfinished(self.run).await {
+            Ok(false) => return true,
+            // What is left waits for a chain that is of no use, or for a session that does.
+            Ok(true) if self.slots.has_parked() => self.halts.no_route(),
+            Ok(true) if used_up => Ending::Limit,
+            Ok(true) => return false,
             Err(error) => {
                 self.shutdown.fail(error.into());
-                true
+                return true;
             }
-        }
+        };
+        self.shutdown.drain(ending, "", 0);
+        true
     }
 
     async fn take(&mut self, turn: Turn) {
@@ -205,6 +225,11 @@ impl<'a> Dispatcher<'a> {
             Turn::Signal(signal) => self.shutdown.signal(signal, self.slots.calling()),
             Turn::Exported(end) => self.exported(end),
             Turn::GraceOver => self.shutdown.cancel(),
+            Turn::Deadline => {
+                let calls = self.slots.calling();
+                self.shutdown
+                    .drain(Ending::Deadline, "the deadline has come", calls);
+            }
             Turn::Tick => self.tick().await,
         }
     }
@@ -217,10 +242,13 @@ impl<'a> Dispatcher<'a> {
         };
         if !claimed.is_empty() {
             self.may_find = true;
+        } else if self.slots.is_idle() && !self.may_find {
+            self.may_find = self.suspects.found_nothing(self.tools.plan_only, self.ingested);
         }
+        self.halts.begun(claimed.len());
         for queue in claimed {
             if self.shutdown.has_begun() {
-                self.slots.leave(queue.lease);
+                self.slots.leave(Left::untouched(queue.lease));
                 continue;
             }
             // Registered before it runs, so that the counters and the truth agree.
@@ -242,73 +270,56 @@ impl<'a> Dispatcher<'a> {
                 usage,
                 cost,
             } => {
-                self.snapshot.usage = self.snapshot.usage.plus(usage);
-                self.snapshot.cost = self.snapshot.cost.plus(cost);
-                self.snapshot.tasks += u64::from(settled != Settled::LostLease);
+                self.board.settled(settled, usage, cost);
                 if settled == Settled::Stepped {
                     return;
                 }
                 self.slots.end(lease);
+                self.memory.ended();
                 self.may_find = true;
                 if let Settled::Finished { ok } = settled {
-                    self.snapshot.finished += 1;
-                    self.snapshot.finished_now += 1;
-                    self.snapshot.failed += u64::from(!ok);
                     self.wakes.all();
+                    if let Some(ending) = self.halts.finished(ok) {
+                        let calls = self.slots.calling();
+                        self.shutdown
+                            .drain(ending, "too many requests have failed", calls);
+                    }
                 }
             }
-            Fact::Interrupted(lease) => {
-                self.slots.leave(lease);
-                self.notice_dead_route();
-            }
+            Fact::Interrupted(left, why) => self.interrupted(left, &why),
             Fact::StoreFailed(error) => self.shutdown.fail(error.into()),
         }
     }
 
-    /// A dead route ends the run: its requests cannot go on, and failing them would make people pay again.
-    fn notice_dead_route(&mut self) {
-        if self.shutdown.has_begun() {
+    fn interrupted(&mut self, left: Left, why: &Stopped) {
+        let calls = self.slots.calling().saturating_sub(1);
+        if !self.halts.is_about_routes(why) {
+            self.slots.leave(left);
+            if *why == Stopped::NoMoney {
+                let ending = self.halts.no_money();
+                self.shutdown.drain(ending, "the cost cap is reached", calls);
+            }
             return;
         }
-        let dead = self.world.client.routes().iter().find_map(|route| {
-            route
-                .latched()
-                .map(|error| (route.settings.name.clone(), error.message.clone()))
-        });
-        if let Some((route, reason)) = dead {
-            let ending = Ending::NoRoute {
-                reason: format!("route `{route}`: {reason}"),
-            };
-            let cause = format!("route `{route}` is dead for this run");
-            self.shutdown.drain(ending, &cause, self.slots.calling());
-            self.world
-                .announcer
-                .announce(RunEvent::RouteLatched { route, reason });
+        // Failing these requests would make people pay again; others may name a route that is alive.
+        self.slots.park(left);
+        let chains = self.world.client.chains();
+        if chains.iter().all(Chain::is_dead) || chains.len() == 1 || self.slots.is_full_of_parked() {
+            let ending = self.halts.no_route();
+            self.shutdown.drain(ending, "no route is usable any more", calls);
         }
     }
 
     fn ingest(&mut self, fact: IngestFact) {
+        self.board.ingested(&fact);
         match fact {
-            IngestFact::Unchanged(counts) => {
-                self.snapshot.total = counts.total;
-                self.snapshot.finished = counts.finished();
-                self.snapshot.failed = counts.failed;
-            }
-            IngestFact::Added { lines, finished, bad } => {
-                self.snapshot.total += lines;
-                self.snapshot.finished += finished;
-                self.snapshot.failed += bad;
-                self.may_find = true;
-                self.wakes.all();
-            }
-            IngestFact::Ended => {
-                self.ingested = true;
-                self.may_find = true;
-                self.snapshot.total_known = true;
-                self.wakes.all();
-            }
-            IngestFact::Failed(error) => self.shutdown.fail_gently(error, self.slots.calling()),
+            IngestFact::Unchanged(_) => return,
+            IngestFact::Added { .. } => self.suspects.input(),
+            IngestFact::Ended => self.ingested = true,
+            IngestFact::Failed(error) => return self.shutdown.fail_gently(error, self.slots.calling()),
         }
+        self.may_find = true;
+        self.wakes.all();
     }
 
     fn exported(&mut self, end: Result<Exported, RunError>) {
@@ -324,6 +335,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn tick(&mut self) {
+        self.suspects.tick();
         self.may_find |= self.slots.is_idle();
         if Instant::now() >= self.next_beat {
             self.next_beat = Instant::now() + beat();
@@ -334,12 +346,31 @@ impl<'a> Dispatcher<'a> {
                 return self.shutdown.fail(error.into());
             }
         }
-        self.snapshot.running = self.slots.calling();
-        self.snapshot.elapsed = self.begun.elapsed();
-        self.snapshot.waits = self.slots.waits(self.world.client.routes(), self.ingested);
-        self.world
-            .announcer
-            .announce(RunEvent::Progressed(self.snapshot.clone()));
+        if self.memory.look()
+            && let Err(error) = self.tools.store.shed_caches().await
+        {
+            return self.shutdown.fail(error.into());
+        }
+        self.watch_routes().await;
+        let snapshot = self.board.shown(self.slots.calling(), self.waits());
+        self.world.announcer.announce(RunEvent::Progressed(snapshot));
+    }
+
+    /// What is waited for, in words.
+    fn waits(&self) -> Vec<String> {
+        let mut waits = self.slots.waits(self.world.client.routes(), self.ingested);
+        waits.extend(self.memory.wait());
+        let queueing = self.tools.till.as_ref().map_or(0, Till::queueing);
+        if queueing > 0 {
+            waits.push(format!("{queueing} calls wait for money below the cost cap"));
+        }
+        waits
+    }
+
+    async fn watch_routes(&mut self) {
+        if let Err(error) = self.watched.tell(self.world, self.run).await {
+            self.shutdown.fail(error.into());
+        }
     }
 
     /// Gives back what was claimed and not done. If the store is broken, the next start does it.
@@ -348,32 +379,16 @@ impl<'a> Dispatcher<'a> {
             self.slots.leave_all();
         }
         self.workers.abort_all();
-        let leases = self.slots.take_left();
-        if leases.is_empty() {
+        let left = self.slots.take_left();
+        if left.is_empty() {
             return;
         }
-        if let Err(error) = self.tools.store.release(&leases).await {
+        if let Err(error) = self.tools.store.release(left).await {
             self.shutdown.note(error.into());
         }
     }
 }
 
-fn exported(end: Result<Result<Exported, RunError>, JoinError>) -> Result<Exported, RunError> {
-    end.unwrap_or_else(|_| {
-        Err(RunError::Broken {
-            part: "the exporter".to_owned(),
-        })
-    })
-}
-
 const fn beat() -> Duration {
     Duration::from_millis(LEASE_MS.unsigned_abs() / 3)
-}
-
-/// The outcome of the claim under way; never, if there is none.
-async fn poll(claiming: &mut Option<Claiming>) -> Result<Vec<Claimed>, StoreError> {
-    match claiming {
-        Some(claiming) => claiming.await,
-        None => std::future::pending().await,
-    }
 }

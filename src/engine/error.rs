@@ -38,3 +38,13 @@ pub enum RunError {
         part: String,
     },
 }
+
+impl RunError {
+    /// Whether the store itself has failed, so that no answer could be kept any more.
+    pub(super) const fn is_end_of_store(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Closed)
+        )
+    }
+}

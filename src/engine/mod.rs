@@ -11,16 +11,23 @@
 //! One loop, the dispatcher, owns the truth; the others send it facts and share no state. Everything that
 //! matters is in the store: a kill at any point loses at most the calls that were on their way.
 
+mod board;
 mod dispatcher;
 mod error;
 mod exporter;
+mod halts;
 mod ingest;
+mod memory;
 mod planning;
 mod printer;
+mod purse;
 mod reader;
+mod routes;
 mod shutdown;
 mod signals;
 mod slots;
+mod suspects;
+mod turn;
 mod verify;
 mod worker;
 
@@ -38,6 +45,7 @@ pub use verify::verify;
 
 use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
+use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
@@ -127,6 +135,12 @@ pub struct Job {
     pub retry: Option<Failures>,
     /// Calls at once.
     pub concurrency: usize,
+    /// Queues in memory at most.
+    pub max_queues: usize,
+    /// Bytes of memory to stay below, instead of the container's or machine's limit.
+    pub memory_limit: Option<u64>,
+    /// What stops the run before its work is done.
+    pub conditions: Conditions,
     /// Time to finish calls after a first signal.
     pub grace: Duration,
     /// This host's name: a cursor is by run, host and path.

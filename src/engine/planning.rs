@@ -1,10 +1,12 @@
 //! The first step of a queue whose tasks nobody gave: pending tasks of the session, else the supervisor's plan.
 
-use super::worker::{Tools, material, route};
+use super::purse::LeasePurse;
+use super::worker::{Tools, chain, material};
 use crate::agent::{PlanDone, TaskInput, run_supervisor};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::Making;
+use crate::domain::outcome::{Attempt, Making};
 use crate::domain::request::{Brief, Interaction, Work};
+use crate::llm::Stopped;
 use crate::store::{Claimed, PendingTask, PlanEnd, PlanSettlement, StoreError, TakeOver};
 
 /// What planning came to.
@@ -13,11 +15,15 @@ pub(super) enum Planning {
     Known(Vec<PendingTask>),
     /// There is something to settle.
     Made(Box<PlanSettlement>),
-    /// The run is ending, or the lease was lost.
-    Interrupted,
+    /// Nothing more is sent, or the lease was lost; and what was called.
+    Interrupted(Vec<Attempt>, Stopped),
 }
 
-pub(super) async fn plan(tools: &Tools, queue: &Claimed) -> Result<Planning, StoreError> {
+pub(super) async fn plan(
+    tools: &Tools,
+    queue: &Claimed,
+    purse: Option<&LeasePurse<'_>>,
+) -> Result<Planning, StoreError> {
     let Work::Brief(brief) = &queue.request.work else {
         return Ok(failed(
             queue,
@@ -27,18 +33,23 @@ pub(super) async fn plan(tools: &Tools, queue: &Claimed) -> Result<Planning, Sto
     if matches!(brief.interaction, Interaction::Continue | Interaction::Select) {
         match tools.store.take_over(queue.lease).await? {
             TakeOver::Taken(tasks) => return Ok(Planning::Known(tasks)),
-            TakeOver::LostLease => return Ok(Planning::Interrupted),
+            TakeOver::LostLease => return Ok(Planning::Interrupted(Vec::new(), Stopped::Ending)),
             TakeOver::Nothing => {}
         }
     }
-    ask(tools, queue, brief).await
+    ask(tools, queue, brief, purse).await
 }
 
-async fn ask(tools: &Tools, queue: &Claimed, brief: &Brief) -> Result<Planning, StoreError> {
-    let route = match route(tools, queue, Some(tools.agents.supervisor())) {
-        Ok(route) => route,
+async fn ask(
+    tools: &Tools,
+    queue: &Claimed,
+    brief: &Brief,
+    purse: Option<&LeasePurse<'_>>,
+) -> Result<Planning, StoreError> {
+    let chain = match chain(tools, queue, Some(tools.agents.supervisor())) {
+        Ok(chain) => chain,
         Err(name) => {
-            let message = format!("`model` `{name}` is no route any more");
+            let message = format!("`model` `{name}` is no route or chain any more");
             return Ok(failed(queue, Failure::new(Class::BadRequest, message)));
         }
     };
@@ -53,15 +64,15 @@ async fn ask(tools: &Tools, queue: &Claimed, brief: &Brief) -> Result<Planning, 
         end,
         making,
         attempts,
-    } = run_supervisor(tools.desk(route), &tools.agents, task).await;
+    } = run_supervisor(tools.desk(chain, purse), &tools.agents, task).await;
     Ok(match end {
-        Some(end) => Planning::Made(Box::new(PlanSettlement {
+        Ok(end) => Planning::Made(Box::new(PlanSettlement {
             lease: queue.lease,
             end,
             making,
             attempts,
         })),
-        None => Planning::Interrupted,
+        Err(why) => Planning::Interrupted(attempts, why),
     })
 }
 

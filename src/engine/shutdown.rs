@@ -28,18 +28,25 @@ pub(super) struct Shutdown<'a> {
     grace: Duration,
     phase: Phase,
     grace_over: Option<Instant>,
+    deadline: Option<Instant>,
     ending: Ending,
     failed: Option<RunError>,
 }
 
 impl<'a> Shutdown<'a> {
-    pub(super) const fn new(announcer: &'a Announcer, stop: Stop, grace: Duration) -> Self {
+    pub(super) const fn new(
+        announcer: &'a Announcer,
+        stop: Stop,
+        grace: Duration,
+        deadline: Option<Instant>,
+    ) -> Self {
         Self {
             announcer,
             stop,
             grace,
             phase: Phase::Running,
             grace_over: None,
+            deadline,
             ending: Ending::Finished,
             failed: None,
         }
@@ -83,8 +90,11 @@ impl<'a> Shutdown<'a> {
         }
     }
 
-    /// As [`Self::drain`], after an error that leaves the store whole.
+    /// As [`Self::drain`], after an error that leaves the store whole; with a store that takes nothing more, at once.
     pub(super) fn fail_gently(&mut self, error: RunError, calls: usize) {
+        if error.is_end_of_store() {
+            return self.fail(error);
+        }
         self.note(error);
         self.drain(Ending::Finished, "stopping after an error", calls);
     }
@@ -116,6 +126,14 @@ impl<'a> Shutdown<'a> {
     /// Waits for the end of the grace; for ever, if none has begun. Cancel-safe.
     pub(super) async fn grace_over(&self) {
         match self.grace_over {
+            Some(moment) => sleep_until(moment).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the deadline of a run that is not ending yet; for ever, if it has none. Cancel-safe.
+    pub(super) async fn deadline(&self) {
+        match self.deadline.filter(|_| !self.has_begun()) {
             Some(moment) => sleep_until(moment).await,
             None => std::future::pending().await,
         }

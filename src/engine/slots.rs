@@ -3,27 +3,33 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::llm::{Route, Waiting};
-use crate::store::Lease;
+use crate::llm::{Route, Standing};
+use crate::store::{Lease, Left};
 
 /// The slots of a run. Only the dispatcher has them.
 pub(super) struct Slots {
     concurrency: usize,
+    /// Queues held in memory at most.
+    most: usize,
     /// Queues whose answers are not in yet: each holds a slot.
     calling: HashMap<i64, Lease>,
     /// Queues whose answers wait for the disk.
     settling: HashMap<i64, Lease>,
     /// Queues left over by an ending run, given back together.
-    released: Vec<Lease>,
+    released: Vec<Left>,
+    /// Queues whose chain is of no use any more, kept until the run ends: nobody would get further with them.
+    parked: Vec<Left>,
 }
 
 impl Slots {
-    pub(super) fn new(concurrency: usize) -> Self {
+    pub(super) fn new(concurrency: usize, most: usize) -> Self {
         Self {
             concurrency,
+            most,
             calling: HashMap::new(),
             settling: HashMap::new(),
             released: Vec::new(),
+            parked: Vec::new(),
         }
     }
 
@@ -33,8 +39,24 @@ impl Slots {
         if self.disk_is_behind() {
             0
         } else {
-            self.concurrency.saturating_sub(self.calling.len())
+            let room = self.most.saturating_sub(self.in_memory() + self.parked.len());
+            self.concurrency.saturating_sub(self.calling.len()).min(room)
         }
+    }
+
+    /// Whether so many queues are parked that no other can be taken.
+    pub(super) fn is_full_of_parked(&self) -> bool {
+        self.parked.len() >= self.most
+    }
+
+    /// Whether queues wait for a chain that is of no use any more.
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Queues whose requests and answers are in memory.
+    pub(super) fn in_memory(&self) -> usize {
+        self.calling.len() + self.settling.len()
     }
 
     fn disk_is_behind(&self) -> bool {
@@ -55,6 +77,7 @@ impl Slots {
         self.calling
             .values()
             .chain(self.settling.values())
+            .chain(self.parked.iter().map(|left| &left.lease))
             .copied()
             .collect()
     }
@@ -74,19 +97,28 @@ impl Slots {
     }
 
     /// The queue stays as it was and is to be given back.
-    pub(super) fn leave(&mut self, lease: Lease) {
-        self.calling.remove(&lease.queue_id);
-        self.released.push(lease);
+    pub(super) fn leave(&mut self, left: Left) {
+        self.calling.remove(&left.lease.queue_id);
+        self.released.push(left);
+    }
+
+    /// The queue stays as it was; nothing can be done for it in this run.
+    pub(super) fn park(&mut self, left: Left) {
+        self.calling.remove(&left.lease.queue_id);
+        self.parked.push(left);
     }
 
     /// Every call on its way is given up.
     pub(super) fn leave_all(&mut self) {
-        self.released.extend(self.calling.drain().map(|(_, lease)| lease));
+        let calling = self.calling.drain().map(|(_, lease)| Left::untouched(lease));
+        self.released.extend(calling);
     }
 
     /// What is to be given back.
-    pub(super) fn take_left(&mut self) -> Vec<Lease> {
-        std::mem::take(&mut self.released)
+    pub(super) fn take_left(&mut self) -> Vec<Left> {
+        let mut left = std::mem::take(&mut self.released);
+        left.append(&mut self.parked);
+        left
     }
 
     /// What is waited for, in words.
@@ -104,9 +136,17 @@ impl Slots {
 
 fn wait_of(route: &Route) -> Option<String> {
     let name = &route.settings.name;
-    Some(match route.waiting()? {
-        Waiting::Paused { left } => format!("`{name}` asked for a pause, {} s left", left.as_secs() + 1),
-        Waiting::Limited { calls } => format!("{calls} calls wait for the limits of `{name}`"),
-        Waiting::Latched { .. } => format!("`{name}` is dead for this run"),
+    Some(match route.standing() {
+        Standing::Free => return None,
+        Standing::Paused { left, .. } => format!("`{name}` asked for a pause, {} s left", left.as_secs() + 1),
+        Standing::Limited { calls } => format!("{calls} calls wait for the limits of `{name}`"),
+        Standing::Open { left, reason } => {
+            format!(
+                "`{name}` is down, tried again in {} s ({reason})",
+                left.as_secs() + 1
+            )
+        }
+        Standing::HalfOpen { reason } => format!("`{name}` is being tried ({reason})"),
+        Standing::Latched { .. } => format!("`{name}` is dead for this run"),
     })
 }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::planning;
+use super::purse::{LeasePurse, Till};
+use super::{Job, World};
 use crate::agent::{self, Agent, Agents, COMPLETION, Desk, Done, Planner, TaskEnd, TaskInput};
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::Making;
+use crate::domain::outcome::{Attempt, Making};
 use crate::domain::request::Work;
 use crate::domain::usage::{Cost, Usage};
-use crate::llm::{Client, Route, Stop};
-use crate::store::{Claimed, Lease, Material, Settled, Settlement, Store, StoreError, Then, Wanted};
+use crate::llm::{Chain, Client, Purse, Stop, Stopped};
+use crate::store::{
+    Claimed, Lease, Left, Material, RunId, Settled, Settlement, Store, StoreError, Then, Wanted,
+};
 
 /// What workers tell the dispatcher.
 #[derive(Debug)]
@@ -30,8 +34,8 @@ pub(super) enum Fact {
         /// What that cost, waste included.
         cost: Cost,
     },
-    /// The queue was left as it was.
-    Interrupted(Lease),
+    /// The queue was left as it was, and is to be given back.
+    Interrupted(Left, Stopped),
     /// The store failed.
     StoreFailed(StoreError),
 }
@@ -46,17 +50,40 @@ pub(super) struct Tools {
     pub(super) stop: Stop,
     /// Whether queues are only planned (`nova3 plan --call`).
     pub(super) plan_only: bool,
+    /// The money of a run with a cost cap.
+    pub(super) till: Option<Till>,
 }
 
 impl Tools {
-    /// What an agent works with on a route.
-    pub(super) fn desk<'t>(&'t self, route: &'t Route) -> Desk<'t> {
+    pub(super) fn new(world: &World, job: &Job, run: RunId, stop: Stop) -> Self {
+        let cap = job.conditions.max_cost;
+        Self {
+            store: Arc::clone(&world.store),
+            client: Arc::clone(&world.client),
+            agents: Arc::clone(&world.agents),
+            planner: Arc::clone(&world.planner),
+            budget: world.budget,
+            stop,
+            plan_only: job.plan_only,
+            till: cap.map(|cap| Till::new(Arc::clone(&world.store), run, cap)),
+        }
+    }
+
+    /// What an agent works with on a chain.
+    pub(super) fn desk<'t>(&'t self, chain: &'t Chain, purse: Option<&'t LeasePurse<'t>>) -> Desk<'t> {
         Desk {
             client: &self.client,
-            route,
+            chain,
             budget: &self.budget,
             stop: &self.stop,
+            purse: purse.map(|purse| purse as &dyn Purse),
         }
+    }
+
+    /// What a task pays from, under a cost cap; to be kept until it is settled.
+    fn purse<'t>(&'t self, lease: Lease, task: Option<usize>, teller: &'t Teller) -> Option<LeasePurse<'t>> {
+        let till = self.till.as_ref()?;
+        Some(till.purse(lease, task, &self.stop, &teller.0))
     }
 }
 
@@ -76,7 +103,7 @@ pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, facts: Unbounded
         return;
     }
     if tools.plan_only {
-        return teller.tell(Fact::Interrupted(queue.lease));
+        return teller.tell(Fact::Interrupted(Left::untouched(queue.lease), Stopped::Ending));
     }
     for task in queue.current_task..queue.tasks.len() {
         if !step(&tools, &queue, task, &teller).await {
@@ -87,7 +114,8 @@ pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, facts: Unbounded
 
 /// Finds out the queue's tasks; answers whether it goes on.
 async fn plan(tools: &Tools, queue: &mut Claimed, teller: &Teller) -> bool {
-    match planning::plan(tools, queue).await {
+    let purse = tools.purse(queue.lease, None, teller);
+    match planning::plan(tools, queue, purse.as_ref()).await {
         Ok(planning::Planning::Known(tasks)) => {
             queue.tasks = tasks;
             queue.planned = true;
@@ -115,8 +143,8 @@ async fn plan(tools: &Tools, queue: &mut Claimed, teller: &Teller) -> bool {
                 }
             }
         }
-        Ok(planning::Planning::Interrupted) => {
-            teller.tell(Fact::Interrupted(queue.lease));
+        Ok(planning::Planning::Interrupted(attempts, why)) => {
+            teller.tell(Fact::Interrupted(left(queue, None, attempts), why));
             false
         }
         Err(error) => {
@@ -128,7 +156,8 @@ async fn plan(tools: &Tools, queue: &mut Claimed, teller: &Teller) -> bool {
 
 /// Does one task and settles it; answers whether the queue goes on.
 async fn step(tools: &Tools, queue: &Claimed, task: usize, teller: &Teller) -> bool {
-    let done = match perform(tools, queue, task).await {
+    let purse = tools.purse(queue.lease, Some(task), teller);
+    let done = match perform(tools, queue, task, purse.as_ref()).await {
         Ok(done) => done,
         Err(error) => {
             teller.tell(Fact::StoreFailed(error));
@@ -142,8 +171,8 @@ async fn step(tools: &Tools, queue: &Claimed, task: usize, teller: &Teller) -> b
     } = done;
     let (usage, cost) = spent(&making);
     let (settlement, ends) = match end {
-        TaskEnd::Interrupted => {
-            teller.tell(Fact::Interrupted(queue.lease));
+        TaskEnd::Interrupted(why) => {
+            teller.tell(Fact::Interrupted(left(queue, Some(task), attempts), why));
             return false;
         }
         TaskEnd::Completed(product) => {
@@ -183,6 +212,14 @@ async fn step(tools: &Tools, queue: &Claimed, task: usize, teller: &Teller) -> b
     }
 }
 
+const fn left(queue: &Claimed, task: Option<usize>, attempts: Vec<Attempt>) -> Left {
+    Left {
+        lease: queue.lease,
+        task,
+        attempts,
+    }
+}
+
 fn spent(making: &Making) -> (Usage, Cost) {
     (making.usage, making.cost.unwrap_or_default().plus(making.wasted))
 }
@@ -208,12 +245,12 @@ fn then(tools: &Tools, queue: &Claimed, task: usize, making: &mut Making) -> The
     }
 }
 
-/// The route that the line asks for, else the one its agent wants, else the default one.
-pub(super) fn route<'t>(
+/// The route or chain that the line asks for, else the one its agent wants, else the default one.
+pub(super) fn chain<'t>(
     tools: &'t Tools,
     queue: &Claimed,
     agent: Option<&Agent>,
-) -> Result<&'t Arc<Route>, String> {
+) -> Result<&'t Chain, String> {
     let wanted = queue
         .request
         .model
@@ -221,7 +258,7 @@ pub(super) fn route<'t>(
         .or(agent.and_then(|agent| agent.model.as_deref()));
     tools
         .client
-        .route(wanted)
+        .chain(wanted)
         .ok_or_else(|| wanted.unwrap_or_default().to_owned())
 }
 
@@ -247,23 +284,28 @@ pub(super) async fn material(tools: &Tools, queue: &Claimed, input: &str) -> Res
         .await
 }
 
-async fn perform(tools: &Tools, queue: &Claimed, task: usize) -> Result<Done, StoreError> {
+async fn perform(
+    tools: &Tools,
+    queue: &Claimed,
+    task: usize,
+    purse: Option<&LeasePurse<'_>>,
+) -> Result<Done, StoreError> {
     let planned = &queue.tasks[task];
     let agent = tools.agents.get(&planned.action);
-    let route = match route(tools, queue, agent) {
-        Ok(route) => route,
+    let chain = match chain(tools, queue, agent) {
+        Ok(chain) => chain,
         Err(name) => {
-            let message = format!("`model` `{name}` is no route any more");
+            let message = format!("`model` `{name}` is no route or chain any more");
             return Ok(impossible(name, Class::BadRequest, message));
         }
     };
     match (&queue.request.work, agent) {
         (Work::Completion(completion), _) if planned.action == COMPLETION => {
-            Ok(agent::run_completion(&tools.client, route, completion, &tools.stop).await)
+            Ok(agent::run_completion(tools.desk(chain, purse), completion).await)
         }
         (Work::Brief(brief), Some(agent)) => {
             let material = material(tools, queue, &planned.input).await?;
-            let desk = tools.desk(route);
+            let desk = tools.desk(chain, purse);
             let input = TaskInput {
                 brief,
                 input: &planned.input,
@@ -274,7 +316,7 @@ async fn perform(tools: &Tools, queue: &Claimed, task: usize) -> Result<Done, St
         _ => {
             let message = format!("there is no agent for the action `{}` any more", planned.action);
             Ok(impossible(
-                route.settings.name.clone(),
+                chain.first().settings.name.clone(),
                 Class::BadRequest,
                 message,
             ))

@@ -33,11 +33,30 @@ pub struct Grant {
 pub struct InProcess {
     /// Held by the one caller that waits; tokio's mutex is fair, so nobody is overtaken.
     turn: Mutex<()>,
-    requests: Option<DefaultDirectRateLimiter>,
+    requests: Option<StdMutex<Requests>>,
     tokens: Option<StdMutex<Bucket>>,
     clock: DefaultClock,
     origin: Instant,
     waiting: AtomicUsize,
+}
+
+/// The pace of requests. It is made anew when the provider names a lower limit, since governor's cannot be changed.
+#[derive(Debug)]
+struct Requests {
+    rpm: NonZeroU32,
+    limiter: DefaultDirectRateLimiter,
+}
+
+impl Requests {
+    fn new(rpm: NonZeroU32) -> Self {
+        let (interval, burst) = spacing(rpm);
+        let quota = Quota::with_period(interval).map(|quota| quota.allow_burst(burst));
+        // A zero period cannot come out of `spacing`; a quota of the plain limit would still be strict.
+        let limiter = DefaultDirectRateLimiter::direct(quota.unwrap_or_else(|| Quota::per_minute(rpm)));
+        // governor begins with a full burst; this one begins with none.
+        drop(limiter.check_n(burst));
+        Self { rpm, limiter }
+    }
 }
 
 /// Gives tokens back if the caller is cancelled while it waits for its request permit.
@@ -71,18 +90,10 @@ impl Drop for Waiting<'_> {
 impl InProcess {
     /// An empty limiter.
     pub fn new(limits: Limits) -> Self {
-        let requests = limits.rpm.and_then(NonZeroU32::new).map(|rpm| {
-            let (interval, burst) = spacing(rpm);
-            let quota = Quota::with_period(interval).map(|quota| quota.allow_burst(burst));
-            // A zero period cannot come out of `spacing`; a quota of the plain limit would still be strict.
-            let limiter = DefaultDirectRateLimiter::direct(quota.unwrap_or_else(|| Quota::per_minute(rpm)));
-            // governor begins with a full burst; this one begins with none.
-            drop(limiter.check_n(burst));
-            limiter
-        });
+        let requests = limits.rpm.and_then(NonZeroU32::new).map(Requests::new);
         Self {
             turn: Mutex::new(()),
-            requests,
+            requests: requests.map(StdMutex::new),
             tokens: limits.tpm.map(|tpm| StdMutex::new(Bucket::new(tpm))),
             clock: DefaultClock::default(),
             origin: Instant::now(),
@@ -99,14 +110,34 @@ impl InProcess {
         let turn = self.turn.lock().await;
         let reserved = self.reserve(tokens).await?;
         if let Some(requests) = &self.requests {
-            while let Err(refusal) = requests.check() {
-                let wait = refusal.wait_time_from(self.clock.now());
+            while let Some(wait) = self.wait_for_request(requests) {
                 tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
             }
         }
         drop((turn, waiting));
         std::mem::forget(reserved);
         Ok(Grant { reserved: tokens })
+    }
+
+    fn wait_for_request(&self, requests: &StdMutex<Requests>) -> Option<Duration> {
+        let requests = requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let refusal = requests.limiter.check().err()?;
+        Some(refusal.wait_time_from(self.clock.now()))
+    }
+
+    /// The provider counts by these limits: those that are lower than ours are kept from now on.
+    pub fn lower(&self, limits: Limits) {
+        if let (Some(rpm), Some(requests)) = (limits.rpm.and_then(NonZeroU32::new), &self.requests) {
+            let mut requests = requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if rpm < requests.rpm {
+                tracing::info!("the provider allows {rpm} requests a minute, fewer than configured");
+                *requests = Requests::new(rpm);
+            }
+        }
+        if let (Some(tpm), Some(bucket)) = (limits.tpm.filter(|tpm| *tpm > 0), &self.tokens) {
+            let mut bucket = bucket.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            bucket.lower(tpm);
+        }
     }
 
     async fn reserve(&self, tokens: u64) -> Result<Reserved<'_>, TooLarge> {

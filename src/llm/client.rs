@@ -1,4 +1,4 @@
-//! A call from the first attempt to its end: the one place where a route is asked again.
+//! What is asked and answered, and the client that holds the routes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,23 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::http::{self, Authorities};
-use super::route::Route;
-use super::transport::{self, Failed, Got};
+use super::purse::Purse;
+use super::route::{Changes, Route};
+use super::walk::Walk;
 use super::wire::{Answer, CallError};
-use crate::clock;
 use crate::config::{self, Config, Timeouts};
-use crate::domain::failure::{Class, Verdict};
-use crate::domain::outcome::Attempt;
 use crate::domain::retry::RetryPolicy;
-use crate::domain::usage::Usage;
-
-/// The longest `Retry-After` that a single call waits for; the official SDKs give up at the same bound.
-/// A 429 is not bound by it, since it pauses the route and fails nobody.
-const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
 /// A client that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +47,8 @@ pub struct Ask {
     pub model: String,
     /// Tokens that the call may use: its prompt and its longest answer, for the limit a minute.
     pub tokens: u64,
+    /// The most tokens that its answer may have, for a cost cap; `None` if nothing bounds it.
+    pub longest: Option<u64>,
 }
 
 /// How an answer is wanted.
@@ -98,29 +93,51 @@ pub enum Reply {
 #[derive(Debug)]
 pub enum Ended {
     /// Retries are used up, or there was no sense in any.
-    Failed {
-        /// The last error.
-        error: CallError,
-        /// The HTTP error as it came, for a Batch line.
-        response: Option<Verbatim>,
-        /// What went wrong before, oldest first.
-        causes: Vec<String>,
-    },
-    /// The route is dead for this run; the request is as good as before.
-    Latched,
-    /// The run is ending; the request is as good as before.
-    Interrupted,
+    Failed(Box<Unanswered>),
+    /// The route is of no use now, and another of the chain may be.
+    Elsewhere,
+    /// Nothing more is sent; the request is as good as before.
+    Stopped(Stopped),
 }
 
-/// A call's end and every attempt on the way.
+/// A call without an answer.
 #[derive(Debug)]
-pub struct Outcome {
-    /// How it ended.
-    pub end: Result<Reply, Ended>,
-    /// The attempts, oldest first.
-    pub attempts: Vec<Attempt>,
-    /// Milliseconds from asking to the end, waits included.
-    pub duration_ms: u64,
+pub struct Unanswered {
+    /// The last error.
+    pub error: CallError,
+    /// The HTTP error as it came, for a Batch line.
+    pub response: Option<Verbatim>,
+    /// What went wrong before, oldest first.
+    pub causes: Vec<String>,
+}
+
+impl From<CallError> for Ended {
+    fn from(error: CallError) -> Self {
+        Self::Failed(Box::new(Unanswered {
+            error,
+            response: None,
+            causes: Vec::new(),
+        }))
+    }
+}
+
+/// Why nothing more is sent for a request that has not failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// The run is ending.
+    Ending,
+    /// Every route of the chain is dead for this run.
+    NoRoute {
+        /// What each of them said.
+        reason: String,
+    },
+    /// Every route of the chain has been out of use for too long.
+    GaveUp {
+        /// What each of them said.
+        reason: String,
+    },
+    /// The run may not cost more.
+    NoMoney,
 }
 
 /// The two ways in which a run ends early.
@@ -135,10 +152,37 @@ pub struct Stop {
 /// Asks models.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     routes: Vec<Arc<Route>>,
-    timeouts: Timeouts,
-    retry: RetryPolicy,
+    chains: Vec<Chain>,
+    pub(super) timeouts: Timeouts,
+    pub(super) retry: RetryPolicy,
+    /// A longer pause of a route sends calls to the next one.
+    pub(super) patience: Duration,
+    /// How long every route of a chain may be out of use.
+    pub(super) give_up: Duration,
+    pub(super) changes: Arc<Changes>,
+}
+
+/// Routes in the order in which they are tried.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// Its name.
+    pub name: String,
+    /// Its routes, the first choice first; never empty.
+    pub routes: Vec<Arc<Route>>,
+}
+
+impl Chain {
+    /// The first choice.
+    pub fn first(&self) -> &Arc<Route> {
+        &self.routes[0]
+    }
+
+    /// Whether none of its routes can be used any more in this run.
+    pub fn is_dead(&self) -> bool {
+        self.routes.iter().all(|route| route.latched().is_some())
+    }
 }
 
 impl Client {
@@ -150,6 +194,22 @@ impl Client {
         } else {
             Authorities::System
         };
+        let changes = Arc::new(watch::Sender::new(()));
+        let routes: Vec<Arc<Route>> = config
+            .routes
+            .iter()
+            .cloned()
+            .map(|route| Arc::new(Route::new(route, config.breaker, Arc::clone(&changes))))
+            .collect();
+        let chain = |chain: &config::Chain| Chain {
+            name: chain.name.clone(),
+            routes: chain
+                .routes
+                .iter()
+                .filter_map(|name| routes.iter().find(|route| route.settings.name == *name))
+                .cloned()
+                .collect(),
+        };
         Ok(Self {
             http: http::build(
                 config.timeouts.connect,
@@ -157,209 +217,36 @@ impl Client {
                 config.ca_file.as_deref(),
                 authorities,
             )?,
-            routes: config
-                .routes
-                .iter()
-                .cloned()
-                .map(|route| Arc::new(Route::new(route)))
-                .collect(),
+            chains: config.chains.iter().map(chain).collect(),
+            routes,
             timeouts: config.timeouts,
             retry: config.retry,
+            patience: config.patience,
+            give_up: config.conditions.give_up,
+            changes,
         })
     }
 
-    /// The routes, the default one first.
+    /// The routes.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
 
-    /// The route of that name, or the default one.
-    pub fn route(&self, name: Option<&str>) -> Option<&Arc<Route>> {
+    /// The chains, the default one first.
+    pub fn chains(&self) -> &[Chain] {
+        &self.chains
+    }
+
+    /// The chain of that name, or the default one.
+    pub fn chain(&self, name: Option<&str>) -> Option<&Chain> {
         match name {
-            Some(name) => self.routes.iter().find(|route| route.settings.name == name),
-            None => self.routes.first(),
+            Some(name) => self.chains.iter().find(|chain| chain.name == name),
+            None => self.chains.first(),
         }
     }
 
-    /// Asks `route` until there is an answer or no sense in asking again.
-    pub async fn call(&self, route: &Route, ask: &Ask, stop: &Stop) -> Outcome {
-        let began = Instant::now();
-        let mut attempts = Vec::new();
-        let end = self.attempt_until_end(route, ask, stop, &mut attempts).await;
-        Outcome {
-            end,
-            attempts,
-            duration_ms: millis(began.elapsed()),
-        }
+    /// A task's way along a chain. With a purse nothing is sent that it does not pay for.
+    pub fn walk<'a>(&'a self, chain: &'a Chain, stop: &'a Stop, purse: Option<&'a dyn Purse>) -> Walk<'a> {
+        Walk::new(self, chain, stop, purse)
     }
-
-    async fn attempt_until_end(
-        &self,
-        route: &Route,
-        ask: &Ask,
-        stop: &Stop,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Reply, Ended> {
-        let mut causes = Vec::new();
-        let mut retries = 0;
-        loop {
-            if route.latched().is_some() {
-                return Err(Ended::Latched);
-            }
-            let grant = tokio::select! {
-                biased;
-                () = stop.drain.cancelled() => return Err(Ended::Interrupted),
-                grant = route.admit(ask.tokens) => grant,
-            };
-            let grant = grant.map_err(|refusal| {
-                let error = CallError::new(Class::BadRequest, Verdict::Final, &refusal.to_string());
-                Ended::Failed {
-                    error,
-                    response: None,
-                    causes: causes.clone(),
-                }
-            })?;
-            let (started, started_at) = (Instant::now(), clock::now_ms());
-            let sent = tokio::select! {
-                biased;
-                sent = transport::send(&self.http, &route.settings, ask, &self.timeouts) => sent,
-                () = stop.cancel.cancelled() => {
-                    route.settle(&grant, ask.tokens);
-                    return Err(Ended::Interrupted);
-                }
-            };
-            let took = (started_at, millis(started.elapsed()));
-            let failed = match sent {
-                Ok(got) => {
-                    route.settle(&grant, got.usage.total());
-                    route.answered();
-                    tracing::debug!(
-                        llm.route = route.settings.name,
-                        llm.model = ask.model,
-                        llm.input_tokens = got.usage.input_tokens,
-                        llm.output_tokens = got.usage.output_tokens,
-                        duration_ms = took.1,
-                        "call answered"
-                    );
-                    attempts.push(good(route, ask, &got, took));
-                    return Ok(got.reply);
-                }
-                Err(failed) => failed,
-            };
-            // What a failed call used is unknown: its reservation counts as used, unless it was refused.
-            let used = if failed.error.verdict == Verdict::Pause {
-                0
-            } else {
-                ask.tokens
-            };
-            route.settle(&grant, used);
-            attempts.push(bad(route, ask, &failed.error, took));
-            let wait = self.judge(route, ask, failed, &mut retries, &mut causes)?;
-            tokio::select! {
-                biased;
-                () = stop.drain.cancelled() => return Err(Ended::Interrupted),
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
-    }
-
-    /// What follows a failed attempt: a wait before the next one, or the end.
-    fn judge(
-        &self,
-        route: &Route,
-        ask: &Ask,
-        failed: Failed,
-        retries: &mut u32,
-        causes: &mut Vec<String>,
-    ) -> Result<Duration, Ended> {
-        let Failed { error, response } = failed;
-        match error.verdict {
-            Verdict::Pause => {
-                route.pause(error.retry_after);
-                tracing::info!(
-                    llm.route = route.settings.name,
-                    "the route pauses: {}",
-                    error.message
-                );
-                Ok(Duration::ZERO)
-            }
-            Verdict::Latch if !is_about_the_model(ask, &error) => {
-                tracing::warn!(
-                    llm.route = route.settings.name,
-                    "the route is dead for this run: {}",
-                    error.message
-                );
-                route.latch(error);
-                Err(Ended::Latched)
-            }
-            Verdict::Retry | Verdict::RetryQuietly
-                if *retries < self.retry.retries
-                    && error.retry_after.is_none_or(|asked| asked <= LONGEST_ASKED) =>
-            {
-                let wait = error
-                    .retry_after
-                    .unwrap_or_else(|| self.retry.backoff(*retries, fastrand::f64()));
-                *retries += 1;
-                tracing::info!(
-                    llm.route = route.settings.name,
-                    llm.model = ask.model,
-                    error.class = error.class.as_str(),
-                    wait_ms = millis(wait),
-                    "call failed, retry {retries} follows: {}",
-                    error.message
-                );
-                causes.push(error.message);
-                Ok(wait)
-            }
-            _ => Err(Ended::Failed {
-                error,
-                response,
-                causes: std::mem::take(causes),
-            }),
-        }
-    }
-}
-
-/// A Batch line names its own model: a wrong one fails that line, and says nothing about the route.
-fn is_about_the_model(ask: &Ask, error: &CallError) -> bool {
-    matches!(ask.form, Form::Verbatim { .. }) && !matches!(error.class, Class::Auth | Class::Quota)
-}
-
-fn good(route: &Route, ask: &Ask, got: &Got, (started_at, duration_ms): (i64, u64)) -> Attempt {
-    let model = match &got.reply {
-        Reply::Answer(Answer {
-            model: Some(model), ..
-        }) if !model.is_empty() => model.clone(),
-        _ => ask.model.clone(),
-    };
-    Attempt {
-        route: route.settings.name.clone(),
-        model,
-        class: None,
-        status_code: Some(got.status),
-        usage: got.usage,
-        cost: route.settings.price.map(|price| price.of(got.usage)),
-        started_at,
-        duration_ms,
-        first_token_ms: got.first_token.map(millis),
-    }
-}
-
-fn bad(route: &Route, ask: &Ask, error: &CallError, (started_at, duration_ms): (i64, u64)) -> Attempt {
-    let usage = Usage::default();
-    Attempt {
-        route: route.settings.name.clone(),
-        model: ask.model.clone(),
-        class: Some(error.class),
-        status_code: error.status,
-        usage,
-        cost: route.settings.price.map(|price| price.of(usage)),
-        started_at,
-        duration_ms,
-        first_token_ms: None,
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,18 +1,28 @@
-//! Calls to models: limit, pause, send, classify, retry.
+//! Calls to models: routes and chains, limits, retries, the wire.
 //!
 //! ```text
-//! Client::call → Route::admit (latch, pause, limiter) → transport::send → wire → verdict → retry | answer
+//! Walk: choose a route → gate (latch, breaker, pause) → limiter → purse → transport::send → wire → verdict
+//!         ▲                                                                                       │
+//!         └──────────────── retry, or the next route ◀────────────────────────────────────────────┴──▶ answer
 //! ```
 //!
 //! Failure behaviour: a 429 pauses the whole route and spends no attempt; a refused key or an empty account
-//! latches it for the run; everything else is tried again with jitter, up to the policy. A stream that does
-//! not say why it ended gives no answer. A call that is cancelled closes its connection.
+//! latches it for the run; failures in a row open its breaker, and then the request waits for it or goes to the next
+//! route; everything else is tried again with jitter, up to the policy. A stream that does not say why it ended
+//! gives no answer. A call that is cancelled closes its connection.
 
+mod breaker;
+mod call;
 pub mod client;
+mod fault;
 mod http;
+mod purse;
 mod route;
 mod transport;
+mod walk;
 pub mod wire;
 
-pub use client::{Ask, Client, ClientError, Ended, Form, Outcome, Reply, Stop, Verbatim};
-pub use route::{Route, Waiting};
+pub use client::{Ask, Chain, Client, ClientError, Ended, Form, Reply, Stop, Stopped, Unanswered, Verbatim};
+pub use purse::{Purse, Reserve, Reserved};
+pub use route::{Route, Standing};
+pub use walk::Walk;

@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{Ask, Form, Reply, Verbatim};
-use super::wire::{self, Answer, CallError, Collector, Decoder, Limits, Progress};
+use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
+use super::wire::{self, Answer, Incoming, Limits, Progress, RateHeaders, Secrets};
 use crate::clock;
 use crate::config::{Route, Timeouts};
-use crate::domain::failure::{Class, Verdict};
+use crate::domain::failure::Class;
 use crate::domain::usage::Usage;
 
 /// An answer of more bytes is refused: nobody reads it, and a thousand of them would end the process.
@@ -26,31 +27,15 @@ const MAX_ERROR_BODY: usize = 1 << 20;
 /// What a server may take to close a stream after its last event, before the connection is given up.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// How long a route pauses when this machine has no descriptor or port left for a connection.
-const LOCAL_PAUSE: Duration = Duration::from_secs(1);
-
 /// A good exchange.
 pub(super) struct Got {
     pub(super) reply: Reply,
     pub(super) status: u16,
     pub(super) usage: Usage,
     pub(super) first_token: Option<Duration>,
-}
-
-/// A bad one.
-pub(super) struct Failed {
-    pub(super) error: CallError,
-    /// The HTTP error as it came, for a Batch line.
-    pub(super) response: Option<Verbatim>,
-}
-
-impl From<CallError> for Failed {
-    fn from(error: CallError) -> Self {
-        Self {
-            error,
-            response: None,
-        }
-    }
+    pub(super) rate: RateHeaders,
+    /// Whether the server counted the tokens.
+    pub(super) counted: bool,
 }
 
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.
@@ -104,13 +89,18 @@ async fn exchange(
     let response = response.map_err(|error| unreachable(&error, timeouts))?;
     let status = response.status();
     if status != StatusCode::OK {
-        return Err(refused(response, ask, timeouts).await);
+        return Err(refused(response, ask, timeouts, &secrets(route)).await);
     }
     if streams && !is_json(response.headers()) {
-        read_stream(response, ask, timeouts, started).await
+        read_stream(response, ask, timeouts, started, secrets(route)).await
     } else {
-        read_plain(response, ask, timeouts).await
+        read_plain(response, ask, timeouts, &secrets(route)).await
     }
+}
+
+fn secrets(route: &Route) -> Secrets {
+    let key = route.key.as_ref().map(ExposeSecret::expose_secret);
+    Secrets::of(key, &route.endpoint)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -125,53 +115,39 @@ async fn read_stream(
     ask: &Ask,
     timeouts: &Timeouts,
     started: Instant,
+    secrets: Secrets,
 ) -> Result<Got, Failed> {
-    let request_id = request_id(response.headers());
+    let request_id = request_id(response.headers(), &secrets);
+    let rate = rate_headers(response.headers());
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
     response.headers_mut().clear();
-    let mut decoder = Decoder::new(Limits::default());
-    let mut collector = Collector::new(MAX_BODY);
-    let mut frames = Vec::new();
+    let mut incoming = Incoming::new(Limits::default(), MAX_BODY).hiding(secrets);
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
-    let mut done = false;
     loop {
-        let chunk = timeout_at(deadline, response.chunk()).await;
-        let chunk = match chunk {
+        let chunk = match timeout_at(deadline, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,
-            // After `[DONE]` nothing more can be lost.
-            Ok(Err(_)) | Err(_) if done => break,
+            // After the finish reason nothing more can be lost than a count of tokens.
+            Ok(Err(_)) | Err(_) if incoming.is_complete() => break,
             Ok(Err(error)) => return Err(cut(&error)),
             Err(_) if first_token.is_none() => return Err(first_token_late(timeouts)),
             Err(_) => return Err(stalled(timeouts)),
         };
-        decoder.push(&chunk, &mut frames).map_err(CallError::from)?;
-        for frame in frames.drain(..) {
-            match collector.frame(&frame)? {
-                Progress::Quiet => {}
-                Progress::Data => {
-                    if first_token.is_none() && collector.first_token_seen() {
-                        first_token = Some(started.elapsed());
-                    }
-                    // Comments and empty frames do not count: a server that only keeps the line warm has stalled.
-                    if first_token.is_some() {
-                        deadline = Instant::now() + timeouts.idle;
-                    }
-                }
-                Progress::Done => {
-                    done = true;
-                    deadline = Instant::now() + LINGER;
-                }
-            }
+        let progress = incoming.push(&chunk)?;
+        if first_token.is_none() && incoming.first_token_seen() {
+            first_token = Some(started.elapsed());
+        }
+        match progress {
+            // Comments and empty frames do not count: a server that only keeps the line warm has stalled.
+            Progress::Quiet => {}
+            Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
+            Progress::Data => {}
+            Progress::Done => deadline = Instant::now() + LINGER,
         }
     }
-    decoder.finish(&mut frames).map_err(CallError::from)?;
-    for frame in &frames {
-        collector.frame(frame)?;
-    }
-    let answer = collector.end()?;
-    let usage = answer.usage.unwrap_or_default();
+    let answer = incoming.end()?;
+    let (usage, counted) = (answer.usage.unwrap_or_default(), answer.usage.is_some());
     let reply = match ask.form {
         Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
             status: 200,
@@ -185,14 +161,23 @@ async fn read_stream(
         status: 200,
         usage,
         first_token,
+        rate,
+        counted,
     })
 }
 
-async fn read_plain(response: Response, ask: &Ask, timeouts: &Timeouts) -> Result<Got, Failed> {
-    let request_id = request_id(response.headers());
+async fn read_plain(
+    response: Response,
+    ask: &Ask,
+    timeouts: &Timeouts,
+    secrets: &Secrets,
+) -> Result<Got, Failed> {
+    let request_id = request_id(response.headers(), secrets);
+    let rate = rate_headers(response.headers());
     let body = read_body(response, MAX_BODY, timeouts).await?;
-    let answer = wire::plain(&body)?;
-    let usage = answer.usage.unwrap_or_default();
+    // What is no answer is judged again without secrets, for its words go into the error.
+    let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
+    let (usage, counted) = (answer.usage.unwrap_or_default(), answer.usage.is_some());
     let reply = match ask.form {
         Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
             status: 200,
@@ -206,17 +191,20 @@ async fn read_plain(response: Response, ask: &Ask, timeouts: &Timeouts) -> Resul
         status: 200,
         usage,
         first_token: None,
+        rate,
+        counted,
     })
 }
 
 /// An HTTP error: judged, and kept as it came for a Batch line.
-async fn refused(response: Response, ask: &Ask, timeouts: &Timeouts) -> Failed {
+async fn refused(response: Response, ask: &Ask, timeouts: &Timeouts, secrets: &Secrets) -> Failed {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let request_id = request_id(&headers);
+    let request_id = request_id(&headers, secrets);
     let body = read_body(response, MAX_ERROR_BODY, timeouts)
         .await
         .unwrap_or_default();
+    let body = secrets.mask_body(&body);
     let header = |name: &str| {
         headers
             .get(name)
@@ -231,7 +219,32 @@ async fn refused(response: Response, ask: &Ask, timeouts: &Timeouts) -> Failed {
         request_id,
         body: one_line(&body),
     });
-    Failed { error, response }
+    Failed {
+        error,
+        response,
+        // A gateway that ran out of time says nothing of what the server behind it did.
+        reached: if matches!(status, 408 | 504 | 524) {
+            Reached::Server
+        } else {
+            Reached::Refusal
+        },
+        rate: rate_headers(&headers),
+    }
+}
+
+/// What the headers say of limits; most servers say nothing.
+fn rate_headers(headers: &HeaderMap) -> RateHeaders {
+    let told = headers.keys().any(|name| {
+        name.as_str().starts_with("x-ratelimit-") || name.as_str().starts_with("anthropic-ratelimit-")
+    });
+    if !told {
+        return RateHeaders::default();
+    }
+    let header = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some(value.to_owned())
+    };
+    RateHeaders::read(&header, clock::now())
 }
 
 async fn read_body(mut response: Response, limit: usize, timeouts: &Timeouts) -> Result<Bytes, Failed> {
@@ -261,11 +274,9 @@ async fn read_body(mut response: Response, limit: usize, timeouts: &Timeouts) ->
     Ok(whole.unwrap_or_else(|| Bytes::from(parts)))
 }
 
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get("x-request-id")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
+fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
+    let value = headers.get("x-request-id")?.to_str().ok()?;
+    Some(secrets.mask(value).into_owned())
 }
 
 /// A body as one line of JSON: as it came, without line ends between its parts; what is no JSON becomes a string.
@@ -308,83 +319,6 @@ fn completion_object(answer: &Answer) -> Result<Box<RawValue>, serde_json::Error
         }],
         "usage": usage,
     }))
-}
-
-fn failed(class: Class, message: &str) -> Failed {
-    CallError::new(class, Verdict::Retry, message).into()
-}
-
-fn first_token_late(timeouts: &Timeouts) -> Failed {
-    let message = format!(
-        "no data came within {:?} (`--first-token-timeout`)",
-        timeouts.first_token.min(timeouts.total)
-    );
-    failed(Class::Timeout, &message)
-}
-
-fn stalled(timeouts: &Timeouts) -> Failed {
-    failed(
-        Class::Stalled,
-        &format!("the answer stopped for {:?} (`--idle-timeout`)", timeouts.idle),
-    )
-}
-
-fn cut(error: &reqwest::Error) -> Failed {
-    failed(
-        Class::Network,
-        &format!(
-            "the connection broke in the middle of the answer: {}",
-            root(error)
-        ),
-    )
-}
-
-fn unreachable(error: &reqwest::Error, timeouts: &Timeouts) -> Failed {
-    if error.is_timeout() && error.is_connect() {
-        return failed(
-            Class::Timeout,
-            &format!("no connection within {:?}", timeouts.connect),
-        );
-    }
-    let what = if error.is_connect() {
-        "connecting failed"
-    } else {
-        "sending the request failed"
-    };
-    let message = format!("{what}: {}", root(error));
-    if is_local(error) {
-        let mut error = CallError::new(Class::Network, Verdict::Pause, &message);
-        error.retry_after = Some(LOCAL_PAUSE);
-        return error.into();
-    }
-    failed(Class::Network, &message)
-}
-
-/// Whether this machine has no descriptor or no port left for a connection: it says nothing of the provider or
-/// the request, and passes as other calls end.
-fn is_local(error: &reqwest::Error) -> bool {
-    use rustix::io::Errno;
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .filter_map(Errno::from_io_error)
-        .any(|code| {
-            matches!(
-                code,
-                Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS
-            )
-        })
-}
-
-/// The error and what lies behind it, the innermost cause last.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| {
-        cause.source()
-    })
-}
-
-/// The innermost cause: reqwest's own text is only the address, which the route's name stands for.
-fn root(error: &reqwest::Error) -> String {
-    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::event::{Ending, Report, RunEvent};
 use super::progress::Bar;
 use super::summary::closing_line;
 use crate::domain::printable::printable;
+use crate::domain::tally::RouteState;
 
 /// What of a run is shown on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +94,11 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                 bar.as_mut(),
                 "models, prompts or settings have changed since this run was begun: what is settled stands, the rest uses the new ones",
             ),
-            // The closing line, which follows at once, gives the reason.
-            RunEvent::RouteLatched { .. } => {}
+            RunEvent::RouteChanged(route) => {
+                if let Some(line) = route_line(&route) {
+                    print(bar.as_mut(), &line);
+                }
+            }
             RunEvent::Draining { cause, calls } => {
                 let plural = if calls == 1 { "call" } else { "calls" };
                 let line = format!("{cause}: waiting for {calls} {plural} on the way (Ctrl-C gives them up)");
@@ -114,8 +118,25 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
     }
 }
 
+/// What a person must know of a route. Short pauses and tries come and go; the bar shows them.
+fn route_line(route: &RouteState) -> Option<String> {
+    let name = &route.route;
+    let reason = route.reason.as_deref().unwrap_or_default();
+    match route.state {
+        "closed" => Some(format!("route `{name}` answers again")),
+        "open" => Some(format!(
+            "route `{name}` is down, its calls wait or go elsewhere: {reason}"
+        )),
+        "latched" => Some(format!("route `{name}` is dead for this run: {reason}")),
+        _ => None,
+    }
+}
+
 fn is_good(report: &Report) -> bool {
-    matches!(report.ending, Ending::Finished | Ending::ClosedPipe) && report.counts.failed == 0
+    matches!(
+        report.ending,
+        Ending::Finished | Ending::ClosedPipe | Ending::Limit
+    ) && report.counts.failed == 0
 }
 
 /// A closed stderr is nobody's loss.

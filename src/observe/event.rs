@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::tally::RouteState;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
 
@@ -17,13 +18,8 @@ pub enum RunEvent {
     RecipeChanged,
     /// So it stood a moment ago.
     Progressed(Snapshot),
-    /// A route was found dead for this run.
-    RouteLatched {
-        /// The route.
-        route: String,
-        /// What the provider said.
-        reason: String,
-    },
+    /// A route stands otherwise than before.
+    RouteChanged(RouteState),
     /// The run was told to end: nothing new is sent.
     Draining {
         /// What told it.
@@ -75,9 +71,23 @@ pub enum Ending {
     ClosedPipe,
     /// No route is usable.
     NoRoute {
-        /// What the provider said.
+        /// What the providers said.
         reason: String,
     },
+    /// So many requests failed (`--max-failures`).
+    Failures {
+        /// How many in this invocation.
+        failed: u64,
+    },
+    /// The next call might have cost more than the run may (`--max-cost`).
+    Budget {
+        /// What it may cost.
+        cap: Cost,
+    },
+    /// Its time was over (`--deadline`).
+    Deadline,
+    /// It has worked on as many requests as it was to (`--limit`).
+    Limit,
 }
 
 /// What a run came to.

@@ -14,6 +14,16 @@ pub fn closing_line(report: &Report) -> String {
         Ending::Signal(_) => "stopped by a signal".to_owned(),
         Ending::ClosedPipe => "output closed by its reader".to_owned(),
         Ending::NoRoute { reason } => format!("stopped, no usable route ({reason})"),
+        Ending::Failures { failed } => format!(
+            "stopped, {} failed (`--max-failures`)",
+            counted(*failed, "request")
+        ),
+        Ending::Budget { cap } => format!(
+            "stopped below its cost cap of {} (`--max-cost`)",
+            money(*cap, false)
+        ),
+        Ending::Deadline => "stopped at its deadline".to_owned(),
+        Ending::Limit => "stopped after as many requests as it was to do (`--limit`)".to_owned(),
     };
     if counts.total == 0 && report.ending == Ending::Finished {
         return format!("run `{}`: the input holds no requests", report.run);
@@ -38,6 +48,12 @@ pub fn closing_line(report: &Report) -> String {
     used += &format!(", {}", money(report.cost_now, report.summary.unpriced > 0));
     if report.summary.cost > report.cost_now {
         used += &format!(" ({} in all)", money(report.summary.cost, false));
+    }
+    if report.summary.uncertain > Cost::ZERO {
+        used += &format!(
+            ", up to {} more for lost answers",
+            money(report.summary.uncertain, false)
+        );
     }
     if report.summary.wasted > Cost::ZERO {
         used += &format!(", {} of it for nothing", money(report.summary.wasted, false));

@@ -6,7 +6,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock;
 use crate::domain::printable::printable;
-use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
+use crate::domain::usage::Cost;
 use crate::store::{FileKey, Run, SessionCounts};
 
 /// Everything that `status` shows.
@@ -18,6 +19,10 @@ pub struct Standing {
     pub counts: Counts,
     /// What it used.
     pub summary: RunSummary,
+    /// Its calls that gave nothing.
+    pub waste: Vec<Waste>,
+    /// How its routes stood last, those that were ever out of use.
+    pub routes: Vec<RouteState>,
     /// Its sessions, the first of them.
     pub sessions: Vec<SessionCounts>,
     /// Its result files.
@@ -57,6 +62,12 @@ impl Serialize for Standing {
         }
         map.serialize_entry("cost_usd", &summary.cost.usd())?;
         map.serialize_entry("wasted_usd", &summary.wasted.usd())?;
+        map.serialize_entry("uncertain_usd", &summary.uncertain.usd())?;
+        map.serialize_entry("reserved_usd", &summary.reserved.usd())?;
+        let waste: Vec<_> = self.waste.iter().map(wasted).collect();
+        map.serialize_entry("waste", &waste)?;
+        let routes: Vec<_> = self.routes.iter().map(route).collect();
+        map.serialize_entry("routes", &routes)?;
         map.serialize_entry("created_at", &clock::rfc3339(self.run.created_at))?;
         map.serialize_entry("last_accessed", &clock::rfc3339(self.run.last_accessed))?;
         let files: Vec<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
@@ -65,6 +76,21 @@ impl Serialize for Standing {
         map.serialize_entry("sessions", &sessions)?;
         map.end()
     }
+}
+
+fn wasted(waste: &Waste) -> serde_json::Value {
+    serde_json::json!({
+        "route": waste.route, "cause": waste.cause, "calls": waste.calls,
+        "input_tokens": waste.input_tokens, "output_tokens": waste.output_tokens,
+        "cost_usd": waste.cost.usd(), "uncertain_usd": waste.uncertain.usd(),
+    })
+}
+
+fn route(route: &RouteState) -> serde_json::Value {
+    serde_json::json!({
+        "route": route.route, "state": route.state, "reason": route.reason,
+        "since": clock::rfc3339(route.since), "open_ms": route.open_ms,
+    })
 }
 
 fn session(session: &SessionCounts) -> serde_json::Value {
@@ -123,12 +149,41 @@ pub fn table(standing: &Standing) -> String {
         summary.usage.output_tokens,
         summary.wasted.usd(),
     );
+    if summary.uncertain > Cost::ZERO {
+        text += &format!(
+            "up to ${:.4} more for answers that were lost on the way\n",
+            summary.uncertain.usd()
+        );
+    }
     for file in &standing.files {
         text += &format!(
             "results in {} ({})\n",
             printable(&file.path),
             printable(&file.host)
         );
+    }
+    for route in standing.routes.iter().filter(|route| route.state != "closed") {
+        text += &format!(
+            "route `{}` was {} at {}: {}\n",
+            printable(&route.route),
+            route.state.replace('_', " "),
+            clock::rfc3339(route.since).unwrap_or_default(),
+            printable(route.reason.as_deref().unwrap_or_default())
+        );
+    }
+    if !standing.waste.is_empty() {
+        let mut rows = table_of(&["for nothing", "cause", "calls", "tokens", "cost", "and up to"]);
+        for waste in &standing.waste {
+            rows.add_row([
+                printable(&waste.route),
+                waste.cause.clone(),
+                waste.calls.to_string(),
+                (waste.input_tokens + waste.output_tokens).to_string(),
+                format!("${:.4}", waste.cost.usd()),
+                format!("${:.4}", waste.uncertain.usd()),
+            ]);
+        }
+        text += &format!("\n{}\n", rows.trim_fmt());
     }
     if !standing.sessions.is_empty() {
         let mut rows = table_of(&["user", "session", "total", "done", "failed", "paused"]);

@@ -16,13 +16,14 @@ use async_trait::async_trait;
 
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
-use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
+use crate::domain::usage::Cost;
 
 pub use error::StoreError;
 pub use model::{
-    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, NewLine, NewRequest, Owner,
-    PendingTask, PlanEnd, PlanSettlement, Planned, Run, RunId, RunOpening, SessionCounts, Settled,
-    Settlement, TakeOver, TaskEnd, Then,
+    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, Left, NewLine, NewRequest,
+    Owner, PendingTask, PlanEnd, PlanSettlement, Planned, Reservation, Run, RunId, RunOpening, SessionCounts,
+    Settled, Settlement, TakeOver, TaskEnd, Then,
 };
 pub use outputs::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite};
 pub use session::{
@@ -38,7 +39,8 @@ impl<T: Queues + Sessions + Results> Store for T {}
 #[async_trait]
 pub trait Queues: Send + Sync {
     /// The run of that name exists, made now or before, and every lease that a dead process held in this
-    /// store is void: its queue is ready again under a higher fence. Refuses a name that belongs to
+    /// store is void: its queue is ready again under a higher fence, or failed as poison if it died alone twice.
+    /// Refuses a name that belongs to
     /// another input ([`StoreError::OtherInput`]).
     async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError>;
 
@@ -71,7 +73,7 @@ pub trait Queues: Send + Sync {
 
     /// Up to `limit` queues of the present input are leased to `owner` for `lease_ms` milliseconds, each
     /// under a fence it never had, none while another queue of its session is leased. Fewer than `limit`
-    /// means that no more can be claimed now.
+    /// means that no more can be claimed now; of suspects there is one at a time.
     async fn claim(
         &self,
         run: RunId,
@@ -89,8 +91,17 @@ pub trait Queues: Send + Sync {
     /// but the ledger of attempts, which keeps what was paid.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError>;
 
-    /// The queues are ready again, their attempt not counted, as if never claimed.
-    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
+    /// The queues are ready again, their attempt not counted, as if never claimed; what was called for them is in the
+    /// ledger, and what was reserved for them is free.
+    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError>;
+
+    /// The call of that lease may cost so much, and the sum of what the run has cost, may have cost and has reserved
+    /// is not above the cap: that is durable, and counts as spent if the process dies. Or it would be above it, and
+    /// what the lease has reserved is only what its earlier calls may have cost.
+    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<bool, StoreError>;
+
+    /// How these routes stand is known to whoever looks at the run.
+    async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError>;
 
     /// Failed requests of the present input that match are ready to run again; answers how many. What was
     /// completed and what was paid stays.
@@ -98,6 +109,9 @@ pub trait Queues: Send + Sync {
 
     /// Whether a queue of the present input is neither finished nor paused.
     async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError>;
+
+    /// Memory that only makes things faster is given back.
+    async fn shed_caches(&self) -> Result<(), StoreError>;
 
     /// Nothing acknowledged is lost when the process ends now; files are in their tidy form.
     async fn close(&self) -> Result<(), StoreError>;
@@ -186,6 +200,12 @@ pub trait Results: Send + Sync {
 
     /// Tokens, money and waste of the run so far, from the ledger of attempts.
     async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError>;
+
+    /// The calls that gave nothing, by route and cause, the dearest first.
+    async fn waste(&self, run: RunId) -> Result<Vec<Waste>, StoreError>;
+
+    /// How the run's routes stood when a change was last noticed.
+    async fn routes(&self, run: RunId) -> Result<Vec<RouteState>, StoreError>;
 
     /// How the run's sessions stand, at most `limit`, those with unfinished requests first.
     async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError>;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
 use crate::domain::request::{Digest, Identity, Request, Stops};
+use crate::domain::usage::Cost;
 
 /// The store's number of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,10 +157,12 @@ pub enum AddOutcome {
 /// Which queues are claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimable {
-    /// Whatever may run.
+    /// Whatever may run and is not under suspicion of killing processes.
     All,
-    /// Those whose first step is planning.
+    /// Those of them whose first step is planning.
     Unplanned,
+    /// One that is under suspicion, alone: none while any other queue of the store is leased.
+    Suspect,
 }
 
 /// A leased queue with all that is needed to work on it.
@@ -303,6 +306,45 @@ pub enum Settled {
     },
     /// The lease was lost: another owner has the queue, or its line changed.
     LostLease,
+}
+
+/// A queue that is given back, and the calls that were made for its present task.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// The lease.
+    pub lease: Lease,
+    /// The task, if the queue has a plan.
+    pub task: Option<usize>,
+    /// The calls.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Left {
+    /// A queue for which nothing was called.
+    pub const fn untouched(lease: Lease) -> Self {
+        Self {
+            lease,
+            task: None,
+            attempts: Vec::new(),
+        }
+    }
+}
+
+/// What a lease holds back of the money of its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The lease.
+    pub lease: Lease,
+    /// The task, if the queue has a plan.
+    pub task: Option<usize>,
+    /// The route of the call.
+    pub route: String,
+    /// The model it asks.
+    pub model: String,
+    /// What the task's calls before it may have cost.
+    pub spent: Cost,
+    /// What it may cost itself.
+    pub worst: Cost,
 }
 
 /// Which failed requests to put back.

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 const HUNG: Duration = Duration::from_mins(1);
 
 /// Retries without their waits: how long they are is tested where they are made.
-const QUICK: &str = "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n";
+const QUICK: &str = "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n[breaker]\nopen = \"50ms\"\n";
 
 /// A folder to work in, and the environment of the program.
 pub(crate) struct Bench {

@@ -1,8 +1,8 @@
 //! Commands that look, put back and prepare.
 
-use nova3::mock::MockConfig;
+use nova3::mock::{Faults, MockConfig};
 
-use crate::bench::{errors, ids, lines, question, setup, setup_with, sorted_ids};
+use crate::bench::{Provider, errors, ids, lines, question, setup, setup_with, sorted_ids};
 use crate::provider::{Say, Scripted};
 
 #[test]
@@ -98,7 +98,15 @@ fn results_are_filtered() {
 fn failures_are_put_back_by_class_and_id() {
     let (bench, provider) = setup_with(MockConfig::default());
     bench.write("in.jsonl", question("a", "one") + &question("b", "two") + "bad\n");
-    let bench = bench.with("OPENAI_BASE_URL", "http://127.0.0.1:1/v1");
+    let cutting = Provider::start(MockConfig {
+        faults: Faults {
+            disconnect: 1.0,
+            ..Faults::default()
+        },
+        ..MockConfig::default()
+    });
+    bench.write("nova3.toml", "[retry]\nretries = 0\n");
+    let bench = bench.with("OPENAI_BASE_URL", &cutting.base_url());
     assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(100));
     let none = "nova3: run `in.jsonl` has no such failed request\n";
     for nothing in [

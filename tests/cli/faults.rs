@@ -150,27 +150,26 @@ fn a_fault_that_does_not_end_fails_with_its_class() {
 }
 
 #[test]
-fn without_a_network_requests_fail_and_can_be_retried() {
+fn without_a_network_nobody_fails_and_the_run_gives_up_after_a_while() {
     let (bench, provider) = setup_with(MockConfig::default());
     bench.write_questions("in.jsonl", 3);
-    let down = "http://127.0.0.1:1/v1";
-    let offline = ["run", "in.jsonl", "-o", "out.jsonl"];
-    let mut command = bench.command(&offline);
-    command.env("OPENAI_BASE_URL", down);
+    let args = ["run", "in.jsonl", "-o", "out.jsonl", "--give-up", "300ms"];
+    let mut command = bench.command(&args);
+    command.env("OPENAI_BASE_URL", "http://127.0.0.1:1/v1");
     let ran = bench.ran(&Running::start(command).output());
-    assert_eq!(ran.code, Some(100), "{}", ran.err);
-    let results = bench.results("out.jsonl");
-    let expected = ("network", "connecting failed: Connection refused (os error 111)");
-    assert_eq!(errors(&results), vec![expected; 3]);
-    assert_eq!(results[0]["tasks"][0]["attempts"], 4);
-    // Failed is final until somebody says otherwise.
-    assert_eq!((bench.nova3(&offline).code, provider.calls()), (Some(100), 0));
+    assert_eq!(ran.code, Some(105), "{}", ran.err);
+    let refused = "connecting failed: Connection refused (os error 111)";
+    let down = format!("route `default` is down, its calls wait or go elsewhere: {refused}\n");
+    assert!(ran.err.contains(&down), "{}", ran.err);
+    assert!(ran.err.contains("0 of 3 done, 3 left"), "{}", ran.err);
+    assert!(ran.err.contains("longer than 300ms (`--give-up`)"), "{}", ran.err);
+    assert_eq!(bench.read("out.jsonl"), "");
+    let routes = &bench.status(&[])["routes"];
     assert_eq!(
-        bench
-            .nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--retry-failed"])
-            .code,
-        Some(0)
+        (&routes[0]["state"], &routes[0]["reason"]),
+        (&"open".into(), &refused.into())
     );
+    assert_eq!(bench.nova3(&args).code, Some(0));
     assert_eq!(provider.calls(), 3);
     every_answer_is_whole(&bench, 3);
 }
@@ -190,7 +189,7 @@ fn a_wrong_key_stops_the_run_and_fails_nobody() {
         "route `default`: HTTP 401 (invalid_request_error, invalid_api_key): Incorrect API key provided.";
     let expected = format!(
         "run `in.jsonl`: stopped, no usable route ({reason}); 0 of 30 done, 30 left (run the same command again to go on); \
-         0 calls in TIME, $0.0000\n"
+         1 call in TIME, no price configured\n"
     );
     assert_eq!(ran.err, expected);
     assert_eq!((provider.calls(), bench.read("out.jsonl").as_str()), (1, ""));

@@ -134,7 +134,7 @@ fn a_file_that_is_no_store_of_this_version_is_left_alone() {
     let store = rusqlite::Connection::open(bench.path("nova3.db")).unwrap();
     store.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
-    let message = "store `nova3.db` has schema version 99, this nova3 knows up to 2 (use the newer nova3, or another `--store`)";
+    let message = "store `nova3.db` has schema version 99, this nova3 knows up to 3 (use the newer nova3, or another `--store`)";
     refuses(&bench, &[], 106, message);
     for command in ["status", "results", "verify", "retry"] {
         let ran = bench.nova3(&[command]);
@@ -254,10 +254,10 @@ fn a_limit_on_file_sizes_is_a_full_disk() {
     // The signal that the limit sends is ignored, as a service manager does: the write itself fails.
     let ran = bench.shell("trap '' XFSZ; ulimit -f 600; nova3 run in.jsonl -o out.jsonl -j 4");
     assert_eq!(ran.code, Some(1), "{}", ran.err);
-    assert_eq!(
-        ran.err.lines().last().unwrap(),
-        "nova3: store `nova3.db`: reading or writing failed: disk I/O error"
-    );
+    let expected = "nova3: store `nova3.db`: reading or writing failed: disk I/O error (a disk that fails, which the \
+                    system's log tells, or a limit on the size of files; when that is mended, run the same command again: \
+                    nothing stored is lost)";
+    assert_eq!(ran.err.lines().last().unwrap(), expected);
     assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
     assert_eq!(sorted_ids(&bench.results("out.jsonl")).len(), 200);
     assert!(provider.calls() <= 200 + 2 * 4, "{}", provider.calls());

@@ -127,7 +127,7 @@ fn a_query_in_the_address_is_not_told_when_the_network_fails() {
         .with("OPENAI_BASE_URL", "http://127.0.0.1:1/v1?key=PlantedKey")
         .with("OPENAI_MODEL", "m");
     bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl", "-vvv"]);
-    assert_eq!(ran.code, Some(100));
+    let ran = bench.nova3(&["run", "in.jsonl", "-vvv", "--give-up", "100ms"]);
+    assert_eq!(ran.code, Some(105));
     nowhere(&bench, &[&ran.out, &ran.err]);
 }

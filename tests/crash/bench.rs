@@ -25,6 +25,8 @@ pub(crate) struct Bench {
     pub(crate) rng: fastrand::Rng,
     pub(crate) mock: Mock,
     pub(crate) account: Account,
+    /// Whether a death alone counts against the request that was at work.
+    pub(crate) blames: bool,
     lives: usize,
     folder: tempfile::TempDir,
 }
@@ -69,14 +71,16 @@ impl Bench {
     pub(crate) fn with(name: &'static str, form: Form, mock: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         // A failure costs one call, so that calls can be counted.
-        std::fs::write(folder.path().join("nova3.toml"), "[retry]\nretries = 0\n")
-            .expect("a folder can be used");
+        // What a process calls twice is its fault: nothing is asked again, and no breaker excuses a failure.
+        let settings = "[retry]\nretries = 0\n[breaker]\nfailures = 1000000\n";
+        std::fs::write(folder.path().join("nova3.toml"), settings).expect("a folder can be used");
         let mock = Mock::start(folder.path(), "mock-0", mock);
         Self {
             name,
             rng: form.rng(name),
             mock,
             account: Account::default(),
+            blames: false,
             lives: 0,
             folder,
         }
@@ -113,10 +117,38 @@ impl Bench {
 
     /// Starts nova3 with this standard input.
     pub(crate) fn start_with(&mut self, args: &[&str], stdin: Stdio) -> Running {
+        self.start_into(args, stdin, None)
+    }
+
+    /// Starts nova3 with this standard output in place of a file.
+    pub(crate) fn start_into(&mut self, args: &[&str], stdin: Stdio, out: Option<Stdio>) -> Running {
+        let mut command = self.command(args);
+        command.stdin(stdin);
+        let stdout = self.path(&format!("stdout-{}", self.lives + 1));
+        self.spawn_into(command, stdout, out)
+    }
+
+    /// Starts a command with its standard output there.
+    pub(crate) fn spawn(&mut self, command: Command, stdout: PathBuf) -> Running {
+        self.spawn_into(command, stdout, None)
+    }
+
+    fn spawn_into(&mut self, mut command: Command, stdout: PathBuf, out: Option<Stdio>) -> Running {
         self.lives += 1;
-        let stdout = self.path(&format!("stdout-{}", self.lives));
         let stderr = self.path(&format!("stderr-{}", self.lives));
         let create = |path: &Path| File::create(path).expect("a file can be made");
+        let caught = create(&stdout);
+        let out = out.unwrap_or_else(|| caught.into());
+        command.stdout(out).stderr(create(&stderr));
+        Running {
+            child: command.spawn().expect("nova3 starts"),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// nova3 with these arguments, in the folder and with the mock of the bench.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nova3"));
         command
             .args(args)
@@ -127,14 +159,24 @@ impl Bench {
             .env("OPENAI_BASE_URL", &self.mock.url)
             .env("OPENAI_MODEL", "m")
             .env("NOVA3_CONCURRENCY", CONCURRENCY.to_string())
-            .stdin(stdin)
-            .stdout(create(&stdout))
-            .stderr(create(&stderr));
-        Running {
-            child: command.spawn().expect("nova3 starts"),
-            stdout,
-            stderr,
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Oracle `sound`: the store and the files beside it are whole, whatever was given up.
+    pub(crate) fn sound(&mut self) {
+        let verified = self.nova3(&["verify", "--store", "nova3.db"]);
+        assert_eq!(
+            verified.code,
+            Some(0),
+            "oracle `verify`: {}",
+            String::from_utf8_lossy(&verified.stdout)
+        );
+        for file in ["out.jsonl", "events.jsonl"] {
+            oracle::whole_lines(&self.bytes(file));
         }
+        let damage = self.store().expect("there is a store").damage();
+        assert_eq!(damage, ["ok"], "oracle `integrity`");
     }
 
     /// Runs nova3 to its end.
@@ -188,6 +230,7 @@ impl Bench {
     /// `kill -9` at once; answers its end if that came first.
     pub(crate) fn cut(&mut self, mut running: Running) -> Option<Ended> {
         if running.kill() {
+            self.forgive();
             self.settle(&["out.jsonl"], true);
             // Only now: what the process sent last may reach the mock after its death.
             self.account.cuts.push(now_ms());
@@ -196,6 +239,14 @@ impl Bench {
         let ended = running.wait();
         self.settle(&["out.jsonl"], false);
         Some(ended)
+    }
+
+    /// Kills at random would convict somebody in the end. Suspicion stays, but a request that was alone at a kill is
+    /// not to blame: the lock is left as a process leaves it that ends of itself.
+    fn forgive(&self) {
+        if !self.blames && self.store().is_some_and(|store| store.is_one_alone()) {
+            std::fs::write(self.path("nova3.db.lock"), "").expect("a folder can be used");
+        }
     }
 
     /// Takes the calls since the last time into the account, and judges them.

@@ -42,6 +42,11 @@ impl Mock {
         }
     }
 
+    /// Where it writes down its calls.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What it counts.
     fn stats(&self) -> Value {
         let address = self
@@ -63,6 +68,11 @@ impl Mock {
     pub(crate) fn count(&self) -> usize {
         let calls = self.stats()["calls"].as_u64().expect("calls are counted");
         usize::try_from(calls).expect("few calls")
+    }
+
+    /// The calls that are written down by now.
+    pub(crate) fn calls_so_far(&self) -> Vec<Call> {
+        evidence::read(&self.log)
     }
 
     /// The calls, once nobody is connected any more and every call is written down with its end.

@@ -1,13 +1,30 @@
-//! Signals: the first drains, the second cancels.
+//! Signals: the first drains, the second cancels, the third ends at once; whatever it was, nothing is damaged, no line
+//! is torn, and the same command completes the rest.
+
+use std::os::fd::AsFd;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
 use super::bench::{Bench, CONCURRENCY};
+use super::evidence;
 use super::form::Form;
 use super::input;
-use super::process::until;
+use super::oracle;
+use super::process::{Running, until};
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
+
+/// No answer of a mock with this latency comes before the test is over.
+const NEVER: [&str; 2] = ["--latency", "10m"];
+const PATIENT: [&str; 6] = [
+    "--timeout",
+    "20m",
+    "--first-token-timeout",
+    "20m",
+    "--idle-timeout",
+    "20m",
+];
 
 #[test]
 fn a_first_signal_drains_and_nothing_is_paid_twice() {
@@ -27,13 +44,7 @@ fn a_first_signal_drains_and_nothing_is_paid_twice() {
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
         // What was in flight was awaited: no call is lost.
         bench.settle(&["out.jsonl"], false);
-        let verified = bench.nova3(&["verify", "--store", "nova3.db"]);
-        assert_eq!(
-            verified.code,
-            Some(0),
-            "oracle `verify`: {}",
-            String::from_utf8_lossy(&verified.stdout)
-        );
+        bench.sound();
     }
     bench.finish(&RUN, "out.jsonl", &lines, false);
     assert_eq!(
@@ -43,39 +54,132 @@ fn a_first_signal_drains_and_nothing_is_paid_twice() {
     bench.report(form.requests);
 }
 
+/// Calls are on their way, and nothing else happens.
+fn busy(bench: &mut Bench, flags: &[&str]) -> (Running, usize) {
+    let from = bench.mock.count();
+    let running = bench.start(&[&RUN[..], &PATIENT, flags].concat());
+    until("calls", || {
+        (bench.mock.count() >= from + CONCURRENCY).then_some(())
+    });
+    (running, from + CONCURRENCY)
+}
+
+fn says(running: &Running, text: &str) {
+    until(text, || running.said().contains(text).then_some(()));
+}
+
 #[test]
 fn a_second_signal_cancels_and_the_run_is_resumed() {
     let form = Form::get().smaller();
-    // No answer of this mock comes before the test is over.
-    let mut bench = Bench::with("second signal", form, &["--latency", "10m"]);
+    let mut bench = Bench::with("second signal", form, &NEVER);
     let lines = input::batch(CONCURRENCY * 2);
     bench.input(&lines);
-    for extra in [0, 1] {
-        let from = bench.mock.count();
-        let running = bench.start(&[&RUN[..], &["--timeout", "20m"]].concat());
-        until("calls", || {
-            (bench.mock.count() >= from + CONCURRENCY).then_some(())
-        });
-        running.signal(Signal::TERM);
-        until("the drain to be announced", || {
-            running.said().contains("on the way").then_some(())
-        });
-        running.signal(Signal::TERM);
-        if extra > 0 {
-            running.signal(Signal::INT);
-        }
+    // The first one tells why the run ended.
+    let pairs = [
+        (Signal::TERM, Signal::TERM, 143),
+        (Signal::INT, Signal::INT, 130),
+        (Signal::HUP, Signal::HUP, 143),
+        (Signal::INT, Signal::TERM, 130),
+        (Signal::TERM, Signal::INT, 143),
+    ];
+    for (first, second, code) in pairs {
+        let (running, calls) = busy(&mut bench, &[]);
+        running.signal(first);
+        says(&running, "on the way");
+        running.signal(second);
         let ended = running.wait();
-        assert_eq!(ended.code, Some(143), "oracle `exit`: {}", ended.stderr);
+        assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
         assert_eq!(
             bench.mock.calls().len(),
-            from + CONCURRENCY,
+            calls,
             "oracle `cancel`: calls after a signal"
         );
+        bench.sound();
     }
     bench.heal_mock();
     bench.finish(&RUN, "out.jsonl", &lines, false);
     println!(
-        "crash-test: second signal: {CONCURRENCY} calls given up twice, all {} requests done after",
+        "crash-test: second signal: {CONCURRENCY} calls given up {} times, all {} requests done after",
+        pairs.len(),
         lines.len()
     );
+}
+
+#[test]
+fn the_end_of_the_grace_is_as_a_second_signal() {
+    let form = Form::get().smaller();
+    let mut bench = Bench::with("grace", form, &NEVER);
+    let lines = input::batch(CONCURRENCY * 2);
+    bench.input(&lines);
+    let (running, calls) = busy(&mut bench, &["--grace", "200ms"]);
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(130), "oracle `exit`: {}", ended.stderr);
+    assert!(
+        ended.stderr.contains("giving up the calls on the way"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(
+        bench.mock.calls().len(),
+        calls,
+        "oracle `cancel`: calls after a signal"
+    );
+    bench.sound();
+    bench.heal_mock();
+    bench.finish(&RUN, "out.jsonl", &lines, false);
+}
+
+/// Lines to standard output; the events beside them go to a file, which `verify` can look at.
+const PRINT: [&str; 4] = ["run", "in.jsonl", "--events", "events.jsonl"];
+
+/// What keeps a cancelled run from its end is a reader of its output that does not read.
+#[test]
+fn a_third_signal_ends_at_once() {
+    let form = Form::get().smaller();
+    // Answers of some kilobytes, and some calls that never end.
+    let mock = ["--tokens", "600", "--faults", "stall=0.25"];
+    let mut bench = Bench::with("third signal", form, &mock);
+    let lines = input::batch(form.requests.max(CONCURRENCY * 20));
+    bench.input(&lines);
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 143)] {
+        let mut running = blocked(&mut bench);
+        running.signal(signal);
+        says(&running, "on the way");
+        running.signal(signal);
+        says(&running, "giving up the calls on the way");
+        assert_eq!(running.poll(), None, "the output still waits for its reader");
+        running.signal(signal);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
+        bench.settle(&[], true);
+        bench.sound();
+        bench.replace_mock(&mock);
+    }
+    bench.heal_mock();
+    let ended = bench.nova3(&PRINT);
+    assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
+    bench.settle(&[], false);
+    oracle::once(&ended.stdout, &lines, &bench.account.digests, false);
+    bench.sound();
+}
+
+/// A run whose every call hangs, and whose output is a pipe that is full and that nobody reads.
+fn blocked(bench: &mut Bench) -> Running {
+    let arguments = [&PRINT[..], &PATIENT].concat();
+    let running = bench.start_into(&arguments, Stdio::null(), Some(Stdio::piped()));
+    let log = bench.mock.log().to_owned();
+    until("every call hangs", || {
+        let open = evidence::read(&log)
+            .iter()
+            .filter(|call| call.end_ms.is_none())
+            .count();
+        (open == CONCURRENCY).then_some(())
+    });
+    let pipe = running.child.stdout.as_ref().expect("stdout is a pipe");
+    until("the pipe is full", || {
+        let waiting = rustix::io::ioctl_fionread(pipe.as_fd()).expect("a pipe can be asked");
+        (waiting > 60_000).then_some(())
+    });
+    running
 }

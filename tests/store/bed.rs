@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nova3::domain::failure::{Class, Failure};
-use nova3::domain::outcome::{Attempt, Finished, Making, NewItem, PlanOrigin, Product};
+use nova3::domain::outcome::{Attempt, CallEnd, Finished, Making, NewItem, PlanOrigin, Product};
 use nova3::domain::stream_event::{Happening, SettledEvent};
 use nova3::domain::usage::{Cost, Usage};
 use nova3::store::sqlite::SqliteStore;
@@ -49,6 +49,10 @@ impl Bed {
         let folder = tempfile::tempdir().expect("a folder");
         let again: Opener = Box::new(move || {
             let path = folder.path().join("nova3.db");
+            // A process that dies leaves its text in the lock file.
+            if path.exists() {
+                std::fs::write(folder.path().join("nova3.db.lock"), "a dead test").expect("writes");
+            }
             Box::new(SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens"))
         });
         Self {
@@ -119,7 +123,17 @@ impl Bed {
     }
 
     pub(crate) async fn claim_of(&self, run: RunId, which: Claimable, limit: usize) -> Vec<Claimed> {
-        let owner = Owner("a test".to_owned());
+        self.claim_as("a test", run, which, limit).await
+    }
+
+    pub(crate) async fn claim_as(
+        &self,
+        owner: &str,
+        run: RunId,
+        which: Claimable,
+        limit: usize,
+    ) -> Vec<Claimed> {
+        let owner = Owner(owner.to_owned());
         self.store()
             .claim(run, &owner, which, limit, LEASE_MS)
             .await
@@ -154,6 +168,14 @@ impl Bed {
     pub(crate) async fn make(&self, queue: &Claimed, task: usize, then: Then) -> Settled {
         let kind = &queue.tasks[task].action;
         self.settle(made(queue.lease, task, kind, then)).await
+    }
+
+    /// Gives the queue back.
+    pub(crate) async fn release(&self, queue: &Claimed) {
+        self.store()
+            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .await
+            .expect("releases");
     }
 
     /// Settles the current task with one item of kind `answer`.
@@ -291,7 +313,7 @@ pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
     Attempt {
         route: "primary".to_owned(),
         model: "m".to_owned(),
-        class,
+        end: class.map_or(CallEnd::Answered, CallEnd::Failed),
         status_code: Some(200),
         usage: Usage {
             input_tokens: 10,
@@ -299,6 +321,7 @@ pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
             output_tokens: 2,
         },
         cost: Some(Cost(cost)),
+        uncertain: Cost::ZERO,
         started_at: 5,
         duration_ms: 20,
         first_token_ms: Some(3),
@@ -319,6 +342,7 @@ pub(crate) fn making(cost: u64) -> Making {
         wasted: Cost::ZERO,
         duration_ms: 20,
         first_token_ms: Some(3),
+        fallback: None,
         degraded: false,
         warnings: vec![],
     }

@@ -163,7 +163,10 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(bed: &mut Bed) {
     assert!(pending(bed).await.is_empty());
     assert_eq!(bed.take_over(&queue).await, TakeOver::LostLease, "it has a plan");
     if !bed.crash() {
-        bed.store().release(&[queue.lease]).await.expect("releases");
+        bed.store()
+            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .await
+            .expect("releases");
     }
     let queue = bed.claim_one(run).await;
     assert_eq!(
@@ -234,7 +237,10 @@ pub(crate) async fn a_queue_that_continues_can_pause_too(bed: &mut Bed) {
     bed.pause(&bed.claim_one(run).await).await;
     let queue = bed.claim_one(run).await;
     bed.take_over(&queue).await;
-    bed.store().release(&[queue.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .await
+        .expect("releases");
     bed.pause(&bed.claim_one(run).await).await;
     let queue = bed.claim_one(run).await;
     assert_eq!(bed.take_over(&queue).await, TakeOver::Taken(tasks(&["facts"])));
@@ -270,7 +276,10 @@ pub(crate) async fn nothing_is_taken_where_nothing_is_pending(bed: &mut Bed) {
     assert_eq!(counts(bed, run).await.paused, 2);
     bed.read(run, &[going_on("c")]).await;
     let stale = bed.claim_one(run).await;
-    bed.store().release(&[stale.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(stale.lease)])
+        .await
+        .expect("releases");
     assert_eq!(bed.take_over(&stale).await, TakeOver::LostLease);
     assert_eq!(pending(bed).await, tasks(&["insight", "profile", "facts"])[1..]);
     assert_eq!(bed.take_over(&bed.claim_one(run).await).await, rest());
@@ -332,7 +341,10 @@ pub(crate) async fn what_another_has_now_is_not_given_back(bed: &mut Bed) {
         assert!(pending(bed).await.is_empty(), "`d` has them");
         assert_eq!(counts(bed, run).await.paused, 0);
     }
-    bed.store().release(&[has.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(has.lease)])
+        .await
+        .expect("releases");
     let undone = bed.claim_one(run).await;
     assert_eq!(
         (id(&undone), undone.planned, undone.tasks.len()),

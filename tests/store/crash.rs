@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nova3::store::sqlite::SqliteStore;
-use nova3::store::{Claimable, Owner, Queues, Results, Settled};
+use nova3::store::{Claimable, Owner, Queues, Results, Settled, StoreError};
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::bed::{LEASE_MS, block_on, completed, lines, mark, opening, request};
@@ -63,12 +63,12 @@ fn record(folder: &Path) -> Recording {
     }
 }
 
-/// What a store opened from the database and the first `cut` bytes of its log has finished.
-fn finished_after(recording: &Recording, cut: usize) -> Option<Vec<i64>> {
+/// What a store opened from the database and such a log has finished.
+fn finished_after(recording: &Recording, log: &[u8]) -> Option<Vec<i64>> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("nova3.db");
     std::fs::write(&path, &recording.database).expect("writes");
-    std::fs::write(folder.path().join("nova3.db-wal"), &recording.log[..cut]).expect("writes");
+    std::fs::write(folder.path().join("nova3.db-wal"), log).expect("writes");
     let store = open(&path);
     let finished = block_on(async {
         let run = store.find_run(Some("a")).await.expect("reads")?;
@@ -94,44 +94,107 @@ fn finished_after(recording: &Recording, cut: usize) -> Option<Vec<i64>> {
     finished
 }
 
+/// The log of the recording was whole up to `cut`, whatever follows there.
+fn check(recording: &Recording, log: &[u8], cut: usize) {
+    let finished = finished_after(recording, log).unwrap_or_default();
+    let all = recording.acknowledged.iter().map(|(_, queue)| *queue);
+    let kept: Vec<i64> = all.take(finished.len()).collect();
+    assert_eq!(finished, kept, "a beginning of what was done, in its order");
+    let owed = recording
+        .acknowledged
+        .iter()
+        .take_while(|(length, _)| *length <= cut)
+        .count();
+    assert!(
+        finished.len() >= owed,
+        "cut at {cut}: {owed} acknowledged, {} kept",
+        finished.len()
+    );
+}
+
+/// The header of a log, and that of each of its frames; pages have the size that SQLite gives them.
+const HEADER: usize = 32;
+const FRAME: usize = 24 + 4096;
+
 #[test]
 fn a_cut_log_loses_nothing_that_was_acknowledged_before_the_cut() {
     let folder = tempfile::tempdir().expect("a folder");
     let recording = record(folder.path());
-    let all: Vec<i64> = recording.acknowledged.iter().map(|(_, queue)| *queue).collect();
-    let check = |cut: usize| {
-        let finished = finished_after(&recording, cut).unwrap_or_default();
-        assert_eq!(
-            finished[..],
-            all[..finished.len()],
-            "a beginning of what was done, in its order"
-        );
-        let owed = recording
-            .acknowledged
-            .iter()
-            .take_while(|(length, _)| *length <= cut)
-            .count();
-        assert!(
-            finished.len() >= owed,
-            "cut at {cut}: {owed} acknowledged, {} kept",
-            finished.len()
-        );
-    };
-    check(recording.log.len());
-    check(0);
+    let log = &recording.log[..];
+    assert_eq!((log.len() - HEADER) % FRAME, 0, "whole frames");
+    let cut_at = |cut: usize| check(&recording, &log[..cut], cut);
+    cut_at(log.len());
+    (0..HEADER).step_by(13).for_each(cut_at);
+    (HEADER..log.len()).step_by(FRAME).for_each(cut_at);
     for (length, _) in recording.acknowledged.iter().step_by(8) {
-        check(*length);
-        check(length - 1);
+        cut_at(length - 1);
+        cut_at(length - FRAME + 24);
     }
     let config = Config {
-        cases: 60,
+        cases: 40,
         failure_persistence: None,
         ..Config::default()
     };
     TestRunner::new(config)
-        .run(&(0..=recording.log.len()), |cut| {
-            check(cut);
+        .run(&(0..=log.len()), |cut| {
+            cut_at(cut);
             Ok(())
         })
         .expect("every cut");
+}
+
+#[test]
+fn garbage_behind_what_was_written_is_not_taken_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recording = record(folder.path());
+    let log = &recording.log[..];
+    let frame = |bytes: usize| bytes - (bytes - HEADER) % FRAME;
+    for (length, _) in recording.acknowledged.iter().step_by(5) {
+        let whole = &log[..*length];
+        let old_frames = &log[HEADER..(HEADER + 3 * FRAME).min(log.len())];
+        let mut noise = vec![0; 2 * FRAME + 77];
+        fastrand::Rng::with_seed(7).fill(&mut noise);
+        for rest in [&noise[..], &vec![0; FRAME][..], old_frames, &noise[..11]] {
+            check(&recording, &[whole, rest].concat(), *length);
+        }
+        // What the disk did not get as it was sent, and all that was sent after it.
+        let mut torn = log.to_vec();
+        let at = frame(*length - 1) + 24 + 1000;
+        torn[at] ^= 0x40;
+        check(&recording, &torn, frame(*length - 1) - FRAME);
+    }
+}
+
+/// A store with something in it, whose process has died.
+fn dead_store(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("nova3.db");
+    record(folder);
+    std::fs::write(folder.join("nova3.db.lock"), "a dead test").expect("writes");
+    path
+}
+
+#[test]
+fn a_damaged_store_is_refused_as_it_was_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = dead_store(folder.path());
+    let good = std::fs::read(&path).expect("reads");
+    let mut damaged = good.clone();
+    for page in damaged.chunks_mut(4096).skip(1).step_by(3) {
+        page[..64].iter_mut().for_each(|byte| *byte ^= 0xff);
+    }
+    std::fs::write(&path, &damaged).expect("writes");
+    for _ in 0..2 {
+        let error = SqliteStore::open(&path, Duration::ZERO, "a test").expect_err("it is damaged");
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(&path.display().to_string()), "{said}");
+        assert!(said.contains(".recover"), "{said}");
+        assert!(
+            std::fs::read(&path).expect("reads") == damaged,
+            "it was not touched"
+        );
+    }
+    // With a copy in its place it goes on.
+    std::fs::write(&path, &good).expect("writes");
+    drop(open(&path));
 }

@@ -53,7 +53,10 @@ pub(crate) async fn a_plan_is_told_once(bed: &mut Bed) {
     let queues = bed.claim(run, 9).await;
     bed.settle_plan(planned(queues[1].lease, &["insight"])).await;
     bed.done(&queues[1]).await;
-    bed.store().release(&[queues[0].lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(queues[0].lease)])
+        .await
+        .expect("releases");
     bed.crash();
     bed.drain(run).await;
     let expected = [

@@ -83,7 +83,10 @@ pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(bed: &mut Be
         Material::default()
     );
     bed.read(next, &[request("d").session("s")]).await;
-    bed.store().release(&[queue.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .await
+        .expect("releases");
     bed.drain(next).await;
     assert_eq!(bed.names(next).await, ["d@0 completed completed[answer4]"]);
 }

@@ -45,9 +45,12 @@ pub(crate) async fn the_fence_grows_with_every_claim(bed: &mut Bed) {
     for _ in 0..3 {
         let queue = bed.claim_one(run).await;
         fences.push(queue.lease.fence);
-        bed.store().release(&[queue.lease]).await.expect("releases");
         bed.store()
-            .release(&[queue.lease])
+            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .await
+            .expect("releases");
+        bed.store()
+            .release(vec![nova3::store::Left::untouched(queue.lease)])
             .await
             .expect("a lost lease is no error");
         assert_eq!(bed.done(&queue).await, Settled::LostLease);
@@ -84,7 +87,10 @@ pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
             .is_empty()
     );
     bed.done(&queues[0]).await;
-    bed.store().release(&leases[1..2]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(leases[1])])
+        .await
+        .expect("releases");
     assert_eq!(
         bed.store().renew(&leases, LEASE_MS).await.expect("renews"),
         leases[..2]

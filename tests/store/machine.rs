@@ -1,10 +1,11 @@
-//! Any sequence of readings, claims, plans, settlements, pauses, retries and crashes, against a model in plain collections.
+//! Any sequence of readings, claims, plans, settlements, pauses, retries and crashes, against a model in plain
+//! collections.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nova3::domain::failure::Class;
 use nova3::domain::tally::Counts;
-use nova3::store::{AddOutcome, Lease, RunId, Settled, Then};
+use nova3::store::{AddOutcome, Claimable, Lease, RunId, Settled, Then};
 use proptest::prelude::*;
 
 use crate::bed::{Bed, Draft, block_on, completed, failed, id, made, planless, planned, request};
@@ -20,6 +21,7 @@ enum Step {
         whole: bool,
     },
     Claim(usize),
+    ClaimSuspect,
     Plan {
         pick: usize,
         well: bool,
@@ -29,7 +31,8 @@ enum Step {
     Fail(usize),
     Release(usize),
     Retry,
-    Crash,
+    /// The process dies so many times, each time with everything that it can claim.
+    Crash(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -51,7 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => pick.clone().prop_map(Step::Fail),
         1 => pick.prop_map(Step::Release),
         1 => Just(Step::Retry),
-        1 => Just(Step::Crash),
+        2 => Just(Step::ClaimSuspect),
+        1 => (1u8..4).prop_map(Step::Crash),
     ]
 }
 
@@ -112,6 +116,19 @@ struct Version {
     task: usize,
     /// The last reading that saw it.
     seen: i64,
+    /// Deaths that it was there at, and those that it was alone at, since something of it was settled.
+    deaths: u8,
+    alone_deaths: u8,
+}
+
+impl Version {
+    const fn is_suspect(&self) -> bool {
+        self.deaths >= 3
+    }
+
+    const fn clear(&mut self) {
+        (self.deaths, self.alone_deaths) = (0, 0);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +137,7 @@ struct Held {
     name: u8,
     version: u8,
     alive: bool,
+    alone: bool,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +149,8 @@ struct Model {
     fences: HashMap<i64, i64>,
     reading: i64,
     complete: i64,
+    /// How often the store was opened.
+    lives: u32,
     /// What was told of the run so far.
     told: Vec<String>,
 }
@@ -143,6 +163,8 @@ impl Model {
             planned: gives_tasks(name),
             task: 0,
             seen: reading,
+            deaths: 0,
+            alone_deaths: 0,
         };
         let before = self.current.insert(name, version);
         if before.is_none() {
@@ -184,8 +206,9 @@ impl Model {
             .any(|held| held.alive && session(held.name) == Some(wanted))
     }
 
-    /// What may be claimed now, if nobody waits for a line that the reading has not come to.
-    fn claimable(&self) -> BTreeSet<u8> {
+    /// What may be claimed now, if nobody waits for a line that the reading has not come to; of the suspects or of
+    /// the others.
+    fn claimable(&self, suspects: bool) -> BTreeSet<u8> {
         let open: BTreeSet<u8> = self
             .present(self.reading)
             .filter(|(name, version)| version.stand == Stand::Open && !self.is_held(*name))
@@ -202,7 +225,8 @@ impl Model {
             .into_iter()
             .filter(|wanted| !self.at_work(*wanted))
             .filter_map(first);
-        alone.chain(heads).collect()
+        let wanted = |name: &u8| self.versions[&(*name, self.current[name])].is_suspect() == suspects;
+        alone.chain(heads).filter(wanted).collect()
     }
 
     fn counts(&self) -> Counts {
@@ -247,10 +271,17 @@ async fn read(bed: &Bed, run: RunId, model: &mut Model, given: &[(u8, u8)], whol
     }
 }
 
-async fn claim(bed: &Bed, run: RunId, model: &mut Model, limit: usize) {
-    let mut claimable = model.claimable();
-    let expected = claimable.len().min(limit);
-    let claimed = bed.claim(run, limit).await;
+async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit: usize) {
+    let suspect = which == Claimable::Suspect;
+    let mut claimable = model.claimable(suspect);
+    let expected = match which {
+        Claimable::Suspect if model.held.iter().any(|held| held.alive) => 0,
+        Claimable::Suspect => claimable.len().min(1),
+        Claimable::All | Claimable::Unplanned => claimable.len().min(limit),
+    };
+    // Each life has an owner of its own.
+    let owner = model.lives.to_string();
+    let claimed = bed.claim_as(&owner, run, which, limit).await;
     if model.complete == model.reading {
         assert_eq!(claimed.len(), expected, "of {claimable:?}");
     }
@@ -272,6 +303,7 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, limit: usize) {
             name,
             version,
             alive: true,
+            alone: suspect,
         });
     }
 }
@@ -295,6 +327,9 @@ async fn plan(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
     };
     assert_eq!(bed.settle_plan(settlement).await, expected, "r{}", held.name);
     stored.planned |= expected == Settled::Stepped;
+    if expected != Settled::LostLease {
+        stored.clear();
+    }
     if let Settled::Finished { .. } = expected {
         stored.stand = Stand::Failed;
         model.held[index].alive = false;
@@ -310,6 +345,7 @@ async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
         name,
         version,
         alive,
+        ..
     } = model.held[index];
     let stored = model.versions.get_mut(&(name, version)).expect("it is known");
     if !stored.planned {
@@ -331,6 +367,9 @@ async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
     if alive && well {
         stored.task += 1;
     }
+    if alive {
+        stored.clear();
+    }
     if let Settled::Finished { .. } = expected {
         stored.stand = if well && task == 1 { Stand::Done } else { becomes };
         model.held[index].alive = false;
@@ -342,7 +381,7 @@ async fn release(bed: &Bed, model: &mut Model, pick: usize) {
         return;
     };
     bed.store()
-        .release(&[model.held[index].lease])
+        .release(vec![nova3::store::Left::untouched(model.held[index].lease)])
         .await
         .expect("releases");
     model.held[index].alive = false;
@@ -357,7 +396,27 @@ async fn retry(bed: &Bed, run: RunId, model: &mut Model) {
     assert_eq!(bed.retry(run).await, failed.len() as u64);
     for name in failed {
         let key = (name, model.current[&name]);
-        model.versions.get_mut(&key).expect("it is known").stand = Stand::Open;
+        let stored = model.versions.get_mut(&key).expect("it is known");
+        stored.stand = Stand::Open;
+        stored.clear();
+    }
+}
+
+async fn crash(bed: &mut Bed, run: RunId, model: &mut Model) {
+    if !bed.crash() {
+        return;
+    }
+    assert_eq!(bed.run("a").await, run);
+    model.lives += 1;
+    for held in model.held.iter_mut().filter(|held| held.alive) {
+        held.alive = false;
+        let key = (held.name, held.version);
+        let stored = model.versions.get_mut(&key).expect("it is known");
+        stored.deaths += 1;
+        stored.alone_deaths += u8::from(held.alone);
+        if stored.alone_deaths == 2 {
+            stored.stand = Stand::Failed;
+        }
     }
 }
 
@@ -387,17 +446,20 @@ async fn play(bed: &mut Bed, steps: &[Step]) {
     for step in steps {
         match step {
             Step::Read { lines, whole } => read(bed, run, &mut model, lines, *whole).await,
-            Step::Claim(limit) => claim(bed, run, &mut model, *limit).await,
+            Step::Claim(limit) => claim(bed, run, &mut model, Claimable::All, *limit).await,
+            Step::ClaimSuspect => claim(bed, run, &mut model, Claimable::Suspect, 9).await,
             Step::Plan { pick, well } => plan(bed, &mut model, *pick, *well).await,
             Step::Complete(pick) => settle(bed, &mut model, *pick, Stand::Done).await,
             Step::Pause(pick) => settle(bed, &mut model, *pick, Stand::Paused).await,
             Step::Fail(pick) => settle(bed, &mut model, *pick, Stand::Failed).await,
             Step::Release(pick) => release(bed, &mut model, *pick).await,
             Step::Retry => retry(bed, run, &mut model).await,
-            Step::Crash => {
-                if bed.crash() {
-                    assert_eq!(bed.run("a").await, run);
-                    model.held.iter_mut().for_each(|held| held.alive = false);
+            Step::Crash(times) => {
+                crash(bed, run, &mut model).await;
+                for _ in 1..*times {
+                    claim(bed, run, &mut model, Claimable::All, 9).await;
+                    claim(bed, run, &mut model, Claimable::Suspect, 9).await;
+                    crash(bed, run, &mut model).await;
                 }
             }
         }

@@ -22,6 +22,7 @@ mod material;
 mod older;
 mod opening;
 mod planning;
+mod poison;
 mod removal;
 mod retries;
 mod sessions;
@@ -157,6 +158,16 @@ macro_rules! engines {
             forgetting {
                 a_cleared_session_keeps_nothing_but_its_numbers
                 other_sessions_are_left_alone
+            }
+            poison {
+                three_deaths_in_company_make_a_suspect
+                two_deaths_alone_under_different_owners_convict
+                a_convicted_request_lets_its_session_go_on
+                whatever_is_settled_clears
+                a_clean_end_accuses_nobody
+                a_convicted_request_can_be_retried
+                a_conviction_is_told
+                a_suspect_still_counts_as_unfinished
             }
             files {
                 cursors_round_trip

@@ -75,7 +75,10 @@ pub(crate) async fn earlier_results_reach_back_through_what_is_continued(bed: &m
     let continues = async || {
         let queue = bed.claim_one(run).await;
         bed.take_over(&queue).await;
-        bed.store().release(&[queue.lease]).await.expect("releases");
+        bed.store()
+            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .await
+            .expect("releases");
         bed.claim_one(run).await
     };
     bed.pause(&continues().await).await;
@@ -255,7 +258,10 @@ pub(crate) async fn numbers_have_no_gap_whatever_comes_between(bed: &mut Bed) {
             4 if bed.crash() => {}
             _ => {
                 bed.make(&queue, queue.current_task, Then::GoOn).await;
-                bed.store().release(&[queue.lease]).await.expect("releases");
+                bed.store()
+                    .release(vec![nova3::store::Left::untouched(queue.lease)])
+                    .await
+                    .expect("releases");
             }
         }
     }

@@ -42,7 +42,10 @@ pub(crate) async fn a_plan_is_settled_once_and_found_again(bed: &mut Bed) {
     let again = planned(queue.lease, &["profile"]);
     assert_eq!(bed.settle_plan(again).await, Settled::LostLease, "it has one");
     if !bed.crash() {
-        bed.store().release(&[queue.lease]).await.expect("releases");
+        bed.store()
+            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .await
+            .expect("releases");
     }
     let queue = bed.claim_one(run).await;
     assert_eq!(stand(&queue), (true, 0, &tasks(&["insight", "facts"])[..]));
@@ -50,7 +53,10 @@ pub(crate) async fn a_plan_is_settled_once_and_found_again(bed: &mut Bed) {
     assert_eq!(bed.settle_plan(newer).await, Settled::LostLease);
     assert_eq!(spent(bed, run).await, (3, 1, Cost(23), Cost(13)));
     assert_eq!(bed.done(&queue).await, Settled::Stepped, "under the same lease");
-    bed.store().release(&[queue.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .await
+        .expect("releases");
     assert_eq!(bed.drain(run).await, ["x"]);
     let row = bed.finished(run).await.remove(0);
     assert_eq!(plan(&row), (Some(PlanOrigin::Model), 1, Some(Cost(10)), Cost(0)));
@@ -79,7 +85,10 @@ pub(crate) async fn a_stale_lease_plans_nothing_but_its_bill(bed: &mut Bed) {
     let run = bed.run("a").await;
     bed.read(run, &[request("x").unplanned()]).await;
     let stale = bed.claim_one(run).await;
-    bed.store().release(&[stale.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(stale.lease)])
+        .await
+        .expect("releases");
     let late = [
         planned(stale.lease, &["insight"]),
         planless(stale.lease, Class::Server),
@@ -126,6 +135,7 @@ pub(crate) async fn every_call_of_planning_is_in_the_ledger(bed: &mut Bed) {
         cost: Cost(20),
         wasted: Cost(10),
         unpriced: 0,
+        ..RunSummary::default()
     };
     bed.crash();
     assert_eq!(
@@ -157,7 +167,10 @@ pub(crate) async fn a_failed_plan_is_an_end_and_waste_of_the_next(bed: &mut Bed)
         assert_eq!((row.status.as_str(), row.tasks.len()), ("failed", 0));
         let next = bed.claim_one(run).await;
         assert_eq!(id(&next), "y", "its session goes on");
-        bed.store().release(&[next.lease]).await.expect("releases");
+        bed.store()
+            .release(vec![nova3::store::Left::untouched(next.lease)])
+            .await
+            .expect("releases");
         assert_eq!(bed.retry(run).await, 1);
         assert!(bed.finished(run).await.is_empty());
     }
@@ -189,7 +202,10 @@ pub(crate) async fn only_what_is_unplanned_is_claimed_as_such(bed: &mut Bed) {
     let first = bed.claim_of(run, Claimable::Unplanned, 1).await;
     assert_eq!(ids(&first), ["y"]);
     bed.settle_plan(planned(first[0].lease, &["insight"])).await;
-    bed.store().release(&[first[0].lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(first[0].lease)])
+        .await
+        .expect("releases");
     assert_eq!(ids(&bed.claim_of(run, Claimable::Unplanned, 9).await), ["z"]);
     assert!(bed.claim_of(run, Claimable::Unplanned, 9).await.is_empty());
     assert_eq!(ids(&bed.claim(run, 9).await), ["x", "y", "s"]);

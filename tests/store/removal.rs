@@ -85,7 +85,10 @@ pub(crate) async fn a_removed_line_in_flight_holds_nobody_up(bed: &mut Bed) {
     let gone = bed.claim_one(run).await;
     bed.read(run, &[request("y").session("s")]).await;
     assert!(bed.claim(run, 9).await.is_empty(), "the session is at work");
-    bed.store().release(&[gone.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(gone.lease)])
+        .await
+        .expect("releases");
     assert_eq!(bed.drain(run).await, ["y"]);
 
     bed.read(run, &[request("x").session("s"), request("z").session("s")])
@@ -115,7 +118,10 @@ pub(crate) async fn a_removed_head_lets_its_session_go_on(bed: &mut Bed) {
         ["y"],
         "arrival counts, not the place in the file"
     );
-    bed.store().release(&[y_at_work.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(y_at_work.lease)])
+        .await
+        .expect("releases");
     bed.read(run, &[y, z, x]).await;
     assert_eq!(bed.drain(run).await, ["x", "y", "z"]);
 }

@@ -24,7 +24,10 @@ pub(crate) async fn one_at_a_time_in_order_of_arrival(bed: &mut Bed) {
     assert!(bed.claim(run, 9).await.is_empty());
     bed.fail(&heads[0], Class::Server).await;
     let second = bed.claim_one(run).await;
-    bed.store().release(&[second.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(second.lease)])
+        .await
+        .expect("releases");
     let second = bed.claim_one(run).await;
     assert_eq!(ids(std::slice::from_ref(&second)), ["s2"]);
     bed.done(&second).await;
@@ -100,7 +103,10 @@ pub(crate) async fn items_are_numbered_without_a_gap(bed: &mut Bed) {
         .await;
     let queue = bed.claim_one(a).await;
     bed.settle(completed(queue.lease, 0, 2)).await;
-    bed.store().release(&[queue.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .await
+        .expect("releases");
     assert_eq!(bed.settle(completed(queue.lease, 1, 5)).await, Settled::LostLease);
     bed.crash();
     let queue = bed.claim_one(a).await;

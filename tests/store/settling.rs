@@ -76,7 +76,10 @@ pub(crate) async fn a_stale_lease_settles_nothing_but_its_bill(bed: &mut Bed) {
     let run = bed.run("a").await;
     bed.read(run, &[request("x")]).await;
     let stale = bed.claim_one(run).await;
-    bed.store().release(&[stale.lease]).await.expect("releases");
+    bed.store()
+        .release(vec![nova3::store::Left::untouched(stale.lease)])
+        .await
+        .expect("releases");
     assert_eq!(bed.done(&stale).await, Settled::LostLease);
     let fresh = bed.claim_one(run).await;
     assert_eq!(bed.done(&stale).await, Settled::LostLease);
@@ -164,6 +167,7 @@ pub(crate) async fn the_ledger_adds_up(bed: &mut Bed) {
         cost: Cost(147),
         wasted: Cost(47),
         unpriced: 1,
+        ..RunSummary::default()
     };
     assert_eq!(bed.store().summary(run).await.expect("reads"), expected);
     assert_eq!(

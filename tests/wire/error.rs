@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::fixture;
+use super::rows::Recorded;
 use nova3::domain::failure::{Class, Verdict};
 use nova3::llm::wire::{CallError, classify};
 
@@ -20,6 +20,10 @@ fn with_header(status: u16, body: &[u8], name: &str, value: &str) -> CallError {
         body,
         Timestamp::UNIX_EPOCH,
     )
+}
+
+fn body(name: &str) -> Vec<u8> {
+    Recorded::read(name).body
 }
 
 #[test]
@@ -53,99 +57,7 @@ fn statuses_alone() {
 }
 
 #[test]
-fn bodies_of_the_known_servers() {
-    use Class::{Auth, BadRequest, ContentFilter, ContextLength, Quota, RateLimited, Server};
-    use Verdict::{Elsewhere, Latch, Pause, Retry};
-    for (status, name, class, verdict, code) in [
-        (
-            400,
-            "error_context_length.json",
-            ContextLength,
-            Elsewhere,
-            Some("context_length_exceeded"),
-        ),
-        (
-            400,
-            "error_llamacpp_context.json",
-            ContextLength,
-            Elsewhere,
-            Some("400"),
-        ),
-        (400, "error_vllm_400.json", ContextLength, Elsewhere, Some("400")),
-        (
-            400,
-            "error_azure_filter.json",
-            ContentFilter,
-            Elsewhere,
-            Some("content_filter"),
-        ),
-        (
-            401,
-            "error_invalid_key.json",
-            Auth,
-            Latch,
-            Some("invalid_api_key"),
-        ),
-        (429, "error_quota.json", Quota, Latch, Some("insufficient_quota")),
-        (503, "error_quota.json", Quota, Latch, Some("insufficient_quota")),
-        (
-            429,
-            "error_rate_limit.json",
-            RateLimited,
-            Pause,
-            Some("rate_limit_exceeded"),
-        ),
-        (
-            402,
-            "error_deepseek_402.json",
-            Quota,
-            Latch,
-            Some("invalid_request_error"),
-        ),
-        (503, "error_loading_model.json", Server, Retry, Some("503")),
-        (
-            403,
-            "error_openrouter_moderation.json",
-            ContentFilter,
-            Elsewhere,
-            Some("403"),
-        ),
-        (
-            529,
-            "error_overloaded.json",
-            Server,
-            Retry,
-            Some("overloaded_error"),
-        ),
-        (404, "error_string.json", BadRequest, Latch, None),
-        (502, "error_502.html", Server, Retry, None),
-    ] {
-        let error = judge(status, &fixture(name));
-        assert_eq!(
-            (error.class, error.verdict, error.code.as_deref()),
-            (class, verdict, code),
-            "{status} {name}"
-        );
-    }
-}
-
-#[test]
-fn every_billing_code_ends_the_route() {
-    for code in [
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-    ] {
-        let body = format!(r#"{{"error":{{"message":"m","type":"insufficient_quota","code":"{code}"}}}}"#);
-        let error = with_header(429, body.as_bytes(), "x-should-retry", "true");
-        assert_eq!(
-            (error.class, error.verdict),
-            (Class::Quota, Verdict::Latch),
-            "{code}"
-        );
-    }
+fn a_billing_message_ends_the_route_as_a_code_does() {
     // An upstream's account, seen through a gateway that keeps only the text.
     let raw = r#"{"error":{"message":"Provider returned error","code":429,"metadata":{"raw":"Your account <ak-f8tyo15zao8111> is suspended due to insufficient balance"}}}"#;
     let error = judge(429, raw.as_bytes());
@@ -169,20 +81,43 @@ fn every_billing_code_ends_the_route() {
     );
 }
 
+/// A gateway may keep the code and lose the type, wrap it in another status, or advise to try again.
+#[test]
+fn a_billing_code_alone_ends_the_route() {
+    for code in [
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+    ] {
+        let body = format!(r#"{{"error":{{"message":"m","type":null,"code":"{code}"}}}}"#);
+        for status in [400, 403, 429, 500, 503] {
+            let error = with_header(status, body.as_bytes(), "x-should-retry", "true");
+            assert_eq!(
+                (error.class, error.verdict),
+                (Class::Quota, Verdict::Latch),
+                "{status} {code}"
+            );
+        }
+    }
+}
+
 #[test]
 fn messages_name_status_and_code_and_hide_keys() {
-    let message = |status, name| judge(status, &fixture(name)).message;
+    let message = |status, name| judge(status, &body(name)).message;
     assert_eq!(
-        message(401, "error_invalid_key.json"),
+        message(401, "401_invalid_key.http"),
         "HTTP 401 (invalid_request_error, invalid_api_key): Incorrect API key provided: [redacted] You can find \
          your API key at https://platform.openai.com/account/api-keys."
     );
     assert_eq!(
-        message(502, "error_502.html"),
+        message(502, "502_nginx.http"),
         "HTTP 502: HTML page, title `502 Bad Gateway`"
     );
     assert_eq!(
-        message(404, "error_string.json"),
+        message(404, "404_ollama_model.http"),
         "HTTP 404: model 'm-9' not found"
     );
     assert_eq!(
@@ -207,7 +142,7 @@ fn a_server_may_overrule_its_status() {
 
 #[test]
 fn waits_come_from_headers_then_from_the_message() {
-    let body = fixture("error_rate_limit.json");
+    let body = body("429_rate_limit.http");
     assert_eq!(judge(429, &body).retry_after, Some(Duration::from_secs(2)));
     assert_eq!(
         with_header(429, &body, "retry-after", "7").retry_after,

@@ -6,36 +6,44 @@
 )]
 
 mod chunk;
+mod cuts;
 mod error;
 mod plain;
 mod request;
 mod retry_after;
+mod rows;
 mod sse;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
-use nova3::llm::wire::{Answer, CallError, Collector, Decoder, Frame, Limits, SseError};
+use nova3::llm::wire::{Answer, CallError, Decoder, Frame, Incoming, Limits, SseError};
 
 /// The bytes of a file under `fixtures/llm`.
 fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/llm")
-        .join(name);
+    let path = folder().join(name);
     std::fs::read(&path).unwrap_or_else(|fault| panic!("failed to read {}: {fault}", path.display()))
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llm")
+}
+
+/// Every fixture of one kind: `sse` for streams, `http` for whole responses.
+fn fixtures(kind: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder())
+        .expect("fixtures are there")
+        .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
+        .filter(|name| Path::new(name).extension().is_some_and(|found| found == kind))
+        .collect();
+    names.sort();
+    names
 }
 
 /// Every stream among the fixtures.
 fn streams() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llm");
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .expect("fixtures are there")
-        .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
-        .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "sse"))
-        .collect();
-    names.sort();
-    names
+    fixtures("sse")
 }
 
 /// Frames of bytes that arrive in the given pieces, and the error that ended them.
@@ -52,12 +60,24 @@ fn decode<'a>(limits: Limits, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Ve
 
 /// What becomes of a stream that ends with these bytes.
 fn answer(bytes: &[u8]) -> Result<Answer, CallError> {
-    let (frames, fault) = decode(Limits::default(), [bytes]);
-    let mut collector = Collector::new(1 << 20);
-    for frame in &frames {
-        collector.frame(frame)?;
+    arrived([bytes])
+}
+
+/// What becomes of a stream that arrives in these pieces.
+fn arrived<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Answer, CallError> {
+    arrived_within(Limits::default(), pieces)
+}
+
+/// The same, from a peer that may send no more than this.
+fn arrived_within<'a>(
+    limits: Limits,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Answer, CallError> {
+    let mut incoming = Incoming::new(limits, 1 << 20);
+    for piece in pieces {
+        incoming.push(piece)?;
     }
-    fault.map_or_else(|| collector.end(), |fault| Err(fault.into()))
+    incoming.end()
 }
 
 /// What a failure comes to.

@@ -88,6 +88,8 @@ fn batch_bodies_are_read_and_left_alone() {
     assert_eq!(
         batch_fields(body),
         BatchFields {
+            answers: 1,
+            only_text: true,
             stream: true,
             max_tokens: Some(7),
             model: Some("m".to_owned()),
@@ -95,6 +97,8 @@ fn batch_bodies_are_read_and_left_alone() {
         }
     );
     let empty = BatchFields {
+        answers: 1,
+        only_text: false,
         stream: false,
         max_tokens: None,
         model: None,

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::{decode, fixture, streams};
+use super::decode;
 use nova3::llm::wire::{Decoder, Frame, Limits, SseError};
 
 fn frame(event: Option<&str>, data: &str) -> Frame {
@@ -76,16 +76,6 @@ fn limits_hold_to_the_byte() {
     assert_eq!(fault, None);
     let (_, fault) = decode(limits, [&b":\n"[..]; 21]);
     assert_eq!(fault, Some(SseError::StreamTooLarge { limit: 40 }));
-}
-
-#[test]
-fn fixture_streams_frame_alike_byte_by_byte() {
-    for name in streams() {
-        let bytes = fixture(&name);
-        let whole = decode(Limits::default(), [&bytes[..]]);
-        assert_eq!(decode(Limits::default(), bytes.chunks(1)), whole, "{name}");
-        assert!(!whole.0.is_empty(), "{name}");
-    }
 }
 
 /// A quadratic decoder needs minutes for this line, a linear one milliseconds.

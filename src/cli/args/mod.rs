@@ -3,6 +3,7 @@
 mod look;
 mod mock;
 mod session;
+mod stop;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::session::{
     AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
 };
+pub(in crate::cli) use self::stop::StopArgs;
 
 /// Turn a file of requests into finished LLM work, and never pay twice for an answer it has stored.
 #[derive(Debug, Parser)]
@@ -179,6 +181,9 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
     pub(in crate::cli) mock: bool,
 
+    #[command(flatten)]
+    pub(in crate::cli) stop: StopArgs,
+
     /// What to show on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
     pub(in crate::cli) progress: Option<Progress>,
@@ -187,7 +192,7 @@ pub(in crate::cli) struct RunArgs {
 /// Flags that settings have too.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct ModelArgs {
-    /// A route of the settings, or a model for the only route
+    /// A route or chain of the settings, or a model for the only route
     #[arg(short, long, value_name = "NAME", env = "NOVA3_MODEL", help_heading = "Model")]
     pub(in crate::cli) model: Option<String>,
     /// Calls at once [default: 20]

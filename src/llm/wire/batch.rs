@@ -1,6 +1,6 @@
 //! What the pipeline must know of a raw Batch body, which is sent on as it came.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,6 +18,10 @@ pub struct BatchFields {
     pub model: Option<String>,
     /// Tokens its prompt may have; see [`batch_fields`].
     pub prompt_tokens: u64,
+    /// How many answers it asks for (`n`), each of which may be as long.
+    pub answers: u64,
+    /// Whether prompt and answer are text alone. Of pictures and sound nobody knows the tokens beforehand.
+    pub only_text: bool,
 }
 
 /// Reads those fields. A field that is not what it should be is not known: the body is sent as it stands, and
@@ -39,11 +43,95 @@ pub fn batch_fields(body: &str) -> BatchFields {
         max_tokens: read(&fields, "max_completion_tokens").or_else(|| read(&fields, "max_tokens")),
         model: read(&fields, "model"),
         prompt_tokens,
+        answers: read(&fields, "n").unwrap_or(1).max(1),
+        only_text: only_text(&fields),
     }
+}
+
+fn only_text(fields: &HashMap<String, &RawValue>) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        content: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Part {
+        r#type: String,
+    }
+    let text = |content: &RawValue| match content.get().as_bytes().first() {
+        Some(b'[') => {
+            let parts: Option<Vec<Part>> = serde_json::from_str(content.get()).ok();
+            parts.is_some_and(|parts| {
+                let known = |part: &Part| matches!(part.r#type.as_str(), "text" | "refusal");
+                parts.iter().all(known)
+            })
+        }
+        _ => true,
+    };
+    let messages: Option<Vec<Message<'_>>> = fields
+        .get("messages")
+        .and_then(|messages| serde_json::from_str(messages.get()).ok());
+    let spoken: Vec<String> = read(fields, "modalities").unwrap_or_default();
+    spoken.iter().all(|modality| modality == "text")
+        && messages.is_some_and(|messages| messages.iter().filter_map(|message| message.content).all(text))
+}
+
+/// The body with another model, or with a longest answer in that field; `None` if it is to stay as it is.
+pub fn with_fields(body: &str, model: Option<&str>, longest: Option<(&str, u64)>) -> Option<Vec<u8>> {
+    if model.is_none() && longest.is_none() {
+        return None;
+    }
+    let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).ok()?;
+    let model = model.and_then(|model| serde_json::value::to_raw_value(model).ok());
+    let bound = longest.and_then(|(_, tokens)| serde_json::value::to_raw_value(&tokens).ok());
+    if let Some(model) = &model {
+        fields.insert("model".to_owned(), model);
+    }
+    if let (Some(bound), Some((field, _))) = (&bound, longest) {
+        fields.insert(field.to_owned(), bound);
+    }
+    serde_json::to_vec(&fields).ok()
 }
 
 fn read<'a, T: Deserialize<'a>>(fields: &HashMap<String, &'a RawValue>, key: &str) -> Option<T> {
     fields
         .get(key)
         .and_then(|field| serde_json::from_str(field.get()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_bound_is_told_from_text() {
+        let of = |body: &str| {
+            let fields = batch_fields(body);
+            (fields.answers, fields.only_text)
+        };
+        assert_eq!(of(r#"{"messages":[{"role":"user","content":"hi"}]}"#), (1, true));
+        assert_eq!(
+            of(
+                r#"{"n":3,"messages":[{"role":"assistant","content":null},{"role":"user","content":[{"type":"text","text":"hi"}]}]}"#
+            ),
+            (3, true)
+        );
+        assert!(
+            !of(r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]}"#)
+                .1
+        );
+        assert!(!of(r#"{"modalities":["text","audio"],"messages":[]}"#).1);
+        assert!(!of(r#"{"messages":"x"}"#).1);
+    }
+
+    #[test]
+    fn fields_are_set_and_nothing_else_is_touched() {
+        let body = r#"{"model":"a","messages":[],"temperature":1.50}"#;
+        assert_eq!(with_fields(body, None, None), None);
+        let told = with_fields(body, Some("b"), Some(("max_tokens", 7))).unwrap();
+        assert_eq!(
+            String::from_utf8(told).unwrap(),
+            r#"{"max_tokens":7,"messages":[],"model":"b","temperature":1.50}"#
+        );
+    }
 }

@@ -80,6 +80,11 @@ impl Collector {
         self.token_seen
     }
 
+    /// Whether the server has said that the answer is whole: by a finish reason, or by `[DONE]`.
+    pub const fn is_complete(&self) -> bool {
+        self.finish_reason.is_some() || self.done
+    }
+
     /// Ends the stream: an answer where the server finished one, else the error that was hiding in EOF.
     pub fn end(mut self) -> Result<Answer, CallError> {
         let finished = self.finish_reason.take();
@@ -105,7 +110,7 @@ impl Collector {
 
     /// An answer that came as one JSON object instead of a stream; being whole vouches for its end.
     pub(super) fn whole(mut self, json: &str) -> Result<Answer, CallError> {
-        let chunk = Chunk::parse(json).map_err(|_| error::in_band(json))?;
+        let chunk = Chunk::parse(json).map_err(|fault| not_an_answer(&fault, json))?;
         if chunk.choices.as_ref().is_none_or(Vec::is_empty) {
             return Err(error::in_band(json));
         }
@@ -239,6 +244,15 @@ fn keep_first(slot: &mut Option<String>, found: Option<Text<'_>>) {
             .map(|text| text.0.into_owned())
             .filter(|text| !text.is_empty());
     }
+}
+
+/// A whole body that is no JSON: an HTML page, a text, or an answer of which only the beginning came.
+fn not_an_answer(fault: &serde_json::Error, json: &str) -> CallError {
+    if fault.is_eof() && json.starts_with('{') {
+        let message = "the answer was cut in the middle of its JSON";
+        return CallError::new(Class::Network, Verdict::Retry, message);
+    }
+    error::in_band(json)
 }
 
 /// A frame that is no JSON. One that merely ends too early was cut on its way.

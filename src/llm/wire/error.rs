@@ -88,9 +88,13 @@ pub fn classify(
     error
 }
 
-/// Judges an error object that came inside an HTTP 200, where a numeric code stands for the status.
+/// Judges an error object that came inside an HTTP 200, where a numeric code stands for the status and only its
+/// message can say how long to wait.
 pub(super) fn in_band(body: &str) -> CallError {
-    judge(200, &Detail::read(body.as_bytes()))
+    let detail = Detail::read(body.as_bytes());
+    let mut error = judge(200, &detail);
+    error.retry_after = retry_after::from_message(&detail.message);
+    error
 }
 
 fn judge(status: u16, detail: &Detail) -> CallError {
@@ -152,7 +156,10 @@ fn by_code(detail: &Detail, status: u16) -> Option<(Class, Verdict)> {
     if detail.is_one_of(&BILLING_CODES) || (status != 400 && detail.says(&BILLING_PHRASES)) {
         return Some((Class::Quota, Verdict::Latch));
     }
-    if detail.is_one_of(&AUTH_CODES) {
+    // Google and xAI answer a bad key with 400 and no code of its own.
+    let begins = detail.message.to_lowercase();
+    let bad_key = status == 400 && BAD_KEY.iter().any(|phrase| begins.starts_with(phrase));
+    if bad_key || detail.is_one_of(&AUTH_CODES) {
         return Some((Class::Auth, Verdict::Latch));
     }
     let too_long = detail.is_one_of(&LENGTH_CODES)
@@ -239,6 +246,9 @@ const AUTH_CODES: [&str; 4] = [
     "unsupported_country_region_territory",
     "authentication_error",
 ];
+
+/// How such an answer begins; further in it could be a quotation of the prompt.
+const BAD_KEY: [&str; 3] = ["api key not valid", "incorrect api key", "api key expired"];
 
 const LENGTH_CODES: [&str; 3] = [
     "context_length_exceeded",

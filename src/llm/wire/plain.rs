@@ -3,7 +3,8 @@
 use super::answer::Answer;
 use super::chunk::Collector;
 use super::error::{self, CallError};
-use super::sse::{Decoder, Limits};
+use super::incoming::Incoming;
+use super::sse::Limits;
 
 /// Reads the body of an HTTP 200 whose content type is not an event stream.
 ///
@@ -27,12 +28,7 @@ fn stream(body: &[u8]) -> Result<Answer, CallError> {
         event_bytes: usize::MAX,
         stream_bytes: usize::MAX,
     };
-    let (mut decoder, mut collector) = (Decoder::new(limits), Collector::new(usize::MAX));
-    let mut frames = Vec::new();
-    decoder.push(body, &mut frames)?;
-    decoder.finish(&mut frames)?;
-    for frame in &frames {
-        collector.frame(frame)?;
-    }
-    collector.end()
+    let mut incoming = Incoming::new(limits, usize::MAX);
+    incoming.push(body)?;
+    incoming.end()
 }

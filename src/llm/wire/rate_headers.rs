@@ -55,6 +55,37 @@ impl RateHeaders {
             reset_tokens: tokens.reset,
         }
     }
+
+    /// How long until one more call of so many tokens has room, where nothing at all is left.
+    ///
+    /// A reset is the time until all is back, so a part of it is enough for a part; where the limit is not named,
+    /// the whole of it.
+    pub fn wait(&self, tokens: u64) -> Option<Duration> {
+        let part = |limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>, need: u64| {
+            if remaining? > 0 {
+                return None;
+            }
+            let share = match limit {
+                #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
+                Some(limit) if limit > 0 => (need.max(1) as f64 / limit as f64).min(1.0),
+                _ => 1.0,
+            };
+            Some(reset?.mul_f64(share))
+        };
+        let requests = part(
+            self.limit_requests,
+            self.remaining_requests,
+            self.reset_requests,
+            1,
+        );
+        let tokens = part(
+            self.limit_tokens,
+            self.remaining_tokens,
+            self.reset_tokens,
+            tokens,
+        );
+        requests.max(tokens)
+    }
 }
 
 impl Bucket {
@@ -91,4 +122,36 @@ fn count(text: &str) -> Option<u64> {
         let number: f64 = text.parse().ok()?;
         number.is_finite().then_some(number as u64)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_the_part_of_the_reset_that_one_call_needs() {
+        let minute = Some(Duration::from_secs(60));
+        let empty = RateHeaders {
+            limit_requests: Some(600),
+            remaining_requests: Some(0),
+            reset_requests: minute,
+            limit_tokens: Some(60_000),
+            remaining_tokens: Some(0),
+            reset_tokens: minute,
+        };
+        assert_eq!(empty.wait(10), Some(Duration::from_millis(100)));
+        assert_eq!(empty.wait(2000), Some(Duration::from_secs(2)));
+        let unnamed = RateHeaders {
+            limit_requests: None,
+            ..empty
+        };
+        assert_eq!(unnamed.wait(10), minute);
+        let left = RateHeaders {
+            remaining_requests: Some(3),
+            remaining_tokens: Some(1),
+            ..empty
+        };
+        assert_eq!(left.wait(2000), None);
+        assert_eq!(RateHeaders::default().wait(1), None);
+    }
 }

@@ -1,7 +1,8 @@
 //! Makes a provider's text fit to store and show.
 //!
 //! Providers echo what they were sent ("Incorrect API key provided: sk-…"), and result files are passed
-//! around; so whatever looks like a key is taken out before the text is cut to size.
+//! around; so whatever looks like a key is taken out before the text is cut to size. A key that looks like
+//! any other word is known to the route that sends it; see [`super::secrets`].
 
 /// Beginnings that keys of known services have.
 const PREFIXES: [&str; 13] = [
@@ -13,7 +14,7 @@ const MIN_PREFIXED: usize = 10;
 const MIN_BARE: usize = 32;
 /// How far before a bare key the word "key" may stand.
 const KEY_REACH: usize = 48;
-const MASK: &str = "[redacted]";
+pub(super) const MASK: &str = "[redacted]";
 
 /// One printable line of at most `max_chars` characters, without anything that looks like a key.
 pub(super) fn clean(text: &str, max_chars: usize) -> String {

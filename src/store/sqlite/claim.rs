@@ -3,9 +3,10 @@
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
-use super::sessions;
+use super::ledger::{self, Spent};
+use super::{money, sessions};
 use crate::domain::state::{QueueEvent, QueueState};
-use crate::store::{Claimable, Lease, Owner, PendingTask, RunId};
+use crate::store::{Claimable, Lease, Left, Owner, PendingTask, RunId};
 
 /// A claimed queue as it is stored; the request is parsed by whoever asked, not on the store's thread.
 #[derive(Debug)]
@@ -28,16 +29,29 @@ pub(super) fn claim(
     now: i64,
 ) -> Result<Vec<Row>, Fault> {
     let mut claimed = Vec::new();
+    let alone = which == Claimable::Suspect;
+    if alone && super::suspicion::any_leased(c)? {
+        return Ok(claimed);
+    }
+    let limit = if alone { limit.min(1) } else { limit };
     {
         let mut query = c.prepare_cached(
             "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL FROM nova3_queues q
              JOIN nova3_requests USING(queue_id)
              WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
+               AND (unclean_ends>=?5)=?6
                AND (?4 OR task_count IS NULL) AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
              ORDER BY priority, seq LIMIT ?3",
         )?;
-        let mut rows = query.query(params![run.0, now, limit, which == Claimable::All])?;
+        let mut rows = query.query(params![
+            run.0,
+            now,
+            limit,
+            which != Claimable::Unplanned,
+            super::suspicion::SUSPECTED,
+            alone
+        ])?;
         while let Some(row) = rows.next()? {
             claimed.push(Row {
                 lease: Lease {
@@ -54,7 +68,7 @@ pub(super) fn claim(
     }
     let leased = super::legal(QueueState::Ready.after(QueueEvent::Claimed))?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, fence=fence+1, attempt=attempt+1
+        "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, alone=?5, fence=fence+1, attempt=attempt+1
          WHERE queue_id=?1 AND state='ready'",
     )?;
     for row in &mut claimed {
@@ -62,7 +76,8 @@ pub(super) fn claim(
             row.lease.queue_id,
             leased.as_str(),
             owner.0,
-            now.saturating_add(lease_ms)
+            now.saturating_add(lease_ms),
+            alone
         ])?;
         row.tasks = tasks(c, row.lease.queue_id)?;
     }
@@ -100,13 +115,25 @@ pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -
     Ok(lost)
 }
 
-pub(super) fn release(c: &Connection, leases: &[Lease]) -> Result<(), Fault> {
+pub(super) fn release(c: &Connection, left: &[Left]) -> Result<(), Fault> {
     let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, lease_owner=NULL, lease_until=NULL
+        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, alone=0, lease_owner=NULL, lease_until=NULL
          WHERE queue_id=?1 AND fence=?2 AND state='leased'",
     )?;
-    for lease in leases {
+    for Left {
+        lease,
+        task,
+        attempts,
+    } in left
+    {
+        let spent = Spent {
+            lease: *lease,
+            task: money::task_index(*task),
+            attempts,
+            completed: false,
+        };
+        ledger::without_settlement(c, &spent)?;
         if update.execute(params![lease.queue_id, lease.fence, ready.as_str()])? == 1 {
             put_back(c, lease.queue_id)?;
         }
@@ -114,28 +141,9 @@ pub(super) fn release(c: &Connection, leases: &[Lease]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Voids every lease in the store: whoever opens it holds its lock, so their owners are dead. No
-/// attempt is charged to the queue, but it is remembered that it was in flight at an unclean end.
-pub(super) fn void_all(c: &Connection) -> Result<(), Fault> {
-    let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
-    let leased: Vec<i64> = c
-        .prepare("SELECT queue_id FROM nova3_queues WHERE state='leased'")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let mut update = c.prepare(
-        "UPDATE nova3_queues SET state=?2, fence=fence+1, attempt=attempt-1, unclean_ends=unclean_ends+1,
-           lease_owner=NULL, lease_until=NULL WHERE queue_id=?1",
-    )?;
-    for queue_id in leased {
-        update.execute(params![queue_id, ready.as_str()])?;
-        put_back(c, queue_id)?;
-    }
-    Ok(())
-}
-
 /// A queue that was leased stands in its session's order again: it is held back if its line left the input
 /// meanwhile, since it would hold up the others for ever, or if an earlier one came back.
-fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let (run, ingest, removed, user, session): (i64, i64, bool, String, Option<String>) = c
         .prepare_cached(
             "SELECT q.run_id, r.ingest, q.ingest<r.complete_ingest, q.user_id, q.session_id

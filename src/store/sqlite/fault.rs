@@ -36,6 +36,22 @@ impl From<serde_json::Error> for Fault {
 }
 
 impl Fault {
+    /// Whether it comes from under the store, and would meet every job.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+            )
+        )
+    }
+
     /// The port's error for the store at `path`.
     pub(super) fn at(self, path: &Path) -> StoreError {
         let path = path.to_path_buf();
@@ -58,13 +74,22 @@ impl Fault {
                 action: "writing",
                 reason: format!("{reason} (its folder and file must be writable, or give another `--store`)"),
             },
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                StoreError::Io {
-                    path,
-                    action: "reading or writing",
-                    reason,
-                }
-            }
+            Some(ErrorCode::SystemIoFailure) => StoreError::Io {
+                path,
+                action: "reading or writing",
+                reason: format!(
+                    "{reason} (a disk that fails, which the system's log tells, or a limit on the size of files; when that \
+                     is mended, run the same command again: nothing stored is lost)"
+                ),
+            },
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::Io {
+                path,
+                action: "opening one of its files",
+                reason: format!(
+                    "{reason} (its folder and files must be writable, or give another `--store`)"
+                ),
+            },
+            Some(ErrorCode::DatabaseCorrupt) => super::recovery::damaged(&path, &reason),
             Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path, reason },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse {
                 path,

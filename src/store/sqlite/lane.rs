@@ -5,6 +5,10 @@
 //! a claim does while slots stand empty, goes before those that wait in order. When a job fails, the group is
 //! rolled back and each job is done again in a transaction of its own, so that one bad job spoils nobody
 //! else's; jobs must therefore be able to run twice.
+//!
+//! When the disk fails under it, the write lane is broken and stays so: it answers everybody with that error and
+//! writes nothing more. After a failed `fsync` the system may forget what it could not write, so that a second one
+//! would succeed and prove nothing.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -170,13 +174,21 @@ fn drive(
 ) {
     let mut waiting = Waiting::default();
     let most = if kind == Kind::Write { GROUP } else { 1 };
-    while let Some(mut group) = waiting.next(&mut receiver, most) {
-        run_group(&connection, kind, &mut group, path);
+    let mut broken: Option<StoreError> = None;
+    while let Some(group) = waiting.next(&mut receiver, most) {
+        match &broken {
+            Some(error) => answer(group, &Err(error.clone())),
+            None => broken = run_group(&connection, kind, group, path),
+        }
     }
-    if kind == Kind::Write {
+    match (kind, broken) {
         // The log is folded into the database, so that a closed store is one file. Failure is harmless:
         // the next opening does it.
-        drop(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        (Kind::Write, None) => {
+            drop(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        }
+        (Kind::Write, Some(_)) => drop(super::recovery::leave_log(&connection)),
+        (Kind::Read, _) => {}
     }
     drop(connection);
     drop(lock);
@@ -222,20 +234,36 @@ impl Waiting {
     }
 }
 
-fn run_group(connection: &Connection, kind: Kind, group: &mut Vec<Box<dyn Job>>, path: &Path) {
-    let outcome = in_transaction(connection, kind, group);
-    match outcome {
-        Ok(()) => group.drain(..).for_each(|job| job.answer(Ok(()))),
-        Err(fault) if group.len() == 1 => {
-            let error = fault.at(path);
-            group.drain(..).for_each(|job| job.answer(Err(error.clone())));
+/// Does the group and answers it; what broke the lane, if something did.
+fn run_group(
+    connection: &Connection,
+    kind: Kind,
+    mut group: Vec<Box<dyn Job>>,
+    path: &Path,
+) -> Option<StoreError> {
+    let Err(failed) = in_transaction(connection, kind, &mut group) else {
+        answer(group, &Ok(()));
+        return None;
+    };
+    let breaks = kind == Kind::Write && failed.breaks();
+    if breaks || !failed.is_one_jobs() || group.len() == 1 {
+        let error = failed.fault.at(path);
+        answer(group, &Err(error.clone()));
+        return breaks.then_some(error);
+    }
+    let mut broken: Option<StoreError> = None;
+    for job in group {
+        match &broken {
+            Some(error) => job.answer(Err(error.clone())),
+            None => broken = run_group(connection, kind, vec![job], path),
         }
-        Err(_) => {
-            for job in group.drain(..) {
-                let mut alone = vec![job];
-                run_group(connection, kind, &mut alone, path);
-            }
-        }
+    }
+    broken
+}
+
+fn answer(group: Vec<Box<dyn Job>>, outcome: &Result<(), StoreError>) {
+    for job in group {
+        job.answer(outcome.clone());
     }
 }
 
@@ -250,16 +278,102 @@ pub(super) fn once<T>(
     Ok(result)
 }
 
-fn in_transaction(connection: &Connection, kind: Kind, group: &mut [Box<dyn Job>]) -> Result<(), Fault> {
+/// Where a transaction failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Begin,
+    Job,
+    Commit,
+}
+
+/// A transaction that was rolled back.
+struct Failed {
+    stage: Stage,
+    fault: Fault,
+}
+
+impl Failed {
+    fn at(stage: Stage) -> impl Fn(rusqlite::Error) -> Self {
+        move |error| Self {
+            stage,
+            fault: error.into(),
+        }
+    }
+
+    /// Whether the fault is that of a single job, and the others can be done without it.
+    fn is_one_jobs(&self) -> bool {
+        self.stage == Stage::Job
+    }
+
+    /// Whether nothing can be promised on this connection any more.
+    fn breaks(&self) -> bool {
+        self.stage == Stage::Commit || self.fault.is_of_the_disk()
+    }
+}
+
+fn in_transaction(connection: &Connection, kind: Kind, group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
     let behavior = match kind {
         Kind::Write => TransactionBehavior::Immediate,
         Kind::Read => TransactionBehavior::Deferred,
     };
     // Dropping the transaction without a commit rolls it back.
-    let transaction = rusqlite::Transaction::new_unchecked(connection, behavior)?;
+    let transaction =
+        rusqlite::Transaction::new_unchecked(connection, behavior).map_err(Failed::at(Stage::Begin))?;
     for job in group {
-        job.apply(&transaction)?;
+        job.apply(&transaction).map_err(|fault| Failed {
+            stage: Stage::Job,
+            fault,
+        })?;
     }
-    transaction.commit()?;
-    Ok(())
+    transaction.commit().map_err(Failed::at(Stage::Commit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lane on a store of its own, where a number without its parent is found out when it is committed.
+    fn setup() -> Lane {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys=ON; CREATE TABLE p(n INTEGER PRIMARY KEY);
+                 CREATE TABLE c(n UNIQUE REFERENCES p DEFERRABLE INITIALLY DEFERRED);",
+            )
+            .unwrap();
+        Lane::start(connection, Kind::Write, Path::new("a store"), None).unwrap()
+    }
+
+    async fn put(lane: &Lane, table: &'static str, n: i64) -> Result<(), StoreError> {
+        lane.call(move |c| {
+            c.execute(&format!("INSERT INTO {table} VALUES(?1)"), [n])?;
+            Ok(())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_spoils_nobody_elses() {
+        let lane = setup();
+        put(&lane, "p", 1).await.unwrap();
+        let (good, bad, other) = tokio::join!(put(&lane, "p", 2), put(&lane, "p", 1), put(&lane, "p", 3));
+        assert!(good.is_ok() && bad.is_err() && other.is_ok());
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_commit_nothing_more_is_promised() {
+        let lane = setup();
+        put(&lane, "p", 1).await.unwrap();
+        let (with_it, fatal, behind) =
+            tokio::join!(put(&lane, "p", 2), put(&lane, "c", 9), put(&lane, "p", 3));
+        let said = fatal.unwrap_err().to_string();
+        assert!(said.contains("a store"), "{said}");
+        // Whether they shared the commit depends on when the thread woke; whoever came later did not.
+        drop(with_it);
+        drop(behind);
+        for n in 10..13 {
+            assert_eq!(put(&lane, "p", n).await.unwrap_err().to_string(), said);
+        }
+        lane.close().await;
+    }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
-use crate::domain::failure::Class;
+use super::money;
 use crate::domain::outcome::Attempt;
 use crate::domain::tally::RunSummary;
 use crate::domain::usage::Cost;
@@ -24,8 +24,8 @@ pub(super) struct Spent<'a> {
 /// What becomes of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Its lease was lost.
-    TooLate,
+    /// The queue does not move: its lease was lost, or it is given back.
+    Nothing,
     /// The queue goes on.
     Step,
     /// The queue ends.
@@ -39,14 +39,14 @@ pub(super) struct Given {
     pub(super) event_no: i64,
 }
 
-/// A settlement without a lease: its calls were paid all the same.
-pub(super) fn too_late(c: &Connection, spent: &Spent<'_>) -> Result<(), Fault> {
+/// Calls without a settlement, or with one that came too late: they were paid all the same.
+pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<(), Fault> {
     let run: Option<i64> = c
         .prepare_cached("SELECT run_id FROM nova3_queues WHERE queue_id=?1")?
         .query_row([spent.lease.queue_id], |row| row.get(0))
         .optional()?;
     match run {
-        Some(run) => write(c, spent, run, Use::TooLate).map(drop),
+        Some(run) => write(c, spent, run, Use::Nothing).map(drop),
         None => Ok(()),
     }
 }
@@ -54,20 +54,26 @@ pub(super) fn too_late(c: &Connection, spent: &Spent<'_>) -> Result<(), Fault> {
 /// Every call is written down, also one whose answer came too late to be used: it was paid. The finish number is
 /// the settlement's if it ends its queue.
 pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -> Result<Given, Fault> {
-    let completed = becomes != Use::TooLate && spent.completed;
+    let completed = becomes != Use::Nothing && spent.completed;
     let last = spent.attempts.len().saturating_sub(1);
     let mut sums = RunSummary::default();
     for (index, attempt) in spent.attempts.iter().enumerate() {
-        let used = completed && index == last && attempt.class.is_none();
+        let used = completed && index == last && attempt.end.is_good();
         write_attempt(c, spent, run, attempt, used)?;
+        if !used {
+            money::note_waste(c, run, attempt)?;
+        }
         let cost = attempt.cost.unwrap_or(Cost::ZERO);
         sums.attempts += 1;
-        sums.failed_attempts += u64::from(attempt.class.is_some());
+        sums.failed_attempts += u64::from(!attempt.end.is_good());
         sums.unpriced += u64::from(attempt.cost.is_none());
         sums.usage = sums.usage.plus(attempt.usage);
         sums.cost = sums.cost.plus(cost);
+        sums.uncertain = sums.uncertain.plus(attempt.uncertain);
         sums.wasted = sums.wasted.plus(if used { Cost::ZERO } else { cost });
     }
+    // What was held back for these calls is known now.
+    sums.reserved = money::take_back(c, spent.lease)?;
     book(c, run, &sums, becomes)
 }
 
@@ -81,8 +87,8 @@ fn write_attempt(
     let usage = attempt.usage;
     c.prepare_cached(
         "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, status_code,
-           input_tokens, cached_input_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+           input_tokens, cached_input_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms, uncertain)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
     )?
     .execute(params![
         run,
@@ -91,7 +97,7 @@ fn write_attempt(
         spent.lease.fence,
         attempt.route,
         attempt.model,
-        attempt.class.map(Class::as_str),
+        attempt.end.cause(),
         used,
         attempt.status_code,
         usage.input_tokens,
@@ -101,17 +107,19 @@ fn write_attempt(
         attempt.started_at,
         attempt.duration_ms,
         attempt.first_token_ms,
+        attempt.uncertain.0,
     ])?;
     Ok(())
 }
 
-/// The sums of the run and its last numbers, in one write. Numbers grow in commit order, because one connection
+/// The sums of the run and its last numbers, in one write; `reserved` of the sums is what is free again. Numbers grow in commit order, because one connection
 /// writes, and none is given twice.
 fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Given, Fault> {
     Ok(c.prepare_cached(
         "UPDATE nova3_runs SET attempts=attempts+?2, failed_attempts=failed_attempts+?3, unpriced_attempts=unpriced_attempts+?4,
            input_tokens=input_tokens+?5, cached_input_tokens=cached_input_tokens+?6, output_tokens=output_tokens+?7,
-           cost=cost+?8, wasted=wasted+?9, next_finish_no=next_finish_no+?10, next_event_no=next_event_no+?11
+           cost=cost+?8, wasted=wasted+?9, next_finish_no=next_finish_no+?10, next_event_no=next_event_no+?11,
+           uncertain=uncertain+?12, reserved=reserved-?13
          WHERE run_id=?1 RETURNING next_finish_no, next_event_no",
     )?
     .query_row(
@@ -126,7 +134,9 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
             sums.cost.0,
             sums.wasted.0,
             becomes == Use::End,
-            becomes != Use::TooLate,
+            becomes != Use::Nothing,
+            sums.uncertain.0,
+            sums.reserved.0,
         ],
         |row| {
             Ok(Given {

@@ -16,16 +16,19 @@ mod identities;
 mod ingest;
 mod lane;
 mod ledger;
+mod money;
 mod open;
 mod plan;
 #[cfg(test)]
 mod plans;
+mod recovery;
 mod results;
 mod retry;
 mod runs;
 mod session_views;
 mod sessions;
 mod settle;
+mod suspicion;
 mod versions;
 
 use std::path::{Path, PathBuf};
@@ -41,15 +44,16 @@ use self::lane::{Kind, Lane};
 use self::open::StoreLock;
 use super::{
     AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Epoch, EventPage, Failures, FileKey,
-    FinishedPage, InputMark, KnownQueue, Lease, Material, NewLine, Order, Owner, PlanSettlement, Queues,
-    Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord, Sessions, Settled,
-    Settlement, StoreError, TakeOver, Wanted,
+    FinishedPage, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
+    Queues, Reservation, Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord,
+    Sessions, Settled, Settlement, StoreError, TakeOver, Wanted,
 };
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity, Request};
 use crate::domain::state::{IllegalTransition, QueueState};
-use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
+use crate::domain::usage::Cost;
 
 /// A SQLite store.
 #[derive(Debug)]
@@ -67,7 +71,7 @@ impl SqliteStore {
     pub fn open(path: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         if path.as_os_str() == open::MEMORY {
-            let writer = Lane::start(open::writer(&path)?, Kind::Write, &path, None)?;
+            let writer = Lane::start(open::writer(&path, false)?, Kind::Write, &path, None)?;
             return Ok(Self {
                 path,
                 reader: None,
@@ -75,9 +79,14 @@ impl SqliteStore {
             });
         }
         open::refuse_foreign(&path)?;
-        let lock = StoreLock::take(&path, wait, holder)?;
-        let connection = open::writer(&path)?;
-        lane::once(&connection, claim::void_all).map_err(|fault| fault.at(&path))?;
+        let mut lock = StoreLock::take(&path, wait, holder)?;
+        let connection = open::writer(&path, lock.died())?;
+        lane::once(&connection, |c| {
+            suspicion::void_all(c, lock.died(), clock::now_ms())?;
+            money::count_orphans(c, clock::now_ms())
+        })
+        .map_err(|fault| fault.at(&path))?;
+        lock.leave_clean();
         let writer = Lane::start(connection, Kind::Write, &path, Some(lock))?;
         let reader = Lane::start(open::reader(&path)?, Kind::Read, &path, None)?;
         Ok(Self {
@@ -218,9 +227,18 @@ impl Queues for SqliteStore {
             .await
     }
 
-    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
-        let leases = leases.to_vec();
-        self.write(move |c| claim::release(c, &leases)).await
+    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
+        self.write(move |c| claim::release(c, &left)).await
+    }
+
+    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<bool, StoreError> {
+        let reservation = reservation.clone();
+        self.write(move |c| money::reserve(c, run, &reservation, cap, clock::now_ms()))
+            .await
+    }
+
+    async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError> {
+        self.write(move |c| money::note_routes(c, run, &routes)).await
     }
 
     async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError> {
@@ -230,6 +248,12 @@ impl Queues for SqliteStore {
 
     async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {
         self.read(move |c| runs::has_unfinished(c, run)).await
+    }
+
+    async fn shed_caches(&self) -> Result<(), StoreError> {
+        let shrink = |c: &rusqlite::Connection| Ok(c.execute_batch("PRAGMA shrink_memory")?);
+        self.read(shrink).await?;
+        self.write(shrink).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -353,6 +377,14 @@ impl Results for SqliteStore {
 
     async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError> {
         self.read(move |c| runs::summary(c, run)).await
+    }
+
+    async fn waste(&self, run: RunId) -> Result<Vec<Waste>, StoreError> {
+        self.read(move |c| money::waste(c, run)).await
+    }
+
+    async fn routes(&self, run: RunId) -> Result<Vec<RouteState>, StoreError> {
+        self.read(move |c| money::routes(c, run)).await
     }
 
     async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError> {

@@ -1,7 +1,7 @@
 //! Opening a store file: is it ours, is it free, is it of a version we know.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::fault::Fault;
+use super::recovery;
 use crate::store::StoreError;
 
 /// `nov3` in ASCII: marks the file as ours in SQLite's header.
@@ -18,6 +19,7 @@ const APPLICATION_ID: i32 = 0x6e6f_7633;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../schema/001_begin.sql")),
     M::up(include_str!("../schema/002_sessions.sql")),
+    M::up(include_str!("../schema/003_failure.sql")),
 ];
 
 /// Pages that the writer keeps. The operating system's own cache is behind it, so a miss is a copy and not a
@@ -31,19 +33,26 @@ const READER_CACHE_KIB: i64 = 1024;
 pub(super) const MEMORY: &str = ":memory:";
 
 /// A lock on the store, held until it is dropped or the process dies.
+///
+/// The text in its file stays when a process dies: an empty file was left in good order. Who could not open the store
+/// leaves that as it was.
 #[derive(Debug)]
-pub(super) struct StoreLock(File);
+pub(super) struct StoreLock {
+    file: File,
+    died: bool,
+    leave_text: bool,
+}
 
 impl StoreLock {
     /// Takes the lock beside the store, waiting up to `wait` for whoever holds it. `holder` is written
     /// into the lock file for people; the lock itself is the operating system's and dies with the process.
     pub(super) fn take(store: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
-        let path = beside(store, "lock");
+        let path = with_suffix(store, ".lock");
         let io = |action| {
             move |error: std::io::Error| StoreError::Io {
                 path: store.to_path_buf(),
                 action,
-                reason: error.to_string(),
+                reason: told(&error),
             }
         };
         let mut file = OpenOptions::new()
@@ -80,31 +89,65 @@ impl StoreLock {
                 Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
             }
         }
-        // The text is a courtesy; a full disk must not keep a store from being opened and read.
+        let died = file.metadata().is_ok_and(|data| data.len() > 0);
+        // A full disk must not keep a store from being opened and read. The old text goes last, so that the file is
+        // never empty before its holder leaves it.
+        let line = format!("{holder}\n");
         drop(
-            file.set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| writeln!(file, "{holder}")),
+            file.rewind()
+                .and_then(|()| file.write_all(line.as_bytes()))
+                .and_then(|()| file.set_len(line.len() as u64)),
         );
-        Ok(Self(file))
+        Ok(Self {
+            file,
+            died,
+            leave_text: died,
+        })
+    }
+
+    /// Whether the last holder died with the lock in its hand.
+    pub(super) const fn died(&self) -> bool {
+        self.died
+    }
+
+    /// What a dead holder left is put in order: leaving the store is clean again.
+    pub(super) const fn leave_clean(&mut self) {
+        self.leave_text = false;
     }
 }
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        drop(self.0.set_len(0));
+        if !self.leave_text {
+            drop(self.file.set_len(0));
+        }
     }
 }
 
-fn beside(store: &Path, extension: &str) -> PathBuf {
+/// The path of a file that lies beside the store.
+pub(super) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
+    name.push(suffix);
     PathBuf::from(name)
 }
 
-/// The connection that writes; makes the file and brings its schema up to date.
-pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
+/// What the system said, and what to do about it where that is not plain.
+fn told(error: &std::io::Error) -> String {
+    let cure = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            " (free some space and run the same command again: nothing stored is lost)"
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            " (its folder and files must be writable, or give another `--store`)"
+        }
+        _ => "",
+    };
+    format!("{error}{cure}")
+}
+
+/// The connection that writes; makes the file and brings its schema up to date. A store that was not left in good
+/// order, because its last process `died` or for another reason, is looked through before anything is written.
+pub(super) fn writer(path: &Path, died: bool) -> Result<Connection, StoreError> {
     if path.as_os_str() == MEMORY {
         let mut connection = Connection::open_in_memory().map_err(|error| Fault::from(error).at(path))?;
         prepare(&mut connection).map_err(|fault| fault.at(path))?;
@@ -115,7 +158,14 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| Fault::from(error).at(path))?;
+    let unclean = died || recovery::log_is_left(path);
+    if unclean {
+        recovery::leave_log(&connection).map_err(|fault| fault.at(path))?;
+    }
     check_version(&connection, path)?;
+    if unclean {
+        recovery::recover(&connection, path)?;
+    }
     prepare(&mut connection).map_err(|fault| fault.at(path))?;
     Ok(connection)
 }
@@ -158,7 +208,7 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     match std::fs::metadata(path) {
         Ok(data) if !data.is_file() => return Err(foreign("it is a folder or a device")),
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return folder_of(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => return folder_of(path),
         Err(error) => return Err(io(&error)),
     }
     let mut file = File::open(path).map_err(|error| io(&error))?;
@@ -204,7 +254,7 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         .map_err(|error| StoreError::Io {
             path: path.to_path_buf(),
             action: "creating or opening it",
-            reason: error.to_string(),
+            reason: told(&error),
         })
 }
 

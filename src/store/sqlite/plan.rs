@@ -29,7 +29,7 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
         completed: matches!(settlement.end, PlanEnd::Planned(PlanOrigin::Model, _)),
     };
     let Some(held) = held(c, lease)? else {
-        ledger::too_late(c, &spent)?;
+        ledger::without_settlement(c, &spent)?;
         return Ok(Settled::LostLease);
     };
     match &settlement.end {
@@ -272,8 +272,11 @@ fn note(
 /// The queue has these tasks, and is planned.
 fn insert_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
     write_tasks(c, queue_id, steps, now)?;
-    c.prepare_cached("UPDATE nova3_queues SET task_count=?2, last_accessed=?3 WHERE queue_id=?1")?
-        .execute(params![queue_id, steps.len(), now])?;
+    c.prepare_cached(
+        "UPDATE nova3_queues SET task_count=?2, last_accessed=?3, unclean_ends=0, alone_deaths=0, death_owner=NULL
+         WHERE queue_id=?1",
+    )?
+    .execute(params![queue_id, steps.len(), now])?;
     Ok(())
 }
 

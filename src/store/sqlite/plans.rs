@@ -16,8 +16,8 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::outcome::{Making, NewItem, PlanOrigin, Product};
 use crate::domain::request::{self, Digest, Rules, Stops};
 use crate::store::{
-    Changes, Claimable, Cursor, Epoch, Failures, Feed, FileKey, InputMark, Lease, NewLine, NewRequest, Order,
-    Owner, PlanEnd, PlanSettlement, Planned, RunId, RunOpening, Settlement, TakeOver, Then, Wanted,
+    Changes, Claimable, Cursor, Epoch, Failures, Feed, FileKey, InputMark, Lease, Left, NewLine, NewRequest,
+    Order, Owner, PlanEnd, PlanSettlement, Planned, RunId, RunOpening, Settlement, TakeOver, Then, Wanted,
 };
 
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -94,6 +94,19 @@ fn settle(c: &Connection, lease: Lease, task: usize, well: bool) {
     settle::settle(c, &settlement, 1).unwrap();
 }
 
+/// Two more deaths in company, and two alone.
+fn convict(c: &Connection, run: RunId) {
+    for _ in 0..2 {
+        claim_all(c, run);
+        super::suspicion::void_all(c, true, 1).unwrap();
+    }
+    for owner in ["p", "q"] {
+        let owner = Owner(owner.to_owned());
+        claim::claim(c, run, &owner, Claimable::Suspect, 9, 1, 1).unwrap();
+        super::suspicion::void_all(c, true, 1).unwrap();
+    }
+}
+
 /// Planning, pausing, going on, and an edit of what went on.
 fn conversation(c: &Connection, run: RunId) {
     let first = r#"{"custom_id":"c1","references":["@a1"],"session_id":"c"}"#;
@@ -161,9 +174,11 @@ fn batch(c: &Connection) {
         settle(c, lease, 0, true);
         settle(c, lease, 1, lease.queue_id % 2 == 0);
     }
-    claim::release(c, &claim_all(c, run)).unwrap();
+    let left: Vec<_> = claim_all(c, run).into_iter().map(Left::untouched).collect();
+    claim::release(c, &left).unwrap();
     claim_all(c, run);
-    claim::void_all(c).unwrap();
+    super::suspicion::void_all(c, true, 1).unwrap();
+    convict(c, run);
     retry::retry(c, run, &Failures::default()).unwrap();
     let edited = r#"{"custom_id":"s1","query":"else","session_id":"s","metadata":1}"#;
     read(c, run, &[edited, second, nameless]);
@@ -208,12 +223,13 @@ fn plan(c: &Connection, sql: &str) -> Vec<String> {
     steps.unwrap()
 }
 
-/// A step that reads more than what it is after. There are few runs, and the indexes of leased and of
+/// A step that reads more than what it is after. There are few runs and routes, and the indexes of leased and of
 /// blocked queues hold nothing else.
 fn is_slow(step: &str) -> bool {
     let few = [
         "CONSTANT ROW",
         "nova3_runs",
+        "nova3_routes",
         "INDEX nova3_queues_leased",
         "INDEX nova3_queues_blocked",
     ];
@@ -223,7 +239,7 @@ fn is_slow(step: &str) -> bool {
 
 #[test]
 fn hot_statements_use_indexes() {
-    let c = open::writer(Path::new(open::MEMORY)).unwrap();
+    let c = open::writer(Path::new(open::MEMORY), false).unwrap();
     c.trace_v2(
         TraceEventCodes::SQLITE_TRACE_STMT,
         Some(|event| {

@@ -51,6 +51,11 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
     )?;
     let run = find(c, Some(&opening.name))?
         .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
+    // A process that begins knows nothing ill of its routes.
+    c.execute(
+        "UPDATE nova3_routes SET state='closed', reason=NULL, since=?2 WHERE run_id=?1 AND state<>'closed'",
+        params![run.id.0, now],
+    )?;
     Ok(Run {
         recipe_changed: changed,
         ..run
@@ -159,7 +164,7 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
 pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
     Ok(c.query_row(
         "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
-           unpriced_attempts FROM nova3_runs WHERE run_id=?1",
+           unpriced_attempts, uncertain, reserved FROM nova3_runs WHERE run_id=?1",
         [run.0],
         |row| {
             Ok(RunSummary {
@@ -173,6 +178,8 @@ pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
                 cost: Cost(row.get(5)?),
                 wasted: Cost(row.get(6)?),
                 unpriced: row.get(7)?,
+                uncertain: Cost(row.get(8)?),
+                reserved: Cost(row.get(9)?),
             })
         },
     )?)

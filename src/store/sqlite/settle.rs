@@ -48,7 +48,7 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         completed: matches!(settlement.end, TaskEnd::Completed(..)),
     };
     let Some(held) = held(c, settlement)? else {
-        ledger::too_late(c, &spent)?;
+        ledger::without_settlement(c, &spent)?;
         return Ok(Settled::LostLease);
     };
     let ends = held.ends(settlement);
@@ -200,7 +200,8 @@ pub(super) fn together(earlier: &Making, latest: &Making) -> Making {
 fn step(c: &Connection, settlement: &Settlement, now: i64) -> Result<(), Fault> {
     let state = super::legal(QueueState::Leased.after(QueueEvent::Stepped))?;
     c.prepare_cached(
-        "UPDATE nova3_queues SET current_task_index=?2, state=?3, last_accessed=?4 WHERE queue_id=?1",
+        "UPDATE nova3_queues SET current_task_index=?2, state=?3, last_accessed=?4,
+           unclean_ends=0, alone_deaths=0, death_owner=NULL WHERE queue_id=?1",
     )?
     .execute(params![
         settlement.lease.queue_id,
@@ -229,7 +230,8 @@ pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<()
     let state = super::legal(QueueState::Leased.after(event))?;
     c.prepare_cached(
         "UPDATE nova3_queues SET state=?2, status=?3, finish_no=?4, current_task_index=?5, error=?6, error_class=?7,
-           lease_owner=NULL, lease_until=NULL, last_accessed=?8, completed_at=?8 WHERE queue_id=?1",
+           lease_owner=NULL, lease_until=NULL, last_accessed=?8, completed_at=?8,
+           unclean_ends=0, alone=0, alone_deaths=0, death_owner=NULL WHERE queue_id=?1",
     )?
     .execute(params![
         ending.queue_id,

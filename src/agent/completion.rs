@@ -1,0 +1,124 @@
+//! An OpenAI Batch line: one raw completion, without a prompt of ours.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::desk::{Desk, making};
+use super::run::{Done, TaskEnd};
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::{Making, Product};
+use crate::domain::request::Completion;
+use crate::llm::wire;
+use crate::llm::{Ask, Ended, Form, Reply, Route, Stopped, Unanswered, Verbatim};
+
+/// What a Batch line without a bound is taken to use at most, for the limit of tokens a minute.
+const UNBOUNDED_ANSWER: u64 = 4096;
+
+/// Sends an OpenAI Batch line: as it stands to the first route of the chain. A further route is asked for its own
+/// model, since the line's is a name of the first one's.
+pub async fn run_completion(desk: Desk<'_>, completion: &Completion) -> Done {
+    let mut walk = desk.walk();
+    let first = Arc::clone(walk.first());
+    let mut route = Arc::clone(&first);
+    let mut asked = None;
+    let end = loop {
+        route = match walk.route() {
+            Ok(route) => route,
+            Err(ended) => break Err(ended),
+        };
+        let is_first = route.settings.name == first.settings.name;
+        let ask = ask(&route, completion, is_first, walk.is_capped());
+        asked = Some(ask.model.clone());
+        match walk.ask(&route, &ask).await {
+            Ok(reply) => break Ok(reply),
+            Err(ended) => {
+                if let Some(ended) = walk.leave(&route, ended) {
+                    break Err(ended);
+                }
+            }
+        }
+    };
+    let making = making(&walk, &route, end.is_ok());
+    let model = walk.attempts.last().map(|attempt| attempt.model.clone());
+    Done {
+        making: Making {
+            model: model.or(asked).unwrap_or_default(),
+            ..making
+        },
+        end: closed(&route, end),
+        attempts: walk.attempts,
+    }
+}
+
+fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> Ask {
+    let settings = &route.settings;
+    let body = completion.body.get();
+    let fields = wire::batch_fields(body);
+    // Under a cost cap nothing is sent whose end is open.
+    let bound = settings
+        .max_tokens
+        .filter(|_| capped && fields.max_tokens.is_none())
+        .map(u64::from);
+    let model = settings.model.as_deref().filter(|_| !is_first);
+    let longest = fields.max_tokens.or(bound);
+    let bytes = wire::with_fields(
+        body,
+        model,
+        bound.map(|tokens| (settings.max_tokens_field.as_str(), tokens)),
+    );
+    Ask {
+        body: bytes.map_or_else(|| Bytes::copy_from_slice(body.as_bytes()), Bytes::from),
+        form: Form::Verbatim {
+            streams: completion.streams,
+        },
+        model: model.map(str::to_owned).or(fields.model).unwrap_or_default(),
+        tokens: fields.prompt_tokens + longest.unwrap_or(UNBOUNDED_ANSWER).saturating_mul(fields.answers),
+        longest: longest
+            .filter(|_| fields.only_text)
+            .map(|tokens| tokens.saturating_mul(fields.answers)),
+    }
+}
+
+fn closed(route: &Route, end: Result<Reply, Ended>) -> TaskEnd {
+    match end {
+        Ok(Reply::Verbatim(verbatim)) => TaskEnd::Completed(Product::Response(response(&verbatim))),
+        Ok(Reply::Answer(_)) => TaskEnd::Failed(
+            Failure::new(Class::Internal, "a Batch line got a parsed answer"),
+            None,
+        ),
+        Err(Ended::Failed(with)) => {
+            let Unanswered {
+                error,
+                response: verbatim,
+                causes,
+            } = *with;
+            let failure = Failure {
+                route: Some(route.settings.name.clone()),
+                status_code: error.status.filter(|status| *status != 200),
+                causes,
+                ..Failure::new(error.class, error.message)
+            };
+            let product = verbatim
+                .as_ref()
+                .map(|verbatim| Product::Response(response(verbatim)));
+            TaskEnd::Failed(failure, product)
+        }
+        Err(Ended::Stopped(why)) => TaskEnd::Interrupted(why),
+        // A walk says where else, or that it is nowhere.
+        Err(Ended::Elsewhere) => TaskEnd::Interrupted(Stopped::Ending),
+    }
+}
+
+/// `{status_code, request_id, body}`: the `response` of a Batch output line.
+fn response(verbatim: &Verbatim) -> Box<RawValue> {
+    let id = serde_json::to_string(&verbatim.request_id).unwrap_or_else(|_| "null".to_owned());
+    let text = format!(
+        "{{\"status_code\":{},\"request_id\":{id},\"body\":{}}}",
+        verbatim.status,
+        verbatim.body.get()
+    );
+    // All three parts are JSON already; without them there is nothing to show.
+    RawValue::from_string(text).unwrap_or_default()
+}

@@ -1,0 +1,281 @@
+//! One conversation with one route: a question, and at most one repair.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::definition::Agent;
+use super::desk::{Judged, max_tokens};
+use super::run::Prompt;
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::ids::shortened;
+use crate::domain::outcome::CallEnd;
+use crate::llm::wire::{self, Answer, CallError, ChatCall, Message, Role};
+use crate::llm::{Ask, Ended, Form as AskForm, Reply, Route, Walk};
+
+/// Of a bad answer, so much is shown to the model again.
+const SHOWN: usize = 6000;
+
+/// One conversation on its way.
+pub(super) struct Talk<'a, 'w> {
+    walk: &'a mut Walk<'w>,
+    route: &'a Arc<Route>,
+    agent: &'a Agent,
+    prompt: Prompt,
+    /// Empty while a model takes its time: then the body that was sent is the one copy that is kept.
+    messages: Vec<Message>,
+    sent: Bytes,
+    /// How long the agent's own instructions are, without what was added for a server that knows no schema.
+    system_bytes: usize,
+    max_tokens: u32,
+    /// What is to be said beside the answer.
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a, 'w> Talk<'a, 'w> {
+    pub(super) fn new(
+        walk: &'a mut Walk<'w>,
+        route: &'a Arc<Route>,
+        agent: &'a Agent,
+        mut prompt: Prompt,
+    ) -> Self {
+        let messages = std::mem::take(&mut prompt.messages);
+        Self {
+            agent,
+            system_bytes: messages.first().map_or(0, |system| system.content.len()),
+            messages,
+            sent: Bytes::new(),
+            max_tokens: max_tokens(route, agent),
+            warnings: std::mem::take(&mut prompt.warnings),
+            walk,
+            route,
+            prompt,
+        }
+    }
+
+    /// Asks until there is a usable answer: one more turn in which the model is shown what is wrong, and none beyond
+    /// that.
+    pub(super) async fn until_usable<T>(
+        &mut self,
+        judge: impl Fn(&Prompt, &Answer) -> Judged<T>,
+    ) -> Result<T, Ended> {
+        let answer = self.ask().await?;
+        let (usable, wrong) = match judge(&self.prompt, &answer) {
+            Judged::Good(product) => return Ok(product),
+            Judged::Refused(error) => return Err(self.refused(error)),
+            Judged::Mend(product, complaints) => (Some(product), complaints.join("; ")),
+            Judged::Bad(wrong) => (None, wrong),
+            Judged::Cut(wrong) => {
+                self.recall();
+                self.max_tokens = self.longer();
+                (None, wrong)
+            }
+        };
+        let first = self.walk.attempts.len().saturating_sub(1);
+        self.repair(&answer, &wrong);
+        let second = match self.ask().await {
+            Ok(answer) => judge(&self.prompt, &answer),
+            Err(ended) => return self.without_repair(usable, first, &wrong, ended),
+        };
+        match (second, usable) {
+            (Judged::Good(product), _) => Ok(self.replaced(first, product)),
+            (Judged::Mend(product, complaints), _) => {
+                self.warnings.extend(
+                    complaints
+                        .into_iter()
+                        .map(|left| format!("{left} (after one repair)")),
+                );
+                Ok(self.replaced(first, product))
+            }
+            // The first answer was good enough to be shown, and is paid.
+            (_, Some(product)) => Ok(self.kept(first, product, &wrong)),
+            (Judged::Refused(error), None) => {
+                self.mark(first, Class::Schema);
+                Err(self.refused(error))
+            }
+            (Judged::Bad(again) | Judged::Cut(again), None) => {
+                self.mark(first, Class::Schema);
+                Err(self.refused(CallError::new(
+                    Class::Schema,
+                    Verdict::Elsewhere,
+                    &format!("{again}; before its one repair: {wrong}"),
+                )))
+            }
+        }
+    }
+
+    /// One call; a server that refuses how the form is asked for is asked in the next simpler way, at once.
+    async fn ask(&mut self) -> Result<Answer, Ended> {
+        loop {
+            let structured = self.route.structured();
+            let ask = self.compose(structured);
+            self.sent = ask.body.clone();
+            self.messages = Vec::new();
+            match self.walk.ask(self.route, &ask).await {
+                Ok(Reply::Answer(answer)) => return Ok(answer),
+                Ok(Reply::Verbatim(_)) => {
+                    let error =
+                        CallError::new(Class::Internal, Verdict::Final, "an agent got a raw response");
+                    return Err(error.into());
+                }
+                Err(Ended::Failed(with)) if with.error.refuses_form() && self.route.downgrade(structured) => {
+                    self.recall();
+                    tracing::warn!(
+                        llm.route = self.route.settings.name,
+                        "the route refuses `response_format`, it is asked in a simpler way from now on: {}",
+                        with.error.message
+                    );
+                }
+                Err(ended) => return Err(ended),
+            }
+        }
+    }
+
+    fn compose(&self, structured: crate::config::Structured) -> Ask {
+        let settings = &self.route.settings;
+        let mut messages = self.messages.clone();
+        if let (Some(instruction), Some(system)) =
+            (self.agent.form.instruction(structured), messages.first_mut())
+        {
+            system.content += &format!("\n\n{instruction}");
+        }
+        let format = self
+            .agent
+            .form
+            .response_format(self.agent.action.as_str(), structured);
+        let model = settings.model.clone().unwrap_or_default();
+        let call = ChatCall {
+            model: &model,
+            messages: &messages,
+            stream: true,
+            include_usage: settings.stream_usage,
+            max_tokens: Some(self.max_tokens),
+            max_tokens_field: &settings.max_tokens_field,
+            temperature: self.agent.sampling.temperature,
+            top_p: self.agent.sampling.top_p,
+            seed: self.agent.sampling.seed,
+            response_format: format.as_deref(),
+        };
+        Ask {
+            body: Bytes::from(call.to_body()),
+            form: AskForm::Agent,
+            tokens: wire::estimate_messages(&messages) + u64::from(self.max_tokens),
+            longest: Some(u64::from(self.max_tokens)),
+            model,
+        }
+    }
+
+    /// The conversation again, from the body that was sent.
+    fn recall(&mut self) {
+        #[derive(Deserialize)]
+        struct Sent {
+            messages: Vec<Message>,
+        }
+        if self.messages.is_empty() {
+            // We wrote it ourselves; what could not be read would be asked as a conversation without a beginning.
+            let sent: Option<Sent> = serde_json::from_slice(&self.sent).ok();
+            self.messages = sent.map(|sent| sent.messages).unwrap_or_default();
+            if let Some(system) = self.messages.first_mut() {
+                system.content.truncate(self.system_bytes);
+            }
+        }
+    }
+
+    /// The model is shown what it said and what is wrong with it.
+    fn repair(&mut self, answer: &Answer, wrong: &str) {
+        tracing::info!(
+            agent.action = self.agent.action.as_str(),
+            llm.route = self.route.settings.name,
+            "the answer is asked again: {wrong}"
+        );
+        self.recall();
+        let said = wire::strip_think(&answer.text);
+        self.messages.push(Message {
+            role: Role::Assistant,
+            content: if said.trim().is_empty() {
+                "…".to_owned()
+            } else {
+                shortened_text(said)
+            },
+        });
+        self.messages.push(Message {
+            role: Role::User,
+            content: format!(
+                "上面的回答不能使用：{wrong}\n请改正后重新给出完整的回答，形式和语言要求不变，不要解释。"
+            ),
+        });
+    }
+
+    /// Twice the length, as far as the route's window allows.
+    fn longer(&self) -> u32 {
+        let prompt = wire::estimate_messages(&self.messages);
+        let window = self
+            .route
+            .settings
+            .context_window
+            .saturating_sub(prompt + u64::from(self.max_tokens));
+        let room = u32::try_from(window).unwrap_or(u32::MAX).max(self.max_tokens);
+        let most = self
+            .route
+            .settings
+            .max_tokens
+            .unwrap_or(u32::MAX)
+            .max(self.max_tokens);
+        self.max_tokens.saturating_mul(2).min(room).min(most)
+    }
+
+    /// The call was paid, its answer is of no use: the ledger calls it what it is.
+    fn mark(&mut self, attempt: usize, class: Class) {
+        if let Some(attempt) = self.walk.attempts.get_mut(attempt)
+            && attempt.end.is_good()
+        {
+            attempt.end = CallEnd::Failed(class);
+        }
+    }
+
+    fn replaced<T>(&mut self, first: usize, product: T) -> T {
+        self.mark(first, Class::Schema);
+        product
+    }
+
+    /// The first answer is used after all; its call goes last, where the ledger looks for the one that was used.
+    fn kept<T>(&mut self, first: usize, product: T, wrong: &str) -> T {
+        let last = self.walk.attempts.len().saturating_sub(1);
+        if last != first {
+            self.mark(last, Class::Schema);
+            let used = self.walk.attempts.remove(first);
+            self.walk.attempts.push(used);
+        }
+        self.warnings.push(format!("{wrong} (a repair was of no use)"));
+        product
+    }
+
+    /// The second turn was not answered. What is usable is kept: it is paid, and asking again would pay twice.
+    fn without_repair<T>(
+        &mut self,
+        usable: Option<T>,
+        first: usize,
+        wrong: &str,
+        ended: Ended,
+    ) -> Result<T, Ended> {
+        if let Some(product) = usable {
+            return Ok(self.kept(first, product, wrong));
+        }
+        self.mark(first, Class::Schema);
+        Err(ended)
+    }
+
+    fn refused(&mut self, error: CallError) -> Ended {
+        let last = self.walk.attempts.len().saturating_sub(1);
+        self.mark(last, error.class);
+        error.into()
+    }
+}
+
+fn shortened_text(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => shortened(text, usize::MAX),
+    }
+}

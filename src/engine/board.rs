@@ -1,0 +1,59 @@
+//! What is counted for the display.
+
+use tokio::time::Instant;
+
+use super::ingest::IngestFact;
+use crate::domain::usage::{Cost, Usage};
+use crate::observe::Snapshot;
+use crate::store::Settled;
+
+/// The numbers that people see while a run goes on.
+pub(super) struct Board {
+    begun: Instant,
+    snapshot: Snapshot,
+}
+
+impl Board {
+    pub(super) fn new(begun: Instant) -> Self {
+        Self {
+            begun,
+            snapshot: Snapshot::default(),
+        }
+    }
+
+    pub(super) fn settled(&mut self, settled: Settled, usage: Usage, cost: Cost) {
+        self.snapshot.usage = self.snapshot.usage.plus(usage);
+        self.snapshot.cost = self.snapshot.cost.plus(cost);
+        self.snapshot.tasks += u64::from(settled != Settled::LostLease);
+        if let Settled::Finished { ok } = settled {
+            self.snapshot.finished += 1;
+            self.snapshot.finished_now += 1;
+            self.snapshot.failed += u64::from(!ok);
+        }
+    }
+
+    pub(super) const fn ingested(&mut self, fact: &IngestFact) {
+        match fact {
+            IngestFact::Unchanged(counts) => {
+                self.snapshot.total = counts.total;
+                self.snapshot.finished = counts.finished();
+                self.snapshot.failed = counts.failed;
+            }
+            IngestFact::Added { lines, finished, bad } => {
+                self.snapshot.total += *lines;
+                self.snapshot.finished += *finished;
+                self.snapshot.failed += *bad;
+            }
+            IngestFact::Ended => self.snapshot.total_known = true,
+            IngestFact::Failed(_) => {}
+        }
+    }
+
+    /// How it stands now.
+    pub(super) fn shown(&mut self, running: usize, waits: Vec<String>) -> Snapshot {
+        self.snapshot.running = running;
+        self.snapshot.elapsed = self.begun.elapsed();
+        self.snapshot.waits = waits;
+        self.snapshot.clone()
+    }
+}

@@ -1,0 +1,84 @@
+//! What ends a run before its work is done: counted here, decided here, carried out by the dispatcher.
+
+use crate::domain::conditions::Conditions;
+use crate::llm::Stopped;
+use crate::observe::Ending;
+
+/// The stop conditions of a run and how far it is from them.
+#[derive(Debug)]
+pub(super) struct Halts {
+    conditions: Conditions,
+    /// Requests that may still be begun.
+    allowed: Option<u64>,
+    /// Requests that failed in this invocation, bad lines aside.
+    failed: u64,
+    finished: u64,
+    /// What the first chain said that was found to be of no use.
+    reason: Option<String>,
+}
+
+impl Halts {
+    pub(super) const fn new(conditions: Conditions) -> Self {
+        Self {
+            conditions,
+            allowed: conditions.limit,
+            failed: 0,
+            finished: 0,
+            reason: None,
+        }
+    }
+
+    /// How many of so many queues may be begun.
+    pub(super) fn at_most(&self, free: usize) -> usize {
+        self.allowed
+            .map_or(free, |allowed| free.min(usize::try_from(allowed).unwrap_or(free)))
+    }
+
+    /// So many were begun.
+    pub(super) fn begun(&mut self, queues: usize) {
+        if let Some(allowed) = &mut self.allowed {
+            *allowed = allowed.saturating_sub(queues as u64);
+        }
+    }
+
+    /// Whether no more may be begun.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.allowed == Some(0)
+    }
+
+    /// A request has finished; answers how the run ends with it, if it does.
+    pub(super) fn finished(&mut self, ok: bool) -> Option<Ending> {
+        self.finished += 1;
+        self.failed += u64::from(!ok);
+        let reached = self.conditions.max_failures?.reached(self.failed, self.finished);
+        (reached && !ok).then_some(Ending::Failures { failed: self.failed })
+    }
+
+    /// The run ends because no more money may be spent.
+    pub(super) fn no_money(&self) -> Ending {
+        Ending::Budget {
+            cap: self.conditions.max_cost.unwrap_or_default(),
+        }
+    }
+
+    /// A chain is of no use any more; whether that is why the queue was left.
+    pub(super) fn is_about_routes(&mut self, why: &Stopped) -> bool {
+        let reason = match why {
+            Stopped::Ending | Stopped::NoMoney => return false,
+            Stopped::NoRoute { reason } => reason.clone(),
+            Stopped::GaveUp { reason } => format!(
+                "out of use for longer than {:?} (`--give-up`): {reason}",
+                self.conditions.give_up
+            ),
+        };
+        self.reason.get_or_insert(reason);
+        true
+    }
+
+    /// The run ends because nothing can be sent any more.
+    pub(super) fn no_route(&self) -> Ending {
+        Ending::NoRoute {
+            reason: self.reason.clone().unwrap_or_default(),
+        }
+    }
+}

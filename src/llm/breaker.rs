@@ -1,0 +1,189 @@
+//! The circuit breaker of a route: failures in a row open it, and after a while one call goes to see.
+//!
+//! ```text
+//!             failures in a row                open time over: one probe
+//!   closed ───────────────────────▶ open ───────────────────────────────▶ half open
+//!      ▲                              ▲                                      │   │
+//!      └────────── an answer ─────────┼──────────────────────────────────────┘   │
+//!                                     └──────────────── it failed ───────────────┘
+//! ```
+//!
+//! What counts is what says that the route is ill: no connection, 5xx, a timeout, a cut answer. An answer of any call,
+//! also of one that was sent before it opened, closes it. Time is handed in.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::domain::retry::BreakerPolicy;
+
+/// A breaker; closed at first.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    policy: BreakerPolicy,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    in_a_row: u32,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    Open { until: Instant },
+    HalfOpen,
+}
+
+/// What a breaker says to a call that wants to pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Go on.
+    Free,
+    /// One call may go and see.
+    Probe,
+    /// Not before that moment; `None` while a probe is on its way.
+    Shut {
+        /// When to ask again.
+        until: Option<Instant>,
+        /// The failure that shut it.
+        reason: String,
+    },
+}
+
+impl Breaker {
+    pub(super) const fn new(policy: BreakerPolicy) -> Self {
+        Self {
+            policy,
+            state: Mutex::new(State {
+                phase: Phase::Closed,
+                in_a_row: 0,
+                reason: String::new(),
+            }),
+        }
+    }
+
+    /// How it stands; nothing changes.
+    pub(super) fn look(&self, now: Instant) -> Door {
+        let state = self.state();
+        match state.phase {
+            Phase::Closed => Door::Free,
+            Phase::Open { until } if until <= now => Door::Probe,
+            Phase::Open { until } => Door::Shut {
+                until: Some(until),
+                reason: state.reason.clone(),
+            },
+            Phase::HalfOpen => Door::Shut {
+                until: None,
+                reason: state.reason.clone(),
+            },
+        }
+    }
+
+    /// As [`Self::look`]; a call that gets [`Door::Probe`] is the one that goes to see, and must report.
+    pub(super) fn enter(&self, now: Instant) -> Door {
+        let door = self.look(now);
+        if door == Door::Probe {
+            self.state().phase = Phase::HalfOpen;
+        }
+        door
+    }
+
+    /// The route answered; whether that closed the breaker.
+    pub(super) fn answered(&self) -> bool {
+        let mut state = self.state();
+        state.in_a_row = 0;
+        let was_shut = state.phase != Phase::Closed;
+        state.phase = Phase::Closed;
+        was_shut
+    }
+
+    /// The route failed; whether the breaker is open now, so that the failure is the route's and not the call's.
+    pub(super) fn failed(&self, now: Instant, probe: bool, reason: &str) -> bool {
+        let mut state = self.state();
+        state.in_a_row = state.in_a_row.saturating_add(1);
+        let opens = match state.phase {
+            Phase::Closed => state.in_a_row >= self.policy.failures,
+            Phase::HalfOpen => probe,
+            Phase::Open { .. } => false,
+        };
+        if opens {
+            reason.clone_into(&mut state.reason);
+            state.phase = Phase::Open {
+                until: now + self.policy.open,
+            };
+        }
+        state.phase != Phase::Closed
+    }
+
+    /// The probe came to no end; another call may go at once.
+    pub(super) fn probe_given_up(&self, now: Instant) {
+        let mut state = self.state();
+        if state.phase == Phase::HalfOpen {
+            state.phase = Phase::Open { until: now };
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const POLICY: BreakerPolicy = BreakerPolicy {
+        failures: 3,
+        open: Duration::from_secs(60),
+    };
+
+    fn shut(door: &Door) -> bool {
+        matches!(door, Door::Shut { .. })
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_an_answer_between_them_does_not() {
+        let (breaker, now) = (Breaker::new(POLICY), Instant::now());
+        assert!(!breaker.failed(now, false, "a") && !breaker.failed(now, false, "b"));
+        assert!(!breaker.answered());
+        assert!(!breaker.failed(now, false, "c") && !breaker.failed(now, false, "d"));
+        assert_eq!(breaker.enter(now), Door::Free);
+        assert!(breaker.failed(now, false, "e"));
+        let until = Some(now + POLICY.open);
+        let reason = "e".to_owned();
+        assert_eq!(breaker.enter(now), Door::Shut { until, reason });
+    }
+
+    #[test]
+    fn one_probe_goes_when_the_time_is_over() {
+        let (breaker, now) = (Breaker::new(POLICY), Instant::now());
+        while !breaker.failed(now, false, "down") {}
+        let later = now + POLICY.open;
+        assert_eq!(breaker.look(later), Door::Probe);
+        assert_eq!(breaker.enter(later), Door::Probe);
+        assert!(shut(&breaker.enter(later)), "a second call waits for the first");
+        // A call that was sent before it opened says nothing new.
+        assert!(breaker.failed(later, false, "late") && shut(&breaker.enter(later)));
+        assert!(breaker.failed(later, true, "still down"));
+        assert!(shut(&breaker.enter(later + POLICY.open / 2)));
+        assert_eq!(breaker.enter(later + POLICY.open), Door::Probe);
+        assert!(breaker.answered());
+        assert_eq!(breaker.enter(later), Door::Free);
+    }
+
+    #[test]
+    fn a_probe_that_is_given_up_leaves_its_place_to_another() {
+        let (breaker, now) = (Breaker::new(POLICY), Instant::now());
+        while !breaker.failed(now, false, "down") {}
+        let later = now + POLICY.open;
+        assert_eq!(breaker.enter(later), Door::Probe);
+        breaker.probe_given_up(later);
+        assert_eq!(breaker.enter(later), Door::Probe);
+    }
+}

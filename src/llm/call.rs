@@ -1,0 +1,354 @@
+//! A call from the first attempt to its end: the one place where a route is asked again.
+//!
+//! ```text
+//! gate (latch, breaker, pause) ─▶ limiter ─▶ purse ─▶ send ─▶ judge ─▶ answer
+//!    ▲                                                      │
+//!    └───────────────────────── again ◀─────────────────────┴─▶ retries used up, or dead: the next route
+//! ```
+//!
+//! A failure that says that the route is ill is its own and not the request's once its breaker is open: the request
+//! waits, and no attempt is counted against it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::client::{Ask, Ended, Form, Reply, Stopped, Unanswered};
+use super::fault::{Failed, Reached};
+use super::purse::{Reserve, Reserved};
+use super::route::{Gate, Route};
+use super::transport::{self, Got};
+use super::walk::{Probe, Walk};
+use super::wire::{Answer, CallError};
+use crate::clock;
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::outcome::{Attempt, CallEnd};
+use crate::domain::usage::{Cost, Usage};
+use crate::limit::Grant;
+
+/// Of one call so many causes are told; a route that was down for an hour has more.
+const CAUSES: usize = 20;
+
+impl Walk<'_> {
+    /// Asks the route until there is an answer or no sense in asking it again.
+    pub async fn ask(&mut self, route: &Arc<Route>, ask: &Ask) -> Result<Reply, Ended> {
+        let began = Instant::now();
+        let end = self.until_end(route, ask).await;
+        self.duration_ms = self.duration_ms.saturating_add(millis(began.elapsed()));
+        end
+    }
+
+    async fn until_end(&mut self, route: &Route, ask: &Ask) -> Result<Reply, Ended> {
+        let mut tries = Tries::default();
+        loop {
+            let (grant, mut probe) = self.admitted(route, ask).await?;
+            let (started, started_at) = (Instant::now(), clock::now_ms());
+            let sent = tokio::select! {
+                biased;
+                sent = transport::send(&self.client.http, &route.settings, ask, &self.client.timeouts) => sent,
+                () = self.stop.cancel.cancelled() => {
+                    route.settle(&grant, ask.tokens);
+                    let took = (started_at, millis(started.elapsed()));
+                    self.attempts.push(attempt(route, ask, CallEnd::Abandoned, took).uncertain(route, ask));
+                    return Err(Ended::Stopped(Stopped::Ending));
+                }
+            };
+            let took = (started_at, millis(started.elapsed()));
+            let failed = match sent.and_then(broken_off) {
+                Ok(got) => {
+                    route.settle(
+                        &grant,
+                        if got.counted {
+                            got.usage.total()
+                        } else {
+                            ask.tokens
+                        },
+                    );
+                    route.answered();
+                    probe.over();
+                    route.correct(&got.rate, ask.tokens);
+                    tracing::debug!(
+                        llm.route = route.settings.name,
+                        llm.model = ask.model,
+                        llm.input_tokens = got.usage.input_tokens,
+                        llm.output_tokens = got.usage.output_tokens,
+                        duration_ms = took.1,
+                        "call answered"
+                    );
+                    self.attempts.push(good(route, ask, &got, took));
+                    return Ok(got.reply);
+                }
+                Err(failed) => failed,
+            };
+            // What a failed call used is unknown: its reservation counts as used, unless the server never worked on it.
+            let used = match failed.reached {
+                Reached::Nobody | Reached::Refusal if failed.error.verdict == Verdict::Pause => 0,
+                _ => ask.tokens,
+            };
+            route.settle(&grant, used);
+            let end = CallEnd::Failed(failed.error.class);
+            let mut bad = attempt(route, ask, end, took);
+            bad.status_code = failed.error.status;
+            if failed.reached == Reached::Server {
+                bad = bad.uncertain(route, ask);
+            }
+            self.attempts.push(bad);
+            if let Some(purse) = self.purse {
+                purse.give_back(&self.reserve(route, ask, Cost::ZERO)).await;
+            }
+            route.correct(&failed.rate, ask.tokens);
+            let wait = self.judge(route, ask, failed, &mut probe, &mut tries)?;
+            drop(probe);
+            tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => return Err(Ended::Stopped(Stopped::Ending)),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Everything that stands before a call: latch, breaker, pause, limits, money. Whatever was waited for, nothing
+    /// is sent on a leave that has grown old.
+    async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Grant, Probe<'r>), Ended> {
+        let mut paid = self.purse.is_none();
+        loop {
+            let probe = self.pass(route).await?;
+            let grant = tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => return Err(Ended::Stopped(Stopped::Ending)),
+                grant = route.take(ask.tokens) => grant,
+            };
+            let grant = grant.map_err(|refusal| {
+                CallError::new(Class::BadRequest, Verdict::Elsewhere, &refusal.to_string())
+            })?;
+            let waited = match self.purse {
+                Some(purse) if !paid => {
+                    let worst = worst(route, ask).ok_or_else(|| {
+                        route.settle(&grant, 0);
+                        unbounded(route)
+                    })?;
+                    paid = true;
+                    match purse.reserve(&self.reserve(route, ask, worst)).await {
+                        Reserved::AtOnce => false,
+                        Reserved::AfterWaiting => true,
+                        refused => {
+                            route.settle(&grant, 0);
+                            let why = if refused == Reserved::NoMoney {
+                                Stopped::NoMoney
+                            } else {
+                                Stopped::Ending
+                            };
+                            return Err(Ended::Stopped(why));
+                        }
+                    }
+                }
+                _ => false,
+            };
+            let shut = !probe.is_one() && matches!(route.look(Instant::now()), Gate::Shut(_) | Gate::Probe);
+            if waited || shut || route.latched().is_some() {
+                route.settle(&grant, 0);
+                continue;
+            }
+            return Ok((grant, probe));
+        }
+    }
+
+    /// What follows a failed attempt: a wait before the next one, or the end on this route.
+    fn judge(
+        &self,
+        route: &Route,
+        ask: &Ask,
+        failed: Failed,
+        probe: &mut Probe<'_>,
+        tries: &mut Tries,
+    ) -> Result<Duration, Ended> {
+        let Failed {
+            error,
+            response,
+            reached,
+            ..
+        } = failed;
+        let name = route.settings.name.as_str();
+        match error.verdict {
+            Verdict::Pause => {
+                if reached == Reached::Refusal {
+                    route.breathes();
+                    probe.over();
+                }
+                route.pause(error.retry_after, &error.message);
+                tracing::info!(llm.route = name, "the route pauses: {}", error.message);
+                return Ok(Duration::ZERO);
+            }
+            Verdict::Latch if !is_about_the_model(ask, &error) => {
+                tracing::warn!(
+                    llm.route = name,
+                    "the route is dead for this run: {}",
+                    error.message
+                );
+                route.latch(error);
+                return Err(Ended::Elsewhere);
+            }
+            Verdict::Retry | Verdict::RetryQuietly => {
+                let ill = error.verdict == Verdict::Retry && route.failed(probe.is_one(), &error.message);
+                probe.over();
+                if error.verdict == Verdict::RetryQuietly {
+                    route.breathes();
+                }
+                if let Some(asked) = error.retry_after {
+                    route.pause(Some(asked), &error.message);
+                }
+                // A route that is ill, or that nothing reaches, says nothing of the request.
+                let excused = ill || reached == Reached::Nobody;
+                if excused || tries.counted < self.client.retry.retries {
+                    let wait = match error.retry_after {
+                        _ if ill => Duration::ZERO,
+                        Some(_) => Duration::ZERO,
+                        None => self.client.retry.backoff(tries.all, fastrand::f64()),
+                    };
+                    tries.all += 1;
+                    tries.counted += u32::from(!excused);
+                    tracing::info!(
+                        llm.route = name,
+                        llm.model = ask.model,
+                        error.class = error.class.as_str(),
+                        wait_ms = millis(wait),
+                        "call failed, retry {} follows: {}",
+                        tries.all,
+                        error.message
+                    );
+                    tries.note(error.message);
+                    return Ok(wait);
+                }
+            }
+            _ => {
+                if reached == Reached::Refusal {
+                    route.alive();
+                    probe.over();
+                }
+            }
+        }
+        Err(Ended::Failed(Box::new(Unanswered {
+            error,
+            response,
+            causes: std::mem::take(&mut tries.causes),
+        })))
+    }
+
+    fn reserve<'r>(&self, route: &'r Route, ask: &'r Ask, worst: Cost) -> Reserve<'r> {
+        Reserve {
+            route: &route.settings.name,
+            model: &ask.model,
+            spent: self
+                .attempts
+                .iter()
+                .map(Attempt::worst)
+                .fold(Cost::ZERO, Cost::plus),
+            worst,
+        }
+    }
+}
+
+/// What a call has tried on one route.
+#[derive(Default)]
+struct Tries {
+    /// Retries that count against the request.
+    counted: u32,
+    /// All of them, for the backoff.
+    all: u32,
+    causes: Vec<String>,
+}
+
+impl Tries {
+    fn note(&mut self, cause: String) {
+        if self.causes.len() < CAUSES {
+            self.causes.push(cause);
+        }
+    }
+}
+
+/// An answer that its server broke off is none, though it has a finish reason.
+fn broken_off(got: Got) -> Result<Got, Failed> {
+    let verdict = match &got.reply {
+        Reply::Answer(answer) => answer.verdict_of_finish(),
+        Reply::Verbatim(_) => Ok(()),
+    };
+    match verdict {
+        Err(error) if error.verdict == Verdict::Retry => Err(Failed {
+            rate: got.rate,
+            ..error.into()
+        }),
+        _ => Ok(got),
+    }
+}
+
+/// A Batch line names its own model: a wrong one fails that line, and says nothing about the route.
+fn is_about_the_model(ask: &Ask, error: &CallError) -> bool {
+    matches!(ask.form, Form::Verbatim { .. }) && !matches!(error.class, Class::Auth | Class::Quota)
+}
+
+/// The most that a call can cost: no tokenizer makes more tokens of a text than it has bytes.
+fn worst(route: &Route, ask: &Ask) -> Option<Cost> {
+    let usage = Usage {
+        input_tokens: ask.body.len() as u64,
+        cached_input_tokens: 0,
+        output_tokens: ask.longest?,
+    };
+    Some(route.settings.price?.of(usage))
+}
+
+fn unbounded(route: &Route) -> CallError {
+    let message = format!(
+        "what this call may cost has no bound, and the run has a cost cap (set `max_completion_tokens` in the line, or \
+         `max_tokens` of route `{}`; only text has a bound)",
+        route.settings.name
+    );
+    CallError::new(Class::BadRequest, Verdict::Final, &message)
+}
+
+impl Attempt {
+    /// What it may have cost beyond what is known, where its answer was lost.
+    fn uncertain(mut self, route: &Route, ask: &Ask) -> Self {
+        self.uncertain = worst(route, ask).unwrap_or(Cost::ZERO);
+        self
+    }
+}
+
+fn attempt(route: &Route, ask: &Ask, end: CallEnd, (started_at, duration_ms): (i64, u64)) -> Attempt {
+    Attempt {
+        route: route.settings.name.clone(),
+        model: ask.model.clone(),
+        end,
+        status_code: None,
+        usage: Usage::default(),
+        cost: route.settings.price.map(|_| Cost::ZERO),
+        uncertain: Cost::ZERO,
+        started_at,
+        duration_ms,
+        first_token_ms: None,
+    }
+}
+
+fn good(route: &Route, ask: &Ask, got: &Got, took: (i64, u64)) -> Attempt {
+    let mut attempt = attempt(route, ask, CallEnd::Answered, took);
+    if let Reply::Answer(Answer {
+        model: Some(model), ..
+    }) = &got.reply
+        && !model.is_empty()
+    {
+        attempt.model.clone_from(model);
+    }
+    attempt.status_code = Some(got.status);
+    attempt.usage = got.usage;
+    attempt.cost = route.settings.price.map(|price| price.of(got.usage));
+    attempt.first_token_ms = got.first_token.map(millis);
+    if got.counted {
+        attempt
+    } else {
+        attempt.uncertain(route, ask)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,316 @@
+//! One task's way along its chain: which route it takes, when it waits, and when it has nowhere left to go.
+//!
+//! Nothing fails because all routes are down: then the task waits for the first that comes back, up to `--give-up`.
+//! A call on the chosen route is made in `call.rs`.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::client::{Chain, Client, Ended, Stop, Stopped, Unanswered};
+use super::purse::Purse;
+use super::route::{Gate, Route, Shut, Standing};
+use crate::domain::failure::Verdict;
+use crate::domain::outcome::{Attempt, Fallback};
+
+/// A task's way along a chain, with every call on it.
+pub struct Walk<'a> {
+    pub(super) client: &'a Client,
+    chain: &'a Chain,
+    pub(super) stop: &'a Stop,
+    pub(super) purse: Option<&'a dyn Purse>,
+    left: Vec<Left>,
+    /// Why the routes before the chosen one were not chosen.
+    passed: Vec<(String, String)>,
+    /// Every call, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Milliseconds of all asking, waits included.
+    pub duration_ms: u64,
+}
+
+/// A route that has failed this task.
+struct Left {
+    route: Arc<Route>,
+    with: Unanswered,
+}
+
+/// Leave to go to see whether an open route is well again; given back unless it was used.
+pub(super) struct Probe<'a>(Option<&'a Route>);
+
+impl Probe<'_> {
+    pub(super) const fn is_one(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The call has told the breaker how it ended.
+    pub(super) const fn over(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(route) = self.0.take() {
+            route.probe_given_up();
+        }
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        chain: &'a Chain,
+        stop: &'a Stop,
+        purse: Option<&'a dyn Purse>,
+    ) -> Self {
+        Self {
+            client,
+            chain,
+            stop,
+            purse,
+            left: Vec::new(),
+            passed: Vec::new(),
+            attempts: Vec::new(),
+            duration_ms: 0,
+        }
+    }
+
+    /// The first choice of the chain, whether it can be used or not.
+    pub fn first(&self) -> &'a Arc<Route> {
+        self.chain.first()
+    }
+
+    /// Whether calls are paid from a purse.
+    pub const fn is_capped(&self) -> bool {
+        self.purse.is_some()
+    }
+
+    /// The route to take now: the first that is free, else the one that will be free first. Without any, the task has
+    /// failed on all of them, or all that are left are dead.
+    pub fn route(&mut self) -> Result<Arc<Route>, Ended> {
+        let now = Instant::now();
+        let mut soonest: Option<(Option<Instant>, usize)> = None;
+        let mut chosen = None;
+        for (place, route) in self.chain.routes.iter().enumerate() {
+            if !self.is_open_to_us(route) {
+                continue;
+            }
+            match self.obstacle(route, now) {
+                None => {
+                    chosen = Some(place);
+                    break;
+                }
+                Some(shut) => {
+                    // A probe on its way may be back at any moment.
+                    let until = shut.until;
+                    if soonest.as_ref().is_none_or(|(best, _)| until < *best) {
+                        soonest = Some((until, place));
+                    }
+                }
+            }
+        }
+        let Some(place) = chosen.or(soonest.map(|(_, place)| place)) else {
+            return Err(self.nowhere());
+        };
+        self.passed = self.chain.routes[..place]
+            .iter()
+            .map(|route| (route.settings.name.clone(), self.why_not(route)))
+            .collect();
+        Ok(Arc::clone(&self.chain.routes[place]))
+    }
+
+    /// Why the task is not done on the first route of its chain, if that is so.
+    pub fn fallback(&self) -> Option<Fallback> {
+        let (from, reason) = self.passed.first()?;
+        let reason = match self.passed.as_slice() {
+            [_] => reason.clone(),
+            several => told(several),
+        };
+        Some(Fallback {
+            from: from.clone(),
+            reason,
+        })
+    }
+
+    /// The task came to no end on the route. Answers what that means for it; `None`, if it goes on with another.
+    pub fn leave(&mut self, route: &Arc<Route>, ended: Ended) -> Option<Ended> {
+        match ended {
+            Ended::Elsewhere => None,
+            Ended::Failed(with) if with.error.verdict != Verdict::Final => {
+                self.left.push(Left {
+                    route: Arc::clone(route),
+                    with: *with,
+                });
+                if self.chain.routes.iter().any(|other| self.is_open_to_us(other)) {
+                    tracing::info!(llm.route = route.settings.name, "the next route is tried");
+                    None
+                } else {
+                    Some(self.nowhere())
+                }
+            }
+            Ended::Failed(with) => {
+                let with = Left {
+                    route: Arc::clone(route),
+                    with: *with,
+                };
+                self.left.push(with);
+                Some(self.nowhere())
+            }
+            stopped @ Ended::Stopped(_) => Some(stopped),
+        }
+    }
+
+    /// Waits until the route may be called, or says that another should be.
+    pub(super) async fn pass<'r>(&self, route: &'r Route) -> Result<Probe<'r>, Ended> {
+        loop {
+            if self.stop.drain.is_cancelled() {
+                return Err(Ended::Stopped(Stopped::Ending));
+            }
+            // Before the look, so that no change is lost between it and the wait.
+            let mut changes = self.client.changes.subscribe();
+            if route.latched().is_some() {
+                return Err(Ended::Elsewhere);
+            }
+            let now = Instant::now();
+            let shut = match route.enter(now) {
+                Gate::Free => return Ok(Probe(None)),
+                Gate::Probe => return Ok(Probe(Some(route))),
+                Gate::Shut(shut) => shut,
+            };
+            let others = self
+                .chain
+                .routes
+                .iter()
+                .filter(|other| other.settings.name != route.settings.name);
+            let mut others = others.filter(|other| self.is_open_to_us(other));
+            if self.is_obstacle(&shut, now) && others.any(|other| self.obstacle(other, now).is_none()) {
+                return Err(Ended::Elsewhere);
+            }
+            let give_up = self
+                .down_since()
+                .and_then(|since| since.checked_add(self.client.give_up));
+            if give_up.is_some_and(|moment| moment <= now) {
+                let reason = self.all_reasons();
+                return Err(Ended::Stopped(Stopped::GaveUp { reason }));
+            }
+            let until = [shut.until, give_up].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => {}
+                () = sleep_until(until) => {}
+                changed = changes.changed() => drop(changed),
+            }
+        }
+    }
+
+    /// Whether the route is neither dead nor has failed this task.
+    fn is_open_to_us(&self, route: &Route) -> bool {
+        route.latched().is_none()
+            && !self
+                .left
+                .iter()
+                .any(|left| left.route.settings.name == route.settings.name)
+    }
+
+    /// What keeps calls from the route now, short pauses aside.
+    fn obstacle(&self, route: &Route, now: Instant) -> Option<Shut> {
+        match route.look(now) {
+            Gate::Free | Gate::Probe => None,
+            Gate::Shut(shut) => Some(shut).filter(|shut| self.is_obstacle(shut, now)),
+        }
+    }
+
+    fn is_obstacle(&self, shut: &Shut, now: Instant) -> bool {
+        let short = |until: Instant| until.saturating_duration_since(now) <= self.client.patience;
+        !(shut.paused && shut.until.is_some_and(short))
+    }
+
+    /// Since when all routes that are left to the task have been out of use; `None` if one is not.
+    fn down_since(&self) -> Option<Instant> {
+        let usable = self.chain.routes.iter().filter(|route| self.is_open_to_us(route));
+        let since: Option<Vec<Instant>> = usable.map(|route| route.down_since()).collect();
+        since?.into_iter().max()
+    }
+
+    /// The end of a task that has no route left: it failed on some, or all are dead.
+    fn nowhere(&mut self) -> Ended {
+        let Some(mut last) = self.left.pop() else {
+            let reason = self.all_reasons();
+            return Ended::Stopped(Stopped::NoRoute { reason });
+        };
+        let several = self.chain.routes.len() > 1;
+        if several {
+            let mut causes = Vec::new();
+            for left in &mut self.left {
+                let name = &left.route.settings.name;
+                causes.extend(
+                    left.with
+                        .causes
+                        .drain(..)
+                        .map(|cause| format!("`{name}`: {cause}")),
+                );
+                causes.push(format!("`{name}`: {}", left.with.error.message));
+            }
+            for dead in &self.chain.routes {
+                if let Some(error) = dead.latched() {
+                    causes.push(format!(
+                        "`{}` is dead for this run: {}",
+                        dead.settings.name, error.message
+                    ));
+                }
+            }
+            let name = &last.route.settings.name;
+            causes.extend(
+                last.with
+                    .causes
+                    .drain(..)
+                    .map(|cause| format!("`{name}`: {cause}")),
+            );
+            last.with.causes = causes;
+        }
+        Ended::Failed(Box::new(last.with))
+    }
+
+    /// Why the route is not taken.
+    fn why_not(&self, route: &Route) -> String {
+        if let Some(left) = self
+            .left
+            .iter()
+            .find(|left| left.route.settings.name == route.settings.name)
+        {
+            return left.with.error.message.clone();
+        }
+        match route.standing() {
+            Standing::Latched { reason }
+            | Standing::Open { reason, .. }
+            | Standing::HalfOpen { reason }
+            | Standing::Paused { reason, .. } => reason,
+            Standing::Free | Standing::Limited { .. } => "it was out of use a moment before".to_owned(),
+        }
+    }
+
+    fn all_reasons(&self) -> String {
+        let reasons: Vec<(String, String)> = self
+            .chain
+            .routes
+            .iter()
+            .map(|route| (route.settings.name.clone(), self.why_not(route)))
+            .collect();
+        told(&reasons)
+    }
+}
+
+fn told(reasons: &[(String, String)]) -> String {
+    let each: Vec<String> = reasons
+        .iter()
+        .map(|(route, reason)| format!("route `{route}`: {reason}"))
+        .collect();
+    each.join("; ")
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

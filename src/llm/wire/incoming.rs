@@ -1,0 +1,103 @@
+//! A streamed answer as it arrives: bytes in, an [`Answer`] or its failure out.
+//!
+//! What comes of a stream depends on its bytes and never on how the network cut them: every event that
+//! came whole before a fault is heard first. From the finish reason on the text is complete and paid
+//! for, so that bytes which cannot be decoded after it end the stream and cost nothing but a usage count.
+
+use std::borrow::Cow;
+
+use super::answer::Answer;
+use super::chunk::{Collector, Progress};
+use super::error::CallError;
+use super::secrets::Secrets;
+use super::sse::{Decoder, Frame, Limits};
+
+/// A stream in the making.
+#[derive(Debug)]
+pub struct Incoming {
+    decoder: Decoder,
+    collector: Collector,
+    frames: Vec<Frame>,
+    over: bool,
+    secrets: Secrets,
+}
+
+impl Incoming {
+    /// A stream within these limits, whose text may grow to so many bytes.
+    pub fn new(limits: Limits, max_text_bytes: usize) -> Self {
+        Self {
+            decoder: Decoder::new(limits),
+            collector: Collector::new(max_text_bytes),
+            frames: Vec::new(),
+            over: false,
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// What its failures must not tell.
+    #[must_use]
+    pub fn hiding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Takes the next bytes; after an error the answer is beyond use.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Progress, CallError> {
+        if self.over {
+            return Ok(Progress::Quiet);
+        }
+        let fault = self.decoder.push(bytes, &mut self.frames).err();
+        let progress = self.collect()?;
+        match fault {
+            Some(fault) if !self.is_complete() => Err(fault.into()),
+            Some(_) => {
+                self.over = true;
+                Ok(Progress::Done)
+            }
+            None => Ok(progress),
+        }
+    }
+
+    /// Whether the model has begun to write; see [`Collector::first_token_seen`].
+    pub const fn first_token_seen(&self) -> bool {
+        self.collector.first_token_seen()
+    }
+
+    /// Whether the text is known to be whole, so that a connection that breaks now breaks nothing.
+    pub const fn is_complete(&self) -> bool {
+        self.collector.is_complete()
+    }
+
+    /// Ends the stream where its bytes end.
+    pub fn end(mut self) -> Result<Answer, CallError> {
+        if !self.over {
+            let fault = self.decoder.finish(&mut self.frames).err();
+            self.collect()?;
+            if let Some(fault) = fault.filter(|_| !self.is_complete()) {
+                return Err(fault.into());
+            }
+        }
+        self.collector.end()
+    }
+
+    fn collect(&mut self) -> Result<Progress, CallError> {
+        let Self {
+            frames,
+            collector,
+            secrets,
+            ..
+        } = self;
+        frames.drain(..).try_fold(Progress::Quiet, |progress, frame| {
+            let heard = collector.frame(&frame);
+            Ok(progress.max(heard.map_err(|fault| masked(fault, collector, frame, secrets))?))
+        })
+    }
+}
+
+/// The fault as the frame would have made it without secrets in it: in a text that was already cut to size, the
+/// rest of one would not be known again.
+fn masked(fault: CallError, collector: &mut Collector, frame: Frame, secrets: &Secrets) -> CallError {
+    match secrets.mask(&frame.data) {
+        Cow::Borrowed(_) => fault,
+        Cow::Owned(data) => collector.frame(&Frame { data, ..frame }).err().unwrap_or(fault),
+    }
+}

@@ -1,0 +1,212 @@
+//! What a run may still spend, what its calls gave nothing for, and how its routes stood.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use super::ledger::PLANNING;
+use crate::domain::outcome::{Attempt, CallEnd};
+use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
+use crate::domain::usage::Cost;
+use crate::store::{Lease, Reservation, RunId};
+
+/// How a good answer that came too late is called among the calls that gave nothing.
+const REPEATED: &str = "repeated";
+
+/// Holds back what a call may cost, if the cap has room for it. In any case the lease holds back no more than that.
+pub(super) fn reserve(
+    c: &Connection,
+    run: RunId,
+    reservation: &Reservation,
+    cap: Cost,
+    now: i64,
+) -> Result<bool, Fault> {
+    let Reservation {
+        lease, spent, worst, ..
+    } = reservation;
+    let before = held_back(c, *lease)?;
+    let (used, reserved): (u64, u64) = c
+        .prepare_cached("SELECT cost+uncertain, reserved FROM nova3_runs WHERE run_id=?1")?
+        .query_row([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let others = used.saturating_add(reserved.saturating_sub(before));
+    let fits = others.saturating_add(spent.plus(*worst).0) <= cap.0;
+    let in_flight = if fits { *worst } else { Cost::ZERO };
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO nova3_reservations(queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    )?
+    .execute(params![
+        lease.queue_id,
+        run.0,
+        lease.fence,
+        task_index(reservation.task),
+        reservation.route,
+        reservation.model,
+        spent.0,
+        in_flight.0,
+        now,
+    ])?;
+    c.prepare_cached("UPDATE nova3_runs SET reserved=reserved-?2+?3 WHERE run_id=?1")?
+        .execute(params![run.0, before, spent.plus(in_flight).0])?;
+    Ok(fits)
+}
+
+/// The task of a call as the ledger numbers it.
+pub(super) fn task_index(task: Option<usize>) -> i64 {
+    task.map_or(PLANNING, |task| i64::try_from(task).unwrap_or(i64::MAX))
+}
+
+fn held_back(c: &Connection, lease: Lease) -> Result<u64, Fault> {
+    Ok(
+        c.prepare_cached("SELECT spent+in_flight FROM nova3_reservations WHERE queue_id=?1")?
+            .query_row([lease.queue_id], |row| row.get(0))
+            .optional()?
+            .unwrap_or(0),
+    )
+}
+
+/// The lease holds nothing back any more; answers what it did. Its run's sum is still to be corrected.
+pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
+    let taken = c
+        .prepare_cached(
+            "DELETE FROM nova3_reservations WHERE queue_id=?1 AND fence=?2 RETURNING spent+in_flight",
+        )?
+        .query_row(params![lease.queue_id, lease.fence], |row| row.get(0))
+        .optional()?;
+    Ok(Cost(taken.unwrap_or(0)))
+}
+
+/// Calls that were on their way when their process died: what they may have cost counts as spent.
+pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
+    let mut query = c.prepare(
+        "SELECT queue_id, run_id, fence, task_index, route, model, spent+in_flight, created_at
+         FROM nova3_reservations",
+    )?;
+    let mut rows = query.query([])?;
+    let mut insert = c.prepare(
+        "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, input_tokens,
+           cached_input_tokens, output_tokens, cost, started_at, duration_ms, uncertain)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,0,0,0,0,0,?8,?9,?10)",
+    )?;
+    let mut book = c.prepare(
+        "UPDATE nova3_runs SET attempts=attempts+1, failed_attempts=failed_attempts+1, uncertain=uncertain+?2,
+           reserved=reserved-?2 WHERE run_id=?1",
+    )?;
+    while let Some(row) = rows.next()? {
+        let (queue_id, run, fence, task): (i64, i64, i64, i64) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let (route, model): (String, String) = (row.get(4)?, row.get(5)?);
+        let (amount, created_at): (u64, i64) = (row.get(6)?, row.get(7)?);
+        if amount == 0 {
+            continue;
+        }
+        let attempt = Attempt {
+            route,
+            model,
+            end: CallEnd::Abandoned,
+            status_code: None,
+            usage: crate::domain::usage::Usage::default(),
+            cost: Some(Cost::ZERO),
+            uncertain: Cost(amount),
+            started_at: created_at,
+            duration_ms: u64::try_from(now.saturating_sub(created_at)).unwrap_or(0),
+            first_token_ms: None,
+        };
+        insert.execute(params![
+            run,
+            queue_id,
+            task,
+            fence,
+            attempt.route,
+            attempt.model,
+            attempt.end.cause(),
+            attempt.started_at,
+            attempt.duration_ms,
+            amount,
+        ])?;
+        book.execute(params![run, amount])?;
+        note_waste(c, run, &attempt)?;
+    }
+    c.execute("DELETE FROM nova3_reservations", [])?;
+    Ok(())
+}
+
+/// Adds a call to those that gave nothing.
+pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<(), Fault> {
+    c.prepare_cached(
+        "INSERT INTO nova3_waste(run_id, route, cause, calls, input_tokens, output_tokens, cost, uncertain)
+         VALUES(?1,?2,?3,1,?4,?5,?6,?7)
+         ON CONFLICT DO UPDATE SET calls=calls+1, input_tokens=input_tokens+excluded.input_tokens,
+           output_tokens=output_tokens+excluded.output_tokens, cost=cost+excluded.cost,
+           uncertain=uncertain+excluded.uncertain",
+    )?
+    .execute(params![
+        run,
+        attempt.route,
+        attempt.end.cause().unwrap_or(REPEATED),
+        attempt.usage.input_tokens,
+        attempt.usage.output_tokens,
+        attempt.cost.unwrap_or(Cost::ZERO).0,
+        attempt.uncertain.0,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn waste(c: &Connection, run: RunId) -> Result<Vec<Waste>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT route, cause, calls, input_tokens, output_tokens, cost, uncertain FROM nova3_waste WHERE run_id=?1
+         ORDER BY cost+uncertain DESC, calls DESC, route, cause",
+    )?;
+    let rows = query.query_map([run.0], |row| {
+        Ok(Waste {
+            route: row.get(0)?,
+            cause: row.get(1)?,
+            calls: row.get(2)?,
+            input_tokens: row.get(3)?,
+            output_tokens: row.get(4)?,
+            cost: Cost(row.get(5)?),
+            uncertain: Cost(row.get(6)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn note_routes(c: &Connection, run: RunId, routes: &[RouteState]) -> Result<(), Fault> {
+    let mut upsert = c.prepare_cached(
+        "INSERT INTO nova3_routes(run_id, route, state, reason, since) VALUES(?1,?2,?3,?4,?5)
+         ON CONFLICT DO UPDATE SET state=excluded.state, reason=excluded.reason, since=excluded.since,
+           open_ms=open_ms+CASE WHEN state IN('open','half_open') THEN max(excluded.since-since,0) ELSE 0 END",
+    )?;
+    for route in routes {
+        upsert.execute(params![
+            run.0,
+            route.route,
+            route.state,
+            route.reason,
+            route.since
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn routes(c: &Connection, run: RunId) -> Result<Vec<RouteState>, Fault> {
+    let mut query = c.prepare_cached(
+        "SELECT route, state, reason, since, open_ms FROM nova3_routes WHERE run_id=?1 ORDER BY route",
+    )?;
+    let mut rows = query.query([run.0])?;
+    let mut routes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let found: String = row.get(1)?;
+        let state = ROUTE_STATES
+            .into_iter()
+            .find(|state| *state == found)
+            .ok_or_else(|| Fault::Row(format!("a route is `{found}`")))?;
+        routes.push(RouteState {
+            route: row.get(0)?,
+            state,
+            reason: row.get(2)?,
+            since: row.get(3)?,
+            open_ms: row.get(4)?,
+        });
+    }
+    Ok(routes)
+}

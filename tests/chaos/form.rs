@@ -1,0 +1,69 @@
+//! How much is done: parameters from the environment.
+
+use std::time::Duration;
+
+/// The size of a run of the tests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) long: bool,
+    /// The least share of the calm throughput, in percent. The short form promises nothing: it is over before a kill
+    /// could be made up for.
+    pub(crate) least: f64,
+    /// How long a run may make no progress: longer than a route may stay closed.
+    pub(crate) patience: Duration,
+    /// Requests of the storm, of three tasks each.
+    pub(crate) requests: usize,
+    /// Ends of processes in the storm.
+    pub(crate) kills: usize,
+    /// Calls at once.
+    pub(crate) concurrency: usize,
+    /// The median time to the first piece of an answer.
+    pub(crate) latency: Duration,
+    /// How long every route is down.
+    pub(crate) outage: Duration,
+    /// Runs under a cost cap, each with choices of its own.
+    pub(crate) caps: usize,
+    /// Decides every random choice.
+    pub(crate) seed: u64,
+}
+
+impl Form {
+    /// The short form, unless the environment says otherwise.
+    pub(crate) fn get() -> Self {
+        let long = number("NOVA3_CHAOS_LONG", 0_u8) != 0;
+        let of = |short, of_long| if long { of_long } else { short };
+        Self {
+            long,
+            least: number("NOVA3_CHAOS_LEAST", if long { 70.0 } else { 0.0 }),
+            patience: Duration::from_secs(number("NOVA3_CHAOS_PATIENCE_S", 180)),
+            requests: number("NOVA3_CHAOS_REQUESTS", of(300, 10_000)),
+            kills: number("NOVA3_CHAOS_KILLS", of(10, 100)),
+            concurrency: number("NOVA3_CHAOS_CONCURRENCY", of(16, 48)),
+            latency: Duration::from_millis(number("NOVA3_CHAOS_LATENCY_MS", if long { 300 } else { 40 })),
+            outage: Duration::from_secs(number("NOVA3_CHAOS_OUTAGE_S", if long { 90 } else { 4 })),
+            caps: number("NOVA3_CHAOS_CAPS", of(5, 50)),
+            seed: number("NOVA3_CHAOS_SEED", 1),
+        }
+    }
+
+    /// Random choices of one scenario.
+    pub(crate) fn rng(self, scenario: &str) -> fastrand::Rng {
+        let mix = scenario.bytes().fold(self.seed, |mix, byte| {
+            mix.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        fastrand::Rng::with_seed(mix)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the parameters of a test are no settings of the program"
+)]
+fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is `{text}`: expected a number")),
+        Err(_) => default,
+    }
+}

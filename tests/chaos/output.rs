@@ -1,0 +1,104 @@
+//! The result file, followed from kill to kill and read as a whole at the end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::work;
+
+/// What is known of a result file.
+#[derive(Debug)]
+pub(crate) struct Output {
+    path: PathBuf,
+    /// Its whole lines at the last look.
+    settled: Vec<u8>,
+    /// In which life the line of each request was first seen.
+    pub(crate) seen: BTreeMap<usize, usize>,
+    /// What was wrong at a look.
+    pub(crate) faults: Vec<String>,
+    pub(crate) looks: usize,
+    /// Looks that found a torn last line, which a kill may leave and the next start cuts off.
+    pub(crate) torn: usize,
+}
+
+impl Output {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            settled: Vec::new(),
+            seen: BTreeMap::new(),
+            faults: Vec::new(),
+            looks: 0,
+            torn: 0,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long it is now.
+    pub(crate) fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |data| data.len())
+    }
+
+    /// Looks at the file after the end of a life. `clean` means that the process was not killed: then not even
+    /// the last line may be torn.
+    pub(crate) fn look(&mut self, life: usize, clean: bool) {
+        self.looks += 1;
+        let bytes = std::fs::read(&self.path).unwrap_or_default();
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        if whole < bytes.len() {
+            self.torn += 1;
+            if clean {
+                self.faults.push(format!(
+                    "after life {life}, which was not killed, the last line is torn"
+                ));
+            }
+        }
+        if !clean && self.settled.starts_with(&bytes[..whole]) {
+            // A start takes back what was announced, whole lines too, and this one died before it wrote them again.
+            return;
+        }
+        if !bytes[..whole].starts_with(&self.settled) {
+            self.faults.push(format!(
+                "after life {life} lines that stood there have changed or are gone"
+            ));
+            self.settled.clear();
+            self.seen.clear();
+        }
+        for line in bytes[self.settled.len()..whole]
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            match serde_json::from_slice::<Value>(line) {
+                Ok(value) => {
+                    let request = value["custom_id"].as_str().and_then(work::request);
+                    // Twice and unknown ones are found at the end.
+                    if let Some(request) = request {
+                        self.seen.entry(request).or_insert(life);
+                    }
+                }
+                Err(fault) => self
+                    .faults
+                    .push(format!("after life {life} a line is not JSON: {fault}")),
+            }
+        }
+        self.settled = bytes[..whole].to_vec();
+    }
+
+    /// All whole lines.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let lines = self
+            .settled
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
+    }
+}

@@ -1,0 +1,122 @@
+//! How connections end, and what that makes of the answer: once the finish reason has come, it is whole.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::bench::{Bench, errors, lines, setup};
+use crate::echo::read_request;
+
+const TEXT: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"whole\"},\"finish_reason\":null}]}\n\n";
+const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+/// What a server does when it has said all it says.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    /// Closes, though more was announced.
+    Breaks,
+    /// Keeps the connection and says nothing.
+    Falls,
+    /// Sends comments as fast as they are taken.
+    Babbles,
+    /// Sends what is no text, and closes in order.
+    Rambles,
+}
+
+/// Serves this to every call; answers a bench for it and the number of calls.
+fn setup_ending(said: String, then: Then) -> (Bench, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    // Ends with the test process; nothing is left behind.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let said = said.clone();
+            std::thread::spawn(move || {
+                read_request(&stream);
+                // A client that has gone does not want it.
+                serve(stream, &said, then).unwrap_or_default();
+            });
+        }
+    });
+    let bench = setup()
+        .with("OPENAI_BASE_URL", &format!("http://{address}/v1"))
+        .with("OPENAI_MODEL", "m");
+    bench.write_questions("in.jsonl", 1);
+    (bench, calls)
+}
+
+fn serve(mut stream: TcpStream, said: &str, then: Then) -> std::io::Result<()> {
+    let ramble = match then {
+        Then::Rambles => &b": \xff\xfe\n\n"[..],
+        _ => b"",
+    };
+    let length = match then {
+        Then::Rambles => said.len() + ramble.len(),
+        _ => usize::MAX >> 8,
+    };
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {length}\r\n\r\n{said}"
+    )?;
+    stream.write_all(ramble)?;
+    match then {
+        Then::Breaks | Then::Rambles => {}
+        Then::Falls => drop(stream.read_to_end(&mut Vec::new())),
+        Then::Babbles => loop {
+            stream.write_all(": keep-alive\n\n".repeat(1000).as_bytes())?;
+        },
+    }
+    Ok(())
+}
+
+const RUN: [&str; 4] = ["run", "in.jsonl", "--idle-timeout", "50ms"];
+
+#[test]
+fn after_its_finish_reason_an_answer_is_whole_however_the_connection_ends() {
+    for (said, then) in [
+        ([TEXT, FINISH].concat(), Then::Breaks),
+        ([TEXT, FINISH].concat(), Then::Falls),
+        ([TEXT, FINISH].concat(), Then::Rambles),
+        ([TEXT, FINISH, DONE].concat(), Then::Breaks),
+        ([TEXT, FINISH, DONE].concat(), Then::Falls),
+        ([TEXT, FINISH, DONE].concat(), Then::Babbles),
+        ([TEXT, FINISH, DONE].concat(), Then::Rambles),
+    ] {
+        let (bench, calls) = setup_ending(said.clone(), then);
+        let ran = bench.nova3(&RUN);
+        assert_eq!(ran.code, Some(0), "{then:?} after {said}: {}{}", ran.out, ran.err);
+        assert_eq!(lines(&ran.out)[0]["output"][0]["content"], "whole", "{then:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "{then:?} after {said}");
+    }
+}
+
+#[test]
+fn before_its_finish_reason_no_answer_is_whole() {
+    for (said, then, class) in [
+        (TEXT.to_owned(), Then::Breaks, "network"),
+        (TEXT.to_owned(), Then::Falls, "stalled"),
+        (TEXT.to_owned(), Then::Rambles, "server"),
+        ([TEXT, DONE].concat(), Then::Falls, "network"),
+        (
+            [TEXT, &FINISH[..FINISH.len() - 4]].concat(),
+            Then::Breaks,
+            "network",
+        ),
+    ] {
+        let (bench, calls) = setup_ending(said.clone(), then);
+        let ran = bench.nova3(&RUN);
+        let results = lines(&ran.out);
+        assert_eq!(
+            (ran.code, errors(&results)[0].0, calls.load(Ordering::Relaxed)),
+            (Some(100), class, 4),
+            "{then:?} after {said}: {}",
+            ran.err
+        );
+    }
+}

@@ -178,7 +178,19 @@ impl Walk<'_> {
                 }
                 route.pause(error.retry_after, &error.message);
                 tracing::info!(llm.route = name, "the route pauses: {}", error.message);
-                return Ok(Duration::ZERO);
+                // One that may be asked again at once is not asked again in a loop.
+                let at_once = error.retry_after == Some(Duration::ZERO);
+                if at_once {
+                    tries.all += 1;
+                    if let Some(stopped) = self.gave_up(Instant::now()) {
+                        return Err(stopped);
+                    }
+                }
+                return Ok(if at_once {
+                    self.client.retry.backoff(tries.all - 1, fastrand::f64())
+                } else {
+                    Duration::ZERO
+                });
             }
             Verdict::Latch if !is_about_the_model(ask, &error) => {
                 tracing::warn!(

@@ -175,7 +175,7 @@ impl Route {
     /// All calls wait. A shorter pause never ends a longer one.
     pub(super) fn pause(&self, asked: Option<Duration>, reason: &str) {
         if asked == Some(Duration::ZERO) {
-            return;
+            return self.is_down(Instant::now());
         }
         let mut pause = self.paused();
         let wait = asked.unwrap_or_else(|| {

@@ -166,7 +166,10 @@ impl<'a> Walk<'a> {
             if self.stop.drain.is_cancelled() {
                 return Err(Ended::Stopped(Stopped::Ending));
             }
-            // Before the look, so that no change is lost between it and the wait.
+            if route.latched().is_none() && matches!(route.look(Instant::now()), Gate::Free) {
+                return Ok(Probe(None));
+            }
+            // Before the next look, so that no change is lost between it and the wait.
             let mut changes = self.client.changes.subscribe();
             if route.latched().is_some() {
                 return Err(Ended::Elsewhere);
@@ -186,14 +189,10 @@ impl<'a> Walk<'a> {
             if self.is_obstacle(&shut, now) && others.any(|other| self.obstacle(other, now).is_none()) {
                 return Err(Ended::Elsewhere);
             }
-            let give_up = self
-                .down_since()
-                .and_then(|since| since.checked_add(self.client.give_up));
-            if give_up.is_some_and(|moment| moment <= now) {
-                let reason = self.all_reasons();
-                return Err(Ended::Stopped(Stopped::GaveUp { reason }));
+            if let Some(stopped) = self.gave_up(now) {
+                return Err(stopped);
             }
-            let until = [shut.until, give_up].into_iter().flatten().min();
+            let until = [shut.until, self.give_up()].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = self.stop.drain.cancelled() => {}
@@ -230,6 +229,20 @@ impl<'a> Walk<'a> {
         let usable = self.chain.routes.iter().filter(|route| self.is_open_to_us(route));
         let since: Option<Vec<Instant>> = usable.map(|route| route.down_since()).collect();
         since?.into_iter().max()
+    }
+
+    /// When the task's routes will have been out of use for too long, if all of them are.
+    fn give_up(&self) -> Option<Instant> {
+        self.down_since()?.checked_add(self.client.give_up)
+    }
+
+    /// Whether they have.
+    pub(super) fn gave_up(&self, now: Instant) -> Option<Ended> {
+        let over = self.give_up().is_some_and(|moment| moment <= now);
+        over.then(|| {
+            let reason = self.all_reasons();
+            Ended::Stopped(Stopped::GaveUp { reason })
+        })
     }
 
     /// The end of a task that has no route left: it failed on some, or all are dead.

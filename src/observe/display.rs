@@ -1,5 +1,6 @@
 //! The thread that shows events, and the way to it.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -72,6 +73,7 @@ impl Announcer {
 
 fn show_all(events: &Receiver<RunEvent>, style: Style) {
     let mut bar: Option<Bar> = None;
+    let mut down = HashSet::new();
     while let Ok(event) = events.recv() {
         match event {
             RunEvent::Ended(report) if style == Style::Silent => {
@@ -95,7 +97,7 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                 "models, prompts or settings have changed since this run was begun: what is settled stands, the rest uses the new ones",
             ),
             RunEvent::RouteChanged(route) => {
-                if let Some(line) = route_line(&route) {
+                if let Some(line) = route_line(&route, &mut down) {
                     print(bar.as_mut(), &line);
                 }
             }
@@ -118,15 +120,16 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
     }
 }
 
-/// What a person must know of a route. Short pauses and tries come and go; the bar shows them.
-fn route_line(route: &RouteState) -> Option<String> {
+/// What a person must know of a route: that it is down, once, and that it is back. Pauses and tries come and go; the bar
+/// shows them.
+fn route_line(route: &RouteState, down: &mut HashSet<String>) -> Option<String> {
     let name = &route.route;
     let reason = route.reason.as_deref().unwrap_or_default();
     match route.state {
-        "closed" => Some(format!("route `{name}` answers again")),
-        "open" => Some(format!(
-            "route `{name}` is down, its calls wait or go elsewhere: {reason}"
-        )),
+        "closed" => down.remove(name).then(|| format!("route `{name}` answers again")),
+        "open" => down
+            .insert(name.clone())
+            .then(|| format!("route `{name}` is down, its calls wait or go elsewhere: {reason}")),
         "latched" => Some(format!("route `{name}` is dead for this run: {reason}")),
         _ => None,
     }

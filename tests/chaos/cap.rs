@@ -81,7 +81,7 @@ fn run(form: Form, number: usize, faults: &mut Vec<String>) -> Spent {
         "--token-latency",
         "1ms",
         "--retry-after",
-        "1ms",
+        "0s",
         "--faults",
         FAULTS,
     ];

@@ -87,7 +87,7 @@ impl Weather {
             "--tokens",
             "16",
             "--retry-after",
-            "1ms",
+            "0s",
             "--faults",
             faults,
         ];

@@ -40,7 +40,7 @@ fn retry_after_in_all_its_forms() {
             &[("retry-after", "Tue, 24 Nov 2099 12:01:00 GMT")],
             Some(MAX_WAIT),
         ),
-        (&[("retry-after", "0")], None),
+        (&[("retry-after", "0")], ms(0)),
         (&[("retry-after", "-3")], None),
         (&[("retry-after", "NaN")], None),
         (&[("retry-after", "inf")], Some(MAX_WAIT)),

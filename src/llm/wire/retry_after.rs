@@ -11,13 +11,14 @@ pub const MAX_WAIT: Duration = Duration::from_hours(24);
 /// The wait a response asks for, in the order of OpenAI's SDK: `retry-after-ms`, then `retry-after` in
 /// seconds, then as an HTTP date (RFC 9110).
 ///
-/// A header that is no positive number or lies in the past asks for nothing, so that the caller's own
-/// backoff holds; one beyond [`MAX_WAIT`] is clamped to it.
+/// A header that is no such number or lies in the past asks for nothing, so that the caller's own backoff holds; one
+/// beyond [`MAX_WAIT`] is clamped to it. Zero means what it says: the route need not pause.
 pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Option<Duration> {
-    let millis = headers("retry-after-ms").and_then(|text| positive(&text, 1e-3));
+    let number = |text: &str, unit: f64| bounded(text.trim().parse::<f64>().ok()? * unit);
+    let millis = headers("retry-after-ms").and_then(|text| number(&text, 1e-3));
     millis.or_else(|| {
         let text = headers("retry-after")?;
-        positive(&text, 1.0).or_else(|| until_http_date(text.trim(), now))
+        number(&text, 1.0).or_else(|| until_http_date(text.trim(), now))
     })
 }
 

@@ -19,6 +19,7 @@ mod leases;
 mod lines;
 mod machine;
 mod material;
+mod money;
 mod older;
 mod opening;
 mod planning;
@@ -158,6 +159,13 @@ macro_rules! engines {
             forgetting {
                 a_cleared_session_keeps_nothing_but_its_numbers
                 other_sessions_are_left_alone
+            }
+            money {
+                what_is_held_back_never_passes_the_cap
+                a_settlement_replaces_what_was_held_back_by_what_it_cost
+                a_call_given_back_is_in_the_ledger
+                a_death_spends_what_was_held_back
+                routes_are_remembered_with_the_time_they_were_open
             }
             poison {
                 three_deaths_in_company_make_a_suspect

@@ -1,0 +1,167 @@
+//! Money under a cap: held back before a call, known after it, and counted as spent when its process dies.
+
+use nova3::domain::failure::Class;
+use nova3::domain::tally::{RouteState, RunSummary, Waste};
+use nova3::domain::usage::Cost;
+use nova3::store::{Claimed, Lease, Left, Reservation, RunId};
+
+use crate::bed::{Bed, attempt, completed, request};
+
+fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
+    Reservation {
+        lease,
+        task: Some(0),
+        route: "primary".to_owned(),
+        model: "m".to_owned(),
+        spent: Cost(spent),
+        worst: Cost(worst),
+    }
+}
+
+async fn reserve(bed: &Bed, run: RunId, lease: Lease, (spent, worst): (u64, u64), cap: u64) -> bool {
+    let reservation = call(lease, spent, worst);
+    bed.store()
+        .reserve(run, &reservation, Cost(cap))
+        .await
+        .expect("reserves")
+}
+
+async fn summary(bed: &Bed, run: RunId) -> RunSummary {
+    bed.store().summary(run).await.expect("reads")
+}
+
+/// Two claimed queues.
+async fn two(bed: &mut Bed) -> (RunId, Claimed, Claimed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x"), request("y")]).await;
+    let mut queues = bed.claim(run, 2).await;
+    let y = queues.pop().expect("two");
+    let x = queues.pop().expect("two");
+    (run, x, y)
+}
+
+pub(crate) async fn what_is_held_back_never_passes_the_cap(bed: &mut Bed) {
+    let (run, x, y) = two(bed).await;
+    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
+    assert!(!reserve(bed, run, y.lease, (0, 401), 1000).await, "one too many");
+    assert_eq!(
+        summary(bed, run).await.reserved,
+        Cost(600),
+        "a refusal holds nothing back"
+    );
+    assert!(
+        reserve(bed, run, y.lease, (0, 400), 1000).await,
+        "to the last one"
+    );
+    // The call of x has failed and may have cost 50; the rest of it is free for y.
+    assert!(reserve(bed, run, x.lease, (50, 0), 1000).await);
+    assert_eq!(summary(bed, run).await.reserved, Cost(450));
+    assert!(!reserve(bed, run, x.lease, (50, 600), 1000).await);
+    assert_eq!(
+        summary(bed, run).await.reserved,
+        Cost(450),
+        "what it spent stays held back"
+    );
+    assert!(reserve(bed, run, x.lease, (50, 550), 1000).await);
+}
+
+pub(crate) async fn a_settlement_replaces_what_was_held_back_by_what_it_cost(bed: &mut Bed) {
+    let (run, x, y) = two(bed).await;
+    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
+    bed.settle(completed(x.lease, 0, 1)).await;
+    let after = summary(bed, run).await;
+    assert_eq!((after.reserved, after.cost), (Cost(0), Cost(100)));
+    assert!(!reserve(bed, run, y.lease, (0, 901), 1000).await);
+    assert!(reserve(bed, run, y.lease, (0, 900), 1000).await);
+}
+
+pub(crate) async fn a_call_given_back_is_in_the_ledger(bed: &mut Bed) {
+    let (run, x, _) = two(bed).await;
+    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
+    let mut lost = attempt(Some(Class::Network), 30);
+    lost.uncertain = Cost(70);
+    let left = Left {
+        lease: x.lease,
+        task: Some(0),
+        attempts: vec![lost],
+    };
+    bed.store().release(vec![left]).await.expect("releases");
+    let after = summary(bed, run).await;
+    assert_eq!(
+        (after.reserved, after.cost, after.wasted, after.uncertain),
+        (Cost(0), Cost(30), Cost(30), Cost(70))
+    );
+    assert_eq!((after.attempts, after.failed_attempts), (1, 1));
+    let waste = bed.store().waste(run).await.expect("reads");
+    let expected = Waste {
+        route: "primary".to_owned(),
+        cause: "network".to_owned(),
+        calls: 1,
+        input_tokens: 10,
+        output_tokens: 2,
+        cost: Cost(30),
+        uncertain: Cost(70),
+    };
+    assert_eq!(waste, [expected]);
+    assert_eq!(bed.claim(run, 9).await.len(), 1, "it can be claimed again");
+}
+
+pub(crate) async fn a_death_spends_what_was_held_back(bed: &mut Bed) {
+    let (run, x, y) = two(bed).await;
+    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
+    assert!(reserve(bed, run, y.lease, (20, 100), 1000).await);
+    if !bed.crash() {
+        return;
+    }
+    let run = bed.run("a").await;
+    let after = summary(bed, run).await;
+    assert_eq!(
+        (after.reserved, after.uncertain, after.attempts),
+        (Cost(0), Cost(720), 2)
+    );
+    let waste = bed.store().waste(run).await.expect("reads");
+    assert_eq!(
+        (waste[0].cause.as_str(), waste[0].calls, waste.len()),
+        ("abandoned", 2, 1)
+    );
+    bed.read(run, &[request("x"), request("y")]).await;
+    let queue = bed.claim(run, 1).await.remove(0);
+    assert!(!reserve(bed, run, queue.lease, (0, 281), 1000).await);
+    assert!(reserve(bed, run, queue.lease, (0, 280), 1000).await);
+}
+
+pub(crate) async fn routes_are_remembered_with_the_time_they_were_open(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let note = |state: &'static str, since: i64| RouteState {
+        route: "primary".to_owned(),
+        state,
+        reason: (state != "closed").then(|| "down".to_owned()),
+        since,
+        open_ms: 0,
+    };
+    for (state, since) in [
+        ("open", 1000),
+        ("half_open", 1600),
+        ("open", 1700),
+        ("closed", 2000),
+        ("paused", 5000),
+    ] {
+        bed.store()
+            .note_routes(run, vec![note(state, since)])
+            .await
+            .expect("notes");
+    }
+    let known = bed.store().routes(run).await.expect("reads");
+    let expected = RouteState {
+        open_ms: 1000,
+        ..note("paused", 5000)
+    };
+    assert_eq!(known, [expected]);
+    bed.run("a").await;
+    let known = bed.store().routes(run).await.expect("reads");
+    assert_eq!(
+        (known[0].state, known[0].open_ms),
+        ("closed", 1000),
+        "a new process knows nothing ill"
+    );
+}

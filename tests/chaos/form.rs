@@ -39,7 +39,7 @@ impl Form {
             requests: number("NOVA3_CHAOS_REQUESTS", of(300, 10_000)),
             kills: number("NOVA3_CHAOS_KILLS", of(10, 100)),
             concurrency: number("NOVA3_CHAOS_CONCURRENCY", of(16, 48)),
-            latency: Duration::from_millis(number("NOVA3_CHAOS_LATENCY_MS", if long { 300 } else { 40 })),
+            latency: Duration::from_millis(number("NOVA3_CHAOS_LATENCY_MS", if long { 500 } else { 40 })),
             outage: Duration::from_secs(number("NOVA3_CHAOS_OUTAGE_S", if long { 90 } else { 4 })),
             caps: number("NOVA3_CHAOS_CAPS", of(5, 50)),
             seed: number("NOVA3_CHAOS_SEED", 1),

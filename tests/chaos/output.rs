@@ -20,6 +20,8 @@ pub(crate) struct Output {
     pub(crate) looks: usize,
     /// Looks that found a torn last line, which a kill may leave and the next start cuts off.
     pub(crate) torn: usize,
+    /// Looks that found fewer lines than before: a start had taken back what was announced, and was killed.
+    pub(crate) taken_back: usize,
 }
 
 impl Output {
@@ -31,6 +33,7 @@ impl Output {
             faults: Vec::new(),
             looks: 0,
             torn: 0,
+            taken_back: 0,
         }
     }
 
@@ -62,6 +65,7 @@ impl Output {
         }
         if !clean && self.settled.starts_with(&bytes[..whole]) {
             // A start takes back what was announced, whole lines too, and this one died before it wrote them again.
+            self.taken_back += usize::from(whole < self.settled.len());
             return;
         }
         if !bytes[..whole].starts_with(&self.settled) {

@@ -289,10 +289,11 @@ fn promise(oracle: &str) -> &'static str {
         .map_or("–", |(_, promise)| promise)
 }
 
-/// PLACE OF THE BREAKER: seconds for which it kept the only route closed, as `status --json` tells them. Until it
-/// does, nothing is subtracted.
+/// Seconds for which the breaker of the only route has been open in all.
 fn breaker_seconds(status: &Value) -> f64 {
-    status["breaker_open_seconds"].as_f64().unwrap_or(0.0)
+    let routes = status["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let open = routes.iter().filter_map(|route| route["open_ms"].as_f64());
+    open.sum::<f64>() / 1e3
 }
 
 #[test]

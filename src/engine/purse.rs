@@ -156,6 +156,14 @@ impl LeasePurse<'_> {
 #[async_trait]
 impl Purse for LeasePurse<'_> {
     async fn reserve(&self, call: &Reserve<'_>) -> Reserved {
+        if self.holds.load(Ordering::Relaxed) {
+            // For a call that was never sent, because its route went out of use; nobody is to wait for that.
+            let nothing = Reserve {
+                worst: Cost::ZERO,
+                ..*call
+            };
+            self.give_back(&nothing).await;
+        }
         if self.till.queueing() == 0 {
             // Held before it is known, so that nobody takes the run for spent meanwhile.
             self.hold();
@@ -179,5 +187,92 @@ impl Purse for LeasePurse<'_> {
 impl Drop for LeasePurse<'_> {
     fn drop(&mut self) {
         self.let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::request::{Rules, Stops, read_line};
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{
+        Changes, Claimable, Claimed, NewLine, NewRequest, Owner, Planned, Queues, RunOpening,
+    };
+
+    /// A run with two leased queues.
+    async fn two() -> (Arc<dyn Store>, RunId, Vec<Claimed>) {
+        let store = SqliteStore::open(Path::new(":memory:"), Duration::ZERO, "a test").unwrap();
+        let opening = RunOpening {
+            name: "a".to_owned(),
+            input: None,
+            named: true,
+            rehearsal: false,
+            recipe: String::new(),
+        };
+        let run = store.open_run(&opening).await.unwrap().id;
+        let epoch = store.begin_ingest(run).await.unwrap();
+        let line = |index: u64| {
+            let known = read_line(format!(r#"{{"query":"q{index}"}}"#).as_bytes(), Rules::default()).unwrap();
+            NewLine {
+                line: index + 1,
+                index,
+                content: NewRequest::Good {
+                    request: Box::new(known.request),
+                    identity: known.identity,
+                    content: known.content,
+                    notes: known.notes,
+                    plan: vec![Planned {
+                        action: "answer".to_owned(),
+                        description: String::new(),
+                        input: "q".to_owned(),
+                    }],
+                    stops: Stops::default(),
+                },
+            }
+        };
+        let lines = vec![line(0), line(1)];
+        store.add(run, epoch, lines, Changes::Replace).await.unwrap();
+        let owner = Owner("a test".to_owned());
+        let claimed = store.claim(run, &owner, Claimable::All, 2, 1000).await.unwrap();
+        (Arc::new(store), run, claimed)
+    }
+
+    fn call(worst: u64) -> Reserve<'static> {
+        Reserve {
+            route: "primary",
+            model: "m",
+            spent: Cost::ZERO,
+            worst: Cost(worst),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_never_sent_waits_for_nobody_and_holds_nobody_up() {
+        let (store, run, claimed) = two().await;
+        let till = Till::new(store, run, Cost(1000));
+        let (facts, _listener) = tokio::sync::mpsc::unbounded_channel();
+        let stop = Stop::default();
+        let purse = |queue: usize| till.purse(claimed[queue].lease, Some(0), &stop, &facts);
+        let (first, second) = (purse(0), purse(1));
+        assert_eq!(first.reserve(&call(600)).await, Reserved::AtOnce);
+        let waits = async move {
+            let reserved = second.reserve(&call(700)).await;
+            drop(second);
+            reserved
+        };
+        tokio::pin!(waits);
+        tokio::select! {
+            biased;
+            reserved = &mut waits => panic!("{reserved:?} above the cap"),
+            () = async { while till.queueing() == 0 { tokio::task::yield_now().await; } } => {}
+        }
+        // The route of the first went out of use before it was sent, and another one costs more.
+        let again = async move { first.reserve(&call(900)).await };
+        let over = tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(waits, again) });
+        // What the second may have cost stays spent, so that there is no room for the first.
+        assert_eq!(over.await.unwrap(), (Reserved::AfterWaiting, Reserved::NoMoney));
     }
 }

@@ -4,6 +4,7 @@
 //! read here is for people and for rows in the store. A wall clock may jump: nothing waits on it.
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// The present moment, UTC.
 #[expect(
@@ -22,4 +23,12 @@ pub fn now_ms() -> i64 {
 /// RFC 3339 text, UTC, with milliseconds, of a stored time; `None` for a value no calendar has.
 pub fn rfc3339(ms: i64) -> Option<String> {
     Timestamp::from_millisecond(ms).ok().map(|t| format!("{t:.3}"))
+}
+
+/// Waits until that moment of the monotonic clock; for ever, if there is none. Cancel-safe.
+pub async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }

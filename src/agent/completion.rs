@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::desk::{Desk, making};
+use super::desk::{Desk, failure, making};
 use super::run::{Done, TaskEnd};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Making, Product};
 use crate::domain::request::Completion;
 use crate::llm::wire;
-use crate::llm::{Ask, Ended, Form, Reply, Route, Stopped, Unanswered, Verbatim};
+use crate::llm::{Ask, Form, Over, Reply, Route, Verbatim};
 
 /// What a Batch line without a bound is taken to use at most, for the limit of tokens a minute.
 const UNBOUNDED_ANSWER: u64 = 4096;
@@ -26,7 +26,7 @@ pub async fn run_completion(desk: Desk<'_>, completion: &Completion) -> Done {
     let end = loop {
         route = match walk.route() {
             Ok(route) => route,
-            Err(ended) => break Err(ended),
+            Err(over) => break Err(over),
         };
         let is_first = route.settings.name == first.settings.name;
         let ask = ask(&route, completion, is_first, walk.is_capped());
@@ -34,8 +34,8 @@ pub async fn run_completion(desk: Desk<'_>, completion: &Completion) -> Done {
         match walk.ask(&route, &ask).await {
             Ok(reply) => break Ok(reply),
             Err(ended) => {
-                if let Some(ended) = walk.leave(&route, ended) {
-                    break Err(ended);
+                if let Some(over) = walk.leave(&route, ended) {
+                    break Err(over);
                 }
             }
         }
@@ -81,33 +81,19 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
     }
 }
 
-fn closed(route: &Route, end: Result<Reply, Ended>) -> TaskEnd {
+fn closed(route: &Route, end: Result<Reply, Over>) -> TaskEnd {
     match end {
         Ok(Reply::Verbatim(verbatim)) => TaskEnd::Completed(Product::Response(response(&verbatim))),
         Ok(Reply::Answer(_)) => TaskEnd::Failed(
             Failure::new(Class::Internal, "a Batch line got a parsed answer"),
             None,
         ),
-        Err(Ended::Failed(with)) => {
-            let Unanswered {
-                error,
-                response: verbatim,
-                causes,
-            } = *with;
-            let failure = Failure {
-                route: Some(route.settings.name.clone()),
-                status_code: error.status.filter(|status| *status != 200),
-                causes,
-                ..Failure::new(error.class, error.message)
-            };
-            let product = verbatim
-                .as_ref()
-                .map(|verbatim| Product::Response(response(verbatim)));
-            TaskEnd::Failed(failure, product)
+        Err(Over::Failed(mut with)) => {
+            let verbatim = with.response.take();
+            let product = verbatim.map(|verbatim| Product::Response(response(&verbatim)));
+            TaskEnd::Failed(failure(route, *with), product)
         }
-        Err(Ended::Stopped(why)) => TaskEnd::Interrupted(why),
-        // A walk says where else, or that it is nowhere.
-        Err(Ended::Elsewhere) => TaskEnd::Interrupted(Stopped::Ending),
+        Err(Over::Stopped(why)) => TaskEnd::Interrupted(why),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::failure::{Class, Failure, Verdict};
 use crate::domain::outcome::{Attempt, Making};
 use crate::domain::usage::{Cost, Usage};
 use crate::llm::wire::{Answer, CallError};
-use crate::llm::{Chain, Client, Ended, Purse, Route, Stop, Stopped, Walk};
+use crate::llm::{Chain, Client, Ended, Over, Purse, Route, Stop, Stopped, Unanswered, Walk};
 
 /// What an agent works with.
 #[derive(Clone, Copy)]
@@ -79,7 +79,7 @@ pub(super) async fn converse<T>(
     let end = loop {
         route = match walk.route() {
             Ok(route) => route,
-            Err(ended) => break closed(&route, ended),
+            Err(over) => break closed(&route, over),
         };
         let ended = match make(&route) {
             Ok(prompt) => {
@@ -93,8 +93,8 @@ pub(super) async fn converse<T>(
             }
             Err(failure) => unsent(&failure),
         };
-        if let Some(ended) = walk.leave(&route, ended) {
-            break closed(&route, ended);
+        if let Some(over) = walk.leave(&route, ended) {
+            break closed(&route, over);
         }
     };
     let used = matches!(end, Talked::Well(_));
@@ -116,20 +116,21 @@ fn unsent(failure: &Failure) -> Ended {
     CallError::new(failure.class, verdict, &failure.message).into()
 }
 
-fn closed<T>(route: &Route, ended: Ended) -> Talked<T> {
-    match ended {
-        Ended::Failed(with) => {
-            let error = with.error;
-            Talked::Failed(Failure {
-                route: Some(route.settings.name.clone()),
-                status_code: error.status.filter(|status| *status != 200),
-                causes: with.causes,
-                ..Failure::new(error.class, error.message)
-            })
-        }
-        Ended::Stopped(why) => Talked::Interrupted(why),
-        // A walk says where else, or that it is nowhere.
-        Ended::Elsewhere => Talked::Interrupted(Stopped::Ending),
+fn closed<T>(route: &Route, over: Over) -> Talked<T> {
+    match over {
+        Over::Failed(with) => Talked::Failed(failure(route, *with)),
+        Over::Stopped(why) => Talked::Interrupted(why),
+    }
+}
+
+/// The failure of a task whose last route was this one.
+pub(super) fn failure(route: &Route, with: Unanswered) -> Failure {
+    let error = with.error;
+    Failure {
+        route: Some(route.settings.name.clone()),
+        status_code: error.status.filter(|status| *status != 200),
+        causes: with.causes,
+        ..Failure::new(error.class, error.message)
     }
 }
 

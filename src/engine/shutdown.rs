@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Driven, RunError};
+use crate::clock;
 use crate::llm::Stop;
 use crate::observe::{Announcer, Ending, RunEvent};
 
@@ -125,18 +126,12 @@ impl<'a> Shutdown<'a> {
 
     /// Waits for the end of the grace; for ever, if none has begun. Cancel-safe.
     pub(super) async fn grace_over(&self) {
-        match self.grace_over {
-            Some(moment) => sleep_until(moment).await,
-            None => std::future::pending().await,
-        }
+        clock::sleep_until(self.grace_over).await;
     }
 
     /// Waits for the deadline of a run that is not ending yet; for ever, if it has none. Cancel-safe.
     pub(super) async fn deadline(&self) {
-        match self.deadline.filter(|_| !self.has_begun()) {
-            Some(moment) => sleep_until(moment).await,
-            None => std::future::pending().await,
-        }
+        clock::sleep_until(self.deadline.filter(|_| !self.has_begun())).await;
     }
 
     pub(super) fn into_driven(self) -> Driven {

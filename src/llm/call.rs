@@ -178,19 +178,15 @@ impl Walk<'_> {
                 }
                 route.pause(error.retry_after, &error.message);
                 tracing::info!(llm.route = name, "the route pauses: {}", error.message);
-                // One that may be asked again at once is not asked again in a loop.
-                let at_once = error.retry_after == Some(Duration::ZERO);
-                if at_once {
-                    tries.all += 1;
-                    if let Some(stopped) = self.gave_up(Instant::now()) {
-                        return Err(stopped);
-                    }
+                if error.retry_after != Some(Duration::ZERO) {
+                    return Ok(Duration::ZERO);
                 }
-                return Ok(if at_once {
-                    self.client.retry.backoff(tries.all - 1, fastrand::f64())
-                } else {
-                    Duration::ZERO
-                });
+                // One that may be asked again at once is not asked again in a loop, nor for ever.
+                if let Some(stopped) = self.gave_up(Instant::now()) {
+                    return Err(stopped);
+                }
+                tries.all += 1;
+                return Ok(self.client.retry.backoff(tries.all - 1, fastrand::f64()));
             }
             Verdict::Latch if !is_about_the_model(ask, &error) => {
                 tracing::warn!(
@@ -213,10 +209,11 @@ impl Walk<'_> {
                 // A route that is ill, or that nothing reaches, says nothing of the request.
                 let excused = ill || reached == Reached::Nobody;
                 if excused || tries.counted < self.client.retry.retries {
-                    let wait = match error.retry_after {
-                        _ if ill => Duration::ZERO,
-                        Some(_) => Duration::ZERO,
-                        None => self.client.retry.backoff(tries.all, fastrand::f64()),
+                    // The gate makes the wait where the route is shut.
+                    let wait = if ill || error.retry_after.is_some() {
+                        Duration::ZERO
+                    } else {
+                        self.client.retry.backoff(tries.all, fastrand::f64())
                     };
                     tries.all += 1;
                     tries.counted += u32::from(!excused);

@@ -89,13 +89,22 @@ pub enum Reply {
     Verbatim(Verbatim),
 }
 
-/// Why there is none.
+/// Why there is none on a route.
 #[derive(Debug)]
 pub enum Ended {
     /// Retries are used up, or there was no sense in any.
     Failed(Box<Unanswered>),
     /// The route is of no use now, and another of the chain may be.
     Elsewhere,
+    /// Nothing more is sent; the request is as good as before.
+    Stopped(Stopped),
+}
+
+/// Why there is none on a whole chain.
+#[derive(Debug)]
+pub enum Over {
+    /// It failed on all routes that were left, or on one in a way that would be the same on each.
+    Failed(Box<Unanswered>),
     /// Nothing more is sent; the request is as good as before.
     Stopped(Stopped),
 }

@@ -22,7 +22,9 @@ mod transport;
 mod walk;
 pub mod wire;
 
-pub use client::{Ask, Chain, Client, ClientError, Ended, Form, Reply, Stop, Stopped, Unanswered, Verbatim};
+pub use client::{
+    Ask, Chain, Client, ClientError, Ended, Form, Over, Reply, Stop, Stopped, Unanswered, Verbatim,
+};
 pub use purse::{Purse, Reserve, Reserved};
 pub use route::{Route, Standing};
 pub use walk::Walk;

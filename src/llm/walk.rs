@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::client::{Chain, Client, Ended, Stop, Stopped, Unanswered};
+use super::client::{Chain, Client, Ended, Over, Stop, Stopped, Unanswered};
 use super::purse::Purse;
 use super::route::{Gate, Route, Shut, Standing};
+use crate::clock;
 use crate::domain::failure::Verdict;
 use crate::domain::outcome::{Attempt, Fallback};
 
@@ -32,6 +33,18 @@ pub struct Walk<'a> {
 struct Left {
     route: Arc<Route>,
     with: Unanswered,
+}
+
+impl Left {
+    /// What went wrong on the route before its last error, under its name; nothing is left of it.
+    fn told_causes(&mut self) -> Vec<String> {
+        let name = &self.route.settings.name;
+        let causes = std::mem::take(&mut self.with.causes);
+        causes
+            .into_iter()
+            .map(|cause| format!("`{name}`: {cause}"))
+            .collect()
+    }
 }
 
 /// Leave to go to see whether an open route is well again; given back unless it was used.
@@ -87,29 +100,15 @@ impl<'a> Walk<'a> {
 
     /// The route to take now: the first that is free, else the one that will be free first. Without any, the task has
     /// failed on all of them, or all that are left are dead.
-    pub fn route(&mut self) -> Result<Arc<Route>, Ended> {
+    pub fn route(&mut self) -> Result<Arc<Route>, Over> {
         let now = Instant::now();
-        let mut soonest: Option<(Option<Instant>, usize)> = None;
-        let mut chosen = None;
-        for (place, route) in self.chain.routes.iter().enumerate() {
-            if !self.is_open_to_us(route) {
-                continue;
-            }
-            match self.obstacle(route, now) {
-                None => {
-                    chosen = Some(place);
-                    break;
-                }
-                Some(shut) => {
-                    // A probe on its way may be back at any moment.
-                    let until = shut.until;
-                    if soonest.as_ref().is_none_or(|(best, _)| until < *best) {
-                        soonest = Some((until, place));
-                    }
-                }
-            }
-        }
-        let Some(place) = chosen.or(soonest.map(|(_, place)| place)) else {
+        let routes = self.chain.routes.iter().enumerate();
+        let usable = routes.filter(|(_, route)| self.is_open_to_us(route));
+        // No obstacle is less than one; a probe on its way, which may be back at any moment, less than a wait.
+        let chosen = usable
+            .map(|(place, route)| (self.obstacle(route, now).map(|shut| shut.until), place))
+            .min();
+        let Some((_, place)) = chosen else {
             return Err(self.nowhere());
         };
         self.passed = self.chain.routes[..place]
@@ -133,31 +132,22 @@ impl<'a> Walk<'a> {
     }
 
     /// The task came to no end on the route. Answers what that means for it; `None`, if it goes on with another.
-    pub fn leave(&mut self, route: &Arc<Route>, ended: Ended) -> Option<Ended> {
-        match ended {
-            Ended::Elsewhere => None,
-            Ended::Failed(with) if with.error.verdict != Verdict::Final => {
-                self.left.push(Left {
-                    route: Arc::clone(route),
-                    with: *with,
-                });
-                if self.chain.routes.iter().any(|other| self.is_open_to_us(other)) {
-                    tracing::info!(llm.route = route.settings.name, "the next route is tried");
-                    None
-                } else {
-                    Some(self.nowhere())
-                }
-            }
-            Ended::Failed(with) => {
-                let with = Left {
-                    route: Arc::clone(route),
-                    with: *with,
-                };
-                self.left.push(with);
-                Some(self.nowhere())
-            }
-            stopped @ Ended::Stopped(_) => Some(stopped),
+    pub fn leave(&mut self, route: &Arc<Route>, ended: Ended) -> Option<Over> {
+        let with = match ended {
+            Ended::Elsewhere => return None,
+            Ended::Stopped(why) => return Some(Over::Stopped(why)),
+            Ended::Failed(with) => *with,
+        };
+        let is_final = with.error.verdict == Verdict::Final;
+        self.left.push(Left {
+            route: Arc::clone(route),
+            with,
+        });
+        if is_final || !self.chain.routes.iter().any(|other| self.is_open_to_us(other)) {
+            return Some(self.nowhere());
         }
+        tracing::info!(llm.route = route.settings.name, "the next route is tried");
+        None
     }
 
     /// Waits until the route may be called, or says that another should be.
@@ -180,13 +170,9 @@ impl<'a> Walk<'a> {
                 Gate::Probe => return Ok(Probe(Some(route))),
                 Gate::Shut(shut) => shut,
             };
-            let others = self
-                .chain
-                .routes
-                .iter()
-                .filter(|other| other.settings.name != route.settings.name);
-            let mut others = others.filter(|other| self.is_open_to_us(other));
-            if self.is_obstacle(&shut, now) && others.any(|other| self.obstacle(other, now).is_none()) {
+            let is_free =
+                |other: &Arc<Route>| self.is_open_to_us(other) && self.obstacle(other, now).is_none();
+            if self.is_obstacle(&shut, now) && self.chain.routes.iter().any(is_free) {
                 return Err(Ended::Elsewhere);
             }
             if let Some(stopped) = self.gave_up(now) {
@@ -196,7 +182,7 @@ impl<'a> Walk<'a> {
             tokio::select! {
                 biased;
                 () = self.stop.drain.cancelled() => {}
-                () = sleep_until(until) => {}
+                () = clock::sleep_until(until) => {}
                 changed = changes.changed() => drop(changed),
             }
         }
@@ -246,23 +232,19 @@ impl<'a> Walk<'a> {
     }
 
     /// The end of a task that has no route left: it failed on some, or all are dead.
-    fn nowhere(&mut self) -> Ended {
+    fn nowhere(&mut self) -> Over {
         let Some(mut last) = self.left.pop() else {
             let reason = self.all_reasons();
-            return Ended::Stopped(Stopped::NoRoute { reason });
+            return Over::Stopped(Stopped::NoRoute { reason });
         };
-        let several = self.chain.routes.len() > 1;
-        if several {
+        if self.chain.routes.len() > 1 {
             let mut causes = Vec::new();
             for left in &mut self.left {
-                let name = &left.route.settings.name;
-                causes.extend(
-                    left.with
-                        .causes
-                        .drain(..)
-                        .map(|cause| format!("`{name}`: {cause}")),
-                );
-                causes.push(format!("`{name}`: {}", left.with.error.message));
+                causes.extend(left.told_causes());
+                causes.push(format!(
+                    "`{}`: {}",
+                    left.route.settings.name, left.with.error.message
+                ));
             }
             for dead in &self.chain.routes {
                 if let Some(error) = dead.latched() {
@@ -272,16 +254,10 @@ impl<'a> Walk<'a> {
                     ));
                 }
             }
-            let name = &last.route.settings.name;
-            causes.extend(
-                last.with
-                    .causes
-                    .drain(..)
-                    .map(|cause| format!("`{name}`: {cause}")),
-            );
+            causes.extend(last.told_causes());
             last.with.causes = causes;
         }
-        Ended::Failed(Box::new(last.with))
+        Over::Failed(Box::new(last.with))
     }
 
     /// Why the route is not taken.
@@ -319,11 +295,4 @@ fn told(reasons: &[(String, String)]) -> String {
         .map(|(route, reason)| format!("route `{route}`: {reason}"))
         .collect();
     each.join("; ")
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }

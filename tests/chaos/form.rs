@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::choices::{self, number};
+
 /// The size of a run of the tests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
@@ -48,22 +50,6 @@ impl Form {
 
     /// Random choices of one scenario.
     pub(crate) fn rng(self, scenario: &str) -> fastrand::Rng {
-        let mix = scenario.bytes().fold(self.seed, |mix, byte| {
-            mix.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
-        fastrand::Rng::with_seed(mix)
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the parameters of a test are no settings of the program"
-)]
-fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is `{text}`: expected a number")),
-        Err(_) => default,
+        choices::rng(self.seed, scenario)
     }
 }

@@ -10,6 +10,8 @@
 )]
 
 mod cap;
+#[path = "../common/choices.rs"]
+mod choices;
 mod evidence;
 mod figures;
 mod form;

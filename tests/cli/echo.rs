@@ -1,8 +1,10 @@
 //! A provider that fails in the way its address names, and repeats whatever it was sent while it does.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use crate::provider::read_request;
 
 /// The ways to fail, by the first part of the path.
 pub(crate) const WAYS: [&str; 14] = [
@@ -45,7 +47,7 @@ impl Echo {
             for stream in listener.incoming().flatten() {
                 let calls = Arc::clone(&calls);
                 std::thread::spawn(move || {
-                    let head = read_request(&stream);
+                    let (head, _) = read_request(&stream);
                     let number = {
                         let mut calls = calls.lock().unwrap();
                         calls.push(Heard { head: head.clone() });
@@ -67,24 +69,6 @@ impl Echo {
     pub(crate) fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
     }
-}
-
-/// Reads a call, and answers its request line and headers.
-pub(crate) fn read_request(stream: &TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        head.push_str(&line);
-    }
-    reader.read_exact(&mut vec![0; length]).unwrap();
-    head
 }
 
 fn answer(mut stream: TcpStream, head: &str, number: usize) -> std::io::Result<()> {

@@ -26,7 +26,7 @@ impl Scripted {
         // Ends with the test process; nothing is left behind.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let body = read_request(&stream);
+                let (_, body) = read_request(&stream);
                 heard.lock().unwrap().push(body.clone());
                 answer(stream, &script(&body));
             }
@@ -44,9 +44,10 @@ impl Scripted {
     }
 }
 
-fn read_request(stream: &TcpStream) -> String {
+/// Reads a call: its request line with the header lines, and its body.
+pub(crate) fn read_request(stream: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(stream);
-    let mut length = 0;
+    let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
@@ -55,10 +56,11 @@ fn read_request(stream: &TcpStream) -> String {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        head.push_str(&line);
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    String::from_utf8(body).unwrap()
+    (head, String::from_utf8(body).unwrap())
 }
 
 fn answer(mut stream: TcpStream, say: &Say) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bench::{Bench, errors, lines, setup};
-use crate::echo::read_request;
+use crate::provider::read_request;
 
 const TEXT: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"whole\"},\"finish_reason\":null}]}\n\n";

@@ -10,6 +10,8 @@
 )]
 
 mod bench;
+#[path = "../common/choices.rs"]
+mod choices;
 mod context;
 mod conversation;
 mod disk;

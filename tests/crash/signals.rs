@@ -89,11 +89,7 @@ fn a_second_signal_cancels_and_the_run_is_resumed() {
         running.signal(second);
         let ended = running.wait();
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
-        assert_eq!(
-            bench.mock.calls().len(),
-            calls,
-            "oracle `cancel`: calls after a signal"
-        );
+        nothing_more_was_sent(&bench, calls);
         bench.sound();
     }
     bench.heal_mock();
@@ -120,14 +116,19 @@ fn the_end_of_the_grace_is_as_a_second_signal() {
         "{}",
         ended.stderr
     );
+    nothing_more_was_sent(&bench, calls);
+    bench.sound();
+    bench.heal_mock();
+    bench.finish(&RUN, "out.jsonl", &lines, false);
+}
+
+/// Oracle `cancel`: the server got no call after the signal.
+fn nothing_more_was_sent(bench: &Bench, calls: usize) {
     assert_eq!(
         bench.mock.calls().len(),
         calls,
         "oracle `cancel`: calls after a signal"
     );
-    bench.sound();
-    bench.heal_mock();
-    bench.finish(&RUN, "out.jsonl", &lines, false);
 }
 
 /// Lines to standard output; the events beside them go to a file, which `verify` can look at.

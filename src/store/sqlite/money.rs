@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
-use super::ledger::PLANNING;
+use super::ledger::{self, PLANNING, Spent, Use};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
-use crate::domain::usage::Cost;
+use crate::domain::usage::{Cost, Usage};
 use crate::store::{Lease, Reservation, RunId};
 
 /// How a good answer that came too late is called among the calls that gave nothing.
@@ -77,57 +77,59 @@ pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
 
 /// Calls that were on their way when their process died: what they may have cost counts as spent.
 pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
+    for orphan in orphans(c, now)? {
+        let spent = Spent {
+            lease: orphan.lease,
+            task: orphan.task,
+            attempts: if orphan.attempt.uncertain == Cost::ZERO {
+                &[]
+            } else {
+                std::slice::from_ref(&orphan.attempt)
+            },
+            completed: false,
+        };
+        ledger::write(c, &spent, orphan.run, Use::Nothing)?;
+    }
+    Ok(())
+}
+
+/// A reservation whose process died.
+struct Orphan {
+    run: i64,
+    lease: Lease,
+    task: i64,
+    attempt: Attempt,
+}
+
+fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
     let mut query = c.prepare(
         "SELECT queue_id, run_id, fence, task_index, route, model, spent+in_flight, created_at
          FROM nova3_reservations",
     )?;
-    let mut rows = query.query([])?;
-    let mut insert = c.prepare(
-        "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, input_tokens,
-           cached_input_tokens, output_tokens, cost, started_at, duration_ms, uncertain)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,0,0,0,0,0,?8,?9,?10)",
-    )?;
-    let mut book = c.prepare(
-        "UPDATE nova3_runs SET attempts=attempts+1, failed_attempts=failed_attempts+1, uncertain=uncertain+?2,
-           reserved=reserved-?2 WHERE run_id=?1",
-    )?;
-    while let Some(row) = rows.next()? {
-        let (queue_id, run, fence, task): (i64, i64, i64, i64) =
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        let (route, model): (String, String) = (row.get(4)?, row.get(5)?);
-        let (amount, created_at): (u64, i64) = (row.get(6)?, row.get(7)?);
-        if amount == 0 {
-            continue;
-        }
-        let attempt = Attempt {
-            route,
-            model,
-            end: CallEnd::Abandoned,
-            status_code: None,
-            usage: crate::domain::usage::Usage::default(),
-            cost: Some(Cost::ZERO),
-            uncertain: Cost(amount),
-            started_at: created_at,
-            duration_ms: u64::try_from(now.saturating_sub(created_at)).unwrap_or(0),
-            first_token_ms: None,
-        };
-        insert.execute(params![
-            run,
-            queue_id,
-            task,
-            fence,
-            attempt.route,
-            attempt.model,
-            attempt.end.cause(),
-            attempt.started_at,
-            attempt.duration_ms,
-            amount,
-        ])?;
-        book.execute(params![run, amount])?;
-        note_waste(c, run, &attempt)?;
-    }
-    c.execute("DELETE FROM nova3_reservations", [])?;
-    Ok(())
+    let rows = query.query_map([], |row| {
+        let started_at: i64 = row.get(7)?;
+        Ok(Orphan {
+            lease: Lease {
+                queue_id: row.get(0)?,
+                fence: row.get(2)?,
+            },
+            run: row.get(1)?,
+            task: row.get(3)?,
+            attempt: Attempt {
+                route: row.get(4)?,
+                model: row.get(5)?,
+                end: CallEnd::Abandoned,
+                status_code: None,
+                usage: Usage::default(),
+                cost: Some(Cost::ZERO),
+                uncertain: Cost(row.get(6)?),
+                started_at,
+                duration_ms: u64::try_from(now.saturating_sub(started_at)).unwrap_or(0),
+                first_token_ms: None,
+            },
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Adds a call to those that gave nothing.

@@ -13,6 +13,7 @@
 //! agent                   prompts as data, which tasks a request has, what a task is given, one answer judged
 //! llm                     routes, retries, transport, the wire
 //! store, limit, sink, observe    the durable store · requests and tokens a minute · the result file · what people see
+//! postgres                connections to a database that hosts share, and what their failures mean
 //! clock, config           the only homes of the wall clock and of the environment
 //! domain                  pure and synchronous: line in, line out, states, failures, costs, arithmetic
 //! ```
@@ -33,6 +34,10 @@
 //! together, finish. The dispatcher is the one loop that owns counters, claims and cancellation; the others
 //! send it facts over channels and share no state. Everything that matters is in the store.
 //!
+//! In PostgreSQL many processes share a store. Each has a dispatcher of its own, whose keeper (`engine/keeper.rs`) renews
+//! its leases and takes away those of the dead; [`engine::work_on_runs`] is the same drive without input and output, for
+//! one run after the other. They know of each other through the store alone: there is no leader.
+//!
 //! # What always holds
 //!
 //! * **Durable before the next step.** A task's outcome is in the store, synced, before its queue goes on and
@@ -49,13 +54,21 @@
 //! * **Lines are written once.** The length of an append is announced in the store before it happens; at the
 //!   start at most that much is cut off a result file. The same rows give the same bytes at any time, so a
 //!   lost file is rebuilt and `verify` can compare.
-//! * **A 429 is a pause, not a failure.** It stops its whole route for a while and spends no attempt. A dead
-//!   key or an empty account sends calls to the next route of their chain; without one the run ends and fails nobody.
+//! * **Limits are never passed, nor failed open.** No 60 seconds hold more than a route's limit, restarts and fleets
+//!   included; a fleet's limits are a row of its database, and while that is out of reach nobody calls.
+//! * **A 429 is a pause, not a failure.** It stops its whole route for a while, for everyone who shares its limits, and
+//!   spends no attempt. A dead key or an empty account sends calls to the next route of their chain; without one the run
+//!   ends and fails nobody.
 //! * **A route that is down is not the request's fault.** Its breaker opens, and the request waits or goes elsewhere.
 //! * **Money is held back before it is spent.** Under a cost cap each call has a durable reservation of the most it may
 //!   cost; one that a dead process left behind counts as spent.
 //! * **A death accuses, two convict.** A queue in flight at three deaths of its process runs alone; who dies alone
 //!   twice fails as `poison`. Who was only there is finished, and nobody's attempts are charged.
+//! * **A lost lease is no death.** A worker that is frozen or cut off finds its leases gone: what it had on its way is
+//!   given up, what it offers late changes the bill and nothing else. Only an owner that is not heard of any more has died.
+//! * **Time is the database's.** Leases, limits and pauses that hosts share are counted by its clock; a process knows only
+//!   how long ago it asked, and stops before anybody else may begin.
+//! * **What is offered twice is done once.** A statement whose answer was lost is sent again under its ticket.
 //! * **A broken disk ends the run.** After a failed write or commit the store promises nothing more; what was not
 //!   left in good order is checked and folded in before it is used.
 //! * **A short answer is no answer.** A stream that does not say why it ended is asked again.
@@ -75,24 +88,27 @@
 //! | what every prompt says of earlier work | `agents/material.jinja`; what goes into it: `agent/parts.rs`, how much of it: `agent/budget.rs` |
 //! | what is wrong with an answer | its form: `agent/form.rs`; its items: `agent/items.rs`; a post's rules: `domain/post.rs`, `agents/banned_words.txt` |
 //! | how often a model is asked again | `agent/talk.rs` for what it said, `llm/call.rs` for what went wrong on the way |
+//! | how limits a minute count | `domain/bucket.rs`, and the same in `store/schema/postgres/007_limits.sql`; a test compares them |
 //! | when the next route is taken, or waited for | `llm/walk.rs`; when one is left alone: `llm/breaker.rs` |
 //! | what ends a run early | `domain/conditions.rs` as numbers, `engine/halts.rs` as decisions |
-//! | what is held back of the money | `store/sqlite/money.rs`; who waits for it: `engine/purse.rs` |
+//! | what is held back of the money | `store/sqlite/money.rs`, `store/schema/postgres/005_money.sql`; who waits for it: `engine/purse.rs` |
 //! | how much is taken into memory | `engine/memory.rs` |
 //! | a model, its limits and prices | a route in the user's `nova3.toml`; what a route may say: `config/raw.rs`, `config/routes.rs` |
 //! | a default | `config/default.toml`; a test compares it with the text of `--help` |
 //! | a flag | `cli/args/`, and `cli/world.rs` if a setting has it too |
 //! | what an input line may say | `domain/request/`: keys, forms and rules, one file each |
 //! | which tasks a request has | `agent/plan.rs` without a model, `agent/supervise.rs` with one |
-//! | what a session remembers | `store/sqlite/context.rs`; who takes over pending tasks: `store/sqlite/plan.rs` |
+//! | what a session remembers | `store/sqlite/context.rs`, `store/postgres/context.rs`; who takes over pending tasks: `store/sqlite/plan.rs`, `store/schema/postgres/004_plans.sql` |
 //! | what a provider sends or refuses | `llm/wire/`, with an example under `fixtures/llm` |
 //! | when a call is tried again | `llm/wire/error.rs` says what an error asks for, `llm/call.rs` does it |
 //! | a result line | `domain/result_line.rs` |
-//! | an event | `domain/stream_event.rs`; what is noted for it: `store/sqlite/events.rs` |
-//! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`; then the SQL that uses it |
+//! | an event | `domain/stream_event.rs`; what a row tells: `store/telling.rs`; what is noted for it: `store/sqlite/events.rs`, `store/schema/postgres/003_settling.sql` |
+//! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`, and one in `store/schema/postgres/`, listed in `store/postgres/schema.rs`; then the SQL that uses it |
+//! | who may claim, keep and take away what | `store/schema/postgres/002_leases.sql`; how often: `engine/keeper.rs` |
+//! | what workers have to agree on | `store/terms.rs` |
 //! | another store | the ports of `store/mod.rs`; their laws are in their documentation |
 //! | what people see while it runs | an observer of [`observe::RunEvent`]; the engine stays as it is |
-//! | who is suspected of killing processes | `store/sqlite/suspicion.rs` convicts, `engine/suspects.rs` lets them run alone |
+//! | who is suspected of killing processes | `store/sqlite/suspicion.rs` and `nova3_convict` in `store/schema/postgres/005_money.sql` convict, `engine/suspects.rs` lets them run alone |
 //! | what an unclean end asks for | `store/sqlite/recovery.rs` |
 //! | an exit code | `cli/exit.rs` |
 //! | a fault to rehearse | `mock/config.rs` and `mock/reply.rs` |
@@ -134,6 +150,7 @@ pub mod limit;
 pub mod llm;
 pub mod mock;
 pub mod observe;
+pub mod postgres;
 pub mod report;
 pub mod sink;
 pub mod store;

@@ -28,6 +28,8 @@ mod environment;
 mod events;
 #[path = "cli/faults.rs"]
 mod faults;
+#[path = "cli/fleet.rs"]
+mod fleet;
 #[path = "cli/hangup.rs"]
 mod hangup;
 #[path = "cli/help.rs"]
@@ -56,6 +58,8 @@ mod prompts;
 mod provider;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "common/postgres.rs"]
+mod server;
 #[path = "cli/session_commands.rs"]
 mod session_commands;
 #[path = "cli/sessions.rs"]

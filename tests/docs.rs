@@ -285,6 +285,7 @@ fn every_file_that_the_pages_name_is_there() {
         "README.md",
         "docs/performance.md",
         "docs/dependencies.md",
+        "docs/operations.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let prose: String = text
@@ -296,9 +297,19 @@ fn every_file_that_the_pages_name_is_there() {
             let is_path =
                 name.contains('/') && !name.contains(['*', ' ', '|', ':', '=']) && !name.starts_with('/');
             let is_file = is_path
-                && ["rs", "toml", "md", "jsonl", "sql", "test", "bench"]
-                    .iter()
-                    .any(|end| name.ends_with(end));
+                && [
+                    "rs",
+                    "toml",
+                    "md",
+                    "jsonl",
+                    "sql",
+                    "test",
+                    "bench",
+                    "yaml",
+                    "Dockerfile",
+                ]
+                .iter()
+                .any(|end| name.ends_with(end));
             let is_there = places.iter().any(|place| place.join(name).exists());
             assert!(!is_file || is_there, "{page} names `{name}`, which is not there");
         }

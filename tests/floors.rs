@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["domain"],
     &["clock", "config"],
+    &["postgres"],
     &["store", "limit", "sink", "observe"],
     &["llm", "search"],
     &["agent"],
@@ -259,6 +260,8 @@ fn tasks_are_spawned_by_the_engine_and_the_mock_only() {
     for source in sources()
         .iter()
         .filter(|source| !["engine", "mock"].contains(&source.part()))
+        // It is awaited when the store is closed.
+        .filter(|source| source.path != "store/postgres/batch.rs")
     {
         for (line, code) in source.code() {
             if ["tokio::spawn", "task::spawn(", "task::spawn_local"]

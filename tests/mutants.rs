@@ -1,11 +1,30 @@
-//! Each mutant of `scripts/mutants` and `scripts/chaos-mutants` still fits the source: one that does not would show
-//! nothing, and nobody would notice before someone runs them.
+//! Each mutant still fits the source: one that does not would show nothing, and nobody would notice before someone runs
+//! them. And each oracle of the chaos runs has one.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a check that cannot read the tree has to stop"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The mutants of `scripts/crash-test` and of `scripts/chaos`.
-const FOLDERS: [&str; 2] = ["scripts/mutants", "scripts/chaos-mutants"];
+/// The mutants of `scripts/crash-test`, `scripts/chaos` and `scripts/chaos-cluster`.
+const FOLDERS: [&str; 3] = [
+    "scripts/mutants",
+    "scripts/chaos-mutants",
+    "scripts/cluster-mutants",
+];
+
+/// Where `docs/reliability.md` lists oracles, and the folder with a mutant for each of them.
+const ORACLES: [(&str, &str); 2] = [
+    ("| oracle | what is promised |", "scripts/chaos-mutants"),
+    (
+        "| oracle of the fleet | what is promised |",
+        "scripts/cluster-mutants",
+    ),
+];
 
 /// The old text of each hunk of a patch, with the file that it belongs to.
 fn hunks(patch: &str) -> Vec<(String, String)> {
@@ -50,29 +69,36 @@ fn every_mutant_fits_the_source() {
     assert_eq!(misfits, Vec::<String>::new());
 }
 
+/// The oracles of the table that begins so.
+fn promised(page: &str, heading: &str) -> BTreeSet<String> {
+    let table = page.split(heading).nth(1).unwrap();
+    let rows = table
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with('|'));
+    rows.filter_map(|row| row.split('|').nth(1))
+        .flat_map(|names| names.split('`').skip(1).step_by(2).map(str::to_owned))
+        .collect()
+}
+
+/// The oracle that a mutant has to turn red.
+fn oracle(path: &Path) -> String {
+    let patch = std::fs::read_to_string(path).unwrap();
+    let first = patch
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("Oracle: "));
+    first
+        .expect("the first line of a mutant names its oracle")
+        .to_owned()
+}
+
 #[test]
 fn every_oracle_of_the_chaos_runs_has_a_mutant() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/reliability.md")).unwrap();
-    let table = page.split("| oracle | what is promised |").nth(1).unwrap();
-    let rows = table
-        .lines()
-        .take_while(|line| line.is_empty() || line.starts_with('|'));
-    let promised: BTreeSet<String> = rows
-        .filter_map(|row| row.split('|').nth(1))
-        .flat_map(|names| names.split('`').skip(1).step_by(2).map(str::to_owned))
-        .collect();
-    let name = |path: &Path| {
-        let patch = std::fs::read_to_string(path).unwrap();
-        let first = patch
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("Oracle: "));
-        first
-            .expect("the first line of a mutant names its oracle")
-            .to_owned()
-    };
-    let mutants = std::fs::read_dir(root.join("scripts/chaos-mutants")).unwrap();
-    let caught: BTreeSet<String> = mutants.map(|entry| name(&entry.unwrap().path())).collect();
-    assert_eq!(caught, promised);
+    for (heading, folder) in ORACLES {
+        let mutants = std::fs::read_dir(root.join(folder)).unwrap();
+        let caught: BTreeSet<String> = mutants.map(|entry| oracle(&entry.unwrap().path())).collect();
+        assert_eq!(caught, promised(&page, heading), "{folder}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::store::Planned;
 pub const COMPLETION: &str = "completion";
 
 /// Decides the tasks of each request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Planner {
     /// The known actions, and the lists from which people may select.
     known: Vec<(String, String)>,
@@ -66,6 +66,15 @@ impl Planner {
                 .map_err(|reason| format!("`--until`: {reason}"))?;
         }
         Ok(planner)
+    }
+
+    /// The same planner for a run whose queues pause after `until`, where their lines do not say.
+    #[must_use]
+    pub fn pausing_after(&self, until: Option<Action>) -> Self {
+        Self {
+            until,
+            ..self.clone()
+        }
     }
 
     /// What decides the plans beside the lines themselves: a change means that they are read again.

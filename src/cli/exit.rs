@@ -98,7 +98,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         RunError::Store(error) => Some(of_store(error)),
         RunError::Sink(_) | RunError::Stdout { .. } => Some(Exit::Output),
         RunError::Input(_) => Some(Exit::BadInput),
-        RunError::Signals { .. } | RunError::Broken { .. } => Some(Exit::Internal),
+        RunError::Signals { .. } | RunError::Broken { .. } | RunError::OutOfReach { .. } => {
+            Some(Exit::Internal)
+        }
     }
 }
 
@@ -110,6 +112,7 @@ const fn of_store(error: &StoreError) -> Exit {
         | StoreError::Older { .. }
         | StoreError::OtherInput { .. }
         | StoreError::Rehearsal { .. }
+        | StoreError::Drift { .. }
         | StoreError::Frozen { .. } => Exit::OtherRun,
         StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Closed => Exit::Internal,
     }

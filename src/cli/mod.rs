@@ -18,7 +18,9 @@ mod retry;
 mod run;
 mod session;
 mod status;
+mod stores;
 mod verify;
+mod worker;
 mod world;
 
 use std::ffi::OsStr;
@@ -57,6 +59,7 @@ pub fn main() -> Result<Exit> {
         Command::Plan(args) => plan::main(args, &cli.global, &matches),
         Command::Agents(args) => agents::main(args, &cli.global),
         Command::Session(args) => session::main(args, &cli.global),
+        Command::Worker(args) => worker::main(args, &cli.global, &matches),
         Command::Status(args) => status::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global),

@@ -9,19 +9,17 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{print, prompts, rehearsal, run, tell, world};
+use super::{print, prompts, rehearsal, run, stores, tell, world};
 use crate::agent::{Agents, Planner};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
 use crate::engine::{Input, Job, Seen, World, read_input, run_batch};
-use crate::llm::Client;
 use crate::observe::{Announcer, Ending, Style};
 use crate::report;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, Results, RunId};
+use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
 
 pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let flags = Flags {
@@ -35,7 +33,7 @@ pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Re
     }
     let mut config = rehearsal::without_key(&flags)?;
     if args.mock && flags.store.is_none() {
-        config.store = world::MOCK_STORE.into();
+        config.store = StoreAddress::File(world::MOCK_STORE.into());
     }
     let shown = show(args, &config, &runtime)?;
     Ok(match (asked, shown) {
@@ -74,14 +72,18 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         memory_limit: config.memory_limit,
         conditions: config.conditions,
         grace: config.grace,
+        lease: config.lease,
+        leaves_to_others: false,
         host: world::host(),
         plan_only: true,
         recipe: world::recipe(&agents, &config),
+        terms: world::terms(&agents, &config, None),
+        accept_drift: true,
     };
-    let client = Client::new(&config).map_err(|error| decided(Exit::Usage, error.to_string()))?;
-    let store = SqliteStore::open(&config.store, config.wait_lock, &world::holder())?;
+    let opened = stores::to_work(&config.store, config.wait_lock).await?;
+    let client = opened.client(&config)?;
     let world = World {
-        store: Arc::new(store),
+        store: opened.store,
         client: Arc::new(client),
         agents,
         planner,
@@ -122,7 +124,7 @@ fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Plan
 
 /// What the store knows, if there is one.
 pub(super) struct Known {
-    pub(super) store: SqliteStore,
+    pub(super) store: std::sync::Arc<dyn crate::store::Store>,
     run: Option<RunId>,
 }
 
@@ -277,10 +279,9 @@ fn known(
     input: &Input,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Option<Known>> {
-    if !config.store.is_file() {
+    let Some(store) = runtime.block_on(stores::if_there(&config.store))? else {
         return Ok(None);
-    }
-    let store = SqliteStore::open_to_read(&config.store)?;
+    };
     let (name, _) = run::run_name(args.name.as_deref(), input)?;
     let run = runtime.block_on(store.find_run(Some(&name)))?.map(|run| run.id);
     Ok(Some(Known { store, run }))

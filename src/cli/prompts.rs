@@ -12,7 +12,7 @@ use crate::domain::request::{Brief, Work};
 use crate::domain::state::TaskStatus;
 use crate::llm::wire::Role;
 use crate::llm::{Client, Route};
-use crate::store::{Material, Sessions, Wanted};
+use crate::store::{Material, Wanted};
 
 /// The prompts of a request's tasks, or the supervisor's if they are not known yet.
 pub(super) async fn text(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::world;
-use crate::config::{Chain, Config, ConfigError, Flags, Route, process_env};
+use crate::config::{Chain, Config, ConfigError, Flags, Route, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
 /// The settings; in a rehearsal also the server that stands in for every route.
@@ -47,7 +47,7 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         *route = mock;
     }
     if flags.store.is_none() {
-        config.store = PathBuf::from(world::MOCK_STORE);
+        config.store = StoreAddress::File(PathBuf::from(world::MOCK_STORE));
     }
     Ok((Some(server), config))
 }

@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 
 use super::args::{Global, ResultFormat, ResultOrder, ResultsArgs, StatusFilter};
 use super::exit::Exit;
-use super::{print, world};
+use super::{print, stores, world};
 use crate::clock;
 use crate::domain::outcome::Finished;
 use crate::domain::result_line;
 use crate::domain::state::Status;
 use crate::report;
-use crate::store::{Order, Results};
+use crate::store::Order;
 
 /// Requests in one page.
 const ROWS: usize = 512;
@@ -20,8 +20,8 @@ pub(super) fn main(args: &ResultsArgs, global: &Global) -> Result<Exit> {
 }
 
 async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
-    let store = world::store_to_read(args.which.store.as_ref(), global)?;
-    let run = world::find_run(&store, &args.which).await?;
+    let store = stores::to_read(args.which.store.as_ref(), global).await?;
+    let run = world::find_run(&*store, &args.which).await?;
     let (order, mut after) = match args.order {
         ResultOrder::Completion => (Order::Completion, 0),
         ResultOrder::Input => (Order::Input, -1),

@@ -6,10 +6,9 @@ use anyhow::Result;
 
 use super::args::{Global, RetryArgs};
 use super::exit::{Exit, decided};
-use super::{tell, world};
+use super::{stores, tell, world};
 use crate::domain::failure::Class;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Failures, Queues};
+use crate::store::Failures;
 
 pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
     let which = Failures {
@@ -21,11 +20,8 @@ pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
         None => Duration::ZERO,
     };
     super::runtime()?.block_on(async {
-        let path = world::store_path(args.which.store.as_ref(), global)?;
-        // Looked for first, so that a mistyped path does not leave an empty store behind.
-        drop(world::store_to_read(args.which.store.as_ref(), global)?);
-        let store = SqliteStore::open(&path, wait, &world::holder())?;
-        let run = world::find_run(&store, &args.which).await?;
+        let store = stores::to_change(args.which.store.as_ref(), global, wait).await?;
+        let run = world::find_run(&*store, &args.which).await?;
         let put_back = store.retry(run.id, &which).await?;
         store.close().await?;
         if put_back == 0 {

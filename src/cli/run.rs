@@ -9,15 +9,13 @@ use clap::ArgMatches;
 
 use super::args::{Emit, Global, Progress, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, open_files, rehearsal, world};
+use super::{check, open_files, rehearsal, stores, world};
 use crate::agent::Agents;
 use crate::config::{Config, process_env};
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Output, Target, World, run_batch};
-use crate::llm::Client;
 use crate::observe::{Announcer, Ending, Report, Style};
 use crate::sink::Existing;
-use crate::store::sqlite::SqliteStore;
 use crate::store::{Changes, Failures, Feed, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
@@ -51,15 +49,15 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     } else {
         None
     };
-    let client = Client::new(&config).map_err(|error| decided(Exit::Usage, error.to_string()))?;
-    let store = SqliteStore::open(&config.store, config.wait_lock, &world::holder())?;
+    let opened = stores::to_work(&config.store, config.wait_lock).await?;
+    let client = opened.client(&config)?;
     let world = World {
-        store: Arc::new(store),
+        store: opened.store,
         client: Arc::new(client),
         agents,
         planner,
         budget: config.context,
-        announcer: Announcer::start(style(args, global)).context("failed to start the display")?,
+        announcer: Announcer::start(style(args.progress, global)).context("failed to start the display")?,
     };
     let report = run_batch(&world, &job).await;
     world.announcer.close();
@@ -97,9 +95,13 @@ fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result
         memory_limit: config.memory_limit,
         conditions: config.conditions,
         grace: config.grace,
+        lease: config.lease,
+        leaves_to_others: false,
         host: world::host(),
         plan_only: false,
         recipe: world::recipe(agents, config),
+        terms: world::terms(agents, config, args.until.as_deref()),
+        accept_drift: args.accept_drift,
     })
 }
 
@@ -194,7 +196,8 @@ fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathB
         return Err(decided(Exit::Output, message));
     }
     let is_input = matches!(input, Input::File(input) if *input == path);
-    if is_input || is_of_store(&path, &config.store) {
+    let store = config.store.file();
+    if is_input || store.is_some_and(|store| is_of_store(&path, store)) {
         let what = if is_input {
             "the input itself"
         } else {
@@ -221,13 +224,13 @@ fn is_of_store(path: &Path, store: &Path) -> bool {
     })
 }
 
-fn style(args: &RunArgs, global: &Global) -> Style {
+pub(super) fn style(progress: Option<Progress>, global: &Global) -> Style {
     if global.quiet {
         return Style::Silent;
     }
     let terminal = std::io::stderr().is_terminal();
     let plain = process_env("CI").is_some() || process_env("TERM").is_some_and(|term| term == "dumb");
-    match args.progress.unwrap_or(Progress::Auto) {
+    match progress.unwrap_or(Progress::Auto) {
         Progress::None => Style::Silent,
         Progress::Plain => Style::Plain,
         // Log lines would tear a bar apart.

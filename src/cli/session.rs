@@ -7,13 +7,12 @@ use serde_json::json;
 
 use super::args::{ExportFormat, Global, SessionArgs, SessionCommand, WhichSession};
 use super::exit::{Exit, decided};
-use super::{print, tell, world};
+use super::{print, stores, tell, world};
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::printable::counted;
 use crate::report;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Queues, SessionRecord, Sessions, StoredItem};
+use crate::store::{SessionRecord, Store, StoredItem};
 
 /// Sessions listed at most.
 const LISTED: usize = 1000;
@@ -22,8 +21,8 @@ pub(super) fn main(args: &SessionArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
         match &args.what {
             SessionCommand::List { store, json } => {
-                let store = world::store_to_read(store.as_ref(), global)?;
-                list(&store, *json).await
+                let store = stores::to_read(store.as_ref(), global).await?;
+                list(&*store, *json).await
             }
             SessionCommand::Show { which, json } => show(which, *json, global).await,
             SessionCommand::Export { which, format, items } => export(which, *format, items, global).await,
@@ -32,7 +31,7 @@ pub(super) fn main(args: &SessionArgs, global: &Global) -> Result<Exit> {
     })
 }
 
-async fn list(store: &SqliteStore, as_json: bool) -> Result<Exit> {
+async fn list(store: &dyn Store, as_json: bool) -> Result<Exit> {
     let sessions = store.list_sessions(LISTED).await?;
     if sessions.is_empty() {
         return Err(decided(Exit::Nothing, "the store holds no session yet"));
@@ -114,7 +113,7 @@ fn chosen(record: &SessionRecord, wanted: &[String]) -> Result<Vec<StoredItem>> 
 
 async fn read(which: &WhichSession, global: &Global) -> Result<(UserId, SessionId, SessionRecord)> {
     let (user, session) = world::session(&which.user, &which.session)?;
-    let store = world::store_to_read(which.store.as_ref(), global)?;
+    let store = stores::to_read(which.store.as_ref(), global).await?;
     match store.session(&user, &session).await? {
         Some(record) => Ok((user, session, record)),
         None => Err(world::no_session(&user, &session)),
@@ -127,10 +126,9 @@ async fn clear(which: &WhichSession, wait_lock: Option<&str>, global: &Global) -
         Some(text) => world::duration("--wait-lock", text)?,
         None => Duration::ZERO,
     };
-    // Looked at first, so that a mistyped path does not leave an empty store behind.
+    // Looked at first, so that a mistyped name is told.
     drop(read(which, global).await?);
-    let path = world::store_path(which.store.as_ref(), global)?;
-    let store = SqliteStore::open(&path, wait, &world::holder())?;
+    let store = stores::to_change(which.store.as_ref(), global, wait).await?;
     let cleared = store.clear_session(&user, &session).await?;
     store.close().await?;
     if !global.quiet {

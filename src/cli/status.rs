@@ -6,9 +6,8 @@ use anyhow::{Context, Result};
 
 use super::args::{Global, StatusArgs};
 use super::exit::Exit;
-use super::{print, world};
+use super::{print, stores, world};
 use crate::report::{self, Standing};
-use crate::store::{Results, Sessions};
 
 /// Sessions shown at most.
 const SESSIONS: usize = 20;
@@ -39,7 +38,7 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
 /// The queue of a session that is under way, paused, or was last.
 async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result<Exit> {
     let (user, session) = world::session(&args.user, session)?;
-    let store = world::store_to_read(args.which.store.as_ref(), global)?;
+    let store = stores::to_read(args.which.store.as_ref(), global).await?;
     let record = store.session(&user, &session).await?;
     let Some(queue) = record.and_then(|record| record.queue) else {
         return Err(world::no_session(&user, &session));
@@ -55,13 +54,14 @@ async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result
 
 /// Opened anew each time: a reader that stays would keep the store's log from being folded back.
 async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
-    let store = world::store_to_read(args.which.store.as_ref(), global)?;
-    let run = world::find_run(&store, &args.which).await?;
+    let store = stores::to_read(args.which.store.as_ref(), global).await?;
+    let run = world::find_run(&*store, &args.which).await?;
     Ok(Standing {
         counts: store.counts(run.id).await?,
         summary: store.summary(run.id).await?,
         waste: store.waste(run.id).await?,
         routes: store.routes(run.id).await?,
+        workers: store.workers(run.id).await?,
         sessions: store.sessions(run.id, SESSIONS).await?,
         files: store
             .cursors(run.id)

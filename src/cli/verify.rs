@@ -6,15 +6,15 @@ use anyhow::Result;
 
 use super::args::{Global, VerifyArgs};
 use super::exit::{Exit, decided};
-use super::{print, world};
+use super::{print, stores, world};
 use crate::domain::printable::printable;
 use crate::engine::verify;
-use crate::store::{Feed, Results};
+use crate::store::Feed;
 
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
-        let store = world::store_to_read(args.which.store.as_ref(), global)?;
-        let run = world::find_run(&store, &args.which).await?;
+        let store = stores::to_read(args.which.store.as_ref(), global).await?;
+        let run = world::find_run(&*store, &args.which).await?;
         let wanted = args.output.as_deref().map(world::result_path).transpose()?;
         let host = world::host();
         let files: Vec<_> = store
@@ -30,7 +30,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
         }
         let mut exit = Exit::Good;
         for (key, cursor) in files {
-            let line = match verify(&store, &run, &key, &cursor).await? {
+            let line = match verify(&*store, &run, &key, &cursor).await? {
                 Ok(lines) => {
                     let before = match cursor.base {
                         0 => String::new(),

@@ -1,6 +1,5 @@
 //! What several commands build: settings, paths, stores, the planner.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +11,17 @@ use clap::parser::ValueSource;
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
 use crate::agent::{Agents, Planner};
-use crate::config::{AgentSettings, Config, Flags, Given, Source, process_env, store_in_force};
+use crate::config::{AgentSettings, Config, Flags, Given, Source};
 use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Run, Store};
+use crate::store::{RouteLimits, Run, Store, Terms};
 
 /// The store of rehearsals, so that they never mix with a real run.
 pub(super) const MOCK_STORE: &str = "nova3-mock.db";
 
 /// A value with where clap found it.
-fn given<T: Clone>(
+pub(super) fn given<T: Clone>(
     matches: &ArgMatches,
     id: &str,
     flag: &'static str,
@@ -264,6 +262,23 @@ pub(super) fn recipe(agents: &Agents, config: &Config) -> String {
     Digest::of(format!("{}\n{}", agents.fingerprint(), routes.join("\n")).as_bytes()).hex()
 }
 
+/// What others who work on the same run have to agree on.
+pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>) -> Terms {
+    let limits = config.routes.iter().map(|route| {
+        let limits = RouteLimits {
+            rpm: route.rpm,
+            tpm: route.tpm,
+        };
+        (route.name.clone(), limits)
+    });
+    Terms {
+        agents: agents.fingerprint(),
+        limits: limits.collect(),
+        max_cost: config.conditions.max_cost,
+        until: until.map(str::to_owned),
+    }
+}
+
 /// Who we are to another process that finds the store in use.
 pub(super) fn holder() -> String {
     format!("process {} since {:.0}", std::process::id(), crate::clock::now())
@@ -272,37 +287,6 @@ pub(super) fn holder() -> String {
 /// This host's name.
 pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Which store a command means that looks into one.
-pub(super) fn store_path(store: Option<&PathBuf>, global: &Global) -> Result<PathBuf> {
-    let store = store.cloned().map(|value| Given {
-        value,
-        source: Source::Flag("--store"),
-    });
-    let flags = Flags {
-        config: global.config.clone(),
-        store,
-        ..Flags::default()
-    };
-    Ok(store_in_force(&flags, &process_env)?)
-}
-
-/// The store to look into.
-pub(super) fn store_to_read(store: Option<&PathBuf>, global: &Global) -> Result<SqliteStore> {
-    let path = store_path(store, global)?;
-    if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        let cure = if store.is_none() && Path::new(MOCK_STORE).is_file() {
-            format!("rehearsals are in `--store {MOCK_STORE}`")
-        } else {
-            "start a run first, or name its store with `--store`".to_owned()
-        };
-        return Err(decided(
-            Exit::Nothing,
-            format!("there is no store `{}` ({cure})", path.display()),
-        ));
-    }
-    Ok(SqliteStore::open_to_read(&path)?)
 }
 
 /// The run to look at.

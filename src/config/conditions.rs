@@ -1,5 +1,7 @@
 //! When a run stops, and how much of it is held in memory.
 
+use std::time::Duration;
+
 use super::Flags;
 use super::error::ConfigError;
 use super::origin::Layers;
@@ -124,4 +126,18 @@ pub(super) fn memory_limit(
                 })
         })
         .transpose()
+}
+
+/// Much shorter, and a busy machine would lose what it works on; much longer, and what a dead one had would wait.
+pub(super) fn lease(
+    written: &RawConfig,
+    default: &RawConfig,
+    layers: &mut Layers,
+) -> Result<Duration, ConfigError> {
+    let (file, default) = (written.run.lease.as_ref(), default.run.lease.as_ref());
+    let lease = layers.duration("run.lease", None, file, default)?;
+    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&lease) {
+        return Err(ConfigError::value("run.lease", format!("{lease:?}"), "1s to 1h"));
+    }
+    Ok(lease)
 }

@@ -13,6 +13,7 @@ mod model_limits;
 mod origin;
 mod raw;
 mod routes;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use error::ConfigError;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use routes::Route;
+pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 
 use self::origin::Layers;
 use self::raw::RawConfig;
@@ -114,11 +116,13 @@ pub struct Config {
     /// Requests in flight at once.
     pub concurrency: usize,
     /// The durable store.
-    pub store: PathBuf,
+    pub store: StoreAddress,
     /// Time to finish calls after a first signal.
     pub grace: Duration,
     /// How long to wait for a store in use.
     pub wait_lock: Duration,
+    /// How long a worker that is not heard of keeps what it works on.
+    pub lease: Duration,
     /// The four timeouts.
     pub timeouts: Timeouts,
     /// When a call is tried again.
@@ -173,11 +177,12 @@ impl Config {
         let conditions = conditions::resolve(flags, &written, &default, &mut layers)?;
         let max_queues = conditions::max_queues(concurrency, &written, &default, &mut layers)?;
         let memory_limit = conditions::memory_limit(flags, &written, &mut layers)?;
-        let store = layers.path(
-            "run.store",
+        let store = store::resolve(
             flags.store.as_ref(),
             run.store.as_ref(),
             base.store.as_ref(),
+            env,
+            &mut layers,
         )?;
         let (routes, chains) = routes::resolve(flags, &written, env, &mut layers)?;
         let config = Self {
@@ -189,6 +194,7 @@ impl Config {
                 run.grace.as_ref(),
                 base.grace.as_ref(),
             )?,
+            lease: conditions::lease(&written, &default, &mut layers)?,
             wait_lock: layers.duration(
                 "run.wait_lock",
                 flags.wait_lock.as_ref(),
@@ -218,20 +224,6 @@ impl Config {
         };
         Ok(config)
     }
-}
-
-/// The store in force: for commands that look into it and need no route.
-pub fn store_in_force(flags: &Flags, env: Env<'_>) -> Result<PathBuf, ConfigError> {
-    if let Some(given) = &flags.store {
-        return Ok(given.value.clone());
-    }
-    let file = find_file(flags, env)?;
-    let written = file
-        .as_deref()
-        .map(read_file)
-        .transpose()?
-        .and_then(|written| written.run.store);
-    Ok(written.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE)))
 }
 
 /// What is said about agents, and how much their prompts may hold: for commands that need no route.
@@ -498,13 +490,13 @@ mod tests {
             ..Flags::default()
         };
         let in_force = |flags: &Flags| store_in_force(flags, &env_of(&[])).unwrap();
-        assert_eq!(in_force(&flags), PathBuf::from(DEFAULT_STORE));
+        assert_eq!(in_force(&flags), StoreAddress::File(DEFAULT_STORE.into()));
         assert_eq!(
             load_text("", &Flags::default(), KEY).unwrap().store,
-            PathBuf::from(DEFAULT_STORE)
+            StoreAddress::File(DEFAULT_STORE.into())
         );
         std::fs::write(file.path(), "[run]\nstore = \"other.db\"").unwrap();
-        assert_eq!(in_force(&flags), PathBuf::from("other.db"));
+        assert_eq!(in_force(&flags), StoreAddress::File("other.db".into()));
         let given = Given {
             value: PathBuf::from("given.db"),
             source: Source::Flag("--store"),
@@ -514,7 +506,7 @@ mod tests {
                 store: Some(given),
                 ..flags
             }),
-            PathBuf::from("given.db")
+            StoreAddress::File("given.db".into())
         );
     }
 

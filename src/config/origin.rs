@@ -130,31 +130,6 @@ impl Layers {
         parse_duration(&text)
             .ok_or_else(|| ConfigError::value(key, &text, "a duration such as `30s`, `2m` or `1h 30m`"))
     }
-
-    pub(super) fn path(
-        &mut self,
-        key: &str,
-        flag: Option<&Given<PathBuf>>,
-        file: Option<&PathBuf>,
-        default: Option<&PathBuf>,
-    ) -> Result<PathBuf, ConfigError> {
-        let shown = |path: &PathBuf| Shown(path.clone());
-        let flag = flag.map(|given| Given {
-            value: shown(&given.value),
-            source: given.source.clone(),
-        });
-        self.pick(key, flag.as_ref(), file.map(shown), default.map(shown))
-            .map(|path| path.0)
-    }
-}
-
-#[derive(Clone)]
-struct Shown(PathBuf);
-
-impl Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
-    }
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

@@ -26,6 +26,7 @@ pub(super) struct RawRun {
     pub(super) concurrency: Option<usize>,
     pub(super) store: Option<PathBuf>,
     pub(super) grace: Option<String>,
+    pub(super) lease: Option<String>,
     pub(super) wait_lock: Option<String>,
     pub(super) model: Option<String>,
     pub(super) give_up: Option<String>,

@@ -10,6 +10,7 @@ use super::model_limits::{self, CONTEXT_WINDOW, Structured};
 use super::origin::{Layers, Source};
 use super::raw::{RawConfig, RawRoute};
 use super::{Env, Flags};
+use crate::domain::bucket::Limits;
 use crate::domain::ids::shortened;
 use crate::domain::usage::Price;
 
@@ -48,6 +49,14 @@ const DEFAULT_NAME: &str = "default";
 const OPENAI: &str = "https://api.openai.com/v1";
 
 impl Route {
+    /// What it may be asked in a minute.
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            rpm: self.rpm,
+            tpm: self.tpm,
+        }
+    }
+
     /// What stands in for a route with `--mock`: no key, free. One that nobody named is called `mock`.
     pub fn mock(base_url: &str, written: &Self) -> Result<Self, ConfigError> {
         let name = if written.name == DEFAULT_NAME {

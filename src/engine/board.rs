@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::ingest::IngestFact;
 use crate::domain::usage::{Cost, Usage};
 use crate::observe::Snapshot;
-use crate::store::Settled;
+use crate::store::{Done, Settled};
 
 /// The numbers that people see while a run goes on.
 pub(super) struct Board {
@@ -46,6 +46,14 @@ impl Board {
             }
             IngestFact::Ended => self.snapshot.total_known = true,
             IngestFact::Failed(_) => {}
+        }
+    }
+
+    /// What this process has done.
+    pub(super) const fn done(&self) -> Done {
+        Done {
+            settled: self.snapshot.tasks,
+            finished: self.snapshot.finished_now,
         }
     }
 

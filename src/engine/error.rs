@@ -29,6 +29,14 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The database did not answer until the end.
+    #[error(
+        "{trouble}, and this process was told to end (what is stored stays; run the same command again to go on)"
+    )]
+    OutOfReach {
+        /// What is known of it.
+        trouble: String,
+    },
     /// A fault of nova3 itself.
     #[error(
         "a part of nova3 stopped unexpectedly: {part} (please report it; run the same command again to go on)"

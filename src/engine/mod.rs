@@ -13,10 +13,13 @@
 
 mod board;
 mod dispatcher;
+mod errands;
 mod error;
 mod exporter;
+mod fleet;
 mod halts;
 mod ingest;
+mod keeper;
 mod memory;
 mod planning;
 mod printer;
@@ -40,6 +43,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use error::RunError;
+pub use fleet::{Crew, work_on_runs};
 pub use reader::{InputError, Seen, read_input};
 pub use verify::verify;
 
@@ -47,15 +51,19 @@ use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
+use crate::domain::tally::{Counts, RunSummary};
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
-use crate::store::{Changes, Failures, Feed, Order, Owner, Run, RunOpening, Store};
+use crate::store::{
+    Changes, Done, Failures, Feed, Order, Owner, Run, RunId, RunOpening, Store, Terms, Worker,
+};
 
 use self::dispatcher::Dispatcher;
 use self::exporter::Exporter;
 use self::ingest::Intake;
 use self::printer::Printer;
+use self::shutdown::LAST_WAIT;
 use self::signals::Signals;
 
 /// What a run works with.
@@ -131,6 +139,10 @@ pub struct Job {
     pub plan_only: bool,
     /// What makes answers what they are beside the requests.
     pub recipe: String,
+    /// What everybody who works on the run has to agree on.
+    pub terms: Terms,
+    /// Whether other terms are accepted, where others work under them.
+    pub accept_drift: bool,
     /// Failed requests to put back first.
     pub retry: Option<Failures>,
     /// Calls at once.
@@ -143,6 +155,10 @@ pub struct Job {
     pub conditions: Conditions,
     /// Time to finish calls after a first signal.
     pub grace: Duration,
+    /// How long a lease is good; it is renewed three times in that time. The length of a task does not matter.
+    pub lease: Duration,
+    /// Whether the run is over for this process when nothing is left that it could claim, though others may be at work.
+    pub leaves_to_others: bool,
     /// This host's name: a cursor is by run, host and path.
     pub host: String,
 }
@@ -152,7 +168,7 @@ pub struct Job {
 /// On return the store holds every settled task and the output every finished line, whatever the ending.
 pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
     let begun = Instant::now();
-    let signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
+    let mut signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
     let run = open_run(world, job).await?;
     let before = world.store.summary(run.id).await?;
     let mut wakes = Wakes::default();
@@ -161,16 +177,20 @@ pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
     let exporting = open_exports(world, job, &run, &mut wakes, &reading, seen_lines).await?;
     let stop = Stop::default();
     let intake = Intake::start(world, job, &run, report_reading, seen).await?;
-    let owner = Owner(format!("{:016x}", fastrand::u64(..)));
-    let dispatcher = Dispatcher::new(world, job, run.id, owner, stop, wakes, begun);
-    let Driven { ending, failed } = dispatcher.drive(intake, exporting, signals).await;
-    let counts = world.store.counts(run.id).await;
-    let summary = world.store.summary(run.id).await;
+    let owner = owner();
+    world.store.join(run.id, &worker(&owner, job)).await?;
+    keep_terms(world, &run);
+    // Where others are at work, the run's cap is theirs.
+    let mut ours = job.clone();
+    ours.conditions.max_cost = run.terms.max_cost;
+    let dispatcher = Dispatcher::new(world, &ours, run.id, owner, stop, wakes, begun);
+    let Driven { ending, failed, .. } = dispatcher.drive(intake, exporting, &mut signals).await;
+    let stand = stand(world, run.id, &ending).await;
     world.store.close().await?;
     if let Some(error) = failed {
         return Err(error);
     }
-    let (counts, summary) = (counts?, summary?);
+    let (counts, summary) = stand?;
     let report = Report {
         run: run.name,
         ending,
@@ -186,6 +206,42 @@ pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
     Ok(report)
 }
 
+/// A name that no other process has.
+fn owner() -> Owner {
+    Owner(format!("{:016x}", fastrand::u64(..)))
+}
+
+/// No route is asked for more than the run's terms allow.
+fn keep_terms(world: &World, run: &Run) {
+    for (route, limits) in &run.terms.limits {
+        world.client.lower(route, limits.rpm, limits.tpm);
+    }
+}
+
+/// Who this process is to others.
+fn worker(owner: &Owner, job: &Job) -> Worker {
+    Worker {
+        owner: owner.clone(),
+        host: job.host.clone(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// How the run stands at its end. A process that was told to end does not wait for ever for a store to tell.
+async fn stand(world: &World, run: RunId, ending: &Ending) -> Result<(Counts, RunSummary), RunError> {
+    let asked = async { Ok((world.store.counts(run).await?, world.store.summary(run).await?)) };
+    if !world.store.is_shared() || *ending == Ending::Finished {
+        return asked.await;
+    }
+    match tokio::time::timeout(LAST_WAIT, asked).await {
+        Ok(stand) => stand,
+        Err(_) => Err(RunError::OutOfReach {
+            trouble: world.store.trouble().unwrap_or_default(),
+        }),
+    }
+}
+
 async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
     let input = match &job.input {
         Input::File(path) => Some(path.clone()),
@@ -197,6 +253,8 @@ async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
         named: job.named,
         rehearsal: job.rehearsal,
         recipe: job.recipe.clone(),
+        terms: job.terms.clone(),
+        accept_drift: job.accept_drift,
     };
     let run = world.store.open_run(&opening).await?;
     if let Some(which) = &job.retry {
@@ -268,6 +326,8 @@ impl Wakes {
 /// How a drive ended.
 struct Driven {
     ending: Ending,
+    /// What this process did in it.
+    done: Done,
     failed: Option<RunError>,
 }
 

@@ -6,7 +6,7 @@ use crate::agent::{PlanDone, TaskInput, run_supervisor};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making};
 use crate::domain::request::{Brief, Interaction, Work};
-use crate::llm::Stopped;
+use crate::llm::{Stop, Stopped};
 use crate::store::{Claimed, PendingTask, PlanEnd, PlanSettlement, StoreError, TakeOver};
 
 /// What planning came to.
@@ -22,6 +22,7 @@ pub(super) enum Planning {
 pub(super) async fn plan(
     tools: &Tools,
     queue: &Claimed,
+    stop: &Stop,
     purse: Option<&LeasePurse<'_>>,
 ) -> Result<Planning, StoreError> {
     let Work::Brief(brief) = &queue.request.work else {
@@ -37,13 +38,14 @@ pub(super) async fn plan(
             TakeOver::Nothing => {}
         }
     }
-    ask(tools, queue, brief, purse).await
+    ask(tools, queue, brief, stop, purse).await
 }
 
 async fn ask(
     tools: &Tools,
     queue: &Claimed,
     brief: &Brief,
+    stop: &Stop,
     purse: Option<&LeasePurse<'_>>,
 ) -> Result<Planning, StoreError> {
     let chain = match chain(tools, queue, Some(tools.agents.supervisor())) {
@@ -64,7 +66,7 @@ async fn ask(
         end,
         making,
         attempts,
-    } = run_supervisor(tools.desk(chain, purse), &tools.agents, task).await;
+    } = run_supervisor(tools.desk(chain, stop, purse), &tools.agents, task).await;
     Ok(match end {
         Ok(end) => Planning::Made(Box::new(PlanSettlement {
             lease: queue.lease,

@@ -1,10 +1,12 @@
 //! The money of a run with a cost cap: what may be spent is decided and remembered by the store.
 //!
 //! A call that finds no room waits while others are on their way, because most come in far below what they may cost
-//! at most; those who wait ask in turn. When nothing is on its way any more, the money is spent.
+//! at most; those who wait ask in turn. When nothing is on its way any more, in this process or in another that works on
+//! the run, the money is spent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
@@ -13,7 +15,10 @@ use tokio::sync::{Mutex, watch};
 use super::worker::Fact;
 use crate::domain::usage::Cost;
 use crate::llm::{Purse, Reserve, Reserved, Stop};
-use crate::store::{Lease, Reservation, RunId, Store};
+use crate::store::{Hold, Lease, Reservation, RunId, Store};
+
+/// How long those who wait for money that another process holds back wait before they ask again.
+const ELSEWHERE: Duration = Duration::from_millis(500);
 
 /// The money of a run, as its workers in this process share it.
 pub(super) struct Till {
@@ -85,8 +90,8 @@ impl Drop for Queueing<'_> {
 }
 
 impl LeasePurse<'_> {
-    /// Whether the store holds the money back; `None` if it failed, which ends the run.
-    async fn ask(&self, call: &Reserve<'_>) -> Option<bool> {
+    /// Whether the store holds the money back; `None` if it failed, which ends the run, or if the lease is lost.
+    async fn ask(&self, call: &Reserve<'_>) -> Option<Hold> {
         let reservation = Reservation {
             lease: self.lease,
             task: self.task,
@@ -101,7 +106,8 @@ impl LeasePurse<'_> {
             .reserve(self.till.run, &reservation, self.till.cap)
             .await
         {
-            Ok(fits) => Some(fits),
+            Ok(Hold::LostLease) => None,
+            Ok(hold) => Some(hold),
             Err(error) => {
                 // A dispatcher that is gone has ended the run already.
                 drop(self.facts.send(Fact::StoreFailed(error)));
@@ -137,17 +143,18 @@ impl LeasePurse<'_> {
             let others = self.till.on_their_way.load(Ordering::SeqCst);
             match self.ask(call).await {
                 None => return Reserved::Ending,
-                Some(true) => {
+                Some(Hold::Held) => {
                     self.hold();
                     return Reserved::AfterWaiting;
                 }
-                Some(false) if others == 0 => return Reserved::NoMoney,
-                Some(false) => {}
+                Some(Hold::NoRoom { others_hold: false }) if others == 0 => return Reserved::NoMoney,
+                Some(_) => {}
             }
             tokio::select! {
                 biased;
                 () = self.stop.drain.cancelled() => return Reserved::Ending,
                 changed = freed.changed() => drop(changed),
+                () = tokio::time::sleep(ELSEWHERE), if others == 0 => {}
             }
         }
     }
@@ -169,8 +176,8 @@ impl Purse for LeasePurse<'_> {
             self.hold();
             match self.ask(call).await {
                 None => return Reserved::Ending,
-                Some(true) => return Reserved::AtOnce,
-                Some(false) => self.let_go(),
+                Some(Hold::Held) => return Reserved::AtOnce,
+                Some(_) => self.let_go(),
             }
         }
         self.in_turn(call).await
@@ -211,6 +218,8 @@ mod tests {
             named: true,
             rehearsal: false,
             recipe: String::new(),
+            terms: crate::store::Terms::default(),
+            accept_drift: false,
         };
         let run = store.open_run(&opening).await.unwrap().id;
         let epoch = store.begin_ingest(run).await.unwrap();

@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::World;
+use super::errands::Errands;
 use crate::clock;
 use crate::domain::tally::RouteState;
 use crate::llm::{Route, Standing};
 use crate::observe::RunEvent;
-use crate::store::{RunId, StoreError};
+use crate::store::RunId;
 
 /// How the routes stood when they were looked at last.
 #[derive(Debug, Default)]
 pub(super) struct Watched(HashMap<String, &'static str>);
 
 impl Watched {
-    /// Tells people and the store what has changed.
-    pub(super) async fn tell(&mut self, world: &World, run: RunId) -> Result<(), StoreError> {
+    /// Tells people what has changed, and sends word to the store.
+    pub(super) fn tell(&mut self, world: &World, run: RunId, errands: &mut Errands) {
         let changes = self.changes(world.client.routes());
         if changes.is_empty() {
-            return Ok(());
+            return;
         }
         // When all are dead the run ends, and its closing line says why.
         let all_dead = world
@@ -30,7 +31,8 @@ impl Watched {
         for change in changes.iter().filter(|_| !all_dead) {
             world.announcer.announce(RunEvent::RouteChanged(change.clone()));
         }
-        world.store.note_routes(run, changes).await
+        let store = Arc::clone(&world.store);
+        errands.send(async move { store.note_routes(run, changes).await });
     }
 
     /// The routes that stand otherwise than before. A route that was never anything but well has not changed.

@@ -12,6 +12,10 @@ use super::{Driven, RunError};
 use crate::clock;
 use crate::llm::Stop;
 use crate::observe::{Announcer, Ending, RunEvent};
+use crate::store::Done;
+
+/// So long a process that was told to end waits for a store that does not answer.
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// How far the run is on its way to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +33,7 @@ pub(super) struct Shutdown<'a> {
     grace: Duration,
     phase: Phase,
     grace_over: Option<Instant>,
+    cancelled_at: Option<Instant>,
     deadline: Option<Instant>,
     ending: Ending,
     failed: Option<RunError>,
@@ -47,10 +52,16 @@ impl<'a> Shutdown<'a> {
             grace,
             phase: Phase::Running,
             grace_over: None,
+            cancelled_at: None,
             deadline,
             ending: Ending::Finished,
             failed: None,
         }
+    }
+
+    /// What stops one queue: as all the others, or alone.
+    pub(super) fn stop_for_one(&self) -> Stop {
+        self.stop.child()
     }
 
     /// Whether the run is ending before its work is done.
@@ -108,6 +119,14 @@ impl<'a> Shutdown<'a> {
         self.phase = Phase::Abandoned;
     }
 
+    /// The store does not answer. That is waited out, but not for ever by a process that was told twice to end, or whose
+    /// grace is over: what it could not store is done again by whoever has the lease next.
+    pub(super) fn cannot_store(&mut self, error: impl FnOnce() -> RunError) {
+        if self.cancelled_at.is_some_and(|when| when.elapsed() > LAST_WAIT) && !self.is_abandoned() {
+            self.fail(error());
+        }
+    }
+
     /// The first error is the cause of the others.
     pub(super) fn note(&mut self, error: RunError) {
         if self.failed.is_none() {
@@ -119,6 +138,7 @@ impl<'a> Shutdown<'a> {
         self.grace_over = None;
         if self.phase < Phase::Cancelled {
             self.phase = Phase::Cancelled;
+            self.cancelled_at = Some(Instant::now());
             self.stop.cancel.cancel();
             self.announcer.announce(RunEvent::Cancelled);
         }
@@ -134,8 +154,9 @@ impl<'a> Shutdown<'a> {
         clock::sleep_until(self.deadline.filter(|_| !self.has_begun())).await;
     }
 
-    pub(super) fn into_driven(self) -> Driven {
+    pub(super) fn into_driven(self, done: Done) -> Driven {
         Driven {
+            done,
             ending: self.ending,
             failed: self.failed,
         }

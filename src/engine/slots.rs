@@ -2,9 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::llm::{Route, Standing};
+use tokio::time::Instant;
+
+use crate::llm::{Route, Standing, Stop};
 use crate::store::{Lease, Left};
+
+/// A queue that is worked on.
+struct Held {
+    lease: Lease,
+    /// Until when nobody else can have it, by this process's own clock.
+    until: Instant,
+    stop: Stop,
+}
 
 /// The slots of a run. Only the dispatcher has them.
 pub(super) struct Slots {
@@ -12,9 +23,9 @@ pub(super) struct Slots {
     /// Queues held in memory at most.
     most: usize,
     /// Queues whose answers are not in yet: each holds a slot.
-    calling: HashMap<i64, Lease>,
+    calling: HashMap<i64, Held>,
     /// Queues whose answers wait for the disk.
-    settling: HashMap<i64, Lease>,
+    settling: HashMap<i64, Held>,
     /// Queues left over by an ending run, given back together.
     released: Vec<Left>,
     /// Queues whose chain is of no use any more, kept until the run ends: nobody would get further with them.
@@ -77,18 +88,52 @@ impl Slots {
         self.calling
             .values()
             .chain(self.settling.values())
-            .chain(self.parked.iter().map(|left| &left.lease))
-            .copied()
+            .map(|held| held.lease)
+            .chain(self.parked.iter().map(|left| left.lease))
             .collect()
     }
 
-    pub(super) fn begin(&mut self, lease: Lease) {
-        self.calling.insert(lease.queue_id, lease);
+    /// A queue begins, whose lease is good until then; `stop` reaches its worker.
+    pub(super) fn begin(&mut self, lease: Lease, until: Instant, stop: Stop) {
+        self.calling.insert(lease.queue_id, Held { lease, until, stop });
     }
 
     pub(super) fn answer_in(&mut self, lease: Lease) {
-        self.calling.remove(&lease.queue_id);
-        self.settling.insert(lease.queue_id, lease);
+        if let Some(held) = self.calling.remove(&lease.queue_id) {
+            self.settling.insert(lease.queue_id, held);
+        }
+    }
+
+    /// The leases that were asked for are good until then, but for those that are lost: nothing more is called for
+    /// these, and what is on its way is given up.
+    pub(super) fn renewed(&mut self, asked: &[Lease], lost: &[Lease], until: Instant) {
+        for lease in asked {
+            let held = self.calling.get_mut(&lease.queue_id);
+            let held = held.or(self.settling.get_mut(&lease.queue_id));
+            let Some(held) = held.filter(|held| held.lease == *lease) else {
+                continue;
+            };
+            if lost.contains(lease) {
+                held.stop.drain.cancel();
+                held.stop.cancel.cancel();
+            } else {
+                held.until = until;
+            }
+        }
+    }
+
+    /// Leases that run out unless they are renewed within `margin` start no call any more, and those that have run out
+    /// give up what is on its way: another worker may have it now.
+    pub(super) fn run_out(&mut self, margin: Duration) {
+        let now = Instant::now();
+        for held in self.calling.values() {
+            if held.until <= now + margin {
+                held.stop.drain.cancel();
+            }
+            if held.until <= now {
+                held.stop.cancel.cancel();
+            }
+        }
     }
 
     pub(super) fn end(&mut self, lease: Lease) {
@@ -110,8 +155,13 @@ impl Slots {
 
     /// Every call on its way is given up.
     pub(super) fn leave_all(&mut self) {
-        let calling = self.calling.drain().map(|(_, lease)| Left::untouched(lease));
+        let calling = self.calling.drain().map(|(_, held)| Left::untouched(held.lease));
         self.released.extend(calling);
+    }
+
+    /// What is to be given back, without what waits for its chain.
+    pub(super) fn take_released(&mut self) -> Vec<Left> {
+        std::mem::take(&mut self.released)
     }
 
     /// What is to be given back.

@@ -4,18 +4,25 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use super::ingest::IngestFact;
+use super::keeper::Beat;
 use super::worker::Fact;
 use super::{Exported, RunError};
 use crate::store::{Claimed, StoreError};
 
-/// A claim under way.
-pub(super) type Claiming = Pin<Box<dyn Future<Output = Result<Vec<Claimed>, StoreError>> + Send>>;
+/// A claim under way, and until when its leases are good.
+pub(super) struct Claiming {
+    pub(super) answer: Pin<Box<dyn Future<Output = Result<Vec<Claimed>, StoreError>> + Send>>,
+    pub(super) until: Instant,
+}
 
 /// Something to react to.
 pub(super) enum Turn {
-    Claimed(Result<Vec<Claimed>, StoreError>),
+    Claimed(Result<Vec<Claimed>, StoreError>, Instant),
+    Beat(Result<Beat, StoreError>),
+    Errand(Result<(), RunError>),
     Fact(Fact),
     WorkerLost,
     Ingest(IngestFact),
@@ -36,9 +43,12 @@ pub(super) fn exported(end: Result<Result<Exported, RunError>, JoinError>) -> Re
 }
 
 /// The outcome of the claim under way; never, if there is none.
-pub(super) async fn poll(claiming: &mut Option<Claiming>) -> Result<Vec<Claimed>, StoreError> {
+pub(super) async fn poll(claiming: &mut Option<Claiming>) -> Turn {
     match claiming {
-        Some(claiming) => claiming.await,
+        Some(claiming) => {
+            let answer = claiming.answer.as_mut().await;
+            Turn::Claimed(answer, claiming.until)
+        }
         None => std::future::pending().await,
     }
 }

@@ -47,7 +47,6 @@ pub(super) struct Tools {
     pub(super) agents: Arc<Agents>,
     pub(super) planner: Arc<Planner>,
     pub(super) budget: ContextBudget,
-    pub(super) stop: Stop,
     /// Whether queues are only planned (`nova3 plan --call`).
     pub(super) plan_only: bool,
     /// The money of a run with a cost cap.
@@ -55,7 +54,7 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    pub(super) fn new(world: &World, job: &Job, run: RunId, stop: Stop) -> Self {
+    pub(super) fn new(world: &World, job: &Job, run: RunId) -> Self {
         let cap = job.conditions.max_cost;
         Self {
             store: Arc::clone(&world.store),
@@ -63,27 +62,37 @@ impl Tools {
             agents: Arc::clone(&world.agents),
             planner: Arc::clone(&world.planner),
             budget: world.budget,
-            stop,
             plan_only: job.plan_only,
             till: cap.map(|cap| Till::new(Arc::clone(&world.store), run, cap)),
         }
     }
 
     /// What an agent works with on a chain.
-    pub(super) fn desk<'t>(&'t self, chain: &'t Chain, purse: Option<&'t LeasePurse<'t>>) -> Desk<'t> {
+    pub(super) fn desk<'t>(
+        &'t self,
+        chain: &'t Chain,
+        stop: &'t Stop,
+        purse: Option<&'t LeasePurse<'t>>,
+    ) -> Desk<'t> {
         Desk {
             client: &self.client,
             chain,
             budget: &self.budget,
-            stop: &self.stop,
+            stop,
             purse: purse.map(|purse| purse as &dyn Purse),
         }
     }
 
     /// What a task pays from, under a cost cap; to be kept until it is settled.
-    fn purse<'t>(&'t self, lease: Lease, task: Option<usize>, teller: &'t Teller) -> Option<LeasePurse<'t>> {
+    fn purse<'t>(
+        &'t self,
+        lease: Lease,
+        task: Option<usize>,
+        stop: &'t Stop,
+        teller: &'t Teller,
+    ) -> Option<LeasePurse<'t>> {
         let till = self.till.as_ref()?;
-        Some(till.purse(lease, task, &self.stop, &teller.0))
+        Some(till.purse(lease, task, stop, &teller.0))
     }
 }
 
@@ -96,26 +105,26 @@ impl Teller {
     }
 }
 
-/// Works on the queue until it is finished, paused, interrupted, or no longer ours.
-pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, facts: UnboundedSender<Fact>) {
+/// Works on the queue until it is finished, paused, interrupted, or no longer ours, which `stop` tells.
+pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, stop: Stop, facts: UnboundedSender<Fact>) {
     let teller = Teller(facts);
-    if !queue.planned && !plan(&tools, &mut queue, &teller).await {
+    if !queue.planned && !plan(&tools, &mut queue, &stop, &teller).await {
         return;
     }
     if tools.plan_only {
         return teller.tell(Fact::Interrupted(Left::untouched(queue.lease), Stopped::Ending));
     }
     for task in queue.current_task..queue.tasks.len() {
-        if !step(&tools, &queue, task, &teller).await {
+        if !step(&tools, &queue, task, &stop, &teller).await {
             return;
         }
     }
 }
 
 /// Finds out the queue's tasks; answers whether it goes on.
-async fn plan(tools: &Tools, queue: &mut Claimed, teller: &Teller) -> bool {
-    let purse = tools.purse(queue.lease, None, teller);
-    match planning::plan(tools, queue, purse.as_ref()).await {
+async fn plan(tools: &Tools, queue: &mut Claimed, stop: &Stop, teller: &Teller) -> bool {
+    let purse = tools.purse(queue.lease, None, stop, teller);
+    match planning::plan(tools, queue, stop, purse.as_ref()).await {
         Ok(planning::Planning::Known(tasks)) => {
             queue.tasks = tasks;
             queue.planned = true;
@@ -155,9 +164,9 @@ async fn plan(tools: &Tools, queue: &mut Claimed, teller: &Teller) -> bool {
 }
 
 /// Does one task and settles it; answers whether the queue goes on.
-async fn step(tools: &Tools, queue: &Claimed, task: usize, teller: &Teller) -> bool {
-    let purse = tools.purse(queue.lease, Some(task), teller);
-    let done = match perform(tools, queue, task, purse.as_ref()).await {
+async fn step(tools: &Tools, queue: &Claimed, task: usize, stop: &Stop, teller: &Teller) -> bool {
+    let purse = tools.purse(queue.lease, Some(task), stop, teller);
+    let done = match perform(tools, queue, task, stop, purse.as_ref()).await {
         Ok(done) => done,
         Err(error) => {
             teller.tell(Fact::StoreFailed(error));
@@ -288,6 +297,7 @@ async fn perform(
     tools: &Tools,
     queue: &Claimed,
     task: usize,
+    stop: &Stop,
     purse: Option<&LeasePurse<'_>>,
 ) -> Result<Done, StoreError> {
     let planned = &queue.tasks[task];
@@ -301,11 +311,11 @@ async fn perform(
     };
     match (&queue.request.work, agent) {
         (Work::Completion(completion), _) if planned.action == COMPLETION => {
-            Ok(agent::run_completion(tools.desk(chain, purse), completion).await)
+            Ok(agent::run_completion(tools.desk(chain, stop, purse), completion).await)
         }
         (Work::Brief(brief), Some(agent)) => {
             let material = material(tools, queue, &planned.input).await?;
-            let desk = tools.desk(chain, purse);
+            let desk = tools.desk(chain, stop, purse);
             let input = TaskInput {
                 brief,
                 input: &planned.input,

@@ -48,7 +48,7 @@ impl Walk<'_> {
                 biased;
                 sent = transport::send(&self.client.http, &route.settings, ask, &self.client.timeouts) => sent,
                 () = self.stop.cancel.cancelled() => {
-                    route.settle(&grant, ask.tokens);
+                    route.settle(grant, ask.tokens);
                     let took = (started_at, millis(started.elapsed()));
                     self.attempts.push(attempt(route, ask, CallEnd::Abandoned, took).uncertain(route, ask));
                     return Err(Ended::Stopped(Stopped::Ending));
@@ -58,7 +58,7 @@ impl Walk<'_> {
             let failed = match sent.and_then(broken_off) {
                 Ok(got) => {
                     route.settle(
-                        &grant,
+                        grant,
                         if got.counted {
                             got.usage.total()
                         } else {
@@ -86,7 +86,7 @@ impl Walk<'_> {
                 Reached::Nobody | Reached::Refusal if failed.error.verdict == Verdict::Pause => 0,
                 _ => ask.tokens,
             };
-            route.settle(&grant, used);
+            route.settle(grant, used);
             let end = CallEnd::Failed(failed.error.class);
             let mut bad = attempt(route, ask, end, took);
             bad.status_code = failed.error.status;
@@ -117,6 +117,8 @@ impl Walk<'_> {
             let grant = tokio::select! {
                 biased;
                 () = self.stop.drain.cancelled() => return Err(Ended::Stopped(Stopped::Ending)),
+                // Whoever waits for the limits of a paused route waits for the pause instead, or goes elsewhere.
+                () = route.until_paused() => continue,
                 grant = route.take(ask.tokens) => grant,
             };
             let grant = grant.map_err(|refusal| {
@@ -124,16 +126,16 @@ impl Walk<'_> {
             })?;
             let waited = match self.purse {
                 Some(purse) if !paid => {
-                    let worst = worst(route, ask).ok_or_else(|| {
-                        route.settle(&grant, 0);
-                        unbounded(route)
-                    })?;
+                    let Some(worst) = worst(route, ask) else {
+                        route.give_back(grant);
+                        return Err(unbounded(route).into());
+                    };
                     paid = true;
                     match purse.reserve(&self.reserve(route, ask, worst)).await {
                         Reserved::AtOnce => false,
                         Reserved::AfterWaiting => true,
                         refused => {
-                            route.settle(&grant, 0);
+                            route.give_back(grant);
                             let why = if refused == Reserved::NoMoney {
                                 Stopped::NoMoney
                             } else {
@@ -145,9 +147,13 @@ impl Walk<'_> {
                 }
                 _ => false,
             };
-            let shut = !probe.is_one() && matches!(route.look(Instant::now()), Gate::Shut(_) | Gate::Probe);
-            if waited || shut || route.latched().is_some() {
-                route.settle(&grant, 0);
+            let shut = match route.look(Instant::now()) {
+                Gate::Free => false,
+                Gate::Probe => !probe.is_one(),
+                Gate::Shut(shut) => shut.paused || !probe.is_one(),
+            };
+            if waited || shut || route.latched().is_some() || !grant.is_fresh() {
+                route.give_back(grant);
                 continue;
             }
             return Ok((grant, probe));

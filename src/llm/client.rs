@@ -16,6 +16,7 @@ use super::walk::Walk;
 use super::wire::{Answer, CallError};
 use crate::config::{self, Config, Timeouts};
 use crate::domain::retry::RetryPolicy;
+use crate::limit::{InProcess, Limiter, Limits};
 
 /// A client that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +159,17 @@ pub struct Stop {
     pub cancel: CancellationToken,
 }
 
+impl Stop {
+    /// A part of what this stops, which can also be stopped alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            drain: self.drain.child_token(),
+            cancel: self.cancel.child_token(),
+        }
+    }
+}
+
 /// Asks models.
 #[derive(Debug)]
 pub struct Client {
@@ -195,8 +207,16 @@ impl Chain {
 }
 
 impl Client {
-    /// A client for the configured routes.
+    /// A client for the configured routes, whose limits are its own.
     pub fn new(config: &Config) -> Result<Self, ClientError> {
+        Self::with_limits(config, &|route| Arc::new(InProcess::new(route.limits())))
+    }
+
+    /// A client for the configured routes, with the limiter of each.
+    pub fn with_limits(
+        config: &Config,
+        limiter: &dyn Fn(&config::Route) -> Arc<dyn Limiter>,
+    ) -> Result<Self, ClientError> {
         let plain = |route: &config::Route| route.endpoint.scheme() == "http";
         let authorities = if config.routes.iter().all(plain) {
             Authorities::Bundled
@@ -208,7 +228,10 @@ impl Client {
             .routes
             .iter()
             .cloned()
-            .map(|route| Arc::new(Route::new(route, config.breaker, Arc::clone(&changes))))
+            .map(|route| {
+                let limiter = limiter(&route);
+                Arc::new(Route::new(route, limiter, config.breaker, Arc::clone(&changes)))
+            })
             .collect();
         let chain = |chain: &config::Chain| Chain {
             name: chain.name.clone(),
@@ -239,6 +262,13 @@ impl Client {
     /// The routes.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// The route of that name, if there is one, keeps limits a minute that are lower than its own.
+    pub fn lower(&self, name: &str, rpm: Option<u32>, tpm: Option<u64>) {
+        for route in self.routes.iter().filter(|route| route.settings.name == name) {
+            route.lower(Limits { rpm, tpm });
+        }
     }
 
     /// The chains, the default one first.

@@ -1,6 +1,6 @@
-//! One route at work: its limiter, its pause, its breaker, its latch.
+//! One route at work: its limiter, its pauses, its breaker, its latch.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
 use crate::domain::bucket::TooLarge;
 use crate::domain::retry::{BreakerPolicy, RetryPolicy};
-use crate::limit::{Grant, InProcess, Limits};
+use crate::limit::{Grant, Limiter, Limits, Pause};
 
 /// Tells everyone who waits for a route that one of them has changed.
 pub(super) type Changes = watch::Sender<()>;
@@ -22,23 +22,18 @@ pub(super) type Changes = watch::Sender<()>;
 pub struct Route {
     /// Where it leads and what it costs.
     pub settings: config::Route,
-    limiter: InProcess,
+    limiter: Arc<dyn Limiter>,
+    /// The limiter's, which carries them to everyone who shares it.
+    pauses: watch::Receiver<Option<Pause>>,
+    /// 429 answers in a row that named no time.
+    unnamed: AtomicU32,
     breaker: Breaker,
-    pause: Mutex<Pause>,
     latch: OnceLock<CallError>,
     /// Since when it has been open or paused without an answer in between.
     down_since: Mutex<Option<Instant>>,
     /// How far the server's refusals have taken structured output down.
     refused: AtomicU8,
     changes: Arc<Changes>,
-}
-
-#[derive(Debug, Default)]
-struct Pause {
-    until: Option<Instant>,
-    reason: String,
-    /// 429 answers in a row that named no time.
-    unnamed: u32,
 }
 
 /// How a route stands.
@@ -96,16 +91,18 @@ pub(super) struct Shut {
 }
 
 impl Route {
-    pub(super) fn new(settings: config::Route, breaker: BreakerPolicy, changes: Arc<Changes>) -> Self {
-        let limits = Limits {
-            rpm: settings.rpm,
-            tpm: settings.tpm,
-        };
+    pub(super) fn new(
+        settings: config::Route,
+        limiter: Arc<dyn Limiter>,
+        breaker: BreakerPolicy,
+        changes: Arc<Changes>,
+    ) -> Self {
         Self {
             settings,
-            limiter: InProcess::new(limits),
+            pauses: limiter.pauses(),
+            limiter,
+            unnamed: AtomicU32::new(0),
             breaker: Breaker::new(breaker),
-            pause: Mutex::default(),
             latch: OnceLock::new(),
             down_since: Mutex::default(),
             refused: AtomicU8::new(0),
@@ -137,20 +134,28 @@ impl Route {
         self.gate(now, self.breaker.look(now))
     }
 
-    /// As [`Self::look`]; whoever gets [`Gate::Probe`] is the one that goes to see.
+    /// As [`Self::look`]; whoever gets [`Gate::Probe`] is the one that goes to see. A pause that somebody else was asked
+    /// for is known of from here on.
     pub(super) fn enter(&self, now: Instant) -> Gate {
         match self.look(now) {
             Gate::Probe => self.gate(now, self.breaker.enter(now)),
-            other => other,
+            Gate::Shut(shut) => {
+                if shut.paused {
+                    self.down().get_or_insert(now);
+                }
+                Gate::Shut(shut)
+            }
+            Gate::Free => Gate::Free,
         }
     }
 
     fn gate(&self, now: Instant, door: Door) -> Gate {
-        let pause = self.paused();
-        match (pause.until.filter(|until| *until > now), door) {
-            (Some(until), _) => Gate::Shut(Shut {
-                until: Some(until),
-                reason: pause.reason.clone(),
+        let pause = self.pauses.borrow();
+        let pause = pause.as_ref().filter(|pause| pause.until > now);
+        match (pause, door) {
+            (Some(pause), _) => Gate::Shut(Shut {
+                until: Some(pause.until),
+                reason: pause.reason.to_string(),
                 paused: true,
             }),
             (None, Door::Free) => Gate::Free,
@@ -168,8 +173,23 @@ impl Route {
         self.limiter.take(tokens).await
     }
 
-    pub(super) fn settle(&self, grant: &Grant, used: u64) {
+    /// Returns when the route is paused, whoever was asked for it.
+    pub(super) async fn until_paused(&self) {
+        let mut pauses = self.pauses.clone();
+        let is_on = |pause: &Option<Pause>| Pause::end(pause.as_ref(), Instant::now()).is_some();
+        if pauses.wait_for(is_on).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The call is over and used so many tokens.
+    pub(super) fn settle(&self, grant: Grant, used: u64) {
         self.limiter.settle(grant, used);
+    }
+
+    /// The call is not made.
+    pub(super) fn give_back(&self, grant: Grant) {
+        self.limiter.give_back(grant);
     }
 
     /// All calls wait. A shorter pause never ends a longer one.
@@ -177,19 +197,19 @@ impl Route {
         if asked == Some(Duration::ZERO) {
             return self.is_down(Instant::now());
         }
-        let mut pause = self.paused();
         let wait = asked.unwrap_or_else(|| {
-            let wait = RetryPolicy::pause(pause.unnamed, fastrand::f64());
-            pause.unnamed = pause.unnamed.saturating_add(1);
-            wait
+            let before = self.unnamed.fetch_add(1, Ordering::Relaxed);
+            RetryPolicy::pause(before, fastrand::f64())
         });
-        let now = Instant::now();
         // No clock reaches a moment that is ages away, and no run waits for it.
-        let until = now + wait.min(Duration::from_secs(30 * 24 * 3600));
-        pause.until = Some(pause.until.map_or(until, |before| before.max(until)));
-        reason.clone_into(&mut pause.reason);
-        drop(pause);
-        self.is_down(now);
+        self.limiter
+            .pause(wait.min(Duration::from_secs(30 * 24 * 3600)), reason);
+        self.is_down(Instant::now());
+    }
+
+    /// Limits that are lower than ours are kept from now on.
+    pub(super) fn lower(&self, limits: Limits) {
+        self.limiter.lower(limits);
     }
 
     /// What the provider says of its limits: where nothing is left the route pauses, and a lower limit than ours is
@@ -219,7 +239,7 @@ impl Route {
 
     /// A good answer: the next pause without a time begins short again.
     pub(super) fn answered(&self) {
-        self.paused().unnamed = 0;
+        self.unnamed.store(0, Ordering::Relaxed);
         self.alive();
     }
 
@@ -297,8 +317,55 @@ impl Route {
     fn down(&self) -> MutexGuard<'_, Option<Instant>> {
         self.down_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn paused(&self) -> MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Flags};
+    use crate::limit::InProcess;
+
+    /// Routes of two workers that share their limits.
+    fn two() -> [Route; 2] {
+        let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "test".to_owned());
+        let config = Config::load(&Flags::default(), &env).unwrap();
+        let limiter: Arc<dyn Limiter> = Arc::new(InProcess::new(Limits::default()));
+        [(); 2].map(|()| {
+            let changes = Arc::new(watch::Sender::new(()));
+            Route::new(
+                config.routes[0].clone(),
+                Arc::clone(&limiter),
+                config.breaker,
+                changes,
+            )
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_one_worker_pauses_the_route_of_another() {
+        let [one, other] = two();
+        let left = Duration::from_secs(20);
+        one.pause(Some(left), "slow down");
+        other.until_paused().await;
+        let reason = "slow down".to_owned();
+        assert_eq!(other.standing(), Standing::Paused { left, reason });
+        assert_eq!(other.down_since(), None);
+        assert!(matches!(other.enter(Instant::now()), Gate::Shut(shut) if shut.paused));
+        assert_eq!(other.down_since(), Some(Instant::now()));
+        tokio::time::advance(left).await;
+        assert_eq!(other.standing(), Standing::Free);
+        assert!(matches!(other.enter(Instant::now()), Gate::Free));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_without_a_time_grow_until_an_answer_comes() {
+        let [route, _] = two();
+        let pause = |route: &Route| {
+            route.pause(None, "slow down");
+            route.unnamed.load(Ordering::Relaxed)
+        };
+        assert_eq!([pause(&route), pause(&route)], [1, 2]);
+        route.answered();
+        assert_eq!(pause(&route), 1);
     }
 }

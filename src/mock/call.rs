@@ -13,6 +13,9 @@ use crate::clock;
 pub(crate) struct Arrival<'a> {
     pub(crate) prompt: Option<&'a str>,
     pub(crate) custom: Option<&'a RawValue>,
+    pub(crate) model: &'a str,
+    /// The beginning of the digest of the caller's key, which tells callers apart and gives no key away.
+    pub(crate) key: Option<&'a str>,
     pub(crate) user: &'a str,
     pub(crate) stream: bool,
     pub(crate) input_tokens: u64,
@@ -45,6 +48,8 @@ impl Call {
                 event: "start",
                 prompt: arrival.prompt,
                 custom: arrival.custom,
+                model: arrival.model,
+                key: arrival.key,
                 user: arrival.user,
                 stream: arrival.stream,
             });

@@ -19,7 +19,7 @@ use super::faults::{Chance, Fault};
 use super::frames::{Frames, Usage};
 use super::refusal;
 use super::reply::{Cut, Ending, Reply};
-use super::request::ChatRequest;
+use super::request::{ChatRequest, key_id};
 use super::response;
 use super::server::Shared;
 use super::tally::Outcome;
@@ -84,6 +84,8 @@ fn admit(shared: &Arc<Shared>, headers: &HeaderMap, body: &[u8]) -> Result<Job, 
         &Arrival {
             prompt: Some(&prompt.id),
             custom: custom(headers, &request).as_deref(),
+            model: &request.model,
+            key: bearer(headers).map(key_id).as_deref(),
             user: &prompt.user,
             stream,
             input_tokens: prompt.input_tokens,
@@ -254,8 +256,9 @@ fn custom<'a>(headers: &HeaderMap, request: &ChatRequest<'a>) -> Option<Cow<'a, 
 
 /// Whether the bearer key of a request is the expected one.
 pub(crate) fn bears(headers: &HeaderMap, key: &str) -> bool {
-    headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-        == Some(key)
+    bearer(headers) == Some(key)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }

@@ -27,6 +27,8 @@ pub(crate) struct Start<'a> {
     pub(crate) event: &'static str,
     pub(crate) prompt: Option<&'a str>,
     pub(crate) custom: Option<&'a RawValue>,
+    pub(crate) model: &'a str,
+    pub(crate) key: Option<&'a str>,
     pub(crate) user: &'a str,
     pub(crate) stream: bool,
 }

@@ -47,7 +47,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::config::{Latency, MockConfig};
 pub use self::faults::Faults;
-pub use self::request::prompt_id;
+pub use self::request::{key_id, prompt_id};
 pub use self::tally::{Busiest, Gauge, Stats};
 
 use self::log::Log;

@@ -19,13 +19,15 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
 /// A call without a readable prompt.
 fn begin_unread(shared: &Arc<Shared>) -> Call {
-    let (prompt, custom, user, stream) = (None, None, "", false);
+    let (prompt, custom, key, stream) = (None, None, None, false);
     Call::begin(
         shared,
         &Arrival {
             prompt,
             custom,
-            user,
+            model: "",
+            key,
+            user: "",
             stream,
             input_tokens: 0,
             output_tokens: 0,

@@ -186,6 +186,12 @@ pub fn prompt_id(messages: &Value) -> String {
     Prompt::new(hash, Cow::Borrowed(""), 0).id
 }
 
+/// The id under which the log shows who called: the first 16 hex digits of the SHA-256 of the bearer key.
+pub fn key_id(key: &str) -> String {
+    let hash: [u8; 32] = Sha256::digest(key).into();
+    Prompt::new(hash, Cow::Borrowed(""), 0).id
+}
+
 fn hex(bits: u64) -> String {
     let mut digits = String::with_capacity(16);
     // Writing to a String cannot fail.

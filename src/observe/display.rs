@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::{Ending, Report, RunEvent};
 use super::progress::Bar;
 use super::summary::closing_line;
-use crate::domain::printable::printable;
+use crate::domain::printable::{counted, printable};
 use crate::domain::tally::RouteState;
 
 /// What of a run is shown on stderr.
@@ -87,6 +87,21 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                     bar = Some(Bar::new(&run));
                 }
             }
+            RunEvent::Joined { run } => {
+                if style == Style::Bar {
+                    bar = Some(Bar::new(&run));
+                } else {
+                    print(None, &format!("run `{run}`: joined"));
+                }
+            }
+            RunEvent::Left { run, requests, steps } => {
+                if let Some(bar) = bar.take() {
+                    bar.clear();
+                }
+                let (requests, steps) = (counted(requests, "request"), counted(steps, "step"));
+                print(None, &format!("run `{run}`: left after {requests} and {steps}"));
+            }
+            RunEvent::Refused { reason } => print(bar.as_mut(), &reason),
             RunEvent::Progressed(snapshot) => {
                 if let Some(bar) = &bar {
                     bar.show(&snapshot);

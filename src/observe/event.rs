@@ -16,6 +16,25 @@ pub enum RunEvent {
     },
     /// Its unfinished requests were begun with other models, prompts or settings than these.
     RecipeChanged,
+    /// A worker has joined a run.
+    Joined {
+        /// Its name.
+        run: String,
+    },
+    /// A worker has left a run, of which nothing was left for it, or which it was told to leave.
+    Left {
+        /// Its name.
+        run: String,
+        /// Requests that it finished.
+        requests: u64,
+        /// Tasks and plans that it settled.
+        steps: u64,
+    },
+    /// A worker leaves a run to others.
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// So it stood a moment ago.
     Progressed(Snapshot),
     /// A route stands otherwise than before.

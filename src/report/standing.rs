@@ -8,7 +8,7 @@ use crate::clock;
 use crate::domain::printable::printable;
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
-use crate::store::{FileKey, Run, SessionCounts};
+use crate::store::{FileKey, Run, SessionCounts, WorkerState};
 
 /// Everything that `status` shows.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Standing {
     pub sessions: Vec<SessionCounts>,
     /// Its result files.
     pub files: Vec<FileKey>,
+    /// Who works on it, or lately did.
+    pub workers: Vec<WorkerState>,
 }
 
 impl Standing {
@@ -72,6 +74,8 @@ impl Serialize for Standing {
         map.serialize_entry("last_accessed", &clock::rfc3339(self.run.last_accessed))?;
         let files: Vec<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
         map.serialize_entry("files", &files)?;
+        let workers: Vec<_> = self.workers.iter().map(worker).collect();
+        map.serialize_entry("workers", &workers)?;
         let sessions: Vec<_> = self.sessions.iter().map(session).collect();
         map.serialize_entry("sessions", &sessions)?;
         map.end()
@@ -93,12 +97,46 @@ fn route(route: &RouteState) -> serde_json::Value {
     })
 }
 
+fn worker(state: &WorkerState) -> serde_json::Value {
+    serde_json::json!({
+        "worker": state.worker.owner.0, "host": state.worker.host, "pid": state.worker.pid,
+        "version": state.worker.version, "joined_at": clock::rfc3339(state.joined_at),
+        "last_seen": clock::rfc3339(state.last_seen), "silent_ms": state.silent_ms, "left": state.has_left,
+        "settled": state.done.settled, "finished": state.done.finished, "leases": state.leases,
+        "per_second": state.per_second(),
+    })
+}
+
 fn session(session: &SessionCounts) -> serde_json::Value {
     serde_json::json!({
         "user_id": session.user_id, "session_id": session.session_id,
         "total": session.total, "done": session.done, "failed": session.failed,
         "paused": session.paused,
     })
+}
+
+fn workers(workers: &[WorkerState]) -> Table {
+    let mut rows = table_of(&[
+        "worker", "host", "pid", "steps", "a second", "requests", "holds", "seen",
+    ]);
+    for state in workers {
+        let seen = if state.has_left {
+            "has left".to_owned()
+        } else {
+            format!("{} s ago", state.silent_ms / 1000)
+        };
+        rows.add_row([
+            printable(state.worker.owner.0.get(..8).unwrap_or_default()),
+            printable(&state.worker.host),
+            state.worker.pid.to_string(),
+            state.done.settled.to_string(),
+            format!("{:.1}", state.per_second()),
+            state.done.finished.to_string(),
+            state.leases.to_string(),
+            seen,
+        ]);
+    }
+    rows
 }
 
 /// The table for a terminal.
@@ -184,6 +222,9 @@ pub fn table(standing: &Standing) -> String {
             ]);
         }
         text += &format!("\n{}\n", rows.trim_fmt());
+    }
+    if !standing.workers.is_empty() {
+        text += &format!("\n{}\n", workers(&standing.workers).trim_fmt());
     }
     if !standing.sessions.is_empty() {
         let mut rows = table_of(&["user", "session", "total", "done", "failed", "paused"]);

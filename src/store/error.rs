@@ -65,6 +65,18 @@ pub enum StoreError {
         /// What was to be added.
         ours: &'static str,
     },
+    /// Others work on the run under other terms.
+    #[error(
+        "run `{run}` is being worked on under other terms: {} (use the same settings, wait until its workers have left, or \
+         work on its terms with `--accept-drift`)",
+        differences.join("; ")
+    )]
+    Drift {
+        /// The run.
+        run: String,
+        /// What differs.
+        differences: Vec<String>,
+    },
     /// A request changed in a run that must not change.
     #[error(
         "line {line}: request `{id}` is not what run `{run}` holds under that name (run without `--frozen` to replace it)"

@@ -7,10 +7,17 @@
 //! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
 
 mod error;
+mod items;
+mod keys;
 mod model;
 mod outputs;
+pub mod postgres;
+mod rounds;
 mod session;
 pub mod sqlite;
+mod telling;
+mod terms;
+mod workers;
 
 use async_trait::async_trait;
 
@@ -21,14 +28,16 @@ use crate::domain::usage::Cost;
 
 pub use error::StoreError;
 pub use model::{
-    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, Left, NewLine, NewRequest,
-    Owner, PendingTask, PlanEnd, PlanSettlement, Planned, Reservation, Run, RunId, RunOpening, SessionCounts,
-    Settled, Settlement, TakeOver, TaskEnd, Then,
+    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, Hold, InputMark, Lease, Left, NewLine,
+    NewRequest, Owner, PendingTask, PlanEnd, PlanSettlement, Planned, Reservation, Run, RunId, RunOpening,
+    SessionCounts, Settled, Settlement, TakeOver, TaskEnd, Then,
 };
 pub use outputs::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite};
 pub use session::{
     Cleared, Earlier, KnownQueue, Material, Round, SessionEntry, SessionRecord, StoredItem, Wanted,
 };
+pub use terms::{RouteLimits, Terms};
+pub use workers::{Done, Worker, WorkerState};
 
 /// Everything a run needs of its store.
 pub trait Store: Queues + Sessions + Results {}
@@ -41,7 +50,9 @@ pub trait Queues: Send + Sync {
     /// The run of that name exists, made now or before, and every lease that a dead process held in this
     /// store is void: its queue is ready again under a higher fence, or failed as poison if it died alone twice.
     /// Refuses a name that belongs to
-    /// another input ([`StoreError::OtherInput`]).
+    /// another input ([`StoreError::OtherInput`]). The run's terms are those of the opening, unless others work on it
+    /// under terms of their own: then these stay, and the opening is refused ([`StoreError::Drift`]) if it does not
+    /// accept them.
     async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError>;
 
     /// A new reading of the input has begun; until [`Queues::end_ingest`] only lines that it has seen are
@@ -83,8 +94,9 @@ pub trait Queues: Send + Sync {
         lease_ms: i64,
     ) -> Result<Vec<Claimed>, StoreError>;
 
-    /// The leases still held are good for another `lease_ms`; those lost to others are answered.
-    async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError>;
+    /// The leases that `owner` still holds are good for another `lease_ms` milliseconds; those lost to others are
+    /// answered. Whoever renews is alive: a death that was counted against it is none.
+    async fn renew(&self, owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError>;
 
     /// The outcome of one task is durable together with its items' numbers, its attempts, the progress of
     /// its queue, and the promotion of the session's next queue; or the lease was lost and nothing changed
@@ -97,8 +109,8 @@ pub trait Queues: Send + Sync {
 
     /// The call of that lease may cost so much, and the sum of what the run has cost, may have cost and has reserved
     /// is not above the cap: that is durable, and counts as spent if the process dies. Or it would be above it, and
-    /// what the lease has reserved is only what its earlier calls may have cost.
-    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<bool, StoreError>;
+    /// what the lease has reserved is only what its earlier calls may have cost. Or the lease was lost.
+    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError>;
 
     /// How these routes stand is known to whoever looks at the run.
     async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError>;
@@ -109,6 +121,39 @@ pub trait Queues: Send + Sync {
 
     /// Whether a queue of the present input is neither finished nor paused.
     async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError>;
+
+    /// The worker is known to whoever looks at the run. A store for one process knows its worker anyway.
+    async fn join(&self, _run: RunId, _worker: &Worker) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The worker is known to be alive and to have done so much; leases that have run out, of any owner and run, are
+    /// taken away, as at the opening of a store for one process. If it is `idle`, promotions that were missed are made up for.
+    async fn tend(
+        &self,
+        _run: RunId,
+        _owner: &Owner,
+        _done: Done,
+        _lease_ms: i64,
+        _idle: bool,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The worker is known to have left in good order.
+    async fn leave(&self, _owner: &Owner, _done: Done) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether other processes may work on the same run at the same time: what they do has to be looked for.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Why the store does not answer at the moment, in words.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Memory that only makes things faster is given back.
     async fn shed_caches(&self) -> Result<(), StoreError>;
@@ -140,6 +185,11 @@ pub trait Sessions: Send + Sync {
 pub trait Results: Send + Sync {
     /// The run of that name, or the one used last.
     async fn find_run(&self, name: Option<&str>) -> Result<Option<Run>, StoreError>;
+
+    /// Runs of a shared store with something left to do, the oldest first, and whether any of it can be claimed now.
+    async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Every run, the one used last first.
     async fn runs(&self) -> Result<Vec<Run>, StoreError>;
@@ -206,6 +256,11 @@ pub trait Results: Send + Sync {
 
     /// How the run's routes stood when a change was last noticed.
     async fn routes(&self, run: RunId) -> Result<Vec<RouteState>, StoreError>;
+
+    /// Who works, or lately worked, on the run; nobody else than its own process in a store for one.
+    async fn workers(&self, _run: RunId) -> Result<Vec<WorkerState>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// How the run's sessions stand, at most `limit`, those with unfinished requests first.
     async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError>;

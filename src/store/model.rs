@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Terms;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
 use crate::domain::request::{Digest, Identity, Request, Stops};
@@ -43,6 +44,10 @@ pub struct RunOpening {
     pub rehearsal: bool,
     /// What makes answers what they are beside the requests: a digest of models and prompts.
     pub recipe: String,
+    /// What everybody who works on it has to agree on.
+    pub terms: Terms,
+    /// Whether other terms are accepted, where others work under them.
+    pub accept_drift: bool,
 }
 
 /// A run as the store knows it.
@@ -56,6 +61,10 @@ pub struct Run {
     pub input: Option<PathBuf>,
     /// What the last complete reading saw; `None` before one was complete, and while one is under way.
     pub mark: Option<InputMark>,
+    /// Whether its answers are a mock server's.
+    pub rehearsal: bool,
+    /// Its terms.
+    pub terms: Terms,
     /// The highest finish number given so far.
     pub finished: i64,
     /// The highest number of an event so far.
@@ -345,6 +354,20 @@ pub struct Reservation {
     pub spent: Cost,
     /// What it may cost itself.
     pub worst: Cost,
+}
+
+/// The store's answer to a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// The money is held back.
+    Held,
+    /// There is no room for it below the cap.
+    NoRoom {
+        /// Whether other processes hold money back, of which some will be free again.
+        others_hold: bool,
+    },
+    /// The lease was lost.
+    LostLease,
 }
 
 /// Which failed requests to put back.

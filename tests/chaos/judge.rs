@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::evidence::{Call, Fate, quoted};
+use super::evidence::{Call, Fate, Mark, quoted};
 use super::output::Output;
 use super::verdict::Verdicts;
-use super::work::{self, Mark, Place, Work};
+use super::work::{self, Place, Work};
 
 /// The oracles of the storm and what they allow.
 pub(crate) const PROMISES: [(&str, &str); 10] = [

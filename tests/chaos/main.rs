@@ -12,15 +12,20 @@
 mod cap;
 #[path = "../common/choices.rs"]
 mod choices;
+#[path = "../common/evidence.rs"]
 mod evidence;
+#[path = "../common/figures.rs"]
 mod figures;
 mod form;
 mod ground;
 mod judge;
+#[path = "../common/mock.rs"]
 mod mock;
 mod outage;
 mod output;
+#[path = "../common/process.rs"]
 mod process;
 mod storm;
+#[path = "../common/verdict.rs"]
 mod verdict;
 mod work;

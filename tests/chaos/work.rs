@@ -18,9 +18,6 @@ const PLANS: [[&str; TASKS]; 4] = [
 /// Lines whose order is mixed: those of a session lie near each other, so that they wait for each other.
 const NEAR: usize = 60;
 
-/// A task: its request's index and its own.
-pub(crate) type Mark = (usize, usize);
-
 /// Where items are numbered and order is kept: a session of a user, or a request that is alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
@@ -133,12 +130,4 @@ pub(crate) fn custom_id(request: usize) -> String {
 /// The request of a `custom_id`.
 pub(crate) fn request(custom_id: &str) -> Option<usize> {
     custom_id.strip_prefix('r')?.parse().ok()
-}
-
-/// The mark of a prompt. It stands last there: what was asked before has marks of its own.
-pub(crate) fn mark(prompt: &str) -> Option<Mark> {
-    let (before, _) = prompt.rsplit_once("> Subject ")?;
-    let (_, mark) = before.rsplit_once('<')?;
-    let (request, task) = mark.split_once('.')?;
-    Some((request.parse().ok()?, task.parse().ok()?))
 }

@@ -2,8 +2,9 @@
 
 use crate::bench::setup;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "run",
+    "worker",
     "check",
     "plan",
     "agents",

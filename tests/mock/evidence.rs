@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nova3::mock::{self, Latency, MockConfig, MockError, prompt_id};
+use nova3::mock::{self, Latency, MockConfig, MockError, key_id, prompt_id};
 use serde_json::{Value, json};
 
 use super::{bench, prompt, streamed, with};
@@ -85,6 +85,7 @@ async fn the_log_tells_what_arrived_and_how_it_ended() {
     let named = bench
         .post(&question)
         .header("x-nova3-id", "r1:plan#2")
+        .bearer_auth("sk-1")
         .send()
         .await
         .expect("a response");
@@ -109,12 +110,12 @@ async fn the_log_tells_what_arrived_and_how_it_ended() {
     assert_eq!(
         lines,
         [
-            json!({"t_ms": null, "n": 1, "event": "start", "prompt": long, "custom": "r1:plan#2", "user": whole, "stream": true}),
+            json!({"t_ms": null, "n": 1, "event": "start", "prompt": long, "custom": "r1:plan#2", "model": "mock-small", "key": key_id("sk-1"), "user": whole, "stream": true}),
             json!({"t_ms": null, "n": 1, "event": "end", "prompt": long, "outcome": "ok", "input_tokens": 504, "output_tokens": output}),
-            json!({"t_ms": null, "n": 2, "event": "start", "prompt": short, "custom": {"a": 1}, "user": "Hi", "stream": false}),
+            json!({"t_ms": null, "n": 2, "event": "start", "prompt": short, "custom": {"a": 1}, "model": "mock-small", "key": null, "user": "Hi", "stream": false}),
             json!({"t_ms": null, "n": 2, "event": "end", "prompt": short, "outcome": "ok",
                 "input_tokens": 5, "output_tokens": usage["completion_tokens"]}),
-            json!({"t_ms": null, "n": 3, "event": "start", "prompt": null, "custom": null, "user": "", "stream": false}),
+            json!({"t_ms": null, "n": 3, "event": "start", "prompt": null, "custom": null, "model": "", "key": null, "user": "", "stream": false}),
             json!({"t_ms": null, "n": 3, "event": "end", "prompt": null, "outcome": "bad_request", "input_tokens": 0, "output_tokens": 0}),
         ]
     );

@@ -4,72 +4,123 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use nova3::config::{Source, StoreAddress};
 use nova3::domain::failure::{Class, Failure};
 use nova3::domain::outcome::{Attempt, CallEnd, Finished, Making, NewItem, PlanOrigin, Product};
 use nova3::domain::stream_event::{Happening, SettledEvent};
 use nova3::domain::usage::{Cost, Usage};
+use nova3::postgres::Database;
+use nova3::store::postgres::PostgresStore;
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{
-    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, InputMark, Lease, Order, Owner, PlanEnd,
-    PlanSettlement, RunId, RunOpening, Settled, Settlement, Store, StoreError, TakeOver, Then,
+    AddOutcome, Changes, Claimable, Claimed, Done, Epoch, Failures, InputMark, Lease, Order, Owner, PlanEnd,
+    PlanSettlement, RunId, RunOpening, Settled, Settlement, Store, StoreError, TakeOver, Terms, Then,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::draft::steps;
 pub(crate) use crate::draft::{Draft, bad, batch, lines, nameless, request, tasks};
+use crate::server;
 
 pub(crate) const LEASE_MS: i64 = 30_000;
 
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .expect("a runtime")
         .block_on(work)
 }
 
-type Opener = Box<dyn Fn() -> Box<dyn Store>>;
+/// How a bed is made again after a crash.
+enum Again {
+    /// Nothing is left.
+    Never,
+    /// From the file in this folder.
+    File(tempfile::TempDir),
+    /// From the database.
+    Postgres(String),
+}
 
 /// A store that was empty, and how to open it again.
 pub(crate) struct Bed {
     store: Option<Box<dyn Store>>,
-    again: Option<Opener>,
+    again: Again,
 }
 
 impl Bed {
-    pub(crate) fn memory() -> Self {
+    #[expect(clippy::unused_async, reason = "as the other engines")]
+    pub(crate) async fn memory() -> Self {
         let store = SqliteStore::open(Path::new(":memory:"), Duration::ZERO, "a test").expect("opens");
         Self {
             store: Some(Box::new(store)),
-            again: None,
+            again: Again::Never,
         }
     }
 
-    pub(crate) fn file() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let again: Opener = Box::new(move || {
-            let path = folder.path().join("nova3.db");
-            // A process that dies leaves its text in the lock file.
-            if path.exists() {
-                std::fs::write(folder.path().join("nova3.db.lock"), "a dead test").expect("writes");
+    pub(crate) async fn file() -> Self {
+        Self::over(Again::File(tempfile::tempdir().expect("a folder"))).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        Self::at(&server::fresh_schema(server::shared())).await
+    }
+
+    /// In the database of that address, where others may be at work.
+    pub(crate) async fn at(url: &str) -> Self {
+        Self::over(Again::Postgres(url.to_owned())).await
+    }
+
+    async fn over(again: Again) -> Self {
+        let mut bed = Self { store: None, again };
+        bed.open().await;
+        bed
+    }
+
+    async fn open(&mut self) {
+        self.store = Some(match &self.again {
+            Again::Never => return,
+            Again::File(folder) => {
+                let path = folder.path().join("nova3.db");
+                Box::new(SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens"))
             }
-            Box::new(SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens"))
+            Again::Postgres(url) => Box::new(postgres_store(url).await),
         });
-        Self {
-            store: Some(again()),
-            again: Some(again),
-        }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.store.as_deref().expect("it is open")
     }
 
-    /// Ends the store without closing it and opens it again; answers whether the engine can.
-    pub(crate) fn crash(&mut self) -> bool {
-        let Some(again) = &self.again else { return false };
+    /// Ends the store without closing it and opens it again when nobody can have a lease any more; answers whether the
+    /// engine can.
+    pub(crate) async fn crash(&mut self) -> bool {
+        if matches!(self.again, Again::Never) {
+            return false;
+        }
         drop(self.store.take());
-        self.store = Some(again());
+        match &self.again {
+            Again::Never => {}
+            // A process that dies leaves its text in the lock file.
+            Again::File(folder) => {
+                std::fs::write(folder.path().join("nova3.db.lock"), "a dead test").expect("writes");
+            }
+            Again::Postgres(url) => {
+                server::psql(
+                    url,
+                    "UPDATE nova3_queues SET lease_until = 0 WHERE state = 'leased'",
+                );
+                server::psql(url, "UPDATE nova3_workers SET last_seen = 0");
+            }
+        }
+        self.open().await;
+        let nobody = Owner("nobody".to_owned());
+        let tended = self
+            .store()
+            .tend(RunId(0), &nobody, Done::default(), LEASE_MS, false)
+            .await;
+        tended.expect("takes away what has run out");
         true
     }
 
@@ -260,6 +311,21 @@ impl Bed {
     }
 }
 
+/// The store in the database of that address.
+pub(crate) async fn postgres_store(url: &str) -> PostgresStore {
+    PostgresStore::open(database(url), Duration::ZERO)
+        .await
+        .expect("opens")
+}
+
+pub(crate) fn database(url: &str) -> Database {
+    let source = Source::Flag("--store");
+    match StoreAddress::read(Path::new(url), &source, &|_| None).expect("an address") {
+        StoreAddress::Postgres(address) => Database::new(&address).expect("a pool"),
+        StoreAddress::File(path) => panic!("{} is a file", path.display()),
+    }
+}
+
 pub(crate) fn opening(name: &str) -> RunOpening {
     RunOpening {
         name: name.to_owned(),
@@ -267,6 +333,8 @@ pub(crate) fn opening(name: &str) -> RunOpening {
         named: false,
         rehearsal: false,
         recipe: "a".to_owned(),
+        terms: Terms::default(),
+        accept_drift: false,
     }
 }
 
@@ -428,4 +496,9 @@ pub(crate) fn tell(event: &SettledEvent) -> String {
     };
     let name = event.custom_id.as_deref().unwrap_or("-");
     format!("{name}/{} {what}", event.total_tasks)
+}
+
+/// The owner under which a bed claims.
+pub(crate) fn owner() -> Owner {
+    Owner("a test".to_owned())
 }

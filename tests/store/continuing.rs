@@ -51,7 +51,7 @@ pub(crate) async fn a_pause_is_an_end_that_lets_the_session_go_on(bed: &mut Bed)
     bed.read(run, &[asked("p"), request("y").session("s")]).await;
     let queue = bed.claim_one(run).await;
     assert_eq!(bed.pause(&queue).await, Settled::Finished { ok: true });
-    bed.crash();
+    bed.crash().await;
     let expected = Counts {
         total: 2,
         paused: 1,
@@ -109,7 +109,7 @@ pub(crate) async fn without_what_paused_it_a_line_goes_on(bed: &mut Bed) {
     assert_eq!(outcomes, [AddOutcome::Waiting(0); 2], "the same versions");
     assert!(noted >= before && bed.lines_epoch(run).await > noted);
     assert!(bed.names(run).await.is_empty());
-    bed.crash();
+    bed.crash().await;
     let queues = bed.claim(run, 9).await;
     assert_eq!(ids(&queues), ["x", "y"]);
     assert!(
@@ -162,7 +162,7 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(bed: &mut Bed) {
     let queue = continued(bed, run).await;
     assert!(pending(bed).await.is_empty());
     assert_eq!(bed.take_over(&queue).await, TakeOver::LostLease, "it has a plan");
-    if !bed.crash() {
+    if !bed.crash().await {
         bed.store()
             .release(vec![nova3::store::Left::untouched(queue.lease)])
             .await
@@ -290,7 +290,7 @@ pub(crate) async fn pending_tasks_go_to_another_run(bed: &mut Bed) {
     bed.read(a, &[asked("p")]).await;
     bed.read(b, &[going_on("c")]).await;
     bed.pause(&bed.claim_one(a).await).await;
-    bed.crash();
+    bed.crash().await;
     assert_eq!(bed.take_over(&bed.claim_one(b).await).await, rest());
     let done = Counts {
         total: 1,

@@ -35,7 +35,7 @@ pub(crate) async fn everything_settled_is_told_in_its_order(bed: &mut Bed) {
         "y/2 completed",
     ];
     assert_eq!(bed.events(run, false).await, expected);
-    bed.crash();
+    bed.crash().await;
     assert_eq!(bed.events(run, true).await, expected);
     let other = bed.run("b").await;
     assert!(bed.events(other, false).await.is_empty());
@@ -57,7 +57,7 @@ pub(crate) async fn a_plan_is_told_once(bed: &mut Bed) {
         .release(vec![nova3::store::Left::untouched(queues[0].lease)])
         .await
         .expect("releases");
-    bed.crash();
+    bed.crash().await;
     bed.drain(run).await;
     let expected = [
         "x/2 planned answer,answer",

@@ -40,7 +40,7 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
     };
     bed.store().put_cursor(run, &one, &first).await.expect("writes");
     bed.store().put_cursor(run, &two, &second).await.expect("writes");
-    bed.crash();
+    bed.crash().await;
     assert_eq!(bed.store().cursor(run, &one).await.expect("reads"), Some(first));
     let all = bed.store().cursors(run).await.expect("reads");
     assert_eq!(all, [(one.clone(), first), (two.clone(), second)]);

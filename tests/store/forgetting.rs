@@ -46,7 +46,7 @@ pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(bed: &mut Be
         pending: 3,
     };
     assert_eq!(clear(bed, "default").await, expected);
-    bed.crash();
+    bed.crash().await;
     let nothing = Cleared {
         rounds: 0,
         items: 0,

@@ -2,7 +2,7 @@
 
 use nova3::store::{Claimable, Failures, Lease, Owner, Settled};
 
-use crate::bed::{Bed, LEASE_MS, ids, request};
+use crate::bed::{Bed, LEASE_MS, ids, owner, request};
 
 pub(crate) async fn a_queue_is_claimed_once_and_in_order(bed: &mut Bed) {
     let run = bed.run("a").await;
@@ -67,7 +67,7 @@ pub(crate) async fn the_fence_grows_with_every_claim(bed: &mut Bed) {
     }
     let queue = bed.claim_one(run).await;
     fences.push(queue.lease.fence);
-    if bed.crash() {
+    if bed.crash().await {
         assert_eq!(bed.done(&queue).await, Settled::LostLease);
         fences.push(bed.claim_one(run).await.lease.fence);
     }
@@ -81,7 +81,7 @@ pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
     let leases: Vec<Lease> = queues.iter().map(|queue| queue.lease).collect();
     assert!(
         bed.store()
-            .renew(&leases, LEASE_MS)
+            .renew(&owner(), &leases, LEASE_MS)
             .await
             .expect("renews")
             .is_empty()
@@ -92,7 +92,10 @@ pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
         .await
         .expect("releases");
     assert_eq!(
-        bed.store().renew(&leases, LEASE_MS).await.expect("renews"),
+        bed.store()
+            .renew(&owner(), &leases, LEASE_MS)
+            .await
+            .expect("renews"),
         leases[..2]
     );
     let again = bed.claim_one(run).await.lease;
@@ -103,7 +106,10 @@ pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
     };
     let asked = [leases[1], again, unknown];
     assert_eq!(
-        bed.store().renew(&asked, LEASE_MS).await.expect("renews"),
+        bed.store()
+            .renew(&owner(), &asked, LEASE_MS)
+            .await
+            .expect("renews"),
         [leases[1], unknown]
     );
 }
@@ -130,7 +136,7 @@ pub(crate) async fn a_crash_voids_leases_and_keeps_what_is_settled(bed: &mut Bed
     assert_eq!(ids(&before), ["x", "y", "s1"]);
     assert_eq!(bed.done(&before[0]).await, Settled::Stepped);
     assert_eq!(bed.done(&before[1]).await, Settled::Finished { ok: true });
-    if !bed.crash() {
+    if !bed.crash().await {
         return;
     }
     bed.run("a").await;
@@ -155,7 +161,7 @@ pub(crate) async fn the_largest_numbers_do_no_harm(bed: &mut Bed) {
     assert_eq!(ids(&claimed), ["x"]);
     assert!(
         bed.store()
-            .renew(&[claimed[0].lease], i64::MAX)
+            .renew(&owner, &[claimed[0].lease], i64::MAX)
             .await
             .expect("renews")
             .is_empty()

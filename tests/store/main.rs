@@ -4,6 +4,7 @@
 //! has one. It uses nothing but the ports, so that each engine is held to the same words.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     reason = "the helpers of a test fail the way a test does"
 )]
 
@@ -26,6 +27,8 @@ mod planning;
 mod poison;
 mod removal;
 mod retries;
+#[path = "../common/postgres.rs"]
+mod server;
 mod sessions;
 mod settling;
 
@@ -38,8 +41,10 @@ macro_rules! suite {
             $(mod $module {
                 $(#[test]
                 fn $law() {
-                    let mut bed = crate::Bed::$engine();
-                    crate::bed::block_on(async { crate::$module::$law(&mut bed).await });
+                    crate::bed::block_on(async {
+                        let mut bed = crate::Bed::$engine().await;
+                        crate::$module::$law(&mut bed).await;
+                    });
                 })*
             })*
         }
@@ -184,4 +189,4 @@ macro_rules! engines {
     };
 }
 
-engines! { memory file }
+engines! { memory file postgres }

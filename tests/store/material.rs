@@ -82,7 +82,7 @@ pub(crate) async fn earlier_results_reach_back_through_what_is_continued(bed: &m
         bed.claim_one(run).await
     };
     bed.pause(&continues().await).await;
-    bed.crash();
+    bed.crash().await;
     let last = bed.claim_one(run).await;
     assert_eq!(bed.take_over(&last).await, TakeOver::Taken(tasks(&["answer"])));
     bed.settle(completed(last.lease, 0, 2)).await;
@@ -149,7 +149,7 @@ pub(crate) async fn what_was_left_is_remembered_until_it_is_chosen(bed: &mut Bed
     let second = bed.claim_one(run).await;
     assert_eq!(context(bed, &second, &[], 9).await.left, ["insight2", "insight3"]);
     bed.done(&second).await;
-    bed.crash();
+    bed.crash().await;
     let third = bed.claim_one(run).await;
     assert_eq!(context(bed, &third, &[], 9).await.left, ["insight2", "insight4"]);
     // Choices last as long as their rounds.
@@ -185,7 +185,7 @@ pub(crate) async fn the_last_rounds_come_oldest_first(bed: &mut Bed) {
     let mut edited = input.to_vec();
     edited[2] = of("edited").query("else");
     bed.read(run, &edited).await;
-    bed.crash();
+    bed.crash().await;
     let rounds = [
         Round {
             query: Some("what was asked".to_owned()),
@@ -255,7 +255,7 @@ pub(crate) async fn numbers_have_no_gap_whatever_comes_between(bed: &mut Bed) {
         };
         match turn % 7 {
             2 => drop(bed.fail(&queue, Class::Server).await),
-            4 if bed.crash() => {}
+            4 if bed.crash().await => {}
             _ => {
                 bed.make(&queue, queue.current_task, Then::GoOn).await;
                 bed.store()

@@ -3,7 +3,7 @@
 use nova3::domain::failure::Class;
 use nova3::domain::tally::{RouteState, RunSummary, Waste};
 use nova3::domain::usage::Cost;
-use nova3::store::{Claimed, Lease, Left, Reservation, RunId};
+use nova3::store::{Claimed, Hold, Lease, Left, Reservation, RunId};
 
 use crate::bed::{Bed, attempt, completed, request};
 
@@ -20,10 +20,8 @@ fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
 
 async fn reserve(bed: &Bed, run: RunId, lease: Lease, (spent, worst): (u64, u64), cap: u64) -> bool {
     let reservation = call(lease, spent, worst);
-    bed.store()
-        .reserve(run, &reservation, Cost(cap))
-        .await
-        .expect("reserves")
+    let hold = bed.store().reserve(run, &reservation, Cost(cap)).await;
+    hold.expect("reserves") == Hold::Held
 }
 
 async fn summary(bed: &Bed, run: RunId) -> RunSummary {
@@ -110,7 +108,7 @@ pub(crate) async fn a_death_spends_what_was_held_back(bed: &mut Bed) {
     let (run, x, y) = two(bed).await;
     assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
     assert!(reserve(bed, run, y.lease, (20, 100), 1000).await);
-    if !bed.crash() {
+    if !bed.crash().await {
         return;
     }
     let run = bed.run("a").await;

@@ -11,7 +11,7 @@ use crate::bed::{self, Bed, block_on, mark, opening, request};
 pub(crate) async fn the_same_name_resumes(bed: &mut Bed) {
     let first = bed.store().open_run(&opening("a")).await.expect("opens");
     bed.read(first.id, &[request("r")]).await;
-    bed.crash();
+    bed.crash().await;
     let again = bed.store().open_run(&opening("a")).await.expect("opens");
     let expected = Run {
         mark: Some(mark(1)),
@@ -99,7 +99,7 @@ pub(crate) async fn the_mark_is_kept_until_the_next_reading(bed: &mut Bed) {
     let run = bed.run("a").await;
     let first = bed.begin(run).await;
     bed.end(run, first, 5).await;
-    bed.crash();
+    bed.crash().await;
     let stored = bed.store().open_run(&opening("a")).await.expect("opens");
     assert_eq!(stored.mark, Some(mark(5)));
     let second = bed.begin(run).await;
@@ -111,7 +111,7 @@ pub(crate) async fn the_mark_is_kept_until_the_next_reading(bed: &mut Bed) {
         .expect("reads")
         .expect("is there");
     assert_eq!(reading.mark, None);
-    bed.crash();
+    bed.crash().await;
     let stored = bed.store().open_run(&opening("a")).await.expect("opens");
     assert_eq!(
         stored.mark, None,
@@ -133,7 +133,7 @@ pub(crate) async fn a_changed_recipe_is_told_while_begun_work_is_unfinished(bed:
     bed.read(run, &input).await;
     assert!(!changed(bed, "b").await, "nothing was begun");
     bed.done(&bed.claim(run, 1).await[0]).await;
-    bed.crash();
+    bed.crash().await;
     assert!(!changed(bed, "b").await, "the same");
     assert!(changed(bed, "c").await);
     assert!(!changed(bed, "c").await, "it is told once");

@@ -41,7 +41,7 @@ pub(crate) async fn a_plan_is_settled_once_and_found_again(bed: &mut Bed) {
     );
     let again = planned(queue.lease, &["profile"]);
     assert_eq!(bed.settle_plan(again).await, Settled::LostLease, "it has one");
-    if !bed.crash() {
+    if !bed.crash().await {
         bed.store()
             .release(vec![nova3::store::Left::untouched(queue.lease)])
             .await
@@ -137,7 +137,7 @@ pub(crate) async fn every_call_of_planning_is_in_the_ledger(bed: &mut Bed) {
         unpriced: 0,
         ..RunSummary::default()
     };
-    bed.crash();
+    bed.crash().await;
     assert_eq!(
         bed.store().summary(run).await.expect("reads"),
         expected,
@@ -157,7 +157,7 @@ pub(crate) async fn a_failed_plan_is_an_end_and_waste_of_the_next(bed: &mut Bed)
         assert_eq!(stand(&queue), (false, 0, &[][..]));
         let end = planless(queue.lease, Class::Schema);
         assert_eq!(bed.settle_plan(end).await, Settled::Finished { ok: false });
-        bed.crash();
+        bed.crash().await;
         let row = bed.finished(run).await.remove(0);
         let failure = row.failure.expect("it failed");
         assert_eq!(

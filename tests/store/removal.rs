@@ -95,7 +95,7 @@ pub(crate) async fn a_removed_line_in_flight_holds_nobody_up(bed: &mut Bed) {
         .await;
     let gone = bed.claim_one(run).await;
     bed.read(run, &[request("z").session("s")]).await;
-    if bed.crash() {
+    if bed.crash().await {
         assert_eq!(bed.done(&gone).await, Settled::LostLease);
     } else {
         assert_eq!(bed.done(&gone).await, Settled::Finished { ok: true });

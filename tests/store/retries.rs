@@ -67,7 +67,7 @@ pub(crate) async fn what_a_failure_cost_is_waste_of_the_next(bed: &mut Bed) {
         bed.fail(&queue, Class::Server).await;
         assert_eq!(bed.retry(run).await, 1);
         assert!(bed.finished(run).await.is_empty());
-        bed.crash();
+        bed.crash().await;
     }
     bed.drain(run).await;
     let row = bed.finished(run).await.remove(0);
@@ -96,7 +96,7 @@ pub(crate) async fn completed_tasks_are_not_done_again(bed: &mut Bed) {
             .collect::<Vec<_>>(),
         [1]
     );
-    if bed.crash() {
+    if bed.crash().await {
         bed.drain(run).await;
         assert_eq!(
             bed.names(run).await,

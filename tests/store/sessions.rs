@@ -108,7 +108,7 @@ pub(crate) async fn items_are_numbered_without_a_gap(bed: &mut Bed) {
         .await
         .expect("releases");
     assert_eq!(bed.settle(completed(queue.lease, 1, 5)).await, Settled::LostLease);
-    bed.crash();
+    bed.crash().await;
     let queue = bed.claim_one(a).await;
     bed.settle(completed(queue.lease, 1, 1)).await;
     let queue = bed.claim_one(a).await;

@@ -174,6 +174,6 @@ pub(crate) async fn the_ledger_adds_up(bed: &mut Bed) {
         bed.store().summary(other).await.expect("reads"),
         RunSummary::default()
     );
-    bed.crash();
+    bed.crash().await;
     assert_eq!(bed.store().summary(run).await.expect("reads"), expected);
 }

@@ -4,6 +4,7 @@ mod look;
 mod mock;
 mod session;
 mod stop;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub(in crate::cli) use self::session::{
     AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
 };
 pub(in crate::cli) use self::stop::StopArgs;
+pub(in crate::cli) use self::worker::WorkerArgs;
 
 /// Turn a file of requests into finished LLM work, and never pay twice for an answer it has stored.
 #[derive(Debug, Parser)]
@@ -75,6 +77,8 @@ pub(in crate::cli) enum When {
 pub(in crate::cli) enum Command {
     /// Run what is unfinished or changed, and write the results
     Run(Box<RunArgs>),
+    /// Join runs in a database that several hosts share, and work on them
+    Worker(Box<WorkerArgs>),
     /// Validate input, settings and templates; spends nothing
     Check(CheckArgs),
     /// Show the task queue of each request
@@ -143,8 +147,8 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_KEEP_ORDER", help_heading = "Output")]
     pub(in crate::cli) keep_order: bool,
 
-    /// The durable store [default: nova3.db]
-    #[arg(long, value_name = "FILE", env = "NOVA3_STORE", help_heading = "Run")]
+    /// The durable store: a file, or a database that workers share (`postgres://user@host/database`) [default: nova3.db]
+    #[arg(long, value_name = "STORE", env = "NOVA3_STORE", help_heading = "Run")]
     pub(in crate::cli) store: Option<PathBuf>,
     /// Name of the run; the same name means resume [default: the input's file name]
     #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN", help_heading = "Run")]
@@ -155,6 +159,9 @@ pub(in crate::cli) struct RunArgs {
     /// Put failed requests back first
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_RETRY_FAILED", help_heading = "Run")]
     pub(in crate::cli) retry_failed: bool,
+    /// Work on a run whose workers have other agents, limits or cap, on their terms
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_ACCEPT_DRIFT", help_heading = "Run")]
+    pub(in crate::cli) accept_drift: bool,
     /// How long to wait for a store in use [default: 0s]
     #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK", help_heading = "Run")]
     pub(in crate::cli) wait_lock: Option<String>,

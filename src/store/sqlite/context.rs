@@ -1,72 +1,12 @@
 //! What a task may build on: earlier results, items of the session, its last rounds.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::{Map, Value};
 
 use super::fault::Fault;
 use crate::domain::references::ItemId;
-use crate::domain::request::{Brief, Request, Work};
-use crate::store::{Earlier, Material, Round, StoredItem, Wanted};
-
-/// A queue that continues one that continues another … is followed so far.
-const CHAIN: usize = 10;
-
-/// A round as it is stored; the request is parsed by whoever asked, not on the store's thread.
-pub(super) struct RoundRow {
-    number: u64,
-    run: String,
-    custom_id: Option<String>,
-    status: String,
-    request: Option<String>,
-    output: Vec<StoredItem>,
-    completed_at: i64,
-    /// Whether it is of the queue itself, or of one that it continues: no history, but its choices count.
-    own: bool,
-}
-
-impl RoundRow {
-    fn brief(&self) -> Option<Brief> {
-        let request = Request::from_stored(self.request.as_deref()?).ok()?;
-        match request.work {
-            Work::Brief(brief) => Some(*brief),
-            Work::Completion(_) => None,
-        }
-    }
-
-    pub(super) fn parsed(self) -> Round {
-        self.with(None)
-    }
-
-    fn with(self, brief: Option<Brief>) -> Round {
-        let brief = brief.or_else(|| self.brief());
-        Round {
-            number: self.number,
-            run: self.run,
-            custom_id: self.custom_id,
-            status: self.status,
-            query: brief.and_then(|brief| brief.query),
-            output: self.output,
-            completed_at: self.completed_at,
-        }
-    }
-}
-
-/// The material with the rounds that are history, and what people chose and left in all of them.
-pub(super) fn with_rounds(mut material: Material, rows: Vec<RoundRow>) -> Material {
-    for row in rows {
-        let brief = row.brief();
-        for item in brief.iter().flat_map(|brief| &brief.selections.items) {
-            material.left.retain(|id| *id != item.id);
-            if !item.selected {
-                material.left.push(item.id.clone());
-            }
-        }
-        if !row.own {
-            material.rounds.push(row.with(brief));
-        }
-    }
-    material
-}
+use crate::store::items::{items, own};
+use crate::store::rounds::{CHAIN, RoundRow};
+use crate::store::{Earlier, Material, StoredItem, Wanted};
 
 /// The material without its rounds, and these.
 pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
@@ -117,27 +57,6 @@ fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -
         });
     }
     Ok(())
-}
-
-/// The items of a result. A raw response has none.
-fn items(result: &str) -> Vec<StoredItem> {
-    let parsed: Vec<Map<String, Value>> = serde_json::from_str(result).unwrap_or_default();
-    parsed
-        .into_iter()
-        .filter_map(|mut body| match body.remove("id") {
-            Some(Value::String(id)) => Some(StoredItem { id, body }),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Of a request that is alone: the wanted items among its own results.
-fn own(earlier: &[Earlier], wanted: &[String]) -> Vec<StoredItem> {
-    let known = || earlier.iter().flat_map(|task| &task.items);
-    wanted
-        .iter()
-        .filter_map(|id| known().find(|item| item.id == *id).cloned())
-        .collect()
 }
 
 fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<StoredItem>, Fault> {

@@ -1,21 +1,14 @@
 //! The log of what was settled: written in the settling transactions, read page by page.
 
 use rusqlite::{Connection, Row, params};
-use serde_json::value::RawValue;
 
-use super::claim;
 use super::fault::Fault;
 use super::results::complete_ingest;
 use crate::domain::failure::Failure;
 use crate::domain::state::Status;
-use crate::domain::stream_event::{Happening, SettledEvent, StepRow};
+use crate::domain::stream_event::SettledEvent;
+use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, Planned, RunId};
-
-/// A page ends early once it holds so many bytes of results, so that large answers do not pile up.
-const PAGE_BYTES: usize = 4 << 20;
-
-/// One row tells of up to three things: the plan, the task, and the end of the request.
-const TOLD: i64 = 3;
 
 /// What was told once is told the same for ever: a failure from before the tasks were known has none, also when a
 /// retry has found them.
@@ -111,122 +104,39 @@ pub(super) fn of(c: &Connection, run: RunId, queues: &[i64], up_to: i64) -> Resu
     Ok(page)
 }
 
-/// What a row of the log tells; answers about how many bytes that is.
+/// Adds what a row of the log tells; answers about how many bytes that is.
 fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<usize, Fault> {
-    let number: i64 = row.get(0)?;
     let queue_id: i64 = row.get(6)?;
     let task: Option<usize> = row.get(7)?;
-    let status: Option<String> = row.get(10)?;
-    let body: Option<String> = row.get(9)?;
-    let mut bytes = 512;
-    let mut happenings = Vec::new();
-    if row.get(8)? {
-        happenings.push(Happening::Planned {
-            steps: match &body {
-                Some(steps) if task.is_none() => planned_steps(steps)?,
-                _ => steps(c, queue_id)?,
-            },
-        });
-    }
-    // Of a plan, the body is no failure.
-    let failure = body.filter(|_| task.is_some() || happenings.is_empty());
-    match (failure, task) {
-        (Some(failure), task) => happenings.push(failed(c, queue_id, task, &failure)?),
-        (None, Some(task)) => {
-            let completed = completed(c, queue_id, task)?;
-            bytes += completed.as_ref().map_or(0, |(_, bytes)| *bytes);
-            happenings.extend(completed.map(|(happening, _)| happening));
-        }
-        (None, None) => {}
-    }
-    match status.as_deref().and_then(Status::parse) {
-        Some(Status::Paused) => happenings.push(paused(c, queue_id, task)?),
-        Some(status) => happenings.push(Happening::Ended { status }),
-        None => {}
-    }
-    for (part, what) in (0..).zip(happenings) {
-        told.push(SettledEvent {
-            event_no: (number - 1) * TOLD + part + 1,
-            settled_at: row.get(1)?,
-            custom_id: row.get(2)?,
-            user_id: row.get(3)?,
-            session_id: row.get(4)?,
-            total_tasks: match &what {
-                Happening::Planned { steps } => steps.len(),
-                _ => row.get::<_, Option<usize>>(5)?.unwrap_or(0),
-            },
-            what,
-        });
-    }
-    Ok(bytes)
-}
-
-/// The steps of a plan as it was made.
-fn planned_steps(steps: &str) -> Result<Vec<StepRow>, Fault> {
-    let steps: Vec<Planned> = serde_json::from_str(steps)?;
-    let row = |(number, step): (usize, Planned)| StepRow {
-        task_id: format!("task{number:03}"),
-        action: step.action,
-        description: step.description,
-        input: step.input,
+    let event = EventRow {
+        event_no: row.get(0)?,
+        settled_at: row.get(1)?,
+        custom_id: row.get(2)?,
+        user_id: row.get(3)?,
+        session_id: row.get(4)?,
+        total_tasks: row.get(5)?,
+        task,
+        planned: row.get(8)?,
+        body: row.get(9)?,
+        status: row.get(10)?,
     };
-    Ok((1..).zip(steps).map(row).collect())
+    Ok(telling::tell(event, tasks(c, queue_id, task)?, told)?)
 }
 
-fn steps(c: &Connection, queue_id: i64) -> Result<Vec<StepRow>, Fault> {
-    let tasks = claim::tasks(c, queue_id)?;
-    Ok(tasks
-        .into_iter()
-        .map(|task| StepRow {
-            task_id: task.task_id,
-            action: task.action,
-            description: task.description,
-            input: task.input,
-        })
-        .collect())
-}
-
-fn failed(c: &Connection, queue_id: i64, task: Option<usize>, failure: &str) -> Result<Happening, Fault> {
-    let failure: Failure = serde_json::from_str(failure)?;
-    let tasks = claim::tasks(c, queue_id)?;
-    let task = task.and_then(|task| tasks.get(task));
-    Ok(Happening::Failed {
-        task_id: task.map(|task| task.task_id.clone()),
-        action: task.map(|task| task.action.clone()),
-        class: failure.class,
-        message: failure.message,
-    })
-}
-
-/// A completed task never changes, so the log need not keep what it made.
-fn completed(c: &Connection, queue_id: i64, task: usize) -> Result<Option<(Happening, usize)>, Fault> {
+/// The tasks of a queue, one of them with what it made.
+fn tasks(c: &Connection, queue_id: i64, wanted: Option<usize>) -> Result<Vec<EventTask>, Fault> {
     let mut query = c.prepare_cached(
-        "SELECT task_id, action, result FROM nova3_tasks WHERE queue_id=?1 AND task_index=?2 AND status='completed'",
+        "SELECT task_id, action, description, input, CASE WHEN task_index=?2 AND status='completed' THEN result END
+         FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
     )?;
-    let mut rows = query.query(params![queue_id, task])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let Some(result) = row.get::<_, Option<String>>(2)? else {
-        return Ok(None);
-    };
-    let bytes = result.len() * 2;
-    let happening = Happening::Completed {
-        task_id: row.get(0)?,
-        action: row.get(1)?,
-        result: RawValue::from_string(result)?,
-    };
-    Ok(Some((happening, bytes)))
-}
-
-fn paused(c: &Connection, queue_id: i64, task: Option<usize>) -> Result<Happening, Fault> {
-    let tasks = claim::tasks(c, queue_id)?;
-    let task = task.unwrap_or(0);
-    Ok(Happening::Paused {
-        after: tasks
-            .get(task)
-            .map(|task| task.task_id.clone())
-            .unwrap_or_default(),
-        next: tasks.get(task + 1).map(|task| task.action.clone()),
-    })
+    let rows = query.query_map(params![queue_id, wanted], |row| {
+        Ok(EventTask {
+            task_id: row.get(0)?,
+            action: row.get(1)?,
+            description: row.get(2)?,
+            input: row.get(3)?,
+            result: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

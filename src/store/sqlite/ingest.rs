@@ -14,10 +14,9 @@ use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
 use crate::domain::request::{Digest, Identity, Request, Stops};
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, Planned, RunId, StoreError};
-
-/// The action of an OpenAI Batch line's only task.
-pub(super) const COMPLETION: &str = "completion";
+use crate::store::{
+    AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, Planned, RunId, StoreError, keys,
+};
 
 pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
     let epoch = c.query_row(
@@ -51,14 +50,6 @@ pub(super) struct Good<'a> {
     pub(super) notes: &'a Digest,
     pub(super) stops: &'a Stops,
     plan: &'a [Planned],
-}
-
-/// The key of a request in its run.
-pub(super) fn key(identity: &Identity, occurrence: u64) -> String {
-    match identity {
-        Identity::Custom(id) => format!("id:{id}"),
-        Identity::Content(digest) => format!("sha256:{}:{occurrence}", digest.hex()),
-    }
 }
 
 pub(super) fn add(
@@ -104,8 +95,8 @@ impl Reading<'_> {
                 stops,
             } => {
                 let key = match identity {
-                    Identity::Custom(_) => key(identity, 1),
-                    Identity::Content(digest) => self.free_key(&format!("sha256:{}", digest.hex()))?,
+                    Identity::Custom(_) => keys::key(identity, 1),
+                    Identity::Content(digest) => self.free_key(&keys::content_stem(digest))?,
                 };
                 let versions = self.versions(&key)?;
                 if versions.iter().any(|version| version.ingest == self.epoch.0) {
@@ -174,7 +165,7 @@ impl Reading<'_> {
     /// The key of the next occurrence of an equal line in this reading. Occurrences seen so far are
     /// 1 to k without a gap, so doubling and halving finds k in a logarithm of steps, however many there are.
     fn free_key(&self, stem: &str) -> Result<String, Fault> {
-        let key = |occurrence: u64| format!("{stem}:{occurrence}");
+        let key = |occurrence: u64| keys::occurrence_of(stem, occurrence);
         let seen = |occurrence: u64| -> Result<bool, Fault> {
             let found = self
                 .c
@@ -202,7 +193,7 @@ impl Reading<'_> {
     }
 
     fn bad(&mut self, line: &NewLine, digest: &Digest, failure: &Failure) -> Result<i64, Fault> {
-        let key = self.free_key(&format!("bad:{}", digest.hex()))?;
+        let key = self.free_key(&keys::bad_stem(digest))?;
         if let Some(version) = self.versions(&key)?.into_iter().next() {
             self.see(line, None, &version)?;
             return Ok(version.queue_id);

@@ -44,9 +44,9 @@ use self::lane::{Kind, Lane};
 use self::open::StoreLock;
 use super::{
     AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Epoch, EventPage, Failures, FileKey,
-    FinishedPage, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
+    FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
     Queues, Reservation, Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord,
-    Sessions, Settled, Settlement, StoreError, TakeOver, Wanted,
+    Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, rounds,
 };
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
@@ -206,7 +206,7 @@ impl Queues for SqliteStore {
             .collect()
     }
 
-    async fn renew(&self, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
+    async fn renew(&self, _owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
         let leases = leases.to_vec();
         self.write(move |c| claim::renew(c, &leases, lease_ms, clock::now_ms()))
             .await
@@ -231,7 +231,7 @@ impl Queues for SqliteStore {
         self.write(move |c| claim::release(c, &left)).await
     }
 
-    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<bool, StoreError> {
+    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {
         let reservation = reservation.clone();
         self.write(move |c| money::reserve(c, run, &reservation, cap, clock::now_ms()))
             .await
@@ -272,7 +272,7 @@ impl Sessions for SqliteStore {
     async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError> {
         let wanted = wanted.clone();
         let (material, rounds) = self.read(move |c| context::context(c, &wanted)).await?;
-        Ok(context::with_rounds(material, rounds))
+        Ok(rounds::with_rounds(material, rounds))
     }
 
     async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError> {
@@ -285,7 +285,7 @@ impl Sessions for SqliteStore {
             .read(move |c| session_views::one(c, user.as_str(), session.as_str()))
             .await?;
         Ok(found.map(|row| SessionRecord {
-            rounds: row.rounds.into_iter().map(context::RoundRow::parsed).collect(),
+            rounds: row.rounds.into_iter().map(rounds::RoundRow::parsed).collect(),
             items: row.items,
             queue: row.queue,
             pending: row.pending,

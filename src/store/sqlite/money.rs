@@ -7,7 +7,7 @@ use super::ledger::{self, PLANNING, Spent, Use};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
 use crate::domain::usage::{Cost, Usage};
-use crate::store::{Lease, Reservation, RunId};
+use crate::store::{Hold, Lease, Reservation, RunId};
 
 /// How a good answer that came too late is called among the calls that gave nothing.
 const REPEATED: &str = "repeated";
@@ -19,7 +19,7 @@ pub(super) fn reserve(
     reservation: &Reservation,
     cap: Cost,
     now: i64,
-) -> Result<bool, Fault> {
+) -> Result<Hold, Fault> {
     let Reservation {
         lease, spent, worst, ..
     } = reservation;
@@ -47,7 +47,11 @@ pub(super) fn reserve(
     ])?;
     c.prepare_cached("UPDATE nova3_runs SET reserved=reserved-?2+?3 WHERE run_id=?1")?
         .execute(params![run.0, before, spent.plus(in_flight).0])?;
-    Ok(fits)
+    Ok(if fits {
+        Hold::Held
+    } else {
+        Hold::NoRoom { others_hold: false }
+    })
 }
 
 /// The task of a call as the ledger numbers it.

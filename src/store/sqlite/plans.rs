@@ -158,6 +158,8 @@ fn batch(c: &Connection) {
         named: false,
         rehearsal: false,
         recipe: String::new(),
+        terms: crate::store::Terms::default(),
+        accept_drift: false,
     };
     let run = runs::open(c, std::path::Path::new(":memory:"), &opening, 1)
         .unwrap()

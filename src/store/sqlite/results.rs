@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
 use super::fault::Fault;
-use super::ingest::COMPLETION;
 use crate::domain::outcome::{Finished, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
+use crate::store::keys::COMPLETION;
 use crate::store::{FinishedPage, Order, RunId};
 
 /// A page ends early once it holds so many bytes of results, so that large answers do not pile up.

@@ -9,10 +9,10 @@ use super::fault::Fault;
 use super::results::complete_ingest;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
-use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError};
+use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError, Terms};
 
 const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, input_requests, next_finish_no, created_at, \
-     last_accessed, next_event_no";
+     last_accessed, next_event_no, rehearsal";
 
 pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, Fault> {
     refuse_mixture(c, store, opening)?;
@@ -58,6 +58,7 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
     )?;
     Ok(Run {
         recipe_changed: changed,
+        terms: opening.terms.clone(),
         ..run
     })
 }
@@ -132,6 +133,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         last_accessed: row.get(8)?,
         events: row.get(9)?,
         recipe_changed: false,
+        rehearsal: row.get(10)?,
+        // One process works on it, on its own.
+        terms: Terms::default(),
     })
 }
 

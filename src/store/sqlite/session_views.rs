@@ -2,12 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::context::{self, RoundRow};
+use super::context;
 use super::fault::Fault;
 use super::{claim, plan};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::{QueueEvent, QueueState, TaskStatus};
-use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, StoredItem};
+use crate::store::rounds::RoundRow;
+use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, StoredItem, keys};
 
 pub(super) fn list(c: &Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
     let mut query = c.prepare_cached(
@@ -85,7 +86,7 @@ pub(super) fn planned(
     occurrence: u64,
     content: Digest,
 ) -> Result<Option<KnownQueue>, Fault> {
-    let key = super::ingest::key(identity, occurrence);
+    let key = keys::key(identity, occurrence);
     let queue: Option<i64> = c
         .prepare_cached(
             "SELECT queue_id FROM nova3_queues WHERE run_id=?1 AND queue_key=?2 AND content_digest=?3",

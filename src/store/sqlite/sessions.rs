@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::fault::Fault;
 use crate::domain::outcome::NewItem;
 use crate::domain::state::{QueueEvent, QueueState};
+use crate::store::items::readable;
 
 /// Whether a queue of the session may run or runs in this run.
 pub(super) fn has_live(c: &Connection, run: i64, user: &str, session: &str) -> Result<bool, Fault> {
@@ -132,27 +133,6 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
         .execute(params![place.user, session, serde_json::to_string(&counters)?, place.now])?;
     }
     Ok(array)
-}
-
-/// An item's body with what people read first in front.
-fn readable(body: &Map<String, Value>) -> Result<String, Fault> {
-    let first = ["title", "content"];
-    let rest = body.iter().filter(|(key, _)| !first.contains(&key.as_str()));
-    let fields = first
-        .iter()
-        .filter_map(|key| body.get_key_value(*key))
-        .chain(rest);
-    let mut text = String::from("{");
-    for (key, value) in fields {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text += &serde_json::to_string(key)?;
-        text.push(':');
-        text += &serde_json::to_string(value)?;
-    }
-    text.push('}');
-    Ok(text)
 }
 
 /// The last numbers given: of the session, or of the earlier tasks of a request that is alone.

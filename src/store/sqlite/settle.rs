@@ -5,13 +5,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::events::{self, Settling};
 use super::fault::Fault;
-use super::ingest::COMPLETION;
 use super::ledger::{self, Spent, Use};
 use super::sessions::{self, Place};
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{Making, Product};
 use crate::domain::state::{QueueEvent, QueueState, Status, TaskStatus};
 use crate::domain::usage::Cost;
+use crate::store::keys::COMPLETION;
 use crate::store::{Settled, Settlement, TaskEnd, Then};
 
 /// What the settled queue is to the transaction.

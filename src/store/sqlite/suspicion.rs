@@ -8,11 +8,11 @@ use rusqlite::{Connection, params};
 use super::claim::put_back;
 use super::events::{self, Settling};
 use super::fault::Fault;
-use super::ingest::COMPLETION;
 use super::settle::{Ending, finish};
 use super::{ledger, plan, sessions};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::store::keys::COMPLETION;
 
 /// A queue that was in flight at so many unclean ends is claimed alone.
 pub(super) const SUSPECTED: i64 = 3;

@@ -2,6 +2,7 @@
 //!
 //! The log is one file that the mock appends to, so the place of a line in it is the clock of all judgements: what
 //! stands before a cut had ended before the next process began.
+#![allow(dead_code, reason = "each test binary that includes this uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,7 +11,19 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::work::{self, Mark};
+/// A task: its request's index and its own.
+pub(crate) type Mark = (usize, usize);
+
+/// Of a prompt without one: it asks for a better answer to the prompt before it, or for nothing that was wanted.
+pub(crate) const NO_MARK: Mark = (usize::MAX, usize::MAX);
+
+/// The mark of a prompt. It stands last there: what was asked before has marks of its own.
+fn mark(prompt: &str) -> Option<Mark> {
+    let (before, _) = prompt.rsplit_once("> Subject ")?;
+    let (_, mark) = before.rsplit_once('<')?;
+    let (request, task) = mark.split_once('.')?;
+    Some((request.parse().ok()?, task.parse().ok()?))
+}
 
 /// One call as the mock saw it.
 #[derive(Debug, Clone)]
@@ -18,10 +31,16 @@ pub(crate) struct Call {
     pub(crate) mark: Mark,
     /// The beginning of the prompt's digest; the answer quotes it.
     pub(crate) digest: String,
+    /// The model that was asked for.
+    pub(crate) model: String,
+    /// The beginning of the digest of the key that it came with.
+    pub(crate) key: Option<String>,
     /// Which process made it, from 0.
     pub(crate) life: usize,
     /// The line of the log where it begins.
     pub(crate) began: usize,
+    /// When that was, in Unix milliseconds.
+    pub(crate) began_ms: i64,
     /// The line of the log where it ends, and how. A mock that was killed leaves calls without an end.
     pub(crate) end: Option<End>,
 }
@@ -67,8 +86,13 @@ impl Call {
 #[derive(Deserialize)]
 struct Line<'a> {
     n: u64,
+    t_ms: i64,
     event: &'a str,
     prompt: Option<&'a str>,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    key: Option<&'a str>,
     #[serde(default)]
     user: String,
     #[serde(default)]
@@ -91,8 +115,10 @@ pub(crate) struct Log {
     calls: BTreeMap<u64, Call>,
     /// Tasks that have an answer.
     answered: BTreeSet<Mark>,
-    /// Calls whose prompts have no mark, which nobody should have made.
-    unmarked: BTreeSet<u64>,
+    /// Calls that were answered whole.
+    good: usize,
+    /// Calls whose prompts have no mark.
+    unmarked: usize,
 }
 
 impl Log {
@@ -105,7 +131,8 @@ impl Log {
             life: 0,
             calls: BTreeMap::new(),
             answered: BTreeSet::new(),
-            unmarked: BTreeSet::new(),
+            good: 0,
+            unmarked: 0,
         }
     }
 
@@ -131,17 +158,18 @@ impl Log {
     fn note(&mut self, line: Line<'_>) {
         self.lines += 1;
         if line.event == "start" {
-            let Some(mark) = work::mark(&line.user) else {
-                self.unmarked.insert(line.n);
-                return;
-            };
+            let mark = mark(&line.user);
             let call = Call {
-                mark,
+                mark: mark.unwrap_or(NO_MARK),
                 digest: line.prompt.expect("a call has a prompt")[..8].to_owned(),
+                model: line.model,
+                key: line.key.map(str::to_owned),
                 life: self.life,
                 began: self.lines,
+                began_ms: line.t_ms,
                 end: None,
             };
+            self.unmarked += usize::from(mark.is_none());
             self.calls.insert(line.n, call);
         } else if let Some(call) = self.calls.get_mut(&line.n) {
             call.end = Some(End {
@@ -151,13 +179,21 @@ impl Log {
                 output_tokens: line.output_tokens,
             });
             if call.fate() == Fate::Answered {
+                self.good += 1;
                 self.answered.insert(call.mark);
             }
         }
     }
 
-    /// The calls so far, in the order of their lines.
+    /// The calls of tasks so far, in the order of their lines.
     pub(crate) fn calls(&self) -> Vec<Call> {
+        let mut calls = self.every_call();
+        calls.retain(|call| call.mark != NO_MARK);
+        calls
+    }
+
+    /// Those whose prompts have no mark too.
+    pub(crate) fn every_call(&self) -> Vec<Call> {
         let mut calls: Vec<Call> = self.calls.values().cloned().collect();
         calls.sort_by_key(|call| call.began);
         calls
@@ -165,12 +201,12 @@ impl Log {
 
     /// Calls that began.
     pub(crate) fn count(&self) -> usize {
-        self.calls.len() + self.unmarked.len()
+        self.calls.len()
     }
 
-    /// Calls that belong to no task.
+    /// Calls whose prompts have no mark.
     pub(crate) fn unmarked(&self) -> usize {
-        self.unmarked.len()
+        self.unmarked
     }
 
     /// Calls that have ended.
@@ -181,6 +217,11 @@ impl Log {
     /// Tasks that have an answer.
     pub(crate) fn answered(&self) -> usize {
         self.answered.len()
+    }
+
+    /// Calls that were answered whole.
+    pub(crate) fn good(&self) -> usize {
+        self.good
     }
 
     /// Lines so far: they grow as long as anything goes on.

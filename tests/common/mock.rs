@@ -1,4 +1,5 @@
 //! The real mock server in a process of its own, and its log.
+#![allow(dead_code, reason = "each test binary that includes this uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

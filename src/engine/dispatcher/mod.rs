@@ -3,6 +3,8 @@
 //! Each turn waits for one fact, changes the counters, and starts what may be started. Nobody else changes
 //! a counter, claims a queue, or cancels a call.
 
+mod leaving;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,26 +12,25 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::board::Board;
-use super::halts::Halts;
-use super::ingest::{IngestFact, Intake};
-use super::memory::Memory;
-use super::purse::Till;
-use super::routes::Watched;
-use super::shutdown::Shutdown;
-use super::signals::Signals;
-use super::slots::Slots;
-use super::suspects::Suspects;
-use super::turn::{Claiming, Turn, exported, poll};
-use super::worker::{Fact, Tools, work};
-use super::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
 use crate::clock;
+use crate::engine::board::Board;
+use crate::engine::errands::Errands;
+use crate::engine::halts::Halts;
+use crate::engine::ingest::{IngestFact, Intake};
+use crate::engine::keeper::{Beat, Keeper};
+use crate::engine::memory::Memory;
+use crate::engine::purse::Till;
+use crate::engine::routes::Watched;
+use crate::engine::shutdown::Shutdown;
+use crate::engine::signals::Signals;
+use crate::engine::slots::Slots;
+use crate::engine::suspects::Suspects;
+use crate::engine::turn::{Claiming, Turn, exported, poll};
+use crate::engine::worker::{Fact, Tools, work};
+use crate::engine::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
 use crate::llm::{Chain, Stop, Stopped};
 use crate::observe::{Ending, RunEvent};
 use crate::store::{Claimed, Left, Owner, RunId, Settled, StoreError};
-
-/// A lease is good for so long; it is renewed three times in that time. The length of a task does not matter.
-const LEASE_MS: i64 = 30_000;
 
 /// Snapshots for the display, and the fallback for a wake-up that nobody sent.
 const TICK: Duration = Duration::from_millis(200);
@@ -50,11 +51,16 @@ pub(super) struct Dispatcher<'a> {
     may_find: bool,
     suspects: Suspects,
     ingested: bool,
+    /// Whether it was asked, since the last look at a shared store, if anything is left.
+    looked: bool,
+    /// Whether the run is over for this process when nothing is left that it could claim.
+    leaves_to_others: bool,
 
     shutdown: Shutdown<'a>,
     halts: Halts,
     watched: Watched,
-    next_beat: Instant,
+    keeper: Keeper,
+    errands: Errands,
     board: Board,
     memory: Memory,
 }
@@ -71,7 +77,8 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         // Unbounded, because each running queue sends a handful of facts and queues are bounded by slots.
         let (tell, facts) = mpsc::unbounded_channel();
-        let tools = Tools::new(world, job, run, stop.clone());
+        let tools = Tools::new(world, job, run);
+        let keeper = Keeper::new(Arc::clone(&world.store), run, owner.clone(), job.lease);
         let deadline = job.conditions.deadline;
         let deadline = deadline.and_then(|when| begun.checked_add(when.left(clock::now())));
         Self {
@@ -88,10 +95,13 @@ impl<'a> Dispatcher<'a> {
             may_find: true,
             suspects: Suspects::new(),
             ingested: false,
+            looked: false,
+            leaves_to_others: job.leaves_to_others,
             shutdown: Shutdown::new(&world.announcer, stop, job.grace, deadline),
             halts: Halts::new(job.conditions),
             watched: Watched::default(),
-            next_beat: begun + beat(),
+            keeper,
+            errands: Errands::default(),
             board: Board::new(begun),
             memory: Memory::new(job.memory_limit, job.max_queues),
         }
@@ -103,7 +113,7 @@ impl<'a> Dispatcher<'a> {
         mut self,
         mut intake: Intake,
         exporting: Exporting,
-        mut signals: Signals,
+        signals: &mut Signals,
     ) -> Driven {
         let Exporting {
             tasks: mut exporters,
@@ -117,7 +127,9 @@ impl<'a> Dispatcher<'a> {
                 break;
             }
             let turn = tokio::select! {
-                claimed = poll(&mut self.claiming) => Turn::Claimed(claimed),
+                turn = poll(&mut self.claiming) => turn,
+                beat = self.keeper.beaten() => Turn::Beat(beat),
+                done = self.errands.done() => Turn::Errand(done),
                 Some(fact) = self.facts.recv() => Turn::Fact(fact),
                 Some(joined) = self.workers.join_next() => match joined {
                     Ok(()) => continue,
@@ -130,35 +142,16 @@ impl<'a> Dispatcher<'a> {
                 () = self.shutdown.deadline() => Turn::Deadline,
                 _ = tick.tick() => Turn::Tick,
             };
-            self.take(turn).await;
-        }
-        if !self.shutdown.has_failed() {
-            self.watch_routes().await;
+            self.take(turn);
         }
         self.give_back().await;
         if !self.shutdown.is_abandoned() {
             finish.send_replace(true);
             self.wakes.all();
-            self.last_lines(&mut exporters, &mut signals).await;
+            self.last_lines(&mut exporters, signals).await;
         }
-        self.shutdown.into_driven()
-    }
-
-    /// Waits until everything is written, or until a third signal: a reader may not read, and a disk may hang.
-    async fn last_lines(
-        &mut self,
-        exporters: &mut JoinSet<Result<Exported, RunError>>,
-        signals: &mut Signals,
-    ) {
-        while !self.shutdown.is_abandoned() {
-            tokio::select! {
-                end = exporters.join_next() => match end {
-                    Some(end) => self.exported(exported(end)),
-                    None => return,
-                },
-                signal = signals.next() => self.shutdown.signal(signal, 0),
-            }
-        }
+        let done = self.board.done();
+        self.shutdown.into_driven(done)
     }
 
     /// Asks for as many queues as may be claimed, one question at a time.
@@ -172,10 +165,12 @@ impl<'a> Dispatcher<'a> {
             return;
         };
         let (store, run, owner) = (Arc::clone(&self.tools.store), self.run, self.owner.clone());
+        let (until, lease_ms) = (self.keeper.until(), self.keeper.lease_ms());
         self.may_find = false;
-        self.claiming = Some(Box::pin(async move {
-            store.claim(run, &owner, which, free, LEASE_MS).await
-        }));
+        self.claiming = Some(Claiming {
+            answer: Box::pin(async move { store.claim(run, &owner, which, free, lease_ms).await }),
+            until,
+        });
     }
 
     /// Over is when nothing runs, nothing can be started and nothing more will come.
@@ -199,12 +194,16 @@ impl<'a> Dispatcher<'a> {
         if self.tools.plan_only {
             return true;
         }
-        let ending = match self.tools.store.has_unfinished(self.run).await {
+        let Some(unfinished) = self.has_unfinished().await else {
+            return false;
+        };
+        let ending = match unfinished {
             Ok(false) => return true,
             // What is left waits for a chain that is of no use, or for a session that does.
             Ok(true) if self.slots.has_parked() => self.halts.no_route(),
             Ok(true) if used_up => Ending::Limit,
-            Ok(true) => return false,
+            // Others have it, or it waits for them.
+            Ok(true) => return self.leaves_to_others,
             Err(error) => {
                 self.shutdown.fail(error.into());
                 return true;
@@ -214,9 +213,12 @@ impl<'a> Dispatcher<'a> {
         true
     }
 
-    async fn take(&mut self, turn: Turn) {
+    fn take(&mut self, turn: Turn) {
         match turn {
-            Turn::Claimed(claimed) => self.claimed(claimed),
+            Turn::Claimed(claimed, until) => self.claimed(claimed, until),
+            Turn::Beat(beat) => self.beaten(beat),
+            Turn::Errand(Ok(())) => {}
+            Turn::Errand(Err(error)) => self.shutdown.fail(error),
             Turn::Fact(fact) => self.fact(fact),
             Turn::WorkerLost => self.shutdown.fail(RunError::Broken {
                 part: "a worker".to_owned(),
@@ -230,11 +232,11 @@ impl<'a> Dispatcher<'a> {
                 self.shutdown
                     .drain(Ending::Deadline, "the deadline has come", calls);
             }
-            Turn::Tick => self.tick().await,
+            Turn::Tick => self.tick(),
         }
     }
 
-    fn claimed(&mut self, claimed: Result<Vec<Claimed>, StoreError>) {
+    fn claimed(&mut self, claimed: Result<Vec<Claimed>, StoreError>, until: Instant) {
         self.claiming = None;
         let claimed = match claimed {
             Ok(claimed) => claimed,
@@ -252,9 +254,10 @@ impl<'a> Dispatcher<'a> {
                 continue;
             }
             // Registered before it runs, so that the counters and the truth agree.
-            self.slots.begin(queue.lease);
+            let stop = self.shutdown.stop_for_one();
+            self.slots.begin(queue.lease, until, stop.clone());
             self.workers
-                .spawn(work(Arc::clone(&self.tools), queue, self.tell.clone()));
+                .spawn(work(Arc::clone(&self.tools), queue, stop, self.tell.clone()));
         }
     }
 
@@ -295,6 +298,9 @@ impl<'a> Dispatcher<'a> {
         let calls = self.slots.calling().saturating_sub(1);
         if !self.halts.is_about_routes(why) {
             self.slots.leave(left);
+            if !self.shutdown.has_begun() {
+                self.release();
+            }
             if *why == Stopped::NoMoney {
                 let ending = self.halts.no_money();
                 self.shutdown.drain(ending, "the cost cap is reached", calls);
@@ -334,61 +340,45 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    async fn tick(&mut self) {
+    fn tick(&mut self) {
         self.suspects.tick();
-        self.may_find |= self.slots.is_idle();
-        if Instant::now() >= self.next_beat {
-            self.next_beat = Instant::now() + beat();
-            let held = self.slots.held();
-            if !held.is_empty()
-                && let Err(error) = self.tools.store.renew(&held, LEASE_MS).await
-            {
-                return self.shutdown.fail(error.into());
-            }
+        let looks = self.keeper.looks();
+        if looks {
+            self.wakes.all();
         }
-        if self.memory.look()
-            && let Err(error) = self.tools.store.shed_caches().await
-        {
-            return self.shutdown.fail(error.into());
+        self.looked &= !looks;
+        let idle = self.slots.is_idle();
+        self.may_find |= looks || (idle && !self.tools.store.is_shared());
+        if self.tools.store.is_shared() {
+            self.slots.run_out(self.keeper.margin());
+            self.store_may_be_gone();
         }
-        self.watch_routes().await;
+        self.keeper.beat(|| self.slots.held(), self.board.done(), idle);
+        if self.memory.look() {
+            let store = Arc::clone(&self.tools.store);
+            self.errands.send(async move { store.shed_caches().await });
+        }
+        self.watched.tell(self.world, self.run, &mut self.errands);
         let snapshot = self.board.shown(self.slots.calling(), self.waits());
         self.world.announcer.announce(RunEvent::Progressed(snapshot));
+    }
+
+    fn beaten(&mut self, beat: Result<Beat, StoreError>) {
+        match beat {
+            Ok(Beat { asked, lost, until }) => self.slots.renewed(&asked, &lost, until),
+            Err(error) => self.shutdown.fail(error.into()),
+        }
     }
 
     /// What is waited for, in words.
     fn waits(&self) -> Vec<String> {
         let mut waits = self.slots.waits(self.world.client.routes(), self.ingested);
         waits.extend(self.memory.wait());
+        waits.extend(self.tools.store.trouble());
         let queueing = self.tools.till.as_ref().map_or(0, Till::queueing);
         if queueing > 0 {
             waits.push(format!("{queueing} calls wait for money below the cost cap"));
         }
         waits
     }
-
-    async fn watch_routes(&mut self) {
-        if let Err(error) = self.watched.tell(self.world, self.run).await {
-            self.shutdown.fail(error.into());
-        }
-    }
-
-    /// Gives back what was claimed and not done. If the store is broken, the next start does it.
-    async fn give_back(&mut self) {
-        if self.shutdown.is_abandoned() && !self.shutdown.has_failed() {
-            self.slots.leave_all();
-        }
-        self.workers.abort_all();
-        let left = self.slots.take_left();
-        if left.is_empty() {
-            return;
-        }
-        if let Err(error) = self.tools.store.release(left).await {
-            self.shutdown.note(error.into());
-        }
-    }
-}
-
-const fn beat() -> Duration {
-    Duration::from_millis(LEASE_MS.unsigned_abs() / 3)
 }

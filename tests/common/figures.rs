@@ -1,4 +1,4 @@
-//! Rows for the table of `docs/reliability.md`, handed to `scripts/chaos` through a file.
+//! Rows for the table of `docs/reliability.md`, handed to the script through a file.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use std::io::Write;
     reason = "the parameters of a test are no settings of the program"
 )]
 pub(crate) fn row(what: &str, figure: &str, promised: &str) {
-    let Ok(path) = std::env::var("NOVA3_CHAOS_FIGURES") else {
+    let Ok(path) = std::env::var("NOVA3_FIGURES") else {
         return;
     };
     let mut file = std::fs::OpenOptions::new()

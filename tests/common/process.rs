@@ -1,4 +1,5 @@
 //! Child processes that never outlive their test, and waiting for what can be seen.
+#![allow(dead_code, reason = "each test binary that includes this uses a part of it")]
 
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -68,12 +69,26 @@ impl Running {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stands still until it is told to go on.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Goes on after `stop`.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)
             .expect("a pid");
         // One that has just ended by itself is a zombie and takes the signal too.
-        rustix::process::kill_process(id, Signal::TERM).expect("the child is there");
+        rustix::process::kill_process(id, signal).expect("the child is there");
     }
 
     /// `kill -9`, unless it has ended by itself; answers its code in that case.

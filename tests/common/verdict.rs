@@ -1,4 +1,5 @@
 //! What the oracles say: all of them speak, also after one has found something.
+#![allow(dead_code, reason = "each test binary that includes this uses a part of it")]
 
 /// The verdicts of a scenario.
 #[derive(Debug)]
@@ -40,8 +41,11 @@ impl Verdicts {
         for verdict in &self.all {
             let word = if verdict.faults.is_empty() { "good" } else { "BAD" };
             println!(
-                "chaos: {}: {word}: {}: {}",
-                self.scenario, verdict.oracle, verdict.seen
+                "{}: {}: {word}: {}: {}",
+                env!("CARGO_CRATE_NAME"),
+                self.scenario,
+                verdict.oracle,
+                verdict.seen
             );
         }
         let bad: Vec<&Verdict> = self

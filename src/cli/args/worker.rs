@@ -1,0 +1,46 @@
+//! `nova3 worker`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::{ModelArgs, Progress};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WorkerArgs {
+    /// The database that the runs are in: `postgres://user@host/database`
+    #[arg(long, value_name = "URL", env = "NOVA3_STORE", help_heading = "Run")]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// Join only this run [default: whichever has something to do, the oldest first]
+    #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN", help_heading = "Run")]
+    pub(in crate::cli) name: Option<String>,
+    /// End when nothing is left to do, instead of waiting for more
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_UNTIL_IDLE", help_heading = "Run")]
+    pub(in crate::cli) until_idle: bool,
+    /// Work on runs whose agents or limits are not those of these settings, under the run's limits
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_ACCEPT_DRIFT", help_heading = "Run")]
+    pub(in crate::cli) accept_drift: bool,
+    /// Time to finish calls after a first signal [default: 30s]
+    #[arg(long, value_name = "TIME", env = "NOVA3_GRACE", help_heading = "Run")]
+    pub(in crate::cli) grace: Option<String>,
+    /// How long to wait at the start for a database that does not answer [default: 0s]
+    #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK", help_heading = "Run")]
+    pub(in crate::cli) wait_lock: Option<String>,
+    /// Stop when every route of a chain is out of use for so long [default: 1h]
+    #[arg(long, value_name = "TIME", env = "NOVA3_GIVE_UP", help_heading = "Run")]
+    pub(in crate::cli) give_up: Option<String>,
+    /// Stay below so much memory, instead of the container's or machine's limit (`2GB`)
+    #[arg(long, value_name = "SIZE", env = "NOVA3_MEMORY_LIMIT", help_heading = "Run")]
+    pub(in crate::cli) memory_limit: Option<String>,
+
+    #[command(flatten)]
+    pub(in crate::cli) model: ModelArgs,
+    /// Rehearse: work on rehearsals, with a mock server in this process
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
+    pub(in crate::cli) mock: bool,
+
+    /// What to show on stderr
+    #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
+    pub(in crate::cli) progress: Option<Progress>,
+}

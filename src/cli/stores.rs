@@ -1,0 +1,154 @@
+//! Which store a command means, and opening it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::args::Global;
+use super::exit::{Exit, decided};
+use super::world::MOCK_STORE;
+use crate::config::{
+    Config, Flags, Given, PostgresAddress, Source, StoreAddress, process_env, store_in_force,
+};
+use crate::limit::InPostgres;
+use crate::llm::Client;
+use crate::postgres::Database;
+use crate::store::Store;
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
+
+/// An open store, and the database that it is in, if hosts share it.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) database: Option<Database>,
+}
+
+/// Which store a command means that looks into one.
+pub(super) fn address(store: Option<&PathBuf>, global: &Global) -> Result<StoreAddress> {
+    let store = store.cloned().map(|value| Given {
+        source: source(&value),
+        value,
+    });
+    let flags = Flags {
+        config: global.config.clone(),
+        store,
+        ..Flags::default()
+    };
+    Ok(store_in_force(&flags, &process_env)?)
+}
+
+/// Clap has put flag and variable into one: what the variable says came from there.
+fn source(value: &Path) -> Source {
+    match process_env("NOVA3_STORE") {
+        Some(variable) if Path::new(&variable) == value => Source::Env("NOVA3_STORE".to_owned()),
+        _ => Source::Flag("--store"),
+    }
+}
+
+/// Opens the store to work on it; makes it if it is not there.
+pub(super) async fn to_work(address: &StoreAddress, wait: Duration) -> Result<Opened> {
+    match address {
+        StoreAddress::File(path) => {
+            let store = SqliteStore::open(path, wait, &super::world::holder())?;
+            Ok(Opened {
+                store: Arc::new(store),
+                database: None,
+            })
+        }
+        StoreAddress::Postgres(address) => {
+            let database = database(address)?;
+            let store = PostgresStore::open(database.clone(), wait).await?;
+            Ok(Opened {
+                store: Arc::new(store),
+                database: Some(database),
+            })
+        }
+    }
+}
+
+impl Opened {
+    /// A client for the configured routes; where hosts share the store, they share the limits too.
+    pub(super) fn client(&self, config: &Config) -> Result<Client> {
+        let made = match &self.database {
+            None => Client::new(config),
+            Some(database) => Client::with_limits(config, &|route| {
+                Arc::new(InPostgres::new(database.clone(), &route.name, route.limits()))
+            }),
+        };
+        made.map_err(|error| decided(Exit::Usage, error.to_string()))
+    }
+}
+
+fn database(address: &PostgresAddress) -> Result<Database> {
+    Database::new(address).map_err(|reason| decided(Exit::Usage, format!("store `{address}`: {reason}")))
+}
+
+/// Opens a store that exists, to look into it.
+pub(super) async fn to_read(store: Option<&PathBuf>, global: &Global) -> Result<Arc<dyn Store>> {
+    let address = address(store, global)?;
+    match &address {
+        StoreAddress::File(path) => {
+            refuse_absent(path, store.is_none())?;
+            Ok(Arc::new(SqliteStore::open_to_read(path)?))
+        }
+        StoreAddress::Postgres(address) => match PostgresStore::if_there(database(address)?).await? {
+            Some(store) => Ok(Arc::new(store)),
+            None => Err(none_there(address)),
+        },
+    }
+}
+
+/// Opens a store that exists, to change something in it: a mistyped path leaves no empty store behind.
+pub(super) async fn to_change(
+    store: Option<&PathBuf>,
+    global: &Global,
+    wait: Duration,
+) -> Result<Arc<dyn Store>> {
+    let address = address(store, global)?;
+    match &address {
+        StoreAddress::File(path) => {
+            refuse_absent(path, store.is_none())?;
+            drop(SqliteStore::open_to_read(path)?);
+        }
+        StoreAddress::Postgres(address) => {
+            if PostgresStore::if_there(database(address)?).await?.is_none() {
+                return Err(none_there(address));
+            }
+        }
+    }
+    Ok(to_work(&address, wait).await?.store)
+}
+
+/// A store to look into, if it is there.
+pub(super) async fn if_there(address: &StoreAddress) -> Result<Option<Arc<dyn Store>>> {
+    match address {
+        StoreAddress::File(path) if !path.is_file() => Ok(None),
+        StoreAddress::File(path) => Ok(Some(Arc::new(SqliteStore::open_to_read(path)?))),
+        StoreAddress::Postgres(address) => {
+            let store = PostgresStore::if_there(database(address)?).await?;
+            Ok(store.map(|store| Arc::new(store) as Arc<dyn Store>))
+        }
+    }
+}
+
+fn none_there(address: &PostgresAddress) -> anyhow::Error {
+    let message =
+        format!("database `{address}` holds no store (start a run first, or name another with `--store`)");
+    decided(Exit::Nothing, message)
+}
+
+fn refuse_absent(path: &Path, by_default: bool) -> Result<()> {
+    if !std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let cure = if by_default && Path::new(MOCK_STORE).is_file() {
+        format!("rehearsals are in `--store {MOCK_STORE}`")
+    } else {
+        "start a run first, or name its store with `--store`".to_owned()
+    };
+    let message = format!("there is no store `{}` ({cure})", path.display());
+    Err(decided(Exit::Nothing, message))
+}

@@ -1,0 +1,107 @@
+//! `nova3 worker`.
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+
+use super::args::{Global, WorkerArgs};
+use super::exit::{Exit, decided};
+use super::{open_files, rehearsal, run, stores, world};
+use crate::config::{Config, Flags, StoreAddress};
+use crate::domain::conditions::Conditions;
+use crate::domain::request::Rules;
+use crate::engine::{Crew, Input, Job, World, work_on_runs};
+use crate::observe::Announcer;
+use crate::store::{Changes, Order};
+
+pub(super) fn main(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+    super::runtime()?.block_on(worker(args, global, matches))
+}
+
+async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+    let flags = flags(args, global, matches);
+    let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
+    if let StoreAddress::File(path) = &config.store {
+        let message = format!(
+            "store `{}` is a file, which one `nova3 run` works on (workers share a database: `--store postgres://user@host/database`)",
+            path.display()
+        );
+        return Err(decided(Exit::Usage, message));
+    }
+    open_files::check(config.concurrency, args.mock)?;
+    let agents = world::agents(&config.agents)?;
+    let planner = world::planner(&agents, world::names(&config), None, None)?;
+    let crew = Crew {
+        job: job(args, &config, &agents),
+        only: args.name.clone(),
+        until_idle: args.until_idle,
+    };
+    let opened = stores::to_work(&config.store, config.wait_lock).await?;
+    let client = opened.client(&config)?;
+    let style = run::style(args.progress, global);
+    let mut world = World {
+        store: opened.store,
+        client: client.into(),
+        agents,
+        planner,
+        budget: config.context,
+        announcer: Announcer::start(style).context("failed to start the display")?,
+    };
+    let ending = work_on_runs(&mut world, &crew).await;
+    world.announcer.close();
+    if let Some(mock) = rehearsal {
+        mock.stop().await;
+    }
+    Ok(run::exit_of(&ending?))
+}
+
+fn flags(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Flags {
+    let given = |id, flag, env, value| world::given(matches, id, flag, env, value);
+    Flags {
+        store: world::given_store(matches, args.store.as_ref()),
+        grace: given("grace", "--grace", "NOVA3_GRACE", args.grace.as_ref()),
+        wait_lock: given(
+            "wait_lock",
+            "--wait-lock",
+            "NOVA3_WAIT_LOCK",
+            args.wait_lock.as_ref(),
+        ),
+        give_up: given("give_up", "--give-up", "NOVA3_GIVE_UP", args.give_up.as_ref()),
+        memory_limit: given(
+            "memory_limit",
+            "--memory-limit",
+            "NOVA3_MEMORY_LIMIT",
+            args.memory_limit.as_ref(),
+        ),
+        ..world::flags(global, &args.model, matches)
+    }
+}
+
+/// What is the same for every run that is joined.
+fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job {
+    Job {
+        name: String::new(),
+        named: true,
+        rehearsal: args.mock,
+        input: Input::Stdin,
+        rules: Rules::default(),
+        changes: Changes::Refuse,
+        outputs: Vec::new(),
+        order: Order::Completion,
+        plan_only: false,
+        recipe: world::recipe(agents, config),
+        terms: world::terms(agents, config, None),
+        accept_drift: args.accept_drift,
+        retry: None,
+        concurrency: config.concurrency,
+        max_queues: config.max_queues,
+        memory_limit: config.memory_limit,
+        conditions: Conditions {
+            give_up: config.conditions.give_up,
+            ..Conditions::default()
+        },
+        grace: config.grace,
+        lease: config.lease,
+        leaves_to_others: true,
+        host: world::host(),
+    }
+}

@@ -1,0 +1,87 @@
+//! How the loop ends: is anything left, and giving back what it holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::Dispatcher;
+use crate::engine::signals::Signals;
+use crate::engine::turn::exported;
+use crate::engine::{Exported, RunError};
+use crate::store::StoreError;
+
+/// How long a store that others share is asked whether anything is left, before the loop goes on without an answer.
+const ASK: Duration = Duration::from_secs(5);
+
+impl Dispatcher<'_> {
+    /// Whether anything is left; `None` if it is not known, or was asked a moment ago.
+    pub(super) async fn has_unfinished(&mut self) -> Option<Result<bool, StoreError>> {
+        let store = Arc::clone(&self.tools.store);
+        if !store.is_shared() {
+            return Some(store.has_unfinished(self.run).await);
+        }
+        if std::mem::replace(&mut self.looked, true) {
+            return None;
+        }
+        tokio::time::timeout(ASK, store.has_unfinished(self.run))
+            .await
+            .ok()
+    }
+
+    /// Waits until everything is written, or until a third signal: a reader may not read, and a disk may hang.
+    pub(super) async fn last_lines(
+        &mut self,
+        exporters: &mut JoinSet<Result<Exported, RunError>>,
+        signals: &mut Signals,
+    ) {
+        while !self.shutdown.is_abandoned() {
+            tokio::select! {
+                end = exporters.join_next() => match end {
+                    Some(end) => self.exported(exported(end)),
+                    None => return,
+                },
+                signal = signals.next() => self.shutdown.signal(signal, 0),
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.store_may_be_gone(),
+            }
+        }
+    }
+
+    pub(super) fn store_may_be_gone(&mut self) {
+        if let Some(trouble) = self.tools.store.trouble() {
+            self.shutdown.cannot_store(|| RunError::OutOfReach { trouble });
+        }
+    }
+
+    /// Gives back what is left over, without waiting for it.
+    pub(super) fn release(&mut self) {
+        let left = self.slots.take_released();
+        let store = Arc::clone(&self.tools.store);
+        self.errands.send(async move { store.release(left).await });
+    }
+
+    /// Gives back what was claimed and not done. If the store is broken, the next start does it.
+    pub(super) async fn give_back(&mut self) {
+        if !self.shutdown.has_failed() {
+            self.watched.tell(self.world, self.run, &mut self.errands);
+            if self.shutdown.is_abandoned() {
+                self.slots.leave_all();
+            }
+        }
+        self.workers.abort_all();
+        let left = self.slots.take_left();
+        if !left.is_empty() {
+            let store = Arc::clone(&self.tools.store);
+            self.errands.send(async move { store.release(left).await });
+        }
+        let (store, owner, done) = (
+            Arc::clone(&self.tools.store),
+            self.owner.clone(),
+            self.board.done(),
+        );
+        self.errands.send(async move { store.leave(&owner, done).await });
+        if let Err(error) = self.errands.finish().await {
+            self.shutdown.note(error);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A worker: it joins whatever run of a shared store has something to do, and goes on to the next.
+//!
+//! It reads no input and writes no file; who loaded a run does. It holds a run's terms, and leaves a run alone whose
+//! terms are not its own, unless it was told to accept them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::dispatcher::Dispatcher;
+use super::ingest::Intake;
+use super::signals::Signals;
+use super::{Driven, Exporting, Job, RunError, Wakes, World};
+use crate::domain::conditions::Conditions;
+use crate::domain::request::Action;
+use crate::llm::Stop;
+use crate::observe::{Ending, RunEvent};
+use crate::store::{Owner, Run, RunId, StoreError};
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Crew {
+    /// What is the same for every run; its name, terms and conditions are the run's own.
+    pub job: Job,
+    /// The only run to join.
+    pub only: Option<String>,
+    /// Whether the worker ends when nothing is left to do.
+    pub until_idle: bool,
+}
+
+/// A run that can go no further for now is looked at again after so long.
+const RESTS: Duration = Duration::from_secs(60);
+
+/// Works on runs until it is told to end, or until nothing is left.
+pub async fn work_on_runs(world: &mut World, crew: &Crew) -> Result<Ending, RunError> {
+    let mut signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
+    let mut search = Search::new(crew);
+    loop {
+        let next = tokio::select! {
+            next = search.next(world) => next?,
+            signal = signals.next() => return Ok(Ending::Signal(signal)),
+        };
+        let Some(run) = next else {
+            return Ok(Ending::Finished);
+        };
+        let ending = work_on(world, crew, &search.owner, &run, &mut signals).await?;
+        match ending {
+            Ending::Finished => {}
+            // Its money is spent, or will be when others have settled.
+            Ending::Budget { .. } => search.rest(run.id),
+            other => return Ok(other),
+        }
+    }
+}
+
+/// Looks for something to do.
+struct Search<'a> {
+    crew: &'a Crew,
+    owner: Owner,
+    /// Runs that can go no further, and since when.
+    resting: HashMap<i64, Instant>,
+    /// Runs whose terms are not ours, as far as they were told of.
+    told: Vec<RunId>,
+    next_tend: Instant,
+}
+
+impl<'a> Search<'a> {
+    fn new(crew: &'a Crew) -> Self {
+        Self {
+            crew,
+            owner: super::owner(),
+            resting: HashMap::new(),
+            told: Vec::new(),
+            next_tend: Instant::now(),
+        }
+    }
+
+    /// The next run to work on; `None` when nothing is left and that is the end. Cancel-safe.
+    async fn next(&mut self, world: &World) -> Result<Option<Run>, RunError> {
+        loop {
+            self.tend(world).await?;
+            let mut left = false;
+            for (run, claimable) in world.store.open_runs().await? {
+                if !self.is_ours(world, &run)? {
+                    continue;
+                }
+                left = true;
+                if claimable {
+                    return Ok(Some(run));
+                }
+            }
+            if !left && self.crew.until_idle {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_millis(250).mul_f64(1.0 + 3.0 * fastrand::f64())).await;
+        }
+    }
+
+    /// Leases of dead workers run out also while nobody works.
+    async fn tend(&mut self, world: &World) -> Result<(), RunError> {
+        if Instant::now() >= self.next_tend {
+            self.next_tend = Instant::now() + self.crew.job.lease / 3;
+            let lease_ms = i64::try_from(self.crew.job.lease.as_millis()).unwrap_or(i64::MAX);
+            let done = crate::store::Done::default();
+            world
+                .store
+                .tend(RunId(0), &self.owner, done, lease_ms, false)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn is_ours(&mut self, world: &World, run: &Run) -> Result<bool, RunError> {
+        if self.crew.only.as_ref().is_some_and(|only| *only != run.name) {
+            return Ok(false);
+        }
+        self.resting.retain(|_, since| since.elapsed() < RESTS);
+        if self.resting.contains_key(&run.id.0) {
+            return Ok(false);
+        }
+        let differences = self.differences(run);
+        if differences.is_empty() {
+            return Ok(true);
+        }
+        let drift = StoreError::Drift {
+            run: run.name.clone(),
+            differences,
+        };
+        if self.crew.only.is_some() {
+            return Err(drift.into());
+        }
+        if !self.told.contains(&run.id) {
+            self.told.push(run.id);
+            let reason = drift.to_string();
+            world.announcer.announce(RunEvent::Refused { reason });
+        }
+        Ok(false)
+    }
+
+    fn differences(&self, run: &Run) -> Vec<String> {
+        let job = &self.crew.job;
+        if run.rehearsal != job.rehearsal {
+            let what = |mock| {
+                if mock {
+                    "a rehearsal (`--mock`)"
+                } else {
+                    "a real run"
+                }
+            };
+            return vec![format!(
+                "it is {}, and this is {}",
+                what(run.rehearsal),
+                what(job.rehearsal)
+            )];
+        }
+        if job.accept_drift {
+            return Vec::new();
+        }
+        // The cap and the pauses are the run's, whatever a worker's settings say.
+        let ours = crate::store::Terms {
+            max_cost: run.terms.max_cost,
+            until: run.terms.until.clone(),
+            ..job.terms.clone()
+        };
+        run.terms.differences(&ours)
+    }
+
+    fn rest(&mut self, run: RunId) {
+        self.resting.insert(run.0, Instant::now());
+    }
+}
+
+/// Works on one run until nothing of it is left to claim.
+async fn work_on(
+    world: &mut World,
+    crew: &Crew,
+    owner: &Owner,
+    run: &Run,
+    signals: &mut Signals,
+) -> Result<Ending, RunError> {
+    let until = run.terms.until.as_deref().and_then(Action::parse);
+    world.planner = Arc::new(world.planner.pausing_after(until));
+    super::keep_terms(world, run);
+    let job = Job {
+        name: run.name.clone(),
+        conditions: Conditions {
+            max_cost: run.terms.max_cost,
+            ..crew.job.conditions
+        },
+        leaves_to_others: true,
+        ..crew.job.clone()
+    };
+    world.store.join(run.id, &super::worker(owner, &job)).await?;
+    world.announcer.announce(RunEvent::Joined {
+        run: run.name.clone(),
+    });
+    let stop = Stop::default();
+    let dispatcher = Dispatcher::new(
+        world,
+        &job,
+        run.id,
+        owner.clone(),
+        stop,
+        Wakes::default(),
+        Instant::now(),
+    );
+    let Driven { ending, failed, done } = dispatcher
+        .drive(Intake::nothing(), Exporting::nothing(), signals)
+        .await;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    world.announcer.announce(RunEvent::Left {
+        run: run.name.clone(),
+        requests: done.finished,
+        steps: done.settled,
+    });
+    Ok(ending)
+}
+
+impl Intake {
+    /// Of a worker: whoever loaded the run reads its input.
+    fn nothing() -> Self {
+        let (tell, facts) = mpsc::channel(1);
+        // The channel has room for it.
+        drop(tell.try_send(super::ingest::IngestFact::Ended));
+        Self { facts }
+    }
+}
+
+impl Exporting {
+    /// Of a worker: whoever was given `-o` writes it.
+    fn nothing() -> Self {
+        Self {
+            tasks: tokio::task::JoinSet::new(),
+            finish: watch::Sender::new(false),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What waits for the next statement: callers in their order, corrections, news.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::super::{Grant, Limits, TooLarge};
+use super::row::News;
+use crate::domain::bucket::Correction;
+
+/// A lower limit of the provider is told again so often, for it lapses where nobody speaks of it.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
+/// Where a caller takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It comes.
+    Last,
+    /// It has waited already, and its grant had grown old.
+    First,
+}
+
+/// One that waits.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) tokens: u64,
+    answer: oneshot::Sender<Result<Grant, TooLarge>>,
+}
+
+impl Caller {
+    pub(super) fn is_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Gives it its grant, which comes back if it is gone.
+    pub(super) fn grant(self, grant: Grant) -> Result<(), Grant> {
+        match self.answer.send(Ok(grant)) {
+            Err(Ok(grant)) => Err(grant),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn refuse(self, limit: u64) {
+        let asked = self.tokens;
+        drop(self.answer.send(Err(TooLarge { asked, limit })));
+    }
+}
+
+/// Where callers leave what they want, and the asker finds it.
+#[derive(Debug)]
+pub(super) struct Desk {
+    sheet: Mutex<Sheet>,
+    configured: Limits,
+    /// Somebody waits, who may be the first.
+    pub(super) arrived: Notify,
+    /// There is something to tell, or something came back.
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug)]
+struct Sheet {
+    callers: VecDeque<Caller>,
+    correction: Correction,
+    limits: Limits,
+    lower: Limits,
+    told_lower: Option<Instant>,
+    pause: Option<(Instant, String)>,
+}
+
+/// The answer to one that waits. Dropped, it gives back what it was granted in the meantime.
+struct Awaited<'a> {
+    desk: &'a Desk,
+    answer: oneshot::Receiver<Result<Grant, TooLarge>>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(grant)) = self.answer.try_recv() {
+            self.desk.give_back(&grant);
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            sheet: Mutex::new(Sheet {
+                callers: VecDeque::new(),
+                correction: Correction::default(),
+                limits,
+                lower: Limits::default(),
+                told_lower: None,
+                pause: None,
+            }),
+            configured: limits,
+            arrived: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Waits to be granted a call.
+    pub(super) async fn queue(&self, tokens: u64, place: Place) -> Result<Grant, TooLarge> {
+        let (sender, answer) = oneshot::channel();
+        let caller = Caller {
+            tokens,
+            answer: sender,
+        };
+        let mut awaited = Awaited { desk: self, answer };
+        {
+            let mut sheet = self.sheet();
+            if let Some(limit) = sheet.limits.tpm.filter(|limit| tokens > *limit) {
+                return Err(TooLarge { asked: tokens, limit });
+            }
+            match place {
+                Place::Last => sheet.callers.push_back(caller),
+                Place::First => sheet.callers.push_front(caller),
+            }
+        }
+        self.arrived.notify_one();
+        match (&mut awaited.answer).await {
+            Ok(answer) => answer,
+            // The asker has ended with its runtime; nobody is granted anything any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The first of those who still wait.
+    pub(super) fn first(&self, most: usize) -> Vec<Caller> {
+        let callers = &mut self.sheet().callers;
+        callers.retain(|caller| !caller.is_gone());
+        callers.drain(..callers.len().min(most)).collect()
+    }
+
+    /// They wait on, before all others.
+    pub(super) fn put_back(&self, callers: Vec<Caller>) {
+        let sheet = &mut self.sheet();
+        for caller in callers.into_iter().rev() {
+            sheet.callers.push_front(caller);
+        }
+    }
+
+    pub(super) fn has_callers(&self) -> bool {
+        self.sheet().callers.iter().any(|caller| !caller.is_gone())
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.sheet().limits
+    }
+
+    pub(super) fn give_back(&self, grant: &Grant) {
+        self.correct(grant.unused());
+    }
+
+    /// What is reserved changes by so much.
+    pub(super) fn correct(&self, by: Correction) {
+        if by == Correction::default() {
+            return;
+        }
+        let correction = &mut self.sheet().correction;
+        correction.requests = correction.requests.saturating_add(by.requests);
+        correction.tokens = correction.tokens.saturating_add(by.tokens);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn correction(&self) -> Correction {
+        std::mem::take(&mut self.sheet().correction)
+    }
+
+    pub(super) fn has_correction(&self) -> bool {
+        self.sheet().correction != Correction::default()
+    }
+
+    /// Keeps the lower limits, and tells the others of those that the provider sets below ours.
+    pub(super) fn lower(&self, limits: Limits) {
+        let lowered = self.configured.lowered(limits);
+        let below = Limits {
+            rpm: lowered.rpm.filter(|rpm| Some(*rpm) < self.configured.rpm),
+            tpm: lowered.tpm.filter(|tpm| Some(*tpm) < self.configured.tpm),
+        };
+        if below == Limits::default() {
+            return;
+        }
+        let mut sheet = self.sheet();
+        let kept = sheet.limits.lowered(below);
+        let is_known = kept == sheet.limits;
+        if is_known && sheet.told_lower.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
+            return;
+        }
+        if !is_known {
+            tracing::info!(?limits, "the provider allows less a minute than configured");
+        }
+        sheet.limits = kept;
+        sheet.lower = below;
+        sheet.told_lower = Some(Instant::now());
+        drop(sheet);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn pause(&self, until: Instant, reason: &str) {
+        let pause = &mut self.sheet().pause;
+        if pause.as_ref().is_none_or(|(before, _)| *before < until) {
+            *pause = Some((until, reason.to_owned()));
+            self.changed.notify_one();
+        }
+    }
+
+    /// What the others do not know yet, if anything.
+    pub(super) fn news(&self) -> Option<News> {
+        let sheet = self.sheet();
+        let now = Instant::now();
+        let pause = sheet.pause.as_ref().filter(|(until, _)| *until > now);
+        let pause = pause.map(|(until, reason)| (until.saturating_duration_since(now), reason.clone()));
+        let lower = sheet.lower;
+        (pause.is_some() || lower != Limits::default()).then_some(News { pause, lower })
+    }
+
+    /// They know it now, unless it has changed since.
+    pub(super) fn told(&self, news: &News, asked: Instant) {
+        let mut sheet = self.sheet();
+        if sheet.lower == news.lower {
+            sheet.lower = Limits::default();
+        }
+        let told_until = news.pause.as_ref().map(|(lasting, _)| asked + *lasting);
+        if sheet
+            .pause
+            .as_ref()
+            .is_some_and(|(until, _)| told_until.is_some_and(|told| *until <= told))
+        {
+            sheet.pause = None;
+        }
+    }
+
+    fn sheet(&self) -> MutexGuard<'_, Sheet> {
+        self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::bucket::{Charge, Charges};
+
+    const LIMITS: Limits = Limits {
+        rpm: Some(60),
+        tpm: None,
+    };
+
+    #[tokio::test]
+    async fn what_is_granted_to_one_that_has_just_gone_comes_back() {
+        let desk = Desk::new(LIMITS);
+        let request = Charge { amount: 1, units: 60 };
+        let charges = Charges {
+            request,
+            ..Charges::default()
+        };
+        for is_answered in [true, false] {
+            let mut waiting = Box::pin(desk.queue(1, Place::Last));
+            assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
+            let caller = desk.first(1).remove(0);
+            let grant = Grant::new(charges, Instant::now());
+            if is_answered {
+                caller.grant(grant).unwrap();
+                drop(waiting);
+            } else {
+                drop(waiting);
+                desk.give_back(&caller.grant(grant).unwrap_err());
+            }
+            assert_eq!(desk.correction().requests, -request.ns());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lower_limit_is_told_again_while_it_is_spoken_of() {
+        let desk = Desk::new(LIMITS);
+        let lower = Limits {
+            rpm: Some(6),
+            tpm: Some(1),
+        };
+        let told = || {
+            desk.lower(lower);
+            let news = desk.news();
+            news.map(|news| {
+                desk.told(&news, Instant::now());
+                news.lower
+            })
+        };
+        let limits = Limits {
+            rpm: Some(6),
+            tpm: None,
+        };
+        assert_eq!([told(), told()], [Some(limits), None]);
+        tokio::time::advance(TOLD_AGAIN).await;
+        assert_eq!([told(), told()], [Some(limits), None]);
+        desk.lower(LIMITS);
+        assert_eq!((desk.news().is_none(), desk.limits()), (true, limits));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_told_until_it_is_over() {
+        let desk = Desk::new(LIMITS);
+        desk.pause(Instant::now() + TOLD_AGAIN, "slow down");
+        let news = desk.news().unwrap();
+        desk.pause(Instant::now() + TOLD_AGAIN * 2, "slower");
+        desk.told(&news, Instant::now());
+        assert_eq!(
+            desk.news().unwrap().pause,
+            Some((TOLD_AGAIN * 2, "slower".to_owned()))
+        );
+        tokio::time::advance(TOLD_AGAIN * 2).await;
+        assert!(desk.news().is_none());
+    }
+}

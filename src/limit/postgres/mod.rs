@@ -1,0 +1,113 @@
+//! The limiter of a fleet: one row of a PostgreSQL table for each route.
+//!
+//! ```text
+//! take ──▶ desk: who waits, in order ──▶ asker: one statement for all of them ──▶ nova3_take(…) on the row
+//! settle, lower, pause ──▶ desk ────────▶   │
+//!   ◀── grants, pauses of others ───────────┘
+//! ```
+//!
+//! Failure behaviour: a database out of reach grants nothing, and callers wait until it answers. The row is unlogged: a
+//! server that crashed has lost it, and then a minute passes before anything is granted, in which whatever was granted
+//! before grows old. A statement whose answer is lost counts as if everything in it had been granted and nothing given
+//! back. A process that dies leaves its grants and reservations as used.
+//!
+//! The clock is the server's. The process's own monotonic clock only says how old an answer is.
+
+mod asker;
+mod desk;
+mod row;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::asker::Asker;
+use self::desk::{Desk, Place};
+use self::row::Row;
+use super::{Grant, Limiter, Limits, Pause, TooLarge, Waiting, prolong};
+use crate::postgres::Database;
+
+/// A limiter whose limits hold for everyone who names them in the same database.
+#[derive(Debug)]
+pub struct InPostgres {
+    desk: Arc<Desk>,
+    pauses: watch::Sender<Option<Pause>>,
+    waiting: AtomicUsize,
+    /// Whether it has been said that answers come too late.
+    told_late: AtomicBool,
+    /// The asker, which ends with this. What it had not told the database by then stays reserved.
+    _asker: JoinSet<()>,
+}
+
+impl InPostgres {
+    /// The limits of that name, which others may hold too. Their row is made when something is first asked of it.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn new(database: Database, name: &str, limits: Limits) -> Self {
+        let desk = Arc::new(Desk::new(limits));
+        let pauses = watch::Sender::default();
+        let asker = Asker::new(Row::new(database, name), Arc::clone(&desk), pauses.clone());
+        let mut owner = JoinSet::new();
+        owner.spawn(asker.run());
+        Self {
+            desk,
+            pauses,
+            waiting: AtomicUsize::new(0),
+            told_late: AtomicBool::new(false),
+            _asker: owner,
+        }
+    }
+}
+
+#[async_trait]
+impl Limiter for InPostgres {
+    async fn take(&self, tokens: u64) -> Result<Grant, TooLarge> {
+        let _waiting = Waiting::begin(&self.waiting);
+        let mut place = Place::Last;
+        loop {
+            let grant = self.desk.queue(tokens, place).await?;
+            if grant.is_fresh() {
+                return Ok(grant);
+            }
+            self.desk.give_back(&grant);
+            if !self.told_late.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "leave to call came so late that it had lapsed and is asked for anew (is the database slow or far away?)"
+                );
+            }
+            place = Place::First;
+        }
+    }
+
+    fn settle(&self, grant: Grant, used: u64) {
+        self.desk.correct(grant.settled(used));
+    }
+
+    fn give_back(&self, grant: Grant) {
+        self.desk.give_back(&grant);
+    }
+
+    fn lower(&self, limits: Limits) {
+        self.desk.lower(limits);
+    }
+
+    fn pause(&self, lasting: Duration, reason: &str) {
+        let until = Instant::now() + lasting;
+        prolong(&self.pauses, until, reason);
+        self.desk.pause(until, reason);
+    }
+
+    fn pauses(&self) -> watch::Receiver<Option<Pause>> {
+        self.pauses.subscribe()
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,128 @@
+//! One connection, in the hands of one job.
+
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use tokio_postgres::Row;
+
+use super::fault::Fault;
+use super::params::Sent;
+
+/// A connection. Dropped in the middle of a statement or transaction it is closed, not given back: the server rolls
+/// back what was begun.
+pub struct Connection {
+    pooled: Option<Object>,
+    limit: Duration,
+    busy: bool,
+    in_transaction: bool,
+}
+
+impl Connection {
+    pub(super) const fn new(pooled: Object, limit: Duration) -> Self {
+        Self {
+            pooled: Some(pooled),
+            limit,
+            busy: false,
+            in_transaction: false,
+        }
+    }
+
+    /// All rows of a statement.
+    pub async fn rows(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {
+        let (client, limit) = self.begin_statement()?;
+        let answer = tokio::time::timeout(limit, client.query_typed(sql, params)).await;
+        self.end_statement(answer)
+    }
+
+    /// The only row of a statement that always has one.
+    pub async fn row(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Row, Fault> {
+        let found = self.optional(sql, params).await?;
+        found.ok_or_else(Fault::missing)
+    }
+
+    /// The first row of a statement, if it has any.
+    pub async fn optional(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Option<Row>, Fault> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// How many rows a statement changed.
+    pub async fn execute(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<u64, Fault> {
+        let (client, limit) = self.begin_statement()?;
+        let answer = tokio::time::timeout(limit, client.execute_typed(sql, params)).await;
+        self.end_statement(answer)
+    }
+
+    /// Several statements without parameters.
+    pub async fn batch(&mut self, sql: &str) -> Result<(), Fault> {
+        let (client, limit) = self.begin_statement()?;
+        let answer = tokio::time::timeout(limit, client.batch_execute(sql)).await;
+        self.end_statement(answer)
+    }
+
+    /// Begins a transaction, read committed.
+    pub async fn begin(&mut self) -> Result<(), Fault> {
+        self.in_transaction = true;
+        self.batch("BEGIN").await
+    }
+
+    /// Begins one whose statements may take so long each.
+    pub async fn begin_long(&mut self, limit: Duration) -> Result<(), Fault> {
+        self.in_transaction = true;
+        self.limit = limit + Duration::from_secs(5);
+        self.batch(&format!(
+            "BEGIN; SET LOCAL statement_timeout={0}; SET LOCAL lock_timeout={0}",
+            limit.as_millis()
+        ))
+        .await
+    }
+
+    /// Begins one that reads, and sees one moment.
+    pub async fn begin_reading(&mut self) -> Result<(), Fault> {
+        self.in_transaction = true;
+        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+    }
+
+    /// What the transaction did is durable on return.
+    pub async fn commit(&mut self) -> Result<(), Fault> {
+        self.batch("COMMIT").await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn begin_statement(&mut self) -> Result<(&Object, Duration), Fault> {
+        self.busy = true;
+        match &self.pooled {
+            Some(client) => Ok((client, self.limit)),
+            None => Err(Fault::lost("the connection is gone")),
+        }
+    }
+
+    fn end_statement<T>(
+        &mut self,
+        answer: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, Fault> {
+        match answer {
+            Ok(Ok(value)) => {
+                self.busy = false;
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                // A refusal of the server is the end of its statement, and leaves the connection as it was.
+                self.busy = error.as_db_error().is_none();
+                Err(error.into())
+            }
+            Err(_) => Err(Fault::lost("it does not answer in time")),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if (self.busy || self.in_transaction)
+            && let Some(pooled) = self.pooled.take()
+        {
+            drop(Object::take(pooled));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What went wrong with the database, and whether it will pass.
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+/// A statement or connection that failed; a statement alone has changed nothing, unless its answer was lost.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
+pub struct Fault {
+    /// The server's code, if it said anything.
+    pub code: Option<SqlState>,
+    /// What it said.
+    pub reason: String,
+    passes: bool,
+}
+
+/// An error that says whether waiting cures it.
+pub trait Passing {
+    /// What passes, if the same may succeed later.
+    fn passing(&self) -> Option<Passes>;
+}
+
+/// Something that passes.
+#[derive(Debug, Clone)]
+pub struct Passes {
+    /// What it is.
+    pub reason: String,
+    /// Whether it came of others who did the same at that moment; the database is well.
+    pub of_rivals: bool,
+}
+
+impl Passes {
+    /// Others did the same.
+    pub fn rival(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            of_rivals: true,
+        }
+    }
+}
+
+impl Passing for Fault {
+    fn passing(&self) -> Option<Passes> {
+        let code = self.code.as_ref().map(SqlState::code);
+        self.passes.then(|| Passes {
+            reason: self.reason.clone(),
+            of_rivals: code.is_some_and(|code| RIVALS.contains(&code)),
+        })
+    }
+}
+
+/// A deadlock, a conflict, a lock that was not to be had.
+const RIVALS: &[&str] = &["40001", "40P01", "55P03"];
+
+/// Codes that a restart, a failover, an overload or a rival gives; `58030` and class 53 are the server's disk and
+/// memory (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+const PASSING: &[&str] = &[
+    "25006", "25P03", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58030",
+];
+const PASSING_CLASSES: &[&str] = &["08", "53"];
+
+impl Fault {
+    /// A failure that will pass.
+    pub fn lost(reason: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            reason: reason.into(),
+            passes: true,
+        }
+    }
+
+    /// A row that every run has is not there. Waiting does not bring it back.
+    pub(super) fn missing() -> Self {
+        Self {
+            code: None,
+            reason: "what was to be there is gone (its run was dropped meanwhile)".to_owned(),
+            passes: false,
+        }
+    }
+
+    pub(super) fn of_pool(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Timeout(_) => Self::lost("connecting took too long"),
+            PoolError::Closed => Self {
+                code: None,
+                reason: "the connections are closed".to_owned(),
+                passes: false,
+            },
+            other => Self::lost(other.to_string()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(said) = error.as_db_error() {
+            let code = said.code().clone();
+            let passes = PASSING.contains(&code.code())
+                || PASSING_CLASSES.iter().any(|class| code.code().starts_with(class));
+            let hint = said.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            return Self {
+                reason: format!("{}{hint}", said.message()),
+                code: Some(code),
+                passes,
+            };
+        }
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        let of_the_network = error.is_closed() || is_io(&error);
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        Self {
+            code: None,
+            passes: of_the_network,
+            reason,
+        }
+    }
+}
+
+/// Whether the error comes from under the protocol: a refused, cut or silent connection.
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            // TLS wraps what is wrong with a certificate in an error of the network, and that does not pass.
+            return io.kind() != std::io::ErrorKind::InvalidData
+                && io.kind() != std::io::ErrorKind::InvalidInput;
+        }
+        source = cause.source();
+    }
+    error.to_string().contains("timed out")
+}

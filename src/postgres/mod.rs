@@ -1,0 +1,177 @@
+//! The way to a PostgreSQL database: connections, their time limits, and what a failure of theirs means.
+//!
+//! Failure behaviour: nothing waits for ever. Every statement has a limit here and on the server; a dead network is
+//! noticed by keepalives and `tcp_user_timeout`; a connection that was left in the middle of something is thrown away,
+//! which rolls it back. Whoever asks is told whether the failure will pass, and [`Database::patiently`] waits until it
+//! has: for a database that restarts, fails over or cannot be reached, nothing is lost by waiting.
+//!
+//! Statements are unnamed and a session has no state, so that a pooler in transaction mode may stand between.
+//!
+//! Deliberately absent: SQL, which belongs to whoever asks.
+
+mod connection;
+mod fault;
+mod params;
+mod tls;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::time::Instant;
+
+pub use connection::Connection;
+pub use fault::{Fault, Passes, Passing};
+pub use params::{Param, Sent, Text, text};
+
+use crate::config::PostgresAddress;
+
+/// Connections of one process at most. Statements are short, so that few serve many calls; each is a process of the
+/// server.
+const CONNECTIONS: usize = 8;
+
+/// How long connecting may take, TLS included.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a statement may take, as the client sees it; the server ends it a little earlier.
+const STATEMENT: Duration = Duration::from_secs(20);
+
+/// Limits that the server holds: a statement, waiting for a lock, and idling in a transaction whose client is gone or
+/// stands still, which would hold others up.
+const SERVER_LIMITS: &str =
+    "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c jit=off";
+
+/// What is sent and not acknowledged for so long means that the network is dead (`tcp(7)`).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// Between two tries while the database is out of reach, at first and at most; the true wait is jittered below it.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// So often a statement gives way to rivals; more would be a fault of ours that looks like one.
+const RIVALS: u32 = 50;
+
+/// A database and its connections. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: Pool,
+    shown: Arc<str>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
+}
+
+/// Why the database is not answering.
+#[derive(Debug, Clone)]
+struct Trouble {
+    since: Instant,
+    reason: String,
+}
+
+impl Database {
+    /// A pool for that address; nothing is connected yet. An error names a certificate that cannot be used.
+    pub fn new(address: &PostgresAddress) -> Result<Self, String> {
+        let mut connection = address.connection.clone();
+        if connection.get_application_name().is_none() {
+            connection.application_name(concat!("nova3 ", env!("CARGO_PKG_VERSION")));
+        }
+        let theirs = connection.get_options().unwrap_or_default();
+        let options = format!("{SERVER_LIMITS} {theirs}");
+        connection
+            .options(options.trim_end())
+            .connect_timeout(CONNECT)
+            .keepalives(true)
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(2)
+            .tcp_user_timeout(UNACKNOWLEDGED);
+        let recycling_method = RecyclingMethod::Fast;
+        let tls = tls::connector(address.tls, address.root_certificates.as_deref())?;
+        let manager = Manager::from_config(connection, tls, ManagerConfig { recycling_method });
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(CONNECT))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            pool,
+            shown: address.to_string().into(),
+            trouble: Arc::default(),
+        })
+    }
+
+    /// Its address without the password.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// A connection of the pool, or a new one; waits for one to be free.
+    pub async fn connect(&self) -> Result<Connection, Fault> {
+        let pooled = self.pool.get().await.map_err(Fault::of_pool)?;
+        Ok(Connection::new(pooled, STATEMENT))
+    }
+
+    /// What is known of a database that does not answer, and since when.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let Trouble { since, reason } = trouble.as_ref()?;
+        Some(format!(
+            "the database does not answer, for {} s ({reason})",
+            since.elapsed().as_secs()
+        ))
+    }
+
+    /// Tries until it is done, or fails in a way that does not pass. What is tried may have happened although its
+    /// answer was lost, and must be safe to do again. Cancel-safe between two tries.
+    pub async fn patiently<T, E, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, E>
+    where
+        E: Passing,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut wait = FIRST_WAIT;
+        let mut rivals = 0;
+        loop {
+            let done = attempt().await;
+            let passes = done.as_ref().err().and_then(Passing::passing);
+            let Some(Passes { reason, of_rivals }) = passes.filter(|_| rivals < RIVALS) else {
+                self.note(None);
+                return done;
+            };
+            rivals += u32::from(of_rivals);
+            if !of_rivals {
+                self.note(Some(reason));
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            wait = if of_rivals {
+                FIRST_WAIT
+            } else {
+                (wait * 2).min(LONGEST_WAIT)
+            };
+        }
+    }
+
+    fn note(&self, reason: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (reason, trouble.as_mut()) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                *trouble = None;
+                tracing::info!(store = &*self.shown, "the database answers again");
+            }
+            (Some(reason), Some(known)) => known.reason = reason,
+            (Some(reason), None) => {
+                tracing::info!(
+                    store = &*self.shown,
+                    reason,
+                    "the database does not answer; waiting for it"
+                );
+                let since = Instant::now();
+                *trouble = Some(Trouble { since, reason });
+            }
+        }
+    }
+
+    /// Closes the connections.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}

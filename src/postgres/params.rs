@@ -1,0 +1,86 @@
+//! Parameters of unnamed statements, which carry their types with them.
+
+use std::fmt;
+
+use tokio_postgres::types::{ToSql, Type};
+
+/// A value and its type, on its way to the server.
+pub type Sent<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A value that knows its type there.
+pub trait Param: ToSql + Sync {
+    /// The type.
+    const TYPE: Type;
+
+    /// The value with its type.
+    fn sent(&self) -> Sent<'_>
+    where
+        Self: Sized,
+    {
+        (self, Self::TYPE)
+    }
+}
+
+macro_rules! types {
+    ($($rust:ty => $one:ident, $many:ident;)*) => {$(
+        impl Param for $rust { const TYPE: Type = Type::$one; }
+        impl Param for Option<$rust> { const TYPE: Type = Type::$one; }
+        impl Param for Vec<$rust> { const TYPE: Type = Type::$many; }
+        impl Param for Vec<Option<$rust>> { const TYPE: Type = Type::$many; }
+    )*};
+}
+
+impl Param for &[i64] {
+    const TYPE: Type = Type::INT8_ARRAY;
+}
+
+types! {
+    bool => BOOL, BOOL_ARRAY;
+    i32 => INT4, INT4_ARRAY;
+    i64 => INT8, INT8_ARRAY;
+    String => TEXT, TEXT_ARRAY;
+    &str => TEXT, TEXT_ARRAY;
+    Vec<u8> => BYTEA, BYTEA_ARRAY;
+    &[u8] => BYTEA, BYTEA_ARRAY;
+}
+
+/// Text of others in the form that a column can hold, and back: PostgreSQL has no text with a zero in it. The last code
+/// point, which Unicode sets aside for uses such as this, and a digit stand for it; and with another digit for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+const MARK: char = '\u{10FFFF}';
+
+/// What a column holds for that text.
+pub fn text(text: &str) -> String {
+    if !text.contains(['\0', MARK]) {
+        return text.to_owned();
+    }
+    text.replace(MARK, "\u{10FFFF}1").replace('\0', "\u{10FFFF}0")
+}
+
+impl From<String> for Text {
+    fn from(stored: String) -> Self {
+        if !stored.contains(MARK) {
+            return Self(stored);
+        }
+        let zeros = stored.replace("\u{10FFFF}0", "\0");
+        Self(zeros.replace("\u{10FFFF}1", "\u{10FFFF}"))
+    }
+}
+
+impl<'a> tokio_postgres::types::FromSql<'a> for Text {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        String::from_sql(ty, raw).map(Self::from)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <String as tokio_postgres::types::FromSql>::accepts(ty)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

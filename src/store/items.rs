@@ -1,0 +1,47 @@
+//! Items as they are stored and read again, on every engine.
+
+use serde_json::{Map, Value};
+
+use super::{Earlier, StoredItem};
+
+/// An item's body with what people read first in front.
+pub(super) fn readable(body: &Map<String, Value>) -> Result<String, serde_json::Error> {
+    let first = ["title", "content"];
+    let rest = body.iter().filter(|(key, _)| !first.contains(&key.as_str()));
+    let fields = first
+        .iter()
+        .filter_map(|key| body.get_key_value(*key))
+        .chain(rest);
+    let mut text = String::from("{");
+    for (key, value) in fields {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text += &serde_json::to_string(key)?;
+        text.push(':');
+        text += &serde_json::to_string(value)?;
+    }
+    text.push('}');
+    Ok(text)
+}
+
+/// The items of a result. A raw response has none.
+pub(super) fn items(result: &str) -> Vec<StoredItem> {
+    let parsed: Vec<Map<String, Value>> = serde_json::from_str(result).unwrap_or_default();
+    parsed
+        .into_iter()
+        .filter_map(|mut body| match body.remove("id") {
+            Some(Value::String(id)) => Some(StoredItem { id, body }),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Of a request that is alone: the wanted items among its own results.
+pub(super) fn own(earlier: &[Earlier], wanted: &[String]) -> Vec<StoredItem> {
+    let known = || earlier.iter().flat_map(|task| &task.items);
+    wanted
+        .iter()
+        .filter_map(|id| known().find(|item| item.id == *id).cloned())
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! What a chunk of lines was answered, kept with it: when the answer is lost on its way, the chunk is added again.
+
+use super::fault::Fault;
+use crate::postgres::{Connection, Param};
+use crate::store::{AddOutcome, Epoch, RunId};
+
+/// The answer, if the chunk of that ticket was added by a transaction whose end nobody was told of.
+pub(super) async fn find(
+    c: &mut Connection,
+    run: RunId,
+    epoch: Epoch,
+    ticket: i64,
+) -> Result<Option<Vec<AddOutcome>>, Fault> {
+    let found = c
+        .optional(
+            "SELECT outcomes, queues FROM nova3_readings WHERE run_id = $1 AND ingest = $2 AND ticket = $3",
+            &[run.0.sent(), epoch.0.sent(), ticket.sent()],
+        )
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    let (names, queues): (Vec<String>, Vec<Option<i64>>) = (row.get(0), row.get(1));
+    let outcomes = names.iter().zip(queues).map(|(name, queue)| read(name, queue));
+    outcomes.collect::<Result<_, _>>().map(Some)
+}
+
+/// Keeps the answer to the last chunk of the reading.
+pub(super) async fn keep(
+    c: &mut Connection,
+    run: RunId,
+    epoch: Epoch,
+    ticket: i64,
+    outcomes: &[AddOutcome],
+) -> Result<(), Fault> {
+    let (names, queues): (Vec<&str>, Vec<Option<i64>>) =
+        outcomes.iter().map(|outcome| written(*outcome)).unzip();
+    c.execute(
+        "INSERT INTO nova3_readings (run_id, ingest, ticket, outcomes, queues) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (run_id, ingest) DO UPDATE SET ticket = excluded.ticket, outcomes = excluded.outcomes,
+           queues = excluded.queues",
+        &[
+            run.0.sent(),
+            epoch.0.sent(),
+            ticket.sent(),
+            names.sent(),
+            queues.sent(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+fn written(outcome: AddOutcome) -> (&'static str, Option<i64>) {
+    match outcome {
+        AddOutcome::Queued => ("queued", None),
+        AddOutcome::Waiting(queue) => ("waiting", Some(queue)),
+        AddOutcome::Finished(queue) => ("finished", Some(queue)),
+        AddOutcome::Changed => ("changed", None),
+        AddOutcome::Bad(queue) => ("bad", Some(queue)),
+        AddOutcome::Duplicate(queue) => ("duplicate", Some(queue)),
+    }
+}
+
+fn read(name: &str, queue: Option<i64>) -> Result<AddOutcome, Fault> {
+    match (name, queue) {
+        ("queued", None) => Ok(AddOutcome::Queued),
+        ("waiting", Some(queue)) => Ok(AddOutcome::Waiting(queue)),
+        ("finished", Some(queue)) => Ok(AddOutcome::Finished(queue)),
+        ("changed", None) => Ok(AddOutcome::Changed),
+        ("bad", Some(queue)) => Ok(AddOutcome::Bad(queue)),
+        ("duplicate", Some(queue)) => Ok(AddOutcome::Duplicate(queue)),
+        _ => Err(Fault::Row(format!("a line was answered `{name}`"))),
+    }
+}

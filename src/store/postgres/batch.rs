@@ -1,0 +1,152 @@
+//! Settlements of many queues in one statement: what comes in while one is on its way to the disk goes with the next.
+//!
+//! One statement is on its way at a time, so that its size follows the load: alone at rest, hundreds under pressure.
+//! When one fails in a way that does not pass, each settlement is tried alone, so that a bad one spoils nobody else's;
+//! settlements must therefore be able to be offered twice.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::fault::Fault;
+use crate::postgres::Database;
+use crate::store::{Settled, StoreError};
+
+/// One statement takes at most so many: more would save little, and keep others waiting for the run's row.
+const GROUP: usize = 256;
+
+/// Those that may wait. Senders wait when it is full, which slows claims before memory grows.
+const WAITING: usize = 1024;
+
+/// Something that is settled in groups of one run.
+#[async_trait]
+pub(super) trait Settles: Sized + Send + Sync + 'static {
+    /// The queue it is about.
+    fn queue(&self) -> i64;
+
+    /// Settles all of them, which are of one run, in one statement; answers in their order. Under the same tickets it is
+    /// safe to do again.
+    async fn settle(
+        database: &Database,
+        run: i64,
+        group: &[&Self],
+        tickets: &[i64],
+    ) -> Result<Vec<Settled>, Fault>;
+}
+
+struct Waiting<T> {
+    what: T,
+    /// By which it is known when its answer was lost and it is offered again.
+    ticket: i64,
+    reply: oneshot::Sender<Result<Settled, StoreError>>,
+}
+
+/// The task that gathers, and what keeps it waiting for more.
+#[derive(Debug)]
+struct Driving<T> {
+    sender: mpsc::Sender<Waiting<T>>,
+    driver: JoinHandle<()>,
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub(super) struct Batch<T> {
+    sender: mpsc::WeakSender<Waiting<T>>,
+    /// Both are taken when it is closed.
+    driving: Mutex<Option<Driving<T>>>,
+}
+
+impl<T: Settles> Batch<T> {
+    /// Starts the task that gathers; it ends with the last sender.
+    pub(super) fn start(database: Database) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let driver = tokio::spawn(drive(database, receiver));
+        Self {
+            sender: sender.downgrade(),
+            driving: Mutex::new(Some(Driving { sender, driver })),
+        }
+    }
+
+    /// Durable on return.
+    pub(super) async fn settle(&self, what: T) -> Result<Settled, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let ticket = ticket();
+        let sender = self.sender.upgrade().ok_or(StoreError::Closed)?;
+        let sent = sender.send(Waiting { what, ticket, reply }).await;
+        sent.map_err(|_| StoreError::Closed)?;
+        drop(sender);
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Ends the task; nothing waits for it, or it is given up: whoever closes the store has awaited what it settled.
+    pub(super) async fn close(&self) {
+        if let Some(Driving { sender, driver }) = self.driving.lock().await.take() {
+            drop(sender);
+            driver.abort();
+            // Cancelled, if it was in the middle of something.
+            drop(driver.await);
+        }
+    }
+}
+
+async fn drive<T: Settles>(database: Database, mut receiver: mpsc::Receiver<Waiting<T>>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while receiver.recv_many(&mut group, GROUP).await > 0 {
+        while !group.is_empty() {
+            let run = super::run_of(group[0].what.queue());
+            // A queue stands in a statement once: what is offered twice at once is settled once.
+            let mut queues = HashSet::with_capacity(group.len());
+            let (ours, others): (Vec<_>, Vec<_>) = group.drain(..).partition(|waiting| {
+                let queue = waiting.what.queue();
+                super::run_of(queue) == run && queues.insert(queue)
+            });
+            group = others;
+            together(&database, run, ours).await;
+        }
+    }
+}
+
+async fn together<T: Settles>(database: &Database, run: i64, group: Vec<Waiting<T>>) {
+    let all: Vec<&T> = group.iter().map(|waiting| &waiting.what).collect();
+    let tickets: Vec<i64> = group.iter().map(|waiting| waiting.ticket).collect();
+    let done = database
+        .patiently(|| T::settle(database, run, &all, &tickets))
+        .await;
+    match done {
+        Ok(settled) => {
+            for (waiting, settled) in group.into_iter().zip(settled) {
+                // Whoever asked may have been cancelled; what is settled stays settled.
+                drop(waiting.reply.send(Ok(settled)));
+            }
+        }
+        Err(fault) if group.len() == 1 => {
+            let error = fault.at(database.shown());
+            group
+                .into_iter()
+                .for_each(|waiting| drop(waiting.reply.send(Err(error.clone()))));
+        }
+        Err(_) => {
+            for waiting in group {
+                Box::pin(together(database, run, vec![waiting])).await;
+            }
+        }
+    }
+}
+
+/// What the database calls the ways in which a settlement can end.
+pub(super) fn settled(outcome: &str) -> Result<Settled, Fault> {
+    match outcome {
+        "stepped" => Ok(Settled::Stepped),
+        "good" => Ok(Settled::Finished { ok: true }),
+        "bad" => Ok(Settled::Finished { ok: false }),
+        "lost" => Ok(Settled::LostLease),
+        other => Err(Fault::Row(format!("a settlement ended `{other}`"))),
+    }
+}
+
+/// A number that nobody else has.
+pub(super) fn ticket() -> i64 {
+    fastrand::i64(1..)
+}

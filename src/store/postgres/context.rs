@@ -1,0 +1,173 @@
+//! What a task may build on: earlier results, items of the session, its last rounds.
+
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use super::run_of;
+use crate::domain::references::ItemId;
+use crate::postgres::{Connection, Param, Text};
+use crate::store::items::{items, own};
+use crate::store::rounds::{CHAIN, RoundRow};
+use crate::store::{Earlier, Material, PendingTask, StoredItem, Wanted};
+
+/// The material without its rounds, and these.
+pub(super) async fn context(c: &mut Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
+    c.begin_reading().await?;
+    let chain = chain(c, wanted.queue_id).await?;
+    let mut material = Material {
+        earlier: earlier(c, &chain, wanted.queue_id).await?,
+        ..Material::default()
+    };
+    let rounds = if let Some(session) = &wanted.session {
+        let (user, session) = (wanted.user.as_str(), session.as_str());
+        material.items = chosen(c, user, session, &wanted.items).await?;
+        rounds(c, user, session, &chain, wanted.rounds).await?
+    } else {
+        material.items = own(&material.earlier, &wanted.items);
+        Vec::new()
+    };
+    c.commit().await?;
+    Ok((material, rounds))
+}
+
+/// The queue, and those whose pending tasks it took over, the nearest first.
+async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, Fault> {
+    let rows = c
+        .rows(
+            "WITH RECURSIVE chain(queue_id, depth) AS (
+               SELECT $1, 1
+               UNION SELECT p.continues, chain.depth + 1 FROM chain
+                 JOIN nova3_plans p ON p.run_id = chain.queue_id >> 36 AND p.queue_id = chain.queue_id
+                 WHERE p.continues IS NOT NULL AND chain.depth < $2)
+             SELECT queue_id FROM chain GROUP BY queue_id ORDER BY min(depth)",
+            &[queue.sent(), i32::try_from(CHAIN).unwrap_or(i32::MAX).sent()],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn earlier(c: &mut Connection, chain: &[i64], own: i64) -> Result<Vec<Earlier>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT t.queue_id, t.task_id, t.action, t.result FROM unnest($1) WITH ORDINALITY i(queue_id, place)
+             JOIN nova3_tasks t ON t.run_id = i.queue_id >> 36 AND t.queue_id = i.queue_id
+             WHERE t.status = 'completed' ORDER BY i.place DESC, t.task_index",
+            &[chain.to_vec().sent()],
+        )
+        .await?;
+    let read = |row: &Row| Earlier {
+        task_id: row.get(1),
+        action: row.get::<_, Text>(2).0,
+        items: items(row.get::<_, Option<&str>>(3).unwrap_or("[]")),
+        own: row.get::<_, i64>(0) == own,
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+/// The wanted items as far as the session has them, in the order of the wish.
+async fn chosen(
+    c: &mut Connection,
+    user: &str,
+    session: &str,
+    wanted: &[String],
+) -> Result<Vec<StoredItem>, Fault> {
+    let parsed: Vec<(&String, ItemId)> = wanted
+        .iter()
+        .filter_map(|id| Some((id, ItemId::parse(id)?)))
+        .collect();
+    if parsed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<String> = parsed.iter().map(|(id, _)| (*id).clone()).collect();
+    let kinds: Vec<String> = parsed.iter().map(|(_, id)| id.kind.clone()).collect();
+    let numbers: Vec<i64> = parsed.iter().map(|(_, id)| int(id.number)).collect();
+    let rows = c
+        .rows(
+            "SELECT w.id, i.body FROM unnest($3, $4, $5) WITH ORDINALITY w(id, kind, number, place)
+             JOIN nova3_items i ON i.user_id = $1 AND i.session_id = $2 AND i.kind = w.kind AND i.number = w.number
+             ORDER BY w.place",
+            &[user.sent(), session.sent(), ids.sent(), kinds.sent(), numbers.sent()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StoredItem {
+                id: row.get(0),
+                body: serde_json::from_str(row.get(1))?,
+            })
+        })
+        .collect()
+}
+
+/// The last rounds of the session, oldest first; those of `besides` are marked and not counted.
+pub(super) async fn rounds(
+    c: &mut Connection,
+    user: &str,
+    session: &str,
+    besides: &[i64],
+    limit: usize,
+) -> Result<Vec<RoundRow>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT q.queue_id, r.round, n.name, q.custom_id, q.status, d.request, q.completed_at,
+               (SELECT t.result FROM nova3_tasks t WHERE t.run_id = q.run_id AND t.queue_id = q.queue_id
+                 AND t.status = 'completed' ORDER BY t.task_index DESC LIMIT 1)
+             FROM nova3_rounds r JOIN nova3_queues q ON q.run_id = r.queue_id >> 36 AND q.queue_id = r.queue_id
+             JOIN nova3_runs n ON n.run_id = q.run_id
+             LEFT JOIN nova3_requests d ON d.run_id = q.run_id AND d.queue_id = q.queue_id
+             WHERE r.user_id = $1 AND r.session_id = $2 AND q.state <> 'superseded' ORDER BY r.round DESC LIMIT $3",
+            &[user.sent(), session.sent(), int(limit.saturating_add(besides.len())).sent()],
+        )
+        .await?;
+    let mut told = 0;
+    let mut rounds = Vec::new();
+    for row in &rows {
+        let own = besides.contains(&row.get(0));
+        if !own && told >= limit {
+            continue;
+        }
+        told += usize::from(!own);
+        rounds.push(RoundRow {
+            number: row.get::<_, i64>(1).unsigned_abs(),
+            run: row.get::<_, Text>(2).0,
+            custom_id: row.get::<_, Option<Text>>(3).map(|id| id.0),
+            status: row.get::<_, Option<String>>(4).unwrap_or_default(),
+            request: row.get(5),
+            output: items(row.get::<_, Option<&str>>(7).unwrap_or("[]")),
+            completed_at: row.get::<_, Option<i64>>(6).unwrap_or_default(),
+            own,
+        });
+    }
+    rounds.reverse();
+    Ok(rounds)
+}
+
+/// The pending tasks of the session's last paused queue.
+pub(super) async fn pending(
+    c: &mut Connection,
+    user: &str,
+    session: &str,
+) -> Result<Option<(i64, Vec<PendingTask>)>, Fault> {
+    let row = c
+        .row("SELECT nova3_pending($1, $2)", &[user.sent(), session.sent()])
+        .await?;
+    let Some(queue) = row.get::<_, Option<i64>>(0) else {
+        return Ok(None);
+    };
+    Ok(Some((queue, tasks(c, queue, true).await?)))
+}
+
+/// A queue's tasks in order: all of them, or those after the last that is settled.
+pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<Vec<PendingTask>, Fault> {
+    let row = c
+        .row(
+            "SELECT array_agg(t.task_id ORDER BY t.task_index), array_agg(t.action ORDER BY t.task_index),
+               array_agg(t.description ORDER BY t.task_index), array_agg(t.input ORDER BY t.task_index)
+             FROM nova3_tasks t JOIN nova3_queues q ON q.run_id = t.run_id AND q.queue_id = t.queue_id
+             WHERE t.run_id = $1 AND t.queue_id = $2 AND (NOT $3 OR t.task_index >= q.current_task_index)",
+            &[run_of(queue).sent(), queue.sent(), rest.sent()],
+        )
+        .await?;
+    Ok(super::leases::pending(&row, 0))
+}

@@ -1,0 +1,107 @@
+//! How far finished lines have been written to which file.
+
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use crate::postgres::{Connection, Param, Text, text};
+use crate::store::{Cursor, Feed, FileKey, Order, Rewrite, RunId};
+
+const SELECT: &str = "SELECT host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
+     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events FROM nova3_outputs WHERE run_id = $1";
+
+pub(super) async fn all(c: &mut Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
+    let sql = format!("{SELECT} ORDER BY host, path");
+    c.rows(&sql, &[run.0.sent()]).await?.iter().map(read).collect()
+}
+
+pub(super) async fn one(c: &mut Connection, run: RunId, file: &FileKey) -> Result<Option<Cursor>, Fault> {
+    let sql = format!("{SELECT} AND host = $2 AND path = $3");
+    let found = c
+        .optional(
+            &sql,
+            &[run.0.sent(), text(&file.host).sent(), text(&file.path).sent()],
+        )
+        .await?;
+    Ok(found.as_ref().map(read).transpose()?.map(|(_, cursor)| cursor))
+}
+
+fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
+    let tail = |bytes: Vec<u8>| {
+        <[u8; 32]>::try_from(bytes).map_err(|_| Fault::Row("a cursor's digest has another length".to_owned()))
+    };
+    let bytes = |column: usize| row.get::<_, i64>(column).unsigned_abs();
+    let length: Option<i64> = row.get(11);
+    let rewrite_tail: Option<Vec<u8>> = row.get(12);
+    let rewrite = match (length, rewrite_tail, row.get(13), row.get(14)) {
+        (Some(length), Some(bytes), Some(after), Some(epoch)) => Some(Rewrite {
+            length: length.unsigned_abs(),
+            tail: tail(bytes)?,
+            after,
+            epoch,
+        }),
+        _ => None,
+    };
+    let cursor = Cursor {
+        base: bytes(2),
+        settled: bytes(3),
+        announced: bytes(4),
+        after: row.get(5),
+        announced_after: row.get(6),
+        tail: tail(row.get(7))?,
+        order: if row.get(8) {
+            Order::Input
+        } else {
+            Order::Completion
+        },
+        append: row.get(9),
+        epoch: row.get(10),
+        rewrite,
+        feed: if row.get(15) { Feed::Events } else { Feed::Results },
+    };
+    let key = FileKey {
+        host: row.get::<_, Text>(0).0,
+        path: row.get::<_, Text>(1).0,
+    };
+    Ok((key, cursor))
+}
+
+pub(super) async fn put(
+    c: &mut Connection,
+    run: RunId,
+    file: &FileKey,
+    cursor: &Cursor,
+) -> Result<(), Fault> {
+    let rewrite = cursor.rewrite;
+    c.execute(
+        "INSERT INTO nova3_outputs (run_id, host, path, base, settled, announced, after, announced_after, tail, input_order,
+           append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events)
+         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)
+         ON CONFLICT (run_id, host, path) DO UPDATE SET base = excluded.base, settled = excluded.settled,
+           announced = excluded.announced, after = excluded.after, announced_after = excluded.announced_after,
+           tail = excluded.tail, input_order = excluded.input_order, append = excluded.append, epoch = excluded.epoch,
+           rewrite_length = excluded.rewrite_length, rewrite_tail = excluded.rewrite_tail,
+           rewrite_after = excluded.rewrite_after, rewrite_epoch = excluded.rewrite_epoch, events = excluded.events",
+        &[
+            run.0.sent(),
+            text(&file.host).sent(),
+            text(&file.path).sent(),
+            int(cursor.base).sent(),
+            int(cursor.settled).sent(),
+            int(cursor.announced).sent(),
+            cursor.after.sent(),
+            cursor.announced_after.sent(),
+            cursor.tail.to_vec().sent(),
+            (cursor.order == Order::Input).sent(),
+            cursor.append.sent(),
+            cursor.epoch.sent(),
+            rewrite.map(|rewrite| int(rewrite.length)).sent(),
+            rewrite.map(|rewrite| rewrite.tail.to_vec()).sent(),
+            rewrite.map(|rewrite| rewrite.after).sent(),
+            rewrite.map(|rewrite| rewrite.epoch).sent(),
+            (cursor.feed == Feed::Events).sent(),
+        ],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The log of what was settled, read page by page.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use crate::postgres::{Connection, Param, Text};
+use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
+use crate::store::{EventPage, RunId};
+
+const SELECT: &str = "SELECT e.event_no, e.created_at, q.custom_id, q.user_id, q.session_id, \
+     CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
+     e.planned, e.body, e.status, (SELECT coalesce(length(t.result), 0) FROM nova3_tasks t WHERE t.run_id = $1 \
+     AND t.queue_id = e.queue_id AND t.task_index = e.task_index) FROM nova3_events e \
+     JOIN nova3_queues q ON q.run_id = $1 AND q.queue_id = e.queue_id";
+
+pub(super) async fn page(
+    c: &mut Connection,
+    run: RunId,
+    present: bool,
+    after: i64,
+    limit: usize,
+) -> Result<EventPage, Fault> {
+    c.begin_reading().await?;
+    let sql = format!(
+        "{SELECT} WHERE e.run_id = $1 AND e.event_no > $2 AND (NOT $3 OR (q.state <> 'superseded'
+           AND q.ingest >= (SELECT r.complete_ingest FROM nova3_runs r WHERE r.run_id = $1)))
+         ORDER BY e.event_no LIMIT $4"
+    );
+    let rows = c
+        .rows(
+            &sql,
+            &[run.0.sent(), after.sent(), present.sent(), int(limit).sent()],
+        )
+        .await?;
+    let mut bytes = 0;
+    let fits = |row: &&Row| {
+        let before = bytes;
+        bytes += row.get::<_, Option<i32>>(11).map_or(0, i32::unsigned_abs) as usize * 2 + 512;
+        before <= PAGE_BYTES
+    };
+    let rows: Vec<&Row> = rows.iter().take_while(fits).collect();
+    let page = told(c, run, &rows, after).await?;
+    c.commit().await?;
+    Ok(page)
+}
+
+pub(super) async fn of(
+    c: &mut Connection,
+    run: RunId,
+    queues: &[i64],
+    up_to: i64,
+) -> Result<EventPage, Fault> {
+    c.begin_reading().await?;
+    let sql = format!(
+        "{SELECT} JOIN unnest($2) WITH ORDINALITY i(queue_id, place) ON i.queue_id = e.queue_id
+         WHERE e.run_id = $1 AND e.event_no <= $3 ORDER BY i.place, e.event_no"
+    );
+    let rows = c
+        .rows(&sql, &[run.0.sent(), queues.to_vec().sent(), up_to.sent()])
+        .await?;
+    let rows: Vec<&Row> = rows.iter().collect();
+    let page = told(c, run, &rows, 0).await?;
+    c.commit().await?;
+    Ok(EventPage { after: 0, ..page })
+}
+
+async fn told(c: &mut Connection, run: RunId, rows: &[&Row], after: i64) -> Result<EventPage, Fault> {
+    let tasks = tasks(c, run, rows).await?;
+    let mut page = EventPage {
+        rows: Vec::new(),
+        after,
+    };
+    for row in rows {
+        let queue: i64 = row.get(6);
+        let count = |column: usize| {
+            let count: Option<i32> = row.get(column);
+            count.and_then(|count| usize::try_from(count).ok())
+        };
+        let task = count(7);
+        page.after = row.get(0);
+        let event = EventRow {
+            event_no: page.after,
+            settled_at: row.get(1),
+            custom_id: row.get::<_, Option<Text>>(2).map(|id| id.0),
+            user_id: row.get(3),
+            session_id: row.get(4),
+            total_tasks: count(5),
+            task,
+            planned: row.get(8),
+            body: row.get(9),
+            status: row.get(10),
+        };
+        let known = tasks.get(&queue).map_or(&[][..], Vec::as_slice);
+        let tasks = (0..).zip(known).map(|(index, known)| EventTask {
+            task_id: known.get(1),
+            action: known.get::<_, Text>(2).0,
+            description: known.get::<_, Text>(3).0,
+            input: known.get::<_, Text>(4).0,
+            result: Some(index)
+                .filter(|index| Some(*index) == task)
+                .and_then(|_| known.get(5)),
+        });
+        telling::tell(event, tasks.collect(), &mut page.rows)?;
+    }
+    Ok(page)
+}
+
+/// The tasks of all queues that the rows are about; of those the rows are about themselves also what they made.
+async fn tasks(c: &mut Connection, run: RunId, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, Fault> {
+    let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
+    let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();
+    let found = c
+        .rows(
+            "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task FROM unnest($2, $3) i(queue_id, task))
+             SELECT t.queue_id, t.task_id, t.action, t.description, t.input, CASE WHEN t.status = 'completed' AND EXISTS (
+               SELECT 1 FROM wanted w WHERE w.queue_id = t.queue_id AND w.task = t.task_index) THEN t.result END
+             FROM (SELECT DISTINCT w.queue_id FROM wanted w) i
+             JOIN nova3_tasks t ON t.run_id = $1 AND t.queue_id = i.queue_id ORDER BY t.queue_id, t.task_index",
+            &[run.0.sent(), queues.sent(), wanted.sent()],
+        )
+        .await?;
+    let mut tasks: HashMap<i64, Vec<Row>> = HashMap::new();
+    for row in found {
+        tasks.entry(row.get(0)).or_default().push(row);
+    }
+    Ok(tasks)
+}

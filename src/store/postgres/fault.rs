@@ -1,0 +1,97 @@
+//! What can go wrong in a job of this store.
+
+use std::path::PathBuf;
+
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::{self, Passes, Passing};
+use crate::store::StoreError;
+
+/// Why a job failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The database said so, or did not answer.
+    Database(postgres::Fault),
+    /// The job refused; nothing of it is kept.
+    Refused(StoreError),
+    /// A row holds what it must not.
+    Row(String),
+}
+
+impl From<postgres::Fault> for Fault {
+    fn from(fault: postgres::Fault) -> Self {
+        Self::Database(fault)
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Row(format!("a stored value is not the JSON it should be: {error}"))
+    }
+}
+
+impl Passing for Fault {
+    fn passing(&self) -> Option<Passes> {
+        let Self::Database(fault) = self else { return None };
+        // Two transactions that promoted queues of one session: the second finds it done.
+        if fault.code == Some(SqlState::UNIQUE_VIOLATION) {
+            return Some(Passes::rival(&fault.reason));
+        }
+        fault.passing()
+    }
+}
+
+impl Fault {
+    /// The port's error for the store that is shown as `shown`.
+    pub(super) fn at(self, shown: &str) -> StoreError {
+        let path = PathBuf::from(shown);
+        match self {
+            Self::Refused(error) => error,
+            Self::Row(reason) => StoreError::Corrupt { path, reason },
+            Self::Database(fault) => of_database(&fault, path),
+        }
+    }
+}
+
+fn of_database(fault: &postgres::Fault, path: PathBuf) -> StoreError {
+    let code = fault.code.as_ref().map(SqlState::code).unwrap_or_default();
+    let cure = match code {
+        "28P01" | "28000" => "set `PGPASSWORD`, or `PGPASSFILE` with a line for it",
+        "3D000" => "make it with `createdb`, or name another one",
+        "42501" => "the user needs to own its tables: let it make them in a schema of its own",
+        "42P01" | "42883" | "3F000" => "it holds no store of nova3: start a run first",
+        // The driver's own words: the server asks for one, and none was given.
+        _ if fault.reason.ends_with("password missing") => {
+            "set `PGPASSWORD`, or `PGPASSFILE` with a line for it"
+        }
+        _ => "",
+    };
+    let reason = if cure.is_empty() {
+        fault.reason.clone()
+    } else {
+        format!("{} ({cure})", fault.reason)
+    };
+    // Integrity, data and syntax: the store is not what this program takes it for.
+    let corrupt = ["22", "23", "42"].iter().any(|class| code.starts_with(class)) && cure.is_empty();
+    if corrupt {
+        return StoreError::Corrupt { path, reason };
+    }
+    let action = if fault.code.is_some() {
+        "using it"
+    } else {
+        "reaching it"
+    };
+    StoreError::Io { path, action, reason }
+}

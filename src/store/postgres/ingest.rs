@@ -1,0 +1,368 @@
+//! From input lines to queues: identity, versions, duplicates; a chunk of lines in one transaction.
+//!
+//! A row stands for one content of one request. An edited line makes a new row and supersedes the old one; undoing the
+//! edit finds the old row again, with its answer if it has one. What most lines need is gathered and written for all of
+//! them at once; what few need is done one by one. A chunk whose answer was lost is added again and finds its answer.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::fault::Fault;
+use super::rows::{BadRows, Rows};
+use super::versions::{Seen, Version};
+use super::{answered, versions};
+use crate::domain::failure::Failure;
+use crate::domain::ids::SessionId;
+use crate::domain::request::{Digest, Identity, Request, Stops};
+use crate::domain::state::QueueState;
+use crate::postgres::{Connection, Param, text};
+use crate::store::{AddOutcome, Changes, Epoch, NewLine, NewRequest, Planned, RunId, StoreError, keys};
+
+/// What all lines of one call share.
+pub(super) struct Reading<'a> {
+    pub(super) c: &'a mut Connection,
+    pub(super) run: RunId,
+    pub(super) epoch: Epoch,
+    /// The last complete reading: what only earlier ones saw had left the input.
+    pub(super) complete: i64,
+    changes: Changes,
+    next_seq: i64,
+    next_queue: i64,
+    first_queue: i64,
+    /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
+    pub(super) stale: bool,
+    /// Versions by key, as far as they are known.
+    versions: HashMap<String, Vec<Version>>,
+    /// How many equal lines of a stem this reading has seen, as far as that is known.
+    occurrences: HashMap<String, u64>,
+    rows: Rows,
+    bad: BadRows,
+    pub(super) seen: Seen,
+    /// Sessions whose order may have to be made again.
+    pub(super) sessions: BTreeSet<(String, String)>,
+}
+
+/// A line that is a request.
+pub(super) struct Good<'a> {
+    pub(super) line: &'a NewLine,
+    pub(super) request: &'a Request,
+    pub(super) content: &'a Digest,
+    pub(super) notes: &'a Digest,
+    pub(super) stops: &'a Stops,
+    pub(super) plan: &'a [Planned],
+}
+
+pub(super) async fn add(
+    c: &mut Connection,
+    run: RunId,
+    epoch: Epoch,
+    lines: &[NewLine],
+    changes: Changes,
+    ticket: i64,
+) -> Result<Vec<AddOutcome>, Fault> {
+    c.begin().await?;
+    lock(c, run).await?;
+    let row = c
+        .row(
+            "SELECT next_seq, next_queue, complete_ingest FROM nova3_runs WHERE run_id = $1",
+            &[run.0.sent()],
+        )
+        .await?;
+    let mut reading = Reading {
+        run,
+        epoch,
+        complete: row.get(2),
+        changes,
+        next_seq: row.get(0),
+        next_queue: row.get(1),
+        first_queue: row.get(1),
+        stale: false,
+        versions: HashMap::new(),
+        occurrences: HashMap::new(),
+        rows: Rows::default(),
+        bad: BadRows::default(),
+        seen: Seen::default(),
+        sessions: BTreeSet::new(),
+        c,
+    };
+    if let Some(answered) = answered::find(reading.c, run, epoch, ticket).await? {
+        reading.c.commit().await?;
+        return Ok(answered);
+    }
+    reading.look_up(lines).await?;
+    let mut outcomes = Vec::with_capacity(lines.len());
+    for line in lines {
+        outcomes.push(reading.line(line).await?);
+    }
+    answered::keep(reading.c, run, epoch, ticket, &outcomes).await?;
+    reading.write().await?;
+    Ok(outcomes)
+}
+
+/// Of several readings of a run, one at a time adds lines or ends.
+pub(super) async fn lock(c: &mut Connection, run: RunId) -> Result<(), Fault> {
+    c.rows(
+        "SELECT pg_advisory_xact_lock(hashtextextended('nova3 ingest', $1))",
+        &[run.0.sent()],
+    )
+    .await?;
+    Ok(())
+}
+
+impl Reading<'_> {
+    /// Asks at once for what most lines will ask.
+    async fn look_up(&mut self, lines: &[NewLine]) -> Result<(), Fault> {
+        let mut stems = BTreeSet::new();
+        let mut wanted = Vec::new();
+        for line in lines {
+            match &line.content {
+                NewRequest::Bad { digest, .. } => drop(stems.insert(keys::bad_stem(digest))),
+                NewRequest::Good {
+                    identity: Identity::Content(digest),
+                    ..
+                } => drop(stems.insert(keys::content_stem(digest))),
+                NewRequest::Good { identity, .. } => wanted.push(text(&keys::key(identity, 1))),
+            }
+        }
+        let stems: Vec<String> = stems.into_iter().collect();
+        self.count(&stems).await?;
+        let mut next: HashMap<String, u64> = self.occurrences.clone();
+        for line in lines {
+            let stem = match &line.content {
+                NewRequest::Bad { digest, .. } => keys::bad_stem(digest),
+                NewRequest::Good {
+                    identity: Identity::Content(digest),
+                    ..
+                } => keys::content_stem(digest),
+                NewRequest::Good { .. } => continue,
+            };
+            let occurrence = next.entry(stem.clone()).or_default();
+            *occurrence += 1;
+            wanted.push(keys::occurrence_of(&stem, *occurrence));
+        }
+        self.find(wanted).await
+    }
+
+    /// How many equal lines of each stem this reading has seen. They are numbered from 1 without a gap, so that few steps
+    /// find the last one, however many there are.
+    async fn count(&mut self, stems: &[String]) -> Result<(), Fault> {
+        if stems.is_empty() {
+            return Ok(());
+        }
+        let rows = self
+            .c
+            .rows(
+                "SELECT i.stem, nova3_occurrences($1, $2, i.stem) FROM unnest($3) i(stem)",
+                &[self.run.0.sent(), self.epoch.0.sent(), stems.to_vec().sent()],
+            )
+            .await?;
+        let counted = rows
+            .iter()
+            .map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
+        self.occurrences.extend(counted);
+        Ok(())
+    }
+
+    async fn find(&mut self, wanted: Vec<String>) -> Result<(), Fault> {
+        let found = versions::of_keys(self.c, self.run, &wanted).await?;
+        for key in wanted {
+            self.versions.entry(key).or_default();
+        }
+        for (key, version) in found {
+            self.versions.entry(key).or_default().push(version);
+        }
+        Ok(())
+    }
+
+    /// Every version under that key; at most one of them is not superseded.
+    async fn versions(&mut self, key: &str) -> Result<Vec<Version>, Fault> {
+        if !self.versions.contains_key(key) {
+            self.find(vec![key.to_owned()]).await?;
+        }
+        Ok(self.versions.get(key).cloned().unwrap_or_default())
+    }
+
+    /// The key of the next occurrence of an equal line in this reading.
+    async fn free_key(&mut self, stem: String) -> Result<String, Fault> {
+        if !self.occurrences.contains_key(&stem) {
+            self.count(std::slice::from_ref(&stem)).await?;
+        }
+        let occurrence = self.occurrences.entry(stem.clone()).or_default();
+        *occurrence += 1;
+        Ok(keys::occurrence_of(&stem, *occurrence))
+    }
+
+    async fn line(&mut self, line: &NewLine) -> Result<AddOutcome, Fault> {
+        match &line.content {
+            NewRequest::Bad { digest, failure } => self.bad(line, digest, failure).await.map(AddOutcome::Bad),
+            NewRequest::Good {
+                request,
+                identity,
+                content,
+                notes,
+                plan,
+                stops,
+            } => {
+                let key = match identity {
+                    Identity::Custom(_) => text(&keys::key(identity, 1)),
+                    Identity::Content(digest) => self.free_key(keys::content_stem(digest)).await?,
+                };
+                let versions = self.versions(&key).await?;
+                if versions.iter().any(|version| version.ingest == self.epoch.0) {
+                    let id = request.custom_id.as_deref().unwrap_or_default();
+                    let failure = Failure::bad_line(
+                        line.line,
+                        format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
+                    );
+                    let queue = self.bad(line, content, &failure).await?;
+                    return Ok(AddOutcome::Duplicate(queue));
+                }
+                let good = Good {
+                    line,
+                    request,
+                    content,
+                    notes,
+                    stops,
+                    plan,
+                };
+                self.good(&good, &key, &versions).await
+            }
+        }
+    }
+
+    /// A request under its key: new, known or changed.
+    async fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
+        let Some(latest) = versions
+            .iter()
+            .find(|version| version.state != QueueState::Superseded)
+        else {
+            self.insert(good, key, None);
+            return Ok(AddOutcome::Queued);
+        };
+        let same = |version: &&Version| version.content == good.content.as_bytes();
+        let mark = |version: &Version, reading: &mut Self| {
+            let known = reading.versions.get_mut(key).into_iter().flatten();
+            known
+                .filter(|known| known.queue_id == version.queue_id)
+                .for_each(|known| known.ingest = reading.epoch.0);
+        };
+        if same(&latest) {
+            mark(latest, self);
+            return self.recognise(good, latest).await;
+        }
+        if self.changes == Changes::Refuse {
+            return Err(self.frozen(good).await?.into());
+        }
+        self.supersede(latest).await?;
+        let outcome = if let Some(old) = versions.iter().find(same) {
+            mark(old, self);
+            self.revive(good, old).await?
+        } else {
+            self.insert(good, key, Some(latest));
+            AddOutcome::Changed
+        };
+        // The old version may have held up others of its session, which need not be the new one's.
+        self.in_order(&latest.user, latest.session.as_deref());
+        Ok(outcome)
+    }
+
+    async fn frozen(&mut self, good: &Good<'_>) -> Result<StoreError, Fault> {
+        let row = self
+            .c
+            .row(
+                "SELECT name FROM nova3_runs WHERE run_id = $1",
+                &[self.run.0.sent()],
+            )
+            .await?;
+        Ok(StoreError::Frozen {
+            run: row.get::<_, crate::postgres::Text>(0).0,
+            id: good.request.custom_id.clone().unwrap_or_default(),
+            line: good.line.line,
+        })
+    }
+
+    async fn bad(&mut self, line: &NewLine, digest: &Digest, failure: &Failure) -> Result<i64, Fault> {
+        let key = self.free_key(keys::bad_stem(digest)).await?;
+        if let Some(version) = self.versions(&key).await?.into_iter().next() {
+            self.see(line, None, &version).await?;
+            return Ok(version.queue_id);
+        }
+        let queue = self.queue();
+        self.bad.add(queue, self.next_seq, line, key, digest, failure)?;
+        self.next_seq += 1;
+        Ok(queue)
+    }
+
+    /// The number of a new queue, which says which run it is of.
+    fn queue(&mut self) -> i64 {
+        self.next_queue += 1;
+        (self.run.0 << super::RUN_BITS) | self.next_queue
+    }
+
+    /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
+    fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) {
+        let session = good.request.session.as_ref().map(SessionId::as_str);
+        let user = good.request.user.as_str();
+        let seq = old.map_or(self.next_seq, |old| old.seq);
+        self.next_seq += i64::from(old.is_none());
+        let queue = self.queue();
+        self.rows.add(queue, seq, good, key);
+        self.in_order(user, session);
+        let version = Version::new(queue, seq, self.epoch.0, good);
+        self.versions.entry(key.to_owned()).or_default().push(version);
+    }
+
+    /// The session's order is to hold again after something of it came or went.
+    pub(super) fn in_order(&mut self, user: &str, session: Option<&str>) {
+        if let Some(session) = session {
+            self.sessions.insert((user.to_owned(), session.to_owned()));
+        }
+    }
+
+    /// Writes what was gathered, and ends the transaction.
+    async fn write(self) -> Result<(), Fault> {
+        let (c, run, epoch) = (self.c, self.run, self.epoch);
+        let stale = self.seen.write(c, run, epoch).await? || self.stale;
+        self.rows.write(c, run, epoch).await?;
+        promote(c, run, self.sessions.into_iter().collect()).await?;
+        c.execute(
+            "UPDATE nova3_runs SET next_seq = $2, next_queue = $3, lines_epoch = lines_epoch + $4 WHERE run_id = $1",
+            &[
+                run.0.sent(),
+                self.next_seq.sent(),
+                self.next_queue.sent(),
+                i64::from(stale).sent(),
+            ],
+        )
+        .await?;
+        if has_grown(self.first_queue, self.next_queue) {
+            c.rows("SELECT nova3_analyze($1)", &[run.0.sent()]).await?;
+        }
+        // Last, because it locks the row that every settlement writes.
+        self.bad.write(c, run, epoch).await?;
+        Ok(c.commit().await?)
+    }
+}
+
+/// Whether the rows of a run have become several times as many as when they were counted last.
+fn has_grown(before: i64, now: i64) -> bool {
+    let step = |rows: i64| rows.max(1).ilog2() / 2;
+    now >= 256 && step(before) != step(now)
+}
+
+/// Sees to the order of these sessions.
+pub(super) async fn promote(
+    c: &mut Connection,
+    run: RunId,
+    sessions: Vec<(String, String)>,
+) -> Result<(), Fault> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let (users, names): (Vec<String>, Vec<String>) = sessions.into_iter().unzip();
+    c.rows(
+        "SELECT nova3_promote($1, $2, $3)",
+        &[run.0.sent(), users.sent(), names.sent()],
+    )
+    .await?;
+    Ok(())
+}

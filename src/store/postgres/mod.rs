@@ -1,0 +1,384 @@
+//! The store as a PostgreSQL database, for any number of processes on any hosts.
+//!
+//! Locks, uniqueness, durability and replication are PostgreSQL's. Each verb that many workers use at once is a
+//! function in the database (`schema/postgres/*.sql`), so that it is one statement: no lock is ever held across the
+//! network, where its holder may stand still. What is rare, or one process's alone, is a transaction from here.
+//!
+//! Failure behaviour: while the database does not answer, whoever asks waits. What was on its way is asked again when
+//! it does, and finds what it did if it was done already. A worker that is frozen or cut off loses its leases to
+//! others; what it offers later changes nothing but the ledger.
+//!
+//! Deliberately absent: session state (a pooler may stand between), notifications for each row, the clock of a host,
+//! and deleting row by row (a run's rows are partitions).
+
+mod answered;
+mod batch;
+mod calls;
+mod context;
+mod cursors;
+mod events;
+mod fault;
+mod ingest;
+mod leases;
+mod money;
+mod readings;
+mod results;
+mod retry;
+mod rows;
+mod runs;
+mod schema;
+mod session_views;
+mod settle;
+mod versions;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::batch::Batch;
+use self::fault::Fault;
+use self::leases::Claim;
+use super::{
+    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Done, Epoch, EventPage, Failures, FileKey,
+    FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
+    Queues, Reservation, Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord,
+    Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, Worker, WorkerState, rounds,
+};
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::request::{Digest, Identity};
+use crate::domain::state::{IllegalTransition, QueueState};
+use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
+use crate::domain::usage::Cost;
+use crate::postgres::{Connection, Database};
+
+/// The lower bits of a queue's number count the queues of its run; those above are the run's number.
+const RUN_BITS: u32 = 36;
+
+/// How long a statement may take that touches every row of a run.
+const LONG: Duration = Duration::from_secs(1800);
+
+const fn run_of(queue: i64) -> i64 {
+    queue >> RUN_BITS
+}
+
+/// A PostgreSQL store.
+#[derive(Debug)]
+pub struct PostgresStore {
+    database: Database,
+    tasks: Batch<Settlement>,
+    plans: Batch<PlanSettlement>,
+}
+
+/// Does a job on a connection, again and again while the database does not answer.
+macro_rules! job {
+    ($store:ident, |$c:ident| $work:expr) => {{
+        let attempt = || async {
+            let mut connection = $store.database.connect().await?;
+            let $c = &mut connection;
+            $work.await
+        };
+        let done: Result<_, Fault> = $store.database.patiently(attempt).await;
+        done.map_err(|fault| fault.at($store.database.shown()))
+    }};
+}
+
+impl PostgresStore {
+    /// Opens the store to work on it; makes its tables if they are absent, and brings them up to date. A database that
+    /// does not answer is waited for up to `wait`: at the beginning a wrong address is as likely as a late server.
+    pub async fn open(database: Database, wait: Duration) -> Result<Self, StoreError> {
+        let mut connection = first(&database, wait).await?;
+        let shown = database.shown();
+        schema::bring_up(&mut connection, shown)
+            .await
+            .map_err(|fault| fault.at(shown))?;
+        Ok(Self::over(database))
+    }
+
+    /// Opens a store that exists, to look at it.
+    pub async fn open_to_read(database: Database) -> Result<Self, StoreError> {
+        match Self::if_there(database.clone()).await? {
+            Some(store) => Ok(store),
+            None => Err(StoreError::NotAStore {
+                path: PathBuf::from(database.shown()),
+                reason: "it holds no tables of one (start a run first)".to_owned(),
+            }),
+        }
+    }
+
+    /// A store to look at, if the database holds one.
+    pub async fn if_there(database: Database) -> Result<Option<Self>, StoreError> {
+        let mut connection = first(&database, Duration::ZERO).await?;
+        let shown = database.shown();
+        let there = schema::check_to_read(&mut connection, shown).await;
+        drop(connection);
+        let there = there.map_err(|fault| fault.at(database.shown()))?;
+        Ok(there.then(|| Self::over(database)))
+    }
+
+    fn over(database: Database) -> Self {
+        Self {
+            tasks: Batch::start(database.clone()),
+            plans: Batch::start(database.clone()),
+            database,
+        }
+    }
+}
+
+/// The first connection.
+async fn first(database: &Database, wait: Duration) -> Result<Connection, StoreError> {
+    let connecting = database.patiently(|| database.connect());
+    let connected = match tokio::time::timeout(wait, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => database.connect().await,
+    };
+    connected.map_err(|fault| Fault::from(fault).at(database.shown()))
+}
+
+#[async_trait]
+impl Queues for PostgresStore {
+    async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError> {
+        let (shown, changed) = (self.database.shown(), &AtomicBool::new(false));
+        job!(self, |c| runs::open(c, shown, opening, changed))
+    }
+
+    async fn begin_ingest(&self, run: RunId) -> Result<Epoch, StoreError> {
+        job!(self, |c| readings::begin(c, run))
+    }
+
+    async fn add(
+        &self,
+        run: RunId,
+        epoch: Epoch,
+        lines: Vec<NewLine>,
+        changes: Changes,
+    ) -> Result<Vec<AddOutcome>, StoreError> {
+        let (lines, ticket) = (&lines, batch::ticket());
+        job!(self, |c| ingest::add(c, run, epoch, lines, changes, ticket))
+    }
+
+    async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError> {
+        job!(self, |c| readings::end(c, run, epoch, mark))
+    }
+
+    async fn claim(
+        &self,
+        run: RunId,
+        owner: &Owner,
+        which: Claimable,
+        limit: usize,
+        lease_ms: i64,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let claim = &Claim {
+            run,
+            owner,
+            which,
+            limit,
+            lease_ms,
+            ticket: batch::ticket(),
+        };
+        job!(self, |c| leases::claim(c, claim))
+    }
+
+    async fn renew(&self, owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
+        job!(self, |c| leases::renew(c, owner, leases, lease_ms))
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        self.tasks.settle(settlement).await
+    }
+
+    async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError> {
+        self.plans.settle(settlement).await
+    }
+
+    async fn take_over(&self, lease: Lease) -> Result<TakeOver, StoreError> {
+        let ticket = batch::ticket();
+        job!(self, |c| leases::take_over(c, lease, ticket))
+    }
+
+    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
+        let (left, ticket) = (&left, batch::ticket());
+        job!(self, |c| leases::release(c, left, ticket))
+    }
+
+    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {
+        job!(self, |c| money::reserve(c, run, reservation, cap))
+    }
+
+    async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError> {
+        let routes = &routes;
+        job!(self, |c| money::note_routes(c, run, routes))
+    }
+
+    async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError> {
+        let told = &AtomicU64::new(0);
+        job!(self, |c| retry::retry(c, run, which, told))
+    }
+
+    async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {
+        job!(self, |c| runs::has_unfinished(c, run))
+    }
+
+    async fn join(&self, run: RunId, worker: &Worker) -> Result<(), StoreError> {
+        job!(self, |c| leases::join(c, run, worker))
+    }
+
+    async fn tend(
+        &self,
+        run: RunId,
+        owner: &Owner,
+        done: Done,
+        lease_ms: i64,
+        idle: bool,
+    ) -> Result<(), StoreError> {
+        job!(self, |c| leases::tend(c, run, owner, done, lease_ms, idle))
+    }
+
+    async fn leave(&self, owner: &Owner, done: Done) -> Result<(), StoreError> {
+        job!(self, |c| leases::leave(c, owner, done))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.database.trouble()
+    }
+
+    async fn shed_caches(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.tasks.close().await;
+        self.plans.close().await;
+        self.database.close();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Sessions for PostgresStore {
+    async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError> {
+        let (material, rows) = job!(self, |c| context::context(c, wanted))?;
+        Ok(rounds::with_rounds(material, rows))
+    }
+
+    async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError> {
+        job!(self, |c| session_views::list(c, limit))
+    }
+
+    async fn session(&self, user: &UserId, session: &SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        job!(self, |c| session_views::one(c, user.as_str(), session.as_str()))
+    }
+
+    async fn clear_session(&self, user: &UserId, session: &SessionId) -> Result<Cleared, StoreError> {
+        job!(self, |c| session_views::clear(c, user.as_str(), session.as_str()))
+    }
+}
+
+#[async_trait]
+impl Results for PostgresStore {
+    async fn find_run(&self, name: Option<&str>) -> Result<Option<Run>, StoreError> {
+        job!(self, |c| runs::find(c, name))
+    }
+
+    async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
+        job!(self, |c| runs::open_runs(c))
+    }
+
+    async fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        job!(self, |c| runs::all(c))
+    }
+
+    async fn cursor(&self, run: RunId, file: &FileKey) -> Result<Option<Cursor>, StoreError> {
+        job!(self, |c| cursors::one(c, run, file))
+    }
+
+    async fn cursors(&self, run: RunId) -> Result<Vec<(FileKey, Cursor)>, StoreError> {
+        job!(self, |c| cursors::all(c, run))
+    }
+
+    async fn put_cursor(&self, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), StoreError> {
+        job!(self, |c| cursors::put(c, run, file, cursor))
+    }
+
+    async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError> {
+        job!(self, |c| runs::lines_epoch(c, run))
+    }
+
+    async fn finished(
+        &self,
+        run: RunId,
+        order: Order,
+        removed: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<FinishedPage, StoreError> {
+        job!(self, |c| results::finished(c, run, order, removed, after, rows))
+    }
+
+    async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
+        let queues = &queues;
+        job!(self, |c| results::by_id(c, run, queues))
+    }
+
+    async fn events(
+        &self,
+        run: RunId,
+        present: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<EventPage, StoreError> {
+        job!(self, |c| events::page(c, run, present, after, rows))
+    }
+
+    async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError> {
+        let queues = &queues;
+        job!(self, |c| events::of(c, run, queues, up_to))
+    }
+
+    async fn planned(
+        &self,
+        run: RunId,
+        identity: &Identity,
+        occurrence: u64,
+        content: Digest,
+    ) -> Result<Option<KnownQueue>, StoreError> {
+        job!(self, |c| session_views::planned(
+            c, run, identity, occurrence, content
+        ))
+    }
+
+    async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
+        job!(self, |c| runs::counts(c, run))
+    }
+
+    async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError> {
+        job!(self, |c| runs::summary(c, run))
+    }
+
+    async fn waste(&self, run: RunId) -> Result<Vec<Waste>, StoreError> {
+        job!(self, |c| money::waste(c, run))
+    }
+
+    async fn routes(&self, run: RunId) -> Result<Vec<RouteState>, StoreError> {
+        job!(self, |c| money::routes(c, run))
+    }
+
+    async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError> {
+        job!(self, |c| runs::sessions(c, run, limit))
+    }
+
+    async fn workers(&self, run: RunId) -> Result<Vec<WorkerState>, StoreError> {
+        job!(self, |c| leases::workers(c, run))
+    }
+}
+
+/// A transition that the domain refuses is a row that should not be there.
+fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, Fault> {
+    state.map_err(|error| Fault::Row(error.to_string()))
+}

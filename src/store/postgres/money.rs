@@ -1,0 +1,110 @@
+//! What a run may still spend, what its calls gave nothing for, and how its routes stood.
+
+use super::calls::{int, small};
+use super::fault::Fault;
+use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
+use crate::domain::usage::Cost;
+use crate::postgres::{Connection, Param, Text, text};
+use crate::store::{Hold, Reservation, RunId};
+
+pub(super) async fn reserve(
+    c: &mut Connection,
+    run: RunId,
+    reservation: &Reservation,
+    cap: Cost,
+) -> Result<Hold, Fault> {
+    let row = c
+        .row(
+            "SELECT nova3_reserve($1,$2,$3,$4,$5,$6,$7,$8,$9)",
+            &[
+                run.0.sent(),
+                reservation.lease.queue_id.sent(),
+                reservation.lease.fence.sent(),
+                reservation.task.map_or(-1, small).sent(),
+                text(&reservation.route).sent(),
+                text(&reservation.model).sent(),
+                int(reservation.spent.0).sent(),
+                int(reservation.worst.0).sent(),
+                int(cap.0).sent(),
+            ],
+        )
+        .await?;
+    match row.get(0) {
+        "held" => Ok(Hold::Held),
+        "lost" => Ok(Hold::LostLease),
+        found @ ("others" | "nobody") => Ok(Hold::NoRoom {
+            others_hold: found == "others",
+        }),
+        found => Err(Fault::Row(format!("a reservation ended `{found}`"))),
+    }
+}
+
+pub(super) async fn waste(c: &mut Connection, run: RunId) -> Result<Vec<Waste>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT route, cause, calls, input_tokens, output_tokens, cost, uncertain FROM nova3_waste WHERE run_id = $1
+             ORDER BY cost + uncertain DESC, calls DESC, route, cause",
+            &[run.0.sent()],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let sum = |column: usize| row.get::<_, i64>(column).max(0).unsigned_abs();
+            Waste {
+                route: row.get::<_, Text>(0).0,
+                cause: row.get(1),
+                calls: sum(2),
+                input_tokens: sum(3),
+                output_tokens: sum(4),
+                cost: Cost(sum(5)),
+                uncertain: Cost(sum(6)),
+            }
+        })
+        .collect())
+}
+
+pub(super) async fn note_routes(c: &mut Connection, run: RunId, routes: &[RouteState]) -> Result<(), Fault> {
+    for route in routes {
+        c.execute(
+            "INSERT INTO nova3_routes AS r (run_id, route, state, reason, since) VALUES ($1,$2,$3,$4,$5)
+             ON CONFLICT (run_id, route) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+               since = excluded.since, open_ms = r.open_ms
+                 + CASE WHEN r.state IN ('open','half_open') THEN greatest(excluded.since - r.since, 0) ELSE 0 END",
+            &[
+                run.0.sent(),
+                text(&route.route).sent(),
+                route.state.sent(),
+                route.reason.as_deref().map(text).sent(),
+                route.since.sent(),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn routes(c: &mut Connection, run: RunId) -> Result<Vec<RouteState>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT route, state, reason, since, open_ms FROM nova3_routes WHERE run_id = $1 ORDER BY route",
+            &[run.0.sent()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let found: &str = row.get(1);
+            let state = ROUTE_STATES
+                .into_iter()
+                .find(|state| *state == found)
+                .ok_or_else(|| Fault::Row(format!("a route is `{found}`")))?;
+            Ok(RouteState {
+                route: row.get::<_, Text>(0).0,
+                state,
+                reason: row.get::<_, Option<Text>>(2).map(|reason| reason.0),
+                since: row.get(3),
+                open_ms: row.get::<_, i64>(4).unsigned_abs(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! Finished requests, page by page.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use crate::domain::outcome::{Finished, PlanOrigin, PlanRecord, TaskRecord};
+use crate::domain::state::{Status, TaskStatus};
+use crate::postgres::{Connection, Param, Text};
+use crate::store::keys::COMPLETION;
+use crate::store::telling::PAGE_BYTES;
+use crate::store::{FinishedPage, Order, RunId};
+
+const SELECT: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, q.line_index, q.line, q.user_id, q.session_id, q.status, \
+     q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
+     (SELECT coalesce(sum(length(t.result)), 0) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = q.queue_id) \
+     FROM nova3_queues q LEFT JOIN nova3_requests d ON d.run_id = $1 AND d.queue_id = q.queue_id \
+     LEFT JOIN nova3_plans p ON p.run_id = $1 AND p.queue_id = q.queue_id";
+
+pub(super) async fn finished(
+    c: &mut Connection,
+    run: RunId,
+    order: Order,
+    removed: bool,
+    after: i64,
+    limit: usize,
+) -> Result<FinishedPage, Fault> {
+    c.begin_reading().await?;
+    let page = match order {
+        Order::Completion => by_completion(c, run, removed, after, limit).await?,
+        Order::Input => by_input(c, run, after, limit).await?,
+    };
+    c.commit().await?;
+    Ok(page)
+}
+
+async fn by_completion(
+    c: &mut Connection,
+    run: RunId,
+    removed: bool,
+    after: i64,
+    limit: usize,
+) -> Result<FinishedPage, Fault> {
+    let sql = format!(
+        "{SELECT} WHERE q.run_id = $1 AND q.finish_no > $2 AND q.finish_no IS NOT NULL AND q.state <> 'superseded'
+           AND ($3 OR q.ingest >= (SELECT r.complete_ingest FROM nova3_runs r WHERE r.run_id = $1))
+         ORDER BY q.finish_no LIMIT $4"
+    );
+    let rows = c
+        .rows(
+            &sql,
+            &[run.0.sent(), after.sent(), removed.sent(), int(limit).sent()],
+        )
+        .await?;
+    let rows = within_bounds(rows);
+    let after = rows.last().map_or(after, |row| row.get(1));
+    let rows = read(c, run, &rows).await?;
+    Ok(FinishedPage { rows, after })
+}
+
+/// Lines in input order, without a gap, from the one after `after`.
+async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
+    let sql = format!(
+        "{SELECT} WHERE q.run_id = $1 AND q.line_index > $2 AND q.line_index <= $2 + $3 AND q.state <> 'superseded'
+           AND q.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = $1) ORDER BY q.line_index LIMIT $3"
+    );
+    let rows = c
+        .rows(&sql, &[run.0.sent(), after.sent(), int(limit).sent()])
+        .await?;
+    let unbroken =
+        |(index, row): &(i64, Row)| row.get::<_, i64>(3) == *index && row.get::<_, Option<i64>>(1).is_some();
+    let rows = (after + 1..).zip(rows).take_while(unbroken).map(|(_, row)| row);
+    let rows = within_bounds(rows.collect());
+    let after = rows.last().map_or(after, |row| row.get(3));
+    let rows = read(c, run, &rows).await?;
+    Ok(FinishedPage { rows, after })
+}
+
+pub(super) async fn by_id(c: &mut Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, Fault> {
+    c.begin_reading().await?;
+    let sql = format!(
+        "{SELECT} JOIN unnest($2) WITH ORDINALITY i(queue_id, place) ON i.queue_id = q.queue_id
+         WHERE q.run_id = $1 AND q.finish_no IS NOT NULL AND q.state <> 'superseded' ORDER BY i.place"
+    );
+    let rows = c.rows(&sql, &[run.0.sent(), queues.to_vec().sent()]).await?;
+    let rows = read(c, run, &rows).await?;
+    c.commit().await?;
+    Ok(FinishedPage { rows, after: 0 })
+}
+
+/// The first rows whose results are no more together than a page holds, one at least.
+fn within_bounds(rows: Vec<Row>) -> Vec<Row> {
+    let mut bytes = 0;
+    let fits = |row: &Row| {
+        let before = bytes;
+        bytes += usize::try_from(row.get::<_, i64>(15)).unwrap_or(usize::MAX / 4) * 2 + 512;
+        before <= PAGE_BYTES
+    };
+    rows.into_iter().take_while(fits).collect()
+}
+
+/// The rows with their tasks.
+async fn read(c: &mut Connection, run: RunId, rows: &[Row]) -> Result<Vec<Finished>, Fault> {
+    let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    let mut tasks = tasks(c, run, &queues).await?;
+    rows.iter()
+        .map(|row| finished_row(row, tasks.remove(&row.get(0)).unwrap_or_default()))
+        .collect()
+}
+
+fn finished_row(row: &Row, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
+    let queue_id: i64 = row.get(0);
+    let status: &str = row.get(7);
+    let status =
+        Status::parse(status).ok_or_else(|| Fault::Row(format!("queue {queue_id} has status `{status}`")))?;
+    let error: Option<String> = row.get(8);
+    let warnings: Option<String> = row.get(9);
+    let (origin, making): (Option<String>, Option<String>) = (row.get(13), row.get(14));
+    let plan = match making {
+        Some(making) => Some(PlanRecord {
+            origin: origin.as_deref().and_then(PlanOrigin::parse),
+            making: serde_json::from_str(&making)?,
+        }),
+        None => None,
+    };
+    Ok(Finished {
+        queue_id,
+        finish_no: row.get(1),
+        custom_id: row.get::<_, Option<Text>>(2).map(|id| id.0),
+        index: row.get::<_, i64>(3).unsigned_abs(),
+        line: row.get::<_, i64>(4).unsigned_abs(),
+        user_id: row.get(5),
+        session_id: row.get(6),
+        status,
+        is_completion: tasks.first().is_some_and(|task| task.action == COMPLETION),
+        failure: error.as_deref().map(serde_json::from_str).transpose()?,
+        warnings: warnings
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()?
+            .unwrap_or_default(),
+        metadata: raw(row.get(12))?,
+        created_at: row.get(10),
+        completed_at: row.get::<_, Option<i64>>(11).unwrap_or_default(),
+        plan,
+        tasks,
+    })
+}
+
+async fn tasks(
+    c: &mut Connection,
+    run: RunId,
+    queues: &[i64],
+) -> Result<HashMap<i64, Vec<TaskRecord>>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, t.result, t.making
+             FROM unnest($2) i(queue_id) JOIN nova3_tasks t ON t.run_id = $1 AND t.queue_id = i.queue_id
+             ORDER BY t.queue_id, t.task_index",
+            &[run.0.sent(), queues.to_vec().sent()],
+        )
+        .await?;
+    let mut tasks: HashMap<i64, Vec<TaskRecord>> = HashMap::new();
+    for row in &rows {
+        let (queue, status): (i64, &str) = (row.get(0), row.get(4));
+        let making: Option<String> = row.get(6);
+        tasks.entry(queue).or_default().push(TaskRecord {
+            task_id: row.get(1),
+            action: row.get::<_, Text>(2).0,
+            input: row.get::<_, Text>(3).0,
+            status: TaskStatus::parse(status)
+                .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))?,
+            result: raw(row.get(5))?,
+            making: making.as_deref().map(serde_json::from_str).transpose()?,
+        });
+    }
+    Ok(tasks)
+}
+
+fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {
+    Ok(text.map(RawValue::from_string).transpose()?)
+}

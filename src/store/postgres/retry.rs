@@ -1,0 +1,59 @@
+//! Putting failed requests back.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::fault::Fault;
+use super::{LONG, ingest};
+use crate::domain::failure::Class;
+use crate::postgres::{Connection, Param, text};
+use crate::store::{Failures, RunId};
+
+/// Bad lines have no request and are not put back: only an edit of the input mends them. Where the end of an earlier try
+/// was not answered, `told` is how many it has put back.
+pub(super) async fn retry(
+    c: &mut Connection,
+    run: RunId,
+    which: &Failures,
+    told: &AtomicU64,
+) -> Result<u64, Fault> {
+    let classes: Vec<&str> = which.classes.iter().copied().map(Class::as_str).collect();
+    let ids: Vec<String> = which.ids.iter().map(|id| text(id)).collect();
+    c.begin_long(LONG).await?;
+    let rows = c
+        .rows(
+            "UPDATE nova3_queues q SET state = CASE WHEN q.session_id IS NULL THEN 'ready' ELSE 'blocked' END, status = NULL,
+               finish_no = NULL, error = NULL, error_class = NULL, completed_at = NULL, run_at = 0, unclean_ends = 0
+             FROM nova3_runs r WHERE r.run_id = $1 AND q.run_id = $1 AND q.state = 'failed' AND q.notes_digest IS NOT NULL
+               AND q.ingest >= r.complete_ingest AND (cardinality($2) = 0 OR q.error_class = ANY ($2))
+               AND (cardinality($3) = 0 OR q.custom_id = ANY ($3))
+             RETURNING q.queue_id, q.user_id, q.session_id",
+            &[run.0.sent(), classes.sent(), ids.sent()],
+        )
+        .await?;
+    if rows.is_empty() {
+        c.commit().await?;
+        return Ok(told.load(Relaxed));
+    }
+    let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    c.execute(
+        "UPDATE nova3_tasks t SET status = 'pending', result = NULL, completed_at = NULL FROM unnest($2) i(queue_id)
+         WHERE t.run_id = $1 AND t.queue_id = i.queue_id AND t.status IN ('failed','skipped')",
+        &[run.0.sent(), queues.sent()],
+    )
+    .await?;
+    let sessions = rows.iter().filter_map(|row| {
+        let session: Option<String> = row.get(2);
+        Some((row.get(1), session?))
+    });
+    ingest::promote(c, run, sessions.collect()).await?;
+    c.execute(
+        "UPDATE nova3_runs SET lines_epoch = lines_epoch + 1 WHERE run_id = $1",
+        &[run.0.sent()],
+    )
+    .await?;
+    let put_back = told
+        .fetch_max(queues.len() as u64, Relaxed)
+        .max(queues.len() as u64);
+    c.commit().await?;
+    Ok(put_back)
+}

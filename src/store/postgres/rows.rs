@@ -1,0 +1,218 @@
+//! New rows on their way into the database, column by column, as `unnest` takes them.
+
+use serde_json::value::RawValue;
+
+use super::calls::{int, small};
+use super::fault::Fault;
+use super::ingest::Good;
+use crate::domain::failure::Failure;
+use crate::domain::ids::SessionId;
+use crate::domain::request::Digest;
+use crate::postgres::{Connection, Param, text};
+use crate::store::{Epoch, NewLine, RunId};
+
+/// New requests, column by column.
+#[derive(Default)]
+pub(super) struct Rows {
+    queue: Vec<i64>,
+    seq: Vec<i64>,
+    index: Vec<i64>,
+    line: Vec<i64>,
+    key: Vec<String>,
+    content: Vec<Vec<u8>>,
+    notes: Vec<Vec<u8>>,
+    custom_id: Vec<Option<String>>,
+    user: Vec<String>,
+    session: Vec<Option<String>>,
+    priority: Vec<i64>,
+    task_count: Vec<Option<i32>>,
+    request: Vec<String>,
+    metadata: Vec<Option<String>>,
+    tasks: Tasks,
+}
+
+/// Their tasks.
+#[derive(Default)]
+struct Tasks {
+    queue: Vec<i64>,
+    index: Vec<i32>,
+    task_id: Vec<String>,
+    action: Vec<String>,
+    description: Vec<String>,
+    input: Vec<String>,
+}
+
+impl Rows {
+    pub(super) fn add(&mut self, queue: i64, seq: i64, good: &Good<'_>, key: &str) {
+        let request = good.request;
+        self.queue.push(queue);
+        self.seq.push(seq);
+        self.index.push(int(good.line.index));
+        self.line.push(int(good.line.line));
+        self.key.push(key.to_owned());
+        self.content.push(good.content.as_bytes().to_vec());
+        self.notes.push(good.notes.as_bytes().to_vec());
+        self.custom_id.push(request.custom_id.as_deref().map(text));
+        self.user.push(request.user.as_str().to_owned());
+        let session = request.session.as_ref().map(SessionId::as_str);
+        self.session.push(session.map(str::to_owned));
+        self.priority.push(i64::from(request.priority));
+        let count = Some(good.plan.len()).filter(|tasks| *tasks > 0);
+        self.task_count.push(count.map(small));
+        self.request.push(request.to_stored());
+        let metadata = request.metadata.as_deref().map(RawValue::get);
+        self.metadata.push(metadata.map(str::to_owned));
+        for (index, step) in (0..).zip(good.plan) {
+            self.tasks.queue.push(queue);
+            self.tasks.index.push(index);
+            self.tasks.task_id.push(format!("task{:03}", index + 1));
+            self.tasks.action.push(text(&step.action));
+            self.tasks.description.push(text(&step.description));
+            self.tasks.input.push(text(&step.input));
+        }
+    }
+
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), Fault> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        // Of a session, the order says which one is ready.
+        c.execute(
+            "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, line_index, line, queue_key, content_digest,
+               notes_digest, custom_id, user_id, session_id, state, priority, task_count, created_at, last_accessed)
+             SELECT $1, i.queue, i.seq, $2, i.index, i.line, i.key, i.content, i.notes, i.custom_id, i.owner, i.session,
+               CASE WHEN i.session IS NULL THEN 'ready' ELSE 'blocked' END, i.priority, i.tasks, now.now, now.now
+             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) i(queue, seq, index, line, key, content, notes,
+               custom_id, owner, session, priority, tasks), (SELECT nova3_now() AS now) now",
+            &[
+                run.0.sent(),
+                epoch.0.sent(),
+                self.queue.sent(),
+                self.seq.sent(),
+                self.index.sent(),
+                self.line.sent(),
+                self.key.sent(),
+                self.content.sent(),
+                self.notes.sent(),
+                self.custom_id.sent(),
+                self.user.sent(),
+                self.session.sent(),
+                self.priority.sent(),
+                self.task_count.sent(),
+            ],
+        )
+        .await?;
+        c.execute(
+            "INSERT INTO nova3_requests (run_id, queue_id, request, metadata)
+             SELECT $1, i.* FROM unnest($2, $3, $4) i",
+            &[
+                run.0.sent(),
+                self.queue.sent(),
+                self.request.sent(),
+                self.metadata.sent(),
+            ],
+        )
+        .await?;
+        self.tasks.write(c, run).await
+    }
+}
+
+impl Tasks {
+    async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        c.execute(
+            "INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
+             SELECT $1, i.*, now.now FROM unnest($2, $3, $4, $5, $6, $7) i, (SELECT nova3_now() AS now) now",
+            &[
+                run.0.sent(),
+                self.queue.sent(),
+                self.index.sent(),
+                self.task_id.sent(),
+                self.action.sent(),
+                self.description.sent(),
+                self.input.sent(),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// New bad lines, column by column: finished as they come in.
+#[derive(Default)]
+pub(super) struct BadRows {
+    queue: Vec<i64>,
+    seq: Vec<i64>,
+    index: Vec<i64>,
+    line: Vec<i64>,
+    key: Vec<String>,
+    digest: Vec<Vec<u8>>,
+    error: Vec<String>,
+    class: Vec<&'static str>,
+}
+
+impl BadRows {
+    pub(super) fn add(
+        &mut self,
+        queue: i64,
+        seq: i64,
+        line: &NewLine,
+        key: String,
+        digest: &Digest,
+        failure: &Failure,
+    ) -> Result<(), Fault> {
+        self.queue.push(queue);
+        self.seq.push(seq);
+        self.index.push(int(line.index));
+        self.line.push(int(line.line));
+        self.key.push(key);
+        self.digest.push(digest.as_bytes().to_vec());
+        self.error.push(serde_json::to_string(failure)?);
+        self.class.push(failure.class.as_str());
+        Ok(())
+    }
+
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), Fault> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        let given = c
+            .row(
+                "UPDATE nova3_tallies SET next_finish_no = next_finish_no + $2, next_event_no = next_event_no + $2
+                 WHERE run_id = $1 RETURNING next_finish_no - $2, next_event_no - $2",
+                &[run.0.sent(), int(self.queue.len()).sent()],
+            )
+            .await?;
+        let (finished, told): (i64, i64) = (given.get(0), given.get(1));
+        c.execute(
+            "WITH bad AS (
+               INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, line_index, line, queue_key, content_digest, user_id,
+                 state, status, task_count, finish_no, error, error_class, created_at, last_accessed, completed_at)
+               SELECT $1, i.queue, i.seq, $2, i.index, i.line, i.key, i.digest, 'default', 'failed', 'failed', 0, $11 + i.place,
+                 i.error, i.class, now.now, now.now, now.now
+               FROM unnest($3, $4, $5, $6, $7, $8, $9, $10) WITH ORDINALITY i(queue, seq, index, line, key, digest, error,
+                 class, place), (SELECT nova3_now() AS now) now
+               RETURNING queue_id, finish_no, error, created_at)
+             INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
+             SELECT $1, $12 + bad.finish_no - $11, bad.queue_id, NULL, false, bad.error, 'failed', bad.created_at FROM bad",
+            &[
+                run.0.sent(),
+                epoch.0.sent(),
+                self.queue.sent(),
+                self.seq.sent(),
+                self.index.sent(),
+                self.line.sent(),
+                self.key.sent(),
+                self.digest.sent(),
+                self.error.sent(),
+                self.class.sent(),
+                finished.sent(),
+                told.sent(),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,316 @@
+//! Runs and their counts.
+
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::usage::{Cost, Usage};
+use crate::postgres::{Connection, Param, Text, text};
+use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError, Terms};
+
+const SELECT: &str = "SELECT r.run_id, r.name, r.input_path, r.input_digest, r.input_bytes, r.input_requests, t.next_finish_no, \
+     r.created_at, r.last_accessed, t.next_event_no, r.rehearsal, r.terms FROM nova3_runs r JOIN nova3_tallies t USING (run_id)";
+
+/// Where the end of an earlier try was not answered, `told` is whether that one found the recipe changed.
+pub(super) async fn open(
+    c: &mut Connection,
+    shown: &str,
+    opening: &RunOpening,
+    told: &AtomicBool,
+) -> Result<Run, Fault> {
+    c.begin().await?;
+    // Two that open the same new run make it once.
+    c.rows(
+        "SELECT pg_advisory_xact_lock(hashtextextended('nova3 open', 0))",
+        &[],
+    )
+    .await?;
+    refuse_mixture(c, shown, opening).await?;
+    // A path need not be UTF-8; what is not is kept in the form that people see.
+    let path = opening
+        .input
+        .as_ref()
+        .map(|path| text(&String::from_utf8_lossy(path.as_os_str().as_bytes())));
+    let name = text(&opening.name);
+    let known = c
+        .optional(
+            "SELECT run_id, input_path FROM nova3_runs WHERE name = $1",
+            &[name.sent()],
+        )
+        .await?;
+    if let Some(row) = &known {
+        refuse_other_input(opening, row.get(1), path.as_ref())?;
+    }
+    let changed = recipe_changed(c, opening, &name).await?;
+    let changed = told.fetch_or(changed, Relaxed) || changed;
+    let terms = terms(c, opening, &name).await?;
+    if known.is_none() {
+        let row = c
+            .row(
+                "INSERT INTO nova3_runs (name, created_at, last_accessed) VALUES ($1, nova3_now(), 0) RETURNING run_id",
+                &[name.sent()],
+            )
+            .await?;
+        let run: i64 = row.get(0);
+        c.execute("INSERT INTO nova3_tallies (run_id) VALUES ($1)", &[run.sent()])
+            .await?;
+        c.rows("SELECT nova3_make_partitions($1)", &[run.sent()]).await?;
+    }
+    // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
+    c.execute(
+        "UPDATE nova3_runs SET input_path = $2, rehearsal = $3, recipe = $4, terms = $5, last_accessed =
+           greatest(nova3_now(), 1 + (SELECT max(last_accessed) FROM nova3_runs)) WHERE name = $1",
+        &[
+            name.sent(),
+            path.sent(),
+            opening.rehearsal.sent(),
+            text(&opening.recipe).sent(),
+            serde_json::to_string(&terms)?.sent(),
+        ],
+    )
+    .await?;
+    let run = find(c, Some(&opening.name))
+        .await?
+        .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
+    // A process that begins knows nothing ill of its routes.
+    c.execute(
+        "UPDATE nova3_routes SET state = 'closed', reason = NULL, since = nova3_now() WHERE run_id = $1 AND state <> 'closed'",
+        &[run.id.0.sent()],
+    )
+    .await?;
+    c.commit().await?;
+    Ok(Run {
+        recipe_changed: changed,
+        ..run
+    })
+}
+
+/// A worker that was not seen for so long is taken for gone.
+const GONE_MS: i64 = 60_000;
+
+/// The terms that are in force from now on: ours, unless others are at work under theirs.
+async fn terms(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<Terms, Fault> {
+    let at_work = c
+        .optional(
+            "SELECT r.terms FROM nova3_runs r WHERE r.name = $1 AND r.terms IS NOT NULL AND EXISTS (
+               SELECT 1 FROM nova3_workers w WHERE w.run_id = r.run_id AND w.left_at IS NULL AND w.last_seen > nova3_now() - $2)",
+            &[name.sent(), GONE_MS.sent()],
+        )
+        .await?;
+    let Some(row) = at_work else {
+        return Ok(opening.terms.clone());
+    };
+    let theirs: Terms = serde_json::from_str(row.get(0))?;
+    let differences = theirs.differences(&opening.terms);
+    if differences.is_empty() || opening.accept_drift {
+        return Ok(theirs);
+    }
+    Err(StoreError::Drift {
+        run: opening.name.clone(),
+        differences,
+    }
+    .into())
+}
+
+fn refuse_other_input(
+    opening: &RunOpening,
+    theirs: Option<String>,
+    ours: Option<&String>,
+) -> Result<(), Fault> {
+    if opening.named || theirs.as_ref() == ours {
+        return Ok(());
+    }
+    let shown =
+        |path: Option<String>| path.map_or_else(|| "standard input".to_owned(), |path| Text::from(path).0);
+    Err(StoreError::OtherInput {
+        run: opening.name.clone(),
+        theirs: shown(theirs),
+        ours: shown(ours.cloned()),
+    }
+    .into())
+}
+
+/// Whether the run was last worked on under another recipe and has something settled beside what is still to do.
+async fn recipe_changed(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<bool, Fault> {
+    let known = c
+        .optional(
+            "SELECT r.run_id FROM nova3_runs r JOIN nova3_tallies t USING (run_id)
+             WHERE r.name = $1 AND r.recipe <> $2 AND t.attempts > 0",
+            &[name.sent(), text(&opening.recipe).sent()],
+        )
+        .await?;
+    match known {
+        Some(row) => has_unfinished(c, RunId(row.get(0))).await,
+        None => Ok(false),
+    }
+}
+
+async fn refuse_mixture(c: &mut Connection, shown: &str, opening: &RunOpening) -> Result<(), Fault> {
+    let other = c
+        .optional(
+            "SELECT rehearsal FROM nova3_runs WHERE rehearsal <> $1 LIMIT 1",
+            &[opening.rehearsal.sent()],
+        )
+        .await?;
+    let Some(row) = other else { return Ok(()) };
+    let (rehearsals, real) = ("rehearsals (`--mock`)", "real runs");
+    let (theirs, ours) = if row.get(0) {
+        (rehearsals, real)
+    } else {
+        (real, rehearsals)
+    };
+    let path = PathBuf::from(shown);
+    Err(StoreError::Rehearsal { path, theirs, ours }.into())
+}
+
+pub(super) async fn find(c: &mut Connection, name: Option<&str>) -> Result<Option<Run>, Fault> {
+    let sql = format!(
+        "{SELECT} WHERE $1::text IS NULL OR r.name = $1 ORDER BY r.last_accessed DESC, r.run_id DESC LIMIT 1"
+    );
+    let found = c.optional(&sql, &[name.map(text).sent()]).await?;
+    found.as_ref().map(read).transpose()
+}
+
+pub(super) async fn all(c: &mut Connection) -> Result<Vec<Run>, Fault> {
+    let sql = format!("{SELECT} ORDER BY r.last_accessed DESC, r.run_id DESC");
+    c.rows(&sql, &[]).await?.iter().map(read).collect()
+}
+
+pub(super) async fn open_runs(c: &mut Connection) -> Result<Vec<(Run, bool)>, Fault> {
+    let sql = format!(
+        "SELECT n.*, s.claimable FROM ({SELECT}) n CROSS JOIN LATERAL nova3_is_open(n.run_id) s WHERE s.open ORDER BY n.run_id"
+    );
+    let rows = c.rows(&sql, &[]).await?;
+    rows.iter()
+        .map(|row| Ok((read(row)?, row.get("claimable"))))
+        .collect()
+}
+
+fn read(row: &Row) -> Result<Run, Fault> {
+    let path: Option<Text> = row.get(2);
+    let digest: Option<Vec<u8>> = row.get(3);
+    let count = |column: usize| row.get::<_, Option<i64>>(column).map(i64::unsigned_abs);
+    let digest = digest.and_then(|digest| <[u8; 32]>::try_from(digest).ok());
+    let mark = match (digest, count(4), count(5)) {
+        (Some(digest), Some(bytes), Some(requests)) => Some(InputMark {
+            digest,
+            bytes,
+            requests,
+        }),
+        _ => None,
+    };
+    let terms: Option<&str> = row.get(11);
+    Ok(Run {
+        id: RunId(row.get(0)),
+        name: row.get::<_, Text>(1).0,
+        input: path.map(|path| PathBuf::from(std::ffi::OsString::from_vec(path.0.into_bytes()))),
+        mark,
+        finished: row.get(6),
+        created_at: row.get(7),
+        last_accessed: row.get(8),
+        events: row.get(9),
+        rehearsal: row.get(10),
+        terms: terms.map(serde_json::from_str).transpose()?.unwrap_or_default(),
+        recipe_changed: false,
+    })
+}
+
+/// Each state is counted in its own small index, so that no request is read for it. Lines that an unfinished reading has
+/// not seen yet are still part of the input, which is why the mark is not asked.
+pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fault> {
+    let of = |state: &str| {
+        format!(
+            "(SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.state = '{state}' AND q.ingest >= r.complete_ingest)"
+        )
+    };
+    let sql = format!(
+        "SELECT {} + {}, {}, {}, {}, {}, {} FROM nova3_runs r WHERE r.run_id = $1",
+        of("done"),
+        of("continued"),
+        of("failed"),
+        of("paused"),
+        of("leased"),
+        of("blocked"),
+        of("ready")
+    );
+    let row = c.row(&sql, &[run.0.sent()]).await?;
+    let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
+    let (done, failed, paused, running, blocked) = (count(0), count(1), count(2), count(3), count(4));
+    Ok(Counts {
+        total: done + failed + paused + running + blocked + count(5),
+        done,
+        failed,
+        paused,
+        running,
+        blocked,
+    })
+}
+
+pub(super) async fn summary(c: &mut Connection, run: RunId) -> Result<RunSummary, Fault> {
+    let row = c
+        .row(
+            "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
+               unpriced_attempts, uncertain, reserved FROM nova3_tallies WHERE run_id = $1",
+            &[run.0.sent()],
+        )
+        .await?;
+    let sum = |column: usize| row.get::<_, i64>(column).max(0).unsigned_abs();
+    Ok(RunSummary {
+        attempts: sum(0),
+        failed_attempts: sum(1),
+        usage: Usage {
+            input_tokens: sum(2),
+            cached_input_tokens: sum(3),
+            output_tokens: sum(4),
+        },
+        cost: Cost(sum(5)),
+        wasted: Cost(sum(6)),
+        unpriced: sum(7),
+        uncertain: Cost(sum(8)),
+        reserved: Cost(sum(9)),
+    })
+}
+
+pub(super) async fn sessions(
+    c: &mut Connection,
+    run: RunId,
+    limit: usize,
+) -> Result<Vec<SessionCounts>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT user_id, session_id, count(*), count(*) FILTER (WHERE state IN ('done','continued')),
+               count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'paused')
+             FROM nova3_queues WHERE run_id = $1 AND state <> 'superseded' AND session_id IS NOT NULL
+               AND ingest >= (SELECT complete_ingest FROM nova3_runs WHERE run_id = $1)
+             GROUP BY user_id, session_id
+             ORDER BY count(*) FILTER (WHERE state IN ('blocked','ready','leased')) = 0, user_id, session_id LIMIT $2",
+            &[run.0.sent(), int(limit).sent()],
+        )
+        .await?;
+    let read = |row: &Row| SessionCounts {
+        user_id: row.get(0),
+        session_id: row.get(1),
+        total: row.get::<_, i64>(2).unsigned_abs(),
+        done: row.get::<_, i64>(3).unsigned_abs(),
+        failed: row.get::<_, i64>(4).unsigned_abs(),
+        paused: row.get::<_, i64>(5).unsigned_abs(),
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+pub(super) async fn lines_epoch(c: &mut Connection, run: RunId) -> Result<i64, Fault> {
+    let sql = "SELECT lines_epoch FROM nova3_runs WHERE run_id = $1";
+    Ok(c.row(sql, &[run.0.sent()]).await?.get(0))
+}
+
+pub(super) async fn has_unfinished(c: &mut Connection, run: RunId) -> Result<bool, Fault> {
+    // A run that was dropped has no row, which is an error.
+    let sql =
+        "SELECT s.open FROM nova3_runs r CROSS JOIN LATERAL nova3_is_open(r.run_id) s WHERE r.run_id = $1";
+    Ok(c.row(sql, &[run.0.sent()]).await?.get(0))
+}

@@ -1,0 +1,169 @@
+//! What people see of a session, and forgetting it.
+
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use super::{context, run_of};
+use crate::domain::request::{Digest, Identity};
+use crate::domain::state::TaskStatus;
+use crate::postgres::{Connection, Param, Text, text};
+use crate::store::rounds::RoundRow;
+use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, SessionRecord, StoredItem, keys};
+
+pub(super) async fn list(c: &mut Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT s.user_id, s.session_id, s.last_accessed,
+               (SELECT count(*) FROM nova3_rounds r JOIN nova3_queues q ON q.run_id = r.queue_id >> 36
+                 AND q.queue_id = r.queue_id WHERE r.user_id = s.user_id AND r.session_id = s.session_id
+                 AND q.state <> 'superseded'),
+               (SELECT count(*) FROM nova3_items i WHERE i.user_id = s.user_id AND i.session_id = s.session_id)
+             FROM nova3_sessions s ORDER BY s.last_accessed DESC, s.user_id, s.session_id LIMIT $1",
+            &[int(limit).sent()],
+        )
+        .await?;
+    let read = |row: &Row| SessionEntry {
+        user_id: row.get(0),
+        session_id: row.get(1),
+        last_accessed: row.get(2),
+        rounds: row.get::<_, i64>(3).unsigned_abs(),
+        items: row.get::<_, i64>(4).unsigned_abs(),
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+pub(super) async fn one(
+    c: &mut Connection,
+    user: &str,
+    session: &str,
+) -> Result<Option<SessionRecord>, Fault> {
+    c.begin_reading().await?;
+    let rounds = context::rounds(c, user, session, &[], usize::from(u16::MAX)).await?;
+    let pending = context::pending(c, user, session).await?;
+    let found = SessionRecord {
+        rounds: rounds.into_iter().map(RoundRow::parsed).collect(),
+        items: items(c, user, session).await?,
+        queue: latest(c, user, session).await?,
+        pending: pending.map_or_else(Vec::new, |(_, tasks)| tasks),
+    };
+    c.commit().await?;
+    let empty = found.rounds.is_empty() && found.items.is_empty() && found.queue.is_none();
+    Ok((!empty).then_some(found))
+}
+
+async fn items(c: &mut Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT kind || number, body FROM nova3_items WHERE user_id = $1 AND session_id = $2
+             ORDER BY kind COLLATE \"C\", number",
+            &[user.sent(), session.sent()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StoredItem {
+                id: row.get(0),
+                body: serde_json::from_str(row.get(1))?,
+            })
+        })
+        .collect()
+}
+
+/// The session's queue that is under way, else the paused one, else the last.
+async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
+    let found = c
+        .optional(
+            "SELECT queue_id FROM nova3_queues WHERE user_id = $1 AND session_id = $2 AND state <> 'superseded'
+             ORDER BY CASE state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END, queue_id DESC
+             LIMIT 1",
+            &[user.sent(), session.sent()],
+        )
+        .await?;
+    match found {
+        Some(row) => known(c, row.get(0)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A known request's queue.
+pub(super) async fn planned(
+    c: &mut Connection,
+    run: RunId,
+    identity: &Identity,
+    occurrence: u64,
+    content: Digest,
+) -> Result<Option<KnownQueue>, Fault> {
+    let key = text(&keys::key(identity, occurrence));
+    let found = c
+        .optional(
+            "SELECT queue_id FROM nova3_queues WHERE run_id = $1 AND queue_key = $2 AND content_digest = $3",
+            &[run.0.sent(), key.sent(), content.as_bytes().to_vec().sent()],
+        )
+        .await?;
+    match found {
+        Some(row) => known(c, row.get(0)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, Fault> {
+    let row = c
+        .row(
+            "SELECT n.name, q.custom_id, q.state, q.task_count IS NOT NULL, q.current_task_index,
+               (SELECT array_agg(t.status ORDER BY t.task_index) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = $2)
+             FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id WHERE q.run_id = $1 AND q.queue_id = $2",
+            &[run_of(queue).sent(), queue.sent()],
+        )
+        .await?;
+    let statuses: Vec<String> = row.get::<_, Option<Vec<String>>>(5).unwrap_or_default();
+    let tasks: Vec<PendingTask> = context::tasks(c, queue, false).await?;
+    let statuses = statuses.iter().map(|status| {
+        TaskStatus::parse(status)
+            .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))
+    });
+    Ok(KnownQueue {
+        run: row.get::<_, Text>(0).0,
+        custom_id: row.get::<_, Option<Text>>(1).map(|id| id.0),
+        state: row.get(2),
+        planned: row.get(3),
+        queue_id: queue,
+        current_task: usize::try_from(row.get::<_, i32>(4)).unwrap_or(0),
+        tasks: tasks
+            .into_iter()
+            .zip(statuses.collect::<Result<Vec<_>, _>>()?)
+            .collect(),
+    })
+}
+
+pub(super) async fn clear(c: &mut Connection, user: &str, session: &str) -> Result<Cleared, Fault> {
+    c.begin().await?;
+    let mut pending = 0;
+    while let Some((queue, tasks)) = context::pending(c, user, session).await? {
+        pending += tasks.len() as u64;
+        c.execute(
+            "UPDATE nova3_queues SET state = 'continued' WHERE run_id = $1 AND queue_id = $2",
+            &[run_of(queue).sent(), queue.sent()],
+        )
+        .await?;
+    }
+    let params = [user.sent(), session.sent()];
+    let rounds = c
+        .execute(
+            "DELETE FROM nova3_rounds WHERE user_id = $1 AND session_id = $2",
+            &params,
+        )
+        .await?;
+    let items = c
+        .execute(
+            "DELETE FROM nova3_items WHERE user_id = $1 AND session_id = $2",
+            &params,
+        )
+        .await?;
+    c.commit().await?;
+    Ok(Cleared {
+        rounds,
+        items,
+        pending,
+    })
+}

@@ -1,0 +1,326 @@
+//! The versions of a request: finding them, seeing one again, putting one in the place of another.
+
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use super::ingest::{Good, Reading};
+use crate::domain::ids::SessionId;
+use crate::domain::request::Stops;
+use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::postgres::{Connection, Param};
+use crate::store::{AddOutcome, Epoch, NewLine, RunId};
+
+/// A stored version of a request.
+#[derive(Clone)]
+pub(super) struct Version {
+    pub(super) queue_id: i64,
+    pub(super) seq: i64,
+    pub(super) content: Vec<u8>,
+    pub(super) state: QueueState,
+    pub(super) user: String,
+    pub(super) session: Option<String>,
+    /// The last reading that saw it.
+    pub(super) ingest: i64,
+    notes: Option<Vec<u8>>,
+    status: Option<Status>,
+    line_index: i64,
+    line: i64,
+    finished: bool,
+}
+
+impl Version {
+    /// That of a row that is about to be written.
+    pub(super) fn new(queue_id: i64, seq: i64, ingest: i64, good: &Good<'_>) -> Self {
+        Self {
+            queue_id,
+            seq,
+            content: good.content.as_bytes().to_vec(),
+            state: QueueState::Blocked,
+            user: good.request.user.as_str().to_owned(),
+            session: good
+                .request
+                .session
+                .as_ref()
+                .map(|session| SessionId::as_str(session).to_owned()),
+            ingest,
+            notes: Some(good.notes.as_bytes().to_vec()),
+            status: None,
+            line_index: int(good.line.index),
+            line: int(good.line.line),
+            finished: false,
+        }
+    }
+}
+
+/// Every version under these keys.
+pub(super) async fn of_keys(
+    c: &mut Connection,
+    run: RunId,
+    keys: &[String],
+) -> Result<Vec<(String, Version)>, Fault> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = c
+        .rows(
+            "SELECT q.queue_key, q.queue_id, q.seq, q.content_digest, q.state, q.user_id, q.session_id, q.ingest,
+               q.notes_digest, q.status, q.line_index, q.line, q.finish_no IS NOT NULL
+             FROM (SELECT DISTINCT i.key FROM unnest($2) i(key)) i
+             JOIN nova3_queues q ON q.run_id = $1 AND q.queue_key = i.key",
+            &[run.0.sent(), keys.to_vec().sent()],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.get(0), read(row)?))).collect()
+}
+
+fn read(row: &Row) -> Result<Version, Fault> {
+    let status: Option<&str> = row.get(9);
+    Ok(Version {
+        queue_id: row.get(1),
+        seq: row.get(2),
+        content: row.get(3),
+        state: state(row.get(4))?,
+        user: row.get(5),
+        session: row.get(6),
+        ingest: row.get(7),
+        notes: row.get(8),
+        status: status.and_then(Status::parse),
+        line_index: row.get(10),
+        line: row.get(11),
+        finished: row.get(12),
+    })
+}
+
+fn state(name: &str) -> Result<QueueState, Fault> {
+    QueueState::parse(name).ok_or_else(|| Fault::Row(format!("a queue is `{name}`")))
+}
+
+/// Lines that were seen again, column by column.
+#[derive(Default)]
+pub(super) struct Seen {
+    queue: Vec<i64>,
+    line: Vec<i64>,
+    index: Vec<i64>,
+    /// Whether a result line says something else now.
+    changed: Vec<bool>,
+}
+
+impl Seen {
+    /// Answers whether a line that may stand in a result file is no longer true.
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<bool, Fault> {
+        if self.queue.is_empty() {
+            return Ok(false);
+        }
+        // In the order in which others lock them. What has finished since it was looked up is as stale as the rest.
+        let locked = c
+            .rows(
+                "SELECT q.finish_no IS NOT NULL AND i.changed FROM nova3_queues q
+                 JOIN unnest($2, $3) i(queue, changed) ON q.queue_id = i.queue WHERE q.run_id = $1
+                 ORDER BY q.queue_id FOR UPDATE OF q",
+                &[run.0.sent(), self.queue.sent(), self.changed.sent()],
+            )
+            .await?;
+        c.execute(
+            "UPDATE nova3_queues q SET ingest = greatest(q.ingest, $2), line = i.line, line_index = i.index
+             FROM unnest($3, $4, $5) i(queue, line, index) WHERE q.run_id = $1 AND q.queue_id = i.queue",
+            &[
+                run.0.sent(),
+                epoch.0.sent(),
+                self.queue.sent(),
+                self.line.sent(),
+                self.index.sent(),
+            ],
+        )
+        .await?;
+        Ok(locked.iter().any(|row| row.get(0)))
+    }
+}
+
+impl Reading<'_> {
+    /// The line is known: it is part of the input again, or still.
+    pub(super) async fn recognise(
+        &mut self,
+        good: &Good<'_>,
+        version: &Version,
+    ) -> Result<AddOutcome, Fault> {
+        self.see(good.line, Some(good), version).await?;
+        if version.state == QueueState::Paused
+            && !self.still_pauses(version, good.stops).await?
+            && self.go_on(version).await?
+        {
+            return Ok(AddOutcome::Waiting(version.queue_id));
+        }
+        if version.state == QueueState::Blocked {
+            self.unblock(version).await?;
+        }
+        Ok(if version.finished {
+            AddOutcome::Finished(version.queue_id)
+        } else {
+            AddOutcome::Waiting(version.queue_id)
+        })
+    }
+
+    /// Whether what paused the queue would pause it again behind the same task.
+    async fn still_pauses(&mut self, version: &Version, stops: &Stops) -> Result<bool, Fault> {
+        let action = self
+            .c
+            .optional(
+                "SELECT t.action FROM nova3_tasks t JOIN nova3_queues q ON q.run_id = $1 AND q.queue_id = t.queue_id
+                 WHERE t.run_id = $1 AND t.queue_id = $2 AND t.task_index = q.current_task_index - 1",
+                &[self.run.0.sent(), version.queue_id.sent()],
+            )
+            .await?;
+        Ok(action.is_some_and(|row| stops.after(row.get(0))))
+    }
+
+    /// What was paused goes on where it stopped, and its line will be replaced; unless another request has gone on with
+    /// it meanwhile.
+    async fn go_on(&mut self, version: &Version) -> Result<bool, Fault> {
+        let state = super::legal(version.state.after(QueueEvent::Retried))?;
+        let queue = version.queue_id.sent();
+        let gone_on = self
+            .c
+            .execute(
+                "UPDATE nova3_queues SET state = $3, status = NULL, finish_no = NULL, completed_at = NULL, run_at = 0
+                 WHERE run_id = $1 AND queue_id = $2 AND state = 'paused'",
+                &[self.run.0.sent(), queue.clone(), state.as_str().sent()],
+            )
+            .await?;
+        if gone_on == 0 {
+            return Ok(false);
+        }
+        self.c
+            .execute("DELETE FROM nova3_rounds WHERE queue_id = $1", &[queue])
+            .await?;
+        self.stale = true;
+        self.unblock(version).await?;
+        Ok(true)
+    }
+
+    /// An edit was undone: the old version stands again, with its answer if it has one. What was paused is so again
+    /// only if nobody has gone on with it.
+    pub(super) async fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
+        let state = match version.status {
+            Some(Status::Paused) if version.finished && self.is_taken(version).await? => {
+                QueueState::Continued
+            }
+            Some(status) if version.finished => status.state(),
+            _ => super::legal(version.state.after(QueueEvent::Retried))?,
+        };
+        self.set_state(version.queue_id, state).await?;
+        self.c
+            .rows(
+                "SELECT nova3_take_again($1, $2)",
+                &[self.run.0.sent(), version.queue_id.sent()],
+            )
+            .await?;
+        self.stale |= version.finished;
+        let version = Version {
+            state,
+            ..version.clone()
+        };
+        self.recognise(good, &version).await
+    }
+
+    async fn is_taken(&mut self, version: &Version) -> Result<bool, Fault> {
+        let row = self
+            .c
+            .row("SELECT nova3_is_taken($1, 0)", &[version.queue_id.sent()])
+            .await?;
+        Ok(row.get(0))
+    }
+
+    async fn unblock(&mut self, version: &Version) -> Result<(), Fault> {
+        if version.session.is_none() {
+            return self.set_state(version.queue_id, QueueState::Ready).await;
+        }
+        self.in_order(&version.user, version.session.as_deref());
+        Ok(())
+    }
+
+    async fn set_state(&mut self, queue: i64, state: QueueState) -> Result<(), Fault> {
+        self.c
+            .execute(
+                "UPDATE nova3_queues SET state = $3 WHERE run_id = $1 AND queue_id = $2",
+                &[self.run.0.sent(), queue.sent(), state.as_str().sent()],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Notes where the line stands now, and what of it changed without changing its result.
+    pub(super) async fn see(
+        &mut self,
+        line: &NewLine,
+        good: Option<&Good<'_>>,
+        version: &Version,
+    ) -> Result<(), Fault> {
+        let (index, number) = (int(line.index), int(line.line));
+        let moved = index != version.line_index;
+        // A bad line says in its result where it stands.
+        let renumbered = good.is_none() && number != version.line;
+        let came_back = version.ingest < self.complete;
+        let renoted = good.filter(|good| Some(&good.notes.as_bytes()[..]) != version.notes.as_deref());
+        let changed = renoted.is_some() || moved || renumbered || came_back;
+        if let Some(good) = renoted {
+            self.rewrite(version.queue_id, good).await?;
+        }
+        self.seen.queue.push(version.queue_id);
+        self.seen.line.push(number);
+        self.seen.index.push(index);
+        self.seen.changed.push(changed);
+        Ok(())
+    }
+
+    async fn rewrite(&mut self, queue: i64, good: &Good<'_>) -> Result<(), Fault> {
+        let (run, queue) = (self.run.0.sent(), queue.sent());
+        self.c
+            .execute(
+                "UPDATE nova3_queues SET notes_digest = $3, priority = $4 WHERE run_id = $1 AND queue_id = $2",
+                &[
+                    run.clone(),
+                    queue.clone(),
+                    good.notes.as_bytes().to_vec().sent(),
+                    good.request.priority.sent(),
+                ],
+            )
+            .await?;
+        self.c
+            .execute(
+                "UPDATE nova3_requests SET request = $3, metadata = $4 WHERE run_id = $1 AND queue_id = $2",
+                &[
+                    run,
+                    queue,
+                    good.request.to_stored().sent(),
+                    good.request.metadata.as_deref().map(RawValue::get).sent(),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The old version is out: not run any more, not shown any more, but kept with all it cost.
+    pub(super) async fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
+        let params = [self.run.0.sent(), old.queue_id.sent()];
+        let out = self
+            .c
+            .row(
+                "UPDATE nova3_queues SET state = 'superseded', fence = fence + 1, lease_owner = NULL, lease_until = NULL
+                 WHERE run_id = $1 AND queue_id = $2 RETURNING finish_no IS NOT NULL",
+                &params,
+            )
+            .await?;
+        // It may have finished since it was looked up.
+        self.stale |= out.get::<_, bool>(0);
+        self.c
+            .execute(
+                "DELETE FROM nova3_session_leases WHERE queue_id >> 36 = $1 AND queue_id = $2",
+                &params,
+            )
+            .await?;
+        self.c.rows("SELECT nova3_give_back($1, $2)", &params).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+-- The contract's tables in PostgreSQL. Times are Unix milliseconds of the server's clock, money is picodollars.
+--
+-- A run's rows are partitions of their own: `nova3_drop_run` takes them away without reading one. The number of a
+-- queue says which run it is of (`queue_id >> 36`), so that a lease leads to its partition. Indexes are made
+-- for each partition (`nova3_make_partitions`) and leave the run out: all rows of a partition have the same, so that an
+-- index with it is a way to read every row, which a plan made while there were few would take for ever.
+
+CREATE TABLE nova3_runs(
+  run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text NOT NULL UNIQUE,
+  input_path text,
+  rehearsal boolean NOT NULL DEFAULT false,      -- its answers are a mock server's
+  ingest bigint NOT NULL DEFAULT 0,              -- the reading that is under way, or was last
+  complete_ingest bigint NOT NULL DEFAULT 0,     -- the last reading that came to its end
+  input_digest bytea,
+  input_bytes bigint,
+  input_requests bigint,
+  lines_epoch bigint NOT NULL DEFAULT 0,
+  next_seq bigint NOT NULL DEFAULT 0,
+  next_queue bigint NOT NULL DEFAULT 0,
+  recipe text,                                   -- models and prompts used last
+  terms text,                                    -- JSON: limits, cost cap, agents; what every worker has to agree on
+  created_at bigint NOT NULL,
+  last_accessed bigint NOT NULL
+);
+
+-- The chunk of lines that a reading added last, and what was answered to it.
+CREATE TABLE nova3_readings(
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  ingest bigint NOT NULL,
+  ticket bigint NOT NULL,
+  outcomes text[] NOT NULL,
+  queues bigint[] NOT NULL,                      -- NULL where the outcome names none
+  PRIMARY KEY (run_id, ingest)
+);
+
+-- What every settlement of a run writes, apart from what is read at every claim. Its row is the only one that all
+-- workers write: it is locked last, until the commit, so that numbers are visible in their order.
+CREATE TABLE nova3_tallies(
+  run_id bigint PRIMARY KEY REFERENCES nova3_runs ON DELETE CASCADE,
+  next_finish_no bigint NOT NULL DEFAULT 0,      -- the last one given; never given again
+  next_event_no bigint NOT NULL DEFAULT 0,
+  attempts bigint NOT NULL DEFAULT 0,            -- sums over nova3_attempts, kept in the same transactions
+  failed_attempts bigint NOT NULL DEFAULT 0,
+  unpriced_attempts bigint NOT NULL DEFAULT 0,
+  input_tokens bigint NOT NULL DEFAULT 0,
+  cached_input_tokens bigint NOT NULL DEFAULT 0,
+  output_tokens bigint NOT NULL DEFAULT 0,
+  cost bigint NOT NULL DEFAULT 0,
+  wasted bigint NOT NULL DEFAULT 0,
+  uncertain bigint NOT NULL DEFAULT 0,
+  reserved bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- One row for each (request, content): an edit makes a new row, undoing it finds the old one and its answer.
+CREATE TABLE nova3_queues(
+  run_id bigint NOT NULL,
+  queue_id bigint NOT NULL,
+  seq bigint NOT NULL,                           -- arrival number: the order inside a session
+  ingest bigint NOT NULL,                        -- the last reading that saw the line
+  line_index bigint NOT NULL,
+  line bigint NOT NULL,
+  queue_key text NOT NULL,
+  content_digest bytea NOT NULL,
+  notes_digest bytea,                            -- NULL for a bad line
+  custom_id text,
+  user_id text NOT NULL,
+  session_id text,
+  state text NOT NULL
+    CHECK (state IN ('blocked','ready','leased','paused','continued','superseded','done','failed')),
+  status text CHECK (status IN ('completed','partial','failed','paused')),
+  priority bigint NOT NULL DEFAULT 0,
+  run_at bigint NOT NULL DEFAULT 0,
+  attempt bigint NOT NULL DEFAULT 0,
+  unclean_ends bigint NOT NULL DEFAULT 0,
+  fence bigint NOT NULL DEFAULT 0,               -- only ever grows
+  lease_owner text,
+  lease_until bigint,                            -- in no index: renewing touches none
+  lease_ticket bigint,                           -- which claim of its owner it was
+  alone boolean NOT NULL DEFAULT false,          -- whether its owner holds nothing else
+  alone_deaths bigint NOT NULL DEFAULT 0,
+  death_owner text,                              -- who held it at the last of them
+  lost_by text,                                  -- whose end was counted last
+  current_task_index integer NOT NULL DEFAULT 0,
+  task_count integer,                            -- NULL until planned
+  finish_no bigint,
+  error text,
+  error_class text,
+  warnings text,
+  created_at bigint NOT NULL,
+  last_accessed bigint NOT NULL,
+  completed_at bigint,
+  CHECK ((state = 'leased') = (lease_owner IS NOT NULL))
+) PARTITION BY LIST (run_id);
+
+-- In the store a session has one leased queue, whatever the run.
+CREATE TABLE nova3_session_leases(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  queue_id bigint NOT NULL,
+  PRIMARY KEY (user_id, session_id)
+);
+
+-- What a line says. Apart from its queue, whose row is written again at every step and must stay small.
+CREATE TABLE nova3_requests(
+  run_id bigint NOT NULL,
+  queue_id bigint NOT NULL,
+  request text NOT NULL,
+  metadata text
+) PARTITION BY LIST (run_id);
+
+CREATE TABLE nova3_tasks(
+  run_id bigint NOT NULL,
+  queue_id bigint NOT NULL,
+  task_index integer NOT NULL,
+  task_id text NOT NULL,
+  action text NOT NULL,
+  description text NOT NULL DEFAULT '',
+  input text NOT NULL,
+  status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending','completed','failed','skipped')),
+  result text,
+  making text,                                   -- JSON: route, model, attempts, usage, cost, times
+  fence bigint,
+  ticket bigint,                                 -- which settlement it was
+  created_at bigint NOT NULL,
+  completed_at bigint
+) PARTITION BY LIST (run_id);
+
+-- Where a queue's tasks came from, unless its line gave them.
+CREATE TABLE nova3_plans(
+  run_id bigint NOT NULL,
+  queue_id bigint NOT NULL,
+  origin text CHECK (origin IN ('model','default','continued')),  -- NULL: planning failed
+  continues bigint,                              -- the queue whose pending tasks were taken over, of any run
+  making text NOT NULL,                          -- JSON as of a task; its attempts have task_index -1
+  fence bigint NOT NULL,
+  ticket bigint NOT NULL,                        -- which settlement it was
+  created_at bigint NOT NULL
+) PARTITION BY LIST (run_id);
+
+-- What every call came to and cost, also of calls whose answer was not used. Number 0 is what a lost lease may have
+-- cost; its place is taken by what is known later. What is offered again under its ticket is there already.
+CREATE TABLE nova3_attempts(
+  run_id bigint NOT NULL,
+  queue_id bigint NOT NULL,
+  fence bigint NOT NULL,
+  task_index integer NOT NULL,
+  ticket bigint NOT NULL,                        -- with which settlement it came in
+  attempt_no integer NOT NULL,
+  route text NOT NULL,
+  model text NOT NULL,
+  error_class text,
+  used boolean NOT NULL,                         -- whether its answer is a task's result
+  status_code integer,
+  input_tokens bigint NOT NULL,
+  cached_input_tokens bigint NOT NULL,
+  output_tokens bigint NOT NULL,
+  cost bigint,
+  uncertain bigint NOT NULL DEFAULT 0,
+  started_at bigint NOT NULL,
+  duration_ms bigint NOT NULL,
+  first_token_ms bigint
+) PARTITION BY LIST (run_id);
+
+-- One row for each thing that was settled; only ever added to, so that a file made from it stays true.
+CREATE TABLE nova3_events(
+  run_id bigint NOT NULL,
+  event_no bigint NOT NULL,
+  queue_id bigint NOT NULL,
+  task_index integer,                            -- NULL: the plan, or the line itself
+  planned boolean NOT NULL,                      -- whether the queue's tasks became known with it
+  body text,                                     -- JSON: the failure, or the steps of a plan
+  status text,                                   -- how the request ended with it, if it did
+  created_at bigint NOT NULL
+) PARTITION BY LIST (run_id);
+
+CREATE TABLE nova3_sessions(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  created_at bigint NOT NULL,
+  last_accessed bigint NOT NULL,
+  PRIMARY KEY (user_id, session_id)
+);
+
+-- The last number given for each type of item of a session.
+CREATE TABLE nova3_counters(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  kind text NOT NULL,
+  last bigint NOT NULL,
+  PRIMARY KEY (user_id, session_id, kind)
+);
+
+CREATE TABLE nova3_items(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  kind text NOT NULL,
+  number bigint NOT NULL,
+  body text NOT NULL,
+  queue_id bigint NOT NULL,
+  task_index integer NOT NULL,
+  created_at bigint NOT NULL,
+  PRIMARY KEY (user_id, session_id, kind, number)
+);
+
+-- The place of a finished queue in its session's history; a failed one has none.
+CREATE TABLE nova3_rounds(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  round bigint NOT NULL,
+  queue_id bigint NOT NULL UNIQUE,
+  PRIMARY KEY (user_id, session_id, round)
+);
+
+-- How far finished lines have been written to which file.
+CREATE TABLE nova3_outputs(
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  host text NOT NULL,
+  path text NOT NULL,
+  base bigint NOT NULL,
+  settled bigint NOT NULL,
+  announced bigint NOT NULL,
+  after bigint NOT NULL,
+  announced_after bigint NOT NULL,
+  tail bytea NOT NULL,
+  input_order boolean NOT NULL,
+  append boolean NOT NULL,
+  epoch bigint NOT NULL,
+  rewrite_length bigint,
+  rewrite_tail bytea,
+  rewrite_after bigint,
+  rewrite_epoch bigint,
+  events boolean NOT NULL,                       -- the file holds events, not results
+  PRIMARY KEY (run_id, host, path)
+);
+
+-- Under a cost cap: what the calls of a lease have spent that is not in the ledger yet, and what the one on its way
+-- may cost at most. A row that outlives its lease is counted as spent when the lease is taken away.
+CREATE TABLE nova3_reservations(
+  queue_id bigint PRIMARY KEY,
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  fence bigint NOT NULL,
+  task_index integer NOT NULL,
+  route text NOT NULL,
+  model text NOT NULL,
+  spent bigint NOT NULL,
+  in_flight bigint NOT NULL,
+  created_at bigint NOT NULL
+);
+
+-- Calls that gave nothing, by route and cause; sums over nova3_attempts, kept in the same transactions.
+CREATE TABLE nova3_waste(
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  route text NOT NULL,
+  cause text NOT NULL,                           -- a class of errors, `abandoned` or `repeated`
+  calls bigint NOT NULL,
+  input_tokens bigint NOT NULL,
+  output_tokens bigint NOT NULL,
+  cost bigint NOT NULL,
+  uncertain bigint NOT NULL,
+  PRIMARY KEY (run_id, route, cause)
+);
+
+-- How the routes stood when a change was last noticed.
+CREATE TABLE nova3_routes(
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  route text NOT NULL,
+  state text NOT NULL CHECK (state IN ('closed','open','half_open','paused','latched')),
+  reason text,
+  since bigint NOT NULL,
+  open_ms bigint NOT NULL DEFAULT 0,             -- how long its breaker has been open in all
+  PRIMARY KEY (run_id, route)
+);
+
+-- Who works, or worked, on a run. A process that is not seen for longer than its leases last is taken for dead.
+CREATE TABLE nova3_workers(
+  worker_id text PRIMARY KEY,
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  host text NOT NULL,
+  pid bigint NOT NULL,
+  version text NOT NULL,
+  joined_at bigint NOT NULL,
+  last_seen bigint NOT NULL,
+  left_at bigint,                                -- it left in good order
+  settled bigint NOT NULL DEFAULT 0,             -- tasks and plans
+  finished bigint NOT NULL DEFAULT 0             -- requests
+) WITH (fillfactor = 50);
+CREATE INDEX nova3_workers_run ON nova3_workers(run_id);

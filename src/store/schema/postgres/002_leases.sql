@@ -1,0 +1,220 @@
+-- Leases: taking, keeping, giving back and taking away the right to work on a queue.
+--
+-- Each verb is one statement for its client, so that no lock waits for one that stands still or is cut off.
+
+-- The server's clock: hosts need not agree on the time.
+CREATE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS
+  $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
+
+-- Sees to it that the earliest waiting queue of each session is its ready one, unless one is leased. A ready one steps
+-- back for an earlier one that came back: after a retry, or when an edit was undone.
+CREATE FUNCTION nova3_promote(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  heads bigint[];
+  later bigint[];
+BEGIN
+  SELECT array_agg(h.queue_id ORDER BY h.queue_id), array_agg(l.queue_id ORDER BY l.queue_id) FILTER (WHERE l.queue_id IS NOT NULL)
+  INTO heads, later
+  FROM (SELECT DISTINCT s.u, s.s FROM unnest(p_users, p_sessions) s(u, s)) s
+  CROSS JOIN LATERAL (
+    SELECT b.queue_id, b.seq FROM nova3_queues b
+    WHERE b.run_id = p_run AND b.user_id = s.u AND b.session_id = s.s AND b.state = 'blocked'
+      AND b.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = p_run)
+    ORDER BY b.seq LIMIT 1) h
+  LEFT JOIN LATERAL (
+    SELECT q.queue_id, q.seq, q.state FROM nova3_queues q
+    WHERE q.run_id = p_run AND q.user_id = s.u AND q.session_id = s.s AND q.session_id IS NOT NULL
+      AND q.state IN ('ready','leased') LIMIT 1) l ON true
+  WHERE l.queue_id IS NULL OR (l.state = 'ready' AND l.seq > h.seq);
+  IF later IS NOT NULL THEN
+    UPDATE nova3_queues q SET state = 'blocked' FROM unnest(later) i(queue_id)
+    WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'ready';
+  END IF;
+  IF heads IS NOT NULL THEN
+    UPDATE nova3_queues q SET state = 'ready' FROM unnest(heads) i(queue_id)
+    WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'blocked';
+  END IF;
+END $$;
+
+-- Promotes the head of every session that waits for nothing: a promotion is missed where a queue is added while the
+-- one before it finishes, since neither transaction sees the other. So is a line that leaves the input while its queue
+-- is given back, which would hold up its session for ever.
+CREATE FUNCTION nova3_sweep(p_run bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  users text[];
+  sessions text[];
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(hashtextextended('nova3 sweep', p_run)) THEN
+    RETURN;
+  END IF;
+  UPDATE nova3_queues q SET state = 'blocked' FROM nova3_runs r
+  WHERE q.run_id = p_run AND q.state = 'ready' AND r.run_id = p_run AND q.ingest < r.complete_ingest;
+  SELECT array_agg(s.user_id), array_agg(s.session_id) INTO users, sessions FROM (
+    SELECT DISTINCT b.user_id, b.session_id FROM nova3_queues b JOIN nova3_runs r ON r.run_id = b.run_id
+    WHERE b.run_id = p_run AND b.state = 'blocked' AND b.ingest = r.ingest AND b.session_id IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM nova3_queues l WHERE l.run_id = p_run AND l.user_id = b.user_id
+        AND l.session_id = b.session_id AND l.session_id IS NOT NULL AND l.state IN ('ready','leased'))) s;
+  IF users IS NOT NULL THEN
+    PERFORM nova3_promote(p_run, users, sessions);
+  END IF;
+END $$;
+
+-- Leases up to p_limit queues, each under a fence that it never had. A claim whose answer was lost is asked again under
+-- its ticket and finds what it got.
+CREATE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
+RETURNS TABLE(queue_id bigint, fence bigint, line_index bigint, current_task integer, planned boolean, request text,
+  task_ids text[], actions text[], descriptions text[], inputs text[])
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  present bigint;
+  moment bigint := nova3_now();
+  suspects boolean := p_which = 'suspect';
+  chosen bigint[];
+  free bigint[];
+BEGIN
+  -- It may be asked again while it is still under way, on a connection that is gone.
+  PERFORM pg_advisory_xact_lock(p_ticket);
+  SELECT r.ingest INTO present FROM nova3_runs r WHERE r.run_id = p_run;
+  SELECT array_agg(q.queue_id) INTO chosen FROM nova3_queues q
+  WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner AND q.lease_ticket = p_ticket;
+  IF chosen IS NULL THEN
+    -- Whoever is alone has no company, and a suspect gets none.
+    IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner
+        AND (suspects OR q.alone)) THEN
+      RETURN;
+    END IF;
+    SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
+    INTO free, chosen
+    FROM (
+      SELECT q.queue_id, q.session_id FROM nova3_queues q
+      WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND q.run_at <= moment
+        AND (q.unclean_ends >= 3) = suspects AND (p_which <> 'unplanned' OR q.task_count IS NULL)
+        AND (q.session_id IS NULL OR NOT EXISTS (
+          SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
+      ORDER BY q.priority, q.seq LIMIT CASE WHEN suspects THEN least(p_limit, 1) ELSE p_limit END
+      FOR UPDATE SKIP LOCKED) c;
+    IF chosen IS NOT NULL THEN
+      -- A session has one leased queue in the store, whatever the run.
+      WITH got AS (
+        INSERT INTO nova3_session_leases AS l (user_id, session_id, queue_id)
+        SELECT q.user_id, q.session_id, q.queue_id FROM unnest(chosen) i(queue_id)
+        JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
+        ORDER BY q.user_id, q.session_id ON CONFLICT DO NOTHING RETURNING l.queue_id)
+      SELECT array_agg(got.queue_id) INTO chosen FROM got;
+    END IF;
+    chosen := array_cat(free, chosen);
+    UPDATE nova3_queues q SET state = 'leased', lease_owner = p_owner, lease_until = moment + least(p_lease_ms, 1000000000000),
+      lease_ticket = p_ticket, alone = suspects, fence = q.fence + 1, attempt = q.attempt + 1
+    FROM unnest(chosen) i(queue_id)
+    WHERE q.run_id = p_run AND q.queue_id = i.queue_id;
+  END IF;
+  RETURN QUERY
+  SELECT q.queue_id, q.fence, q.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
+    t.ids, t.actions, t.descriptions, t.inputs
+  FROM unnest(chosen) i(queue_id)
+  JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
+  JOIN nova3_requests d ON d.run_id = p_run AND d.queue_id = i.queue_id
+  CROSS JOIN LATERAL (
+    SELECT array_agg(t.task_id ORDER BY t.task_index) ids, array_agg(t.action ORDER BY t.task_index) actions,
+      array_agg(t.description ORDER BY t.task_index) descriptions, array_agg(t.input ORDER BY t.task_index) inputs
+    FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = i.queue_id) t
+  ORDER BY q.priority, q.seq;
+END $$;
+
+-- The leases are good for another p_lease_ms; answers those that are lost. Their owner lives: an end that was counted
+-- against it was none.
+CREATE FUNCTION nova3_renew(p_run bigint, p_owner text, p_queues bigint[], p_fences bigint[], p_lease_ms bigint)
+RETURNS TABLE(queue_id bigint, fence bigint)
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
+    ON q.queue_id = i.queue_id AND q.fence = i.fence
+  WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
+  UPDATE nova3_queues q SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000)
+  FROM unnest(p_queues, p_fences) i(queue_id, fence)
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased';
+  UPDATE nova3_queues q SET unclean_ends = greatest(q.unclean_ends - 1, 0), lost_by = NULL,
+    alone_deaths = q.alone_deaths - CASE WHEN q.death_owner = p_owner THEN least(q.alone_deaths, 1) ELSE 0 END,
+    death_owner = nullif(q.death_owner, p_owner)
+  FROM unnest(p_queues) i(queue_id)
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.lost_by = p_owner;
+  RETURN QUERY SELECT i.queue_id, i.fence FROM unnest(p_queues, p_fences) i(queue_id, fence)
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence
+    AND q.state = 'leased');
+END $$;
+
+-- Queues that were leased stand in their sessions' order again: held back if their line left the input meanwhile, since
+-- they would hold up the others for ever, or if an earlier one came back.
+CREATE FUNCTION nova3_put_back(p_run bigint, p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  users text[];
+  sessions text[];
+BEGIN
+  DELETE FROM nova3_session_leases l USING unnest(p_queues) i(queue_id), nova3_queues q
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.session_id IS NOT NULL AND l.user_id = q.user_id
+    AND l.session_id = q.session_id AND l.queue_id = q.queue_id;
+  UPDATE nova3_queues q SET state = 'blocked' FROM unnest(p_queues) i(queue_id), nova3_runs r
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND r.run_id = p_run AND q.ingest < r.complete_ingest
+    AND q.state = 'ready';
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
+  FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
+  WHERE q.session_id IS NOT NULL;
+  IF users IS NOT NULL THEN
+    PERFORM nova3_promote(p_run, users, sessions);
+  END IF;
+END $$;
+
+-- Takes away leases that have run out, of every run: an idle one would hold up the sessions that it shares with others.
+-- Whose owner has not been seen since is counted as ended uncleanly; who dies alone twice, under different owners, is
+-- convicted. A lost lease alone is no death.
+CREATE FUNCTION nova3_reap(p_lease_ms bigint) RETURNS bigint
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  moment bigint := nova3_now();
+  lost record;
+  died boolean;
+  died_alone boolean;
+  reaped bigint := 0;
+  held record;
+BEGIN
+  FOR lost IN
+    SELECT q.run_id, q.queue_id, q.lease_owner, q.alone, q.alone_deaths, q.death_owner, q.unclean_ends, q.fence
+    FROM nova3_queues q WHERE q.state = 'leased' AND q.lease_until < moment
+    ORDER BY q.run_id, q.queue_id LIMIT 500 FOR UPDATE SKIP LOCKED
+  LOOP
+    died := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
+      AND (w.left_at IS NOT NULL OR w.last_seen >= moment - p_lease_ms));
+    died_alone := died AND lost.alone AND lost.lease_owner IS DISTINCT FROM lost.death_owner;
+    UPDATE nova3_queues q SET state = 'ready', attempt = q.attempt - 1, alone = false,
+      lease_owner = NULL, lease_until = NULL, fence = q.fence + 1,
+      unclean_ends = q.unclean_ends + died::int, alone_deaths = q.alone_deaths + died_alone::int,
+      death_owner = CASE WHEN died_alone THEN lost.lease_owner ELSE q.death_owner END,
+      lost_by = CASE WHEN died THEN lost.lease_owner ELSE q.lost_by END
+    WHERE q.run_id = lost.run_id AND q.queue_id = lost.queue_id AND q.state = 'leased' AND q.lease_until < moment;
+    CONTINUE WHEN NOT FOUND;
+    reaped := reaped + 1;
+    PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, moment);
+    IF died_alone AND lost.alone_deaths + 1 >= 2 THEN
+      PERFORM nova3_convict(lost.run_id, lost.queue_id, lost.unclean_ends + 1, moment);
+    ELSE
+      PERFORM nova3_put_back(lost.run_id, ARRAY[lost.queue_id]);
+    END IF;
+  END LOOP;
+  -- What was held back for a version that was replaced, by a worker that has not told since what it came to.
+  FOR held IN
+    SELECT r.run_id, r.queue_id FROM nova3_reservations r
+    WHERE r.created_at < moment - p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_queues q
+      WHERE q.run_id = r.run_id AND q.queue_id = r.queue_id AND q.fence = r.fence AND q.state = 'leased')
+    ORDER BY r.run_id, r.queue_id LIMIT 500 FOR UPDATE SKIP LOCKED
+  LOOP
+    PERFORM nova3_count_orphan(held.run_id, held.queue_id, moment);
+  END LOOP;
+  RETURN reaped;
+END $$;

@@ -1,0 +1,95 @@
+-- What a run may still spend, what a lost lease may have cost, and what a convicted request comes to.
+
+-- Holds back what a call may cost, if the cap has room for it: `held`; else `others` if other workers hold money
+-- back, of which some will be free again, or `nobody`. In any case the lease holds back no more than that; one that is `lost` nothing.
+-- The answer is durable: whoever sends, sends after it.
+CREATE FUNCTION nova3_reserve(p_run bigint, p_queue bigint, p_fence bigint, p_task integer, p_route text, p_model text,
+  p_spent bigint, p_worst bigint, p_cap bigint) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  before bigint;
+  others bigint;
+  fits boolean;
+  mine text;
+BEGIN
+  -- Whoever has lost its lease sends nothing more; nobody takes it away while this is written.
+  SELECT q.lease_owner INTO mine FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = p_queue AND q.fence = p_fence
+    AND q.state = 'leased' FOR SHARE;
+  IF NOT FOUND THEN
+    RETURN 'lost';
+  END IF;
+  PERFORM 1 FROM nova3_tallies t WHERE t.run_id = p_run FOR UPDATE;
+  SELECT coalesce((SELECT r.spent + r.in_flight FROM nova3_reservations r WHERE r.queue_id = p_queue), 0) INTO before;
+  SELECT t.cost + t.uncertain + t.reserved - before INTO others FROM nova3_tallies t WHERE t.run_id = p_run;
+  fits := others + p_spent + p_worst <= p_cap;
+  INSERT INTO nova3_reservations (queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
+  VALUES (p_queue, p_run, p_fence, p_task, p_route, p_model, p_spent, CASE WHEN fits THEN p_worst ELSE 0 END, nova3_now())
+  ON CONFLICT (queue_id) DO UPDATE SET run_id = excluded.run_id, fence = excluded.fence, task_index = excluded.task_index,
+    route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
+    created_at = excluded.created_at;
+  UPDATE nova3_tallies t SET reserved = t.reserved - before + p_spent + CASE WHEN fits THEN p_worst ELSE 0 END
+  WHERE t.run_id = p_run;
+  IF fits THEN
+    RETURN 'held';
+  END IF;
+  RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = r.queue_id
+    WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> mine) THEN 'others' ELSE 'nobody' END;
+END $$;
+
+-- What the calls of a lease that was taken away may have cost counts as spent, until it is known better.
+CREATE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  gone record;
+BEGIN
+  DELETE FROM nova3_reservations r WHERE r.queue_id = p_queue RETURNING r.* INTO gone;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  UPDATE nova3_tallies t SET reserved = t.reserved - gone.spent - gone.in_flight WHERE t.run_id = p_run;
+  IF gone.spent + gone.in_flight = 0 THEN
+    RETURN;
+  END IF;
+  INSERT INTO nova3_attempts (run_id, queue_id, fence, task_index, ticket, attempt_no, route, model, error_class, used,
+    input_tokens, cached_input_tokens, output_tokens, cost, uncertain, started_at, duration_ms)
+  VALUES (p_run, p_queue, gone.fence, gone.task_index, 0, 0, gone.route, gone.model, 'abandoned', false, 0, 0, 0, 0,
+    gone.spent + gone.in_flight, gone.created_at, greatest(p_now - gone.created_at, 0))
+  ON CONFLICT DO NOTHING;
+  UPDATE nova3_tallies t SET attempts = t.attempts + 1, failed_attempts = t.failed_attempts + 1,
+    uncertain = t.uncertain + gone.spent + gone.in_flight WHERE t.run_id = p_run;
+  INSERT INTO nova3_waste AS w (run_id, route, cause, calls, input_tokens, output_tokens, cost, uncertain)
+  VALUES (p_run, gone.route, 'abandoned', 1, 0, 0, 0, gone.spent + gone.in_flight)
+  ON CONFLICT (run_id, route, cause) DO UPDATE SET calls = w.calls + 1, uncertain = w.uncertain + excluded.uncertain;
+END $$;
+
+-- The queue fails as if its task had, without a call: it ended its process too often.
+CREATE FUNCTION nova3_convict(p_run bigint, p_queue bigint, p_deaths bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  accused record;
+  failure text;
+  given record;
+  known boolean;
+BEGIN
+  SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO accused
+  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.run_id = q.run_id AND t.queue_id = q.queue_id
+    AND t.task_index = q.current_task_index
+  WHERE q.run_id = p_run AND q.queue_id = p_queue;
+  failure := jsonb_build_object('class', 'poison', 'message', format('nova3 died %s times while it worked on this '
+    || 'request, the last 2 times on nothing else (it is left out from now on; once you know what it does, '
+    || '`nova3 retry --class poison` lets it run again)', p_deaths), 'line', NULL, 'task_id', accused.task_id, 'route', NULL,
+    'status_code', NULL, 'retryable', false, 'causes', '[]'::jsonb)::text;
+  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, '{}', '{}', '{}', '{}', '{}',
+    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
+  -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
+  known := accused.current_task_index > 0 OR accused.tried
+    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = p_queue);
+  IF accused.action IS DISTINCT FROM 'completion' THEN
+    INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
+    VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND accused.task_id IS NOT NULL THEN accused.current_task_index END,
+      false, failure, 'failed', p_now);
+  END IF;
+  UPDATE nova3_tasks t SET status = 'skipped' WHERE t.run_id = p_run AND t.queue_id = p_queue AND t.status = 'pending';
+  UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure,
+    error_class = 'poison', last_accessed = p_now, completed_at = p_now, unclean_ends = 0, alone = false, alone_deaths = 0,
+    death_owner = NULL, lost_by = NULL WHERE q.run_id = p_run AND q.queue_id = p_queue;
+  PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
+END $$;

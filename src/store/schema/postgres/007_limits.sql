@@ -1,0 +1,170 @@
+-- Limits a minute that a fleet shares: requests and tokens of each route, as src/domain/bucket.rs explains them.
+--
+-- Times are nanoseconds since 1970 of this server's clock; no host's clock takes part.
+
+-- Written with every grant and never worth a write to disk: a crash of the server empties it, and so does a failover.
+CREATE UNLOGGED TABLE nova3_limits (
+  name text PRIMARY KEY,
+  requests bigint NOT NULL,                      -- theoretical arrival time of requests
+  tokens bigint NOT NULL,                        -- and of tokens
+  largest bigint NOT NULL DEFAULT 0,             -- the largest call of the last minute; 0 before the first
+  largest_at bigint NOT NULL DEFAULT 0,
+  granted bigint NOT NULL DEFAULT 0,             -- how many calls so far; who is behind in it comes first
+  rpm bigint, rpm_until bigint NOT NULL DEFAULT 0,   -- what the provider allows, where that is less than configured
+  tpm bigint, tpm_until bigint NOT NULL DEFAULT 0,
+  pause_until bigint NOT NULL DEFAULT 0,
+  pause_reason text NOT NULL DEFAULT ''
+) WITH (fillfactor = 50);
+
+-- Which limits have ever been used. One that is here and not in nova3_limits was lost, with all it knew of the last minute.
+CREATE TABLE nova3_limits_seen (name text PRIMARY KEY);
+
+CREATE OR REPLACE FUNCTION nova3_limit_now() RETURNS bigint LANGUAGE sql VOLATILE AS
+  $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 $$;
+
+-- What an amount is charged where so many units would be charged a whole window, which is the most.
+CREATE OR REPLACE FUNCTION nova3_limit_charge(p_amount bigint, p_units bigint, p_window bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS
+  $$ SELECT least(p_window::numeric, div(p_amount::numeric * p_window + p_units - 1, p_units))::bigint $$;
+
+-- Makes the row of a limit. A new one starts empty: it grants when its tolerance has filled. A lost one grants when the
+-- minute that it has forgotten is over.
+CREATE OR REPLACE FUNCTION nova3_limit_begin(p_name text, p_now bigint, p_tolerance bigint, p_window bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  arrival bigint;
+BEGIN
+  INSERT INTO nova3_limits_seen VALUES (p_name) ON CONFLICT DO NOTHING;
+  arrival := p_now + CASE WHEN found THEN 2 * p_tolerance ELSE p_window END;
+  INSERT INTO nova3_limits (name, requests, tokens) VALUES (p_name, arrival, arrival) ON CONFLICT DO NOTHING;
+END $$;
+
+-- Corrects the arrival times, then takes as many of the calls as fit, in their order, and answers how many, and how long
+-- the next one has to wait. Writes nothing if it changes nothing. Its caller's commit need not wait for the disk, and does
+-- not: nothing that is logged is written, but for a new limit.
+--
+-- Those who wait in several processes share by being behind: the one that was granted last is granted half a tolerance
+-- later than one that was not for long, so that neither a short way to the server nor many callers win every time.
+CREATE OR REPLACE FUNCTION nova3_take(
+  p_name text,
+  p_calls bigint[],              -- tokens of each call
+  p_rpm bigint, p_tpm bigint,    -- the caller's limits; NULL is none
+  p_since bigint,                -- what `granted` was after the caller's last grant, if it had any
+  p_requests bigint, p_tokens bigint,   -- by how much what was not used moves the arrival times
+  p_tolerance bigint, p_window bigint,
+  p_at bigint DEFAULT NULL,      -- the present moment, for tests of the arithmetic; the server's clock otherwise
+  OUT taken int, OUT wait bigint, OUT since bigint,
+  OUT request_units bigint, OUT token_units bigint,  -- how much is charged a whole window
+  OUT tpm bigint,                -- the limit in force
+  OUT paused bigint, OUT reason text
+) LANGUAGE plpgsql AS $$
+DECLARE
+  l nova3_limits%ROWTYPE;
+  at bigint;
+  tolerance bigint;
+  rpm bigint;
+  largest bigint;
+  call bigint;
+  changed boolean;
+BEGIN
+  -- First without a lock, which is all that one who has to wait needs.
+  FOR locked IN 0..1 LOOP
+    LOOP
+      IF locked = 0 THEN
+        SELECT * INTO l FROM nova3_limits t WHERE t.name = p_name;
+      ELSE
+        SELECT * INTO l FROM nova3_limits t WHERE t.name = p_name FOR UPDATE;
+      END IF;
+      at := coalesce(p_at, nova3_limit_now());
+      EXIT WHEN found;
+      PERFORM nova3_limit_begin(p_name, at, p_tolerance, p_window);
+    END LOOP;
+
+    taken := 0;
+    wait := 0;
+    since := l.granted;
+    rpm := CASE WHEN p_rpm IS NOT NULL AND l.rpm_until > at THEN least(p_rpm, l.rpm) ELSE p_rpm END;
+    tpm := CASE WHEN p_tpm IS NOT NULL AND l.tpm_until > at THEN least(p_tpm, l.tpm) ELSE p_tpm END;
+    request_units := rpm;
+    tolerance := p_tolerance;
+    IF p_since IS NOT NULL THEN
+      tolerance := tolerance - p_tolerance / 2 / (1 + greatest(l.granted - p_since, 0));
+    END IF;
+
+    -- No more than a window is ever left to wait, also after the server's clock was set back.
+    changed := p_requests <> 0 OR p_tokens <> 0 OR greatest(l.requests, l.tokens) > at + 2 * p_window;
+    IF changed THEN
+      l.requests := least(l.requests + p_requests, at + p_window);
+      l.tokens := least(l.tokens + p_tokens, at + p_window);
+    END IF;
+    l.largest := least(CASE WHEN l.largest > 1 AND l.largest_at < at - p_window THEN 1 ELSE l.largest END, tpm);
+    IF tpm IS NOT NULL THEN
+      largest := l.largest;
+      FOREACH call IN ARRAY p_calls LOOP
+        EXIT WHEN call > tpm;
+        largest := greatest(largest, call);
+      END LOOP;
+      IF largest > l.largest THEN
+        changed := true;
+        IF l.largest > 0 THEN
+          l.tokens := least(l.tokens + nova3_limit_charge(largest - l.largest, tpm - l.largest + 1, p_window), at + p_window);
+        END IF;
+        l.largest := largest;
+        l.largest_at := at;
+      END IF;
+      token_units := tpm - greatest(l.largest, 1) + 1;
+    END IF;
+
+    paused := greatest(l.pause_until - at, 0);
+    reason := l.pause_reason;
+    FOREACH call IN ARRAY p_calls LOOP
+      wait := greatest(paused, CASE WHEN rpm IS NOT NULL THEN l.requests - tolerance - at END,
+        CASE WHEN tpm IS NOT NULL THEN l.tokens - tolerance - at END);
+      EXIT WHEN wait > 0 OR call > tpm;
+      taken := taken + 1;
+      IF rpm IS NOT NULL THEN
+        l.requests := greatest(l.requests, at) + nova3_limit_charge(1, rpm, p_window);
+      END IF;
+      IF tpm IS NOT NULL THEN
+        l.tokens := greatest(l.tokens, at) + nova3_limit_charge(call, token_units, p_window);
+        IF call >= l.largest THEN
+          l.largest_at := at;
+        END IF;
+      END IF;
+    END LOOP;
+    IF rpm IS NOT NULL OR tpm IS NOT NULL THEN
+      changed := changed OR taken > 0;
+      since := since + taken;
+    END IF;
+    EXIT WHEN NOT changed;
+    IF locked = 1 THEN
+      UPDATE nova3_limits t SET requests = l.requests, tokens = l.tokens, largest = l.largest,
+        largest_at = l.largest_at, granted = since
+      WHERE t.name = p_name;
+    END IF;
+  END LOOP;
+END $$;
+
+-- What one caller has learned and all have to keep: a pause of so long, lower limits that the provider keeps. A shorter
+-- pause never ends a longer one, nor a higher limit a lower one; a limit that nobody speaks of any more lapses.
+CREATE OR REPLACE FUNCTION nova3_limit_tell(
+  p_name text, p_pause bigint, p_reason text, p_rpm bigint, p_tpm bigint, p_kept bigint,
+  p_tolerance bigint, p_window bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  at bigint;
+BEGIN
+  LOOP
+    at := nova3_limit_now();
+    UPDATE nova3_limits t SET
+      pause_reason = CASE WHEN at + p_pause > t.pause_until THEN p_reason ELSE t.pause_reason END,
+      pause_until = greatest(t.pause_until, at + p_pause),
+      rpm = CASE WHEN p_rpm IS NOT NULL AND (t.rpm_until < at OR p_rpm <= t.rpm) THEN p_rpm ELSE t.rpm END,
+      rpm_until = CASE WHEN p_rpm IS NOT NULL AND (t.rpm_until < at OR p_rpm <= t.rpm) THEN at + p_kept ELSE t.rpm_until END,
+      tpm = CASE WHEN p_tpm IS NOT NULL AND (t.tpm_until < at OR p_tpm <= t.tpm) THEN p_tpm ELSE t.tpm END,
+      tpm_until = CASE WHEN p_tpm IS NOT NULL AND (t.tpm_until < at OR p_tpm <= t.tpm) THEN at + p_kept ELSE t.tpm_until END
+    WHERE t.name = p_name;
+    EXIT WHEN found;
+    PERFORM nova3_limit_begin(p_name, at, p_tolerance, p_window);
+  END LOOP;
+END $$;

@@ -1,0 +1,131 @@
+//! What a row of the log of events tells, on every engine.
+
+use serde_json::value::RawValue;
+
+use super::Planned;
+use crate::domain::failure::Failure;
+use crate::domain::state::Status;
+use crate::domain::stream_event::{Happening, SettledEvent, StepRow};
+
+/// A page ends early once it holds so many bytes of results, so that large answers do not pile up.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
+
+/// One row tells of up to three things: the plan, the task, and the end of the request.
+const TOLD: i64 = 3;
+
+/// A row of the log, with what its queue says.
+pub(super) struct EventRow {
+    pub(super) event_no: i64,
+    pub(super) settled_at: i64,
+    pub(super) custom_id: Option<String>,
+    pub(super) user_id: String,
+    pub(super) session_id: Option<String>,
+    /// What was told once is told the same for ever: a failure from before the tasks were known has none, also when a
+    /// retry has found them.
+    pub(super) total_tasks: Option<usize>,
+    pub(super) task: Option<usize>,
+    pub(super) planned: bool,
+    pub(super) body: Option<String>,
+    pub(super) status: Option<String>,
+}
+
+/// A task of its queue. A completed one never changes, so the log need not keep what it made.
+pub(super) struct EventTask {
+    pub(super) task_id: String,
+    pub(super) action: String,
+    pub(super) description: String,
+    pub(super) input: String,
+    /// What it made, if it is the row's task and completed.
+    pub(super) result: Option<String>,
+}
+
+/// Adds what the row tells; answers about how many bytes that is.
+pub(super) fn tell(
+    row: EventRow,
+    mut tasks: Vec<EventTask>,
+    told: &mut Vec<SettledEvent>,
+) -> Result<usize, serde_json::Error> {
+    let mut bytes = 512;
+    let mut happenings = Vec::new();
+    if row.planned {
+        happenings.push(Happening::Planned {
+            steps: match &row.body {
+                Some(steps) if row.task.is_none() => planned_steps(steps)?,
+                _ => tasks.iter().map(step).collect(),
+            },
+        });
+    }
+    // Of a plan, the body is no failure.
+    let failure = row.body.filter(|_| row.task.is_some() || happenings.is_empty());
+    let next = row.task.map(|task| task + 1).and_then(|next| tasks.get(next));
+    let next = next.map(|task| task.action.clone());
+    let paused_after = tasks.get(row.task.unwrap_or(0)).map(|task| task.task_id.clone());
+    match (failure, row.task) {
+        (Some(failure), task) => {
+            let failure: Failure = serde_json::from_str(&failure)?;
+            let task = task.and_then(|task| tasks.get(task));
+            happenings.push(Happening::Failed {
+                task_id: task.map(|task| task.task_id.clone()),
+                action: task.map(|task| task.action.clone()),
+                class: failure.class,
+                message: failure.message,
+            });
+        }
+        (None, Some(task)) if task < tasks.len() => {
+            let task = tasks.swap_remove(task);
+            if let Some(result) = task.result {
+                bytes += result.len() * 2;
+                happenings.push(Happening::Completed {
+                    task_id: task.task_id,
+                    action: task.action,
+                    result: RawValue::from_string(result)?,
+                });
+            }
+        }
+        (None, _) => {}
+    }
+    match row.status.as_deref().and_then(Status::parse) {
+        Some(Status::Paused) => happenings.push(Happening::Paused {
+            after: paused_after.unwrap_or_default(),
+            next,
+        }),
+        Some(status) => happenings.push(Happening::Ended { status }),
+        None => {}
+    }
+    for (part, what) in (0..).zip(happenings) {
+        told.push(SettledEvent {
+            event_no: (row.event_no - 1) * TOLD + part + 1,
+            settled_at: row.settled_at,
+            custom_id: row.custom_id.clone(),
+            user_id: row.user_id.clone(),
+            session_id: row.session_id.clone(),
+            total_tasks: match &what {
+                Happening::Planned { steps } => steps.len(),
+                _ => row.total_tasks.unwrap_or(0),
+            },
+            what,
+        });
+    }
+    Ok(bytes)
+}
+
+/// The steps of a plan as it was made.
+fn planned_steps(steps: &str) -> Result<Vec<StepRow>, serde_json::Error> {
+    let steps: Vec<Planned> = serde_json::from_str(steps)?;
+    let row = |(number, step): (usize, Planned)| StepRow {
+        task_id: format!("task{number:03}"),
+        action: step.action,
+        description: step.description,
+        input: step.input,
+    };
+    Ok((1..).zip(steps).map(row).collect())
+}
+
+fn step(task: &EventTask) -> StepRow {
+    StepRow {
+        task_id: task.task_id.clone(),
+        action: task.action.clone(),
+        description: task.description.clone(),
+        input: task.input.clone(),
+    }
+}

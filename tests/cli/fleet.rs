@@ -1,0 +1,164 @@
+//! Several processes on one store in PostgreSQL.
+
+use std::time::Duration;
+
+use nova3::mock::{Latency, MockConfig};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::bench::{Bench, Provider, Running, setup_with, until};
+use crate::server;
+
+/// A folder, a provider, and a store of their own in a database.
+fn fleet(config: MockConfig) -> (Bench, Provider) {
+    let (bench, provider) = setup_with(config);
+    let store = server::fresh_schema(server::shared());
+    (bench.with("NOVA3_STORE", &store), provider)
+}
+
+/// A provider that takes so many milliseconds for each answer.
+fn lazy(ms: u64) -> MockConfig {
+    MockConfig {
+        latency: Latency {
+            first_token: Duration::from_millis(ms),
+            ..Latency::default()
+        },
+        ..MockConfig::default()
+    }
+}
+
+/// The workers that `status` shows.
+fn workers(bench: &Bench) -> Vec<Value> {
+    bench.status(&[])["workers"].as_array().unwrap().clone()
+}
+
+#[test]
+fn workers_share_a_run_and_who_was_given_the_file_writes_it() {
+    let (bench, provider) = fleet(lazy(20));
+    bench.write_questions("in.jsonl", 300);
+    let mut worker = Running::start(bench.command(&["worker", "-j", "8"]));
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "8"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(bench.results("out.jsonl").len(), 300);
+    assert_eq!(provider.calls(), 300, "nothing is paid twice");
+    let both = workers(&bench);
+    assert_eq!(both.len(), 2, "{both:?}");
+    let settled = |worker: &Value| worker["settled"].as_u64().unwrap();
+    assert!(both.iter().all(|worker| settled(worker) > 0), "{both:?}");
+    assert_eq!(both.iter().map(settled).sum::<u64>(), 300);
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+
+    // The same command elsewhere builds its own file, free.
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "elsewhere.jsonl"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let sorted = |name| {
+        let text = bench.read(name);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted("out.jsonl"), sorted("elsewhere.jsonl"));
+    assert_eq!(provider.calls(), 300);
+
+    worker.signal(Signal::TERM);
+    let stopped = bench.ran(&worker.output());
+    assert_eq!(stopped.code, Some(143), "{}", stopped.err);
+    assert!(stopped.err.contains("run `in.jsonl`: joined"), "{}", stopped.err);
+}
+
+#[test]
+fn a_worker_ends_when_it_was_told_to_wait_for_nothing() {
+    let (bench, provider) = fleet(MockConfig::default());
+    bench.write_questions("in.jsonl", 20);
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--limit", "5"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = bench.nova3(&["worker", "--until-idle"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.err.contains("left after 15 requests and 15 steps"),
+        "{}",
+        ran.err
+    );
+    assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (5, 20));
+    // Whoever was given the file writes what the worker did.
+    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+    assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (20, 20));
+}
+
+#[test]
+fn who_disagrees_with_those_at_work_is_refused() {
+    let (bench, _provider) = fleet(lazy(30));
+    bench.write_questions("in.jsonl", 400);
+    let running =
+        Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl", "--rpm", "60000", "-j", "4"]));
+    until("somebody is at work", || {
+        bench.nova3(&["status"]).code == Some(0) && !workers(&bench).is_empty()
+    });
+    let ran = bench.nova3(&["worker", "--run", "in.jsonl", "--rpm", "30000"]);
+    assert_eq!(ran.code, Some(106), "{}", ran.err);
+    let said = "route `default` has 60000 requests a minute, not 30000 requests a minute";
+    assert!(
+        ran.err.contains(said) && ran.err.contains("--accept-drift"),
+        "{}",
+        ran.err
+    );
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "other.jsonl", "--rpm", "30000"]);
+    assert_eq!(ran.code, Some(106), "{}", ran.err);
+    let joined =
+        Running::start(bench.command(&["worker", "--run", "in.jsonl", "--rpm", "30000", "--accept-drift"]));
+    until("the worker joins", || workers(&bench).len() > 1);
+    drop(joined);
+    drop(running);
+}
+
+#[test]
+fn a_file_is_not_for_workers() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    let ran = bench.nova3(&["worker", "--store", "nova3.db"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err.contains("is a file, which one `nova3 run` works on"),
+        "{}",
+        ran.err
+    );
+    assert!(!bench.path("nova3.db").exists());
+}
+
+#[test]
+fn a_password_on_the_command_line_is_refused_and_shown_nowhere() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 1);
+    let ran = bench.nova3(&["run", "in.jsonl", "--store", "postgres://u:geheim@127.0.0.1:1/d"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err.contains("PGPASSWORD") && !ran.err.contains("geheim"),
+        "{}",
+        ran.err
+    );
+    // From the environment it is taken, and nobody answers there.
+    let bench = bench.with("NOVA3_STORE", "postgres://u:geheim@127.0.0.1:1/d");
+    for args in [&["run", "in.jsonl"][..], &["status"], &["config"]] {
+        let ran = bench.nova3(args);
+        assert!(!(ran.err + &ran.out).contains("geheim"), "{args:?}");
+    }
+    let ran = bench.nova3(&["run", "in.jsonl"]);
+    assert!(
+        ran.err.contains("postgres://u@127.0.0.1:1/d") && ran.err.contains("refused"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_database_that_is_not_there_is_named_with_its_cure() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 1);
+    let (server, _) = server::shared().rsplit_once('/').unwrap();
+    let bench = bench.with("NOVA3_STORE", &format!("{server}/nowhere"));
+    let ran = bench.nova3(&["run", "in.jsonl"]);
+    assert!(ran.err.contains("createdb"), "{}", ran.err);
+    let empty = server::fresh_schema(server::shared());
+    let ran = bench.with("NOVA3_STORE", &empty).nova3(&["status"]);
+    assert_eq!(ran.code, Some(4));
+    assert!(ran.err.contains("holds no store"), "{}", ran.err);
+}

@@ -1,0 +1,77 @@
+//! A limit a minute that binds: the fleet together keeps it, whatever happens to its processes and their networks.
+//!
+//! Apart from the storm, because after an end of the database nothing is granted for a minute, which the short form does
+//! not have.
+
+use super::crew::Crew;
+use super::figures;
+use super::form::Form;
+use super::ground::{Ground, INPUTS};
+use super::judge;
+use super::storm::{self, Blow};
+use super::verdict::Verdicts;
+use super::witness;
+use super::work::Work;
+
+/// The moments: more than a storm has for so little work, since every one of them may lose count of what was granted.
+fn moments(form: Form, rng: &mut fastrand::Rng) -> Vec<(usize, Blow)> {
+    let blows = [
+        Blow::Kill,
+        Blow::Cut(storm::LOST_ANSWERS),
+        Blow::Stop,
+        Blow::Break,
+        Blow::Kill,
+    ];
+    let mut moments: Vec<(usize, Blow)> = blows
+        .into_iter()
+        .map(|blow| (rng.usize(form.limited / 10..form.limited * 3 / 4), blow))
+        .collect();
+    moments.sort_by_key(|(answered, _)| *answered);
+    moments
+}
+
+#[test]
+fn a_limit_holds_for_the_whole_fleet() {
+    let form = Form::get();
+    println!("cluster: limit: seed {}", form.seed);
+    let work = Work::limited(form.limited);
+    let ground = Ground::new();
+    let mut mock = ground.mock(form.seed);
+    ground.settings(form, &mock);
+    work.store(0, &ground.path(INPUTS[0]));
+
+    let mut crew = Crew::new(&ground);
+    (1..=form.workers).for_each(|number| crew.add_worker(number));
+    crew.add_loader(0);
+    let moments = moments(form, &mut form.rng("limit"));
+    let (done, passed) = storm::pass(form, &ground, &mut crew, &mut mock, moments, 3 * form.limited);
+    if passed.is_ok() {
+        crew.dismiss();
+    }
+    let mut faults = std::mem::take(&mut crew.faults);
+    drop(crew);
+    mock.rest();
+    faults.extend(passed.err());
+
+    let calls = mock.log.every_call();
+    let mut verdicts = Verdicts::new("limit");
+    let finished = witness::finished(ground.server.url());
+    if finished != form.limited {
+        faults.push(format!("{finished} of {} requests are done", form.limited));
+    }
+    verdicts.add(
+        "unfinished",
+        format!("{} of {}", form.limited - finished, form.limited),
+        faults,
+    );
+    judge::limits(&calls, form, &mut verdicts);
+    println!("cluster: limit: {} calls; {done}", calls.len());
+    for verdict in verdicts.iter().filter(|verdict| verdict.oracle == "limits") {
+        figures::row(
+            "`limits`, apart from the storm",
+            &verdict.seen,
+            "0 above the limit",
+        );
+    }
+    verdicts.tell();
+}

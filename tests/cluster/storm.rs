@@ -1,0 +1,228 @@
+//! Blow after blow while two runs are worked on, then the judgement.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::crew::Crew;
+use super::figures;
+use super::form::{Form, LEASE};
+use super::ground::{Ground, INPUTS, OUTPUTS};
+use super::judge::{self, Scene};
+use super::mock::Mock;
+use super::process::{Patience, until};
+use super::proxy::Network;
+use super::verdict::Verdicts;
+use super::witness;
+use super::work::Work;
+
+/// What happens to the fleet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Blow {
+    /// `kill -9` of one process.
+    Kill,
+    /// One process stands still for longer than its leases last.
+    Stop,
+    /// The answers of the database to one process are lost, all within the time of a lease.
+    Break,
+    /// The database ends as in a crash, and comes back.
+    Outage,
+    /// One process and the database do not reach each other for longer than a lease.
+    Cut(Cut),
+}
+
+/// How a network is cut: what passes meanwhile, and whether its connections break in the end; else what was held comes
+/// late.
+pub(crate) type Cut = (Network, bool);
+
+pub(crate) const LOST_ANSWERS: Cut = (Network::NoAnswers, true);
+const CUTS: [Cut; 3] = [LOST_ANSWERS, (Network::Dead, false), (Network::NoRequests, true)];
+
+/// When something happens: once so many calls have an answer. Moments are no times, so that a slow machine has as many
+/// of them.
+fn moments(form: Form, rng: &mut fastrand::Rng, calls: usize) -> Vec<(usize, Blow)> {
+    let blows = std::iter::repeat_n(Blow::Kill, form.kills)
+        .chain(std::iter::repeat_n(Blow::Stop, form.stops))
+        .chain(std::iter::repeat_n(Blow::Outage, form.outages))
+        .chain(std::iter::repeat_n(Blow::Break, form.breaks))
+        .chain(CUTS.map(Blow::Cut).into_iter().cycle().take(form.cuts));
+    let mut moments: Vec<(usize, Blow)> = blows
+        .map(|blow| (rng.usize(calls / 50..calls * 95 / 100), blow))
+        .collect();
+    moments.sort_by_key(|(answered, _)| *answered);
+    moments
+}
+
+/// What was done to the fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    kills: usize,
+    stops: usize,
+    outages: usize,
+    cuts: usize,
+    breaks: usize,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} `kill -9`, {} SIGSTOP for longer than a lease, {} stops of PostgreSQL, {} networks cut for longer than a lease, \
+             {} connections broken",
+            self.kills, self.stops, self.outages, self.cuts, self.breaks
+        )
+    }
+}
+
+/// Strikes; answers whether there was anybody to be struck.
+fn strike(
+    crew: &mut Crew<'_>,
+    ground: &Ground,
+    rng: &mut fastrand::Rng,
+    blow: Blow,
+    done: &mut Done,
+) -> bool {
+    // Longer than a lease, so that others take over what was held: half the time just so, so that they are at it when its
+    // former owner comes back.
+    let more = if rng.bool() { 50..500 } else { 500..2_500 };
+    let long = LEASE + Duration::from_millis(rng.u64(more));
+    match blow {
+        Blow::Kill => {
+            let struck = crew.kill(rng);
+            done.kills += usize::from(struck);
+            struck
+        }
+        Blow::Stop => {
+            let struck = crew.stop(rng, long);
+            done.stops += usize::from(struck);
+            struck
+        }
+        Blow::Cut((network, resets)) => {
+            let struck = crew.cut(rng, long, network, resets);
+            done.cuts += usize::from(struck);
+            struck
+        }
+        Blow::Break => {
+            let short = LEASE.mul_f64(0.05 + 0.2 * rng.f64());
+            let struck = crew.cut(rng, short, Network::NoAnswers, true);
+            done.breaks += usize::from(struck);
+            struck
+        }
+        Blow::Outage => {
+            ground.server.stop_immediately();
+            std::thread::sleep(Duration::from_millis(rng.u64(100..2_500)));
+            ground.server.start_again();
+            done.outages += 1;
+            true
+        }
+    }
+}
+
+/// Until the runs are finished and written; an error is a fleet that gets no further, or calls without an end: more often
+/// than `most`.
+pub(crate) fn pass(
+    form: Form,
+    ground: &Ground,
+    crew: &mut Crew<'_>,
+    mock: &mut Mock,
+    moments: Vec<(usize, Blow)>,
+    most: usize,
+) -> (Done, Result<(), String>) {
+    let mut rng = form.rng("blows");
+    let mut moments = moments.into_iter().peekable();
+    let mut done = Done::default();
+    let mut patience = Patience::of(form.patience);
+    loop {
+        mock.log.read_on();
+        if crew.tend() {
+            return (done, Ok(()));
+        }
+        while let Some((_, blow)) = moments.next_if(|(answered, _)| mock.log.good() >= *answered) {
+            strike(crew, ground, &mut rng, blow, &mut done);
+        }
+        if !patience.is_left(mock.log.lines()) {
+            let stuck = format!("nothing happens any more after {} calls", mock.log.count());
+            return (done, Err(stuck));
+        }
+        if mock.log.count() > most {
+            let endless = format!("{} calls and no end", mock.log.count());
+            return (done, Err(endless));
+        }
+        std::thread::sleep(Duration::from_millis(4));
+    }
+}
+
+/// The lines of a result file that are whole.
+fn lines(ground: &Ground, run: usize) -> Vec<Value> {
+    let bytes = std::fs::read(ground.path(OUTPUTS[run])).unwrap_or_default();
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn a_fleet_in_a_storm_does_each_thing_once() {
+    let form = Form::get();
+    println!("cluster: seed {}", form.seed);
+    let work = Work::mixed(form, &mut form.rng("work"));
+    let ground = Ground::new();
+    let mut mock = ground.mock(form.seed);
+    ground.settings(form, &mock);
+    (0..INPUTS.len()).for_each(|run| work.store(run, &ground.path(INPUTS[run])));
+
+    // The workers come first: they make the tables, all at once, and wait for something to do.
+    let mut crew = Crew::new(&ground);
+    (1..=form.workers).for_each(|number| crew.add_worker(number));
+    until("the tables", || {
+        witness::has_tables(ground.server.url()).then_some(())
+    });
+    witness::begin(ground.server.url());
+    let began = Instant::now();
+    (0..INPUTS.len()).for_each(|run| crew.add_loader(run));
+
+    let moments = moments(form, &mut form.rng("moments"), 2 * work.requests());
+    let (done, passed) = pass(form, &ground, &mut crew, &mut mock, moments, 6 * work.requests());
+    let seconds = began.elapsed().as_secs_f64();
+    if passed.is_ok() {
+        crew.dismiss();
+    }
+    let (lives, faults) = (std::mem::take(&mut crew.lives), std::mem::take(&mut crew.faults));
+    drop(crew);
+    mock.rest();
+
+    let calls = mock.log.every_call();
+    let testimony = witness::hear(ground.server.url(), INPUTS);
+    let scene = Scene {
+        form,
+        work: &work,
+        calls: &calls,
+        lives: &lives,
+        faults: &faults,
+        stuck: passed.as_ref().err().map(String::as_str),
+        testimony: &testimony,
+        lines: [lines(&ground, 0), lines(&ground, 1)],
+        status: [ground.status(0), ground.status(1)],
+        verified: [0, 1].map(|run| ground.nova3(&["verify", INPUTS[run], "-o", OUTPUTS[run]])),
+    };
+    let mut verdicts = Verdicts::new("storm");
+    judge::all(&scene, &mut verdicts);
+
+    let what = format!("{} requests in two runs, {} calls", work.requests(), calls.len());
+    println!("cluster: {what}, {seconds:.1} s; {done}");
+    figures::row(&what, &done.to_string(), "–");
+    for verdict in verdicts.iter() {
+        let promise = judge::PROMISES.iter().find(|(name, _)| *name == verdict.oracle);
+        figures::row(
+            &format!("`{}`", verdict.oracle),
+            &verdict.seen,
+            promise.map_or("–", |(_, promise)| promise),
+        );
+    }
+    for (what, seen, promised) in judge::measured(&scene, seconds) {
+        println!("cluster: {what}: {seen}");
+        figures::row(&what, &seen, &promised);
+    }
+    verdicts.tell();
+}

@@ -1,0 +1,228 @@
+//! What happened to every queue, as a trigger of the test notes it in the database: evidence that is only added to, and
+//! that the program does not write. And what the program's own tables say at the end.
+
+use super::postgres::psql;
+
+/// The trigger and its table. A change that is rolled back leaves none. Changes of one queue have their places in the
+/// order in which they happened, since its row is locked; so have those of two queues of which one had to be committed
+/// before the other.
+const TRIGGER: &str = "
+CREATE TABLE cluster_changes(
+  place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at_ms bigint NOT NULL, who text NOT NULL,
+  run_id bigint NOT NULL, queue_id bigint NOT NULL, was_state text, state text NOT NULL,
+  was_fence bigint, fence bigint NOT NULL, was_task integer, task integer NOT NULL, was_planned boolean,
+  planned boolean NOT NULL, was_until bigint, until bigint);
+CREATE FUNCTION cluster_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO cluster_changes(at_ms, who, run_id, queue_id, was_state, state, was_fence, fence, was_task, task, was_planned,
+    planned, was_until, until)
+  VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_setting('application_name'), NEW.run_id,
+    NEW.queue_id, OLD.state, NEW.state, OLD.fence, NEW.fence, OLD.current_task_index, NEW.current_task_index,
+    OLD.task_count IS NOT NULL, NEW.task_count IS NOT NULL, OLD.lease_until, NEW.lease_until);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION cluster_note();
+";
+
+/// A queue of the store: its number is the run's and its own.
+pub(crate) type Queue = i64;
+
+/// A change of a queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) at_ms: i64,
+    /// The process that made it.
+    pub(crate) who: String,
+    pub(crate) queue: Queue,
+    /// Before and after; there is nothing before an insertion.
+    pub(crate) was_state: String,
+    pub(crate) state: String,
+    pub(crate) was_fence: i64,
+    pub(crate) fence: i64,
+    pub(crate) was_task: i64,
+    pub(crate) task: i64,
+    pub(crate) was_planned: bool,
+    pub(crate) planned: bool,
+    pub(crate) was_until: Option<i64>,
+    pub(crate) until: Option<i64>,
+}
+
+impl Change {
+    /// The queue was leased, under a fence of its own.
+    pub(crate) fn is_claim(&self) -> bool {
+        self.was_state != "leased" && self.state == "leased"
+    }
+
+    /// Its lease is over, its work is not.
+    pub(crate) fn is_loss(&self) -> bool {
+        self.was_state == "leased" && matches!(self.state.as_str(), "ready" | "blocked")
+    }
+
+    /// A result was settled: a task's or a plan's, perhaps the last.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.was_state == "leased"
+            && (self.task != self.was_task
+                || self.planned != self.was_planned
+                || matches!(self.state.as_str(), "done" | "failed" | "paused"))
+    }
+
+    /// The lease became longer.
+    pub(crate) fn is_renewal(&self) -> bool {
+        self.was_state == "leased" && self.state == "leased" && self.until != self.was_until
+    }
+
+    /// The lease is over, one way or the other.
+    pub(crate) fn ends_lease(&self) -> bool {
+        self.was_state == "leased" && self.state != "leased"
+    }
+}
+
+/// A settled task, or a plan (whose number is -1), as the store has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    pub(crate) queue: Queue,
+    pub(crate) task: i64,
+    /// Under which fence it is stored.
+    pub(crate) fence: i64,
+    /// Under which fence whoever called offered it, and when that call began and how long it took.
+    pub(crate) called: Option<(i64, i64, i64)>,
+    /// The beginning of the prompt's digest, which the answer quotes.
+    pub(crate) digest: String,
+}
+
+/// A call that the store's ledger holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) queue: Queue,
+    pub(crate) fence: i64,
+    /// What went wrong with it.
+    pub(crate) class: String,
+}
+
+/// A queue as it stands at the end.
+#[derive(Debug, Clone)]
+pub(crate) struct Stand {
+    pub(crate) queue: Queue,
+    pub(crate) custom_id: String,
+    pub(crate) run: usize,
+    pub(crate) state: String,
+    pub(crate) finish_no: Option<i64>,
+    pub(crate) error_class: String,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Testimony {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) settled: Vec<Settled>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) stands: Vec<Stand>,
+}
+
+/// Begins to note. The tables have to be there; nobody should work yet.
+pub(crate) fn begin(url: &str) {
+    psql(url, TRIGGER);
+}
+
+/// Whether the tables are there.
+pub(crate) fn has_tables(url: &str) -> bool {
+    psql(url, "SELECT to_regclass('nova3_workers') IS NOT NULL") == "t"
+}
+
+/// How many requests are done.
+pub(crate) fn finished(url: &str) -> usize {
+    let done = psql(url, "SELECT count(*) FROM nova3_queues WHERE state = 'done'");
+    done.parse().expect("a number")
+}
+
+/// Reads everything, once nobody works any more. `inputs` are the names of the runs.
+pub(crate) fn hear(url: &str, inputs: [&str; 2]) -> Testimony {
+    let rows = |sql: &str| -> Vec<Vec<String>> {
+        let said = psql(url, sql);
+        let rows = said.lines().filter(|line| !line.is_empty());
+        rows.map(|line| line.split('|').map(str::to_owned).collect())
+            .collect()
+    };
+    let changes = rows(
+        "SELECT at_ms, who, queue_id, coalesce(was_state, ''), state, coalesce(was_fence, 0), fence, coalesce(was_task, 0),
+           task, coalesce(was_planned, planned), planned, was_until, until FROM cluster_changes ORDER BY place",
+    );
+    let tasks = rows(
+        "SELECT t.queue_id, t.task_index, t.fence, a.fence, a.started_at, a.duration_ms,
+           coalesce(substring(t.result from '\\[mock ([0-9a-f]{8})\\]'), '')
+         FROM nova3_tasks t LEFT JOIN nova3_attempts a ON a.run_id = t.run_id AND a.queue_id = t.queue_id
+           AND a.task_index = t.task_index AND a.ticket = t.ticket AND a.used
+         WHERE t.status = 'completed' ORDER BY t.queue_id, t.task_index",
+    );
+    let plans = rows(
+        "SELECT p.queue_id, -1, p.fence, a.fence, a.started_at, a.duration_ms,
+           coalesce(substring(t.input from '\\[mock ([0-9a-f]{8})\\]'),
+             substring(t.description from '\\[mock ([0-9a-f]{8})\\]'), '')
+         FROM nova3_plans p JOIN nova3_tasks t ON t.run_id = p.run_id AND t.queue_id = p.queue_id AND t.task_index = 0
+           LEFT JOIN nova3_attempts a ON a.run_id = p.run_id AND a.queue_id = p.queue_id AND a.task_index = -1
+           AND a.ticket = p.ticket AND a.used
+         WHERE p.origin = 'model' ORDER BY p.queue_id",
+    );
+    let attempts =
+        rows("SELECT queue_id, fence, coalesce(error_class, '') FROM nova3_attempts WHERE attempt_no > 0");
+    let stands = rows(&format!(
+        "SELECT q.queue_id, q.custom_id, (r.name = '{}')::int, q.state, q.finish_no, coalesce(q.error_class, '')
+         FROM nova3_queues q JOIN nova3_runs r ON r.run_id = q.run_id ORDER BY q.run_id, q.finish_no NULLS LAST, q.queue_id",
+        inputs[1]
+    ));
+    Testimony {
+        changes: changes.iter().map(|row| change(row)).collect(),
+        settled: tasks.iter().chain(&plans).map(|row| settled(row)).collect(),
+        attempts: attempts
+            .iter()
+            .map(|row| Attempt {
+                queue: number(&row[0]),
+                fence: number(&row[1]),
+                class: row[2].clone(),
+            })
+            .collect(),
+        stands: stands
+            .iter()
+            .map(|row| Stand {
+                queue: number(&row[0]),
+                custom_id: row[1].clone(),
+                run: usize::from(row[2] == "1"),
+                state: row[3].clone(),
+                finish_no: row[4].parse().ok(),
+                error_class: row[5].clone(),
+            })
+            .collect(),
+    }
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().expect("a number")
+}
+
+fn change(row: &[String]) -> Change {
+    Change {
+        at_ms: number(&row[0]),
+        who: row[1].clone(),
+        queue: number(&row[2]),
+        was_state: row[3].clone(),
+        state: row[4].clone(),
+        was_fence: number(&row[5]),
+        fence: number(&row[6]),
+        was_task: number(&row[7]),
+        task: number(&row[8]),
+        was_planned: row[9] == "t",
+        planned: row[10] == "t",
+        was_until: row[11].parse().ok(),
+        until: row[12].parse().ok(),
+    }
+}
+
+fn settled(row: &[String]) -> Settled {
+    let called = (!row[3].is_empty()).then(|| (number(&row[3]), number(&row[4]), number(&row[5])));
+    Settled {
+        queue: number(&row[0]),
+        task: number(&row[1]),
+        fence: number(&row[2]),
+        called,
+        digest: row[6].clone(),
+    }
+}

@@ -1,0 +1,38 @@
+//! The page on operations: what it has readers type, nova3 knows.
+
+use super::command::{Variables, unknown};
+use super::{Found, Tree};
+
+const PAGE: &str = "docs/operations.md";
+
+pub(crate) fn faults(tree: &Tree) -> Found {
+    let text = tree.text(PAGE)?;
+    let mut fenced = false;
+    let blocks = text.lines().filter(|line| {
+        fenced ^= line.starts_with("```");
+        fenced || line.starts_with("    ")
+    });
+    let commands = blocks.map(|line| line.split(['|', '#']).next().unwrap_or_default());
+    let inline = text.split('`').skip(1).step_by(2);
+    let typed = inline.chain(commands).map(str::trim);
+    let mut faults = Vec::new();
+    for command in typed.filter_map(|line| line.strip_prefix("nova3 ")) {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        faults.extend(unknown(
+            &args,
+            &Variables::new(),
+            &format!("{PAGE}: `nova3 {command}`"),
+        ));
+    }
+    // A flag that stands alone is one of `run`, which has most of them.
+    let alone = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.starts_with("--"));
+    for flag in alone {
+        let flag = flag.split_whitespace().next().unwrap_or_default();
+        faults.extend(unknown(&["run", flag], &Variables::new(), PAGE));
+    }
+    Ok(faults)
+}

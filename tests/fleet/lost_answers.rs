@@ -1,0 +1,414 @@
+//! Answers that are lost on their way: what was done is offered again by the store itself, and found done.
+
+use std::cell::Cell;
+
+use nova3::domain::usage::Cost;
+use nova3::store::{AddOutcome, Changes, Failures, Left, Settled, TakeOver};
+
+use crate::bed::{Bed, attempt, completed, mark, nameless, planned, request};
+use crate::crew::{Lock, Sql, call, claim, crew, reserve, until, wrongs};
+use crate::draft::lines;
+use crate::outages::behind;
+use crate::proxy::{Network, Proxy};
+
+/// A worker behind a network that loses answers, and a look at what arrived.
+struct Scene {
+    bed: Bed,
+    proxy: Proxy,
+    sql: Sql,
+    url: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (url, [_]) = crew::<1>().await;
+        let (proxy, by_proxy) = behind(&url);
+        let bed = Bed::at(&by_proxy).await;
+        let sql = Sql::at(&url).await;
+        Self { bed, proxy, sql, url }
+    }
+
+    /// The call's statement arrives; its answer does not, and when it has happened the connection is reset.
+    async fn lose<T>(&mut self, happened: &str, call: impl AsyncFn(&Bed) -> T) -> T {
+        let connections = self.proxy.accepted();
+        self.proxy.set(Network::NoAnswers);
+        let (proxy, sql) = (&self.proxy, &mut self.sql);
+        let (answer, ()) = tokio::join!(call(&self.bed), async {
+            until(happened, async || sql.number(happened).await > 0).await;
+            proxy.reset_all();
+            proxy.set(Network::Alive);
+        });
+        assert!(self.proxy.accepted() > connections, "it was asked again");
+        answer
+    }
+
+    /// The call's transaction is committed; that it is, is not answered.
+    async fn lose_commit<T>(&mut self, happened: &str, call: impl AsyncFn(&Bed) -> T) -> T {
+        let connections = self.proxy.accepted();
+        self.sql.run(AT_COMMIT).await;
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))";
+        let mut hold = Lock::of(&self.url, lock).await;
+        let (proxy, sql) = (&self.proxy, &mut self.sql);
+        let (answer, ()) = tokio::join!(call(&self.bed), async {
+            hold.until_waited_for(1).await;
+            proxy.set(Network::NoAnswers);
+            hold.commit().await;
+            until(happened, async || sql.number(happened).await > 0).await;
+            proxy.reset_all();
+            proxy.set(Network::Alive);
+        });
+        assert!(self.proxy.accepted() > connections, "it was asked again");
+        answer
+    }
+
+    async fn wrongs(&mut self) -> Vec<String> {
+        wrongs(&mut self.sql).await
+    }
+}
+
+/// A commit of what has written its run waits for a lock of the test.
+const AT_COMMIT: &str = "
+DROP TRIGGER IF EXISTS at_commit ON nova3_runs;
+CREATE OR REPLACE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema(), 0)); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON nova3_runs DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION at_commit()";
+
+#[tokio::test]
+async fn of_claims_and_what_gives_leases_back() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    let input = [request("x"), request("y").session("s"), request("z").session("s")];
+    scene.bed.read(run, &input).await;
+    let claimed = scene
+        .lose(
+            "SELECT count(*) FROM nova3_queues WHERE state = 'leased'",
+            async |bed: &Bed| claim(bed, "p", run, 9).await,
+        )
+        .await;
+    assert_eq!(crate::bed::ids(&claimed), ["x", "y"]);
+    assert!(claimed.iter().all(|queue| queue.lease.fence == 1));
+    assert_eq!(
+        scene
+            .sql
+            .number("SELECT count(*) FROM nova3_queues WHERE state = 'leased'")
+            .await,
+        2
+    );
+
+    let left = || Left {
+        lease: claimed[1].lease,
+        task: Some(0),
+        attempts: vec![attempt(None, 5)],
+    };
+    scene
+        .lose("SELECT count(*) FROM nova3_attempts", async |bed: &Bed| {
+            bed.store().release(vec![left()]).await.expect("releases");
+        })
+        .await;
+    let stands = "SELECT state || ' ' || fence || ' ' || attempt FROM nova3_queues WHERE custom_id = 'y'";
+    assert_eq!(scene.sql.text(stands).await, "ready 2 0");
+    assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_attempts").await, 1);
+    assert_eq!(scene.wrongs().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    let other = scene.bed.run("b").await;
+    scene.bed.read(other, &[request("o").session("s")]).await;
+    scene
+        .bed
+        .read(run, &[request("x"), request("y").session("s"), request("z")])
+        .await;
+    // Another run is about to have the session and has not written it yet.
+    let taken = "INSERT INTO nova3_session_leases SELECT user_id, session_id, queue_id FROM nova3_queues WHERE custom_id = 'o'";
+    let mut hold = Lock::of(&scene.url, taken).await;
+    hold.and(
+        "UPDATE nova3_queues SET state = 'leased', lease_owner = 'q', lease_until = 0 WHERE custom_id = 'o'",
+    )
+    .await;
+    let answered = Cell::new(false);
+    let asking = async {
+        let claimed = claim(&scene.bed, "p", run, 9).await;
+        answered.set(true);
+        claimed
+    };
+    let (claimed, ()) = tokio::join!(asking, async {
+        hold.until_waited_for(1).await;
+        scene.proxy.reset_all();
+        // The second asking is answered, or waits for the first.
+        until("it to be asked again", async || {
+            answered.get() || hold.waiting_behind().await > 0
+        })
+        .await;
+        hold.commit().await;
+    });
+    assert_eq!(
+        crate::bed::ids(&claimed),
+        ["x", "z"],
+        "nothing is leased to nobody"
+    );
+    let leased = "SELECT count(*) FROM nova3_queues WHERE state = 'leased' AND lease_owner = 'p'";
+    assert_eq!(scene.sql.number(leased).await, 2);
+}
+
+#[tokio::test]
+async fn of_settlements() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene
+        .bed
+        .read(
+            run,
+            &[request("x").session("s").tasks(2), request("y").session("s")],
+        )
+        .await;
+    let queue = claim(&scene.bed, "p", run, 9).await.remove(0);
+    let step = scene
+        .lose(
+            "SELECT current_task_index::bigint FROM nova3_queues WHERE custom_id = 'x'",
+            async |bed: &Bed| bed.settle(completed(queue.lease, 0, 2)).await,
+        )
+        .await;
+    assert_eq!(step, Settled::Stepped);
+    let end = scene
+        .lose(
+            "SELECT count(*) FROM nova3_queues WHERE state = 'done'",
+            async |bed: &Bed| bed.settle(completed(queue.lease, 1, 1)).await,
+        )
+        .await;
+    assert_eq!(end, Settled::Finished { ok: true });
+    assert_eq!(
+        scene.bed.names(run).await,
+        ["x@0 completed completed[answer1,answer2] completed[answer3]"]
+    );
+    assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_events").await, 2);
+    assert_eq!(scene.bed.store().summary(run).await.expect("reads").attempts, 2);
+    assert_eq!(scene.bed.drain(run).await, ["y"]);
+    assert_eq!(scene.wrongs().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_plans_and_of_what_is_taken_over() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene
+        .bed
+        .read(
+            run,
+            &[
+                request("x").session("s").unplanned().until("insight"),
+                request("y").session("s").unplanned(),
+            ],
+        )
+        .await;
+    let queue = claim(&scene.bed, "p", run, 1).await.remove(0);
+    let plan = scene
+        .lose("SELECT count(*) FROM nova3_plans", async |bed: &Bed| {
+            bed.settle_plan(planned(queue.lease, &["insight", "answer"]))
+                .await
+        })
+        .await;
+    assert_eq!(plan, Settled::Stepped);
+    assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_tasks").await, 2);
+    assert_eq!(
+        scene
+            .bed
+            .settle(crate::bed::made(
+                queue.lease,
+                0,
+                "insight",
+                nova3::store::Then::Pause
+            ))
+            .await,
+        Settled::Finished { ok: true }
+    );
+    let next = claim(&scene.bed, "p", run, 1).await.remove(0);
+    let taken = scene
+        .lose(
+            "SELECT count(*) FROM nova3_plans WHERE continues IS NOT NULL",
+            async |bed: &Bed| bed.take_over(&next).await,
+        )
+        .await;
+    assert_eq!(taken, TakeOver::Taken(crate::bed::tasks(&["answer"])));
+    assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_events").await, 3);
+    assert_eq!(scene.bed.store().summary(run).await.expect("reads").attempts, 2);
+    assert_eq!(scene.wrongs().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_what_is_held_back() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene.bed.read(run, &[request("x")]).await;
+    let queue = claim(&scene.bed, "p", run, 1).await.remove(0);
+    let call = call(queue.lease, 4, 60);
+    let fits = scene
+        .lose("SELECT count(*) FROM nova3_reservations", async |bed: &Bed| {
+            reserve(bed.store(), run, &call, 64).await
+        })
+        .await;
+    assert!(fits);
+    assert_eq!(
+        scene.bed.store().summary(run).await.expect("reads").reserved,
+        Cost(64)
+    );
+    assert_eq!(scene.wrongs().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_a_chunk_of_lines() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene
+        .bed
+        .read(
+            run,
+            &[request("x").query("old"), request("known"), request("done")],
+        )
+        .await;
+    let done = claim(&scene.bed, "p", run, 9).await.remove(2);
+    scene.bed.done(&done).await;
+    let drafts = [
+        request("x").query("new"),
+        request("known"),
+        request("done"),
+        nameless("the same"),
+        request("new").session("s"),
+        nameless("the same"),
+        request("new").session("s"),
+        crate::bed::bad("no request"),
+        nameless("the same"),
+        crate::bed::bad("no request"),
+    ];
+    let epoch = scene.bed.begin(run).await;
+    // Somebody else has begun to read the same, and has seen these lines too.
+    let outcomes = scene
+        .lose_commit(
+            "SELECT (max(next_seq) > 3)::int::bigint FROM nova3_runs",
+            async |bed: &Bed| {
+                bed.store()
+                    .add(run, epoch, lines(&drafts), Changes::Replace)
+                    .await
+                    .expect("adds")
+            },
+        )
+        .await;
+    let kinds: Vec<&str> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            AddOutcome::Queued => "queued",
+            AddOutcome::Waiting(_) => "waiting",
+            AddOutcome::Finished(_) => "finished",
+            AddOutcome::Changed => "changed",
+            AddOutcome::Bad(_) => "bad",
+            AddOutcome::Duplicate(_) => "duplicate",
+        })
+        .collect();
+    let expected = [
+        "changed",
+        "waiting",
+        "finished",
+        "queued",
+        "queued",
+        "queued",
+        "duplicate",
+        "bad",
+        "queued",
+        "bad",
+    ];
+    assert_eq!(kinds, expected);
+    // The next chunk of the reading knows what the lost one was.
+    let more = [nameless("the same"), request("new").session("s")];
+    let mut next = lines(&more);
+    next.iter_mut().for_each(|line| line.index += 10);
+    scene
+        .bed
+        .store()
+        .add(run, epoch, next, Changes::Replace)
+        .await
+        .expect("adds");
+    scene
+        .bed
+        .store()
+        .end_ingest(run, epoch, &mark(12))
+        .await
+        .expect("ends");
+    let keys = "SELECT string_agg(split_part(queue_key, ':', 3), ',' ORDER BY seq) FROM nova3_queues WHERE queue_key LIKE 'sha256:%'";
+    assert_eq!(scene.sql.text(keys).await, "1,2,3,4");
+    let counts = scene.bed.store().counts(run).await.expect("counts");
+    assert_eq!((counts.total, counts.failed), (12, 4));
+    assert_eq!(scene.wrongs().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_the_end_of_a_reading() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene.bed.read(run, &[request("x"), request("gone")]).await;
+    scene.bed.drain(run).await;
+    let before = scene.bed.lines_epoch(run).await;
+    let epoch = scene.bed.begin(run).await;
+    scene.bed.add(run, epoch, &[request("x")]).await;
+    scene
+        .lose_commit(
+            "SELECT max(complete_ingest) - 1 FROM nova3_runs",
+            async |bed: &Bed| {
+                bed.end(run, epoch, 1).await;
+            },
+        )
+        .await;
+    assert_eq!(scene.bed.lines_epoch(run).await, before + 1);
+    assert_eq!(scene.bed.finished(run).await.len(), 1);
+}
+
+#[tokio::test]
+async fn of_what_is_put_back() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene
+        .bed
+        .read(run, &[request("x"), request("y"), request("z")])
+        .await;
+    let queues = claim(&scene.bed, "p", run, 9).await;
+    for queue in &queues[..2] {
+        scene.bed.fail(queue, nova3::domain::failure::Class::Server).await;
+    }
+    let before = scene.bed.lines_epoch(run).await;
+    let put_back = scene
+        .lose_commit(
+            "SELECT count(*) FROM nova3_queues WHERE state = 'ready'",
+            async |bed: &Bed| {
+                bed.store()
+                    .retry(run, &Failures::default())
+                    .await
+                    .expect("retries")
+            },
+        )
+        .await;
+    assert_eq!(put_back, 2, "what was put back is told of");
+    assert_eq!(scene.bed.lines_epoch(run).await, before + 1);
+    assert_eq!(scene.bed.drain(run).await, ["x", "y"]);
+}
+
+#[tokio::test]
+async fn of_opening_a_run_that_was_begun_otherwise() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    scene.bed.read(run, &[request("x").tasks(2)]).await;
+    let queue = claim(&scene.bed, "p", run, 9).await.remove(0);
+    scene.bed.done(&queue).await;
+    let opening = nova3::store::RunOpening {
+        recipe: "another".to_owned(),
+        ..crate::bed::opening("a")
+    };
+    let opened = scene
+        .lose_commit(
+            "SELECT count(*) FROM nova3_runs WHERE recipe = 'another'",
+            async |bed: &Bed| bed.store().open_run(&opening).await.expect("opens"),
+        )
+        .await;
+    assert!(opened.recipe_changed, "it is told once, to whoever changed it");
+}

@@ -1,0 +1,154 @@
+//! Opening the store: by two at once, of another version, or where none is.
+
+use std::time::Duration;
+
+use nova3::config::{Source, StoreAddress};
+use nova3::postgres::Database;
+use nova3::store::StoreError;
+use nova3::store::postgres::PostgresStore;
+
+use crate::bed::{Bed, database, request};
+use crate::crew::{Sql, crew};
+use crate::server::{self, Server};
+
+async fn open(url: &str) -> Result<PostgresStore, StoreError> {
+    PostgresStore::open(database(url), Duration::ZERO).await
+}
+
+#[tokio::test]
+async fn two_that_find_an_empty_database_make_one_store() {
+    let url = server::fresh_schema(server::shared());
+    let (a, b, c) = tokio::join!(Bed::at(&url), Bed::at(&url), Bed::at(&url));
+    let run = a.run("a").await;
+    assert_eq!((b.run("a").await, c.run("a").await), (run, run));
+    b.read(run, &[request("x")]).await;
+    assert_eq!(c.drain(run).await, ["x"]);
+}
+
+#[tokio::test]
+async fn two_that_open_the_same_new_run_make_it_once() {
+    let (url, [a, b, c]) = crew::<3>().await;
+    let runs = tokio::join!(a.run("a"), b.run("a"), c.run("a"));
+    assert_eq!((runs.0, runs.0), (runs.1, runs.2));
+    assert_eq!(
+        Sql::at(&url)
+            .await
+            .number("SELECT count(*) FROM nova3_runs")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_later_store_is_refused_unless_it_allows_ours() {
+    let (url, [bed]) = crew::<1>().await;
+    let mut sql = Sql::at(&url).await;
+    sql.run("UPDATE nova3_schema SET version = 7, oldest = 7").await;
+    for refused in [
+        open(&url).await.err(),
+        PostgresStore::open_to_read(database(&url)).await.err(),
+    ] {
+        let Some(StoreError::Newer { found: 7, known, .. }) = refused else {
+            panic!("it is opened: {refused:?}");
+        };
+        assert!(known < 7);
+        sql.run(&format!("UPDATE nova3_schema SET oldest = {}", known + 1))
+            .await;
+    }
+    sql.run("UPDATE nova3_schema SET oldest = 1").await;
+    let again = Bed::at(&url).await;
+    let run = again.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    assert_eq!(again.drain(run).await, ["x"]);
+    assert!(PostgresStore::open_to_read(database(&url)).await.is_ok());
+    assert_eq!(
+        sql.number("SELECT version::bigint FROM nova3_schema").await,
+        7,
+        "it stays what it is"
+    );
+}
+
+#[tokio::test]
+async fn what_is_only_read_is_not_made() {
+    let url = server::fresh_schema(server::shared());
+    let read = PostgresStore::open_to_read(database(&url))
+        .await
+        .expect_err("there is none");
+    assert!(matches!(&read, StoreError::NotAStore { .. }), "{read}");
+    assert!(
+        PostgresStore::if_there(database(&url))
+            .await
+            .expect("looks")
+            .is_none()
+    );
+    let mut sql = Sql::at(&url).await;
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
+    assert_eq!(sql.number(tables).await, 0);
+    open(&url).await.expect("opens");
+    assert!(
+        PostgresStore::if_there(database(&url))
+            .await
+            .expect("looks")
+            .is_some()
+    );
+    sql.run("UPDATE nova3_schema SET version = 0, oldest = 0").await;
+    let read = PostgresStore::open_to_read(database(&url))
+        .await
+        .expect_err("it is older");
+    assert!(matches!(&read, StoreError::Older { .. }), "{read}");
+}
+
+/// A store behind a password, under an address that the environment would give.
+fn guarded(url: &str) -> Database {
+    let source = Source::Env("NOVA3_STORE".to_owned());
+    match StoreAddress::read(std::path::Path::new(url), &source, &|_| None).expect("an address") {
+        StoreAddress::Postgres(address) => Database::new(&address).expect("a pool"),
+        StoreAddress::File(path) => panic!("{} is a file", path.display()),
+    }
+}
+
+#[tokio::test]
+async fn what_waiting_does_not_cure_is_told_at_once() {
+    let server = Server::start(&[]);
+    let mut sql = Sql::at(server.url()).await;
+    sql.run("CREATE USER guarded PASSWORD 'right'").await;
+    let rule = server.folder().join("data/pg_hba.conf");
+    let rules = std::fs::read_to_string(&rule).expect("its rules");
+    std::fs::write(
+        &rule,
+        format!("host all guarded 127.0.0.1/32 scram-sha-256\n{rules}"),
+    )
+    .expect("writes");
+    sql.run("SELECT pg_reload_conf()").await;
+
+    let long = Duration::from_secs(3600);
+    let place = format!("127.0.0.1:{}", server.port());
+    let wrong = |user: &str, name: &str| guarded(&format!("postgres://{user}@{place}/{name}"));
+    // The server takes a moment to know its new rules.
+    crate::crew::until("the rules", async || {
+        wrong("guarded:right", "postgres").connect().await.is_ok()
+            && wrong("guarded:wrong", "postgres").connect().await.is_err()
+    })
+    .await;
+    for (user, name, cure) in [
+        ("guarded:wrong", "postgres", "set `PGPASSWORD`"),
+        ("guarded", "postgres", "set `PGPASSWORD`"),
+        ("nova3", "nowhere", "make it with `createdb`"),
+        ("guarded:right", "postgres", "the user needs to own its tables"),
+    ] {
+        for wait in [Duration::ZERO, long] {
+            let opened = PostgresStore::open(wrong(user, name), wait).await;
+            let said = opened.expect_err("it cannot be opened").to_string();
+            assert!(said.contains(cure) && !said.contains("right"), "{said}");
+        }
+    }
+
+    server.stop_immediately();
+    let refused = PostgresStore::open(database(server.url()), Duration::ZERO)
+        .await
+        .expect_err("nobody answers");
+    assert!(matches!(&refused, StoreError::Io { .. }), "{refused}");
+    let waiting = PostgresStore::open(database(server.url()), long);
+    let (opened, ()) = tokio::join!(waiting, async { server.start_again() });
+    opened.expect("it was waited for");
+}

@@ -1,0 +1,172 @@
+//! A database that stops, comes back, or cannot be reached: whoever asks waits, and nothing acknowledged is lost.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use nova3::store::{RunId, Settled};
+
+use crate::bed::{Bed, completed, request};
+use crate::crew::{Sql, claim, crew, until, wrongs};
+use crate::proxy::{Network, Proxy};
+use crate::server::Server;
+
+#[tokio::test]
+async fn a_restart_is_waited_for() {
+    let server = Server::start(&[]);
+    let bed = Bed::at(server.url()).await;
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x").session("s"), request("y"), request("z")])
+        .await;
+    let queues = claim(&bed, "p", run, 2).await;
+    assert_eq!(bed.done(&queues[0]).await, Settled::Finished { ok: true });
+    assert_eq!(bed.store().trouble(), None);
+    server.stop_immediately();
+    let back = async {
+        until("trouble", async || bed.store().trouble().is_some()).await;
+        let said = bed.store().trouble().expect("trouble");
+        assert!(said.starts_with("the database does not answer, for "), "{said}");
+        server.start_again();
+    };
+    let (settled, claimed, counts, page, epoch, ()) = tokio::join!(
+        bed.done(&queues[1]),
+        claim(&bed, "p", run, 9),
+        async { bed.store().counts(run).await.expect("waits") },
+        async {
+            bed.store()
+                .finished_by_id(run, vec![queues[0].lease.queue_id])
+                .await
+                .expect("waits")
+        },
+        async { bed.store().lines_epoch(run).await.expect("waits") },
+        back
+    );
+    assert_eq!(settled, Settled::Finished { ok: true });
+    assert_eq!(
+        (claimed.len(), counts.total, page.rows.len(), epoch),
+        (1, 3, 1, 0)
+    );
+    assert_eq!(bed.store().trouble(), None);
+    assert_eq!(bed.done(&claimed[0]).await, Settled::Finished { ok: true });
+    assert_eq!(
+        wrongs(&mut Sql::at(server.url()).await).await,
+        Vec::<String>::new()
+    );
+}
+
+async fn work(bed: &Bed, name: &str, run: RunId, acknowledged: &RefCell<BTreeSet<(i64, usize)>>) {
+    until("the end of the run", async || {
+        let queues = claim(bed, name, run, 3).await;
+        join_all(queues.iter().map(async |queue| {
+            for task in queue.current_task..queue.tasks.len() {
+                let settled = bed.settle(completed(queue.lease, task, 1)).await;
+                assert_ne!(settled, Settled::LostLease, "nobody takes a lease away here");
+                let first = acknowledged.borrow_mut().insert((queue.lease.queue_id, task));
+                assert!(first, "a task is settled once");
+            }
+        }))
+        .await;
+        !bed.store().has_unfinished(run).await.expect("reads")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_by_crashes_of_the_database() {
+    let server = Server::start(&[]);
+    let beds = [Bed::at(server.url()).await, Bed::at(server.url()).await];
+    let run = beds[0].run("a").await;
+    let input: Vec<_> = (0..80)
+        .map(|number| {
+            request(&format!("r{number}"))
+                .session(&format!("s{}", number % 16))
+                .tasks(3)
+        })
+        .collect();
+    beds[0].read(run, &input).await;
+    let (acknowledged, ended) = (RefCell::new(BTreeSet::new()), Cell::new(false));
+    let working = async {
+        tokio::join!(
+            work(&beds[0], "p", run, &acknowledged),
+            work(&beds[1], "q", run, &acknowledged)
+        );
+        ended.set(true);
+    };
+    let crashing = async {
+        for crashes in 1..=3 {
+            until("some work", async || {
+                ended.get() || acknowledged.borrow().len() >= crashes * 50
+            })
+            .await;
+            server.stop_immediately();
+            // Whoever works finds that out.
+            until("trouble", async || {
+                beds.iter().any(|bed| bed.store().trouble().is_some())
+            })
+            .await;
+            server.start_again();
+        }
+        assert!(!ended.get(), "it was crashed while they worked");
+    };
+    tokio::join!(working, crashing);
+    let mut sql = Sql::at(server.url()).await;
+    let rows = sql
+        .rows("SELECT queue_id, task_index FROM nova3_tasks WHERE status = 'completed'")
+        .await;
+    let stored: BTreeSet<(i64, usize)> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.get(0),
+                usize::try_from(row.get::<_, i32>(1)).expect("a place"),
+            )
+        })
+        .collect();
+    assert_eq!((stored.len(), &stored), (240, &*acknowledged.borrow()));
+    let calls = "SELECT count(*) FROM nova3_attempts";
+    assert_eq!(sql.number(calls).await, 240, "no call is written down twice");
+    assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_dead_network_is_waited_for() {
+    let (url, [near]) = crew::<1>().await;
+    let (proxy, by_proxy) = behind(&url);
+    let far = Bed::at(&by_proxy).await;
+    let run = near.run("a").await;
+    near.read(run, &[request("x"), request("y")]).await;
+    let queues = claim(&far, "p", run, 1).await;
+    proxy.set(Network::Dead);
+    let ((settled, claimed), ()) = tokio::join!(
+        async { tokio::join!(far.done(&queues[0]), claim(&far, "p", run, 9)) },
+        async {
+            // The others go on meanwhile.
+            assert_eq!(near.store().counts(run).await.expect("reads").running, 1);
+            proxy.reset_all();
+            until("trouble", async || far.store().trouble().is_some()).await;
+            proxy.set(Network::Alive);
+        }
+    );
+    assert_eq!((settled, claimed.len()), (Settled::Finished { ok: true }, 1));
+    proxy.set(Network::Dead);
+    let (counts, ()) = tokio::join!(async { far.store().counts(run).await.expect("waits") }, async {
+        assert_eq!(near.store().counts(run).await.expect("reads").done, 1);
+        proxy.set(Network::Alive);
+    });
+    assert_eq!((counts.done, counts.running), (1, 1));
+    assert_eq!(far.store().trouble(), None);
+}
+
+/// A network that can fail, before the shared server.
+pub(crate) fn behind(url: &str) -> (Proxy, String) {
+    let (place, _) = url
+        .split_once("/postgres")
+        .unwrap_or_else(|| url.rsplit_once('/').expect("a database"));
+    let (_, port) = place.rsplit_once(':').expect("a port");
+    let port = port.parse().expect("a port");
+    // It makes a runtime of its own, which it does not do inside of one.
+    let making = std::thread::spawn(move || Proxy::to(port));
+    let proxy = making.join().expect("a proxy");
+    let by_proxy = proxy.url(url);
+    (proxy, by_proxy)
+}

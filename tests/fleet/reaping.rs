@@ -1,0 +1,200 @@
+//! Leases that run out: taken away once, from nobody who kept them, with the blame on whom it belongs.
+
+use futures_util::future::join_all;
+use nova3::store::{Claimable, Claimed, Done, RunId, Settled};
+
+use crate::bed::{Bed, LEASE_MS, ids, request};
+use crate::crew::{Lock, Sql, claim, crew, join, leases, owner, tend, until, wrongs};
+
+async fn unclean_ends(sql: &mut Sql, of: &str) -> i64 {
+    sql.number(&format!(
+        "SELECT unclean_ends FROM nova3_queues WHERE custom_id = '{of}'"
+    ))
+    .await
+}
+
+/// Whose time has passed, and was last seen so long ago.
+async fn silence(sql: &mut Sql, name: &str) {
+    sql.run(&format!(
+        "UPDATE nova3_workers SET last_seen = 0 WHERE worker_id = '{name}'"
+    ))
+    .await;
+}
+
+/// A run of one request, claimed by `p`, whose lease has run out.
+async fn run_out(bed: &Bed, sql: &mut Sql) -> (RunId, Claimed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x")]).await;
+    join(bed.store(), "p", run).await;
+    let queue = claim(bed, "p", run, 1).await.remove(0);
+    sql.expire(&[queue.lease]).await;
+    (run, queue)
+}
+
+#[tokio::test]
+async fn only_what_ran_out_is_taken_away_and_no_attempt_is_charged() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let run = first.run("a").await;
+    first.read(run, &[request("x"), request("y")]).await;
+    let queues = claim(&first, "p", run, 2).await;
+    sql.expire(&leases(&queues[..1])).await;
+    tend(second.store(), "q", run, false).await;
+    let states = sql
+        .text("SELECT string_agg(custom_id || ' ' || state || ' ' || attempt, ', ' ORDER BY seq) FROM nova3_queues")
+        .await;
+    assert_eq!(states, "x ready 0, y leased 1");
+    assert_eq!(first.done(&queues[0]).await, Settled::LostLease);
+    assert_eq!(first.done(&queues[1]).await, Settled::Finished { ok: true });
+    let again = claim(&second, "q", run, 9).await;
+    assert!(again[0].lease.fence > queues[0].lease.fence);
+}
+
+#[tokio::test]
+async fn what_is_renewed_meanwhile_is_kept() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (run, queue) = run_out(&first, &mut sql).await;
+    // The renewal is on its way, and what the reaper sees is that the lease has run out.
+    let renewal = format!(
+        "SELECT nova3_renew({}, 'p', ARRAY[{}::bigint], ARRAY[{}::bigint], {LEASE_MS})",
+        run.0, queue.lease.queue_id, queue.lease.fence
+    );
+    let mut hold = Lock::of(&url, &renewal).await;
+    // Whether the reaper leaves it out or waits for it, the renewal goes through.
+    let reaped = std::cell::Cell::new(false);
+    let reap = async {
+        tend(second.store(), "q", run, false).await;
+        reaped.set(true);
+    };
+    tokio::join!(reap, async {
+        until("the reaper", async || reaped.get() || hold.waiting().await > 0).await;
+        hold.commit().await;
+    });
+    assert_eq!(first.done(&queue).await, Settled::Finished { ok: true });
+}
+
+#[tokio::test]
+async fn many_reapers_take_each_lease_once() {
+    let (url, beds) = crew::<4>().await;
+    let mut sql = Sql::at(&url).await;
+    let run = beds[0].run("a").await;
+    let input: Vec<_> = (0..60)
+        .map(|number| request(&format!("r{number}")).session(&format!("s{number}")))
+        .collect();
+    beds[0].read(run, &input).await;
+    let queues = claim(&beds[0], "dead", run, 99).await;
+    assert_eq!(queues.len(), 60);
+    sql.expire(&leases(&queues)).await;
+    join_all(beds.iter().map(|bed| tend(bed.store(), "q", run, false))).await;
+    let rows = "SELECT count(*) FROM nova3_queues WHERE state = 'ready' AND fence = 2 AND attempt = 0 AND unclean_ends = 1";
+    assert_eq!(sql.number(rows).await, 60);
+    assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_idle_run_holds_up_no_session_of_another() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (idle, busy) = (first.run("idle").await, first.run("busy").await);
+    first.read(idle, &[request("i").session("s")]).await;
+    first.read(busy, &[request("b").session("s")]).await;
+    let held = claim(&first, "dead", idle, 9).await;
+    assert!(claim(&second, "q", busy, 9).await.is_empty());
+    sql.expire(&leases(&held)).await;
+    tend(second.store(), "q", busy, false).await;
+    assert_eq!(ids(&claim(&second, "q", busy, 9).await), ["b"]);
+}
+
+#[tokio::test]
+async fn who_is_seen_within_its_lease_has_not_died() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (run, _) = run_out(&first, &mut sql).await;
+    silence(&mut sql, "p").await;
+    tend(first.store(), "p", run, false).await;
+    assert_eq!(
+        unclean_ends(&mut sql, "x").await,
+        0,
+        "it took its own away, and lives"
+    );
+    let queue = claim(&first, "p", run, 9).await.remove(0);
+    sql.expire(&[queue.lease]).await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 0, "it was seen a moment ago");
+    let queue = claim(&first, "p", run, 9).await.remove(0);
+    sql.expire(&[queue.lease]).await;
+    silence(&mut sql, "p").await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 1, "nobody has seen it");
+    let queue = claim(&second, "nobody knows me", run, 9).await.remove(0);
+    sql.expire(&[queue.lease]).await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 2, "it never joined");
+}
+
+#[tokio::test]
+async fn who_comes_back_is_accused_of_nothing() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (run, queue) = run_out(&first, &mut sql).await;
+    silence(&mut sql, "p").await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 1);
+    let renew = async || {
+        let leases = [queue.lease];
+        let lost = first.store().renew(&owner("p"), &leases, LEASE_MS).await;
+        assert_eq!(lost.expect("renews"), leases, "it is lost all the same");
+    };
+    renew().await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 0);
+    renew().await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 0, "taken back once");
+}
+
+#[tokio::test]
+async fn who_comes_back_has_not_died_alone_either() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (run, _) = run_out(&first, &mut sql).await;
+    sql.run("UPDATE nova3_queues SET unclean_ends = 3").await;
+    tend(second.store(), "q", run, false).await;
+    let mut died = Vec::new();
+    for name in ["p", "r"] {
+        let alone = second.claim_as(name, run, Claimable::Suspect, 9).await;
+        assert_eq!(ids(&alone), ["x"]);
+        sql.expire(&leases(&alone)).await;
+        silence(&mut sql, name).await;
+        tend(second.store(), "q", run, false).await;
+        died.push(alone[0].lease);
+        if name == "p" {
+            assert_eq!(sql.number("SELECT alone_deaths FROM nova3_queues").await, 1);
+            first
+                .store()
+                .renew(&owner("p"), &died, LEASE_MS)
+                .await
+                .expect("renews");
+            assert_eq!(sql.number("SELECT alone_deaths FROM nova3_queues").await, 0);
+        }
+    }
+    let stands = sql
+        .text("SELECT state || ' ' || alone_deaths FROM nova3_queues")
+        .await;
+    assert_eq!(stands, "ready 1", "one death alone convicts nobody");
+}
+
+#[tokio::test]
+async fn who_left_in_good_order_is_accused_of_nothing() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (run, queue) = run_out(&first, &mut sql).await;
+    first
+        .store()
+        .leave(&owner("p"), Done::default())
+        .await
+        .expect("leaves");
+    silence(&mut sql, "p").await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(unclean_ends(&mut sql, "x").await, 0);
+    assert_eq!(first.done(&queue).await, Settled::LostLease);
+}

@@ -1,0 +1,201 @@
+//! What is one limit for several processes, and what becomes of it when its database fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nova3::limit::{Limiter, Limits};
+use tokio::time::Instant;
+
+use crate::bed::{Bed, NAME, granted, rpm, together, tpm, until, waits};
+use crate::server::Server;
+
+/// So many callers take until the moment comes; how many grants they got.
+async fn callers(limiter: &Arc<dyn Limiter>, many: usize, until: Instant) -> usize {
+    let calls = (0..many).map(|_| {
+        let limiter = Arc::clone(limiter);
+        async move {
+            let mut grants = 0;
+            while tokio::time::timeout_at(until, limiter.take(1)).await.is_ok() {
+                grants += 1;
+            }
+            grants
+        }
+    });
+    together(calls).await.into_iter().sum()
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().expect("a number")
+}
+
+/// How many calls of a limit were granted so far.
+fn counted(bed: &Bed) -> i64 {
+    number(&bed.sql(&format!("select granted from nova3_limits where name = '{NAME}'")))
+}
+
+pub(crate) async fn two_share_one_limit(bed: &Bed) {
+    let (one, two) = (bed.limiter(rpm(6_000)), bed.limiter(rpm(6_000)));
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(2);
+    let (first, second) = tokio::join!(callers(&one, 20, end), callers(&two, 20, end));
+    let most = begun.elapsed().as_secs_f64() * 100.0;
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let granted = (first + second) as f64;
+    assert!(granted <= most, "{granted} of {most}");
+    assert!(first > 0 && second > 0, "{first} and {second}");
+}
+
+pub(crate) async fn who_asks_for_little_gets_its_share(bed: &Bed) {
+    let (greedy, modest) = (bed.limiter(rpm(6_000)), bed.limiter(rpm(6_000)));
+    let end = Instant::now() + Duration::from_secs(2);
+    let (much, little) = tokio::join!(callers(&greedy, 200, end), callers(&modest, 1, end));
+    assert!(little >= 10, "{little}, beside {much}");
+}
+
+pub(crate) async fn other_names_are_other_limits(bed: &Bed) {
+    let (one, other) = (bed.named("one", rpm(1)), bed.named("other", rpm(1)));
+    let _grant = granted(&*one, 1).await;
+    waits(&*one, 1).await;
+    let _other = granted(&*other, 1).await;
+}
+
+pub(crate) async fn a_pause_of_one_is_everyones(bed: &Bed) {
+    let (one, other) = (bed.limiter(rpm(6_000)), bed.limiter(rpm(6_000)));
+    let _grant = granted(&*other, 1).await;
+    let reason = format!("slow down\0{}", "!".repeat(1_000));
+    one.pause(Duration::from_secs(30), &reason);
+    until("the pause in the database", || {
+        bed.sql("select 1 from nova3_limits where pause_until > 0") == "1"
+    })
+    .await;
+    let left = |limiter: &dyn Limiter| {
+        let pause = limiter.pauses().borrow().clone();
+        pause.map(|pause| {
+            (
+                pause.until.saturating_duration_since(Instant::now()).as_secs(),
+                pause.reason,
+            )
+        })
+    };
+    assert_eq!(left(&*other), None);
+    waits(&*other, 1).await;
+    let (seconds, told) = left(&*other).expect("a pause");
+    assert!((20..=30).contains(&seconds), "{seconds}");
+    assert_eq!(*told, reason[..200]);
+    other.pause(Duration::from_secs(1), "shorter");
+    assert_eq!(left(&*other).expect("a pause").1, told);
+    let late = bed.limiter(rpm(6_000));
+    waits(&*late, 1).await;
+    assert_eq!(left(&*late).expect("a pause").1, told);
+}
+
+pub(crate) async fn a_lower_limit_of_one_is_everyones(bed: &Bed) {
+    let limits = Limits {
+        rpm: Some(60_000),
+        tpm: Some(600_000),
+    };
+    let (one, other) = (bed.limiter(limits), bed.limiter(limits));
+    let _grant = granted(&*other, 1).await;
+    one.lower(Limits {
+        rpm: Some(6),
+        tpm: Some(1_000),
+    });
+    until("the limit in the database", || {
+        bed.sql("select 1 from nova3_limits where rpm = 6") == "1"
+    })
+    .await;
+    one.lower(rpm(60));
+    let _next = granted(&*one, 1).await;
+    waits(&*other, 1).await;
+    assert_eq!(other.take(1_001).await.expect_err("it is too large").limit, 1_000);
+    assert_eq!(bed.sql("select rpm from nova3_limits"), "6");
+    // Nobody has spoken of it for long.
+    bed.sql("update nova3_limits set rpm_until = 1, tpm_until = 1, requests = 0, tokens = 0");
+    let _large = granted(&*other, 1_001).await;
+}
+
+pub(crate) async fn a_grant_that_comes_late_is_not_used(bed: &Bed) {
+    let limiter = bed.limiter(rpm(6_000));
+    let _first = granted(&*limiter, 1).await;
+    assert_eq!(counted(bed), 1);
+    let mut other = bed.database().connect().await.expect("connects");
+    other.begin().await.expect("begins");
+    other
+        .rows("SELECT 1 FROM nova3_limits FOR UPDATE", &[])
+        .await
+        .expect("locks");
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        other.commit().await.expect("commits");
+    };
+    let (grant, ()) = tokio::join!(granted(&*limiter, 1), release);
+    assert!(grant.is_fresh());
+    assert!(counted(bed) >= 3, "none of them grew old");
+}
+
+pub(crate) async fn what_may_have_been_given_back_is_not_given_back_again(bed: &Bed) {
+    let limiter = bed.limiter(tpm(60_000));
+    let grant = granted(&*limiter, 30_000).await;
+    let reserved = bed.sql("select tokens from nova3_limits");
+    let mut other = bed.database().connect().await.expect("connects");
+    other.begin().await.expect("begins");
+    other
+        .rows("SELECT 1 FROM nova3_limits FOR UPDATE", &[])
+        .await
+        .expect("locks");
+    limiter.settle(grant, 0);
+    // The statement that settles waits for the lock, and dies without an answer.
+    let stuck = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'";
+    until("the statement", || !bed.sql(stuck).is_empty()).await;
+    other.commit().await.expect("commits");
+    waits(&*limiter, 30_000).await;
+    assert_eq!(counted(bed), 1);
+    let tokens = bed.sql("select tokens from nova3_limits");
+    assert!(
+        number(&tokens) >= number(&reserved),
+        "given back, perhaps for the second time"
+    );
+}
+
+pub(crate) async fn no_wait_is_longer_than_a_minute(bed: &Bed) {
+    let limiter = bed.limiter(rpm(6_000));
+    let _grant = granted(&*limiter, 1).await;
+    // As if the server's clock had been set back by a day.
+    bed.sql("update nova3_limits set requests = requests + 86400000000000");
+    waits(&*limiter, 1).await;
+    let left = bed.sql("select (requests - nova3_limit_now()) / 1000000000 from nova3_limits");
+    assert!((55..=60).contains(&number(&left)), "{left}");
+}
+
+pub(crate) async fn without_its_database_nothing_is_granted_and_a_lost_row_waits_a_minute(_: &Bed) {
+    let server = Server::start(&[]);
+    let bed = Bed::on(&server);
+    let limiter = bed.limiter(rpm(6_000));
+    let _grant = granted(&*limiter, 1).await;
+    server.stop_immediately();
+    waits(&*limiter, 1).await;
+    server.start_again();
+    assert_eq!(
+        bed.sql("select count(*) from nova3_limits"),
+        "0",
+        "the row was not lost"
+    );
+    let mut next = Box::pin(limiter.take(1));
+    let row = "select (requests - nova3_limit_now()) / 1000000000 from nova3_limits";
+    let seen = async { until("the row", || !bed.sql(row).is_empty()).await };
+    tokio::select! {
+        _ = &mut next => panic!("it forgot what it had granted"),
+        () = seen => {}
+    }
+    let left = bed.sql(row);
+    assert!((50..=60).contains(&number(&left)), "{left}");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), &mut next)
+            .await
+            .is_err()
+    );
+    // The minute passes.
+    bed.sql("update nova3_limits set requests = requests - 61000000000");
+    let next = tokio::time::timeout(Duration::from_secs(10), next).await;
+    let _grant = next.expect("it goes on").expect("it is not too large");
+}

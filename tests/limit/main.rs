@@ -1,0 +1,84 @@
+//! The laws of a limiter, on every engine there is, and those of a limit that a fleet shares.
+//!
+//! Minutes are simulated: in one process by a clock that stands still while somebody waits, in PostgreSQL by telling the
+//! function that grants what time it is. What needs real time waits for a fraction of a second, and asserts no speed.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of a test fail the way a test does"
+)]
+
+mod arithmetic;
+mod bed;
+mod fleet;
+mod pacing;
+mod pausing;
+mod settling;
+
+#[path = "../common/postgres.rs"]
+mod server;
+
+use bed::Bed;
+
+/// One test for each law on each engine.
+macro_rules! suite {
+    ($engine:ident: $($module:ident { $($law:ident)* })*) => {
+        mod $engine {
+            $(mod $module {
+                $(#[test]
+                fn $law() {
+                    crate::Bed::$engine().run(crate::$module::$law);
+                })*
+            })*
+        }
+    };
+}
+
+macro_rules! engines {
+    ($($engine:ident)*) => {
+        $(suite! { $engine:
+            pacing {
+                no_minute_holds_more_than_the_limit
+                nearly_all_of_the_limit_is_used
+                begins_empty
+                first_come_first_served
+                without_limits_nobody_waits
+                a_call_above_the_limit_is_refused
+                a_lower_limit_is_kept_and_a_higher_one_is_not
+            }
+            settling {
+                what_was_not_used_is_free_again
+                an_excess_is_charged
+                a_call_not_made_gives_its_request_back
+                who_stops_waiting_takes_nothing
+            }
+            pausing {
+                a_pause_stops_everyone
+                a_shorter_pause_ends_no_longer_one
+                who_waits_is_stopped_too
+            }
+        })*
+    };
+}
+
+engines! { in_process postgres }
+
+mod shared {
+    suite! { postgres:
+        arithmetic {
+            the_database_counts_as_the_process_does
+            many_at_once_are_as_one_after_another
+        }
+        fleet {
+            two_share_one_limit
+            who_asks_for_little_gets_its_share
+            other_names_are_other_limits
+            a_pause_of_one_is_everyones
+            a_lower_limit_of_one_is_everyones
+            a_grant_that_comes_late_is_not_used
+            what_may_have_been_given_back_is_not_given_back_again
+            no_wait_is_longer_than_a_minute
+            without_its_database_nothing_is_granted_and_a_lost_row_waits_a_minute
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How much is granted, when, and to whom.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nova3::limit::{Limits, TooLarge};
+use tokio::time::Instant;
+
+use crate::bed::{Bed, NONE, granted, rpm, tpm, until, waits};
+
+const SECOND: i64 = 1_000_000_000;
+
+/// The most that any 60 seconds hold.
+fn fullest_minute(granted: &[(i64, u64)]) -> u64 {
+    let (mut from, mut sum, mut most) = (0, 0, 0);
+    for &(at, used) in granted {
+        sum += used;
+        while granted[from].0 + 60 * SECOND <= at {
+            sum -= granted[from].1;
+            from += 1;
+        }
+        most = most.max(sum);
+    }
+    most
+}
+
+/// Calls of many sizes, the larger ones late, and some that use less than they reserve.
+fn mixed() -> Vec<(u64, u64)> {
+    let sizes = [
+        (20, 20, 300),
+        (100, 40, 50),
+        (900, 900, 3),
+        (1, 1, 200),
+        (2_500, 2_500, 2),
+    ];
+    sizes
+        .iter()
+        .flat_map(|&(reserved, used, times)| std::iter::repeat_n((reserved, used), times))
+        .collect()
+}
+
+pub(crate) async fn no_minute_holds_more_than_the_limit(bed: &Bed) {
+    if let Bed::Postgres(_) = bed {
+        bed.sql("insert into nova3_limits_seen values ('nobody')");
+    }
+    let most = fullest_minute(&bed.rush(tpm(6_000), &mixed(), 400).await);
+    assert!((3_000..=6_000).contains(&most), "{most}");
+}
+
+pub(crate) async fn nearly_all_of_the_limit_is_used(bed: &Bed) {
+    for limit in [1, 2, 3, 59, 60, 600, 60_000] {
+        if let Bed::Postgres(_) = bed {
+            bed.sql("truncate nova3_limits, nova3_limits_seen");
+        }
+        let granted = bed.rush(rpm(limit), &[(1, 1)], 180).await;
+        let most = fullest_minute(&granted);
+        assert!(most <= u64::from(limit), "{limit}: {most}");
+        let late = granted.iter().filter(|(at, _)| *at > SECOND / 2).count();
+        assert!(late >= (179 * limit as usize * 99 / 100) / 60, "{limit}: {late}");
+    }
+}
+
+pub(crate) async fn begins_empty(bed: &Bed) {
+    let limiter = bed.limiter(Limits {
+        rpm: Some(60_000),
+        tpm: Some(1_000_000),
+    });
+    let begun = Instant::now();
+    let _grant = granted(&*limiter, 10).await;
+    assert!(
+        begun.elapsed() >= Duration::from_millis(95),
+        "a restart adds a burst"
+    );
+}
+
+pub(crate) async fn first_come_first_served(bed: &Bed) {
+    let limiter = bed.limiter(rpm(6_000));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
+        let before = limiter.waiting();
+        tasks.spawn({
+            let limiter = Arc::clone(&limiter);
+            async move {
+                let _grant = granted(&*limiter, 1).await;
+                order.lock().expect("no panic").push(n);
+            }
+        });
+        if n < 5 {
+            until("its place", || limiter.waiting() > before).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+    tasks.join_all().await;
+    assert_eq!(*order.lock().expect("no panic"), (0..30).collect::<Vec<_>>());
+    assert_eq!(limiter.waiting(), 0);
+}
+
+pub(crate) async fn without_limits_nobody_waits(bed: &Bed) {
+    let limiter = bed.limiter(NONE);
+    for _ in 0..100 {
+        let grant = granted(&*limiter, 1_000_000).await;
+        limiter.settle(grant, 3);
+    }
+}
+
+pub(crate) async fn a_call_above_the_limit_is_refused(bed: &Bed) {
+    let limiter = bed.limiter(tpm(1_000));
+    let refusal = TooLarge {
+        asked: 1_001,
+        limit: 1_000,
+    };
+    assert_eq!(limiter.take(1_001).await.expect_err("it is too large"), refusal);
+    let _whole = granted(&*limiter, 1_000).await;
+}
+
+pub(crate) async fn a_lower_limit_is_kept_and_a_higher_one_is_not(bed: &Bed) {
+    let limiter = bed.limiter(rpm(600_000));
+    for _ in 0..100 {
+        let _grant = granted(&*limiter, 1).await;
+    }
+    limiter.lower(rpm(60));
+    limiter.lower(rpm(600_000));
+    let _grant = granted(&*limiter, 1).await;
+    waits(&*limiter, 1).await;
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nova3::config::{Source, StoreAddress};
 use nova3::domain::bucket::{Charge, TOLERANCE, WINDOW};
 use nova3::limit::{Grant, InPostgres, InProcess, Limiter, Limits, TooLarge};
-use nova3::postgres::{Database, Param};
+use nova3::postgres::{Connection, Database, Param};
 use tokio::time::{Instant, timeout};
 
 use crate::server::{Server, fresh_schema, psql, shared};
@@ -88,6 +88,15 @@ impl Bed {
         database(self.url())
     }
 
+    /// A transaction that holds the row of the limit.
+    pub(crate) async fn locked(&self) -> Connection {
+        let mut connection = self.database().connect().await.expect("connects");
+        connection.begin().await.expect("begins");
+        let row = connection.row("SELECT 1 FROM nova3_limits FOR UPDATE", &[]).await;
+        row.expect("the row");
+        connection
+    }
+
     /// What the database answers to the SQL.
     pub(crate) fn sql(&self, sql: &str) -> String {
         psql(self.url(), sql)
@@ -160,11 +169,14 @@ pub(crate) struct Teller {
     database: Database,
     limits: Limits,
     pub(crate) now: i64,
+    /// How many calls everyone had been granted after its last one.
+    pub(crate) since: Option<i64>,
 }
 
 pub(crate) struct Told {
     pub(crate) taken: usize,
     pub(crate) wait: i64,
+    pub(crate) since: i64,
     pub(crate) request_units: Option<u64>,
     pub(crate) token_units: Option<u64>,
 }
@@ -175,22 +187,22 @@ impl Teller {
             database: bed.database(),
             limits,
             now: 0,
+            since: None,
         }
     }
 
     pub(crate) async fn take(&mut self, tokens: &[u64], correction: (i64, i64)) -> Told {
         let calls: Vec<i64> = tokens.iter().map(|n| i64::try_from(*n).expect("small")).collect();
-        let nobody: Option<i64> = None;
         let mut connection = self.database.connect().await.expect("connects");
         let row = connection
             .row(
-                "SELECT taken, wait, request_units, token_units FROM nova3_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                "SELECT taken, wait, request_units, token_units, since FROM nova3_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 &[
                     NAME.sent(),
                     calls.sent(),
                     self.limits.rpm.map(i64::from).sent(),
                     self.limits.tpm.map(|tpm| i64::try_from(tpm).expect("small")).sent(),
-                    nobody.sent(),
+                    self.since.sent(),
                     correction.0.sent(),
                     correction.1.sent(),
                     TOLERANCE.sent(),
@@ -204,6 +216,7 @@ impl Teller {
         Told {
             taken: usize::try_from(row.get::<_, i32>(0)).expect("no negative number"),
             wait: row.get(1),
+            since: row.get(4),
             request_units: units(2),
             token_units: units(3),
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nova3::domain::bucket::TOLERANCE;
 use nova3::limit::{Limiter, Limits};
 use tokio::time::Instant;
 
-use crate::bed::{Bed, NAME, granted, rpm, together, tpm, until, waits};
+use crate::bed::{Bed, NAME, Teller, granted, rpm, together, tpm, until, waits};
 use crate::server::Server;
 
 /// So many callers take until the moment comes; how many grants they got.
@@ -82,11 +83,14 @@ pub(crate) async fn a_pause_of_one_is_everyones(bed: &Bed) {
     let (seconds, told) = left(&*other).expect("a pause");
     assert!((20..=30).contains(&seconds), "{seconds}");
     assert_eq!(*told, reason[..200]);
-    other.pause(Duration::from_secs(1), "shorter");
-    assert_eq!(left(&*other).expect("a pause").1, told);
     let late = bed.limiter(rpm(6_000));
+    late.pause(Duration::from_secs(3), "shorter");
     waits(&*late, 1).await;
-    assert_eq!(left(&*late).expect("a pause").1, told);
+    let later = bed.limiter(rpm(6_000));
+    waits(&*later, 1).await;
+    let (seconds, still_told) = left(&*later).expect("a pause");
+    assert!(seconds > 10, "{seconds}");
+    assert_eq!(still_told, told);
 }
 
 pub(crate) async fn a_lower_limit_of_one_is_everyones(bed: &Bed) {
@@ -94,36 +98,45 @@ pub(crate) async fn a_lower_limit_of_one_is_everyones(bed: &Bed) {
         rpm: Some(60_000),
         tpm: Some(600_000),
     };
-    let (one, other) = (bed.limiter(limits), bed.limiter(limits));
-    let _grant = granted(&*other, 1).await;
-    one.lower(Limits {
-        rpm: Some(6),
-        tpm: Some(1_000),
-    });
-    until("the limit in the database", || {
-        bed.sql("select 1 from nova3_limits where rpm = 6") == "1"
-    })
-    .await;
-    one.lower(rpm(60));
-    let _next = granted(&*one, 1).await;
+    let lower = |rpm, tpm| Limits {
+        rpm: Some(rpm),
+        tpm: Some(tpm),
+    };
+    let (one, two, other) = (bed.limiter(limits), bed.limiter(limits), bed.limiter(limits));
+    let in_force = "select rpm, tpm from nova3_limits";
+    one.lower(lower(6, 2_000));
+    until("the limits in the database", || bed.sql(in_force) == "6|2000").await;
+    two.lower(lower(60, 1_000));
+    until("the lower of both", || bed.sql(in_force) == "6|1000").await;
+    let _first = granted(&*other, 1).await;
     waits(&*other, 1).await;
     assert_eq!(other.take(1_001).await.expect_err("it is too large").limit, 1_000);
-    assert_eq!(bed.sql("select rpm from nova3_limits"), "6");
     // Nobody has spoken of it for long.
     bed.sql("update nova3_limits set rpm_until = 1, tpm_until = 1, requests = 0, tokens = 0");
     let _large = granted(&*other, 1_001).await;
+}
+
+pub(crate) async fn who_is_behind_comes_first(bed: &Bed) {
+    let limits = rpm(6_000);
+    let (mut last, mut behind) = (Teller::new(bed, limits), Teller::new(bed, limits));
+    assert_eq!(last.take(&[1], (0, 0)).await.taken, 0);
+    last.now = 1_000_000_000;
+    last.since = Some(last.take(&[1; 100], (0, 0)).await.since);
+    behind.since = Some(0);
+    // A quarter of the tolerance has filled again.
+    last.now += TOLERANCE / 4;
+    behind.now = last.now;
+    assert_eq!(last.take(&[1], (0, 0)).await.taken, 0);
+    assert_eq!(behind.take(&[1], (0, 0)).await.taken, 1);
+    last.now += TOLERANCE / 2;
+    assert_eq!(last.take(&[1], (0, 0)).await.taken, 1);
 }
 
 pub(crate) async fn a_grant_that_comes_late_is_not_used(bed: &Bed) {
     let limiter = bed.limiter(rpm(6_000));
     let _first = granted(&*limiter, 1).await;
     assert_eq!(counted(bed), 1);
-    let mut other = bed.database().connect().await.expect("connects");
-    other.begin().await.expect("begins");
-    other
-        .rows("SELECT 1 FROM nova3_limits FOR UPDATE", &[])
-        .await
-        .expect("locks");
+    let mut other = bed.locked().await;
     let release = async {
         tokio::time::sleep(Duration::from_millis(400)).await;
         other.commit().await.expect("commits");
@@ -133,16 +146,27 @@ pub(crate) async fn a_grant_that_comes_late_is_not_used(bed: &Bed) {
     assert!(counted(bed) >= 3, "none of them grew old");
 }
 
+pub(crate) async fn what_is_granted_to_one_who_has_gone_is_free_again(bed: &Bed) {
+    let limiter = bed.limiter(tpm(60_000));
+    let grant = granted(&*limiter, 30_000).await;
+    limiter.settle(grant, 0);
+    until("the settlement", || {
+        bed.sql("select 1 from nova3_limits where tokens < nova3_limit_now() + 1000000000") == "1"
+    })
+    .await;
+    let mut other = bed.locked().await;
+    // Its statement is under way, and it does not wait for the answer.
+    waits(&*limiter, 30_000).await;
+    other.commit().await.expect("commits");
+    until("its grant", || counted(bed) == 2).await;
+    let _next = granted(&*limiter, 30_000).await;
+}
+
 pub(crate) async fn what_may_have_been_given_back_is_not_given_back_again(bed: &Bed) {
     let limiter = bed.limiter(tpm(60_000));
     let grant = granted(&*limiter, 30_000).await;
     let reserved = bed.sql("select tokens from nova3_limits");
-    let mut other = bed.database().connect().await.expect("connects");
-    other.begin().await.expect("begins");
-    other
-        .rows("SELECT 1 FROM nova3_limits FOR UPDATE", &[])
-        .await
-        .expect("locks");
+    let mut other = bed.locked().await;
     limiter.settle(grant, 0);
     // The statement that settles waits for the lock, and dies without an answer.
     let stuck = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'";

@@ -51,6 +51,7 @@ macro_rules! engines {
                 an_excess_is_charged
                 a_call_not_made_gives_its_request_back
                 who_stops_waiting_takes_nothing
+                who_waits_hears_of_what_comes_back
             }
             pausing {
                 a_pause_stops_everyone
@@ -75,7 +76,9 @@ mod shared {
             other_names_are_other_limits
             a_pause_of_one_is_everyones
             a_lower_limit_of_one_is_everyones
+            who_is_behind_comes_first
             a_grant_that_comes_late_is_not_used
+            what_is_granted_to_one_who_has_gone_is_free_again
             what_may_have_been_given_back_is_not_given_back_again
             no_wait_is_longer_than_a_minute
             without_its_database_nothing_is_granted_and_a_lost_row_waits_a_minute

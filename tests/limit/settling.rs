@@ -39,3 +39,14 @@ pub(crate) async fn who_stops_waiting_takes_nothing(bed: &Bed) {
     }
     let _next = granted(&*limiter, 6_000).await;
 }
+
+pub(crate) async fn who_waits_hears_of_what_comes_back(bed: &Bed) {
+    let limiter = bed.limiter(tpm(60_000));
+    let grant = granted(&*limiter, 30_000).await;
+    let settled = async {
+        until("the wait", || limiter.waiting() == 1).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        limiter.settle(grant, 0);
+    };
+    let (_next, ()) = tokio::join!(granted(&*limiter, 30_000), settled);
+}

@@ -116,8 +116,9 @@ BEGIN
   SELECT q.queue_id, q.fence, q.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
     t.ids, t.actions, t.descriptions, t.inputs
   FROM unnest(chosen) i(queue_id)
-  JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
-  JOIN nova3_requests d ON d.run_id = p_run AND d.queue_id = i.queue_id
+  -- OFFSET 0 keeps each a lookup of its own, however many the planner takes them for.
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id OFFSET 0) q
+  CROSS JOIN LATERAL (SELECT d.request FROM nova3_requests d WHERE d.run_id = p_run AND d.queue_id = i.queue_id OFFSET 0) d
   CROSS JOIN LATERAL (
     SELECT array_agg(t.task_id ORDER BY t.task_index) ids, array_agg(t.action ORDER BY t.task_index) actions,
       array_agg(t.description ORDER BY t.task_index) descriptions, array_agg(t.input ORDER BY t.task_index) inputs

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::ingest::Intake;
+use super::looks::Looks;
 use super::signals::Signals;
 use super::{Driven, Exporting, Job, RunError, Wakes, World};
 use crate::domain::conditions::Conditions;
@@ -65,6 +66,7 @@ struct Search<'a> {
     /// Runs whose terms are not ours, as far as they were told of.
     told: Vec<RunId>,
     next_tend: Instant,
+    looks: Looks,
 }
 
 impl<'a> Search<'a> {
@@ -75,12 +77,14 @@ impl<'a> Search<'a> {
             resting: HashMap::new(),
             told: Vec::new(),
             next_tend: Instant::now(),
+            looks: Looks::new(),
         }
     }
 
     /// The next run to work on; `None` when nothing is left and that is the end. Cancel-safe.
     async fn next(&mut self, world: &World) -> Result<Option<Run>, RunError> {
         loop {
+            self.looks.due().await;
             self.tend(world).await?;
             let mut left = false;
             for (run, claimable) in world.store.open_runs().await? {
@@ -89,13 +93,13 @@ impl<'a> Search<'a> {
                 }
                 left = true;
                 if claimable {
+                    self.looks.found();
                     return Ok(Some(run));
                 }
             }
             if !left && self.crew.until_idle {
                 return Ok(None);
             }
-            tokio::time::sleep(Duration::from_millis(250).mul_f64(1.0 + 3.0 * fastrand::f64())).await;
         }
     }
 

@@ -12,11 +12,6 @@ use tokio::time::Instant;
 
 use crate::store::{Done, Lease, Owner, RunId, Store, StoreError};
 
-/// How often a shared store is looked at for what others have done; the true time is jittered, so that many workers do
-/// not ask at once.
-const LOOK: Duration = Duration::from_millis(250);
-const LOOK_JITTER: Duration = Duration::from_millis(750);
-
 /// What a beat came to.
 pub(super) struct Beat {
     /// The leases that were asked for.
@@ -37,20 +32,17 @@ pub(super) struct Keeper {
     lease: Duration,
     next: Instant,
     beating: Option<Beating>,
-    next_look: Instant,
 }
 
 impl Keeper {
     pub(super) fn new(store: Arc<dyn Store>, run: RunId, owner: Owner, lease: Duration) -> Self {
-        let now = Instant::now();
         Self {
             store,
             run,
             owner,
             lease,
-            next: now,
+            next: Instant::now(),
             beating: None,
-            next_look: now,
         }
     }
 
@@ -98,15 +90,5 @@ impl Keeper {
             }
             None => std::future::pending().await,
         }
-    }
-
-    /// Whether it is time to look for what others have done.
-    pub(super) fn looks(&mut self) -> bool {
-        let now = Instant::now();
-        if !self.store.is_shared() || now < self.next_look {
-            return false;
-        }
-        self.next_look = now + LOOK + LOOK_JITTER.mul_f64(fastrand::f64());
-        true
     }
 }

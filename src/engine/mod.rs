@@ -20,6 +20,7 @@ mod fleet;
 mod halts;
 mod ingest;
 mod keeper;
+mod looks;
 mod memory;
 mod planning;
 mod printer;

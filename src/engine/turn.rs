@@ -30,6 +30,7 @@ pub(super) enum Turn {
     Exported(Result<Exported, RunError>),
     GraceOver,
     Deadline,
+    Look,
     Tick,
 }
 

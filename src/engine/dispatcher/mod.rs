@@ -18,6 +18,7 @@ use crate::engine::errands::Errands;
 use crate::engine::halts::Halts;
 use crate::engine::ingest::{IngestFact, Intake};
 use crate::engine::keeper::{Beat, Keeper};
+use crate::engine::looks::Looks;
 use crate::engine::memory::Memory;
 use crate::engine::purse::Till;
 use crate::engine::routes::Watched;
@@ -60,6 +61,7 @@ pub(super) struct Dispatcher<'a> {
     halts: Halts,
     watched: Watched,
     keeper: Keeper,
+    looks: Looks,
     errands: Errands,
     board: Board,
     memory: Memory,
@@ -101,6 +103,7 @@ impl<'a> Dispatcher<'a> {
             halts: Halts::new(job.conditions),
             watched: Watched::default(),
             keeper,
+            looks: Looks::new(),
             errands: Errands::default(),
             board: Board::new(begun),
             memory: Memory::new(job.memory_limit, job.max_queues),
@@ -140,6 +143,7 @@ impl<'a> Dispatcher<'a> {
                 Some(end) = exporters.join_next() => Turn::Exported(exported(end)),
                 () = self.shutdown.grace_over() => Turn::GraceOver,
                 () = self.shutdown.deadline() => Turn::Deadline,
+                () = self.looks.due(), if self.tools.store.is_shared() => Turn::Look,
                 _ = tick.tick() => Turn::Tick,
             };
             self.take(turn);
@@ -232,6 +236,7 @@ impl<'a> Dispatcher<'a> {
                 self.shutdown
                     .drain(Ending::Deadline, "the deadline has come", calls);
             }
+            Turn::Look => self.look(),
             Turn::Tick => self.tick(),
         }
     }
@@ -244,6 +249,7 @@ impl<'a> Dispatcher<'a> {
         };
         if !claimed.is_empty() {
             self.may_find = true;
+            self.looks.found();
         } else if self.slots.is_idle() && !self.may_find {
             self.may_find = self.suspects.found_nothing(self.tools.plan_only, self.ingested);
         }
@@ -340,15 +346,17 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
+    /// Others may have made something ready, or finished.
+    fn look(&mut self) {
+        self.may_find = true;
+        self.looked = false;
+        self.wakes.all();
+    }
+
     fn tick(&mut self) {
         self.suspects.tick();
-        let looks = self.keeper.looks();
-        if looks {
-            self.wakes.all();
-        }
-        self.looked &= !looks;
         let idle = self.slots.is_idle();
-        self.may_find |= looks || (idle && !self.tools.store.is_shared());
+        self.may_find |= idle && !self.tools.store.is_shared();
         if self.tools.store.is_shared() {
             self.slots.run_out(self.keeper.margin());
             self.store_may_be_gone();

@@ -79,7 +79,7 @@ fn cost(usd: f64) -> Result<Cost, ConfigError> {
     Ok(Cost((usd * 1e12).floor() as u64))
 }
 
-/// How many queues are held in memory at most: no fewer than calls at once.
+/// How many queues are held in memory at most: no fewer than calls at once, whose number the default follows.
 pub(super) fn max_queues(
     concurrency: usize,
     written: &RawConfig,
@@ -90,7 +90,7 @@ pub(super) fn max_queues(
         "run.max_queues",
         None,
         written.run.max_queues,
-        default.run.max_queues,
+        default.run.max_queues.map(|most| most.max(concurrency)),
     )?;
     if max_queues < concurrency {
         return Err(ConfigError::value(

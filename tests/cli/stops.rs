@@ -244,13 +244,22 @@ fn wrong_conditions_are_refused_with_their_cure() {
             ["--memory-limit", "1MB"],
             "`run.memory_limit` is `1MB`: expected 32MB or more",
         ),
-        (
-            ["-j", "2000"],
-            "`run.max_queues` is `1000`: expected at least `run.concurrency`, which is 2000",
-        ),
     ] {
         let ran = bench.nova3(&[&["run", "in.jsonl"], &args[..]].concat());
         assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.err);
         assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
     }
+}
+
+#[test]
+fn each_call_has_a_queue_in_memory() {
+    let (bench, _provider) = with_prices(MockConfig::default());
+    bench.write_questions("in.jsonl", 1);
+    let ran = bench.nova3(&["run", "in.jsonl", "-j", "2000"]);
+    assert_eq!(ran.code, Some(0), "the default follows: {}", ran.err);
+    bench.write("nova3.toml", "[run]\nmax_queues = 1999\n");
+    let ran = bench.nova3(&["run", "in.jsonl", "-j", "2000"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    let said = "`run.max_queues` is `1999`: expected at least `run.concurrency`, which is 2000";
+    assert!(ran.err.contains(said), "{}", ran.err);
 }

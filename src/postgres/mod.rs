@@ -37,9 +37,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 const STATEMENT: Duration = Duration::from_secs(20);
 
 /// Limits that the server holds: a statement, waiting for a lock, and idling in a transaction whose client is gone or
-/// stands still, which would hold others up.
-const SERVER_LIMITS: &str =
-    "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s -c jit=off";
+/// stands still, which would hold others up. It gives up a dead network as soon as the client does.
+const SERVER_LIMITS: &str = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s \
+     -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=10s \
+     -c jit=off";
 
 /// What is sent and not acknowledged for so long means that the network is dead (`tcp(7)`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);

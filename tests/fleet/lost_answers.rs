@@ -336,7 +336,7 @@ async fn of_a_chunk_of_lines() {
         .end_ingest(run, epoch, &mark(12))
         .await
         .expect("ends");
-    let keys = "SELECT string_agg(split_part(queue_key, ':', 3), ',' ORDER BY seq) FROM nova3_queues WHERE queue_key LIKE 'sha256:%'";
+    let keys = "SELECT string_agg(split_part(queue_key, ':', 3), ',' ORDER BY queue_id) FROM nova3_requests WHERE queue_key LIKE 'sha256:%'";
     assert_eq!(scene.sql.text(keys).await, "1,2,3,4");
     let counts = scene.bed.store().counts(run).await.expect("counts");
     assert_eq!((counts.total, counts.failed), (12, 4));

@@ -38,3 +38,4 @@ mod reaping;
 mod server;
 mod texts;
 mod wakeups;
+mod watching;

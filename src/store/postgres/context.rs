@@ -51,7 +51,8 @@ async fn earlier(c: &mut Connection, chain: &[i64], own: i64) -> Result<Vec<Earl
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.result FROM unnest($1) WITH ORDINALITY i(queue_id, place)
-             JOIN nova3_tasks t ON t.run_id = i.queue_id >> 36 AND t.queue_id = i.queue_id
+             CROSS JOIN LATERAL (
+               SELECT t.* FROM nova3_tasks t WHERE t.run_id = i.queue_id >> 36 AND t.queue_id = i.queue_id OFFSET 0) t
              WHERE t.status = 'completed' ORDER BY i.place DESC, t.task_index",
             &[chain.to_vec().sent()],
         )

@@ -117,8 +117,9 @@ async fn tasks(c: &mut Connection, run: RunId, rows: &[&Row]) -> Result<HashMap<
             "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task FROM unnest($2, $3) i(queue_id, task))
              SELECT t.queue_id, t.task_id, t.action, t.description, t.input, CASE WHEN t.status = 'completed' AND EXISTS (
                SELECT 1 FROM wanted w WHERE w.queue_id = t.queue_id AND w.task = t.task_index) THEN t.result END
-             FROM (SELECT DISTINCT w.queue_id FROM wanted w) i
-             JOIN nova3_tasks t ON t.run_id = $1 AND t.queue_id = i.queue_id ORDER BY t.queue_id, t.task_index",
+             FROM (SELECT DISTINCT w.queue_id FROM wanted w) i CROSS JOIN LATERAL (
+               SELECT t.* FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = i.queue_id OFFSET 0) t
+             ORDER BY t.queue_id, t.task_index",
             &[run.0.sent(), queues.sent(), wanted.sent()],
         )
         .await?;

@@ -14,11 +14,15 @@ use crate::store::keys::COMPLETION;
 use crate::store::telling::PAGE_BYTES;
 use crate::store::{FinishedPage, Order, RunId};
 
-const SELECT: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, q.line_index, q.line, q.user_id, q.session_id, q.status, \
+/// What is read of each; the queues come from what is asked for.
+const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
      q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
-     (SELECT coalesce(sum(length(t.result)), 0) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = q.queue_id) \
-     FROM nova3_queues q LEFT JOIN nova3_requests d ON d.run_id = $1 AND d.queue_id = q.queue_id \
-     LEFT JOIN nova3_plans p ON p.run_id = $1 AND p.queue_id = q.queue_id";
+     (SELECT coalesce(sum(length(t.result)), 0) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = q.queue_id)";
+
+/// What belongs to a queue. `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
+const LINE: &str = "CROSS JOIN LATERAL (SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_id = q.queue_id OFFSET 0) d";
+const PLAN: &str = "LEFT JOIN LATERAL (SELECT p.origin, p.making FROM nova3_plans p WHERE p.run_id = $1 \
+     AND p.queue_id = q.queue_id OFFSET 0) p ON true";
 
 pub(super) async fn finished(
     c: &mut Connection,
@@ -45,7 +49,8 @@ async fn by_completion(
     limit: usize,
 ) -> Result<FinishedPage, Fault> {
     let sql = format!(
-        "{SELECT} WHERE q.run_id = $1 AND q.finish_no > $2 AND q.finish_no IS NOT NULL AND q.state <> 'superseded'
+        "{COLUMNS} FROM nova3_queues q {LINE} {PLAN}
+         WHERE q.run_id = $1 AND q.finish_no > $2 AND q.finish_no IS NOT NULL AND q.state <> 'superseded'
            AND ($3 OR q.ingest >= (SELECT r.complete_ingest FROM nova3_runs r WHERE r.run_id = $1))
          ORDER BY q.finish_no LIMIT $4"
     );
@@ -64,8 +69,10 @@ async fn by_completion(
 /// Lines in input order, without a gap, from the one after `after`.
 async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
     let sql = format!(
-        "{SELECT} WHERE q.run_id = $1 AND q.line_index > $2 AND q.line_index <= $2 + $3 AND q.state <> 'superseded'
-           AND q.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = $1) ORDER BY q.line_index LIMIT $3"
+        "{COLUMNS} FROM nova3_requests d
+         CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = d.queue_id OFFSET 0) q {PLAN}
+         WHERE d.run_id = $1 AND d.line_index > $2 AND d.line_index <= $2 + $3 AND q.state <> 'superseded'
+           AND q.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = $1) ORDER BY d.line_index LIMIT $3"
     );
     let rows = c
         .rows(&sql, &[run.0.sent(), after.sent(), int(limit).sent()])
@@ -82,8 +89,10 @@ async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> R
 pub(super) async fn by_id(c: &mut Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, Fault> {
     c.begin_reading().await?;
     let sql = format!(
-        "{SELECT} JOIN unnest($2) WITH ORDINALITY i(queue_id, place) ON i.queue_id = q.queue_id
-         WHERE q.run_id = $1 AND q.finish_no IS NOT NULL AND q.state <> 'superseded' ORDER BY i.place"
+        "{COLUMNS} FROM unnest($2) WITH ORDINALITY i(queue_id, place)
+         CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = i.queue_id OFFSET 0) q
+         {LINE} {PLAN}
+         WHERE q.finish_no IS NOT NULL AND q.state <> 'superseded' ORDER BY i.place"
     );
     let rows = c.rows(&sql, &[run.0.sent(), queues.to_vec().sent()]).await?;
     let rows = read(c, run, &rows).await?;
@@ -158,7 +167,8 @@ async fn tasks(
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, t.result, t.making
-             FROM unnest($2) i(queue_id) JOIN nova3_tasks t ON t.run_id = $1 AND t.queue_id = i.queue_id
+             FROM unnest($2) i(queue_id) CROSS JOIN LATERAL (
+               SELECT t.* FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = i.queue_id OFFSET 0) t
              ORDER BY t.queue_id, t.task_index",
             &[run.0.sent(), queues.to_vec().sent()],
         )

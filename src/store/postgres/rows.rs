@@ -78,21 +78,17 @@ impl Rows {
         }
         // Of a session, the order says which one is ready.
         c.execute(
-            "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, line_index, line, queue_key, content_digest,
-               notes_digest, custom_id, user_id, session_id, state, priority, task_count, created_at, last_accessed)
-             SELECT $1, i.queue, i.seq, $2, i.index, i.line, i.key, i.content, i.notes, i.custom_id, i.owner, i.session,
+            "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, notes_digest, custom_id, user_id, session_id, state,
+               priority, task_count, created_at, last_accessed)
+             SELECT $1, i.queue, i.seq, $2, i.notes, i.custom_id, i.owner, i.session,
                CASE WHEN i.session IS NULL THEN 'ready' ELSE 'blocked' END, i.priority, i.tasks, now.now, now.now
-             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) i(queue, seq, index, line, key, content, notes,
-               custom_id, owner, session, priority, tasks), (SELECT nova3_now() AS now) now",
+             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10) i(queue, seq, notes, custom_id, owner, session, priority, tasks),
+               (SELECT nova3_now() AS now) now",
             &[
                 run.0.sent(),
                 epoch.0.sent(),
                 self.queue.sent(),
                 self.seq.sent(),
-                self.index.sent(),
-                self.line.sent(),
-                self.key.sent(),
-                self.content.sent(),
                 self.notes.sent(),
                 self.custom_id.sent(),
                 self.user.sent(),
@@ -103,11 +99,15 @@ impl Rows {
         )
         .await?;
         c.execute(
-            "INSERT INTO nova3_requests (run_id, queue_id, request, metadata)
-             SELECT $1, i.* FROM unnest($2, $3, $4) i",
+            "INSERT INTO nova3_requests (run_id, queue_id, queue_key, content_digest, line_index, line, request, metadata)
+             SELECT $1, i.* FROM unnest($2, $3, $4, $5, $6, $7, $8) i",
             &[
                 run.0.sent(),
                 self.queue.sent(),
+                self.key.sent(),
+                self.content.sent(),
+                self.index.sent(),
+                self.line.sent(),
                 self.request.sent(),
                 self.metadata.sent(),
             ],
@@ -187,13 +187,16 @@ impl BadRows {
             .await?;
         let (finished, told): (i64, i64) = (given.get(0), given.get(1));
         c.execute(
-            "WITH bad AS (
-               INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, line_index, line, queue_key, content_digest, user_id,
-                 state, status, task_count, finish_no, error, error_class, created_at, last_accessed, completed_at)
-               SELECT $1, i.queue, i.seq, $2, i.index, i.line, i.key, i.digest, 'default', 'failed', 'failed', 0, $11 + i.place,
-                 i.error, i.class, now.now, now.now, now.now
-               FROM unnest($3, $4, $5, $6, $7, $8, $9, $10) WITH ORDINALITY i(queue, seq, index, line, key, digest, error,
-                 class, place), (SELECT nova3_now() AS now) now
+            "WITH said AS (
+               INSERT INTO nova3_requests (run_id, queue_id, queue_key, content_digest, line_index, line)
+               SELECT $1, i.* FROM unnest($3, $7, $8, $5, $6) i),
+             bad AS (
+               INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, user_id, state, status, task_count, finish_no, error,
+                 error_class, created_at, last_accessed, completed_at)
+               SELECT $1, i.queue, i.seq, $2, 'default', 'failed', 'failed', 0, $11 + i.place, i.error, i.class, now.now,
+                 now.now, now.now
+               FROM unnest($3, $4, $9, $10) WITH ORDINALITY i(queue, seq, error, class, place),
+                 (SELECT nova3_now() AS now) now
                RETURNING queue_id, finish_no, error, created_at)
              INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
              SELECT $1, $12 + bad.finish_no - $11, bad.queue_id, NULL, false, bad.error, 'failed', bad.created_at FROM bad",

@@ -97,7 +97,7 @@ pub(super) async fn planned(
     let key = text(&keys::key(identity, occurrence));
     let found = c
         .optional(
-            "SELECT queue_id FROM nova3_queues WHERE run_id = $1 AND queue_key = $2 AND content_digest = $3",
+            "SELECT queue_id FROM nova3_requests WHERE run_id = $1 AND queue_key = $2 AND content_digest = $3",
             &[run.0.sent(), key.sent(), content.as_bytes().to_vec().sent()],
         )
         .await?;

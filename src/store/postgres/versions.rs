@@ -65,10 +65,14 @@ pub(super) async fn of_keys(
     }
     let rows = c
         .rows(
-            "SELECT q.queue_key, q.queue_id, q.seq, q.content_digest, q.state, q.user_id, q.session_id, q.ingest,
-               q.notes_digest, q.status, q.line_index, q.line, q.finish_no IS NOT NULL
+            // `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
+            "SELECT d.queue_key, q.queue_id, q.seq, d.content_digest, q.state, q.user_id, q.session_id, q.ingest,
+               q.notes_digest, q.status, d.line_index, d.line, q.finish_no IS NOT NULL
              FROM (SELECT DISTINCT i.key FROM unnest($2) i(key)) i
-             JOIN nova3_queues q ON q.run_id = $1 AND q.queue_key = i.key",
+             CROSS JOIN LATERAL (
+               SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_key = i.key OFFSET 0) d
+             CROSS JOIN LATERAL (
+               SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = d.queue_id OFFSET 0) q",
             &[run.0.sent(), keys.to_vec().sent()],
         )
         .await?;
@@ -123,11 +127,16 @@ impl Seen {
             )
             .await?;
         c.execute(
-            "UPDATE nova3_queues q SET ingest = greatest(q.ingest, $2), line = i.line, line_index = i.index
-             FROM unnest($3, $4, $5) i(queue, line, index) WHERE q.run_id = $1 AND q.queue_id = i.queue",
+            "UPDATE nova3_queues q SET ingest = greatest(q.ingest, $2) FROM unnest($3) i(queue)
+             WHERE q.run_id = $1 AND q.queue_id = i.queue",
+            &[run.0.sent(), epoch.0.sent(), self.queue.sent()],
+        )
+        .await?;
+        c.execute(
+            "UPDATE nova3_requests d SET line = i.line, line_index = i.index FROM unnest($2, $3, $4) i(queue, line, index)
+             WHERE d.run_id = $1 AND d.queue_id = i.queue AND (d.line, d.line_index) IS DISTINCT FROM (i.line, i.index)",
             &[
                 run.0.sent(),
-                epoch.0.sent(),
                 self.queue.sent(),
                 self.line.sent(),
                 self.index.sent(),

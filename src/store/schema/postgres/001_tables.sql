@@ -58,10 +58,6 @@ CREATE TABLE nova3_queues(
   queue_id bigint NOT NULL,
   seq bigint NOT NULL,                           -- arrival number: the order inside a session
   ingest bigint NOT NULL,                        -- the last reading that saw the line
-  line_index bigint NOT NULL,
-  line bigint NOT NULL,
-  queue_key text NOT NULL,
-  content_digest bytea NOT NULL,
   notes_digest bytea,                            -- NULL for a bad line
   custom_id text,
   user_id text NOT NULL,
@@ -101,11 +97,16 @@ CREATE TABLE nova3_session_leases(
   PRIMARY KEY (user_id, session_id)
 );
 
--- What a line says. Apart from its queue, whose row is written again at every step and must stay small.
+-- What a line says and where it stands, for each queue. Apart from the queue, whose row is written again at every step
+-- and must stay small and in few indexes.
 CREATE TABLE nova3_requests(
   run_id bigint NOT NULL,
   queue_id bigint NOT NULL,
-  request text NOT NULL,
+  queue_key text NOT NULL,
+  content_digest bytea NOT NULL,
+  line_index bigint NOT NULL,
+  line bigint NOT NULL,
+  request text,                                  -- NULL for a bad line
   metadata text
 ) PARTITION BY LIST (run_id);
 

@@ -9,7 +9,7 @@ CREATE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS
 -- Sees to it that the earliest waiting queue of each session is its ready one, unless one is leased. A ready one steps
 -- back for an earlier one that came back: after a retry, or when an edit was undone.
 CREATE FUNCTION nova3_promote(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   heads bigint[];
@@ -66,7 +66,7 @@ END $$;
 CREATE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
 RETURNS TABLE(queue_id bigint, fence bigint, line_index bigint, current_task integer, planned boolean, request text,
   task_ids text[], actions text[], descriptions text[], inputs text[])
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -80,7 +80,7 @@ BEGIN
   PERFORM pg_advisory_xact_lock(p_ticket);
   SELECT r.ingest INTO present FROM nova3_runs r WHERE r.run_id = p_run;
   SELECT array_agg(q.queue_id) INTO chosen FROM nova3_queues q
-  WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner AND q.lease_ticket = p_ticket;
+  WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner AND q.alone = suspects AND q.lease_ticket = p_ticket;
   IF chosen IS NULL THEN
     -- Whoever is alone has no company, and a suspect gets none.
     IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner
@@ -113,12 +113,12 @@ BEGIN
     WHERE q.run_id = p_run AND q.queue_id = i.queue_id;
   END IF;
   RETURN QUERY
-  SELECT q.queue_id, q.fence, q.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
+  SELECT q.queue_id, q.fence, d.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
     t.ids, t.actions, t.descriptions, t.inputs
   FROM unnest(chosen) i(queue_id)
   -- OFFSET 0 keeps each a lookup of its own, however many the planner takes them for.
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id OFFSET 0) q
-  CROSS JOIN LATERAL (SELECT d.request FROM nova3_requests d WHERE d.run_id = p_run AND d.queue_id = i.queue_id OFFSET 0) d
+  CROSS JOIN LATERAL (SELECT d.request, d.line_index FROM nova3_requests d WHERE d.run_id = p_run AND d.queue_id = i.queue_id OFFSET 0) d
   CROSS JOIN LATERAL (
     SELECT array_agg(t.task_id ORDER BY t.task_index) ids, array_agg(t.action ORDER BY t.task_index) actions,
       array_agg(t.description ORDER BY t.task_index) descriptions, array_agg(t.input ORDER BY t.task_index) inputs
@@ -130,7 +130,7 @@ END $$;
 -- against it was none.
 CREATE FUNCTION nova3_renew(p_run bigint, p_owner text, p_queues bigint[], p_fences bigint[], p_lease_ms bigint)
 RETURNS TABLE(queue_id bigint, fence bigint)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
@@ -153,7 +153,7 @@ END $$;
 -- Queues that were leased stand in their sessions' order again: held back if their line left the input meanwhile, since
 -- they would hold up the others for ever, or if an earlier one came back.
 CREATE FUNCTION nova3_put_back(p_run bigint, p_queues bigint[]) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   users text[];
   sessions text[];
@@ -176,7 +176,7 @@ END $$;
 -- Whose owner has not been seen since is counted as ended uncleanly; who dies alone twice, under different owners, is
 -- convicted. A lost lease alone is no death.
 CREATE FUNCTION nova3_reap(p_lease_ms bigint) RETURNS bigint
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   moment bigint := nova3_now();
   lost record;

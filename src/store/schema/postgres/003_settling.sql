@@ -21,7 +21,7 @@ CREATE FUNCTION nova3_ledger(p_run bigint, p_queues bigint[], p_fences bigint[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[], p_finishes bigint, p_events bigint, OUT finish_no bigint, OUT event_no bigint)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   added nova3_attempts[];
@@ -114,7 +114,7 @@ CREATE FUNCTION nova3_settle(p_run bigint, p_queues bigint[], p_fences bigint[],
   a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -252,7 +252,7 @@ CREATE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[]
   a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   freed bigint[];
 BEGIN

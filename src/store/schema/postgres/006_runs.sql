@@ -15,25 +15,29 @@ BEGIN
     FOREACH index IN ARRAY CASE parent
       WHEN 'nova3_queues' THEN ARRAY[
         'UNIQUE INDEX %2$I ON %1$I (queue_id)',
-        'UNIQUE INDEX %2$I ON %1$I (queue_key, content_digest)',
         'UNIQUE INDEX %2$I ON %1$I (finish_no) WHERE finish_no IS NOT NULL',
         -- A session has one live queue in a run.
         'UNIQUE INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL AND state IN (''ready'',''leased'')',
         'INDEX %2$I ON %1$I (ingest, priority, seq) WHERE state = ''ready''',
-        'INDEX %2$I ON %1$I (queue_id) WHERE state = ''leased''',
+        'INDEX %2$I ON %1$I (lease_owner, alone, lease_ticket) WHERE state = ''leased''',
         'INDEX %2$I ON %1$I (user_id, session_id, seq) WHERE state = ''blocked''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''done''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''continued''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''failed''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''paused''',
-        'INDEX %2$I ON %1$I (line_index)',
         'INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL']
-      WHEN 'nova3_requests' THEN ARRAY['UNIQUE INDEX %2$I ON %1$I (queue_id)']
+      WHEN 'nova3_requests' THEN ARRAY[
+        'UNIQUE INDEX %2$I ON %1$I (queue_id)',
+        'UNIQUE INDEX %2$I ON %1$I (queue_key, content_digest)',
+        'INDEX %2$I ON %1$I (line_index)']
       WHEN 'nova3_tasks' THEN ARRAY['UNIQUE INDEX %2$I ON %1$I (queue_id, task_index)']
       WHEN 'nova3_plans' THEN ARRAY[
         'UNIQUE INDEX %2$I ON %1$I (queue_id)',
         'INDEX %2$I ON %1$I (continues) WHERE continues IS NOT NULL']
-      WHEN 'nova3_attempts' THEN ARRAY['UNIQUE INDEX %2$I ON %1$I (queue_id, fence, task_index, ticket, attempt_no)']
+      WHEN 'nova3_attempts' THEN ARRAY[
+        'UNIQUE INDEX %2$I ON %1$I (queue_id, fence, task_index, ticket, attempt_no)',
+        -- What a lease that was taken away may have cost.
+        'INDEX %2$I ON %1$I (queue_id) WHERE attempt_no = 0']
       ELSE ARRAY[
         'UNIQUE INDEX %2$I ON %1$I (event_no)',
         'INDEX %2$I ON %1$I (queue_id, event_no)']
@@ -45,8 +49,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- The rows of a run have become so many that plans made for fewer are bad.
-CREATE FUNCTION nova3_analyze(p_run bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- The rows of a run have become so many that plans made for fewer are bad. A few thousand of them are looked at: plans
+-- need to know how many there are, not how each differs, and whoever stores the next lines waits for it.
+CREATE FUNCTION nova3_analyze(p_run bigint) RETURNS void LANGUAGE plpgsql SET default_statistics_target = 10 AS $$
 BEGIN
   EXECUTE format('ANALYZE %I, %I, %I', 'nova3_queues_' || p_run, 'nova3_requests_' || p_run, 'nova3_tasks_' || p_run);
 END $$;
@@ -81,13 +86,15 @@ DECLARE
   high bigint := 1;
   middle bigint;
 BEGIN
-  WHILE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_key = p_stem || ':' || high AND q.ingest >= p_ingest) LOOP
+  WHILE EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = d.queue_id
+      WHERE d.run_id = p_run AND d.queue_key = p_stem || ':' || high AND q.ingest >= p_ingest) LOOP
     high := high * 2;
   END LOOP;
   low := high / 2;
   WHILE low + 1 < high LOOP
     middle := (low + high) / 2;
-    IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_key = p_stem || ':' || middle AND q.ingest >= p_ingest) THEN
+    IF EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = d.queue_id
+        WHERE d.run_id = p_run AND d.queue_key = p_stem || ':' || middle AND q.ingest >= p_ingest) THEN
       low := middle;
     ELSE
       high := middle;

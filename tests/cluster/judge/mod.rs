@@ -32,7 +32,7 @@ pub(crate) const PROMISES: [(&str, &str); 12] = [
     ("session order", "0 out of order, 0 at a time"),
     ("item numbers", "no gap, no repeat"),
     ("limits", "0 above the limit"),
-    ("called twice", "few"),
+    ("called twice", "at most 5 %"),
     ("ledger", "as the server counted"),
 ];
 

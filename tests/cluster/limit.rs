@@ -14,17 +14,19 @@ use super::witness;
 use super::work::Work;
 
 /// The moments: more than a storm has for so little work, since every one of them may lose count of what was granted.
+/// First connections break, while every process still has many calls that wait and may begin: one that was killed comes
+/// back with none, and one that is cut off for longer than a lease begins none.
 fn moments(form: Form, rng: &mut fastrand::Rng) -> Vec<(usize, Blow)> {
-    let blows = [
-        Blow::Kill,
-        Blow::Cut(storm::LOST_ANSWERS),
-        Blow::Stop,
-        Blow::Break,
-        Blow::Kill,
-    ];
-    let mut moments: Vec<(usize, Blow)> = blows
-        .into_iter()
-        .map(|blow| (rng.usize(form.limited / 10..form.limited * 3 / 4), blow))
+    let others = [Blow::Kill, Blow::Cut(storm::LOST_ANSWERS), Blow::Stop, Blow::Kill];
+    let mut moments: Vec<(usize, Blow)> = std::iter::repeat_n(Blow::Break, form.breaks.max(16))
+        .chain(others)
+        .map(|blow| {
+            let when = match blow {
+                Blow::Break => 1..form.limited / 3,
+                _ => form.limited / 3..form.limited * 3 / 4,
+            };
+            (rng.usize(when), blow)
+        })
         .collect();
     moments.sort_by_key(|(answered, _)| *answered);
     moments
@@ -33,6 +35,11 @@ fn moments(form: Form, rng: &mut fastrand::Rng) -> Vec<(usize, Blow)> {
 #[test]
 fn a_limit_holds_for_the_whole_fleet() {
     let form = Form::get();
+    // Shared by all, so that whoever is struck has calls that wait.
+    let form = Form {
+        concurrency: (form.limited / (form.workers + 1)).clamp(1, form.concurrency),
+        ..form
+    };
     println!("cluster: limit: seed {}", form.seed);
     let work = Work::limited(form.limited);
     let ground = Ground::new();

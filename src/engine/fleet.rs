@@ -67,6 +67,8 @@ struct Search<'a> {
     told: Vec<RunId>,
     next_tend: Instant,
     looks: Looks,
+    /// Whether it was told that there is nothing to do, since there was.
+    waits: bool,
 }
 
 impl<'a> Search<'a> {
@@ -78,6 +80,7 @@ impl<'a> Search<'a> {
             told: Vec::new(),
             next_tend: Instant::now(),
             looks: Looks::new(),
+            waits: false,
         }
     }
 
@@ -94,11 +97,17 @@ impl<'a> Search<'a> {
                 left = true;
                 if claimable {
                     self.looks.found();
+                    self.waits = false;
                     return Ok(Some(run));
                 }
             }
+            let only = self.crew.only.clone();
             if !left && self.crew.until_idle {
+                world.announcer.announce(RunEvent::NothingLeft { only });
                 return Ok(None);
+            }
+            if !std::mem::replace(&mut self.waits, true) {
+                world.announcer.announce(RunEvent::Waiting { only });
             }
         }
     }

@@ -101,6 +101,17 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                 let (requests, steps) = (counted(requests, "request"), counted(steps, "step"));
                 print(None, &format!("run `{run}`: left after {requests} and {steps}"));
             }
+            RunEvent::Waiting { only } => match only {
+                Some(run) => print(None, &format!("waiting for something to do in run `{run}`")),
+                None => print(None, "waiting for a run to work on"),
+            },
+            RunEvent::NothingLeft { only } => match only {
+                Some(run) => print(
+                    None,
+                    &format!("nothing is left to do in run `{run}`, if it is there at all"),
+                ),
+                None => print(None, "nothing is left to do"),
+            },
             RunEvent::Refused { reason } => print(bar.as_mut(), &reason),
             RunEvent::Progressed(snapshot) => {
                 if let Some(bar) = &bar {

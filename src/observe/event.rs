@@ -30,6 +30,16 @@ pub enum RunEvent {
         /// Tasks and plans that it settled.
         steps: u64,
     },
+    /// A worker has found nothing to do, and looks again and again.
+    Waiting {
+        /// The only run it would work on.
+        only: Option<String>,
+    },
+    /// A worker ends because nothing is left to do.
+    NothingLeft {
+        /// The only run it would have worked on.
+        only: Option<String>,
+    },
     /// A worker leaves a run to others.
     Refused {
         /// Why.

@@ -83,6 +83,10 @@ fn a_worker_ends_when_it_was_told_to_wait_for_nothing() {
     // Whoever was given the file writes what the worker did.
     assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
     assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (20, 20));
+    let ran = bench.nova3(&["worker", "--until-idle", "--run", "other"]);
+    let said = "nothing is left to do in run `other`, if it is there at all";
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains(said), "{}", ran.err);
 }
 
 #[test]

@@ -39,6 +39,27 @@ async fn two_that_open_the_same_new_run_make_it_once() {
     );
 }
 
+/// What it cannot hold would come in the middle of the work.
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused() {
+    let mut sql = Sql::at(server::shared()).await;
+    let name = format!("latin_{:016x}", fastrand::u64(..));
+    sql.run(&format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'"
+    ))
+    .await;
+    let (server, _) = server::shared().rsplit_once('/').expect("it names a database");
+    let refused = open(&format!("{server}/{name}"))
+        .await
+        .expect_err("it is refused");
+    let said = refused.to_string();
+    assert!(
+        said.contains("`LATIN1`; make one with `createdb -T template0 -E UTF8`"),
+        "{said}"
+    );
+    sql.run(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+}
+
 #[tokio::test]
 async fn a_later_store_is_refused_unless_it_allows_ours() {
     let (url, [bed]) = crew::<1>().await;

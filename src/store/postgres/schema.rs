@@ -48,6 +48,7 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
     {
         return check(version, shown);
     }
+    check_encoding(connection, shown).await?;
     connection.begin_long(LONG).await?;
     connection
         .rows(
@@ -78,6 +79,22 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
             .await?;
     }
     Ok(connection.commit().await?)
+}
+
+/// Any text can come in, so that a database which holds only some of it would fail in the middle of the work.
+async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
+    let row = connection.row("SELECT getdatabaseencoding()::text", &[]).await?;
+    let encoding: &str = row.get(0);
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(StoreError::NotAStore {
+        path: PathBuf::from(shown),
+        reason: format!(
+            "the database's encoding is `{encoding}`; make one with `createdb -T template0 -E UTF8`"
+        ),
+    }
+    .into())
 }
 
 /// Whether the store is one, and of a version that can be read.

@@ -123,7 +123,7 @@ pub struct KnownQueue {
 }
 
 /// What was forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Cleared {
     /// Rounds.
     pub rounds: u64,

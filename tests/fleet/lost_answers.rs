@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
+use nova3::domain::ids::{SessionId, UserId};
 use nova3::domain::usage::Cost;
-use nova3::store::{AddOutcome, Changes, Failures, Left, Settled, TakeOver};
+use nova3::store::{AddOutcome, Changes, Cleared, Failures, Left, Settled, TakeOver};
 
 use crate::bed::{Bed, attempt, completed, mark, nameless, planned, request};
 use crate::crew::{Lock, Sql, call, claim, crew, reserve, until, wrongs};
@@ -66,12 +67,15 @@ impl Scene {
     }
 }
 
-/// A commit of what has written its run waits for a lock of the test.
+/// A commit of what has written its run, or deleted items, waits for a lock of the test.
 const AT_COMMIT: &str = "
 DROP TRIGGER IF EXISTS at_commit ON nova3_runs;
+DROP TRIGGER IF EXISTS at_commit ON nova3_items;
 CREATE OR REPLACE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN PERFORM pg_advisory_xact_lock_shared(hashtextextended(current_schema(), 0)); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON nova3_runs DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION at_commit();
+CREATE CONSTRAINT TRIGGER at_commit AFTER DELETE ON nova3_items DEFERRABLE INITIALLY DEFERRED
   FOR EACH ROW EXECUTE FUNCTION at_commit()";
 
 #[tokio::test]
@@ -391,6 +395,30 @@ async fn of_what_is_put_back() {
     assert_eq!(put_back, 2, "what was put back is told of");
     assert_eq!(scene.bed.lines_epoch(run).await, before + 1);
     assert_eq!(scene.bed.drain(run).await, ["x", "y"]);
+}
+
+#[tokio::test]
+async fn of_what_is_forgotten() {
+    let mut scene = Scene::new().await;
+    let run = scene.bed.run("a").await;
+    let of = |id: &str| request(id).session("s").plan(&["answer"]).tasks(1);
+    scene.bed.read(run, &[of("x"), of("y")]).await;
+    for _ in 0..2 {
+        scene.bed.done(&scene.bed.claim_one(run).await).await;
+    }
+    let (user, session) = (UserId::default(), SessionId::parse("s").expect("a name"));
+    let cleared = scene
+        .lose_commit(
+            "SELECT (count(*) = 0)::int::bigint FROM nova3_items",
+            async |bed: &Bed| bed.store().clear_session(&user, &session).await.expect("clears"),
+        )
+        .await;
+    let expected = Cleared {
+        rounds: 2,
+        items: 2,
+        pending: 0,
+    };
+    assert_eq!(cleared, expected, "what was forgotten is told of");
 }
 
 #[tokio::test]

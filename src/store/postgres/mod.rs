@@ -32,6 +32,7 @@ mod settle;
 mod versions;
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
@@ -276,7 +277,13 @@ impl Sessions for PostgresStore {
     }
 
     async fn clear_session(&self, user: &UserId, session: &SessionId) -> Result<Cleared, StoreError> {
-        job!(self, |c| session_views::clear(c, user.as_str(), session.as_str()))
+        let told = &Mutex::new(Cleared::default());
+        job!(self, |c| session_views::clear(
+            c,
+            user.as_str(),
+            session.as_str(),
+            told
+        ))
     }
 }
 

@@ -41,6 +41,13 @@ impl Halts {
         }
     }
 
+    /// One was begun and given back.
+    pub(super) fn given_back(&mut self) {
+        if let Some(allowed) = &mut self.allowed {
+            *allowed += 1;
+        }
+    }
+
     /// Whether no more may be begun.
     pub(super) fn is_used_up(&self) -> bool {
         self.allowed == Some(0)

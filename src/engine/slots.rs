@@ -136,6 +136,18 @@ impl Slots {
         }
     }
 
+    /// Whether a queue is there whose call waits to be sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.calling.values().any(|held| held.stop.is_waiting())
+    }
+
+    /// Nothing more is called for those that are there; they are given back.
+    pub(super) fn put_off(&self) {
+        for held in self.calling.values() {
+            held.stop.drain.cancel();
+        }
+    }
+
     pub(super) fn end(&mut self, lease: Lease) {
         self.calling.remove(&lease.queue_id);
         self.settling.remove(&lease.queue_id);

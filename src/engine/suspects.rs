@@ -1,6 +1,19 @@
 //! When a queue under suspicion of killing processes may run: alone, when everybody else has had their turn.
+//!
+//! While it is there alone a death is its fault. So it is not there while its call only waits to be sent, which may take
+//! hours and kills nobody: it is given back, and asked for again some time later.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::store::Claimable;
+
+/// A suspect whose call waits at so many looks in a row is given back.
+const LOOKS: u32 = 2;
+
+/// The next suspect after one that was given back is asked for after so long.
+const REST: Duration = Duration::from_secs(5);
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +34,10 @@ pub(super) struct Suspects {
     input_came: bool,
     /// Whether none came for a whole tick.
     input_is_quiet: bool,
+    /// At how many ticks in a row the one at work was seen to wait.
+    seen_waiting: u32,
+    /// No suspect is asked for until then.
+    rest: Option<Instant>,
 }
 
 impl Suspects {
@@ -29,6 +46,8 @@ impl Suspects {
             turn: Turn::Others,
             input_came: false,
             input_is_quiet: false,
+            seen_waiting: 0,
+            rest: None,
         }
     }
 
@@ -38,10 +57,22 @@ impl Suspects {
         self.input_is_quiet = false;
     }
 
-    /// Time goes by.
-    pub(super) const fn tick(&mut self) {
+    /// Time goes by; `waiting` says that a call waits to be sent. Answers whether the suspect at work is to be given back.
+    pub(super) fn tick(&mut self, waiting: bool) -> bool {
         self.input_is_quiet = !self.input_came;
         self.input_came = false;
+        let waits = waiting && self.turn == Turn::Alone;
+        self.seen_waiting = if waits { self.seen_waiting + 1 } else { 0 };
+        let put_off = self.seen_waiting == LOOKS;
+        if put_off {
+            self.rest = Some(Instant::now() + REST);
+        }
+        put_off
+    }
+
+    /// Whether suspects wait until one of them is asked for again.
+    pub(super) fn rests(&self) -> bool {
+        self.rest.is_some_and(|until| Instant::now() < until)
     }
 
     /// Which queues may be asked for, if any; `idle` says that nothing is in flight.
@@ -67,7 +98,7 @@ impl Suspects {
     /// Plans are made in company only: a suspect has its own planned when it runs.
     pub(super) fn found_nothing(&mut self, plan_only: bool, ingested: bool) -> bool {
         let asked_already = self.turn == Turn::Alone;
-        let due = !asked_already && !plan_only && (ingested || self.input_is_quiet);
+        let due = !asked_already && !plan_only && !self.rests() && (ingested || self.input_is_quiet);
         self.turn = if due { Turn::Suspect } else { Turn::Others };
         due
     }

@@ -131,10 +131,10 @@ fn prolong(pauses: &watch::Sender<Option<Pause>>, until: Instant, reason: &str) 
 }
 
 /// Counts a waiting caller for as long as it waits.
-struct Waiting<'a>(&'a AtomicUsize);
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
+    pub(crate) fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }

@@ -25,7 +25,7 @@ use crate::clock;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::usage::{Cost, Usage};
-use crate::limit::Grant;
+use crate::limit::{Grant, Waiting};
 
 /// Of one call so many causes are told; a route that was down for an hour has more.
 const CAUSES: usize = 20;
@@ -112,6 +112,7 @@ impl Walk<'_> {
     /// is sent on a leave that has grown old.
     async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Grant, Probe<'r>), Ended> {
         let mut paid = self.purse.is_none();
+        let _waiting = Waiting::begin(&self.stop.waiting);
         loop {
             let probe = self.pass(route).await?;
             let grant = tokio::select! {

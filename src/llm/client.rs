@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +158,8 @@ pub struct Stop {
     pub drain: CancellationToken,
     /// What is on its way is given up.
     pub cancel: CancellationToken,
+    /// How many calls wait to be sent.
+    pub(super) waiting: Arc<AtomicUsize>,
 }
 
 impl Stop {
@@ -166,7 +169,14 @@ impl Stop {
         Self {
             drain: self.drain.child_token(),
             cancel: self.cancel.child_token(),
+            waiting: Arc::default(),
         }
+    }
+
+    /// Whether a call waits to be sent: for a limit, a pause, a breaker or money.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 

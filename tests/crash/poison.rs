@@ -135,3 +135,32 @@ fn suspects_run_while_the_input_is_still_open() {
     bench.settle(&["out.jsonl"], false);
     oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
 }
+
+/// What waits for its route kills nobody, however often a process dies beside it.
+#[test]
+fn a_suspect_that_only_waits_is_not_convicted() {
+    let refusing = ["--faults", "429=1", "--retry-after", "60s"];
+    let mut bench = Bench::with("poison, waiting", Form::get(), &refusing);
+    let lines = input::batch(2);
+    bench.input(&lines);
+    let leased = |bench: &Bench| bench.store().map_or(0, |store| store.leased());
+    for _ in 0..3 {
+        let before = bench.mock.count();
+        let running = bench.start(&RUN);
+        // The first refusal pauses both, so that the second may not come to call.
+        until("both are there", || {
+            (bench.mock.count() > before && leased(&bench) == 2).then_some(())
+        });
+        assert!(bench.cut(running).is_none(), "it was killed");
+    }
+    for _ in 0..3 {
+        let running = bench.start(&RUN);
+        until("one waits alone", || (leased(&bench) == 1).then_some(()));
+        until("it is given back", || (leased(&bench) == 0).then_some(()));
+        assert!(bench.cut(running).is_none(), "it was killed");
+    }
+    bench.heal_mock();
+    let ended = bench.nova3(&RUN);
+    assert_eq!(ended.code, Some(0), "oracle `poison`: {}", ended.stderr);
+    oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
+}

@@ -50,6 +50,15 @@ impl Store {
         rows.collect::<Result<_, _>>().expect("the row is as expected")
     }
 
+    /// How many queues are leased.
+    pub(crate) fn leased(&self) -> i64 {
+        let rows = self.rows(
+            "SELECT count(*) FROM nova3_queues WHERE state = 'leased'",
+            |row| row.get(0),
+        );
+        rows[0]
+    }
+
     /// The digests of the answers that tasks have as their results, and plans as their tasks.
     pub(crate) fn answers(&self) -> BTreeSet<String> {
         let texts = self.rows(

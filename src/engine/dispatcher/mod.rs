@@ -207,7 +207,7 @@ impl<'a> Dispatcher<'a> {
             Ok(true) if self.slots.has_parked() => self.halts.no_route(),
             Ok(true) if used_up => Ending::Limit,
             // Others have it, or it waits for them.
-            Ok(true) => return self.leaves_to_others,
+            Ok(true) => return self.leaves_to_others && !self.suspects.rests(),
             Err(error) => {
                 self.shutdown.fail(error.into());
                 return true;
@@ -305,6 +305,7 @@ impl<'a> Dispatcher<'a> {
         if !self.halts.is_about_routes(why) {
             self.slots.leave(left);
             if !self.shutdown.has_begun() {
+                self.halts.given_back();
                 self.release();
             }
             if *why == Stopped::NoMoney {
@@ -354,7 +355,9 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn tick(&mut self) {
-        self.suspects.tick();
+        if self.suspects.tick(self.slots.is_waiting()) {
+            self.slots.put_off();
+        }
         let idle = self.slots.is_idle();
         self.may_find |= idle && !self.tools.store.is_shared();
         if self.tools.store.is_shared() {

@@ -17,6 +17,7 @@ mod session;
 pub mod sqlite;
 mod telling;
 mod terms;
+mod versions;
 mod workers;
 
 use async_trait::async_trait;

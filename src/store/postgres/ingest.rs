@@ -8,14 +8,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::fault::Fault;
 use super::rows::{BadRows, Rows};
-use super::versions::{Seen, Version};
+use super::versions::Seen;
 use super::{answered, versions};
 use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
-use crate::domain::request::{Digest, Identity, Request, Stops};
+use crate::domain::request::{Digest, Identity};
 use crate::domain::state::QueueState;
 use crate::postgres::{Connection, Param, text};
-use crate::store::{AddOutcome, Changes, Epoch, NewLine, NewRequest, Planned, RunId, StoreError, keys};
+use crate::store::versions::{Good, Version};
+use crate::store::{AddOutcome, Changes, Epoch, NewLine, NewRequest, RunId, StoreError, keys};
 
 /// What all lines of one call share.
 pub(super) struct Reading<'a> {
@@ -39,16 +40,6 @@ pub(super) struct Reading<'a> {
     pub(super) seen: Seen,
     /// Sessions whose order may have to be made again.
     pub(super) sessions: BTreeSet<(String, String)>,
-}
-
-/// A line that is a request.
-pub(super) struct Good<'a> {
-    pub(super) line: &'a NewLine,
-    pub(super) request: &'a Request,
-    pub(super) content: &'a Digest,
-    pub(super) notes: &'a Digest,
-    pub(super) stops: &'a Stops,
-    pub(super) plan: &'a [Planned],
 }
 
 pub(super) async fn add(
@@ -207,15 +198,6 @@ impl Reading<'_> {
                     Identity::Content(digest) => self.free_key(keys::content_stem(digest)).await?,
                 };
                 let versions = self.versions(&key).await?;
-                if versions.iter().any(|version| version.ingest == self.epoch.0) {
-                    let id = request.custom_id.as_deref().unwrap_or_default();
-                    let failure = Failure::bad_line(
-                        line.line,
-                        format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
-                    );
-                    let queue = self.bad(line, content, &failure).await?;
-                    return Ok(AddOutcome::Duplicate(queue));
-                }
                 let good = Good {
                     line,
                     request,
@@ -224,6 +206,10 @@ impl Reading<'_> {
                     stops,
                     plan,
                 };
+                if versions.iter().any(|version| version.ingest == self.epoch.0) {
+                    let queue = self.bad(line, content, &good.stands_twice()).await?;
+                    return Ok(AddOutcome::Duplicate(queue));
+                }
                 self.good(&good, &key, &versions).await
             }
         }

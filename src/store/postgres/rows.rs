@@ -4,11 +4,11 @@ use serde_json::value::RawValue;
 
 use super::calls::{int, small};
 use super::fault::Fault;
-use super::ingest::Good;
 use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
 use crate::domain::request::Digest;
 use crate::postgres::{Connection, Param, text};
+use crate::store::versions::Good;
 use crate::store::{Epoch, NewLine, RunId};
 
 /// New requests, column by column.

@@ -8,15 +8,13 @@ use serde_json::value::RawValue;
 
 use super::events::{self, Settling};
 use super::fault::Fault;
-use super::versions::Version;
 use super::{ledger, plan, sessions};
 use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
-use crate::domain::request::{Digest, Identity, Request, Stops};
+use crate::domain::request::{Digest, Identity};
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::store::{
-    AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, Planned, RunId, StoreError, keys,
-};
+use crate::store::versions::{Good, Version};
+use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, RunId, StoreError, keys};
 
 pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
     let epoch = c.query_row(
@@ -40,16 +38,6 @@ pub(super) struct Reading<'a> {
     next_seq: i64,
     /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
     pub(super) stale: bool,
-}
-
-/// A line that is a request.
-pub(super) struct Good<'a> {
-    pub(super) line: &'a NewLine,
-    pub(super) request: &'a Request,
-    pub(super) content: &'a Digest,
-    pub(super) notes: &'a Digest,
-    pub(super) stops: &'a Stops,
-    plan: &'a [Planned],
 }
 
 pub(super) fn add(
@@ -99,14 +87,6 @@ impl Reading<'_> {
                     Identity::Content(digest) => self.free_key(&keys::content_stem(digest))?,
                 };
                 let versions = self.versions(&key)?;
-                if versions.iter().any(|version| version.ingest == self.epoch.0) {
-                    let id = request.custom_id.as_deref().unwrap_or_default();
-                    let failure = Failure::bad_line(
-                        line.line,
-                        format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
-                    );
-                    return self.bad(line, content, &failure).map(AddOutcome::Duplicate);
-                }
                 let good = Good {
                     line,
                     request,
@@ -115,6 +95,11 @@ impl Reading<'_> {
                     stops,
                     plan,
                 };
+                if versions.iter().any(|version| version.ingest == self.epoch.0) {
+                    return self
+                        .bad(line, content, &good.stands_twice())
+                        .map(AddOutcome::Duplicate);
+                }
                 self.good(&good, &key, &versions)
             }
         }

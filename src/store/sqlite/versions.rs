@@ -4,29 +4,12 @@ use rusqlite::{OptionalExtension, params};
 use serde_json::value::RawValue;
 
 use super::fault::Fault;
-use super::ingest::{Good, Reading};
+use super::ingest::Reading;
 use super::plan;
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::store::versions::{Good, Version};
 use crate::store::{AddOutcome, NewLine};
-
-/// A stored version of a request.
-#[derive(Clone)]
-pub(super) struct Version {
-    pub(super) queue_id: i64,
-    pub(super) seq: i64,
-    pub(super) content: Vec<u8>,
-    pub(super) state: QueueState,
-    pub(super) user: String,
-    pub(super) session: Option<String>,
-    /// The last reading that saw it.
-    pub(super) ingest: i64,
-    notes: Option<Vec<u8>>,
-    status: Option<Status>,
-    line_index: i64,
-    line: i64,
-    finished: bool,
-}
 
 impl Reading<'_> {
     /// Every version under that key; at most one of them is not superseded.

@@ -16,6 +16,20 @@ pub(super) struct Good<'a> {
 }
 
 impl Good<'_> {
+    /// What the line is to the versions under its key, of which at most one is not superseded.
+    pub(super) fn among<'v>(&self, versions: &'v [Version]) -> Found<'v> {
+        let same = |version: &&Version| version.content == self.content.as_bytes();
+        let valid = |version: &&Version| version.state != QueueState::Superseded;
+        match versions.iter().find(valid) {
+            None => Found::Nothing,
+            Some(latest) if same(&latest) => Found::Same(latest),
+            Some(latest) => Found::Other {
+                latest,
+                undone: versions.iter().find(same),
+            },
+        }
+    }
+
     /// Why it fails when its name was on an earlier line of the same reading.
     pub(super) fn stands_twice(&self) -> Failure {
         let id = self.request.custom_id.as_deref().unwrap_or_default();
@@ -24,6 +38,20 @@ impl Good<'_> {
             format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
         )
     }
+}
+
+/// What stands under the key of a line.
+pub(super) enum Found<'a> {
+    /// No version that is valid.
+    Nothing,
+    /// The valid version says the same.
+    Same(&'a Version),
+    /// The valid version says something else.
+    Other {
+        latest: &'a Version,
+        /// The version that said the same before an edit, which this line undoes.
+        undone: Option<&'a Version>,
+    },
 }
 
 /// A stored version of a request.

@@ -13,9 +13,8 @@ use super::{answered, versions};
 use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
 use crate::domain::request::{Digest, Identity};
-use crate::domain::state::QueueState;
 use crate::postgres::{Connection, Param, text};
-use crate::store::versions::{Good, Version};
+use crate::store::versions::{Found, Good, Version};
 use crate::store::{AddOutcome, Changes, Epoch, NewLine, NewRequest, RunId, StoreError, keys};
 
 /// What all lines of one call share.
@@ -217,30 +216,23 @@ impl Reading<'_> {
 
     /// A request under its key: new, known or changed.
     async fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
-        let Some(latest) = versions
-            .iter()
-            .find(|version| version.state != QueueState::Superseded)
-        else {
-            self.insert(good, key, None);
-            return Ok(AddOutcome::Queued);
+        let (latest, undone) = match good.among(versions) {
+            Found::Nothing => {
+                self.insert(good, key, None);
+                return Ok(AddOutcome::Queued);
+            }
+            Found::Same(version) => {
+                self.mark(key, version);
+                return self.recognise(good, version).await;
+            }
+            Found::Other { latest, undone } => (latest, undone),
         };
-        let same = |version: &&Version| version.content == good.content.as_bytes();
-        let mark = |version: &Version, reading: &mut Self| {
-            let known = reading.versions.get_mut(key).into_iter().flatten();
-            known
-                .filter(|known| known.queue_id == version.queue_id)
-                .for_each(|known| known.ingest = reading.epoch.0);
-        };
-        if same(&latest) {
-            mark(latest, self);
-            return self.recognise(good, latest).await;
-        }
         if self.changes == Changes::Refuse {
             return Err(self.frozen(good).await?.into());
         }
         self.supersede(latest).await?;
-        let outcome = if let Some(old) = versions.iter().find(same) {
-            mark(old, self);
+        let outcome = if let Some(old) = undone {
+            self.mark(key, old);
             self.revive(good, old).await?
         } else {
             self.insert(good, key, Some(latest));
@@ -249,6 +241,14 @@ impl Reading<'_> {
         // The old version may have held up others of its session, which need not be the new one's.
         self.in_order(&latest.user, latest.session.as_deref());
         Ok(outcome)
+    }
+
+    /// Remembers that this reading saw a version that was there.
+    fn mark(&mut self, key: &str, seen: &Version) {
+        let known = self.versions.get_mut(key).into_iter().flatten();
+        known
+            .filter(|known| known.queue_id == seen.queue_id)
+            .for_each(|known| known.ingest = self.epoch.0);
     }
 
     async fn frozen(&mut self, good: &Good<'_>) -> Result<StoreError, Fault> {

@@ -13,7 +13,7 @@ use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::store::versions::{Good, Version};
+use crate::store::versions::{Found, Good, Version};
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, RunId, StoreError, keys};
 
 pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
@@ -107,22 +107,19 @@ impl Reading<'_> {
 
     /// A request under its key: new, known or changed.
     fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
-        let Some(latest) = versions
-            .iter()
-            .find(|version| version.state != QueueState::Superseded)
-        else {
-            self.insert(good, key, None)?;
-            return Ok(AddOutcome::Queued);
+        let (latest, undone) = match good.among(versions) {
+            Found::Nothing => {
+                self.insert(good, key, None)?;
+                return Ok(AddOutcome::Queued);
+            }
+            Found::Same(version) => return self.recognise(good, version),
+            Found::Other { latest, undone } => (latest, undone),
         };
-        let same = |version: &&Version| version.content == good.content.as_bytes();
-        if same(&latest) {
-            return self.recognise(good, latest);
-        }
         if self.changes == Changes::Refuse {
             return Err(self.frozen(good)?.into());
         }
         self.supersede(latest)?;
-        let outcome = if let Some(old) = versions.iter().find(same) {
+        let outcome = if let Some(old) = undone {
             self.revive(good, old)?
         } else {
             self.insert(good, key, Some(latest))?;

@@ -138,8 +138,8 @@ const PRINT: [&str; 4] = ["run", "in.jsonl", "--events", "events.jsonl"];
 #[test]
 fn a_third_signal_ends_at_once() {
     let form = Form::get().smaller();
-    // Answers of some kilobytes, and some calls that never end.
-    let mock = ["--tokens", "600", "--faults", "stall=0.25"];
+    // Answers of which a few fill the pipe before so many calls never end that nothing goes on.
+    let mock = ["--tokens", "4000", "--faults", "stall=0.25"];
     let mut bench = Bench::with("third signal", form, &mock);
     let lines = input::batch(form.requests.max(CONCURRENCY * 20));
     bench.input(&lines);

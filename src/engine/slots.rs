@@ -15,6 +15,8 @@ struct Held {
     /// Until when nobody else can have it, by this process's own clock.
     until: Instant,
     stop: Stop,
+    /// For how long nobody is to claim it when it is given back.
+    snooze: Duration,
 }
 
 /// The slots of a run. Only the dispatcher has them.
@@ -95,7 +97,14 @@ impl Slots {
 
     /// A queue begins, whose lease is good until then; `stop` reaches its worker.
     pub(super) fn begin(&mut self, lease: Lease, until: Instant, stop: Stop) {
-        self.calling.insert(lease.queue_id, Held { lease, until, stop });
+        let snooze = Duration::ZERO;
+        let held = Held {
+            lease,
+            until,
+            stop,
+            snooze,
+        };
+        self.calling.insert(lease.queue_id, held);
     }
 
     pub(super) fn answer_in(&mut self, lease: Lease) {
@@ -141,9 +150,10 @@ impl Slots {
         self.calling.values().any(|held| held.stop.is_waiting())
     }
 
-    /// Nothing more is called for those that are there; they are given back.
-    pub(super) fn put_off(&self) {
-        for held in self.calling.values() {
+    /// Nothing more is called for those that are there; they are given back, and rest for so long.
+    pub(super) fn put_off(&mut self, snooze: Duration) {
+        for held in self.calling.values_mut() {
+            held.snooze = snooze;
             held.stop.drain.cancel();
         }
     }
@@ -154,8 +164,10 @@ impl Slots {
     }
 
     /// The queue stays as it was and is to be given back.
-    pub(super) fn leave(&mut self, left: Left) {
-        self.calling.remove(&left.lease.queue_id);
+    pub(super) fn leave(&mut self, mut left: Left) {
+        if let Some(held) = self.calling.remove(&left.lease.queue_id) {
+            left.snooze = held.snooze;
+        }
         self.released.push(left);
     }
 

@@ -12,8 +12,8 @@ use crate::store::Claimable;
 /// A suspect whose call waits at so many looks in a row is given back.
 const LOOKS: u32 = 2;
 
-/// The next suspect after one that was given back is asked for after so long.
-const REST: Duration = Duration::from_secs(5);
+/// One that was given back is not asked for again before.
+const SNOOZE: Duration = Duration::from_secs(5);
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub(super) struct Suspects {
     input_is_quiet: bool,
     /// At how many ticks in a row the one at work was seen to wait.
     seen_waiting: u32,
-    /// No suspect is asked for until then.
-    rest: Option<Instant>,
+    /// Until when the last one that was given back sleeps.
+    snoozing: Option<Instant>,
 }
 
 impl Suspects {
@@ -47,7 +47,7 @@ impl Suspects {
             input_came: false,
             input_is_quiet: false,
             seen_waiting: 0,
-            rest: None,
+            snoozing: None,
         }
     }
 
@@ -57,22 +57,24 @@ impl Suspects {
         self.input_is_quiet = false;
     }
 
-    /// Time goes by; `waiting` says that a call waits to be sent. Answers whether the suspect at work is to be given back.
-    pub(super) fn tick(&mut self, waiting: bool) -> bool {
+    /// Time goes by; `waiting` says that a call waits to be sent. Answers for how long the suspect at work is to sleep, if
+    /// it is to be given back.
+    pub(super) fn tick(&mut self, waiting: bool) -> Option<Duration> {
         self.input_is_quiet = !self.input_came;
         self.input_came = false;
         let waits = waiting && self.turn == Turn::Alone;
         self.seen_waiting = if waits { self.seen_waiting + 1 } else { 0 };
-        let put_off = self.seen_waiting == LOOKS;
-        if put_off {
-            self.rest = Some(Instant::now() + REST);
+        if self.seen_waiting < LOOKS {
+            return None;
         }
-        put_off
+        self.seen_waiting = 0;
+        self.snoozing = Some(Instant::now() + SNOOZE);
+        Some(SNOOZE)
     }
 
-    /// Whether suspects wait until one of them is asked for again.
-    pub(super) fn rests(&self) -> bool {
-        self.rest.is_some_and(|until| Instant::now() < until)
+    /// Whether one that was given back is still to be asked for.
+    pub(super) fn has_snoozing(&self) -> bool {
+        self.snoozing.is_some_and(|until| Instant::now() < until)
     }
 
     /// Which queues may be asked for, if any; `idle` says that nothing is in flight.
@@ -98,7 +100,7 @@ impl Suspects {
     /// Plans are made in company only: a suspect has its own planned when it runs.
     pub(super) fn found_nothing(&mut self, plan_only: bool, ingested: bool) -> bool {
         let asked_already = self.turn == Turn::Alone;
-        let due = !asked_already && !plan_only && !self.rests() && (ingested || self.input_is_quiet);
+        let due = !asked_already && !plan_only && (ingested || self.input_is_quiet);
         self.turn = if due { Turn::Suspect } else { Turn::Others };
         due
     }

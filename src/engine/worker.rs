@@ -221,11 +221,11 @@ async fn step(tools: &Tools, queue: &Claimed, task: usize, stop: &Stop, teller: 
     }
 }
 
-const fn left(queue: &Claimed, task: Option<usize>, attempts: Vec<Attempt>) -> Left {
+fn left(queue: &Claimed, task: Option<usize>, attempts: Vec<Attempt>) -> Left {
     Left {
-        lease: queue.lease,
         task,
         attempts,
+        ..Left::untouched(queue.lease)
     }
 }
 

@@ -31,11 +31,12 @@ pub use error::StoreError;
 pub use model::{
     AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, Hold, InputMark, Lease, Left, NewLine,
     NewRequest, Owner, PendingTask, PlanEnd, PlanSettlement, Planned, Reservation, Run, RunId, RunOpening,
-    SessionCounts, Settled, Settlement, TakeOver, TaskEnd, Then,
+    Settled, Settlement, TakeOver, TaskEnd, Then,
 };
 pub use outputs::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite};
 pub use session::{
-    Cleared, Earlier, KnownQueue, Material, Round, SessionEntry, SessionRecord, StoredItem, Wanted,
+    Cleared, Earlier, KnownQueue, Material, Round, SessionCounts, SessionEntry, SessionRecord, StoredItem,
+    Wanted,
 };
 pub use terms::{RouteLimits, Terms};
 pub use workers::{Done, Worker, WorkerState};

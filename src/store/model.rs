@@ -1,6 +1,7 @@
 //! What goes through the ports.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -326,15 +327,21 @@ pub struct Left {
     pub task: Option<usize>,
     /// The calls.
     pub attempts: Vec<Attempt>,
+    /// For so long nobody can claim it, by the store's clock; at most [`Left::LONGEST_SNOOZE`].
+    pub snooze: Duration,
 }
 
 impl Left {
-    /// A queue for which nothing was called.
+    /// Also when a clock is set back nobody sleeps longer; `nova3_is_awake` in the SQL says so too.
+    pub const LONGEST_SNOOZE: Duration = Duration::from_mins(1);
+
+    /// A queue for which nothing was called, and which may be claimed at once.
     pub const fn untouched(lease: Lease) -> Self {
         Self {
             lease,
             task: None,
             attempts: Vec::new(),
+            snooze: Duration::ZERO,
         }
     }
 }
@@ -377,21 +384,4 @@ pub struct Failures {
     pub classes: Vec<Class>,
     /// Only of these `custom_id`s; any if empty.
     pub ids: Vec<String>,
-}
-
-/// How a session stands in a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionCounts {
-    /// The user.
-    pub user_id: String,
-    /// The session.
-    pub session_id: String,
-    /// Requests of the present input.
-    pub total: u64,
-    /// Those finished well.
-    pub done: u64,
-    /// Those failed.
-    pub failed: u64,
-    /// Those that stopped for a person to choose.
-    pub paused: u64,
 }

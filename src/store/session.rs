@@ -132,3 +132,20 @@ pub struct Cleared {
     /// Pending tasks.
     pub pending: u64,
 }
+
+/// How a session stands in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// The user.
+    pub user_id: String,
+    /// The session.
+    pub session_id: String,
+    /// Requests of the present input.
+    pub total: u64,
+    /// Those finished well.
+    pub done: u64,
+    /// Those failed.
+    pub failed: u64,
+    /// Those that stopped for a person to choose.
+    pub paused: u64,
+}

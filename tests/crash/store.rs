@@ -50,13 +50,13 @@ impl Store {
         rows.collect::<Result<_, _>>().expect("the row is as expected")
     }
 
-    /// How many queues are leased.
-    pub(crate) fn leased(&self) -> i64 {
+    /// The queues that are leased.
+    pub(crate) fn leased(&self) -> BTreeSet<i64> {
         let rows = self.rows(
-            "SELECT count(*) FROM nova3_queues WHERE state = 'leased'",
+            "SELECT queue_id FROM nova3_queues WHERE state = 'leased'",
             |row| row.get(0),
         );
-        rows[0]
+        rows.into_iter().collect()
     }
 
     /// The digests of the answers that tasks have as their results, and plans as their tasks.

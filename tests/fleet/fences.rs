@@ -107,9 +107,9 @@ async fn a_stale_owner_changes_nothing_but_the_ledger() {
     let refused = store.reserve(run, &late, Cost(1000)).await.expect("reserves");
     assert_eq!(refused, Hold::LostLease);
     let left = Left {
-        lease: stale[0].lease,
         task: Some(0),
         attempts: vec![attempt(None, 9)],
+        ..Left::untouched(stale[0].lease)
     };
     store.release(vec![left]).await.expect("releases");
 

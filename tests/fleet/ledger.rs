@@ -46,9 +46,9 @@ async fn late_calls_replace_what_was_counted_for_a_lost_lease() {
     assert_eq!(sums(&second, run).await, (2, 100, 320, 7), "now it is known");
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
     let left = Left {
-        lease: queues[1].lease,
         task: Some(0),
         attempts: vec![attempt(None, 30), attempt(None, 4)],
+        ..Left::untouched(queues[1].lease)
     };
     first.store().release(vec![left]).await.expect("releases");
     assert_eq!(sums(&second, run).await, (3, 134, 0, 7));

@@ -101,9 +101,9 @@ async fn of_claims_and_what_gives_leases_back() {
     );
 
     let left = || Left {
-        lease: claimed[1].lease,
         task: Some(0),
         attempts: vec![attempt(None, 5)],
+        ..Left::untouched(claimed[1].lease)
     };
     scene
         .lose("SELECT count(*) FROM nova3_attempts", async |bed: &Bed| {

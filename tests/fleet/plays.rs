@@ -116,9 +116,9 @@ impl Game {
             Move::Release(pick) => {
                 let Some(held) = self.pick(pick) else { return };
                 let left = Left {
-                    lease: held.queue.lease,
                     task: Some(held.task.min(1)),
                     attempts: vec![attempt(None, 11)],
+                    ..Left::untouched(held.queue.lease)
                 };
                 self.beds[held.who]
                     .store()

@@ -1,6 +1,9 @@
 //! The right to work on a queue: whose it is, and when it is lost.
 
-use nova3::store::{Claimable, Failures, Lease, Owner, Settled};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nova3::store::{Claimable, Failures, Lease, Left, Owner, Settled};
 
 use crate::bed::{Bed, LEASE_MS, ids, owner, request};
 
@@ -46,11 +49,11 @@ pub(crate) async fn the_fence_grows_with_every_claim(bed: &mut Bed) {
         let queue = bed.claim_one(run).await;
         fences.push(queue.lease.fence);
         bed.store()
-            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .release(vec![Left::untouched(queue.lease)])
             .await
             .expect("releases");
         bed.store()
-            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .release(vec![Left::untouched(queue.lease)])
             .await
             .expect("a lost lease is no error");
         assert_eq!(bed.done(&queue).await, Settled::LostLease);
@@ -74,6 +77,33 @@ pub(crate) async fn the_fence_grows_with_every_claim(bed: &mut Bed) {
     assert!(fences.windows(2).all(|pair| pair[0] < pair[1]), "{fences:?}");
 }
 
+/// And whoever waits for it in its session waits on.
+pub(crate) async fn what_is_snoozed_comes_later(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [
+        request("long").session("s"),
+        request("behind").session("s"),
+        request("short"),
+        request("other"),
+    ];
+    bed.read(run, &input).await;
+    let queues = bed.claim(run, 2).await;
+    assert_eq!(ids(&queues), ["long", "short"]);
+    let snoozes = [Duration::from_secs(3600), Duration::from_millis(1)];
+    let left = queues.iter().zip(snoozes).map(|(queue, snooze)| Left {
+        snooze,
+        ..Left::untouched(queue.lease)
+    });
+    bed.store().release(left.collect()).await.expect("releases");
+    let mut came = BTreeSet::new();
+    while !came.contains("short") {
+        came.extend(bed.drain(run).await);
+    }
+    assert_eq!(came, BTreeSet::from(["other", "short"].map(str::to_owned)));
+    let unfinished = bed.store().has_unfinished(run).await.expect("reads");
+    assert!(unfinished, "the other two are still to come");
+}
+
 pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
     let run = bed.run("a").await;
     bed.read(run, &[request("x"), request("y"), request("z")]).await;
@@ -88,7 +118,7 @@ pub(crate) async fn renewing_names_the_lost_ones(bed: &mut Bed) {
     );
     bed.done(&queues[0]).await;
     bed.store()
-        .release(vec![nova3::store::Left::untouched(leases[1])])
+        .release(vec![Left::untouched(leases[1])])
         .await
         .expect("releases");
     assert_eq!(

@@ -86,6 +86,7 @@ macro_rules! engines {
                 priority_never_reorders_a_session
                 the_fence_grows_with_every_claim
                 renewing_names_the_lost_ones
+                what_is_snoozed_comes_later
                 a_second_opening_voids_no_live_lease
                 a_crash_voids_leases_and_keeps_what_is_settled
                 the_largest_numbers_do_no_harm

@@ -79,9 +79,9 @@ pub(crate) async fn a_call_given_back_is_in_the_ledger(bed: &mut Bed) {
     let mut lost = attempt(Some(Class::Network), 30);
     lost.uncertain = Cost(70);
     let left = Left {
-        lease: x.lease,
         task: Some(0),
         attempts: vec![lost],
+        ..Left::untouched(x.lease)
     };
     bed.store().release(vec![left]).await.expect("releases");
     let after = summary(bed, run).await;

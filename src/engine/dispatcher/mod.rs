@@ -207,7 +207,7 @@ impl<'a> Dispatcher<'a> {
             Ok(true) if self.slots.has_parked() => self.halts.no_route(),
             Ok(true) if used_up => Ending::Limit,
             // Others have it, or it waits for them.
-            Ok(true) => return self.leaves_to_others && !self.suspects.rests(),
+            Ok(true) => return self.leaves_to_others && !self.suspects.has_snoozing(),
             Err(error) => {
                 self.shutdown.fail(error.into());
                 return true;
@@ -355,8 +355,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn tick(&mut self) {
-        if self.suspects.tick(self.slots.is_waiting()) {
-            self.slots.put_off();
+        if let Some(snooze) = self.suspects.tick(self.slots.is_waiting()) {
+            self.slots.put_off(snooze);
         }
         let idle = self.slots.is_idle();
         self.may_find |= idle && !self.tools.store.is_shared();

@@ -129,9 +129,10 @@ pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> R
     for (run, queues, fences) in by_run(left.iter().map(|left| left.lease)) {
         let mut calls = Calls::default();
         let ours = left.iter().filter(|left| run_of(left.lease.queue_id) == run);
-        let mut tasks: Vec<i32> = Vec::new();
+        let (mut tasks, mut snoozes) = (Vec::<i32>::new(), Vec::<i64>::new());
         for (of, left) in (1..).zip(ours) {
             tasks.push(left.task.map_or(-1, small));
+            snoozes.push(int(left.snooze.min(Left::LONGEST_SNOOZE).as_millis()));
             calls.add(of, &left.attempts);
         }
         let tickets = vec![ticket; tasks.len()];
@@ -140,11 +141,12 @@ pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> R
             queues.sent(),
             fences.sent(),
             tasks.sent(),
+            snoozes.sent(),
             tickets.sent(),
         ];
         params.extend(calls.sent());
         c.rows(
-            "SELECT nova3_release($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18)",
+            "SELECT nova3_release($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19)",
             &params,
         )
         .await?;

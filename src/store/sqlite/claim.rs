@@ -1,5 +1,7 @@
 //! Leases: taking, keeping and giving back the right to work on a queue.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
@@ -38,7 +40,8 @@ pub(super) fn claim(
         let mut query = c.prepare_cached(
             "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL FROM nova3_queues q
              JOIN nova3_requests USING(queue_id)
-             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' AND run_at<=?2
+             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready'
+               AND (run_at<=?2 OR run_at>?2+?7)
                AND (unclean_ends>=?5)=?6
                AND (?4 OR task_count IS NULL) AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
@@ -50,7 +53,8 @@ pub(super) fn claim(
             limit,
             which != Claimable::Unplanned,
             super::suspicion::SUSPECTED,
-            alone
+            alone,
+            millis(Left::LONGEST_SNOOZE)
         ])?;
         while let Some(row) = rows.next()? {
             claimed.push(Row {
@@ -115,16 +119,22 @@ pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -
     Ok(lost)
 }
 
-pub(super) fn release(c: &Connection, left: &[Left]) -> Result<(), Fault> {
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fault> {
     let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, alone=0, lease_owner=NULL, lease_until=NULL
+        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, alone=0, lease_owner=NULL, lease_until=NULL,
+           run_at=?4
          WHERE queue_id=?1 AND fence=?2 AND state='leased'",
     )?;
     for Left {
         lease,
         task,
         attempts,
+        snooze,
     } in left
     {
         let spent = Spent {
@@ -134,7 +144,11 @@ pub(super) fn release(c: &Connection, left: &[Left]) -> Result<(), Fault> {
             completed: false,
         };
         ledger::without_settlement(c, &spent)?;
-        if update.execute(params![lease.queue_id, lease.fence, ready.as_str()])? == 1 {
+        let snooze = Some(*snooze).filter(|snooze| !snooze.is_zero());
+        let run_at = snooze.map_or(0, |snooze| {
+            now.saturating_add(millis(snooze.min(Left::LONGEST_SNOOZE)))
+        });
+        if update.execute(params![lease.queue_id, lease.fence, ready.as_str(), run_at])? == 1 {
             put_back(c, lease.queue_id)?;
         }
     }
@@ -158,5 +172,57 @@ pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match session {
         Some(session) => sessions::promote(c, run, ingest, &user, &session),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::{ingest, open, runs};
+    use super::{claim, release};
+    use crate::store::{Claimable, Left, Owner, RunId, RunOpening, Terms};
+
+    fn claimed(c: &rusqlite::Connection, run: RunId, now: i64) -> Vec<Left> {
+        let owner = Owner("o".to_owned());
+        let rows = claim(c, run, &owner, Claimable::All, 9, 1000, now).unwrap();
+        rows.iter().map(|row| Left::untouched(row.lease)).collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_asleep() {
+        let c = open::writer(Path::new(open::MEMORY), false).unwrap();
+        let opening = RunOpening {
+            name: "a".to_owned(),
+            input: None,
+            named: false,
+            rehearsal: false,
+            recipe: String::new(),
+            terms: Terms::default(),
+            accept_drift: false,
+        };
+        let run = runs::open(&c, Path::new(open::MEMORY), &opening, 1).unwrap().id;
+        let epoch = ingest::begin(&c, run).unwrap();
+        c.execute(
+            "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, user_id, state,
+               created_at, last_accessed) VALUES(?1, 1, ?2, 0, 1, 'k', x'00', 'u', 'ready', 1, 1)",
+            [run.0, epoch.0],
+        )
+        .unwrap();
+        c.execute(
+            "INSERT INTO nova3_requests(queue_id, request) SELECT queue_id, '{}' FROM nova3_queues",
+            [],
+        )
+        .unwrap();
+        let (late, early) = (1_000_000_000, 1_000);
+        let left = claimed(&c, run, late);
+        release(&c, &left, late).unwrap();
+        let mut left = claimed(&c, run, early);
+        assert_eq!(left.len(), 1, "what is only given back can be claimed at once");
+        left[0].snooze = Duration::from_secs(3600);
+        release(&c, &left, late).unwrap();
+        assert!(claimed(&c, run, late).is_empty(), "it sleeps");
+        assert_eq!(claimed(&c, run, early).len(), 1, "it would sleep for days");
     }
 }

@@ -228,7 +228,8 @@ impl Queues for SqliteStore {
     }
 
     async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
-        self.write(move |c| claim::release(c, &left)).await
+        self.write(move |c| claim::release(c, &left, clock::now_ms()))
+            .await
     }
 
     async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {

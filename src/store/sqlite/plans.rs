@@ -177,7 +177,7 @@ fn batch(c: &Connection) {
         settle(c, lease, 1, lease.queue_id % 2 == 0);
     }
     let left: Vec<_> = claim_all(c, run).into_iter().map(Left::untouched).collect();
-    claim::release(c, &left).unwrap();
+    claim::release(c, &left, 0).unwrap();
     claim_all(c, run);
     super::suspicion::void_all(c, true, 1).unwrap();
     convict(c, run);

@@ -61,6 +61,11 @@ BEGIN
   END IF;
 END $$;
 
+-- Whether a queue may be claimed at that moment. Nobody sleeps for longer than a minute: a clock was set back.
+CREATE FUNCTION nova3_is_awake(p_run_at bigint, p_moment bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT p_run_at <= p_moment OR p_run_at > p_moment + 60000;
+$$;
+
 -- Leases up to p_limit queues, each under a fence that it never had. A claim whose answer was lost is asked again under
 -- its ticket and finds what it got.
 CREATE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
@@ -91,7 +96,8 @@ BEGIN
     INTO free, chosen
     FROM (
       SELECT q.queue_id, q.session_id FROM nova3_queues q
-      WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND q.run_at <= moment
+      WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready'
+        AND nova3_is_awake(q.run_at, moment)
         AND (q.unclean_ends >= 3) = suspects AND (p_which <> 'unplanned' OR q.task_count IS NULL)
         AND (q.session_id IS NULL OR NOT EXISTS (
           SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))

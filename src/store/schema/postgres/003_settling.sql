@@ -247,7 +247,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Gives queues back as if never claimed; what was called for them is in the ledger.
-CREATE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
+CREATE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_snoozes bigint[],
+  p_tickets bigint[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
@@ -261,8 +262,9 @@ BEGIN
   WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
   WITH released AS (
     UPDATE nova3_queues q SET state = 'ready', fence = q.fence + 1, attempt = q.attempt - 1, alone = false,
-      lease_owner = NULL, lease_until = NULL
-    FROM unnest(p_queues, p_fences) i(queue_id, fence)
+      lease_owner = NULL, lease_until = NULL,
+      run_at = CASE WHEN i.snooze > 0 THEN nova3_now() + i.snooze ELSE 0 END
+    FROM unnest(p_queues, p_fences, p_snoozes) i(queue_id, fence, snooze)
     WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
     RETURNING q.queue_id)
   SELECT array_agg(released.queue_id) INTO freed FROM released;

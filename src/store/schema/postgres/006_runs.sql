@@ -112,7 +112,7 @@ DECLARE
 BEGIN
   SELECT r.* INTO run FROM nova3_runs r WHERE r.run_id = p_run;
   claimable := EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'ready' AND q.ingest = run.ingest
-    AND q.run_at <= nova3_now());
+    AND nova3_is_awake(q.run_at, nova3_now()));
   open := claimable
     OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'leased' AND q.ingest >= run.complete_ingest)
     OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'ready' AND q.ingest >= run.complete_ingest)

@@ -97,12 +97,11 @@ impl Slots {
 
     /// A queue begins, whose lease is good until then; `stop` reaches its worker.
     pub(super) fn begin(&mut self, lease: Lease, until: Instant, stop: Stop) {
-        let snooze = Duration::ZERO;
         let held = Held {
             lease,
             until,
             stop,
-            snooze,
+            snooze: Duration::ZERO,
         };
         self.calling.insert(lease.queue_id, held);
     }

@@ -327,13 +327,13 @@ pub struct Left {
     pub task: Option<usize>,
     /// The calls.
     pub attempts: Vec<Attempt>,
-    /// For so long nobody can claim it, by the store's clock; at most [`Left::LONGEST_SNOOZE`].
+    /// For so long nobody can claim it, by the store's clock; at most [`Left::LONGEST_SNOOZE_MS`].
     pub snooze: Duration,
 }
 
 impl Left {
-    /// Also when a clock is set back nobody sleeps longer; `nova3_is_awake` in the SQL says so too.
-    pub const LONGEST_SNOOZE: Duration = Duration::from_mins(1);
+    /// Milliseconds. Also when a clock is set back nobody sleeps longer; `nova3_is_awake` in the SQL says so too.
+    pub const LONGEST_SNOOZE_MS: i64 = 60_000;
 
     /// A queue for which nothing was called, and which may be claimed at once.
     pub const fn untouched(lease: Lease) -> Self {
@@ -343,6 +343,12 @@ impl Left {
             attempts: Vec::new(),
             snooze: Duration::ZERO,
         }
+    }
+
+    /// How long it sleeps, as the databases keep it.
+    pub(super) fn snooze_ms(&self) -> i64 {
+        let longest = Self::LONGEST_SNOOZE_MS;
+        i64::try_from(self.snooze.as_millis()).map_or(longest, |asked| asked.min(longest))
     }
 }
 

@@ -153,7 +153,7 @@ fn a_suspect_that_only_waits_is_not_convicted() {
         });
         assert!(bench.cut(running).is_none(), "it was killed");
     }
-    for _ in 0..2 {
+    for _ in 0..3 {
         let running = bench.start(&RUN);
         let first = until("one waits alone", || leased(&bench).pop_first());
         until("it is given back, and holds up nobody", || {

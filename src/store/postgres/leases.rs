@@ -132,7 +132,7 @@ pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> R
         let (mut tasks, mut snoozes) = (Vec::<i32>::new(), Vec::<i64>::new());
         for (of, left) in (1..).zip(ours) {
             tasks.push(left.task.map_or(-1, small));
-            snoozes.push(int(left.snooze.min(Left::LONGEST_SNOOZE).as_millis()));
+            snoozes.push(left.snooze_ms());
             calls.add(of, &left.attempts);
         }
         let tickets = vec![ticket; tasks.len()];

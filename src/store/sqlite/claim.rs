@@ -1,7 +1,5 @@
 //! Leases: taking, keeping and giving back the right to work on a queue.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
@@ -54,7 +52,7 @@ pub(super) fn claim(
             which != Claimable::Unplanned,
             super::suspicion::SUSPECTED,
             alone,
-            millis(Left::LONGEST_SNOOZE)
+            Left::LONGEST_SNOOZE_MS
         ])?;
         while let Some(row) = rows.next()? {
             claimed.push(Row {
@@ -119,10 +117,6 @@ pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -
     Ok(lost)
 }
 
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
 pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fault> {
     let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
     let mut update = c.prepare_cached(
@@ -130,24 +124,19 @@ pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fau
            run_at=?4
          WHERE queue_id=?1 AND fence=?2 AND state='leased'",
     )?;
-    for Left {
-        lease,
-        task,
-        attempts,
-        snooze,
-    } in left
-    {
+    for left in left {
+        let lease = left.lease;
         let spent = Spent {
-            lease: *lease,
-            task: money::task_index(*task),
-            attempts,
+            lease,
+            task: money::task_index(left.task),
+            attempts: &left.attempts,
             completed: false,
         };
         ledger::without_settlement(c, &spent)?;
-        let snooze = Some(*snooze).filter(|snooze| !snooze.is_zero());
-        let run_at = snooze.map_or(0, |snooze| {
-            now.saturating_add(millis(snooze.min(Left::LONGEST_SNOOZE)))
-        });
+        let run_at = match left.snooze_ms() {
+            0 => 0,
+            snooze => now.saturating_add(snooze),
+        };
         if update.execute(params![lease.queue_id, lease.fence, ready.as_str(), run_at])? == 1 {
             put_back(c, lease.queue_id)?;
         }
@@ -180,11 +169,13 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::super::{ingest, open, runs};
-    use super::{claim, release};
-    use crate::store::{Claimable, Left, Owner, RunId, RunOpening, Terms};
+    use rusqlite::Connection;
 
-    fn claimed(c: &rusqlite::Connection, run: RunId, now: i64) -> Vec<Left> {
+    use super::super::{open, plans};
+    use super::{claim, release};
+    use crate::store::{Claimable, Left, Owner, RunId};
+
+    fn claimed(c: &Connection, run: RunId, now: i64) -> Vec<Left> {
         let owner = Owner("o".to_owned());
         let rows = claim(c, run, &owner, Claimable::All, 9, 1000, now).unwrap();
         rows.iter().map(|row| Left::untouched(row.lease)).collect()
@@ -193,28 +184,8 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_keeps_nobody_asleep() {
         let c = open::writer(Path::new(open::MEMORY), false).unwrap();
-        let opening = RunOpening {
-            name: "a".to_owned(),
-            input: None,
-            named: false,
-            rehearsal: false,
-            recipe: String::new(),
-            terms: Terms::default(),
-            accept_drift: false,
-        };
-        let run = runs::open(&c, Path::new(open::MEMORY), &opening, 1).unwrap().id;
-        let epoch = ingest::begin(&c, run).unwrap();
-        c.execute(
-            "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, user_id, state,
-               created_at, last_accessed) VALUES(?1, 1, ?2, 0, 1, 'k', x'00', 'u', 'ready', 1, 1)",
-            [run.0, epoch.0],
-        )
-        .unwrap();
-        c.execute(
-            "INSERT INTO nova3_requests(queue_id, request) SELECT queue_id, '{}' FROM nova3_queues",
-            [],
-        )
-        .unwrap();
+        let run = plans::opened(&c);
+        plans::read(&c, run, &[r#"{"query":"q"}"#]);
         let (late, early) = (1_000_000_000, 1_000);
         let left = claimed(&c, run, late);
         release(&c, &left, late).unwrap();

@@ -52,7 +52,8 @@ fn line(index: u64, text: &str) -> NewLine {
     }
 }
 
-fn read(c: &Connection, run: RunId, texts: &[&str]) {
+/// The run has these lines and no others.
+pub(super) fn read(c: &Connection, run: RunId, texts: &[&str]) {
     let epoch: Epoch = ingest::begin(c, run).unwrap();
     let lines: Vec<_> = (0..).zip(texts).map(|(index, text)| line(index, text)).collect();
     ingest::add(c, run, epoch, &lines, Changes::Replace, 1).unwrap();
@@ -150,8 +151,8 @@ fn conversation(c: &Connection, run: RunId) {
     super::events::of(c, run, &[lease.queue_id], 100).unwrap();
 }
 
-/// Everything that a batch does to its store.
-fn batch(c: &Connection) {
+/// A run without requests.
+pub(super) fn opened(c: &Connection) -> RunId {
     let opening = RunOpening {
         name: "a".to_owned(),
         input: None,
@@ -161,9 +162,14 @@ fn batch(c: &Connection) {
         terms: crate::store::Terms::default(),
         accept_drift: false,
     };
-    let run = runs::open(c, std::path::Path::new(":memory:"), &opening, 1)
+    runs::open(c, std::path::Path::new(":memory:"), &opening, 1)
         .unwrap()
-        .id;
+        .id
+}
+
+/// Everything that a batch does to its store.
+fn batch(c: &Connection) {
+    let run = opened(c);
     let (alone, nameless) = (r#"{"custom_id":"x","query":"q"}"#, r#"{"query":"q"}"#);
     let (first, second) = (
         r#"{"custom_id":"s1","query":"q","session_id":"s"}"#,

@@ -34,14 +34,18 @@ pub enum StoreError {
         /// The latest known here.
         known: i64,
     },
-    /// The store was written by an earlier version, and is only to be read.
+    /// The store was written by an earlier version.
     #[error(
-        "store `{}` was written by an earlier nova3 (a `nova3 run` on it brings it up to date; what it holds stays)",
+        "store `{}` has schema version {found}, this nova3 writes {known} (finish it with the earlier nova3, or give another `--store`)",
         path.display()
     )]
     Older {
         /// The store.
         path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version known here.
+        known: i64,
     },
     /// The run's name belongs to another input.
     #[error(

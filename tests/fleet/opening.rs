@@ -112,11 +112,16 @@ async fn what_is_only_read_is_not_made() {
             .expect("looks")
             .is_some()
     );
-    sql.run("UPDATE nova3_schema SET version = 0, oldest = 0").await;
-    let read = PostgresStore::open_to_read(database(&url))
-        .await
-        .expect_err("it is older");
-    assert!(matches!(&read, StoreError::Older { .. }), "{read}");
+    sql.run("UPDATE nova3_schema SET version = 1, oldest = 1").await;
+    for refused in [
+        open(&url).await.err(),
+        PostgresStore::open_to_read(database(&url)).await.err(),
+    ] {
+        assert!(
+            matches!(&refused, Some(StoreError::Older { found: 1, .. })),
+            "{refused:?}"
+        );
+    }
 }
 
 /// A store behind a password, under an address that the environment would give.

@@ -1,4 +1,4 @@
-//! The schema in the database: made, brought up to date, or refused.
+//! The schema in the database: made, or refused.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,32 +7,24 @@ use super::fault::Fault;
 use crate::postgres::{Connection, Param};
 use crate::store::StoreError;
 
-/// One version of the schema.
-struct Step {
-    sql: &'static [&'static str],
-    /// The earliest version whose programs may go on beside this one.
-    oldest: i32,
-}
+/// The tables, then the functions over them.
+const SCHEMA: &[&str] = &[
+    include_str!("../schema/postgres/001_tables.sql"),
+    include_str!("../schema/postgres/002_leases.sql"),
+    include_str!("../schema/postgres/003_settling.sql"),
+    include_str!("../schema/postgres/004_plans.sql"),
+    include_str!("../schema/postgres/005_money.sql"),
+    include_str!("../schema/postgres/006_runs.sql"),
+    include_str!("../schema/postgres/007_limits.sql"),
+];
 
-const STEPS: &[Step] = &[Step {
-    sql: &[
-        include_str!("../schema/postgres/001_tables.sql"),
-        include_str!("../schema/postgres/002_leases.sql"),
-        include_str!("../schema/postgres/003_settling.sql"),
-        include_str!("../schema/postgres/004_plans.sql"),
-        include_str!("../schema/postgres/005_money.sql"),
-        include_str!("../schema/postgres/006_runs.sql"),
-        include_str!("../schema/postgres/007_limits.sql"),
-    ],
-    oldest: 1,
-}];
+/// The schema's version, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
+const VERSION: i32 = 2;
 
-/// The version that this program writes.
-fn known() -> i32 {
-    i32::try_from(STEPS.len()).unwrap_or(i32::MAX)
-}
+/// The earliest version whose programs may work on a store of [`VERSION`].
+const OLDEST: i32 = 2;
 
-/// A step may rewrite a large table.
+/// Another process may be making the schema at the same time.
 const LONG: Duration = Duration::from_secs(3600);
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS nova3_schema(
@@ -40,12 +32,10 @@ const BOOK: &str = "CREATE TABLE IF NOT EXISTS nova3_schema(
   version integer NOT NULL,
   oldest integer NOT NULL)";
 
-/// The store is of the present version, or of a later one that allows ours. One program does it at a time, in one
-/// transaction, so that a store is never between two versions.
+/// The schema is there, made now or before. One process makes it at a time, in one transaction, so that a crash leaves all of
+/// it or nothing.
 pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
-    if let Some(version) = version(connection).await?
-        && version.0 >= known()
-    {
+    if let Some(version) = version(connection).await? {
         return check(version, shown);
     }
     check_encoding(connection, shown).await?;
@@ -60,24 +50,20 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
     let found = connection
         .optional("SELECT version, oldest FROM nova3_schema", &[])
         .await?;
-    let found = found.map(|row| (row.get(0), row.get(1)));
-    if let Some(version) = found.filter(|(version, _)| *version >= known()) {
+    if let Some(row) = found {
+        let version = (row.get(0), row.get(1));
         connection.commit().await?;
         return check(version, shown);
     }
-    let done = found.map_or(0, |(version, _)| version);
-    for step in STEPS.iter().skip(usize::try_from(done).unwrap_or(0)) {
-        for sql in step.sql {
-            connection.batch(sql).await?;
-        }
-        connection
-            .execute(
-                "INSERT INTO nova3_schema(version, oldest) VALUES (1, $1)
-                 ON CONFLICT (only_row) DO UPDATE SET version = nova3_schema.version + 1, oldest = excluded.oldest",
-                &[step.oldest.sent()],
-            )
-            .await?;
+    for sql in SCHEMA {
+        connection.batch(sql).await?;
     }
+    connection
+        .execute(
+            "INSERT INTO nova3_schema(version, oldest) VALUES ($1, $2)",
+            &[VERSION.sent(), OLDEST.sent()],
+        )
+        .await?;
     Ok(connection.commit().await?)
 }
 
@@ -101,10 +87,6 @@ async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), 
 pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> Result<bool, Fault> {
     match version(connection).await? {
         None => Ok(false),
-        Some((version, _)) if version < known() => Err(StoreError::Older {
-            path: PathBuf::from(shown),
-        }
-        .into()),
         Some(version) => check(version, shown).map(|()| true),
     }
 }
@@ -124,13 +106,13 @@ async fn version(connection: &mut Connection) -> Result<Option<(i32, i32)>, Faul
 }
 
 fn check((version, oldest): (i32, i32), shown: &str) -> Result<(), Fault> {
-    if oldest <= known() {
-        return Ok(());
+    let path = PathBuf::from(shown);
+    let (found, known) = (version.into(), VERSION.into());
+    if version < VERSION {
+        return Err(StoreError::Older { path, found, known }.into());
     }
-    Err(StoreError::Newer {
-        path: PathBuf::from(shown),
-        found: version.into(),
-        known: known().into(),
+    if oldest > VERSION {
+        return Err(StoreError::Newer { path, found, known }.into());
     }
-    .into())
+    Ok(())
 }

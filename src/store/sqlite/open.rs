@@ -6,8 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
-use rusqlite_migration::{M, Migrations};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::Fault;
 use super::recovery;
@@ -16,11 +15,11 @@ use crate::store::StoreError;
 /// `nov3` in ASCII: marks the file as ours in SQLite's header.
 const APPLICATION_ID: i32 = 0x6e6f_7633;
 
-const STEPS: &[M<'static>] = &[
-    M::up(include_str!("../schema/001_begin.sql")),
-    M::up(include_str!("../schema/002_sessions.sql")),
-    M::up(include_str!("../schema/003_failure.sql")),
-];
+/// The schema as a whole. A change raises [`VERSION`]; a store of another version is refused.
+const SCHEMA: &str = include_str!("../schema/sqlite.sql");
+
+/// The schema's version, in `user_version` of SQLite's header.
+const VERSION: i64 = 4;
 
 /// Pages that the writer keeps. The operating system's own cache is behind it, so a miss is a copy and not a
 /// read of the disk: three times as many made a run of a million lines no faster.
@@ -145,7 +144,7 @@ fn told(error: &std::io::Error) -> String {
     format!("{error}{cure}")
 }
 
-/// The connection that writes; makes the file and brings its schema up to date. A store that was not left in good
+/// The connection that writes; makes the file and its tables. A store that was not left in good
 /// order, because its last process `died` or for another reason, is looked through before anything is written.
 pub(super) fn writer(path: &Path, died: bool) -> Result<Connection, StoreError> {
     if path.as_os_str() == MEMORY {
@@ -180,11 +179,6 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::NotAStore {
             path: path.to_path_buf(),
             reason: "it is empty, no run was started in it".to_owned(),
-        });
-    }
-    if version < latest() {
-        return Err(StoreError::Older {
-            path: path.to_path_buf(),
         });
     }
     settings(&connection, READER_CACHE_KIB).map_err(|fault| fault.at(path))?;
@@ -258,7 +252,7 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         })
 }
 
-/// The version of the schema, 0 for a file without one.
+/// The version of the schema: ours, or 0 for a file without one. Any other is refused.
 fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let fault = |error: rusqlite::Error| Fault::from(error).at(path);
     let application: i32 = connection
@@ -276,19 +270,19 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(fault)?;
-    let known = latest();
-    if found > known {
-        return Err(StoreError::Newer {
+    match found {
+        0 | VERSION => Ok(found),
+        ..VERSION => Err(StoreError::Older {
             path: path.to_path_buf(),
             found,
-            known,
-        });
+            known: VERSION,
+        }),
+        _ => Err(StoreError::Newer {
+            path: path.to_path_buf(),
+            found,
+            known: VERSION,
+        }),
     }
-    Ok(found)
-}
-
-fn latest() -> i64 {
-    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
 fn prepare(connection: &mut Connection) -> Result<(), Fault> {
@@ -304,12 +298,18 @@ fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     if application != APPLICATION_ID {
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    Migrations::from_slice(STEPS)
-        .to_latest(connection)
-        .map_err(|error| match error {
-            rusqlite_migration::Error::RusqliteError { err, .. } => Fault::Sqlite(err),
-            other => Fault::Row(other.to_string()),
-        })?;
+    make_tables(connection)
+}
+
+/// The tables and their version are there, both or neither.
+fn make_tables(connection: &mut Connection) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()?;
     Ok(())
 }
 

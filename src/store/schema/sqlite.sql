@@ -13,6 +13,7 @@ CREATE TABLE nova3_runs(
   lines_epoch INTEGER NOT NULL DEFAULT 0,
   next_seq INTEGER NOT NULL DEFAULT 0,
   next_finish_no INTEGER NOT NULL DEFAULT 0,   -- the last one given; never given again
+  next_event_no INTEGER NOT NULL DEFAULT 0,    -- the last one given
   attempts INTEGER NOT NULL DEFAULT 0,         -- sums over nova3_attempts, kept in the same transactions
   failed_attempts INTEGER NOT NULL DEFAULT 0,
   unpriced_attempts INTEGER NOT NULL DEFAULT 0,
@@ -21,6 +22,9 @@ CREATE TABLE nova3_runs(
   output_tokens INTEGER NOT NULL DEFAULT 0,
   cost INTEGER NOT NULL DEFAULT 0,
   wasted INTEGER NOT NULL DEFAULT 0,
+  uncertain INTEGER NOT NULL DEFAULT 0,        -- what calls may have cost beyond `cost`
+  reserved INTEGER NOT NULL DEFAULT 0,         -- the sum of nova3_reservations
+  recipe TEXT,                                 -- models and prompts used last
   created_at INTEGER NOT NULL,
   last_accessed INTEGER NOT NULL
 ) STRICT;
@@ -46,12 +50,16 @@ CREATE TABLE nova3_queues(
   run_at INTEGER NOT NULL DEFAULT 0,
   attempt INTEGER NOT NULL DEFAULT 0,
   unclean_ends INTEGER NOT NULL DEFAULT 0,
+  alone INTEGER NOT NULL DEFAULT 0,            -- whether its lease is the only one
+  alone_deaths INTEGER NOT NULL DEFAULT 0,
+  death_owner TEXT,                            -- who held it at the last of them
   fence INTEGER NOT NULL DEFAULT 0,            -- only ever grows
   lease_owner TEXT,
   lease_until INTEGER,
   current_task_index INTEGER NOT NULL DEFAULT 0,
   task_count INTEGER,                          -- NULL until planned
   finish_no INTEGER,
+  round INTEGER,                               -- its place in its session's history, once finished
   error TEXT,
   error_class TEXT,
   warnings TEXT,
@@ -75,6 +83,7 @@ CREATE UNIQUE INDEX nova3_queues_one_live ON nova3_queues(run_id, user_id, sessi
   WHERE session_id IS NOT NULL AND state IN('ready','leased');
 CREATE UNIQUE INDEX nova3_queues_one_leased ON nova3_queues(user_id, session_id)
   WHERE session_id IS NOT NULL AND state='leased';
+CREATE INDEX nova3_queues_rounds ON nova3_queues(user_id, session_id, round) WHERE round IS NOT NULL;
 
 -- What a line says. Apart from its queue, whose row is written again at every step and must stay small.
 CREATE TABLE nova3_requests(
@@ -88,6 +97,7 @@ CREATE TABLE nova3_tasks(
   task_index INTEGER NOT NULL,
   task_id TEXT NOT NULL,
   action TEXT NOT NULL,
+  description TEXT NOT NULL DEFAULT '',
   input TEXT NOT NULL,
   status TEXT NOT NULL DEFAULT 'pending' CHECK(status IN('pending','completed','failed','skipped')),
   result TEXT,
@@ -114,6 +124,7 @@ CREATE TABLE nova3_attempts(
   cached_input_tokens INTEGER NOT NULL,
   output_tokens INTEGER NOT NULL,
   cost INTEGER,
+  uncertain INTEGER NOT NULL DEFAULT 0,        -- what it may have cost beyond that: its answer was lost on the way
   started_at INTEGER NOT NULL,
   duration_ms INTEGER NOT NULL,
   first_token_ms INTEGER
@@ -154,6 +165,7 @@ CREATE TABLE nova3_outputs(
   tail BLOB NOT NULL,
   input_order INTEGER NOT NULL,
   append INTEGER NOT NULL,
+  events INTEGER NOT NULL DEFAULT 0,           -- the file holds events, not results
   epoch INTEGER NOT NULL,
   rewrite_length INTEGER,
   rewrite_tail BLOB,
@@ -167,4 +179,67 @@ CREATE TABLE nova3_cache(
   body TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Where a queue's tasks came from, unless its line gave them.
+CREATE TABLE nova3_plans(
+  queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
+  origin TEXT CHECK(origin IN('model','default','continued')),  -- NULL: planning failed
+  continues INTEGER REFERENCES nova3_queues,   -- the queue whose pending tasks were taken over
+  making TEXT NOT NULL,                        -- JSON as of a task; its attempts have task_index -1
+  fence INTEGER NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX nova3_plans_continues ON nova3_plans(continues) WHERE continues IS NOT NULL;
+
+-- One row for each thing that was settled; only ever added to, so that a file made from it stays true.
+CREATE TABLE nova3_events(
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  event_no INTEGER NOT NULL,
+  queue_id INTEGER NOT NULL,
+  task_index INTEGER,                          -- NULL: the plan, or the line itself
+  planned INTEGER NOT NULL,                    -- whether the queue's tasks became known with it
+  body TEXT,                                   -- JSON: the failure, or the steps of a plan
+  status TEXT,                                 -- how the request ended with it, if it did
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(run_id, event_no)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX nova3_events_queue ON nova3_events(queue_id, event_no);
+
+-- Under a cost cap: the spending of a lease that is not in the ledger yet, and the most that its call in flight may
+-- cost. A row that outlives its lease belongs to a process that crashed.
+CREATE TABLE nova3_reservations(
+  queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  fence INTEGER NOT NULL,
+  task_index INTEGER NOT NULL,
+  route TEXT NOT NULL,
+  model TEXT NOT NULL,
+  spent INTEGER NOT NULL,
+  in_flight INTEGER NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+-- Calls that gave nothing, by route and cause; sums over nova3_attempts, kept in the same transactions.
+CREATE TABLE nova3_waste(
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  route TEXT NOT NULL,
+  cause TEXT NOT NULL,                         -- a class of errors, `abandoned` or `repeated`
+  calls INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  cost INTEGER NOT NULL,
+  uncertain INTEGER NOT NULL,
+  PRIMARY KEY(run_id, route, cause)
+) STRICT, WITHOUT ROWID;
+
+-- How the routes stood when a change was last noticed.
+CREATE TABLE nova3_routes(
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  route TEXT NOT NULL,
+  state TEXT NOT NULL CHECK(state IN('closed','open','half_open','paused','latched')),
+  reason TEXT,
+  since INTEGER NOT NULL,
+  open_ms INTEGER NOT NULL DEFAULT 0,          -- how long its breaker has been open in all
+  PRIMARY KEY(run_id, route)
 ) STRICT, WITHOUT ROWID;

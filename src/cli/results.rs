@@ -26,6 +26,7 @@ async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
         ResultOrder::Completion => (Order::Completion, 0),
         ResultOrder::Input => (Order::Input, -1),
     };
+    let ids = world::ids(&args.id);
     let mut printed = 0_u64;
     loop {
         let page = store.finished(run.id, order, false, after, ROWS).await?;
@@ -34,7 +35,7 @@ async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
         }
         after = page.after;
         let mut text = Vec::new();
-        for finished in page.rows.iter().filter(|finished| wanted(args, finished)) {
+        for finished in page.rows.iter().filter(|finished| wanted(args, &ids, finished)) {
             printed += 1;
             match args.format {
                 ResultFormat::Jsonl => result_line::write(&run.name, finished, clock::rfc3339, &mut text)
@@ -49,7 +50,7 @@ async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
     Ok(if printed == 0 { Exit::Nothing } else { Exit::Good })
 }
 
-fn wanted(args: &ResultsArgs, finished: &Finished) -> bool {
+fn wanted(args: &ResultsArgs, ids: &[String], finished: &Finished) -> bool {
     let status = args.status.is_none_or(|filter| {
         finished.status
             == match filter {
@@ -59,6 +60,6 @@ fn wanted(args: &ResultsArgs, finished: &Finished) -> bool {
                 StatusFilter::Paused => Status::Paused,
             }
     });
-    let id = args.id.is_empty() || finished.custom_id.as_ref().is_some_and(|id| args.id.contains(id));
+    let id = ids.is_empty() || finished.custom_id.as_ref().is_some_and(|id| ids.contains(id));
     status && id
 }

@@ -13,7 +13,7 @@ use crate::store::Failures;
 pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
     let which = Failures {
         classes: args.class.iter().map(|name| class(name)).collect::<Result<_>>()?,
-        ids: args.id.clone(),
+        ids: world::ids(&args.id),
     };
     let wait = match &args.wait_lock {
         Some(text) => world::duration("--wait-lock", text)?,

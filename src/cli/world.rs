@@ -279,6 +279,19 @@ pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>) -> Te
     }
 }
 
+/// The `custom_id`s that a flag names: each value as it stands, because an id may hold a comma, and its parts between
+/// commas.
+pub(super) fn ids(given: &[String]) -> Vec<String> {
+    let parts = |value: &String| -> Vec<String> {
+        let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+        std::iter::once(value.as_str())
+            .chain(parts)
+            .map(str::to_owned)
+            .collect()
+    };
+    given.iter().flat_map(parts).collect()
+}
+
 /// Who we are to another process that finds the store in use.
 pub(super) fn holder() -> String {
     format!("process {} since {:.0}", std::process::id(), crate::clock::now())

@@ -87,6 +87,7 @@ fn results_are_filtered() {
     );
     assert_eq!(errors(&lines(&results(&["--status", "failed"]).out)).len(), 1);
     assert_eq!(ids(&lines(&results(&["--id", "b", "--id", "none"]).out)), ["b"]);
+    assert_eq!(ids(&lines(&results(&["--id", "none, b"]).out)), ["b"]);
     for nothing in [&["--status", "paused"][..], &["--id", "none"]] {
         let ran = results(nothing);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(4), "", ""));
@@ -117,7 +118,7 @@ fn failures_are_put_back_by_class_and_id() {
         let ran = bench.nova3(&[&["retry"], nothing].concat());
         assert_eq!((ran.code, ran.err.as_str()), (Some(4), none), "{nothing:?}");
     }
-    let ran = bench.nova3(&["retry", "--class", "network", "--id", "a"]);
+    let ran = bench.nova3(&["retry", "--class", "network", "--id", "none,a"]);
     assert_eq!(
         (ran.code, ran.err.as_str()),
         (

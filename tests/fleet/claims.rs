@@ -174,3 +174,33 @@ async fn whoever_works_on_a_suspect_gets_no_company() {
     );
     assert_eq!(suspect(&second, "r").await, ["r1"]);
 }
+
+/// Rows of the run's queues that a claim of what is unplanned reads, behind so many planned ones.
+async fn read_behind(url: &str, bed: &Bed, planned: usize) -> i64 {
+    let run = bed.run(&format!("{planned} planned")).await;
+    let mut input: Vec<Draft> = (0..planned).map(|n| request(&format!("r{n}"))).collect();
+    input.push(request("last").unplanned());
+    bed.read(run, &input).await;
+    let mut sql = Sql::at(url).await;
+    sql.run(&format!(
+        "BEGIN; SELECT * FROM nova3_claim({}, 'o', 'unplanned', 9, 1000, 1)",
+        run.0
+    ))
+    .await;
+    let read = format!(
+        "SELECT (seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables WHERE relid = 'nova3_queues_{}'::regclass",
+        run.0
+    );
+    let read = sql.number(&read).await;
+    sql.run("ROLLBACK").await;
+    read
+}
+
+#[tokio::test]
+async fn planned_queues_cost_the_claim_of_an_unplanned_one_nothing() {
+    let (url, [bed]) = crew::<1>().await;
+    let few = read_behind(&url, &bed, 2).await;
+    assert!(few > 0, "the statistics work");
+    let many = read_behind(&url, &bed, 600).await;
+    assert!(many <= few, "{many} rows behind 600, {few} behind 2");
+}

@@ -40,7 +40,7 @@ pub(in crate::cli) struct ResultsArgs {
     /// Only of this status
     #[arg(long, value_enum)]
     pub(in crate::cli) status: Option<StatusFilter>,
-    /// Only of these `custom_id`s
+    /// Only of these `custom_id`s, by comma
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) id: Vec<String>,
     /// In which order
@@ -80,7 +80,7 @@ pub(in crate::cli) struct RetryArgs {
     /// Only failures of these classes, by comma
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     pub(in crate::cli) class: Vec<String>,
-    /// Only these `custom_id`s
+    /// Only these `custom_id`s, by comma
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) id: Vec<String>,
     /// How long to wait for a store in use

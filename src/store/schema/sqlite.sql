@@ -71,6 +71,9 @@ CREATE TABLE nova3_queues(
 CREATE UNIQUE INDEX nova3_queues_identity ON nova3_queues(run_id, queue_key, content_digest);
 CREATE UNIQUE INDEX nova3_queues_finished ON nova3_queues(run_id, finish_no) WHERE finish_no IS NOT NULL;
 CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state='ready';
+-- Of those whose first step is planning: planned ones that wait before them are not read.
+CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, priority, seq)
+  WHERE state='ready' AND task_count IS NULL;
 CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE state='leased';
 CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, user_id, session_id, seq, ingest) WHERE state='blocked';
 CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest) WHERE state='done';

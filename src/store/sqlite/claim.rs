@@ -35,21 +35,24 @@ pub(super) fn claim(
     }
     let limit = if alone { limit.min(1) } else { limit };
     {
-        let mut query = c.prepare_cached(
-            "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL FROM nova3_queues q
-             JOIN nova3_requests USING(queue_id)
-             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready'
-               AND (run_at<=?2 OR run_at>?2+?7)
-               AND (unclean_ends>=?5)=?6
-               AND (?4 OR task_count IS NULL) AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
+        let (index, unplanned) = match which {
+            Claimable::Unplanned => ("INDEXED BY nova3_queues_unplanned", "AND task_count IS NULL"),
+            Claimable::All | Claimable::Suspect => ("", ""),
+        };
+        let mut query = c.prepare_cached(&format!(
+            "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL
+             FROM nova3_queues q {index} JOIN nova3_requests USING(queue_id)
+             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' {unplanned}
+               AND (run_at<=?2 OR run_at>?2+?6)
+               AND (unclean_ends>=?4)=?5
+               AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
              ORDER BY priority, seq LIMIT ?3",
-        )?;
+        ))?;
         let mut rows = query.query(params![
             run.0,
             now,
             limit,
-            which != Claimable::Unplanned,
             super::suspicion::SUSPECTED,
             alone,
             Left::LONGEST_SNOOZE_MS
@@ -167,9 +170,11 @@ pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::{AtomicI32, Ordering};
     use std::time::Duration;
 
-    use rusqlite::Connection;
+    use rusqlite::trace::{TraceEvent, TraceEventCodes};
+    use rusqlite::{Connection, StatementStatus};
 
     use super::super::{open, plans};
     use super::{claim, release};
@@ -179,6 +184,38 @@ mod tests {
         let owner = Owner("o".to_owned());
         let rows = claim(c, run, &owner, Claimable::All, 9, 1000, now).unwrap();
         rows.iter().map(|row| Left::untouched(row.lease)).collect()
+    }
+
+    /// Steps of SQLite's machine in the selection of a claim of what is unplanned, behind so many planned queues.
+    fn steps_behind(planned: usize) -> i32 {
+        static STEPS: AtomicI32 = AtomicI32::new(0);
+        let c = open::writer(Path::new(open::MEMORY), false).unwrap();
+        let run = plans::opened(&c);
+        let mut lines: Vec<String> = (0..planned).map(|n| format!("{{\"query\":\"q{n}\"}}")).collect();
+        lines.push(r#"{"query":"q","references":["@a1"]}"#.to_owned());
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        plans::read(&c, run, &lines);
+        c.trace_v2(
+            TraceEventCodes::SQLITE_TRACE_PROFILE,
+            Some(|event| {
+                if let TraceEvent::Profile(statement, _) = event
+                    && statement.sql().contains("line_index")
+                {
+                    STEPS.store(statement.get_status(StatementStatus::VmStep), Ordering::Relaxed);
+                }
+            }),
+        );
+        let owner = Owner("o".to_owned());
+        let rows = claim(&c, run, &owner, Claimable::Unplanned, 9, 1000, 1).unwrap();
+        assert_eq!((rows.len(), rows[0].planned), (1, false));
+        STEPS.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn planned_queues_cost_the_claim_of_an_unplanned_one_nothing() {
+        let few = steps_behind(2);
+        assert!(few > 0, "the trace works");
+        assert_eq!(steps_behind(300), few);
     }
 
     #[test]

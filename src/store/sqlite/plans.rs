@@ -114,6 +114,7 @@ fn conversation(c: &Connection, run: RunId) {
     let second = r#"{"custom_id":"c2","references":["@a1"],"session_id":"c","until":"answer"}"#;
     let edited = r#"{"custom_id":"c2","references":["@a2"],"session_id":"c"}"#;
     read(c, run, &[first, second]);
+    claim::claim(c, run, &Owner("o".to_owned()), Claimable::Unplanned, 0, 1, 1).unwrap();
     let planned = Planned {
         action: "answer".to_owned(),
         description: String::new(),

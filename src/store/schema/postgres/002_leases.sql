@@ -72,7 +72,7 @@ CREATE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bi
 RETURNS TABLE(queue_id bigint, fence bigint, line_index bigint, current_task integer, planned boolean, request text,
   task_ids text[], actions text[], descriptions text[], inputs text[])
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
-SET plan_cache_mode = force_generic_plan AS $$
+SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   present bigint;
@@ -92,17 +92,30 @@ BEGIN
         AND (suspects OR q.alone)) THEN
       RETURN;
     END IF;
-    SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
-    INTO free, chosen
-    FROM (
-      SELECT q.queue_id, q.session_id FROM nova3_queues q
-      WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready'
-        AND nova3_is_awake(q.run_at, moment)
-        AND (q.unclean_ends >= 3) = suspects AND (p_which <> 'unplanned' OR q.task_count IS NULL)
-        AND (q.session_id IS NULL OR NOT EXISTS (
-          SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
-      ORDER BY q.priority, q.seq LIMIT CASE WHEN suspects THEN least(p_limit, 1) ELSE p_limit END
-      FOR UPDATE SKIP LOCKED) c;
+    IF p_which = 'unplanned' THEN
+      -- A statement of its own: its condition and its order are those of an index without the planned queues.
+      SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
+      INTO free, chosen
+      FROM (
+        SELECT q.queue_id, q.session_id FROM nova3_queues q
+        WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND q.task_count IS NULL
+          AND nova3_is_awake(q.run_at, moment) AND q.unclean_ends < 3
+          AND (q.session_id IS NULL OR NOT EXISTS (
+            SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
+        ORDER BY q.priority + 0, q.seq LIMIT p_limit
+        FOR UPDATE SKIP LOCKED) c;
+    ELSE
+      SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
+      INTO free, chosen
+      FROM (
+        SELECT q.queue_id, q.session_id FROM nova3_queues q
+        WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready'
+          AND nova3_is_awake(q.run_at, moment) AND (q.unclean_ends >= 3) = suspects
+          AND (q.session_id IS NULL OR NOT EXISTS (
+            SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
+        ORDER BY q.priority, q.seq LIMIT CASE WHEN suspects THEN least(p_limit, 1) ELSE p_limit END
+        FOR UPDATE SKIP LOCKED) c;
+    END IF;
     IF chosen IS NOT NULL THEN
       -- A session has one leased queue in the store, whatever the run.
       WITH got AS (

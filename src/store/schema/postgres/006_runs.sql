@@ -19,6 +19,9 @@ BEGIN
         -- A session has one live queue in a run.
         'UNIQUE INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL AND state IN (''ready'',''leased'')',
         'INDEX %2$I ON %1$I (ingest, priority, seq) WHERE state = ''ready''',
+        -- Of those whose first step is planning. `+ 0` keeps the planner from taking the index above, which holds the
+        -- planned ones too.
+        'INDEX %2$I ON %1$I (ingest, (priority + 0), seq) WHERE state = ''ready'' AND task_count IS NULL',
         'INDEX %2$I ON %1$I (lease_owner, alone, lease_ticket) WHERE state = ''leased''',
         'INDEX %2$I ON %1$I (user_id, session_id, seq) WHERE state = ''blocked''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''done''',

@@ -27,5 +27,9 @@ fn a_store_of_an_earlier_schema_is_refused_untouched() {
         };
         assert!(known > 3);
     }
-    assert_eq!(std::fs::read(&path).expect("reads"), before, "nothing was written to it");
+    assert_eq!(
+        std::fs::read(&path).expect("reads"),
+        before,
+        "nothing was written to it"
+    );
 }

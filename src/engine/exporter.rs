@@ -4,16 +4,19 @@
 //! announcement. When lines in the file are no longer true (an epoch of the store says so), the file is
 //! written anew beside itself and takes its place.
 
+mod rewrite;
+
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::rewrite::replaced;
 use super::{ExportPorts, Exported, Job, RunError};
 use crate::clock;
 use crate::domain::{result_line, stream_event};
 use crate::sink::{Existing, Found, Mark, ResultFile};
-use crate::store::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Results, Rewrite, Run, RunId};
+use crate::store::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Results, Run, RunId};
 
 /// Lines in one append at most; pages end earlier when results are large.
 const ROWS: usize = 512;
@@ -24,9 +27,6 @@ const LARGE: usize = 1 << 20;
 /// The pause after an append that did not fill its batch: lines that finish meanwhile share the next announcement
 /// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// While the input is still being read, a rewrite may take this share of the time at most.
-const REWRITE_SHARE: u32 = 10;
 
 pub(super) struct Exporter {
     ports: ExportPorts,
@@ -169,6 +169,7 @@ impl Exporter {
                 Step::Nothing => self.save().await?,
             }
             if finishing {
+                self.with_file(|mut file| file.check()).await?;
                 return Ok(Exported::All);
             }
             self.ports.wake.notified().await;
@@ -230,54 +231,6 @@ impl Exporter {
         Ok(())
     }
 
-    /// Writes the file anew with every line that is true now.
-    async fn rewrite(&mut self, epoch: i64) -> Result<(), RunError> {
-        let begun = Instant::now();
-        let base = self.cursor.base;
-        let (file, mut new) = self
-            .with_file(move |mut file| file.replacement(base).map(|new| (file, new)))
-            .await?;
-        self.file = Some(file);
-        let mut after = beginning(self.cursor.order);
-        loop {
-            let page = self.page(after).await?;
-            if page.rows == 0 {
-                break;
-            }
-            after = page.after;
-            let lines = page.lines;
-            new = blocking(move || new.write(&lines).map(|()| new).map_err(RunError::from)).await?;
-        }
-        let (new, length, tail) = blocking(move || {
-            let (length, tail) = new.complete()?;
-            Ok((new, length, tail))
-        })
-        .await?;
-        let rewrite = Rewrite {
-            length,
-            tail,
-            after,
-            epoch,
-        };
-        self.cursor.rewrite = Some(rewrite);
-        self.ports
-            .store
-            .put_cursor(self.run, &self.key, &self.cursor)
-            .await?;
-        let file = self.with_file(move |old| new.take_place(old)).await?;
-        self.file = Some(file);
-        self.cursor = replaced(self.cursor, base, rewrite);
-        self.saved = false;
-        self.save().await?;
-        tracing::info!(
-            file.path = self.key.path,
-            file.bytes = length,
-            "the result file was written anew"
-        );
-        self.next_rewrite = Instant::now() + begun.elapsed().max(Duration::from_millis(100)) * REWRITE_SHARE;
-        Ok(())
-    }
-
     async fn page(&self, after: i64) -> Result<Rendered, RunError> {
         page(
             &*self.ports.store,
@@ -298,21 +251,6 @@ impl Exporter {
             part: "the result file".to_owned(),
         })?;
         blocking(move || work(file).map_err(RunError::from)).await
-    }
-}
-
-/// The cursor of a file that has taken the old one's place.
-fn replaced(cursor: Cursor, base: u64, rewrite: Rewrite) -> Cursor {
-    Cursor {
-        base,
-        settled: rewrite.length - base.min(rewrite.length),
-        announced: 0,
-        after: rewrite.after,
-        announced_after: rewrite.after,
-        tail: rewrite.tail,
-        epoch: rewrite.epoch,
-        rewrite: None,
-        ..cursor
     }
 }
 

@@ -18,6 +18,18 @@ pub enum SinkError {
         /// How it differs.
         reason: String,
     },
+    /// Somebody else changed the file while this process wrote it.
+    #[error(
+        "result file `{}` was changed while this run wrote it: {reason} (nothing was overwritten and nothing finished is \
+         lost: move away what stands there, or use another `-o`, and run the same command again)",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        reason: String,
+    },
     /// Another process writes it.
     #[error("result file `{}` is being written by another process (wait for it, or use another `-o`)", path.display())]
     Locked {
@@ -37,11 +49,15 @@ pub enum SinkError {
     },
 }
 
-/// What to do about a full disk; other errors of the system speak for themselves.
+/// What to do about a full disk or a limit; other errors of the system speak for themselves.
 fn cure(source: &std::io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             " (free some space and run the same command again: nothing finished is lost)"
+        }
+        ErrorKind::FileTooLarge => {
+            " (raise the limit on the size of files, `ulimit -f`, and run the same command again: nothing finished is \
+             lost)"
         }
         _ => "",
     }

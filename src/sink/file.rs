@@ -1,8 +1,14 @@
-//! One result file, locked for as long as it is open.
+//! One result file, locked and watched for as long as it is open.
+//!
+//! Only this process writes the file while it is open. If somebody else removes, replaces, cuts or extends it, the
+//! next append fails and nothing more is written.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::error::SinkError;
 
@@ -52,11 +58,11 @@ pub enum Found {
 /// A result file.
 #[derive(Debug)]
 pub struct ResultFile {
-    path: PathBuf,
-    file: File,
-    length: u64,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) length: u64,
     /// The last bytes of the file, at most [`TAIL`] of them.
-    last: Vec<u8>,
+    pub(super) last: Vec<u8>,
 }
 
 impl ResultFile {
@@ -69,14 +75,7 @@ impl ResultFile {
                 source,
             }
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(io("opening it"))?;
-        lock(&file, path)?;
+        let file = open_locked(path)?;
         let length = file.metadata().map_err(io("reading its length"))?.len();
         let mut this = Self {
             path: path.to_path_buf(),
@@ -86,9 +85,6 @@ impl ResultFile {
         };
         let found = this.compare(mark, existing)?;
         this.last = this.read_tail(this.length)?;
-        this.file
-            .seek(SeekFrom::Start(this.length))
-            .map_err(this.io("seeking in it"))?;
         Ok((this, found))
     }
 
@@ -169,9 +165,6 @@ impl ResultFile {
     fn end_last_line(&mut self) -> Result<(), SinkError> {
         if self.read_tail(self.length)?.last() != Some(&b'\n') {
             self.file
-                .seek(SeekFrom::End(0))
-                .map_err(self.io("seeking in it"))?;
-            self.file
                 .write_all(b"\n")
                 .and_then(|()| self.file.sync_data())
                 .map_err(self.io("writing"))?;
@@ -180,11 +173,59 @@ impl ResultFile {
         Ok(())
     }
 
+    /// Fails if somebody else changed the file, or gave its name to another one, since it was opened.
+    ///
+    /// Compares inode, length and the last bytes, so a change of the same length further up goes unnoticed.
+    pub fn check(&mut self) -> Result<(), SinkError> {
+        let reason = match std::fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Some("it was removed".to_owned()),
+            Err(error) => return Err(self.io("looking at it")(error)),
+            Ok(named) => self.change(&named)?,
+        };
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(SinkError::Changed {
+                path: self.path.clone(),
+                reason,
+            }),
+        }
+    }
+
+    fn change(&mut self, named: &Metadata) -> Result<Option<String>, SinkError> {
+        let ours = self.file.metadata().map_err(self.io("reading its length"))?;
+        if inode(named) != inode(&ours) {
+            return Ok(Some("another file has its name".to_owned()));
+        }
+        let (expected, found) = (self.length, ours.len());
+        if found < expected {
+            return Ok(Some(format!(
+                "it has {found} bytes where {expected} were written"
+            )));
+        }
+        if found > expected {
+            let more = found - expected;
+            return Ok(Some(format!("{more} bytes were added behind byte {expected}")));
+        }
+        if self.read_tail(expected)? != self.last {
+            let last = self.last.len();
+            return Ok(Some(format!(
+                "the {last} bytes before byte {expected} are others"
+            )));
+        }
+        Ok(None)
+    }
+
     /// The lines are in the file and on the disk. After an error the file may hold a part of them, which
     /// the announcement covers.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), SinkError> {
+        self.check()?;
+        self.add(lines)?;
+        self.file.sync_data().map_err(self.io("writing to disk"))
+    }
+
+    /// Adds lines, which need not be on the disk yet.
+    pub(super) fn add(&mut self, lines: &[u8]) -> Result<(), SinkError> {
         self.file.write_all(lines).map_err(self.io("writing"))?;
-        self.file.sync_data().map_err(self.io("writing to disk"))?;
         self.length += lines.len() as u64;
         remember(&mut self.last, lines);
         Ok(())
@@ -200,41 +241,12 @@ impl ResultFile {
         self.length
     }
 
-    /// Begins a file that will take this one's place; the first `keep` bytes are copied into it.
-    pub fn replacement(&mut self, keep: u64) -> Result<Replacement, SinkError> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(".nova3-new");
-        let path = PathBuf::from(name);
-        let failed = |source| SinkError::Io {
-            path: path.clone(),
-            action: "writing a new one beside it",
-            source,
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(failed)?;
-        // The new file is locked before it has the name, so that nobody slips in between.
-        lock(&file, &path)?;
-        if let Ok(data) = self.file.metadata() {
-            drop(file.set_permissions(data.permissions()));
-        }
-        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let copied =
-            std::io::copy(&mut Read::by_ref(&mut self.file).take(keep), &mut file).map_err(failed)?;
-        self.file.seek(SeekFrom::Start(self.length)).map_err(failed)?;
-        let mut new = Self {
-            path: path.clone(),
-            file,
-            length: copied,
-            last: Vec::new(),
-        };
-        new.last = new.read_tail(copied)?;
-        new.file.seek(SeekFrom::Start(copied)).map_err(failed)?;
-        Ok(Replacement { new })
+    /// Removes everything behind the first `keep` bytes, so that the lines can be written again where they stood.
+    pub fn empty(&mut self, keep: u64) -> Result<(), SinkError> {
+        self.check()?;
+        self.cut(keep)?;
+        self.last = self.read_tail(keep)?;
+        Ok(())
     }
 
     fn cut(&mut self, length: u64) -> Result<(), SinkError> {
@@ -246,11 +258,12 @@ impl ResultFile {
         Ok(())
     }
 
-    fn tail_at(&mut self, end: u64) -> Result<[u8; 32], SinkError> {
+    /// The digest of the last bytes before `end`.
+    pub fn tail_at(&mut self, end: u64) -> Result<[u8; 32], SinkError> {
         Ok(tail_digest(&self.read_tail(end)?))
     }
 
-    fn read_tail(&mut self, end: u64) -> Result<Vec<u8>, SinkError> {
+    pub(super) fn read_tail(&mut self, end: u64) -> Result<Vec<u8>, SinkError> {
         let from = end.saturating_sub(TAIL);
         let mut bytes = Vec::new();
         let file = &mut self.file;
@@ -261,46 +274,9 @@ impl ResultFile {
         Ok(bytes)
     }
 
-    fn io(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> SinkError + use<> {
+    pub(super) fn io(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> SinkError + use<> {
         let path = self.path.clone();
         move |source| SinkError::Io { path, action, source }
-    }
-}
-
-/// A file that is about to take another's place.
-#[derive(Debug)]
-pub struct Replacement {
-    new: ResultFile,
-}
-
-impl Replacement {
-    /// Adds lines; they need not be on the disk yet.
-    pub fn write(&mut self, lines: &[u8]) -> Result<(), SinkError> {
-        self.new.file.write_all(lines).map_err(self.new.io("writing"))?;
-        self.new.length += lines.len() as u64;
-        remember(&mut self.new.last, lines);
-        Ok(())
-    }
-
-    /// Everything is on the disk; answers length and tail for the announcement.
-    pub fn complete(&mut self) -> Result<(u64, [u8; 32]), SinkError> {
-        self.new.file.sync_all().map_err(self.new.io("writing to disk"))?;
-        Ok((self.new.length, self.new.tail()))
-    }
-
-    /// It has the name of `old`, also after a power cut.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the old file is no more; its lock goes with it"
-    )]
-    pub fn take_place(mut self, old: ResultFile) -> Result<ResultFile, SinkError> {
-        std::fs::rename(&self.new.path, &old.path).map_err(self.new.io("renaming it"))?;
-        let folder = old.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all())
-            .map_err(self.new.io("renaming it"))?;
-        self.new.path.clone_from(&old.path);
-        Ok(self.new)
     }
 }
 
@@ -324,7 +300,41 @@ fn remember(last: &mut Vec<u8>, lines: &[u8]) {
     last.drain(..surplus);
 }
 
-fn lock(file: &File, path: &Path) -> Result<(), SinkError> {
+/// Which file it is, whatever its name.
+fn inode(data: &Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
+}
+
+/// Opens the file that has this name and locks it; makes it if it is absent. A link in its place is not followed: the
+/// path of a result file is resolved before it comes here.
+fn open_locked(path: &Path) -> Result<File, SinkError> {
+    let io = |action| {
+        move |source| SinkError::Io {
+            path: path.to_path_buf(),
+            action,
+            source,
+        }
+    };
+    loop {
+        // Every write goes to the end, wherever that is: nothing of somebody else is ever overwritten.
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)
+            .map_err(io("opening it"))?;
+        lock(&file, path)?;
+        let ours = file.metadata().map_err(io("looking at it"))?;
+        // Its last writer may have replaced the file between the opening and the lock.
+        let named = std::fs::symlink_metadata(path);
+        if named.is_ok_and(|named| inode(&named) == inode(&ours)) {
+            return Ok(file);
+        }
+    }
+}
+
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), SinkError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(SinkError::Locked {
@@ -441,6 +451,81 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_does_to_an_open_file_is_noticed() {
+        type Act = fn(&Path);
+        let acts: [(Act, &str); 6] = [
+            (
+                |path| std::fs::write(path, b"").unwrap(),
+                "it has 0 bytes where 4 were written",
+            ),
+            (
+                |path| std::fs::write(path, b"ours").unwrap(),
+                "the 4 bytes before byte 4 are others",
+            ),
+            (
+                |path| std::fs::write(path, b"one\nmore\n").unwrap(),
+                "5 bytes were added behind byte 4",
+            ),
+            (|path| std::fs::remove_file(path).unwrap(), "it was removed"),
+            (
+                |path| {
+                    std::fs::rename(path, path.with_extension("1")).unwrap();
+                    std::fs::write(path, b"one\n").unwrap();
+                },
+                "another file has its name",
+            ),
+            (
+                |path| {
+                    std::fs::rename(path, path.with_extension("1")).unwrap();
+                    std::os::unix::fs::symlink(path.with_extension("1"), path).unwrap();
+                },
+                "another file has its name",
+            ),
+        ];
+        for (act, expected) in acts {
+            let bundle = setup(None);
+            let (mut file, _) = ResultFile::open(&bundle.path, None, Existing::Refuse).unwrap();
+            file.append(b"one\n").unwrap();
+            file.check().unwrap();
+            act(&bundle.path);
+            let before = std::fs::read(&bundle.path).ok();
+            for result in [file.append(b"two\n"), file.empty(0), file.check()] {
+                match result {
+                    Err(SinkError::Changed { reason, .. }) => assert_eq!(reason, expected),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let mut new = file
+                .replacement(0)
+                .unwrap()
+                .expect("a folder that can be written");
+            new.write(b"new\n").unwrap();
+            assert!(matches!(new.take_place(file), Err(SinkError::Changed { .. })));
+            assert_eq!(std::fs::read(&bundle.path).ok(), before, "{expected}");
+            let left = std::fs::read_dir(bundle.path.parent().unwrap()).unwrap();
+            let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(
+                !left
+                    .iter()
+                    .any(|name| name.to_string_lossy().ends_with("nova3-new")),
+                "{left:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_is_not_followed() {
+        let bundle = setup(None);
+        let other = bundle.path.with_extension("other");
+        std::os::unix::fs::symlink(&other, &bundle.path).unwrap();
+        assert!(matches!(
+            open(&bundle, None, Existing::Overwrite),
+            Err(SinkError::Io { .. })
+        ));
+        assert!(!other.exists());
+    }
+
+    #[test]
     fn a_replacement_is_recognised_before_and_after_its_rename() {
         let bundle = setup(Some(b"base\nold\n"));
         let before = Mark {
@@ -451,7 +536,10 @@ mod tests {
             replacement: None,
         };
         let (mut file, _) = ResultFile::open(&bundle.path, Some(&before), Existing::Refuse).unwrap();
-        let mut new = file.replacement(5).unwrap();
+        let mut new = file
+            .replacement(5)
+            .unwrap()
+            .expect("a folder that can be written");
         new.write(b"new\nlines\n").unwrap();
         let announced = Mark {
             replacement: Some(new.complete().unwrap()),
@@ -463,7 +551,8 @@ mod tests {
             Found::AsMarked
         );
         let (file, _) = ResultFile::open(&bundle.path, Some(&announced), Existing::Refuse).unwrap();
-        let file = new.take_place(file).unwrap();
+        let (file, placed) = new.take_place(file).unwrap();
+        assert!(placed);
         assert!(matches!(
             open(&bundle, None, Existing::Refuse),
             Err(SinkError::Locked { .. })

@@ -7,10 +7,14 @@
 //! ```text
 //! announce (store) → append, fsync → settle (store)          a kill anywhere leaves a length that the mark explains
 //! write beside, fsync → announce (store) → rename → settle   a kill anywhere leaves the old file or the new one
+//! announce (store) → empty, append as above                  where a file cannot be replaced: a kill leaves the old
+//!                                                            lines, or some of the new ones and their mark
 //! ```
 
 mod error;
 mod file;
+mod replacement;
 
 pub use error::SinkError;
-pub use file::{Existing, Found, Mark, Replacement, ResultFile, tail_digest};
+pub use file::{Existing, Found, Mark, ResultFile, tail_digest};
+pub use replacement::Replacement;

@@ -58,8 +58,8 @@ pub(crate) enum Moment {
     Output(u64),
     /// The store's log is so long.
     Store(u64),
-    /// A file is being written to take the result file's place.
-    Replacing,
+    /// A file is being written to take the result file's place, or that one is shorter than it was: it is begun again.
+    Replacing(u64),
 }
 
 impl Bench {
@@ -189,7 +189,7 @@ impl Bench {
         Store::open(&self.path("nova3.db"))
     }
 
-    fn length(&self, name: &str) -> u64 {
+    pub(crate) fn length(&self, name: &str) -> u64 {
         std::fs::metadata(self.path(name)).map_or(0, |data| data.len())
     }
 
@@ -214,13 +214,17 @@ impl Bench {
     /// Kills it at the moment; answers its end if that came first.
     pub(crate) fn kill_at(&mut self, mut running: Running, moment: Moment, most: usize) -> Option<Ended> {
         let limit = self.mock.count() + most.max(1);
-        let replacement = self.path("out.jsonl.nova3-new");
+        let folder = self.path("");
+        let is_replacement = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".nova3-new"))
+        };
+        let replacing = || std::fs::read_dir(&folder).is_ok_and(|mut all| all.any(is_replacement));
         until("a moment to kill", || {
             let due = match moment {
                 Moment::Calls(calls) => self.mock.count() >= calls,
                 Moment::Output(length) => self.length("out.jsonl") >= length,
                 Moment::Store(length) => self.length("nova3.db-wal") >= length,
-                Moment::Replacing => replacement.exists(),
+                Moment::Replacing(length) => replacing() || self.length("out.jsonl") < length,
             };
             (due || running.poll().is_some() || self.mock.count() >= limit).then_some(())
         });

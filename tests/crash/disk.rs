@@ -299,7 +299,7 @@ fn a_result_file_that_cannot_take_the_old_ones_place() {
     bench.input(fewer);
     let faults = [
         ("rename", "/out.jsonl", Errno::IO),
-        ("write", "/out.jsonl.nova3-new", Errno::NOSPC),
+        ("write", ".nova3-new", Errno::NOSPC),
     ];
     for (calls, path, error) in faults {
         let fault = Fault {

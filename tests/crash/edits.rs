@@ -54,14 +54,18 @@ impl Editor {
 
 fn edited(name: &'static str, flags: &[&str], in_order: bool) {
     let form = Form::get().smaller();
-    let mut bench = Bench::new(name, form);
+    edited_in(&mut Bench::new(name, form), form, name, flags, in_order);
+}
+
+fn edited_in(bench: &mut Bench, form: Form, name: &'static str, flags: &[&str], in_order: bool) {
     let mut editor = Editor::new(form.rng(name), form.requests);
     let args = [&RUN[..], flags].concat();
     for kill in 0..2 * form.kills {
         bench.input(&editor.lines);
         let share = (form.requests / form.kills).max(1);
         let moment = if kill % 3 == 2 {
-            Moment::Replacing
+            // A file that is written anew where it stands is short for a while.
+            Moment::Replacing(bench.length("out.jsonl"))
         } else {
             bench.moment(share)
         };
@@ -93,6 +97,22 @@ fn an_edited_input_pays_for_its_changes_alone_in_its_order() {
 }
 
 #[test]
+fn a_file_with_a_second_name_is_edited_where_it_stands() {
+    let name = "edit, in place";
+    let form = Form::get().smaller();
+    let mut bench = Bench::new(name, form);
+    let (one, other) = (bench.path("out.jsonl"), bench.path("second.jsonl"));
+    std::fs::write(&one, "").unwrap();
+    std::fs::hard_link(&one, &other).unwrap();
+    edited_in(&mut bench, form, name, &[], false);
+    assert_eq!(
+        bench.bytes("second.jsonl"),
+        bench.bytes("out.jsonl"),
+        "oracle `both names`"
+    );
+}
+
+#[test]
 fn undoing_an_edit_costs_nothing() {
     let form = Form::get().smaller();
     let mut bench = Bench::new("undo", form);
@@ -112,7 +132,7 @@ fn undoing_an_edit_costs_nothing() {
     for kill in 0..form.kills {
         bench.input(if kill % 2 == 0 { &lines } else { &changed });
         let moment = if kill % 2 == 0 {
-            Moment::Replacing
+            Moment::Replacing(bench.length("out.jsonl"))
         } else {
             bench.moment(20)
         };

@@ -40,6 +40,8 @@ mod hostile;
 mod memory;
 #[path = "cli/model.rs"]
 mod model;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/open_files.rs"]
 mod open_files;
 #[path = "cli/output.rs"]

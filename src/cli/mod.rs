@@ -10,6 +10,7 @@ mod init;
 mod logging;
 mod mock;
 mod open_files;
+mod outputs;
 mod plan;
 mod prompts;
 mod rehearsal;

@@ -1,22 +1,20 @@
 //! `nova3 run`.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 
-use super::args::{Emit, Global, Progress, RunArgs};
+use super::args::{Global, Progress, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, open_files, rehearsal, stores, world};
+use super::{check, open_files, outputs, rehearsal, stores, world};
 use crate::agent::Agents;
 use crate::config::{Config, process_env};
 use crate::domain::request::Rules;
-use crate::engine::{Input, Job, Output, Target, World, run_batch};
+use crate::engine::{Input, Job, World, run_batch};
 use crate::observe::{Announcer, Ending, Report, Style};
-use crate::sink::Existing;
-use crate::store::{Changes, Failures, Feed, Order};
+use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let runtime = super::runtime()?;
@@ -74,7 +72,7 @@ fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result
         name,
         named,
         rehearsal: args.mock,
-        outputs: outputs(args, config, &input)?,
+        outputs: outputs::outputs(args, config, &input)?,
         input,
         rules: Rules {
             lenient: args.lenient,
@@ -125,102 +123,6 @@ pub(super) fn run_name(given: Option<&str>, input: &Input) -> Result<(String, bo
             format!("stdin-{:.3}-{:04x}", crate::clock::now(), fastrand::u16(..)),
             true,
         ),
-    })
-}
-
-/// What is written where: results or events to standard output or a file, and events beside them.
-fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<Vec<Output>> {
-    let feed = match args.emit {
-        Some(Emit::Events) => Feed::Events,
-        Some(Emit::Results) | None => Feed::Results,
-    };
-    let existing = match (args.append, args.overwrite) {
-        (true, _) => Existing::Append,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
-    let written = |path: Option<&Path>| path.filter(|path| path.as_os_str() != "-").map(Path::to_path_buf);
-    let target = |path: Option<PathBuf>, flag: &str| -> Result<Target> {
-        match path {
-            Some(path) => Ok(Target::File {
-                path: file(&path, flag, config, input)?,
-                existing,
-            }),
-            None => Ok(Target::Stdout),
-        }
-    };
-    if feed == Feed::Events && args.keep_order {
-        let message = "`--keep-order` orders results, and `--emit events` writes none (leave one out)";
-        return Err(decided(Exit::Usage, message));
-    }
-    let main = Output {
-        feed,
-        target: target(written(args.output.as_deref()), "-o")?,
-    };
-    let Some(events) = &args.events else {
-        return Ok(vec![main]);
-    };
-    let beside = Output {
-        feed: Feed::Events,
-        target: target(written(Some(events)), "--events")?,
-    };
-    if feed == Feed::Events {
-        let message =
-            "`--events` writes events beside results, and `--emit events` writes none (leave one out)";
-        return Err(decided(Exit::Usage, message));
-    }
-    if beside.target == main.target {
-        let message = "`--events` names the place where results go (give another file)";
-        return Err(decided(Exit::Usage, message));
-    }
-    Ok(vec![main, beside])
-}
-
-/// The path of a file to be written, which must not be one that the run needs.
-fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
-    let path = world::result_path(path)?;
-    if path.to_str().is_none() {
-        let message = format!(
-            "result file `{}` has a name that is not UTF-8, which the store could not remember (give another)",
-            path.display()
-        );
-        return Err(decided(Exit::Usage, message));
-    }
-    if let Ok(data) = std::fs::metadata(&path)
-        && !data.is_file()
-    {
-        let message = format!(
-            "result file `{}` is a folder or a device (write to standard output and redirect it)",
-            path.display()
-        );
-        return Err(decided(Exit::Output, message));
-    }
-    let is_input = matches!(input, Input::File(input) if *input == path);
-    let store = config.store.file();
-    if is_input || store.is_some_and(|store| is_of_store(&path, store)) {
-        let what = if is_input {
-            "the input itself"
-        } else {
-            "the store itself, or a file beside it that it needs"
-        };
-        return Err(decided(
-            Exit::Usage,
-            format!("`{flag} {}` is {what} (give another file)", path.display()),
-        ));
-    }
-    Ok(path)
-}
-
-/// Whether a result file would stand where the store keeps its data, its log or its lock, there already or not.
-fn is_of_store(path: &Path, store: &Path) -> bool {
-    // A store in a folder that cannot be used has an error of its own.
-    let Ok(store) = world::result_path(store) else {
-        return false;
-    };
-    ["", "-wal", "-shm", "-journal", ".lock"].iter().any(|ending| {
-        let mut name = store.clone().into_os_string();
-        name.push(ending);
-        path.as_os_str() == name
     })
 }
 

@@ -61,6 +61,7 @@ impl StoreAddress {
     /// What is meant by the value of `--store`, `NOVA3_STORE` or `run.store`.
     pub fn read(given: &Path, source: &Source, env: Env<'_>) -> Result<Self, ConfigError> {
         let Some(url) = given.to_str().filter(|text| is_postgres(text)) else {
+            refuse_names_of_sqlite(given)?;
             return Ok(Self::File(given.to_path_buf()));
         };
         PostgresAddress::read(url, source, env).map(|address| Self::Postgres(Box::new(address)))
@@ -73,6 +74,25 @@ impl StoreAddress {
             Self::Postgres(_) => None,
         }
     }
+}
+
+/// Names that SQLite does not take for a path: a store in memory would be lost with the process, and a `file:` name is a
+/// second name of a file.
+fn refuse_names_of_sqlite(given: &Path) -> Result<(), ConfigError> {
+    let Some(text) = given.to_str() else { return Ok(()) };
+    let instead = if text.is_empty() || text == ":memory:" {
+        "nova3.db".to_owned()
+    } else if let Some(rest) = text.strip_prefix("file:") {
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        match path.trim_start_matches("//") {
+            "" => "nova3.db".to_owned(),
+            path => path.to_owned(),
+        }
+    } else {
+        return Ok(());
+    };
+    let expected = format!("the path of a file, such as `{instead}`, or `postgres://user@host/database`");
+    Err(ConfigError::value("run.store", text, expected))
 }
 
 fn is_postgres(text: &str) -> bool {
@@ -293,6 +313,27 @@ mod tests {
     #[test]
     fn a_path_is_a_file() {
         assert_eq!(read("nova3.db", &FLAG, &[]).unwrap_err(), "a file nova3.db");
+    }
+
+    #[test]
+    fn a_name_that_sqlite_reads_otherwise_is_no_path() {
+        for (name, instead) in [
+            (":memory:", "nova3.db"),
+            ("", "nova3.db"),
+            ("file:", "nova3.db"),
+            ("file:s.db", "s.db"),
+            ("file:s.db?mode=memory&cache=shared", "s.db"),
+            ("file:///var/s.db#x", "/var/s.db"),
+        ] {
+            let expected = format!(
+                "`run.store` is `{name}`: expected the path of a file, such as `{instead}`, or \
+                 `postgres://user@host/database`"
+            );
+            assert_eq!(read(name, &FLAG, &[]).unwrap_err(), expected);
+        }
+        for path in ["./file:s.db", "a?b.db", "a%20b.db", "a#b.db", "memory", "files/x"] {
+            assert_eq!(read(path, &FLAG, &[]).unwrap_err(), format!("a file {path}"));
+        }
     }
 
     #[test]

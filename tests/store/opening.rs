@@ -213,7 +213,7 @@ fn a_later_schema_is_not_touched() {
         open(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 3,
+            known: 4,
             ..
         })
     ));
@@ -221,7 +221,7 @@ fn a_later_schema_is_not_touched() {
         SqliteStore::open_to_read(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 3,
+            known: 4,
             ..
         })
     ));

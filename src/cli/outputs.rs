@@ -1,0 +1,233 @@
+//! What a run writes where, and which files it must not write to.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::args::{Emit, RunArgs};
+use super::exit::{Exit, decided};
+use super::world;
+use crate::config::{Config, Source, StoreAddress, process_env};
+use crate::engine::{Input, Output, Target};
+use crate::sink::Existing;
+use crate::store::Feed;
+
+/// What is written where: results or events to standard output or a file, and events beside them.
+pub(super) fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<Vec<Output>> {
+    let feed = match args.emit {
+        Some(Emit::Events) => Feed::Events,
+        Some(Emit::Results) | None => Feed::Results,
+    };
+    let existing = match (args.append, args.overwrite) {
+        (true, _) => Existing::Append,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
+    let written = |path: Option<&Path>| path.filter(|path| path.as_os_str() != "-").map(Path::to_path_buf);
+    let target = |path: Option<PathBuf>, flag: &str| -> Result<Target> {
+        if let Some(path) = path {
+            let path = file(&path, flag, config, input)?;
+            return Ok(Target::File { path, existing });
+        }
+        refuse_needed_stdout(config, input)?;
+        Ok(Target::Stdout)
+    };
+    if feed == Feed::Events && args.keep_order {
+        let message = "`--keep-order` orders results, and `--emit events` writes none (leave one out)";
+        return Err(decided(Exit::Usage, message));
+    }
+    let main = Output {
+        feed,
+        target: target(written(args.output.as_deref()), "-o")?,
+    };
+    let Some(events) = &args.events else {
+        return Ok(vec![main]);
+    };
+    let beside = Output {
+        feed: Feed::Events,
+        target: target(written(Some(events)), "--events")?,
+    };
+    if feed == Feed::Events {
+        let message =
+            "`--events` writes events beside results, and `--emit events` writes none (leave one out)";
+        return Err(decided(Exit::Usage, message));
+    }
+    if same(&beside.target, &main.target) {
+        let message = "`--events` names the place where results go (give another file)";
+        return Err(decided(Exit::Usage, message));
+    }
+    Ok(vec![main, beside])
+}
+
+/// Whether two outputs would be written to one place, under whatever names.
+fn same(one: &Target, other: &Target) -> bool {
+    match (one, other) {
+        (Target::File { path: one, .. }, Target::File { path: other, .. }) => {
+            one == other || inode_at(one).is_some_and(|inode| inode_at(other) == Some(inode))
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// The path of a file to be written, which must not be one that the run needs.
+fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
+    let path = world::result_path(path)?;
+    if path.to_str().is_none() {
+        let message = format!(
+            "result file `{}` has a name that is not UTF-8, which the store could not remember (give another)",
+            path.display()
+        );
+        return Err(decided(Exit::Usage, message));
+    }
+    if let Ok(data) = std::fs::metadata(&path)
+        && !data.is_file()
+    {
+        let message = format!(
+            "result file `{}` is a folder or a device (write to standard output and redirect it)",
+            path.display()
+        );
+        return Err(decided(Exit::Output, message));
+    }
+    let place = Place {
+        inode: inode_at(&path),
+        path: Some(&path),
+    };
+    match place.needed(config, input) {
+        None => Ok(path),
+        Some(what) => Err(decided(
+            Exit::Usage,
+            format!("`{flag} {}` is {what} (give another file)", path.display()),
+        )),
+    }
+}
+
+/// Standard output may lead into a file that the run needs, too: `>> in.jsonl`.
+fn refuse_needed_stdout(config: &Config, input: &Input) -> Result<()> {
+    let place = Place {
+        inode: rustix::fs::fstat(std::io::stdout())
+            .ok()
+            .and_then(|data| inode_of_file(&data)),
+        path: None,
+    };
+    match place.needed(config, input) {
+        None => Ok(()),
+        Some(what) => Err(decided(
+            Exit::Usage,
+            format!("standard output is {what} (redirect it to another file)"),
+        )),
+    }
+}
+
+/// Which file it is, whatever its name: device and inode.
+type Inode = (u64, u64);
+
+fn inode_at(path: &Path) -> Option<Inode> {
+    std::fs::metadata(path).ok().map(|data| inode(&data))
+}
+
+fn inode(data: &Metadata) -> Inode {
+    (data.dev(), data.ino())
+}
+
+/// Only of a file: a terminal or `/dev/null` may well be input and output at once.
+fn inode_of_file(data: &rustix::fs::Stat) -> Option<Inode> {
+    rustix::fs::FileType::from_raw_mode(data.st_mode)
+        .is_file()
+        .then_some((data.st_dev, data.st_ino))
+}
+
+/// Where an output would go.
+struct Place<'a> {
+    /// The file there, if there is one.
+    inode: Option<Inode>,
+    /// Its resolved path, if it was given by one.
+    path: Option<&'a Path>,
+}
+
+impl Place<'_> {
+    /// What it is that the run needs, if it is such a file.
+    fn needed(&self, config: &Config, input: &Input) -> Option<&'static str> {
+        if self.is_input(input) {
+            return Some("the input itself");
+        }
+        if config.store.file().is_some_and(|store| self.is_of_store(store)) {
+            return Some("the store itself, or a file beside it that it needs");
+        }
+        if config.file.as_deref().is_some_and(|file| self.is(file)) {
+            return Some("the settings file in force");
+        }
+        if config
+            .agents
+            .folder
+            .as_deref()
+            .is_some_and(|folder| self.is_in(folder))
+        {
+            return Some("an agent of the agents' folder");
+        }
+        if secrets(config).iter().any(|file| self.is(file)) {
+            return Some("a file of keys or certificates that the settings name");
+        }
+        None
+    }
+
+    fn is(&self, file: &Path) -> bool {
+        self.path == Some(file) || self.inode.is_some() && inode_at(file) == self.inode
+    }
+
+    fn is_input(&self, input: &Input) -> bool {
+        match input {
+            Input::File(file) | Input::Spooled(file) => self.is(file),
+            Input::Stdin => {
+                let stdin = rustix::fs::fstat(std::io::stdin());
+                let stdin = stdin.ok().and_then(|data| inode_of_file(&data));
+                stdin.is_some() && stdin == self.inode
+            }
+        }
+    }
+
+    /// Whether a result file would stand where the store keeps its data, its log or its lock, there already or not.
+    fn is_of_store(&self, store: &Path) -> bool {
+        // A store in a folder that cannot be used has an error of its own.
+        let Ok(store) = world::result_path(store) else {
+            return false;
+        };
+        ["", "-wal", "-shm", "-journal", ".lock"].iter().any(|ending| {
+            let mut name = store.clone().into_os_string();
+            name.push(ending);
+            self.is(Path::new(&name))
+        })
+    }
+
+    /// Whether it is one of the agents in the folder, or would be read as one.
+    fn is_in(&self, folder: &Path) -> bool {
+        let is_agent = |path: &Path| path.extension().is_some_and(|kind| kind == "toml");
+        let there = |parent: &Path| inode_at(parent).is_some_and(|inode| inode_at(folder) == Some(inode));
+        if self
+            .path
+            .is_some_and(|path| is_agent(path) && path.parent().is_some_and(there))
+        {
+            return true;
+        }
+        let mut files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        files.any(|file| is_agent(&file.path()) && self.is(&file.path()))
+    }
+}
+
+/// Files of keys, passwords and certificates that are in force.
+fn secrets(config: &Config) -> Vec<PathBuf> {
+    let named = config.origins.iter().filter_map(|origin| match &origin.source {
+        Source::File(path) => Some(path.clone()),
+        Source::Flag(_) | Source::Env(_) | Source::Default => None,
+    });
+    let database = match &config.store {
+        StoreAddress::File(_) => None,
+        StoreAddress::Postgres(address) => address.root_certificates.clone(),
+    };
+    named
+        .chain(config.ca_file.clone())
+        .chain(database)
+        .chain(process_env("PGPASSFILE").map(PathBuf::from))
+        .collect()
+}

@@ -1,0 +1,301 @@
+//! Several names of one file, and files of others: nothing is written twice, nothing of others is destroyed.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use nova3::mock::MockConfig;
+
+use crate::bench::{Bench, Running, question, setup_with, sorted_ids, until};
+
+/// Every command that takes a store, with what else it needs.
+const WITH_STORE: [&[&str]; 12] = [
+    &["run", "in.jsonl"],
+    &["run", "in.jsonl", "--mock"],
+    &["plan", "in.jsonl"],
+    &["worker"],
+    &["status"],
+    &["results"],
+    &["retry"],
+    &["verify"],
+    &["session", "list"],
+    &["session", "show", "s"],
+    &["session", "export", "s"],
+    &["session", "clear", "s"],
+];
+
+#[test]
+fn names_that_only_sqlite_understands_are_refused_everywhere() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 1);
+    for name in [":memory:", "file:x.db", "file:x.db?mode=memory&cache=shared"] {
+        let instead = if name == ":memory:" { "nova3.db" } else { "x.db" };
+        let message = format!(
+            "nova3: `run.store` is `{name}`: expected the path of a file, such as `{instead}`, or \
+             `postgres://user@host/database`\n"
+        );
+        for command in WITH_STORE {
+            let ran = bench.nova3(&[command, &["--store", name]].concat());
+            assert_eq!((ran.code, &ran.err), (Some(2), &message), "{command:?}");
+            let mut by_variable = bench.command(command);
+            by_variable.env("NOVA3_STORE", name);
+            let ran = bench.ran(&by_variable.output().unwrap());
+            assert_eq!(
+                (ran.code, &ran.err),
+                (Some(2), &message),
+                "{command:?} by variable"
+            );
+        }
+        bench.write("other.toml", format!("[run]\nstore = \"{name}\"\n"));
+        for command in WITH_STORE.iter().filter(|command| !command.contains(&"--mock")) {
+            let ran = bench.nova3(&[command, &["-c", "other.toml"][..]].concat());
+            assert_eq!((ran.code, &ran.err), (Some(2), &message), "{command:?} by file");
+        }
+    }
+    for name in ["a?b.db", "a%20b.db", "a#b.db", "./file:x.db"] {
+        for calls in [1, 1] {
+            let before = provider.calls();
+            let ran = bench.nova3(&["run", "in.jsonl", "--store", name]);
+            assert_eq!(ran.code, Some(0), "{name}: {}", ran.err);
+            assert!(provider.calls() <= before + calls);
+            assert!(bench.path(name.trim_start_matches("./")).is_file(), "{name}");
+        }
+    }
+    assert_eq!(provider.calls(), 4);
+}
+
+/// Runs with a pipe as input, writes a line, waits for its result, lets `act` do what it does, writes `more` lines.
+fn meddled(bench: &Bench, args: &[&str], more: usize, act: &dyn Fn()) -> crate::bench::Ran {
+    let mut command = bench.command(&[&["run", "--run", "piped", "-o", "out.jsonl"], args].concat());
+    command.stdin(Stdio::piped());
+    let mut run = Running::start(command);
+    let mut input = run.child().stdin.take().unwrap();
+    let send = |input: &mut std::process::ChildStdin, id: &str| {
+        // A run that has noticed reads no more.
+        input.write_all(question(id, id).as_bytes()).unwrap_or_default();
+    };
+    send(&mut input, "first");
+    let written = || {
+        std::fs::read_to_string(bench.path("out.jsonl"))
+            .unwrap_or_default()
+            .ends_with('\n')
+    };
+    until("the first result is written", written);
+    act();
+    for n in 0..more {
+        send(&mut input, &format!("later {n}"));
+    }
+    drop(input);
+    bench.ran(&run.output())
+}
+
+#[test]
+fn a_result_file_that_somebody_else_changes_stops_the_run() {
+    type Act = fn(&Bench);
+    let acts: [(Act, &str); 5] = [
+        (|bench| bench.write("out.jsonl", ""), "it has 0 bytes where"),
+        (
+            |bench| {
+                let file = std::fs::OpenOptions::new()
+                    .append(true)
+                    .open(bench.path("out.jsonl"));
+                file.unwrap().write_all(b"theirs\n").unwrap();
+            },
+            "7 bytes were added behind byte",
+        ),
+        (
+            |bench| std::fs::remove_file(bench.path("out.jsonl")).unwrap(),
+            "it was removed",
+        ),
+        (
+            |bench| std::fs::rename(bench.path("out.jsonl"), bench.path("out.1")).unwrap(),
+            "it was removed",
+        ),
+        (
+            |bench| {
+                std::fs::rename(bench.path("out.jsonl"), bench.path("out.1")).unwrap();
+                bench.write("out.jsonl", "theirs\n");
+            },
+            "another file has its name",
+        ),
+    ];
+    for (act, reason) in acts {
+        for more in [0, 3] {
+            let (bench, provider) = setup_with(MockConfig::default());
+            let left = std::cell::RefCell::new(None);
+            let ran = meddled(&bench, &[], more, &|| {
+                act(&bench);
+                *left.borrow_mut() = std::fs::read(bench.path("out.jsonl")).ok();
+            });
+            assert_eq!(ran.code, Some(110), "{reason}, {more} more: {}", ran.err);
+            let last = ran.err.lines().last().unwrap();
+            let said = "nova3: result file `DIR/out.jsonl` was changed while this run wrote it: ";
+            assert!(last.starts_with(&format!("{said}{reason}")), "{last}");
+            let now = std::fs::read(bench.path("out.jsonl")).ok();
+            assert_eq!(now, left.into_inner(), "{reason}: nothing is written over it");
+            // Once it is out of the way, the file is built from the store.
+            std::fs::remove_file(bench.path("out.jsonl")).unwrap_or_default();
+            let whole = ["first", "later 0", "later 1", "later 2"];
+            let input: String = whole[..=more].iter().map(|id| question(id, id)).collect();
+            let ran = bench.nova3_reading(&["run", "-", "--run", "piped", "-o", "out.jsonl"], input);
+            assert_eq!(ran.code, Some(0), "{}", ran.err);
+            assert_eq!(sorted_ids(&bench.results("out.jsonl")), whole[..=more]);
+            assert_eq!(provider.calls(), more as u64 + 1, "nothing is paid twice");
+        }
+    }
+}
+
+#[test]
+fn events_that_somebody_else_changes_stop_the_run_too() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    let events = bench.path("events.jsonl");
+    let ran = meddled(&bench, &["--events", "events.jsonl"], 1, &|| {
+        until("events are written", || {
+            std::fs::metadata(&events).is_ok_and(|data| data.len() > 0)
+        });
+        std::fs::remove_file(&events).unwrap();
+    });
+    let last = ran.err.lines().last().unwrap();
+    assert_eq!(ran.code, Some(110), "{}", ran.err);
+    assert!(
+        last.contains("`DIR/events.jsonl` was changed while this run wrote it: it was removed"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_result_file_with_two_names_is_written_anew_under_both() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    let run = ["run", "in.jsonl", "-o", "out.jsonl"];
+    bench.write_questions("in.jsonl", 5);
+    assert_eq!(bench.nova3(&run).code, Some(0));
+    std::fs::hard_link(bench.path("out.jsonl"), bench.path("second.jsonl")).unwrap();
+    bench.write_questions("in.jsonl", 3);
+    let ran = bench.nova3(&run);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(sorted_ids(&bench.results("out.jsonl")), ["q1", "q2", "q3"]);
+    assert_eq!(bench.read("out.jsonl"), bench.read("second.jsonl"));
+    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 5));
+}
+
+#[test]
+fn a_link_to_a_result_file_stays_a_link() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    std::fs::create_dir(bench.path("data")).unwrap();
+    let foreign = bench.path("data/real.jsonl.nova3-new");
+    std::fs::write(&foreign, "precious").unwrap();
+    std::os::unix::fs::symlink("data/real.jsonl", bench.path("out.jsonl")).unwrap();
+    for count in [5, 3] {
+        bench.write_questions("in.jsonl", count);
+        assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+        assert!(bench.path("out.jsonl").is_symlink() && !bench.path("data/real.jsonl").is_symlink());
+        assert_eq!(bench.results("data/real.jsonl").len(), count);
+    }
+    assert_eq!(
+        (
+            std::fs::read_to_string(foreign).unwrap().as_str(),
+            provider.calls()
+        ),
+        ("precious", 5)
+    );
+    assert_eq!(
+        std::fs::read_dir(bench.path("data")).unwrap().count(),
+        2,
+        "no litter"
+    );
+}
+
+/// A file that is a mount of its own, as containers have them; unmounted when dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn a_result_file_that_is_a_mount_is_written_anew_where_it_stands() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write("real.jsonl", "");
+    bench.write("out.jsonl", "");
+    let mounted = Command::new("mount")
+        .arg("--bind")
+        .args([bench.path("real.jsonl"), bench.path("out.jsonl")])
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: mounting a file needs root");
+        return;
+    }
+    let _mounted = Mounted(bench.path("out.jsonl"));
+    for count in [5, 3, 4] {
+        bench.write_questions("in.jsonl", count);
+        let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert_eq!(bench.results("real.jsonl").len(), count);
+        assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    }
+    assert_eq!(provider.calls(), 5);
+    let names = std::fs::read_dir(bench.path("")).unwrap();
+    let left = names.filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("nova3-new")
+    });
+    assert_eq!(left.count(), 0, "no litter");
+}
+
+#[test]
+fn no_result_is_written_over_what_the_run_needs_under_any_name() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    std::fs::create_dir(bench.path("agents")).unwrap();
+    let settings = format!("{}[agents]\nfolder = \"agents\"\n", bench.read("nova3.toml"));
+    bench.write("nova3.toml", settings);
+    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/agents/answer.toml");
+    std::fs::copy(agent, bench.path("agents/answer.toml")).unwrap();
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let cases = [
+        ("in.jsonl", "the input itself"),
+        ("nova3.db", "the store itself, or a file beside it that it needs"),
+        ("nova3.toml", "the settings file in force"),
+        ("agents/answer.toml", "an agent of the agents' folder"),
+    ];
+    for (file, what) in cases {
+        let link = format!("{}.link", file.replace('/', "."));
+        let hard = format!("{}.hard", file.replace('/', "."));
+        std::os::unix::fs::symlink(bench.path(file), bench.path(&link)).unwrap();
+        std::fs::hard_link(bench.path(file), bench.path(&hard)).unwrap();
+        let before = std::fs::read(bench.path(file)).unwrap();
+        for flag in ["--overwrite", "--append"] {
+            for (name, shown) in [(file, file), (&link, file), (&hard, &hard)] {
+                let ran = bench.nova3(&["run", "in.jsonl", "-o", name, flag]);
+                let message = format!("nova3: `-o DIR/{shown}` is {what} (give another file)\n");
+                assert_eq!((ran.code, ran.err), (Some(2), message), "{name}");
+                let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", name, flag]);
+                let message = format!("nova3: `--events DIR/{shown}` is {what} (give another file)\n");
+                assert_eq!((ran.code, ran.err), (Some(2), message), "{name}");
+            }
+        }
+        let ran = bench.shell(&format!("nova3 run in.jsonl >> {hard}"));
+        let message = format!("nova3: standard output is {what} (redirect it to another file)\n");
+        assert_eq!((ran.code, ran.err), (Some(2), message), "{file}");
+        assert_eq!(std::fs::read(bench.path(file)).unwrap(), before);
+        std::fs::remove_file(bench.path(&hard)).unwrap();
+    }
+    let ran = bench.shell("nova3 run - --run r -o in.jsonl --overwrite < in.jsonl");
+    let message = "nova3: `-o DIR/in.jsonl` is the input itself (give another file)\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "agents/new.toml"]);
+    let message = "nova3: `-o DIR/agents/new.toml` is an agent of the agents' folder (give another file)\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
+
+    bench.write("out.jsonl", "");
+    std::fs::hard_link(bench.path("out.jsonl"), bench.path("events.jsonl")).unwrap();
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", "events.jsonl"]);
+    let message = "nova3: `--events` names the place where results go (give another file)\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
+    assert_eq!(provider.calls(), 2);
+}

@@ -89,6 +89,8 @@
 //! | what is wrong with an answer | its form: `agent/form.rs`; its items: `agent/items.rs`; a post's rules: `domain/post.rs`, `agents/banned_words.txt` |
 //! | how often a model is asked again | `agent/talk.rs` for what it said, `llm/call.rs` for what went wrong on the way |
 //! | how limits a minute count | `domain/bucket.rs`, and the same in `store/schema/postgres/007_limits.sql`; a test compares them |
+//! | what of limits outlives a process | `limit/record.rs` for a store that is a file; in PostgreSQL the row itself |
+//! | which limits a provider's answers name | `llm/wire/rate_headers.rs`, and by model `llm/limits.rs` |
 //! | when the next route is taken, or waited for | `llm/walk.rs`; when one is left alone: `llm/breaker.rs` |
 //! | what ends a run early | `domain/conditions.rs` as numbers, `engine/halts.rs` as decisions |
 //! | what is held back of the money | `store/sqlite/money.rs`, `store/schema/postgres/005_money.sql`; who waits for it: `engine/purse.rs` |

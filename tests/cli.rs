@@ -36,6 +36,8 @@ mod hangup;
 mod help;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/model.rs"]

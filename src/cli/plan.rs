@@ -81,7 +81,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock).await?;
-    let client = opened.client(&config)?;
+    let client = opened.client(&config).await?;
     let world = World {
         store: opened.store,
         client: Arc::new(client),

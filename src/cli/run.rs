@@ -48,7 +48,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
         None
     };
     let opened = stores::to_work(&config.store, config.wait_lock).await?;
-    let client = opened.client(&config)?;
+    let client = opened.client(&config).await?;
     let world = World {
         store: opened.store,
         client: Arc::new(client),

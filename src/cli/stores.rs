@@ -1,11 +1,13 @@
 //! Which store a command means, and opening it.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use async_trait::async_trait;
 
 use super::args::Global;
 use super::exit::{Exit, decided};
@@ -13,17 +15,39 @@ use super::world::MOCK_STORE;
 use crate::config::{
     Config, Flags, Given, PostgresAddress, Source, StoreAddress, process_env, store_in_force,
 };
-use crate::limit::InPostgres;
+use crate::limit::{InPostgres, InProcess, LimitState, LimitStore};
 use crate::llm::Client;
 use crate::postgres::Database;
 use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 
-/// An open store, and the database that it is in, if hosts share it.
+/// An open store, and where it keeps limits a minute.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
-    pub(super) database: Option<Database>,
+    limits: LimitsIn,
+}
+
+/// Where limits a minute outlive the process.
+enum LimitsIn {
+    /// In the file, from one process to the next.
+    File(Arc<SqliteStore>),
+    /// In a database, where hosts share them.
+    Database(Database),
+}
+
+/// The limits of a store that is a file.
+#[derive(Debug)]
+struct FileLimits(Arc<SqliteStore>);
+
+#[async_trait]
+impl LimitStore for FileLimits {
+    async fn put(&self, route: &str, state: &LimitState) -> Result<(), String> {
+        self.0
+            .put_limit_state(route, state)
+            .await
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// Which store a command means that looks into one.
@@ -52,10 +76,10 @@ fn source(value: &Path) -> Source {
 pub(super) async fn to_work(address: &StoreAddress, wait: Duration) -> Result<Opened> {
     match address {
         StoreAddress::File(path) => {
-            let store = SqliteStore::open(path, wait, &super::world::holder())?;
+            let store = Arc::new(SqliteStore::open(path, wait, &super::world::holder())?);
             Ok(Opened {
-                store: Arc::new(store),
-                database: None,
+                limits: LimitsIn::File(Arc::clone(&store)),
+                store,
             })
         }
         StoreAddress::Postgres(address) => {
@@ -63,18 +87,30 @@ pub(super) async fn to_work(address: &StoreAddress, wait: Duration) -> Result<Op
             let store = PostgresStore::open(database.clone(), wait).await?;
             Ok(Opened {
                 store: Arc::new(store),
-                database: Some(database),
+                limits: LimitsIn::Database(database),
             })
         }
     }
 }
 
 impl Opened {
-    /// A client for the configured routes; where hosts share the store, they share the limits too.
-    pub(super) fn client(&self, config: &Config) -> Result<Client> {
-        let made = match &self.database {
-            None => Client::new(config),
-            Some(database) => Client::with_limits(config, &|route| {
+    /// A client for the configured routes, whose limits go on from what the store knows. Where hosts share the store, they
+    /// share the limits too.
+    pub(super) async fn client(&self, config: &Config) -> Result<Client> {
+        let made = match &self.limits {
+            LimitsIn::File(store) => {
+                let mut states = HashMap::new();
+                for route in &config.routes {
+                    states.insert(route.name.as_str(), store.limit_state(&route.name).await?);
+                }
+                let limits: Arc<dyn LimitStore> = Arc::new(FileLimits(Arc::clone(store)));
+                Client::with_limits(config, &|route| {
+                    let state = states.get(route.name.as_str()).and_then(Option::as_ref);
+                    let limits = Arc::clone(&limits);
+                    Arc::new(InProcess::stored(route.limits(), &route.name, state, limits))
+                })
+            }
+            LimitsIn::Database(database) => Client::with_limits(config, &|route| {
                 Arc::new(InPostgres::new(database.clone(), &route.name, route.limits()))
             }),
         };

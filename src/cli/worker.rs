@@ -36,7 +36,7 @@ async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Res
         until_idle: args.until_idle,
     };
     let opened = stores::to_work(&config.store, config.wait_lock).await?;
-    let client = opened.client(&config)?;
+    let client = opened.client(&config).await?;
     let style = run::style(args.progress, global);
     let mut world = World {
         store: opened.store,

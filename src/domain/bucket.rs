@@ -1,9 +1,10 @@
 //! The arithmetic of a limit a minute whose reservations can be settled, as a generic cell rate algorithm (GCRA).
 //!
-//! A bucket remembers one number: the *theoretical arrival time*, the moment at which everything granted so far will
+//! A bucket keeps one number: the *theoretical arrival time*, the moment at which everything granted so far will
 //! have been paid for at the sustained rate. A grant moves it forward, a settlement back by what was reserved and not
-//! used. Times are nanoseconds of one clock. `store/schema/postgres/007_limits.sql` does the same for many processes, and
-//! `tests/limit` holds both to the same numbers.
+//! used. Times are nanoseconds of one clock, which begins at 0. `governor` does the arithmetic of that number
+//! (`arrival.rs`). `store/schema/postgres/007_limits.sql` does the same for many processes, and `tests/limit` holds both to
+//! the same numbers.
 //!
 //! Strictness: a grant needs `arrival <= now + TOLERANCE` and moves `arrival` to at least `now + charge`. So the charges
 //! of a window's grants without its last one are less than [`WINDOW`], which is a minute, the tolerance and the time on
@@ -13,10 +14,13 @@
 //! is used. That makes it safe to forget a large call once it is a minute old. Several buckets with different limits may
 //! share one arrival time: each grant is charged by its own limit, so that the strictest of them is kept too.
 //!
+//! A lower limit that is *learned* from a provider's answers charges more for each unit, and lapses. It has no headroom and
+//! refuses no call: the provider has answered calls of that size, and what it names may be the limit of another window.
+//!
 //! What is given back is counted where it is given back: what was granted in a window less what was given back in it is
 //! never above the limit.
 
-use std::time::Duration;
+use super::arrival::Arrival;
 
 /// So much traffic may be granted at once: a tenth of a second.
 pub const TOLERANCE: i64 = 100_000_000;
@@ -27,14 +31,25 @@ const TRAVEL: i64 = 300_000_000;
 /// What a whole limit is charged: less than one per cent over a minute.
 pub const WINDOW: i64 = 60_000_000_000 + TOLERANCE + TRAVEL;
 
+/// A learned limit lapses when no answer of the provider has named it for so long: ten minutes.
+pub const KEPT: i64 = 600_000_000_000;
+
 /// A bucket for a limit of so much a minute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Bucket {
     limit: u64,
+    learned: Option<Learned>,
     /// The largest call of late; 0 before the first.
     largest: u64,
     largest_at: i64,
-    arrival: i64,
+    arrival: Arrival,
+}
+
+/// A lower limit that the provider has named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Learned {
+    limit: u64,
+    until: i64,
 }
 
 /// What a grant was charged.
@@ -82,10 +97,11 @@ impl Bucket {
     pub fn new(limit: u64, now: i64) -> Self {
         Self {
             limit: limit.max(1),
+            learned: None,
             largest: 0,
             largest_at: now,
             // The wait is `arrival - tolerance`; twice the tolerance makes the first grant wait for one.
-            arrival: now + 2 * TOLERANCE,
+            arrival: Arrival::at(now + 2 * TOLERANCE),
         }
     }
 
@@ -109,29 +125,75 @@ impl Bucket {
             self.largest = amount;
             self.largest_at = now;
         }
-        Ok((self.arrival - TOLERANCE - now).max(0))
+        Ok(self.arrival.wait(now))
     }
 
     /// Takes what need not wait.
     pub fn take(&mut self, now: i64, amount: u64) -> Charge {
-        let units = self.limit - self.largest.max(1) + 1;
-        let charge = Charge { amount, units };
+        let charge = self.charge(now, amount);
         if amount >= self.largest {
             self.largest_at = now;
         }
-        self.arrival = self.arrival.max(now) + charge.ns();
+        self.arrival.take(now, charge.ns());
         charge
     }
 
-    /// The limit is this from now on, if it was higher; what was granted stays granted.
-    pub fn lower(&mut self, limit: u64) {
-        self.limit = self.limit.min(limit.max(1));
+    /// The arrival time.
+    pub fn arrival(&self) -> i64 {
+        self.arrival.ns()
+    }
+
+    /// The largest call of late; 0 before the first.
+    pub const fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    /// Where the arrival time would be after a grant.
+    pub fn after(&self, now: i64, amount: u64) -> i64 {
+        self.arrival.ns().max(now) + self.charge(now, amount).ns()
+    }
+
+    fn charge(&self, now: i64, amount: u64) -> Charge {
+        let units = self.limit - self.largest.max(1) + 1;
+        let learned = self.learned.filter(|learned| learned.until > now);
+        Charge {
+            amount,
+            units: learned.map_or(units, |learned| learned.limit.min(units)),
+        }
+    }
+
+    /// The limit is this from now on; what was granted stays granted.
+    pub fn keep(&mut self, limit: u64) {
+        self.limit = limit.max(1);
         self.largest = self.largest.min(self.limit);
+    }
+
+    /// The provider has named this limit. A lower one that it has named before stays until it lapses; whether this is
+    /// another one than was known.
+    pub fn learn(&mut self, now: i64, limit: u64) -> bool {
+        let known = self.learned.filter(|learned| learned.until > now);
+        if limit == 0 || limit >= self.limit || known.is_some_and(|known| known.limit < limit) {
+            return false;
+        }
+        let until = now + KEPT;
+        self.learned = Some(Learned { limit, until });
+        known.is_none_or(|known| known.limit != limit)
     }
 
     /// Moves the arrival time, but never so far that more than a whole window would have to pass.
     pub fn move_by(&mut self, now: i64, ns: i64) {
-        self.arrival = (self.arrival + ns).min(now + WINDOW);
+        self.arrival.set((self.arrival.ns() + ns).min(now + WINDOW));
+    }
+
+    /// An earlier process has granted up to that arrival time. No more than a window of it is believed.
+    pub fn restore(&mut self, now: i64, arrival: i64) {
+        self.arrival.set(self.arrival.ns().max(arrival).min(now + WINDOW));
+    }
+
+    /// The largest call of an earlier process had that size, a moment ago.
+    pub fn restore_largest(&mut self, now: i64, largest: u64) {
+        self.largest = largest.min(self.limit);
+        self.largest_at = now;
     }
 }
 
@@ -145,14 +207,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// These, and of those the ones that are lower; what has no limit gets none.
+    /// Of each, the lower one of both; the only one, where one is set.
     #[must_use]
-    pub fn lowered(self, those: Self) -> Self {
-        fn lower<T: Ord + From<u8>>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
-            let ours = ours?;
-            match theirs.filter(|theirs| *theirs > T::from(0)) {
-                Some(theirs) => Some(ours.min(theirs)),
-                None => Some(ours),
+    pub fn strictest(self, those: Self) -> Self {
+        fn lower<T: Ord>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
+            match (ours, theirs) {
+                (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+                (ours, theirs) => ours.or(theirs),
             }
         }
         Self {
@@ -160,14 +221,19 @@ impl Limits {
             tpm: lower(self.tpm, those.tpm),
         }
     }
-}
 
-/// Both limits of a route: a call takes of both or of none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pace {
-    limits: Limits,
-    requests: Option<Bucket>,
-    tokens: Option<Bucket>,
+    /// What of these is set, not 0, and lower than the one of `those` that is set.
+    #[must_use]
+    pub fn below(self, those: Self) -> Self {
+        fn below<T: Ord + Default>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
+            let theirs = theirs?;
+            ours.filter(|ours| *ours != T::default() && *ours < theirs)
+        }
+        Self {
+            rpm: below(self.rpm, those.rpm),
+            tpm: below(self.tpm, those.tpm),
+        }
+    }
 }
 
 /// What a call was charged.
@@ -186,64 +252,6 @@ pub struct Correction {
     pub requests: i64,
     /// That of tokens.
     pub tokens: i64,
-}
-
-impl Pace {
-    /// Empty buckets.
-    pub fn new(limits: Limits, now: i64) -> Self {
-        let bucket = |limit: u64| Bucket::new(limit, now);
-        Self {
-            limits,
-            requests: limits.rpm.map(u64::from).map(bucket),
-            tokens: limits.tpm.map(bucket),
-        }
-    }
-
-    /// Takes a request of so many tokens, or says how long to wait before asking again.
-    pub fn take(&mut self, now: i64, tokens: u64) -> Result<Result<Charges, Duration>, TooLarge> {
-        let mut wait = 0;
-        if let Some(bucket) = &mut self.tokens {
-            wait = bucket.wait(now, tokens)?;
-        }
-        if let Some(bucket) = &mut self.requests {
-            wait = wait.max(bucket.wait(now, 1)?);
-        }
-        if wait > 0 {
-            return Ok(Err(Duration::from_nanos(wait.unsigned_abs())));
-        }
-        let take = |bucket: &mut Option<Bucket>, amount| {
-            bucket
-                .as_mut()
-                .map_or_else(Charge::default, |bucket| bucket.take(now, amount))
-        };
-        Ok(Ok(Charges {
-            request: take(&mut self.requests, 1),
-            tokens: take(&mut self.tokens, tokens),
-        }))
-    }
-
-    /// Those that are lower are the limits from now on; whether any is.
-    pub fn lower(&mut self, limits: Limits) -> bool {
-        let before = self.limits;
-        self.limits = before.lowered(limits);
-        if let (Some(bucket), Some(rpm)) = (&mut self.requests, self.limits.rpm) {
-            bucket.lower(rpm.into());
-        }
-        if let (Some(bucket), Some(tpm)) = (&mut self.tokens, self.limits.tpm) {
-            bucket.lower(tpm);
-        }
-        self.limits != before
-    }
-
-    /// Gives back, or charges for, what a call did not take as it was reserved.
-    pub fn correct(&mut self, now: i64, by: Correction) {
-        if let Some(bucket) = &mut self.requests {
-            bucket.move_by(now, by.requests);
-        }
-        if let Some(bucket) = &mut self.tokens {
-            bucket.move_by(now, by.tokens);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -348,25 +356,53 @@ mod tests {
         assert_eq!(Bucket::new(100, 0).wait(0, 101), Err(refusal));
     }
 
-    #[test]
-    fn a_lower_limit_is_kept_and_a_higher_one_is_not() {
-        let wait = |limit: u64| {
-            let mut bucket = Bucket::new(60_000, 0);
-            bucket.lower(limit);
-            bucket.take(SECOND, 1_000);
-            bucket.wait(SECOND, 1).unwrap() + TOLERANCE
-        };
-        assert!(wait(6_000) >= 10 * wait(60_000) - 10);
-        assert_eq!(wait(600_000), wait(60_000));
+    /// How long the next call waits after one of 1,000 at a moment.
+    fn wait_after(bucket: &mut Bucket, now: i64) -> i64 {
+        bucket.take(now, 1_000);
+        bucket.wait(now, 1).unwrap() + TOLERANCE
     }
 
     #[test]
-    fn limits_are_lowered_where_there_are_any() {
+    fn a_learned_limit_slows_down_and_lapses() {
+        let mut bucket = Bucket::new(60_000, 0);
+        assert!(!bucket.learn(0, 60_000), "it is no lower");
+        assert!(!bucket.learn(0, 0), "it says nothing");
+        assert!(bucket.learn(0, 6_000));
+        assert!(!bucket.learn(1, 30_000), "the lower one stays");
+        assert_eq!(wait_after(&mut bucket, SECOND), ns(1_000, 6_000));
+        assert!(bucket.learn(KEPT, 30_000), "the lower one has lapsed");
+        assert_eq!(wait_after(&mut bucket, KEPT + SECOND), ns(1_000, 30_000));
+        assert_eq!(wait_after(&mut bucket, 3 * KEPT), ns(1_000, 60_000));
+    }
+
+    #[test]
+    fn a_call_above_a_learned_limit_is_charged_a_window() {
+        let mut bucket = Bucket::new(60_000, 0);
+        assert!(bucket.learn(0, 100));
+        assert_eq!(bucket.wait(SECOND, 1_000), Ok(0));
+        let charge = bucket.take(SECOND, 1_000);
+        assert_eq!(charge.ns(), WINDOW);
+        // What it did not use is free again, by the same limit.
+        bucket.move_by(SECOND, charge.correction(1));
+        assert_eq!(bucket.wait(SECOND, 1_000), Ok(ns(1, 100) - TOLERANCE));
+    }
+
+    #[test]
+    fn the_strictest_of_two_limits_is_taken() {
         let limits = |rpm, tpm| Limits { rpm, tpm };
         let ours = limits(Some(60), None);
-        assert_eq!(ours.lowered(limits(Some(6), Some(9))), limits(Some(6), None));
-        assert_eq!(ours.lowered(limits(Some(600), None)), ours);
-        assert_eq!(ours.lowered(limits(Some(0), None)), ours);
+        assert_eq!(ours.strictest(limits(Some(6), Some(9))), limits(Some(6), Some(9)));
+        assert_eq!(ours.strictest(limits(Some(600), None)), ours);
+        assert_eq!(ours.strictest(Limits::default()), ours);
+    }
+
+    #[test]
+    fn only_lower_limits_of_what_is_limited_count() {
+        let limits = |rpm, tpm| Limits { rpm, tpm };
+        let ours = limits(Some(60), None);
+        assert_eq!(limits(Some(6), Some(9)).below(ours), limits(Some(6), None));
+        assert_eq!(limits(Some(600), None).below(ours), Limits::default());
+        assert_eq!(limits(Some(0), None).below(ours), Limits::default());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The ground floor: pure and synchronous. No tokio, no SQL, no HTTP, no clock, no environment.
 
+mod arrival;
 pub mod bucket;
 pub mod conditions;
 pub mod failure;
 pub mod ids;
 pub mod memory;
 pub mod outcome;
+pub mod pace;
 pub mod post;
 pub mod printable;
 pub mod references;

@@ -53,6 +53,7 @@ use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
 use crate::domain::tally::{Counts, RunSummary};
+use crate::limit::Limits;
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
@@ -187,6 +188,7 @@ pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
     let dispatcher = Dispatcher::new(world, &ours, run.id, owner, stop, wakes, begun);
     let Driven { ending, failed, .. } = dispatcher.drive(intake, exporting, &mut signals).await;
     let stand = stand(world, run.id, &ending).await;
+    world.client.close().await;
     world.store.close().await?;
     if let Some(error) = failed {
         return Err(error);
@@ -214,9 +216,13 @@ fn owner() -> Owner {
 
 /// No route is asked for more than the run's terms allow.
 fn keep_terms(world: &World, run: &Run) {
-    for (route, limits) in &run.terms.limits {
-        world.client.lower(route, limits.rpm, limits.tpm);
-    }
+    world.client.keep_limits(&|route| {
+        let limits = run.terms.limits.get(route).copied().unwrap_or_default();
+        Limits {
+            rpm: limits.rpm,
+            tpm: limits.tpm,
+        }
+    });
 }
 
 /// Who this process is to others.

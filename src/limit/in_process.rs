@@ -1,57 +1,161 @@
 //! The limiter of one process.
+//!
+//! Where it has a store, it grants only what the store already counts: the stored arrival times run a little ahead of the
+//! grants, and a grant beyond them waits for the next write (`record.rs`). A process that is killed therefore leaves every
+//! call that it has sent as granted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Grant, Limiter, Limits, Pause, TooLarge, Waiting, prolong};
-use crate::domain::bucket::{Correction, Pace};
+use super::record::Record;
+use super::{Grant, LimitStore, Limiter, Limits, Pause, TooLarge, Waiting, prolong};
+use crate::domain::bucket::Correction;
+use crate::domain::pace::{LimitState, Pace};
 
-/// A limiter that nobody else shares.
+/// A limiter that no other process shares.
 #[derive(Debug)]
 pub struct InProcess {
-    /// Held by the one caller that waits; tokio's mutex is fair, so nobody is overtaken.
+    /// Held by the one caller that waits; tokio's mutex is fair, so no caller is overtaken.
     turn: Mutex<()>,
-    pace: StdMutex<Pace>,
+    shared: Arc<Shared>,
     /// Something came back, which may be what is waited for.
     freed: Notify,
-    pauses: watch::Sender<Option<Pause>>,
-    origin: Instant,
     waiting: AtomicUsize,
+    /// Writes the record, and ends with this.
+    _writer: JoinSet<()>,
+}
+
+/// What the limiter shares with the task that writes its record.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pace: StdMutex<Pace>,
+    pub(super) pauses: watch::Sender<Option<Pause>>,
+    origin: Instant,
+    record: Option<Record>,
+}
+
+/// What a caller does next.
+enum Step {
+    Granted(Grant),
+    Wait(Duration),
+    /// Until the store counts the call.
+    Write(watch::Receiver<()>),
 }
 
 impl InProcess {
-    /// An empty limiter.
+    /// An empty limiter, which ends with the process.
     pub fn new(limits: Limits) -> Self {
+        Self::over(Shared::new(limits, None), JoinSet::new())
+    }
+
+    /// A limiter that goes on from the stored state of the route, and keeps that state up to date.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn stored(
+        limits: Limits,
+        route: &str,
+        state: Option<&LimitState>,
+        store: Arc<dyn LimitStore>,
+    ) -> Self {
+        let shared = Shared::new(limits, Some(Record::new(route, store)));
+        if let Some(state) = state {
+            shared.restore(state);
+        }
+        let mut writer = JoinSet::new();
+        let record = Arc::clone(&shared);
+        writer.spawn(async move { record.keep_record().await });
+        Self::over(shared, writer)
+    }
+
+    fn over(shared: Arc<Shared>, writer: JoinSet<()>) -> Self {
         Self {
             turn: Mutex::new(()),
-            pace: StdMutex::new(Pace::new(limits, 0)),
+            shared,
             freed: Notify::new(),
-            pauses: watch::Sender::default(),
-            origin: Instant::now(),
             waiting: AtomicUsize::new(0),
+            _writer: writer,
         }
     }
 
-    fn now(&self) -> i64 {
-        i64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(i64::MAX)
-    }
-
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn correct(&self, by: Correction) {
-        self.pace().correct(self.now(), by);
+        let shared = &self.shared;
+        let mut pace = shared.pace();
+        pace.correct(shared.now(), by);
+        if let Some(record) = &shared.record {
+            record.moved(pace.arrivals());
+        }
+        drop(pace);
         self.freed.notify_one();
     }
 
     fn pause_end(&self) -> Option<Instant> {
-        Pause::end(self.pauses.borrow().as_ref(), Instant::now())
+        Pause::end(self.shared.pauses.borrow().as_ref(), Instant::now())
+    }
+}
+
+impl Shared {
+    fn new(limits: Limits, record: Option<Record>) -> Arc<Self> {
+        Arc::new(Self {
+            pace: StdMutex::new(Pace::new(limits, 0)),
+            pauses: watch::Sender::default(),
+            origin: Instant::now(),
+            record,
+        })
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        i64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self, tokens: u64) -> Result<Step, TooLarge> {
+        let mut pace = self.pace();
+        let now = self.now();
+        let wait = pace.wait(now, tokens)?;
+        if !wait.is_zero() {
+            return Ok(Step::Wait(wait));
+        }
+        if let Some(record) = &self.record
+            && let Some(written) = record.uncovered(pace.arrivals_after(now, tokens))
+        {
+            return Ok(Step::Write(written));
+        }
+        let charges = pace.take(now, tokens);
+        if let Some(record) = &self.record {
+            record.moved(pace.arrivals());
+        }
+        Ok(Step::Granted(Grant::new(charges, Instant::now())))
+    }
+
+    /// Goes on from what an earlier process has left.
+    fn restore(&self, state: &LimitState) {
+        let wall = super::record::wall();
+        let now = self.now();
+        let arrivals = state
+            .arrivals
+            .map(|at| at.saturating_sub(wall).saturating_add(now));
+        self.pace().restore(now, arrivals, state.largest);
+        if let Some(pause) = &state.pause
+            && let Some(left) = pause.left(wall)
+        {
+            prolong(&self.pauses, Instant::now(), left, &pause.reason);
+        }
+    }
+
+    async fn keep_record(&self) {
+        if let Some(record) = &self.record {
+            record.keep(self).await;
+        }
     }
 }
 
@@ -65,15 +169,16 @@ impl Limiter for InProcess {
                 tokio::time::sleep_until(end).await;
                 continue;
             }
-            let taken = self.pace().take(self.now(), tokens)?;
-            match taken {
-                Ok(charges) => return Ok(Grant::new(charges, Instant::now())),
-                Err(wait) => {
+            match self.shared.step(tokens)? {
+                Step::Granted(grant) => return Ok(grant),
+                Step::Wait(wait) => {
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.freed.notified() => {}
                     }
                 }
+                // Its sender is in this limiter.
+                Step::Write(mut written) => drop(written.changed().await),
             }
         }
     }
@@ -86,21 +191,39 @@ impl Limiter for InProcess {
         self.correct(grant.unused());
     }
 
-    fn lower(&self, limits: Limits) {
-        if self.pace().lower(limits) {
+    fn keep(&self, limits: Limits) {
+        self.shared.pace().keep(limits, self.shared.now());
+        self.freed.notify_one();
+    }
+
+    fn learn(&self, limits: Limits) {
+        if self.shared.pace().learn(self.shared.now(), limits) {
             tracing::info!(?limits, "the provider allows less a minute than configured");
         }
     }
 
+    fn of_model(&self, _model: &str) -> Arc<dyn Limiter> {
+        Arc::new(Self::new(self.shared.pace().limits()))
+    }
+
     fn pause(&self, lasting: Duration, reason: &str) {
-        prolong(&self.pauses, Instant::now() + lasting, reason);
+        prolong(&self.shared.pauses, Instant::now(), lasting, reason);
+        if let Some(record) = &self.shared.record {
+            record.paused();
+        }
     }
 
     fn pauses(&self) -> watch::Receiver<Option<Pause>> {
-        self.pauses.subscribe()
+        self.shared.pauses.subscribe()
     }
 
     fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn close(&self) {
+        if let Some(record) = &self.shared.record {
+            record.close(&self.shared).await;
+        }
     }
 }

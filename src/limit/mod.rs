@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! callers ──take──▶ Limiter: InProcess, or InPostgres ──one statement for all who wait──▶ a row that the fleet shares
+//!                            └── LimitStore: what the process after this one has to know
 //! ```
 //!
-//! Failure behaviour: a limiter never fails open. It starts empty, so that a restart in the middle of a
-//! minute adds nothing to what the process before it used, and a call larger than the limit is refused
-//! with a message rather than delayed for ever. A shared limiter whose database is out of reach grants nothing; what
-//! the end of a statement leaves unknown counts as granted and is not used.
+//! Failure behaviour: a limiter never fails open. It starts empty, and where it has a store it goes on from what the
+//! process before it used, so that a restart adds nothing to a minute. A call larger than the configured limit is refused
+//! with a message rather than delayed for ever. A limiter whose store or database is out of reach grants nothing; what
+//! the end of a statement leaves unknown counts as granted and is not used. A limit that is learned from a provider's
+//! answers slows calls down; it refuses none, and it lapses.
 //!
 //! A grant is leave to send now: [`Grant::is_fresh`] says whether it still is. What a frozen process wakes up with is
 //! taken anew, since a call that is sent late falls into a minute that others have filled.
@@ -16,6 +18,7 @@
 
 mod in_process;
 mod postgres;
+mod record;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use crate::domain::bucket::{Limits, TooLarge};
+pub use crate::domain::pace::{LimitState, StoredPause};
 pub use in_process::InProcess;
 pub use postgres::InPostgres;
 
@@ -34,6 +38,13 @@ use crate::domain::bucket::{Charges, Correction};
 
 /// A call is sent within this of its grant: less than what the arithmetic leaves for the way to the provider.
 pub const FRESH: Duration = Duration::from_millis(250);
+
+/// Keeps what a process knows of its limits for the process after it.
+#[async_trait]
+pub trait LimitStore: Debug + Send + Sync {
+    /// That is the state of the route: durable, also after a crash. On an error it may be, or the one before it is.
+    async fn put(&self, route: &str, state: &LimitState) -> Result<(), String>;
+}
 
 /// Paces the calls of one route, in the order in which they ask.
 #[async_trait]
@@ -49,9 +60,15 @@ pub trait Limiter: Debug + Send + Sync {
     /// The call was not made. Its tokens are free again, and its request too if the grant is fresh.
     fn give_back(&self, grant: Grant);
 
-    /// The provider counts by these limits: those that are lower than ours are kept from now on, by everyone who
-    /// shares them.
-    fn lower(&self, limits: Limits);
+    /// These are the limits from now on, also where there were none.
+    fn keep(&self, limits: Limits);
+
+    /// The provider has named these limits. Calls are paced by those that are lower than the limits in force, of everyone
+    /// who shares them, until no answer has named them for a while. They refuse no call.
+    fn learn(&self, limits: Limits);
+
+    /// A limiter of the same limits for the calls of one model, apart from this one.
+    fn of_model(&self, model: &str) -> Arc<dyn Limiter>;
 
     /// Nothing is granted for so long, to anyone who shares the limits. A shorter pause never ends a longer one.
     fn pause(&self, lasting: Duration, reason: &str);
@@ -61,6 +78,9 @@ pub trait Limiter: Debug + Send + Sync {
 
     /// How many callers wait for their turn here.
     fn waiting(&self) -> usize;
+
+    /// What the process after this one has to know is stored as exactly as it can be.
+    async fn close(&self);
 }
 
 /// Leave to make one call.
@@ -107,6 +127,8 @@ impl Grant {
 pub struct Pause {
     /// Its end.
     pub until: Instant,
+    /// How long it is from its beginning.
+    pub lasting: Duration,
     /// What the provider said.
     pub reason: Arc<str>,
 }
@@ -118,13 +140,17 @@ impl Pause {
     }
 }
 
-/// Pauses until then, unless it does so already.
-fn prolong(pauses: &watch::Sender<Option<Pause>>, until: Instant, reason: &str) {
+/// Pauses for so long, unless it does so already.
+fn prolong(pauses: &watch::Sender<Option<Pause>>, since: Instant, lasting: Duration, reason: &str) {
+    let until = since + lasting;
     pauses.send_if_modified(|pause| {
         let longer = pause.as_ref().is_none_or(|pause| pause.until < until);
         if longer {
-            let reason = reason.into();
-            *pause = Some(Pause { until, reason });
+            *pause = Some(Pause {
+                until,
+                lasting,
+                reason: reason.into(),
+            });
         }
         longer
     });

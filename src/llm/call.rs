@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::client::{Ask, Ended, Form, Reply, Stopped, Unanswered};
 use super::fault::{Failed, Reached};
+use super::limits::Leave;
 use super::purse::{Reserve, Reserved};
 use super::route::{Gate, Route};
 use super::transport::{self, Got};
@@ -25,7 +26,7 @@ use crate::clock;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::usage::{Cost, Usage};
-use crate::limit::{Grant, Waiting};
+use crate::limit::Waiting;
 
 /// Of one call so many causes are told; a route that was down for an hour has more.
 const CAUSES: usize = 20;
@@ -67,7 +68,7 @@ impl Walk<'_> {
                     );
                     route.answered();
                     probe.over();
-                    route.correct(&got.rate, ask.tokens);
+                    route.correct(&got.rate, ask);
                     tracing::debug!(
                         llm.route = route.settings.name,
                         llm.model = ask.model,
@@ -97,7 +98,7 @@ impl Walk<'_> {
             if let Some(purse) = self.purse {
                 purse.give_back(&self.reserve(route, ask, Cost::ZERO)).await;
             }
-            route.correct(&failed.rate, ask.tokens);
+            route.correct(&failed.rate, ask);
             let wait = self.judge(route, ask, failed, &mut probe, &mut tries)?;
             drop(probe);
             tokio::select! {
@@ -110,7 +111,7 @@ impl Walk<'_> {
 
     /// Everything that stands before a call: latch, breaker, pause, limits, money. Whatever was waited for, nothing
     /// is sent on a leave that has grown old.
-    async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Grant, Probe<'r>), Ended> {
+    async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Leave, Probe<'r>), Ended> {
         let mut paid = self.purse.is_none();
         let _waiting = Waiting::begin(&self.stop.waiting);
         loop {
@@ -120,7 +121,7 @@ impl Walk<'_> {
                 () = self.stop.drain.cancelled() => return Err(Ended::Stopped(Stopped::Ending)),
                 // Whoever waits for the limits of a paused route waits for the pause instead, or goes elsewhere.
                 () = route.until_paused() => continue,
-                grant = route.take(ask.tokens) => grant,
+                grant = route.take(ask) => grant,
             };
             let grant = grant.map_err(|refusal| {
                 CallError::new(Class::BadRequest, Verdict::Elsewhere, &refusal.to_string())

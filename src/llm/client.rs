@@ -274,10 +274,17 @@ impl Client {
         &self.routes
     }
 
-    /// The route of that name, if there is one, keeps limits a minute that are lower than its own.
-    pub fn lower(&self, name: &str, rpm: Option<u32>, tpm: Option<u64>) {
-        for route in self.routes.iter().filter(|route| route.settings.name == name) {
-            route.lower(Limits { rpm, tpm });
+    /// No route is asked for more a minute than the run allows it, nor for more than its settings do.
+    pub fn keep_limits(&self, of_run: &dyn Fn(&str) -> Limits) {
+        for route in &self.routes {
+            route.keep(of_run(&route.settings.name));
+        }
+    }
+
+    /// What the process after this one has to know of limits and pauses is stored. No call is made any more.
+    pub async fn close(&self) {
+        for route in &self.routes {
+            route.close().await;
         }
     }
 

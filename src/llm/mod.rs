@@ -16,6 +16,7 @@ mod call;
 pub mod client;
 mod fault;
 mod http;
+mod limits;
 mod purse;
 mod route;
 mod transport;

@@ -8,11 +8,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Door};
+use super::client::Ask;
+use super::limits::{Leave, RouteLimits};
 use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
 use crate::domain::bucket::TooLarge;
 use crate::domain::retry::{BreakerPolicy, RetryPolicy};
-use crate::limit::{Grant, Limiter, Limits, Pause};
+use crate::limit::{Limiter, Limits, Pause};
+
+/// A day. No provider's window is longer, and a pause outlives the process: an absurd number must not shut a route for
+/// good.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// Tells everyone who waits for a route that one of them has changed.
 pub(super) type Changes = watch::Sender<()>;
@@ -22,8 +28,8 @@ pub(super) type Changes = watch::Sender<()>;
 pub struct Route {
     /// Where it leads and what it costs.
     pub settings: config::Route,
-    limiter: Arc<dyn Limiter>,
-    /// The limiter's, which carries them to everyone who shares it.
+    limits: RouteLimits,
+    /// Its limits', which carries them to everyone who shares it.
     pauses: watch::Receiver<Option<Pause>>,
     /// 429 answers in a row that named no time.
     unnamed: AtomicU32,
@@ -98,9 +104,9 @@ impl Route {
         changes: Arc<Changes>,
     ) -> Self {
         Self {
-            settings,
             pauses: limiter.pauses(),
-            limiter,
+            limits: RouteLimits::new(limiter, settings.limits()),
+            settings,
             unnamed: AtomicU32::new(0),
             breaker: Breaker::new(breaker),
             latch: OnceLock::new(),
@@ -169,8 +175,8 @@ impl Route {
     }
 
     /// Waits for the limits a minute; dropping the future gives everything back.
-    pub(super) async fn take(&self, tokens: u64) -> Result<Grant, TooLarge> {
-        self.limiter.take(tokens).await
+    pub(super) async fn take(&self, ask: &Ask) -> Result<Leave, TooLarge> {
+        self.limits.take(ask).await
     }
 
     /// Returns when the route is paused, whoever was asked for it.
@@ -183,13 +189,13 @@ impl Route {
     }
 
     /// The call is over and used so many tokens.
-    pub(super) fn settle(&self, grant: Grant, used: u64) {
-        self.limiter.settle(grant, used);
+    pub(super) fn settle(&self, leave: Leave, used: u64) {
+        self.limits.settle(leave, used);
     }
 
     /// The call is not made.
-    pub(super) fn give_back(&self, grant: Grant) {
-        self.limiter.give_back(grant);
+    pub(super) fn give_back(&self, leave: Leave) {
+        self.limits.give_back(leave);
     }
 
     /// All calls wait. A shorter pause never ends a longer one.
@@ -201,25 +207,25 @@ impl Route {
             let before = self.unnamed.fetch_add(1, Ordering::Relaxed);
             RetryPolicy::pause(before, fastrand::f64())
         });
-        // No clock reaches a moment that is ages away, and no run waits for it.
-        self.limiter
-            .pause(wait.min(Duration::from_secs(30 * 24 * 3600)), reason);
+        self.limits.pause(wait.min(LONGEST_PAUSE), reason);
         self.is_down(Instant::now());
     }
 
-    /// Limits that are lower than ours are kept from now on.
-    pub(super) fn lower(&self, limits: Limits) {
-        self.limiter.lower(limits);
+    /// The run allows so much a minute; the settings may allow less.
+    pub(super) fn keep(&self, run: Limits) {
+        self.limits.keep(run);
     }
 
-    /// What the provider says of its limits: where nothing is left the route pauses, and a lower limit than ours is
-    /// the one to keep.
-    pub(super) fn correct(&self, rate: &RateHeaders, tokens: u64) {
-        self.limiter.lower(Limits {
-            rpm: rate.limit_requests.and_then(|limit| u32::try_from(limit).ok()),
-            tpm: rate.limit_tokens,
-        });
-        if let Some(wait) = rate.wait(tokens) {
+    /// What the process after this one has to know of its limits is stored.
+    pub(super) async fn close(&self) {
+        self.limits.close().await;
+    }
+
+    /// What the provider says of its limits: where nothing is left the route pauses, and a lower limit than ours slows
+    /// the calls of that model.
+    pub(super) fn correct(&self, rate: &RateHeaders, ask: &Ask) {
+        self.limits.learn(&ask.model, rate.a_minute());
+        if let Some(wait) = rate.wait(ask.tokens) {
             self.pause(Some(wait), "its rate-limit headers say that nothing is left");
         }
     }
@@ -302,7 +308,7 @@ impl Route {
                 reason,
             },
             Gate::Shut(Shut { reason, .. }) => Standing::HalfOpen { reason },
-            Gate::Free | Gate::Probe => match self.limiter.waiting() {
+            Gate::Free | Gate::Probe => match self.limits.waiting() {
                 0 => Standing::Free,
                 calls => Standing::Limited { calls },
             },

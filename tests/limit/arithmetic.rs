@@ -1,6 +1,9 @@
 //! `limits.sql` counts as `domain/bucket.rs` does, whose laws are proved there.
 
-use nova3::domain::bucket::{Charge, Charges, Correction, Pace};
+use std::time::Duration;
+
+use nova3::domain::bucket::{Charge, Charges, Correction, KEPT};
+use nova3::domain::pace::Pace;
 use nova3::limit::Limits;
 
 use crate::bed::{Bed, Teller};
@@ -9,6 +12,33 @@ const LIMITS: Limits = Limits {
     rpm: Some(300),
     tpm: Some(20_000),
 };
+
+/// Takes a call, or answers how long it has to wait.
+fn take(pace: &mut Pace, now: i64, tokens: u64) -> Result<Charges, Duration> {
+    match pace.wait(now, tokens).expect("it is not too large") {
+        Duration::ZERO => Ok(pace.take(now, tokens)),
+        wait => Err(wait),
+    }
+}
+
+/// The provider names lower limits to both.
+fn learn(bed: &Bed, pace: &mut Pace, now: i64, random: &mut fastrand::Rng) {
+    let limits = Limits {
+        rpm: Some(random.u32(6..600)),
+        tpm: Some(random.u64(200..40_000)),
+    };
+    pace.learn(now, limits);
+    let below = limits.below(LIMITS);
+    for (name, limit) in [("rpm", below.rpm.map(u64::from)), ("tpm", below.tpm)] {
+        if let Some(limit) = limit {
+            bed.sql(&format!(
+                "update nova3_limits set {name} = {limit}, {name}_until = {}
+                 where {name}_until <= {now} or {limit} <= {name}",
+                now + KEPT
+            ));
+        }
+    }
+}
 
 pub(crate) async fn the_database_counts_as_the_process_does(bed: &Bed) {
     for seed in 0..6 {
@@ -33,10 +63,13 @@ pub(crate) async fn the_database_counts_as_the_process_does(bed: &Bed) {
                 by.tokens += charges.tokens.correction(random.u64(..400));
                 by.requests -= if random.bool() { charges.request.ns() } else { 0 };
             }
+            if step % 40 == 39 {
+                learn(bed, &mut pace, teller.now, &mut random);
+            }
             if by != Correction::default() {
                 pace.correct(teller.now, by);
             }
-            let taken = pace.take(teller.now, tokens).expect("it is not too large");
+            let taken = take(&mut pace, teller.now, tokens);
             let told = teller.take(&[tokens], (by.requests, by.tokens)).await;
             let place = format!("seed {seed}, step {step}: {tokens} tokens");
             match taken {
@@ -66,11 +99,11 @@ pub(crate) async fn many_at_once_are_as_one_after_another(bed: &Bed) {
     let mut pace = Pace::new(LIMITS, 0);
     let mut teller = Teller::new(bed, LIMITS);
     assert_eq!(teller.take(&[50], (0, 0)).await.taken, 0);
-    assert!(pace.take(0, 50).expect("it is not too large").is_err());
+    assert!(take(&mut pace, 0, 50).is_err());
     for second in 1..40 {
         teller.now = second * 1_000_000_000;
         let mut single = 0;
-        while pace.take(teller.now, 50).expect("it is not too large").is_ok() {
+        while take(&mut pace, teller.now, 50).is_ok() {
             single += 1;
         }
         assert_eq!(teller.take(&[50; 20], (0, 0)).await.taken, single);

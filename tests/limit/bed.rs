@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nova3::config::{Source, StoreAddress};
-use nova3::domain::bucket::{Charge, TOLERANCE, WINDOW};
-use nova3::limit::{Grant, InPostgres, InProcess, Limiter, Limits, TooLarge};
+use nova3::domain::bucket::{Charge, KEPT, TOLERANCE, WINDOW};
+use nova3::limit::{Grant, InPostgres, InProcess, LimitStore, Limiter, Limits, TooLarge};
 use nova3::postgres::{Connection, Database, Param};
 use tokio::time::{Instant, timeout};
 
+use crate::memory::Memory;
 use crate::server::{Server, fresh_schema, psql, shared};
 
 /// What is granted is granted by then, and what is not is far from it.
@@ -42,12 +43,18 @@ pub(crate) const NONE: Limits = Limits { rpm: None, tpm: None };
 /// An engine that has granted nothing yet.
 pub(crate) enum Bed {
     InProcess,
+    /// In a process whose limits outlive it.
+    Stored(Arc<Memory>),
     Postgres(String),
 }
 
 impl Bed {
     pub(crate) const fn in_process() -> Self {
         Self::InProcess
+    }
+
+    pub(crate) fn stored() -> Self {
+        Self::Stored(Arc::default())
     }
 
     pub(crate) fn postgres() -> Self {
@@ -68,7 +75,7 @@ impl Bed {
     pub(crate) fn run(self, law: impl AsyncFnOnce(&Self)) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all();
-        runtime.start_paused(matches!(self, Self::InProcess));
+        runtime.start_paused(!matches!(self, Self::Postgres(_)));
         runtime.build().expect("a runtime").block_on(law(&self));
     }
 
@@ -80,6 +87,11 @@ impl Bed {
     pub(crate) fn named(&self, name: &str, limits: Limits) -> Arc<dyn Limiter> {
         match self {
             Self::InProcess => Arc::new(InProcess::new(limits)),
+            Self::Stored(memory) => {
+                let store: Arc<dyn LimitStore> = Arc::<Memory>::clone(memory);
+                let state = memory.state(name);
+                Arc::new(InProcess::stored(limits, name, state.as_ref(), store))
+            }
             Self::Postgres(url) => Arc::new(InPostgres::new(database(url), name, limits)),
         }
     }
@@ -105,7 +117,14 @@ impl Bed {
     pub(crate) fn url(&self) -> &str {
         match self {
             Self::Postgres(url) => url,
-            Self::InProcess => panic!("it has no database"),
+            _ => panic!("it has no database"),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        match self {
+            Self::Stored(memory) => memory,
+            _ => panic!("it has no store of its own"),
         }
     }
 
@@ -114,7 +133,7 @@ impl Bed {
     pub(crate) async fn rush(&self, limits: Limits, calls: &[(u64, u64)], seconds: u32) -> Vec<(i64, u64)> {
         let end = i64::from(seconds) * 1_000_000_000;
         match self {
-            Self::InProcess => {
+            Self::InProcess | Self::Stored(_) => {
                 let limiter = self.limiter(limits);
                 let origin = Instant::now();
                 let mut granted = Vec::new();
@@ -196,7 +215,7 @@ impl Teller {
         let mut connection = self.database.connect().await.expect("connects");
         let row = connection
             .row(
-                "SELECT taken, wait, request_units, token_units, since FROM nova3_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                "SELECT taken, wait, request_units, token_units, since FROM nova3_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 &[
                     NAME.sent(),
                     calls.sent(),
@@ -207,6 +226,7 @@ impl Teller {
                     correction.1.sent(),
                     TOLERANCE.sent(),
                     WINDOW.sent(),
+                    KEPT.sent(),
                     self.now.sent(),
                 ],
             )

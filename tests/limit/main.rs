@@ -11,8 +11,10 @@
 mod arithmetic;
 mod bed;
 mod fleet;
+mod memory;
 mod pacing;
 mod pausing;
+mod restarts;
 mod settling;
 
 #[path = "../common/postgres.rs"]
@@ -44,7 +46,10 @@ macro_rules! engines {
                 first_come_first_served
                 without_limits_nobody_waits
                 a_call_above_the_limit_is_refused
-                a_lower_limit_is_kept_and_a_higher_one_is_not
+                a_learned_limit_slows_down_and_a_higher_one_does_not
+                a_learned_limit_refuses_no_call
+                a_model_has_learned_limits_of_its_own
+                limits_that_change_hold_from_then_on
             }
             settling {
                 what_was_not_used_is_free_again
@@ -62,7 +67,25 @@ macro_rules! engines {
     };
 }
 
-engines! { in_process postgres }
+engines! { in_process stored postgres }
+
+mod alone {
+    suite! { stored:
+        restarts {
+            no_minute_holds_more_across_kills
+            no_minute_holds_more_across_kills_of_large_calls
+            no_minute_holds_more_across_clean_ends
+            a_killed_process_leaves_its_call
+            other_routes_have_other_limits
+            a_clean_end_is_exact
+            a_grant_waits_until_the_store_counts_it
+            about_one_write_a_second
+            without_limits_nothing_is_written
+            a_pause_outlives_its_process
+            a_clock_that_was_set_back_stalls_nothing
+        }
+    }
+}
 
 mod shared {
     suite! { postgres:
@@ -81,6 +104,7 @@ mod shared {
             what_is_granted_to_one_who_has_gone_is_free_again
             what_may_have_been_given_back_is_not_given_back_again
             no_wait_is_longer_than_a_minute
+            nothing_lasts_longer_after_the_clock_was_set_back
             without_its_database_nothing_is_granted_and_a_lost_row_waits_a_minute
         }
     }

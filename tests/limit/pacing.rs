@@ -11,7 +11,7 @@ use crate::bed::{Bed, NONE, granted, rpm, tpm, until, waits};
 const SECOND: i64 = 1_000_000_000;
 
 /// The most that any 60 seconds hold.
-fn fullest_minute(granted: &[(i64, u64)]) -> u64 {
+pub(crate) fn fullest_minute(granted: &[(i64, u64)]) -> u64 {
     let (mut from, mut sum, mut most) = (0, 0, 0);
     for &(at, used) in granted {
         sum += used;
@@ -49,8 +49,10 @@ pub(crate) async fn no_minute_holds_more_than_the_limit(bed: &Bed) {
 
 pub(crate) async fn nearly_all_of_the_limit_is_used(bed: &Bed) {
     for limit in [1, 2, 3, 59, 60, 600, 60_000] {
-        if let Bed::Postgres(_) = bed {
-            bed.sql("truncate nova3_limits, nova3_limits_seen");
+        match bed {
+            Bed::InProcess => {}
+            Bed::Stored(memory) => memory.clear(),
+            Bed::Postgres(_) => drop(bed.sql("truncate nova3_limits, nova3_limits_seen")),
         }
         let granted = bed.rush(rpm(limit), &[(1, 1)], 180).await;
         let most = fullest_minute(&granted);
@@ -112,13 +114,53 @@ pub(crate) async fn a_call_above_the_limit_is_refused(bed: &Bed) {
     let _whole = granted(&*limiter, 1_000).await;
 }
 
-pub(crate) async fn a_lower_limit_is_kept_and_a_higher_one_is_not(bed: &Bed) {
+pub(crate) async fn a_learned_limit_slows_down_and_a_higher_one_does_not(bed: &Bed) {
     let limiter = bed.limiter(rpm(600_000));
     for _ in 0..100 {
         let _grant = granted(&*limiter, 1).await;
     }
-    limiter.lower(rpm(60));
-    limiter.lower(rpm(600_000));
+    limiter.learn(rpm(60));
+    limiter.learn(rpm(600_000));
     let _grant = granted(&*limiter, 1).await;
     waits(&*limiter, 1).await;
+}
+
+pub(crate) async fn a_learned_limit_refuses_no_call(bed: &Bed) {
+    let limiter = bed.limiter(tpm(60_000));
+    limiter.learn(tpm(100));
+    // Each is charged the whole minute that it may take, until it is known to have taken none.
+    for _ in 0..3 {
+        let grant = granted(&*limiter, 1_000).await;
+        waits(&*limiter, 1_000).await;
+        limiter.settle(grant, 0);
+    }
+}
+
+pub(crate) async fn a_model_has_learned_limits_of_its_own(bed: &Bed) {
+    let limiter = bed.limiter(rpm(60_000));
+    let (slow, other) = (limiter.of_model("slow"), limiter.of_model("other"));
+    slow.learn(rpm(1));
+    let _grant = granted(&*slow, 1).await;
+    waits(&*slow, 1).await;
+    for free in [&limiter, &other] {
+        for _ in 0..3 {
+            let _grant = granted(&**free, 1).await;
+        }
+    }
+}
+
+pub(crate) async fn limits_that_change_hold_from_then_on(bed: &Bed) {
+    let limiter = bed.limiter(NONE);
+    let _free = granted(&*limiter, 1_000).await;
+    limiter.keep(Limits {
+        rpm: Some(60),
+        tpm: Some(900),
+    });
+    assert_eq!(limiter.take(1_000).await.expect_err("it is too large").limit, 900);
+    let _first = granted(&*limiter, 1).await;
+    waits(&*limiter, 1).await;
+    limiter.keep(NONE);
+    for _ in 0..3 {
+        let _free = granted(&*limiter, 1_000).await;
+    }
 }

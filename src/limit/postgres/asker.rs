@@ -97,7 +97,7 @@ impl Asker {
             }
         };
         if let Some((left, reason)) = &answer.paused {
-            prolong(&self.pauses, asked + *left, reason);
+            prolong(&self.pauses, asked, *left, reason);
         }
         if self.hand_out(callers, &answer, asked) {
             self.until_there_is_room(answer.wait).await;
@@ -114,11 +114,14 @@ impl Asker {
                 self.desk.give_back(&grant);
             }
         }
+        // The limits may have changed since it came.
+        let limit = self.desk.limits().tpm.unwrap_or(u64::MAX);
         let mut left = Vec::new();
         for caller in callers {
-            match answer.tpm {
-                Some(limit) if caller.tokens > limit => caller.refuse(limit),
-                _ => left.push(caller),
+            if caller.tokens > limit {
+                caller.refuse(limit);
+            } else {
+                left.push(caller);
             }
         }
         let somebody = !left.is_empty();

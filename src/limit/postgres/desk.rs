@@ -53,7 +53,6 @@ impl Caller {
 #[derive(Debug)]
 pub(super) struct Desk {
     sheet: Mutex<Sheet>,
-    configured: Limits,
     /// Somebody waits, who may be the first.
     pub(super) arrived: Notify,
     /// There is something to tell, or something came back.
@@ -65,8 +64,10 @@ struct Sheet {
     callers: VecDeque<Caller>,
     correction: Correction,
     limits: Limits,
+    /// Lower limits that the others are to be told of.
     lower: Limits,
-    told_lower: Option<Instant>,
+    /// Those that they were told of last, and when.
+    told_lower: Option<(Limits, Instant)>,
     pause: Option<(Instant, String)>,
 }
 
@@ -96,7 +97,6 @@ impl Desk {
                 told_lower: None,
                 pause: None,
             }),
-            configured: limits,
             arrived: Notify::new(),
             changed: Notify::new(),
         }
@@ -174,28 +174,30 @@ impl Desk {
         self.sheet().correction != Correction::default()
     }
 
-    /// Keeps the lower limits, and tells the others of those that the provider sets below ours.
-    pub(super) fn lower(&self, limits: Limits) {
-        let lowered = self.configured.lowered(limits);
-        let below = Limits {
-            rpm: lowered.rpm.filter(|rpm| Some(*rpm) < self.configured.rpm),
-            tpm: lowered.tpm.filter(|tpm| Some(*tpm) < self.configured.tpm),
-        };
+    /// These are the limits from now on.
+    pub(super) fn keep(&self, limits: Limits) {
+        self.sheet().limits = limits;
+        self.changed.notify_one();
+    }
+
+    /// Tells everyone, this process among them, of the lower limits that the provider has named.
+    pub(super) fn learn(&self, limits: Limits) {
+        let mut sheet = self.sheet();
+        let below = limits.below(sheet.limits);
         if below == Limits::default() {
             return;
         }
-        let mut sheet = self.sheet();
-        let kept = sheet.limits.lowered(below);
-        let is_known = kept == sheet.limits;
-        if is_known && sheet.told_lower.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
-            return;
+        // A higher one changes nothing before the lower one lapses.
+        let known = sheet
+            .told_lower
+            .filter(|(told, _)| told.strictest(below) == *told);
+        match known {
+            Some((_, at)) if at.elapsed() < TOLD_AGAIN => return,
+            Some(_) => {}
+            None => tracing::info!(?limits, "the provider allows less a minute than configured"),
         }
-        if !is_known {
-            tracing::info!(?limits, "the provider allows less a minute than configured");
-        }
-        sheet.limits = kept;
         sheet.lower = below;
-        sheet.told_lower = Some(Instant::now());
+        sheet.told_lower = Some((below, Instant::now()));
         drop(sheet);
         self.changed.notify_one();
     }
@@ -281,7 +283,7 @@ mod tests {
             tpm: Some(1),
         };
         let told = || {
-            desk.lower(lower);
+            desk.learn(lower);
             let news = desk.news();
             news.map(|news| {
                 desk.told(&news, Instant::now());
@@ -295,8 +297,8 @@ mod tests {
         assert_eq!([told(), told()], [Some(limits), None]);
         tokio::time::advance(TOLD_AGAIN).await;
         assert_eq!([told(), told()], [Some(limits), None]);
-        desk.lower(LIMITS);
-        assert_eq!((desk.news().is_none(), desk.limits()), (true, limits));
+        desk.learn(LIMITS);
+        assert_eq!((desk.news().is_none(), desk.limits()), (true, LIMITS));
     }
 
     #[tokio::test(start_paused = true)]

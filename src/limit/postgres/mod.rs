@@ -35,6 +35,8 @@ use crate::postgres::Database;
 /// A limiter whose limits hold for everyone who names them in the same database.
 #[derive(Debug)]
 pub struct InPostgres {
+    database: Database,
+    name: String,
     desk: Arc<Desk>,
     pauses: watch::Sender<Option<Pause>>,
     waiting: AtomicUsize,
@@ -52,10 +54,16 @@ impl InPostgres {
     pub fn new(database: Database, name: &str, limits: Limits) -> Self {
         let desk = Arc::new(Desk::new(limits));
         let pauses = watch::Sender::default();
-        let asker = Asker::new(Row::new(database, name), Arc::clone(&desk), pauses.clone());
+        let asker = Asker::new(
+            Row::new(database.clone(), name),
+            Arc::clone(&desk),
+            pauses.clone(),
+        );
         let mut owner = JoinSet::new();
         owner.spawn(asker.run());
         Self {
+            database,
+            name: name.to_owned(),
             desk,
             pauses,
             waiting: AtomicUsize::new(0),
@@ -93,14 +101,24 @@ impl Limiter for InPostgres {
         self.desk.give_back(&grant);
     }
 
-    fn lower(&self, limits: Limits) {
-        self.desk.lower(limits);
+    fn keep(&self, limits: Limits) {
+        self.desk.keep(limits);
+    }
+
+    fn learn(&self, limits: Limits) {
+        self.desk.learn(limits);
+    }
+
+    /// Its row has the names of both, and a line break between them that neither has.
+    fn of_model(&self, model: &str) -> Arc<dyn Limiter> {
+        let name = format!("{}\n{model}", self.name);
+        Arc::new(Self::new(self.database.clone(), &name, self.desk.limits()))
     }
 
     fn pause(&self, lasting: Duration, reason: &str) {
-        let until = Instant::now() + lasting;
-        prolong(&self.pauses, until, reason);
-        self.desk.pause(until, reason);
+        let now = Instant::now();
+        prolong(&self.pauses, now, lasting, reason);
+        self.desk.pause(now + lasting, reason);
     }
 
     fn pauses(&self) -> watch::Receiver<Option<Pause>> {
@@ -110,4 +128,7 @@ impl Limiter for InPostgres {
     fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
+
+    /// The row holds what every process was granted. What this one has not given back yet stays reserved.
+    async fn close(&self) {}
 }

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::super::Limits;
-use crate::domain::bucket::{Charge, Charges, Correction, TOLERANCE, WINDOW};
+use crate::domain::bucket::{Charge, Charges, Correction, KEPT, TOLERANCE, WINDOW};
 use crate::postgres::{Connection, Database, Fault, Param, Text, text};
-
-/// A lower limit that no answer of the provider has named for so long lapses.
-const KEPT: Duration = Duration::from_secs(600);
 
 /// So much of a reason is shown to others.
 const REASON_CHARS: usize = 200;
@@ -40,8 +37,6 @@ pub(super) struct Answer {
     pub(super) wait: Duration,
     /// How much of requests and of tokens is charged a whole window.
     units: (u64, u64),
-    /// Tokens a minute, the lowest that anyone knows of.
-    pub(super) tpm: Option<u64>,
     /// What is left of a pause, and why it is made.
     pub(super) paused: Option<(Duration, String)>,
 }
@@ -114,8 +109,8 @@ impl Row {
         } = question;
         let row = connection
             .row(
-                "SELECT taken, wait, since, request_units, token_units, tpm, paused, reason \
-                 FROM nova3_take($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                "SELECT taken, wait, since, request_units, token_units, paused, reason \
+                 FROM nova3_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 &[
                     self.name.sent(),
                     calls.sent(),
@@ -126,6 +121,7 @@ impl Row {
                     correction.tokens.sent(),
                     TOLERANCE.sent(),
                     WINDOW.sent(),
+                    KEPT.sent(),
                 ],
             )
             .await?;
@@ -139,16 +135,15 @@ impl Row {
                     .map_or(0, i64::unsigned_abs),
             )
         };
-        let paused = nanos(row.try_get(6)?);
+        let paused = nanos(row.try_get(5)?);
         Ok(Answer {
             taken,
             wait: nanos(row.try_get(1)?),
             units: (units(3)?, units(4)?),
-            tpm: row.try_get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
             paused: if paused.is_zero() {
                 None
             } else {
-                Some((paused, row.try_get::<_, Text>(7)?.0))
+                Some((paused, row.try_get::<_, Text>(6)?.0))
             },
         })
     }
@@ -174,7 +169,7 @@ impl Row {
                     reason.sent(),
                     news.lower.rpm.map(i64::from).sent(),
                     news.lower.tpm.map(signed).sent(),
-                    signed_ns(KEPT).sent(),
+                    KEPT.sent(),
                     TOLERANCE.sent(),
                     WINDOW.sent(),
                 ],

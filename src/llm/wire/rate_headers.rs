@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::retry_after::until_reset;
+use crate::domain::bucket::Limits;
 
 /// Limits as the server counts them; any may be absent, and on many servers all are.
 ///
@@ -53,6 +54,23 @@ impl RateHeaders {
             limit_tokens: tokens.limit,
             remaining_tokens: tokens.remaining,
             reset_tokens: tokens.reset,
+        }
+    }
+
+    /// What they allow in a minute. A limit may be that of a shorter window: then more comes back in a minute than the
+    /// limit, which shows in what comes back until the reset.
+    pub fn a_minute(&self) -> Limits {
+        let minute = |limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>| {
+            let limit = limit?;
+            let used = limit.saturating_sub(remaining.unwrap_or(limit));
+            let ms = reset.map_or(0, |reset| u64::try_from(reset.as_millis()).unwrap_or(u64::MAX));
+            let refilled = used.saturating_mul(60_000).checked_div(ms).unwrap_or(0);
+            Some(limit.max(refilled))
+        };
+        let requests = minute(self.limit_requests, self.remaining_requests, self.reset_requests);
+        Limits {
+            rpm: requests.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+            tpm: minute(self.limit_tokens, self.remaining_tokens, self.reset_tokens),
         }
     }
 
@@ -153,5 +171,22 @@ mod tests {
         };
         assert_eq!(left.wait(2000), None);
         assert_eq!(RateHeaders::default().wait(1), None);
+    }
+
+    #[test]
+    fn a_window_that_fills_faster_than_in_a_minute_allows_more() {
+        let told = |limit, remaining, ms: Option<u64>| RateHeaders {
+            limit_tokens: Some(limit),
+            remaining_tokens: remaining,
+            reset_tokens: ms.map(Duration::from_millis),
+            ..RateHeaders::default()
+        };
+        let tpm = |headers: RateHeaders| headers.a_minute().tpm;
+        assert_eq!(tpm(told(2_500, Some(2_400), Some(100))), Some(60_000));
+        assert_eq!(tpm(told(200_000, Some(199_000), Some(300))), Some(200_000));
+        assert_eq!(tpm(told(14_400, Some(14_370), Some(180_000))), Some(14_400));
+        assert_eq!(tpm(told(2_500, None, None)), Some(2_500));
+        assert_eq!(tpm(told(2_500, Some(2_500), Some(0))), Some(2_500));
+        assert_eq!(RateHeaders::default().a_minute(), Limits::default());
     }
 }

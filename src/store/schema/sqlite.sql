@@ -236,6 +236,18 @@ CREATE TABLE nova3_waste(
   PRIMARY KEY(run_id, route, cause)
 ) STRICT, WITHOUT ROWID;
 
+-- What limits a minute and pauses of a route have to know of the process before. Times are Unix nanoseconds.
+CREATE TABLE nova3_limits(
+  route TEXT PRIMARY KEY,
+  requests_at INTEGER,                         -- theoretical arrival time; it runs ahead of the grants
+  tokens_at INTEGER,
+  largest INTEGER NOT NULL,                    -- the largest call of late, in tokens
+  pause_until INTEGER,
+  pause_ns INTEGER,                            -- how long the pause was at first
+  pause_reason TEXT,
+  CHECK((pause_until IS NULL)=(pause_ns IS NULL) AND (pause_until IS NULL)=(pause_reason IS NULL))
+) STRICT, WITHOUT ROWID;
+
 -- How the routes stood when a change was last noticed.
 CREATE TABLE nova3_routes(
   run_id INTEGER NOT NULL REFERENCES nova3_runs,

@@ -16,6 +16,7 @@ mod identities;
 mod ingest;
 mod lane;
 mod ledger;
+mod limits;
 mod money;
 mod open;
 mod plan;

@@ -13,6 +13,7 @@ CREATE UNLOGGED TABLE nova3_limits (
   rpm bigint, rpm_until bigint NOT NULL DEFAULT 0,   -- what the provider allows, where that is less than configured
   tpm bigint, tpm_until bigint NOT NULL DEFAULT 0,
   pause_until bigint NOT NULL DEFAULT 0,
+  pause_ns bigint NOT NULL DEFAULT 0,            -- how long it was when it was told
   pause_reason text NOT NULL DEFAULT ''
 ) WITH (fillfactor = 50);
 
@@ -52,17 +53,16 @@ CREATE OR REPLACE FUNCTION nova3_take(
   p_since bigint,                -- what `granted` was after the caller's last grant, if it had any
   p_requests bigint, p_tokens bigint,   -- by how much what was not used moves the arrival times
   p_tolerance bigint, p_window bigint,
+  p_kept bigint,                 -- how long a lower limit that the provider has named is kept
   p_at bigint DEFAULT NULL,      -- the present moment, for tests of the arithmetic; the server's clock otherwise
   OUT taken int, OUT wait bigint, OUT since bigint,
   OUT request_units bigint, OUT token_units bigint,  -- how much is charged a whole window
-  OUT tpm bigint,                -- the limit in force
   OUT paused bigint, OUT reason text
 ) LANGUAGE plpgsql AS $$
 DECLARE
   l nova3_limits%ROWTYPE;
   at bigint;
   tolerance bigint;
-  rpm bigint;
   largest bigint;
   call bigint;
   changed boolean;
@@ -83,63 +83,75 @@ BEGIN
     taken := 0;
     wait := 0;
     since := l.granted;
-    rpm := CASE WHEN p_rpm IS NOT NULL AND l.rpm_until > at THEN least(p_rpm, l.rpm) ELSE p_rpm END;
-    tpm := CASE WHEN p_tpm IS NOT NULL AND l.tpm_until > at THEN least(p_tpm, l.tpm) ELSE p_tpm END;
-    request_units := rpm;
     tolerance := p_tolerance;
     IF p_since IS NOT NULL THEN
       tolerance := tolerance - p_tolerance / 2 / (1 + greatest(l.granted - p_since, 0));
     END IF;
 
-    -- No more than a window is ever left to wait, also after the server's clock was set back.
-    changed := p_requests <> 0 OR p_tokens <> 0 OR greatest(l.requests, l.tokens) > at + 2 * p_window;
+    -- After the server's clock was set back, nothing lasts longer than it was made to last. Arrival times that are a
+    -- little above a window are left as they are, so that a question which grants nothing writes nothing.
+    changed := greatest(l.requests, l.tokens) > at + 2 * p_window OR l.pause_until > at + l.pause_ns
+      OR greatest(l.rpm_until, l.tpm_until) > at + p_kept OR l.largest_at > at;
+    IF changed THEN
+      l.pause_until := least(l.pause_until, at + l.pause_ns);
+      l.rpm_until := least(l.rpm_until, at + p_kept);
+      l.tpm_until := least(l.tpm_until, at + p_kept);
+      l.largest_at := least(l.largest_at, at);
+    END IF;
+    changed := changed OR p_requests <> 0 OR p_tokens <> 0;
     IF changed THEN
       l.requests := least(l.requests + p_requests, at + p_window);
       l.tokens := least(l.tokens + p_tokens, at + p_window);
     END IF;
-    l.largest := least(CASE WHEN l.largest > 1 AND l.largest_at < at - p_window THEN 1 ELSE l.largest END, tpm);
-    IF tpm IS NOT NULL THEN
+    -- A limit that was learned charges more for each unit. It refuses no call, and has no headroom.
+    request_units := CASE WHEN l.rpm_until > at THEN least(p_rpm, l.rpm) ELSE p_rpm END;
+    l.largest := least(CASE WHEN l.largest > 1 AND l.largest_at < at - p_window THEN 1 ELSE l.largest END, p_tpm);
+    IF p_tpm IS NOT NULL THEN
       largest := l.largest;
       FOREACH call IN ARRAY p_calls LOOP
-        EXIT WHEN call > tpm;
+        EXIT WHEN call > p_tpm;
         largest := greatest(largest, call);
       END LOOP;
       IF largest > l.largest THEN
         changed := true;
         IF l.largest > 0 THEN
-          l.tokens := least(l.tokens + nova3_limit_charge(largest - l.largest, tpm - l.largest + 1, p_window), at + p_window);
+          l.tokens := least(l.tokens + nova3_limit_charge(largest - l.largest, p_tpm - l.largest + 1, p_window), at + p_window);
         END IF;
         l.largest := largest;
         l.largest_at := at;
       END IF;
-      token_units := tpm - greatest(l.largest, 1) + 1;
+      token_units := p_tpm - greatest(l.largest, 1) + 1;
+      IF l.tpm_until > at THEN
+        token_units := least(token_units, l.tpm);
+      END IF;
     END IF;
 
     paused := greatest(l.pause_until - at, 0);
     reason := l.pause_reason;
     FOREACH call IN ARRAY p_calls LOOP
-      wait := greatest(paused, CASE WHEN rpm IS NOT NULL THEN l.requests - tolerance - at END,
-        CASE WHEN tpm IS NOT NULL THEN l.tokens - tolerance - at END);
-      EXIT WHEN wait > 0 OR call > tpm;
+      wait := greatest(paused, CASE WHEN p_rpm IS NOT NULL THEN l.requests - tolerance - at END,
+        CASE WHEN p_tpm IS NOT NULL THEN l.tokens - tolerance - at END);
+      EXIT WHEN wait > 0 OR call > p_tpm;
       taken := taken + 1;
-      IF rpm IS NOT NULL THEN
-        l.requests := greatest(l.requests, at) + nova3_limit_charge(1, rpm, p_window);
+      IF p_rpm IS NOT NULL THEN
+        l.requests := greatest(l.requests, at) + nova3_limit_charge(1, request_units, p_window);
       END IF;
-      IF tpm IS NOT NULL THEN
+      IF p_tpm IS NOT NULL THEN
         l.tokens := greatest(l.tokens, at) + nova3_limit_charge(call, token_units, p_window);
         IF call >= l.largest THEN
           l.largest_at := at;
         END IF;
       END IF;
     END LOOP;
-    IF rpm IS NOT NULL OR tpm IS NOT NULL THEN
+    IF p_rpm IS NOT NULL OR p_tpm IS NOT NULL THEN
       changed := changed OR taken > 0;
       since := since + taken;
     END IF;
     EXIT WHEN NOT changed;
     IF locked = 1 THEN
       UPDATE nova3_limits t SET requests = l.requests, tokens = l.tokens, largest = l.largest,
-        largest_at = l.largest_at, granted = since
+        largest_at = l.largest_at, granted = since,
+        rpm_until = l.rpm_until, tpm_until = l.tpm_until, pause_until = l.pause_until
       WHERE t.name = p_name;
     END IF;
   END LOOP;
@@ -158,6 +170,7 @@ BEGIN
     at := nova3_limit_now();
     UPDATE nova3_limits t SET
       pause_reason = CASE WHEN at + p_pause > t.pause_until THEN p_reason ELSE t.pause_reason END,
+      pause_ns = CASE WHEN at + p_pause > t.pause_until THEN p_pause ELSE t.pause_ns END,
       pause_until = greatest(t.pause_until, at + p_pause),
       rpm = CASE WHEN p_rpm IS NOT NULL AND (t.rpm_until < at OR p_rpm <= t.rpm) THEN p_rpm ELSE t.rpm END,
       rpm_until = CASE WHEN p_rpm IS NOT NULL AND (t.rpm_until < at OR p_rpm <= t.rpm) THEN at + p_kept ELSE t.rpm_until END,

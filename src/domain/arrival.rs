@@ -1,0 +1,139 @@
+//! The theoretical arrival time of a bucket. `governor` decides when it admits a grant, and by how much one moves it.
+//!
+//! One nanosecond is one cell of `governor`'s rate algorithm, and a grant is a question of one cell. The weight of the
+//! grant, in nanoseconds, travels in the key of the question, because `governor` has no weights above 32 bits. Our own
+//! state store adds it, which also lets the time be moved from outside: `governor` gives nothing back.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::{Quota, RateLimiter};
+
+use super::bucket::TOLERANCE;
+
+/// The arrival time of one bucket, in nanoseconds of a clock that its caller reads.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    limiter: RateLimiter<Ask, Moment, Moment, NoOpMiddleware<Nanos>>,
+    at: Moment,
+    present: Moment,
+}
+
+/// What is asked of the rate algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Ask {
+    /// What a grant is charged.
+    ns: u64,
+    /// Whether it is taken, or only asked for.
+    take: bool,
+}
+
+/// A moment that `governor` reads, and that we set.
+#[derive(Debug, Clone, Default)]
+struct Moment(Arc<AtomicU64>);
+
+impl Moment {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, ns: i64) {
+        self.0.store(unsigned(ns), Ordering::Relaxed);
+    }
+}
+
+impl Clock for Moment {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.get().into()
+    }
+}
+
+impl StateStore for Moment {
+    type Key = Ask;
+
+    fn measure_and_replace<T, F, E>(&self, ask: &Ask, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut before = self.get();
+        loop {
+            let (granted, next) = decide(Some(before.into()))?;
+            if !ask.take {
+                return Ok(granted);
+            }
+            // The cell that `governor` has added is part of the weight.
+            let after = (next.as_u64() - 1).saturating_add(ask.ns);
+            match self
+                .0
+                .compare_exchange_weak(before, after, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return Ok(granted),
+                Err(now) => before = now,
+            }
+        }
+    }
+}
+
+impl Arrival {
+    pub(super) fn at(ns: i64) -> Self {
+        let (arrival, present) = (Moment::default(), Moment::default());
+        let tolerance = u32::try_from(TOLERANCE).unwrap_or(u32::MAX - 1);
+        let burst = NonZeroU32::MIN.saturating_add(tolerance);
+        let quota = Quota::with_period(Duration::from_nanos(1)).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        // The clock reads 0 here, which makes 0 the origin of all times.
+        let limiter = RateLimiter::new(quota.allow_burst(burst), arrival.clone(), present.clone());
+        arrival.set(ns);
+        Self {
+            limiter,
+            at: arrival,
+            present,
+        }
+    }
+
+    pub(super) fn ns(&self) -> i64 {
+        i64::try_from(self.at.get()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn set(&mut self, ns: i64) {
+        self.at.set(ns);
+    }
+
+    /// How long a grant has to wait; 0 if it may be taken now.
+    pub(super) fn wait(&self, now: i64) -> i64 {
+        self.ask(now, Ask { ns: 0, take: false })
+    }
+
+    /// Takes a grant of that weight. One that should have waited is charged all the same.
+    pub(super) fn take(&mut self, now: i64, ns: i64) {
+        let ask = Ask {
+            ns: unsigned(ns),
+            take: true,
+        };
+        if self.ask(now, ask) > 0 {
+            self.set(self.ns().max(now) + ns);
+        }
+    }
+
+    fn ask(&self, now: i64, ask: Ask) -> i64 {
+        self.present.set(now);
+        match self.limiter.check_key(&ask) {
+            Ok(()) => 0,
+            Err(refused) => {
+                let wait = refused.wait_time_from(self.limiter.clock().now());
+                i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)
+            }
+        }
+    }
+}
+
+fn unsigned(ns: i64) -> u64 {
+    ns.max(0).unsigned_abs()
+}

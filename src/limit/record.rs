@@ -1,0 +1,203 @@
+//! What the store holds of a limiter: enough of its grants that a process which is killed loses none.
+//!
+//! ```text
+//! take ── is the grant covered? ── no ──▶ wait ◀── written ──┐
+//!   └── arrival times come near what is stored ──▶ wake ──▶ writer: one small write, about one a second
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::LimitStore;
+use super::in_process::Shared;
+use crate::domain::bucket::WINDOW;
+use crate::domain::pace::{Arrivals, LimitState, StoredPause};
+
+/// So far ahead of the grants are the stored arrival times: so much less may be granted after a kill.
+const LEAD: i64 = 1_000_000_000;
+
+/// After a write that failed, the next one is tried so much later.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The present moment as it is stored: nanoseconds since 1970.
+pub(super) fn wall() -> i64 {
+    i64::try_from(crate::clock::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// What is stored of one route.
+#[derive(Debug)]
+pub(super) struct Record {
+    route: String,
+    store: Arc<dyn LimitStore>,
+    horizon: Mutex<Horizon>,
+    wake: Notify,
+    written: watch::Sender<()>,
+    /// One write at a time.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// How far the store is ahead of the grants, in nanoseconds of the limiter's clock.
+#[derive(Debug)]
+struct Horizon {
+    /// What the store certainly counts.
+    covered: Arrivals,
+    /// What a caller waits for.
+    wanted: Arrivals,
+    /// The next write is so far ahead.
+    lead: i64,
+    /// Whether there is a pause that the store does not know.
+    unknown_pause: bool,
+    /// Whether the store knows something else than what was granted.
+    inexact: bool,
+}
+
+impl Record {
+    pub(super) fn new(route: &str, store: Arc<dyn LimitStore>) -> Self {
+        Self {
+            route: route.to_owned(),
+            store,
+            horizon: Mutex::new(Horizon {
+                covered: Arrivals::default(),
+                wanted: Arrivals::default(),
+                lead: LEAD,
+                unknown_pause: false,
+                inexact: false,
+            }),
+            wake: Notify::new(),
+            written: watch::Sender::default(),
+            writing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Whether the store does not count so much yet, and what tells of its next write.
+    pub(super) fn uncovered(&self, needed: Arrivals) -> Option<watch::Receiver<()>> {
+        let mut horizon = self.horizon();
+        if horizon.covered.cover(needed) {
+            return None;
+        }
+        horizon.wanted = needed;
+        let written = self.written.subscribe();
+        self.wake.notify_one();
+        Some(written)
+    }
+
+    /// The arrival times are these now: the next write comes before they pass what is stored.
+    pub(super) fn moved(&self, arrivals: Arrivals) {
+        if arrivals == Arrivals::default() {
+            return;
+        }
+        let mut horizon = self.horizon();
+        horizon.inexact = true;
+        if horizon.is_due(arrivals) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// There is a pause to store.
+    pub(super) fn paused(&self) {
+        let mut horizon = self.horizon();
+        horizon.unknown_pause = true;
+        horizon.inexact = true;
+        self.wake.notify_one();
+    }
+
+    /// Writes whenever there is something to write.
+    pub(super) async fn keep(&self, limiter: &Shared) {
+        loop {
+            self.wake.notified().await;
+            while self.is_due(limiter)
+                && let Err(reason) = self.write(limiter, true).await
+            {
+                tracing::warn!(
+                    route = self.route,
+                    "the store does not keep the limits, and no call is made without: {reason}"
+                );
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// The store knows exactly what was granted.
+    pub(super) async fn close(&self, limiter: &Shared) {
+        if self.horizon().inexact
+            && let Err(reason) = self.write(limiter, false).await
+        {
+            tracing::warn!(
+                route = self.route,
+                "the store does not keep the limits; the next run may wait a second longer: {reason}"
+            );
+        }
+    }
+
+    fn is_due(&self, limiter: &Shared) -> bool {
+        let pace = limiter.pace();
+        self.horizon().is_due(pace.arrivals())
+    }
+
+    async fn write(&self, limiter: &Shared, ahead: bool) -> Result<(), String> {
+        let _one = self.writing.lock().await;
+        let (target, state) = self.next(limiter, ahead);
+        let begun = Instant::now();
+        let outcome = self.store.put(&self.route, &state).await;
+        let mut horizon = self.horizon();
+        if outcome.is_ok() {
+            horizon.covered = target;
+            // A store that takes longer than the lead would otherwise never catch up with the callers.
+            let took = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
+            horizon.lead = took.saturating_mul(2).clamp(LEAD, WINDOW);
+        } else {
+            horizon.inexact = true;
+            horizon.unknown_pause |= state.pause.is_some();
+        }
+        self.written.send_replace(());
+        outcome
+    }
+
+    /// What to write next, by the limiter's clock and as it is stored. Until the answer, the store holds this or what it
+    /// held before, and covers the earlier of the two.
+    fn next(&self, limiter: &Shared, ahead: bool) -> (Arrivals, LimitState) {
+        let pace = limiter.pace();
+        let mut horizon = self.horizon();
+        let mut target = pace.arrivals();
+        if ahead {
+            target = target.latest(horizon.wanted).map(|at| at + horizon.lead);
+        }
+        horizon.covered = horizon.covered.earliest(target);
+        horizon.wanted = Arrivals::default();
+        horizon.unknown_pause = false;
+        horizon.inexact = ahead;
+        let since = wall().saturating_sub(limiter.now());
+        let state = LimitState {
+            arrivals: target.map(|at| at.saturating_add(since)),
+            largest: pace.largest(),
+            pause: stored_pause(limiter),
+        };
+        (target, state)
+    }
+
+    fn horizon(&self) -> MutexGuard<'_, Horizon> {
+        self.horizon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Horizon {
+    /// Whether the store has to be written before the arrival times, or a caller, pass what it counts.
+    fn is_due(&self, arrivals: Arrivals) -> bool {
+        let soon = arrivals.map(|at| at + self.lead / 8);
+        self.unknown_pause || !self.covered.cover(soon) || !self.covered.cover(self.wanted)
+    }
+}
+
+fn stored_pause(limiter: &Shared) -> Option<StoredPause> {
+    let pause = limiter.pauses.borrow().clone()?;
+    let left = pause.until.checked_duration_since(Instant::now())?;
+    let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    Some(StoredPause {
+        until: wall().saturating_add(ns(left)),
+        lasting: ns(pause.lasting),
+        reason: pause.reason.to_string(),
+    })
+}

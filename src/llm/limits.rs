@@ -1,0 +1,177 @@
+//! The limits a minute of one route, and those that a provider's answers name for one model.
+//!
+//! A learned limit belongs to the model whose answer named it: a Batch file may name many models, and the limit of one
+//! must not slow the others. A call takes first of its model's limits, then of the route's. Only the second decides
+//! whether the grant is fresh, because a learned limit is a courtesy that the provider enforces itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::client::Ask;
+use crate::domain::bucket::KEPT;
+use crate::limit::{Grant, Limiter, Limits, TooLarge};
+
+/// Limits of more models are not kept for one route.
+const MODELS: usize = 64;
+
+/// The limits of one route.
+#[derive(Debug)]
+pub(super) struct RouteLimits {
+    limiter: Arc<dyn Limiter>,
+    /// What the settings allow.
+    configured: Limits,
+    /// What is in force: no more than the run allows, either.
+    in_force: Mutex<Limits>,
+    models: Mutex<HashMap<String, Learned>>,
+}
+
+/// The limits that were learned for one model.
+#[derive(Debug)]
+struct Learned {
+    limiter: Arc<dyn Limiter>,
+    /// When an answer last named them.
+    named_at: Instant,
+}
+
+/// Leave to make one call.
+#[derive(Debug)]
+#[must_use = "what it reserves stays reserved until it is settled or given back"]
+pub(super) struct Leave {
+    grant: Grant,
+    of_model: Option<(Arc<dyn Limiter>, Grant)>,
+}
+
+impl Leave {
+    /// Whether a call may still be sent on it.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.grant.is_fresh()
+    }
+}
+
+/// What a model's limiter has granted while the route's is waited for; given back unless it is used.
+struct Held(Option<(Arc<dyn Limiter>, Grant)>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some((limiter, grant)) = self.0.take() {
+            limiter.give_back(grant);
+        }
+    }
+}
+
+impl RouteLimits {
+    pub(super) fn new(limiter: Arc<dyn Limiter>, configured: Limits) -> Self {
+        Self {
+            limiter,
+            configured,
+            in_force: Mutex::new(configured),
+            models: Mutex::default(),
+        }
+    }
+
+    /// Waits until the call may be made; dropping the future gives everything back.
+    pub(super) async fn take(&self, ask: &Ask) -> Result<Leave, TooLarge> {
+        let mut held = Held(None);
+        if let Some(limiter) = self.learned(&ask.model) {
+            let grant = limiter.take(ask.tokens).await?;
+            held.0 = Some((limiter, grant));
+        }
+        let grant = self.limiter.take(ask.tokens).await?;
+        Ok(Leave {
+            grant,
+            of_model: held.0.take(),
+        })
+    }
+
+    /// The call is over and used so many tokens.
+    pub(super) fn settle(&self, leave: Leave, used: u64) {
+        if let Some((limiter, grant)) = leave.of_model {
+            limiter.settle(grant, used);
+        }
+        self.limiter.settle(leave.grant, used);
+    }
+
+    /// The call is not made.
+    pub(super) fn give_back(&self, leave: Leave) {
+        if let Some((limiter, grant)) = leave.of_model {
+            limiter.give_back(grant);
+        }
+        self.limiter.give_back(leave.grant);
+    }
+
+    /// Nothing is granted for so long.
+    pub(super) fn pause(&self, lasting: Duration, reason: &str) {
+        self.limiter.pause(lasting, reason);
+    }
+
+    /// The run allows so much, and the settings no more than they did.
+    pub(super) fn keep(&self, run: Limits) {
+        let limits = self.configured.strictest(run);
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.limiter.keep(limits);
+        for learned in self.models().values() {
+            learned.limiter.keep(limits);
+        }
+    }
+
+    /// An answer to a call of that model has named these limits.
+    pub(super) fn learn(&self, model: &str, limits: Limits) {
+        let in_force = *self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        if limits.below(in_force) == Limits::default() {
+            return;
+        }
+        let named_at = Instant::now();
+        let mut models = self.models();
+        if !models.contains_key(model) && models.len() >= MODELS {
+            models.retain(|_, learned| learned.is_kept());
+            if models.len() >= MODELS {
+                return;
+            }
+        }
+        let learned = models.entry(model.to_owned()).or_insert_with(|| Learned {
+            limiter: self.limiter.of_model(model),
+            named_at,
+        });
+        learned.named_at = named_at;
+        learned.limiter.learn(limits);
+    }
+
+    /// How many calls wait.
+    pub(super) fn waiting(&self) -> usize {
+        let of_models: usize = self
+            .models()
+            .values()
+            .map(|learned| learned.limiter.waiting())
+            .sum();
+        of_models + self.limiter.waiting()
+    }
+
+    /// What the process after this one has to know is stored.
+    pub(super) async fn close(&self) {
+        self.limiter.close().await;
+    }
+
+    /// The limiter of what was learned for the model, unless that has lapsed.
+    fn learned(&self, model: &str) -> Option<Arc<dyn Limiter>> {
+        let mut models = self.models();
+        let learned = models.get(model)?;
+        if learned.is_kept() {
+            return Some(Arc::clone(&learned.limiter));
+        }
+        models.remove(model);
+        None
+    }
+
+    fn models(&self) -> MutexGuard<'_, HashMap<String, Learned>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Learned {
+    fn is_kept(&self) -> bool {
+        self.named_at.elapsed() < Duration::from_nanos(KEPT.unsigned_abs())
+    }
+}

@@ -1,0 +1,73 @@
+//! Limits a minute and pauses, from one process to the next.
+//!
+//! Deliberately no port: a store that processes share keeps its limits where all of them ask (`limit/postgres`).
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::SqliteStore;
+use super::fault::Fault;
+use crate::domain::pace::{Arrivals, LimitState, StoredPause};
+use crate::store::StoreError;
+
+impl SqliteStore {
+    /// What is known of the route's limits, if they were ever used.
+    pub async fn limit_state(&self, route: &str) -> Result<Option<LimitState>, StoreError> {
+        let route = route.to_owned();
+        self.read(move |c| one(c, &route)).await
+    }
+
+    /// That is known of the route's limits: durable. What it says nothing of stays as it was, except for a pause.
+    pub async fn put_limit_state(&self, route: &str, state: &LimitState) -> Result<(), StoreError> {
+        let (route, state) = (route.to_owned(), state.clone());
+        self.write(move |c| put(c, &route, &state)).await
+    }
+}
+
+fn one(c: &Connection, route: &str) -> Result<Option<LimitState>, Fault> {
+    let row = c
+        .prepare_cached(
+            "SELECT requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason FROM nova3_limits WHERE route = ?1",
+        )?
+        .query_row([route], |row| {
+            let pause = match (row.get(3)?, row.get(4)?, row.get(5)?) {
+                (Some(until), Some(lasting), Some(reason)) => Some(StoredPause {
+                    until,
+                    lasting,
+                    reason,
+                }),
+                _ => None,
+            };
+            Ok(LimitState {
+                arrivals: Arrivals {
+                    requests: row.get(0)?,
+                    tokens: row.get(1)?,
+                },
+                largest: row.get(2)?,
+                pause,
+            })
+        });
+    Ok(row.optional()?)
+}
+
+fn put(c: &Connection, route: &str, state: &LimitState) -> Result<(), Fault> {
+    let largest = i64::try_from(state.largest).unwrap_or(i64::MAX);
+    let pause = state.pause.as_ref();
+    c.prepare_cached(
+        "INSERT INTO nova3_limits(route, requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT(route) DO UPDATE SET requests_at = coalesce(excluded.requests_at, requests_at),
+           tokens_at = coalesce(excluded.tokens_at, tokens_at),
+           largest = CASE WHEN excluded.tokens_at IS NULL THEN largest ELSE excluded.largest END,
+           pause_until = excluded.pause_until, pause_ns = excluded.pause_ns, pause_reason = excluded.pause_reason",
+    )?
+    .execute(params![
+        route,
+        state.arrivals.requests,
+        state.arrivals.tokens,
+        largest,
+        pause.map(|pause| pause.until),
+        pause.map(|pause| pause.lasting),
+        pause.map(|pause| pause.reason.as_str()),
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! A store of limits in memory, which can be slow, fail, and be read at a later moment.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use nova3::limit::{LimitState, LimitStore, StoredPause};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The states of routes, and when each was put.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    states: Mutex<HashMap<String, (LimitState, Instant)>>,
+    /// How many writes there were.
+    puts: AtomicUsize,
+    is_stuck: AtomicBool,
+    is_failing: AtomicBool,
+    released: Notify,
+}
+
+#[async_trait]
+impl LimitStore for Memory {
+    async fn put(&self, route: &str, state: &LimitState) -> Result<(), String> {
+        self.puts.fetch_add(1, Ordering::SeqCst);
+        while self.is_stuck.load(Ordering::SeqCst) {
+            self.released.notified().await;
+        }
+        if self.is_failing.load(Ordering::SeqCst) {
+            return Err("the disk is full".to_owned());
+        }
+        self.states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(route.to_owned(), (state.clone(), Instant::now()));
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// The state as a process reads it that opens the store now. The clock of the test runs ahead of the wall clock, so
+    /// that all times move back by what the test has waited since the write.
+    pub(crate) fn state(&self, route: &str) -> Option<LimitState> {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let (state, at) = states.get(route)?;
+        let waited = i64::try_from(at.elapsed().as_nanos()).expect("a short time");
+        Some(LimitState {
+            arrivals: state.arrivals.map(|at| at - waited),
+            largest: state.largest,
+            pause: state.pause.clone().map(|pause| StoredPause {
+                until: pause.until - waited,
+                ..pause
+            }),
+        })
+    }
+
+    pub(crate) fn clear(&self) {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(crate) fn change(&self, route: &str, change: impl FnOnce(&mut LimitState)) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut states.get_mut(route).expect("a state").0);
+    }
+
+    pub(crate) fn puts(&self) -> usize {
+        self.puts.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn stick(&self) {
+        self.is_stuck.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn release(&self) {
+        self.is_stuck.store(false, Ordering::SeqCst);
+        self.released.notify_waiters();
+    }
+
+    pub(crate) fn fail(&self, fails: bool) {
+        self.is_failing.store(fails, Ordering::SeqCst);
+    }
+}

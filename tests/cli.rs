@@ -42,6 +42,8 @@ mod limits;
 mod memory;
 #[path = "cli/model.rs"]
 mod model;
+#[path = "cli/money.rs"]
+mod money;
 #[path = "cli/names.rs"]
 mod names;
 #[path = "cli/open_files.rs"]

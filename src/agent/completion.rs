@@ -74,7 +74,10 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
             streams: completion.streams,
         },
         model: model.map(str::to_owned).or(fields.model).unwrap_or_default(),
-        tokens: fields.prompt_tokens + longest.unwrap_or(UNBOUNDED_ANSWER).saturating_mul(fields.answers),
+        tokens: longest
+            .unwrap_or(UNBOUNDED_ANSWER)
+            .saturating_mul(fields.answers)
+            .saturating_add(fields.prompt_tokens),
         longest: longest
             .filter(|_| fields.only_text)
             .map(|tokens| tokens.saturating_mul(fields.answers)),

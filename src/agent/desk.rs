@@ -151,13 +151,15 @@ pub(super) fn making(walk: &Walk<'_>, route: &Route, used: bool) -> Making {
         .iter()
         .filter_map(|attempt| attempt.cost)
         .fold(Cost::ZERO, Cost::plus);
-    let good = used.and_then(|attempt| attempt.cost).unwrap_or(Cost::ZERO);
+    let good = used.map_or(route.settings.price.as_ref().map(|_| Cost::ZERO), |attempt| {
+        attempt.cost
+    });
     let model = attempts.last().map(|attempt| attempt.model.clone());
     Making {
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
         usage: used.map_or_else(Usage::default, |attempt| attempt.usage),
-        cost: route.settings.price.map(|_| good),
-        wasted: Cost(cost.0.saturating_sub(good.0)),
+        cost: good,
+        wasted: Cost(cost.0.saturating_sub(good.unwrap_or_default().0)),
         duration_ms: walk.duration_ms,
         first_token_ms: used.and_then(|attempt| attempt.first_token_ms),
         fallback: walk.fallback(),

@@ -113,7 +113,15 @@ impl<'a, 'w> Talk<'a, 'w> {
             self.sent = ask.body.clone();
             self.messages = Vec::new();
             match self.walk.ask(self.route, &ask).await {
-                Ok(Reply::Answer(answer)) => return Ok(answer),
+                Ok(Reply::Answer(answer)) => {
+                    if let Some(doubt) = &answer.doubt {
+                        self.warnings.push(format!(
+                            "route `{}` cannot have counted its tokens right ({doubt}): what the call cost is not known",
+                            self.route.settings.name
+                        ));
+                    }
+                    return Ok(answer);
+                }
                 Ok(Reply::Verbatim(_)) => {
                     let error =
                         CallError::new(Class::Internal, Verdict::Final, "an agent got a raw response");

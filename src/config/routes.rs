@@ -12,7 +12,7 @@ use super::raw::{RawConfig, RawRoute};
 use super::{Env, Flags};
 use crate::domain::bucket::Limits;
 use crate::domain::ids::shortened;
-use crate::domain::usage::Price;
+use crate::domain::prices::Price;
 
 /// One way to reach a model.
 #[derive(Debug, Clone)]
@@ -69,11 +69,7 @@ impl Route {
             endpoint: endpoint(name, base_url)?,
             model: Some("mock".to_owned()),
             key: None,
-            price: Some(Price {
-                input: 0,
-                cached_input: 0,
-                output: 0,
-            }),
+            price: Some(Price::default()),
             max_tokens_field: "max_completion_tokens".to_owned(),
             stream_usage: true,
             structured: Structured::JsonSchema,
@@ -351,6 +347,8 @@ fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigError> {
     Ok(Some(Price {
         input: parts[0],
         cached_input: parts[1],
+        cache_write: parts[0],
         output: parts[2],
+        ..Price::default()
     }))
 }

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod outcome;
 pub mod pace;
 pub mod post;
+pub mod prices;
 pub mod printable;
 pub mod references;
 pub mod request;

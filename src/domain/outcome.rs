@@ -17,6 +17,7 @@ impl Making {
             usage: Usage {
                 input_tokens: 0,
                 cached_input_tokens: 0,
+                cache_write_tokens: 0,
                 output_tokens: 0,
             },
             cost: Some(Cost::ZERO),

@@ -284,6 +284,7 @@ mod tests {
                     usage: Usage {
                         input_tokens: 12,
                         cached_input_tokens: 0,
+                        cache_write_tokens: 0,
                         output_tokens: 3,
                     },
                     cost: Some(Cost(1_100_000_000)),
@@ -313,8 +314,8 @@ mod tests {
                 r#"{"v":1,"run":"requests.jsonl","custom_id":"r1","index":0,"user_id":"default","session_id":null,"ok":true,"status":"completed","#,
                 r#""output":[{"id":"answer1","content":"好"}],"tasks":[{"task_id":"task001","action":"answer","status":"completed","#,
                 r#""result":[{"id":"answer1","content":"好"}],"route":"default","model":"m","fallback":null,"attempts":1,"sources":[],"degraded":false,"#,
-                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"output_tokens":3},"cost_usd":0.0011,"duration_ms":20,"first_token_ms":4}],"#,
-                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"output_tokens":3},"cost_usd":0.0011,"wasted_usd":0.0,"warnings":[],"error":null,"#,
+                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":3},"cost_usd":0.0011,"duration_ms":20,"first_token_ms":4}],"#,
+                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":3},"cost_usd":0.0011,"wasted_usd":0.0,"warnings":[],"error":null,"#,
                 r#""created_at":"t0","completed_at":"t1000","metadata":{"row":17}}"#,
                 "\n"
             )

@@ -12,6 +12,8 @@ pub struct Usage {
     pub input_tokens: u64,
     /// The part of `input_tokens` that the provider read from its cache.
     pub cached_input_tokens: u64,
+    /// The part of `input_tokens` that the provider wrote to its cache, which some bill apart.
+    pub cache_write_tokens: u64,
     /// Completion tokens, reasoning included.
     pub output_tokens: u64,
 }
@@ -23,8 +25,21 @@ impl Usage {
         Self {
             input_tokens: self.input_tokens.saturating_add(other.input_tokens),
             cached_input_tokens: self.cached_input_tokens.saturating_add(other.cached_input_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
             output_tokens: self.output_tokens.saturating_add(other.output_tokens),
         }
+    }
+
+    /// Why this cannot be what an answer used, if so. Every prompt has tokens, and so has every answer that says
+    /// something.
+    pub const fn doubt(self, answered: bool) -> Option<&'static str> {
+        if self.input_tokens == 0 {
+            return Some("it counts no tokens of the prompt");
+        }
+        if answered && self.output_tokens == 0 {
+            return Some("it counts no tokens of an answer that has some");
+        }
+        None
     }
 
     /// Input and output together, as token limits count them.
@@ -42,10 +57,14 @@ impl Cost {
     /// Nothing spent.
     pub const ZERO: Self = Self(0);
 
-    /// The sum; saturates.
+    /// No sum grows further: two million dollars. Four such sums fit into the 63 bits that the stores count in.
+    pub const MOST: Self = Self(2_000_000_000_000_000_000);
+
+    /// The sum; stops at [`Self::MOST`].
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
+        let sum = self.0.saturating_add(other.0);
+        if sum < Self::MOST.0 { Self(sum) } else { Self::MOST }
     }
 
     /// As dollars, for result lines and people.
@@ -55,34 +74,5 @@ impl Cost {
     )]
     pub fn usd(self) -> f64 {
         self.0 as f64 / 1e12
-    }
-}
-
-/// Prices of a route in picodollars a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Price {
-    /// A prompt token that was not cached.
-    pub input: u64,
-    /// A prompt token read from the provider's cache.
-    pub cached_input: u64,
-    /// A completion token.
-    pub output: u64,
-}
-
-impl Price {
-    /// What a usage costs.
-    pub const fn of(self, usage: Usage) -> Cost {
-        let cached = if usage.cached_input_tokens < usage.input_tokens {
-            usage.cached_input_tokens
-        } else {
-            usage.input_tokens
-        };
-        let fresh = usage.input_tokens - cached;
-        Cost(
-            fresh
-                .saturating_mul(self.input)
-                .saturating_add(cached.saturating_mul(self.cached_input))
-                .saturating_add(usage.output_tokens.saturating_mul(self.output)),
-        )
     }
 }

@@ -19,12 +19,14 @@ use super::fault::{Failed, Reached};
 use super::limits::Leave;
 use super::purse::{Reserve, Reserved};
 use super::route::{Gate, Route};
+use super::sent::Sent;
 use super::transport::{self, Got};
 use super::walk::{Probe, Walk};
 use super::wire::{Answer, CallError};
 use crate::clock;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
+use crate::domain::prices::Span;
 use crate::domain::usage::{Cost, Usage};
 use crate::limit::Waiting;
 
@@ -45,35 +47,34 @@ impl Walk<'_> {
         loop {
             let (grant, mut probe) = self.admitted(route, ask).await?;
             let (started, started_at) = (Instant::now(), clock::now_ms());
-            let sent = tokio::select! {
+            let (http, timeouts, sent) = (&self.client.http, &self.client.timeouts, Sent::default());
+            let got = tokio::select! {
                 biased;
-                sent = transport::send(&self.client.http, &route.settings, ask, &self.client.timeouts) => sent,
+                got = transport::send(http, &route.settings, ask, timeouts, &sent) => got,
                 () = self.stop.cancel.cancelled() => {
-                    route.settle(grant, ask.tokens);
+                    route.settle(grant, if sent.has_begun() { ask.tokens } else { 0 });
                     let took = (started_at, millis(started.elapsed()));
-                    self.attempts.push(attempt(route, ask, CallEnd::Abandoned, took).uncertain(route, ask));
+                    let mut given_up = attempt(route, ask, CallEnd::Abandoned, took);
+                    if sent.has_begun() {
+                        given_up = given_up.uncertain(route, ask);
+                    }
+                    self.attempts.push(given_up);
                     return Err(Ended::Stopped(Stopped::Ending));
                 }
             };
             let took = (started_at, millis(started.elapsed()));
-            let failed = match sent.and_then(broken_off) {
+            let failed = match got.and_then(broken_off) {
                 Ok(got) => {
-                    route.settle(
-                        grant,
-                        if got.counted {
-                            got.usage.total()
-                        } else {
-                            ask.tokens
-                        },
-                    );
+                    let usage = got.bill.usage;
+                    route.settle(grant, usage.map_or(ask.tokens, Usage::total));
                     route.answered();
                     probe.over();
                     route.correct(&got.rate, ask);
                     tracing::debug!(
                         llm.route = route.settings.name,
                         llm.model = ask.model,
-                        llm.input_tokens = got.usage.input_tokens,
-                        llm.output_tokens = got.usage.output_tokens,
+                        llm.input_tokens = usage.map(|usage| usage.input_tokens),
+                        llm.output_tokens = usage.map(|usage| usage.output_tokens),
                         duration_ms = took.1,
                         "call answered"
                     );
@@ -84,8 +85,9 @@ impl Walk<'_> {
             };
             // What a failed call used is unknown: its reservation counts as used, unless the server never worked on it.
             let used = match failed.reached {
-                Reached::Nobody | Reached::Refusal if failed.error.verdict == Verdict::Pause => 0,
-                _ => ask.tokens,
+                Reached::Nobody => 0,
+                Reached::Refusal if failed.error.verdict == Verdict::Pause => 0,
+                Reached::Refusal | Reached::Server => ask.tokens,
             };
             route.settle(grant, used);
             let end = CallEnd::Failed(failed.error.class);
@@ -306,12 +308,8 @@ fn is_about_the_model(ask: &Ask, error: &CallError) -> bool {
 
 /// The most that a call can cost: no tokenizer makes more tokens of a text than it has bytes.
 fn worst(route: &Route, ask: &Ask) -> Option<Cost> {
-    let usage = Usage {
-        input_tokens: ask.body.len() as u64,
-        cached_input_tokens: 0,
-        output_tokens: ask.longest?,
-    };
-    Some(route.settings.price?.of(usage))
+    let price = route.settings.price.as_ref()?;
+    Some(price.worst(ask.body.len() as u64, ask.longest?))
 }
 
 fn unbounded(route: &Route) -> CallError {
@@ -338,7 +336,7 @@ fn attempt(route: &Route, ask: &Ask, end: CallEnd, (started_at, duration_ms): (i
         end,
         status_code: None,
         usage: Usage::default(),
-        cost: route.settings.price.map(|_| Cost::ZERO),
+        cost: route.settings.price.as_ref().map(|_| Cost::ZERO),
         uncertain: Cost::ZERO,
         started_at,
         duration_ms,
@@ -356,14 +354,27 @@ fn good(route: &Route, ask: &Ask, got: &Got, took: (i64, u64)) -> Attempt {
         attempt.model.clone_from(model);
     }
     attempt.status_code = Some(got.status);
-    attempt.usage = got.usage;
-    attempt.cost = route.settings.price.map(|price| price.of(got.usage));
     attempt.first_token_ms = got.first_token.map(millis);
-    if got.counted {
-        attempt
-    } else {
-        attempt.uncertain(route, ask)
-    }
+    let Some(usage) = got.bill.usage else {
+        if let Some(doubt) = &got.bill.doubt {
+            tracing::warn!(
+                llm.route = route.settings.name,
+                "the server's count of tokens is not believed: {doubt}"
+            );
+        }
+        // What it cost is not known, only what it may have cost at most.
+        attempt.cost = None;
+        return attempt.uncertain(route, ask);
+    };
+    let price = route.settings.price.as_ref();
+    let (from, lasted) = (
+        attempt.started_at,
+        i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX),
+    );
+    let to = from.saturating_add(lasted);
+    attempt.usage = usage;
+    attempt.cost = price.map(|price| price.of(usage, got.bill.tier.as_deref(), Span { from, to }));
+    attempt
 }
 
 fn millis(duration: Duration) -> u64 {

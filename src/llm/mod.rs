@@ -19,6 +19,7 @@ mod http;
 mod limits;
 mod purse;
 mod route;
+mod sent;
 mod transport;
 mod walk;
 pub mod wire;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::{Ask, Form, Reply, Verbatim};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
+use super::sent::Sent;
 use super::wire::{self, Answer, Incoming, Limits, Progress, RateHeaders, Secrets};
 use crate::clock;
 use crate::config::{Route, Timeouts};
@@ -31,11 +32,30 @@ const LINGER: Duration = Duration::from_millis(50);
 pub(super) struct Got {
     pub(super) reply: Reply,
     pub(super) status: u16,
-    pub(super) usage: Usage,
+    pub(super) bill: Bill,
     pub(super) first_token: Option<Duration>,
     pub(super) rate: RateHeaders,
-    /// Whether the server counted the tokens.
-    pub(super) counted: bool,
+}
+
+/// What a server says that its answer used.
+#[derive(Debug, Default)]
+pub(super) struct Bill {
+    /// Tokens, where it counted them and can be believed.
+    pub(super) usage: Option<Usage>,
+    /// Why its count is not believed.
+    pub(super) doubt: Option<String>,
+    /// The tier of service.
+    pub(super) tier: Option<String>,
+}
+
+impl Bill {
+    fn of(answer: &Answer) -> Self {
+        Self {
+            usage: answer.usage,
+            doubt: answer.doubt.clone(),
+            tier: answer.tier.clone(),
+        }
+    }
 }
 
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.
@@ -44,17 +64,24 @@ pub(super) async fn send(
     route: &Route,
     ask: &Ask,
     timeouts: &Timeouts,
+    sent: &Sent,
 ) -> Result<Got, Failed> {
     let started = Instant::now();
     let total = started + timeouts.total;
-    timeout_at(total, exchange(client, route, ask, timeouts, started))
+    let got = timeout_at(total, exchange(client, route, ask, timeouts, started, sent))
         .await
         .unwrap_or_else(|_| {
             Err(failed(
                 Class::Timeout,
                 &format!("the call took longer than {:?} (`--timeout`)", timeouts.total),
             ))
-        })
+        });
+    got.map_err(|mut failed| {
+        if !sent.has_begun() {
+            failed.reached = Reached::Nobody;
+        }
+        failed
+    })
 }
 
 async fn exchange(
@@ -63,6 +90,7 @@ async fn exchange(
     ask: &Ask,
     timeouts: &Timeouts,
     started: Instant,
+    sent: &Sent,
 ) -> Result<Got, Failed> {
     let mut request = client
         .post(route.endpoint.clone())
@@ -77,7 +105,7 @@ async fn exchange(
     if streams {
         request = request.header(ACCEPT, "text/event-stream");
     }
-    let sending = request.body(ask.body.clone()).send();
+    let sending = request.body(sent.body(ask.body.clone())).send();
     // Headers belong to the wait for the first data of a stream; an unstreamed call may take its whole time.
     let response = if streams {
         timeout_at(started + timeouts.first_token, sending)
@@ -147,7 +175,7 @@ async fn read_stream(
         }
     }
     let answer = incoming.end()?;
-    let (usage, counted) = (answer.usage.unwrap_or_default(), answer.usage.is_some());
+    let bill = Bill::of(&answer);
     let reply = match ask.form {
         Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
             status: 200,
@@ -159,10 +187,9 @@ async fn read_stream(
     Ok(Got {
         reply,
         status: 200,
-        usage,
+        bill,
         first_token,
         rate,
-        counted,
     })
 }
 
@@ -177,7 +204,7 @@ async fn read_plain(
     let body = read_body(response, MAX_BODY, timeouts).await?;
     // What is no answer is judged again without secrets, for its words go into the error.
     let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
-    let (usage, counted) = (answer.usage.unwrap_or_default(), answer.usage.is_some());
+    let bill = Bill::of(&answer);
     let reply = match ask.form {
         Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
             status: 200,
@@ -189,10 +216,9 @@ async fn read_plain(
     Ok(Got {
         reply,
         status: 200,
-        usage,
+        bill,
         first_token: None,
         rate,
-        counted,
     })
 }
 
@@ -305,10 +331,13 @@ fn completion_object(answer: &Answer) -> Result<Box<RawValue>, serde_json::Error
             "prompt_tokens": usage.input_tokens,
             "completion_tokens": usage.output_tokens,
             "total_tokens": usage.total(),
-            "prompt_tokens_details": { "cached_tokens": usage.cached_input_tokens },
+            "prompt_tokens_details": {
+                "cached_tokens": usage.cached_input_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
+            },
         })
     });
-    serde_json::value::to_raw_value(&serde_json::json!({
+    let mut object = serde_json::json!({
         "id": answer.id,
         "object": "chat.completion",
         "model": answer.model,
@@ -318,7 +347,11 @@ fn completion_object(answer: &Answer) -> Result<Box<RawValue>, serde_json::Error
             "finish_reason": answer.finish_reason,
         }],
         "usage": usage,
-    }))
+    });
+    if let Some(tier) = &answer.tier {
+        object["service_tier"] = tier.as_str().into();
+    }
+    serde_json::value::to_raw_value(&object)
 }
 
 #[cfg(test)]

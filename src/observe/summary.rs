@@ -18,10 +18,7 @@ pub fn closing_line(report: &Report) -> String {
             "stopped, {} failed (`--max-failures`)",
             counted(*failed, "request")
         ),
-        Ending::Budget { cap } => format!(
-            "stopped below its cost cap of {} (`--max-cost`)",
-            money(*cap, false)
-        ),
+        Ending::Budget { cap } => format!("stopped below its cost cap of {} (`--max-cost`)", money(*cap)),
         Ending::Deadline => "stopped at its deadline".to_owned(),
         Ending::Limit => "stopped after as many requests as it was to do (`--limit`)".to_owned(),
     };
@@ -45,28 +42,40 @@ pub fn closing_line(report: &Report) -> String {
         counted(report.calls_now, "call"),
         seconds(report.elapsed)
     );
-    used += &format!(", {}", money(report.cost_now, report.summary.unpriced > 0));
+    used += &format!(", {}", known_cost(report));
     if report.summary.cost > report.cost_now {
-        used += &format!(" ({} in all)", money(report.summary.cost, false));
+        used += &format!(" ({} in all)", money(report.summary.cost));
     }
     if report.summary.uncertain > Cost::ZERO {
         used += &format!(
             ", up to {} more for lost answers",
-            money(report.summary.uncertain, false)
+            money(report.summary.uncertain)
         );
     }
     if report.summary.wasted > Cost::ZERO {
-        used += &format!(", {} of it for nothing", money(report.summary.wasted, false));
+        used += &format!(", {} of it for nothing", money(report.summary.wasted));
     }
     format!("run `{}`: {ending}; {standing}; {used}", report.run)
 }
 
-fn money(cost: Cost, unpriced: bool) -> String {
-    if unpriced {
-        "no price configured".to_owned()
-    } else {
-        format!("${:.4}", cost.usd())
+/// What this invocation cost, as far as that is known.
+fn known_cost(report: &Report) -> String {
+    let summary = &report.summary;
+    if summary.unpriced == 0 {
+        return money(report.cost_now);
     }
+    if summary.cost == Cost::ZERO && summary.uncertain == Cost::ZERO {
+        return "no price configured".to_owned();
+    }
+    format!(
+        "{} without {} of unknown cost",
+        money(report.cost_now),
+        counted(summary.unpriced, "call")
+    )
+}
+
+fn money(cost: Cost) -> String {
+    format!("${:.4}", cost.usd())
 }
 
 /// A duration for people.

@@ -57,6 +57,7 @@ impl Serialize for Standing {
             ("failed_attempts", summary.failed_attempts),
             ("input_tokens", summary.usage.input_tokens),
             ("cached_input_tokens", summary.usage.cached_input_tokens),
+            ("cache_write_tokens", summary.usage.cache_write_tokens),
             ("output_tokens", summary.usage.output_tokens),
             ("unpriced_attempts", summary.unpriced),
         ] {

@@ -140,7 +140,8 @@ fn a_plan_that_was_asked_again_is_waste_too() {
         (&line["cost_usd"], &line["wasted_usd"]),
         (&json!(0.004), &json!(0.002))
     );
-    let used = json!({"input_tokens": 200, "cached_input_tokens": 0, "output_tokens": 20});
+    let used =
+        json!({"input_tokens": 200, "cached_input_tokens": 0, "cache_write_tokens": 0, "output_tokens": 20});
     assert_eq!(line["usage"], used);
 }
 

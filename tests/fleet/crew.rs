@@ -209,14 +209,15 @@ UNION ALL SELECT 'the sums of run ' || t.run_id, to_json(t)::text || ' but ' || 
   FROM nova3_tallies t CROSS JOIN LATERAL (
     SELECT count(*) AS attempts, count(*) FILTER (WHERE a.error_class IS NOT NULL) AS failed,
       count(*) FILTER (WHERE a.cost IS NULL) AS unpriced, coalesce(sum(a.input_tokens), 0) AS input,
-      coalesce(sum(a.cached_input_tokens), 0) AS cached, coalesce(sum(a.output_tokens), 0) AS output,
+      coalesce(sum(a.cached_input_tokens), 0) AS cached,
+      coalesce(sum(a.cache_write_tokens), 0) AS written, coalesce(sum(a.output_tokens), 0) AS output,
       coalesce(sum(a.cost), 0) AS cost, coalesce(sum(a.cost) FILTER (WHERE NOT a.used), 0) AS wasted,
       coalesce(sum(a.uncertain), 0) AS uncertain,
       (SELECT coalesce(sum(r.spent + r.in_flight), 0) FROM nova3_reservations r WHERE r.run_id = t.run_id) AS reserved
     FROM nova3_attempts a WHERE a.run_id = t.run_id) s
-  WHERE (t.attempts, t.failed_attempts, t.unpriced_attempts, t.input_tokens, t.cached_input_tokens, t.output_tokens, t.cost,
+  WHERE (t.attempts, t.failed_attempts, t.unpriced_attempts, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens, t.output_tokens, t.cost,
       t.wasted, t.uncertain, t.reserved)
-    <> (s.attempts, s.failed, s.unpriced, s.input, s.cached, s.output, s.cost, s.wasted, s.uncertain, s.reserved)
+    <> (s.attempts, s.failed, s.unpriced, s.input, s.cached, s.written, s.output, s.cost, s.wasted, s.uncertain, s.reserved)
 UNION ALL SELECT 'the waste of run ' || run_id, route || ' ' || cause
   FROM (SELECT a.run_id, a.route, coalesce(a.error_class, 'repeated') AS cause, count(*) AS calls,
       sum(a.input_tokens) AS input, sum(a.output_tokens) AS output, sum(coalesce(a.cost, 0)) AS cost, sum(a.uncertain) AS uncertain

@@ -144,7 +144,7 @@ async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
     let settle = format!(
         "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['go_on'], ARRAY['[]'],
            ARRAY['{{}}'], ARRAY[NULL::text], ARRAY[NULL::text], '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
-           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
         run.0, queue.lease.queue_id, queue.lease.fence
     );
     let mut hold = Lock::of(&url, &settle).await;

@@ -70,7 +70,7 @@ async fn a_queue_given_back_while_its_line_leaves_holds_up_nobody() {
     // It is ready again in a transaction that has not seen the end of the reading, which does not see it ready.
     let release = format!(
         "SELECT nova3_release({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[0::bigint], ARRAY[1::bigint], '{{}}', '{{}}', '{{}}', '{{}}',
-           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
         run.0, gone.lease.queue_id, gone.lease.fence
     );
     let hold = Lock::of(&url, &release).await;

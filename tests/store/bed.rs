@@ -386,6 +386,7 @@ pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
         usage: Usage {
             input_tokens: 10,
             cached_input_tokens: 4,
+            cache_write_tokens: 3,
             output_tokens: 2,
         },
         cost: Some(Cost(cost)),
@@ -404,6 +405,7 @@ pub(crate) fn making(cost: u64) -> Making {
         usage: Usage {
             input_tokens: 10,
             cached_input_tokens: 4,
+            cache_write_tokens: 3,
             output_tokens: 2,
         },
         cost: Some(Cost(cost)),

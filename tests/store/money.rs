@@ -128,6 +128,39 @@ pub(crate) async fn a_death_spends_what_was_held_back(bed: &mut Bed) {
     assert!(reserve(bed, run, queue.lease, (0, 280), 1000).await);
 }
 
+pub(crate) async fn sums_of_money_stop_before_they_break_the_ledger(bed: &mut Bed) {
+    let (run, x, y) = two(bed).await;
+    let dear = || {
+        let mut call = attempt(Some(Class::Network), Cost::MOST.0);
+        call.uncertain = Cost::MOST;
+        call
+    };
+    for lease in [x.lease, y.lease] {
+        let left = Left {
+            task: Some(0),
+            attempts: vec![dear(), dear(), dear()],
+            ..Left::untouched(lease)
+        };
+        bed.store().release(vec![left]).await.expect("releases");
+    }
+    let after = summary(bed, run).await;
+    let sums = [after.cost, after.wasted, after.uncertain];
+    assert_eq!(sums, [Cost::MOST; 3]);
+    let waste = bed.store().waste(run).await.expect("reads");
+    assert_eq!(
+        (waste[0].cost, waste[0].uncertain, waste[0].calls),
+        (Cost::MOST, Cost::MOST, 6)
+    );
+    let queue = bed.claim(run, 1).await.remove(0);
+    let most = Cost::MOST.0;
+    assert!(
+        !reserve(bed, run, queue.lease, (most, most), most).await,
+        "no room, and no error"
+    );
+    bed.settle(completed(queue.lease, 0, 1)).await;
+    assert_eq!(summary(bed, run).await.cost, Cost::MOST);
+}
+
 pub(crate) async fn routes_are_remembered_with_the_time_they_were_open(bed: &mut Bed) {
     let run = bed.run("a").await;
     let note = |state: &'static str, since: i64| RouteState {

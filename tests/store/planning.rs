@@ -130,6 +130,7 @@ pub(crate) async fn every_call_of_planning_is_in_the_ledger(bed: &mut Bed) {
         usage: Usage {
             input_tokens: 20,
             cached_input_tokens: 8,
+            cache_write_tokens: 6,
             output_tokens: 4,
         },
         cost: Cost(20),

@@ -162,6 +162,7 @@ pub(crate) async fn the_ledger_adds_up(bed: &mut Bed) {
         usage: Usage {
             input_tokens: 40,
             cached_input_tokens: 16,
+            cache_write_tokens: 12,
             output_tokens: 8,
         },
         cost: Cost(147),

@@ -91,6 +91,7 @@ fn usage(input: u64, cached: u64, output: u64) -> Option<Usage> {
     Some(Usage {
         input_tokens: input,
         cached_input_tokens: cached,
+        cache_write_tokens: 0,
         output_tokens: output,
     })
 }

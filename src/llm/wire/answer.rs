@@ -15,8 +15,13 @@ pub struct Answer {
     pub refusal: Option<String>,
     /// Why the server stopped; `stop` where an old server leaves it blank on a complete answer.
     pub finish_reason: String,
-    /// The tokens the server counted; the last count wins, as some servers count up in every chunk.
+    /// The tokens the server counted; the last count wins, as some servers count up in every chunk. One that cannot be
+    /// true is none.
     pub usage: Option<Usage>,
+    /// Why the server's count is not believed, where it gave one that cannot be true.
+    pub doubt: Option<String>,
+    /// The tier of service that the answer was given in, by the server's name for it.
+    pub tier: Option<String>,
     /// The model that answered, which may be another than was asked for.
     pub model: Option<String>,
     /// The server's id of the answer.

@@ -15,9 +15,8 @@ use super::answer::Answer;
 use super::error::{self, CallError};
 use super::shape::{Choice, Chunk, Delta, Text};
 use super::sse::Frame;
-use super::tokens;
+use super::tokens::{self, Counted};
 use crate::domain::failure::{Class, Verdict};
-use crate::domain::usage::Usage;
 
 /// What a frame told about the life of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +29,9 @@ pub enum Progress {
     Done,
 }
 
+/// No name of a tier is longer, in characters.
+const MOST_OF_A_TIER: usize = 40;
+
 /// An answer in the making.
 #[derive(Debug)]
 pub struct Collector {
@@ -39,7 +41,8 @@ pub struct Collector {
     refusal: String,
     finish_reason: Option<String>,
     blank_finish: bool,
-    usage: Option<Usage>,
+    counted: Option<Counted>,
+    tier: Option<String>,
     model: Option<String>,
     id: Option<String>,
     token_seen: bool,
@@ -56,7 +59,8 @@ impl Collector {
             refusal: String::new(),
             finish_reason: None,
             blank_finish: false,
-            usage: None,
+            counted: None,
+            tier: None,
             model: None,
             id: None,
             token_seen: false,
@@ -128,12 +132,22 @@ impl Collector {
     }
 
     fn into_answer(self, finish_reason: String) -> Answer {
+        let (usage, doubt) = match self.counted {
+            Some(Counted::Tokens(usage)) => match usage.doubt(self.token_seen) {
+                None => (Some(usage), None),
+                Some(doubt) => (None, Some(doubt.to_owned())),
+            },
+            Some(Counted::Absurd(doubt)) => (None, Some(doubt)),
+            None => (None, None),
+        };
         Answer {
             text: self.text,
             reasoning_chars: self.reasoning_chars,
             refusal: Some(self.refusal).filter(|refusal| !refusal.trim().is_empty()),
             finish_reason,
-            usage: self.usage,
+            usage,
+            doubt,
+            tier: self.tier,
             model: self.model,
             id: self.id,
             done_missing: !self.done,
@@ -169,6 +183,10 @@ impl Collector {
         }
         keep_first(&mut self.id, chunk.id);
         keep_first(&mut self.model, chunk.model);
+        // The first chunks may repeat the tier that was asked for; the last one names the one that served.
+        if let Some(Text(tier)) = chunk.service_tier.filter(|Text(tier)| !tier.is_empty()) {
+            self.tier = Some(tier.chars().take(MOST_OF_A_TIER).collect());
+        }
         let mut progress = self.count(chunk.usage);
         for choice in chunk.choices.unwrap_or_default() {
             progress = progress.max(self.choice(choice)?);
@@ -180,7 +198,7 @@ impl Collector {
         if let Some(fault) = choice.error() {
             return Err(error::in_band(fault.get()));
         }
-        if choice.index.unwrap_or(0) != 0 {
+        if !choice.is_first() {
             return Ok(Progress::Data);
         }
         let mut progress = self.count(choice.usage);
@@ -230,10 +248,10 @@ impl Collector {
     }
 
     fn count(&mut self, usage: Option<&RawValue>) -> Progress {
-        let Some(usage) = usage.and_then(|raw| tokens::read(raw.get())) else {
+        let Some(counted) = usage.and_then(|raw| tokens::read(raw.get())) else {
             return Progress::Quiet;
         };
-        self.usage = Some(usage);
+        self.counted = Some(counted);
         Progress::Data
     }
 }

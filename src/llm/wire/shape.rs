@@ -18,6 +18,8 @@ pub(super) struct Chunk<'a> {
     #[serde(borrow, default)]
     pub(super) model: Option<Text<'a>>,
     #[serde(borrow, default)]
+    pub(super) service_tier: Option<Text<'a>>,
+    #[serde(borrow, default)]
     pub(super) object: Option<Text<'a>>,
     #[serde(borrow, default, rename = "type")]
     pub(super) kind: Option<Text<'a>>,
@@ -56,8 +58,8 @@ impl<'a> Chunk<'a> {
 /// One entry of `choices`. Azure sends some without a `delta`.
 #[derive(Deserialize)]
 pub(super) struct Choice<'a> {
-    #[serde(default)]
-    pub(super) index: Option<u64>,
+    #[serde(borrow, default)]
+    index: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) delta: Option<Delta<'a>>,
     #[serde(borrow, default)]
@@ -71,6 +73,12 @@ pub(super) struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
+    /// Whether it is the answer that was asked for, and not a further one. What is no number says nothing.
+    pub(super) fn is_first(&self) -> bool {
+        let number = self.index.and_then(|raw| raw.get().parse::<f64>().ok());
+        number.is_none_or(|number| number == 0.0)
+    }
+
     /// The error `OpenRouter` puts into the choice that it ends with.
     pub(super) fn error(&self) -> Option<&'a RawValue> {
         self.error.filter(|raw| !is_blank(raw))

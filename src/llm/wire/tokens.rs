@@ -1,116 +1,200 @@
-//! Reads a `usage` object, in whichever of the four dialects it was written.
+//! Reads a `usage` object, in whichever of the four dialects it was written, and believes no count that cannot be true.
 
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::domain::usage::Usage;
+
+/// No model takes or makes more tokens in one call: the largest window that is offered has ten million.
+const MOST_TOKENS: f64 = 20e6;
+
+/// What a server said of the tokens of its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// So many.
+    Tokens(Usage),
+    /// A count that cannot be true, and which one.
+    Absurd(String),
+}
 
 /// Every field that counts, by the name each dialect gives it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Raw {
+struct Raw<'a> {
     // OpenAI Chat Completions.
-    prompt_tokens: Count,
-    completion_tokens: Count,
-    total_tokens: Count,
-    prompt_tokens_details: Option<Value>,
+    #[serde(borrow)]
+    prompt_tokens: Field<'a>,
+    #[serde(borrow)]
+    completion_tokens: Field<'a>,
+    #[serde(borrow)]
+    total_tokens: Field<'a>,
+    #[serde(borrow)]
+    prompt_tokens_details: Field<'a>,
     // OpenAI Responses; Anthropic uses the first two as well.
-    input_tokens: Count,
-    output_tokens: Count,
-    input_tokens_details: Option<Value>,
+    #[serde(borrow)]
+    input_tokens: Field<'a>,
+    #[serde(borrow)]
+    output_tokens: Field<'a>,
+    #[serde(borrow)]
+    input_tokens_details: Field<'a>,
     // DeepSeek.
-    prompt_cache_hit_tokens: Count,
-    prompt_cache_miss_tokens: Count,
+    #[serde(borrow)]
+    prompt_cache_hit_tokens: Field<'a>,
+    #[serde(borrow)]
+    prompt_cache_miss_tokens: Field<'a>,
     // Anthropic.
-    cache_read_input_tokens: Count,
-    cache_creation_input_tokens: Count,
+    #[serde(borrow)]
+    cache_read_input_tokens: Field<'a>,
+    #[serde(borrow)]
+    cache_creation_input_tokens: Field<'a>,
     // Moonshot.
-    cached_tokens: Count,
+    #[serde(borrow)]
+    cached_tokens: Field<'a>,
 }
 
-/// A count that may be null, missing, or no count at all, which is all the same here.
-#[derive(Clone, Copy, Default)]
-struct Count(Option<u64>);
+/// What OpenAI says of the prompt's tokens beside their number.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawDetails<'a> {
+    #[serde(borrow)]
+    cached_tokens: Field<'a>,
+    #[serde(borrow)]
+    cache_write_tokens: Field<'a>,
+}
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(|value| Self(number(&value)))
-    }
+/// A member as it was written; null and missing are the same.
+type Field<'a> = Option<&'a RawValue>;
+
+/// The same counts, each of them possible.
+struct Counts {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    total: Option<u64>,
+    input: Option<u64>,
+    output: Option<u64>,
+    hit: Option<u64>,
+    miss: Option<u64>,
+    native_read: Option<u64>,
+    native_written: Option<u64>,
+    cached: Option<u64>,
+    detailed: Details,
+    has_input_details: bool,
+}
+
+/// What `RawDetails` holds.
+#[derive(Default)]
+struct Details {
+    cached: Option<u64>,
+    written: Option<u64>,
 }
 
 /// The usage, or `None` where the object names no tokens at all.
 ///
-/// Anything unreadable in it is passed over: the answer is paid for, whatever its bill looks like.
-pub(super) fn read(json: &str) -> Option<Usage> {
+/// What is no number is passed over: the answer is paid for, whatever its bill looks like. A number that cannot be a
+/// count of tokens makes the whole bill unbelievable, wherever it stands.
+pub(super) fn read(json: &str) -> Option<Counted> {
     // serde would take an array for a struct whose names were left out.
-    let raw: Raw = json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
-    let input = raw.input()?;
-    let cached = raw.cached().unwrap_or(0);
-    let output = raw.completion_tokens.0.or(raw.output_tokens.0).unwrap_or(0);
-    // Where the total exceeds its parts, the rest is reasoning that the server left out of them.
-    let rest = raw.total_tokens.0.unwrap_or(0).saturating_sub(input);
-    Some(Usage {
-        input_tokens: input,
-        cached_input_tokens: cached.min(input),
-        output_tokens: output.max(rest),
-    })
+    let raw: Raw<'_> = json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
+    match raw.counts() {
+        Ok(counts) => counts.usage().map(Counted::Tokens),
+        Err(absurd) => Some(Counted::Absurd(absurd)),
+    }
 }
 
-impl Raw {
+impl Raw<'_> {
+    fn counts(&self) -> Result<Counts, String> {
+        let prompt_details = details(self.prompt_tokens_details)?;
+        let input_details = details(self.input_tokens_details)?;
+        Ok(Counts {
+            prompt: count("prompt_tokens", self.prompt_tokens)?,
+            completion: count("completion_tokens", self.completion_tokens)?,
+            total: count("total_tokens", self.total_tokens)?,
+            input: count("input_tokens", self.input_tokens)?,
+            output: count("output_tokens", self.output_tokens)?,
+            hit: count("prompt_cache_hit_tokens", self.prompt_cache_hit_tokens)?,
+            miss: count("prompt_cache_miss_tokens", self.prompt_cache_miss_tokens)?,
+            native_read: count("cache_read_input_tokens", self.cache_read_input_tokens)?,
+            native_written: count("cache_creation_input_tokens", self.cache_creation_input_tokens)?,
+            cached: count("cached_tokens", self.cached_tokens)?,
+            detailed: Details {
+                cached: prompt_details.cached.or(input_details.cached),
+                written: prompt_details.written.or(input_details.written),
+            },
+            has_input_details: self.input_tokens_details.is_some(),
+        })
+    }
+}
+
+impl Counts {
+    fn usage(&self) -> Option<Usage> {
+        let input = self.input()?;
+        let cached = self
+            .detailed
+            .cached
+            .or(self.hit)
+            .or(self.native_read)
+            .or(self.cached);
+        let cached = cached.unwrap_or(0).min(input);
+        let written = self.detailed.written.or(self.native_written).unwrap_or(0);
+        let output = self.completion.or(self.output).unwrap_or(0);
+        // Where the total exceeds its parts, the rest is reasoning that the server left out of them.
+        let rest = self.total.unwrap_or(0).saturating_sub(input);
+        Some(Usage {
+            input_tokens: input,
+            cached_input_tokens: cached,
+            cache_write_tokens: written.min(input - cached),
+            output_tokens: output.max(rest),
+        })
+    }
+
     fn input(&self) -> Option<u64> {
-        self.prompt_tokens
-            .0
+        self.prompt
             .or_else(|| self.native_input())
-            .or_else(|| {
-                let hit = self.prompt_cache_hit_tokens.0;
-                let miss = self.prompt_cache_miss_tokens.0;
-                (hit.is_some() || miss.is_some()).then(|| sum([hit, miss]))
-            })
-            .or_else(|| {
-                let output = self.completion_tokens.0?;
-                Some(self.total_tokens.0.unwrap_or(0).saturating_sub(output))
-            })
+            .or_else(|| (self.hit.is_some() || self.miss.is_some()).then(|| sum([self.hit, self.miss])))
+            .or_else(|| Some(self.total.unwrap_or(0).saturating_sub(self.completion?)))
     }
 
     /// `input_tokens` includes the cached ones at `OpenAI` and leaves them out at `Anthropic`, whose own
     /// field names tell the two apart.
     fn native_input(&self) -> Option<u64> {
-        let input = self.input_tokens.0?;
-        if self.input_tokens_details.is_some() {
+        let input = self.input?;
+        if self.has_input_details {
             return Some(input);
         }
-        Some(sum([
-            Some(input),
-            self.cache_read_input_tokens.0,
-            self.cache_creation_input_tokens.0,
-        ]))
+        Some(sum([Some(input), self.native_read, self.native_written]))
     }
+}
 
-    fn cached(&self) -> Option<u64> {
-        let detail = |details: Option<&Value>| number(details?.get("cached_tokens")?);
-        detail(self.prompt_tokens_details.as_ref())
-            .or_else(|| detail(self.input_tokens_details.as_ref()))
-            .or(self.prompt_cache_hit_tokens.0)
-            .or(self.cache_read_input_tokens.0)
-            .or(self.cached_tokens.0)
-    }
+fn details(field: Field<'_>) -> Result<Details, String> {
+    let object = field.filter(|details| details.get().starts_with('{'));
+    let raw: RawDetails<'_> = object
+        .and_then(|details| serde_json::from_str(details.get()).ok())
+        .unwrap_or_default();
+    Ok(Details {
+        cached: count("cached_tokens", raw.cached_tokens)?,
+        written: count("cache_write_tokens", raw.cache_write_tokens)?,
+    })
 }
 
 fn sum<const N: usize>(parts: [Option<u64>; N]) -> u64 {
     parts.into_iter().flatten().fold(0, u64::saturating_add)
 }
 
-/// A count; some gateways write `12.0`, and a negative count is none.
+/// A count; some gateways write `12.0`. A number below zero or above any window is none, and says that the server
+/// cannot count.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "checked to be finite and not negative; the cast saturates"
+    reason = "checked to be between zero and the most tokens"
 )]
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| {
-        value
-            .as_f64()
-            .filter(|number| number.is_finite() && *number >= 0.0)
-            .map(|number| number as u64)
-    })
+fn count(name: &str, field: Field<'_>) -> Result<Option<u64>, String> {
+    // Read as text: JSON has numbers of any size, and one beyond a double must not hide behind an error.
+    let Some(number) = field.and_then(|raw| raw.get().parse::<f64>().ok()) else {
+        return Ok(None);
+    };
+    if (0.0..=MOST_TOKENS).contains(&number) {
+        Ok(Some(number as u64))
+    } else {
+        Err(format!("`{name}` is {number:e}"))
+    }
 }

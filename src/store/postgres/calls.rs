@@ -13,6 +13,7 @@ pub(super) struct Calls {
     status: Vec<Option<i32>>,
     input: Vec<i64>,
     cached: Vec<i64>,
+    written: Vec<i64>,
     output: Vec<i64>,
     cost: Vec<Option<i64>>,
     uncertain: Vec<i64>,
@@ -41,6 +42,7 @@ impl Calls {
             self.status.push(attempt.status_code.map(i32::from));
             self.input.push(int(attempt.usage.input_tokens));
             self.cached.push(int(attempt.usage.cached_input_tokens));
+            self.written.push(int(attempt.usage.cache_write_tokens));
             self.output.push(int(attempt.usage.output_tokens));
             self.cost.push(attempt.cost.map(|cost| int(cost.0)));
             self.uncertain.push(int(attempt.uncertain.0));
@@ -50,7 +52,7 @@ impl Calls {
         }
     }
 
-    pub(super) fn sent(&self) -> [Sent<'_>; 13] {
+    pub(super) fn sent(&self) -> [Sent<'_>; 14] {
         [
             self.of.sent(),
             self.route.sent(),
@@ -59,6 +61,7 @@ impl Calls {
             self.status.sent(),
             self.input.sent(),
             self.cached.sent(),
+            self.written.sent(),
             self.output.sent(),
             self.cost.sent(),
             self.uncertain.sent(),

@@ -146,7 +146,7 @@ pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> R
         ];
         params.extend(calls.sent());
         c.rows(
-            "SELECT nova3_release($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19)",
+            "SELECT nova3_release($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)",
             &params,
         )
         .await?;

@@ -255,7 +255,7 @@ pub(super) async fn summary(c: &mut Connection, run: RunId) -> Result<RunSummary
     let row = c
         .row(
             "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
-               unpriced_attempts, uncertain, reserved FROM nova3_tallies WHERE run_id = $1",
+               unpriced_attempts, uncertain, reserved, cache_write_tokens FROM nova3_tallies WHERE run_id = $1",
             &[run.0.sent()],
         )
         .await?;
@@ -266,6 +266,7 @@ pub(super) async fn summary(c: &mut Connection, run: RunId) -> Result<RunSummary
         usage: Usage {
             input_tokens: sum(2),
             cached_input_tokens: sum(3),
+            cache_write_tokens: sum(10),
             output_tokens: sum(4),
         },
         cost: Cost(sum(5)),

@@ -12,10 +12,10 @@ use crate::store::items::readable;
 use crate::store::{PlanEnd, PlanSettlement, Settled, Settlement, TaskEnd, Then};
 
 const TASKS: &str = "SELECT outcome FROM nova3_settle($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,\
-     $20,$21,$22,$23,$24,$25,$26) ORDER BY ord";
+     $20,$21,$22,$23,$24,$25,$26,$27) ORDER BY ord";
 
 const PLANS: &str = "SELECT outcome FROM nova3_settle_plans($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,\
-     $19,$20,$21,$22,$23,$24,$25,$26) ORDER BY ord";
+     $19,$20,$21,$22,$23,$24,$25,$26,$27) ORDER BY ord";
 
 /// Why requests failed, column by column.
 #[derive(Default)]

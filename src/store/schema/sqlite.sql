@@ -19,6 +19,7 @@ CREATE TABLE nova3_runs(
   unpriced_attempts INTEGER NOT NULL DEFAULT 0,
   input_tokens INTEGER NOT NULL DEFAULT 0,
   cached_input_tokens INTEGER NOT NULL DEFAULT 0,
+  cache_write_tokens INTEGER NOT NULL DEFAULT 0,
   output_tokens INTEGER NOT NULL DEFAULT 0,
   cost INTEGER NOT NULL DEFAULT 0,
   wasted INTEGER NOT NULL DEFAULT 0,
@@ -125,6 +126,7 @@ CREATE TABLE nova3_attempts(
   status_code INTEGER,
   input_tokens INTEGER NOT NULL,
   cached_input_tokens INTEGER NOT NULL,
+  cache_write_tokens INTEGER NOT NULL,
   output_tokens INTEGER NOT NULL,
   cost INTEGER,
   uncertain INTEGER NOT NULL DEFAULT 0,        -- what it may have cost beyond that: its answer was lost on the way

@@ -87,8 +87,9 @@ fn write_attempt(
     let usage = attempt.usage;
     c.prepare_cached(
         "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, status_code,
-           input_tokens, cached_input_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms, uncertain)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+           input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms,
+           uncertain)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
     )?
     .execute(params![
         run,
@@ -102,6 +103,7 @@ fn write_attempt(
         attempt.status_code,
         usage.input_tokens,
         usage.cached_input_tokens,
+        usage.cache_write_tokens,
         usage.output_tokens,
         attempt.cost.map(|cost| cost.0),
         attempt.started_at,
@@ -118,8 +120,9 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
     Ok(c.prepare_cached(
         "UPDATE nova3_runs SET attempts=attempts+?2, failed_attempts=failed_attempts+?3, unpriced_attempts=unpriced_attempts+?4,
            input_tokens=input_tokens+?5, cached_input_tokens=cached_input_tokens+?6, output_tokens=output_tokens+?7,
-           cost=cost+?8, wasted=wasted+?9, next_finish_no=next_finish_no+?10, next_event_no=next_event_no+?11,
-           uncertain=uncertain+?12, reserved=reserved-?13
+           cost=min(cost+?8,?15), wasted=min(wasted+?9,?15), next_finish_no=next_finish_no+?10,
+           next_event_no=next_event_no+?11, uncertain=min(uncertain+?12,?15), reserved=max(reserved-?13,0),
+           cache_write_tokens=cache_write_tokens+?14
          WHERE run_id=?1 RETURNING next_finish_no, next_event_no",
     )?
     .query_row(
@@ -137,6 +140,8 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
             becomes != Use::Nothing,
             sums.uncertain.0,
             sums.reserved.0,
+            sums.usage.cache_write_tokens,
+            Cost::MOST.0,
         ],
         |row| {
             Ok(Given {

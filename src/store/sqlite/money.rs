@@ -142,8 +142,8 @@ pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<
         "INSERT INTO nova3_waste(run_id, route, cause, calls, input_tokens, output_tokens, cost, uncertain)
          VALUES(?1,?2,?3,1,?4,?5,?6,?7)
          ON CONFLICT DO UPDATE SET calls=calls+1, input_tokens=input_tokens+excluded.input_tokens,
-           output_tokens=output_tokens+excluded.output_tokens, cost=cost+excluded.cost,
-           uncertain=uncertain+excluded.uncertain",
+           output_tokens=output_tokens+excluded.output_tokens, cost=min(cost+excluded.cost,?8),
+           uncertain=min(uncertain+excluded.uncertain,?8)",
     )?
     .execute(params![
         run,
@@ -153,6 +153,7 @@ pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<
         attempt.usage.output_tokens,
         attempt.cost.unwrap_or(Cost::ZERO).0,
         attempt.uncertain.0,
+        Cost::MOST.0,
     ])?;
     Ok(())
 }

@@ -168,7 +168,7 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
 pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
     Ok(c.query_row(
         "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
-           unpriced_attempts, uncertain, reserved FROM nova3_runs WHERE run_id=?1",
+           unpriced_attempts, uncertain, reserved, cache_write_tokens FROM nova3_runs WHERE run_id=?1",
         [run.0],
         |row| {
             Ok(RunSummary {
@@ -177,6 +177,7 @@ pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
                 usage: Usage {
                     input_tokens: row.get(2)?,
                     cached_input_tokens: row.get(3)?,
+                    cache_write_tokens: row.get(10)?,
                     output_tokens: row.get(4)?,
                 },
                 cost: Cost(row.get(5)?),

@@ -102,6 +102,8 @@ fn said(text: &str) -> Answer {
         refusal: None,
         finish_reason: "stop".to_owned(),
         usage: None,
+        doubt: None,
+        tier: None,
         model: Some("m-1".to_owned()),
         id: Some("chatcmpl-9".to_owned()),
         done_missing: false,
@@ -114,6 +116,7 @@ fn billed(text: &str, input: u64, cached: u64, output: u64) -> Answer {
         usage: Some(Usage {
             input_tokens: input,
             cached_input_tokens: cached,
+            cache_write_tokens: 0,
             output_tokens: output,
         }),
         ..said(text)

@@ -14,12 +14,17 @@ CREATE TYPE nova3_held AS (
   first boolean                                  -- whether its tasks become known with it
 );
 
+-- A sum of money as the columns hold it: it stops at two million dollars, as `Cost::MOST` does.
+CREATE FUNCTION nova3_money(p_sum numeric) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+  SELECT least(greatest(p_sum, 0), 2000000000000000000)::bigint
+$$;
+
 -- Writes calls down, of any use or none, and the sums of the run; answers the last numbers given. What a lease held
 -- back for them is known now. The run's row is locked by this, so that it comes last.
 CREATE FUNCTION nova3_ledger(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
   p_used integer[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
+  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[], p_finishes bigint, p_events bigint, OUT finish_no bigint, OUT event_no bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -36,13 +41,13 @@ BEGIN
     -- p_used holds the settlements whose last call's answer, if it is a good one, is the result.
     WITH put AS (
       INSERT INTO nova3_attempts AS n (run_id, queue_id, fence, task_index, ticket, attempt_no, route, model, error_class,
-        used, status_code, input_tokens, cached_input_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms)
+        used, status_code, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms)
       SELECT p_run, p_queues[a.of], p_fences[a.of], p_tasks[a.of], p_tickets[a.of], row_number() OVER w, a.route, a.model, a.cause,
         a.cause IS NULL AND a.of = ANY (coalesce(p_used, '{}')) AND lead(a.of) OVER w IS NULL,
-        a.status, a.input, a.cached, a.output, a.cost, a.uncertain, a.started, a.duration, a.first
-      FROM unnest(a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_output, a_cost, a_uncertain, a_started,
+        a.status, a.input, a.cached, a.written, a.output, a.cost, a.uncertain, a.started, a.duration, a.first
+      FROM unnest(a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started,
           a_duration, a_first) WITH ORDINALITY
-        a(of, route, model, cause, status, input, cached, output, cost, uncertain, started, duration, first, place)
+        a(of, route, model, cause, status, input, cached, written, output, cost, uncertain, started, duration, first, place)
       WINDOW w AS (PARTITION BY a.of ORDER BY a.place)
       ON CONFLICT DO NOTHING RETURNING n.*)
     SELECT array_agg(put::nova3_attempts) INTO added FROM put;
@@ -63,14 +68,16 @@ BEGIN
   SELECT coalesce(sum(gone.held), 0) INTO freed FROM gone;
   UPDATE nova3_tallies t SET attempts = t.attempts + s.calls, failed_attempts = t.failed_attempts + s.failed,
     unpriced_attempts = t.unpriced_attempts + s.unpriced, input_tokens = t.input_tokens + s.input,
-    cached_input_tokens = t.cached_input_tokens + s.cached, output_tokens = t.output_tokens + s.output,
-    cost = t.cost + s.cost, wasted = t.wasted + s.wasted, uncertain = t.uncertain + s.uncertain,
-    reserved = t.reserved - freed, next_finish_no = t.next_finish_no + p_finishes,
+    cached_input_tokens = t.cached_input_tokens + s.cached, cache_write_tokens = t.cache_write_tokens + s.written,
+    output_tokens = t.output_tokens + s.output, cost = nova3_money(t.cost + s.cost),
+    wasted = nova3_money(t.wasted + s.wasted), uncertain = nova3_money(t.uncertain + s.uncertain),
+    reserved = nova3_money(t.reserved - freed), next_finish_no = t.next_finish_no + p_finishes,
     next_event_no = t.next_event_no + p_events
   FROM (
     SELECT coalesce(sum(n.sign), 0) calls, coalesce(sum(n.sign) FILTER (WHERE n.error_class IS NOT NULL), 0) failed,
       coalesce(sum(n.sign) FILTER (WHERE n.cost IS NULL), 0) unpriced, coalesce(sum(n.sign * n.input_tokens), 0) input,
-      coalesce(sum(n.sign * n.cached_input_tokens), 0) cached, coalesce(sum(n.sign * n.output_tokens), 0) output,
+      coalesce(sum(n.sign * n.cached_input_tokens), 0) cached,
+      coalesce(sum(n.sign * n.cache_write_tokens), 0) written, coalesce(sum(n.sign * n.output_tokens), 0) output,
       coalesce(sum(n.sign * n.cost), 0) cost, coalesce(sum(n.sign * n.cost) FILTER (WHERE NOT n.used), 0) wasted,
       coalesce(sum(n.sign * n.uncertain), 0) uncertain
     FROM (SELECT 1 AS sign, x.* FROM unnest(added) x UNION ALL SELECT -1, x.* FROM unnest(early) x) n) s
@@ -84,7 +91,7 @@ BEGIN
     GROUP BY n.route, coalesce(n.error_class, 'repeated')
     ON CONFLICT (run_id, route, cause) DO UPDATE SET calls = w.calls + excluded.calls,
       input_tokens = w.input_tokens + excluded.input_tokens, output_tokens = w.output_tokens + excluded.output_tokens,
-      cost = w.cost + excluded.cost, uncertain = w.uncertain + excluded.uncertain;
+      cost = nova3_money(w.cost::numeric + excluded.cost), uncertain = nova3_money(w.uncertain::numeric + excluded.uncertain);
     IF early IS NOT NULL THEN
       DELETE FROM nova3_waste w WHERE w.run_id = p_run AND w.calls = 0;
     END IF;
@@ -101,7 +108,8 @@ $$;
 CREATE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT (l.making || jsonb_build_object(
     'attempts', (e.making->>'attempts')::bigint + (l.making->>'attempts')::bigint,
-    'wasted', coalesce((e.making->>'cost')::bigint, 0) + (e.making->>'wasted')::bigint + (l.making->>'wasted')::bigint))::text
+    'wasted', nova3_money(coalesce((e.making->>'cost')::numeric, 0) + (e.making->>'wasted')::numeric
+      + (l.making->>'wasted')::numeric)))::text
   FROM (SELECT nova3_json(p_earlier) AS making) e, (SELECT nova3_json(p_latest) AS making) l
 $$;
 
@@ -111,7 +119,7 @@ CREATE FUNCTION nova3_settle(p_run bigint, p_queues bigint[], p_fences bigint[],
   p_ends text[],
   p_responses text[], p_makings text[], p_errors text[], p_classes text[], i_of integer[], i_kind text[], i_body text[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
+  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -180,7 +188,7 @@ BEGIN
 
   SELECT array_agg(h.ord) FILTER (WHERE p_ends[h.ord] <> 'fail'), count(h.ends) INTO good, ended FROM unnest(held) h;
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, good, a_of, a_route,
-    a_model, a_cause, a_status, a_input, a_cached, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, ended,
+    a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, ended,
     coalesce(cardinality(held), 0)) l;
 
   -- From here on the run's row is locked: numbers become visible in their order.
@@ -250,7 +258,7 @@ $$;
 CREATE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_snoozes bigint[],
   p_tickets bigint[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
+  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
@@ -269,7 +277,7 @@ BEGIN
     RETURNING q.queue_id)
   SELECT array_agg(released.queue_id) INTO freed FROM released;
   PERFORM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, '{}', a_of, a_route, a_model, a_cause, a_status, a_input,
-    a_cached, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, 0, 0);
+    a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, 0, 0);
   IF freed IS NOT NULL THEN
     PERFORM nova3_put_back(p_run, freed);
   END IF;

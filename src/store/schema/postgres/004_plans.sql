@@ -5,7 +5,7 @@
 CREATE FUNCTION nova3_settle_plans(p_run bigint, p_queues bigint[], p_fences bigint[], p_tickets bigint[], p_origins text[], p_makings text[],
   p_errors text[], p_classes text[], p_steps text[], s_of integer[], s_action text[], s_description text[], s_input text[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
+  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -45,7 +45,7 @@ BEGIN
   -- Only a plan of the model used its last call.
   SELECT array_agg(h.ord) FILTER (WHERE p_origins[h.ord] = 'model'), count(h.ends) INTO made, ended FROM unnest(held) h;
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, p_queues, p_fences,
-    array_fill(-1, ARRAY[cardinality(p_queues)]), p_tickets, made, a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_output,
+    array_fill(-1, ARRAY[cardinality(p_queues)]), p_tickets, made, a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output,
     a_cost, a_uncertain, a_started, a_duration, a_first, ended, coalesce(cardinality(held), 0)) l;
 
   WITH placed AS (
@@ -136,7 +136,7 @@ BEGIN
   SELECT json_agg(json_build_object('action', put.action, 'description', put.description, 'input', put.input)
     ORDER BY put.task_index)::text INTO steps FROM put;
   SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[-1], ARRAY[p_ticket], '{}',
-    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 1) l;
+    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 1) l;
   UPDATE nova3_queues q SET task_count = json_array_length(steps::json), last_accessed = moment, unclean_ends = 0,
     alone_deaths = 0, death_owner = NULL, lost_by = NULL WHERE q.run_id = p_run AND q.queue_id = p_queue;
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)

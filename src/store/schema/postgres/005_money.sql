@@ -50,15 +50,16 @@ BEGIN
     RETURN;
   END IF;
   INSERT INTO nova3_attempts (run_id, queue_id, fence, task_index, ticket, attempt_no, route, model, error_class, used,
-    input_tokens, cached_input_tokens, output_tokens, cost, uncertain, started_at, duration_ms)
-  VALUES (p_run, p_queue, gone.fence, gone.task_index, 0, 0, gone.route, gone.model, 'abandoned', false, 0, 0, 0, 0,
+    input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms)
+  VALUES (p_run, p_queue, gone.fence, gone.task_index, 0, 0, gone.route, gone.model, 'abandoned', false, 0, 0, 0, 0, 0,
     gone.spent + gone.in_flight, gone.created_at, greatest(p_now - gone.created_at, 0))
   ON CONFLICT DO NOTHING;
   UPDATE nova3_tallies t SET attempts = t.attempts + 1, failed_attempts = t.failed_attempts + 1,
-    uncertain = t.uncertain + gone.spent + gone.in_flight WHERE t.run_id = p_run;
+    uncertain = nova3_money(t.uncertain::numeric + gone.spent + gone.in_flight) WHERE t.run_id = p_run;
   INSERT INTO nova3_waste AS w (run_id, route, cause, calls, input_tokens, output_tokens, cost, uncertain)
   VALUES (p_run, gone.route, 'abandoned', 1, 0, 0, 0, gone.spent + gone.in_flight)
-  ON CONFLICT (run_id, route, cause) DO UPDATE SET calls = w.calls + 1, uncertain = w.uncertain + excluded.uncertain;
+  ON CONFLICT (run_id, route, cause) DO UPDATE SET calls = w.calls + 1,
+    uncertain = nova3_money(w.uncertain::numeric + excluded.uncertain);
 END $$;
 
 -- The queue fails as if its task had, without a call: it ended its process too often.
@@ -78,7 +79,7 @@ BEGIN
     || '`nova3 retry --class poison` lets it run again)', p_deaths), 'line', NULL, 'task_id', accused.task_id, 'route', NULL,
     'status_code', NULL, 'retryable', false, 'causes', '[]'::jsonb)::text;
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, '{}', '{}', '{}', '{}', '{}',
-    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
+    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
   -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
   known := accused.current_task_index > 0 OR accused.tried
     OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = p_queue);

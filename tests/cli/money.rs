@@ -1,0 +1,166 @@
+//! What calls cost: what a provider counts, what it cannot have counted, and what never left this machine.
+
+use nova3::mock::MockConfig;
+use serde_json::json;
+
+use crate::bench::{lines, question, setup, setup_with};
+use crate::model::{says, setup_saying};
+use crate::provider::{Say, Scripted};
+
+/// The answer with another count of its tokens.
+fn counting(usage: &str) -> Say {
+    let Say { body, .. } = says("an answer");
+    let mut body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    body["usage"] = json!("USAGE");
+    Say {
+        status: 200,
+        headers: "content-type: application/json\r\n",
+        body: body.to_string().replace("\"USAGE\"", usage),
+    }
+}
+
+/// A route of its own to that server, with these further settings.
+fn route(base_url: &str, settings: &str) -> String {
+    format!(
+        "[routes.a]\nbase_url = \"{base_url}\"\nmodel = \"m\"\n{settings}\n[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n"
+    )
+}
+
+const ABSURD: [&str; 6] = [
+    r#"{"prompt_tokens":18446744073709551615,"completion_tokens":-5,"total_tokens":1}"#,
+    r#"{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}"#,
+    r#"{"prompt_tokens":1e400,"completion_tokens":1}"#,
+    r#"{"prompt_tokens":-1,"completion_tokens":1}"#,
+    r#"{"prompt_tokens":10,"completion_tokens":2000000000}"#,
+    r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
+];
+
+#[test]
+fn an_absurd_count_is_the_doubt_of_its_request_alone() {
+    let model = Scripted::start(|body| {
+        match ABSURD
+            .iter()
+            .enumerate()
+            .find(|(n, _)| body.contains(&format!("absurd {n}")))
+        {
+            Some((_, usage)) => counting(usage),
+            None => says("an answer"),
+        }
+    });
+    let bench = setup();
+    bench.write(
+        "nova3.toml",
+        route(
+            &model.base_url(),
+            "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0",
+        ),
+    );
+    let absurd = (0..ABSURD.len()).map(|n| question(&format!("a{n}"), &format!("absurd {n}")));
+    let plain = (0..6).map(|n| question(&format!("p{n}"), &format!("plain {n}")));
+    bench.write("in.jsonl", absurd.chain(plain).collect::<String>());
+    let ran = bench.nova3(&["run", "in.jsonl", "-j", "3", "--max-cost", "50"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(model.bodies().len(), 12, "nothing is paid twice");
+    for line in lines(&ran.out) {
+        let id = line["custom_id"].as_str().unwrap();
+        assert_eq!(line["ok"], true, "{line}");
+        let warnings = line["warnings"].to_string();
+        if id.starts_with('a') {
+            assert!(line["cost_usd"].is_null(), "{line}");
+            assert!(
+                warnings.contains("cannot have counted its tokens right"),
+                "{line}"
+            );
+        } else {
+            assert_eq!(
+                (line["cost_usd"].as_f64(), warnings.as_str()),
+                (Some(0.00012), "[]"),
+                "{line}"
+            );
+        }
+    }
+    let status = bench.status(&[]);
+    assert_eq!(
+        (&status["unpriced_attempts"], &status["input_tokens"]),
+        (&json!(6), &json!(600))
+    );
+    let uncertain = status["uncertain_usd"].as_f64().unwrap();
+    // Each may have cost what its prompt's bytes and its longest answer come to.
+    assert!((0.02..0.2).contains(&uncertain), "{uncertain}");
+    let again = bench.nova3(&["run", "in.jsonl"]);
+    assert_eq!((again.code, model.bodies().len()), (Some(0), 12), "{}", again.err);
+}
+
+#[test]
+fn a_batch_line_with_an_absurd_bound_harms_nobody() {
+    let (bench, _) = setup_saying(|_| says("an answer"));
+    let line = |id: &str, most: &str| {
+        format!(
+            "{{\"custom_id\":\"{id}\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{{\"model\":\"m\",\"max_tokens\":{most},\"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}}}\n"
+        )
+    };
+    bench.write("in.jsonl", line("a", "18446744073709551615") + &line("b", "5"));
+    let ran = bench.nova3(&["run", "in.jsonl"]);
+    assert_eq!((ran.code, lines(&ran.out).len()), (Some(0), 2), "{}", ran.err);
+}
+
+#[test]
+fn what_never_left_this_machine_costs_nothing() {
+    let bench = setup();
+    // Nobody listens there, and nobody answers at the second one: its queue of connections is full.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let settings = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0";
+    let breaker = "[breaker]\nopen = \"5ms\"\n";
+    bench.write(
+        "nova3.toml",
+        route(&format!("http://{free}/v1"), settings) + breaker,
+    );
+    bench.write("in.jsonl", question("q1", "hello"));
+    let ran = bench.nova3(&["run", "in.jsonl", "--give-up", "100ms", "--max-cost", "1"]);
+    assert_eq!(ran.code, Some(105), "{}", ran.err);
+    let status = bench.status(&[]);
+    assert!(status["attempts"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!(
+        (&status["cost_usd"], &status["uncertain_usd"]),
+        (&json!(0.0), &json!(0.0))
+    );
+}
+
+#[test]
+fn a_connection_that_does_not_come_in_time_costs_nothing() {
+    let bench = setup();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0";
+    // A server that takes connections and never speaks TLS: the total time is over before the handshake.
+    let address = format!("https://{}/v1", listener.local_addr().unwrap());
+    let times = "no_key = true\n[timeouts]\ntotal = \"50ms\"\n[breaker]\nopen = \"5ms\"\n";
+    bench.write("nova3.toml", route(&address, &format!("{settings}\n{times}")));
+    bench.write("in.jsonl", question("q1", "hello"));
+    let ran = bench.nova3(&["run", "in.jsonl", "--give-up", "100ms"]);
+    assert_eq!(ran.code, Some(105), "{}", ran.err);
+    let status = bench.status(&[]);
+    assert!(status["attempts"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!(status["uncertain_usd"], json!(0.0), "{status}");
+}
+
+#[test]
+fn an_answer_that_was_lost_may_have_cost_its_worst() {
+    let (bench, provider) = setup_with(MockConfig {
+        latency: nova3::mock::Latency {
+            first_token: std::time::Duration::from_hours(1),
+            ..nova3::mock::Latency::default()
+        },
+        ..MockConfig::default()
+    });
+    let url = provider.base_url();
+    let settings =
+        "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0\n[timeouts]\nfirst_token = \"50ms\"\n";
+    bench.write("nova3.toml", route(&url, settings) + "retries = 0\n");
+    bench.write("in.jsonl", question("q1", "hello"));
+    let ran = bench.nova3(&["run", "in.jsonl"]);
+    assert_eq!(ran.code, Some(100), "{}", ran.err);
+    assert!(bench.status(&[])["uncertain_usd"].as_f64().unwrap() > 0.0);
+}

@@ -80,3 +80,5 @@ mod stream_ends;
 mod structured;
 #[path = "cli/together.rs"]
 mod together;
+#[path = "cli/told.rs"]
+mod told;

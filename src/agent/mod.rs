@@ -29,6 +29,6 @@ pub use desk::Desk;
 pub use form::Form;
 pub use library::{Agents, SUPERVISOR};
 pub use parts::text_of;
-pub use plan::{COMPLETION, Planner, Work as PlannedWork, own_input as planning_input};
+pub use plan::{COMPLETION, Planner, Work as PlannedWork, own_input as planning_input, task_names};
 pub use run::{Done, Prompt, TaskEnd, TaskInput, prompt, run_agent, wanted_items};
 pub use supervise::{PlanDone, run_supervisor};

@@ -3,7 +3,7 @@
 use super::library::Agents;
 use crate::domain::ids::shortened;
 use crate::domain::request::{Action, Brief, Interaction, Request, Stops, Work as Asked};
-use crate::store::Planned;
+use crate::store::{Planned, Terms};
 
 /// The action of an OpenAI Batch line's only task.
 pub const COMPLETION: &str = "completion";
@@ -68,11 +68,14 @@ impl Planner {
         Ok(planner)
     }
 
-    /// The same planner for a run whose queues pause after `until`, where their lines do not say.
+    /// The same planner for a run of these terms: where its queues pause and which tasks they have, if their lines do
+    /// not say.
     #[must_use]
-    pub fn pausing_after(&self, until: Option<Action>) -> Self {
+    pub fn under(&self, terms: &Terms) -> Self {
+        let tasks = terms.tasks.as_deref().map(task_names);
         Self {
-            until,
+            until: terms.until.as_deref().and_then(Action::parse),
+            given: tasks.map(|tasks| tasks.into_iter().filter_map(Action::parse).collect()),
             ..self.clone()
         }
     }
@@ -192,6 +195,14 @@ fn planned(action: &str, input: String) -> Planned {
         description: String::new(),
         input,
     }
+}
+
+/// The names in a list of tasks by comma.
+pub fn task_names(list: &str) -> Vec<&str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// What a task is given that nobody wrote an instruction for.

@@ -77,12 +77,12 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         host: world::host(),
         plan_only: true,
         recipe: world::recipe(&agents, &config),
-        terms: world::terms(&agents, &config, None),
+        terms: world::terms(&agents, &config, None, args.tasks.as_deref()),
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock).await?;
     let client = opened.client(&config).await?;
-    let world = World {
+    let mut world = World {
         store: opened.store,
         client: Arc::new(client),
         agents,
@@ -91,7 +91,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         // What is shown are the queues; a run's closing line would speak of requests that are not even begun.
         announcer: Announcer::start(Style::Silent).context("failed to start the display")?,
     };
-    let report = run_batch(&world, &job).await;
+    let report = run_batch(&mut world, &job).await;
     world.announcer.close();
     if let Some(mock) = mock {
         mock.stop().await;
@@ -139,9 +139,20 @@ pub(super) struct Entry<'l> {
 }
 
 impl Entry<'_> {
+    /// Its stored tasks, if a run would keep them: it takes those of its line or of `--tasks` instead where nothing was
+    /// begun.
+    fn kept(&self) -> Option<&KnownQueue> {
+        let begun = |queue: &KnownQueue| {
+            let mut tasks = queue.tasks.iter();
+            tasks.any(|(_, status)| *status != TaskStatus::Pending)
+        };
+        let stored = self.stored.as_ref().filter(|queue| queue.planned);
+        stored.filter(|queue| self.plan.is_empty() || begun(queue))
+    }
+
     /// Its tasks, if they are known.
     pub(super) fn tasks(&self) -> Option<Vec<(PendingTask, TaskStatus)>> {
-        if let Some(queue) = self.stored.as_ref().filter(|queue| queue.planned) {
+        if let Some(queue) = self.kept() {
             return Some(queue.tasks.clone());
         }
         let tasks = (1..).zip(self.plan).map(|(number, planned)| {
@@ -156,13 +167,21 @@ impl Entry<'_> {
         (!self.plan.is_empty()).then(|| tasks.collect())
     }
 
+    /// Whether it keeps stored tasks that are none of its line or of `--tasks`.
+    fn keeps_others(&self) -> bool {
+        self.kept().is_some_and(|queue| {
+            let stored = queue.tasks.iter().map(|(task, _)| task.action.as_str());
+            !stored.eq(self.plan.iter().map(|task| task.action.as_str()))
+        })
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.request.custom_id.as_deref() == Some(name) || self.line.to_string() == name
     }
 
     fn origin(&self) -> &'static str {
         match (&self.stored, &self.request.work) {
-            (Some(queue), _) if queue.planned && self.plan.is_empty() => "planned",
+            _ if self.keeps_others() => "planned",
             (Some(queue), _) if queue.state == "failed" && self.plan.is_empty() => {
                 "planning failed (`nova3 retry` puts it back)"
             }

@@ -49,7 +49,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     };
     let opened = stores::to_work(&config.store, config.wait_lock).await?;
     let client = opened.client(&config).await?;
-    let world = World {
+    let mut world = World {
         store: opened.store,
         client: Arc::new(client),
         agents,
@@ -57,7 +57,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
         budget: config.context,
         announcer: Announcer::start(style(args.progress, global)).context("failed to start the display")?,
     };
-    let report = run_batch(&world, &job).await;
+    let report = run_batch(&mut world, &job).await;
     world.announcer.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;
@@ -98,7 +98,7 @@ fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result
         host: world::host(),
         plan_only: false,
         recipe: world::recipe(agents, config),
-        terms: world::terms(agents, config, args.until.as_deref()),
+        terms: world::terms(agents, config, args.until.as_deref(), args.tasks.as_deref()),
         accept_drift: args.accept_drift,
     })
 }

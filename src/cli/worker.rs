@@ -89,7 +89,7 @@ fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job
         order: Order::Completion,
         plan_only: false,
         recipe: world::recipe(agents, config),
-        terms: world::terms(agents, config, None),
+        terms: world::terms(agents, config, None, None),
         accept_drift: args.accept_drift,
         retry: None,
         concurrency: config.concurrency,

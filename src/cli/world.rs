@@ -10,12 +10,12 @@ use clap::parser::ValueSource;
 
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
-use crate::agent::{Agents, Planner};
+use crate::agent::{Agents, Planner, task_names};
 use crate::config::{AgentSettings, Config, Flags, Given, Source};
 use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
-use crate::store::{RouteLimits, Run, Store, Terms};
+use crate::store::{Recipe, RouteLimits, Run, Store, Terms};
 
 /// The store of rehearsals, so that they never mix with a real run.
 pub(super) const MOCK_STORE: &str = "nova3-mock.db";
@@ -206,9 +206,8 @@ pub(super) fn planner(
 ) -> Result<Arc<Planner>> {
     let tasks = tasks
         .map(|list| {
-            list.split(',')
-                .map(str::trim)
-                .filter(|name| !name.is_empty())
+            task_names(list)
+                .into_iter()
                 .map(|name| action("--tasks", name))
                 .collect::<Result<Vec<_>>>()
         })
@@ -252,18 +251,24 @@ pub(super) fn require_prices(config: &Config) -> Result<()> {
     }
 }
 
-/// A digest of what makes answers what they are, beside the requests: prompts, and which models are asked.
-pub(super) fn recipe(agents: &Agents, config: &Config) -> String {
+/// What makes answers what they are, beside the requests: prompts, and which models are asked.
+pub(super) fn recipe(agents: &Agents, config: &Config) -> Recipe {
     let routes: Vec<String> = config
         .routes
         .iter()
         .map(|route| format!("{}={}", route.name, route.model.as_deref().unwrap_or_default()))
         .collect();
-    Digest::of(format!("{}\n{}", agents.fingerprint(), routes.join("\n")).as_bytes()).hex()
+    let asked = config.chains.first().map(|chain| chain.routes.join(","));
+    let models = format!("{}\n{}", asked.unwrap_or_default(), routes.join("\n"));
+    Recipe {
+        prompts: agents.fingerprint(),
+        models: Digest::of(models.as_bytes()).hex(),
+    }
 }
 
 /// What others who work on the same run have to agree on.
-pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>) -> Terms {
+pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>, tasks: Option<&str>) -> Terms {
+    let tasks = tasks.map(|list| task_names(list).join(","));
     let limits = config.routes.iter().map(|route| {
         let limits = RouteLimits {
             rpm: route.rpm,
@@ -276,6 +281,7 @@ pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>) -> Te
         limits: limits.collect(),
         max_cost: config.conditions.max_cost,
         until: until.map(str::to_owned),
+        tasks: tasks.filter(|list| !list.is_empty()),
     }
 }
 

@@ -19,6 +19,12 @@ pub struct Counts {
     pub running: u64,
     /// Behind another queue of their session.
     pub blocked: u64,
+    /// Of those done: with other tasks or prompts than an invocation would use now.
+    pub outdated: u64,
+    /// Of those done and not counted there: with other models.
+    pub other_models: u64,
+    /// Unfinished ones that keep the tasks with which they were begun, although others are given now.
+    pub kept: u64,
 }
 
 impl Counts {

@@ -4,7 +4,6 @@
 //! terms are not its own, unless it was told to accept them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -16,7 +15,6 @@ use super::looks::Looks;
 use super::signals::Signals;
 use super::{Driven, Exporting, Job, RunError, Wakes, World};
 use crate::domain::conditions::Conditions;
-use crate::domain::request::Action;
 use crate::llm::Stop;
 use crate::observe::{Ending, RunEvent};
 use crate::store::{Owner, Run, RunId, StoreError};
@@ -176,6 +174,7 @@ impl<'a> Search<'a> {
         let ours = crate::store::Terms {
             max_cost: run.terms.max_cost,
             until: run.terms.until.clone(),
+            tasks: run.terms.tasks.clone(),
             ..job.terms.clone()
         };
         run.terms.differences(&ours)
@@ -194,8 +193,6 @@ async fn work_on(
     run: &Run,
     signals: &mut Signals,
 ) -> Result<Ending, RunError> {
-    let until = run.terms.until.as_deref().and_then(Action::parse);
-    world.planner = Arc::new(world.planner.pausing_after(until));
     super::keep_terms(world, run);
     let job = Job {
         name: run.name.clone(),

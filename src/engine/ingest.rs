@@ -50,11 +50,8 @@ impl Intake {
     ) -> Result<Self, RunError> {
         // The dispatcher is never far behind; a few facts wait at most.
         let (tell, facts) = mpsc::channel(8);
-        if let Some(mark) = run.mark
-            && is_unchanged(world, job, mark).await?
-        {
+        if let Some(counts) = unchanged(world, job, run).await? {
             // Both are said before anybody listens: the channel has room for two.
-            let counts = world.store.counts(run.id).await?;
             drop(tell.try_send(IngestFact::Unchanged(counts)));
             tracing::info!(run.name = run.name, "the input is unchanged");
             drop(tell.try_send(IngestFact::Ended));
@@ -85,6 +82,17 @@ impl Intake {
         });
         Ok(Self { facts })
     }
+}
+
+/// How the requests stand, if there is nothing to read. A queue that kept its tasks is read for again: it may have been
+/// put back since without having begun.
+async fn unchanged(world: &World, job: &Job, run: &Run) -> Result<Option<Counts>, RunError> {
+    let Some(mark) = run.mark else {
+        return Ok(None);
+    };
+    let counts = world.store.counts(run.id).await?;
+    let unchanged = counts.kept == 0 && is_unchanged(world, job, mark).await?;
+    Ok(unchanged.then_some(counts))
 }
 
 /// Hashes a file of the same length as last time; nothing is parsed.

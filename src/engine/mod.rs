@@ -58,7 +58,7 @@ use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
 use crate::store::{
-    Changes, Done, Failures, Feed, Order, Owner, Run, RunId, RunOpening, Store, Terms, Worker,
+    Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, RunOpening, Store, Terms, Worker,
 };
 
 use self::dispatcher::Dispatcher;
@@ -140,7 +140,7 @@ pub struct Job {
     /// Whether queues are only planned, and nothing else is done.
     pub plan_only: bool,
     /// What makes answers what they are beside the requests.
-    pub recipe: String,
+    pub recipe: Recipe,
     /// What everybody who works on the run has to agree on.
     pub terms: Terms,
     /// Whether other terms are accepted, where others work under them.
@@ -168,10 +168,12 @@ pub struct Job {
 /// Does the whole job, or goes on with it where it was left.
 ///
 /// On return the store holds every settled task and the output every finished line, whatever the ending.
-pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
+pub async fn run_batch(world: &mut World, job: &Job) -> Result<Report, RunError> {
     let begun = Instant::now();
     let mut signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
     let run = open_run(world, job).await?;
+    keep_terms(world, &run);
+    let world = &*world;
     let before = world.store.summary(run.id).await?;
     let mut wakes = Wakes::default();
     let (report_reading, reading) = watch::channel(Reading::Unknown);
@@ -181,7 +183,6 @@ pub async fn run_batch(world: &World, job: &Job) -> Result<Report, RunError> {
     let intake = Intake::start(world, job, &run, report_reading, seen).await?;
     let owner = owner();
     world.store.join(run.id, &worker(&owner, job)).await?;
-    keep_terms(world, &run);
     // Where others are at work, the run's cap is theirs.
     let mut ours = job.clone();
     ours.conditions.max_cost = run.terms.max_cost;
@@ -214,8 +215,9 @@ fn owner() -> Owner {
     Owner(format!("{:016x}", fastrand::u64(..)))
 }
 
-/// No route is asked for more than the run's terms allow.
-fn keep_terms(world: &World, run: &Run) {
+/// Tasks and pauses are those of the run's terms, and no route is asked for more than they allow.
+fn keep_terms(world: &mut World, run: &Run) {
+    world.planner = Arc::new(world.planner.under(&run.terms));
     world.client.keep_limits(&|route| {
         let limits = run.terms.limits.get(route).copied().unwrap_or_default();
         Limits {

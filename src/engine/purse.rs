@@ -217,7 +217,7 @@ mod tests {
             input: None,
             named: true,
             rehearsal: false,
-            recipe: String::new(),
+            recipe: crate::store::Recipe::default(),
             terms: crate::store::Terms::default(),
             accept_drift: false,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::event::{Ending, Report, RunEvent};
 use super::progress::Bar;
-use super::summary::closing_line;
+use super::summary::{closing_line, told_otherwise};
 use crate::domain::printable::{counted, printable};
 use crate::domain::tally::RouteState;
 
@@ -136,6 +136,9 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
             RunEvent::Ended(report) => {
                 if let Some(bar) = bar.take() {
                     bar.clear();
+                }
+                for line in told_otherwise(&report.counts) {
+                    print(None, &format!("run `{}`: {line}", report.run));
                 }
                 print(None, &closing_line(&report));
             }

@@ -8,4 +8,4 @@ mod summary;
 
 pub use display::{Announcer, Style};
 pub use event::{Ending, Report, RunEvent, Snapshot};
-pub use summary::closing_line;
+pub use summary::{closing_line, told_otherwise};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::event::{Ending, Report};
 use crate::domain::printable::counted;
+use crate::domain::tally::Counts;
 use crate::domain::usage::Cost;
 
 /// One line that says what happened and what it cost.
@@ -58,6 +59,27 @@ pub fn closing_line(report: &Report) -> String {
     format!("run `{}`: {ending}; {standing}; {used}", report.run)
 }
 
+/// What is finished or begun otherwise than this invocation was told, a line for each kind.
+pub fn told_otherwise(counts: &Counts) -> Vec<String> {
+    let finished = |count: u64, with: &str| {
+        (count > 0).then(|| format!("{count} finished with {with}; they stay. Anew: --run NAME"))
+    };
+    let kept = (counts.kept > 0).then(|| {
+        format!(
+            "{} begun with other tasks; they go on with those. Anew: --run NAME",
+            counts.kept
+        )
+    });
+    [
+        finished(counts.outdated, "other tasks or prompts"),
+        finished(counts.other_models, "other models"),
+        kept,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 /// What this invocation cost, as far as that is known.
 fn known_cost(report: &Report) -> String {
     let summary = &report.summary;
@@ -91,7 +113,7 @@ pub(super) fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tally::{Counts, RunSummary};
+    use crate::domain::tally::RunSummary;
 
     #[test]
     fn says_what_happened_and_what_it_cost() {

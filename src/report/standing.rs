@@ -8,6 +8,7 @@ use crate::clock;
 use crate::domain::printable::printable;
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
+use crate::observe::told_otherwise;
 use crate::store::{FileKey, Run, SessionCounts, WorkerState};
 
 /// Everything that `status` shows.
@@ -53,6 +54,9 @@ impl Serialize for Standing {
             ("running", counts.running),
             ("blocked", counts.blocked),
             ("left", counts.unfinished()),
+            ("outdated", counts.outdated),
+            ("other_models", counts.other_models),
+            ("kept", counts.kept),
             ("attempts", summary.attempts),
             ("failed_attempts", summary.failed_attempts),
             ("input_tokens", summary.usage.input_tokens),
@@ -142,7 +146,7 @@ fn workers(workers: &[WorkerState]) -> Table {
 
 /// The table for a terminal.
 pub fn table(standing: &Standing) -> String {
-    let (counts, summary) = (&standing.counts, &standing.summary);
+    let counts = &standing.counts;
     let input = standing
         .run
         .input
@@ -171,29 +175,10 @@ pub fn table(standing: &Standing) -> String {
         .map(|count| count.to_string()),
     );
     text += &format!("{}\n\n", rows.trim_fmt());
-    let price = if summary.unpriced > 0 {
-        format!(
-            "${:.4}, {} without a price",
-            summary.cost.usd(),
-            calls(summary.unpriced)
-        )
-    } else {
-        format!("${:.4}", summary.cost.usd())
-    };
-    text += &format!(
-        "{} ({} failed), {} tokens in, {} out, {price}, ${:.4} for nothing\n",
-        calls(summary.attempts),
-        summary.failed_attempts,
-        summary.usage.input_tokens,
-        summary.usage.output_tokens,
-        summary.wasted.usd(),
-    );
-    if summary.uncertain > Cost::ZERO {
-        text += &format!(
-            "up to ${:.4} more for answers that were lost on the way\n",
-            summary.uncertain.usd()
-        );
+    for line in told_otherwise(counts) {
+        text += &format!("{line}\n");
     }
+    text += &spent(&standing.summary);
     for file in &standing.files {
         text += &format!(
             "results in {} ({})\n",
@@ -240,6 +225,34 @@ pub fn table(standing: &Standing) -> String {
             ]);
         }
         text += &format!("\n{}\n", rows.trim_fmt());
+    }
+    text
+}
+
+/// Calls, tokens and money.
+fn spent(summary: &RunSummary) -> String {
+    let price = if summary.unpriced > 0 {
+        format!(
+            "${:.4}, {} without a price",
+            summary.cost.usd(),
+            calls(summary.unpriced)
+        )
+    } else {
+        format!("${:.4}", summary.cost.usd())
+    };
+    let mut text = format!(
+        "{} ({} failed), {} tokens in, {} out, {price}, ${:.4} for nothing\n",
+        calls(summary.attempts),
+        summary.failed_attempts,
+        summary.usage.input_tokens,
+        summary.usage.output_tokens,
+        summary.wasted.usd(),
+    );
+    if summary.uncertain > Cost::ZERO {
+        text += &format!(
+            "up to ${:.4} more for answers that were lost on the way\n",
+            summary.uncertain.usd()
+        );
     }
     text
 }

@@ -38,7 +38,7 @@ pub use session::{
     Cleared, Earlier, KnownQueue, Material, Round, SessionCounts, SessionEntry, SessionRecord, StoredItem,
     Wanted,
 };
-pub use terms::{RouteLimits, Terms};
+pub use terms::{Recipe, RouteLimits, Terms};
 pub use workers::{Done, Worker, WorkerState};
 
 /// Everything a run needs of its store.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Terms;
+use super::{Recipe, Terms};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
 use crate::domain::request::{Digest, Identity, Request, Stops};
@@ -43,8 +43,8 @@ pub struct RunOpening {
     pub named: bool,
     /// Whether the answers are a mock server's. A store holds rehearsals or real runs, never both.
     pub rehearsal: bool,
-    /// What makes answers what they are beside the requests: a digest of models and prompts.
-    pub recipe: String,
+    /// What makes answers what they are beside the requests.
+    pub recipe: Recipe,
     /// What everybody who works on it has to agree on.
     pub terms: Terms,
     /// Whether other terms are accepted, where others work under them.

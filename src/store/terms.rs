@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::request::Digest;
 use crate::domain::usage::Cost;
 
 /// The terms of a run: its store holds them, and who would work on others is told.
@@ -18,6 +19,34 @@ pub struct Terms {
     pub max_cost: Option<Cost>,
     /// After which action queues pause whose lines do not say.
     pub until: Option<String>,
+    /// The tasks of lines that name none, by comma; without it they are planned.
+    pub tasks: Option<String>,
+}
+
+/// What makes answers what they are beside the requests, as digests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// Of the agents: their prompts, schemas and limits.
+    pub prompts: String,
+    /// Of the routes and their models, and which of them are asked.
+    pub models: String,
+}
+
+impl Recipe {
+    /// The recipe as a store keeps it with its run.
+    pub(super) fn stored(&self) -> String {
+        format!("{}:{}", self.prompts, self.models)
+    }
+
+    /// The recipe as a store keeps it with what was finished: the prompts above, the models below.
+    pub(super) fn number(&self) -> i64 {
+        let half = |part: &str| {
+            let digest = Digest::of(part.as_bytes());
+            let start = digest.as_bytes().first_chunk().copied().unwrap_or_default();
+            i64::from(u32::from_le_bytes(start))
+        };
+        (half(&self.prompts) << 32) | half(&self.models)
+    }
 }
 
 /// The limits a minute of a route.
@@ -54,6 +83,14 @@ impl Terms {
                 "it pauses after {}, not {}",
                 shown(&self.until),
                 shown(&ours.until)
+            ));
+        }
+        if self.tasks != ours.tasks {
+            let shown = |tasks: &Option<String>| tasks.clone().unwrap_or_else(|| "planned".to_owned());
+            found.push(format!(
+                "its tasks are {}, not {}",
+                shown(&self.tasks),
+                shown(&ours.tasks)
             ));
         }
         for (route, theirs) in &self.limits {
@@ -112,6 +149,7 @@ mod tests {
                 .into(),
             max_cost: None,
             until: None,
+            tasks: None,
         };
         assert!(theirs.differences(&theirs).is_empty());
         let ours = Terms {
@@ -126,6 +164,7 @@ mod tests {
             .into(),
             max_cost: Some(Cost(5_000_000_000_000)),
             until: Some("insight".to_owned()),
+            tasks: Some("insight,answer".to_owned()),
         };
         assert_eq!(
             theirs.differences(&ours),
@@ -133,6 +172,7 @@ mod tests {
                 "its agents are others (aaaaaaaa… and not bbbbbbbb…)",
                 "its cost cap is none, not $5",
                 "it pauses after nothing, not insight",
+                "its tasks are planned, not insight,answer",
                 "route `primary` has 60 requests a minute, not 9 tokens a minute",
             ]
         );

@@ -30,6 +30,29 @@ impl Good<'_> {
         }
     }
 
+    /// A digest of the tasks that the line or a flag gives it; `None` if it is to be planned.
+    pub(super) fn given_tasks(&self) -> Option<i64> {
+        if self.plan.is_empty() {
+            return None;
+        }
+        let actions: Vec<&str> = self.plan.iter().map(|task| task.action.as_str()).collect();
+        let digest = Digest::of(actions.join("\n").as_bytes());
+        let (start, _) = digest.as_bytes().split_first_chunk()?;
+        Some(i64::from_le_bytes(*start))
+    }
+
+    /// What the tasks that it has are to those that line and flags give now.
+    pub(super) fn tasks_of(&self, version: &Version) -> TasksNow {
+        let waits = matches!(version.state, QueueState::Ready | QueueState::Blocked);
+        match (self.given_tasks() == version.given_tasks, version.other_tasks) {
+            (true, false) => TasksNow::Same,
+            (true, true) => TasksNow::SameAgain,
+            (false, _) if waits => TasksNow::OthersUnlessBegun,
+            (false, false) => TasksNow::Others,
+            (false, true) => TasksNow::Same,
+        }
+    }
+
     /// Why it fails when its name was on an earlier line of the same reading.
     pub(super) fn stands_twice(&self) -> Failure {
         let id = self.request.custom_id.as_deref().unwrap_or_default();
@@ -38,6 +61,19 @@ impl Good<'_> {
             format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
         )
     }
+}
+
+/// What a reading does about the tasks of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TasksNow {
+    /// Nothing: its tasks are those that it is given, or it is known that they are not.
+    Same,
+    /// Its tasks are those that it is given, which they were not before.
+    SameAgain,
+    /// It keeps its tasks, which are others than those that it is given.
+    Others,
+    /// It takes the tasks that it is given, or is planned, unless a task of it was begun.
+    OthersUnlessBegun,
 }
 
 /// What stands under the key of a line.
@@ -70,4 +106,8 @@ pub(super) struct Version {
     pub(super) line_index: i64,
     pub(super) line: i64,
     pub(super) finished: bool,
+    /// A digest of the tasks that its line or a flag gave it.
+    pub(super) given_tasks: Option<i64>,
+    /// Whether those are known to be others than it has.
+    pub(super) other_tasks: bool,
 }

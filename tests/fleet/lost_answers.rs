@@ -429,12 +429,12 @@ async fn of_opening_a_run_that_was_begun_otherwise() {
     let queue = claim(&scene.bed, "p", run, 9).await.remove(0);
     scene.bed.done(&queue).await;
     let opening = nova3::store::RunOpening {
-        recipe: "another".to_owned(),
+        recipe: crate::bed::recipe("another"),
         ..crate::bed::opening("a")
     };
     let opened = scene
         .lose_commit(
-            "SELECT count(*) FROM nova3_runs WHERE recipe = 'another'",
+            "SELECT count(*) FROM nova3_runs WHERE recipe = 'another:m'",
             async |bed: &Bed| bed.store().open_run(&opening).await.expect("opens"),
         )
         .await;

@@ -14,7 +14,7 @@ use nova3::store::postgres::PostgresStore;
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{
     AddOutcome, Changes, Claimable, Claimed, Done, Epoch, Failures, InputMark, Lease, Order, Owner, PlanEnd,
-    PlanSettlement, RunId, RunOpening, Settled, Settlement, Store, StoreError, TakeOver, Terms, Then,
+    PlanSettlement, Recipe, RunId, RunOpening, Settled, Settlement, Store, StoreError, TakeOver, Terms, Then,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -326,13 +326,20 @@ pub(crate) fn database(url: &str) -> Database {
     }
 }
 
+pub(crate) fn recipe(prompts: &str) -> Recipe {
+    Recipe {
+        prompts: prompts.to_owned(),
+        models: "m".to_owned(),
+    }
+}
+
 pub(crate) fn opening(name: &str) -> RunOpening {
     RunOpening {
         name: name.to_owned(),
         input: Some(format!("/in/{name}").into()),
         named: false,
         rehearsal: false,
-        recipe: "a".to_owned(),
+        recipe: recipe("a"),
         terms: Terms::default(),
         accept_drift: false,
     }

@@ -38,6 +38,7 @@ pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
         paused: 0,
         running: 1,
         blocked: 1,
+        ..Counts::default()
     };
     assert_eq!(counts().await, mixed);
     bed.read(

@@ -31,6 +31,7 @@ mod retries;
 mod server;
 mod sessions;
 mod settling;
+mod told;
 
 use bed::Bed;
 
@@ -183,6 +184,14 @@ macro_rules! engines {
                 a_convicted_request_can_be_retried
                 a_conviction_is_told
                 a_suspect_still_counts_as_unfinished
+            }
+            told {
+                a_model_s_plan_that_was_not_begun_gives_way
+                a_queue_that_is_to_be_planned_takes_what_it_is_told
+                a_queue_that_has_begun_keeps_its_tasks_and_is_counted
+                a_failed_request_takes_what_it_is_told_after_a_retry
+                what_was_taken_over_is_pending_again
+                what_was_finished_under_another_recipe_is_counted
             }
             files {
                 cursors_round_trip

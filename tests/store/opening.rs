@@ -122,7 +122,7 @@ pub(crate) async fn the_mark_is_kept_until_the_next_reading(bed: &mut Bed) {
 pub(crate) async fn a_changed_recipe_is_told_while_begun_work_is_unfinished(bed: &mut Bed) {
     let changed = async |bed: &Bed, recipe: &str| {
         let opening = RunOpening {
-            recipe: recipe.to_owned(),
+            recipe: bed::recipe(recipe),
             ..opening("a")
         };
         let run = bed.store().open_run(&opening).await.expect("opens");

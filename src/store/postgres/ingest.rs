@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::fault::Fault;
-use super::rows::{BadRows, Rows};
+use super::rows::{BadRows, Replaced, Rows};
 use super::versions::Seen;
 use super::{answered, versions};
 use crate::domain::failure::Failure;
@@ -37,6 +37,7 @@ pub(super) struct Reading<'a> {
     rows: Rows,
     bad: BadRows,
     pub(super) seen: Seen,
+    pub(super) replaced: Replaced,
     /// Sessions whose order may have to be made again.
     pub(super) sessions: BTreeSet<(String, String)>,
 }
@@ -71,6 +72,7 @@ pub(super) async fn add(
         rows: Rows::default(),
         bad: BadRows::default(),
         seen: Seen::default(),
+        replaced: Replaced::default(),
         sessions: BTreeSet::new(),
         c,
     };
@@ -308,6 +310,7 @@ impl Reading<'_> {
     async fn write(self) -> Result<(), Fault> {
         let (c, run, epoch) = (self.c, self.run, self.epoch);
         let stale = self.seen.write(c, run, epoch).await? || self.stale;
+        self.replaced.write(c, run).await?;
         self.rows.write(c, run, epoch).await?;
         promote(c, run, self.sessions.into_iter().collect()).await?;
         c.execute(

@@ -9,7 +9,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::request::Digest;
 use crate::postgres::{Connection, Param, text};
 use crate::store::versions::Good;
-use crate::store::{Epoch, NewLine, RunId};
+use crate::store::{Epoch, NewLine, Planned, RunId};
 
 /// New requests, column by column.
 #[derive(Default)]
@@ -26,6 +26,7 @@ pub(super) struct Rows {
     session: Vec<Option<String>>,
     priority: Vec<i64>,
     task_count: Vec<Option<i32>>,
+    given_tasks: Vec<Option<i64>>,
     request: Vec<String>,
     metadata: Vec<Option<String>>,
     tasks: Tasks,
@@ -62,14 +63,8 @@ impl Rows {
         self.request.push(request.to_stored());
         let metadata = request.metadata.as_deref().map(RawValue::get);
         self.metadata.push(metadata.map(str::to_owned));
-        for (index, step) in (0..).zip(good.plan) {
-            self.tasks.queue.push(queue);
-            self.tasks.index.push(index);
-            self.tasks.task_id.push(format!("task{:03}", index + 1));
-            self.tasks.action.push(text(&step.action));
-            self.tasks.description.push(text(&step.description));
-            self.tasks.input.push(text(&step.input));
-        }
+        self.given_tasks.push(good.given_tasks());
+        self.tasks.add(queue, good.plan);
     }
 
     pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), Fault> {
@@ -79,10 +74,11 @@ impl Rows {
         // Of a session, the order says which one is ready.
         c.execute(
             "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, notes_digest, custom_id, user_id, session_id, state,
-               priority, task_count, created_at, last_accessed)
+               priority, task_count, given_tasks, created_at, last_accessed)
              SELECT $1, i.queue, i.seq, $2, i.notes, i.custom_id, i.owner, i.session,
-               CASE WHEN i.session IS NULL THEN 'ready' ELSE 'blocked' END, i.priority, i.tasks, now.now, now.now
-             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10) i(queue, seq, notes, custom_id, owner, session, priority, tasks),
+               CASE WHEN i.session IS NULL THEN 'ready' ELSE 'blocked' END, i.priority, i.tasks, i.given, now.now, now.now
+             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11)
+                 i(queue, seq, notes, custom_id, owner, session, priority, tasks, given),
                (SELECT nova3_now() AS now) now",
             &[
                 run.0.sent(),
@@ -95,6 +91,7 @@ impl Rows {
                 self.session.sent(),
                 self.priority.sent(),
                 self.task_count.sent(),
+                self.given_tasks.sent(),
             ],
         )
         .await?;
@@ -117,7 +114,73 @@ impl Rows {
     }
 }
 
+/// Known queues whose line or flags give other tasks than before, column by column.
+#[derive(Default)]
+pub(super) struct Replaced {
+    queue: Vec<i64>,
+    given: Vec<Option<i64>>,
+    tasks: Tasks,
+    /// Of these only a mark changes.
+    marked: Vec<i64>,
+    others: Vec<bool>,
+}
+
+impl Replaced {
+    pub(super) fn add(&mut self, queue: i64, good: &Good<'_>) {
+        self.queue.push(queue);
+        self.given.push(good.given_tasks());
+        self.tasks.add(queue, good.plan);
+    }
+
+    /// Notes whether line and flags give other tasks now than the queue has and keeps.
+    pub(super) fn mark(&mut self, queue: i64, others: bool) {
+        self.marked.push(queue);
+        self.others.push(others);
+    }
+
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
+        if !self.marked.is_empty() {
+            c.execute(
+                "UPDATE nova3_queues q SET other_tasks = i.others FROM unnest($2, $3) i(queue, others)
+                 WHERE q.run_id = $1 AND q.queue_id = i.queue",
+                &[run.0.sent(), self.marked.sent(), self.others.sent()],
+            )
+            .await?;
+        }
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        c.rows(
+            "SELECT nova3_replace_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            &[
+                run.0.sent(),
+                self.queue.sent(),
+                self.given.sent(),
+                self.tasks.queue.sent(),
+                self.tasks.index.sent(),
+                self.tasks.task_id.sent(),
+                self.tasks.action.sent(),
+                self.tasks.description.sent(),
+                self.tasks.input.sent(),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
 impl Tasks {
+    fn add(&mut self, queue: i64, steps: &[Planned]) {
+        for (index, step) in (0..).zip(steps) {
+            self.queue.push(queue);
+            self.index.push(index);
+            self.task_id.push(format!("task{:03}", index + 1));
+            self.action.push(text(&step.action));
+            self.description.push(text(&step.description));
+            self.input.push(text(&step.input));
+        }
+    }
+
     async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
         if self.queue.is_empty() {
             return Ok(());

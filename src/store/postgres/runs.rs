@@ -63,14 +63,15 @@ pub(super) async fn open(
     }
     // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
     c.execute(
-        "UPDATE nova3_runs SET input_path = $2, rehearsal = $3, recipe = $4, terms = $5, last_accessed =
+        "UPDATE nova3_runs SET input_path = $2, rehearsal = $3, recipe = $4, recipe_no = $6, terms = $5, last_accessed =
            greatest(nova3_now(), 1 + (SELECT max(last_accessed) FROM nova3_runs)) WHERE name = $1",
         &[
             name.sent(),
             path.sent(),
             opening.rehearsal.sent(),
-            text(&opening.recipe).sent(),
+            text(&opening.recipe.stored()).sent(),
             serde_json::to_string(&terms)?.sent(),
+            opening.recipe.number().sent(),
         ],
     )
     .await?;
@@ -141,7 +142,7 @@ async fn recipe_changed(c: &mut Connection, opening: &RunOpening, name: &str) ->
         .optional(
             "SELECT r.run_id FROM nova3_runs r JOIN nova3_tallies t USING (run_id)
              WHERE r.name = $1 AND r.recipe <> $2 AND t.attempts > 0",
-            &[name.sent(), text(&opening.recipe).sent()],
+            &[name.sent(), text(&opening.recipe.stored()).sent()],
         )
         .await?;
     match known {
@@ -229,8 +230,15 @@ pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fau
         )
     };
     let sql = format!(
-        "SELECT {} + {}, {}, {}, {}, {}, {} FROM nova3_runs r WHERE r.run_id = $1",
-        of("done"),
+        "SELECT f.done, {}, {}, {}, {}, {}, {}, f.outdated, f.models,
+           (SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.ingest >= r.complete_ingest AND q.other_tasks
+             AND q.state IN ('ready','blocked','leased'))
+         FROM nova3_runs r CROSS JOIN LATERAL (
+           SELECT count(*), count(*) FILTER (WHERE q.other_tasks OR q.recipe_no >> 32 <> r.recipe_no >> 32),
+             count(*) FILTER (WHERE NOT q.other_tasks AND q.recipe_no >> 32 = r.recipe_no >> 32 AND q.recipe_no <> r.recipe_no)
+           FROM nova3_queues q WHERE q.run_id = $1 AND q.state = 'done' AND q.ingest >= r.complete_ingest)
+           f(done, outdated, models)
+         WHERE r.run_id = $1",
         of("continued"),
         of("failed"),
         of("paused"),
@@ -240,14 +248,18 @@ pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fau
     );
     let row = c.row(&sql, &[run.0.sent()]).await?;
     let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
-    let (done, failed, paused, running, blocked) = (count(0), count(1), count(2), count(3), count(4));
+    let done = count(0) + count(1);
+    let (failed, paused, running, blocked) = (count(2), count(3), count(4), count(5));
     Ok(Counts {
-        total: done + failed + paused + running + blocked + count(5),
+        total: done + failed + paused + running + blocked + count(6),
         done,
         failed,
         paused,
         running,
         blocked,
+        outdated: count(7),
+        other_models: count(8),
+        kept: count(9),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
 use crate::postgres::{Connection, Param};
-use crate::store::versions::{Good, Version};
+use crate::store::versions::{Good, TasksNow, Version};
 use crate::store::{AddOutcome, Epoch, NewLine, RunId};
 
 impl Version {
@@ -33,6 +33,8 @@ impl Version {
             line_index: int(good.line.index),
             line: int(good.line.line),
             finished: false,
+            given_tasks: good.given_tasks(),
+            other_tasks: false,
         }
     }
 }
@@ -50,7 +52,8 @@ pub(super) async fn of_keys(
         .rows(
             // `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
             "SELECT d.queue_key, q.queue_id, q.seq, d.content_digest, q.state, q.user_id, q.session_id, q.ingest,
-               q.notes_digest, q.status, d.line_index, d.line, q.finish_no IS NOT NULL
+               q.notes_digest, q.status, d.line_index, d.line, q.finish_no IS NOT NULL,
+               q.given_tasks, q.other_tasks
              FROM (SELECT DISTINCT i.key FROM unnest($2) i(key)) i
              CROSS JOIN LATERAL (
                SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_key = i.key OFFSET 0) d
@@ -77,6 +80,8 @@ fn read(row: &Row) -> Result<Version, Fault> {
         line_index: row.get(10),
         line: row.get(11),
         finished: row.get(12),
+        given_tasks: row.get(13),
+        other_tasks: row.get(14),
     })
 }
 
@@ -138,6 +143,12 @@ impl Reading<'_> {
         version: &Version,
     ) -> Result<AddOutcome, Fault> {
         self.see(good.line, Some(good), version).await?;
+        match good.tasks_of(version) {
+            TasksNow::Same => {}
+            TasksNow::SameAgain => self.replaced.mark(version.queue_id, false),
+            TasksNow::Others => self.replaced.mark(version.queue_id, true),
+            TasksNow::OthersUnlessBegun => self.replaced.add(version.queue_id, good),
+        }
         if version.state == QueueState::Paused
             && !self.still_pauses(version, good.stops).await?
             && self.go_on(version).await?

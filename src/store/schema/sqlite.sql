@@ -26,6 +26,7 @@ CREATE TABLE nova3_runs(
   uncertain INTEGER NOT NULL DEFAULT 0,        -- what calls may have cost beyond `cost`
   reserved INTEGER NOT NULL DEFAULT 0,         -- the sum of nova3_reservations
   recipe TEXT,                                 -- models and prompts used last
+  recipe_no INTEGER,                           -- the same as a number: digest of prompts << 32 | digest of models
   created_at INTEGER NOT NULL,
   last_accessed INTEGER NOT NULL
 ) STRICT;
@@ -59,6 +60,9 @@ CREATE TABLE nova3_queues(
   lease_until INTEGER,
   current_task_index INTEGER NOT NULL DEFAULT 0,
   task_count INTEGER,                          -- NULL until planned
+  given_tasks INTEGER,                         -- digest of the tasks that line or flags gave; NULL: it is planned
+  other_tasks INTEGER NOT NULL DEFAULT 0,      -- line and flags give other tasks now than those it has
+  recipe_no INTEGER,                           -- what it was finished with; NULL for a Batch line, which has no prompt
   finish_no INTEGER,
   round INTEGER,                               -- its place in its session's history, once finished
   error TEXT,
@@ -77,7 +81,9 @@ CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, priority, se
   WHERE state='ready' AND task_count IS NULL;
 CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE state='leased';
 CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, user_id, session_id, seq, ingest) WHERE state='blocked';
-CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest) WHERE state='done';
+-- Holds all that is counted of them, so that no row is read.
+CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest, recipe_no, other_tasks) WHERE state='done';
+CREATE INDEX nova3_queues_other_tasks ON nova3_queues(run_id, ingest) WHERE other_tasks=1;
 CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state='continued';
 CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state='failed';
 CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state='paused';
@@ -134,7 +140,7 @@ CREATE TABLE nova3_attempts(
   duration_ms INTEGER NOT NULL,
   first_token_ms INTEGER
 ) STRICT;
-CREATE INDEX nova3_attempts_run ON nova3_attempts(run_id);
+CREATE INDEX nova3_attempts_queue ON nova3_attempts(run_id, queue_id);
 
 CREATE TABLE nova3_sessions(
   user_id TEXT NOT NULL,
@@ -189,7 +195,8 @@ CREATE TABLE nova3_cache(
 -- Where a queue's tasks came from, unless its line gave them.
 CREATE TABLE nova3_plans(
   queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
-  origin TEXT CHECK(origin IN('model','default','continued')),  -- NULL: planning failed
+  -- NULL: no plan came of it, because planning failed or `--tasks` took its place
+  origin TEXT CHECK(origin IN('model','default','continued')),
   continues INTEGER REFERENCES nova3_queues,   -- the queue whose pending tasks were taken over
   making TEXT NOT NULL,                        -- JSON as of a task; its attempts have task_index -1
   fence INTEGER NOT NULL,

@@ -34,7 +34,7 @@ pub(super) struct Reading<'a> {
     /// The last complete reading: what only earlier ones saw had left the input.
     pub(super) complete: i64,
     changes: Changes,
-    now: i64,
+    pub(super) now: i64,
     next_seq: i64,
     /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
     pub(super) stale: bool,
@@ -231,8 +231,8 @@ impl Reading<'_> {
         self.c
             .prepare_cached(
                 "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, notes_digest,
-                   custom_id, user_id, session_id, state, priority, task_count, created_at, last_accessed)
-                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?15)",
+                   custom_id, user_id, session_id, state, priority, task_count, given_tasks, created_at, last_accessed)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?16)",
             )?
             .execute(params![
                 self.run.0,
@@ -249,6 +249,7 @@ impl Reading<'_> {
                 state.as_str(),
                 request.priority,
                 tasks,
+                good.given_tasks(),
                 self.now,
             ])?;
         let queue_id = self.c.last_insert_rowid();

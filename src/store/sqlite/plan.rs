@@ -50,6 +50,7 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
                 finish_no: given.finish_no,
                 settled_tasks: 0,
                 failure: Some(failure),
+                prompted: true,
             };
             finish(c, &ending, now)?;
             if let Some(session) = &held.session {
@@ -146,6 +147,43 @@ fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, Fault>
     .query_row([paused, queue_id], |row| row.get(0))?)
 }
 
+/// Whether a task of the queue was begun: one is settled, or a call for one is in the ledger.
+pub(super) fn is_begun(c: &Connection, run: i64, queue_id: i64) -> Result<bool, Fault> {
+    Ok(c.prepare_cached(
+        "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?2 AND status<>'pending')
+           OR EXISTS(SELECT 1 FROM nova3_attempts WHERE run_id=?1 AND queue_id=?2 AND task_index>=0)",
+    )?
+    .query_row([run, queue_id], |row| row.get(0))?)
+}
+
+/// A queue that was not begun has these tasks instead of those that it had; none means that it is to be planned. What
+/// its plan cost stays with it, and what it took over is pending again, unless somebody else has it now.
+pub(super) fn replace(
+    c: &Connection,
+    queue_id: i64,
+    given: Option<i64>,
+    steps: &[Planned],
+    now: i64,
+) -> Result<(), Fault> {
+    let before = continues(c, queue_id)?;
+    c.prepare_cached("UPDATE nova3_plans SET origin=NULL, continues=NULL WHERE queue_id=?1")?
+        .execute([queue_id])?;
+    if let Some((paused, QueueState::Continued)) = before
+        && !is_taken(c, paused)?
+    {
+        set_state(c, paused, QueueState::Continued, QueueEvent::Returned)?;
+    }
+    c.prepare_cached("DELETE FROM nova3_tasks WHERE queue_id=?1")?
+        .execute([queue_id])?;
+    write_tasks(c, queue_id, steps, now)?;
+    let count = Some(steps.len()).filter(|count| *count > 0);
+    c.prepare_cached(
+        "UPDATE nova3_queues SET task_count=?2, given_tasks=?3, other_tasks=0, last_accessed=?4 WHERE queue_id=?1",
+    )?
+    .execute(params![queue_id, count, given, now])?;
+    Ok(())
+}
+
 /// A plan of which nothing was done is forgotten.
 fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let begun: bool = c
@@ -185,10 +223,12 @@ pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
 
 /// Whether the queue's tasks came from planning, which has told of them.
 pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
-    Ok(c.prepare_cached("SELECT 1 FROM nova3_plans WHERE queue_id=?1")?
-        .query_row([queue_id], |_| Ok(()))
-        .optional()?
-        .is_some())
+    Ok(
+        c.prepare_cached("SELECT 1 FROM nova3_plans WHERE queue_id=?1 AND origin IS NOT NULL")?
+            .query_row([queue_id], |_| Ok(()))
+            .optional()?
+            .is_some(),
+    )
 }
 
 fn set_state(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), Fault> {

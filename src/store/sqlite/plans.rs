@@ -159,7 +159,7 @@ pub(super) fn opened(c: &Connection) -> RunId {
         input: None,
         named: false,
         rehearsal: false,
-        recipe: String::new(),
+        recipe: crate::store::Recipe::default(),
         terms: crate::store::Terms::default(),
         accept_drift: false,
     };

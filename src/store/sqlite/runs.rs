@@ -43,11 +43,18 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
     let changed = recipe_changed(c, opening)?;
     // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
     c.execute(
-        "INSERT INTO nova3_runs(name, input_path, rehearsal, recipe, created_at, last_accessed)
-         SELECT ?1, ?2, ?4, ?5, ?3, max(?3, 1+coalesce(max(last_accessed),0)) FROM nova3_runs WHERE true
+        "INSERT INTO nova3_runs(name, input_path, rehearsal, recipe, recipe_no, created_at, last_accessed)
+         SELECT ?1, ?2, ?4, ?5, ?6, ?3, max(?3, 1+coalesce(max(last_accessed),0)) FROM nova3_runs WHERE true
          ON CONFLICT(name) DO UPDATE SET input_path=excluded.input_path, recipe=excluded.recipe,
-           last_accessed=excluded.last_accessed",
-        params![opening.name, path, now, opening.rehearsal, opening.recipe],
+           recipe_no=excluded.recipe_no, last_accessed=excluded.last_accessed",
+        params![
+            opening.name,
+            path,
+            now,
+            opening.rehearsal,
+            opening.recipe.stored(),
+            opening.recipe.number()
+        ],
     )?;
     let run = find(c, Some(&opening.name))?
         .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
@@ -73,7 +80,7 @@ fn recipe_changed(c: &Connection, opening: &RunOpening) -> Result<bool, Fault> {
         )
         .optional()?;
     match known {
-        Some((run, Some(recipe), true)) if recipe != opening.recipe => has_unfinished(c, RunId(run)),
+        Some((run, Some(recipe), true)) if recipe != opening.recipe.stored() => has_unfinished(c, RunId(run)),
         _ => Ok(false),
     }
 }
@@ -149,7 +156,14 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
         Ok(c.prepare_cached(&sql)?
             .query_row(params![run.0, since], |row| row.get(0))?)
     };
-    let done = of("='done'")? + of("='continued'")?;
+    let (finished, outdated, other_models) = finished_under(c, run, since)?;
+    let done = finished + of("='continued'")?;
+    let kept: u64 = c
+        .prepare_cached(
+            "SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND other_tasks=1
+               AND state IN('ready','blocked','leased')",
+        )?
+        .query_row(params![run.0, since], |row| row.get(0))?;
     let failed = of("='failed'")?;
     let paused = of("='paused'")?;
     let running = of("='leased'")?;
@@ -162,7 +176,25 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
         paused,
         running,
         blocked,
+        outdated,
+        other_models,
+        kept,
     })
+}
+
+/// How many are done, and of them: with other tasks or prompts than those of now, and with other models only.
+fn finished_under(c: &Connection, run: RunId, since: i64) -> Result<(u64, u64, u64), Fault> {
+    let counted = c
+        .prepare_cached(
+            "SELECT count(*), count(*) FILTER(WHERE q.other_tasks=1 OR q.recipe_no>>32<>r.now>>32),
+               count(*) FILTER(WHERE q.other_tasks=0 AND q.recipe_no>>32=r.now>>32 AND q.recipe_no<>r.now)
+             FROM nova3_queues q, (SELECT recipe_no AS now FROM nova3_runs WHERE run_id=?1) r
+             WHERE q.run_id=?1 AND q.ingest>=?2 AND q.state='done'",
+        )?
+        .query_row(params![run.0, since], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    Ok(counted)
 }
 
 pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {

@@ -89,6 +89,7 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         finish_no: given.finish_no,
         settled_tasks: settlement.task + usize::from(failure.is_none()),
         failure,
+        prompted: held.told,
     };
     finish(c, &ending, now)?;
     if let Some(session) = &held.session {
@@ -219,6 +220,8 @@ pub(super) struct Ending<'a> {
     pub(super) finish_no: i64,
     pub(super) settled_tasks: usize,
     pub(super) failure: Option<&'a Failure>,
+    /// Whether it was made with prompts and models of ours, which a Batch line is not.
+    pub(super) prompted: bool,
 }
 
 pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<(), Fault> {
@@ -231,6 +234,7 @@ pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<()
     c.prepare_cached(
         "UPDATE nova3_queues SET state=?2, status=?3, finish_no=?4, current_task_index=?5, error=?6, error_class=?7,
            lease_owner=NULL, lease_until=NULL, last_accessed=?8, completed_at=?8,
+           recipe_no=CASE WHEN ?9 THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id=nova3_queues.run_id) END,
            unclean_ends=0, alone=0, alone_deaths=0, death_owner=NULL WHERE queue_id=?1",
     )?
     .execute(params![
@@ -242,6 +246,7 @@ pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<()
         ending.failure.map(serde_json::to_string).transpose()?,
         ending.failure.map(|failure| failure.class.as_str()),
         now,
+        ending.prompted,
     ])?;
     Ok(())
 }

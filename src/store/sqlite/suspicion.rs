@@ -129,6 +129,7 @@ fn convict(c: &Connection, queue: &Leased, now: i64) -> Result<(), Fault> {
     c.prepare_cached("UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND status='pending'")?
         .execute([queue_id])?;
     let ending = Ending {
+        prompted: true,
         queue_id,
         status: Status::Failed,
         finish_no: given.finish_no,

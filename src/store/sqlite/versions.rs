@@ -8,7 +8,7 @@ use super::ingest::Reading;
 use super::plan;
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::store::versions::{Good, Version};
+use crate::store::versions::{Good, TasksNow, Version};
 use crate::store::{AddOutcome, NewLine};
 
 impl Reading<'_> {
@@ -16,7 +16,7 @@ impl Reading<'_> {
     pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, Fault> {
         let mut query = self.c.prepare_cached(
             "SELECT queue_id, seq, content_digest, state, user_id, session_id, ingest, notes_digest, status,
-               line_index, line, finish_no IS NOT NULL FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
+               line_index, line, finish_no IS NOT NULL, given_tasks, other_tasks FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
         )?;
         let mut rows = query.query(params![self.run.0, key])?;
         let mut versions = Vec::new();
@@ -35,6 +35,8 @@ impl Reading<'_> {
                 line_index: row.get(9)?,
                 line: row.get(10)?,
                 finished: row.get(11)?,
+                given_tasks: row.get(12)?,
+                other_tasks: row.get(13)?,
             });
         }
         Ok(versions)
@@ -43,6 +45,7 @@ impl Reading<'_> {
     /// The line is known: it is part of the input again, or still.
     pub(super) fn recognise(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         self.see(good.line, Some(good), version)?;
+        self.follow_tasks(good, version)?;
         if version.state == QueueState::Paused && !self.still_pauses(version, good.stops)? {
             self.go_on(version)?;
             return Ok(AddOutcome::Waiting(version.queue_id));
@@ -55,6 +58,24 @@ impl Reading<'_> {
         } else {
             AddOutcome::Waiting(version.queue_id)
         })
+    }
+
+    /// The queue has the tasks that line and flags give now, or it was begun and is marked.
+    fn follow_tasks(&self, good: &Good<'_>, version: &Version) -> Result<(), Fault> {
+        let queue_id = version.queue_id;
+        let others = match good.tasks_of(version) {
+            TasksNow::Same => return Ok(()),
+            TasksNow::SameAgain => false,
+            TasksNow::Others => true,
+            TasksNow::OthersUnlessBegun => plan::is_begun(self.c, self.run.0, queue_id)?,
+        };
+        if others || good.given_tasks() == version.given_tasks {
+            self.c
+                .prepare_cached("UPDATE nova3_queues SET other_tasks=?2 WHERE queue_id=?1")?
+                .execute(params![queue_id, others])?;
+            return Ok(());
+        }
+        plan::replace(self.c, queue_id, good.given_tasks(), good.plan, self.now)
     }
 
     /// Whether what paused the queue would pause it again behind the same task.

@@ -19,6 +19,7 @@ CREATE TABLE nova3_runs(
   next_seq bigint NOT NULL DEFAULT 0,
   next_queue bigint NOT NULL DEFAULT 0,
   recipe text,                                   -- models and prompts used last
+  recipe_no bigint,                              -- the same as a number: digest of prompts << 32 | digest of models
   terms text,                                    -- JSON: limits, cost cap, agents; what every worker has to agree on
   created_at bigint NOT NULL,
   last_accessed bigint NOT NULL
@@ -80,6 +81,9 @@ CREATE TABLE nova3_queues(
   lost_by text,                                  -- whose end was counted last
   current_task_index integer NOT NULL DEFAULT 0,
   task_count integer,                            -- NULL until planned
+  given_tasks bigint,                            -- digest of the tasks that line or flags gave; NULL: it is planned
+  other_tasks boolean NOT NULL DEFAULT false,    -- line and flags give other tasks now than those it has
+  recipe_no bigint,                              -- what it was finished with; NULL for a Batch line, which has no prompt
   finish_no bigint,
   error text,
   error_class text,
@@ -132,7 +136,8 @@ CREATE TABLE nova3_tasks(
 CREATE TABLE nova3_plans(
   run_id bigint NOT NULL,
   queue_id bigint NOT NULL,
-  origin text CHECK (origin IN ('model','default','continued')),  -- NULL: planning failed
+  -- NULL: no plan came of it, because planning failed or `--tasks` took its place
+  origin text CHECK (origin IN ('model','default','continued')),
   continues bigint,                              -- the queue whose pending tasks were taken over, of any run
   making text NOT NULL,                          -- JSON as of a task; its attempts have task_index -1
   fence bigint NOT NULL,

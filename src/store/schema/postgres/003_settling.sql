@@ -141,7 +141,7 @@ BEGIN
         WHEN i.how = 'pause' THEN 'paused' END AS ends,
       t.action <> 'completion' AS told,
       i.task = 0 AND t.making IS NULL AND NOT EXISTS (
-        SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = q.queue_id) AS first
+        SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = q.queue_id AND p.origin IS NOT NULL) AS first
     FROM unnest(p_queues, p_fences, p_tasks, p_ends) WITH ORDINALITY i(queue_id, fence, task, how, ord)
     JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
       AND q.current_task_index = i.task
@@ -203,6 +203,7 @@ BEGIN
       status = p.ends, finish_no = p.finish_no,
       error = p_errors[p.ord], error_class = p_classes[p.ord],
       completed_at = CASE WHEN p.ends IS NOT NULL THEN moment END,
+      recipe_no = CASE WHEN p.ends IS NOT NULL AND p.told THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id = p_run) END,
       alone = q.alone AND p.ends IS NULL,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END

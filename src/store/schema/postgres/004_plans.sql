@@ -179,3 +179,40 @@ BEGIN
     UPDATE nova3_queues q SET task_count = NULL WHERE q.run_id = p_run AND q.queue_id = p_queue;
   END IF;
 END $$;
+
+-- Queues that were not begun have the tasks that line and flags give now instead of those that they had; where none are
+-- given they are to be planned. What their plans cost stays with them, and what they took over is pending again, unless
+-- somebody else has it now. Those that have begun are marked as having other tasks.
+CREATE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], p_given bigint[], s_queue bigint[], s_index integer[],
+  s_id text[], s_action text[], s_description text[], s_input text[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  unbegun bigint[];
+BEGIN
+  SELECT array_agg(l.queue_id) INTO unbegun FROM (
+    SELECT q.queue_id FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
+    WHERE q.state IN ('ready','blocked')
+      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = q.queue_id AND t.status <> 'pending')
+      AND NOT EXISTS (SELECT 1 FROM nova3_attempts a WHERE a.run_id = p_run AND a.queue_id = q.queue_id AND a.task_index >= 0)
+    ORDER BY q.queue_id FOR UPDATE OF q) l;
+  UPDATE nova3_queues q SET other_tasks = true FROM unnest(p_queues) i(queue_id)
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND NOT q.other_tasks
+    AND NOT i.queue_id = ANY (coalesce(unbegun, '{}'));
+  IF unbegun IS NULL THEN
+    RETURN;
+  END IF;
+  UPDATE nova3_queues q SET state = 'paused' FROM unnest(unbegun) i(queue_id), nova3_plans p
+  WHERE p.run_id = p_run AND p.queue_id = i.queue_id AND q.run_id = p.continues >> 36 AND q.queue_id = p.continues
+    AND q.state = 'continued' AND NOT nova3_is_taken(p.continues, p.queue_id);
+  UPDATE nova3_plans p SET origin = NULL, continues = NULL FROM unnest(unbegun) i(queue_id)
+  WHERE p.run_id = p_run AND p.queue_id = i.queue_id;
+  DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.run_id = p_run AND t.queue_id = i.queue_id;
+  INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
+  SELECT p_run, s.queue_id, s.nth, s.id, s.action, s.description, s.input, nova3_now()
+  FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input)
+  WHERE s.queue_id = ANY (unbegun);
+  UPDATE nova3_queues q SET given_tasks = i.given, other_tasks = false, last_accessed = nova3_now(),
+    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = q.queue_id)
+  FROM unnest(p_queues, p_given) i(queue_id, given)
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND i.queue_id = ANY (unbegun);
+END $$;

@@ -24,7 +24,9 @@ BEGIN
         'INDEX %2$I ON %1$I (ingest, (priority + 0), seq) WHERE state = ''ready'' AND task_count IS NULL',
         'INDEX %2$I ON %1$I (lease_owner, alone, lease_ticket) WHERE state = ''leased''',
         'INDEX %2$I ON %1$I (user_id, session_id, seq) WHERE state = ''blocked''',
-        'INDEX %2$I ON %1$I (ingest) WHERE state = ''done''',
+        -- Holds all that is counted of them, so that no row is read.
+        'INDEX %2$I ON %1$I (ingest, recipe_no, other_tasks) WHERE state = ''done''',
+        'INDEX %2$I ON %1$I (ingest) WHERE other_tasks',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''continued''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''failed''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''paused''',

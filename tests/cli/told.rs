@@ -1,0 +1,117 @@
+//! What an invocation is told decides what is done next, and what stays as it was is said.
+
+use serde_json::json;
+
+use crate::bench::{Bench, lines};
+use crate::model::{Call, actions, calls, good, says, setup_saying};
+use crate::provider::{Say, Scripted};
+
+const PLAN: &str = r#"{"tasks":[{"action":"insight","description":"","input":"i1"},{"action":"hitpoint","description":"","input":"i2"}]}"#;
+
+const INPUT: &str = r#"{"custom_id":"a","query":"a?"}
+{"custom_id":"b","query":"b?","tasks":["profile"]}
+{"custom_id":"c","query":"c?"}
+"#;
+
+fn setup() -> (Bench, Scripted) {
+    let (bench, model) = setup_saying(|call: &Call| -> Say {
+        match call.action() {
+            "supervisor" => says(PLAN),
+            _ => good(call),
+        }
+    });
+    bench.write("in.jsonl", INPUT);
+    (bench, model)
+}
+
+/// Runs the input; answers who was asked, and what stderr said of what stays as it was.
+fn run(bench: &Bench, model: &Scripted, more: &[&str]) -> (String, String) {
+    let before = model.bodies().len();
+    let args = [&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"][..], more].concat();
+    let ran = bench.nova3(&args);
+    assert!(matches!(ran.code, Some(0 | 101)), "{}", ran.err);
+    let said: Vec<&str> = ran
+        .err
+        .lines()
+        .filter(|line| line.contains("Anew:"))
+        .map(|line| line.trim_start_matches("run `in.jsonl`: "))
+        .collect();
+    (actions(&calls(model)[before..]).join(" "), said.join("\n"))
+}
+
+const OTHER_TASKS: &str = "finished with other tasks or prompts; they stay. Anew: --run NAME";
+
+#[test]
+fn new_tasks_take_the_place_of_plans_that_were_not_begun() {
+    let (bench, model) = setup();
+    assert_eq!(bench.nova3(&["plan", "in.jsonl", "--call"]).code, Some(0));
+    assert_eq!(actions(&calls(&model)), ["supervisor", "supervisor"]);
+    let shown = bench.nova3(&["plan", "in.jsonl", "--tasks", "answer", "--json"]);
+    let origins: Vec<_> = lines(&shown.out)
+        .iter()
+        .map(|line| (line["origin"].clone(), line["tasks"][0]["action"].clone()))
+        .collect();
+    let flag = (json!("--tasks"), json!("answer"));
+    assert_eq!(
+        origins,
+        [flag.clone(), (json!("its line"), json!("profile")), flag]
+    );
+    assert_eq!(
+        run(&bench, &model, &["--tasks", "answer"]),
+        ("answer profile answer".into(), String::new())
+    );
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+}
+
+#[test]
+fn what_is_finished_with_other_tasks_stays_and_is_said_each_time() {
+    let (bench, model) = setup();
+    let (asked, said) = run(&bench, &model, &["--limit", "1"]);
+    assert_eq!(
+        (asked.as_str(), said.as_str()),
+        ("supervisor insight hitpoint", "")
+    );
+    let told = &["--tasks", "answer"];
+    let one = format!("1 {OTHER_TASKS}");
+    assert_eq!(run(&bench, &model, told), ("profile answer".into(), one.clone()));
+    assert_eq!(
+        run(&bench, &model, told),
+        (String::new(), one),
+        "nothing is left to do"
+    );
+    let status = bench.nova3(&["status"]);
+    assert!(
+        status.out.contains(&format!("1 {OTHER_TASKS}\n")),
+        "{}",
+        status.out
+    );
+    assert_eq!(
+        run(&bench, &model, &[]),
+        (String::new(), format!("1 {OTHER_TASKS}"))
+    );
+    let anew = run(
+        &bench,
+        &model,
+        &["--tasks", "answer", "--run", "anew", "--overwrite"],
+    );
+    assert_eq!(anew, ("answer profile answer".into(), String::new()));
+}
+
+#[test]
+fn other_prompts_and_models_are_said() {
+    let (bench, model) = setup();
+    run(&bench, &model, &["--tasks", "answer"]);
+    let model_changed = run(&bench, &model, &["--tasks", "answer", "-m", "another"]);
+    let told = "3 finished with other models; they stay. Anew: --run NAME";
+    assert_eq!(model_changed, (String::new(), told.into()));
+    assert_eq!(run(&bench, &model, &["--tasks", "answer"]).1, "");
+    let changed = format!("# changed\n{}", include_str!("../../agents/answer.toml"));
+    std::fs::create_dir(bench.path("prompts")).unwrap();
+    bench.write("prompts/answer.toml", changed);
+    bench.write(
+        "nova3.toml",
+        "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n[agents]\nfolder = \"prompts\"\n",
+    );
+    let prompts_changed = run(&bench, &model, &["--tasks", "answer"]);
+    assert_eq!(prompts_changed, (String::new(), format!("3 {OTHER_TASKS}")));
+}

@@ -108,12 +108,16 @@ const fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::InUse { .. } => Exit::InUse,
         StoreError::NotAStore { .. }
+        | StoreError::ForeignFile { .. }
         | StoreError::Newer { .. }
         | StoreError::Older { .. }
         | StoreError::OtherInput { .. }
         | StoreError::Rehearsal { .. }
         | StoreError::Drift { .. }
         | StoreError::Frozen { .. } => Exit::OtherRun,
-        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Closed => Exit::Internal,
+        StoreError::Io { .. }
+        | StoreError::Displaced { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Closed => Exit::Internal,
     }
 }

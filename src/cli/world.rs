@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
 use crate::agent::{Agents, Planner, task_names};
-use crate::config::{AgentSettings, Config, Flags, Given, Source};
+use crate::config::{AgentSettings, Config, Flags, Given, Source, resolved};
 use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
@@ -160,41 +160,11 @@ pub(super) fn input(path: &Path) -> Result<Input> {
     Ok(Input::File(absolute.canonicalize().unwrap_or(absolute)))
 }
 
-/// So many links in a row are followed, as the kernel does (`path_resolution(7)`).
-const LINKS: usize = 40;
-
 /// The path under which a result file is known: absolute, links resolved, so that a rewrite replaces the
 /// file and not the link to it.
 pub(super) fn result_path(path: &Path) -> Result<PathBuf> {
-    let mut absolute =
-        std::path::absolute(path).with_context(|| format!("failed to resolve `{}`", path.display()))?;
-    if let Ok(known) = absolute.canonicalize() {
-        return Ok(known);
-    }
-    // A link may lead to a file that is still to be made; the name of that is the one to remember.
-    for _ in 0..LINKS {
-        let Ok(target) = std::fs::read_link(&absolute) else {
-            break;
-        };
-        absolute.pop();
-        absolute.push(target);
-    }
-    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-        return Err(decided(
-            Exit::Output,
-            format!("result file `{}` is no file name", path.display()),
-        ));
-    };
-    let folder = folder.canonicalize().map_err(|error| {
-        decided(
-            Exit::Output,
-            format!(
-                "result file `{}`: its folder cannot be used: {error}",
-                path.display()
-            ),
-        )
-    })?;
-    Ok(folder.join(name))
+    resolved(path)
+        .map_err(|error| decided(Exit::Output, format!("result file `{}`: {error}", path.display())))
 }
 
 /// The planner for agents, routes, and the tasks and stops that flags give.

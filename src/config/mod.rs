@@ -11,6 +11,7 @@ mod error;
 mod keys;
 mod model_limits;
 mod origin;
+mod paths;
 mod raw;
 mod routes;
 mod store;
@@ -23,6 +24,7 @@ pub use chains::Chain;
 pub use error::ConfigError;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
+pub use paths::resolved;
 pub use routes::Route;
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 

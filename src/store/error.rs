@@ -21,6 +21,32 @@ pub enum StoreError {
         /// What it is instead.
         reason: String,
     },
+    /// A file that would be in the way of the store, and is not the store's.
+    #[error(
+        "store `{}` cannot be used: `{}` {reason} (move that file away, or give another `--store`)",
+        path.display(),
+        file.display()
+    )]
+    ForeignFile {
+        /// The store.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The store was taken away while it was worked on.
+    #[error(
+        "store `{}`: {reason} (nothing more is stored; put it back with the files beside it, or name it where it is now, \
+         and run the same command again)",
+        path.display()
+    )]
+    Displaced {
+        /// The store.
+        path: PathBuf,
+        /// What happened.
+        reason: String,
+    },
     /// The store was written by a later version.
     #[error(
         "store `{}` has schema version {found}, this nova3 knows up to {known} (use the newer nova3, or another `--store`)",

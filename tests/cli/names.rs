@@ -299,3 +299,199 @@ fn no_result_is_written_over_what_the_run_needs_under_any_name() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
     assert_eq!(provider.calls(), 2);
 }
+
+/// A run that waits for its provider, which never answers.
+fn waiting(bench: &Bench, provider: &crate::bench::Provider, args: &[&str]) -> Running {
+    let before = provider.calls();
+    let run = Running::start(bench.command(&[&["run", "in.jsonl", "-j", "1"], args].concat()));
+    until("a call is on its way", || provider.calls() > before);
+    run
+}
+
+#[test]
+fn a_store_in_use_is_in_use_under_each_of_its_names() {
+    let (bench, _quick) = setup_with(MockConfig::default());
+    bench.write_questions("seed.jsonl", 1);
+    assert_eq!(
+        bench.nova3(&["run", "seed.jsonl", "--store", "s.db"]).code,
+        Some(0)
+    );
+    std::os::unix::fs::symlink("s.db", bench.path("link.db")).unwrap();
+    std::os::unix::fs::symlink(".", bench.path("here")).unwrap();
+    std::fs::hard_link(bench.path("s.db"), bench.path("hard.db")).unwrap();
+    let slow = crate::bench::Provider::start(crate::bench::slow());
+    let bench = bench.with("OPENAI_BASE_URL", &slow.base_url());
+    bench.write_questions("in.jsonl", 2);
+    let names = ["s.db", "link.db", "here/s.db", "here/link.db", "hard.db"];
+    for first in names {
+        let _run = waiting(&bench, &slow, &["--store", first]);
+        let calls = slow.calls();
+        std::fs::remove_file(bench.path("s.db.lock")).unwrap();
+        for second in names {
+            let ran = bench.nova3(&["run", "in.jsonl", "--store", second]);
+            let said = format!("nova3: store `{second}` is in use by another process (");
+            assert!(ran.err.starts_with(&said), "{first}, {second}: {}", ran.err);
+            assert_eq!((ran.code, slow.calls()), (Some(107), calls), "{first}, {second}");
+            // Who only looks sees what is not in the store file yet, by each name.
+            let status = bench.status(&["--store", second]);
+            assert_eq!(
+                (&status["run"], &status["total"]),
+                (&"in.jsonl".into(), &2.into()),
+                "{first}, {second}"
+            );
+        }
+    }
+    for file in ["hard.db.lock", "hard.db-wal", "link.db.lock", "link.db-wal"] {
+        assert!(!bench.path(file).exists(), "{file}");
+    }
+    assert!(bench.path("link.db").is_symlink());
+}
+
+#[test]
+fn what_a_killed_run_stored_is_found_by_another_name() {
+    let (bench, quick) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 3);
+    std::fs::create_dir(bench.path("other")).unwrap();
+    // Paid for, and only in the log: the run waits for its input when it is killed.
+    let mut command = bench.command(&["run", "--run", "r", "--store", "s.db", "-o", "out.jsonl"]);
+    command.stdin(Stdio::piped());
+    let mut run = Running::start(command);
+    let mut input = run.child().stdin.take().unwrap();
+    input.write_all(question("q1", "one").as_bytes()).unwrap();
+    until("the first result is written", || {
+        bench
+            .path("out.jsonl")
+            .metadata()
+            .is_ok_and(|data| data.len() > 0)
+    });
+    drop(run);
+    std::fs::hard_link(bench.path("s.db"), bench.path("other/hard.db")).unwrap();
+    let again = |store: &str| {
+        let args = ["run", "-", "--run", "r", "--store", store, "-o", "out.jsonl"];
+        let ran = bench.nova3_reading(&args, question("q1", "one"));
+        assert_eq!((ran.code, quick.calls()), (Some(0), 1), "{store}: {}", ran.err);
+        assert_eq!(bench.results("out.jsonl").len(), 1);
+    };
+    again("other/hard.db");
+    again("s.db");
+    // A name that is gone is not followed.
+    std::fs::remove_file(bench.path("s.db")).unwrap();
+    again("other/hard.db");
+    std::fs::hard_link(bench.path("other/hard.db"), bench.path("third.db")).unwrap();
+    again("third.db");
+    assert!(
+        !bench.path("third.db.lock").exists(),
+        "the store is worked on under its other name"
+    );
+}
+
+#[test]
+fn files_that_have_the_names_of_the_stores_are_left_alone() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    let refuses = |file: &str, reason: &str| {
+        let ran = bench.nova3(&["run", "in.jsonl", "--store", "poetry"]);
+        let message = format!(
+            "nova3: store `poetry` cannot be used: `DIR/{file}` {reason} (move that file away, or give another `--store`)\n"
+        );
+        assert_eq!((ran.code, ran.err), (Some(106), message), "{file}");
+    };
+    let lock = "has the name of its lock file, and was not made by nova3";
+    let beside = "has the name of a file that belongs to it, and was not made by nova3";
+    let left = "was left by a store that was moved or removed";
+    for there in [false, true] {
+        for (file, reason) in [
+            ("poetry.lock", lock),
+            ("poetry-wal", if there { beside } else { left }),
+            ("poetry-shm", if there { beside } else { left }),
+            ("poetry-journal", if there { beside } else { left }),
+        ] {
+            bench.write(file, "precious\n");
+            refuses(file, reason);
+            assert_eq!(bench.read(file), "precious\n");
+            std::fs::remove_file(bench.path(file)).unwrap();
+            // A link is not followed, wherever it leads.
+            bench.write("victim", "");
+            for target in ["victim", "nowhere"] {
+                std::os::unix::fs::symlink(target, bench.path(file)).unwrap();
+                refuses(file, if file == "poetry.lock" { lock } else { beside });
+                assert!(bench.path(file).is_symlink() && !bench.path("nowhere").exists());
+                std::fs::remove_file(bench.path(file)).unwrap();
+            }
+            std::fs::create_dir(bench.path(file)).unwrap();
+            refuses(file, if file == "poetry.lock" { lock } else { beside });
+            std::fs::remove_dir(bench.path(file)).unwrap();
+            assert_eq!(bench.path("poetry").exists(), there, "{file}");
+        }
+        assert_eq!(
+            bench.nova3(&["run", "in.jsonl", "--store", "poetry"]).code,
+            Some(0)
+        );
+    }
+    assert_eq!(provider.calls(), 2);
+}
+
+#[test]
+fn a_store_that_is_taken_away_stops_the_run() {
+    type Act = fn(&Bench);
+    let acts: [(Act, &str); 4] = [
+        (
+            |bench| std::fs::remove_file(bench.path("nova3.db")).unwrap(),
+            "it",
+        ),
+        (
+            |bench| std::fs::rename(bench.path("nova3.db"), bench.path("moved.db")).unwrap(),
+            "it",
+        ),
+        (
+            |bench| {
+                std::fs::copy(bench.path("nova3.db"), bench.path("copy.db")).unwrap();
+                std::fs::rename(bench.path("copy.db"), bench.path("nova3.db")).unwrap();
+            },
+            "it",
+        ),
+        (
+            |bench| std::fs::remove_file(bench.path("nova3.db.lock")).unwrap(),
+            "its lock file",
+        ),
+    ];
+    for (act, what) in acts {
+        let (bench, provider) = setup_with(MockConfig::default());
+        let ran = meddled(&bench, &[], 1, &|| act(&bench));
+        let last = ran.err.lines().last().unwrap();
+        let said = format!(
+            "nova3: store `nova3.db`: {what} was removed, moved or replaced while this run worked on it ("
+        );
+        assert!(last.starts_with(&said), "{last}");
+        assert_eq!((ran.code, provider.calls()), (Some(1), 1), "{what}: {}", ran.err);
+        if bench.path("moved.db").exists() {
+            std::fs::rename(bench.path("moved.db"), bench.path("nova3.db")).unwrap();
+            let ran = bench.nova3_reading(&["run", "-", "--run", "piped"], question("first", "first"));
+            assert_eq!(
+                (ran.code, provider.calls()),
+                (Some(0), 1),
+                "nothing stored is lost: {}",
+                ran.err
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_gets_to_the_log_of_a_store_that_was_replaced() {
+    let (bench, _quick) = setup_with(MockConfig::default());
+    bench.write_questions("seed.jsonl", 1);
+    assert_eq!(bench.nova3(&["run", "seed.jsonl"]).code, Some(0));
+    let slow = crate::bench::Provider::start(crate::bench::slow());
+    let bench = bench.with("OPENAI_BASE_URL", &slow.base_url());
+    bench.write_questions("in.jsonl", 1);
+    let _run = waiting(&bench, &slow, &[]);
+    std::fs::copy(bench.path("nova3.db"), bench.path("copy.db")).unwrap();
+    std::fs::rename(bench.path("copy.db"), bench.path("nova3.db")).unwrap();
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(107));
+    std::fs::remove_file(bench.path("nova3.db")).unwrap();
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(106));
+    std::fs::remove_file(bench.path("nova3.db.lock")).unwrap();
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(106));
+    assert_eq!(slow.calls(), 1);
+}

@@ -91,7 +91,10 @@ fn a_key_is_not_in_arguments_or_the_lock_of_a_run_under_way() {
     let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", run.child().id())).unwrap();
     let lock = bench.read("nova3.db.lock");
     assert!(
-        lock.starts_with(&format!("process {} since ", run.child().id())),
+        lock.starts_with(&format!(
+            "nova3 store lock, held by process {} since ",
+            run.child().id()
+        )),
         "{lock}"
     );
     nowhere(&bench, &[&arguments, &lock]);

@@ -104,7 +104,8 @@ impl Bed {
             Again::Never => {}
             // A process that dies leaves its text in the lock file.
             Again::File(folder) => {
-                std::fs::write(folder.path().join("nova3.db.lock"), "a dead test").expect("writes");
+                let text = "nova3 store lock, held by a dead test";
+                std::fs::write(folder.path().join("nova3.db.lock"), text).expect("writes");
             }
             Again::Postgres(url) => {
                 server::psql(

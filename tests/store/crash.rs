@@ -169,7 +169,8 @@ fn garbage_behind_what_was_written_is_not_taken_for_it() {
 fn dead_store(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("nova3.db");
     record(folder);
-    std::fs::write(folder.join("nova3.db.lock"), "a dead test").expect("writes");
+    let text = "nova3 store lock, held by a dead test";
+    std::fs::write(folder.join("nova3.db.lock"), text).expect("writes");
     path
 }
 

@@ -1,5 +1,11 @@
 -- The contract's tables. Times are Unix milliseconds, money is picodollars, digests are raw bytes.
 
+-- The name under which the store is worked on: its log lies beside that, whatever other names the file has.
+CREATE TABLE nova3_place(
+  one INTEGER PRIMARY KEY CHECK(one=1),
+  path BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE nova3_runs(
   run_id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,

@@ -189,7 +189,7 @@ mod tests {
     /// Steps of SQLite's machine in the selection of a claim of what is unplanned, behind so many planned queues.
     fn steps_behind(planned: usize) -> i32 {
         static STEPS: AtomicI32 = AtomicI32::new(0);
-        let c = open::writer(Path::new(open::MEMORY), false).unwrap();
+        let c = open::in_memory(Path::new(open::MEMORY)).unwrap();
         let run = plans::opened(&c);
         let mut lines: Vec<String> = (0..planned).map(|n| format!("{{\"query\":\"q{n}\"}}")).collect();
         lines.push(r#"{"query":"q","references":["@a1"]}"#.to_owned());
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_keeps_nobody_asleep() {
-        let c = open::writer(Path::new(open::MEMORY), false).unwrap();
+        let c = open::in_memory(Path::new(open::MEMORY)).unwrap();
         let run = plans::opened(&c);
         plans::read(&c, run, &[r#"{"query":"q"}"#]);
         let (late, early) = (1_000_000_000, 1_000);

@@ -6,7 +6,7 @@
 //! rolled back and each job is done again in a transaction of its own, so that one bad job spoils nobody
 //! else's; jobs must therefore be able to run twice.
 //!
-//! When the disk fails under it, the write lane is broken and stays so: it answers everybody with that error and
+//! When the disk fails under it, or the store's file is removed or replaced, the write lane is broken and stays so: it answers everybody with that error and
 //! writes nothing more. After a failed `fsync` the system may forget what it could not write, so that a second one
 //! would succeed and prove nothing.
 
@@ -18,7 +18,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::Fault;
-use super::open::StoreLock;
+use super::lock::StoreLock;
 use crate::store::StoreError;
 
 /// One commit takes at most so many jobs: more would save little, and delay the claim that comes meanwhile.
@@ -176,6 +176,10 @@ fn drive(
     let most = if kind == Kind::Write { GROUP } else { 1 };
     let mut broken: Option<StoreError> = None;
     while let Some(group) = waiting.next(&mut receiver, most) {
+        if broken.is_none() {
+            // What has the store's name now is somebody else's: nothing more is promised.
+            broken = lock.as_ref().and_then(|lock| lock.check().err());
+        }
         match &broken {
             Some(error) => answer(group, &Err(error.clone())),
             None => broken = run_group(&connection, kind, group, path),

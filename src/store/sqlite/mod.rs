@@ -1,7 +1,7 @@
 //! The store as one SQLite file, for one process that writes and any number that read.
 //!
 //! One thread owns the only writing connection and commits in groups with `synchronous=FULL`; another
-//! reads, so that the exporter never waits for a commit. A lock beside the file keeps a second writer
+//! reads, so that the exporter never waits for a commit. A lock on the file keeps a second writer
 //! out, which makes every lease found at the opening a dead one.
 //!
 //! Deliberately absent: a cursor that stays open between calls (it would keep the log from being folded
@@ -17,8 +17,10 @@ mod ingest;
 mod lane;
 mod ledger;
 mod limits;
+mod lock;
 mod money;
 mod open;
+mod place;
 mod plan;
 #[cfg(test)]
 mod plans;
@@ -42,7 +44,8 @@ pub use self::identities::Identities;
 
 use self::fault::Fault;
 use self::lane::{Kind, Lane};
-use self::open::StoreLock;
+use self::lock::StoreLock;
+use self::place::Place;
 use super::{
     AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Epoch, EventPage, Failures, FileKey,
     FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
@@ -72,16 +75,16 @@ impl SqliteStore {
     pub fn open(path: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         if path.as_os_str() == open::MEMORY {
-            let writer = Lane::start(open::writer(&path, false)?, Kind::Write, &path, None)?;
+            let writer = Lane::start(open::in_memory(&path)?, Kind::Write, &path, None)?;
             return Ok(Self {
                 path,
                 reader: None,
                 writer: Some(writer),
             });
         }
-        open::refuse_foreign(&path)?;
-        let mut lock = StoreLock::take(&path, wait, holder)?;
-        let connection = open::writer(&path, lock.died())?;
+        let place = Place::find(&path)?;
+        let mut lock = StoreLock::take(&place, wait, holder)?;
+        let connection = open::writer(&place, lock.died())?;
         lane::once(&connection, |c| {
             suspicion::void_all(c, lock.died(), clock::now_ms())?;
             money::count_orphans(c, clock::now_ms())
@@ -89,7 +92,7 @@ impl SqliteStore {
         .map_err(|fault| fault.at(&path))?;
         lock.leave_clean();
         let writer = Lane::start(connection, Kind::Write, &path, Some(lock))?;
-        let reader = Lane::start(open::reader(&path)?, Kind::Read, &path, None)?;
+        let reader = Lane::start(open::reader(&place)?, Kind::Read, &path, None)?;
         Ok(Self {
             path,
             reader: Some(reader),
@@ -108,7 +111,7 @@ impl SqliteStore {
                     .to_owned(),
             });
         }
-        let reader = Lane::start(open::reader(&path)?, Kind::Read, &path, None)?;
+        let reader = Lane::start(open::reader(&Place::find(&path)?)?, Kind::Read, &path, None)?;
         Ok(Self {
             path,
             reader: Some(reader),

@@ -248,7 +248,7 @@ fn is_slow(step: &str) -> bool {
 
 #[test]
 fn hot_statements_use_indexes() {
-    let c = open::writer(Path::new(open::MEMORY), false).unwrap();
+    let c = open::in_memory(Path::new(open::MEMORY)).unwrap();
     c.trace_v2(
         TraceEventCodes::SQLITE_TRACE_STMT,
         Some(|event| {

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 /// Whether a log lies beside the store: whoever leaves in good order folds it in.
 pub(super) fn log_is_left(path: &Path) -> bool {
-    std::fs::metadata(super::open::with_suffix(path, "-wal")).is_ok_and(|data| data.len() > 0)
+    std::fs::metadata(super::place::with_suffix(path, "-wal")).is_ok_and(|data| data.len() > 0)
 }
 
 /// Closing the connection will leave the log as it is, and the database too.

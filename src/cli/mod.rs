@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod config;
 mod exit;
+mod file_sizes;
 mod init;
 mod logging;
 mod mock;
@@ -50,6 +51,7 @@ pub fn main() -> Result<Exit> {
     };
     logging::start(&cli.global);
     open_files::raise();
+    file_sizes::catch_limit()?;
     let matches = matches
         .subcommand()
         .map(|(_, matches)| matches.clone())

@@ -249,18 +249,45 @@ fn a_full_disk_under_the_store_loses_nothing_that_was_durable() {
 
 #[test]
 fn a_limit_on_file_sizes_is_a_full_disk() {
+    // Whether the signal that the limit sends is ignored, as a service manager does, or not: the write itself fails.
+    for trap in ["", "trap '' XFSZ;"] {
+        let (bench, provider) = setup_with(MockConfig::default());
+        bench.write_questions("in.jsonl", 200);
+        let ran = bench.shell(&format!(
+            "{trap} ulimit -f 600; nova3 run in.jsonl -o out.jsonl -j 4"
+        ));
+        assert_eq!(ran.code, Some(1), "{}", ran.err);
+        let expected = "nova3: store `nova3.db`: reading or writing failed: disk I/O error (a disk that fails, which the \
+                        system's log tells, or a limit on the size of files; when that is mended, run the same command \
+                        again: nothing stored is lost)";
+        assert_eq!(ran.err.lines().last().unwrap(), expected);
+        assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+        assert_eq!(sorted_ids(&bench.results("out.jsonl")).len(), 200);
+        assert!(provider.calls() <= 200 + 2 * 4, "{}", provider.calls());
+    }
+}
+
+#[test]
+fn a_limit_on_file_sizes_under_the_results_is_named() {
     let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 200);
-    // The signal that the limit sends is ignored, as a service manager does: the write itself fails.
-    let ran = bench.shell("trap '' XFSZ; ulimit -f 600; nova3 run in.jsonl -o out.jsonl -j 4");
+    bench.write_questions("in.jsonl", 5);
+    let theirs = format!("{}\n", "x".repeat(600 * 1024 - 100));
+    bench.write("out.jsonl", &theirs);
+    let append = ["run", "in.jsonl", "-o", "out.jsonl", "--append"];
+    let ran = bench.shell(&format!("ulimit -f 600; nova3 {}", append.join(" ")));
+    let expected = "nova3: result file `DIR/out.jsonl`: writing failed (raise the limit on the size of files, `ulimit -f`, \
+                    and run the same command again: nothing finished is lost): File too large (os error 27)";
+    assert_eq!((ran.code, ran.err.lines().last().unwrap()), (Some(110), expected));
+    let ran = bench.shell("ulimit -f 1; nova3 run in.jsonl --store other.db >> out.jsonl");
+    assert_ne!(ran.code, None, "a signal ended it");
+    let ran = bench.shell("ulimit -f 0; nova3 init new");
     assert_eq!(ran.code, Some(1), "{}", ran.err);
-    let expected = "nova3: store `nova3.db`: reading or writing failed: disk I/O error (a disk that fails, which the \
-                    system's log tells, or a limit on the size of files; when that is mended, run the same command again: \
-                    nothing stored is lost)";
-    assert_eq!(ran.err.lines().last().unwrap(), expected);
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
-    assert_eq!(sorted_ids(&bench.results("out.jsonl")).len(), 200);
-    assert!(provider.calls() <= 200 + 2 * 4, "{}", provider.calls());
+    assert!(ran.err.contains("File too large"), "{}", ran.err);
+    assert_eq!(bench.nova3(&append).code, Some(0));
+    assert_eq!(provider.calls(), 5);
+    let all = bench.read("out.jsonl");
+    let ours = all.strip_prefix(&theirs).unwrap();
+    assert_eq!(ours.lines().count(), 5);
 }
 
 #[test]

@@ -115,6 +115,7 @@ const fn of_store(error: &StoreError) -> Exit {
         | StoreError::Rehearsal { .. }
         | StoreError::Drift { .. }
         | StoreError::Frozen { .. } => Exit::OtherRun,
+        StoreError::WentBack { .. } => Exit::Output,
         StoreError::Io { .. }
         | StoreError::Displaced { .. }
         | StoreError::Corrupt { .. }

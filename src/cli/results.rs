@@ -29,7 +29,7 @@ async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
     let ids = world::ids(&args.id);
     let mut printed = 0_u64;
     loop {
-        let page = store.finished(run.id, order, false, after, ROWS).await?;
+        let page = store.finished(run.id, order, None, after, ROWS).await?;
         if page.rows.is_empty() {
             break;
         }

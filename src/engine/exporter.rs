@@ -2,7 +2,8 @@
 //!
 //! A batch of lines is announced in the store, appended with an fsync, and settled together with the next
 //! announcement. When lines in the file are no longer true (an epoch of the store says so), the file is
-//! written anew beside itself and takes its place.
+//! written anew beside itself and takes its place. The same is done when the store went back in time: it then
+//! holds another cursor than the one that was stored last, or not the rows that were read.
 
 mod rewrite;
 
@@ -11,12 +12,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::rewrite::replaced;
+use super::cursors;
+use super::pages::{Rendered, page};
 use super::{ExportPorts, Exported, Job, RunError};
-use crate::clock;
-use crate::domain::{result_line, stream_event};
-use crate::sink::{Existing, Found, Mark, ResultFile};
-use crate::store::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Results, Run, RunId};
+use crate::sink::{Existing, Found, ResultFile};
+use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, RowMark, Run, RunId, StoreError};
 
 /// Lines in one append at most; pages end earlier when results are large.
 const ROWS: usize = 512;
@@ -28,12 +28,20 @@ const LARGE: usize = 1 << 20;
 /// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A store that goes back more often while one process looks is none to write a file from; or another process with the same
+/// host name writes to a file of the same path.
+const MOST_RETURNS: u32 = 3;
+
 pub(super) struct Exporter {
     ports: ExportPorts,
     run: RunId,
     run_name: String,
     key: FileKey,
     cursor: Cursor,
+    /// What the store holds, unless it went back in time.
+    stored: Option<Cursor>,
+    /// How often it did.
+    returns: u32,
     /// Taken while a blocking thread works on it.
     file: Option<ResultFile>,
     /// When the file may be rewritten again before the end of the input.
@@ -52,14 +60,6 @@ enum Step {
     Nothing,
 }
 
-/// The row before the first one, in each order.
-pub(super) const fn beginning(order: Order) -> i64 {
-    match order {
-        Order::Completion => 0,
-        Order::Input => -1,
-    }
-}
-
 impl Exporter {
     /// Opens the file and brings file and cursor into agreement, or refuses a file that is someone else's.
     pub(super) async fn open(
@@ -74,41 +74,20 @@ impl Exporter {
             host: job.host.clone(),
             path: path.to_string_lossy().into_owned(),
         };
+        let stored = ports.store.cursor(run.id, &key).await?;
         // Of a file that held something else, nothing is ours.
-        let known = ports
-            .store
-            .cursor(run.id, &key)
-            .await?
-            .filter(|cursor| cursor.feed == feed);
+        let known = stored.filter(|cursor| cursor.feed == feed);
         let order = match feed {
             Feed::Results => job.order,
             Feed::Events => Order::Completion,
         };
-        let mark = known.map(|cursor| Mark {
-            base: cursor.base,
-            settled: cursor.settled,
-            announced: cursor.announced,
-            tail: cursor.tail,
-            replacement: cursor.rewrite.map(|rewrite| (rewrite.length, rewrite.tail)),
-        });
+        let mark = known.as_ref().map(cursors::mark);
         let owned = path.to_path_buf();
         let (file, found) =
             blocking(move || ResultFile::open(&owned, mark.as_ref(), existing).map_err(RunError::from))
                 .await?;
         let append = existing == Existing::Append;
-        let fresh = |base, epoch| Cursor {
-            base,
-            settled: 0,
-            announced: 0,
-            after: beginning(order),
-            announced_after: beginning(order),
-            tail: file.tail(),
-            order,
-            append,
-            epoch,
-            rewrite: None,
-            feed,
-        };
+        let fresh = |base, epoch| cursors::fresh(feed, order, append, base, file.tail(), epoch);
         let epoch = epoch(&ports, run.id, feed).await?;
         let cursor = match (known, found) {
             (Some(cursor), Found::AsMarked) => Cursor {
@@ -126,22 +105,13 @@ impl Exporter {
                     },
                 ),
                 Found::Replaced,
-            ) => replaced(cursor, cursor.base, rewrite),
+            ) => cursors::replaced(cursor, cursor.base, rewrite),
             (_, Found::Nothing { base }) => fresh(base, epoch),
             (_, Found::AsMarked | Found::Replaced) => fresh(file.length(), epoch),
         };
-        // Another order means another file, and so does a rule that keeps or takes out the lines of removed
-        // requests; its epoch is never the present one.
-        let same = cursor.order == order && cursor.append == append;
-        let cursor = if same || feed == Feed::Events {
-            cursor
-        } else {
-            Cursor {
-                order,
-                append,
-                epoch: -1,
-                ..cursor
-            }
+        let cursor = match feed {
+            Feed::Results => cursors::with_rules(cursor, order, append, run.complete),
+            Feed::Events => cursor,
         };
         Ok(Self {
             ports,
@@ -149,6 +119,8 @@ impl Exporter {
             run_name: run.name.clone(),
             key,
             cursor,
+            stored,
+            returns: 0,
             file: Some(file),
             next_rewrite: Instant::now(),
             saved: false,
@@ -168,9 +140,13 @@ impl Exporter {
                 }
                 Step::Nothing => self.save().await?,
             }
-            if finishing {
+            // A store that went back after the last write would go on with numbers that are in the file.
+            if finishing && self.is_stored().await? {
                 self.with_file(|mut file| file.check()).await?;
                 return Ok(Exported::All);
+            }
+            if finishing {
+                continue;
             }
             self.ports.wake.notified().await;
         }
@@ -195,6 +171,7 @@ impl Exporter {
             // Lines that replace others wait; they would stand beside their old versions.
             return Ok(Step::Nothing);
         }
+        self.keep_from_now();
         let page = self.page(self.cursor.after).await?;
         if page.rows == 0 {
             return Ok(Step::Nothing);
@@ -203,10 +180,10 @@ impl Exporter {
         let full = page.rows >= ROWS || lines.len() >= LARGE;
         self.cursor.announced = lines.len() as u64;
         self.cursor.announced_after = page.after;
-        self.ports
-            .store
-            .put_cursor(self.run, &self.key, &self.cursor)
-            .await?;
+        if !self.put(page.newest).await? {
+            self.cursor.announced = 0;
+            return Ok(Step::Full);
+        }
         let file = self
             .with_file(move |mut file| file.append(&lines).map(|()| file))
             .await?;
@@ -219,15 +196,70 @@ impl Exporter {
         Ok(if full { Step::Full } else { Step::Wrote })
     }
 
+    /// A file that is only added to begins as what its first input has finished.
+    fn keep_from_now(&mut self) {
+        if self.cursor.append && self.cursor.since.is_none() {
+            self.cursor.since = self.ports.reading.borrow().complete();
+            self.saved &= self.cursor.since.is_none();
+        }
+    }
+
     /// Nothing is announced any more: every byte behind the settled ones is someone else's.
     async fn save(&mut self) -> Result<(), RunError> {
         if !self.saved {
-            self.ports
-                .store
-                .put_cursor(self.run, &self.key, &self.cursor)
-                .await?;
-            self.saved = true;
+            self.saved = self.put(None).await?;
         }
+        Ok(())
+    }
+
+    /// Stores the cursor in the place of the one that was stored last. False if the store went back in time, or no
+    /// longer has the row that was read last: then nothing was stored, and the rows have to be read again.
+    async fn put(&mut self, newest: Option<RowMark>) -> Result<bool, RunError> {
+        self.cursor.stamp = fastrand::i64(1..);
+        let store = &self.ports.store;
+        let put = store.put_cursor(self.run, &self.key, self.stored.as_ref(), &self.cursor, newest);
+        match put.await? {
+            CursorPut::Stored => {
+                self.stored = Some(self.cursor);
+                Ok(true)
+            }
+            CursorPut::RowGone => Ok(false),
+            CursorPut::OtherCursor => {
+                self.went_back().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether the store holds what was stored last.
+    async fn is_stored(&mut self) -> Result<bool, RunError> {
+        let holds = self.ports.store.cursor(self.run, &self.key).await?;
+        let same = self.saved && holds.map(|cursor| cursor.stamp) == self.stored.map(|cursor| cursor.stamp);
+        if !same && self.saved {
+            self.went_back().await?;
+        }
+        Ok(same)
+    }
+
+    /// The store holds another cursor than was stored last: what is in the file may be undone there, and its numbers given
+    /// again. The file is written anew.
+    async fn went_back(&mut self) -> Result<(), RunError> {
+        self.returns += 1;
+        if self.returns > MOST_RETURNS {
+            let reason = format!(
+                "what it holds of result file `{}` was changed again and again",
+                self.key.path
+            );
+            return Err(StoreError::WentBack { reason }.into());
+        }
+        tracing::warn!(
+            file.path = self.key.path,
+            "the store went back in time; the file is written anew from it"
+        );
+        self.stored = self.ports.store.cursor(self.run, &self.key).await?;
+        self.cursor.epoch = -1;
+        self.saved = false;
+        self.next_rewrite = Instant::now();
         Ok(())
     }
 
@@ -259,67 +291,6 @@ async fn epoch(ports: &ExportPorts, run: RunId, feed: Feed) -> Result<i64, RunEr
     match feed {
         Feed::Results => Ok(ports.store.lines_epoch(run).await?),
         Feed::Events => Ok(0),
-    }
-}
-
-/// A page as it is written.
-pub(super) struct Rendered {
-    pub(super) lines: Vec<u8>,
-    /// Rows of the store that it was made from.
-    pub(super) rows: usize,
-    /// Where the next page begins.
-    pub(super) after: i64,
-}
-
-/// The page of a file behind `after`, by the rules of its cursor.
-pub(super) async fn page(
-    store: &dyn Results,
-    run: RunId,
-    name: &str,
-    cursor: &Cursor,
-    after: i64,
-    rows: usize,
-) -> Result<Rendered, RunError> {
-    match cursor.feed {
-        Feed::Results => {
-            let page = store
-                .finished(run, cursor.order, cursor.append, after, rows)
-                .await?;
-            render(name, &page)
-        }
-        Feed::Events => render_events(name, &store.events(run, false, after, rows).await?),
-    }
-}
-
-/// The lines of finished requests.
-pub(super) fn render(run: &str, page: &FinishedPage) -> Result<Rendered, RunError> {
-    let mut lines = Vec::new();
-    for finished in &page.rows {
-        result_line::write(run, finished, clock::rfc3339, &mut lines).map_err(|error| unwritable(&error))?;
-    }
-    Ok(Rendered {
-        lines,
-        rows: page.rows.len(),
-        after: page.after,
-    })
-}
-
-/// The lines of events.
-pub(super) fn render_events(run: &str, page: &EventPage) -> Result<Rendered, RunError> {
-    let mut lines = Vec::new();
-    for event in &page.rows {
-        stream_event::write(run, event, clock::rfc3339, &mut lines).map_err(|error| unwritable(&error))?;
-    }
-    Ok(Rendered {
-        lines,
-        rows: page.rows.len(),
-        after: page.after,
-    })
-}
-
-fn unwritable(error: &serde_json::Error) -> RunError {
-    RunError::Broken {
-        part: format!("rendering a line: {error}"),
     }
 }
 

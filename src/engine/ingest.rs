@@ -55,7 +55,7 @@ impl Intake {
             drop(tell.try_send(IngestFact::Unchanged(counts)));
             tracing::info!(run.name = run.name, "the input is unchanged");
             drop(tell.try_send(IngestFact::Ended));
-            reading.send_replace(Reading::Unchanged);
+            reading.send_replace(Reading::Unchanged(run.complete));
             return Ok(Self { facts });
         }
         // Opened here as well as on the thread, so that a missing file is an error before anything starts.
@@ -75,7 +75,7 @@ impl Intake {
         tokio::spawn(async move {
             let end = ingest.all(chunks).await;
             if end.is_ok() {
-                reading.send_replace(Reading::Ended);
+                reading.send_replace(Reading::Ended(epoch.0));
             }
             let fact = end.map_or_else(IngestFact::Failed, |()| IngestFact::Ended);
             drop(ingest.tell.send(fact).await);

@@ -12,6 +12,7 @@
 //! matters is in the store: a kill at any point loses at most the calls that were on their way.
 
 mod board;
+mod cursors;
 mod dispatcher;
 mod errands;
 mod error;
@@ -22,6 +23,7 @@ mod ingest;
 mod keeper;
 mod looks;
 mod memory;
+mod pages;
 mod planning;
 mod printer;
 mod purse;
@@ -347,16 +349,24 @@ enum Reading {
     Unknown,
     /// It is being read.
     UnderWay,
-    /// It was read to its end.
-    Ended,
-    /// It is what the store knows.
-    Unchanged,
+    /// It was read to its end, by the reading of that number.
+    Ended(i64),
+    /// It is what the store knows of the reading of that number.
+    Unchanged(i64),
 }
 
 impl Reading {
     /// Whether the store knows the whole input.
     const fn is_over(self) -> bool {
-        matches!(self, Self::Ended | Self::Unchanged)
+        self.complete().is_some()
+    }
+
+    /// The reading that saw the whole input.
+    const fn complete(self) -> Option<i64> {
+        match self {
+            Self::Ended(reading) | Self::Unchanged(reading) => Some(reading),
+            Self::Unknown | Self::UnderWay => None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 
 use tokio::sync::mpsc;
 
-use super::exporter::{Rendered, render, render_events};
+use super::pages::{Rendered, render, render_events};
 use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
 use crate::store::{Feed, Order, Run, RunId};
 
@@ -66,7 +66,7 @@ impl Printer {
             .map(|reading| *reading);
         self.after = match (self.order, reading) {
             (Order::Input, _) => -1,
-            (Order::Completion, Ok(Reading::Unchanged)) => 0,
+            (Order::Completion, Ok(Reading::Unchanged(_))) => 0,
             (Order::Completion, _) => self.earlier,
         };
         loop {
@@ -102,7 +102,7 @@ impl Printer {
         let page = match self.feed {
             Feed::Results => {
                 let page = store
-                    .finished(self.run, self.order, false, self.after, ROWS)
+                    .finished(self.run, self.order, None, self.after, ROWS)
                     .await?;
                 render(&self.run_name, &page)?
             }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::RunError;
-use super::exporter::{beginning, page};
+use super::pages::{beginning, page};
 use crate::store::{Cursor, Feed, FileKey, Results, Run};
 
 /// Lines compared at a time.

@@ -137,6 +137,15 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// A database lost what it had confirmed: a failover to a standby that was behind, or an older copy in its place.
+    #[error(
+        "the store went back in time: {reason} (after a failover, or when an older copy took its place, run the same command \
+         again)"
+    )]
+    WentBack {
+        /// What shows it.
+        reason: String,
+    },
     /// The store was closed while it was asked.
     #[error("the store is closed")]
     Closed,

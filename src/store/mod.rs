@@ -33,7 +33,7 @@ pub use model::{
     NewRequest, Owner, PendingTask, PlanEnd, PlanSettlement, Planned, Reservation, Run, RunId, RunOpening,
     Settled, Settlement, TakeOver, TaskEnd, Then,
 };
-pub use outputs::{Cursor, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite};
+pub use outputs::{Cursor, CursorPut, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite, RowMark};
 pub use session::{
     Cleared, Earlier, KnownQueue, Material, Round, SessionCounts, SessionEntry, SessionRecord, StoredItem,
     Wanted,
@@ -202,20 +202,32 @@ pub trait Results: Send + Sync {
     /// Every file the run's lines are written to.
     async fn cursors(&self, run: RunId) -> Result<Vec<(FileKey, Cursor)>, StoreError>;
 
-    /// The cursor is durable.
-    async fn put_cursor(&self, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), StoreError>;
+    /// The cursor is durable in the place of `expected` (`None`: there was no cursor), and the store held the row `newest`
+    /// at that moment; or nothing changed. A database that went back in time has another cursor, or not that row.
+    async fn put_cursor(
+        &self,
+        run: RunId,
+        file: &FileKey,
+        expected: Option<&Cursor>,
+        cursor: &Cursor,
+        newest: Option<RowMark>,
+    ) -> Result<CursorPut, StoreError>;
+
+    /// Whether the store holds every one of these rows. They are all different.
+    async fn has_rows(&self, run: RunId, feed: Feed, rows: Vec<RowMark>) -> Result<bool, StoreError>;
 
     /// A number that grows whenever a line which may have been written is no longer true: superseded, put
     /// back, moved, taken out of the input, or back in it.
     async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError>;
 
     /// Finished requests after `after` in the given order, each in its latest version, those of removed
-    /// lines only if `removed`; at most `rows`. In input order the page ends before the first unfinished one.
+    /// lines only if the reading `since` or a later one saw them; at most `rows`. In input order there are none of removed
+    /// lines, and the page ends before the first unfinished one.
     async fn finished(
         &self,
         run: RunId,
         order: Order,
-        removed: bool,
+        since: Option<i64>,
         after: i64,
         rows: usize,
     ) -> Result<FinishedPage, StoreError>;

@@ -62,6 +62,8 @@ pub struct Run {
     pub input: Option<PathBuf>,
     /// What the last complete reading saw; `None` before one was complete, and while one is under way.
     pub mark: Option<InputMark>,
+    /// The last reading of its input that came to its end.
+    pub complete: i64,
     /// Whether its answers are a mock server's.
     pub rehearsal: bool,
     /// Its terms.

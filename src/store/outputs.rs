@@ -1,5 +1,6 @@
 //! What goes through the port of results: files, how far they are written, and what is written to them.
 
+use super::telling;
 use crate::domain::outcome::Finished;
 use crate::domain::stream_event::SettledEvent;
 
@@ -29,14 +30,38 @@ pub struct Cursor {
     pub tail: [u8; 32],
     /// The order of writing.
     pub order: Order,
-    /// Whether lines of removed requests and what was there before are kept.
+    /// Whether what is in the file stays when its requests leave the input.
     pub append: bool,
+    /// The first reading whose lines stay; `None` before the reading that the file was begun with has ended.
+    pub since: Option<i64>,
     /// The lines epoch that the file shows.
     pub epoch: i64,
     /// A file that is about to take this one's place.
     pub rewrite: Option<Rewrite>,
     /// What the file holds.
     pub feed: Feed,
+    /// A new random number for each write: two cursors are the same if their stamps are.
+    pub stamp: i64,
+}
+
+/// What became of a cursor that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorPut {
+    /// It is stored.
+    Stored,
+    /// The store holds another cursor than the expected one.
+    OtherCursor,
+    /// The row that the lines end with is not in the store any more.
+    RowGone,
+}
+
+/// A row of a page, as it is recognised later. A database that went back in time gives its number again, to another row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowMark {
+    /// The finish number of a request, or the number of an event.
+    pub number: i64,
+    /// Unix milliseconds at which it was settled.
+    pub at: i64,
 }
 
 /// What is written to a file.
@@ -79,6 +104,18 @@ pub struct FinishedPage {
     pub after: i64,
 }
 
+impl FinishedPage {
+    /// The row that finished last. Rows become visible in the order of their numbers, so that a store which holds it holds
+    /// the others too.
+    pub fn newest(&self) -> Option<RowMark> {
+        let newest = self.rows.iter().max_by_key(|row| row.finish_no)?;
+        Some(RowMark {
+            number: newest.finish_no,
+            at: newest.completed_at,
+        })
+    }
+}
+
 /// A page of what was settled.
 #[derive(Debug, Clone)]
 pub struct EventPage {
@@ -86,4 +123,15 @@ pub struct EventPage {
     pub rows: Vec<SettledEvent>,
     /// Where the next page begins.
     pub after: i64,
+}
+
+impl EventPage {
+    /// The event that was settled last.
+    pub fn newest(&self) -> Option<RowMark> {
+        let newest = self.rows.iter().max_by_key(|event| event.event_no)?;
+        Some(RowMark {
+            number: telling::row_of(newest.event_no),
+            at: newest.settled_at,
+        })
+    }
 }

@@ -13,6 +13,11 @@ pub(super) const PAGE_BYTES: usize = 4 << 20;
 /// One row tells of up to three things: the plan, the task, and the end of the request.
 const TOLD: i64 = 3;
 
+/// The row of the log that an event was made from.
+pub(super) const fn row_of(event_no: i64) -> i64 {
+    (event_no - 1) / TOLD + 1
+}
+
 /// A row of the log, with what its queue says.
 pub(super) struct EventRow {
     pub(super) event_no: i64,

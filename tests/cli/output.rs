@@ -155,6 +155,41 @@ fn a_new_version_takes_the_place_of_the_old_and_a_removed_line_leaves() {
 }
 
 #[test]
+fn a_file_that_is_added_to_begins_with_the_present_input_and_keeps_what_it_has() {
+    let (bench, provider) = finished(4);
+    let ids = |file: &str| {
+        let results = bench.results(file);
+        sorted_ids(&results)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let add = |file: &str| {
+        let ran = bench.nova3(&["run", "in.jsonl", "--append", "-o", file]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let proof = bench.nova3(&["verify", "-o", file]);
+        assert_eq!(proof.code, Some(0), "{}{}", proof.out, bench.read(file));
+    };
+    // `q4` leaves the input in the same invocation that begins one of the files.
+    bench.write("in.jsonl", questions(3));
+    add("new.jsonl");
+    assert_eq!(ids("new.jsonl"), ["q1", "q2", "q3"]);
+    bench.write("in.jsonl", questions(2));
+    add("new.jsonl");
+    assert_eq!(ids("new.jsonl"), ["q1", "q2", "q3"], "what it has stays");
+    add("newer.jsonl");
+    assert_eq!(ids("newer.jsonl"), ["q1", "q2"]);
+    // A file that was not added to holds the input that it was written for; from now on it keeps that.
+    add("out.jsonl");
+    assert_eq!(ids("out.jsonl"), ["q1", "q2"]);
+    bench.write("in.jsonl", questions(1));
+    add("out.jsonl");
+    assert_eq!(ids("out.jsonl"), ["q1", "q2"]);
+    assert_eq!(bench.nova3(&RUN).code, Some(0));
+    assert_eq!((ids("out.jsonl"), provider.calls()), (vec!["q1".to_owned()], 4));
+}
+
+#[test]
 fn metadata_is_returned_as_it_came_and_changes_for_nothing() {
     let (bench, provider) = setup_with(MockConfig::default());
     let with = |metadata: &str| {

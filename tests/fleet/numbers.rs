@@ -18,7 +18,7 @@ async fn follow(bed: &Bed, run: RunId, ended: &Cell<bool>) -> (Vec<i64>, Vec<i64
         loop {
             let page = bed
                 .store()
-                .finished(run, Order::Completion, false, after, 5)
+                .finished(run, Order::Completion, None, after, 5)
                 .await
                 .expect("reads");
             let told = bed

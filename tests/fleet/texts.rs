@@ -28,9 +28,11 @@ const CURSOR: Cursor = Cursor {
     tail: [3; 32],
     order: Order::Completion,
     append: false,
+    since: None,
     epoch: 0,
     rewrite: None,
     feed: Feed::Results,
+    stamp: 1,
 };
 
 async fn found_again(bed: &Bed) {
@@ -47,7 +49,7 @@ async fn found_again(bed: &Bed) {
             path: format!("/out/{name}"),
         };
         bed.store()
-            .put_cursor(run.id, &file, &CURSOR)
+            .put_cursor(run.id, &file, None, &CURSOR, None)
             .await
             .expect("writes");
         assert_eq!(

@@ -260,11 +260,11 @@ impl Bed {
 
     /// Every finished request of the present input, in order of completion.
     pub(crate) async fn finished(&self, run: RunId) -> Vec<Finished> {
-        self.pages(run, Order::Completion, false).await
+        self.pages(run, Order::Completion, None).await
     }
 
     /// All pages, each small, so that paging is part of every law.
-    pub(crate) async fn pages(&self, run: RunId, order: Order, removed: bool) -> Vec<Finished> {
+    pub(crate) async fn pages(&self, run: RunId, order: Order, since: Option<i64>) -> Vec<Finished> {
         let mut after = match order {
             Order::Completion => 0,
             Order::Input => -1,
@@ -273,7 +273,7 @@ impl Bed {
         loop {
             let page = self
                 .store()
-                .finished(run, order, removed, after, 3)
+                .finished(run, order, since, after, 3)
                 .await
                 .expect("reads");
             if page.rows.is_empty() {

@@ -124,7 +124,7 @@ pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
     assert_eq!(highest, rows[7].finish_no);
     let rest = bed
         .store()
-        .finished(run, Order::Completion, false, rows[4].finish_no, 100)
+        .finished(run, Order::Completion, None, rows[4].finish_no, 100)
         .await
         .expect("reads");
     assert_eq!(
@@ -134,7 +134,7 @@ pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
     assert_eq!(rest.after, highest);
     let none = bed
         .store()
-        .finished(run, Order::Completion, false, highest, 100)
+        .finished(run, Order::Completion, None, highest, 100)
         .await
         .expect("reads");
     assert_eq!((none.rows.len(), none.after), (0, highest));
@@ -149,7 +149,7 @@ pub(crate) async fn input_order_stops_at_the_first_gap(bed: &mut Bed) {
     .await;
     let queues = bed.claim(run, 9).await;
     let shown = async || -> Vec<String> {
-        bed.pages(run, Order::Input, false)
+        bed.pages(run, Order::Input, None)
             .await
             .iter()
             .map(show)

@@ -75,7 +75,7 @@ fn finished_after(recording: &Recording, log: &[u8]) -> Option<Vec<i64>> {
         let counts = store.counts(run.id).await.expect("counts");
         assert_eq!(counts.running, 0, "no lease outlives its process");
         let page = store
-            .finished(run.id, nova3::store::Order::Completion, false, 0, 1000)
+            .finished(run.id, nova3::store::Order::Completion, None, 0, 1000)
             .await
             .expect("reads");
         assert_eq!(counts.done, page.rows.len() as u64);

@@ -1,8 +1,8 @@
 //! How far lines have been written to which file.
 
-use nova3::store::{Cursor, Feed, FileKey, Order, Rewrite};
+use nova3::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, request};
 
 pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
     let (run, other) = (bed.run("a").await, bed.run("b").await);
@@ -21,15 +21,19 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
         tail: [6; 32],
         order: Order::Completion,
         append: true,
+        since: Some(3),
         epoch: 7,
         rewrite: None,
         feed: Feed::Results,
+        stamp: 1,
     };
     let second = Cursor {
         order: Order::Input,
         append: false,
+        since: None,
         after: -1,
         feed: Feed::Events,
+        stamp: 2,
         rewrite: Some(Rewrite {
             length: 8,
             tail: [9; 32],
@@ -38,13 +42,14 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
         }),
         ..first
     };
-    bed.store().put_cursor(run, &one, &first).await.expect("writes");
-    bed.store().put_cursor(run, &two, &second).await.expect("writes");
+    let stored = CursorPut::Stored;
+    assert_eq!(put(bed, run, &one, None, &first, None).await, stored);
+    assert_eq!(put(bed, run, &two, None, &second, None).await, stored);
     bed.crash().await;
     assert_eq!(bed.store().cursor(run, &one).await.expect("reads"), Some(first));
     let all = bed.store().cursors(run).await.expect("reads");
     assert_eq!(all, [(one.clone(), first), (two.clone(), second)]);
-    bed.store().put_cursor(run, &two, &first).await.expect("writes");
+    assert_eq!(put(bed, run, &two, Some(&second), &first, None).await, stored);
     assert_eq!(
         bed.store().cursor(run, &two).await.expect("reads"),
         Some(first),
@@ -52,4 +57,116 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
     );
     assert_eq!(bed.store().cursor(other, &one).await.expect("reads"), None);
     assert!(bed.store().cursors(other).await.expect("reads").is_empty());
+}
+
+async fn put(
+    bed: &Bed,
+    run: RunId,
+    file: &FileKey,
+    expected: Option<&Cursor>,
+    cursor: &Cursor,
+    newest: Option<RowMark>,
+) -> CursorPut {
+    let put = bed.store().put_cursor(run, file, expected, cursor, newest);
+    put.await.expect("answers")
+}
+
+/// As another process, or an older copy of the store, would leave it.
+pub(crate) async fn a_cursor_takes_the_place_of_the_expected_one_only(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let file = FileKey {
+        host: "h".to_owned(),
+        path: "/out".to_owned(),
+    };
+    let cursor = |stamp| Cursor {
+        base: 0,
+        settled: 1,
+        announced: 0,
+        after: 1,
+        announced_after: 1,
+        tail: [0; 32],
+        order: Order::Completion,
+        append: false,
+        since: None,
+        epoch: 0,
+        rewrite: None,
+        feed: Feed::Results,
+        stamp,
+    };
+    let [one, two, three] = [1, 2, 3].map(cursor);
+    let other = CursorPut::OtherCursor;
+    assert_eq!(put(bed, run, &file, Some(&one), &two, None).await, other);
+    assert_eq!(bed.store().cursor(run, &file).await.expect("reads"), None);
+    assert_eq!(put(bed, run, &file, None, &one, None).await, CursorPut::Stored);
+    assert_eq!(put(bed, run, &file, None, &two, None).await, other);
+    assert_eq!(put(bed, run, &file, Some(&three), &two, None).await, other);
+    assert_eq!(bed.store().cursor(run, &file).await.expect("reads"), Some(one));
+    assert_eq!(
+        put(bed, run, &file, Some(&one), &two, None).await,
+        CursorPut::Stored
+    );
+    assert_eq!(bed.store().cursor(run, &file).await.expect("reads"), Some(two));
+}
+
+pub(crate) async fn a_cursor_is_stored_with_the_rows_it_speaks_of(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x"), request("y")]).await;
+    bed.drain(run).await;
+    let store = bed.store();
+    let finished = store
+        .finished(run, Order::Input, None, -1, 9)
+        .await
+        .expect("reads");
+    let events = store.events(run, false, 0, 9).await.expect("reads");
+    for (feed, newest) in [
+        (Feed::Results, finished.newest()),
+        (Feed::Events, events.newest()),
+    ] {
+        let newest = newest.expect("there are rows");
+        let known = |row: RowMark| async move { store.has_rows(run, feed, vec![row]).await.expect("reads") };
+        assert!(known(newest).await, "{feed:?}");
+        assert!(store.has_rows(run, feed, Vec::new()).await.expect("reads"));
+        let file = FileKey {
+            host: "h".to_owned(),
+            path: format!("/{feed:?}"),
+        };
+        let cursor = Cursor {
+            base: 0,
+            settled: 0,
+            announced: 9,
+            after: 0,
+            announced_after: newest.number,
+            tail: [0; 32],
+            order: Order::Completion,
+            append: false,
+            since: None,
+            epoch: 0,
+            rewrite: None,
+            feed,
+            stamp: 1,
+        };
+        // Numbers that were not given, and one that was given again, at another time.
+        let later = RowMark {
+            number: newest.number + 1,
+            ..newest
+        };
+        let again = RowMark {
+            at: newest.at + 1,
+            ..newest
+        };
+        for row in [later, again] {
+            assert!(!known(row).await);
+            let two = vec![newest, row];
+            assert!(!store.has_rows(run, feed, two).await.expect("reads"));
+            assert_eq!(
+                put(bed, run, &file, None, &cursor, Some(row)).await,
+                CursorPut::RowGone
+            );
+            assert_eq!(store.cursor(run, &file).await.expect("reads"), None);
+        }
+        assert_eq!(
+            put(bed, run, &file, None, &cursor, Some(newest)).await,
+            CursorPut::Stored
+        );
+    }
 }

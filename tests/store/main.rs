@@ -195,6 +195,8 @@ macro_rules! engines {
             }
             files {
                 cursors_round_trip
+                a_cursor_takes_the_place_of_the_expected_one_only
+                a_cursor_is_stored_with_the_rows_it_speaks_of
             }
         })*
     };

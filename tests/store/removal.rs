@@ -44,12 +44,14 @@ pub(crate) async fn removed_lines_are_kept_apart_and_come_back(bed: &mut Bed) {
     assert!(shorter > before, "`y` must leave the file");
     assert_eq!(bed.names(run).await, [x]);
     let all: Vec<_> = bed
-        .pages(run, Order::Completion, true)
+        .pages(run, Order::Completion, Some(1))
         .await
         .iter()
         .map(show)
         .collect();
-    assert_eq!(all, [x, y], "the store keeps everything");
+    assert_eq!(all, [x, y], "the first reading saw `y`");
+    let since_then = bed.pages(run, Order::Completion, Some(epoch.0)).await;
+    assert_eq!(since_then.iter().map(show).collect::<Vec<_>>(), [x]);
     let counts = bed.store().counts(run).await.expect("counts");
     assert_eq!(
         counts,

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Exporter, beginning, blocking};
+use super::{Exporter, blocking};
 use crate::engine::RunError;
+use crate::engine::cursors::replaced;
+use crate::engine::pages::beginning;
 use crate::store::{Cursor, Rewrite};
 
 /// While the input is still being read, a rewrite may take this share of the time at most.
@@ -28,12 +30,14 @@ impl Exporter {
             return self.rewrite_in_place(epoch).await;
         };
         let mut after = beginning(self.cursor.order);
+        let mut read = Vec::new();
         loop {
             let page = self.page(after).await?;
             if page.rows == 0 {
                 break;
             }
             after = page.after;
+            read.extend(page.newest);
             let lines = page.lines;
             new = blocking(move || new.write(&lines).map(|()| new).map_err(RunError::from)).await?;
         }
@@ -48,11 +52,15 @@ impl Exporter {
             after,
             epoch,
         };
+        // Each page was read for itself, perhaps from a store that went back in time before the next.
+        let newest = read.iter().max_by_key(|row| row.number).copied();
+        let are_there = self.ports.store.has_rows(self.run, self.cursor.feed, read);
+        let are_there = are_there.await?;
         self.cursor.rewrite = Some(rewrite);
-        self.ports
-            .store
-            .put_cursor(self.run, &self.key, &self.cursor)
-            .await?;
+        if !are_there || !self.put(newest).await? {
+            self.cursor.rewrite = None;
+            return Ok(());
+        }
         let (file, placed) = self.with_file(move |old| new.take_place(old)).await?;
         self.file = Some(file);
         if !placed {
@@ -88,8 +96,9 @@ impl Exporter {
             epoch: self.cursor.epoch,
         };
         self.file = Some(file);
+        let before = self.cursor;
         self.cursor = replaced(
-            self.cursor,
+            before,
             base,
             Rewrite {
                 length: base,
@@ -99,10 +108,10 @@ impl Exporter {
             },
         );
         self.cursor.rewrite = Some(old);
-        self.ports
-            .store
-            .put_cursor(self.run, &self.key, &self.cursor)
-            .await?;
+        if !self.put(None).await? {
+            self.cursor = Cursor { epoch: -1, ..before };
+            return Ok(());
+        }
         let file = self
             .with_file(move |mut file| file.empty(base).map(|()| file))
             .await?;
@@ -115,20 +124,5 @@ impl Exporter {
         );
         self.next_rewrite = Instant::now() + IN_PLACE;
         Ok(())
-    }
-}
-
-/// The cursor of a file that has taken the old one's place.
-pub(super) fn replaced(cursor: Cursor, base: u64, rewrite: Rewrite) -> Cursor {
-    Cursor {
-        base,
-        settled: rewrite.length - base.min(rewrite.length),
-        announced: 0,
-        after: rewrite.after,
-        announced_after: rewrite.after,
-        tail: rewrite.tail,
-        epoch: rewrite.epoch,
-        rewrite: None,
-        ..cursor
     }
 }

@@ -5,10 +5,10 @@ use tokio_postgres::Row;
 use super::calls::int;
 use super::fault::Fault;
 use crate::postgres::{Connection, Param, Text, text};
-use crate::store::{Cursor, Feed, FileKey, Order, Rewrite, RunId};
+use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
 const SELECT: &str = "SELECT host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
-     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events FROM nova3_outputs WHERE run_id = $1";
+     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since FROM nova3_outputs WHERE run_id = $1";
 
 pub(super) async fn all(c: &mut Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
     let sql = format!("{SELECT} ORDER BY host, path");
@@ -58,6 +58,8 @@ fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
         epoch: row.get(10),
         rewrite,
         feed: if row.get(15) { Feed::Events } else { Feed::Results },
+        stamp: row.get(16),
+        since: row.get(17),
     };
     let key = FileKey {
         host: row.get::<_, Text>(0).0,
@@ -66,42 +68,94 @@ fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
     Ok((key, cursor))
 }
 
+/// A write whose answer was lost has happened or not: the new stamp is as good as the expected one.
 pub(super) async fn put(
     c: &mut Connection,
     run: RunId,
     file: &FileKey,
+    expected: Option<i64>,
     cursor: &Cursor,
-) -> Result<(), Fault> {
+    newest: Option<RowMark>,
+) -> Result<CursorPut, Fault> {
     let rewrite = cursor.rewrite;
-    c.execute(
-        "INSERT INTO nova3_outputs (run_id, host, path, base, settled, announced, after, announced_after, tail, input_order,
-           append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events)
-         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)
+    let row = match cursor.feed {
+        Feed::Results => {
+            "SELECT 1 FROM nova3_queues r WHERE r.run_id = $1 AND r.finish_no = $20 AND r.completed_at = $21"
+        }
+        Feed::Events => {
+            "SELECT 1 FROM nova3_events r WHERE r.run_id = $1 AND r.event_no = $20 AND r.created_at = $21"
+        }
+    };
+    let sql = format!(
+        "INSERT INTO nova3_outputs AS o (run_id, host, path, base, settled, announced, after, announced_after, tail,
+           input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since)
+         SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$22
+         WHERE ($19 IS NULL OR EXISTS (SELECT 1 FROM nova3_outputs s WHERE s.run_id = $1 AND s.host = $2 AND s.path = $3))
+           AND ($20 IS NULL OR EXISTS ({row}))
          ON CONFLICT (run_id, host, path) DO UPDATE SET base = excluded.base, settled = excluded.settled,
            announced = excluded.announced, after = excluded.after, announced_after = excluded.announced_after,
            tail = excluded.tail, input_order = excluded.input_order, append = excluded.append, epoch = excluded.epoch,
            rewrite_length = excluded.rewrite_length, rewrite_tail = excluded.rewrite_tail,
-           rewrite_after = excluded.rewrite_after, rewrite_epoch = excluded.rewrite_epoch, events = excluded.events",
-        &[
-            run.0.sent(),
-            text(&file.host).sent(),
-            text(&file.path).sent(),
-            int(cursor.base).sent(),
-            int(cursor.settled).sent(),
-            int(cursor.announced).sent(),
-            cursor.after.sent(),
-            cursor.announced_after.sent(),
-            cursor.tail.to_vec().sent(),
-            (cursor.order == Order::Input).sent(),
-            cursor.append.sent(),
-            cursor.epoch.sent(),
-            rewrite.map(|rewrite| int(rewrite.length)).sent(),
-            rewrite.map(|rewrite| rewrite.tail.to_vec()).sent(),
-            rewrite.map(|rewrite| rewrite.after).sent(),
-            rewrite.map(|rewrite| rewrite.epoch).sent(),
-            (cursor.feed == Feed::Events).sent(),
-        ],
-    )
-    .await?;
-    Ok(())
+           rewrite_after = excluded.rewrite_after, rewrite_epoch = excluded.rewrite_epoch, events = excluded.events,
+           stamp = excluded.stamp, since = excluded.since
+         WHERE o.stamp IN ($19, excluded.stamp)"
+    );
+    let stored = c
+        .execute(
+            &sql,
+            &[
+                run.0.sent(),
+                text(&file.host).sent(),
+                text(&file.path).sent(),
+                int(cursor.base).sent(),
+                int(cursor.settled).sent(),
+                int(cursor.announced).sent(),
+                cursor.after.sent(),
+                cursor.announced_after.sent(),
+                cursor.tail.to_vec().sent(),
+                (cursor.order == Order::Input).sent(),
+                cursor.append.sent(),
+                cursor.epoch.sent(),
+                rewrite.map(|rewrite| int(rewrite.length)).sent(),
+                rewrite.map(|rewrite| rewrite.tail.to_vec()).sent(),
+                rewrite.map(|rewrite| rewrite.after).sent(),
+                rewrite.map(|rewrite| rewrite.epoch).sent(),
+                (cursor.feed == Feed::Events).sent(),
+                cursor.stamp.sent(),
+                expected.sent(),
+                newest.map(|row| row.number).sent(),
+                newest.map(|row| row.at).sent(),
+                cursor.since.sent(),
+            ],
+        )
+        .await?;
+    if stored > 0 {
+        return Ok(CursorPut::Stored);
+    }
+    let there = one(c, run, file).await?.map(|cursor| cursor.stamp);
+    Ok(if there == expected {
+        CursorPut::RowGone
+    } else {
+        CursorPut::OtherCursor
+    })
+}
+
+pub(super) async fn has_rows(
+    c: &mut Connection,
+    run: RunId,
+    feed: Feed,
+    rows: &[RowMark],
+) -> Result<bool, Fault> {
+    let (table, number, at) = match feed {
+        Feed::Results => ("nova3_queues", "finish_no", "completed_at"),
+        Feed::Events => ("nova3_events", "event_no", "created_at"),
+    };
+    // `OFFSET 0` keeps each a lookup of its own.
+    let sql = format!(
+        "SELECT count(*) FROM unnest($2, $3) i(number, at) CROSS JOIN LATERAL (
+           SELECT 1 FROM {table} r WHERE r.run_id = $1 AND r.{number} = i.number AND r.{at} = i.at OFFSET 0) r"
+    );
+    let (numbers, times): (Vec<i64>, Vec<i64>) = rows.iter().map(|row| (row.number, row.at)).unzip();
+    let row = c.row(&sql, &[run.0.sent(), numbers.sent(), times.sent()]).await?;
+    Ok(row.get::<_, i64>(0) == int(rows.len()))
 }

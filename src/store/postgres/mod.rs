@@ -21,6 +21,7 @@ mod fault;
 mod ingest;
 mod leases;
 mod money;
+mod opening;
 mod readings;
 mod results;
 mod retry;
@@ -31,7 +32,6 @@ mod session_views;
 mod settle;
 mod versions;
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
@@ -42,17 +42,18 @@ use self::batch::Batch;
 use self::fault::Fault;
 use self::leases::Claim;
 use super::{
-    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Done, Epoch, EventPage, Failures, FileKey,
-    FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
-    Queues, Reservation, Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord,
-    Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, Worker, WorkerState, rounds,
+    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, CursorPut, Done, Epoch, EventPage, Failures,
+    Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner,
+    PlanSettlement, Queues, Reservation, Results, RowMark, Run, RunId, RunOpening, SessionCounts,
+    SessionEntry, SessionRecord, Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, Worker,
+    WorkerState, rounds,
 };
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::{IllegalTransition, QueueState};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
-use crate::postgres::{Connection, Database};
+use crate::postgres::Database;
 
 /// The lower bits of a queue's number count the queues of its run; those above are the run's number.
 const RUN_BITS: u32 = 36;
@@ -83,58 +84,6 @@ macro_rules! job {
         let done: Result<_, Fault> = $store.database.patiently(attempt).await;
         done.map_err(|fault| fault.at($store.database.shown()))
     }};
-}
-
-impl PostgresStore {
-    /// Opens the store to work on it; makes its tables if they are absent, and brings them up to date. A database that
-    /// does not answer is waited for up to `wait`: at the beginning a wrong address is as likely as a late server.
-    pub async fn open(database: Database, wait: Duration) -> Result<Self, StoreError> {
-        let mut connection = first(&database, wait).await?;
-        let shown = database.shown();
-        schema::bring_up(&mut connection, shown)
-            .await
-            .map_err(|fault| fault.at(shown))?;
-        Ok(Self::over(database))
-    }
-
-    /// Opens a store that exists, to look at it.
-    pub async fn open_to_read(database: Database) -> Result<Self, StoreError> {
-        match Self::if_there(database.clone()).await? {
-            Some(store) => Ok(store),
-            None => Err(StoreError::NotAStore {
-                path: PathBuf::from(database.shown()),
-                reason: "it holds no tables of one (start a run first)".to_owned(),
-            }),
-        }
-    }
-
-    /// A store to look at, if the database holds one.
-    pub async fn if_there(database: Database) -> Result<Option<Self>, StoreError> {
-        let mut connection = first(&database, Duration::ZERO).await?;
-        let shown = database.shown();
-        let there = schema::check_to_read(&mut connection, shown).await;
-        drop(connection);
-        let there = there.map_err(|fault| fault.at(database.shown()))?;
-        Ok(there.then(|| Self::over(database)))
-    }
-
-    fn over(database: Database) -> Self {
-        Self {
-            tasks: Batch::start(database.clone()),
-            plans: Batch::start(database.clone()),
-            database,
-        }
-    }
-}
-
-/// The first connection.
-async fn first(database: &Database, wait: Duration) -> Result<Connection, StoreError> {
-    let connecting = database.patiently(|| database.connect());
-    let connected = match tokio::time::timeout(wait, connecting).await {
-        Ok(connected) => connected,
-        Err(_) => database.connect().await,
-    };
-    connected.map_err(|fault| Fault::from(fault).at(database.shown()))
 }
 
 #[async_trait]
@@ -309,8 +258,21 @@ impl Results for PostgresStore {
         job!(self, |c| cursors::all(c, run))
     }
 
-    async fn put_cursor(&self, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), StoreError> {
-        job!(self, |c| cursors::put(c, run, file, cursor))
+    async fn put_cursor(
+        &self,
+        run: RunId,
+        file: &FileKey,
+        expected: Option<&Cursor>,
+        cursor: &Cursor,
+        newest: Option<RowMark>,
+    ) -> Result<CursorPut, StoreError> {
+        let expected = expected.map(|cursor| cursor.stamp);
+        job!(self, |c| cursors::put(c, run, file, expected, cursor, newest))
+    }
+
+    async fn has_rows(&self, run: RunId, feed: Feed, rows: Vec<RowMark>) -> Result<bool, StoreError> {
+        let rows = &rows;
+        job!(self, |c| cursors::has_rows(c, run, feed, rows))
     }
 
     async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError> {
@@ -321,11 +283,11 @@ impl Results for PostgresStore {
         &self,
         run: RunId,
         order: Order,
-        removed: bool,
+        since: Option<i64>,
         after: i64,
         rows: usize,
     ) -> Result<FinishedPage, StoreError> {
-        job!(self, |c| results::finished(c, run, order, removed, after, rows))
+        job!(self, |c| results::finished(c, run, order, since, after, rows))
     }
 
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {

@@ -28,13 +28,13 @@ pub(super) async fn finished(
     c: &mut Connection,
     run: RunId,
     order: Order,
-    removed: bool,
+    since: Option<i64>,
     after: i64,
     limit: usize,
 ) -> Result<FinishedPage, Fault> {
     c.begin_reading().await?;
     let page = match order {
-        Order::Completion => by_completion(c, run, removed, after, limit).await?,
+        Order::Completion => by_completion(c, run, since, after, limit).await?,
         Order::Input => by_input(c, run, after, limit).await?,
     };
     c.commit().await?;
@@ -44,20 +44,20 @@ pub(super) async fn finished(
 async fn by_completion(
     c: &mut Connection,
     run: RunId,
-    removed: bool,
+    since: Option<i64>,
     after: i64,
     limit: usize,
 ) -> Result<FinishedPage, Fault> {
     let sql = format!(
         "{COLUMNS} FROM nova3_queues q {LINE} {PLAN}
          WHERE q.run_id = $1 AND q.finish_no > $2 AND q.finish_no IS NOT NULL AND q.state <> 'superseded'
-           AND ($3 OR q.ingest >= (SELECT r.complete_ingest FROM nova3_runs r WHERE r.run_id = $1))
+           AND q.ingest >= (SELECT least($3, r.complete_ingest) FROM nova3_runs r WHERE r.run_id = $1)
          ORDER BY q.finish_no LIMIT $4"
     );
     let rows = c
         .rows(
             &sql,
-            &[run.0.sent(), after.sent(), removed.sent(), int(limit).sent()],
+            &[run.0.sent(), after.sent(), since.sent(), int(limit).sent()],
         )
         .await?;
     let rows = within_bounds(rows);

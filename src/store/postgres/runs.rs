@@ -14,7 +14,7 @@ use crate::postgres::{Connection, Param, Text, text};
 use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError, Terms};
 
 const SELECT: &str = "SELECT r.run_id, r.name, r.input_path, r.input_digest, r.input_bytes, r.input_requests, t.next_finish_no, \
-     r.created_at, r.last_accessed, t.next_event_no, r.rehearsal, r.terms FROM nova3_runs r JOIN nova3_tallies t USING (run_id)";
+     r.created_at, r.last_accessed, t.next_event_no, r.rehearsal, r.terms, r.complete_ingest FROM nova3_runs r JOIN nova3_tallies t USING (run_id)";
 
 /// Where the end of an earlier try was not answered, `told` is whether that one found the recipe changed.
 pub(super) async fn open(
@@ -216,6 +216,7 @@ fn read(row: &Row) -> Result<Run, Fault> {
         last_accessed: row.get(8),
         events: row.get(9),
         rehearsal: row.get(10),
+        complete: row.get(12),
         terms: terms.map(serde_json::from_str).transpose()?.unwrap_or_default(),
         recipe_changed: false,
     })

@@ -182,12 +182,14 @@ CREATE TABLE nova3_outputs(
   tail BLOB NOT NULL,
   input_order INTEGER NOT NULL,
   append INTEGER NOT NULL,
+  since INTEGER,                               -- the first reading whose lines stay in a file that is only added to
   events INTEGER NOT NULL DEFAULT 0,           -- the file holds events, not results
   epoch INTEGER NOT NULL,
   rewrite_length INTEGER,
   rewrite_tail BLOB,
   rewrite_after INTEGER,
   rewrite_epoch INTEGER,
+  stamp INTEGER NOT NULL,                      -- a new random number for each write
   PRIMARY KEY(run_id, host, path)
 ) STRICT, WITHOUT ROWID;
 

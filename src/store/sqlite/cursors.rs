@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use crate::store::{Cursor, Feed, FileKey, Order, Rewrite, RunId};
+use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
 const CURSOR: &str = "host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
-     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events";
+     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since";
 
 pub(super) fn all(c: &Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
     let sql = format!("SELECT {CURSOR} FROM nova3_outputs WHERE run_id=?1 ORDER BY host, path");
@@ -49,6 +49,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(FileKey, Cursor)> {
         epoch: row.get(10)?,
         rewrite,
         feed: if row.get(15)? { Feed::Events } else { Feed::Results },
+        stamp: row.get(16)?,
+        since: row.get(17)?,
     };
     Ok((
         FileKey {
@@ -59,11 +61,31 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(FileKey, Cursor)> {
     ))
 }
 
-pub(super) fn put(c: &Connection, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), Fault> {
+pub(super) fn put(
+    c: &Connection,
+    run: RunId,
+    file: &FileKey,
+    expected: Option<i64>,
+    cursor: &Cursor,
+    newest: Option<RowMark>,
+) -> Result<CursorPut, Fault> {
+    let stored: Option<i64> = c
+        .prepare_cached("SELECT stamp FROM nova3_outputs WHERE run_id=?1 AND host=?2 AND path=?3")?
+        .query_row(params![run.0, file.host, file.path], |row| row.get(0))
+        .optional()?;
+    if stored != expected {
+        return Ok(CursorPut::OtherCursor);
+    }
+    if let Some(newest) = newest
+        && !has_rows(c, run, cursor.feed, &[newest])?
+    {
+        return Ok(CursorPut::RowGone);
+    }
     c.prepare_cached(
         "INSERT OR REPLACE INTO nova3_outputs(run_id, host, path, base, settled, announced, after, announced_after,
-           tail, input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+           tail, input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp,
+           since)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
     )?
     .execute(params![
         run.0,
@@ -83,6 +105,21 @@ pub(super) fn put(c: &Connection, run: RunId, file: &FileKey, cursor: &Cursor) -
         cursor.rewrite.map(|rewrite| rewrite.after),
         cursor.rewrite.map(|rewrite| rewrite.epoch),
         cursor.feed == Feed::Events,
+        cursor.stamp,
+        cursor.since,
     ])?;
-    Ok(())
+    Ok(CursorPut::Stored)
+}
+
+pub(super) fn has_rows(c: &Connection, run: RunId, feed: Feed, rows: &[RowMark]) -> Result<bool, Fault> {
+    let mut query = c.prepare_cached(match feed {
+        Feed::Results => "SELECT 1 FROM nova3_queues WHERE run_id=?1 AND finish_no=?2 AND completed_at=?3",
+        Feed::Events => "SELECT 1 FROM nova3_events WHERE run_id=?1 AND event_no=?2 AND created_at=?3",
+    })?;
+    for row in rows {
+        if !query.exists(params![run.0, row.number, row.at])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -47,10 +47,10 @@ use self::lane::{Kind, Lane};
 use self::lock::StoreLock;
 use self::place::Place;
 use super::{
-    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, Epoch, EventPage, Failures, FileKey,
-    FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner, PlanSettlement,
-    Queues, Reservation, Results, Run, RunId, RunOpening, SessionCounts, SessionEntry, SessionRecord,
-    Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, rounds,
+    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, CursorPut, Epoch, EventPage, Failures, Feed,
+    FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner,
+    PlanSettlement, Queues, Reservation, Results, RowMark, Run, RunId, RunOpening, SessionCounts,
+    SessionEntry, SessionRecord, Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, rounds,
 };
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
@@ -324,9 +324,21 @@ impl Results for SqliteStore {
         self.read(move |c| cursors::all(c, run)).await
     }
 
-    async fn put_cursor(&self, run: RunId, file: &FileKey, cursor: &Cursor) -> Result<(), StoreError> {
-        let (file, cursor) = (file.clone(), *cursor);
-        self.write(move |c| cursors::put(c, run, &file, &cursor)).await
+    async fn put_cursor(
+        &self,
+        run: RunId,
+        file: &FileKey,
+        expected: Option<&Cursor>,
+        cursor: &Cursor,
+        newest: Option<RowMark>,
+    ) -> Result<CursorPut, StoreError> {
+        let (file, cursor, expected) = (file.clone(), *cursor, expected.map(|cursor| cursor.stamp));
+        self.write(move |c| cursors::put(c, run, &file, expected, &cursor, newest))
+            .await
+    }
+
+    async fn has_rows(&self, run: RunId, feed: Feed, rows: Vec<RowMark>) -> Result<bool, StoreError> {
+        self.read(move |c| cursors::has_rows(c, run, feed, &rows)).await
     }
 
     async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError> {
@@ -337,11 +349,11 @@ impl Results for SqliteStore {
         &self,
         run: RunId,
         order: Order,
-        removed: bool,
+        since: Option<i64>,
         after: i64,
         rows: usize,
     ) -> Result<FinishedPage, StoreError> {
-        self.read(move |c| results::finished(c, run, order, removed, after, rows))
+        self.read(move |c| results::finished(c, run, order, since, after, rows))
             .await
     }
 

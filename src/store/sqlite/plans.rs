@@ -17,7 +17,8 @@ use crate::domain::outcome::{Making, NewItem, PlanOrigin, Product};
 use crate::domain::request::{self, Digest, Rules, Stops};
 use crate::store::{
     Changes, Claimable, Cursor, Epoch, Failures, Feed, FileKey, InputMark, Lease, Left, NewLine, NewRequest,
-    Order, Owner, PlanEnd, PlanSettlement, Planned, RunId, RunOpening, Settlement, TakeOver, Then, Wanted,
+    Order, Owner, PlanEnd, PlanSettlement, Planned, RowMark, RunId, RunOpening, Settlement, TakeOver, Then,
+    Wanted,
 };
 
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -194,7 +195,7 @@ fn batch(c: &Connection) {
     read(c, run, &[second, first, alone]);
     conversation(c, run);
     for order in [Order::Completion, Order::Input] {
-        results::finished(c, run, order, false, -1, 10).unwrap();
+        results::finished(c, run, order, None, -1, 10).unwrap();
     }
     results::by_id(c, run, &[1]).unwrap();
     runs::counts(c, run).unwrap();
@@ -214,11 +215,16 @@ fn batch(c: &Connection) {
         tail: [0; 32],
         order: Order::Input,
         append: false,
+        since: None,
         epoch: 0,
         rewrite: None,
         feed: Feed::Results,
+        stamp: 1,
     };
-    cursors::put(c, run, &file, &cursor).unwrap();
+    cursors::put(c, run, &file, None, &cursor, None).unwrap();
+    for feed in [Feed::Results, Feed::Events] {
+        cursors::has_rows(c, run, feed, &[RowMark { number: 1, at: 1 }]).unwrap();
+    }
     cursors::one(c, run, &file).unwrap();
 }
 

@@ -19,12 +19,12 @@ pub(super) fn finished(
     c: &Connection,
     run: RunId,
     order: Order,
-    removed: bool,
+    since: Option<i64>,
     after: i64,
     rows: usize,
 ) -> Result<FinishedPage, Fault> {
     match order {
-        Order::Completion => by_completion(c, run, removed, after, rows),
+        Order::Completion => by_completion(c, run, since, after, rows),
         Order::Input => by_input(c, run, after, rows),
     }
 }
@@ -32,7 +32,7 @@ pub(super) fn finished(
 fn by_completion(
     c: &Connection,
     run: RunId,
-    removed: bool,
+    since: Option<i64>,
     after: i64,
     limit: usize,
 ) -> Result<FinishedPage, Fault> {
@@ -40,7 +40,8 @@ fn by_completion(
         "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND finish_no>?2 AND finish_no IS NOT NULL
            AND state<>'superseded' AND ingest>=?3 ORDER BY finish_no LIMIT ?4"
     );
-    let since: i64 = if removed { 0 } else { complete_ingest(c, run)? };
+    let complete = complete_ingest(c, run)?;
+    let since = since.map_or(complete, |since| since.min(complete));
     let mut query = c.prepare_cached(&sql)?;
     let mut rows = query.query(params![run.0, after, since, limit])?;
     let mut page = FinishedPage {

@@ -12,7 +12,7 @@ use crate::domain::usage::{Cost, Usage};
 use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError, Terms};
 
 const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, input_requests, next_finish_no, created_at, \
-     last_accessed, next_event_no, rehearsal";
+     last_accessed, next_event_no, rehearsal, complete_ingest";
 
 pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, Fault> {
     refuse_mixture(c, store, opening)?;
@@ -141,6 +141,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         events: row.get(9)?,
         recipe_changed: false,
         rehearsal: row.get(10)?,
+        complete: row.get(11)?,
         // One process works on it, on its own.
         terms: Terms::default(),
     })

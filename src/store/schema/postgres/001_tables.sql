@@ -233,12 +233,14 @@ CREATE TABLE nova3_outputs(
   tail bytea NOT NULL,
   input_order boolean NOT NULL,
   append boolean NOT NULL,
+  since bigint,                                  -- the first reading whose lines stay in a file that is only added to
   epoch bigint NOT NULL,
   rewrite_length bigint,
   rewrite_tail bytea,
   rewrite_after bigint,
   rewrite_epoch bigint,
   events boolean NOT NULL,                       -- the file holds events, not results
+  stamp bigint NOT NULL,                         -- a new random number for each write
   PRIMARY KEY (run_id, host, path)
 );
 

@@ -1,0 +1,62 @@
+//! Opening the store: to work on it, or to look at it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::batch::Batch;
+use super::fault::Fault;
+use super::{PostgresStore, schema};
+use crate::postgres::{Connection, Database};
+use crate::store::StoreError;
+
+impl PostgresStore {
+    /// Opens the store to work on it; makes its tables if they are absent, and brings them up to date. A database that
+    /// does not answer is waited for up to `wait`: at the beginning a wrong address is as likely as a late server.
+    pub async fn open(database: Database, wait: Duration) -> Result<Self, StoreError> {
+        let mut connection = first(&database, wait).await?;
+        let shown = database.shown();
+        schema::bring_up(&mut connection, shown)
+            .await
+            .map_err(|fault| fault.at(shown))?;
+        Ok(Self::over(database))
+    }
+
+    /// Opens a store that exists, to look at it.
+    pub async fn open_to_read(database: Database) -> Result<Self, StoreError> {
+        match Self::if_there(database.clone()).await? {
+            Some(store) => Ok(store),
+            None => Err(StoreError::NotAStore {
+                path: PathBuf::from(database.shown()),
+                reason: "it holds no tables of one (start a run first)".to_owned(),
+            }),
+        }
+    }
+
+    /// A store to look at, if the database holds one.
+    pub async fn if_there(database: Database) -> Result<Option<Self>, StoreError> {
+        let mut connection = first(&database, Duration::ZERO).await?;
+        let shown = database.shown();
+        let there = schema::check_to_read(&mut connection, shown).await;
+        drop(connection);
+        let there = there.map_err(|fault| fault.at(database.shown()))?;
+        Ok(there.then(|| Self::over(database)))
+    }
+
+    fn over(database: Database) -> Self {
+        Self {
+            tasks: Batch::start(database.clone()),
+            plans: Batch::start(database.clone()),
+            database,
+        }
+    }
+}
+
+/// The first connection.
+async fn first(database: &Database, wait: Duration) -> Result<Connection, StoreError> {
+    let connecting = database.patiently(|| database.connect());
+    let connected = match tokio::time::timeout(wait, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => database.connect().await,
+    };
+    connected.map_err(|fault| Fault::from(fault).at(database.shown()))
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
@@ -237,7 +237,7 @@ async fn refused(response: Response, ask: &Ask, timeouts: &Timeouts, secrets: &S
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    let now: Timestamp = clock::now();
+    let now = answered_at(&headers);
     let error = wire::classify(status, &header, &body, now);
     let verbatim = matches!(ask.form, Form::Verbatim { .. });
     let response = verbatim.then(|| Verbatim {
@@ -270,7 +270,15 @@ fn rate_headers(headers: &HeaderMap) -> RateHeaders {
         let value = headers.get(name)?.to_str().ok()?;
         Some(value.to_owned())
     };
-    RateHeaders::read(&header, clock::now())
+    RateHeaders::read(&header, answered_at(headers))
+}
+
+/// The moment of the answer, by the clock of the server that names further moments in its headers.
+fn answered_at(headers: &HeaderMap) -> Timestamp {
+    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    date.and_then(|date| Timestamp::try_from(date).ok())
+        .unwrap_or_else(clock::now)
 }
 
 async fn read_body(mut response: Response, limit: usize, timeouts: &Timeouts) -> Result<Bytes, Failed> {

@@ -36,15 +36,19 @@ enum LimitsIn {
     Database(Database),
 }
 
-/// The limits of a store that is a file.
+/// The limits of one route in a store that is a file.
 #[derive(Debug)]
-struct FileLimits(Arc<SqliteStore>);
+struct FileLimits {
+    store: Arc<SqliteStore>,
+    route: String,
+    server: String,
+}
 
 #[async_trait]
 impl LimitStore for FileLimits {
-    async fn put(&self, route: &str, state: &LimitState) -> Result<(), String> {
-        self.0
-            .put_limit_state(route, state)
+    async fn put(&self, state: &LimitState) -> Result<(), String> {
+        self.store
+            .put_limit_state(&self.route, &self.server, state)
             .await
             .map_err(|error| error.to_string())
     }
@@ -101,13 +105,17 @@ impl Opened {
             LimitsIn::File(store) => {
                 let mut states = HashMap::new();
                 for route in &config.routes {
-                    states.insert(route.name.as_str(), store.limit_state(&route.name).await?);
+                    let state = store.limit_state(&route.name, &route.server()).await?;
+                    states.insert(route.name.as_str(), state);
                 }
-                let limits: Arc<dyn LimitStore> = Arc::new(FileLimits(Arc::clone(store)));
                 Client::with_limits(config, &|route| {
                     let state = states.get(route.name.as_str()).and_then(Option::as_ref);
-                    let limits = Arc::clone(&limits);
-                    Arc::new(InProcess::stored(route.limits(), &route.name, state, limits))
+                    let limits = FileLimits {
+                        store: Arc::clone(store),
+                        route: route.name.clone(),
+                        server: route.server(),
+                    };
+                    Arc::new(InProcess::stored(route.limits(), state, Arc::new(limits)))
                 })
             }
             LimitsIn::Database(database) => Client::with_limits(config, &|route| {

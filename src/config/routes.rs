@@ -57,6 +57,15 @@ impl Route {
         }
     }
 
+    /// The server that answers: host and port.
+    pub fn server(&self) -> String {
+        let host = self.endpoint.host_str().unwrap_or_default();
+        match self.endpoint.port_or_known_default() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
     /// What stands in for a route with `--mock`: no key, free. One that nobody named is called `mock`.
     pub fn mock(base_url: &str, written: &Self) -> Result<Self, ConfigError> {
         let name = if written.name == DEFAULT_NAME {

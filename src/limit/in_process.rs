@@ -54,17 +54,12 @@ impl InProcess {
         Self::over(Shared::new(limits, None), JoinSet::new())
     }
 
-    /// A limiter that goes on from the stored state of the route, and keeps that state up to date.
+    /// A limiter that goes on from the stored state, and keeps that up to date.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub fn stored(
-        limits: Limits,
-        route: &str,
-        state: Option<&LimitState>,
-        store: Arc<dyn LimitStore>,
-    ) -> Self {
-        let shared = Shared::new(limits, Some(Record::new(route, store)));
+    pub fn stored(limits: Limits, state: Option<&LimitState>, store: Arc<dyn LimitStore>) -> Self {
+        let shared = Shared::new(limits, Some(Record::new(store)));
         if let Some(state) = state {
             shared.restore(state);
         }

@@ -39,11 +39,11 @@ use crate::domain::bucket::{Charges, Correction};
 /// A call is sent within this of its grant: less than what the arithmetic leaves for the way to the provider.
 pub const FRESH: Duration = Duration::from_millis(250);
 
-/// Keeps what a process knows of its limits for the process after it.
+/// Keeps what a process knows of the limits of one route for the process after it.
 #[async_trait]
 pub trait LimitStore: Debug + Send + Sync {
-    /// That is the state of the route: durable, also after a crash. On an error it may be, or the one before it is.
-    async fn put(&self, route: &str, state: &LimitState) -> Result<(), String>;
+    /// That is the state: durable, also after a crash. On an error it may be, or the one before it is.
+    async fn put(&self, state: &LimitState) -> Result<(), String>;
 }
 
 /// Paces the calls of one route, in the order in which they ask.

@@ -30,7 +30,6 @@ pub(super) fn wall() -> i64 {
 /// What is stored of one route.
 #[derive(Debug)]
 pub(super) struct Record {
-    route: String,
     store: Arc<dyn LimitStore>,
     horizon: Mutex<Horizon>,
     wake: Notify,
@@ -55,9 +54,8 @@ struct Horizon {
 }
 
 impl Record {
-    pub(super) fn new(route: &str, store: Arc<dyn LimitStore>) -> Self {
+    pub(super) fn new(store: Arc<dyn LimitStore>) -> Self {
         Self {
-            route: route.to_owned(),
             store,
             horizon: Mutex::new(Horizon {
                 covered: Arrivals::default(),
@@ -111,10 +109,7 @@ impl Record {
             while self.is_due(limiter)
                 && let Err(reason) = self.write(limiter, true).await
             {
-                tracing::warn!(
-                    route = self.route,
-                    "the store does not keep the limits, and no call is made without: {reason}"
-                );
+                tracing::warn!("the store does not keep the limits, and no call is made without: {reason}");
                 tokio::time::sleep(AGAIN).await;
             }
         }
@@ -126,7 +121,6 @@ impl Record {
             && let Err(reason) = self.write(limiter, false).await
         {
             tracing::warn!(
-                route = self.route,
                 "the store does not keep the limits; the next run may wait a second longer: {reason}"
             );
         }
@@ -141,7 +135,7 @@ impl Record {
         let _one = self.writing.lock().await;
         let (target, state) = self.next(limiter, ahead);
         let begun = Instant::now();
-        let outcome = self.store.put(&self.route, &state).await;
+        let outcome = self.store.put(&state).await;
         let mut horizon = self.horizon();
         if outcome.is_ok() {
             horizon.covered = target;

@@ -79,6 +79,28 @@ fn paused(bench: &Bench) -> bool {
         .is_ok_and(|n| n > 0)
 }
 
+/// Its clock is ahead of ours by years, and it asks for a second.
+#[test]
+fn a_moment_in_headers_is_read_by_the_clock_of_its_server() {
+    let calls = std::sync::atomic::AtomicU32::new(0);
+    let provider = Scripted::start(move |_| {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            return limited("content-type: application/json\r\n");
+        }
+        Say {
+            status: 429,
+            headers: "date: Tue, 24 Nov 2099 12:00:00 GMT\r\nretry-after: Tue, 24 Nov 2099 12:00:01 GMT\r\n",
+            body: String::new(),
+        }
+    });
+    let bench = setup()
+        .with("OPENAI_BASE_URL", &provider.base_url())
+        .with("OPENAI_MODEL", "m");
+    bench.write("in.jsonl", batch(&["m"]));
+    let ran = bench.nova3(&["run", "in.jsonl", "--deadline", "30s"]);
+    assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
+}
+
 /// A good answer with these headers.
 fn limited(headers: &'static str) -> Say {
     let body = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nova3::config::{Source, StoreAddress};
 use nova3::domain::bucket::{Charge, KEPT, TOLERANCE, WINDOW};
-use nova3::limit::{Grant, InPostgres, InProcess, LimitStore, Limiter, Limits, TooLarge};
+use nova3::limit::{Grant, InPostgres, InProcess, Limiter, Limits, TooLarge};
 use nova3::postgres::{Connection, Database, Param};
 use tokio::time::{Instant, timeout};
 
@@ -88,9 +88,8 @@ impl Bed {
         match self {
             Self::InProcess => Arc::new(InProcess::new(limits)),
             Self::Stored(memory) => {
-                let store: Arc<dyn LimitStore> = Arc::<Memory>::clone(memory);
                 let state = memory.state(name);
-                Arc::new(InProcess::stored(limits, name, state.as_ref(), store))
+                Arc::new(InProcess::stored(limits, state.as_ref(), memory.of(name)))
             }
             Self::Postgres(url) => Arc::new(InPostgres::new(database(url), name, limits)),
         }

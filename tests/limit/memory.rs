@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use nova3::limit::{LimitState, LimitStore, StoredPause};
@@ -20,25 +20,35 @@ pub(crate) struct Memory {
     released: Notify,
 }
 
+/// The part of one route.
+#[derive(Debug)]
+struct OfRoute(Arc<Memory>, String);
+
 #[async_trait]
-impl LimitStore for Memory {
-    async fn put(&self, route: &str, state: &LimitState) -> Result<(), String> {
-        self.puts.fetch_add(1, Ordering::SeqCst);
-        while self.is_stuck.load(Ordering::SeqCst) {
-            self.released.notified().await;
+impl LimitStore for OfRoute {
+    async fn put(&self, state: &LimitState) -> Result<(), String> {
+        let Self(memory, route) = self;
+        memory.puts.fetch_add(1, Ordering::SeqCst);
+        while memory.is_stuck.load(Ordering::SeqCst) {
+            memory.released.notified().await;
         }
-        if self.is_failing.load(Ordering::SeqCst) {
+        if memory.is_failing.load(Ordering::SeqCst) {
             return Err("the disk is full".to_owned());
         }
-        self.states
+        memory
+            .states
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(route.to_owned(), (state.clone(), Instant::now()));
+            .insert(route.clone(), (state.clone(), Instant::now()));
         Ok(())
     }
 }
 
 impl Memory {
+    pub(crate) fn of(self: &Arc<Self>, route: &str) -> Arc<dyn LimitStore> {
+        Arc::new(OfRoute(Arc::clone(self), route.to_owned()))
+    }
+
     /// The state as a process reads it that opens the store now. The clock of the test runs ahead of the wall clock, so
     /// that all times move back by what the test has waited since the write.
     pub(crate) fn state(&self, route: &str) -> Option<LimitState> {

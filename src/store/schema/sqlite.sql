@@ -256,6 +256,7 @@ CREATE TABLE nova3_waste(
 -- What limits a minute and pauses of a route have to know of the process before. Times are Unix nanoseconds.
 CREATE TABLE nova3_limits(
   route TEXT PRIMARY KEY,
+  server TEXT NOT NULL,                        -- whose limits they are: host and port
   requests_at INTEGER,                         -- theoretical arrival time; it runs ahead of the grants
   tokens_at INTEGER,
   largest INTEGER NOT NULL,                    -- the largest call of late, in tokens

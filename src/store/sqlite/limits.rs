@@ -10,25 +10,31 @@ use crate::domain::pace::{Arrivals, LimitState, StoredPause};
 use crate::store::StoreError;
 
 impl SqliteStore {
-    /// What is known of the route's limits, if they were ever used.
-    pub async fn limit_state(&self, route: &str) -> Result<Option<LimitState>, StoreError> {
-        let route = route.to_owned();
-        self.read(move |c| one(c, &route)).await
+    /// What is known of the route's limits at that server, if they were the last that the route used.
+    pub async fn limit_state(&self, route: &str, server: &str) -> Result<Option<LimitState>, StoreError> {
+        let (route, server) = (route.to_owned(), server.to_owned());
+        self.read(move |c| one(c, &route, &server)).await
     }
 
-    /// That is known of the route's limits: durable. What it says nothing of stays as it was, except for a pause.
-    pub async fn put_limit_state(&self, route: &str, state: &LimitState) -> Result<(), StoreError> {
-        let (route, state) = (route.to_owned(), state.clone());
-        self.write(move |c| put(c, &route, &state)).await
+    /// The state of the route's limits at that server is durable. An arrival time that it does not name stays as it was.
+    pub async fn put_limit_state(
+        &self,
+        route: &str,
+        server: &str,
+        state: &LimitState,
+    ) -> Result<(), StoreError> {
+        let (route, server, state) = (route.to_owned(), server.to_owned(), state.clone());
+        self.write(move |c| put(c, &route, &server, &state)).await
     }
 }
 
-fn one(c: &Connection, route: &str) -> Result<Option<LimitState>, Fault> {
+fn one(c: &Connection, route: &str, server: &str) -> Result<Option<LimitState>, Fault> {
     let row = c
         .prepare_cached(
-            "SELECT requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason FROM nova3_limits WHERE route = ?1",
+            "SELECT requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason FROM nova3_limits \
+             WHERE route = ?1 AND server = ?2",
         )?
-        .query_row([route], |row| {
+        .query_row([route, server], |row| {
             let pause = match (row.get(3)?, row.get(4)?, row.get(5)?) {
                 (Some(until), Some(lasting), Some(reason)) => Some(StoredPause {
                     until,
@@ -49,12 +55,15 @@ fn one(c: &Connection, route: &str) -> Result<Option<LimitState>, Fault> {
     Ok(row.optional()?)
 }
 
-fn put(c: &Connection, route: &str, state: &LimitState) -> Result<(), Fault> {
+fn put(c: &Connection, route: &str, server: &str, state: &LimitState) -> Result<(), Fault> {
     let largest = i64::try_from(state.largest).unwrap_or(i64::MAX);
     let pause = state.pause.as_ref();
+    // Another server counts by itself.
+    c.prepare_cached("DELETE FROM nova3_limits WHERE route = ?1 AND server <> ?2")?
+        .execute([route, server])?;
     c.prepare_cached(
-        "INSERT INTO nova3_limits(route, requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason)
-         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO nova3_limits(route, server, requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT(route) DO UPDATE SET requests_at = coalesce(excluded.requests_at, requests_at),
            tokens_at = coalesce(excluded.tokens_at, tokens_at),
            largest = CASE WHEN excluded.tokens_at IS NULL THEN largest ELSE excluded.largest END,
@@ -62,6 +71,7 @@ fn put(c: &Connection, route: &str, state: &LimitState) -> Result<(), Fault> {
     )?
     .execute(params![
         route,
+        server,
         state.arrivals.requests,
         state.arrivals.tokens,
         largest,

@@ -36,6 +36,8 @@ mod hangup;
 mod help;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/json_log.rs"]
+mod json_log;
 #[path = "cli/limits.rs"]
 mod limits;
 #[path = "cli/memory.rs"]
@@ -78,6 +80,8 @@ mod stops;
 mod stream_ends;
 #[path = "cli/structured.rs"]
 mod structured;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/together.rs"]
 mod together;
 #[path = "cli/told.rs"]

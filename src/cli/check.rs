@@ -8,11 +8,12 @@ use tempfile::NamedTempFile;
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Exit, decided};
-use super::{print, rehearsal, tell, world};
+use super::{print, rehearsal, world};
 use crate::agent::Planner;
 use crate::config::{Config, ConfigError, process_env};
 use crate::domain::request::{Identity, Rules};
 use crate::engine::{Input, Job, Seen, read_input};
+use crate::observe::tell;
 use crate::store::NewRequest;
 use crate::store::sqlite::Identities;
 

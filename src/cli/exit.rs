@@ -77,7 +77,7 @@ pub(super) fn decided(exit: Exit, message: impl Into<String>) -> anyhow::Error {
 }
 
 /// The exit code of an error, by the first of its causes that has one.
-pub fn exit_of(error: &anyhow::Error) -> Exit {
+pub(super) fn exit_of(error: &anyhow::Error) -> Exit {
     error.chain().find_map(of_cause).unwrap_or(Exit::Internal)
 }
 

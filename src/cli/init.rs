@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::args::InitArgs;
 use super::exit::{Exit, decided};
-use super::tell;
 use crate::config;
+use crate::observe::tell;
 
 const EXAMPLE: &str = include_str!("../../fixtures/example.jsonl");
 

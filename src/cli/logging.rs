@@ -1,11 +1,27 @@
-//! Log lines on stderr, for `-v`.
+//! What is written to stderr: log lines for `-v`, and messages for people at every verbosity.
+//!
+//! With `--log-format json` both are JSON objects, one a line, and so are errors and panics.
 
+use std::fmt;
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use clap::ValueEnum;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt as lines, registry};
 
 use super::args::{Global, LogFormat, When};
 use crate::config::process_env;
+use crate::observe::{MESSAGE, tell_error};
+
+/// The variable of `--log-format`.
+const VARIABLE: &str = "NOVA3_LOG_FORMAT";
 
 /// Whether stderr gets colours: the flag, then `NO_COLOR`, then whether it is a terminal.
 pub(super) fn colours(global: &Global) -> bool {
@@ -25,14 +41,97 @@ pub(super) fn start(global: &Global) {
         (false, 2) => "nova3=debug",
         (false, _) => "nova3=trace",
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(colours(global))
-        .with_target(false);
+    begin(
+        level,
+        global.log_format.unwrap_or(LogFormat::Text),
+        colours(global),
+    );
+}
+
+/// Starts logging for a command line that could not be parsed; answers the form that it asks for.
+pub(super) fn start_unparsed() -> LogFormat {
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let asked = arguments.iter().enumerate().find_map(|(place, argument)| {
+        let value = argument.strip_prefix("--log-format")?;
+        match value.strip_prefix('=') {
+            Some(value) => Some(value.to_owned()),
+            None => arguments.get(place + 1).cloned(),
+        }
+    });
+    let form = asked
+        .or_else(|| process_env(VARIABLE))
+        .and_then(|text| LogFormat::from_str(&text, false).ok())
+        .unwrap_or(LogFormat::Text);
+    begin("nova3=error", form, false);
+    form
+}
+
+/// Two layers: log lines of the given level, and messages.
+fn begin(level: &str, form: LogFormat, ansi: bool) {
+    let is_message: FilterFn = filter_fn(|event| event.target() == MESSAGE);
+    let is_log: FilterFn = filter_fn(|event| event.target() != MESSAGE);
+    let layer = || {
+        lines::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(ansi)
+            .with_target(false)
+            // A closed stderr is no error.
+            .log_internal_errors(false)
+    };
+    let filter = EnvFilter::new(level);
     // A second start in one process keeps the first.
-    match global.log_format {
-        Some(LogFormat::Json) => builder.json().try_init().unwrap_or_default(),
-        Some(LogFormat::Text) | None => builder.try_init().unwrap_or_default(),
+    match form {
+        LogFormat::Json => {
+            let logs = layer().json().with_filter(is_log).with_filter(filter).boxed();
+            let messages = layer().json().with_filter(is_message).boxed();
+            registry()
+                .with(vec![logs, messages])
+                .try_init()
+                .unwrap_or_default();
+            std::panic::set_hook(Box::new(|panic| tell_error(&panic.to_string())));
+        }
+        LogFormat::Text => {
+            let logs = layer().with_filter(is_log).with_filter(filter).boxed();
+            let messages = layer().event_format(Bare).with_filter(is_message).boxed();
+            registry()
+                .with(vec![logs, messages])
+                .try_init()
+                .unwrap_or_default();
+        }
+    }
+}
+
+/// A message without time and level.
+struct Bare;
+
+impl<S, N> FormatEvent<S, N> for Bare
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Line {
+            writer,
+            written: Ok(()),
+        };
+        event.record(&mut line);
+        line.written?;
+        writeln!(line.writer)
+    }
+}
+
+/// Writes the text of a message and none of its other fields.
+struct Line<'a> {
+    writer: Writer<'a>,
+    written: fmt::Result,
+}
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.written = write!(self.writer, "{value:?}");
+        }
     }
 }

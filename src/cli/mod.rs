@@ -32,15 +32,23 @@ use anyhow::{Context, Result};
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
 
-pub use exit::{Exit, exit_of};
+pub use exit::Exit;
+use exit::exit_of;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, LogFormat};
 use self::exit::decided;
 use crate::config::is_empty_variable;
-use crate::domain::printable::printable;
+use crate::observe::tell_error;
 
-/// Parses the command line and does what it says.
-pub fn main() -> Result<Exit> {
+/// Parses the command line and does what it says; an error is written to stderr with its causes.
+pub fn main() -> Exit {
+    command_line().unwrap_or_else(|error| {
+        tell_error(&format!("nova3: {error:#}"));
+        exit_of(&error)
+    })
+}
+
+fn command_line() -> Result<Exit> {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return Ok(usage(&error)),
@@ -104,12 +112,16 @@ fn lenient_variable(arg: Arg) -> Arg {
 
 /// Help and version go to stdout and are no failure; everything else clap says is a wrong flag.
 fn usage(error: &clap::Error) -> Exit {
-    error.print().unwrap_or_default();
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Good
+    if !error.use_stderr() {
+        error.print().unwrap_or_default();
+        return Exit::Good;
     }
+    if logging::start_unparsed() == LogFormat::Json {
+        tell_error(error.to_string().trim_end());
+    } else {
+        error.print().unwrap_or_default();
+    }
+    Exit::Usage
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -130,9 +142,4 @@ fn print(text: &[u8]) -> Result<bool> {
             format!("writing to standard output failed: {error}"),
         )),
     }
-}
-
-/// Tells a person something; a closed stderr is nobody's loss.
-fn tell(line: &str) {
-    writeln!(std::io::stderr().lock(), "{}", printable(line)).unwrap_or_default();
 }

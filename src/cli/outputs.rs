@@ -1,6 +1,7 @@
 //! What a run writes where, and which files it must not write to.
 
 use std::fs::Metadata;
+use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,9 @@ pub(super) fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<
             return Ok(Target::File { path, existing });
         }
         refuse_needed_stdout(config, input)?;
+        if std::io::stdout().is_terminal() {
+            return Ok(Target::Terminal);
+        }
         Ok(Target::Stdout)
     };
     if feed == Feed::Events && args.keep_order {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{print, prompts, rehearsal, run, stores, tell, world};
+use super::{print, prompts, rehearsal, run, stores, world};
 use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::ids::SessionId;
@@ -17,6 +17,7 @@ use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
 use crate::engine::{Input, Job, Seen, World, read_input, run_batch};
+use crate::observe::tell;
 use crate::observe::{Announcer, Ending, Style};
 use crate::report;
 use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};

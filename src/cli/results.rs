@@ -7,9 +7,8 @@ use super::exit::Exit;
 use super::{print, stores, world};
 use crate::clock;
 use crate::domain::outcome::Finished;
-use crate::domain::result_line;
 use crate::domain::state::Status;
-use crate::report;
+use crate::domain::{result_line, result_text};
 use crate::store::Order;
 
 /// Requests in one page.
@@ -40,7 +39,7 @@ async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
             match args.format {
                 ResultFormat::Jsonl => result_line::write(&run.name, finished, clock::rfc3339, &mut text)
                     .context("failed to render a result line")?,
-                ResultFormat::Text => text.extend_from_slice(report::text(finished).as_bytes()),
+                ResultFormat::Text => text.extend_from_slice(result_text::render(finished).as_bytes()),
             }
         }
         if !print(&text)? {

@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use super::args::{Global, RetryArgs};
 use super::exit::{Exit, decided};
-use super::{stores, tell, world};
+use super::{stores, world};
 use crate::domain::failure::Class;
+use crate::observe::tell;
 use crate::store::Failures;
 
 pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 
-use super::args::{Global, Progress, RunArgs};
+use super::args::{Global, LogFormat, Progress, RunArgs};
 use super::exit::{Exit, decided};
 use super::{check, open_files, outputs, rehearsal, stores, world};
 use crate::agent::Agents;
@@ -35,6 +35,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     }
     // Before the store: a mistyped name must not leave a run behind.
     input.probe()?;
+    let style = style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
     let agents = world::agents(&config.agents)?;
@@ -55,7 +56,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
         agents,
         planner,
         budget: config.context,
-        announcer: Announcer::start(style(args.progress, global)).context("failed to start the display")?,
+        announcer: Announcer::start(style).context("failed to start the display")?,
     };
     let report = run_batch(&mut world, &job).await;
     world.announcer.close();
@@ -126,19 +127,24 @@ pub(super) fn run_name(given: Option<&str>, input: &Input) -> Result<(String, bo
     })
 }
 
-pub(super) fn style(progress: Option<Progress>, global: &Global) -> Style {
+pub(super) fn style(progress: Option<Progress>, global: &Global) -> Result<Style> {
     if global.quiet {
-        return Style::Silent;
+        return Ok(Style::Silent);
+    }
+    let json = global.log_format == Some(LogFormat::Json);
+    if json && progress == Some(Progress::Bar) {
+        let message = "`--progress bar` draws on stderr, and `--log-format json` writes only JSON lines to it (leave one out)";
+        return Err(decided(Exit::Usage, message));
     }
     let terminal = std::io::stderr().is_terminal();
     let plain = process_env("CI").is_some() || process_env("TERM").is_some_and(|term| term == "dumb");
-    match progress.unwrap_or(Progress::Auto) {
+    Ok(match progress.unwrap_or(Progress::Auto) {
         Progress::None => Style::Silent,
         Progress::Plain => Style::Plain,
         // Log lines would tear a bar apart.
-        Progress::Auto if !terminal || plain || global.verbose > 0 => Style::Plain,
+        Progress::Auto if !terminal || plain || json || global.verbose > 0 => Style::Plain,
         Progress::Auto | Progress::Bar => Style::Bar,
-    }
+    })
 }
 
 fn exit(report: &Report) -> Exit {

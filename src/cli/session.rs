@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::args::{ExportFormat, Global, SessionArgs, SessionCommand, WhichSession};
 use super::exit::{Exit, decided};
-use super::{print, stores, tell, world};
+use super::{print, stores, world};
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::printable::counted;
+use crate::observe::tell;
 use crate::report;
 use crate::store::{SessionRecord, Store, StoredItem};
 

@@ -19,6 +19,7 @@ pub(super) fn main(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> 
 
 async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let flags = flags(args, global, matches);
+    let style = run::style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     if let StoreAddress::File(path) = &config.store {
         let message = format!(
@@ -37,7 +38,6 @@ async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Res
     };
     let opened = stores::to_work(&config.store, config.wait_lock).await?;
     let client = opened.client(&config).await?;
-    let style = run::style(args.progress, global);
     let mut world = World {
         store: opened.store,
         client: client.into(),

@@ -14,6 +14,7 @@ pub mod printable;
 pub mod references;
 pub mod request;
 pub mod result_line;
+pub mod result_text;
 pub mod retry;
 pub mod sentences;
 pub mod state;

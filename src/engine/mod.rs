@@ -116,8 +116,10 @@ pub enum Target {
         /// What to do with a file that is not ours.
         existing: Existing,
     },
-    /// Standard output; of one output at most.
+    /// Standard output, in lines for programs; of one output at most.
     Stdout,
+    /// Standard output that is a terminal: results are written as text, beside the bar.
+    Terminal,
 }
 
 /// What to do.
@@ -305,10 +307,12 @@ async fn open_exports(
                 let exporter = Exporter::open(ports, job, run, output.feed, path, *existing).await?;
                 tasks.spawn(exporter.run());
             }
-            (Target::Stdout, Some(seen)) => {
-                tasks.spawn(Printer::new(ports, job, run, output.feed, seen).run());
+            (Target::Stdout | Target::Terminal, Some(seen)) => {
+                let is_terminal = output.target == Target::Terminal;
+                let terminal = is_terminal.then(|| world.announcer.screen());
+                tasks.spawn(Printer::new(ports, job, run, output.feed, seen, terminal).run());
             }
-            (Target::Stdout, None) => {
+            (Target::Stdout | Target::Terminal, None) => {
                 return Err(RunError::Broken {
                     part: "standard output, which can be written once only".to_owned(),
                 });

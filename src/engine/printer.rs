@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 
 use super::pages::{Rendered, render, render_events};
 use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
-use crate::store::{Feed, Order, Run, RunId};
+use crate::domain::result_text;
+use crate::observe::Screen;
+use crate::store::{Feed, FinishedPage, Order, Run, RunId};
 
 /// Lines in one write at most.
 const ROWS: usize = 512;
@@ -29,6 +31,8 @@ pub(super) struct Printer {
     seen: mpsc::Receiver<Vec<i64>>,
     /// Whether new lines wait for the end of the input, because known ones may still come.
     patient: bool,
+    /// The terminal that standard output is, if it is one.
+    terminal: Option<Screen>,
 }
 
 impl Printer {
@@ -38,6 +42,7 @@ impl Printer {
         run: &Run,
         feed: Feed,
         seen: mpsc::Receiver<Vec<i64>>,
+        terminal: Option<Screen>,
     ) -> Self {
         let (order, earlier) = match feed {
             Feed::Results => (job.order, run.finished),
@@ -53,6 +58,7 @@ impl Printer {
             earlier,
             seen,
             patient: earlier > 0 && job.input != Input::Stdin,
+            terminal,
         }
     }
 
@@ -104,7 +110,7 @@ impl Printer {
                 let page = store
                     .finished(self.run, self.order, None, self.after, ROWS)
                     .await?;
-                render(&self.run_name, &page)?
+                self.results(&page)?
             }
             Feed::Events => render_events(
                 &self.run_name,
@@ -124,7 +130,7 @@ impl Printer {
             Feed::Results => {
                 let mut page = store.finished_by_id(self.run, queues).await?;
                 page.rows.retain(|row| row.finish_no <= self.earlier);
-                render(&self.run_name, &page)?
+                self.results(&page)?
             }
             Feed::Events => render_events(
                 &self.run_name,
@@ -134,12 +140,28 @@ impl Printer {
         self.print(page).await
     }
 
+    /// Finished requests as text on a terminal, else as lines.
+    fn results(&self, page: &FinishedPage) -> Result<Rendered, RunError> {
+        if self.terminal.is_none() {
+            return render(&self.run_name, page);
+        }
+        let text: String = page.rows.iter().map(result_text::render).collect();
+        Ok(Rendered {
+            lines: text.into_bytes(),
+            rows: page.rows.len(),
+            after: page.after,
+        })
+    }
+
     async fn print(&self, page: Rendered) -> Result<Step, RunError> {
         if page.rows == 0 {
             return Ok(Step::Nothing);
         }
-        let lines = page.lines;
+        let (lines, terminal) = (page.lines, self.terminal.clone());
         let written = tokio::task::spawn_blocking(move || {
+            if let Some(screen) = terminal {
+                return screen.write(&lines);
+            }
             let mut out = std::io::stdout().lock();
             out.write_all(&lines).and_then(|()| out.flush())
         })

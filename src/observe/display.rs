@@ -1,13 +1,14 @@
 //! The thread that shows events, and the way to it.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use super::event::{Ending, Report, RunEvent};
+use super::message::{MESSAGE, tell};
 use super::progress::Bar;
+use super::screen::Screen;
 use super::summary::{closing_line, told_otherwise};
 use crate::domain::printable::{counted, printable};
 use crate::domain::tally::RouteState;
@@ -33,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Announcer {
     sender: SyncSender<RunEvent>,
+    screen: Screen,
     dropped: AtomicU64,
     gone: Receiver<()>,
 }
@@ -42,14 +44,17 @@ impl Announcer {
     pub fn start(style: Style) -> std::io::Result<Self> {
         let (sender, events) = sync_channel(WAITING);
         let (alive, gone) = channel::<()>();
+        let screen = Screen::new();
+        let shown = screen.clone();
         std::thread::Builder::new()
             .name("display".to_owned())
             .spawn(move || {
-                show_all(&events, style);
+                show_all(&events, style, &shown);
                 drop(alive);
             })?;
         Ok(Self {
             sender,
+            screen,
             dropped: AtomicU64::new(0),
             gone,
         })
@@ -62,6 +67,11 @@ impl Announcer {
         }
     }
 
+    /// The terminal that the display draws on.
+    pub fn screen(&self) -> Screen {
+        self.screen.clone()
+    }
+
     /// Ends the display after its last event; answers how many were dropped.
     pub fn close(self) -> u64 {
         drop(self.sender);
@@ -71,25 +81,29 @@ impl Announcer {
     }
 }
 
-fn show_all(events: &Receiver<RunEvent>, style: Style) {
+fn show_all(events: &Receiver<RunEvent>, style: Style, screen: &Screen) {
+    let print = |bar: Option<&Bar>, line: &str| match bar {
+        Some(_) => screen.print(&printable(line)),
+        None => tell(line),
+    };
     let mut bar: Option<Bar> = None;
     let mut down = HashSet::new();
     while let Ok(event) = events.recv() {
         match event {
             RunEvent::Ended(report) if style == Style::Silent => {
                 if !is_good(&report) {
-                    print(None, &closing_line(&report));
+                    tell_end(&report);
                 }
             }
             _ if style == Style::Silent => {}
             RunEvent::Opened { run } => {
                 if style == Style::Bar {
-                    bar = Some(Bar::new(&run));
+                    bar = Some(Bar::new(screen, &run));
                 }
             }
             RunEvent::Joined { run } => {
                 if style == Style::Bar {
-                    bar = Some(Bar::new(&run));
+                    bar = Some(Bar::new(screen, &run));
                 } else {
                     print(None, &format!("run `{run}`: joined"));
                 }
@@ -112,27 +126,27 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                 ),
                 None => print(None, "nothing is left to do"),
             },
-            RunEvent::Refused { reason } => print(bar.as_mut(), &reason),
+            RunEvent::Refused { reason } => print(bar.as_ref(), &reason),
             RunEvent::Progressed(snapshot) => {
                 if let Some(bar) = &bar {
                     bar.show(&snapshot);
                 }
             }
             RunEvent::RecipeChanged => print(
-                bar.as_mut(),
+                bar.as_ref(),
                 "models, prompts or settings have changed since this run was begun: what is settled stands, the rest uses the new ones",
             ),
             RunEvent::RouteChanged(route) => {
                 if let Some(line) = route_line(&route, &mut down) {
-                    print(bar.as_mut(), &line);
+                    print(bar.as_ref(), &line);
                 }
             }
             RunEvent::Draining { cause, calls } => {
                 let plural = if calls == 1 { "call" } else { "calls" };
                 let line = format!("{cause}: waiting for {calls} {plural} on the way (Ctrl-C gives them up)");
-                print(bar.as_mut(), &line);
+                print(bar.as_ref(), &line);
             }
-            RunEvent::Cancelled => print(bar.as_mut(), "giving up the calls on the way"),
+            RunEvent::Cancelled => print(bar.as_ref(), "giving up the calls on the way"),
             RunEvent::Ended(report) => {
                 if let Some(bar) = bar.take() {
                     bar.clear();
@@ -140,7 +154,7 @@ fn show_all(events: &Receiver<RunEvent>, style: Style) {
                 for line in told_otherwise(&report.counts) {
                     print(None, &format!("run `{}`: {line}", report.run));
                 }
-                print(None, &closing_line(&report));
+                tell_end(&report);
             }
         }
     }
@@ -164,18 +178,31 @@ fn route_line(route: &RouteState, down: &mut HashSet<String>) -> Option<String> 
     }
 }
 
+/// The closing line, and its figures as fields for programs that read the log.
+fn tell_end(report: &Report) {
+    let counts = &report.counts;
+    tracing::info!(
+        target: MESSAGE,
+        {
+            run.name = report.run,
+            run.ending = report.ending.name(),
+            requests.total = counts.total,
+            requests.done = counts.done,
+            requests.failed = counts.failed,
+            requests.paused = counts.paused,
+            requests.left = counts.unfinished(),
+            calls = report.calls_now,
+            cost_usd = report.cost_now.usd(),
+            duration_ms = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX)
+        },
+        "{}",
+        printable(&closing_line(report))
+    );
+}
+
 fn is_good(report: &Report) -> bool {
     matches!(
         report.ending,
         Ending::Finished | Ending::ClosedPipe | Ending::Limit
     ) && report.counts.failed == 0
-}
-
-/// A closed stderr is nobody's loss.
-fn print(bar: Option<&mut Bar>, line: &str) {
-    let line = &printable(line);
-    match bar {
-        Some(bar) => bar.go_on_below(line),
-        None => drop(writeln!(std::io::stderr().lock(), "{line}")),
-    }
 }

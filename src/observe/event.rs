@@ -119,6 +119,22 @@ pub enum Ending {
     Limit,
 }
 
+impl Ending {
+    /// One word for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Signal(_) => "signal",
+            Self::ClosedPipe => "closed_pipe",
+            Self::NoRoute { .. } => "no_route",
+            Self::Failures { .. } => "max_failures",
+            Self::Budget { .. } => "max_cost",
+            Self::Deadline => "deadline",
+            Self::Limit => "limit",
+        }
+    }
+}
+
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Report {

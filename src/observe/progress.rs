@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::event::Snapshot;
+use super::screen::Screen;
 use super::summary::seconds;
 use crate::domain::ids::shortened;
 
@@ -19,8 +20,12 @@ const KNOWN: &str = "{prefix} [{wide_bar}] {pos}/{len}\n{wide_msg}";
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    pub(super) fn new(run: &str) -> Self {
-        Self(empty(shortened(run, NAME)))
+    pub(super) fn new(screen: &Screen, run: &str) -> Self {
+        // Hidden until it has its style: whatever is set is drawn, in the style of the moment.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        bar.set_style(style(COUNTING));
+        bar.set_prefix(shortened(run, NAME));
+        Self(screen.bars().add(bar))
     }
 
     pub(super) fn show(&self, snapshot: &Snapshot) {
@@ -33,26 +38,9 @@ impl Bar {
         self.0.tick();
     }
 
-    /// Leaves the bar as it stands and goes on with another below the line. A terminal shows `^C` for Ctrl-C, so
-    /// that after a signal nobody knows where the cursor is, and the old bar could not be taken away.
-    pub(super) fn go_on_below(&mut self, line: &str) {
-        self.0.set_draw_target(ProgressDrawTarget::hidden());
-        let below = empty(self.0.prefix());
-        below.println(line);
-        self.0 = below;
-    }
-
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();
     }
-}
-
-fn empty(prefix: String) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-    // Before anything else: whatever is set is drawn, in the style of the moment.
-    bar.set_style(style(COUNTING));
-    bar.set_prefix(prefix);
-    bar
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -46,7 +46,7 @@ pub(in crate::cli) struct Global {
     /// Tell more; up to three times
     #[arg(short, long, global = true, action = ArgAction::Count, env = "NOVA3_VERBOSE")]
     pub(in crate::cli) verbose: u8,
-    /// Form of log lines
+    /// Form of what is written to stderr: text, or one JSON object a line
     #[arg(
         long,
         global = true,

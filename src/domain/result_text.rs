@@ -1,0 +1,90 @@
+//! A finished request as text for people: its name, how it ended, and what its last completed task made.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::outcome::Finished;
+use super::printable::printable;
+use super::state::{Status, TaskStatus};
+
+/// The request's text, ending in an empty line. Without characters that steer a terminal.
+pub fn render(finished: &Finished) -> String {
+    let name = finished
+        .custom_id
+        .clone()
+        .unwrap_or_else(|| format!("line {}", finished.line));
+    let mut text = format!("## {}{}\n", single_line(&name), ending(finished));
+    for paragraph in paragraphs(finished) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{}\n", printable(paragraph.trim_end()));
+    }
+    text.push('\n');
+    text
+}
+
+/// A name with a line end in it must not look like a result of its own.
+fn single_line(name: &str) -> String {
+    printable(name).replace(['\n', '\t'], " ")
+}
+
+/// How a request ended that is not simply completed.
+fn ending(finished: &Finished) -> String {
+    let last = finished
+        .tasks
+        .iter()
+        .rev()
+        .find(|task| task.status == TaskStatus::Completed);
+    match (&finished.failure, finished.status, last) {
+        (Some(failure), ..) => format!(" (failed: {})", failure.class.as_str()),
+        (None, Status::Completed, _) => String::new(),
+        (None, Status::Paused, Some(task)) => format!(" (paused after {})", printable(&task.action)),
+        (None, status, _) => format!(" ({})", status.as_str()),
+    }
+}
+
+fn paragraphs(finished: &Finished) -> Vec<String> {
+    if let Some(failure) = &finished.failure {
+        return vec![failure.message.clone()];
+    }
+    let last = finished
+        .tasks
+        .iter()
+        .rev()
+        .find(|task| task.status == TaskStatus::Completed);
+    let Some(result) = last.and_then(|task| task.result.as_ref()) else {
+        return Vec::new();
+    };
+    if finished.is_completion {
+        let value: Value = serde_json::from_str(result.get()).unwrap_or_default();
+        let content = value
+            .pointer("/body/choices/0/message/content")
+            .and_then(Value::as_str);
+        return content.map(str::to_owned).into_iter().collect();
+    }
+    let items: Vec<Map<String, Value>> = serde_json::from_str(result.get()).unwrap_or_default();
+    let alone = items.len() == 1;
+    items.iter().map(|shown| item(shown, alone)).collect()
+}
+
+/// An item under its id, by which a later line of its session can refer to it. One without a title that is alone needs none.
+fn item(item: &Map<String, Value>, alone: bool) -> String {
+    let field = |name: &str| item.get(name).and_then(Value::as_str);
+    let title = field("title");
+    let id = field("id").filter(|_| title.is_some() || !alone);
+    let heading: Vec<&str> = [id, title].into_iter().flatten().collect();
+    let tags: Vec<String> = item
+        .get("tags")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|tag| format!("#{}", tag.trim_start_matches('#')))
+        .collect();
+    let parts = [
+        (!heading.is_empty()).then(|| heading.join(" · ")),
+        field("content").map(str::to_owned),
+        (!tags.is_empty()).then(|| tags.join(" ")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,19 @@
+//! Messages for people on stderr.
+//!
+//! A message is an event of `tracing` under a target of its own, so that one place decides its form: a bare line, or with
+//! `--log-format json` an object like every log line. A closed stderr is no error.
+
+use crate::domain::printable::printable;
+
+/// The target of messages, which are shown at every verbosity.
+pub const MESSAGE: &str = "nova3::message";
+
+/// Writes a line for people.
+pub fn tell(line: &str) {
+    tracing::info!(target: MESSAGE, "{}", printable(line));
+}
+
+/// Writes the error that ends the program.
+pub fn tell_error(line: &str) {
+    tracing::error!(target: MESSAGE, "{}", printable(line));
+}

@@ -1,0 +1,64 @@
+//! `--log-format json`: every line on stderr is a JSON object.
+
+use nova3::mock::MockConfig;
+use serde_json::Value;
+
+use crate::bench::{setup, setup_with};
+
+/// Each line of stderr.
+fn objects(err: &str) -> Vec<Value> {
+    err.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+#[test]
+fn the_closing_line_carries_its_figures() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    bench.write("in.jsonl", format!("{}bad\n", crate::bench::questions(2)));
+    for verbosity in [&[][..], &["-q"], &["-vvv"]] {
+        let args = [
+            &["run", "in.jsonl", "-o", "out.jsonl", "--log-format", "json"],
+            verbosity,
+        ]
+        .concat();
+        let ran = bench.nova3(&args);
+        assert_eq!(ran.code, Some(100), "{}", ran.err);
+        let objects = objects(&ran.err);
+        let fields = &objects.last().unwrap()["fields"];
+        let message = fields["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("run `in.jsonl`: finished; 2 of 3 done, 1 failed"),
+            "{message}"
+        );
+        let figures =
+            ["run.ending", "requests.total", "requests.done", "requests.failed"].map(|name| &fields[name]);
+        assert_eq!(
+            figures,
+            [&Value::from("finished"), &3.into(), &2.into(), &1.into()]
+        );
+    }
+}
+
+#[test]
+fn errors_are_objects_too() {
+    let bench = setup();
+    bench.write("in.jsonl", "bad\n");
+    let wrong = [
+        (&["run", "missing.jsonl"][..], 3, "missing.jsonl"),
+        (&["run", "--no-such-flag"], 2, "--no-such-flag"),
+        (&["check", "in.jsonl"], 3, "line 1"),
+        (
+            &["run", "in.jsonl", "--progress", "bar", "--mock"],
+            2,
+            "--progress bar",
+        ),
+    ];
+    for (args, code, named) in wrong {
+        let ran = bench.nova3(&[args, &["--log-format", "json"]].concat());
+        assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.err);
+        let told = objects(&ran.err);
+        let names = |object: &Value| object["fields"]["message"].as_str().unwrap().contains(named);
+        assert!(told.iter().any(names), "{args:?}: {told:?}");
+    }
+}

@@ -1,0 +1,143 @@
+//! A run on a terminal: results as text above the bar, and nothing of the bar is left behind.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nova3::mock::MockConfig;
+
+use crate::bench::{Bench, setup, setup_with, until};
+use crate::provider::{Say, Scripted};
+
+/// No test here takes so long; one that does is hung.
+const HUNG: Duration = Duration::from_secs(60);
+
+/// The program on a terminal of 24 lines and 80 columns, which `script` makes.
+struct Terminal {
+    child: Child,
+    screen: Arc<Mutex<vt100::Parser>>,
+    ended: Receiver<()>,
+}
+
+impl Terminal {
+    fn run(bench: &Bench, args: &str) -> Self {
+        let plain = bench.command(&[]);
+        let program = plain.get_program().to_str().unwrap().to_owned();
+        let mut command = Command::new("script");
+        command
+            .args([
+                "-qefc",
+                &format!("stty rows 24 cols 80; exec {program} {args}"),
+                "/dev/null",
+            ])
+            .env_clear()
+            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("TERM", "xterm")
+            .current_dir(plain.get_current_dir().unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 1000)));
+        let (end, ended) = channel();
+        let shown = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(1..) = output.read(&mut piece).map(|length| {
+                shown.lock().unwrap().process(&piece[..length]);
+                length
+            }) {}
+            drop(end);
+        });
+        Self { child, screen, ended }
+    }
+
+    /// What stands on the screen.
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn wait_for(&self, what: &str) {
+        let began = Instant::now();
+        while !self.text().contains(what) {
+            assert!(began.elapsed() < HUNG, "`{what}` never came:\n{}", self.text());
+            std::thread::yield_now();
+        }
+    }
+
+    fn press(&mut self, key: u8) {
+        self.child.stdin.as_mut().unwrap().write_all(&[key]).unwrap();
+    }
+
+    /// The exit code and the last screen.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        // An error means that everything was read, which is what is waited for.
+        self.ended.recv_timeout(HUNG).unwrap_or_default();
+        (code, self.text())
+    }
+}
+
+/// Lines that a bar draws.
+fn bars(screen: &str) -> Vec<&str> {
+    screen
+        .lines()
+        .filter(|line| line.contains(" running") || line.contains("[="))
+        .collect()
+}
+
+#[test]
+fn results_are_text_and_no_bar_is_left() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    let (code, screen) = Terminal::run(&bench, "run in.jsonl").end();
+    assert_eq!(code, Some(0), "{screen}");
+    for shown in ["## q1\n", "## q2\n", "run `in.jsonl`: finished; 2 of 2 done"] {
+        assert!(
+            screen.contains(shown),
+            "`{shown}` is not on the screen:\n{screen}"
+        );
+    }
+    assert!(!screen.contains("{\""), "{screen}");
+    assert_eq!(bars(&screen), Vec::<&str>::new(), "{screen}");
+}
+
+#[test]
+fn ctrl_c_leaves_no_bar_behind() {
+    let (go_on, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let provider = Scripted::start(move |body| {
+        // The second answer waits until the run was told to stop.
+        if body.contains("q2") {
+            wait.lock().unwrap().recv().unwrap_or_default();
+        }
+        Say {
+            status: 200,
+            headers: "content-type: application/json\r\n",
+            body: r#"{"choices":[{"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}]}"#
+                .to_owned(),
+        }
+    });
+    let bench = setup()
+        .with("OPENAI_BASE_URL", &provider.base_url())
+        .with("OPENAI_MODEL", "m");
+    bench.write(
+        "in.jsonl",
+        "{\"custom_id\":\"a\",\"query\":\"q1\",\"tasks\":[\"answer\"]}\n{\"custom_id\":\"b\",\"query\":\"q2\",\"tasks\":[\"answer\"]}\n",
+    );
+    let mut terminal = Terminal::run(&bench, "run in.jsonl -j 1");
+    terminal.wait_for("## a");
+    until("the second call is on its way", || provider.bodies().len() == 2);
+    terminal.wait_for("1 running");
+    terminal.press(3);
+    terminal.wait_for("stopping: waiting for 1 call");
+    drop(go_on);
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(130), "{screen}");
+    assert!(screen.contains("## b"), "{screen}");
+    assert!(screen.contains("stopped by a signal; 2 of 2 done"), "{screen}");
+    assert_eq!(bars(&screen), Vec::<&str>::new(), "{screen}");
+}

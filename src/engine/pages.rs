@@ -2,7 +2,7 @@
 
 use super::RunError;
 use crate::clock;
-use crate::domain::{result_line, stream_event};
+use crate::domain::{result_line, result_text, stream_event};
 use crate::store::{Cursor, EventPage, Feed, FinishedPage, Order, Results, RowMark, RunId};
 
 /// The row before the first one, in each order.
@@ -56,6 +56,17 @@ pub(super) fn render(run: &str, page: &FinishedPage) -> Result<Rendered, RunErro
         after: page.after,
         newest: page.newest(),
     })
+}
+
+/// Finished requests as text for people.
+pub(super) fn render_text(page: &FinishedPage) -> Rendered {
+    let text: String = page.rows.iter().map(result_text::render).collect();
+    Rendered {
+        lines: text.into_bytes(),
+        rows: page.rows.len(),
+        after: page.after,
+        newest: page.newest(),
+    }
 }
 
 /// The lines of events.

@@ -8,9 +8,8 @@ use std::io::{ErrorKind, Write};
 
 use tokio::sync::mpsc;
 
-use super::pages::{Rendered, render, render_events};
+use super::pages::{Rendered, render, render_events, render_text};
 use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
-use crate::domain::result_text;
 use crate::observe::Screen;
 use crate::store::{Feed, FinishedPage, Order, Run, RunId};
 
@@ -145,12 +144,7 @@ impl Printer {
         if self.terminal.is_none() {
             return render(&self.run_name, page);
         }
-        let text: String = page.rows.iter().map(result_text::render).collect();
-        Ok(Rendered {
-            lines: text.into_bytes(),
-            rows: page.rows.len(),
-            after: page.after,
-        })
+        Ok(render_text(page))
     }
 
     async fn print(&self, page: Rendered) -> Result<Step, RunError> {

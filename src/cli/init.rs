@@ -22,8 +22,13 @@ pub(super) fn main(args: &InitArgs) -> Result<Exit> {
     if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
         return Err(there_already(path));
     }
-    for (path, text) in &files {
-        write_new(path, text)?;
+    for (count, (path, text)) in files.iter().enumerate() {
+        if let Err(error) = write_new(path, text) {
+            for (made, _) in &files[..count] {
+                drop(std::fs::remove_file(made));
+            }
+            return Err(error);
+        }
     }
     tell("wrote nova3.toml and requests.jsonl; try `nova3 run requests.jsonl --mock`");
     Ok(Exit::Good)
@@ -36,8 +41,11 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(there_already(path)),
         Err(error) => return Err(error).with_context(|| format!("failed to create `{}`", path.display())),
     };
-    file.write_all(text.as_bytes())
-        .with_context(|| format!("failed to write `{}`", path.display()))
+    if let Err(error) = file.write_all(text.as_bytes()) {
+        drop(std::fs::remove_file(path));
+        return Err(error).with_context(|| format!("failed to write `{}`", path.display()));
+    }
+    Ok(())
 }
 
 fn there_already(path: &Path) -> anyhow::Error {

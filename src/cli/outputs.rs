@@ -110,9 +110,7 @@ fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathB
 /// Standard output may lead into a file that the run needs, too: `>> in.jsonl`.
 fn refuse_needed_stdout(config: &Config, input: &Input) -> Result<()> {
     let place = Place {
-        inode: rustix::fs::fstat(std::io::stdout())
-            .ok()
-            .and_then(|data| inode_of_file(&data)),
+        inode: inode_of_file(Path::new("/dev/stdout")),
         path: None,
     };
     match place.needed(config, input) {
@@ -136,10 +134,9 @@ fn inode(data: &Metadata) -> Inode {
 }
 
 /// Only of a file: a terminal or `/dev/null` may well be input and output at once.
-fn inode_of_file(data: &rustix::fs::Stat) -> Option<Inode> {
-    rustix::fs::FileType::from_raw_mode(data.st_mode)
-        .is_file()
-        .then_some((data.st_dev, data.st_ino))
+fn inode_of_file(stream: &Path) -> Option<Inode> {
+    let data = std::fs::metadata(stream).ok()?;
+    data.is_file().then(|| inode(&data))
 }
 
 /// Where an output would go.
@@ -184,8 +181,7 @@ impl Place<'_> {
         match input {
             Input::File(file) | Input::Spooled(file) => self.is(file),
             Input::Stdin => {
-                let stdin = rustix::fs::fstat(std::io::stdin());
-                let stdin = stdin.ok().and_then(|data| inode_of_file(&data));
+                let stdin = inode_of_file(Path::new("/dev/stdin"));
                 stdin.is_some() && stdin == self.inode
             }
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::pages::{Rendered, render, render_events, render_text};
 use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
 use crate::observe::Screen;
+use crate::sink::check_stdout;
 use crate::store::{Feed, FinishedPage, Order, Run, RunId};
 
 /// Lines in one write at most.
@@ -79,7 +80,12 @@ impl Printer {
             match self.step().await? {
                 Step::Wrote => continue,
                 Step::Closed => return Ok(Exported::Closed),
-                Step::Nothing if finishing => return Ok(Exported::All),
+                Step::Nothing if finishing => {
+                    return match check_stdout() {
+                        Ok(()) => Ok(Exported::All),
+                        Err(source) => Err(RunError::Stdout { source }),
+                    };
+                }
                 Step::Nothing => {}
             }
             tokio::select! {
@@ -156,6 +162,7 @@ impl Printer {
             if let Some(screen) = terminal {
                 return screen.write(&lines);
             }
+            check_stdout()?;
             let mut out = std::io::stdout().lock();
             out.write_all(&lines).and_then(|()| out.flush())
         })

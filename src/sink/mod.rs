@@ -14,7 +14,9 @@
 mod error;
 mod file;
 mod replacement;
+mod stdout;
 
 pub use error::SinkError;
 pub use file::{Existing, Found, Mark, ResultFile, tail_digest};
 pub use replacement::Replacement;
+pub use stdout::check_stdout;

@@ -163,6 +163,48 @@ fn events_that_somebody_else_changes_stop_the_run_too() {
 }
 
 #[test]
+fn standard_output_in_a_file_that_is_cut_stops_the_run() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    for (more, append, code) in [(0, false, 110), (1, false, 110), (1, true, 0)] {
+        bench.write("out.jsonl", "");
+        let mut options = std::fs::OpenOptions::new();
+        let out = options
+            .write(true)
+            .append(append)
+            .open(bench.path("out.jsonl"))
+            .unwrap();
+        let mut command = bench.command(&["run", "--run", "piped"]);
+        command.stdin(Stdio::piped()).stdout(out);
+        let mut run = Running::start(command);
+        let mut input = run.child().stdin.take().unwrap();
+        input.write_all(question("first", "first").as_bytes()).unwrap();
+        until("the first result is written", || {
+            bench.read("out.jsonl").ends_with('\n')
+        });
+        bench.write("out.jsonl", "");
+        if more > 0 {
+            input
+                .write_all(question("later", "later").as_bytes())
+                .unwrap_or_default();
+        }
+        drop(input);
+        let ran = bench.ran(&run.output());
+        assert_eq!(ran.code, Some(code), "{}", ran.err);
+        assert_eq!(
+            bench.read("out.jsonl").lines().count(),
+            usize::from(append),
+            "no zeros"
+        );
+        assert!(
+            append || ran.err.contains("was cut by somebody else: it has 0 bytes where"),
+            "{}",
+            ran.err
+        );
+    }
+    assert_eq!(provider.calls(), 2);
+}
+
+#[test]
 fn a_result_file_with_two_names_is_written_anew_under_both() {
     let (bench, provider) = setup_with(MockConfig::default());
     let run = ["run", "in.jsonl", "-o", "out.jsonl"];

@@ -283,6 +283,11 @@ fn a_limit_on_file_sizes_under_the_results_is_named() {
     let ran = bench.shell("ulimit -f 0; nova3 init new");
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert!(ran.err.contains("File too large"), "{}", ran.err);
+    assert_eq!(
+        bench.nova3(&["init", "new"]).code,
+        Some(0),
+        "nothing is left of the first try"
+    );
     assert_eq!(bench.nova3(&append).code, Some(0));
     assert_eq!(provider.calls(), 5);
     let all = bench.read("out.jsonl");

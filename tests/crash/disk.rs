@@ -322,6 +322,44 @@ fn a_result_file_that_cannot_take_the_old_ones_place() {
 }
 
 #[test]
+fn a_result_file_that_may_not_be_replaced_is_written_anew_where_it_stands() {
+    let Some(mut bench) = setup("no replacement") else {
+        return;
+    };
+    let lines = lines();
+    bench.finish(&RUN, "out.jsonl", &lines, false);
+    let faults = [
+        ("rename", "/out.jsonl", Errno::BUSY),
+        ("rename", "/out.jsonl", Errno::XDEV),
+        ("rename", "/out.jsonl", Errno::PERM),
+        ("open", ".nova3-new", Errno::ACCESS),
+        ("open", ".nova3-new", Errno::ROFS),
+        ("open", ".nova3-new", Errno::NAMETOOLONG),
+    ];
+    for (removed, (calls, path, error)) in (1..).zip(faults) {
+        let fewer = &lines[removed..];
+        bench.input(fewer);
+        let fault = Fault {
+            calls,
+            path,
+            error,
+            after: 0,
+            times: 0,
+        };
+        let ended = befall(&mut bench, &fault);
+        assert_eq!(ended.code, Some(0), "oracle `exit`: {fault:?}: {}", ended.stderr);
+        bench.complete(&RUN, "out.jsonl", fewer, false, 0);
+        let left = std::fs::read_dir(bench.path("")).unwrap();
+        let left = left.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().ends_with(".nova3-new")
+        });
+        assert_eq!(left.count(), 0, "oracle `no litter`: {fault:?}");
+    }
+    bench.finish(&RUN, "out.jsonl", &lines[faults.len()..], false);
+}
+
+#[test]
 fn a_standard_output_that_takes_nothing() {
     let mut bench = Bench::new("full stdout", Form::get());
     let lines = lines();

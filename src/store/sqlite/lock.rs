@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FsWord, NFS_SUPER_MAGIC, OFlags};
+use rustix::fs::OFlags;
 
 use super::open::told;
 use super::place::{Place, with_suffix};
@@ -25,10 +25,6 @@ const MARK: &str = "nova3 store lock, held by ";
 
 /// At most so much of a lock file is read.
 const TEXT: u64 = 200;
-
-/// File systems on which a lock on the whole store would keep SQLite out too: NFS, SMB in two versions, 9P. There the
-/// lock file has to do.
-const SHARES_LOCKS: [FsWord; 4] = [NFS_SUPER_MAGIC, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997];
 
 /// The pause between two tries for a lock that somebody holds.
 const STEP: Duration = Duration::from_millis(50);
@@ -262,7 +258,17 @@ fn holder_in(text: &[u8]) -> String {
     text.strip_prefix(MARK).unwrap_or_default().trim().to_owned()
 }
 
-/// Whether a lock on the whole file would meet the locks that SQLite takes on parts of it.
+/// Whether a lock on the whole file would keep SQLite out too, which locks parts of it: so it is on NFS, SMB (two
+/// versions) and 9P, where the lock file has to do.
+#[cfg(target_os = "linux")]
 fn shares_locks(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|system| SHARES_LOCKS.contains(&system.f_type))
+    const SHARING: [rustix::fs::FsWord; 4] =
+        [rustix::fs::NFS_SUPER_MAGIC, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997];
+    rustix::fs::fstatfs(file).is_ok_and(|system| SHARING.contains(&system.f_type))
+}
+
+/// Systems other than Linux do not tell the two kinds of locks apart.
+#[cfg(not(target_os = "linux"))]
+const fn shares_locks(_: &File) -> bool {
+    true
 }

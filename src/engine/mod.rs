@@ -50,6 +50,12 @@ pub use fleet::{Crew, work_on_runs};
 pub use reader::{InputError, Seen, read_input};
 pub use verify::verify;
 
+use self::dispatcher::Dispatcher;
+use self::exporter::Exporter;
+use self::ingest::Intake;
+use self::printer::Printer;
+use self::shutdown::LAST_WAIT;
+use self::signals::Signals;
 use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
@@ -62,13 +68,6 @@ use crate::sink::Existing;
 use crate::store::{
     Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, RunOpening, Store, Terms, Worker,
 };
-
-use self::dispatcher::Dispatcher;
-use self::exporter::Exporter;
-use self::ingest::Intake;
-use self::printer::Printer;
-use self::shutdown::LAST_WAIT;
-use self::signals::Signals;
 
 /// What a run works with.
 pub struct World {

@@ -61,8 +61,7 @@ impl StoreAddress {
     /// What is meant by the value of `--store`, `NOVA3_STORE` or `run.store`.
     pub fn read(given: &Path, source: &Source, env: Env<'_>) -> Result<Self, ConfigError> {
         let Some(url) = given.to_str().filter(|text| is_postgres(text)) else {
-            refuse_names_of_sqlite(given)?;
-            return Ok(Self::File(given.to_path_buf()));
+            return Ok(Self::File(path_of(given)?));
         };
         PostgresAddress::read(url, source, env).map(|address| Self::Postgres(Box::new(address)))
     }
@@ -76,23 +75,31 @@ impl StoreAddress {
     }
 }
 
-/// Names that SQLite does not take for a path: a store in memory would be lost with the process, and a `file:` name is a
-/// second name of a file.
-fn refuse_names_of_sqlite(given: &Path) -> Result<(), ConfigError> {
-    let Some(text) = given.to_str() else { return Ok(()) };
-    let instead = if text.is_empty() || text == ":memory:" {
-        "nova3.db".to_owned()
-    } else if let Some(rest) = text.strip_prefix("file:") {
-        let path = rest.split(['?', '#']).next().unwrap_or_default();
-        match path.trim_start_matches("//") {
-            "" => "nova3.db".to_owned(),
-            path => path.to_owned(),
-        }
-    } else {
-        return Ok(());
+/// The path that a name means. SQLite reads some names otherwise: a store in memory would be lost with the process, and a
+/// `file:` URI may carry options and escapes, which are refused. A plain `file:PATH` is the file at that path.
+fn path_of(given: &Path) -> Result<PathBuf, ConfigError> {
+    let Some(text) = given.to_str() else {
+        return Ok(given.to_path_buf());
     };
-    let expected = format!("the path of a file, such as `{instead}`, or `postgres://user@host/database`");
-    Err(ConfigError::value("run.store", text, expected))
+    let refused = |instead: &str| {
+        let expected = format!("the path of a file, such as `{instead}`, or `postgres://user@host/database`");
+        Err(ConfigError::value("run.store", text, expected))
+    };
+    if text.is_empty() || text == ":memory:" {
+        return refused("nova3.db");
+    }
+    let Some(uri) = text.strip_prefix("file:") else {
+        return Ok(given.to_path_buf());
+    };
+    let path = uri.split(['?', '#', '%']).next().unwrap_or_default();
+    // Three slashes: no host, then an absolute path.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path {
+        "" => refused("nova3.db"),
+        _ if path.len() < uri.trim_start_matches("//").len() => refused(path),
+        _ if uri.starts_with("//") && !path.starts_with('/') => refused("nova3.db"),
+        _ => Ok(PathBuf::from(path)),
+    }
 }
 
 fn is_postgres(text: &str) -> bool {
@@ -321,7 +328,8 @@ mod tests {
             (":memory:", "nova3.db"),
             ("", "nova3.db"),
             ("file:", "nova3.db"),
-            ("file:s.db", "s.db"),
+            ("file://host/s.db", "nova3.db"),
+            ("file:a%20b.db", "a"),
             ("file:s.db?mode=memory&cache=shared", "s.db"),
             ("file:///var/s.db#x", "/var/s.db"),
         ] {
@@ -330,6 +338,13 @@ mod tests {
                  `postgres://user@host/database`"
             );
             assert_eq!(read(name, &FLAG, &[]).unwrap_err(), expected);
+        }
+        for (uri, path) in [
+            ("file:s.db", "s.db"),
+            ("file:/var/s.db", "/var/s.db"),
+            ("file:///var/s.db", "/var/s.db"),
+        ] {
+            assert_eq!(read(uri, &FLAG, &[]).unwrap_err(), format!("a file {path}"));
         }
         for path in ["./file:s.db", "a?b.db", "a%20b.db", "a#b.db", "memory", "files/x"] {
             assert_eq!(read(path, &FLAG, &[]).unwrap_err(), format!("a file {path}"));

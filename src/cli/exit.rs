@@ -98,9 +98,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         RunError::Store(error) => Some(of_store(error)),
         RunError::Sink(_) | RunError::Stdout { .. } => Some(Exit::Output),
         RunError::Input(_) => Some(Exit::BadInput),
-        RunError::Signals { .. } | RunError::Broken { .. } | RunError::OutOfReach { .. } => {
-            Some(Exit::Internal)
-        }
+        RunError::Signals { .. }
+        | RunError::Broken { .. }
+        | RunError::NoTask { .. }
+        | RunError::OutOfReach { .. } => Some(Exit::Internal),
     }
 }
 

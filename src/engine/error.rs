@@ -37,6 +37,15 @@ pub enum RunError {
         /// What is known of it.
         trouble: String,
     },
+    /// A stored queue is unfinished and has no task left.
+    #[error(
+        "queue {queue} of the store is unfinished and has no task left; the other requests are done (please report it; an \
+         edit of its line makes it anew)"
+    )]
+    NoTask {
+        /// Its number.
+        queue: i64,
+    },
     /// A fault of nova3 itself.
     #[error(
         "a part of nova3 stopped unexpectedly: {part} (please report it; run the same command again to go on)"

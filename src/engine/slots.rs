@@ -165,7 +165,7 @@ impl Slots {
     /// The queue stays as it was and is to be given back.
     pub(super) fn leave(&mut self, mut left: Left) {
         if let Some(held) = self.calling.remove(&left.lease.queue_id) {
-            left.snooze = held.snooze;
+            left.snooze = left.snooze.max(held.snooze);
         }
         self.released.push(left);
     }

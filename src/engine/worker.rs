@@ -36,6 +36,8 @@ pub(super) enum Fact {
     },
     /// The queue was left as it was, and is to be given back.
     Interrupted(Left, Stopped),
+    /// The queue has no task left to do, though the store calls it unfinished: it is to be given back, and rests.
+    NothingToDo(Lease),
     /// The store failed.
     StoreFailed(StoreError),
 }
@@ -113,6 +115,9 @@ pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, stop: Stop, fact
     }
     if tools.plan_only {
         return teller.tell(Fact::Interrupted(Left::untouched(queue.lease), Stopped::Ending));
+    }
+    if queue.current_task >= queue.tasks.len() {
+        return teller.tell(Fact::NothingToDo(queue.lease));
     }
     for task in queue.current_task..queue.tasks.len() {
         if !step(&tools, &queue, task, &stop, &teller).await {

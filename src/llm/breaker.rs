@@ -38,6 +38,23 @@ enum Phase {
     HalfOpen,
 }
 
+impl State {
+    fn door(&self, now: Instant) -> Door {
+        match self.phase {
+            Phase::Closed => Door::Free,
+            Phase::Open { until } if until <= now => Door::Probe,
+            Phase::Open { until } => Door::Shut {
+                until: Some(until),
+                reason: self.reason.clone(),
+            },
+            Phase::HalfOpen => Door::Shut {
+                until: None,
+                reason: self.reason.clone(),
+            },
+        }
+    }
+}
+
 /// What a breaker says to a call that wants to pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Door {
@@ -68,26 +85,16 @@ impl Breaker {
 
     /// How it stands; nothing changes.
     pub(super) fn look(&self, now: Instant) -> Door {
-        let state = self.state();
-        match state.phase {
-            Phase::Closed => Door::Free,
-            Phase::Open { until } if until <= now => Door::Probe,
-            Phase::Open { until } => Door::Shut {
-                until: Some(until),
-                reason: state.reason.clone(),
-            },
-            Phase::HalfOpen => Door::Shut {
-                until: None,
-                reason: state.reason.clone(),
-            },
-        }
+        self.state().door(now)
     }
 
-    /// As [`Self::look`]; a call that gets [`Door::Probe`] is the one that goes to see, and must report.
+    /// As [`Self::look`]; the call that gets [`Door::Probe`] is the only probe, and must report. Looking and entering
+    /// happen under one lock, so that two callers never both become the probe.
     pub(super) fn enter(&self, now: Instant) -> Door {
-        let door = self.look(now);
+        let mut state = self.state();
+        let door = state.door(now);
         if door == Door::Probe {
-            self.state().phase = Phase::HalfOpen;
+            state.phase = Phase::HalfOpen;
         }
         door
     }
@@ -134,6 +141,7 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -175,6 +183,33 @@ mod tests {
         assert_eq!(breaker.enter(later + POLICY.open), Door::Probe);
         assert!(breaker.answered());
         assert_eq!(breaker.enter(later), Door::Free);
+    }
+
+    #[test]
+    fn of_callers_that_enter_at_the_same_moment_one_is_the_probe() {
+        const CALLERS: usize = 8;
+        let breaker = Breaker::new(POLICY);
+        let now = Instant::now();
+        while !breaker.failed(now, false, "down") {}
+        let later = now + POLICY.open;
+        let (together, probes) = (std::sync::Barrier::new(CALLERS), AtomicUsize::new(0));
+        let rounds = || {
+            for _ in 0..2000 {
+                together.wait();
+                if breaker.enter(later) == Door::Probe {
+                    probes.fetch_add(1, Ordering::SeqCst);
+                }
+                if together.wait().is_leader() {
+                    assert_eq!(probes.swap(0, Ordering::SeqCst), 1);
+                    breaker.probe_given_up(later);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                scope.spawn(rounds);
+            }
+        });
     }
 
     #[test]

@@ -292,3 +292,22 @@ fn a_short_429_is_waited_out() {
         ran.err
     );
 }
+
+#[test]
+fn a_stored_queue_without_a_task_gives_its_slot_back_and_holds_up_nobody() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    bench.write_questions("in.jsonl", 4);
+    let run = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
+    bench.nova3(&[&run[..], &["--limit", "1"]].concat());
+    assert_eq!(provider.calls(), 1);
+    let store = rusqlite::Connection::open(bench.path("nova3.db")).unwrap();
+    let damage = "UPDATE nova3_queues SET current_task_index = task_count WHERE queue_id = (SELECT min(queue_id)
+        FROM nova3_queues WHERE state = 'ready')";
+    assert_eq!(store.execute(damage, []).unwrap(), 1);
+    drop(store);
+    let ran = bench.nova3(&run);
+    assert_eq!((ran.code, provider.calls()), (Some(1), 3), "{}", ran.err);
+    assert!(ran.err.contains("has no task left"), "{}", ran.err);
+    assert_eq!(bench.results("out.jsonl").len(), 3);
+    assert_eq!(bench.status(&[])["left"], 1);
+}

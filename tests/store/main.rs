@@ -171,6 +171,7 @@ macro_rules! engines {
                 what_is_held_back_never_passes_the_cap
                 a_settlement_replaces_what_was_held_back_by_what_it_cost
                 a_call_given_back_is_in_the_ledger
+                a_lost_lease_holds_nothing_back
                 a_death_spends_what_was_held_back
                 sums_of_money_stop_before_they_break_the_ledger
                 routes_are_remembered_with_the_time_they_were_open

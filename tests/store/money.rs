@@ -104,6 +104,25 @@ pub(crate) async fn a_call_given_back_is_in_the_ledger(bed: &mut Bed) {
     assert_eq!(bed.claim(run, 9).await.len(), 1, "it can be claimed again");
 }
 
+pub(crate) async fn a_lost_lease_holds_nothing_back(bed: &mut Bed) {
+    let (run, x, y) = two(bed).await;
+    assert!(reserve(bed, run, y.lease, (0, 100), 1000).await);
+    bed.release(&x).await;
+    let again = bed.claim(run, 1).await.remove(0);
+    assert_eq!(again.lease.queue_id, x.lease.queue_id);
+    let hold = bed.store().reserve(run, &call(x.lease, 0, 600), Cost(1000)).await;
+    assert_eq!(hold.expect("answers"), Hold::LostLease, "its fence is old");
+    assert_eq!(summary(bed, run).await.reserved, Cost(100));
+    assert!(reserve(bed, run, again.lease, (0, 600), 1000).await);
+    let hold = bed.store().reserve(run, &call(x.lease, 0, 0), Cost(1000)).await;
+    assert_eq!(hold.expect("answers"), Hold::LostLease);
+    assert_eq!(
+        summary(bed, run).await.reserved,
+        Cost(700),
+        "a stale lease does not touch what the good one holds back"
+    );
+}
+
 pub(crate) async fn a_death_spends_what_was_held_back(bed: &mut Bed) {
     let (run, x, y) = two(bed).await;
     assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);

@@ -9,7 +9,7 @@ use super::Dispatcher;
 use crate::engine::signals::Signals;
 use crate::engine::turn::exported;
 use crate::engine::{Exported, RunError};
-use crate::store::StoreError;
+use crate::store::{Lease, Left, StoreError};
 
 /// How long a store that others share is asked whether anything is left, before the loop goes on without an answer.
 const ASK: Duration = Duration::from_secs(5);
@@ -51,6 +51,29 @@ impl Dispatcher<'_> {
         if let Some(trouble) = self.tools.store.trouble() {
             self.shutdown.cannot_store(|| RunError::OutOfReach { trouble });
         }
+    }
+
+    /// A queue without a task gives its slot back, and rests for as long as a queue may: the row is damaged, and to claim
+    /// it again would find the same. The other requests of the run go on.
+    pub(super) fn stuck(&mut self, lease: Lease) {
+        tracing::warn!(queue = lease.queue_id, "the queue is unfinished and has no task left");
+        self.slots.leave(Left {
+            snooze: Duration::from_millis(Left::LONGEST_SNOOZE_MS.unsigned_abs()),
+            ..Left::untouched(lease)
+        });
+        self.stuck = Some(lease);
+        self.may_find = true;
+        self.release();
+    }
+
+    /// Ends a run of which only such a queue is left.
+    pub(super) fn ends_with_stuck(&mut self) -> bool {
+        if let Some(lease) = self.stuck {
+            self.shutdown.note(RunError::NoTask {
+                queue: lease.queue_id,
+            });
+        }
+        true
     }
 
     /// Gives back what is left over, without waiting for it.

@@ -31,7 +31,7 @@ use crate::engine::worker::{Fact, Tools, work};
 use crate::engine::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
 use crate::llm::{Chain, Stop, Stopped};
 use crate::observe::{Ending, RunEvent};
-use crate::store::{Claimed, Left, Owner, RunId, Settled, StoreError};
+use crate::store::{Claimed, Lease, Left, Owner, RunId, Settled, StoreError};
 
 /// Snapshots for the display, and the fallback for a wake-up that nobody sent.
 const TICK: Duration = Duration::from_millis(200);
@@ -52,6 +52,8 @@ pub(super) struct Dispatcher<'a> {
     may_find: bool,
     suspects: Suspects,
     ingested: bool,
+    /// A queue that the store calls unfinished and that has no task left.
+    stuck: Option<Lease>,
     /// Whether it was asked, since the last look at a shared store, if anything is left.
     looked: bool,
     /// Whether the run is over for this process when nothing is left that it could claim.
@@ -97,6 +99,7 @@ impl<'a> Dispatcher<'a> {
             may_find: true,
             suspects: Suspects::new(),
             ingested: false,
+            stuck: None,
             looked: false,
             leaves_to_others: job.leaves_to_others,
             shutdown: Shutdown::new(&world.announcer, stop, job.grace, deadline),
@@ -206,6 +209,8 @@ impl<'a> Dispatcher<'a> {
             // What is left waits for a chain that is of no use, or for a session that does.
             Ok(true) if self.slots.has_parked() => self.halts.no_route(),
             Ok(true) if used_up => Ending::Limit,
+            // The others are done by now.
+            Ok(true) if self.stuck.is_some() => return self.ends_with_stuck(),
             // Others have it, or it waits for them.
             Ok(true) => return self.leaves_to_others && !self.suspects.has_snoozing(),
             Err(error) => {
@@ -296,6 +301,7 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             Fact::Interrupted(left, why) => self.interrupted(left, &why),
+            Fact::NothingToDo(lease) => self.stuck(lease),
             Fact::StoreFailed(error) => self.shutdown.fail(error.into()),
         }
     }

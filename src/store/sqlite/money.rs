@@ -12,7 +12,8 @@ use crate::store::{Hold, Lease, Reservation, RunId};
 /// How a good answer that came too late is called among the calls that gave nothing.
 const REPEATED: &str = "repeated";
 
-/// Holds back what a call may cost, if the cap has room for it. In any case the lease holds back no more than that.
+/// Holds back what a call may cost, if the lease is good and the cap has room for it. In any case the lease holds back no
+/// more than that.
 pub(super) fn reserve(
     c: &Connection,
     run: RunId,
@@ -23,6 +24,9 @@ pub(super) fn reserve(
     let Reservation {
         lease, spent, worst, ..
     } = reservation;
+    if !is_leased(c, *lease)? {
+        return Ok(Hold::LostLease);
+    }
     let before = held_back(c, *lease)?;
     let (used, reserved): (u64, u64) = c
         .prepare_cached("SELECT cost+uncertain, reserved FROM nova3_runs WHERE run_id=?1")?
@@ -52,6 +56,13 @@ pub(super) fn reserve(
     } else {
         Hold::NoRoom { others_hold: false }
     })
+}
+
+/// Whether the lease is still good: a call under another one must not be sent.
+fn is_leased(c: &Connection, lease: Lease) -> Result<bool, Fault> {
+    let mut query =
+        c.prepare_cached("SELECT 1 FROM nova3_queues WHERE queue_id=?1 AND fence=?2 AND state='leased'")?;
+    Ok(query.exists(params![lease.queue_id, lease.fence])?)
 }
 
 /// The task of a call as the ledger numbers it.

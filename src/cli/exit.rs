@@ -118,6 +118,7 @@ const fn of_store(error: &StoreError) -> Exit {
         | StoreError::Frozen { .. } => Exit::OtherRun,
         StoreError::WentBack { .. } => Exit::Output,
         StoreError::Io { .. }
+        | StoreError::Slow { .. }
         | StoreError::Displaced { .. }
         | StoreError::Corrupt { .. }
         | StoreError::Closed => Exit::Internal,

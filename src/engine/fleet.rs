@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::ingest::Intake;
+use super::keeper::unless_slow;
 use super::looks::Looks;
 use super::signals::Signals;
 use super::{Driven, Exporting, Job, RunError, Wakes, World};
@@ -116,10 +117,8 @@ impl<'a> Search<'a> {
             self.next_tend = Instant::now() + self.crew.job.lease / 3;
             let lease_ms = i64::try_from(self.crew.job.lease.as_millis()).unwrap_or(i64::MAX);
             let done = crate::store::Done::default();
-            world
-                .store
-                .tend(RunId(0), &self.owner, done, lease_ms, false)
-                .await?;
+            let tended = world.store.tend(RunId(0), &self.owner, done, lease_ms, false);
+            unless_slow(tended.await)?;
         }
         Ok(())
     }

@@ -1,28 +1,33 @@
 //! Keeping leases good, and being seen by others.
 //!
-//! One beat is on its way at a time, three in the time of a lease. While the database does not answer, it waits there;
-//! what was asked is good for as long as it was when it was asked, not when the answer came.
+//! Renewing and housekeeping are two tasks, each on its way once at a time, three times in the time of a lease. Renewing
+//! has a connection of its own in the store, so that neither a slow housekeeping nor a busy pool makes leases run out.
+//! While the database does not answer, each waits there; a lease is good for as long as it was when it was asked for, not
+//! when the answer came.
+//!
+//! A renewal that the database has no time for is halved: one row that somebody has locked must not cost the other leases.
+//! A lease that could not be renewed alone keeps the time it has, and is asked for again with the next renewal.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::RunError;
+use crate::clock::{self, Uptime};
 use crate::store::{Done, Lease, Owner, RunId, Store, StoreError};
 
-/// What a beat came to.
+/// What a renewal came to.
 pub(super) struct Beat {
     /// The leases that were asked for.
     pub(super) asked: Vec<Lease>,
     /// Those of them that are lost.
     pub(super) lost: Vec<Lease>,
     /// Until when the others are good.
-    pub(super) until: Instant,
+    pub(super) until: Uptime,
 }
-
-type Beating = Pin<Box<dyn Future<Output = Result<Beat, StoreError>> + Send>>;
 
 /// Keeps the leases of a process.
 pub(super) struct Keeper {
@@ -30,25 +35,62 @@ pub(super) struct Keeper {
     run: RunId,
     owner: Owner,
     lease: Duration,
+    /// Unbounded: a renewal sends a few beats, and the dispatcher takes them.
+    tell: mpsc::UnboundedSender<Result<Beat, RunError>>,
+    beats: mpsc::UnboundedReceiver<Result<Beat, RunError>>,
+    renewing: Periodic,
+    tending: Periodic,
+}
+
+/// A task that is begun again and again, and runs once at a time.
+struct Periodic {
+    part: &'static str,
+    task: JoinSet<()>,
     next: Instant,
-    beating: Option<Beating>,
+}
+
+impl Periodic {
+    fn new(part: &'static str) -> Self {
+        Self {
+            part,
+            task: JoinSet::new(),
+            next: Instant::now(),
+        }
+    }
+
+    /// Whether it is time to begin it; an error if it has crashed.
+    fn is_due(&mut self, every: Duration) -> Result<bool, RunError> {
+        if let Some(Err(_)) = self.task.try_join_next() {
+            return Err(RunError::Broken {
+                part: self.part.to_owned(),
+            });
+        }
+        let due = self.task.is_empty() && Instant::now() >= self.next;
+        if due {
+            self.next = Instant::now() + every;
+        }
+        Ok(due)
+    }
 }
 
 impl Keeper {
     pub(super) fn new(store: Arc<dyn Store>, run: RunId, owner: Owner, lease: Duration) -> Self {
+        let (tell, beats) = mpsc::unbounded_channel();
         Self {
             store,
             run,
             owner,
             lease,
-            next: Instant::now(),
-            beating: None,
+            tell,
+            beats,
+            renewing: Periodic::new("renewing leases"),
+            tending: Periodic::new("the housekeeping of leases"),
         }
     }
 
     /// Until when a lease is good that is asked for now.
-    pub(super) fn until(&self) -> Instant {
-        Instant::now() + self.lease
+    pub(super) fn until(&self) -> Uptime {
+        clock::uptime() + self.lease
     }
 
     /// The time of a lease in milliseconds.
@@ -61,34 +103,86 @@ impl Keeper {
         self.lease / 4
     }
 
-    /// Sends a beat for these leases, if it is time for one and none is on its way.
-    pub(super) fn beat(&mut self, held: impl FnOnce() -> Vec<Lease>, done: Done, idle: bool) {
-        if self.beating.is_some() || Instant::now() < self.next {
-            return;
+    /// Renews these leases and does the housekeeping, where it is time for it and it is not on its way.
+    pub(super) fn beat(
+        &mut self,
+        held: impl FnOnce() -> Vec<Lease>,
+        done: Done,
+        idle: bool,
+    ) -> Result<(), RunError> {
+        let every = self.lease / 3;
+        let lease_ms = self.lease_ms();
+        if self.renewing.is_due(every)? {
+            let held = held();
+            if !held.is_empty() {
+                let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
+                let lease = self.lease;
+                self.renewing.task.spawn(async move {
+                    if let Err(error) = renew(&*store, &owner, held, (lease, lease_ms), &tell).await {
+                        drop(tell.send(Err(error.into())));
+                    }
+                });
+            }
         }
-        self.next = Instant::now() + self.lease / 3;
-        let (asked, until, lease_ms) = (held(), self.until(), self.lease_ms());
-        let (store, run, owner) = (Arc::clone(&self.store), self.run, self.owner.clone());
-        self.beating = Some(Box::pin(async move {
-            let lost = if asked.is_empty() {
-                Vec::new()
-            } else {
-                store.renew(&owner, &asked, lease_ms).await?
-            };
-            store.tend(run, &owner, done, lease_ms, idle).await?;
-            Ok(Beat { asked, lost, until })
-        }));
+        if self.tending.is_due(every)? {
+            let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
+            let run = self.run;
+            self.tending.task.spawn(async move {
+                let tended = store.tend(run, &owner, done, lease_ms, idle).await;
+                if let Err(error) = unless_slow(tended) {
+                    drop(tell.send(Err(error.into())));
+                }
+            });
+        }
+        Ok(())
     }
 
-    /// The end of the beat on its way; never, if there is none. Cancel-safe.
-    pub(super) async fn beaten(&mut self) -> Result<Beat, StoreError> {
-        match &mut self.beating {
-            Some(beating) => {
-                let beat = beating.await;
-                self.beating = None;
-                beat
-            }
+    /// The next beat, or the error that ends the run. Cancel-safe.
+    pub(super) async fn beaten(&mut self) -> Result<Beat, RunError> {
+        match self.beats.recv().await {
+            Some(beat) => beat,
+            // Never: the keeper holds a sender itself.
             None => std::future::pending().await,
         }
     }
+}
+
+/// Housekeeping that the database had no time for is left to the next time.
+pub(super) fn unless_slow(tended: Result<(), StoreError>) -> Result<(), StoreError> {
+    match tended {
+        Err(error @ StoreError::Slow { .. }) => {
+            tracing::warn!("the housekeeping of leases is put off: {error}");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Renews what can be renewed, in parts where the database has no time for all of them at once.
+async fn renew(
+    store: &dyn Store,
+    owner: &Owner,
+    held: Vec<Lease>,
+    (lease, lease_ms): (Duration, i64),
+    tell: &mpsc::UnboundedSender<Result<Beat, RunError>>,
+) -> Result<(), StoreError> {
+    let mut parts = vec![held];
+    while let Some(mut asked) = parts.pop() {
+        let until = clock::uptime() + lease;
+        match store.renew(owner, &asked, lease_ms).await {
+            Ok(lost) => drop(tell.send(Ok(Beat { asked, lost, until }))),
+            Err(StoreError::Slow { .. }) if asked.len() > 1 => {
+                let second = asked.split_off(asked.len() / 2);
+                parts.extend([second, asked]);
+            }
+            Err(error @ StoreError::Slow { .. }) => {
+                tracing::warn!(
+                    queue = asked[0].queue_id,
+                    "the lease could not be renewed in time, and is tried again: {error}"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::clock::{self, Uptime};
 use crate::llm::{Route, Standing, Stop};
 use crate::store::{Lease, Left};
 
 /// A queue that is worked on.
 struct Held {
     lease: Lease,
-    /// Until when nobody else can have it, by this process's own clock.
-    until: Instant,
+    /// Until when nobody else can have it, by this machine's own clock.
+    until: Uptime,
     stop: Stop,
     /// For how long nobody is to claim it when it is given back.
     snooze: Duration,
@@ -21,6 +20,8 @@ struct Held {
 
 /// The slots of a run. Only the dispatcher has them.
 pub(super) struct Slots {
+    /// Whether another process may take over a lease that has run out.
+    are_shared: bool,
     concurrency: usize,
     /// Queues held in memory at most.
     most: usize,
@@ -35,8 +36,9 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn new(concurrency: usize, most: usize) -> Self {
+    pub(super) fn new(concurrency: usize, most: usize, are_shared: bool) -> Self {
         Self {
+            are_shared,
             concurrency,
             most,
             calling: HashMap::new(),
@@ -96,13 +98,16 @@ impl Slots {
     }
 
     /// A queue begins, whose lease is good until then; `stop` reaches its worker.
-    pub(super) fn begin(&mut self, lease: Lease, until: Instant, stop: Stop) {
+    pub(super) fn begin(&mut self, lease: Lease, until: Uptime, stop: Stop) {
         let held = Held {
             lease,
             until,
             stop,
             snooze: Duration::ZERO,
         };
+        if self.are_shared {
+            held.stop.lease_until(until);
+        }
         self.calling.insert(lease.queue_id, held);
     }
 
@@ -114,7 +119,7 @@ impl Slots {
 
     /// The leases that were asked for are good until then, but for those that are lost: nothing more is called for
     /// these, and what is on its way is given up.
-    pub(super) fn renewed(&mut self, asked: &[Lease], lost: &[Lease], until: Instant) {
+    pub(super) fn renewed(&mut self, asked: &[Lease], lost: &[Lease], until: Uptime) {
         for lease in asked {
             let held = self.calling.get_mut(&lease.queue_id);
             let held = held.or(self.settling.get_mut(&lease.queue_id));
@@ -126,6 +131,9 @@ impl Slots {
                 held.stop.cancel.cancel();
             } else {
                 held.until = until;
+                if self.are_shared {
+                    held.stop.lease_until(until);
+                }
             }
         }
     }
@@ -133,12 +141,16 @@ impl Slots {
     /// Leases that run out unless they are renewed within `margin` start no call any more, and those that have run out
     /// give up what is on its way: another worker may have it now.
     pub(super) fn run_out(&mut self, margin: Duration) {
-        let now = Instant::now();
+        let now = clock::uptime();
         for held in self.calling.values() {
             if held.until <= now + margin {
                 held.stop.drain.cancel();
             }
-            if held.until <= now {
+            if held.until <= now && !held.stop.cancel.is_cancelled() {
+                tracing::warn!(
+                    queue = held.lease.queue_id,
+                    "the lease ran out before it was renewed: its call is given up"
+                );
                 held.stop.cancel.cancel();
             }
         }

@@ -4,24 +4,24 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tokio::task::JoinError;
-use tokio::time::Instant;
 
 use super::ingest::IngestFact;
 use super::keeper::Beat;
 use super::worker::Fact;
 use super::{Exported, RunError};
+use crate::clock::Uptime;
 use crate::store::{Claimed, StoreError};
 
 /// A claim under way, and until when its leases are good.
 pub(super) struct Claiming {
     pub(super) answer: Pin<Box<dyn Future<Output = Result<Vec<Claimed>, StoreError>> + Send>>,
-    pub(super) until: Instant,
+    pub(super) until: Uptime,
 }
 
 /// Something to react to.
 pub(super) enum Turn {
-    Claimed(Result<Vec<Claimed>, StoreError>, Instant),
-    Beat(Result<Beat, StoreError>),
+    Claimed(Result<Vec<Claimed>, StoreError>, Uptime),
+    Beat(Result<Beat, RunError>),
     Errand(Result<(), RunError>),
     Fact(Fact),
     WorkerLost,

@@ -160,6 +160,10 @@ impl Walk<'_> {
                 route.give_back(grant);
                 continue;
             }
+            if self.stop.has_run_out() {
+                route.give_back(grant);
+                return Err(Ended::Stopped(Stopped::Ending));
+            }
             return Ok((grant, probe));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::purse::Purse;
 use super::route::{Changes, Route};
 use super::walk::Walk;
 use super::wire::{Answer, CallError};
+use crate::clock::{self, Uptime};
 use crate::config::{self, Config, Timeouts};
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{InProcess, Limiter, Limits};
@@ -160,6 +161,8 @@ pub struct Stop {
     pub cancel: CancellationToken,
     /// How many calls wait to be sent.
     pub(super) waiting: Arc<AtomicUsize>,
+    /// Milliseconds of uptime until which the lease is good that calls are made under; 0 where there is none.
+    lease: Arc<AtomicU64>,
 }
 
 impl Stop {
@@ -170,7 +173,21 @@ impl Stop {
             drain: self.drain.child_token(),
             cancel: self.cancel.child_token(),
             waiting: Arc::default(),
+            lease: Arc::default(),
         }
+    }
+
+    /// Calls are made under a lease that is good until then. It is asked for right before a call is sent: a process that
+    /// stood still, or a machine that slept, learns nothing of it from its timers.
+    pub fn lease_until(&self, until: Uptime) {
+        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.lease.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether the lease has run out, so that another process may work on the request.
+    pub(super) fn has_run_out(&self) -> bool {
+        let until = self.lease.load(Ordering::Relaxed);
+        until > 0 && u128::from(until) <= clock::uptime().as_millis()
     }
 
     /// Whether a call waits to be sent: for a limit, a pause, a breaker or money.

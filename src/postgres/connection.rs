@@ -83,6 +83,14 @@ impl Connection {
             .await
     }
 
+    /// What was done on a connection of [`super::Database::connect_within`] is durable on return.
+    pub async fn end_within(&mut self) -> Result<(), Fault> {
+        if self.in_transaction {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
     /// What the transaction did is durable on return.
     pub async fn commit(&mut self) -> Result<(), Fault> {
         self.batch("COMMIT").await?;

@@ -18,6 +18,10 @@ pub struct Fault {
 pub trait Passing {
     /// What passes, if the same may succeed later.
     fn passing(&self) -> Option<Passes>;
+
+    /// Whether the server cancelled the statement, which it does at its time limit. The same statement would be cancelled
+    /// again: it is made smaller, or tried within a longer limit, or given up.
+    fn is_cancelled(&self) -> bool;
 }
 
 /// Something that passes.
@@ -47,15 +51,19 @@ impl Passing for Fault {
             of_rivals: code.is_some_and(|code| RIVALS.contains(&code)),
         })
     }
+
+    fn is_cancelled(&self) -> bool {
+        self.code == Some(SqlState::QUERY_CANCELED)
+    }
 }
 
 /// A deadlock, a conflict, a lock that was not to be had.
 const RIVALS: &[&str] = &["40001", "40P01", "55P03"];
 
-/// Codes that a restart, a failover, an overload or a rival gives; `58030` and class 53 are the server's disk and
+/// Codes that pass by waiting, as a restart, a failover, an overload or a rival gives them; `58030` and class 53 are the server's disk and
 /// memory (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 const PASSING: &[&str] = &[
-    "25006", "25P03", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58030",
+    "25006", "25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57P05", "58030",
 ];
 const PASSING_CLASSES: &[&str] = &["08", "53"];
 
@@ -67,6 +75,11 @@ impl Fault {
             reason: reason.into(),
             passes: true,
         }
+    }
+
+    /// Whether a lock was not to be had in time.
+    pub fn is_about_a_lock(&self) -> bool {
+        self.code == Some(SqlState::LOCK_NOT_AVAILABLE)
     }
 
     /// A row that every run has is not there. Waiting does not bring it back.

@@ -1,6 +1,7 @@
 //! The way to a PostgreSQL database: connections, their time limits, and what a failure of theirs means.
 //!
-//! Failure behaviour: nothing waits for ever. Every statement has a limit here and on the server; a dead network is
+//! Failure behaviour: nothing waits for ever. Every statement has a limit here and on the server; one that the server
+//! cancelled at its limit is never sent again as it was; a dead network is
 //! noticed by keepalives and `tcp_user_timeout`; a connection that was left in the middle of something is thrown away,
 //! which rolls it back. Whoever asks is told whether the failure will pass, and [`Database::patiently`] waits until it
 //! has: for a database that restarts, fails over or cannot be reached, nothing is lost by waiting.
@@ -26,9 +27,9 @@ pub use params::{Param, Sent, Text, text};
 
 use crate::config::PostgresAddress;
 
-/// Connections of one process at most. Statements are short, so that few serve many calls; each is a process of the
-/// server.
-const CONNECTIONS: usize = 8;
+/// Connections of one process at most, beside the one that is kept for leases. Statements are short, so that few serve
+/// many calls; each is a process of the server.
+const CONNECTIONS: usize = 7;
 
 /// How long connecting may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -41,6 +42,10 @@ const STATEMENT: Duration = Duration::from_secs(20);
 const SERVER_LIMITS: &str = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s \
      -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=10s \
      -c jit=off";
+
+/// The same for the connection that renews leases. A renewal that takes longer comes too late, and one row that is locked
+/// must not hold up the others.
+const RENEWAL_LIMITS: &str = "-c statement_timeout=5s -c lock_timeout=2s";
 
 /// What is sent and not acknowledged for so long means that the network is dead (`tcp(7)`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -56,8 +61,30 @@ const RIVALS: u32 = 50;
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: Pool,
+    /// A connection of its own for what must not wait for others.
+    apart: Pool,
     shown: Arc<str>,
     trouble: Arc<Mutex<Option<Trouble>>>,
+}
+
+/// How long each statement may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Within {
+    /// The limit of the connection.
+    Usual,
+    /// This one.
+    Longer(Duration),
+}
+
+impl Within {
+    /// The limit to try after this one; `None` after the longest.
+    fn longer(self) -> Option<Self> {
+        match self {
+            Self::Usual => Some(Self::Longer(Duration::from_secs(60))),
+            Self::Longer(limit) if limit < Duration::from_secs(240) => Some(Self::Longer(limit * 4)),
+            Self::Longer(_) => None,
+        }
+    }
 }
 
 /// Why the database is not answering.
@@ -84,17 +111,26 @@ impl Database {
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(2)
             .tcp_user_timeout(UNACKNOWLEDGED);
-        let recycling_method = RecyclingMethod::Fast;
         let tls = tls::connector(address.tls, address.root_certificates.as_deref())?;
-        let manager = Manager::from_config(connection, tls, ManagerConfig { recycling_method });
-        let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
-            .runtime(Runtime::Tokio1)
-            .create_timeout(Some(CONNECT))
-            .build()
-            .map_err(|error| error.to_string())?;
+        let pool = |connection: &tokio_postgres::Config, size: usize| {
+            let recycling_method = RecyclingMethod::Fast;
+            let manager = Manager::from_config(
+                connection.clone(),
+                tls.clone(),
+                ManagerConfig { recycling_method },
+            );
+            Pool::builder(manager)
+                .max_size(size)
+                .runtime(Runtime::Tokio1)
+                .create_timeout(Some(CONNECT))
+                .build()
+                .map_err(|error| error.to_string())
+        };
+        let common = pool(&connection, CONNECTIONS)?;
+        connection.options(format!("{options} {RENEWAL_LIMITS}"));
         Ok(Self {
-            pool,
+            pool: common,
+            apart: pool(&connection, 1)?,
             shown: address.to_string().into(),
             trouble: Arc::default(),
         })
@@ -109,6 +145,21 @@ impl Database {
     pub async fn connect(&self) -> Result<Connection, Fault> {
         let pooled = self.pool.get().await.map_err(Fault::of_pool)?;
         Ok(Connection::new(pooled, STATEMENT))
+    }
+
+    /// The connection that is kept for renewing leases: no other work ever holds it up.
+    pub async fn connect_apart(&self) -> Result<Connection, Fault> {
+        let pooled = self.apart.get().await.map_err(Fault::of_pool)?;
+        Ok(Connection::new(pooled, STATEMENT))
+    }
+
+    /// As [`Self::connect`]; within a longer limit what is done is one transaction, which [`Connection::end_within`] ends.
+    pub async fn connect_within(&self, within: Within) -> Result<Connection, Fault> {
+        let mut connection = self.connect().await?;
+        if let Within::Longer(limit) = within {
+            connection.begin_long(limit).await?;
+        }
+        Ok(connection)
     }
 
     /// What is known of a database that does not answer, and since when.
@@ -150,6 +201,28 @@ impl Database {
         }
     }
 
+    /// As [`Self::patiently`]. What the server cancelled for its time limit is not asked for again as it was, but within
+    /// limits that grow; it fails when the longest was too short.
+    pub async fn patiently_within<T, E, F>(&self, mut attempt: impl FnMut(Within) -> F) -> Result<T, E>
+    where
+        E: Passing,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut within = Within::Usual;
+        loop {
+            let done = self.patiently(|| attempt(within)).await;
+            let cancelled = done.as_ref().err().is_some_and(Passing::is_cancelled);
+            match within.longer().filter(|_| cancelled) {
+                Some(longer) => within = longer,
+                None => return done,
+            }
+            tracing::warn!(
+                store = &*self.shown,
+                "the database cancelled a statement at its time limit; it is tried within a longer one"
+            );
+        }
+    }
+
     fn note(&self, reason: Option<String>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (reason, trouble.as_mut()) {
@@ -174,5 +247,6 @@ impl Database {
     /// Closes the connections.
     pub fn close(&self) {
         self.pool.close();
+        self.apart.close();
     }
 }

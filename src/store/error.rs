@@ -129,6 +129,18 @@ pub enum StoreError {
         /// What the system said.
         reason: String,
     },
+    /// The database cancelled a statement at its time limit, also after it was made smaller or given more time.
+    #[error(
+        "store `{}`: {reason} (the database is too slow, or something holds a lock: `pg_stat_activity` shows it; run the \
+         same command again to go on)",
+        path.display()
+    )]
+    Slow {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
     /// The store holds what it must not, or a query of ours is wrong.
     #[error("store `{}` is inconsistent: {reason}", path.display())]
     Corrupt {

@@ -59,6 +59,12 @@ impl Bench {
         self
     }
 
+    /// What the program will see in that variable.
+    pub(crate) fn variable(&self, name: &str) -> String {
+        let known = self.env.iter().find(|(known, _)| known == name);
+        known.map_or_else(String::new, |(_, value)| value.clone())
+    }
+
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().canonicalize().unwrap().join(name)
     }

@@ -1,12 +1,17 @@
 //! Several processes on one store in PostgreSQL.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nova3::config::{Source, StoreAddress};
 use nova3::mock::{Latency, MockConfig};
+use nova3::postgres::Database;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::bench::{Bench, Provider, Running, setup_with, until};
+use crate::provider::{Say, Scripted};
 use crate::server;
 
 /// A folder, a provider, and a store of their own in a database.
@@ -165,4 +170,98 @@ fn a_database_that_is_not_there_is_named_with_its_cure() {
     let ran = bench.with("NOVA3_STORE", &empty).nova3(&["status"]);
     assert_eq!(ran.code, Some(4));
     assert!(ran.err.contains("holds no store"), "{}", ran.err);
+}
+
+/// Settings with a short lease, and these.
+fn with_short_lease(bench: &Bench, retry: &str) {
+    let breaker = "[breaker]\nopen = \"50ms\"\n";
+    bench.write("nova3.toml", format!("{retry}{breaker}[run]\nlease = \"2s\"\n"));
+}
+
+/// The housekeeping of leases waits for a table that somebody holds, and is cancelled again and again. Leases are renewed
+/// all the same, and no call is lost.
+#[test]
+fn housekeeping_that_is_stuck_costs_no_lease() {
+    let (bench, provider) = fleet(lazy(6000));
+    let store = bench.variable("NOVA3_STORE");
+    let bench = bench.with("NOVA3_STORE", &format!("{store}%20-cstatement_timeout%3D1s"));
+    with_short_lease(&bench, "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n");
+    bench.write_questions("in.jsonl", 4);
+    let mut run = Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
+    until("the calls are on their way", || provider.calls() == 4);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut held = runtime.block_on(async {
+        let mut connection = database(&store).connect().await.unwrap();
+        connection.begin().await.unwrap();
+        connection
+            .batch("LOCK TABLE nova3_workers IN EXCLUSIVE MODE")
+            .await
+            .unwrap();
+        connection
+    });
+    let written = || {
+        std::fs::read_to_string(bench.path("out.jsonl"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    until("every line is written, or a call is repeated", || {
+        written() == 4 || provider.calls() > 4
+    });
+    runtime.block_on(held.commit()).unwrap();
+    assert_eq!(run.child().try_wait().unwrap(), None, "it has yet to leave");
+    let ran = bench.ran(&run.output());
+    assert_eq!((ran.code, provider.calls()), (Some(0), 4), "{}", ran.err);
+}
+
+fn database(url: &str) -> Database {
+    let source = Source::Flag("--store");
+    match StoreAddress::read(Path::new(url), &source, &|_| None).unwrap() {
+        StoreAddress::Postgres(address) => Database::new(&address).unwrap(),
+        StoreAddress::File(path) => panic!("{} is a file", path.display()),
+    }
+}
+
+/// Its timers say that it is time to call again; the lease under which it would has gone to another worker.
+#[test]
+fn a_worker_that_wakes_up_looks_at_its_lease_before_it_calls() {
+    const LINES: usize = 4;
+    let calls = AtomicUsize::new(0);
+    let provider = Scripted::start(move |_| {
+        Say {
+        status: if calls.fetch_add(1, Ordering::SeqCst) < LINES {
+            500
+        } else {
+            200
+        },
+        headers: "content-type: application/json\r\n",
+        body: r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1}}"#
+            .to_owned(),
+    }
+    });
+    let (bench, _unused) = fleet(MockConfig::default());
+    let bench = bench.with("OPENAI_BASE_URL", &provider.base_url());
+    with_short_lease(&bench, "[retry]\nbase = \"2s\"\nlongest = \"2s\"\n");
+    let line = |n: usize| {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+        format!(r#"{{"custom_id":"b{n}","method":"POST","url":"/v1/chat/completions","body":{body}}}"#) + "\n"
+    };
+    bench.write("in.jsonl", (0..LINES).map(line).collect::<String>());
+    let mut sleeper = Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
+    until("every call has failed once", || provider.bodies().len() >= LINES);
+    sleeper.signal(Signal::STOP);
+    let ran = bench.nova3(&["worker", "--until-idle"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    sleeper.signal(Signal::CONT);
+    let ran = bench.ran(&sleeper.output());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(
+        provider.bodies().len(),
+        2 * LINES,
+        "each failed once and was answered once"
+    );
+    assert_eq!(bench.results("out.jsonl").len(), LINES);
 }

@@ -1,6 +1,6 @@
 //! Settlements that go to the database together.
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use nova3::domain::outcome::{NewItem, Product};
 use nova3::store::{Lease, Settled, Settlement, StoreError, Then};
 

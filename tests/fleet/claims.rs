@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use nova3::store::{Claimable, Claimed, RunId, Settled};
 
 use crate::bed::{Bed, Draft, ids, request};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use nova3::domain::failure::Class;
 use nova3::domain::usage::Cost;
 use nova3::store::{Claimed, Hold, Lease, Left, Settled, TakeOver};

@@ -1,6 +1,6 @@
 //! What was called is counted once, whoever tells of it and however late.
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use nova3::store::{Claimed, Left, RunId, Settled};
 
 use crate::bed::{Bed, attempt, completed, request};

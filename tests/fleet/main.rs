@@ -37,5 +37,6 @@ mod reaping;
 #[path = "../common/postgres.rs"]
 mod server;
 mod texts;
+mod time_limits;
 mod wakeups;
 mod watching;

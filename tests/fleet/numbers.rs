@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use nova3::store::{Order, RunId, Settled};
 
 use crate::bed::{Bed, completed, ids, request};

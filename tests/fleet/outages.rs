@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use futures::future::join_all;
 use nova3::store::{RunId, Settled};
 
 use crate::bed::{Bed, completed, request};

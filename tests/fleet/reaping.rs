@@ -1,10 +1,10 @@
 //! Leases that run out: taken away once, from nobody who kept them, with the blame on whom it belongs.
 
-use futures_util::future::join_all;
-use nova3::store::{Claimable, Claimed, Done, RunId, Settled};
+use futures::future::join_all;
+use nova3::store::{Claimable, Claimed, Done, RunId, RunOpening, Settled, Terms};
 
-use crate::bed::{Bed, LEASE_MS, ids, request};
-use crate::crew::{Lock, Sql, claim, crew, join, leases, owner, tend, until, wrongs};
+use crate::bed::{Bed, LEASE_MS, ids, opening, request};
+use crate::crew::{Lock, Sql, call, claim, crew, join, leases, owner, reserve, tend, until, wrongs};
 
 async fn unclean_ends(sql: &mut Sql, of: &str) -> i64 {
     sql.number(&format!(
@@ -197,4 +197,70 @@ async fn who_left_in_good_order_is_accused_of_nothing() {
     tend(second.store(), "q", run, false).await;
     assert_eq!(unclean_ends(&mut sql, "x").await, 0);
     assert_eq!(first.done(&queue).await, Settled::LostLease);
+}
+
+/// An hour, in the words of SQL.
+const HOUR: &str = "3600000";
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let run = first.run("a").await;
+    first.read(run, &[request("x"), request("y")]).await;
+    join(first.store(), "p", run).await;
+    let queues = claim(&first, "p", run, 2).await;
+    // As the rows stand when the clock of the server goes back.
+    sql.run(&format!(
+        "UPDATE nova3_queues SET lease_until = lease_until + {HOUR} WHERE state = 'leased';
+         UPDATE nova3_workers SET last_seen = last_seen + {HOUR}"
+    ))
+    .await;
+    tend(second.store(), "q", run, false).await;
+    let longest = "SELECT max(lease_until - nova3_now()) FROM nova3_queues WHERE state = 'leased'";
+    assert!((0..=LEASE_MS).contains(&sql.number(longest).await));
+    // Whoever is alive renews it; the end of whoever is not is an unclean one.
+    let lost = first
+        .store()
+        .renew(&owner("p"), &leases(&queues[1..]), LEASE_MS)
+        .await;
+    assert_eq!(lost.expect("renews"), []);
+    sql.expire(&leases(&queues[..1])).await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(
+        (
+            unclean_ends(&mut sql, "x").await,
+            unclean_ends(&mut sql, "y").await
+        ),
+        (1, 0)
+    );
+    assert_eq!(ids(&claim(&second, "q", run, 9).await), ["x"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_no_money_and_no_terms() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let run = first.run("a").await;
+    first.read(run, &[request("x").query("old")]).await;
+    join(first.store(), "p", run).await;
+    let queue = claim(&first, "p", run, 1).await.remove(0);
+    assert!(reserve(first.store(), run, &call(queue.lease, 0, 70), 1000).await);
+    second.read(run, &[request("x").query("new")]).await;
+    sql.run(&format!(
+        "UPDATE nova3_reservations SET created_at = created_at + {HOUR};
+         UPDATE nova3_workers SET last_seen = last_seen + {HOUR}"
+    ))
+    .await;
+    tend(second.store(), "q", run, false).await;
+    assert_eq!(sql.number("SELECT count(*) FROM nova3_reservations").await, 0);
+    let other = RunOpening {
+        terms: Terms {
+            until: Some("insight".to_owned()),
+            ..Terms::default()
+        },
+        ..opening("a")
+    };
+    let opened = second.store().open_run(&other).await.expect("nobody is at work");
+    assert_eq!(opened.terms.until.as_deref(), Some("insight"));
 }

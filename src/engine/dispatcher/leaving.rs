@@ -56,7 +56,10 @@ impl Dispatcher<'_> {
     /// A queue without a task gives its slot back, and rests for as long as a queue may: the row is damaged, and to claim
     /// it again would find the same. The other requests of the run go on.
     pub(super) fn stuck(&mut self, lease: Lease) {
-        tracing::warn!(queue = lease.queue_id, "the queue is unfinished and has no task left");
+        tracing::warn!(
+            queue = lease.queue_id,
+            "the queue is unfinished and has no task left"
+        );
         self.slots.leave(Left {
             snooze: Duration::from_millis(Left::LONGEST_SNOOZE_MS.unsigned_abs()),
             ..Left::untouched(lease)

@@ -4,6 +4,7 @@
 //! a counter, claims a queue, or cancels a call.
 
 mod leaving;
+mod ticking;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::clock;
+use crate::clock::{self, Uptime};
 use crate::engine::board::Board;
 use crate::engine::errands::Errands;
 use crate::engine::halts::Halts;
 use crate::engine::ingest::{IngestFact, Intake};
-use crate::engine::keeper::{Beat, Keeper};
+use crate::engine::keeper::Keeper;
 use crate::engine::looks::Looks;
 use crate::engine::memory::Memory;
-use crate::engine::purse::Till;
 use crate::engine::routes::Watched;
 use crate::engine::shutdown::Shutdown;
 use crate::engine::signals::Signals;
@@ -30,7 +30,7 @@ use crate::engine::turn::{Claiming, Turn, exported, poll};
 use crate::engine::worker::{Fact, Tools, work};
 use crate::engine::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
 use crate::llm::{Chain, Stop, Stopped};
-use crate::observe::{Ending, RunEvent};
+use crate::observe::Ending;
 use crate::store::{Claimed, Lease, Left, Owner, RunId, Settled, StoreError};
 
 /// Snapshots for the display, and the fallback for a wake-up that nobody sent.
@@ -91,7 +91,7 @@ impl<'a> Dispatcher<'a> {
             owner,
             tools: Arc::new(tools),
             wakes,
-            slots: Slots::new(job.concurrency, job.max_queues),
+            slots: Slots::new(job.concurrency, job.max_queues, world.store.is_shared()),
             workers: JoinSet::new(),
             facts,
             tell,
@@ -246,7 +246,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn claimed(&mut self, claimed: Result<Vec<Claimed>, StoreError>, until: Instant) {
+    fn claimed(&mut self, claimed: Result<Vec<Claimed>, StoreError>, until: Uptime) {
         self.claiming = None;
         let claimed = match claimed {
             Ok(claimed) => claimed,
@@ -351,51 +351,5 @@ impl<'a> Dispatcher<'a> {
             }
             Err(error) => self.shutdown.fail_gently(error, calls),
         }
-    }
-
-    /// Others may have made something ready, or finished.
-    fn look(&mut self) {
-        self.may_find = true;
-        self.looked = false;
-        self.wakes.all();
-    }
-
-    fn tick(&mut self) {
-        if let Some(snooze) = self.suspects.tick(self.slots.is_waiting()) {
-            self.slots.put_off(snooze);
-        }
-        let idle = self.slots.is_idle();
-        self.may_find |= idle && !self.tools.store.is_shared();
-        if self.tools.store.is_shared() {
-            self.slots.run_out(self.keeper.margin());
-            self.store_may_be_gone();
-        }
-        self.keeper.beat(|| self.slots.held(), self.board.done(), idle);
-        if self.memory.look() {
-            let store = Arc::clone(&self.tools.store);
-            self.errands.send(async move { store.shed_caches().await });
-        }
-        self.watched.tell(self.world, self.run, &mut self.errands);
-        let snapshot = self.board.shown(self.slots.calling(), self.waits());
-        self.world.announcer.announce(RunEvent::Progressed(snapshot));
-    }
-
-    fn beaten(&mut self, beat: Result<Beat, StoreError>) {
-        match beat {
-            Ok(Beat { asked, lost, until }) => self.slots.renewed(&asked, &lost, until),
-            Err(error) => self.shutdown.fail(error.into()),
-        }
-    }
-
-    /// What is waited for, in words.
-    fn waits(&self) -> Vec<String> {
-        let mut waits = self.slots.waits(self.world.client.routes(), self.ingested);
-        waits.extend(self.memory.wait());
-        waits.extend(self.tools.store.trouble());
-        let queueing = self.tools.till.as_ref().map_or(0, Till::queueing);
-        if queueing > 0 {
-            waits.push(format!("{queueing} calls wait for money below the cost cap"));
-        }
-        waits
     }
 }

@@ -147,7 +147,7 @@ impl Asker {
 
     /// Waits until there is a sense in asking again.
     async fn sit_out(&self, fault: &Fault) {
-        let lasting = if fault.passing().is_some() {
+        let lasting = if fault.passing().is_some() || fault.is_cancelled() {
             match self.row.until_reachable().await {
                 Ok(()) => GATHERED,
                 Err(_) => REFUSED,

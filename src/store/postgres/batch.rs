@@ -1,7 +1,7 @@
 //! Settlements of many queues in one statement: what comes in while one is on its way to the disk goes with the next.
 //!
 //! One statement is on its way at a time, so that its size follows the load: alone at rest, hundreds under pressure.
-//! When one fails in a way that does not pass, each settlement is tried alone, so that a bad one spoils nobody else's;
+//! A statement that the database cancelled at its time limit is halved. When one fails in a way that does not pass, each settlement is tried alone, so that a bad one spoils nobody else's;
 //! settlements must therefore be able to be offered twice.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::fault::Fault;
-use crate::postgres::Database;
+use crate::postgres::{Database, Passing, Within};
 use crate::store::{Settled, StoreError};
 
 /// One statement takes at most so many: more would save little, and keep others waiting for the run's row.
@@ -33,6 +33,7 @@ pub(super) trait Settles: Sized + Send + Sync + 'static {
         run: i64,
         group: &[&Self],
         tickets: &[i64],
+        within: Within,
     ) -> Result<Vec<Settled>, Fault>;
 }
 
@@ -111,9 +112,13 @@ async fn drive<T: Settles>(database: Database, mut receiver: mpsc::Receiver<Wait
 async fn together<T: Settles>(database: &Database, run: i64, group: Vec<Waiting<T>>) {
     let all: Vec<&T> = group.iter().map(|waiting| &waiting.what).collect();
     let tickets: Vec<i64> = group.iter().map(|waiting| waiting.ticket).collect();
-    let done = database
-        .patiently(|| T::settle(database, run, &all, &tickets))
-        .await;
+    let done = if group.len() == 1 {
+        let attempt = |within| T::settle(database, run, &all, &tickets, within);
+        database.patiently_within(attempt).await
+    } else {
+        let attempt = || T::settle(database, run, &all, &tickets, Within::Usual);
+        database.patiently(attempt).await
+    };
     match done {
         Ok(settled) => {
             for (waiting, settled) in group.into_iter().zip(settled) {
@@ -126,6 +131,12 @@ async fn together<T: Settles>(database: &Database, run: i64, group: Vec<Waiting<
             group
                 .into_iter()
                 .for_each(|waiting| drop(waiting.reply.send(Err(error.clone()))));
+        }
+        Err(fault) if fault.is_cancelled() => {
+            let mut first = group;
+            let second = first.split_off(first.len() / 2);
+            Box::pin(together(database, run, first)).await;
+            Box::pin(together(database, run, second)).await;
         }
         Err(_) => {
             for waiting in group {

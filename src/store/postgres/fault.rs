@@ -51,15 +51,34 @@ impl Passing for Fault {
         }
         fault.passing()
     }
+
+    fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Database(fault) if fault.is_cancelled())
+    }
 }
 
 impl Fault {
+    /// As it is for whoever cannot wait for a lock.
+    pub(super) fn at_once(self, shown: &str) -> Self {
+        match self {
+            Self::Database(fault) if fault.is_about_a_lock() => Self::Refused(StoreError::Slow {
+                path: PathBuf::from(shown),
+                reason: fault.reason,
+            }),
+            other => other,
+        }
+    }
+
     /// The port's error for the store that is shown as `shown`.
     pub(super) fn at(self, shown: &str) -> StoreError {
         let path = PathBuf::from(shown);
         match self {
             Self::Refused(error) => error,
             Self::Row(reason) => StoreError::Corrupt { path, reason },
+            Self::Database(fault) if fault.is_cancelled() => StoreError::Slow {
+                path,
+                reason: fault.reason,
+            },
             Self::Database(fault) => of_database(&fault, path),
         }
     }

@@ -1,5 +1,7 @@
 //! Leases: taking, keeping and giving back the right to work on a queue; and who has them.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use tokio_postgres::Row;
 
 use super::calls::{Calls, int, small};
@@ -7,9 +9,10 @@ use super::fault::Fault;
 use super::{context, run_of};
 use crate::domain::outcome::Making;
 use crate::domain::request::Request;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Database, Param, Passing, Text, text};
 use crate::store::{
-    Claimable, Claimed, Done, Lease, Left, Owner, PendingTask, RunId, TakeOver, Worker, WorkerState,
+    Claimable, Claimed, Done, Lease, Left, Owner, PendingTask, RunId, StoreError, TakeOver, Worker,
+    WorkerState,
 };
 
 /// What a claim asks for.
@@ -97,7 +100,23 @@ fn by_run(leases: impl Iterator<Item = Lease>) -> Vec<(i64, Vec<i64>, Vec<i64>)>
     runs
 }
 
-pub(super) async fn renew(
+/// Renews on the connection that nothing else uses, and waits for no lock of others.
+pub(super) async fn renew_apart(
+    database: &Database,
+    owner: &Owner,
+    leases: &[Lease],
+    lease_ms: i64,
+) -> Result<Vec<Lease>, StoreError> {
+    let attempt = || async {
+        let mut connection = database.connect_apart().await?;
+        let renewed = renew(&mut connection, owner, leases, lease_ms).await;
+        renewed.map_err(|fault| fault.at_once(database.shown()))
+    };
+    let renewed = database.patiently(attempt).await;
+    renewed.map_err(|fault| fault.at(database.shown()))
+}
+
+async fn renew(
     c: &mut Connection,
     owner: &Owner,
     leases: &[Lease],
@@ -176,14 +195,8 @@ pub(super) async fn join(c: &mut Connection, run: RunId, worker: &Worker) -> Res
 /// A worker that is known to have ended is kept for a day, for people to look at.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 
-pub(super) async fn tend(
-    c: &mut Connection,
-    run: RunId,
-    owner: &Owner,
-    done: Done,
-    lease_ms: i64,
-    idle: bool,
-) -> Result<(), Fault> {
+/// The worker is alive and has done so much.
+pub(super) async fn seen(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
     c.execute(
         "UPDATE nova3_workers SET last_seen = nova3_now(), left_at = NULL, settled = greatest(settled, $2),
            finished = greatest(finished, $3) WHERE worker_id = $1",
@@ -194,15 +207,50 @@ pub(super) async fn tend(
         ],
     )
     .await?;
-    c.rows("SELECT nova3_reap($1)", &[lease_ms.sent()]).await?;
-    if idle {
-        c.rows("SELECT nova3_sweep($1)", &[run.0.sent()]).await?;
-        c.execute(
-            "DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2",
-            &[run.0.sent(), KEPT_MS.sent()],
-        )
-        .await?;
+    Ok(())
+}
+
+/// Leases that are taken away in one statement at most, where the database has time for them.
+pub(super) const REAPED: i64 = 500;
+
+/// Takes away what has run out. A statement that was too long for its limit is tried with half of the rows; `at_once` keeps
+/// how many there is time for.
+pub(super) async fn reap_all(
+    database: &Database,
+    at_once: &AtomicI64,
+    lease_ms: i64,
+) -> Result<(), StoreError> {
+    loop {
+        let rows = at_once.load(Ordering::Relaxed);
+        let attempt = || async {
+            let mut connection = database.connect().await?;
+            reap(&mut connection, lease_ms, rows).await
+        };
+        match database.patiently(attempt).await {
+            Err(fault) if fault.is_cancelled() && rows > 1 => at_once.store(rows / 2, Ordering::Relaxed),
+            Err(fault) => return Err(fault.at(database.shown())),
+            Ok(()) => {
+                at_once.store((rows * 2).min(REAPED), Ordering::Relaxed);
+                return Ok(());
+            }
+        }
     }
+}
+
+async fn reap(c: &mut Connection, lease_ms: i64, rows: i64) -> Result<(), Fault> {
+    c.rows("SELECT nova3_reap($1, $2)", &[lease_ms.sent(), rows.sent()])
+        .await?;
+    Ok(())
+}
+
+/// Makes up for promotions that were missed, and drops workers that ended long ago.
+pub(super) async fn sweep(c: &mut Connection, run: RunId) -> Result<(), Fault> {
+    c.rows("SELECT nova3_sweep($1)", &[run.0.sent()]).await?;
+    c.execute(
+        "DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2",
+        &[run.0.sent(), KEPT_MS.sent()],
+    )
+    .await?;
     Ok(())
 }
 

@@ -33,7 +33,7 @@ mod settle;
 mod versions;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -71,17 +71,24 @@ pub struct PostgresStore {
     database: Database,
     tasks: Batch<Settlement>,
     plans: Batch<PlanSettlement>,
+    /// Leases that are taken away in one statement at most.
+    reaps: AtomicI64,
 }
 
 /// Does a job on a connection, again and again while the database does not answer.
 macro_rules! job {
     ($store:ident, |$c:ident| $work:expr) => {{
-        let attempt = || async {
-            let mut connection = $store.database.connect().await?;
-            let $c = &mut connection;
-            $work.await
+        let attempt = |within| {
+            let opening = $store.database.connect_within(within);
+            async {
+                let mut connection = opening.await?;
+                let $c = &mut connection;
+                let done = $work.await?;
+                connection.end_within().await?;
+                Ok(done)
+            }
         };
-        let done: Result<_, Fault> = $store.database.patiently(attempt).await;
+        let done: Result<_, Fault> = $store.database.patiently_within(attempt).await;
         done.map_err(|fault| fault.at($store.database.shown()))
     }};
 }
@@ -132,7 +139,7 @@ impl Queues for PostgresStore {
     }
 
     async fn renew(&self, owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
-        job!(self, |c| leases::renew(c, owner, leases, lease_ms))
+        leases::renew_apart(&self.database, owner, leases, lease_ms).await
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
@@ -183,7 +190,12 @@ impl Queues for PostgresStore {
         lease_ms: i64,
         idle: bool,
     ) -> Result<(), StoreError> {
-        job!(self, |c| leases::tend(c, run, owner, done, lease_ms, idle))
+        job!(self, |c| leases::seen(c, owner, done))?;
+        leases::reap_all(&self.database, &self.reaps, lease_ms).await?;
+        if idle {
+            job!(self, |c| leases::sweep(c, run))?;
+        }
+        Ok(())
     }
 
     async fn leave(&self, owner: &Owner, done: Done) -> Result<(), StoreError> {

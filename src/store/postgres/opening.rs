@@ -1,10 +1,12 @@
 //! Opening the store: to work on it, or to look at it.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use super::batch::Batch;
 use super::fault::Fault;
+use super::leases::REAPED;
 use super::{PostgresStore, schema};
 use crate::postgres::{Connection, Database};
 use crate::store::StoreError;
@@ -44,6 +46,7 @@ impl PostgresStore {
 
     fn over(database: Database) -> Self {
         Self {
+            reaps: AtomicI64::new(REAPED),
             tasks: Batch::start(database.clone()),
             plans: Batch::start(database.clone()),
             database,

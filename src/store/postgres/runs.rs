@@ -91,7 +91,8 @@ pub(super) async fn open(
     })
 }
 
-/// A worker that was not seen for so long is taken for gone.
+/// A worker that was not seen for so long is taken for gone. So is one that was seen as late in the future: the clock was
+/// set back since.
 const GONE_MS: i64 = 60_000;
 
 /// The terms that are in force from now on: ours, unless others are at work under theirs.
@@ -99,7 +100,8 @@ async fn terms(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<T
     let at_work = c
         .optional(
             "SELECT r.terms FROM nova3_runs r WHERE r.name = $1 AND r.terms IS NOT NULL AND EXISTS (
-               SELECT 1 FROM nova3_workers w WHERE w.run_id = r.run_id AND w.left_at IS NULL AND w.last_seen > nova3_now() - $2)",
+               SELECT 1 FROM nova3_workers w WHERE w.run_id = r.run_id AND w.left_at IS NULL
+                 AND w.last_seen BETWEEN nova3_now() - $2 AND nova3_now() + $2)",
             &[name.sent(), GONE_MS.sent()],
         )
         .await?;

@@ -7,7 +7,7 @@ use super::calls::{Calls, small};
 use super::fault::Fault;
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{PlanOrigin, Product};
-use crate::postgres::{Database, Param, text};
+use crate::postgres::{Database, Param, Within, text};
 use crate::store::items::readable;
 use crate::store::{PlanEnd, PlanSettlement, Settled, Settlement, TaskEnd, Then};
 
@@ -43,6 +43,7 @@ impl Settles for Settlement {
         run: i64,
         group: &[&Self],
         tickets: &[i64],
+        within: Within,
     ) -> Result<Vec<Settled>, Fault> {
         let queues: Vec<i64> = group.iter().map(|one| one.lease.queue_id).collect();
         let fences: Vec<i64> = group.iter().map(|one| one.lease.fence).collect();
@@ -90,7 +91,7 @@ impl Settles for Settlement {
             bodies.sent(),
         ];
         params.extend(calls.sent());
-        outcomes(database, TASKS, &params).await
+        outcomes(database, TASKS, &params, within).await
     }
 }
 
@@ -105,6 +106,7 @@ impl Settles for PlanSettlement {
         run: i64,
         group: &[&Self],
         tickets: &[i64],
+        within: Within,
     ) -> Result<Vec<Settled>, Fault> {
         let queues: Vec<i64> = group.iter().map(|one| one.lease.queue_id).collect();
         let fences: Vec<i64> = group.iter().map(|one| one.lease.fence).collect();
@@ -150,7 +152,7 @@ impl Settles for PlanSettlement {
             inputs.sent(),
         ];
         params.extend(calls.sent());
-        outcomes(database, PLANS, &params).await
+        outcomes(database, PLANS, &params, within).await
     }
 }
 
@@ -158,7 +160,10 @@ async fn outcomes(
     database: &Database,
     sql: &str,
     params: &[crate::postgres::Sent<'_>],
+    within: Within,
 ) -> Result<Vec<Settled>, Fault> {
-    let rows = database.connect().await?.rows(sql, params).await?;
+    let mut connection = database.connect_within(within).await?;
+    let rows = connection.rows(sql, params).await?;
+    connection.end_within().await?;
     rows.iter().map(|row| settled(row.get(0))).collect()
 }

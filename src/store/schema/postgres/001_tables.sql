@@ -74,6 +74,7 @@ CREATE TABLE nova3_queues(
   fence bigint NOT NULL DEFAULT 0,               -- only ever grows
   lease_owner text,
   lease_until bigint,                            -- in no index: renewing touches none
+  lease_ms bigint,                               -- how long the lease was asked for
   lease_ticket bigint,                           -- which claim of its owner it was
   alone boolean NOT NULL DEFAULT false,          -- whether its owner holds nothing else
   alone_deaths bigint NOT NULL DEFAULT 0,

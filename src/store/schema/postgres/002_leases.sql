@@ -127,7 +127,7 @@ BEGIN
     END IF;
     chosen := array_cat(free, chosen);
     UPDATE nova3_queues q SET state = 'leased', lease_owner = p_owner, lease_until = moment + least(p_lease_ms, 1000000000000),
-      lease_ticket = p_ticket, alone = suspects, fence = q.fence + 1, attempt = q.attempt + 1
+      lease_ms = least(p_lease_ms, 1000000000000), lease_ticket = p_ticket, alone = suspects, fence = q.fence + 1, attempt = q.attempt + 1
     FROM unnest(chosen) i(queue_id)
     WHERE q.run_id = p_run AND q.queue_id = i.queue_id;
   END IF;
@@ -156,7 +156,8 @@ BEGIN
   PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
     ON q.queue_id = i.queue_id AND q.fence = i.fence
   WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
-  UPDATE nova3_queues q SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000)
+  UPDATE nova3_queues q SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000),
+    lease_ms = least(p_lease_ms, 1000000000000)
   FROM unnest(p_queues, p_fences) i(queue_id, fence)
   WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased';
   UPDATE nova3_queues q SET unclean_ends = greatest(q.unclean_ends - 1, 0), lost_by = NULL,
@@ -193,8 +194,11 @@ END $$;
 
 -- Takes away leases that have run out, of every run: an idle one would hold up the sessions that it shares with others.
 -- Whose owner has not been seen since is counted as ended uncleanly; who dies alone twice, under different owners, is
--- convicted. A lost lease alone is no death.
-CREATE FUNCTION nova3_reap(p_lease_ms bigint) RETURNS bigint
+-- convicted. A lost lease alone is no death. At most p_rows leases at once.
+--
+-- A lease that ends later than its own length from now was written before the clock was set back. It is clamped: its owner
+-- renews it, or it runs out as any other.
+CREATE FUNCTION nova3_reap(p_lease_ms bigint, p_rows bigint) RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   moment bigint := nova3_now();
@@ -204,13 +208,17 @@ DECLARE
   reaped bigint := 0;
   held record;
 BEGIN
+  UPDATE nova3_queues q SET lease_until = moment + q.lease_ms
+  FROM (SELECT f.run_id, f.queue_id FROM nova3_queues f WHERE f.state = 'leased' AND f.lease_until > moment + f.lease_ms + 1000
+    ORDER BY f.run_id, f.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED) i
+  WHERE q.run_id = i.run_id AND q.queue_id = i.queue_id;
   FOR lost IN
     SELECT q.run_id, q.queue_id, q.lease_owner, q.alone, q.alone_deaths, q.death_owner, q.unclean_ends, q.fence
     FROM nova3_queues q WHERE q.state = 'leased' AND q.lease_until < moment
-    ORDER BY q.run_id, q.queue_id LIMIT 500 FOR UPDATE SKIP LOCKED
+    ORDER BY q.run_id, q.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
   LOOP
     died := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
-      AND (w.left_at IS NOT NULL OR w.last_seen >= moment - p_lease_ms));
+      AND (w.left_at IS NOT NULL OR w.last_seen BETWEEN moment - p_lease_ms AND moment + p_lease_ms));
     died_alone := died AND lost.alone AND lost.lease_owner IS DISTINCT FROM lost.death_owner;
     UPDATE nova3_queues q SET state = 'ready', attempt = q.attempt - 1, alone = false,
       lease_owner = NULL, lease_until = NULL, fence = q.fence + 1,
@@ -230,9 +238,9 @@ BEGIN
   -- What was held back for a version that was replaced, by a worker that has not told since what it came to.
   FOR held IN
     SELECT r.run_id, r.queue_id FROM nova3_reservations r
-    WHERE r.created_at < moment - p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_queues q
+    WHERE r.created_at NOT BETWEEN moment - p_lease_ms AND moment + p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_queues q
       WHERE q.run_id = r.run_id AND q.queue_id = r.queue_id AND q.fence = r.fence AND q.state = 'leased')
-    ORDER BY r.run_id, r.queue_id LIMIT 500 FOR UPDATE SKIP LOCKED
+    ORDER BY r.run_id, r.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
   LOOP
     PERFORM nova3_count_orphan(held.run_id, held.queue_id, moment);
   END LOOP;

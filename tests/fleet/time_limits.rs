@@ -1,0 +1,116 @@
+//! Statements that the database cancels at their time limit: made smaller, given more time, never sent again as they were.
+
+use futures::future::join_all;
+use nova3::store::{Settled, StoreError};
+
+use crate::bed::{Bed, LEASE_MS, completed, request};
+use crate::crew::{DEADLINE, Lock, Sql, claim, crew, join, leases, owner, tend, wrongs};
+
+/// A store whose statements may take so long, and that needs `each` for every task that is settled.
+async fn slow(limit: &str, each: &str) -> (String, Bed, Sql) {
+    let (url, [_]) = crew::<1>().await;
+    let mut sql = Sql::at(&url).await;
+    sql.run(&format!(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_sleep({each}); RETURN NEW; END $$;
+         CREATE TRIGGER slowly AFTER UPDATE ON nova3_tasks FOR EACH ROW EXECUTE FUNCTION slowly()"
+    ))
+    .await;
+    let bed = Bed::at(&format!("{url}%20-cstatement_timeout%3D{limit}")).await;
+    (url, bed, sql)
+}
+
+#[tokio::test]
+async fn a_group_of_settlements_that_takes_too_long_is_halved() {
+    let (_, bed, mut sql) = slow("700ms", "0.2").await;
+    let run = bed.run("a").await;
+    let input: Vec<_> = (0..9).map(|number| request(&format!("r{number}"))).collect();
+    bed.read(run, &input).await;
+    let queues = claim(&bed, "p", run, 99).await;
+    // The first goes alone; the other eight are gathered meanwhile, and need more than twice the time there is.
+    let settling = join_all(queues.iter().map(async |queue| bed.done(queue).await));
+    let settled = tokio::time::timeout(DEADLINE, settling).await;
+    let settled = settled.expect("the group is not sent again as it was");
+    assert_eq!(settled, vec![Settled::Finished { ok: true }; 9]);
+    assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_smaller_gets_more_time() {
+    let (url, bed, mut sql) = slow("300ms", "0.6").await;
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x").tasks(2)]).await;
+    let queue = claim(&bed, "p", run, 1).await.remove(0);
+    let settled = tokio::time::timeout(DEADLINE, bed.settle(completed(queue.lease, 0, 1))).await;
+    assert_eq!(settled.expect("it is not sent again as it was"), Settled::Stepped);
+    // So do other jobs; the test holds the run's row for longer than the limit.
+    let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_runs FOR UPDATE").await;
+    let waits = async {
+        bed.store().begin_ingest(run).await.expect("in the end");
+    };
+    let freed = async {
+        hold.until_waited_for(1).await;
+        // The first try is over when the second waits.
+        let first = hold.and("SELECT pg_sleep(0.4)").await;
+        drop(first);
+        hold.until_waited_for(1).await;
+        hold.commit().await;
+    };
+    let both = async { tokio::join!(waits, freed) };
+    tokio::time::timeout(DEADLINE, both)
+        .await
+        .expect("it is waited for");
+    assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
+}
+
+/// A row that somebody holds costs its own renewal and no other.
+#[tokio::test]
+async fn a_renewal_does_not_wait_for_a_row_that_is_locked() {
+    let (url, [bed]) = crew::<1>().await;
+    let run = bed.run("a").await;
+    bed.read(run, &[request("x"), request("y")]).await;
+    let queues = claim(&bed, "p", run, 9).await;
+    let hold = Lock::of(
+        &url,
+        "SELECT 1 FROM nova3_queues WHERE custom_id = 'x' FOR UPDATE",
+    )
+    .await;
+    let both = bed.store().renew(&owner("p"), &leases(&queues), LEASE_MS).await;
+    assert!(matches!(both, Err(StoreError::Slow { .. })), "{both:?}");
+    let one = bed
+        .store()
+        .renew(&owner("p"), &leases(&queues[1..]), LEASE_MS)
+        .await;
+    assert_eq!(one.expect("renews"), []);
+    hold.commit().await;
+    let both = bed.store().renew(&owner("p"), &leases(&queues), LEASE_MS).await;
+    assert_eq!(both.expect("renews"), []);
+}
+
+#[tokio::test]
+async fn leases_are_taken_away_in_smaller_groups_where_all_of_them_take_too_long() {
+    let (url, [first]) = crew::<1>().await;
+    let mut sql = Sql::at(&url).await;
+    let run = first.run("a").await;
+    let input: Vec<_> = (0..12).map(|number| request(&format!("r{number}"))).collect();
+    first.read(run, &input).await;
+    let queues = claim(&first, "p", run, 99).await;
+    sql.expire(&leases(&queues)).await;
+    sql.run(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$;
+         CREATE TRIGGER slowly AFTER UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION slowly()",
+    )
+    .await;
+    let second = Bed::at(&format!("{url}%20-cstatement_timeout%3D500ms")).await;
+    join(second.store(), "q", run).await;
+    let left = "SELECT count(*) FROM nova3_queues WHERE state = 'leased'";
+    let reaping = async {
+        while sql.number(left).await > 0 {
+            tend(second.store(), "q", run, false).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, reaping)
+        .await
+        .expect("some of them each time");
+}

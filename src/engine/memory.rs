@@ -2,7 +2,7 @@
 //!
 //! Answers cannot be foretold: a run begins with as many queues as could each hold a large one, and takes twice as many
 //! after each round in which memory stayed low. Above 80 % of the limit it takes nothing new and gives caches back,
-//! until it is below 70 %; one queue at a time always goes on, so that a neighbour's memory stops nobody for ever.
+//! until it is below 70 %. What answers on their way may take is bounded by `llm/answers.rs`; one queue at a time always goes on, so that a neighbour's memory stops nobody for ever.
 
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,11 @@ impl Memory {
             ended: 0,
             pressed: false,
         }
+    }
+
+    /// What the process is to stay below, if that is known.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.gauge.as_ref().map(|gauge| gauge.limit)
     }
 
     /// How many queues may be taken while so many are held.

@@ -47,10 +47,10 @@ impl Walk<'_> {
         loop {
             let (grant, mut probe) = self.admitted(route, ask).await?;
             let (started, started_at) = (Instant::now(), clock::now_ms());
-            let (http, timeouts, sent) = (&self.client.http, &self.client.timeouts, Sent::default());
+            let sent = Sent::default();
             let got = tokio::select! {
                 biased;
-                got = transport::send(http, &route.settings, ask, timeouts, &sent) => got,
+                got = transport::send(self.client, &route.settings, ask, &sent) => got,
                 () = self.stop.cancel.cancelled() => {
                     route.settle(grant, if sent.has_begun() { ask.tokens } else { 0 });
                     let took = (started_at, millis(started.elapsed()));

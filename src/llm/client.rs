@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::AnswerMemory;
 use super::http::{self, Authorities};
 use super::purse::Purse;
 use super::route::{Changes, Route};
@@ -201,6 +202,7 @@ impl Stop {
 #[derive(Debug)]
 pub struct Client {
     pub(super) http: reqwest::Client,
+    pub(super) answers: AnswerMemory,
     routes: Vec<Arc<Route>>,
     chains: Vec<Chain>,
     pub(super) timeouts: Timeouts,
@@ -276,6 +278,7 @@ impl Client {
                 config.ca_file.as_deref(),
                 authorities,
             )?,
+            answers: AnswerMemory::default(),
             chains: config.chains.iter().map(chain).collect(),
             routes,
             timeouts: config.timeouts,
@@ -303,6 +306,11 @@ impl Client {
         for route in &self.routes {
             route.close().await;
         }
+    }
+
+    /// The process is to stay below so many bytes of memory: answers on their way take a share of it.
+    pub fn keep_below(&self, limit: u64) {
+        self.answers.keep_below(limit);
     }
 
     /// The chains, the default one first.

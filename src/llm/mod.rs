@@ -11,6 +11,7 @@
 //! route; everything else is tried again with jitter, up to the policy. A stream that does not say why it ended
 //! gives no answer. A call that is cancelled closes its connection.
 
+mod answers;
 mod breaker;
 mod call;
 pub mod client;

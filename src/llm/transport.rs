@@ -3,27 +3,29 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::client::{Ask, Form, Reply, Verbatim};
+use super::answers::{Bounds, Share};
+use super::client::{Ask, Client, Form, Reply, Verbatim};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
 use super::sent::Sent;
-use super::wire::{self, Answer, Incoming, Limits, Progress, RateHeaders, Secrets};
+use super::wire::{self, Answer, Incoming, Progress, RateHeaders, Secrets};
 use crate::clock;
 use crate::config::{Route, Timeouts};
 use crate::domain::failure::Class;
 use crate::domain::usage::Usage;
 
-/// An answer of more bytes is refused: nobody reads it, and a thousand of them would end the process.
-const MAX_BODY: usize = 64 << 20;
+/// Of an error's body, more than this tells nothing; the rest is not read.
+const MAX_ERROR_BODY: usize = 256 << 10;
 
-/// Of an error's body, more than this tells nothing.
-const MAX_ERROR_BODY: usize = 1 << 20;
+/// No key is longer.
+const LONGEST_SECRET: usize = 8 << 10;
 
 /// What a server may take to close a stream after its last event, before the connection is given up.
 const LINGER: Duration = Duration::from_millis(50);
@@ -59,16 +61,10 @@ impl Bill {
 }
 
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.
-pub(super) async fn send(
-    client: &reqwest::Client,
-    route: &Route,
-    ask: &Ask,
-    timeouts: &Timeouts,
-    sent: &Sent,
-) -> Result<Got, Failed> {
-    let started = Instant::now();
+pub(super) async fn send(client: &Client, route: &Route, ask: &Ask, sent: &Sent) -> Result<Got, Failed> {
+    let (started, timeouts) = (Instant::now(), &client.timeouts);
     let total = started + timeouts.total;
-    let got = timeout_at(total, exchange(client, route, ask, timeouts, started, sent))
+    let got = timeout_at(total, exchange(client, route, ask, started, sent))
         .await
         .unwrap_or_else(|_| {
             Err(failed(
@@ -85,14 +81,15 @@ pub(super) async fn send(
 }
 
 async fn exchange(
-    client: &reqwest::Client,
+    client: &Client,
     route: &Route,
     ask: &Ask,
-    timeouts: &Timeouts,
     started: Instant,
     sent: &Sent,
 ) -> Result<Got, Failed> {
+    let timeouts = &client.timeouts;
     let mut request = client
+        .http
         .post(route.endpoint.clone())
         .header(CONTENT_TYPE, "application/json");
     if let Some(key) = &route.key {
@@ -119,11 +116,23 @@ async fn exchange(
     if status != StatusCode::OK {
         return Err(refused(response, ask, timeouts, &secrets(route)).await);
     }
+    let room = Room {
+        bounds: client.answers.bounds(ask),
+        share: client.answers.share(),
+        timeouts,
+    };
     if streams && !is_json(response.headers()) {
-        read_stream(response, ask, timeouts, started, secrets(route)).await
+        read_stream(response, ask, room, started, secrets(route)).await
     } else {
-        read_plain(response, ask, timeouts, &secrets(route)).await
+        read_plain(response, ask, room, &secrets(route)).await
     }
+}
+
+/// What an answer may take, in memory and in time.
+struct Room<'c> {
+    bounds: Bounds,
+    share: Share<'c>,
+    timeouts: &'c Timeouts,
 }
 
 fn secrets(route: &Route) -> Secrets {
@@ -141,15 +150,20 @@ fn is_json(headers: &HeaderMap) -> bool {
 async fn read_stream(
     mut response: Response,
     ask: &Ask,
-    timeouts: &Timeouts,
+    room: Room<'_>,
     started: Instant,
     secrets: Secrets,
 ) -> Result<Got, Failed> {
+    let Room {
+        bounds,
+        mut share,
+        timeouts,
+    } = room;
     let request_id = request_id(response.headers(), &secrets);
     let rate = rate_headers(response.headers());
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
     response.headers_mut().clear();
-    let mut incoming = Incoming::new(Limits::default(), MAX_BODY).hiding(secrets);
+    let mut incoming = Incoming::new(bounds.stream, bounds.text).hiding(secrets);
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
     loop {
@@ -172,6 +186,10 @@ async fn read_stream(
             Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
             Progress::Data => {}
             Progress::Done => deadline = Instant::now() + LINGER,
+        }
+        if share.grow_to(incoming.held_bytes()).await {
+            // The server was not read meanwhile, and has not stalled.
+            deadline = deadline.max(Instant::now() + timeouts.idle);
         }
     }
     let answer = incoming.end()?;
@@ -196,12 +214,12 @@ async fn read_stream(
 async fn read_plain(
     response: Response,
     ask: &Ask,
-    timeouts: &Timeouts,
+    mut room: Room<'_>,
     secrets: &Secrets,
 ) -> Result<Got, Failed> {
     let request_id = request_id(response.headers(), secrets);
     let rate = rate_headers(response.headers());
-    let body = read_body(response, MAX_BODY, timeouts).await?;
+    let body = read_body(response, &mut room).await?;
     // What is no answer is judged again without secrets, for its words go into the error.
     let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
     let bill = Bill::of(&answer);
@@ -227,9 +245,7 @@ async fn refused(response: Response, ask: &Ask, timeouts: &Timeouts, secrets: &S
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let request_id = request_id(&headers, secrets);
-    let body = read_body(response, MAX_ERROR_BODY, timeouts)
-        .await
-        .unwrap_or_default();
+    let body = read_beginning(response, timeouts).await;
     let body = secrets.mask_body(&body);
     let header = |name: &str| {
         headers
@@ -281,22 +297,22 @@ fn answered_at(headers: &HeaderMap) -> Timestamp {
         .unwrap_or_else(clock::now)
 }
 
-async fn read_body(mut response: Response, limit: usize, timeouts: &Timeouts) -> Result<Bytes, Failed> {
+async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Bytes, Failed> {
+    let limit = room.bounds.body;
     let mut whole: Option<Bytes> = None;
     let mut parts: Vec<u8> = Vec::new();
     loop {
         // The body has begun with its headers; from here on silence is a stall.
-        let chunk = tokio::time::timeout(timeouts.idle, response.chunk())
+        let chunk = timeout(room.timeouts.idle, response.chunk())
             .await
-            .map_err(|_| stalled(timeouts))?
+            .map_err(|_| stalled(room.timeouts))?
             .map_err(|error| cut(&error))?;
         let Some(chunk) = chunk else { break };
-        if parts.len() + chunk.len() + whole.as_ref().map_or(0, Bytes::len) > limit {
-            return Err(failed(
-                Class::Server,
-                &format!("the answer is larger than {limit} bytes"),
-            ));
+        let length = parts.len() + chunk.len() + whole.as_ref().map_or(0, Bytes::len);
+        if length > limit {
+            return Err(wire::too_long(&format!("the answer is larger than {limit} bytes")).into());
         }
+        room.share.grow_to(length).await;
         match whole.take() {
             None if parts.is_empty() => whole = Some(chunk),
             first => {
@@ -306,6 +322,22 @@ async fn read_body(mut response: Response, limit: usize, timeouts: &Timeouts) ->
         }
     }
     Ok(whole.unwrap_or_else(|| Bytes::from(parts)))
+}
+
+/// The beginning of an error's body, as far as it comes.
+async fn read_beginning(response: Response, timeouts: &Timeouts) -> Vec<u8> {
+    let mut chunks = response.bytes_stream();
+    let mut body = Vec::new();
+    while let Ok(Some(Ok(chunk))) = timeout(timeouts.idle, chunks.next()).await {
+        let room = MAX_ERROR_BODY - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            // What was cut may be a secret, of which the rest would not be known again.
+            body.truncate(MAX_ERROR_BODY - LONGEST_SECRET);
+            break;
+        }
+    }
+    body
 }
 
 fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {

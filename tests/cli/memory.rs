@@ -1,8 +1,12 @@
 //! Memory: a run stays below its limit, whatever providers answer.
 
+use std::io::Write;
+use std::net::TcpListener;
+
 use nova3::mock::MockConfig;
 
-use crate::bench::{Running, setup_with, until};
+use crate::bench::{Running, setup, setup_with, until};
+use crate::provider::read_request;
 
 const LIMIT_KIB: u64 = 128 << 10;
 
@@ -51,4 +55,103 @@ fn answers_of_a_megabyte_fit_into_128_of_them() {
     assert!(written > 80 << 20, "answers of a megabyte: {written} bytes");
     assert!((1..LIMIT_KIB).contains(&most), "{most} KiB");
     assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+}
+
+/// A server whose every answer begins so and goes on with the same piece for ever.
+fn endless(head: &'static str, piece: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the test process; nothing is left behind.
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let piece = piece.clone();
+            std::thread::spawn(move || {
+                read_request(&stream);
+                let mut goes_on = stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes());
+                while goes_on.is_ok() {
+                    goes_on = stream.write_all(piece.as_bytes());
+                }
+            });
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+/// Twenty Batch lines, which name no longest answer.
+fn batch(streams: bool) -> String {
+    let line = |n: usize| {
+        let body = serde_json::json!({
+            "model": "m", "stream": streams, "messages": [{"role": "user", "content": format!("q{n}")}],
+        });
+        let line = serde_json::json!({
+            "custom_id": format!("q{n}"), "method": "POST", "url": "/v1/chat/completions", "body": body,
+        });
+        format!("{line}\n")
+    };
+    (0..20).map(line).collect()
+}
+
+/// Every one of them fails alone, and the process stays below its limit.
+fn stays_below(what: &str, url: &str, input: &str) {
+    const LIMIT_KIB: u64 = 256 << 10;
+    let bench = setup().with("OPENAI_BASE_URL", url).with("OPENAI_MODEL", "m");
+    bench.write("in.jsonl", input);
+    let args = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "-j",
+        "20",
+        "--memory-limit",
+        "256MB",
+    ];
+    let mut run = Running::start(bench.command(&args));
+    let pid = run.child().id();
+    let mut most = 0;
+    until(what, || {
+        most = most.max(peak(pid).unwrap_or(0));
+        run.child().try_wait().unwrap().is_some()
+    });
+    let ran = bench.ran(&run.output());
+    println!("{what}: {} MiB at most", most >> 10);
+    assert_eq!(ran.code, Some(100), "{what}: {}", ran.err);
+    assert!((1..LIMIT_KIB).contains(&most), "{what}: {most} KiB");
+    assert_eq!(bench.results("out.jsonl").len(), 20, "{what}");
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream";
+const BODY: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+const ERROR: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json";
+
+fn token(name: &str) -> String {
+    let text = "x".repeat(8 << 10);
+    format!("data: {{\"choices\":[{{\"delta\":{{\"{name}\":\"{text}\"}}}}]}}\n\n")
+}
+
+#[test]
+fn answers_that_never_end_fail_alone_and_fit_into_the_limit() {
+    let stream = endless(STREAM, token("content"));
+    stays_below("streams", &stream, &batch(true));
+    stays_below("answers of agents", &stream, &crate::bench::questions(20));
+    stays_below("refusals", &endless(STREAM, token("refusal")), &batch(true));
+    let line = endless(STREAM, "data: ".to_owned() + &"x".repeat(8 << 10));
+    stays_below("one line", &line, &batch(true));
+    let events = endless(STREAM, "data: x\n".repeat(1 << 10));
+    stays_below("one event", &events, &batch(true));
+    stays_below("bodies", &endless(BODY, "x".repeat(8 << 10)), &batch(false));
+    stays_below("errors", &endless(ERROR, "x".repeat(8 << 10)), &batch(false));
+}
+
+#[test]
+fn an_endless_answer_is_cut_off_and_says_why_without_another_try() {
+    let url = endless(STREAM, token("content"));
+    let bench = setup().with("OPENAI_BASE_URL", &url).with("OPENAI_MODEL", "m");
+    bench.write_questions("in.jsonl", 1);
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+    assert_eq!(ran.code, Some(100), "{}", ran.err);
+    let line = &bench.results("out.jsonl")[0];
+    let message = line["error"]["message"].as_str().unwrap();
+    assert!(message.contains("more than its request allows"), "{message}");
+    assert_eq!(line["tasks"][0]["attempts"], 1);
 }

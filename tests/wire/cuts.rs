@@ -135,7 +135,7 @@ fn dispatched(bytes: &[u8], place: usize) -> usize {
 }
 
 fn too_large(fault: &CallError, of: &str) -> bool {
-    (fault.class, fault.verdict) == (Class::Server, Verdict::Retry) && fault.message.contains(of)
+    (fault.class, fault.verdict) == (Class::Server, Verdict::Elsewhere) && fault.message.contains(of)
 }
 
 proptest! {

@@ -76,6 +76,11 @@ impl Collector {
         self.data(frame.data.trim())
     }
 
+    /// Bytes of the answer that are kept.
+    pub const fn held_bytes(&self) -> usize {
+        self.text.capacity() + self.refusal.capacity()
+    }
+
     /// Whether the model has begun to write, be it content, reasoning or a refusal.
     ///
     /// Until then the limit for the first token holds, not the one between tokens: a local server sends
@@ -233,17 +238,23 @@ impl Collector {
         if let Some(Text(refusal)) = delta.refusal {
             alive = true;
             self.token_seen |= !refusal.is_empty();
+            self.has_room(&refusal)?;
             self.refusal.push_str(&refusal);
         }
         Ok(if alive { Progress::Data } else { Progress::Quiet })
     }
 
     fn append(&mut self, content: &str) -> Result<(), CallError> {
-        if self.text.len() + content.len() > self.max_text_bytes {
-            let message = format!("the answer is larger than {} bytes", self.max_text_bytes);
-            return Err(CallError::new(Class::Server, Verdict::Retry, &message));
-        }
+        self.has_room(content)?;
         self.text.push_str(content);
+        Ok(())
+    }
+
+    fn has_room(&self, more: &str) -> Result<(), CallError> {
+        if self.text.len() + self.refusal.len() + more.len() > self.max_text_bytes {
+            let message = format!("the answer is larger than {} bytes", self.max_text_bytes);
+            return Err(error::too_long(&message));
+        }
         Ok(())
     }
 

@@ -63,10 +63,20 @@ impl CallError {
 }
 
 impl From<SseError> for CallError {
-    /// Another try may meet a saner server; the answer itself is unreadable.
+    /// An answer that is not text may be one at another try.
     fn from(fault: SseError) -> Self {
-        Self::new(Class::Server, Verdict::Retry, &fault.to_string())
+        match fault {
+            SseError::InvalidUtf8 => Self::new(Class::Server, Verdict::Retry, &fault.to_string()),
+            SseError::EventTooLarge { .. } | SseError::StreamTooLarge { .. } => too_long(&fault.to_string()),
+        }
     }
+}
+
+/// An answer that is longer than its request allows. It says nothing of the route, and would be paid again and be as long
+/// at another try; another model may know its end.
+pub fn too_long(what: &str) -> CallError {
+    let message = format!("{what}, which is more than its request allows (`max_tokens`, `--memory-limit`)");
+    CallError::new(Class::Server, Verdict::Elsewhere, &message)
 }
 
 /// Judges an HTTP answer that is not a success.

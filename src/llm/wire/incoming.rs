@@ -67,6 +67,11 @@ impl Incoming {
         self.collector.is_complete()
     }
 
+    /// Bytes of the stream that are kept.
+    pub const fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes() + self.collector.held_bytes()
+    }
+
     /// Ends the stream where its bytes end.
     pub fn end(mut self) -> Result<Answer, CallError> {
         if !self.over {

@@ -33,7 +33,7 @@ mod tokens;
 pub use answer::{Answer, strip_think};
 pub use batch::{BatchFields, batch_fields, with_fields};
 pub use chunk::{Collector, Progress};
-pub use error::{CallError, classify};
+pub use error::{CallError, classify, too_long};
 pub use incoming::Incoming;
 pub use plain::plain;
 pub use rate_headers::RateHeaders;

@@ -89,6 +89,15 @@ impl Decoder {
         }
     }
 
+    /// Bytes of an event that is not complete yet.
+    pub const fn held_bytes(&self) -> usize {
+        let data = match &self.data {
+            Some(data) => data.capacity(),
+            None => 0,
+        };
+        self.partial.capacity() + data
+    }
+
     /// Takes the next bytes and appends each event they complete.
     ///
     /// The same bytes give the same frames and the same error however they are cut into calls.

@@ -1,0 +1,244 @@
+//! The memory of answers on their way: how much one may have, and how much all of them.
+//!
+//! What one answer may have follows from what its request allows it to say ([`Bounds`]); a longer one fails its request and
+//! harms no other. What all of them may have is a share of the memory limit ([`AnswerMemory`]). A call whose answer finds
+//! no room there is not read on until there is some, which its server sees as a slow reader. One such call at a time goes
+//! on without room, up to its own bound: calls that wait for one another always come to an end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, OwnedMutexGuard};
+
+use super::client::{Ask, Form};
+use super::wire::Limits;
+
+/// No answer is longer: nobody reads it.
+const LONGEST: u64 = 64 << 20;
+
+/// Bytes of text that a token may be: ten times the usual, and as much as a run of spaces has.
+const TEXT_OF_TOKEN: u64 = 32;
+
+/// What a token may take in the JSON of a body: its characters escaped. With its probabilities it takes far more.
+const BODY_OF_TOKEN: u64 = 128;
+const BODY_OF_TOKEN_WITH_PROBABILITIES: u64 = 8 << 10;
+
+/// What a token may take in a stream: an event of its own, with its probabilities.
+const STREAM_OF_TOKEN: u64 = 8 << 10;
+
+/// What any answer may have beside its tokens: framing, and reasoning that some servers do not count.
+const FLOOR: u64 = 1 << 20;
+const STREAM_FLOOR: u64 = 8 << 20;
+
+/// Copies of an answer on its way to the store, the growth of its buffer included.
+const COPIES: u64 = 4;
+
+/// The memory grows in steps of so many bytes.
+const STEP: u64 = 64 << 10;
+
+/// How long one answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// The text of a stream.
+    pub(super) text: usize,
+    /// The body of an answer that is not streamed.
+    pub(super) body: usize,
+    /// The stream itself.
+    pub(super) stream: Limits,
+}
+
+impl Bounds {
+    /// What the request allows; `most` is what the memory has room for.
+    fn of(ask: &Ask, most: u64) -> Self {
+        let most = most.clamp(FLOOR, LONGEST);
+        let bound = |each: u64, floor: u64, most: u64| {
+            let asked = ask
+                .longest
+                .map(|tokens| tokens.saturating_mul(each).saturating_add(floor));
+            usize::try_from(asked.unwrap_or(most).min(most)).unwrap_or(usize::MAX)
+        };
+        let each = if ask.form != Form::Agent && has_probabilities(&ask.body) {
+            BODY_OF_TOKEN_WITH_PROBABILITIES
+        } else {
+            BODY_OF_TOKEN
+        };
+        let body = bound(each, FLOOR, most);
+        Self {
+            text: bound(TEXT_OF_TOKEN, FLOOR, most),
+            body,
+            stream: Limits {
+                event_bytes: body.min(Limits::default().event_bytes),
+                // Of a stream only its text is kept.
+                stream_bytes: bound(STREAM_OF_TOKEN, STREAM_FLOOR, LONGEST),
+            },
+        }
+    }
+}
+
+fn has_probabilities(body: &[u8]) -> bool {
+    let name: &[u8] = b"logprobs\"";
+    body.windows(name.len()).any(|part| part == name)
+}
+
+/// What all answers on their way may have.
+#[derive(Debug)]
+pub(super) struct AnswerMemory {
+    most: AtomicU64,
+    used: Mutex<u64>,
+    freed: Notify,
+    /// Held by the one call that goes on without room.
+    without_room: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Default for AnswerMemory {
+    fn default() -> Self {
+        Self {
+            most: AtomicU64::new(u64::MAX),
+            used: Mutex::default(),
+            freed: Notify::new(),
+            without_room: Arc::default(),
+        }
+    }
+}
+
+impl AnswerMemory {
+    /// The process is to stay below so many bytes. A quarter of them is for answers that find room, and as much for the
+    /// one that finds none.
+    pub(super) fn keep_below(&self, limit: u64) {
+        self.most.store(limit / 4, Ordering::Relaxed);
+    }
+
+    /// How long the answer of a call may be.
+    pub(super) fn bounds(&self, ask: &Ask) -> Bounds {
+        Bounds::of(ask, self.most.load(Ordering::Relaxed) / COPIES)
+    }
+
+    /// The memory of one answer, of which nothing has come yet.
+    pub(super) fn share(&self) -> Share<'_> {
+        Share {
+            memory: self,
+            held: 0,
+            without_room: None,
+        }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = used.saturating_add(bytes) <= self.most.load(Ordering::Relaxed);
+        if fits {
+            *used += bytes;
+        }
+        fits
+    }
+}
+
+/// The memory of one answer; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share<'m> {
+    memory: &'m AnswerMemory,
+    held: u64,
+    without_room: Option<OwnedMutexGuard<()>>,
+}
+
+impl Share<'_> {
+    /// The answer has so many bytes now. Waits until there is room for them, or until it is the one that goes on without;
+    /// answers whether it has waited. Cancel-safe.
+    pub(super) async fn grow_to(&mut self, bytes: usize) -> bool {
+        let bytes = (bytes as u64).div_ceil(STEP).saturating_mul(STEP * COPIES);
+        let more = bytes.saturating_sub(self.held);
+        if more == 0 || self.without_room.is_some() {
+            return false;
+        }
+        if self.memory.take(more) {
+            self.held = bytes;
+            return false;
+        }
+        loop {
+            // Subscribed before asking, or what is freed in between is lost.
+            let freed = self.memory.freed.notified();
+            if self.memory.take(more) {
+                self.held = bytes;
+                return true;
+            }
+            tokio::select! {
+                alone = Arc::clone(&self.memory.without_room).lock_owned() => {
+                    self.without_room = Some(alone);
+                    return true;
+                }
+                () = freed => {}
+            }
+        }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut used = self.memory.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used = used.saturating_sub(self.held);
+        drop(used);
+        self.memory.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn ask(longest: Option<u64>, body: &'static str) -> Ask {
+        Ask {
+            body: Bytes::from_static(body.as_bytes()),
+            form: Form::Verbatim { streams: false },
+            model: "m".to_owned(),
+            tokens: 0,
+            longest,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_its_request_allows_and_its_memory_has_room_for() {
+        let memory = AnswerMemory::default();
+        let of = |longest, body| memory.bounds(&ask(longest, body));
+        let short = of(Some(16), "{}");
+        assert_eq!(short.text, (16 * 32) + (1 << 20));
+        assert_eq!(short.body, (16 * 128) + (1 << 20));
+        assert!(short.stream.stream_bytes < 9 << 20);
+        assert!(of(Some(4096), r#"{"logprobs":true}"#).body > 32 << 20);
+        assert_eq!(of(None, "{}").body, 64 << 20);
+        assert_eq!(of(Some(u64::MAX), "{}").text, 64 << 20);
+        memory.keep_below(256 << 20);
+        let (none, long) = (of(None, "{}"), of(Some(10_000_000), "{}"));
+        assert_eq!((none.body, long.body, long.text), (16 << 20, 16 << 20, 16 << 20));
+        assert_eq!(none.stream.event_bytes, 8 << 20);
+    }
+
+    #[tokio::test]
+    async fn one_call_at_a_time_goes_on_without_room() {
+        let memory = AnswerMemory::default();
+        memory.keep_below(16 << 20);
+        let (mut first, mut second, mut third) = (memory.share(), memory.share(), memory.share());
+        assert!(!first.grow_to(600_000).await, "there is room");
+        assert!(second.grow_to(600_000).await, "it has none and is alone in that");
+        assert!(!second.grow_to(60_000_000).await, "it goes on");
+        assert!(
+            third.grow_to(600_000).now_or_never().is_none(),
+            "the next one waits"
+        );
+        drop(second);
+        assert!(third.grow_to(600_000).await);
+        drop(third);
+        let mut fourth = memory.share();
+        {
+            let _alone = memory.without_room.lock().await;
+            let waits = fourth.grow_to(600_000);
+            tokio::pin!(waits);
+            assert!(waits.as_mut().now_or_never().is_none());
+            drop(first);
+            assert!(waits.await, "there is room again");
+        }
+        drop(fourth);
+        assert_eq!(*memory.used.lock().unwrap(), 0);
+    }
+}

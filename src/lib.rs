@@ -94,7 +94,8 @@
 //! | when the next route is taken, or waited for | `llm/walk.rs`; when one is left alone: `llm/breaker.rs` |
 //! | what ends a run early | `domain/conditions.rs` as numbers, `engine/halts.rs` as decisions |
 //! | what is held back of the money | `store/sqlite/money.rs`, `store/schema/postgres/005_money.sql`; who waits for it: `engine/purse.rs` |
-//! | how much is taken into memory | `engine/memory.rs` |
+//! | how much is taken into memory | queues: `engine/memory.rs`; answers on their way: `llm/answers.rs` |
+//! | how a command ends at a signal | `cli/command.rs` and `engine/signals.rs` hear it, `engine/shutdown.rs` ends the run |
 //! | a model, its limits and prices | a route in the user's `nova3.toml`; what a route may say: `config/raw.rs`, `config/routes.rs` |
 //! | a default | `config/default.toml`; a test compares it with the text of `--help` |
 //! | a flag | `cli/args/`, and `cli/world.rs` if a setting has it too |

@@ -22,6 +22,8 @@ mod commands;
 mod continuing;
 #[path = "cli/echo.rs"]
 mod echo;
+#[path = "cli/endings.rs"]
+mod endings;
 #[path = "cli/environment.rs"]
 mod environment;
 #[path = "cli/events.rs"]
@@ -64,6 +66,8 @@ mod posts;
 mod prompts;
 #[path = "cli/provider.rs"]
 mod provider;
+#[path = "common/proxy.rs"]
+mod proxy;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "common/postgres.rs"]

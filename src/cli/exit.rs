@@ -98,10 +98,13 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         RunError::Store(error) => Some(of_store(error)),
         RunError::Sink(_) | RunError::Stdout { .. } => Some(Exit::Output),
         RunError::Input(_) => Some(Exit::BadInput),
-        RunError::Signals { .. }
-        | RunError::Broken { .. }
-        | RunError::NoTask { .. }
-        | RunError::OutOfReach { .. } => Some(Exit::Internal),
+        RunError::Interrupted { signal }
+        | RunError::OutOfReach {
+            signal: Some(signal), ..
+        } => Some(Exit::Signal(*signal)),
+        RunError::Broken { .. } | RunError::NoTask { .. } | RunError::OutOfReach { .. } => {
+            Some(Exit::Internal)
+        }
     }
 }
 

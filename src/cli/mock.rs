@@ -1,26 +1,22 @@
 //! `nova3 mock`.
 
-use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::Result;
 
 use super::args::MockArgs;
 use super::exit::{Exit, decided};
 use super::{print, world};
 use crate::config::process_env;
+use crate::engine::Signals;
 use crate::mock::{self, Faults, Latency, MockConfig};
 
-pub(super) fn main(args: &MockArgs) -> Result<Exit> {
+pub(super) fn main(args: &MockArgs, mut signals: Signals) -> Result<Exit> {
     let config = settings(args)?;
     super::runtime()?.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for signals")?;
-        let mut terminate = signal(SignalKind::terminate()).context("failed to listen for signals")?;
+        signals.take();
         let server = mock::start(config).await?;
         // The address is data: scripts read it to find the free port.
         print(format!("{}\n", server.base_url()).as_bytes())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signals.next().await;
         server.stop().await;
         Ok(Exit::Good)
     })

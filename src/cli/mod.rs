@@ -3,6 +3,7 @@
 mod agents;
 mod args;
 mod check;
+mod command;
 mod completions;
 mod config;
 mod exit;
@@ -30,7 +31,7 @@ use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Result};
 use clap::builder::{BoolishValueParser, Resettable};
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
 pub use exit::Exit;
 use exit::exit_of;
@@ -38,6 +39,7 @@ use exit::exit_of;
 use self::args::{Cli, Command, LogFormat};
 use self::exit::decided;
 use crate::config::is_empty_variable;
+use crate::engine::Signals;
 use crate::observe::tell_error;
 
 /// Parses the command line and does what it says; an error is written to stderr with its causes.
@@ -64,19 +66,23 @@ fn command_line() -> Result<Exit> {
         .subcommand()
         .map(|(_, matches)| matches.clone())
         .unwrap_or_default();
+    command::answering_signals(move |signals| dispatch(&cli, &matches, signals))
+}
+
+fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     match &cli.command {
-        Command::Run(args) => run::main(args, &cli.global, &matches),
-        Command::Check(args) => check::main(args, &cli.global, &matches),
-        Command::Plan(args) => plan::main(args, &cli.global, &matches),
+        Command::Run(args) => run::main(args, &cli.global, matches, signals),
+        Command::Check(args) => check::main(args, &cli.global, matches),
+        Command::Plan(args) => plan::main(args, &cli.global, matches, signals),
         Command::Agents(args) => agents::main(args, &cli.global),
         Command::Session(args) => session::main(args, &cli.global),
-        Command::Worker(args) => worker::main(args, &cli.global, &matches),
+        Command::Worker(args) => worker::main(args, &cli.global, matches, signals),
         Command::Status(args) => status::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global),
         Command::Verify(args) => verify::main(args, &cli.global),
-        Command::Mock(args) => mock::main(args),
-        Command::Config(args) => config::main(args, &cli.global, &matches),
+        Command::Mock(args) => mock::main(args, signals),
+        Command::Config(args) => config::main(args, &cli.global, matches),
         Command::Init(args) => init::main(args),
         Command::Completions(args) => completions::main(args),
     }

@@ -16,13 +16,18 @@ use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{Input, Job, Seen, World, read_input, run_batch};
+use crate::engine::{Input, Job, Seen, Signals, World, read_input, run_batch};
 use crate::observe::tell;
 use crate::observe::{Announcer, Ending, Style};
 use crate::report;
 use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
 
-pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+pub(super) fn main(
+    args: &PlanArgs,
+    global: &Global,
+    matches: &ArgMatches,
+    mut signals: Signals,
+) -> Result<Exit> {
     let flags = Flags {
         store: world::given_store(matches, args.store.as_ref()),
         ..world::flags(global, &args.model, matches)
@@ -30,7 +35,11 @@ pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Re
     let runtime = super::runtime()?;
     let mut asked = Exit::Good;
     if args.call {
-        asked = runtime.block_on(call(args, global, &flags))?;
+        asked = runtime.block_on(call(args, global, &flags, &mut signals))?;
+        signals.give_back();
+        if matches!(asked, Exit::Signal(_)) {
+            return Ok(asked);
+        }
     }
     let mut config = rehearsal::without_key(&flags)?;
     if args.mock && flags.store.is_none() {
@@ -45,7 +54,7 @@ pub(super) fn main(args: &PlanArgs, global: &Global, matches: &ArgMatches) -> Re
 }
 
 /// Plans what is not planned yet, keeps it, and does nothing else.
-async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
+async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Signals) -> Result<Exit> {
     let input = world::input(&args.input)?;
     input.probe()?;
     // Nothing would be left to show, and nothing would find the paid plans again.
@@ -81,7 +90,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         terms: world::terms(&agents, &config, None, args.tasks.as_deref()),
         accept_drift: true,
     };
-    let opened = stores::to_work(&config.store, config.wait_lock).await?;
+    let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let mut world = World {
         store: opened.store,
@@ -92,7 +101,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags) -> Result<Exit> {
         // What is shown are the queues; a run's closing line would speak of requests that are not even begun.
         announcer: Announcer::start(Style::Silent).context("failed to start the display")?,
     };
-    let report = run_batch(&mut world, &job).await;
+    let report = run_batch(&mut world, &job, signals).await;
     world.announcer.close();
     if let Some(mock) = mock {
         mock.stop().await;

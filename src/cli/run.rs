@@ -12,19 +12,19 @@ use super::{check, open_files, outputs, rehearsal, stores, world};
 use crate::agent::Agents;
 use crate::config::{Config, process_env};
 use crate::domain::request::Rules;
-use crate::engine::{Input, Job, World, run_batch};
+use crate::engine::{Input, Job, Signals, World, run_batch};
 use crate::observe::{Announcer, Ending, Report, Style};
 use crate::store::{Changes, Failures, Order};
 
-pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     let runtime = super::runtime()?;
-    let exit = runtime.block_on(run(args, global, matches));
+    let exit = runtime.block_on(run(args, global, matches, signals));
     // The reader may be blocked on a pipe that nobody closes; it must not keep the process alive.
     runtime.shutdown_background();
     exit
 }
 
-async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals: Signals) -> Result<Exit> {
     let flags = world::run_flags(global, args, matches);
     let input = world::input(&args.input)?;
     if input == Input::Stdin && std::io::stdin().is_terminal() {
@@ -48,7 +48,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
     } else {
         None
     };
-    let opened = stores::to_work(&config.store, config.wait_lock).await?;
+    let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let mut world = World {
         store: opened.store,
@@ -58,7 +58,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> Result<Ex
         budget: config.context,
         announcer: Announcer::start(style).context("failed to start the display")?,
     };
-    let report = run_batch(&mut world, &job).await;
+    let report = run_batch(&mut world, &job, &mut signals).await;
     world.announcer.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;

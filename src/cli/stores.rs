@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::args::Global;
 use super::exit::{Exit, decided};
@@ -17,10 +18,11 @@ use crate::config::{
 };
 use crate::limit::{InPostgres, InProcess, LimitState, LimitStore};
 use crate::llm::Client;
+use crate::observe::tell;
 use crate::postgres::Database;
-use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 
 /// An open store, and where it keeps limits a minute.
 pub(super) struct Opened {
@@ -76,8 +78,53 @@ fn source(value: &Path) -> Source {
     }
 }
 
-/// Opens the store to work on it; makes it if it is not there.
-pub(super) async fn to_work(address: &StoreAddress, wait: Duration) -> Result<Opened> {
+/// How often it is said that a store is waited for.
+const SAID: Duration = Duration::from_secs(30);
+
+/// A shorter wait is not told.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// Opens the store to work on it; makes it if it is not there. A store that is in use, or that does not answer, is waited
+/// for up to `wait`; that is said at once and every half minute.
+pub(super) async fn to_work(address: &StoreAddress, wait: Duration, global: &Global) -> Result<Opened> {
+    let begun = Instant::now();
+    let mut patience = Duration::ZERO;
+    loop {
+        let tried = Instant::now();
+        let error = match open(address, patience).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let left = wait.saturating_sub(begun.elapsed());
+        // What ends before its time does not pass by waiting.
+        let passes = patience.is_zero() || tried.elapsed() >= patience;
+        let Some(waits) = waits(address, &error).filter(|_| passes && !left.is_zero()) else {
+            return Err(error);
+        };
+        if !global.quiet && left >= TOLD {
+            tell(&format!("waiting for up to {} s: {waits}", left.as_secs()));
+        }
+        patience = left.min(SAID);
+    }
+}
+
+/// What an error says that may pass.
+fn waits(address: &StoreAddress, error: &anyhow::Error) -> Option<String> {
+    match error.downcast_ref::<StoreError>()? {
+        StoreError::InUse { path, holder } => {
+            Some(format!("store `{}` is in use by {holder}", path.display()))
+        }
+        StoreError::Io { reason, .. } => match address {
+            StoreAddress::Postgres(address) => {
+                Some(format!("database `{address}` does not answer: {reason}"))
+            }
+            StoreAddress::File(_) => None,
+        },
+        _ => None,
+    }
+}
+
+async fn open(address: &StoreAddress, wait: Duration) -> Result<Opened> {
     match address {
         StoreAddress::File(path) => {
             let store = Arc::new(SqliteStore::open(path, wait, &super::world::holder())?);
@@ -163,7 +210,7 @@ pub(super) async fn to_change(
             }
         }
     }
-    Ok(to_work(&address, wait).await?.store)
+    Ok(to_work(&address, wait, global).await?.store)
 }
 
 /// A store to look into, if it is there.

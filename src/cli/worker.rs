@@ -9,15 +9,28 @@ use super::{open_files, rehearsal, run, stores, world};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
-use crate::engine::{Crew, Input, Job, World, work_on_runs};
+use crate::engine::{Crew, Input, Job, Signals, World, work_on_runs};
 use crate::observe::Announcer;
 use crate::store::{Changes, Order};
 
-pub(super) fn main(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
-    super::runtime()?.block_on(worker(args, global, matches))
+pub(super) fn main(
+    args: &WorkerArgs,
+    global: &Global,
+    matches: &ArgMatches,
+    signals: Signals,
+) -> Result<Exit> {
+    let runtime = super::runtime()?;
+    let exit = runtime.block_on(worker(args, global, matches, signals));
+    runtime.shutdown_background();
+    exit
 }
 
-async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
+async fn worker(
+    args: &WorkerArgs,
+    global: &Global,
+    matches: &ArgMatches,
+    mut signals: Signals,
+) -> Result<Exit> {
     let flags = flags(args, global, matches);
     let style = run::style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
@@ -36,7 +49,7 @@ async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Res
         only: args.name.clone(),
         until_idle: args.until_idle,
     };
-    let opened = stores::to_work(&config.store, config.wait_lock).await?;
+    let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let mut world = World {
         store: opened.store,
@@ -46,7 +59,7 @@ async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Res
         budget: config.context,
         announcer: Announcer::start(style).context("failed to start the display")?,
     };
-    let ending = work_on_runs(&mut world, &crew).await;
+    let ending = work_on_runs(&mut world, &crew, &mut signals).await;
     world.announcer.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;

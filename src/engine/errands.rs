@@ -1,15 +1,12 @@
 //! What the dispatcher has done in the store without waiting for it: giving queues back, noting how routes stand.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
 use super::RunError;
 use crate::store::StoreError;
-
-/// How long the errands of an ending run are waited for. What could not be told then is told by time: leases run out.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Errands on their way.
 #[derive(Default)]
@@ -28,8 +25,8 @@ impl Errands {
         }
     }
 
-    /// Waits for all of them, as long as there is hope; answers the first error.
-    pub(super) async fn finish(&mut self) -> Result<(), RunError> {
+    /// Waits for all of them until then; answers the first error. What could not be told is told by time: leases run out.
+    pub(super) async fn finish(&mut self, until: Instant) -> Result<(), RunError> {
         let all = async {
             let mut first = Ok(());
             while let Some(done) = self.0.join_next().await {
@@ -37,7 +34,7 @@ impl Errands {
             }
             first
         };
-        tokio::time::timeout(PATIENCE, all).await.unwrap_or(Ok(()))
+        timeout_at(until, all).await.unwrap_or(Ok(()))
     }
 }
 

@@ -23,12 +23,6 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Signals cannot be listened for.
-    #[error("listening for signals failed")]
-    Signals {
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// The database did not answer until the end.
     #[error(
         "{trouble}, and this process was told to end (what is stored stays; run the same command again to go on)"
@@ -36,6 +30,14 @@ pub enum RunError {
     OutOfReach {
         /// What is known of it.
         trouble: String,
+        /// The signal that told it so.
+        signal: Option<i32>,
+    },
+    /// A signal came before anything was begun.
+    #[error("ended by a signal before anything was sent (run the same command again to go on)")]
+    Interrupted {
+        /// Its number.
+        signal: i32,
     },
     /// A stored queue is unfinished and has no task left.
     #[error(

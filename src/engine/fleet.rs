@@ -13,6 +13,7 @@ use super::dispatcher::Dispatcher;
 use super::ingest::Intake;
 use super::keeper::unless_slow;
 use super::looks::Looks;
+use super::outage::telling;
 use super::signals::Signals;
 use super::{Driven, Exporting, Job, RunError, Wakes, World};
 use crate::domain::conditions::Conditions;
@@ -35,18 +36,18 @@ pub struct Crew {
 const RESTS: Duration = Duration::from_secs(60);
 
 /// Works on runs until it is told to end, or until nothing is left.
-pub async fn work_on_runs(world: &mut World, crew: &Crew) -> Result<Ending, RunError> {
-    let mut signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
+pub async fn work_on_runs(world: &mut World, crew: &Crew, signals: &mut Signals) -> Result<Ending, RunError> {
+    signals.take();
     let mut search = Search::new(crew);
     loop {
         let next = tokio::select! {
-            next = search.next(world) => next?,
+            next = telling(world, search.next(world)) => next?,
             signal = signals.next() => return Ok(Ending::Signal(signal)),
         };
         let Some(run) = next else {
             return Ok(Ending::Finished);
         };
-        let ending = work_on(world, crew, &search.owner, &run, &mut signals).await?;
+        let ending = work_on(world, crew, &search.owner, &run, signals).await?;
         match ending {
             Ending::Finished => {}
             // Its money is spent, or will be when others have settled.
@@ -202,7 +203,11 @@ async fn work_on(
         leaves_to_others: true,
         ..crew.job.clone()
     };
-    world.store.join(run.id, &super::worker(owner, &job)).await?;
+    let worker = super::worker(owner, &job);
+    tokio::select! {
+        joined = telling(world, world.store.join(run.id, &worker)) => joined?,
+        signal = signals.next() => return Ok(Ending::Signal(signal)),
+    }
     world.announcer.announce(RunEvent::Joined {
         run: run.name.clone(),
     });
@@ -216,7 +221,9 @@ async fn work_on(
         Wakes::default(),
         Instant::now(),
     );
-    let Driven { ending, failed, done } = dispatcher
+    let Driven {
+        ending, failed, done, ..
+    } = dispatcher
         .drive(Intake::nothing(), Exporting::nothing(), signals)
         .await;
     if let Some(error) = failed {

@@ -11,6 +11,7 @@
 //! One loop, the dispatcher, owns the truth; the others send it facts and share no state. Everything that
 //! matters is in the store: a kill at any point loses at most the calls that were on their way.
 
+mod begin;
 mod board;
 mod cursors;
 mod dispatcher;
@@ -23,6 +24,7 @@ mod ingest;
 mod keeper;
 mod looks;
 mod memory;
+mod outage;
 mod pages;
 mod planning;
 mod printer;
@@ -41,21 +43,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use error::RunError;
 pub use fleet::{Crew, work_on_runs};
 pub use reader::{InputError, Seen, read_input};
+pub use signals::{Listener, Signals};
 pub use verify::verify;
 
+use self::begin::{Begun, begin, open_run, until_signal};
 use self::dispatcher::Dispatcher;
-use self::exporter::Exporter;
-use self::ingest::Intake;
-use self::printer::Printer;
 use self::shutdown::LAST_WAIT;
-use self::signals::Signals;
 use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
@@ -65,9 +65,7 @@ use crate::limit::Limits;
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
-use crate::store::{
-    Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, RunOpening, Store, Terms, Worker,
-};
+use crate::store::{Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, Store, Terms, Worker};
 
 /// What a run works with.
 pub struct World {
@@ -171,29 +169,27 @@ pub struct Job {
 /// Does the whole job, or goes on with it where it was left.
 ///
 /// On return the store holds every settled task and the output every finished line, whatever the ending.
-pub async fn run_batch(world: &mut World, job: &Job) -> Result<Report, RunError> {
-    let begun = Instant::now();
-    let mut signals = Signals::listen().map_err(|source| RunError::Signals { source })?;
-    let run = open_run(world, job).await?;
+pub async fn run_batch(world: &mut World, job: &Job, signals: &mut Signals) -> Result<Report, RunError> {
+    let began = Instant::now();
+    signals.take();
+    let run = until_signal(world, signals, open_run(world, job)).await?;
     keep_terms(world, &run);
     let world = &*world;
-    let before = world.store.summary(run.id).await?;
-    let mut wakes = Wakes::default();
-    let (report_reading, reading) = watch::channel(Reading::Unknown);
-    let (seen, seen_lines) = mpsc::channel(8);
-    let exporting = open_exports(world, job, &run, &mut wakes, &reading, seen_lines).await?;
-    let stop = Stop::default();
-    let intake = Intake::start(world, job, &run, report_reading, seen).await?;
-    let owner = owner();
-    world.store.join(run.id, &worker(&owner, job)).await?;
+    let Begun {
+        before,
+        owner,
+        wakes,
+        intake,
+        exporting,
+    } = until_signal(world, signals, begin(world, job, &run)).await?;
     // Where others are at work, the run's cap is theirs.
     let mut ours = job.clone();
     ours.conditions.max_cost = run.terms.max_cost;
-    let dispatcher = Dispatcher::new(world, &ours, run.id, owner, stop, wakes, begun);
-    let Driven { ending, failed, .. } = dispatcher.drive(intake, exporting, &mut signals).await;
-    let stand = stand(world, run.id, &ending).await;
-    world.client.close().await;
-    world.store.close().await?;
+    let dispatcher = Dispatcher::new(world, &ours, run.id, owner, Stop::default(), wakes, began);
+    let driven = dispatcher.drive(intake, exporting, signals).await;
+    let stand = stand(world, run.id, &driven).await;
+    close(world, &driven).await?;
+    let Driven { ending, failed, .. } = driven;
     if let Some(error) = failed {
         return Err(error);
     }
@@ -205,7 +201,7 @@ pub async fn run_batch(world: &mut World, job: &Job) -> Result<Report, RunError>
         summary,
         calls_now: summary.attempts - before.attempts,
         cost_now: crate::domain::usage::Cost(summary.cost.0 - before.cost.0),
-        elapsed: begun.elapsed(),
+        elapsed: began.elapsed(),
     };
     world
         .announcer
@@ -240,85 +236,35 @@ fn worker(owner: &Owner, job: &Job) -> Worker {
     }
 }
 
-/// How the run stands at its end. A process that was told to end does not wait for ever for a store to tell.
-async fn stand(world: &World, run: RunId, ending: &Ending) -> Result<(Counts, RunSummary), RunError> {
-    let asked = async { Ok((world.store.counts(run).await?, world.store.summary(run).await?)) };
-    if !world.store.is_shared() || *ending == Ending::Finished {
-        return asked.await;
+/// Leaves limits and store in good order. A process whose time is over does not wait for it.
+async fn close(world: &World, driven: &Driven) -> Result<(), RunError> {
+    let closing = async {
+        world.client.close().await;
+        world.store.close().await
+    };
+    match driven.ends {
+        None => Ok(closing.await?),
+        Some(ends) => Ok(tokio::time::timeout_at(ends, closing).await.unwrap_or(Ok(()))?),
     }
-    match tokio::time::timeout(LAST_WAIT, asked).await {
-        Ok(stand) => stand,
+}
+
+/// How the run stands at its end. A process that was told to end does not wait for ever for a store to tell.
+async fn stand(world: &World, run: RunId, driven: &Driven) -> Result<(Counts, RunSummary), RunError> {
+    let asked = futures::future::try_join(world.store.counts(run), world.store.summary(run));
+    if !world.store.is_shared() || driven.ending == Ending::Finished {
+        return Ok(asked.await?);
+    }
+    let ends = driven.ends.unwrap_or_else(|| Instant::now() + LAST_WAIT);
+    match tokio::time::timeout_at(ends, asked).await {
+        Ok(stand) => Ok(stand?),
         Err(_) => Err(RunError::OutOfReach {
             trouble: world.store.trouble().unwrap_or_default(),
+            signal: match driven.ending {
+                Ending::Signal(number) => Some(number),
+                _ => None,
+            },
         }),
     }
-}
-
-async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
-    let input = match &job.input {
-        Input::File(path) => Some(path.clone()),
-        Input::Stdin | Input::Spooled(_) => None,
-    };
-    let opening = RunOpening {
-        name: job.name.clone(),
-        input,
-        named: job.named,
-        rehearsal: job.rehearsal,
-        recipe: job.recipe.clone(),
-        terms: job.terms.clone(),
-        accept_drift: job.accept_drift,
-    };
-    let run = world.store.open_run(&opening).await?;
-    if let Some(which) = &job.retry {
-        world.store.retry(run.id, which).await?;
-    }
-    world.announcer.announce(RunEvent::Opened {
-        run: run.name.clone(),
-    });
-    if run.recipe_changed {
-        world.announcer.announce(RunEvent::RecipeChanged);
-    }
-    Ok(run)
-}
-
-/// Files are opened and compared before anything is spent.
-async fn open_exports(
-    world: &World,
-    job: &Job,
-    run: &Run,
-    wakes: &mut Wakes,
-    reading: &watch::Receiver<Reading>,
-    seen: mpsc::Receiver<Vec<i64>>,
-) -> Result<Exporting, RunError> {
-    let (finish, finishing) = watch::channel(false);
-    let mut tasks = JoinSet::new();
-    let mut seen = Some(seen);
-    for output in &job.outputs {
-        let ports = ExportPorts {
-            store: Arc::clone(&world.store),
-            wake: wakes.add(),
-            reading: reading.clone(),
-            finishing: finishing.clone(),
-        };
-        match (&output.target, seen.take()) {
-            (Target::File { path, existing }, unused) => {
-                seen = unused;
-                let exporter = Exporter::open(ports, job, run, output.feed, path, *existing).await?;
-                tasks.spawn(exporter.run());
-            }
-            (Target::Stdout | Target::Terminal, Some(seen)) => {
-                let is_terminal = output.target == Target::Terminal;
-                let terminal = is_terminal.then(|| world.announcer.screen());
-                tasks.spawn(Printer::new(ports, job, run, output.feed, seen, terminal).run());
-            }
-            (Target::Stdout | Target::Terminal, None) => {
-                return Err(RunError::Broken {
-                    part: "standard output, which can be written once only".to_owned(),
-                });
-            }
-        }
-    }
-    Ok(Exporting { tasks, finish })
 }
 
 /// Wakes every exporter: something may have finished.
@@ -340,6 +286,8 @@ impl Wakes {
 /// How a drive ended.
 struct Driven {
     ending: Ending,
+    /// Until when a run that gave up its calls waits for its store.
+    ends: Option<Instant>,
     /// What this process did in it.
     done: Done,
     failed: Option<RunError>,

@@ -1,8 +1,8 @@
 //! How a run ends: of itself, drained, cancelled, or at once.
 //!
 //! A first signal drains: nothing new is sent, what is on its way is paid and therefore awaited. A second
-//! one, or the end of the grace, cancels. A third one leaves everything as it stands; the store is
-//! consistent at every moment.
+//! one, or the end of the grace, cancels. A third one, or the end of the time that is left then, leaves everything as it
+//! stands but for what was sent, which is booked; the store is consistent at every moment.
 
 use std::time::Duration;
 
@@ -14,8 +14,12 @@ use crate::llm::Stop;
 use crate::observe::{Announcer, Ending, RunEvent};
 use crate::store::Done;
 
-/// So long a process that was told to end waits for a store that does not answer.
-pub(super) const LAST_WAIT: Duration = Duration::from_secs(10);
+/// How long a run that gave up its calls waits for what is left to do: for a store that does not answer, or a reader that
+/// does not read. A grace of a supervisor that is ten seconds longer than ours is kept.
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(7);
+
+/// How long a run that ends at once takes to book what it has sent.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How far the run is on its way to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +37,8 @@ pub(super) struct Shutdown<'a> {
     grace: Duration,
     phase: Phase,
     grace_over: Option<Instant>,
-    cancelled_at: Option<Instant>,
+    /// When nothing is waited for any more.
+    ends: Option<Instant>,
     deadline: Option<Instant>,
     ending: Ending,
     failed: Option<RunError>,
@@ -52,7 +57,7 @@ impl<'a> Shutdown<'a> {
             grace,
             phase: Phase::Running,
             grace_over: None,
-            cancelled_at: None,
+            ends: None,
             deadline,
             ending: Ending::Finished,
             failed: None,
@@ -83,7 +88,7 @@ impl<'a> Shutdown<'a> {
         match self.phase {
             Phase::Running => self.drain(Ending::Signal(signal), "stopping", calls),
             Phase::Draining => self.cancel(),
-            Phase::Cancelled | Phase::Abandoned => self.phase = Phase::Abandoned,
+            Phase::Cancelled | Phase::Abandoned => self.abandon(),
         }
     }
 
@@ -116,15 +121,39 @@ impl<'a> Shutdown<'a> {
         self.note(error);
         self.stop.drain.cancel();
         self.stop.cancel.cancel();
-        self.phase = Phase::Abandoned;
+        self.abandon();
     }
 
-    /// The store does not answer. That is waited out, but not for ever by a process that was told twice to end, or whose
-    /// grace is over: what it could not store is done again by whoever has the lease next.
-    pub(super) fn cannot_store(&mut self, error: impl FnOnce() -> RunError) {
-        if self.cancelled_at.is_some_and(|when| when.elapsed() > LAST_WAIT) && !self.is_abandoned() {
-            self.fail(error());
+    /// Ends the run at once; what was sent is still booked, if the store takes it.
+    fn abandon(&mut self) {
+        let ends = Instant::now() + AT_ONCE;
+        self.phase = Phase::Abandoned;
+        self.ends = Some(
+            self.ends
+                .map_or(ends, |before| before.clamp(Instant::now(), ends)),
+        );
+    }
+
+    /// The time of a run that was cancelled is over. What it could not store is done again by whoever has the lease next.
+    pub(super) fn time_is_over(&mut self, trouble: Option<String>) {
+        if let Some(trouble) = trouble {
+            let signal = self.signalled();
+            self.note(RunError::OutOfReach { trouble, signal });
         }
+        self.abandon();
+    }
+
+    /// The signal that ended the run, if one did.
+    const fn signalled(&self) -> Option<i32> {
+        match self.ending {
+            Ending::Signal(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Until when the store and others may still be waited for.
+    pub(super) fn ends(&self) -> Instant {
+        self.ends.unwrap_or_else(|| Instant::now() + LAST_WAIT)
     }
 
     /// The first error is the cause of the others.
@@ -138,7 +167,7 @@ impl<'a> Shutdown<'a> {
         self.grace_over = None;
         if self.phase < Phase::Cancelled {
             self.phase = Phase::Cancelled;
-            self.cancelled_at = Some(Instant::now());
+            self.ends = Some(Instant::now() + LAST_WAIT);
             self.stop.cancel.cancel();
             self.announcer.announce(RunEvent::Cancelled);
         }
@@ -149,6 +178,12 @@ impl<'a> Shutdown<'a> {
         clock::sleep_until(self.grace_over).await;
     }
 
+    /// Waits for the end of what a cancelled run has time for; for ever, if it is not cancelled or over already.
+    /// Cancel-safe.
+    pub(super) async fn end_of_time(&self) {
+        clock::sleep_until(self.ends.filter(|_| self.phase == Phase::Cancelled)).await;
+    }
+
     /// Waits for the deadline of a run that is not ending yet; for ever, if it has none. Cancel-safe.
     pub(super) async fn deadline(&self) {
         clock::sleep_until(self.deadline.filter(|_| !self.has_begun())).await;
@@ -157,6 +192,7 @@ impl<'a> Shutdown<'a> {
     pub(super) fn into_driven(self, done: Done) -> Driven {
         Driven {
             done,
+            ends: self.ends.map(|ends| ends.max(Instant::now() + AT_ONCE / 2)),
             ending: self.ending,
             failed: self.failed,
         }

@@ -188,12 +188,6 @@ impl Slots {
         self.parked.push(left);
     }
 
-    /// Every call on its way is given up.
-    pub(super) fn leave_all(&mut self) {
-        let calling = self.calling.drain().map(|(_, held)| Left::untouched(held.lease));
-        self.released.extend(calling);
-    }
-
     /// What is to be given back, without what waits for its chain.
     pub(super) fn take_released(&mut self) -> Vec<Left> {
         std::mem::take(&mut self.released)

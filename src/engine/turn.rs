@@ -29,6 +29,7 @@ pub(super) enum Turn {
     Signal(i32),
     Exported(Result<Exported, RunError>),
     GraceOver,
+    TimeOver,
     Deadline,
     Look,
     Tick,

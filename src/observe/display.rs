@@ -146,6 +146,12 @@ fn show_all(events: &Receiver<RunEvent>, style: Style, screen: &Screen) {
                 let line = format!("{cause}: waiting for {calls} {plural} on the way (Ctrl-C gives them up)");
                 print(bar.as_ref(), &line);
             }
+            // A bar shows it all the time.
+            RunEvent::OutOfReach { trouble } if bar.is_none() => {
+                print(None, &format!("waiting: {trouble}"));
+            }
+            RunEvent::InReach if bar.is_none() => print(None, "the database answers again"),
+            RunEvent::OutOfReach { .. } | RunEvent::InReach => {}
             RunEvent::Cancelled => print(bar.as_ref(), "giving up the calls on the way"),
             RunEvent::Ended(report) => {
                 if let Some(bar) = bar.take() {

@@ -58,6 +58,13 @@ pub enum RunEvent {
     },
     /// Calls on their way were given up.
     Cancelled,
+    /// The database does not answer and is waited for.
+    OutOfReach {
+        /// What is known of it.
+        trouble: String,
+    },
+    /// The database answers again.
+    InReach,
     /// It is over.
     Ended(Box<Report>),
 }

@@ -15,7 +15,7 @@ use crate::provider::{Say, Scripted};
 use crate::server;
 
 /// A folder, a provider, and a store of their own in a database.
-fn fleet(config: MockConfig) -> (Bench, Provider) {
+pub(crate) fn fleet(config: MockConfig) -> (Bench, Provider) {
     let (bench, provider) = setup_with(config);
     let store = server::fresh_schema(server::shared());
     (bench.with("NOVA3_STORE", &store), provider)
@@ -195,6 +195,10 @@ fn housekeeping_that_is_stuck_costs_no_lease() {
         .unwrap();
     let mut held = runtime.block_on(async {
         let mut connection = database(&store).connect().await.unwrap();
+        connection
+            .batch("SET idle_in_transaction_session_timeout = 0")
+            .await
+            .unwrap();
         connection.begin().await.unwrap();
         connection
             .batch("LOCK TABLE nova3_workers IN EXCLUSIVE MODE")
@@ -217,7 +221,7 @@ fn housekeeping_that_is_stuck_costs_no_lease() {
     assert_eq!((ran.code, provider.calls()), (Some(0), 4), "{}", ran.err);
 }
 
-fn database(url: &str) -> Database {
+pub(crate) fn database(url: &str) -> Database {
     let source = Source::Flag("--store");
     match StoreAddress::read(Path::new(url), &source, &|_| None).unwrap() {
         StoreAddress::Postgres(address) => Database::new(&address).unwrap(),

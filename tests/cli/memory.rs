@@ -8,6 +8,7 @@ use nova3::mock::MockConfig;
 use crate::bench::{Running, setup, setup_with, until};
 use crate::provider::read_request;
 
+/// What these runs are told, and keep to.
 const LIMIT_KIB: u64 = 128 << 10;
 
 /// The most that the process has had resident so far, in KiB.
@@ -93,7 +94,6 @@ fn batch(streams: bool) -> String {
 
 /// Every one of them fails alone, and the process stays below its limit.
 fn stays_below(what: &str, url: &str, input: &str) {
-    const LIMIT_KIB: u64 = 256 << 10;
     let bench = setup().with("OPENAI_BASE_URL", url).with("OPENAI_MODEL", "m");
     bench.write("in.jsonl", input);
     let args = [
@@ -104,7 +104,7 @@ fn stays_below(what: &str, url: &str, input: &str) {
         "-j",
         "20",
         "--memory-limit",
-        "256MB",
+        "128MB",
     ];
     let mut run = Running::start(bench.command(&args));
     let pid = run.child().id();
@@ -130,15 +130,31 @@ fn token(name: &str) -> String {
 }
 
 #[test]
-fn answers_that_never_end_fail_alone_and_fit_into_the_limit() {
-    let stream = endless(STREAM, token("content"));
-    stays_below("streams", &stream, &batch(true));
-    stays_below("answers of agents", &stream, &crate::bench::questions(20));
+fn streams_that_never_end_fail_alone_and_fit_into_the_limit() {
+    stays_below("streams", &endless(STREAM, token("content")), &batch(true));
+}
+
+#[test]
+fn answers_of_agents_that_never_end_fail_alone() {
+    let url = endless(STREAM, token("content"));
+    stays_below("answers of agents", &url, &crate::bench::questions(20));
+}
+
+#[test]
+fn refusals_that_never_end_fail_alone_and_fit_into_the_limit() {
     stays_below("refusals", &endless(STREAM, token("refusal")), &batch(true));
-    let line = endless(STREAM, "data: ".to_owned() + &"x".repeat(8 << 10));
-    stays_below("one line", &line, &batch(true));
-    let events = endless(STREAM, "data: x\n".repeat(1 << 10));
-    stays_below("one event", &events, &batch(true));
+}
+
+#[test]
+fn lines_and_events_that_never_end_fail_alone_and_fit_into_the_limit() {
+    let line = "data: ".to_owned() + &"x".repeat(8 << 10);
+    stays_below("one line", &endless(STREAM, line), &batch(true));
+    let events = "data: ".to_owned() + &"x".repeat(8 << 10) + "\n";
+    stays_below("one event", &endless(STREAM, events), &batch(true));
+}
+
+#[test]
+fn bodies_that_never_end_fail_alone_and_fit_into_the_limit() {
     stays_below("bodies", &endless(BODY, "x".repeat(8 << 10)), &batch(false));
     stays_below("errors", &endless(ERROR, "x".repeat(8 << 10)), &batch(false));
 }

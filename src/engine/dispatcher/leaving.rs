@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
-use super::Dispatcher;
+use super::{Dispatcher, TICK};
 use crate::engine::signals::Signals;
 use crate::engine::turn::exported;
 use crate::engine::{Exported, RunError};
@@ -29,7 +30,7 @@ impl Dispatcher<'_> {
             .ok()
     }
 
-    /// Waits until everything is written, or until a third signal: a reader may not read, and a disk may hang.
+    /// Waits until everything is written, or until the run's time is over: a reader may not read, and a disk may hang.
     pub(super) async fn last_lines(
         &mut self,
         exporters: &mut JoinSet<Result<Exported, RunError>>,
@@ -42,14 +43,26 @@ impl Dispatcher<'_> {
                     None => return,
                 },
                 signal = signals.next() => self.shutdown.signal(signal, 0),
-                () = tokio::time::sleep(Duration::from_secs(1)) => self.store_may_be_gone(),
+                () = self.shutdown.grace_over() => self.shutdown.cancel(),
+                () = self.shutdown.end_of_time() => self.time_is_over(),
+                () = tokio::time::sleep(TICK) => self.outage.look(self.world),
             }
         }
     }
 
-    pub(super) fn store_may_be_gone(&mut self) {
-        if let Some(trouble) = self.tools.store.trouble() {
-            self.shutdown.cannot_store(|| RunError::OutOfReach { trouble });
+    pub(super) fn time_is_over(&mut self) {
+        self.shutdown.time_is_over(self.tools.store.trouble());
+    }
+
+    /// The workers of a run that ends at once have given up their calls. What each has sent is booked with its queue;
+    /// whoever does not say it in time keeps its lease and its reservation, which count as a call that was sent.
+    async fn last_facts(&mut self) {
+        let ends = self.shutdown.ends();
+        while self.slots.calling() > 0 {
+            let Ok(Some(fact)) = timeout_at(ends, self.facts.recv()).await else {
+                return;
+            };
+            self.fact(fact);
         }
     }
 
@@ -91,7 +104,7 @@ impl Dispatcher<'_> {
         if !self.shutdown.has_failed() {
             self.watched.tell(self.world, self.run, &mut self.errands);
             if self.shutdown.is_abandoned() {
-                self.slots.leave_all();
+                self.last_facts().await;
             }
         }
         self.workers.abort_all();
@@ -106,7 +119,7 @@ impl Dispatcher<'_> {
             self.board.done(),
         );
         self.errands.send(async move { store.leave(&owner, done).await });
-        if let Err(error) = self.errands.finish().await {
+        if let Err(error) = self.errands.finish(self.shutdown.ends()).await {
             self.shutdown.note(error);
         }
     }

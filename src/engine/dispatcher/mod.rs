@@ -21,6 +21,7 @@ use crate::engine::ingest::{IngestFact, Intake};
 use crate::engine::keeper::Keeper;
 use crate::engine::looks::Looks;
 use crate::engine::memory::Memory;
+use crate::engine::outage::Outage;
 use crate::engine::routes::Watched;
 use crate::engine::shutdown::Shutdown;
 use crate::engine::signals::Signals;
@@ -65,6 +66,7 @@ pub(super) struct Dispatcher<'a> {
     keeper: Keeper,
     looks: Looks,
     errands: Errands,
+    outage: Outage,
     board: Board,
     memory: Memory,
 }
@@ -83,6 +85,10 @@ impl<'a> Dispatcher<'a> {
         let (tell, facts) = mpsc::unbounded_channel();
         let tools = Tools::new(world, job, run);
         let keeper = Keeper::new(Arc::clone(&world.store), run, owner.clone(), job.lease);
+        let memory = Memory::new(job.memory_limit, job.max_queues);
+        if let Some(limit) = memory.limit() {
+            world.client.keep_below(limit);
+        }
         let deadline = job.conditions.deadline;
         let deadline = deadline.and_then(|when| begun.checked_add(when.left(clock::now())));
         Self {
@@ -108,8 +114,9 @@ impl<'a> Dispatcher<'a> {
             keeper,
             looks: Looks::new(),
             errands: Errands::default(),
+            outage: Outage::default(),
             board: Board::new(begun),
-            memory: Memory::new(job.memory_limit, job.max_queues),
+            memory,
         }
     }
 
@@ -145,6 +152,7 @@ impl<'a> Dispatcher<'a> {
                 signal = signals.next() => Turn::Signal(signal),
                 Some(end) = exporters.join_next() => Turn::Exported(exported(end)),
                 () = self.shutdown.grace_over() => Turn::GraceOver,
+                () = self.shutdown.end_of_time() => Turn::TimeOver,
                 () = self.shutdown.deadline() => Turn::Deadline,
                 () = self.looks.due(), if self.tools.store.is_shared() => Turn::Look,
                 _ = tick.tick() => Turn::Tick,
@@ -236,6 +244,7 @@ impl<'a> Dispatcher<'a> {
             Turn::Signal(signal) => self.shutdown.signal(signal, self.slots.calling()),
             Turn::Exported(end) => self.exported(end),
             Turn::GraceOver => self.shutdown.cancel(),
+            Turn::TimeOver => self.time_is_over(),
             Turn::Deadline => {
                 let calls = self.slots.calling();
                 self.shutdown

@@ -24,8 +24,8 @@ impl Dispatcher<'_> {
         self.may_find |= idle && !self.tools.store.is_shared();
         if self.tools.store.is_shared() {
             self.slots.run_out(self.keeper.margin());
-            self.store_may_be_gone();
         }
+        self.outage.look(self.world);
         let kept = self.keeper.beat(|| self.slots.held(), self.board.done(), idle);
         if let Err(error) = kept {
             self.shutdown.fail(error);

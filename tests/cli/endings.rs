@@ -1,0 +1,213 @@
+//! Commands that are told to end: they do, whatever they wait for, and what was sent is booked.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nova3::mock::MockConfig;
+use rustix::process::Signal;
+
+use crate::bench::{Bench, Provider, Running, setup_with, slow, until};
+use crate::fleet::{database, fleet};
+use crate::proxy::{Network, Proxy};
+use crate::server;
+
+/// Whether the process has a handler for that signal.
+fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1
+}
+
+/// Starts it with its messages in a file.
+fn start(bench: &Bench, mut command: Command) -> Running {
+    let messages = File::create(bench.path("messages")).unwrap();
+    let mut run = Running::start({
+        command.stderr(messages);
+        command
+    });
+    let pid = run.child().id();
+    until("it listens for signals", || catches(pid, Signal::TERM));
+    run
+}
+
+fn said(bench: &Bench, what: &str) {
+    until(what, || bench.read("messages").contains(what));
+}
+
+fn code(run: Running) -> Option<i32> {
+    run.output().status.code()
+}
+
+#[test]
+fn one_signal_ends_a_command_that_waits_for_its_input() {
+    let (bench, provider) = setup_with(MockConfig::default());
+    let strict: &[&str] = &["run", "--strict", "--run", "a"];
+    for args in [strict, &["check", "-"], &["plan", "-"]] {
+        let mut command = bench.command(args);
+        command.stdin(Stdio::piped());
+        let mut run = start(&bench, command);
+        run.signal(Signal::TERM);
+        assert_eq!(code(run), Some(143), "{args:?}");
+    }
+    assert_eq!(provider.calls(), 0);
+}
+
+#[test]
+fn a_store_that_is_waited_for_is_told_of_and_one_signal_ends_the_wait() {
+    let (bench, slow) = setup_with(slow());
+    bench.write_questions("in.jsonl", 1);
+    let mut first = Running::start(bench.command(&["run", "in.jsonl", "--grace", "0s"]));
+    until("it is called", || slow.calls() == 1);
+    let waiting = ["run", "in.jsonl", "--run", "b", "--wait-lock", "10m"];
+    let mut second = start(&bench, bench.command(&waiting));
+    said(&bench, "s: store `nova3.db` is in use by");
+    second.signal(Signal::INT);
+    assert_eq!(code(second), Some(130));
+    first.signal(Signal::KILL);
+
+    let bench = bench.with("NOVA3_STORE", "postgres://u@127.0.0.1:1/d");
+    let mut third = start(&bench, bench.command(&waiting));
+    said(&bench, "s: database `postgres://u@127.0.0.1:1/d` does not answer");
+    third.signal(Signal::TERM);
+    assert_eq!(code(third), Some(143));
+}
+
+/// The run's tables are there, and somebody holds them.
+#[test]
+fn one_signal_ends_a_run_that_waits_for_its_database_to_begin() {
+    let (bench, provider) = fleet(MockConfig::default());
+    bench.write_questions("in.jsonl", 2);
+    assert_eq!(bench.nova3(&["run", "in.jsonl", "--limit", "1"]).code, Some(0));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let store = bench.variable("NOVA3_STORE");
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'nova3_runs'::regclass";
+    let mut look = runtime.block_on(database(&store).connect()).unwrap();
+    for args in [
+        &["run", "in.jsonl"][..],
+        &["plan", "in.jsonl", "--call"],
+        &["verify"],
+        &["worker"],
+    ] {
+        // Dropped, it ends its transaction, and whoever waits for the table goes on.
+        let held = runtime.block_on(async {
+            let mut held = database(&store).connect().await.unwrap();
+            held.begin_long(Duration::from_secs(60)).await.unwrap();
+            held.batch("SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE nova3_runs")
+                .await
+                .unwrap();
+            held
+        });
+        let mut run = start(&bench, bench.command(args));
+        until("it waits", || {
+            let row = runtime.block_on(look.row(waiting, &[])).unwrap();
+            row.get::<_, i64>(0) > 0
+        });
+        run.signal(Signal::TERM);
+        assert_eq!(code(run), Some(143), "{args:?}: {}", bench.read("messages"));
+        drop(held);
+        until("the table is free", || {
+            let row = runtime.block_on(look.row(waiting, &[])).unwrap();
+            row.get::<_, i64>(0) == 0
+        });
+    }
+    assert_eq!(provider.calls(), 1);
+}
+
+#[test]
+fn an_outage_is_told_off_a_terminal_and_a_third_signal_ends_it_at_once() {
+    let (bench, slow) = fleet(slow());
+    let store = bench.variable("NOVA3_STORE");
+    let proxy = Proxy::to(port(&store));
+    let bench = bench.with("NOVA3_STORE", &proxy.url(&store));
+    bench.write("nova3.toml", "[run]\nlease = \"3s\"\n");
+    bench.write_questions("in.jsonl", 3);
+    let mut run = start(&bench, bench.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
+    until("they are called", || slow.calls() == 3);
+    proxy.set(Network::Dead);
+    proxy.reset_all();
+    said(&bench, "waiting: the database does not answer");
+    run.signal(Signal::TERM);
+    said(&bench, "stopping: waiting for");
+    run.signal(Signal::TERM);
+    // Of another kind: two of the same kind may arrive as one.
+    run.signal(Signal::INT);
+    let begun = Instant::now();
+    assert_eq!(code(run), Some(143), "{}", bench.read("messages"));
+    // At once, and not when the database's own limits are over.
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+fn port(url: &str) -> u16 {
+    let (_, rest) = url.rsplit_once(':').unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
+}
+
+/// Its output is a pipe that nobody reads.
+#[test]
+fn the_grace_is_kept_to_whoever_does_not_read() {
+    let (bench, _provider) = setup_with(MockConfig {
+        answer_tokens: 4000,
+        ..MockConfig::default()
+    });
+    bench.write_questions("in.jsonl", 40);
+    let mut command = bench.command(&["run", "in.jsonl", "--grace", "100ms"]);
+    command.stdout(Stdio::piped());
+    let mut run = start(&bench, command);
+    let pipe = run.child().stdout.take().unwrap();
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&pipe).unwrap() > 60_000
+    });
+    until("every request is done", || bench.status(&[])["done"] == 40);
+    run.signal(Signal::TERM);
+    assert_eq!(run.child().wait().unwrap().code(), Some(143));
+    drop(pipe);
+}
+
+#[test]
+fn a_third_signal_books_every_call_that_was_sent() {
+    const CALLS: u64 = 20;
+    let provider = Provider::start(slow());
+    let (bench, _unused) = setup_with(MockConfig::default());
+    bench.write(
+        "nova3.toml",
+        format!(
+            "[routes.primary]\nbase_url = \"{}\"\nmodel = \"m\"\nno_key = true\ninput_usd_per_million = 1.0\n\
+             output_usd_per_million = 1.0\n",
+            provider.base_url()
+        ),
+    );
+    bench.write_questions("in.jsonl", 40);
+    let mut run = start(
+        &bench,
+        bench.command(&["run", "in.jsonl", "-j", "20", "--max-cost", "100"]),
+    );
+    until("they are called", || provider.calls() == 20);
+    let held = bench.status(&[])["reserved_usd"].as_f64().unwrap();
+    assert!(held > 0.0);
+    run.signal(Signal::TERM);
+    said(&bench, "stopping: waiting for");
+    run.signal(Signal::TERM);
+    // Of another kind: two of the same kind may arrive as one.
+    run.signal(Signal::INT);
+    assert_eq!(code(run), Some(143), "{}", bench.read("messages"));
+    let status = bench.status(&[]);
+    let waste = &status["waste"][0];
+    assert_eq!(
+        (&waste["cause"], &waste["calls"]),
+        (&"abandoned".into(), &CALLS.into())
+    );
+    let spent = status["uncertain_usd"].as_f64().unwrap();
+    assert!(
+        (spent - held).abs() < 1e-9,
+        "{held} was held back, {spent} is booked"
+    );
+    assert_eq!(
+        (&status["reserved_usd"], &status["left"]),
+        (&0.0.into(), &40.into())
+    );
+}

@@ -10,7 +10,6 @@ use rustix::process::Signal;
 use crate::bench::{Bench, Provider, Running, setup_with, slow, until};
 use crate::fleet::{database, fleet};
 use crate::proxy::{Network, Proxy};
-use crate::server;
 
 /// Whether the process has a handler for that signal.
 fn catches(pid: u32, signal: Signal) -> bool {

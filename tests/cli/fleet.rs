@@ -223,10 +223,11 @@ fn housekeeping_that_is_stuck_costs_no_lease() {
 
 pub(crate) fn database(url: &str) -> Database {
     let source = Source::Flag("--store");
-    match StoreAddress::read(Path::new(url), &source, &|_| None).unwrap() {
-        StoreAddress::Postgres(address) => Database::new(&address).unwrap(),
-        StoreAddress::File(path) => panic!("{} is a file", path.display()),
-    }
+    let address = StoreAddress::read(Path::new(url), &source, &|_| None).unwrap();
+    let StoreAddress::Postgres(address) = address else {
+        unreachable!("{url} is a database");
+    };
+    Database::new(&address).unwrap()
 }
 
 /// Its timers say that it is time to call again; the lease under which it would has gone to another worker.

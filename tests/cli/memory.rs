@@ -114,7 +114,6 @@ fn stays_below(what: &str, url: &str, input: &str) {
         run.child().try_wait().unwrap().is_some()
     });
     let ran = bench.ran(&run.output());
-    println!("{what}: {} MiB at most", most >> 10);
     assert_eq!(ran.code, Some(100), "{what}: {}", ran.err);
     assert!((1..LIMIT_KIB).contains(&most), "{what}: {most} KiB");
     assert_eq!(bench.results("out.jsonl").len(), 20, "{what}");

@@ -57,6 +57,7 @@ fn wanted(args: &ResultsArgs, ids: &[String], finished: &Finished) -> bool {
                 StatusFilter::Partial => Status::Partial,
                 StatusFilter::Failed => Status::Failed,
                 StatusFilter::Paused => Status::Paused,
+                StatusFilter::Continued => Status::Continued,
             }
     });
     let id = ids.is_empty() || finished.custom_id.as_ref().is_some_and(|id| ids.contains(id));

@@ -8,7 +8,7 @@ use super::args::{Global, VerifyArgs};
 use super::exit::{Exit, decided};
 use super::{print, stores, world};
 use crate::domain::printable::printable;
-use crate::engine::verify;
+use crate::engine::{Proof, verify};
 use crate::store::Feed;
 
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
@@ -31,7 +31,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
         let mut exit = Exit::Good;
         for (key, cursor) in files {
             let line = match verify(&*store, &run, &key, &cursor).await? {
-                Ok(lines) => {
+                Ok(Proof { lines, newer }) => {
                     let before = match cursor.base {
                         0 => String::new(),
                         bytes => format!(", behind {bytes} bytes that are not this run's"),
@@ -40,7 +40,16 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                         Feed::Results => "finished request",
                         Feed::Events => "settled step",
                     };
-                    format!("{}: {lines} lines, each {each} exactly once{before}\n", key.path)
+                    let newer = match newer {
+                        0 => String::new(),
+                        count => format!(
+                            "; {count} of them newer in the store: continued, or pending again (the next run writes them)"
+                        ),
+                    };
+                    format!(
+                        "{}: {lines} lines, each {each} exactly once{before}{newer}\n",
+                        key.path
+                    )
                 }
                 Err(problem) => {
                     exit = Exit::Output;

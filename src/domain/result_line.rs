@@ -2,6 +2,8 @@
 //!
 //! The same stored rows give the same bytes at any time: `verify` and the rebuilding of a file rely on it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
@@ -224,7 +226,7 @@ struct BatchLine<'a> {
 #[derive(Serialize)]
 struct BatchError<'a> {
     code: &'static str,
-    message: &'a str,
+    message: Cow<'a, str>,
 }
 
 impl<'a> BatchLine<'a> {
@@ -233,7 +235,11 @@ impl<'a> BatchLine<'a> {
         let error = match (&finished.failure, response) {
             (Some(failure), None) => Some(BatchError {
                 code: failure.class.as_str(),
-                message: &failure.message,
+                // There is no other place for the number of a bad line.
+                message: match failure.line {
+                    Some(_) => format!("line {}: {}", finished.line, failure.message).into(),
+                    None => failure.message.as_str().into(),
+                },
             }),
             _ => None,
         };

@@ -169,6 +169,8 @@ pub enum Status {
     Failed,
     /// It stopped on purpose, for a person to choose.
     Paused,
+    /// It had paused, and a later request of its session does the rest.
+    Continued,
 }
 
 impl Status {
@@ -179,19 +181,27 @@ impl Status {
             Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Paused => "paused",
+            Self::Continued => "continued",
         }
     }
 
+    /// Every status.
+    pub const ALL: [Self; 5] = [
+        Self::Completed,
+        Self::Partial,
+        Self::Failed,
+        Self::Paused,
+        Self::Continued,
+    ];
+
     /// The status of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Completed, Self::Partial, Self::Failed, Self::Paused]
-            .into_iter()
-            .find(|status| status.as_str() == name)
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
     /// Whether the result line says `ok`.
     pub const fn is_ok(self) -> bool {
-        matches!(self, Self::Completed | Self::Paused)
+        matches!(self, Self::Completed | Self::Paused | Self::Continued)
     }
 
     /// The state of the queue that ended so.
@@ -200,6 +210,7 @@ impl Status {
             Self::Completed | Self::Partial => QueueState::Done,
             Self::Failed => QueueState::Failed,
             Self::Paused => QueueState::Paused,
+            Self::Continued => QueueState::Continued,
         }
     }
 }
@@ -213,7 +224,7 @@ mod tests {
         for state in QueueState::ALL {
             assert_eq!(QueueState::parse(state.as_str()), Some(state));
         }
-        for status in [Status::Completed, Status::Partial, Status::Failed, Status::Paused] {
+        for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
         assert_eq!(QueueState::parse("available"), None);

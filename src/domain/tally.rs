@@ -15,6 +15,8 @@ pub struct Counts {
     pub failed: u64,
     /// Stopped on purpose.
     pub paused: u64,
+    /// Stopped on purpose, and a later request of their session does the rest.
+    pub continued: u64,
     /// Under a lease.
     pub running: u64,
     /// Behind another queue of their session.
@@ -30,7 +32,7 @@ pub struct Counts {
 impl Counts {
     /// Those that have their line.
     pub const fn finished(&self) -> u64 {
-        self.done + self.failed + self.paused
+        self.done + self.failed + self.paused + self.continued
     }
 
     /// Those that still need work.

@@ -44,7 +44,7 @@ pub(super) struct Exporter {
     returns: u32,
     /// Taken while a blocking thread works on it.
     file: Option<ResultFile>,
-    /// When the file may be rewritten again before the end of the input.
+    /// When the file may be rewritten again before the end.
     next_rewrite: Instant,
     /// Whether the store knows everything that the cursor says.
     saved: bool,
@@ -57,6 +57,8 @@ enum Step {
     Full,
     /// Little: it is nearly all there was.
     Wrote,
+    /// Lines of the file are no longer true, and it was written anew a short while ago.
+    Later,
     Nothing,
 }
 
@@ -138,6 +140,14 @@ impl Exporter {
                     self.pause().await;
                     continue;
                 }
+                Step::Later => {
+                    self.save().await?;
+                    tokio::select! {
+                        () = self.ports.wake.notified() => {}
+                        () = tokio::time::sleep_until(self.next_rewrite) => {}
+                    }
+                    continue;
+                }
                 Step::Nothing => self.save().await?,
             }
             // A store that went back after the last write would go on with numbers that are in the file.
@@ -162,14 +172,13 @@ impl Exporter {
     async fn step(&mut self) -> Result<Step, RunError> {
         let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
         if epoch != self.cursor.epoch {
-            let ingested = self.ports.reading.borrow().is_over();
             let finishing = *self.ports.finishing.borrow();
-            if ingested || finishing || Instant::now() >= self.next_rewrite {
+            if finishing || Instant::now() >= self.next_rewrite {
                 self.rewrite(epoch).await?;
                 return Ok(Step::Full);
             }
             // Lines that replace others wait; they would stand beside their old versions.
-            return Ok(Step::Nothing);
+            return Ok(Step::Later);
         }
         self.keep_from_now();
         let page = self.page(self.cursor.after).await?;

@@ -51,7 +51,7 @@ pub use error::RunError;
 pub use fleet::{Crew, work_on_runs};
 pub use reader::{InputError, Seen, read_input};
 pub use signals::{Listener, Signals};
-pub use verify::verify;
+pub use verify::{Proof, verify};
 
 use self::begin::{Begun, begin, open_run, until_signal};
 use self::dispatcher::Dispatcher;
@@ -218,11 +218,8 @@ fn owner() -> Owner {
 fn keep_terms(world: &mut World, run: &Run) {
     world.planner = Arc::new(world.planner.under(&run.terms));
     world.client.keep_limits(&|route| {
-        let limits = run.terms.limits.get(route).copied().unwrap_or_default();
-        Limits {
-            rpm: limits.rpm,
-            tpm: limits.tpm,
-        }
+        let crate::store::RouteLimits { rpm, tpm } = run.terms.limits.get(route).copied().unwrap_or_default();
+        Limits { rpm, tpm }
     });
 }
 

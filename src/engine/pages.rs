@@ -83,7 +83,7 @@ pub(super) fn render_events(run: &str, page: &EventPage) -> Result<Rendered, Run
     })
 }
 
-fn unwritable(error: &serde_json::Error) -> RunError {
+pub(super) fn unwritable(error: &serde_json::Error) -> RunError {
     RunError::Broken {
         part: format!("rendering a line: {error}"),
     }

@@ -11,7 +11,7 @@ use super::Input;
 use crate::agent::Planner;
 use crate::domain::failure::Failure;
 use crate::domain::ids::shortened;
-use crate::domain::request::{BadLine, LineSplitter, RawLine, Rules, read_line};
+use crate::domain::request::{BadLine, Claim, LineSplitter, RawLine, Rules, Work, read_line};
 use crate::store::{InputMark, NewLine, NewRequest};
 
 /// So much is read at once: large enough that a file costs few calls, small enough that a chunk of long
@@ -150,7 +150,11 @@ fn line(raw: &RawLine<'_>, index: u64, rules: Rules, planner: &Planner) -> NewLi
             number,
             length,
             digest,
-        } => (*number, bad(*number, BadLine::too_long(*length, *digest))),
+            claim,
+        } => {
+            let problem = BadLine::too_long(*length, *digest, (*claim).clone());
+            (*number, bad(*number, problem))
+        }
     };
     NewLine {
         line: number,
@@ -174,12 +178,15 @@ fn request(number: u64, bytes: &[u8], rules: Rules, planner: &Planner) -> NewReq
             stops: work.stops,
         },
         Err(message) => {
-            let claimed_id = accepted.request.custom_id;
+            let claim = Claim {
+                is_batch: matches!(accepted.request.work, Work::Completion(_)),
+                custom_id: accepted.request.custom_id,
+            };
             bad(
                 number,
                 BadLine {
                     message,
-                    claimed_id,
+                    claim,
                     digest: accepted.content,
                 },
             )
@@ -188,7 +195,7 @@ fn request(number: u64, bytes: &[u8], rules: Rules, planner: &Planner) -> NewReq
 }
 
 fn bad(number: u64, problem: BadLine) -> NewRequest {
-    let message = match &problem.claimed_id {
+    let message = match &problem.claim.custom_id {
         Some(id) => format!(
             "{} (in the line of `custom_id` `{}`)",
             problem.message,
@@ -198,6 +205,7 @@ fn bad(number: u64, problem: BadLine) -> NewRequest {
     };
     NewRequest::Bad {
         digest: problem.digest,
+        claim: problem.claim,
         failure: Failure::bad_line(number, message),
     }
 }

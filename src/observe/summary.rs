@@ -27,7 +27,11 @@ pub fn closing_line(report: &Report) -> String {
         return format!("run `{}`: the input holds no requests", report.run);
     }
     let mut standing = format!("{} of {} done", counts.done, counts.total);
-    for (count, what) in [(counts.failed, "failed"), (counts.paused, "paused")] {
+    for (count, what) in [
+        (counts.failed, "failed"),
+        (counts.paused, "paused"),
+        (counts.continued, "continued"),
+    ] {
         if count > 0 {
             standing += &format!(", {count} {what}");
         }

@@ -51,6 +51,7 @@ impl Serialize for Standing {
             ("done", counts.done),
             ("failed", counts.failed),
             ("paused", counts.paused),
+            ("continued", counts.continued),
             ("running", counts.running),
             ("blocked", counts.blocked),
             ("left", counts.unfinished()),
@@ -116,7 +117,7 @@ fn session(session: &SessionCounts) -> serde_json::Value {
     serde_json::json!({
         "user_id": session.user_id, "session_id": session.session_id,
         "total": session.total, "done": session.done, "failed": session.failed,
-        "paused": session.paused,
+        "paused": session.paused, "continued": session.continued,
     })
 }
 
@@ -161,7 +162,16 @@ pub fn table(standing: &Standing) -> String {
         text.push_str("the input has not been read to its end\n");
     }
     text.push('\n');
-    let mut rows = table_of(&["total", "done", "running", "blocked", "failed", "paused", "left"]);
+    let mut rows = table_of(&[
+        "total",
+        "done",
+        "running",
+        "blocked",
+        "failed",
+        "paused",
+        "continued",
+        "left",
+    ]);
     rows.add_row(
         [
             counts.total,
@@ -170,6 +180,7 @@ pub fn table(standing: &Standing) -> String {
             counts.blocked,
             counts.failed,
             counts.paused,
+            counts.continued,
             counts.unfinished(),
         ]
         .map(|count| count.to_string()),
@@ -213,7 +224,15 @@ pub fn table(standing: &Standing) -> String {
         text += &format!("\n{}\n", workers(&standing.workers).trim_fmt());
     }
     if !standing.sessions.is_empty() {
-        let mut rows = table_of(&["user", "session", "total", "done", "failed", "paused"]);
+        let mut rows = table_of(&[
+            "user",
+            "session",
+            "total",
+            "done",
+            "failed",
+            "paused",
+            "continued",
+        ]);
         for session in &standing.sessions {
             rows.add_row([
                 session.user_id.clone(),
@@ -222,6 +241,7 @@ pub fn table(standing: &Standing) -> String {
                 session.done.to_string(),
                 session.failed.to_string(),
                 session.paused.to_string(),
+                session.continued.to_string(),
             ]);
         }
         text += &format!("\n{}\n", rows.trim_fmt());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Recipe, Terms};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
-use crate::domain::request::{Digest, Identity, Request, Stops};
+use crate::domain::request::{Claim, Digest, Identity, Request, Stops};
 use crate::domain::usage::Cost;
 
 /// The store's number of a run.
@@ -124,6 +124,8 @@ pub enum NewRequest {
     Bad {
         /// Digest of its bytes.
         digest: Digest,
+        /// What it says of itself.
+        claim: Claim,
         /// What is wrong.
         failure: Failure,
     },

@@ -148,4 +148,6 @@ pub struct SessionCounts {
     pub failed: u64,
     /// Those that stopped for a person to choose.
     pub paused: u64,
+    /// Paused ones that a later request goes on with.
+    pub continued: u64,
 }

@@ -2,7 +2,7 @@
 
 use super::model::{NewLine, Planned};
 use crate::domain::failure::Failure;
-use crate::domain::request::{Digest, Request, Stops};
+use crate::domain::request::{Claim, Digest, Request, Stops, Work};
 use crate::domain::state::{QueueState, Status};
 
 /// A line that is a request.
@@ -53,6 +53,24 @@ impl Good<'_> {
         }
     }
 
+    /// The line as a bad one, with what it says of itself and why it is one.
+    pub(super) fn twice<'b>(&'b self, (claim, failure): &'b (Claim, Failure)) -> Bad<'b> {
+        Bad {
+            line: self.line,
+            digest: self.content,
+            claim,
+            failure,
+        }
+    }
+
+    /// What the line says of itself when its name was on an earlier line.
+    pub(super) fn claim(&self) -> Claim {
+        Claim {
+            custom_id: None,
+            is_batch: matches!(self.request.work, Work::Completion(_)),
+        }
+    }
+
     /// Why it fails when its name was on an earlier line of the same reading.
     pub(super) fn stands_twice(&self) -> Failure {
         let id = self.request.custom_id.as_deref().unwrap_or_default();
@@ -61,6 +79,14 @@ impl Good<'_> {
             format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
         )
     }
+}
+
+/// A line that is no request, or no second one of its name.
+pub(super) struct Bad<'a> {
+    pub(super) line: &'a NewLine,
+    pub(super) digest: &'a Digest,
+    pub(super) claim: &'a Claim,
+    pub(super) failure: &'a Failure,
 }
 
 /// What a reading does about the tasks of a version.
@@ -106,6 +132,8 @@ pub(super) struct Version {
     pub(super) line_index: i64,
     pub(super) line: i64,
     pub(super) finished: bool,
+    /// The `custom_id` that its result has.
+    pub(super) custom_id: Option<String>,
     /// A digest of the tasks that its line or a flag gave it.
     pub(super) given_tasks: Option<i64>,
     /// Whether those are known to be others than it has.

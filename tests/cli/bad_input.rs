@@ -80,7 +80,7 @@ fn a_bad_line_stops_nobody_and_is_named() {
     let results = lines(&ran.out);
     assert_eq!(
         ids(&results),
-        ["a", "-", "-", "-", "-", "-", "b", "-", "-", "-", "-"]
+        ["a", "bad", "nul", "-", "-", "-", "b", "-", "odd", "-", "-"]
     );
     assert!(errors(&results).iter().all(|(class, _)| *class == "bad_request"));
     insta::assert_snapshot!(

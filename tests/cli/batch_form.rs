@@ -187,3 +187,37 @@ fn a_fault_in_a_batch_line_is_tried_again() {
     }
     assert!(provider.calls() > 20);
 }
+
+#[test]
+fn a_bad_batch_line_comes_back_in_batch_form() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    let bad =
+        r#"{"custom_id":"bad","method":"POST","url":"/v1/chat/completions","body":{"messages":"none"}}"#;
+    let twice = line("a", r#"{"model":"m","messages":[]}"#);
+    bench.write("in.jsonl", format!("{bad}\n{twice}{twice}"));
+    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    assert_eq!(ran.code, Some(100), "{}", ran.err);
+    let results = lines(&ran.out);
+    let keys = |n: usize| -> Vec<&str> {
+        results[n]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
+    };
+    for result in [0, 2] {
+        assert_eq!(keys(result), ["custom_id", "error", "id", "response"]);
+        assert_eq!(results[result]["error"]["code"], "bad_request");
+        assert_eq!(results[result]["response"], serde_json::Value::Null);
+    }
+    assert_eq!(
+        (&results[0]["custom_id"], &results[2]["custom_id"]),
+        (&"bad".into(), &serde_json::Value::Null)
+    );
+    let message = results[2]["error"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("line 3: `custom_id` `a` stands on an earlier line"),
+        "{message}"
+    );
+}

@@ -207,10 +207,10 @@ pub(crate) fn errors(lines: &[Value]) -> Vec<(&str, &str)> {
         .iter()
         .filter(|line| error(line).is_some())
         .map(|line| {
-            (
-                line["error"]["class"].as_str().unwrap(),
-                line["error"]["message"].as_str().unwrap(),
-            )
+            let error = &line["error"];
+            // A Batch line has its class under the name that the Batch form gives it.
+            let class = error.get("class").unwrap_or(&error["code"]);
+            (class.as_str().unwrap(), error["message"].as_str().unwrap())
         })
         .collect()
 }

@@ -50,6 +50,7 @@ fn run(bench: &Bench, model: &Scripted, more: &[&str]) -> (Vec<String>, String) 
 }
 
 const PAUSED: &str = "a paused true: insight completed, profile pending, hitpoint pending";
+const CONTINUED: &str = "a continued true: insight completed, profile pending, hitpoint pending";
 const DONE: &str = "a completed true: insight completed, profile completed, hitpoint completed";
 
 #[test]
@@ -113,13 +114,16 @@ fn without_auto_each_task_waits_for_a_person() {
     let next = "b paused true: profile completed, hitpoint pending".to_owned();
     assert_eq!(
         run(&bench, &model, &[]),
-        (vec![PAUSED.into(), next.clone()], "profile".into())
+        (vec![CONTINUED.into(), next.clone()], "profile".into())
     );
     bench.write("in.jsonl", second + &line("c", "nova3_select", "true"));
     let last = "c completed true: hitpoint completed".to_owned();
     assert_eq!(
         run(&bench, &model, &[]),
-        (vec![PAUSED.into(), next, last], "hitpoint".into())
+        (
+            vec![CONTINUED.into(), next.replace("paused", "continued"), last],
+            "hitpoint".into()
+        )
     );
 }
 
@@ -134,7 +138,7 @@ fn a_later_line_takes_over_what_is_pending() {
     assert_eq!(
         run(&bench, &model, &[]),
         (
-            vec![PAUSED.into(), taken.clone()],
+            vec![CONTINUED.into(), taken.clone()],
             "supervisor insight profile hitpoint".into()
         )
     );
@@ -156,16 +160,16 @@ fn a_later_line_takes_over_what_is_pending() {
     );
     let status = bench.status(&[]);
     let session = json!({
-        "user_id": "default", "session_id": "s", "total": 2, "done": 2, "failed": 0, "paused": 0
+        "user_id": "default", "session_id": "s", "total": 2, "done": 1, "failed": 0, "paused": 0, "continued": 1
     });
     assert_eq!(
-        (&status["sessions"], &status["done"]),
-        (&json!([session]), &json!(2))
+        (&status["sessions"], &status["done"], &status["continued"]),
+        (&json!([session]), &json!(1), &json!(1))
     );
     // The old line has nothing left to do, however often it is run.
     assert_eq!(
         run(&bench, &model, &[]),
-        (vec![PAUSED.into(), taken], String::new())
+        (vec![CONTINUED.into(), taken], String::new())
     );
 }
 
@@ -186,7 +190,10 @@ fn what_was_taken_over_is_done_by_nobody_else() {
     // Neither the old line, now that nothing pauses it, nor one more that continues.
     let taken = "b completed true: profile completed, hitpoint completed";
     let (lines, asked) = run(&bench, &model, &[]);
-    assert_eq!((lines, asked.as_str()), (vec![PAUSED.into(), taken.into()], ""));
+    assert_eq!(
+        (lines, asked.as_str()),
+        (vec![CONTINUED.into(), taken.into()], "")
+    );
     bench.write("in.jsonl", both + &line("c", "nova3_continue"));
     let (_, asked) = run(&bench, &model, &[]);
     assert_eq!(asked, "supervisor insight profile hitpoint");
@@ -259,4 +266,74 @@ fn an_until_that_never_comes_is_told() {
         bench.results("out.jsonl")[0]["warnings"],
         json!(["`until` is `facts`, and the queue has no such task: it ran through"])
     );
+}
+
+#[test]
+fn a_line_that_another_run_continues_is_newer_in_the_store_until_its_own_run_comes() {
+    let (bench, model) = setup_planned();
+    let first = json!({"custom_id": "a", "session_id": "s", "query": "first", "until": "insight"});
+    let second =
+        json!({"custom_id": "b", "session_id": "s", "query": "second", "interaction_type": "nova3_continue"});
+    bench.write("in.jsonl", format!("{first}\n"));
+    bench.write("other.jsonl", format!("{second}\n"));
+    assert_eq!(run(&bench, &model, &[]).0, [PAUSED]);
+    let other = bench.nova3(&["run", "other.jsonl", "-o", "other-out.jsonl"]);
+    assert_eq!(other.code, Some(0), "{}", other.err);
+    assert_eq!(
+        standing(&bench.results("out.jsonl")[0]),
+        PAUSED,
+        "no other run writes it"
+    );
+    let shown = bench.nova3(&["results", "in.jsonl", "--status", "continued"]);
+    assert_eq!(standing(&lines(&shown.out)[0]), CONTINUED);
+    let verified = bench.nova3(&["verify", "in.jsonl"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.out);
+    assert!(
+        verified
+            .out
+            .contains("exactly once; 1 of them newer in the store"),
+        "{}",
+        verified.out
+    );
+    let again = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+    assert_eq!(again.code, Some(0));
+    assert!(
+        again.err.contains("0 of 1 done, 1 continued; 0 calls"),
+        "{}",
+        again.err
+    );
+    assert_eq!(standing(&bench.results("out.jsonl")[0]), CONTINUED);
+    assert!(!bench.nova3(&["verify", "in.jsonl"]).out.contains("newer"));
+    let damaged = std::fs::read_to_string(bench.path("out.jsonl")).unwrap();
+    bench.write("out.jsonl", damaged.replace("insight1", "insight2"));
+    assert_eq!(bench.nova3(&["verify", "in.jsonl"]).code, Some(110));
+}
+
+#[test]
+fn many_lines_that_are_continued_are_replaced_together() {
+    let (bench, model) = setup_planned();
+    let pair = |n: usize| {
+        let session = format!("s{n}");
+        let first = json!({"custom_id": format!("a{n}"), "session_id": session, "query": "q", "tasks": ["insight", "answer"], "until": "insight"});
+        let second = json!({"custom_id": format!("b{n}"), "session_id": session, "query": "q", "interaction_type": "nova3_continue"});
+        format!("{first}\n{second}\n")
+    };
+    let pairs = 60;
+    bench.write("in.jsonl", (0..pairs).map(pair).collect::<String>());
+    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-v"]);
+    assert_eq!(
+        (ran.code, model.bodies().len()),
+        (Some(0), 2 * pairs),
+        "{}",
+        ran.err
+    );
+    let results = bench.results("out.jsonl");
+    let continued = results.iter().filter(|line| line["status"] == "continued");
+    assert_eq!((results.len(), continued.count()), (2 * pairs, pairs));
+    let rewrites = ran.err.matches("written anew").count();
+    assert!(
+        (1..pairs / 2).contains(&rewrites),
+        "{rewrites} rewrites for {pairs} lines"
+    );
+    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
 }

@@ -49,10 +49,10 @@ fn lines() -> [Value; LINES] {
 
 /// What the lines have to do: all five tasks of the plan one after the other, then a plan of their own.
 const DO: [(&str, &str); LINES - 1] = [
-    ("insight", "paused"),
-    ("profile", "paused"),
-    ("hitpoint", "paused"),
-    ("facts", "paused"),
+    ("insight", "continued"),
+    ("profile", "continued"),
+    ("hitpoint", "continued"),
+    ("facts", "continued"),
     ("xhs_writing", "completed"),
 ];
 
@@ -140,7 +140,11 @@ fn heard(bench: &Bench, files: &[&str]) -> Talk {
 fn judge(talk: &Talk) {
     assert_eq!(talk.lines.len(), LINES, "oracle `once`: a line for each request");
     for (line, (action, status)) in talk.lines.iter().zip(DO) {
-        let state = if status == "paused" { "continued" } else { "done" };
+        let state = if status == "continued" {
+            "continued"
+        } else {
+            "done"
+        };
         let [_, found, stored, done] = &line.as_array().expect("a list")[..] else {
             panic!("a line was cut down to four parts");
         };

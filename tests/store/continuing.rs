@@ -177,7 +177,7 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(bed: &mut Bed) {
         bed.make(&queue, task, Then::GoOn).await;
     }
     let rows = [
-        "p@0 paused completed[insight1] pending[] pending[]",
+        "p@0 continued completed[insight1] pending[] pending[]",
         "c@1 completed completed[profile1] completed[facts1]",
     ];
     assert_eq!(bed.names(run).await, rows);
@@ -189,7 +189,8 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(bed: &mut Bed) {
     );
     let expected = Counts {
         total: 2,
-        done: 2,
+        done: 1,
+        continued: 1,
         ..Counts::default()
     };
     assert_eq!(counts(bed, run).await, expected);
@@ -197,9 +198,10 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(bed: &mut Bed) {
         user_id: "default".to_owned(),
         session_id: "s".to_owned(),
         total: 2,
-        done: 2,
+        done: 1,
         failed: 0,
         paused: 0,
+        continued: 1,
     }];
     assert_eq!(bed.store().sessions(run, 9).await.expect("reads"), sessions);
     // The line that paused goes on no more: its tasks are another's.
@@ -247,7 +249,8 @@ pub(crate) async fn a_queue_that_continues_can_pause_too(bed: &mut Bed) {
     assert_eq!(bed.done(&queue).await, Settled::Finished { ok: true });
     let expected = Counts {
         total: 3,
-        done: 3,
+        done: 1,
+        continued: 2,
         ..Counts::default()
     };
     assert_eq!(counts(bed, run).await, expected);
@@ -294,24 +297,35 @@ pub(crate) async fn pending_tasks_go_to_another_run(bed: &mut Bed) {
     assert_eq!(bed.take_over(&bed.claim_one(b).await).await, rest());
     let done = Counts {
         total: 1,
-        done: 1,
+        continued: 1,
         ..Counts::default()
     };
     assert_eq!(counts(bed, a).await, done);
     assert_eq!(
         bed.names(a).await,
-        ["p@0 paused completed[insight1] pending[] pending[]"]
+        ["p@0 continued completed[insight1] pending[] pending[]"]
     );
 }
 
 pub(crate) async fn an_edit_gives_back_and_undoing_it_takes_again(bed: &mut Bed) {
     let run = bed.run("a").await;
+    let before = bed.lines_epoch(run).await;
     let queue = continued(bed, run).await;
+    assert!(
+        bed.lines_epoch(run).await > before,
+        "the line of `p` says something else"
+    );
     bed.done(&queue).await;
+    let before = bed.lines_epoch(run).await;
     let edited = [asked("p"), going_on("c").query("else")];
     bed.read(run, &edited).await;
     assert_eq!(pending(bed).await, tasks(&["insight", "profile", "facts"])[1..]);
     assert_eq!(counts(bed, run).await.paused, 1);
+    assert_eq!(
+        bed.names(run).await,
+        ["p@0 paused completed[insight1] pending[] pending[]"]
+    );
+    assert!(bed.lines_epoch(run).await > before);
     let new = bed.claim_one(run).await;
     assert_eq!(bed.take_over(&new).await, rest());
     assert!(pending(bed).await.is_empty());
@@ -324,7 +338,8 @@ pub(crate) async fn an_edit_gives_back_and_undoing_it_takes_again(bed: &mut Bed)
         (queue.lease.queue_id, 1, &tasks(&["profile", "facts"]))
     );
     bed.done(&old).await;
-    assert_eq!(counts(bed, run).await.done, 2);
+    let stand = counts(bed, run).await;
+    assert_eq!((stand.done, stand.continued), (1, 1));
 }
 
 pub(crate) async fn what_another_has_now_is_not_given_back(bed: &mut Bed) {
@@ -365,7 +380,7 @@ pub(crate) async fn an_undone_edit_of_what_was_continued_stays_continued(bed: &m
         assert!(pending(bed).await.is_empty(), "`c` has them");
         assert_eq!(
             bed.names(run).await,
-            ["p@0 paused completed[insight1] pending[] pending[]"]
+            ["p@0 continued completed[insight1] pending[] pending[]"]
         );
     }
 }

@@ -135,6 +135,7 @@ fn line(index: u64, draft: &Draft) -> NewLine {
         },
         Err(error) => NewRequest::Bad {
             digest: Digest::of(text.as_bytes()),
+            claim: error.claim,
             failure: Failure::bad_line(2 * index + 1, error.message),
         },
     };

@@ -1,9 +1,9 @@
 //! What a line is to a store that may have seen it before.
 
 use nova3::domain::tally::Counts;
-use nova3::store::{AddOutcome, Changes, StoreError};
+use nova3::store::{AddOutcome, Changes, NewLine, Order, RunId, StoreError};
 
-use crate::bed::{Bed, bad, ids, nameless, request};
+use crate::bed::{Bed, Draft, bad, batch, ids, lines, nameless, request};
 
 pub(crate) async fn a_line_is_new_then_known_then_changed(bed: &mut Bed) {
     let run = bed.run("a").await;
@@ -242,4 +242,84 @@ pub(crate) async fn a_frozen_run_refuses_to_go_back_too(bed: &mut Bed) {
     let epoch = bed.begin(run).await;
     let refused = bed.try_add(run, epoch, &[request("x")], Changes::Refuse).await;
     assert!(matches!(refused, Err(StoreError::Frozen { .. })));
+}
+
+/// The names of all finished lines, in input order.
+async fn names_of(bed: &Bed, run: RunId) -> Vec<Option<String>> {
+    let rows = bed.pages(run, Order::Completion, None).await;
+    let mut named: Vec<_> = rows.into_iter().map(|row| (row.index, row.custom_id)).collect();
+    named.sort();
+    named.into_iter().map(|(_, name)| name).collect()
+}
+
+pub(crate) async fn a_bad_line_keeps_its_name_where_it_is_free(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let bad = |id: &str, query: &str| request(id).user("no name").query(query);
+    let some = |name: &str| Some(name.to_owned());
+    let input = [
+        bad("a", "1"),
+        request("b"),
+        bad("b", "1"),
+        bad("a", "2"),
+        bad("c", "1"),
+    ];
+    bed.read(run, &input).await;
+    bed.drain(run).await;
+    let names = [some("a"), some("b"), None, None, some("c")];
+    assert_eq!(names_of(bed, run).await, names);
+    let before = bed.lines_epoch(run).await;
+    bed.read(run, &input).await;
+    assert_eq!(
+        (names_of(bed, run).await, bed.lines_epoch(run).await),
+        (names.to_vec(), before)
+    );
+    let epoch = bed.begin(run).await;
+    bed.add(run, epoch, &[bad("a", "1")]).await;
+    bed.store()
+        .add(
+            run,
+            epoch,
+            later(&[bad("x", "1"), request("a")]),
+            Changes::Replace,
+        )
+        .await
+        .expect("adds");
+    bed.end(run, epoch, 3).await;
+    bed.drain(run).await;
+    assert_eq!(
+        names_of(bed, run).await,
+        [None, some("x"), some("a")],
+        "a request takes its name"
+    );
+    assert!(bed.lines_epoch(run).await > before);
+    bed.read(run, &[bad("a", "1")]).await;
+    assert_eq!(names_of(bed, run).await, [some("a")]);
+    let events = bed.events(run, false).await;
+    assert!(
+        events[0].starts_with("-/"),
+        "no event has a name that may change: {events:?}"
+    );
+}
+
+/// Lines that follow one that was added before.
+fn later(drafts: &[Draft]) -> Vec<NewLine> {
+    let mut lines = lines(drafts);
+    for line in &mut lines {
+        line.line += 2;
+        line.index += 1;
+    }
+    lines
+}
+
+pub(crate) async fn a_bad_batch_line_has_the_form_of_one(bed: &mut Bed) {
+    let run = bed.run("a").await;
+    let input = [batch("a").user("no name"), batch("b"), batch("b")];
+    bed.read(run, &input).await;
+    let rows = bed.finished(run).await;
+    let forms: Vec<_> = rows
+        .iter()
+        .map(|row| (row.is_completion, row.custom_id.as_deref(), row.failure.is_some()))
+        .collect();
+    assert_eq!(forms, [(true, Some("a"), true), (true, None, true)]);
+    assert_eq!(bed.retry(run).await, 0);
 }

@@ -69,6 +69,8 @@ macro_rules! engines {
                 an_undone_edit_without_an_answer_goes_on
                 a_custom_id_twice_is_a_bad_line
                 bad_lines_are_stored_as_failed
+                a_bad_line_keeps_its_name_where_it_is_free
+                a_bad_batch_line_has_the_form_of_one
                 equal_lines_are_told_apart_by_occurrence
                 a_thousand_equal_lines_are_a_thousand_requests
                 notes_rewrite_the_line_and_cost_nothing

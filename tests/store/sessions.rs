@@ -41,6 +41,7 @@ pub(crate) async fn one_at_a_time_in_order_of_arrival(bed: &mut Bed) {
         done,
         failed,
         paused: 0,
+        continued: 0,
     };
     bed.done(&heads[1]).await;
     let expected = [

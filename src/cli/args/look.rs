@@ -57,6 +57,7 @@ pub(in crate::cli) enum StatusFilter {
     Partial,
     Failed,
     Paused,
+    Continued,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

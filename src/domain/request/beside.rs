@@ -17,14 +17,17 @@ pub struct GivenTask {
     pub input: Option<String>,
 }
 
+/// Characters of a `custom_id` at most.
+pub(super) const MAX_ID: usize = 200;
+
 pub(super) fn custom_id(top: &Fields<'_, '_>) -> Result<Option<String>, Complaint> {
     let Some(id) = top.text("custom_id")? else {
         return Ok(None);
     };
     let length = id.chars().count();
-    if !(1..=200).contains(&length) {
+    if !(1..=MAX_ID).contains(&length) {
         return Err(Complaint(format!(
-            "expected `custom_id` to have 1 to 200 characters, got {length}"
+            "expected `custom_id` to have 1 to {MAX_ID} characters, got {length}"
         )));
     }
     if id.chars().any(char::is_control) {

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use super::Claim;
 use super::identity::{Digest, Hashing};
 
 /// A longer line, not counting its newline, is bad input: it could fill the memory.
@@ -28,6 +29,8 @@ pub enum RawLine<'l> {
         length: u64,
         /// The digest of these bytes.
         digest: Digest,
+        /// What its beginning says of it.
+        claim: &'l Claim,
     },
 }
 
@@ -44,7 +47,14 @@ pub struct LineSplitter {
 /// The line whose end has not been seen.
 enum Partial {
     Gathered(Vec<u8>),
-    Skipped { hashing: Box<Hashing>, length: u64 },
+    Skipped(Box<Skipped>),
+}
+
+/// A line that is too long to be kept.
+struct Skipped {
+    hashing: Hashing,
+    length: u64,
+    claim: Claim,
 }
 
 impl LineSplitter {
@@ -97,11 +107,19 @@ impl LineSplitter {
                 bytes.shrink_to(KEPT_CAPACITY);
                 self.partial = Partial::Gathered(bytes);
             }
-            Partial::Skipped { hashing, length } => f(RawLine::TooLong {
-                number: self.number,
-                length,
-                digest: hashing.finish(),
-            }),
+            Partial::Skipped(skipped) => {
+                let Skipped {
+                    hashing,
+                    length,
+                    claim,
+                } = *skipped;
+                f(RawLine::TooLong {
+                    number: self.number,
+                    length,
+                    digest: hashing.finish(),
+                    claim: &claim,
+                });
+            }
         }
     }
 
@@ -121,19 +139,22 @@ impl LineSplitter {
 
     fn keep(&mut self, bytes: &[u8]) {
         match &mut self.partial {
-            Partial::Skipped { hashing, length } => {
-                hashing.update(bytes);
-                *length += bytes.len() as u64;
+            Partial::Skipped(skipped) => {
+                skipped.hashing.update(bytes);
+                skipped.length += bytes.len() as u64;
             }
             Partial::Gathered(gathered) if gathered.len() + bytes.len() <= self.limit => {
                 gathered.extend_from_slice(bytes);
             }
             Partial::Gathered(gathered) => {
-                let mut hashing = Box::<Hashing>::default();
+                let mut hashing = Hashing::default();
                 hashing.update(gathered);
                 hashing.update(bytes);
-                let length = (gathered.len() + bytes.len()) as u64;
-                self.partial = Partial::Skipped { hashing, length };
+                self.partial = Partial::Skipped(Box::new(Skipped {
+                    hashing,
+                    length: (gathered.len() + bytes.len()) as u64,
+                    claim: Claim::of(gathered),
+                }));
             }
         }
     }
@@ -160,6 +181,7 @@ mod tests {
                 number,
                 length,
                 digest,
+                claim: _,
             } => found.push((number, Err((length, digest)))),
         };
         let mut splitter = LineSplitter::with_limit(limit);

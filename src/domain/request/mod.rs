@@ -68,10 +68,19 @@ pub struct Accepted {
 pub struct BadLine {
     /// What is wrong, and the cure where there is one.
     pub message: String,
-    /// The `custom_id` that the line claims, as far as it could be read.
-    pub claimed_id: Option<String>,
+    /// What the line says of itself, as far as it could be read.
+    pub claim: Claim,
     /// The digest of the line's bytes, which is its identity.
     pub digest: Digest,
+}
+
+/// What a bad line says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Its `custom_id`, if it has the length of one.
+    pub custom_id: Option<String>,
+    /// Whether it is an OpenAI Batch line.
+    pub is_batch: bool,
 }
 
 /// What one line asks.
@@ -118,11 +127,15 @@ enum Form {
 /// Reads one line, given without its line ending.
 pub fn read_line(bytes: &[u8], rules: Rules) -> Result<Accepted, BadLine> {
     if bytes.len() > MAX_LINE {
-        return Err(BadLine::too_long(bytes.len() as u64, Digest::of(bytes)));
+        return Err(BadLine::too_long(
+            bytes.len() as u64,
+            Digest::of(bytes),
+            Claim::of(bytes),
+        ));
     }
     accept(bytes, rules).map_err(|Complaint(message)| BadLine {
         message,
-        claimed_id: syntax::claimed_id(bytes),
+        claim: Claim::of(bytes),
         digest: Digest::of(bytes),
     })
 }
@@ -250,10 +263,10 @@ impl Work {
 
 impl BadLine {
     /// The line that was too long to be kept.
-    pub fn too_long(length: u64, digest: Digest) -> Self {
+    pub fn too_long(length: u64, digest: Digest, claim: Claim) -> Self {
         Self {
             message: format!("expected a line of at most {MAX_LINE} bytes, got {length} (split the request)"),
-            claimed_id: None,
+            claim,
             digest,
         }
     }

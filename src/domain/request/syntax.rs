@@ -1,11 +1,12 @@
 //! Bytes to a JSON object, or the reason why they are none.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::Claim;
+use super::beside::MAX_ID;
 use super::fields::Complaint;
 use super::tree::{self, Entry, Key, Tree};
 use crate::domain::ids::shortened;
@@ -36,17 +37,37 @@ pub(super) fn parse_kept<'a>(key: &str, raw: &'a RawValue) -> Result<Tree<'a>, C
         .map_err(|complaint| Complaint(format!("in `{key}`: {complaint}")))
 }
 
-/// What a bad line says its `custom_id` is, as far as it can be read.
-pub(super) fn claimed_id(bytes: &[u8]) -> Option<String> {
-    let sound = match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?,
-    };
-    let mut claimed = None;
-    let mut reader = serde_json::Deserializer::from_str(sound.trim_start_matches('\u{feff}'));
-    // Whether the rest of the line can be read does not matter: the claim is taken on the way.
-    let _ = reader.deserialize_map(ClaimVisitor(&mut claimed));
-    claimed
+impl Claim {
+    /// What a bad line says of itself, as far as it can be read.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let sound = match str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => bytes
+                .get(..error.valid_up_to())
+                .and_then(|sound| str::from_utf8(sound).ok())
+                .unwrap_or_default(),
+        };
+        let mut keys = Keys::default();
+        let mut reader = serde_json::Deserializer::from_str(sound.trim_start_matches('\u{feff}'));
+        // Whether the rest of the line can be read does not matter: the claim is taken on the way.
+        let _ = reader.deserialize_map(KeysVisitor(&mut keys));
+        Self {
+            custom_id: keys
+                .custom_id
+                .filter(|id| (1..=MAX_ID).contains(&id.chars().count())),
+            is_batch: !keys.request_data && (keys.body || (keys.url && !keys.query)),
+        }
+    }
+}
+
+/// What was met at the top of a line that cannot be read as a whole.
+#[derive(Default)]
+struct Keys {
+    custom_id: Option<String>,
+    request_data: bool,
+    body: bool,
+    url: bool,
+    query: bool,
 }
 
 fn not_utf8(bytes: &[u8], at: usize) -> Complaint {
@@ -148,9 +169,9 @@ impl<'de> Visitor<'de> for LineVisitor {
     }
 }
 
-struct ClaimVisitor<'c>(&'c mut Option<String>);
+struct KeysVisitor<'k>(&'k mut Keys);
 
-impl<'de> Visitor<'de> for ClaimVisitor<'_> {
+impl<'de> Visitor<'de> for KeysVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,15 +180,22 @@ impl<'de> Visitor<'de> for ClaimVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = map.next_key()? {
-            if key != Cow::Borrowed("custom_id") {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+            match key.as_ref() {
+                "custom_id" => {
+                    self.0.custom_id = match map.next_value()? {
+                        Tree::Text(id) => Some(id.into_owned()),
+                        Tree::Number(id) => Some(id.to_string()),
+                        _ => None,
+                    };
+                    continue;
+                }
+                "request_data" => self.0.request_data = true,
+                "body" => self.0.body = true,
+                "url" => self.0.url = true,
+                "query" => self.0.query = true,
+                _ => {}
             }
-            *self.0 = match map.next_value()? {
-                Tree::Text(id) => Some(shortened(&id, 200)),
-                Tree::Number(id) => Some(id.to_string()),
-                _ => None,
-            };
+            map.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }

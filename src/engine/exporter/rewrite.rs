@@ -10,7 +10,7 @@ use crate::engine::cursors::replaced;
 use crate::engine::pages::beginning;
 use crate::store::{Cursor, Rewrite};
 
-/// While the input is still being read, a rewrite may take this share of the time at most.
+/// Rewriting takes this share of the time at most: lines that are replaced meanwhile share the next one.
 const REWRITE_SHARE: u32 = 10;
 
 /// While the input is still being read, a file that cannot be replaced is written anew at most this often: each time its

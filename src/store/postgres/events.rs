@@ -10,7 +10,7 @@ use crate::postgres::{Connection, Param, Text};
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, RunId};
 
-const SELECT: &str = "SELECT e.event_no, e.created_at, q.custom_id, q.user_id, q.session_id, \
+const SELECT: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
      e.planned, e.body, e.status, (SELECT coalesce(length(t.result), 0) FROM nova3_tasks t WHERE t.run_id = $1 \
      AND t.queue_id = e.queue_id AND t.task_index = e.task_index) FROM nova3_events e \

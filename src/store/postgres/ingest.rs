@@ -7,14 +7,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::fault::Fault;
+use super::names::Names;
 use super::rows::{BadRows, Replaced, Rows};
 use super::versions::Seen;
 use super::{answered, versions};
-use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
-use crate::domain::request::{Digest, Identity};
+use crate::domain::request::{Claim, Identity};
 use crate::postgres::{Connection, Param, text};
-use crate::store::versions::{Found, Good, Version};
+use crate::store::versions::{Bad, Found, Good, Version};
 use crate::store::{AddOutcome, Changes, Epoch, NewLine, NewRequest, RunId, StoreError, keys};
 
 /// What all lines of one call share.
@@ -38,6 +38,7 @@ pub(super) struct Reading<'a> {
     bad: BadRows,
     pub(super) seen: Seen,
     pub(super) replaced: Replaced,
+    pub(super) names: Names,
     /// Sessions whose order may have to be made again.
     pub(super) sessions: BTreeSet<(String, String)>,
 }
@@ -73,6 +74,7 @@ pub(super) async fn add(
         bad: BadRows::default(),
         seen: Seen::default(),
         replaced: Replaced::default(),
+        names: Names::default(),
         sessions: BTreeSet::new(),
         c,
     };
@@ -115,6 +117,7 @@ impl Reading<'_> {
                 NewRequest::Good { identity, .. } => wanted.push(text(&keys::key(identity, 1))),
             }
         }
+        wanted.extend(self.names.look_up(self.c, self.run, self.epoch, lines).await?);
         let stems: Vec<String> = stems.into_iter().collect();
         self.count(&stems).await?;
         let mut next: HashMap<String, u64> = self.occurrences.clone();
@@ -185,7 +188,19 @@ impl Reading<'_> {
 
     async fn line(&mut self, line: &NewLine) -> Result<AddOutcome, Fault> {
         match &line.content {
-            NewRequest::Bad { digest, failure } => self.bad(line, digest, failure).await.map(AddOutcome::Bad),
+            NewRequest::Bad {
+                digest,
+                claim,
+                failure,
+            } => {
+                let bad = Bad {
+                    line,
+                    digest,
+                    claim,
+                    failure,
+                };
+                self.bad(&bad).await.map(AddOutcome::Bad)
+            }
             NewRequest::Good {
                 request,
                 identity,
@@ -208,9 +223,11 @@ impl Reading<'_> {
                     plan,
                 };
                 if versions.iter().any(|version| version.ingest == self.epoch.0) {
-                    let queue = self.bad(line, content, &good.stands_twice()).await?;
+                    let twice = (good.claim(), good.stands_twice());
+                    let queue = self.bad(&good.twice(&twice)).await?;
                     return Ok(AddOutcome::Duplicate(queue));
                 }
+                self.stale |= self.names.take(request.custom_id.as_deref());
                 self.good(&good, &key, &versions).await
             }
         }
@@ -268,16 +285,37 @@ impl Reading<'_> {
         })
     }
 
-    async fn bad(&mut self, line: &NewLine, digest: &Digest, failure: &Failure) -> Result<i64, Fault> {
-        let key = self.free_key(keys::bad_stem(digest)).await?;
+    async fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, Fault> {
+        let line = bad.line;
+        let name = self.free_name(bad.claim).await?;
+        let key = self.free_key(keys::bad_stem(bad.digest)).await?;
         if let Some(version) = self.versions(&key).await?.into_iter().next() {
             self.see(line, None, &version).await?;
+            self.stale |= self
+                .names
+                .give(version.queue_id, name, version.custom_id.as_deref());
             return Ok(version.queue_id);
         }
         let queue = self.queue();
-        self.bad.add(queue, self.next_seq, line, key, digest, failure)?;
+        self.bad.add(queue, self.next_seq, key, bad)?;
+        self.names.give(queue, name, None);
         self.next_seq += 1;
         Ok(queue)
+    }
+
+    /// The `custom_id` of a bad line, unless another line of this reading has it.
+    async fn free_name(&mut self, claim: &Claim) -> Result<Option<String>, Fault> {
+        let Some(name) = claim.custom_id.clone() else {
+            return Ok(None);
+        };
+        let key = text(&keys::key(&Identity::Custom(name.clone()), 1));
+        let epoch = self.epoch.0;
+        let of_request = self
+            .versions(&key)
+            .await?
+            .iter()
+            .any(|known| known.ingest == epoch);
+        Ok(Some(name).filter(|name| !of_request && !self.names.is_given(name)))
     }
 
     /// The number of a new queue, which says which run it is of.
@@ -328,6 +366,7 @@ impl Reading<'_> {
         }
         // Last, because it locks the row that every settlement writes.
         self.bad.write(c, run, epoch).await?;
+        self.names.write(c, run).await?;
         Ok(c.commit().await?)
     }
 }

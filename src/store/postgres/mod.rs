@@ -21,6 +21,7 @@ mod fault;
 mod ingest;
 mod leases;
 mod money;
+mod names;
 mod opening;
 mod readings;
 mod results;

@@ -4,12 +4,11 @@ use serde_json::value::RawValue;
 
 use super::calls::{int, small};
 use super::fault::Fault;
-use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
-use crate::domain::request::Digest;
 use crate::postgres::{Connection, Param, text};
-use crate::store::versions::Good;
-use crate::store::{Epoch, NewLine, Planned, RunId};
+use crate::store::keys::COMPLETION;
+use crate::store::versions::{Bad, Good};
+use crate::store::{Epoch, Planned, RunId};
 
 /// New requests, column by column.
 #[derive(Default)]
@@ -214,24 +213,20 @@ pub(super) struct BadRows {
     digest: Vec<Vec<u8>>,
     error: Vec<String>,
     class: Vec<&'static str>,
+    /// The Batch lines among them.
+    batch: Vec<i64>,
 }
 
 impl BadRows {
-    pub(super) fn add(
-        &mut self,
-        queue: i64,
-        seq: i64,
-        line: &NewLine,
-        key: String,
-        digest: &Digest,
-        failure: &Failure,
-    ) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, queue: i64, seq: i64, key: String, bad: &Bad<'_>) -> Result<(), Fault> {
+        let (line, failure) = (bad.line, bad.failure);
         self.queue.push(queue);
+        self.batch.extend(bad.claim.is_batch.then_some(queue));
         self.seq.push(seq);
         self.index.push(int(line.index));
         self.line.push(int(line.line));
         self.key.push(key);
-        self.digest.push(digest.as_bytes().to_vec());
+        self.digest.push(bad.digest.as_bytes().to_vec());
         self.error.push(serde_json::to_string(failure)?);
         self.class.push(failure.class.as_str());
         Ok(())
@@ -277,6 +272,16 @@ impl BadRows {
                 finished.sent(),
                 told.sent(),
             ],
+        )
+        .await?;
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        // The only task of a bad Batch line gives its result the form of one.
+        c.execute(
+            "INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, input, status, created_at)
+             SELECT $1, i.queue, 0, 'task001', $3, '', 'failed', nova3_now() FROM unnest($2) i(queue)",
+            &[run.0.sent(), self.batch.sent(), COMPLETION.sent()],
         )
         .await?;
         Ok(())

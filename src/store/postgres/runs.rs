@@ -251,13 +251,14 @@ pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fau
     );
     let row = c.row(&sql, &[run.0.sent()]).await?;
     let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
-    let done = count(0) + count(1);
+    let (done, continued) = (count(0), count(1));
     let (failed, paused, running, blocked) = (count(2), count(3), count(4), count(5));
     Ok(Counts {
-        total: done + failed + paused + running + blocked + count(6),
+        total: done + continued + failed + paused + running + blocked + count(6),
         done,
         failed,
         paused,
+        continued,
         running,
         blocked,
         outdated: count(7),
@@ -299,8 +300,9 @@ pub(super) async fn sessions(
 ) -> Result<Vec<SessionCounts>, Fault> {
     let rows = c
         .rows(
-            "SELECT user_id, session_id, count(*), count(*) FILTER (WHERE state IN ('done','continued')),
-               count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'paused')
+            "SELECT user_id, session_id, count(*), count(*) FILTER (WHERE state = 'done'),
+               count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'paused'),
+               count(*) FILTER (WHERE state = 'continued')
              FROM nova3_queues WHERE run_id = $1 AND state <> 'superseded' AND session_id IS NOT NULL
                AND ingest >= (SELECT complete_ingest FROM nova3_runs WHERE run_id = $1)
              GROUP BY user_id, session_id
@@ -315,6 +317,7 @@ pub(super) async fn sessions(
         done: row.get::<_, i64>(3).unsigned_abs(),
         failed: row.get::<_, i64>(4).unsigned_abs(),
         paused: row.get::<_, i64>(5).unsigned_abs(),
+        continued: row.get::<_, i64>(6).unsigned_abs(),
     };
     Ok(rows.iter().map(read).collect())
 }

@@ -146,17 +146,16 @@ pub(super) async fn clear(
     told: &Mutex<Cleared>,
 ) -> Result<Cleared, Fault> {
     c.begin().await?;
-    let mut pending = 0;
+    let (mut pending, mut rounds) = (0, 0);
+    // A paused queue that is no round any more is found by nobody; its line stays as it is.
     while let Some((queue, tasks)) = context::pending(c, user, session).await? {
         pending += tasks.len() as u64;
-        c.execute(
-            "UPDATE nova3_queues SET state = 'continued' WHERE run_id = $1 AND queue_id = $2",
-            &[run_of(queue).sent(), queue.sent()],
-        )
-        .await?;
+        rounds += c
+            .execute("DELETE FROM nova3_rounds WHERE queue_id = $1", &[queue.sent()])
+            .await?;
     }
     let params = [user.sent(), session.sent()];
-    let rounds = c
+    rounds += c
         .execute(
             "DELETE FROM nova3_rounds WHERE user_id = $1 AND session_id = $2",
             &params,

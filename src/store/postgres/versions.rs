@@ -9,7 +9,7 @@ use super::ingest::Reading;
 use crate::domain::ids::SessionId;
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::postgres::{Connection, Param};
+use crate::postgres::{Connection, Param, Text};
 use crate::store::versions::{Good, TasksNow, Version};
 use crate::store::{AddOutcome, Epoch, NewLine, RunId};
 
@@ -35,6 +35,7 @@ impl Version {
             finished: false,
             given_tasks: good.given_tasks(),
             other_tasks: false,
+            custom_id: good.request.custom_id.clone(),
         }
     }
 }
@@ -53,7 +54,7 @@ pub(super) async fn of_keys(
             // `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
             "SELECT d.queue_key, q.queue_id, q.seq, d.content_digest, q.state, q.user_id, q.session_id, q.ingest,
                q.notes_digest, q.status, d.line_index, d.line, q.finish_no IS NOT NULL,
-               q.given_tasks, q.other_tasks
+               q.given_tasks, q.other_tasks, q.custom_id
              FROM (SELECT DISTINCT i.key FROM unnest($2) i(key)) i
              CROSS JOIN LATERAL (
                SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_key = i.key OFFSET 0) d
@@ -82,6 +83,7 @@ fn read(row: &Row) -> Result<Version, Fault> {
         finished: row.get(12),
         given_tasks: row.get(13),
         other_tasks: row.get(14),
+        custom_id: row.get::<_, Option<Text>>(15).map(|id| id.0),
     })
 }
 
@@ -206,8 +208,12 @@ impl Reading<'_> {
     /// only if nobody has gone on with it.
     pub(super) async fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         let state = match version.status {
-            Some(Status::Paused) if version.finished && self.is_taken(version).await? => {
-                QueueState::Continued
+            Some(Status::Paused | Status::Continued) if version.finished => {
+                if self.is_taken(version).await? {
+                    QueueState::Continued
+                } else {
+                    QueueState::Paused
+                }
             }
             Some(status) if version.finished => status.state(),
             _ => super::legal(version.state.after(QueueEvent::Retried))?,
@@ -246,7 +252,8 @@ impl Reading<'_> {
     async fn set_state(&mut self, queue: i64, state: QueueState) -> Result<(), Fault> {
         self.c
             .execute(
-                "UPDATE nova3_queues SET state = $3 WHERE run_id = $1 AND queue_id = $2",
+                "UPDATE nova3_queues SET state = $3, status = CASE WHEN $3 IN ('paused','continued') THEN $3 ELSE status END
+                 WHERE run_id = $1 AND queue_id = $2",
                 &[self.run.0.sent(), queue.sent(), state.as_str().sent()],
             )
             .await?;

@@ -53,7 +53,7 @@ CREATE TABLE nova3_queues(
   session_id TEXT,
   state TEXT NOT NULL
     CHECK(state IN('blocked','ready','leased','paused','continued','superseded','done','failed')),
-  status TEXT CHECK(status IN('completed','partial','failed','paused')),
+  status TEXT CHECK(status IN('completed','partial','failed','paused','continued')),
   priority INTEGER NOT NULL DEFAULT 0,
   run_at INTEGER NOT NULL DEFAULT 0,
   attempt INTEGER NOT NULL DEFAULT 0,
@@ -93,6 +93,8 @@ CREATE INDEX nova3_queues_other_tasks ON nova3_queues(run_id, ingest) WHERE othe
 CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state='continued';
 CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state='failed';
 CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state='paused';
+-- Bad lines that have a `custom_id`.
+CREATE INDEX nova3_queues_claims ON nova3_queues(run_id, custom_id) WHERE notes_digest IS NULL AND custom_id IS NOT NULL;
 CREATE INDEX nova3_queues_lines ON nova3_queues(run_id, line_index);
 -- A session has one live queue in a run, and one leased queue in the store.
 CREATE UNIQUE INDEX nova3_queues_one_live ON nova3_queues(run_id, user_id, session_id)

@@ -12,7 +12,7 @@ use crate::store::{EventPage, Planned, RunId};
 
 /// What was told once is told the same for ever: a failure from before the tasks were known has none, also when a
 /// retry has found them.
-const SELECT: &str = "SELECT e.event_no, e.created_at, q.custom_id, q.user_id, q.session_id, \
+const SELECT: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
      e.planned, e.body, e.status FROM nova3_events e JOIN nova3_queues q USING(queue_id)";
 

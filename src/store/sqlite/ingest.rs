@@ -9,11 +9,10 @@ use serde_json::value::RawValue;
 use super::events::{self, Settling};
 use super::fault::Fault;
 use super::{ledger, plan, sessions};
-use crate::domain::failure::Failure;
 use crate::domain::ids::SessionId;
-use crate::domain::request::{Digest, Identity};
+use crate::domain::request::{Claim, Identity};
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::store::versions::{Found, Good, Version};
+use crate::store::versions::{Bad, Found, Good, Version};
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, RunId, StoreError, keys};
 
 pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
@@ -73,7 +72,19 @@ pub(super) fn add(
 impl Reading<'_> {
     fn line(&mut self, line: &NewLine) -> Result<AddOutcome, Fault> {
         match &line.content {
-            NewRequest::Bad { digest, failure } => self.bad(line, digest, failure).map(AddOutcome::Bad),
+            NewRequest::Bad {
+                digest,
+                claim,
+                failure,
+            } => {
+                let bad = Bad {
+                    line,
+                    digest,
+                    claim,
+                    failure,
+                };
+                self.bad(&bad).map(AddOutcome::Bad)
+            }
             NewRequest::Good {
                 request,
                 identity,
@@ -96,10 +107,10 @@ impl Reading<'_> {
                     plan,
                 };
                 if versions.iter().any(|version| version.ingest == self.epoch.0) {
-                    return self
-                        .bad(line, content, &good.stands_twice())
-                        .map(AddOutcome::Duplicate);
+                    let twice = (good.claim(), good.stands_twice());
+                    return self.bad(&good.twice(&twice)).map(AddOutcome::Duplicate);
                 }
+                self.take_name(request.custom_id.as_deref())?;
                 self.good(&good, &key, &versions)
             }
         }
@@ -174,18 +185,22 @@ impl Reading<'_> {
         Ok(key(high))
     }
 
-    fn bad(&mut self, line: &NewLine, digest: &Digest, failure: &Failure) -> Result<i64, Fault> {
-        let key = self.free_key(&keys::bad_stem(digest))?;
+    fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, Fault> {
+        let line = bad.line;
+        let name = self.free_name(bad.claim)?;
+        let key = self.free_key(&keys::bad_stem(bad.digest))?;
         if let Some(version) = self.versions(&key)?.into_iter().next() {
             self.see(line, None, &version)?;
+            self.rename(&version, name)?;
             return Ok(version.queue_id);
         }
         let given = ledger::next(self.c, self.run.0)?;
         self.c
             .prepare_cached(
                 "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, user_id,
-                   state, status, task_count, finish_no, error, error_class, created_at, last_accessed, completed_at)
-                 VALUES(?1,?2,?3,?4,?5,?6,?7,'default','failed','failed',0,?8,?9,?10,?11,?11,?11)",
+                   state, status, task_count, finish_no, error, error_class, created_at, last_accessed, completed_at,
+                   custom_id)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,'default','failed','failed',0,?8,?9,?10,?11,?11,?11,?12)",
             )?
             .execute(params![
                 self.run.0,
@@ -194,25 +209,74 @@ impl Reading<'_> {
                 line.index,
                 line.line,
                 key,
-                &digest.as_bytes()[..],
+                &bad.digest.as_bytes()[..],
                 given.finish_no,
-                serde_json::to_string(failure)?,
-                failure.class.as_str(),
+                serde_json::to_string(bad.failure)?,
+                bad.failure.class.as_str(),
                 self.now,
+                name,
             ])?;
         self.next_seq += 1;
         let queue_id = self.c.last_insert_rowid();
+        if bad.claim.is_batch {
+            plan::write_failed_completion(self.c, queue_id, self.now)?;
+        }
         let settling = Settling {
             queue_id,
             task: None,
             planned: false,
             steps: None,
-            failure: Some(failure),
+            failure: Some(bad.failure),
             status: Some(Status::Failed),
             now: self.now,
         };
         events::note(self.c, self.run.0, given.event_no, &settling)?;
         Ok(queue_id)
+    }
+
+    /// The `custom_id` of a bad line, unless another line of this reading has it.
+    fn free_name<'n>(&self, claim: &'n Claim) -> Result<Option<&'n str>, Fault> {
+        let Some(name) = claim.custom_id.as_deref() else {
+            return Ok(None);
+        };
+        let key = keys::key(&Identity::Custom(name.to_owned()), 1);
+        let of_request = self
+            .versions(&key)?
+            .iter()
+            .any(|known| known.ingest == self.epoch.0);
+        let of_bad_line: bool = self
+            .c
+            .prepare_cached(
+                "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND custom_id=?2 AND ingest=?3
+                   AND notes_digest IS NULL AND custom_id IS NOT NULL)",
+            )?
+            .query_row(params![self.run.0, name, self.epoch.0], |row| row.get(0))?;
+        Ok(Some(name).filter(|_| !of_request && !of_bad_line))
+    }
+
+    /// A request's `custom_id` is no bad line's.
+    fn take_name(&mut self, name: Option<&str>) -> Result<(), Fault> {
+        let Some(name) = name else { return Ok(()) };
+        let taken = self
+            .c
+            .prepare_cached(
+                "UPDATE nova3_queues SET custom_id=NULL WHERE run_id=?1 AND custom_id=?2 AND ingest=?3
+                   AND notes_digest IS NULL AND custom_id IS NOT NULL",
+            )?
+            .execute(params![self.run.0, name, self.epoch.0])?;
+        self.stale |= taken > 0;
+        Ok(())
+    }
+
+    /// A bad line that was known has this `custom_id` in its result.
+    fn rename(&mut self, version: &Version, name: Option<&str>) -> Result<(), Fault> {
+        if version.custom_id.as_deref() != name {
+            self.c
+                .prepare_cached("UPDATE nova3_queues SET custom_id=?2 WHERE queue_id=?1")?
+                .execute(params![version.queue_id, name])?;
+            self.stale = true;
+        }
+        Ok(())
     }
 
     /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.

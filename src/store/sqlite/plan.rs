@@ -10,6 +10,7 @@ use super::{claim, sessions};
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{Making, PlanOrigin};
 use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::store::keys::COMPLETION;
 use crate::store::{Lease, PendingTask, PlanEnd, PlanSettlement, Planned, Settled, TakeOver};
 
 /// The queue that is to be planned.
@@ -79,7 +80,7 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
             input: task.input,
         })
         .collect();
-    set_state(c, paused, QueueState::Paused, QueueEvent::Continued)?;
+    pass_on(c, paused, QueueState::Paused, QueueEvent::Continued)?;
     let given = ledger::write(
         c,
         &Spent {
@@ -122,7 +123,7 @@ pub(super) fn pending(
 pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match continues(c, queue_id)? {
         Some((paused, QueueState::Continued)) if !is_taken(c, paused)? => {
-            set_state(c, paused, QueueState::Continued, QueueEvent::Returned)
+            pass_on(c, paused, QueueState::Continued, QueueEvent::Returned)
         }
         _ => Ok(()),
     }
@@ -132,7 +133,7 @@ pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 /// planned anew, as far as nothing of it was done.
 pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match continues(c, queue_id)? {
-        Some((paused, QueueState::Paused)) => set_state(c, paused, QueueState::Paused, QueueEvent::Continued),
+        Some((paused, QueueState::Paused)) => pass_on(c, paused, QueueState::Paused, QueueEvent::Continued),
         Some((paused, QueueState::Continued)) if has_others(c, paused, queue_id)? => unplan(c, queue_id),
         _ => Ok(()),
     }
@@ -171,7 +172,7 @@ pub(super) fn replace(
     if let Some((paused, QueueState::Continued)) = before
         && !is_taken(c, paused)?
     {
-        set_state(c, paused, QueueState::Continued, QueueEvent::Returned)?;
+        pass_on(c, paused, QueueState::Continued, QueueEvent::Returned)?;
     }
     c.prepare_cached("DELETE FROM nova3_tasks WHERE queue_id=?1")?
         .execute([queue_id])?;
@@ -231,10 +232,15 @@ pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
     )
 }
 
-fn set_state(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), Fault> {
+/// A paused queue is continued, or pending again. Its line says so from now on, in whatever run it is.
+fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), Fault> {
     let state = super::legal(from.after(event))?;
-    c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1 AND state=?3")?
+    c.prepare_cached("UPDATE nova3_queues SET state=?2, status=?2 WHERE queue_id=?1 AND state=?3")?
         .execute(params![queue_id, state.as_str(), from.as_str()])?;
+    c.prepare_cached(
+        "UPDATE nova3_runs SET lines_epoch=lines_epoch+1 WHERE run_id=(SELECT run_id FROM nova3_queues WHERE queue_id=?1)",
+    )?
+    .execute([queue_id])?;
     Ok(())
 }
 
@@ -317,6 +323,16 @@ fn insert_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> R
          WHERE queue_id=?1",
     )?
     .execute(params![queue_id, steps.len(), now])?;
+    Ok(())
+}
+
+/// The only task of a bad Batch line, which gives its result the form of one.
+pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -> Result<(), Fault> {
+    c.prepare_cached(
+        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, status, created_at)
+         VALUES(?1,0,'task001',?2,'','failed',?3)",
+    )?
+    .execute(params![queue_id, COMPLETION, now])?;
     Ok(())
 }
 

@@ -43,6 +43,7 @@ fn line(index: u64, text: &str) -> NewLine {
         },
         Err(error) => NewRequest::Bad {
             digest: Digest::of(text.as_bytes()),
+            claim: error.claim,
             failure: Failure::bad_line(1, error.message),
         },
     };

@@ -157,8 +157,8 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
         Ok(c.prepare_cached(&sql)?
             .query_row(params![run.0, since], |row| row.get(0))?)
     };
-    let (finished, outdated, other_models) = finished_under(c, run, since)?;
-    let done = finished + of("='continued'")?;
+    let (done, outdated, other_models) = finished_under(c, run, since)?;
+    let continued = of("='continued'")?;
     let kept: u64 = c
         .prepare_cached(
             "SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND other_tasks=1
@@ -171,10 +171,11 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
     let blocked = of("='blocked'")?;
     let ready = of("='ready'")?;
     Ok(Counts {
-        total: done + failed + paused + running + blocked + ready,
+        total: done + continued + failed + paused + running + blocked + ready,
         done,
         failed,
         paused,
+        continued,
         running,
         blocked,
         outdated,
@@ -225,8 +226,8 @@ pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
 
 pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, Fault> {
     let mut query = c.prepare_cached(
-        "SELECT user_id, session_id, count(*) total, sum(state IN('done','continued')) done, sum(state='failed') failed,
-           sum(state='paused') paused, sum(state IN('blocked','ready','leased')) unfinished
+        "SELECT user_id, session_id, count(*) total, sum(state='done') done, sum(state='failed') failed,
+           sum(state='paused') paused, sum(state='continued') continued, sum(state IN('blocked','ready','leased')) unfinished
          FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state<>'superseded' AND session_id IS NOT NULL
          GROUP BY user_id, session_id ORDER BY unfinished=0, user_id, session_id LIMIT ?3",
     )?;
@@ -239,6 +240,7 @@ pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<S
             done: row.get(3)?,
             failed: row.get(4)?,
             paused: row.get(5)?,
+            continued: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

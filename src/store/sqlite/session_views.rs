@@ -6,7 +6,7 @@ use super::context;
 use super::fault::Fault;
 use super::{claim, plan};
 use crate::domain::request::{Digest, Identity};
-use crate::domain::state::{QueueEvent, QueueState, TaskStatus};
+use crate::domain::state::TaskStatus;
 use crate::store::rounds::RoundRow;
 use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, StoredItem, keys};
 
@@ -127,14 +127,15 @@ fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, Fault> {
 }
 
 pub(super) fn clear(c: &Connection, user: &str, session: &str) -> Result<Cleared, Fault> {
-    let mut pending = 0;
-    let continued = super::legal(QueueState::Paused.after(QueueEvent::Continued))?;
+    let (mut pending, mut rounds) = (0, 0);
+    // A paused queue that is no round any more is found by nobody; its line stays as it is.
     while let Some((queue, tasks)) = plan::pending(c, user, session)? {
         pending += tasks.len() as u64;
-        c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
-            .execute(params![queue, continued.as_str()])?;
+        rounds += c
+            .prepare_cached("UPDATE nova3_queues SET round=NULL WHERE queue_id=?1")?
+            .execute([queue])?;
     }
-    let rounds = c
+    rounds += c
         .prepare_cached(
             "UPDATE nova3_queues SET round=NULL WHERE user_id=?1 AND session_id=?2 AND round IS NOT NULL",
         )?

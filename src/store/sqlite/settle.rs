@@ -228,6 +228,7 @@ pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<()
     let event = match ending.status {
         Status::Failed => QueueEvent::Failed,
         Status::Paused => QueueEvent::Paused,
+        Status::Continued => QueueEvent::Continued,
         Status::Completed | Status::Partial => QueueEvent::Finished,
     };
     let state = super::legal(QueueState::Leased.after(event))?;

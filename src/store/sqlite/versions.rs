@@ -16,7 +16,7 @@ impl Reading<'_> {
     pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, Fault> {
         let mut query = self.c.prepare_cached(
             "SELECT queue_id, seq, content_digest, state, user_id, session_id, ingest, notes_digest, status,
-               line_index, line, finish_no IS NOT NULL, given_tasks, other_tasks FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
+               line_index, line, finish_no IS NOT NULL, given_tasks, other_tasks, custom_id FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
         )?;
         let mut rows = query.query(params![self.run.0, key])?;
         let mut versions = Vec::new();
@@ -37,6 +37,7 @@ impl Reading<'_> {
                 finished: row.get(11)?,
                 given_tasks: row.get(12)?,
                 other_tasks: row.get(13)?,
+                custom_id: row.get(14)?,
             });
         }
         Ok(versions)
@@ -108,8 +109,12 @@ impl Reading<'_> {
     /// only if nobody has gone on with it.
     pub(super) fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         let state = match version.status {
-            Some(Status::Paused) if version.finished && plan::is_taken(self.c, version.queue_id)? => {
-                QueueState::Continued
+            Some(Status::Paused | Status::Continued) if version.finished => {
+                if plan::is_taken(self.c, version.queue_id)? {
+                    QueueState::Continued
+                } else {
+                    QueueState::Paused
+                }
             }
             Some(status) if version.finished => status.state(),
             _ => super::legal(version.state.after(QueueEvent::Retried))?,
@@ -133,7 +138,10 @@ impl Reading<'_> {
 
     fn set_state(&self, queue_id: i64, state: QueueState) -> Result<(), Fault> {
         self.c
-            .prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
+            .prepare_cached(
+                "UPDATE nova3_queues SET state=?2, status=CASE WHEN ?2 IN('paused','continued') THEN ?2 ELSE status END
+                 WHERE queue_id=?1",
+            )?
             .execute(params![queue_id, state.as_str()])?;
         Ok(())
     }

@@ -84,14 +84,14 @@ fn a_bad_line_keeps_its_claim_and_its_digest() {
         (br#"{"x":[{}],"custom_id":"a","query":"cut"#, Some("a")),
         (b"{\"custom_id\":\"a\",\"query\":\"\xff\"}", Some("a")),
         (b"\xef\xbb\xbf{\"custom_id\":\"a\"}", Some("a")),
-        (b"{\"custom_id\":\"a\\u0007\"}", Some("a\u{fffd}")),
+        (b"{\"custom_id\":\"a\\u0007\"}", Some("a\u{7}")),
         (br#"{"custom_id":"a"#, None),
         (br#"[{"custom_id":"a"}]"#, None),
         (b"", None),
     ] {
         let bad = bad(line);
         assert_eq!(
-            bad.claimed_id.as_deref(),
+            bad.claim.custom_id.as_deref(),
             claim,
             "{}",
             String::from_utf8_lossy(line)
@@ -104,9 +104,43 @@ fn a_bad_line_keeps_its_claim_and_its_digest() {
 fn a_line_over_the_limit_is_bad_wherever_it_is_met() {
     let long = vec![b' '; MAX_LINE + 1];
     let bad = bad(&long);
-    assert_eq!(bad, BadLine::too_long(10_000_001, Digest::of(&long)));
+    assert_eq!(
+        bad,
+        BadLine::too_long(10_000_001, Digest::of(&long), Claim::default())
+    );
     assert_eq!(
         bad.message,
         "expected a line of at most 10000000 bytes, got 10000001 (split the request)"
     );
+}
+
+#[test]
+fn a_bad_batch_line_is_known_as_one() {
+    for (line, is_batch) in [
+        (r#"{"custom_id":"a","body":7}"#, true),
+        (
+            r#"{"custom_id":"a","url":"/v1/chat/completions","body":{"messages":[{"ro"#,
+            true,
+        ),
+        (
+            r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions"}"#,
+            true,
+        ),
+        (r#"{"custom_id":"a","url":"u","query":1}"#, false),
+        (r#"{"request_data":{},"body":{}}"#, false),
+        (r#"{"query":1}"#, false),
+        ("body", false),
+    ] {
+        assert_eq!(bad(line).claim.is_batch, is_batch, "{line}");
+    }
+    let long = format!(r#"{{"custom_id":"a","body":{{"x":"{}"}}}}"#, "y".repeat(MAX_LINE));
+    let claim = Claim {
+        custom_id: Some("a".to_owned()),
+        is_batch: true,
+    };
+    assert_eq!(bad(&long).claim, claim);
+    let mut splitter = LineSplitter::new();
+    splitter.push(long.as_bytes(), &mut |_| {});
+    splitter
+        .finish(&mut |line| assert!(matches!(line, RawLine::TooLong { claim: said, .. } if *said == claim)));
 }

@@ -66,7 +66,7 @@ CREATE TABLE nova3_queues(
   session_id text,
   state text NOT NULL
     CHECK (state IN ('blocked','ready','leased','paused','continued','superseded','done','failed')),
-  status text CHECK (status IN ('completed','partial','failed','paused')),
+  status text CHECK (status IN ('completed','partial','failed','paused','continued')),
   priority bigint NOT NULL DEFAULT 0,
   run_at bigint NOT NULL DEFAULT 0,
   attempt bigint NOT NULL DEFAULT 0,

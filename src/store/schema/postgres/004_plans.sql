@@ -94,6 +94,20 @@ CREATE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bigint LANGUA
     AND t.task_index >= q.current_task_index)
 $$;
 
+-- Paused queues are continued, or pending again; answers whether one was. Their lines say so from now on, in whatever
+-- runs they are.
+CREATE FUNCTION nova3_pass_on(p_queues bigint[], p_from text, p_to text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  runs bigint[];
+BEGIN
+  WITH passed AS (
+    UPDATE nova3_queues q SET state = p_to, status = p_to FROM unnest(p_queues) i(queue_id)
+    WHERE q.run_id = i.queue_id >> 36 AND q.queue_id = i.queue_id AND q.state = p_from RETURNING q.run_id)
+  SELECT array_agg(DISTINCT passed.run_id ORDER BY passed.run_id) INTO runs FROM passed;
+  UPDATE nova3_runs r SET lines_epoch = r.lines_epoch + 1 WHERE r.run_id = ANY (runs);
+  RETURN runs IS NOT NULL;
+END $$;
+
 -- The pending tasks of the session's last paused queue are this queue's: `taken`, `nothing`, or `lost`.
 CREATE FUNCTION nova3_take_over(p_run bigint, p_queue bigint, p_fence bigint, p_ticket bigint, p_making text) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -116,8 +130,7 @@ BEGIN
     RETURN 'nothing';
   END IF;
   paused := nova3_pending(mine.user_id, mine.session_id);
-  UPDATE nova3_queues q SET state = 'continued' WHERE q.run_id = paused >> 36 AND q.queue_id = paused AND q.state = 'paused';
-  IF NOT FOUND THEN
+  IF NOT nova3_pass_on(ARRAY[paused], 'paused', 'continued') THEN
     RETURN 'nothing';
   END IF;
   UPDATE nova3_plans p SET origin = 'continued', continues = paused, making = nova3_together(p.making, p_making),
@@ -152,9 +165,8 @@ $$;
 
 -- The request is no longer true: what it took over is pending again, unless somebody else has it now.
 CREATE FUNCTION nova3_give_back(p_run bigint, p_queue bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
-  UPDATE nova3_queues q SET state = 'paused' FROM nova3_plans p
-  WHERE p.run_id = p_run AND p.queue_id = p_queue AND p.continues IS NOT NULL AND q.run_id = p.continues >> 36
-    AND q.queue_id = p.continues AND q.state = 'continued' AND NOT nova3_is_taken(p.continues, p_queue)
+  SELECT nova3_pass_on(array_agg(p.continues), 'continued', 'paused') FROM nova3_plans p
+  WHERE p.run_id = p_run AND p.queue_id = p_queue AND p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p_queue)
 $$;
 
 -- The request is true again: what it took over is its own again, unless somebody else has it now. Then it has to be
@@ -167,9 +179,7 @@ BEGIN
   JOIN nova3_queues q ON q.run_id = p.continues >> 36 AND q.queue_id = p.continues
   WHERE p.run_id = p_run AND p.queue_id = p_queue AND p.continues IS NOT NULL;
   -- Somebody else may take it over at this moment.
-  UPDATE nova3_queues q SET state = 'continued' WHERE q.run_id = before.queue_id >> 36 AND q.queue_id = before.queue_id
-    AND q.state = 'paused';
-  IF FOUND THEN
+  IF nova3_pass_on(ARRAY[before.queue_id], 'paused', 'continued') THEN
     RETURN;
   END IF;
   IF nova3_is_taken(before.queue_id, p_queue)
@@ -201,9 +211,9 @@ BEGIN
   IF unbegun IS NULL THEN
     RETURN;
   END IF;
-  UPDATE nova3_queues q SET state = 'paused' FROM unnest(unbegun) i(queue_id), nova3_plans p
-  WHERE p.run_id = p_run AND p.queue_id = i.queue_id AND q.run_id = p.continues >> 36 AND q.queue_id = p.continues
-    AND q.state = 'continued' AND NOT nova3_is_taken(p.continues, p.queue_id);
+  PERFORM nova3_pass_on(array_agg(p.continues), 'continued', 'paused') FROM unnest(unbegun) i(queue_id)
+  JOIN nova3_plans p ON p.run_id = p_run AND p.queue_id = i.queue_id
+  WHERE p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p.queue_id);
   UPDATE nova3_plans p SET origin = NULL, continues = NULL FROM unnest(unbegun) i(queue_id)
   WHERE p.run_id = p_run AND p.queue_id = i.queue_id;
   DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.run_id = p_run AND t.queue_id = i.queue_id;

@@ -30,7 +30,9 @@ BEGIN
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''continued''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''failed''',
         'INDEX %2$I ON %1$I (ingest) WHERE state = ''paused''',
-        'INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL']
+        'INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL',
+        -- Bad lines that have a `custom_id`.
+        'INDEX %2$I ON %1$I (custom_id) WHERE notes_digest IS NULL AND custom_id IS NOT NULL']
       WHEN 'nova3_requests' THEN ARRAY[
         'UNIQUE INDEX %2$I ON %1$I (queue_id)',
         'UNIQUE INDEX %2$I ON %1$I (queue_key, content_digest)',

@@ -8,7 +8,11 @@ use crate::bench::{setup, setup_with};
 /// Each line of stderr.
 fn objects(err: &str) -> Vec<Value> {
     err.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .map(|line| {
+            let object = serde_json::from_str(line);
+            assert!(object.is_ok(), "no JSON: {line}");
+            object.unwrap()
+        })
         .collect()
 }
 

@@ -46,10 +46,9 @@ impl Terminal {
         let shown = Arc::clone(&screen);
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
-            while let Ok(1..) = output.read(&mut piece).map(|length| {
+            while let Ok(length @ 1..) = output.read(&mut piece) {
                 shown.lock().unwrap().process(&piece[..length]);
-                length
-            }) {}
+            }
             drop(end);
         });
         Self { child, screen, ended }

@@ -40,10 +40,14 @@ mod help;
 mod hostile;
 #[path = "cli/json_log.rs"]
 mod json_log;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/limits.rs"]
 mod limits;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/missing.rs"]
+mod missing;
 #[path = "cli/model.rs"]
 mod model;
 #[path = "cli/money.rs"]

@@ -268,7 +268,7 @@ fn every_form_of_input_is_accepted() {
         .collect();
     let (desk, provider) = (Desk::new(), Provider::start());
     std::fs::write(desk.path().join("examples.jsonl"), examples.join("\n")).unwrap();
-    let output = desk.run(&provider, "nova3 check examples.jsonl");
+    let output = desk.run(&provider, "nova3 check examples.jsonl -m m");
     let said = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success() && examples.len() == 3,

@@ -73,7 +73,7 @@ pub(super) async fn converse<T>(
     make: impl Fn(&Route) -> Result<Prompt, Failure>,
     judge: impl Fn(&Prompt, &Answer) -> Judged<T>,
 ) -> Conversation<T> {
-    let mut walk = desk.walk();
+    let mut walk = desk.walk().to_models();
     let mut route = Arc::clone(walk.first());
     let mut warnings = Vec::new();
     let end = loop {

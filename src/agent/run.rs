@@ -66,27 +66,9 @@ pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
     super::parts::wanted(brief, input)
 }
 
-/// The prompt, if there is a model to send it to.
-pub(super) fn sendable(
-    route: &Route,
-    budget: &ContextBudget,
-    agent: &Agent,
-    task: TaskInput<'_>,
-) -> Result<Prompt, Failure> {
-    let settings = &route.settings;
-    if settings.model.is_none() {
-        let message = format!(
-            "route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
-            settings.name
-        );
-        return Err(Failure::new(Class::BadRequest, message));
-    }
-    prompt(agent, route, budget, task)
-}
-
 /// Lets the agent do its task.
 pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
-    let make = |route: &Route| sendable(route, desk.budget, agent, task);
+    let make = |route: &Route| prompt(agent, route, desk.budget, task);
     let judge = |prompt: &Prompt, answer: &Answer| {
         let asked = Asked {
             agent,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::desk::{Conversation, Desk, Judged, Talked, converse};
 use super::form::Form;
 use super::library::Agents;
-use super::run::{Prompt, TaskInput, sendable};
+use super::run::{Prompt, TaskInput, prompt};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::ids::shortened;
 use crate::domain::outcome::{Attempt, Making, PlanOrigin};
@@ -38,7 +38,7 @@ pub struct PlanDone {
 /// plan, which is said in a warning.
 pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
     let supervisor = agents.supervisor();
-    let make = |route: &Route| sendable(route, desk.budget, supervisor, task);
+    let make = |route: &Route| prompt(supervisor, route, desk.budget, task);
     let judge = |_: &Prompt, answer: &Answer| judge(agents, answer);
     let Conversation {
         end,

@@ -8,9 +8,9 @@ use tempfile::NamedTempFile;
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Exit, decided};
-use super::{print, rehearsal, world};
+use super::{models, print, world};
 use crate::agent::Planner;
-use crate::config::{Config, ConfigError, process_env};
+use crate::config::{Config, process_env};
 use crate::domain::request::{Identity, Rules};
 use crate::engine::{Input, Job, Seen, read_input};
 use crate::observe::tell;
@@ -22,25 +22,15 @@ const TOLD: u64 = 100;
 
 pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let flags = world::flags(global, &args.model, matches);
-    let config = match Config::load(&flags, &process_env) {
-        // A check spends nothing and needs no key.
-        Err(error @ ConfigError::NoKey { .. }) => {
-            tell(&format!("note: {error}"));
-            rehearsal::without_key(&flags)?
-        }
-        other => other?,
-    };
+    let config = Config::load_without_keys(&flags, &process_env)?;
     let agents = world::agents(&config.agents)?;
     let routes = world::names(&config);
     let planner = world::planner(&agents, routes, args.tasks.as_deref(), None)?;
     let input = world::input(&args.input)?;
-    let found = check(
-        &input,
-        Rules {
-            lenient: args.lenient,
-        },
-        &planner,
-    )?;
+    let rules = Rules {
+        lenient: args.lenient,
+    };
+    let found = check(&input, rules, &planner)?;
     let summary = format!(
         "{}: {}, {}\n",
         input.shown().display(),
@@ -48,6 +38,11 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
         bad_lines(found.bad)
     );
     print(summary.as_bytes())?;
+    // What would stop a run, after all that is wrong with its lines.
+    if input != Input::Stdin {
+        models::of_input(&config, &agents, &planner, &input, rules)?;
+    }
+    Config::load(&flags, &process_env)?;
     Ok(match found {
         Found { bad: 1.., .. } => Exit::BadInput,
         Found { good: 0, .. } => Exit::Nothing,

@@ -11,6 +11,7 @@ mod file_sizes;
 mod init;
 mod logging;
 mod mock;
+mod models;
 mod open_files;
 mod outputs;
 mod plan;

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{print, prompts, rehearsal, run, stores, world};
+use super::{models, print, prompts, rehearsal, run, stores, world};
 use crate::agent::{Agents, Planner};
-use crate::config::{Config, Flags, StoreAddress};
+use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
@@ -41,7 +41,7 @@ pub(super) fn main(
             return Ok(asked);
         }
     }
-    let mut config = rehearsal::without_key(&flags)?;
+    let mut config = Config::load_without_keys(&flags, &process_env)?;
     if args.mock && flags.store.is_none() {
         config.store = StoreAddress::File(world::MOCK_STORE.into());
     }
@@ -65,6 +65,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
     let agents = world::agents(&config.agents)?;
     let planner = planner(args, &agents, &config)?;
+    models::of_input(&config, &agents, &planner, &input, rules(args))?;
     world::require_prices(&config)?;
     let (name, named) = run::run_name(args.name.as_deref(), &input)?;
     let job = Job {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::world;
-use crate::config::{Chain, Config, ConfigError, Flags, Route, StoreAddress, process_env};
+use crate::config::{Chain, Config, Flags, Route, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
 /// The settings; in a rehearsal also the server that stands in for every route.
@@ -26,7 +26,7 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
     let server = mock::start(config)
         .await
         .context("failed to start the mock server")?;
-    let mut config = without_key(flags)?;
+    let mut config = Config::load_without_keys(flags, &process_env)?;
     if config.routes.is_empty() {
         let bare = Route::bare(flags)?;
         config.chains.push(Chain::of(&bare.name));
@@ -50,24 +50,4 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         config.store = StoreAddress::File(PathBuf::from(world::MOCK_STORE));
     }
     Ok((Some(server), config))
-}
-
-/// The settings of what sends nothing to anyone who wants a key.
-pub(super) fn without_key(flags: &Flags) -> Result<Config> {
-    let mut missing: Vec<String> = Vec::new();
-    loop {
-        // Any key will do, none is sent.
-        let keyless = |name: &str| {
-            let stands_in = missing.iter().any(|known| known == name);
-            stands_in
-                .then(|| "rehearsal".to_owned())
-                .or_else(|| process_env(name))
-        };
-        match Config::load(flags, &keyless) {
-            Err(ConfigError::NoKey { variable, .. }) if !missing.contains(&variable) => {
-                missing.push(variable);
-            }
-            other => return Ok(other?),
-        }
-    }
 }

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, Progress, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, open_files, outputs, rehearsal, stores, world};
+use super::{check, models, open_files, outputs, rehearsal, stores, world};
 use crate::agent::Agents;
 use crate::config::{Config, process_env};
 use crate::domain::request::Rules;
@@ -43,6 +43,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     world::require_prices(&config)?;
     let routes = world::names(&config);
     let planner = world::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
+    models::of_input(&config, &agents, &planner, &job.input, job.rules)?;
     let _spool = if args.strict {
         check::first(&mut job, &planner)?
     } else {

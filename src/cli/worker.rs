@@ -5,7 +5,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, WorkerArgs};
 use super::exit::{Exit, decided};
-use super::{open_files, rehearsal, run, stores, world};
+use super::{models, open_files, rehearsal, run, stores, world};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
@@ -44,6 +44,7 @@ async fn worker(
     open_files::check(config.concurrency, args.mock)?;
     let agents = world::agents(&config.agents)?;
     let planner = world::planner(&agents, world::names(&config), None, None)?;
+    models::of_worker(&config, &agents)?;
     let crew = Crew {
         job: job(args, &config, &agents),
         only: args.name.clone(),

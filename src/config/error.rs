@@ -37,9 +37,17 @@ pub enum ConfigError {
     NoKey {
         /// The route.
         route: String,
-        /// The variable that would hold it.
-        variable: String,
         /// What to do.
+        cure: String,
+    },
+    /// A key that others could read on its way.
+    #[error("route `{route}` would send its key to `{host}` over plain http (use https; {cure})")]
+    KeyInTheOpen {
+        /// The route.
+        route: String,
+        /// Where it leads.
+        host: String,
+        /// What else to do.
         cure: String,
     },
 }

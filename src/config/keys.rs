@@ -1,5 +1,9 @@
 //! Keys: from the environment or a file, never from anywhere else, and never shown.
+//!
+//! A key goes where it was meant to go: `OPENAI_API_KEY` to the route that the environment makes, to `OpenAI`, and to
+//! routes that name it. No key leaves this machine in clear text unless its route allows it.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use reqwest::Url;
@@ -12,8 +16,42 @@ use super::raw::RawRoute;
 
 const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
-/// The key of a route, if it needs one.
-pub(super) fn key(
+const OPENAI_HOST: &str = "api.openai.com";
+
+/// Whether keys are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Each route has the key that it needs, or there is no configuration.
+    Needed,
+    /// Nothing is sent to anyone who wants a key; none is read.
+    Unread,
+}
+
+/// The key of the route that the environment makes, if it needs one.
+pub(super) fn of_environment(
+    name: &str,
+    endpoint: &Url,
+    env: Env<'_>,
+    layers: &mut Layers,
+) -> Result<Option<SecretString>, ConfigError> {
+    let source = Source::Env(OPENAI_KEY.to_owned());
+    match tidy(env(OPENAI_KEY)) {
+        Some(text) => {
+            in_the_open(
+                name,
+                endpoint,
+                "unset `OPENAI_API_KEY`, or make a route with `key_over_http = true`",
+            )?;
+            checked(name, text, source, layers).map(Some)
+        }
+        // A server on plain HTTP is a local one, which seldom wants a key.
+        None if endpoint.scheme() == "http" => Ok(None),
+        None => Err(missing(name, &format!("set the variable `{OPENAI_KEY}`"))),
+    }
+}
+
+/// The key of a route of the settings file, if it needs one.
+pub(super) fn of_route(
     name: &str,
     raw: &RawRoute,
     endpoint: &Url,
@@ -23,13 +61,13 @@ pub(super) fn key(
     if raw.no_key == Some(true) {
         return Ok(None);
     }
-    let (text, source) = if let Some(path) = &raw.api_key_file {
-        let text = read_key(path)?;
-        (Some(text), Source::File(path.clone()))
-    } else {
-        let variable = raw.api_key_env.clone().unwrap_or_else(|| OPENAI_KEY.to_owned());
+    let is_openai = endpoint.scheme() == "https" && endpoint.host_str() == Some(OPENAI_HOST);
+    let (text, source, place) = if let Some(path) = &raw.api_key_file {
+        let place = format!("put one into `{}`", path.display());
+        (Some(read_key(path)?), Source::File(path.clone()), place)
+    } else if let Some(variable) = raw.api_key_env.as_deref().or(is_openai.then_some(OPENAI_KEY)) {
         let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if !variable.bytes().all(named) {
+        if variable.is_empty() || !variable.bytes().all(named) {
             return Err(ConfigError::value(
                 format!("routes.{name}.api_key_env"),
                 // Somebody may have put the key itself here.
@@ -37,25 +75,69 @@ pub(super) fn key(
                 "the name of an environment variable",
             ));
         }
-        (env(&variable), Source::Env(variable))
+        let place = format!("set the variable `{variable}`");
+        (env(variable), Source::Env(variable.to_owned()), place)
+    } else if endpoint.scheme() == "http" {
+        return Ok(None);
+    } else {
+        let place = format!(
+            "name its variable with `api_key_env`; `{OPENAI_KEY}` goes to OpenAI alone unless a route names it"
+        );
+        return Err(missing(name, &place));
     };
-    let text = text
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    let Some(text) = text else {
-        // A server on plain HTTP is a local one, which seldom wants a key.
-        if endpoint.scheme() == "http" {
-            return Ok(None);
+    let text = tidy(text).ok_or_else(|| missing(name, &place))?;
+    if raw.key_over_http != Some(true) {
+        in_the_open(
+            name,
+            endpoint,
+            "`key_over_http = true` allows it in a network that you trust",
+        )?;
+    }
+    checked(name, text, source, layers).map(Some)
+}
+
+/// Whether a server is on this machine, so that nothing on the way to it can be read by others.
+pub(super) fn is_here(endpoint: &Url) -> bool {
+    let host = endpoint.host_str().unwrap_or_default().trim_end_matches('.');
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => {
+            let address = address.to_canonical();
+            address.is_loopback() || address.is_unspecified()
         }
-        let variable = raw.api_key_env.as_deref().unwrap_or(OPENAI_KEY);
-        return Err(ConfigError::NoKey {
-            route: name.to_owned(),
-            cure: format!(
-                "set the variable `{variable}`, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`"
-            ),
-            variable: variable.to_owned(),
-        });
-    };
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
+/// A key would go to another machine in clear text.
+fn in_the_open(name: &str, endpoint: &Url, cure: &str) -> Result<(), ConfigError> {
+    if endpoint.scheme() != "http" || is_here(endpoint) {
+        return Ok(());
+    }
+    Err(ConfigError::KeyInTheOpen {
+        route: name.to_owned(),
+        host: endpoint.host_str().unwrap_or_default().to_owned(),
+        cure: cure.to_owned(),
+    })
+}
+
+fn missing(name: &str, place: &str) -> ConfigError {
+    ConfigError::NoKey {
+        route: name.to_owned(),
+        cure: format!("{place}, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`"),
+    }
+}
+
+fn tidy(text: Option<String>) -> Option<String> {
+    text.map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+}
+
+fn checked(
+    name: &str,
+    text: String,
+    source: Source,
+    layers: &mut Layers,
+) -> Result<SecretString, ConfigError> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ConfigError::value(
             format!("routes.{name}: its key from {source}"),
@@ -64,7 +146,7 @@ pub(super) fn key(
         ));
     }
     layers.note(&format!("routes.{name}.key"), "(set)", source);
-    Ok(Some(SecretString::from(text)))
+    Ok(SecretString::from(text))
 }
 
 fn read_key(path: &Path) -> Result<String, ConfigError> {

@@ -12,6 +12,7 @@ mod keys;
 mod model_limits;
 mod origin;
 mod paths;
+mod prices;
 mod raw;
 mod routes;
 mod store;
@@ -28,6 +29,7 @@ pub use paths::resolved;
 pub use routes::Route;
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 
+use self::keys::Keys;
 use self::origin::Layers;
 use self::raw::RawConfig;
 use crate::domain::conditions::Conditions;
@@ -160,6 +162,15 @@ pub struct Config {
 impl Config {
     /// Reads what is written and answers what is true, or says which key has which wrong value and the cure.
     pub fn load(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
+        Self::load_with(Keys::Needed, flags, env)
+    }
+
+    /// The same for what sends nothing to anyone who wants a key: none is read, none is missing.
+    pub fn load_without_keys(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
+        Self::load_with(Keys::Unread, flags, env)
+    }
+
+    fn load_with(keys: Keys, flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
         let file = find_file(flags, env)?;
         let written = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let default = defaults()?;
@@ -186,7 +197,7 @@ impl Config {
             env,
             &mut layers,
         )?;
-        let (routes, chains) = routes::resolve(flags, &written, env, &mut layers)?;
+        let (routes, chains) = routes::resolve(flags, &written, env, keys, &mut layers)?;
         let config = Self {
             concurrency,
             store,

@@ -99,6 +99,7 @@ pub(super) struct RawRoute {
     pub(super) api_key_env: Option<String>,
     pub(super) api_key_file: Option<PathBuf>,
     pub(super) no_key: Option<bool>,
+    pub(super) key_over_http: Option<bool>,
     pub(super) rpm: Option<u32>,
     pub(super) tpm: Option<u64>,
     pub(super) max_tokens: Option<u32>,
@@ -109,4 +110,33 @@ pub(super) struct RawRoute {
     pub(super) input_usd_per_million: Option<f64>,
     pub(super) output_usd_per_million: Option<f64>,
     pub(super) cached_input_usd_per_million: Option<f64>,
+    pub(super) cache_write_usd_per_million: Option<f64>,
+    pub(super) price: Option<RawPrice>,
+}
+
+/// What a price has beside its amounts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPrice {
+    pub(super) steps: Vec<RawStep>,
+    pub(super) hours: Vec<RawHours>,
+    pub(super) tiers: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStep {
+    pub(super) above_input_tokens: u64,
+    pub(super) input_factor: f64,
+    pub(super) output_factor: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHours {
+    #[serde(default)]
+    pub(super) days: Option<Vec<String>>,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) factor: f64,
 }

@@ -5,9 +5,10 @@ use secrecy::SecretString;
 
 use super::chains::{self, Chain};
 use super::error::ConfigError;
-use super::keys;
+use super::keys::{self, Keys};
 use super::model_limits::{self, CONTEXT_WINDOW, Structured};
 use super::origin::{Layers, Source};
+use super::prices;
 use super::raw::{RawConfig, RawRoute};
 use super::{Env, Flags};
 use crate::domain::bucket::Limits;
@@ -66,6 +67,11 @@ impl Route {
         }
     }
 
+    /// Whether its server is on this machine.
+    pub fn is_here(&self) -> bool {
+        keys::is_here(&self.endpoint)
+    }
+
     /// What stands in for a route with `--mock`: no key, free. One that nobody named is called `mock`.
     pub fn mock(base_url: &str, written: &Self) -> Result<Self, ConfigError> {
         let name = if written.name == DEFAULT_NAME {
@@ -110,14 +116,19 @@ pub(super) fn resolve(
     flags: &Flags,
     written: &RawConfig,
     env: Env<'_>,
+    keys: Keys,
     layers: &mut Layers,
 ) -> Result<(Vec<Route>, Vec<Chain>), ConfigError> {
     let mut routes = Vec::with_capacity(written.routes.len().max(1));
     if written.routes.is_empty() {
-        routes.push(from_env(env, layers)?);
+        routes.push(from_env(env, keys, layers)?);
     }
     for (name, raw) in &written.routes {
-        routes.push(checked(name, raw, env, layers)?);
+        let mut route = checked(name, raw, layers)?;
+        if keys == Keys::Needed {
+            route.key = keys::of_route(name, raw, &route.endpoint, env, layers)?;
+        }
+        routes.push(route);
     }
     let named = chains::written(written, layers)?;
     let chosen = choose(flags, written, &mut routes, &named, layers)?;
@@ -218,7 +229,7 @@ fn choose(
     Ok(Chain::of(&routes[0].name))
 }
 
-fn from_env(env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
+fn from_env(env: Env<'_>, keys: Keys, layers: &mut Layers) -> Result<Route, ConfigError> {
     let raw = RawRoute {
         base_url: env("OPENAI_BASE_URL"),
         model: env("OPENAI_MODEL"),
@@ -240,24 +251,24 @@ fn from_env(env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
     if let Some(model) = &raw.model {
         layers.note("routes.default.model", model, source(true, "OPENAI_MODEL"));
     }
-    checked(
-        DEFAULT_NAME,
-        &RawRoute {
-            base_url: Some(url),
-            ..raw
-        },
-        env,
-        layers,
-    )
+    let raw = RawRoute {
+        base_url: Some(url),
+        ..raw
+    };
+    let mut route = checked(DEFAULT_NAME, &raw, layers)?;
+    if keys == Keys::Needed {
+        route.key = keys::of_environment(DEFAULT_NAME, &route.endpoint, env, layers)?;
+    }
+    Ok(route)
 }
 
-fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Result<Route, ConfigError> {
+/// The route without its key.
+fn checked(name: &str, raw: &RawRoute, layers: &mut Layers) -> Result<Route, ConfigError> {
     let base_url = raw.base_url.clone().ok_or_else(|| ConfigError::Missing {
         key: format!("routes.{name}.base_url"),
         cure: format!("for OpenAI it is `{OPENAI}`"),
     })?;
     let endpoint = endpoint(name, &base_url)?;
-    let key = keys::key(name, raw, &endpoint, env, layers)?;
     if raw.base_url.is_some() && layers.file_source() != Source::Default && name != DEFAULT_NAME {
         let file = layers.file_source();
         layers.note(
@@ -273,7 +284,7 @@ fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Res
         name: name.to_owned(),
         endpoint,
         model: raw.model.clone(),
-        key,
+        key: None,
         rpm: raw.rpm,
         tpm: raw.tpm,
         max_tokens: raw.max_tokens,
@@ -284,7 +295,7 @@ fn checked(name: &str, raw: &RawRoute, env: Env<'_>, layers: &mut Layers) -> Res
         stream_usage: raw.stream_usage.unwrap_or(true),
         structured: model_limits::structured(name, raw)?,
         context_window: model_limits::context_window(name, raw)?,
-        price: price(name, raw)?,
+        price: prices::price(name, raw)?,
     })
 }
 
@@ -320,44 +331,4 @@ fn endpoint(name: &str, base_url: &str) -> Result<Url, ConfigError> {
 /// An address as it is shown: some providers take their key in the query.
 fn without_query(base_url: &str) -> &str {
     base_url.split_once('?').map_or(base_url, |(address, _)| address)
-}
-
-fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigError> {
-    let key = |field: &str| format!("routes.{name}.{field}");
-    let (input, output) = match (raw.input_usd_per_million, raw.output_usd_per_million) {
-        (Some(input), Some(output)) => (input, output),
-        (None, None) if raw.cached_input_usd_per_million.is_none() => return Ok(None),
-        _ => {
-            return Err(ConfigError::Missing {
-                key: key("input_usd_per_million` or `output_usd_per_million"),
-                cure: "a price needs both".to_owned(),
-            });
-        }
-    };
-    let cached = raw.cached_input_usd_per_million.unwrap_or(input);
-    let mut parts = [0; 3];
-    for (part, (field, usd)) in parts.iter_mut().zip([
-        ("input_usd_per_million", input),
-        ("cached_input_usd_per_million", cached),
-        ("output_usd_per_million", output),
-    ]) {
-        if !(0.0..=1e6).contains(&usd) {
-            return Err(ConfigError::value(key(field), usd, "0 to 1000000 dollars"));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 to 10^12 by the check above"
-        )]
-        {
-            *part = (usd * 1e6).round() as u64;
-        }
-    }
-    Ok(Some(Price {
-        input: parts[0],
-        cached_input: parts[1],
-        cache_write: parts[0],
-        output: parts[2],
-        ..Price::default()
-    }))
 }

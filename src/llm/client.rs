@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::AnswerMemory;
-use super::http::{self, Authorities};
+use super::http::Http;
 use super::purse::Purse;
 use super::route::{Changes, Route};
 use super::walk::Walk;
@@ -201,7 +201,7 @@ impl Stop {
 /// Asks models.
 #[derive(Debug)]
 pub struct Client {
-    pub(super) http: reqwest::Client,
+    pub(super) http: Http,
     pub(super) answers: AnswerMemory,
     routes: Vec<Arc<Route>>,
     chains: Vec<Chain>,
@@ -246,12 +246,6 @@ impl Client {
         config: &Config,
         limiter: &dyn Fn(&config::Route) -> Arc<dyn Limiter>,
     ) -> Result<Self, ClientError> {
-        let plain = |route: &config::Route| route.endpoint.scheme() == "http";
-        let authorities = if config.routes.iter().all(plain) {
-            Authorities::Bundled
-        } else {
-            Authorities::System
-        };
         let changes = Arc::new(watch::Sender::new(()));
         let routes: Vec<Arc<Route>> = config
             .routes
@@ -272,12 +266,7 @@ impl Client {
                 .collect(),
         };
         Ok(Self {
-            http: http::build(
-                config.timeouts.connect,
-                config.idle_connections,
-                config.ca_file.as_deref(),
-                authorities,
-            )?,
+            http: Http::new(config)?,
             answers: AnswerMemory::default(),
             chains: config.chains.iter().map(chain).collect(),
             routes,

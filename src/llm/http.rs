@@ -7,10 +7,11 @@ use reqwest::Certificate;
 use reqwest::redirect::Policy;
 
 use super::client::ClientError;
+use crate::config::{self, Config};
 
 /// Whose word on a server's certificate is taken, beside that of `http.ca_file`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Authorities {
+enum Authorities {
     /// Those that come with the program: enough where every route is plain HTTP, as to a model on this machine.
     /// The system's are hundreds of files, whose reading is most of a start.
     Bundled,
@@ -18,13 +19,62 @@ pub(super) enum Authorities {
     System,
 }
 
-/// Builds the client that all routes share.
+/// The clients of all routes.
+#[derive(Debug)]
+pub(super) struct Http {
+    /// For servers on this machine: a proxy knows another machine by that name, and would be shown what is sent.
+    here: reqwest::Client,
+    elsewhere: reqwest::Client,
+}
+
+impl Http {
+    /// The clients for these settings.
+    pub(super) fn new(config: &Config) -> Result<Self, ClientError> {
+        let client = |here: bool| {
+            let mut routes = config.routes.iter().filter(|route| route.is_here() == here);
+            let authorities = if routes.all(|route| route.endpoint.scheme() == "http") {
+                Authorities::Bundled
+            } else {
+                Authorities::System
+            };
+            let builder = builder(config.timeouts.connect, config.idle_connections);
+            let builder = move || if here { builder().no_proxy() } else { builder() };
+            build(&builder, config.ca_file.as_deref(), authorities)
+        };
+        Ok(Self {
+            here: client(true)?,
+            elsewhere: client(false)?,
+        })
+    }
+
+    /// The client for a route.
+    pub(super) fn of(&self, route: &config::Route) -> &reqwest::Client {
+        if route.is_here() {
+            &self.here
+        } else {
+            &self.elsewhere
+        }
+    }
+}
+
+/// The client with everything but its trust.
 ///
 /// HTTP/1.1 only: a stream then has a connection of its own, and a slow one cannot hold back others on
 /// the same connection. Redirects are not followed, so that a key never travels to another host.
-pub(super) fn build(
-    connect: Duration,
-    idle_connections: usize,
+fn builder(connect: Duration, idle_connections: usize) -> impl Fn() -> reqwest::ClientBuilder {
+    move || {
+        reqwest::Client::builder()
+            .user_agent(concat!("nova3/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(connect)
+            .pool_max_idle_per_host(idle_connections)
+            .redirect(Policy::none())
+            .tcp_nodelay(true)
+            .http1_only()
+    }
+}
+
+fn build(
+    builder: &dyn Fn() -> reqwest::ClientBuilder,
     ca_file: Option<&Path>,
     authorities: Authorities,
 ) -> Result<reqwest::Client, ClientError> {
@@ -35,15 +85,6 @@ pub(super) fn build(
         webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
             .filter_map(|root| Certificate::from_der(root).ok())
-    };
-    let builder = || {
-        reqwest::Client::builder()
-            .user_agent(concat!("nova3/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(connect)
-            .pool_max_idle_per_host(idle_connections)
-            .redirect(Policy::none())
-            .tcp_nodelay(true)
-            .http1_only()
     };
     let without_system = || builder().tls_certs_only(bundled().chain(extra.clone())).build();
     let built = match authorities {

@@ -90,6 +90,7 @@ async fn exchange(
     let timeouts = &client.timeouts;
     let mut request = client
         .http
+        .of(route)
         .post(route.endpoint.clone())
         .header(CONTENT_TYPE, "application/json");
     if let Some(key) = &route.key {

@@ -21,6 +21,8 @@ pub struct Walk<'a> {
     pub(super) stop: &'a Stop,
     pub(super) purse: Option<&'a dyn Purse>,
     left: Vec<Left>,
+    /// Whether a route without a model is of no use.
+    needs_model: bool,
     /// Why the routes before the chosen one were not chosen.
     passed: Vec<(String, String)>,
     /// Every call, oldest first.
@@ -82,10 +84,18 @@ impl<'a> Walk<'a> {
             stop,
             purse,
             left: Vec::new(),
+            needs_model: false,
             passed: Vec::new(),
             attempts: Vec::new(),
             duration_ms: 0,
         }
+    }
+
+    /// The same way for calls that ask a route's own model: a route that names none is passed over.
+    #[must_use]
+    pub const fn to_models(mut self) -> Self {
+        self.needs_model = true;
+        self
     }
 
     /// The first choice of the chain, whether it can be used or not.
@@ -191,10 +201,15 @@ impl<'a> Walk<'a> {
     /// Whether the route is neither dead nor has failed this task.
     fn is_open_to_us(&self, route: &Route) -> bool {
         route.latched().is_none()
+            && !self.has_no_model(route)
             && !self
                 .left
                 .iter()
                 .any(|left| left.route.settings.name == route.settings.name)
+    }
+
+    fn has_no_model(&self, route: &Route) -> bool {
+        self.needs_model && route.settings.model.is_none()
     }
 
     /// What keeps calls from the route now, short pauses aside.
@@ -268,6 +283,9 @@ impl<'a> Walk<'a> {
             .find(|left| left.route.settings.name == route.settings.name)
         {
             return left.with.error.message.clone();
+        }
+        if self.has_no_model(route) {
+            return "it names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)".to_owned();
         }
         match route.standing() {
             Standing::Latched { reason }

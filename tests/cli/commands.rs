@@ -202,7 +202,14 @@ fn init_writes_both_files_or_none() {
     let ran = bench.nova3(&["init", "new"]);
     let done = "wrote nova3.toml and requests.jsonl; try `nova3 run requests.jsonl --mock`\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), done));
-    let ran = bench.nova3(&["check", "-c", "new/nova3.toml", "new/requests.jsonl"]);
+    let keyed = setup().with("OPENAI_API_KEY", "k").with("OPENAI_MODEL", "m");
+    let (settings, requests) = (bench.path("new/nova3.toml"), bench.path("new/requests.jsonl"));
+    let ran = keyed.nova3(&[
+        "check",
+        "-c",
+        settings.to_str().unwrap(),
+        requests.to_str().unwrap(),
+    ]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let ran = bench.nova3(&["init", "new"]);
     let there = |file| format!("nova3: `{file}` is there already (remove it, or give another folder)\n");

@@ -91,6 +91,145 @@ fn an_absurd_count_is_the_doubt_of_its_request_alone() {
     assert_eq!((again.code, model.bodies().len()), (Some(0), 12), "{}", again.err);
 }
 
+/// What a route costs, in every way in which it may depend on something.
+const FORMULA: &str = r#"input_usd_per_million = 1.0
+output_usd_per_million = 10.0
+cached_input_usd_per_million = 0.1
+cache_write_usd_per_million = 1.25
+[[routes.a.price.steps]]
+above_input_tokens = 1000
+input_factor = 2
+output_factor = 1.5
+[[routes.a.price.hours]]
+from = "00:00"
+to = "24:00"
+factor = 3
+[routes.a.price.tiers]
+flex = 0.5
+priority = 2
+"#;
+
+#[test]
+fn a_call_costs_what_its_answer_used_and_was_served_as() {
+    let rows = [
+        (
+            100,
+            r#"{"prompt_tokens":100,"completion_tokens":10}"#,
+            "null",
+            0.0006,
+        ),
+        (
+            100,
+            r#"{"prompt_tokens":100,"completion_tokens":10}"#,
+            "\"flex\"",
+            0.0003,
+        ),
+        (
+            100,
+            r#"{"prompt_tokens":100,"completion_tokens":10}"#,
+            "\"other\"",
+            0.0006,
+        ),
+        (
+            100,
+            r#"{"prompt_tokens":100,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":20},"completion_tokens":10}"#,
+            "null",
+            0.000_453,
+        ),
+        (
+            2000,
+            r#"{"prompt_tokens":2000,"completion_tokens":10}"#,
+            "null",
+            0.012_45,
+        ),
+    ];
+    let model = Scripted::start(move |body| {
+        let row = rows
+            .iter()
+            .enumerate()
+            .find(|(n, _)| body.contains(&format!("row {n}")));
+        let (_, (_, usage, tier, _)) = row.unwrap();
+        let Say { body, .. } = counting(usage);
+        Say {
+            status: 200,
+            headers: "content-type: application/json\r\n",
+            body: body.replacen('{', &format!("{{\"service_tier\":{tier},"), 1),
+        }
+    });
+    let bench = setup();
+    bench.write("nova3.toml", route(&model.base_url(), FORMULA));
+    let lines_in: String = (0..rows.len())
+        .map(|n| question(&n.to_string(), &format!("row {n}")))
+        .collect();
+    bench.write("in.jsonl", lines_in);
+    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for (line, (input, _, _, cost)) in lines(&ran.out).iter().zip(rows) {
+        assert_eq!(line["usage"]["input_tokens"], input);
+        assert!(
+            (line["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-12,
+            "{line}"
+        );
+    }
+    let status = bench.status(&[]);
+    assert_eq!(
+        (&status["cached_input_tokens"], &status["cache_write_tokens"]),
+        (&json!(60), &json!(20))
+    );
+}
+
+#[test]
+fn a_cap_holds_back_the_dearest_that_may_apply() {
+    let model = Scripted::start(|_| says("an answer"));
+    let bench = setup();
+    let plain = "input_usd_per_million = 1.0\noutput_usd_per_million = 10.0\nmax_tokens = 100\n";
+    let dear = format!("{plain}[routes.a.price.tiers]\npriority = 1000\n");
+    bench.write("in.jsonl", question("q1", "hello"));
+    for (settings, code) in [(dear.as_str(), 103), (plain, 0)] {
+        bench.write("nova3.toml", route(&model.base_url(), settings));
+        assert_eq!(
+            bench.nova3(&["run", "in.jsonl", "--max-cost", "0.5"]).code,
+            Some(code)
+        );
+    }
+    assert_eq!(model.bodies().len(), 1);
+}
+
+#[test]
+fn wrong_prices_are_named() {
+    let bench = setup();
+    bench.write("in.jsonl", question("q1", "hello"));
+    let both = "input_usd_per_million = 1.0\noutput_usd_per_million = 10.0\n";
+    for (settings, message) in [
+        ("cache_write_usd_per_million = 1.0\n".to_owned(), "is missing (a price needs both)"),
+        ("[routes.a.price.tiers]\nflex = 0.5\n".to_owned(), "is missing (a price needs both)"),
+        (format!("{both}cache_write_usd_per_million = -1\n"), "`routes.a.cache_write_usd_per_million` is `-1`"),
+        (format!("{both}[routes.a.price.tiers]\nflex = 1001\n"), "`routes.a.price.tiers.flex` is `1001`"),
+        (format!("{both}[routes.a.price]\nsurprise = 1\n"), "unknown field `surprise`"),
+        (
+            format!("{both}[[routes.a.price.hours]]\nfrom = \"8:00\"\nto = \"09:00\"\nfactor = 2\n"),
+            "`routes.a.price.hours.from` is `8:00`: expected a time of the day in UTC, such as `16:30`",
+        ),
+        (
+            format!("{both}[[routes.a.price.hours]]\nfrom = \"08:00\"\nto = \"24:01\"\nfactor = 2\n"),
+            "`routes.a.price.hours.to` is `24:01`",
+        ),
+        (
+            format!("{both}[[routes.a.price.hours]]\ndays = [\"monday\"]\nfrom = \"08:00\"\nto = \"09:00\"\nfactor = 2\n"),
+            "`routes.a.price.hours.days` is `monday`: expected one of mon, tue",
+        ),
+        (
+            format!("{both}[[routes.a.price.steps]]\nabove_input_tokens = 9\ninput_factor = 2\noutput_factor = 2\n").replace("above_input_tokens = 9\n", ""),
+            "missing field `above_input_tokens`",
+        ),
+    ] {
+        bench.write("nova3.toml", route("http://127.0.0.1:9/v1", &settings));
+        let ran = bench.nova3(&["check", "in.jsonl"]);
+        assert_eq!(ran.code, Some(2), "{settings}: {}", ran.err);
+        assert!(ran.err.contains(message), "{settings}: {}", ran.err);
+    }
+}
+
 #[test]
 fn a_batch_line_with_an_absurd_bound_harms_nobody() {
     let (bench, _) = setup_saying(|_| says("an answer"));

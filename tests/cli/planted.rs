@@ -17,7 +17,7 @@ const IN_QUERY: &str = "PLANTEDquery";
 
 /// Where a route gets its key from.
 const SOURCES: [(&str, &str, &str); 3] = [
-    ("env", "", FROM_ENV),
+    ("env", "api_key_env = \"OPENAI_API_KEY\"\n", FROM_ENV),
     ("other", "api_key_env = \"OTHER_KEY\"\n", FROM_OTHER),
     ("file", "api_key_file = \"the.key\"\n", FROM_FILE),
 ];

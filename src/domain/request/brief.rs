@@ -193,7 +193,7 @@ fn query(fields: &Fields<'_, '_>) -> Result<Option<String>, Complaint> {
     let length = query.chars().count();
     if length > 5000 {
         return Err(Complaint(format!(
-            "expected `{}` to have at most 5000 characters, got {length} (shorten it)",
+            "expected `{}` to have at most 5000 characters, got {length} (shorten it, put what is to be worked with into `background.previous_content`, or split it into several requests)",
             fields.at("query")
         )));
     }

@@ -100,7 +100,7 @@ fn the_rules_of_a_brief_are_kept() {
         ),
         (
             &format!(r#"{{"query":"{}"}}"#, "字".repeat(5001)),
-            "expected `query` to have at most 5000 characters, got 5001 (shorten it)",
+            "expected `query` to have at most 5000 characters, got 5001 (shorten it, put what is to be worked with into `background.previous_content`, or split it into several requests)",
         ),
         (
             r#"{"query":"q","interaction_type":"write_copy"}"#,

@@ -1,0 +1,124 @@
+//! A model that nobody named is missed before anything is sent: without it every request of an agent would fail.
+
+use std::io::BufRead;
+
+use anyhow::Result;
+
+use super::exit::{Exit, decided};
+use crate::agent::{Agents, Planner};
+use crate::config::Config;
+use crate::domain::request::{Brief, Rules, Work, read_line};
+use crate::engine::{Input, Seen, read_input};
+use crate::store::NewRequest;
+
+/// Refuses a worker whose calls have no model to ask: it does not know what will come.
+pub(super) fn of_worker(config: &Config, agents: &Agents) -> Result<()> {
+    of_agents(config, agents)?;
+    if is_named(config, &config.chains[0].name) {
+        return Ok(());
+    }
+    Err(missing(config, ""))
+}
+
+/// Refuses an input with a request whose agents have no model to ask. An OpenAI Batch line names its own.
+pub(super) fn of_input(
+    config: &Config,
+    agents: &Agents,
+    planner: &Planner,
+    input: &Input,
+    rules: Rules,
+) -> Result<()> {
+    of_agents(config, agents)?;
+    if is_named(config, &config.chains[0].name) {
+        return Ok(());
+    }
+    let line = match input {
+        // What is looked at here is read again by the run.
+        Input::Stdin => first_of_stdin(agents, rules),
+        Input::File(_) | Input::Spooled(_) => first_of_file(agents, planner, input, rules)?,
+    };
+    line.map_or(Ok(()), |line| Err(missing(config, &format!("line {line}: "))))
+}
+
+/// An agent that names a route or chain goes there, and is refused with it.
+fn of_agents(config: &Config, agents: &Agents) -> Result<()> {
+    let all = agents.all().iter().chain([agents.supervisor()]);
+    for agent in all {
+        if let Some(name) = agent.model.as_ref().filter(|name| !is_named(config, name)) {
+            let message = format!(
+                "agent file `{}`: `{name}` names no model (set `model` of its route)",
+                agent.file.display()
+            );
+            return Err(decided(Exit::Usage, message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a route of the chain says which model it asks. A chain that is not there has an error of its own.
+fn is_named(config: &Config, chain: &str) -> bool {
+    let chain = config.chains.iter().find(|known| known.name == chain);
+    chain.is_none_or(|chain| {
+        let routes = config
+            .routes
+            .iter()
+            .filter(|route| chain.routes.contains(&route.name));
+        routes.map(|route| &route.model).any(Option::is_some)
+    })
+}
+
+fn missing(config: &Config, place: &str) -> anyhow::Error {
+    let message = format!(
+        "{place}route `{}` names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)",
+        config.chains[0].routes[0]
+    );
+    decided(Exit::Usage, message)
+}
+
+/// The first line of a file that needs the model.
+fn first_of_file(agents: &Agents, planner: &Planner, input: &Input, rules: Rules) -> Result<Option<u64>> {
+    let mut found = None;
+    read_input(input, rules, planner, |seen| {
+        let Seen::Lines(lines) = seen else { return true };
+        let needing = lines.iter().find(|line| match &line.content {
+            NewRequest::Good { request, plan, .. } => {
+                let actions: Vec<&str> = plan.iter().map(|step| step.action.as_str()).collect();
+                request.model.is_none() && needs(agents, &request.work, &actions)
+            }
+            NewRequest::Bad { .. } => false,
+        });
+        found = needing.map(|line| line.line);
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// Whether the first line of standard input needs the model, as far as it is there. Nothing is taken from it.
+fn first_of_stdin(agents: &Agents, rules: Rules) -> Option<u64> {
+    let mut stdin = std::io::stdin().lock();
+    let begun = stdin.fill_buf().ok()?;
+    let line = begun.split(|byte| *byte == b'\n').next()?;
+    let request = read_line(line, rules).ok()?.request;
+    (request.model.is_none() && needs(agents, &request.work, &[])).then_some(1)
+}
+
+/// Whether a request that names no model needs the default one. Its actions may not be known yet.
+fn needs(agents: &Agents, work: &Work, actions: &[&str]) -> bool {
+    let Work::Brief(brief) = work else { return false };
+    let named = |action: &str| agents.get(action).is_some_and(|agent| agent.model.is_some());
+    if !actions.is_empty() {
+        return !actions.iter().all(|action| named(action));
+    }
+    let wanted: Vec<&str> = said(brief);
+    if wanted.is_empty() {
+        let all = agents.all().iter().chain([agents.supervisor()]);
+        return all.map(|agent| &agent.model).any(Option::is_none);
+    }
+    !wanted.into_iter().all(named)
+}
+
+/// The actions that a line names.
+fn said(brief: &Brief) -> Vec<&str> {
+    let tasks = brief.tasks.iter().flatten();
+    tasks.map(|task| task.action.as_str()).collect()
+}

@@ -68,8 +68,9 @@ impl Serialize for Standing {
         ] {
             map.serialize_entry(key, &value)?;
         }
-        map.serialize_entry("cost_usd", &summary.cost.usd())?;
-        map.serialize_entry("wasted_usd", &summary.wasted.usd())?;
+        let known = |cost: Cost| knows_prices(summary).then(|| cost.usd());
+        map.serialize_entry("cost_usd", &known(summary.cost))?;
+        map.serialize_entry("wasted_usd", &known(summary.wasted))?;
         map.serialize_entry("uncertain_usd", &summary.uncertain.usd())?;
         map.serialize_entry("reserved_usd", &summary.reserved.usd())?;
         let waste: Vec<_> = self.waste.iter().map(wasted).collect();
@@ -214,8 +215,8 @@ pub fn table(standing: &Standing) -> String {
                 waste.cause.clone(),
                 waste.calls.to_string(),
                 (waste.input_tokens + waste.output_tokens).to_string(),
-                format!("${:.4}", waste.cost.usd()),
-                format!("${:.4}", waste.uncertain.usd()),
+                dollars(waste.cost, &standing.summary),
+                dollars(waste.uncertain, &standing.summary),
             ]);
         }
         text += &format!("\n{}\n", rows.trim_fmt());
@@ -251,7 +252,9 @@ pub fn table(standing: &Standing) -> String {
 
 /// Calls, tokens and money.
 fn spent(summary: &RunSummary) -> String {
-    let price = if summary.unpriced > 0 {
+    let price = if !knows_prices(summary) {
+        "– (no price known)".to_owned()
+    } else if summary.unpriced > 0 {
         format!(
             "${:.4}, {} without a price",
             summary.cost.usd(),
@@ -261,12 +264,16 @@ fn spent(summary: &RunSummary) -> String {
         format!("${:.4}", summary.cost.usd())
     };
     let mut text = format!(
-        "{} ({} failed), {} tokens in, {} out, {price}, ${:.4} for nothing\n",
+        "{} ({} failed), {} tokens in, {} out, {price}, {} for nothing\n",
         calls(summary.attempts),
         summary.failed_attempts,
         summary.usage.input_tokens,
         summary.usage.output_tokens,
-        summary.wasted.usd(),
+        if knows_prices(summary) {
+            format!("${:.4}", summary.wasted.usd())
+        } else {
+            "–".to_owned()
+        },
     );
     if summary.uncertain > Cost::ZERO {
         text += &format!(
@@ -275,6 +282,19 @@ fn spent(summary: &RunSummary) -> String {
         );
     }
     text
+}
+
+/// Whether any call has a price; before the first one nothing was spent for certain.
+const fn knows_prices(summary: &RunSummary) -> bool {
+    summary.attempts == 0 || summary.unpriced < summary.attempts
+}
+
+/// Money of some calls. A zero is told as one only where each call has a price.
+fn dollars(cost: Cost, summary: &RunSummary) -> String {
+    if cost == Cost::ZERO && summary.unpriced > 0 {
+        return "–".to_owned();
+    }
+    format!("${:.4}", cost.usd())
 }
 
 fn calls(count: u64) -> String {

@@ -46,7 +46,7 @@ fn the_closing_line_carries_its_figures() {
 
 #[test]
 fn errors_are_objects_too() {
-    let bench = setup();
+    let bench = setup().with("OPENAI_API_KEY", "k");
     bench.write("in.jsonl", "bad\n");
     let wrong = [
         (&["run", "missing.jsonl"][..], 3, "missing.jsonl"),

@@ -303,3 +303,31 @@ fn an_answer_that_was_lost_may_have_cost_its_worst() {
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     assert!(bench.status(&[])["uncertain_usd"].as_f64().unwrap() > 0.0);
 }
+
+#[test]
+fn what_is_not_known_is_not_told_as_zero() {
+    let model = Scripted::start(|body| {
+        if body.contains("refused") {
+            return Say {
+                status: 400,
+                headers: "",
+                body: String::new(),
+            };
+        }
+        says("an answer")
+    });
+    let bench = setup();
+    bench.write("nova3.toml", route(&model.base_url(), ""));
+    bench.write("in.jsonl", question("q1", "hello") + &question("q2", "refused"));
+    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(100));
+    let status = bench.status(&[]);
+    assert!(
+        status["cost_usd"].is_null() && status["wasted_usd"].is_null(),
+        "{status}"
+    );
+    let table = bench.nova3(&["status"]).out;
+    assert!(
+        table.contains("– (no price known), – for nothing") && !table.contains('$'),
+        "{table}"
+    );
+}

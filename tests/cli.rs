@@ -16,6 +16,8 @@ mod batch_form;
 mod bench;
 #[path = "cli/chains.rs"]
 mod chains;
+#[path = "cli/changed_input.rs"]
+mod changed_input;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/continuing.rs"]

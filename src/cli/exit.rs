@@ -19,6 +19,8 @@ pub enum Exit {
     Nothing,
     /// Finished, and at least one request of this input failed.
     Failed,
+    /// Stopped on purpose with work left.
+    Stopped,
     /// Stopped because too many requests failed.
     Failures,
     /// Stopped below the cost cap.
@@ -47,6 +49,7 @@ impl Exit {
             Self::BadInput => 3,
             Self::Nothing => 4,
             Self::Failed => 100,
+            Self::Stopped => 101,
             Self::Failures => 102,
             Self::Budget => 103,
             Self::Deadline => 104,

@@ -10,7 +10,8 @@ use super::args::{Global, LogFormat, Progress, RunArgs};
 use super::exit::{Exit, decided};
 use super::{check, models, open_files, outputs, rehearsal, stores, world};
 use crate::agent::Agents;
-use crate::config::{Config, process_env};
+use crate::config::{Config, Flags, StoreAddress, process_env};
+use crate::domain::printable::printable;
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Signals, World, run_batch};
 use crate::observe::{Announcer, Ending, Report, Style};
@@ -34,12 +35,20 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
         ));
     }
     // Before the store: a mistyped name must not leave a run behind.
-    input.probe()?;
+    if let Err(error) = input.probe() {
+        refuse_vanished(args, &flags, &input).await?;
+        return Err(error.into());
+    }
     let style = style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
     let agents = world::agents(&config.agents)?;
     let mut job = job(args, &config, &agents, input)?;
+    if job.input.is_empty()? {
+        let message = format!("run `{}`: the input holds no requests", job.name);
+        super::tell(&printable(&message));
+        return Ok(Exit::Nothing);
+    }
     world::require_prices(&config)?;
     let routes = world::names(&config);
     let planner = world::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
@@ -66,6 +75,31 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     }
     let report = report?;
     Ok(exit(&report))
+}
+
+/// An input that a run was made from and that is gone is as an empty one: nothing is selected, and nothing is changed.
+async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result<()> {
+    let Input::File(path) = input else { return Ok(()) };
+    if path.exists() {
+        return Ok(());
+    }
+    let mut address = rehearsal::without_key(flags)?.store;
+    if args.mock && flags.store.is_none() {
+        address = StoreAddress::File(world::MOCK_STORE.into());
+    }
+    let Some(store) = stores::if_there(&address).await? else {
+        return Ok(());
+    };
+    let (name, _) = run_name(args.name.as_deref(), input)?;
+    match store.find_run(Some(&name)).await? {
+        Some(run) if run.input.as_ref() == Some(path) => {
+            let path = path.display();
+            let message =
+                format!("input `{path}` of run `{name}` is gone (its results stay as they are; bring it back to go on)");
+            Err(decided(Exit::Nothing, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result<Job> {
@@ -149,9 +183,17 @@ pub(super) fn style(progress: Option<Progress>, global: &Global) -> Result<Style
 }
 
 fn exit(report: &Report) -> Exit {
+    let counts = &report.counts;
     match &report.ending {
-        Ending::Finished if report.counts.total == 0 => Exit::Nothing,
-        Ending::Finished | Ending::Limit if report.counts.failed > 0 => Exit::Failed,
+        Ending::Finished if counts.total == 0 => Exit::Nothing,
+        Ending::Finished | Ending::ClosedPipe | Ending::Limit if counts.failed > 0 => Exit::Failed,
+        Ending::Finished | Ending::ClosedPipe | Ending::Limit => {
+            if counts.unfinished() == 0 && report.input_read {
+                Exit::Good
+            } else {
+                Exit::Stopped
+            }
+        }
         other => exit_of(other),
     }
 }
@@ -159,7 +201,9 @@ fn exit(report: &Report) -> Exit {
 /// What the ending itself means, whatever became of the requests.
 pub(super) const fn exit_of(ending: &Ending) -> Exit {
     match ending {
-        Ending::Finished | Ending::ClosedPipe | Ending::Limit => Exit::Good,
+        Ending::Finished => Exit::Good,
+        Ending::NoRequests => Exit::Nothing,
+        Ending::ClosedPipe | Ending::Limit => Exit::Stopped,
         Ending::Signal(number) => Exit::Signal(*number),
         Ending::NoRoute { .. } => Exit::NoRoute,
         Ending::Failures { .. } => Exit::Failures,

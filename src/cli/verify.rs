@@ -8,8 +8,8 @@ use super::args::{Global, VerifyArgs};
 use super::exit::{Exit, decided};
 use super::{print, stores, world};
 use crate::domain::printable::printable;
-use crate::engine::{Proof, verify};
-use crate::store::Feed;
+use crate::engine::{Held, Proof, verify};
+use crate::store::{Feed, Run, Store};
 
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
@@ -25,39 +25,75 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
             .filter(|(key, _)| wanted.as_deref().is_none_or(|path| path == Path::new(&key.path)))
             .collect();
         if files.is_empty() {
-            let message = format!("run `{}` has written no such file on this host", run.name);
-            return Err(decided(Exit::Nothing, message));
+            return Err(unknown(&*store, &run, wanted.as_deref(), &host).await?);
         }
         let mut exit = Exit::Good;
         for (key, cursor) in files {
-            let line = match verify(&*store, &run, &key, &cursor).await? {
-                Ok(Proof { lines, newer }) => {
-                    let before = match cursor.base {
-                        0 => String::new(),
-                        bytes => format!(", behind {bytes} bytes that are not this run's"),
-                    };
-                    let each = match cursor.feed {
-                        Feed::Results => "finished request",
-                        Feed::Events => "settled step",
-                    };
+            let before = match cursor.base {
+                0 => String::new(),
+                bytes => format!(", behind {bytes} bytes that are not this run's"),
+            };
+            let each = match cursor.feed {
+                Feed::Results => "finished request",
+                Feed::Events => "settled step",
+            };
+            let found = match verify(&*store, &run, &key).await? {
+                Proof::Proven(Held { lines, newer }) => {
                     let newer = match newer {
                         0 => String::new(),
                         count => format!(
                             "; {count} of them newer in the store: continued, or pending again (the next run writes them)"
                         ),
                     };
-                    format!(
-                        "{}: {lines} lines, each {each} exactly once{before}{newer}\n",
-                        key.path
-                    )
+                    format!("{lines} lines, each {each} exactly once{before}{newer}")
                 }
-                Err(problem) => {
+                Proof::BeingWritten {
+                    process,
+                    lines: Some(lines),
+                } => format!(
+                    "being written by process {process}; {lines} lines so far, each {each} exactly once{before}"
+                ),
+                Proof::BeingWritten { process, lines: None } => {
+                    format!("being written by process {process}, which replaces lines that have changed")
+                }
+                Proof::Wrong(problem) => {
                     exit = Exit::Output;
-                    format!("{}: NOT as the store says: {problem}\n", key.path)
+                    format!("NOT as the store says: {problem}")
                 }
             };
-            print(printable(&line).as_bytes())?;
+            print(printable(&format!("{}: {found}\n", key.path)).as_bytes())?;
         }
         Ok(exit)
     })
+}
+
+/// That the run has not written the wanted file on this host, and which ones it has written.
+async fn unknown(
+    store: &dyn Store,
+    run: &Run,
+    wanted: Option<&Path>,
+    host: &str,
+) -> Result<anyhow::Error> {
+    let file = wanted.map_or_else(|| "no file".to_owned(), |path| format!("no file `{}`", path.display()));
+    let known: Vec<String> = store
+        .cursors(run.id)
+        .await?
+        .into_iter()
+        .map(|(key, _)| {
+            if key.host == host {
+                format!("`{}`", key.path)
+            } else {
+                format!("`{}` on host `{}`", key.path, key.host)
+            }
+        })
+        .collect();
+    let known = match known.as_slice() {
+        [] => "nothing: write one with `nova3 run -o FILE`".to_owned(),
+        files => files.join(", "),
+    };
+    let message = format!(
+        "run `{}` has written {file} on host `{host}` (it has written {known})",
+        run.name
+    );
+    Ok(decided(Exit::Nothing, message))
 }

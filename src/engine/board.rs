@@ -45,7 +45,7 @@ impl Board {
                 self.snapshot.failed += *bad;
             }
             IngestFact::Ended => self.snapshot.total_known = true,
-            IngestFact::Failed(_) => {}
+            IngestFact::Begun { .. } | IngestFact::Empty | IngestFact::Failed(_) => {}
         }
     }
 

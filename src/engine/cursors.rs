@@ -20,6 +20,7 @@ pub(super) fn fresh(feed: Feed, order: Order, append: bool, base: u64, tail: [u8
         rewrite: None,
         feed,
         stamp: 0,
+        writer: None,
     }
 }
 

@@ -115,6 +115,10 @@ impl Exporter {
             Feed::Results => cursors::with_rules(cursor, order, append, run.complete),
             Feed::Events => cursor,
         };
+        let cursor = Cursor {
+            writer: Some(std::process::id()),
+            ..cursor
+        };
         Ok(Self {
             ports,
             run: run.id,
@@ -150,12 +154,10 @@ impl Exporter {
                 }
                 Step::Nothing => self.save().await?,
             }
-            // A store that went back after the last write would go on with numbers that are in the file.
-            if finishing && self.is_stored().await? {
-                self.with_file(|mut file| file.check()).await?;
-                return Ok(Exported::All);
-            }
             if finishing {
+                if self.finish().await? {
+                    return Ok(Exported::All);
+                }
                 continue;
             }
             self.ports.wake.notified().await;
@@ -240,14 +242,18 @@ impl Exporter {
         }
     }
 
-    /// Whether the store holds what was stored last.
-    async fn is_stored(&mut self) -> Result<bool, RunError> {
-        let holds = self.ports.store.cursor(self.run, &self.key).await?;
-        let same = self.saved && holds.map(|cursor| cursor.stamp) == self.stored.map(|cursor| cursor.stamp);
-        if !same && self.saved {
-            self.went_back().await?;
+    /// Stores that nobody writes the file any more. False if the store went back in time after the last write, which would
+    /// go on with numbers that are in the file.
+    async fn finish(&mut self) -> Result<bool, RunError> {
+        if !self.saved {
+            return Ok(false);
         }
-        Ok(same)
+        let file = self.with_file(|mut file| file.check().map(|()| file)).await?;
+        self.file = Some(file);
+        self.cursor.writer = None;
+        let finished = self.put(None).await?;
+        self.cursor.writer = Some(std::process::id());
+        Ok(finished)
     }
 
     /// The store holds another cursor than was stored last: what is in the file may be undone there, and its numbers given

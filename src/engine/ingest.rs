@@ -9,11 +9,22 @@ use tokio::sync::{mpsc, watch};
 use super::reader::{self, InputError, Seen};
 use super::{Input, Job, Reading, RunError, World};
 use crate::domain::tally::Counts;
+use crate::observe::InputChange;
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, Run, RunId, Store};
 
 /// What ingest tells the dispatcher.
 #[derive(Debug)]
 pub(super) enum IngestFact {
+    /// A reading has begun, and what it has seen may be worked on. Where the run is known and the input is a file, that
+    /// waits until all of it is read, so that people are told first how it has changed.
+    Begun {
+        /// The run's name.
+        run: String,
+        /// How the input differs from what the store knows.
+        change: InputChange,
+    },
+    /// The input holds no request: nothing was changed.
+    Empty,
     /// Lines were added.
     Added {
         /// All of them.
@@ -60,24 +71,26 @@ impl Intake {
         }
         // Opened here as well as on the thread, so that a missing file is an error before anything starts.
         job.input.probe()?;
-        let store = Arc::clone(&world.store);
-        let epoch = store.begin_ingest(run.id).await?;
         let chunks = spawn_reader(world, job)?;
         reading.send_replace(Reading::UnderWay);
         let ingest = Ingest {
-            store,
+            store: Arc::clone(&world.store),
             run: run.id,
-            epoch,
+            name: run.name.clone(),
+            is_compared: run.complete > 0 && job.input.is_whole(),
             changes: job.changes,
             tell,
             seen,
         };
         tokio::spawn(async move {
-            let end = ingest.all(chunks).await;
-            if end.is_ok() {
-                reading.send_replace(Reading::Ended(epoch.0));
-            }
-            let fact = end.map_or_else(IngestFact::Failed, |()| IngestFact::Ended);
+            let fact = match ingest.all(chunks).await {
+                Ok(Some(epoch)) => {
+                    reading.send_replace(Reading::Ended(epoch.0));
+                    IngestFact::Ended
+                }
+                Ok(None) => IngestFact::Empty,
+                Err(error) => IngestFact::Failed(error),
+            };
             drop(ingest.tell.send(fact).await);
         });
         Ok(Self { facts })
@@ -151,29 +164,78 @@ fn spawn_reader(world: &World, job: &Job) -> Result<mpsc::Receiver<Result<Seen, 
 struct Ingest {
     store: Arc<dyn Store>,
     run: RunId,
-    epoch: Epoch,
+    name: String,
+    /// Whether the whole input is compared with what the store knows before anything is worked on.
+    is_compared: bool,
     changes: Changes,
     tell: mpsc::Sender<IngestFact>,
     seen: mpsc::Sender<Vec<i64>>,
 }
 
 impl Ingest {
-    async fn all(&self, mut chunks: mpsc::Receiver<Result<Seen, InputError>>) -> Result<(), RunError> {
+    /// Reads to the end; `None` if no line came. A reading begins with its first line: an empty input changes nothing.
+    async fn all(
+        &self,
+        mut chunks: mpsc::Receiver<Result<Seen, InputError>>,
+    ) -> Result<Option<Epoch>, RunError> {
+        let mut begun = None;
+        let (mut known, mut changed) = (0, 0);
         while let Some(chunk) = chunks.recv().await {
-            match chunk? {
-                Seen::Lines(lines) => {
-                    let outcomes = self.store.add(self.run, self.epoch, lines, self.changes).await?;
+            match (chunk?, begun) {
+                (Seen::Lines(lines), epoch) => {
+                    let epoch = match epoch {
+                        Some(epoch) => epoch,
+                        None => {
+                            known = self.store.counts(self.run).await?.total;
+                            self.begin().await?
+                        }
+                    };
+                    begun = Some(epoch);
+                    let outcomes = self.store.add(self.run, epoch, lines, self.changes).await?;
+                    changed += count(&outcomes, AddOutcome::Changed);
                     self.report(&outcomes).await;
                 }
-                Seen::End(mark) => {
-                    self.store.end_ingest(self.run, self.epoch, &mark).await?;
-                    return Ok(());
+                (Seen::End(mark), Some(epoch)) => {
+                    self.end(epoch, &mark, known, changed).await?;
+                    return Ok(Some(epoch));
                 }
+                (Seen::End(_), None) => return Ok(None),
             }
         }
         Err(RunError::Broken {
             part: "the reader".to_owned(),
         })
+    }
+
+    async fn begin(&self) -> Result<Epoch, RunError> {
+        let epoch = self.store.begin_ingest(self.run).await?;
+        if !self.is_compared {
+            self.tell_begun(InputChange::default()).await;
+        }
+        Ok(epoch)
+    }
+
+    /// Ends the reading, and tells how the input differs from the `known` requests of the last one.
+    async fn end(&self, epoch: Epoch, mark: &InputMark, known: u64, changed: u64) -> Result<(), RunError> {
+        if !self.is_compared {
+            return Ok(self.store.end_ingest(self.run, epoch, mark).await?);
+        }
+        // Before its end, a reading has only added to the input.
+        let with_all = self.store.counts(self.run).await?.total;
+        self.store.end_ingest(self.run, epoch, mark).await?;
+        let now = self.store.counts(self.run).await?.total;
+        let change = InputChange {
+            new: with_all.saturating_sub(known),
+            changed,
+            removed: with_all.saturating_sub(now),
+        };
+        self.tell_begun(change).await;
+        Ok(())
+    }
+
+    async fn tell_begun(&self, change: InputChange) {
+        let run = self.name.clone();
+        drop(self.tell.send(IngestFact::Begun { run, change }).await);
     }
 
     async fn report(&self, outcomes: &[AddOutcome]) {
@@ -202,4 +264,8 @@ impl Ingest {
             drop(self.seen.send(known).await);
         }
     }
+}
+
+fn count(outcomes: &[AddOutcome], which: AddOutcome) -> u64 {
+    outcomes.iter().filter(|outcome| **outcome == which).count() as u64
 }

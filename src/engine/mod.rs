@@ -199,6 +199,7 @@ pub async fn run_batch(world: &mut World, job: &Job, signals: &mut Signals) -> R
         ending,
         counts,
         summary,
+        input_read: reading.borrow().is_over(),
         calls_now: summary.attempts - before.attempts,
         cost_now: crate::domain::usage::Cost(summary.cost.0 - before.cost.0),
         elapsed: began.elapsed(),

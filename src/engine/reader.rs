@@ -66,6 +66,33 @@ impl Input {
         }
     }
 
+    /// Whether it is a file that is there as a whole; a pipe's end may be far.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Stdin => false,
+            Self::File(path) | Self::Spooled(path) => {
+                std::fs::metadata(path).is_ok_and(|data| data.is_file())
+            }
+        }
+    }
+
+    /// Whether it is a file without a request in it. A pipe is not looked into.
+    pub fn is_empty(&self) -> Result<bool, InputError> {
+        if !self.is_whole() {
+            return Ok(false);
+        }
+        let mut source = self.open()?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(true),
+                Ok(read) if buffer[..read].iter().all(u8::is_ascii_whitespace) => {}
+                // What cannot be read is said by the reading that follows.
+                Ok(_) | Err(_) => return Ok(false),
+            }
+        }
+    }
+
     /// Whether it can be opened, before anything is made for it. A pipe is left alone: its writer would
     /// take an open and a close for a reader that has gone.
     pub fn probe(&self) -> Result<(), InputError> {

@@ -9,7 +9,7 @@ use super::event::{Ending, Report, RunEvent};
 use super::message::{MESSAGE, tell};
 use super::progress::Bar;
 use super::screen::Screen;
-use super::summary::{closing_line, told_otherwise};
+use super::summary::{change_line, closing_line, told_otherwise};
 use crate::domain::printable::{counted, printable};
 use crate::domain::tally::RouteState;
 
@@ -130,6 +130,11 @@ fn show_all(events: &Receiver<RunEvent>, style: Style, screen: &Screen) {
             RunEvent::Progressed(snapshot) => {
                 if let Some(bar) = &bar {
                     bar.show(&snapshot);
+                }
+            }
+            RunEvent::InputChanged { run, change } => {
+                if let Some(line) = change_line(&run, change) {
+                    print(bar.as_ref(), &line);
                 }
             }
             RunEvent::RecipeChanged => print(

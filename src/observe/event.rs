@@ -14,6 +14,13 @@ pub enum RunEvent {
         /// Its name.
         run: String,
     },
+    /// The input is not what it was at its last complete reading.
+    InputChanged {
+        /// The run's name.
+        run: String,
+        /// How it differs.
+        change: InputChange,
+    },
     /// Its unfinished requests were begun with other models, prompts or settings than these.
     RecipeChanged,
     /// A worker has joined a run.
@@ -69,6 +76,17 @@ pub enum RunEvent {
     Ended(Box<Report>),
 }
 
+/// How an input differs from what it was at its last complete reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InputChange {
+    /// Lines that were not in it.
+    pub new: u64,
+    /// Lines with other content.
+    pub changed: u64,
+    /// Lines that are in it no longer.
+    pub removed: u64,
+}
+
 /// How a run stands.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -101,6 +119,8 @@ pub struct Snapshot {
 pub enum Ending {
     /// There was nothing left to do.
     Finished,
+    /// The input held no request: nothing was changed.
+    NoRequests,
     /// A signal of that number ended it.
     Signal(i32),
     /// Whoever read its output has gone.
@@ -151,6 +171,8 @@ pub struct Report {
     pub ending: Ending,
     /// How the requests of the present input stand.
     pub counts: Counts,
+    /// Whether the input was read to its end.
+    pub input_read: bool,
     /// What the run has used, earlier invocations included.
     pub summary: RunSummary,
     /// Calls of this invocation.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event::{Ending, Report};
+use super::event::{Ending, InputChange, Report};
 use crate::domain::printable::counted;
 use crate::domain::tally::Counts;
 use crate::domain::usage::Cost;
@@ -11,7 +11,7 @@ use crate::domain::usage::Cost;
 pub fn closing_line(report: &Report) -> String {
     let counts = &report.counts;
     let ending = match &report.ending {
-        Ending::Finished => "finished".to_owned(),
+        Ending::Finished | Ending::NoRequests => "finished".to_owned(),
         Ending::Signal(_) => "stopped by a signal".to_owned(),
         Ending::ClosedPipe => "output closed by its reader".to_owned(),
         Ending::NoRoute { reason } => format!("stopped, no usable route ({reason})"),
@@ -23,7 +23,7 @@ pub fn closing_line(report: &Report) -> String {
         Ending::Deadline => "stopped at its deadline".to_owned(),
         Ending::Limit => "stopped after as many requests as it was to do (`--limit`)".to_owned(),
     };
-    if counts.total == 0 && report.ending == Ending::Finished {
+    if report.ending == Ending::NoRequests || (counts.total == 0 && report.ending == Ending::Finished) {
         return format!("run `{}`: the input holds no requests", report.run);
     }
     let mut standing = format!("{} of {} done", counts.done, counts.total);
@@ -61,6 +61,21 @@ pub fn closing_line(report: &Report) -> String {
         used += &format!(", {} of it for nothing", money(report.summary.wasted));
     }
     format!("run `{}`: {ending}; {standing}; {used}", report.run)
+}
+
+/// One line that says how the input has changed; `None` if no line came, went or changed.
+pub(super) fn change_line(run: &str, change: InputChange) -> Option<String> {
+    let parts = [
+        (change.new, "new"),
+        (change.changed, "changed"),
+        (change.removed, "removed"),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    (!parts.is_empty()).then(|| format!("run `{run}`: the input has changed: {}", parts.join(", ")))
 }
 
 /// What is finished or begun otherwise than this invocation was told, a line for each kind.
@@ -135,6 +150,7 @@ mod tests {
                 wasted: Cost(500_000_000_000),
                 ..RunSummary::default()
             },
+            input_read: true,
             calls_now: 40,
             cost_now: Cost(1_000_000_000_000),
             elapsed: Duration::from_millis(2340),

@@ -75,7 +75,8 @@ pub enum StoreError {
     },
     /// The run's name belongs to another input.
     #[error(
-        "run `{run}` in this store was made from `{theirs}`, not from `{ours}` (give this one its own name with `--run`)"
+        "run `{run}` in this store was made from `{theirs}`, not from `{ours}` (if the file was moved, go on with \
+         `--run '{run}'`; if it is another one, begin anew with a name of its own, as in `--run '{run}-2'`)"
     )]
     OtherInput {
         /// The run.

@@ -42,6 +42,8 @@ pub struct Cursor {
     pub feed: Feed,
     /// A new random number for each write: two cursors are the same if their stamps are.
     pub stamp: i64,
+    /// The process that is writing the file; `None` once it has ended in good order.
+    pub writer: Option<u32>,
 }
 
 /// What became of a cursor that was to be stored.

@@ -287,11 +287,15 @@ fn verify_sees_every_difference() {
     bench.write("out.jsonl", good);
     assert_eq!(bench.nova3(&["verify"]).code, Some(0));
     let ran = bench.nova3(&["verify", "-o", "other.jsonl"]);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     assert_eq!(
         (ran.code, ran.err.as_str()),
         (
             Some(4),
-            "nova3: run `in.jsonl` has written no such file on this host\n"
+            format!(
+                "nova3: run `in.jsonl` has written no file `DIR/other.jsonl` on host `{host}` (it has written `DIR/out.jsonl`)\n"
+            )
+            .as_str()
         )
     );
 }

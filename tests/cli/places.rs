@@ -304,7 +304,8 @@ fn the_default_name_belongs_to_one_path() {
     assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
     let ran = bench.nova3(&["run", "other/in.jsonl"]);
     let message = "nova3: run `in.jsonl` in this store was made from `DIR/in.jsonl`, not from `DIR/other/in.jsonl` \
-                   (give this one its own name with `--run`)\n";
+                   (if the file was moved, go on with `--run 'in.jsonl'`; if it is another one, begin anew with a name \
+                   of its own, as in `--run 'in.jsonl-2'`)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(106), message));
     assert_eq!(
         bench.nova3(&["run", "other/in.jsonl", "--run", "other"]).code,

@@ -216,9 +216,9 @@ fn a_limit_takes_so_many_requests_at_a_time() {
     let (bench, provider) = with_prices(MockConfig::default());
     bench.write_questions("in.jsonl", 12);
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "--limit", "5"];
-    for (calls, text) in [(5, "`--limit`"), (10, "`--limit`"), (12, "finished")] {
+    for (code, calls, text) in [(101, 5, "`--limit`"), (101, 10, "`--limit`"), (0, 12, "finished")] {
         let ran = bench.nova3(&args);
-        assert_eq!((ran.code, provider.calls()), (Some(0), calls), "{}", ran.err);
+        assert_eq!((ran.code, provider.calls()), (Some(code), calls), "{}", ran.err);
         assert!(ran.err.contains(text), "{}", ran.err);
         assert_eq!(bench.results("out.jsonl").len() as u64, calls);
     }

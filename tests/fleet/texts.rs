@@ -33,6 +33,7 @@ const CURSOR: Cursor = Cursor {
     rewrite: None,
     feed: Feed::Results,
     stamp: 1,
+    writer: Some(7),
 };
 
 async fn found_again(bed: &Bed) {

@@ -26,6 +26,7 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
         rewrite: None,
         feed: Feed::Results,
         stamp: 1,
+        writer: Some(7),
     };
     let second = Cursor {
         order: Order::Input,
@@ -34,6 +35,7 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
         after: -1,
         feed: Feed::Events,
         stamp: 2,
+        writer: None,
         rewrite: Some(Rewrite {
             length: 8,
             tail: [9; 32],
@@ -92,6 +94,7 @@ pub(crate) async fn a_cursor_takes_the_place_of_the_expected_one_only(bed: &mut 
         rewrite: None,
         feed: Feed::Results,
         stamp,
+        writer: None,
     };
     let [one, two, three] = [1, 2, 3].map(cursor);
     let other = CursorPut::OtherCursor;
@@ -144,6 +147,7 @@ pub(crate) async fn a_cursor_is_stored_with_the_rows_it_speaks_of(bed: &mut Bed)
             rewrite: None,
             feed,
             stamp: 1,
+            writer: Some(7),
         };
         // Numbers that were not given, and one that was given again, at another time.
         let later = RowMark {

@@ -3,6 +3,7 @@
 //! Each turn waits for one fact, changes the counters, and starts what may be started. Nobody else changes
 //! a counter, claims a queue, or cancels a call.
 
+mod input;
 mod leaving;
 mod ticking;
 
@@ -55,6 +56,8 @@ pub(super) struct Dispatcher<'a> {
     ingested: bool,
     /// A queue that the store calls unfinished and that has no task left.
     stuck: Option<Lease>,
+    /// Whether anything may be claimed: not before the input is known to hold something.
+    is_read: bool,
     /// Whether it was asked, since the last look at a shared store, if anything is left.
     looked: bool,
     /// Whether the run is over for this process when nothing is left that it could claim.
@@ -106,6 +109,7 @@ impl<'a> Dispatcher<'a> {
             suspects: Suspects::new(),
             ingested: false,
             stuck: None,
+            is_read: false,
             looked: false,
             leaves_to_others: job.leaves_to_others,
             shutdown: Shutdown::new(&world.announcer, stop, job.grace, deadline),
@@ -173,7 +177,8 @@ impl<'a> Dispatcher<'a> {
     fn start_claim(&mut self) {
         let room = self.memory.room(self.slots.in_memory());
         let free = self.halts.at_most(self.slots.free().min(room));
-        if self.claiming.is_some() || self.shutdown.has_begun() || !self.may_find || free == 0 {
+        let waits = self.claiming.is_some() || !self.is_read || !self.may_find;
+        if waits || self.shutdown.has_begun() || free == 0 {
             return;
         }
         let Some(which) = self.suspects.next(self.tools.plan_only, self.slots.is_idle()) else {
@@ -336,18 +341,6 @@ impl<'a> Dispatcher<'a> {
             let ending = self.halts.no_route();
             self.shutdown.drain(ending, "no route is usable any more", calls);
         }
-    }
-
-    fn ingest(&mut self, fact: IngestFact) {
-        self.board.ingested(&fact);
-        match fact {
-            IngestFact::Unchanged(_) => return,
-            IngestFact::Added { .. } => self.suspects.input(),
-            IngestFact::Ended => self.ingested = true,
-            IngestFact::Failed(error) => return self.shutdown.fail_gently(error, self.slots.calling()),
-        }
-        self.may_find = true;
-        self.wakes.all();
     }
 
     fn exported(&mut self, end: Result<Exported, RunError>) {

@@ -8,7 +8,7 @@ use crate::postgres::{Connection, Param, Text, text};
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
 const SELECT: &str = "SELECT host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
-     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since FROM nova3_outputs WHERE run_id = $1";
+     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer FROM nova3_outputs WHERE run_id = $1";
 
 pub(super) async fn all(c: &mut Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
     let sql = format!("{SELECT} ORDER BY host, path");
@@ -60,6 +60,7 @@ fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
         feed: if row.get(15) { Feed::Events } else { Feed::Results },
         stamp: row.get(16),
         since: row.get(17),
+        writer: row.get::<_, Option<i64>>(18).and_then(|pid| u32::try_from(pid).ok()),
     };
     let key = FileKey {
         host: row.get::<_, Text>(0).0,
@@ -88,8 +89,8 @@ pub(super) async fn put(
     };
     let sql = format!(
         "INSERT INTO nova3_outputs AS o (run_id, host, path, base, settled, announced, after, announced_after, tail,
-           input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since)
-         SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$22
+           input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer)
+         SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$22,$23
          WHERE ($19 IS NULL OR EXISTS (SELECT 1 FROM nova3_outputs s WHERE s.run_id = $1 AND s.host = $2 AND s.path = $3))
            AND ($20 IS NULL OR EXISTS ({row}))
          ON CONFLICT (run_id, host, path) DO UPDATE SET base = excluded.base, settled = excluded.settled,
@@ -97,7 +98,7 @@ pub(super) async fn put(
            tail = excluded.tail, input_order = excluded.input_order, append = excluded.append, epoch = excluded.epoch,
            rewrite_length = excluded.rewrite_length, rewrite_tail = excluded.rewrite_tail,
            rewrite_after = excluded.rewrite_after, rewrite_epoch = excluded.rewrite_epoch, events = excluded.events,
-           stamp = excluded.stamp, since = excluded.since
+           stamp = excluded.stamp, since = excluded.since, writer = excluded.writer
          WHERE o.stamp IN ($19, excluded.stamp)"
     );
     let stored = c
@@ -126,6 +127,7 @@ pub(super) async fn put(
                 newest.map(|row| row.number).sent(),
                 newest.map(|row| row.at).sent(),
                 cursor.since.sent(),
+            cursor.writer.map(i64::from).sent(),
             ],
         )
         .await?;

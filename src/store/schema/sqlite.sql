@@ -192,6 +192,7 @@ CREATE TABLE nova3_outputs(
   rewrite_after INTEGER,
   rewrite_epoch INTEGER,
   stamp INTEGER NOT NULL,                      -- a new random number for each write
+  writer INTEGER,                              -- the process that is writing it
   PRIMARY KEY(run_id, host, path)
 ) STRICT, WITHOUT ROWID;
 

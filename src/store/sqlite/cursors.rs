@@ -6,7 +6,7 @@ use super::fault::Fault;
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
 const CURSOR: &str = "host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
-     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since";
+     rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer";
 
 pub(super) fn all(c: &Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
     let sql = format!("SELECT {CURSOR} FROM nova3_outputs WHERE run_id=?1 ORDER BY host, path");
@@ -51,6 +51,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(FileKey, Cursor)> {
         feed: if row.get(15)? { Feed::Events } else { Feed::Results },
         stamp: row.get(16)?,
         since: row.get(17)?,
+        writer: row.get(18)?,
     };
     Ok((
         FileKey {
@@ -84,8 +85,8 @@ pub(super) fn put(
     c.prepare_cached(
         "INSERT OR REPLACE INTO nova3_outputs(run_id, host, path, base, settled, announced, after, announced_after,
            tail, input_order, append, epoch, rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp,
-           since)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
+           since, writer)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
     )?
     .execute(params![
         run.0,
@@ -107,6 +108,7 @@ pub(super) fn put(
         cursor.feed == Feed::Events,
         cursor.stamp,
         cursor.since,
+        cursor.writer,
     ])?;
     Ok(CursorPut::Stored)
 }

@@ -221,6 +221,7 @@ fn batch(c: &Connection) {
         rewrite: None,
         feed: Feed::Results,
         stamp: 1,
+        writer: Some(7),
     };
     cursors::put(c, run, &file, None, &cursor, None).unwrap();
     for feed in [Feed::Results, Feed::Events] {

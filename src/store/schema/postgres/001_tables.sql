@@ -242,6 +242,7 @@ CREATE TABLE nova3_outputs(
   rewrite_epoch bigint,
   events boolean NOT NULL,                       -- the file holds events, not results
   stamp bigint NOT NULL,                         -- a new random number for each write
+  writer bigint,                                 -- the process that is writing it, by its number on its host
   PRIMARY KEY (run_id, host, path)
 );
 

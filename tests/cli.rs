@@ -30,6 +30,8 @@ mod endings;
 mod environment;
 #[path = "cli/events.rs"]
 mod events;
+#[path = "cli/failover.rs"]
+mod failover;
 #[path = "cli/faults.rs"]
 mod faults;
 #[path = "cli/fleet.rs"]

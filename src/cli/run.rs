@@ -11,10 +11,9 @@ use super::exit::{Exit, decided};
 use super::{check, models, open_files, outputs, rehearsal, stores, world};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
-use crate::domain::printable::printable;
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Signals, World, run_batch};
-use crate::observe::{Announcer, Ending, Report, Style};
+use crate::observe::{Announcer, Ending, Report, Style, tell};
 use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
@@ -46,7 +45,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     let mut job = job(args, &config, &agents, input)?;
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
-        super::tell(&printable(&message));
+        tell(&message);
         return Ok(Exit::Nothing);
     }
     world::require_prices(&config)?;
@@ -94,8 +93,9 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     match store.find_run(Some(&name)).await? {
         Some(run) if run.input.as_ref() == Some(path) => {
             let path = path.display();
-            let message =
-                format!("input `{path}` of run `{name}` is gone (its results stay as they are; bring it back to go on)");
+            let message = format!(
+                "input `{path}` of run `{name}` is gone (its results stay as they are; bring it back to go on)"
+            );
             Err(decided(Exit::Nothing, message))
         }
         _ => Ok(()),

@@ -68,13 +68,11 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
 }
 
 /// That the run has not written the wanted file on this host, and which ones it has written.
-async fn unknown(
-    store: &dyn Store,
-    run: &Run,
-    wanted: Option<&Path>,
-    host: &str,
-) -> Result<anyhow::Error> {
-    let file = wanted.map_or_else(|| "no file".to_owned(), |path| format!("no file `{}`", path.display()));
+async fn unknown(store: &dyn Store, run: &Run, wanted: Option<&Path>, host: &str) -> Result<anyhow::Error> {
+    let file = wanted.map_or_else(
+        || "no file".to_owned(),
+        |path| format!("no file `{}`", path.display()),
+    );
     let known: Vec<String> = store
         .cursors(run.id)
         .await?

@@ -23,6 +23,7 @@ pub(super) struct Begun {
     pub(super) wakes: Wakes,
     pub(super) intake: Intake,
     pub(super) exporting: Exporting,
+    pub(super) reading: watch::Receiver<Reading>,
 }
 
 /// Opens the outputs and begins to read the input.
@@ -41,6 +42,7 @@ pub(super) async fn begin(world: &World, job: &Job, run: &Run) -> Result<Begun, 
         wakes,
         intake,
         exporting,
+        reading,
     })
 }
 

@@ -60,12 +60,11 @@ use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
-use crate::domain::tally::{Counts, RunSummary};
 use crate::limit::Limits;
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
-use crate::store::{Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, Store, Terms, Worker};
+use crate::store::{Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, Store, StoreError, Terms, Worker};
 
 /// What a run works with.
 pub struct World {
@@ -181,6 +180,7 @@ pub async fn run_batch(world: &mut World, job: &Job, signals: &mut Signals) -> R
         wakes,
         intake,
         exporting,
+        reading,
     } = until_signal(world, signals, begin(world, job, &run)).await?;
     // Where others are at work, the run's cap is theirs.
     let mut ours = job.clone();
@@ -188,18 +188,24 @@ pub async fn run_batch(world: &mut World, job: &Job, signals: &mut Signals) -> R
     let dispatcher = Dispatcher::new(world, &ours, run.id, owner, Stop::default(), wakes, began);
     let driven = dispatcher.drive(intake, exporting, signals).await;
     let stand = stand(world, run.id, &driven).await;
+    let reading = *reading.borrow();
+    let is_whole = driven.ending != Ending::Finished || is_whole(world, &run, reading).await?;
     close(world, &driven).await?;
     let Driven { ending, failed, .. } = driven;
     if let Some(error) = failed {
         return Err(error);
     }
     let (counts, summary) = stand?;
+    if !is_whole {
+        let reason = "it has lost lines of the input that were stored".to_owned();
+        return Err(StoreError::WentBack { reason }.into());
+    }
     let report = Report {
         run: run.name,
         ending,
         counts,
         summary,
-        input_read: reading.borrow().is_over(),
+        input_read: reading.is_over(),
         calls_now: summary.attempts - before.attempts,
         cost_now: crate::domain::usage::Cost(summary.cost.0 - before.cost.0),
         elapsed: began.elapsed(),
@@ -244,6 +250,15 @@ async fn close(world: &World, driven: &Driven) -> Result<(), RunError> {
         None => Ok(closing.await?),
         Some(ends) => Ok(tokio::time::timeout_at(ends, closing).await.unwrap_or(Ok(()))?),
     }
+}
+
+/// Whether a store that others share still holds all that was read of the input.
+async fn is_whole(world: &World, run: &Run, reading: Reading) -> Result<bool, RunError> {
+    let Some(complete) = reading.complete().filter(|_| world.store.is_shared()) else {
+        return Ok(true);
+    };
+    let now = world.store.find_run(Some(&run.name)).await?;
+    Ok(now.is_some_and(|now| now.id == run.id && now.complete >= complete))
 }
 
 /// How the run stands at its end. A process that was told to end does not wait for ever for a store to tell.

@@ -12,7 +12,7 @@ use super::pages::{Rendered, render, render_events, render_text};
 use super::{ExportPorts, Exported, Input, Job, Reading, RunError};
 use crate::observe::Screen;
 use crate::sink::check_stdout;
-use crate::store::{Feed, FinishedPage, Order, Run, RunId};
+use crate::store::{Feed, FinishedPage, Order, RowMark, Run, RunId, StoreError};
 
 /// Lines in one write at most.
 const ROWS: usize = 512;
@@ -29,6 +29,8 @@ pub(super) struct Printer {
     earlier: i64,
     /// Known finished requests as ingest meets them.
     seen: mpsc::Receiver<Vec<i64>>,
+    /// The newest row printed, and the lines epoch after it was read.
+    printed: Option<(RowMark, i64)>,
     /// Whether new lines wait for the end of the input, because known ones may still come.
     patient: bool,
     /// The terminal that standard output is, if it is one.
@@ -57,6 +59,7 @@ impl Printer {
             after: 0,
             earlier,
             seen,
+            printed: None,
             patient: earlier > 0 && job.input != Input::Stdin,
             terminal,
         }
@@ -81,6 +84,7 @@ impl Printer {
                 Step::Wrote => continue,
                 Step::Closed => return Ok(Exported::Closed),
                 Step::Nothing if finishing => {
+                    self.refuse_return().await?;
                     return match check_stdout() {
                         Ok(()) => Ok(Exported::All),
                         Err(source) => Err(RunError::Stdout { source }),
@@ -123,7 +127,29 @@ impl Printer {
             )?,
         };
         self.after = page.after;
+        if page.rows > 0 && store.is_shared() {
+            self.refuse_return().await?;
+            let epoch = self.ports.store.lines_epoch(self.run).await?;
+            self.printed = page.newest.map(|newest| (newest, epoch)).or(self.printed);
+        }
         self.print(page).await
+    }
+
+    /// What is printed stays printed: a store that went back in time, and gives its numbers again, ends the printing.
+    async fn refuse_return(&self) -> Result<(), RunError> {
+        let Some((newest, epoch)) = self.printed else {
+            return Ok(());
+        };
+        let store = &self.ports.store;
+        if store.has_rows(self.run, self.feed, vec![newest]).await? {
+            return Ok(());
+        }
+        // A result can also have been put back or replaced, which raises the epoch.
+        if self.feed == Feed::Results && store.lines_epoch(self.run).await? > epoch {
+            return Ok(());
+        }
+        let reason = "it has lost results that were printed".to_owned();
+        Err(StoreError::WentBack { reason }.into())
     }
 
     async fn known(&mut self, queues: Vec<i64>) -> Result<Step, RunError> {

@@ -12,6 +12,8 @@ pub struct Fault {
     /// What it said.
     pub reason: String,
     passes: bool,
+    /// Whether a row is missing that every run has.
+    pub is_gone: bool,
 }
 
 /// An error that says whether waiting cures it.
@@ -74,6 +76,7 @@ impl Fault {
             code: None,
             reason: reason.into(),
             passes: true,
+            is_gone: false,
         }
     }
 
@@ -86,8 +89,9 @@ impl Fault {
     pub(super) fn missing() -> Self {
         Self {
             code: None,
-            reason: "what was to be there is gone (its run was dropped meanwhile)".to_owned(),
+            reason: "its run is gone, unless somebody dropped it".to_owned(),
             passes: false,
+            is_gone: true,
         }
     }
 
@@ -99,6 +103,7 @@ impl Fault {
                 code: None,
                 reason: "the connections are closed".to_owned(),
                 passes: false,
+                is_gone: false,
             },
             other => Self::lost(other.to_string()),
         }
@@ -116,6 +121,7 @@ impl From<tokio_postgres::Error> for Fault {
                 reason: format!("{}{hint}", said.message()),
                 code: Some(code),
                 passes,
+                is_gone: false,
             };
         }
         let mut reason = error.to_string();
@@ -128,6 +134,7 @@ impl From<tokio_postgres::Error> for Fault {
         Self {
             code: None,
             passes: of_the_network,
+            is_gone: false,
             reason,
         }
     }

@@ -66,6 +66,17 @@ impl Server {
         }
     }
 
+    /// A streaming standby of the server on that port, which may be a proxy's; asynchronous, as PostgreSQL is unless told
+    /// otherwise. It has what the other one had when this returns.
+    pub(crate) fn standby_of(port: u16) -> Self {
+        Self::start(&[&format!("standby_of={port}")])
+    }
+
+    /// The standby becomes a server of its own; it takes writes when this returns.
+    pub(crate) fn promote(&self) {
+        answer("promote", self.folder.as_os_str(), "");
+    }
+
     /// Its database `postgres`, for a user that may do everything.
     pub(crate) fn url(&self) -> &str {
         &self.url

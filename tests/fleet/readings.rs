@@ -1,7 +1,7 @@
 //! Two hosts run the same command: two readings of one run at once, and settlements while lines change.
 
 use nova3::domain::tally::Counts;
-use nova3::store::{AddOutcome, Changes, Settled};
+use nova3::store::{AddOutcome, Changes, Settled, StoreError};
 
 use crate::bed::{Bed, Draft, ids, mark, nameless, request};
 use crate::crew::{Lock, Sql, claim, crew, wrongs};
@@ -217,4 +217,38 @@ async fn what_another_takes_over_meanwhile_does_not_go_on_as_well() {
     assert_eq!(ids(&claim(&second, "q", run, 9).await), Vec::<String>::new());
     let state = Sql::at(&url).await.text("SELECT state FROM nova3_queues").await;
     assert_eq!(state, "continued");
+}
+
+/// A reading of which the database has lost a part is refused.
+async fn refused(first: &Bed, sql: &mut Sql, loss: &str) {
+    let run = first.run("a").await;
+    let epoch = first.begin(run).await;
+    first.add(run, epoch, &[request("x")]).await;
+    first.add(run, epoch, &[request("y")]).await;
+    sql.run(loss).await;
+    let added = first.try_add(run, epoch, &[request("z")], Changes::Replace).await;
+    assert!(
+        matches!(added, Err(StoreError::WentBack { .. })),
+        "{loss}: {added:?}"
+    );
+    let ended = first.store().end_ingest(run, epoch, &mark(3)).await;
+    assert!(
+        matches!(ended, Err(StoreError::WentBack { .. })),
+        "{loss}: {ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reading_that_has_lost_lines_goes_no_further() {
+    let losses = [
+        // A chunk, both of them, and the beginning too.
+        "UPDATE nova3_readings SET ticket = ticket - 1",
+        "DELETE FROM nova3_readings",
+        "UPDATE nova3_runs SET ingest = ingest - 1",
+        "SELECT nova3_drop_run('a')",
+    ];
+    for loss in losses {
+        let (url, [first]) = crew::<1>().await;
+        refused(&first, &mut Sql::at(&url).await, loss).await;
+    }
 }

@@ -14,7 +14,9 @@ impl Dispatcher<'_> {
             }
             IngestFact::Begun { run, change } => {
                 self.is_read = true;
-                self.world.announcer.announce(RunEvent::InputChanged { run, change });
+                self.world
+                    .announcer
+                    .announce(RunEvent::InputChanged { run, change });
             }
             IngestFact::Empty => return self.shutdown.drain(Ending::NoRequests, "", 0),
             IngestFact::Added { .. } => self.suspects.input(),

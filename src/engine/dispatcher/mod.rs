@@ -18,7 +18,7 @@ use crate::clock::{self, Uptime};
 use crate::engine::board::Board;
 use crate::engine::errands::Errands;
 use crate::engine::halts::Halts;
-use crate::engine::ingest::{IngestFact, Intake};
+use crate::engine::ingest::Intake;
 use crate::engine::keeper::Keeper;
 use crate::engine::looks::Looks;
 use crate::engine::memory::Memory;

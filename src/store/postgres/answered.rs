@@ -2,13 +2,15 @@
 
 use super::fault::Fault;
 use crate::postgres::{Connection, Param};
-use crate::store::{AddOutcome, Epoch, RunId};
+use crate::store::{AddOutcome, Epoch, RunId, StoreError};
 
-/// The answer, if the chunk of that ticket was added by a transaction whose end nobody was told of.
+/// The answer, if the chunk of that ticket was added by a transaction whose end nobody was told of. Refuses to go on with a
+/// reading whose chunk `before` is not there any more.
 pub(super) async fn find(
     c: &mut Connection,
     run: RunId,
     epoch: Epoch,
+    before: Option<i64>,
     ticket: i64,
 ) -> Result<Option<Vec<AddOutcome>>, Fault> {
     let found = c
@@ -17,10 +19,34 @@ pub(super) async fn find(
             &[run.0.sent(), epoch.0.sent(), ticket.sent()],
         )
         .await?;
-    let Some(row) = found else { return Ok(None) };
+    let Some(row) = found else {
+        return whole(c, run, epoch, before).await.map(|()| None);
+    };
     let (names, queues): (Vec<String>, Vec<Option<i64>>) = (row.get(0), row.get(1));
     let outcomes = names.iter().zip(queues).map(|(name, queue)| read(name, queue));
     outcomes.collect::<Result<_, _>>().map(Some)
+}
+
+/// Refuses a reading of which the store has lost something: its beginning, or the chunk that was added last.
+pub(super) async fn whole(
+    c: &mut Connection,
+    run: RunId,
+    epoch: Epoch,
+    before: Option<i64>,
+) -> Result<(), Fault> {
+    let row = c
+        .row(
+            "SELECT r.ingest >= $2 AND ($3 IS NULL OR EXISTS (
+               SELECT 1 FROM nova3_readings d WHERE d.run_id = $1 AND d.ingest = $2 AND d.ticket = $3))
+             FROM nova3_runs r WHERE r.run_id = $1",
+            &[run.0.sent(), epoch.0.sent(), before.sent()],
+        )
+        .await?;
+    if row.get(0) {
+        return Ok(());
+    }
+    let reason = "it has lost lines of the input that were stored".to_owned();
+    Err(StoreError::WentBack { reason }.into())
 }
 
 /// Keeps the answer to the last chunk of the reading.

@@ -60,7 +60,9 @@ fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
         feed: if row.get(15) { Feed::Events } else { Feed::Results },
         stamp: row.get(16),
         since: row.get(17),
-        writer: row.get::<_, Option<i64>>(18).and_then(|pid| u32::try_from(pid).ok()),
+        writer: row
+            .get::<_, Option<i64>>(18)
+            .and_then(|pid| u32::try_from(pid).ok()),
     };
     let key = FileKey {
         host: row.get::<_, Text>(0).0,
@@ -127,7 +129,7 @@ pub(super) async fn put(
                 newest.map(|row| row.number).sent(),
                 newest.map(|row| row.at).sent(),
                 cursor.since.sent(),
-            cursor.writer.map(i64::from).sent(),
+                cursor.writer.map(i64::from).sent(),
             ],
         )
         .await?;

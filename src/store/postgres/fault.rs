@@ -79,6 +79,7 @@ impl Fault {
                 path,
                 reason: fault.reason,
             },
+            Self::Database(fault) if fault.is_gone => StoreError::WentBack { reason: fault.reason },
             Self::Database(fault) => of_database(&fault, path),
         }
     }

@@ -49,7 +49,7 @@ pub(super) async fn add(
     epoch: Epoch,
     lines: &[NewLine],
     changes: Changes,
-    ticket: i64,
+    (before, ticket): (Option<i64>, i64),
 ) -> Result<Vec<AddOutcome>, Fault> {
     c.begin().await?;
     lock(c, run).await?;
@@ -78,7 +78,7 @@ pub(super) async fn add(
         sessions: BTreeSet::new(),
         c,
     };
-    if let Some(answered) = answered::find(reading.c, run, epoch, ticket).await? {
+    if let Some(answered) = answered::find(reading.c, run, epoch, before, ticket).await? {
         reading.c.commit().await?;
         return Ok(answered);
     }

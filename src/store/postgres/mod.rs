@@ -33,8 +33,9 @@ mod session_views;
 mod settle;
 mod versions;
 
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -74,6 +75,15 @@ pub struct PostgresStore {
     plans: Batch<PlanSettlement>,
     /// Leases that are taken away in one statement at most.
     reaps: AtomicI64,
+    /// The ticket of the last chunk that this process added to a reading.
+    chunks: Mutex<HashMap<(i64, i64), i64>>,
+}
+
+impl PostgresStore {
+    fn last_chunk(&self, run: RunId, epoch: Epoch) -> Option<i64> {
+        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.get(&(run.0, epoch.0)).copied()
+    }
 }
 
 /// Does a job on a connection, again and again while the database does not answer.
@@ -113,11 +123,16 @@ impl Queues for PostgresStore {
         changes: Changes,
     ) -> Result<Vec<AddOutcome>, StoreError> {
         let (lines, ticket) = (&lines, batch::ticket());
-        job!(self, |c| ingest::add(c, run, epoch, lines, changes, ticket))
+        let tickets = (self.last_chunk(run, epoch), ticket);
+        let added = job!(self, |c| ingest::add(c, run, epoch, lines, changes, tickets))?;
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.insert((run.0, epoch.0), ticket);
+        Ok(added)
     }
 
     async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError> {
-        job!(self, |c| readings::end(c, run, epoch, mark))
+        let before = self.last_chunk(run, epoch);
+        job!(self, |c| readings::end(c, run, epoch, mark, before))
     }
 
     async fn claim(

@@ -1,6 +1,7 @@
 //! Opening the store: to work on it, or to look at it.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ impl PostgresStore {
             reaps: AtomicI64::new(REAPED),
             tasks: Batch::start(database.clone()),
             plans: Batch::start(database.clone()),
+            chunks: Mutex::default(),
             database,
         }
     }

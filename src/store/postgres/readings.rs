@@ -2,7 +2,7 @@
 
 use super::calls::int;
 use super::fault::Fault;
-use super::{LONG, ingest};
+use super::{LONG, answered, ingest};
 use crate::postgres::{Connection, Param};
 use crate::store::{Epoch, InputMark, RunId};
 
@@ -18,10 +18,17 @@ pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, Fault
 }
 
 /// Ends a reading: what it has not seen is no part of the input.
-pub(super) async fn end(c: &mut Connection, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), Fault> {
+pub(super) async fn end(
+    c: &mut Connection,
+    run: RunId,
+    epoch: Epoch,
+    mark: &InputMark,
+    before: Option<i64>,
+) -> Result<(), Fault> {
     c.begin_long(LONG).await?;
     // What another reading has looked up stays so until it has written.
     ingest::lock(c, run).await?;
+    answered::whole(c, run, epoch, before).await?;
     c.execute(
         "UPDATE nova3_queues SET state = 'blocked' WHERE run_id = $1 AND ingest < $2 AND state = 'ready'",
         &[run.0.sent(), epoch.0.sent()],

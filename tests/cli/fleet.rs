@@ -76,7 +76,7 @@ fn a_worker_ends_when_it_was_told_to_wait_for_nothing() {
     let (bench, provider) = fleet(MockConfig::default());
     bench.write_questions("in.jsonl", 20);
     let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--limit", "5"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(ran.code, Some(101), "{}", ran.err);
     let ran = bench.nova3(&["worker", "--until-idle"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(

@@ -15,6 +15,7 @@ pub(crate) async fn the_same_name_resumes(bed: &mut Bed) {
     let again = bed.store().open_run(&opening("a")).await.expect("opens");
     let expected = Run {
         mark: Some(mark(1)),
+        complete: 1,
         last_accessed: again.last_accessed,
         ..first.clone()
     };

@@ -158,6 +158,7 @@ impl Ending {
             Self::Budget { .. } => "max_cost",
             Self::Deadline => "deadline",
             Self::Limit => "limit",
+            Self::NoRequests => "no_requests",
         }
     }
 }

@@ -60,11 +60,14 @@ use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
+use crate::domain::tally::{Counts, RunSummary};
 use crate::limit::Limits;
 use crate::llm::{Client, Stop};
 use crate::observe::{Announcer, Ending, Report, RunEvent};
 use crate::sink::Existing;
-use crate::store::{Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, Store, StoreError, Terms, Worker};
+use crate::store::{
+    Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, Store, StoreError, Terms, Worker,
+};
 
 /// What a run works with.
 pub struct World {

@@ -183,12 +183,11 @@ impl Ingest {
         while let Some(chunk) = chunks.recv().await {
             match (chunk?, begun) {
                 (Seen::Lines(lines), epoch) => {
-                    let epoch = match epoch {
-                        Some(epoch) => epoch,
-                        None => {
-                            known = self.store.counts(self.run).await?.total;
-                            self.begin().await?
-                        }
+                    let epoch = if let Some(epoch) = epoch {
+                        epoch
+                    } else {
+                        known = self.store.counts(self.run).await?.total;
+                        self.begin().await?
                     };
                     begun = Some(epoch);
                     let outcomes = self.store.add(self.run, epoch, lines, self.changes).await?;

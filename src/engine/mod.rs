@@ -51,7 +51,7 @@ pub use error::RunError;
 pub use fleet::{Crew, work_on_runs};
 pub use reader::{InputError, Seen, read_input};
 pub use signals::{Listener, Signals};
-pub use verify::{Proof, verify};
+pub use verify::{Held, Proof, verify};
 
 use self::begin::{Begun, begin, open_run, until_signal};
 use self::dispatcher::Dispatcher;

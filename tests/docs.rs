@@ -231,6 +231,7 @@ fn the_table_of_exit_codes_is_complete() {
         Exit::BadInput,
         Exit::Nothing,
         Exit::Failed,
+        Exit::Stopped,
         Exit::Failures,
         Exit::Budget,
         Exit::Deadline,

@@ -82,7 +82,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     if path.exists() {
         return Ok(());
     }
-    let mut address = rehearsal::without_key(flags)?.store;
+    let mut address = Config::load_without_keys(flags, &process_env)?.store;
     if args.mock && flags.store.is_none() {
         address = StoreAddress::File(world::MOCK_STORE.into());
     }

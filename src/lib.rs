@@ -62,8 +62,11 @@
 //! * **A route that is down is not the request's fault.** Its breaker opens, and the request waits or goes elsewhere.
 //! * **Money is held back before it is spent.** Under a cost cap each call has a durable reservation of the most it may
 //!   cost; one that a dead process left behind counts as spent.
-//! * **A death accuses, two convict.** A queue in flight at three deaths of its process runs alone; who dies alone
-//!   twice fails as `poison`. Who was only there is finished, and nobody's attempts are charged.
+//! * **A kill from outside is not the request's fault.** A crash counts only against requests that the process worked on,
+//!   not against those that waited for an answer. Requests in quarantine run in groups that are halved at each crash; two
+//!   crashes while it is alone fail a request as `poison`. No attempt is charged to the others.
+//! * **A fault of one request ends in that request.** A panic is caught and its task tried once more; a second one fails it as
+//!   `poison`. A value that the store refuses fails its task as `internal`.
 //! * **A lost lease is no death.** A worker that is frozen or cut off finds its leases gone: what it had on its way is
 //!   given up, what it offers late changes the bill and nothing else. Only an owner that is not heard of any more has died.
 //! * **Time is the database's.** Leases, limits and pauses that hosts share are counted by its clock; a process knows only
@@ -111,7 +114,8 @@
 //! | what workers have to agree on | `store/terms.rs` |
 //! | another store | the ports of `store/mod.rs`; their laws are in their documentation |
 //! | what people see while it runs | an observer of [`observe::RunEvent`]; the engine stays as it is |
-//! | who is suspected of killing processes | `store/sqlite/suspicion.rs` and `nova3_convict` in `store/schema/postgres/005_money.sql` convict, `engine/suspects.rs` lets them run alone |
+//! | which requests a crash counts against | the rules: `store/sqlite/quarantine.rs`; on PostgreSQL `nova3_reap` in `store/schema/postgres/002_leases.sql`; their turn: `engine/quarantine.rs`; their marks: `engine/marks.rs` |
+//! | what a panic or a refused value of one request does | `engine/contain.rs` |
 //! | what an unclean end asks for | `store/sqlite/recovery.rs` |
 //! | an exit code | `cli/exit.rs` |
 //! | a fault to rehearse | `mock/config.rs` and `mock/reply.rs` |

@@ -20,6 +20,8 @@ mod chains;
 mod changed_input;
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/contained.rs"]
+mod contained;
 #[path = "cli/continuing.rs"]
 mod continuing;
 #[path = "cli/echo.rs"]

@@ -10,7 +10,7 @@ use crate::domain::failure::{Class, Failure, Verdict};
 use crate::domain::outcome::{Attempt, Making};
 use crate::domain::usage::{Cost, Usage};
 use crate::llm::wire::{Answer, CallError};
-use crate::llm::{Chain, Client, Ended, Over, Purse, Route, Stop, Stopped, Unanswered, Walk};
+use crate::llm::{Chain, Client, Ended, Marks, Over, Purse, Route, Stop, Stopped, Unanswered, Walk};
 
 /// What an agent works with.
 #[derive(Clone, Copy)]
@@ -25,12 +25,14 @@ pub struct Desk<'a> {
     pub stop: &'a Stop,
     /// What calls are paid from, under a cost cap.
     pub purse: Option<&'a dyn Purse>,
+    /// The crash mark of a request that was in flight at a crash.
+    pub marks: Option<&'a dyn Marks>,
 }
 
 impl<'a> Desk<'a> {
     /// A task's way along the chain.
     pub(super) fn walk(self) -> Walk<'a> {
-        self.client.walk(self.chain, self.stop, self.purse)
+        self.client.walk(self.chain, self.stop, self.purse, self.marks)
     }
 }
 

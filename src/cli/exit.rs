@@ -126,6 +126,7 @@ const fn of_store(error: &StoreError) -> Exit {
         StoreError::Io { .. }
         | StoreError::Slow { .. }
         | StoreError::Displaced { .. }
+        | StoreError::Row { .. }
         | StoreError::Corrupt { .. }
         | StoreError::Closed => Exit::Internal,
     }

@@ -239,3 +239,16 @@ pub struct Finished {
     /// Its tasks in order.
     pub tasks: Vec<TaskRecord>,
 }
+
+impl Finished {
+    /// The request, of which no more than this can be read.
+    #[must_use]
+    pub fn unreadable(self, reason: &str) -> Self {
+        let message = format!("its stored result cannot be read: {reason}");
+        Self {
+            status: Status::Failed,
+            failure: Some(Failure::new(Class::Internal, message)),
+            ..self
+        }
+    }
+}

@@ -135,6 +135,8 @@ impl Exporter {
 
     /// Writes finished lines until everything is finished and written.
     pub(super) async fn run(mut self) -> Result<Exported, RunError> {
+        #[cfg(debug_assertions)]
+        super::failpoint::hit(super::failpoint::Place::Exporter, "");
         loop {
             // Looked at before the rows: what finishes after the flag was set is found by the next turn.
             let finishing = *self.ports.finishing.borrow();

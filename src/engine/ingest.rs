@@ -2,10 +2,14 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 
+#[cfg(debug_assertions)]
+use super::failpoint;
 use super::reader::{self, InputError, Seen};
 use super::{Input, Job, Reading, RunError, World};
 use crate::domain::tally::Counts;
@@ -83,7 +87,13 @@ impl Intake {
             seen,
         };
         tokio::spawn(async move {
-            let fact = match ingest.all(chunks).await {
+            let all = AssertUnwindSafe(ingest.all(chunks)).catch_unwind();
+            let end = all.await.unwrap_or_else(|_| {
+                Err(RunError::Broken {
+                    part: "reading the input into the store".to_owned(),
+                })
+            });
+            let fact = match end {
                 Ok(Some(epoch)) => {
                     reading.send_replace(Reading::Ended(epoch.0));
                     IngestFact::Ended
@@ -180,6 +190,8 @@ impl Ingest {
     ) -> Result<Option<Epoch>, RunError> {
         let mut begun = None;
         let (mut known, mut changed) = (0, 0);
+        #[cfg(debug_assertions)]
+        failpoint::hit(failpoint::Place::Ingest, "");
         while let Some(chunk) = chunks.recv().await {
             match (chunk?, begun) {
                 (Seen::Lines(lines), epoch) => {

@@ -13,30 +13,36 @@
 
 mod begin;
 mod board;
+mod contain;
 mod cursors;
 mod dispatcher;
 mod errands;
 mod error;
 mod exporter;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod fleet;
 mod halts;
 mod ingest;
 mod keeper;
 mod looks;
+mod marks;
 mod memory;
 mod outage;
 mod pages;
+mod perform;
 mod planning;
 mod printer;
 mod purse;
+mod quarantine;
 mod reader;
 mod routes;
 mod shutdown;
 mod signals;
 mod slots;
-mod suspects;
 mod turn;
 mod verify;
+mod wakes;
 mod worker;
 
 use std::path::PathBuf;
@@ -56,6 +62,7 @@ pub use verify::{Held, Proof, verify};
 use self::begin::{Begun, begin, open_run, until_signal};
 use self::dispatcher::Dispatcher;
 use self::shutdown::LAST_WAIT;
+use self::wakes::Wakes;
 use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
@@ -280,22 +287,6 @@ async fn stand(world: &World, run: RunId, driven: &Driven) -> Result<(Counts, Ru
                 _ => None,
             },
         }),
-    }
-}
-
-/// Wakes every exporter: something may have finished.
-#[derive(Debug, Default)]
-struct Wakes(Vec<Arc<Notify>>);
-
-impl Wakes {
-    fn add(&mut self) -> Arc<Notify> {
-        let wake = Arc::new(Notify::new());
-        self.0.push(Arc::clone(&wake));
-        wake
-    }
-
-    fn all(&self) {
-        self.0.iter().for_each(|wake| wake.notify_one());
     }
 }
 

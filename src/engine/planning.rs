@@ -1,7 +1,10 @@
 //! The first step of a queue whose tasks nobody gave: pending tasks of the session, else the supervisor's plan.
 
+use super::contain;
+use super::marks::LeaseMarks;
+use super::perform::{chain, material};
 use super::purse::LeasePurse;
-use super::worker::{Tools, chain, material};
+use super::worker::Tools;
 use crate::agent::{PlanDone, TaskInput, run_supervisor};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making};
@@ -24,12 +27,11 @@ pub(super) async fn plan(
     queue: &Claimed,
     stop: &Stop,
     purse: Option<&LeasePurse<'_>>,
+    marks: Option<&LeaseMarks<'_>>,
 ) -> Result<Planning, StoreError> {
     let Work::Brief(brief) = &queue.request.work else {
-        return Ok(failed(
-            queue,
-            Failure::new(Class::Internal, "a Batch line has no plan"),
-        ));
+        let failure = Failure::new(Class::Internal, "a Batch line has no plan");
+        return Ok(Planning::Made(Box::new(failed(queue, failure, Vec::new()))));
     };
     if matches!(brief.interaction, Interaction::Continue | Interaction::Select) {
         match tools.store.take_over(queue.lease).await? {
@@ -38,7 +40,7 @@ pub(super) async fn plan(
             TakeOver::Nothing => {}
         }
     }
-    ask(tools, queue, brief, stop, purse).await
+    ask(tools, queue, brief, stop, purse, marks).await
 }
 
 async fn ask(
@@ -47,12 +49,14 @@ async fn ask(
     brief: &Brief,
     stop: &Stop,
     purse: Option<&LeasePurse<'_>>,
+    marks: Option<&LeaseMarks<'_>>,
 ) -> Result<Planning, StoreError> {
     let chain = match chain(tools, queue, Some(tools.agents.supervisor())) {
         Ok(chain) => chain,
         Err(name) => {
             let message = format!("`model` `{name}` is no route or chain any more");
-            return Ok(failed(queue, Failure::new(Class::BadRequest, message)));
+            let failure = Failure::new(Class::BadRequest, message);
+            return Ok(Planning::Made(Box::new(failed(queue, failure, Vec::new()))));
         }
     };
     let input = crate::agent::planning_input(brief);
@@ -66,7 +70,7 @@ async fn ask(
         end,
         making,
         attempts,
-    } = run_supervisor(tools.desk(chain, stop, purse), &tools.agents, task).await;
+    } = run_supervisor(tools.desk(chain, stop, purse, marks), &tools.agents, task).await;
     Ok(match end {
         Ok(end) => Planning::Made(Box::new(PlanSettlement {
             lease: queue.lease,
@@ -78,13 +82,14 @@ async fn ask(
     })
 }
 
-fn failed(queue: &Claimed, failure: Failure) -> Planning {
-    Planning::Made(Box::new(PlanSettlement {
+/// There is no plan.
+pub(super) fn failed(queue: &Claimed, failure: Failure, attempts: Vec<Attempt>) -> PlanSettlement {
+    PlanSettlement {
         lease: queue.lease,
         end: PlanEnd::Failed(failure),
-        making: Making::without_calls(String::new(), String::new()),
-        attempts: Vec::new(),
-    }))
+        making: contain::with_lost(Making::without_calls(String::new(), String::new()), &attempts),
+        attempts,
+    }
 }
 
 /// The tasks of a plan as the store numbers them.

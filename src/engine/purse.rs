@@ -4,8 +4,8 @@
 //! at most; those who wait ask in turn. When nothing is on its way any more, in this process or in another that works on
 //! the run, the money is spent.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, watch};
 use super::worker::Fact;
 use crate::domain::usage::Cost;
 use crate::llm::{Purse, Reserve, Reserved, Stop};
-use crate::store::{Hold, Lease, Reservation, RunId, Store};
+use crate::store::{Hold, Lease, Reservation, RunId, Store, StoreError};
 
 /// How long those who wait for money that another process holds back wait before they ask again.
 const ELSEWHERE: Duration = Duration::from_millis(500);
@@ -66,6 +66,7 @@ impl Till {
             stop,
             facts,
             holds: AtomicBool::new(false),
+            refused: OnceLock::new(),
         }
     }
 }
@@ -78,6 +79,7 @@ pub(super) struct LeasePurse<'t> {
     stop: &'t Stop,
     facts: &'t UnboundedSender<Fact>,
     holds: AtomicBool,
+    refused: OnceLock<StoreError>,
 }
 
 /// Counts one that waits for as long as it waits.
@@ -90,6 +92,11 @@ impl Drop for Queueing<'_> {
 }
 
 impl LeasePurse<'_> {
+    /// Why the store refused to hold money back for this lease, if it did.
+    pub(super) fn refused(&self) -> Option<&StoreError> {
+        self.refused.get()
+    }
+
     /// Whether the store holds the money back; `None` if it failed, which ends the run, or if the lease is lost.
     async fn ask(&self, call: &Reserve<'_>) -> Option<Hold> {
         let reservation = Reservation {
@@ -108,6 +115,11 @@ impl LeasePurse<'_> {
         {
             Ok(Hold::LostLease) => None,
             Ok(hold) => Some(hold),
+            Err(error) if error.is_of_one_row() => {
+                // The first is the cause.
+                let _: Result<(), _> = self.refused.set(error);
+                None
+            }
             Err(error) => {
                 // A dispatcher that is gone has ended the run already.
                 drop(self.facts.send(Fact::StoreFailed(error)));
@@ -245,8 +257,8 @@ mod tests {
         let lines = vec![line(0), line(1)];
         store.add(run, epoch, lines, Changes::Replace).await.unwrap();
         let owner = Owner("a test".to_owned());
-        let claimed = store.claim(run, &owner, Claimable::All, 2, 1000).await.unwrap();
-        (Arc::new(store), run, claimed)
+        let claims = store.claim(run, &owner, Claimable::All, 2, 1000).await.unwrap();
+        (Arc::new(store), run, claims.queues)
     }
 
     fn call(worst: u64) -> Reserve<'static> {

@@ -156,9 +156,9 @@ impl Slots {
         }
     }
 
-    /// Whether a queue is there whose call waits to be sent.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.calling.values().any(|held| held.stop.is_waiting())
+    /// Whether queues are there, and the calls of all of them wait to be sent.
+    pub(super) fn all_wait(&self) -> bool {
+        !self.calling.is_empty() && self.calling.values().all(|held| held.stop.is_waiting())
     }
 
     /// Nothing more is called for those that are there; they are given back, and rest for so long.
@@ -184,7 +184,7 @@ impl Slots {
 
     /// The queue stays as it was; nothing can be done for it in this run.
     pub(super) fn park(&mut self, left: Left) {
-        self.calling.remove(&left.lease.queue_id);
+        self.end(left.lease);
         self.parked.push(left);
     }
 

@@ -10,17 +10,17 @@ use super::keeper::Beat;
 use super::worker::Fact;
 use super::{Exported, RunError};
 use crate::clock::Uptime;
-use crate::store::{Claimed, StoreError};
+use crate::store::{Claims, StoreError};
 
 /// A claim under way, and until when its leases are good.
 pub(super) struct Claiming {
-    pub(super) answer: Pin<Box<dyn Future<Output = Result<Vec<Claimed>, StoreError>> + Send>>,
+    pub(super) answer: Pin<Box<dyn Future<Output = Result<Claims, StoreError>> + Send>>,
     pub(super) until: Uptime,
 }
 
 /// Something to react to.
 pub(super) enum Turn {
-    Claimed(Result<Vec<Claimed>, StoreError>, Uptime),
+    Claimed(Result<Claims, StoreError>, Uptime),
     Beat(Result<Beat, RunError>),
     Errand(Result<(), RunError>),
     Fact(Fact),

@@ -1,22 +1,26 @@
 //! One leased queue through its tasks: resolve, perform, judge, settle, announce.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::planning;
+use super::contain::{self, AfterPanic};
+#[cfg(debug_assertions)]
+use super::failpoint;
+use super::marks::LeaseMarks;
+use super::perform::{impossible, perform, then};
+use super::planning::{self, Planning};
 use super::purse::{LeasePurse, Till};
 use super::{Job, World};
-use crate::agent::{self, Agent, Agents, COMPLETION, Desk, Done, Planner, TaskEnd, TaskInput};
+use crate::agent::{Agents, Desk, Done, Planner, TaskEnd};
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making};
-use crate::domain::request::Work;
+use crate::domain::outcome::{Attempt, Making, Product};
 use crate::domain::usage::{Cost, Usage};
-use crate::llm::{Chain, Client, Purse, Stop, Stopped};
-use crate::store::{
-    Claimed, Lease, Left, Material, RunId, Settled, Settlement, Store, StoreError, Then, Wanted,
-};
+use crate::llm::{Chain, Client, Marks, Purse, Stop, Stopped};
+use crate::store::{Claimed, Lease, Left, RunId, Settled, Settlement, Store, StoreError, Then, Unreadable};
 
 /// What workers tell the dispatcher.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(super) enum Fact {
     Interrupted(Left, Stopped),
     /// The queue has no task left to do, though the store calls it unfinished: it is to be given back, and rests.
     NothingToDo(Lease),
+    /// The store refuses whatever is to be settled of the queue, a failure too.
+    Unsettled(Lease, StoreError),
     /// The store failed.
     StoreFailed(StoreError),
 }
@@ -75,6 +81,7 @@ impl Tools {
         chain: &'t Chain,
         stop: &'t Stop,
         purse: Option<&'t LeasePurse<'t>>,
+        marks: Option<&'t LeaseMarks<'t>>,
     ) -> Desk<'t> {
         Desk {
             client: &self.client,
@@ -82,6 +89,7 @@ impl Tools {
             budget: &self.budget,
             stop,
             purse: purse.map(|purse| purse as &dyn Purse),
+            marks: marks.map(|marks| marks as &dyn Marks),
         }
     }
 
@@ -107,123 +115,227 @@ impl Teller {
     }
 }
 
-/// Works on the queue until it is finished, paused, interrupted, or no longer ours, which `stop` tells.
+/// What the steps of one lease share.
+pub(super) struct Work<'t> {
+    pub(super) tools: &'t Tools,
+    pub(super) stop: &'t Stop,
+    teller: &'t Teller,
+    marks: LeaseMarks<'t>,
+}
+
+impl Work<'_> {
+    /// The crash mark, if the queue needs one: until it settles something after a crash.
+    pub(super) fn marks(&self, queue: &Claimed) -> Option<&LeaseMarks<'_>> {
+        queue.is_recorded.then_some(&self.marks)
+    }
+
+    /// The store did not do it for this queue; answers that the queue does not go on.
+    fn store_failed(&self, queue: &Claimed, error: StoreError) -> bool {
+        self.teller.tell(if error.is_of_one_row() {
+            Fact::Unsettled(queue.lease, error)
+        } else {
+            Fact::StoreFailed(error)
+        });
+        false
+    }
+
+    /// Tells what the store said; answers whether the queue goes on.
+    fn settled(&self, queue: &mut Claimed, settled: Settled, (usage, cost): (Usage, Cost)) -> bool {
+        let lease = queue.lease;
+        self.teller.tell(Fact::Settled {
+            lease,
+            settled,
+            usage,
+            cost,
+        });
+        drop(self.stop.take_calls());
+        (queue.is_recorded, queue.panics) = (false, 0);
+        settled == Settled::Stepped
+    }
+}
+
+/// Works on the queue until it is finished, paused, interrupted, or no longer ours, which `stop` tells. A panic is caught, and
+/// its task tried once more.
 pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, stop: Stop, facts: UnboundedSender<Fact>) {
     let teller = Teller(facts);
-    if !queue.planned && !plan(&tools, &mut queue, &stop, &teller).await {
+    let work = Work {
+        tools: &tools,
+        stop: &stop,
+        teller: &teller,
+        marks: LeaseMarks::new(&*tools.store, queue.lease, &teller.0),
+    };
+    loop {
+        let end = AssertUnwindSafe(steps(&work, &mut queue)).catch_unwind().await;
+        let Err(panic) = end else { return };
+        let after = contain::panicked(&*tools.store, &mut queue, panic, stop.take_calls()).await;
+        match after {
+            Ok(AfterPanic::Again) if queue.is_recorded => work.marks.works().await,
+            Ok(AfterPanic::Again) => {}
+            Ok(AfterPanic::Over(settled)) => {
+                work.settled(&mut queue, settled, Default::default());
+                return;
+            }
+            Err(error) => {
+                work.store_failed(&queue, error);
+                return;
+            }
+        }
+    }
+}
+
+/// Fails a queue whose stored request cannot be read.
+pub(super) async fn fail_unreadable(tools: Arc<Tools>, unreadable: Unreadable, facts: UnboundedSender<Fact>) {
+    let lease = unreadable.lease;
+    let fact = match contain::fail_unreadable(&*tools.store, unreadable).await {
+        Ok(settled) => Fact::Settled {
+            lease,
+            settled,
+            usage: Usage::default(),
+            cost: Cost::ZERO,
+        },
+        Err(error) if error.is_of_one_row() => Fact::Unsettled(lease, error),
+        Err(error) => Fact::StoreFailed(error),
+    };
+    Teller(facts).tell(fact);
+}
+
+async fn steps(work: &Work<'_>, queue: &mut Claimed) {
+    if !queue.planned && !plan(work, queue).await {
         return;
     }
-    if tools.plan_only {
-        return teller.tell(Fact::Interrupted(Left::untouched(queue.lease), Stopped::Ending));
+    if work.tools.plan_only {
+        let left = Left::untouched(queue.lease);
+        return work.teller.tell(Fact::Interrupted(left, Stopped::Ending));
     }
     if queue.current_task >= queue.tasks.len() {
-        return teller.tell(Fact::NothingToDo(queue.lease));
+        return work.teller.tell(Fact::NothingToDo(queue.lease));
     }
-    for task in queue.current_task..queue.tasks.len() {
-        if !step(&tools, &queue, task, &stop, &teller).await {
+    while queue.current_task < queue.tasks.len() {
+        if !step(work, queue).await {
             return;
         }
+        queue.current_task += 1;
     }
 }
 
 /// Finds out the queue's tasks; answers whether it goes on.
-async fn plan(tools: &Tools, queue: &mut Claimed, stop: &Stop, teller: &Teller) -> bool {
-    let purse = tools.purse(queue.lease, None, stop, teller);
-    match planning::plan(tools, queue, stop, purse.as_ref()).await {
-        Ok(planning::Planning::Known(tasks)) => {
+async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
+    let (tools, stop) = (work.tools, work.stop);
+    let purse = tools.purse(queue.lease, None, stop, work.teller);
+    let planning = planning::plan(tools, queue, stop, purse.as_ref(), work.marks(queue)).await;
+    let (mut settlement, tasks) = match planning {
+        Ok(Planning::Known(tasks)) => {
             queue.tasks = tasks;
             queue.planned = true;
-            true
+            return true;
         }
-        Ok(planning::Planning::Made(settlement)) => {
-            let (usage, cost) = spent(&settlement.making);
+        Ok(Planning::Made(settlement)) => {
             let tasks = planning::tasks(&settlement.end);
-            match tools.store.settle_plan(*settlement).await {
-                Ok(settled) => {
-                    let lease = queue.lease;
-                    teller.tell(Fact::Settled {
-                        lease,
-                        settled,
-                        usage,
-                        cost,
-                    });
-                    queue.tasks = tasks;
-                    queue.planned = true;
-                    settled == Settled::Stepped
-                }
-                Err(error) => {
-                    teller.tell(Fact::StoreFailed(error));
-                    false
-                }
+            (*settlement, tasks)
+        }
+        Ok(Planning::Interrupted(attempts, why)) => {
+            let Some(error) = purse.as_ref().and_then(LeasePurse::refused) else {
+                let left = left(queue, None, attempts);
+                work.teller.tell(Fact::Interrupted(left, why));
+                return false;
+            };
+            (
+                planning::failed(queue, contain::refused(error), attempts),
+                Vec::new(),
+            )
+        }
+        Err(error) if error.is_of_one_row() => {
+            let failed = planning::failed(queue, contain::refused(&error), Vec::new());
+            (failed, Vec::new())
+        }
+        Err(error) => return work.store_failed(queue, error),
+    };
+    (settlement.making, settlement.attempts) = with_lost_calls(queue, settlement.making, settlement.attempts);
+    let spent = spent(&settlement.making);
+    match contain::settle_plan(&*tools.store, settlement).await {
+        Ok(settled) => {
+            if settled == Settled::Stepped {
+                queue.tasks = tasks;
+                queue.planned = true;
             }
+            work.settled(queue, settled, spent)
         }
-        Ok(planning::Planning::Interrupted(attempts, why)) => {
-            teller.tell(Fact::Interrupted(left(queue, None, attempts), why));
-            false
-        }
-        Err(error) => {
-            teller.tell(Fact::StoreFailed(error));
-            false
-        }
+        Err(error) => work.store_failed(queue, error),
     }
 }
 
-/// Does one task and settles it; answers whether the queue goes on.
-async fn step(tools: &Tools, queue: &Claimed, task: usize, stop: &Stop, teller: &Teller) -> bool {
-    let purse = tools.purse(queue.lease, Some(task), stop, teller);
-    let done = match perform(tools, queue, task, stop, purse.as_ref()).await {
+/// Does the present task and settles it; answers whether the queue goes on.
+async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
+    let (tools, stop, task) = (work.tools, work.stop, queue.current_task);
+    let purse = tools.purse(queue.lease, Some(task), stop, work.teller);
+    #[cfg(debug_assertions)]
+    failpoint::hit(failpoint::Place::BeforeCall, &queue.tasks[task].input);
+    let done = match perform(work, queue, purse.as_ref()).await {
         Ok(done) => done,
-        Err(error) => {
-            teller.tell(Fact::StoreFailed(error));
-            return false;
-        }
+        Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
+        Err(error) => return work.store_failed(queue, error),
     };
+    #[cfg(debug_assertions)]
+    failpoint::hit(failpoint::Place::AfterCall, &queue.tasks[task].input);
     let Done {
         end,
-        mut making,
+        making,
         attempts,
     } = done;
-    let (usage, cost) = spent(&making);
+    let (mut making, attempts) = with_lost_calls(queue, making, attempts);
     let (settlement, ends) = match end {
         TaskEnd::Interrupted(why) => {
-            teller.tell(Fact::Interrupted(left(queue, Some(task), attempts), why));
-            return false;
+            let Some(error) = purse.as_ref().and_then(LeasePurse::refused) else {
+                let left = left(queue, Some(task), attempts);
+                work.teller.tell(Fact::Interrupted(left, why));
+                return false;
+            };
+            (
+                failed(queue, contain::refused(error), None, making, attempts),
+                true,
+            )
         }
         TaskEnd::Completed(product) => {
             let then = then(tools, queue, task, &mut making);
             let ends = then == Then::Pause || task + 1 == queue.tasks.len();
-            let settlement = Settlement::completed(queue.lease, task, product, then, making, attempts);
+            let settlement =
+                Settlement::completed(queue.lease, task, product, then, making.clone(), attempts);
             (settlement, ends)
         }
-        TaskEnd::Failed(failure, response) => {
-            let failure = Failure {
-                task_id: Some(queue.tasks[task].task_id.clone()),
-                ..failure
-            };
-            (
-                Settlement::failed(queue.lease, task, failure, response, making, attempts),
-                true,
-            )
-        }
+        TaskEnd::Failed(failure, response) => (failed(queue, failure, response, making, attempts), true),
     };
     if ends {
-        teller.tell(Fact::AnswerIn(queue.lease));
+        work.teller.tell(Fact::AnswerIn(queue.lease));
     }
-    match tools.store.settle(settlement).await {
-        Ok(settled) => {
-            teller.tell(Fact::Settled {
-                lease: queue.lease,
-                settled,
-                usage,
-                cost,
-            });
-            settled == Settled::Stepped
-        }
-        Err(error) => {
-            teller.tell(Fact::StoreFailed(error));
-            false
-        }
+    let spent = spent(&settlement.bill().0);
+    match contain::settle(&*tools.store, settlement).await {
+        Ok(settled) => work.settled(queue, settled, spent),
+        Err(error) => work.store_failed(queue, error),
     }
+}
+
+/// The settlement of the present task, which failed.
+fn failed(
+    queue: &Claimed,
+    failure: Failure,
+    response: Option<Product>,
+    making: Making,
+    attempts: Vec<Attempt>,
+) -> Settlement {
+    let task = queue.current_task;
+    let failure = Failure {
+        task_id: Some(queue.tasks[task].task_id.clone()),
+        ..failure
+    };
+    Settlement::failed(queue.lease, task, failure, response, making, attempts)
+}
+
+/// The bill of a task together with calls that panics have left without a result.
+fn with_lost_calls(queue: &mut Claimed, making: Making, attempts: Vec<Attempt>) -> (Making, Vec<Attempt>) {
+    let mut calls = std::mem::take(&mut queue.lost_calls);
+    let making = contain::with_lost(making, &calls);
+    calls.extend(attempts);
+    (making, calls)
 }
 
 fn left(queue: &Claimed, task: Option<usize>, attempts: Vec<Attempt>) -> Left {
@@ -236,113 +348,4 @@ fn left(queue: &Claimed, task: Option<usize>, attempts: Vec<Attempt>) -> Left {
 
 fn spent(making: &Making) -> (Usage, Cost) {
     (making.usage, making.cost.unwrap_or_default().plus(making.wasted))
-}
-
-/// Whether the queue pauses behind the task. A stop that its tasks never come to is told at its end.
-fn then(tools: &Tools, queue: &Claimed, task: usize, making: &mut Making) -> Then {
-    let Work::Brief(brief) = &queue.request.work else {
-        return Then::GoOn;
-    };
-    let stops = tools.planner.stops_of(brief);
-    let last = task + 1 == queue.tasks.len();
-    if let Some(until) = stops.until.as_ref().filter(|_| last)
-        && !queue.tasks.iter().any(|task| task.action == until.as_str())
-    {
-        making.warnings.push(format!(
-            "`until` is `{until}`, and the queue has no such task: it ran through"
-        ));
-    }
-    if stops.after(&queue.tasks[task].action) {
-        Then::Pause
-    } else {
-        Then::GoOn
-    }
-}
-
-/// The route or chain that the line asks for, else the one its agent wants, else the default one.
-pub(super) fn chain<'t>(
-    tools: &'t Tools,
-    queue: &Claimed,
-    agent: Option<&Agent>,
-) -> Result<&'t Chain, String> {
-    let wanted = queue
-        .request
-        .model
-        .as_deref()
-        .or(agent.and_then(|agent| agent.model.as_deref()));
-    tools
-        .client
-        .chain(wanted)
-        .ok_or_else(|| wanted.unwrap_or_default().to_owned())
-}
-
-/// What was made before, as far as the request may build on it.
-pub(super) async fn material(tools: &Tools, queue: &Claimed, input: &str) -> Result<Material, StoreError> {
-    let Work::Brief(brief) = &queue.request.work else {
-        return Ok(Material::default());
-    };
-    let items = agent::wanted_items(brief, input);
-    // A single task of a request that is alone has nothing before it.
-    if queue.request.session.is_none() && queue.tasks.len() <= 1 && items.is_empty() {
-        return Ok(Material::default());
-    }
-    tools
-        .store
-        .context(&Wanted {
-            queue_id: queue.lease.queue_id,
-            user: queue.request.user.clone(),
-            session: queue.request.session.clone(),
-            items,
-            rounds: tools.budget.rounds,
-        })
-        .await
-}
-
-async fn perform(
-    tools: &Tools,
-    queue: &Claimed,
-    task: usize,
-    stop: &Stop,
-    purse: Option<&LeasePurse<'_>>,
-) -> Result<Done, StoreError> {
-    let planned = &queue.tasks[task];
-    let agent = tools.agents.get(&planned.action);
-    let chain = match chain(tools, queue, agent) {
-        Ok(chain) => chain,
-        Err(name) => {
-            let message = format!("`model` `{name}` is no route or chain any more");
-            return Ok(impossible(name, Class::BadRequest, message));
-        }
-    };
-    match (&queue.request.work, agent) {
-        (Work::Completion(completion), _) if planned.action == COMPLETION => {
-            Ok(agent::run_completion(tools.desk(chain, stop, purse), completion).await)
-        }
-        (Work::Brief(brief), Some(agent)) => {
-            let material = material(tools, queue, &planned.input).await?;
-            let desk = tools.desk(chain, stop, purse);
-            let input = TaskInput {
-                brief,
-                input: &planned.input,
-                material: &material,
-            };
-            Ok(agent::run_agent(desk, agent, input).await)
-        }
-        _ => {
-            let message = format!("there is no agent for the action `{}` any more", planned.action);
-            Ok(impossible(
-                chain.first().settings.name.clone(),
-                Class::BadRequest,
-                message,
-            ))
-        }
-    }
-}
-
-fn impossible(route: String, class: Class, message: String) -> Done {
-    Done {
-        end: TaskEnd::Failed(Failure::new(class, message), None),
-        making: Making::without_calls(route, String::new()),
-        attempts: Vec::new(),
-    }
 }

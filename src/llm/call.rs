@@ -50,7 +50,7 @@ impl Walk<'_> {
             let sent = Sent::default();
             let got = tokio::select! {
                 biased;
-                got = transport::send(self.client, &route.settings, ask, &sent) => got,
+                got = transport::send(self.client, &route.settings, ask, self.marks, &sent) => got,
                 () = self.stop.cancel.cancelled() => {
                     route.settle(grant, if sent.has_begun() { ask.tokens } else { 0 });
                     let took = (started_at, millis(started.elapsed()));
@@ -58,11 +58,14 @@ impl Walk<'_> {
                     if sent.has_begun() {
                         given_up = given_up.uncertain(route, ask);
                     }
-                    self.attempts.push(given_up);
+                    self.note(given_up);
                     return Err(Ended::Stopped(Stopped::Ending));
                 }
             };
             let took = (started_at, millis(started.elapsed()));
+            if let Some(marks) = self.marks {
+                marks.works().await;
+            }
             let failed = match got.and_then(broken_off) {
                 Ok(got) => {
                     let usage = got.bill.usage;
@@ -78,7 +81,7 @@ impl Walk<'_> {
                         duration_ms = took.1,
                         "call answered"
                     );
-                    self.attempts.push(good(route, ask, &got, took));
+                    self.note(good(route, ask, &got, took));
                     return Ok(got.reply);
                 }
                 Err(failed) => failed,
@@ -96,7 +99,7 @@ impl Walk<'_> {
             if failed.reached == Reached::Server {
                 bad = bad.uncertain(route, ask);
             }
-            self.attempts.push(bad);
+            self.note(bad);
             if let Some(purse) = self.purse {
                 purse.give_back(&self.reserve(route, ask, Cost::ZERO)).await;
             }
@@ -116,6 +119,11 @@ impl Walk<'_> {
     async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Leave, Probe<'r>), Ended> {
         let mut paid = self.purse.is_none();
         let _waiting = Waiting::begin(&self.stop.waiting);
+        if let Some(marks) = self.marks
+            && !marks.waits().await
+        {
+            return Err(Ended::Stopped(Stopped::Ending));
+        }
         loop {
             let probe = self.pass(route).await?;
             let grant = tokio::select! {
@@ -256,6 +264,11 @@ impl Walk<'_> {
             response,
             causes: std::mem::take(&mut tries.causes),
         })))
+    }
+
+    fn note(&mut self, call: Attempt) {
+        self.stop.note(call.clone());
+        self.attempts.push(call);
     }
 
     fn reserve<'r>(&self, route: &'r Route, ask: &'r Ask, worst: Cost) -> Reserve<'r> {

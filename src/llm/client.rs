@@ -1,8 +1,8 @@
 //! What is asked and answered, and the client that holds the routes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::AnswerMemory;
 use super::http::Http;
+use super::mark::Marks;
 use super::purse::Purse;
 use super::route::{Changes, Route};
 use super::walk::Walk;
 use super::wire::{Answer, CallError};
 use crate::clock::{self, Uptime};
 use crate::config::{self, Config, Timeouts};
+use crate::domain::outcome::Attempt;
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{InProcess, Limiter, Limits};
 
@@ -164,6 +166,8 @@ pub struct Stop {
     pub(super) waiting: Arc<AtomicUsize>,
     /// Milliseconds of uptime until which the lease is good that calls are made under; 0 where there is none.
     lease: Arc<AtomicU64>,
+    /// The calls of the present task, kept outside its worker: a panic loses none.
+    calls: Arc<Mutex<Vec<Attempt>>>,
 }
 
 impl Stop {
@@ -175,6 +179,7 @@ impl Stop {
             cancel: self.cancel.child_token(),
             waiting: Arc::default(),
             lease: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
@@ -189,6 +194,21 @@ impl Stop {
     pub(super) fn has_run_out(&self) -> bool {
         let until = self.lease.load(Ordering::Relaxed);
         until > 0 && u128::from(until) <= clock::uptime().as_millis()
+    }
+
+    /// A call of the present task has ended.
+    pub(super) fn note(&self, call: Attempt) {
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(call);
+    }
+
+    /// The calls that were noted; the next task begins without any.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<Attempt> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut calls)
     }
 
     /// Whether a call waits to be sent: for a limit, a pause, a breaker or money.
@@ -316,7 +336,13 @@ impl Client {
     }
 
     /// A task's way along a chain. With a purse nothing is sent that it does not pay for.
-    pub fn walk<'a>(&'a self, chain: &'a Chain, stop: &'a Stop, purse: Option<&'a dyn Purse>) -> Walk<'a> {
-        Walk::new(self, chain, stop, purse)
+    pub fn walk<'a>(
+        &'a self,
+        chain: &'a Chain,
+        stop: &'a Stop,
+        purse: Option<&'a dyn Purse>,
+        marks: Option<&'a dyn Marks>,
+    ) -> Walk<'a> {
+        Walk::new(self, chain, stop, purse, marks)
     }
 }

@@ -18,16 +18,20 @@ pub mod client;
 mod fault;
 mod http;
 mod limits;
+mod mark;
+mod pieces;
 mod purse;
 mod route;
 mod sent;
 mod transport;
+mod verbatim;
 mod walk;
 pub mod wire;
 
 pub use client::{
     Ask, Chain, Client, ClientError, Ended, Form, Over, Reply, Stop, Stopped, Unanswered, Verbatim,
 };
+pub use mark::Marks;
 pub use purse::{Purse, Reserve, Reserved};
 pub use route::{Route, Standing};
 pub use walk::Walk;

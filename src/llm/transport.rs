@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{Bounds, Share};
 use super::client::{Ask, Client, Form, Reply, Verbatim};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
+use super::mark::Marks;
+use super::pieces::Pieces;
 use super::sent::Sent;
+use super::verbatim::{completion_object, one_line};
 use super::wire::{self, Answer, Incoming, Progress, RateHeaders, Secrets};
 use crate::clock;
 use crate::config::{Route, Timeouts};
@@ -28,7 +30,7 @@ const MAX_ERROR_BODY: usize = 256 << 10;
 const LONGEST_SECRET: usize = 8 << 10;
 
 /// What a server may take to close a stream after its last event, before the connection is given up.
-const LINGER: Duration = Duration::from_millis(50);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
 
 /// A good exchange.
 pub(super) struct Got {
@@ -61,10 +63,16 @@ impl Bill {
 }
 
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.
-pub(super) async fn send(client: &Client, route: &Route, ask: &Ask, sent: &Sent) -> Result<Got, Failed> {
+pub(super) async fn send(
+    client: &Client,
+    route: &Route,
+    ask: &Ask,
+    marks: Option<&dyn Marks>,
+    sent: &Sent,
+) -> Result<Got, Failed> {
     let (started, timeouts) = (Instant::now(), &client.timeouts);
     let total = started + timeouts.total;
-    let got = timeout_at(total, exchange(client, route, ask, started, sent))
+    let got = timeout_at(total, exchange(client, route, ask, marks, started, sent))
         .await
         .unwrap_or_else(|_| {
             Err(failed(
@@ -84,6 +92,7 @@ async fn exchange(
     client: &Client,
     route: &Route,
     ask: &Ask,
+    marks: Option<&dyn Marks>,
     started: Instant,
     sent: &Sent,
 ) -> Result<Got, Failed> {
@@ -115,25 +124,33 @@ async fn exchange(
     let response = response.map_err(|error| unreachable(&error, timeouts))?;
     let status = response.status();
     if status != StatusCode::OK {
-        return Err(refused(response, ask, timeouts, &secrets(route)).await);
+        return Err(refused(response, ask, timeouts, marks, &secrets(route)).await);
     }
-    let room = Room {
+    let mut room = Room {
         bounds: client.answers.bounds(ask),
         share: client.answers.share(),
         timeouts,
     };
     if streams && !is_json(response.headers()) {
-        read_stream(response, ask, room, started, secrets(route)).await
+        let pieces = Pieces::of(response, &mut room, marks, started).await;
+        read_stream(pieces, ask, room, started, secrets(route)).await
     } else {
-        read_plain(response, ask, room, &secrets(route)).await
+        read_plain(response, ask, room, marks, &secrets(route)).await
+    }
+}
+
+/// From here on the process works on the answer.
+async fn looked_at(marks: Option<&dyn Marks>) {
+    if let Some(marks) = marks {
+        marks.works().await;
     }
 }
 
 /// What an answer may take, in memory and in time.
-struct Room<'c> {
-    bounds: Bounds,
-    share: Share<'c>,
-    timeouts: &'c Timeouts,
+pub(super) struct Room<'c> {
+    pub(super) bounds: Bounds,
+    pub(super) share: Share<'c>,
+    pub(super) timeouts: &'c Timeouts,
 }
 
 fn secrets(route: &Route) -> Secrets {
@@ -149,7 +166,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read_stream(
-    mut response: Response,
+    mut pieces: Pieces,
     ask: &Ask,
     room: Room<'_>,
     started: Instant,
@@ -160,15 +177,15 @@ async fn read_stream(
         mut share,
         timeouts,
     } = room;
-    let request_id = request_id(response.headers(), &secrets);
-    let rate = rate_headers(response.headers());
+    let headers = pieces.response.headers_mut();
+    let (request_id, rate) = (request_id(headers, &secrets), rate_headers(headers));
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
-    response.headers_mut().clear();
+    headers.clear();
     let mut incoming = Incoming::new(bounds.stream, bounds.text).hiding(secrets);
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
     loop {
-        let chunk = match timeout_at(deadline, response.chunk()).await {
+        let chunk = match pieces.next(deadline).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,
             // After the finish reason nothing more can be lost than a count of tokens.
@@ -216,11 +233,13 @@ async fn read_plain(
     response: Response,
     ask: &Ask,
     mut room: Room<'_>,
+    marks: Option<&dyn Marks>,
     secrets: &Secrets,
 ) -> Result<Got, Failed> {
-    let request_id = request_id(response.headers(), secrets);
-    let rate = rate_headers(response.headers());
+    let headers = response.headers().clone();
     let body = read_body(response, &mut room).await?;
+    looked_at(marks).await;
+    let (request_id, rate) = (request_id(&headers, secrets), rate_headers(&headers));
     // What is no answer is judged again without secrets, for its words go into the error.
     let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
     let bill = Bill::of(&answer);
@@ -242,11 +261,18 @@ async fn read_plain(
 }
 
 /// An HTTP error: judged, and kept as it came for a Batch line.
-async fn refused(response: Response, ask: &Ask, timeouts: &Timeouts, secrets: &Secrets) -> Failed {
+async fn refused(
+    response: Response,
+    ask: &Ask,
+    timeouts: &Timeouts,
+    marks: Option<&dyn Marks>,
+    secrets: &Secrets,
+) -> Failed {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let request_id = request_id(&headers, secrets);
     let body = read_beginning(response, timeouts).await;
+    looked_at(marks).await;
+    let request_id = request_id(&headers, secrets);
     let body = secrets.mask_body(&body);
     let header = |name: &str| {
         headers
@@ -344,67 +370,4 @@ async fn read_beginning(response: Response, timeouts: &Timeouts) -> Vec<u8> {
 fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
     let value = headers.get("x-request-id")?.to_str().ok()?;
     Some(secrets.mask(value).into_owned())
-}
-
-/// A body as one line of JSON: as it came, without line ends between its parts; what is no JSON becomes a string.
-fn one_line(body: &[u8]) -> Box<RawValue> {
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let single = if text.contains(['\n', '\r']) {
-        without_line_ends(text)
-    } else {
-        text.to_owned()
-    };
-    RawValue::from_string(single)
-        .or_else(|_| serde_json::value::to_raw_value(text))
-        .unwrap_or_default()
-}
-
-/// Line ends can stand in JSON only between its parts: inside a string they are escaped.
-fn without_line_ends(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
-/// The object that the call would have answered without streaming.
-fn completion_object(answer: &Answer) -> Result<Box<RawValue>, serde_json::Error> {
-    let usage = answer.usage.map(|usage| {
-        serde_json::json!({
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total(),
-            "prompt_tokens_details": {
-                "cached_tokens": usage.cached_input_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-            },
-        })
-    });
-    let mut object = serde_json::json!({
-        "id": answer.id,
-        "object": "chat.completion",
-        "model": answer.model,
-        "choices": [{
-            "index": 0,
-            "message": { "role": "assistant", "content": answer.text, "refusal": answer.refusal },
-            "finish_reason": answer.finish_reason,
-        }],
-        "usage": usage,
-    });
-    if let Some(tier) = &answer.tier {
-        object["service_tier"] = tier.as_str().into();
-    }
-    serde_json::value::to_raw_value(&object)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_becomes_one_line_without_changing_what_it_says() {
-        let pretty = b"\n\n{\n  \"a\": 1.50,\r\n  \"b\": \"x\\ny\"\n}\n";
-        let line = one_line(pretty);
-        assert_eq!(line.get(), r#"{ "a": 1.50, "b": "x\ny" }"#);
-        assert_eq!(one_line(b"<html>\nno</html>").get(), "\"<html>\\nno</html>\"");
-        assert_eq!(one_line(b"").get(), "\"\"");
-    }
 }

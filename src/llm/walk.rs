@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::client::{Chain, Client, Ended, Over, Stop, Stopped, Unanswered};
+use super::mark::Marks;
 use super::purse::Purse;
 use super::route::{Gate, Route, Shut, Standing};
 use crate::clock;
@@ -20,6 +21,8 @@ pub struct Walk<'a> {
     chain: &'a Chain,
     pub(super) stop: &'a Stop,
     pub(super) purse: Option<&'a dyn Purse>,
+    /// The crash mark of a request that was in flight at a crash.
+    pub(super) marks: Option<&'a dyn Marks>,
     left: Vec<Left>,
     /// Whether a route without a model is of no use.
     needs_model: bool,
@@ -77,12 +80,14 @@ impl<'a> Walk<'a> {
         chain: &'a Chain,
         stop: &'a Stop,
         purse: Option<&'a dyn Purse>,
+        marks: Option<&'a dyn Marks>,
     ) -> Self {
         Self {
             client,
             chain,
             stop,
             purse,
+            marks,
             left: Vec::new(),
             needs_model: false,
             passed: Vec::new(),

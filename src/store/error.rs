@@ -142,6 +142,14 @@ pub enum StoreError {
         /// What it said.
         reason: String,
     },
+    /// The store refuses a value of one request, or cannot read one of its rows. All others are as they should be.
+    #[error("store `{}` refuses a row: {reason}", path.display())]
+    Row {
+        /// The store.
+        path: PathBuf,
+        /// What was refused or found.
+        reason: String,
+    },
     /// The store holds what it must not, or a query of ours is wrong.
     #[error("store `{}` is inconsistent: {reason}", path.display())]
     Corrupt {
@@ -162,4 +170,11 @@ pub enum StoreError {
     /// The store was closed while it was asked.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether it concerns one request, and leaves all others as they are.
+    pub const fn is_of_one_row(&self) -> bool {
+        matches!(self, Self::Row { .. })
+    }
 }

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
 
+mod claims;
 mod error;
 mod items;
 mod keys;
@@ -27,11 +28,12 @@ use crate::domain::request::{Digest, Identity};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
 
+pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
 pub use model::{
-    AddOutcome, Changes, Claimable, Claimed, Epoch, Failures, Hold, InputMark, Lease, Left, NewLine,
-    NewRequest, Owner, PendingTask, PlanEnd, PlanSettlement, Planned, Reservation, Run, RunId, RunOpening,
-    Settled, Settlement, TakeOver, TaskEnd, Then,
+    AddOutcome, Changes, Epoch, Failures, Hold, InputMark, Lease, Left, NewLine, NewRequest, Owner, PlanEnd,
+    PlanSettlement, Planned, Reservation, Run, RunId, RunOpening, Settled, Settlement, TakeOver, TaskEnd,
+    Then,
 };
 pub use outputs::{Cursor, CursorPut, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite, RowMark};
 pub use session::{
@@ -50,9 +52,8 @@ impl<T: Queues + Sessions + Results> Store for T {}
 #[async_trait]
 pub trait Queues: Send + Sync {
     /// The run of that name exists, made now or before, and every lease that a dead process held in this
-    /// store is void: its queue is ready again under a higher fence, or failed as poison if it died alone twice.
-    /// Refuses a name that belongs to
-    /// another input ([`StoreError::OtherInput`]). The run's terms are those of the opening, unless others work on it
+    /// store is void: its queue is ready again under a higher fence, or failed as poison if two owners crashed while it
+    /// ran alone with its crash mark set. Refuses a name that belongs to another input ([`StoreError::OtherInput`]). The run's terms are those of the opening, unless others work on it
     /// under terms of their own: then these stay, and the opening is refused ([`StoreError::Drift`]) if it does not
     /// accept them.
     async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError>;
@@ -86,7 +87,7 @@ pub trait Queues: Send + Sync {
 
     /// Up to `limit` queues of the present input are leased to `owner` for `lease_ms` milliseconds, each
     /// under a fence it never had, none while another queue of its session is leased. Fewer than `limit`
-    /// means that no more can be claimed now; of suspects there is one at a time.
+    /// means that no more can be claimed now; of those in quarantine that one group is leased.
     async fn claim(
         &self,
         run: RunId,
@@ -94,11 +95,17 @@ pub trait Queues: Send + Sync {
         which: Claimable,
         limit: usize,
         lease_ms: i64,
-    ) -> Result<Vec<Claimed>, StoreError>;
+    ) -> Result<Claims, StoreError>;
 
     /// The leases that `owner` still holds are good for another `lease_ms` milliseconds; those lost to others are
-    /// answered. Whoever renews is alive: a death that was counted against it is none.
+    /// answered. Whoever renews is alive: a crash of it that was recorded is taken back.
     async fn renew(&self, owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError>;
+
+    /// The crash mark of a recorded queue is durable; answers whether the lease is still good.
+    async fn mark(&self, lease: Lease, mark: CrashMark) -> Result<bool, StoreError>;
+
+    /// That so many workers panicked on the queue's present task is durable; answers whether the lease is still good.
+    async fn note_panics(&self, lease: Lease, panics: u32) -> Result<bool, StoreError>;
 
     /// The outcome of one task is durable together with its items' numbers, its attempts, the progress of
     /// its queue, and the promotion of the session's next queue; or the lease was lost and nothing changed

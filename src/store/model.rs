@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::PendingTask;
 use super::{Recipe, Terms};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
@@ -168,47 +169,6 @@ pub enum AddOutcome {
     Duplicate(i64),
 }
 
-/// Which queues are claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimable {
-    /// Whatever may run and is not under suspicion of killing processes.
-    All,
-    /// Those of them whose first step is planning.
-    Unplanned,
-    /// One that is under suspicion, alone: none while any other queue of the store is leased.
-    Suspect,
-}
-
-/// A leased queue with all that is needed to work on it.
-#[derive(Debug, Clone)]
-pub struct Claimed {
-    /// The right to settle it.
-    pub lease: Lease,
-    /// The request.
-    pub request: Request,
-    /// Its place in the input.
-    pub index: u64,
-    /// Whether its tasks are known; otherwise planning is its first step.
-    pub planned: bool,
-    /// The first task that is not settled.
-    pub current_task: usize,
-    /// All its tasks in order.
-    pub tasks: Vec<PendingTask>,
-}
-
-/// A task of a leased queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingTask {
-    /// `task001` and so on.
-    pub task_id: String,
-    /// What is to be done.
-    pub action: String,
-    /// What it is, in a line for people.
-    pub description: String,
-    /// What it is given.
-    pub input: String,
-}
-
 /// What planning came to; fenced as a settlement is.
 #[derive(Debug, Clone)]
 pub struct PlanSettlement {
@@ -287,6 +247,21 @@ impl Settlement {
             making,
             attempts,
         }
+    }
+
+    /// The right to settle it.
+    pub const fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// The task's place in its queue.
+    pub const fn task(&self) -> usize {
+        self.task
+    }
+
+    /// How it was made, and every call.
+    pub fn bill(&self) -> (Making, Vec<Attempt>) {
+        (self.making.clone(), self.attempts.clone())
     }
 
     /// The task failed for good: its queue fails, the tasks after it are skipped.

@@ -25,8 +25,6 @@ pub(crate) struct Bench {
     pub(crate) rng: fastrand::Rng,
     pub(crate) mock: Mock,
     pub(crate) account: Account,
-    /// Whether a death alone counts against the request that was at work.
-    pub(crate) blames: bool,
     lives: usize,
     folder: tempfile::TempDir,
 }
@@ -80,7 +78,6 @@ impl Bench {
             rng: form.rng(name),
             mock,
             account: Account::default(),
-            blames: false,
             lives: 0,
             folder,
         }
@@ -234,7 +231,6 @@ impl Bench {
     /// `kill -9` at once; answers its end if that came first.
     pub(crate) fn cut(&mut self, mut running: Running) -> Option<Ended> {
         if running.kill() {
-            self.forgive();
             self.settle(&["out.jsonl"], true);
             // Only now: what the process sent last may reach the mock after its death.
             self.account.cuts.push(now_ms());
@@ -243,14 +239,6 @@ impl Bench {
         let ended = running.wait();
         self.settle(&["out.jsonl"], false);
         Some(ended)
-    }
-
-    /// Kills at random would convict somebody in the end. Suspicion stays, but a request that was alone at a kill is
-    /// not to blame: the lock is left as a process leaves it that ends of itself.
-    fn forgive(&self) {
-        if !self.blames && self.store().is_some_and(|store| store.is_one_alone()) {
-            std::fs::write(self.path("nova3.db.lock"), "").expect("a folder can be used");
-        }
     }
 
     /// Takes the calls since the last time into the account, and judges them.

@@ -14,6 +14,7 @@ mod bench;
 mod choices;
 mod context;
 mod conversation;
+mod cuts;
 mod disk;
 mod edits;
 mod evidence;
@@ -29,6 +30,8 @@ mod order;
 mod outputs;
 mod poison;
 mod process;
+#[path = "../common/postgres.rs"]
+mod server;
 mod signals;
 mod steps;
 mod store;

@@ -70,11 +70,6 @@ impl Mock {
         usize::try_from(calls).expect("few calls")
     }
 
-    /// The calls that are written down by now.
-    pub(crate) fn calls_so_far(&self) -> Vec<Call> {
-        evidence::read(&self.log)
-    }
-
     /// The calls, once nobody is connected any more and every call is written down with its end.
     pub(crate) fn calls(&self) -> Vec<Call> {
         until("the mock to come to rest", || {

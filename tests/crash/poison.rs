@@ -1,7 +1,6 @@
-//! A request that kills the process which works on it, among others that were only there.
+//! A request that crashes the process which works on it, among others that were only in flight.
 
 use super::bench::Bench;
-use super::evidence::Call;
 use super::form::Form;
 use super::input;
 use super::oracle;
@@ -9,117 +8,102 @@ use super::process::until;
 
 const RUN: [&str; 6] = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "6"];
 
-/// Requests, of which the first six share every death until they are suspects.
-const REQUESTS: usize = 10;
+/// A debug build alone can be told to crash.
+#[cfg(debug_assertions)]
+mod real {
+    use super::super::cuts::{Cuts, Engine};
+    use super::super::input;
+    use super::super::oracle;
 
-/// The third line, so that suspects stand before and behind it.
-const CULPRIT: usize = 2;
+    const REQUESTS: usize = 10;
 
-/// Long enough to be killed in.
-const SLOW: [&str; 2] = ["--latency", "300ms"];
+    /// The third line, so that others stand before and behind it.
+    const CULPRIT: usize = 2;
 
-/// Runs until the culprit's call is on its way, and kills; answers its end if that came first.
-fn life(bench: &mut Bench, culprit: &str) -> Option<super::process::Ended> {
-    let mut running = bench.start(&RUN);
-    until("the culprit's call, or an end", || {
-        let calls = bench.mock.calls_so_far();
-        let struck = calls
-            .iter()
-            .any(|call| call.marker == culprit && call.end_ms.is_none());
-        (struck || running.poll().is_some()).then_some(())
-    });
-    bench.cut(running)
-}
-
-/// Whether the call had the mock for itself; a call that a kill cut off was over when it was cut.
-fn is_alone(call: &Call, all: &[Call], cuts: &[i64]) -> bool {
-    let end = |call: &Call| {
-        let end = call.end_ms.expect("the mock is at rest");
-        let cut = cuts.iter().copied().find(|cut| *cut >= call.start_ms);
-        cut.map_or(end, |cut| cut.min(end))
-    };
-    all.iter()
-        .filter(|other| other.n != call.n)
-        .all(|other| end(other) <= call.start_ms || end(call) <= other.start_ms)
-}
-
-#[test]
-fn who_kills_alone_is_convicted_and_who_was_only_there_is_done() {
-    let mut bench = Bench::with("poison", Form::get(), &SLOW);
-    bench.blames = true;
-    let lines = input::batch(REQUESTS);
-    bench.input(&lines);
-    let culprit = lines[CULPRIT].clone();
-    let mut deaths = 0;
-    let ended = loop {
-        match life(&mut bench, &culprit.marker()) {
-            None => deaths += 1,
-            Some(ended) => break ended,
+    /// Runs again and again until a process comes to its end; answers after how many crashes.
+    fn crashes_until_the_end(engine: Engine, place: &str, most: usize) {
+        let mut cuts = Cuts::new(
+            "a request that crashes",
+            engine,
+            &["--latency", "100ms"].map(str::to_owned),
+        );
+        let lines: Vec<_> = (0..REQUESTS)
+            .map(|id| input::Line {
+                form: input::Shape::Flat(None),
+                ..input::Line::batch(id)
+            })
+            .collect();
+        cuts.bench.input(&lines);
+        let failpoint = format!("abort-{place}={}", lines[CULPRIT].marker());
+        let mut crashes = 0;
+        let ended = loop {
+            let ended = cuts.start(&failpoint).wait();
+            if ended.code.is_some() {
+                break ended;
+            }
+            crashes += 1;
+            assert!(crashes <= most, "oracle `poison`: {crashes} crashes and no end");
+        };
+        assert_eq!(ended.code, Some(100), "oracle `exit`: {}", ended.stderr);
+        assert!(crashes >= 4, "oracle `poison`: {crashes} crashes prove nothing");
+        let found = oracle::objects(&cuts.bench.bytes("out.jsonl"));
+        assert_eq!(found.len(), REQUESTS, "oracle `once`");
+        for line in &found {
+            let is_culprit = line["custom_id"] == lines[CULPRIT].custom_id();
+            let class = line["error"]["class"].as_str();
+            assert_eq!(class, is_culprit.then_some("poison"), "oracle `poison`: {line}");
         }
-        assert!(deaths < 9, "oracle `poison`: {deaths} deaths and no end");
-    };
-    assert_eq!(ended.code, Some(100), "oracle `exit`: {}", ended.stderr);
-    assert_eq!(deaths, 5, "oracle `poison`: three deaths in company, two alone");
-
-    let bytes = bench.bytes("out.jsonl");
-    let found = oracle::objects(&bytes);
-    assert_eq!(found.len(), REQUESTS, "oracle `once`");
-    for line in &found {
-        let is_culprit = line["custom_id"] == culprit.custom_id();
-        let code = line["error"]["code"].as_str();
-        assert_eq!(code, is_culprit.then_some("poison"), "oracle `poison`: {line}");
-    }
-    let store = bench.store().expect("there is a store");
-    let charged = store.attempts_charged();
-    for line in &lines {
-        let expected = i64::from(line.id != CULPRIT);
+        let ended = cuts.start("").wait();
+        assert_eq!(ended.code, Some(100), "oracle `final`: {}", ended.stderr);
+        let retried = cuts.retry("poison");
+        assert_eq!(retried.code, Some(0), "oracle `exit`: {}", retried.stderr);
+        let ended = cuts.start("").wait();
         assert_eq!(
-            charged[&line.custom_id()],
-            expected,
-            "oracle `charged`: {}",
-            line.custom_id()
+            ended.code,
+            Some(0),
+            "a process that does not crash finishes it: {}",
+            ended.stderr
         );
     }
 
-    // The last call of each suspect, and the culprit's last two, were alone.
-    let calls = bench.mock.calls();
-    for line in &lines[..6] {
-        let own: Vec<&Call> = calls.iter().filter(|call| call.marker == line.marker()).collect();
-        // A kill may come before a call does; in company it was claimed all the same.
-        let alone = if line.id == CULPRIT { 2 } else { 1 };
-        assert!((alone..=alone + 3).contains(&own.len()), "oracle `calls`");
-        for call in own.iter().rev().take(alone) {
-            assert!(
-                is_alone(call, &calls, &bench.account.cuts),
-                "oracle `alone`: {}",
-                call.marker
-            );
-        }
+    #[test]
+    fn who_crashes_at_its_answer_is_found_on_sqlite() {
+        crashes_until_the_end(Engine::Sqlite, "after-call", 8);
     }
-    let verified = bench.nova3(&["verify", "--store", "nova3.db", "-o", "out.jsonl"]);
-    assert_eq!(verified.code, Some(0), "oracle `verify`: {}", verified.stderr);
-    let again = bench.nova3(&RUN);
-    assert_eq!(again.code, Some(100), "oracle `final`: {}", again.stderr);
-    assert!(bench.settle(&["out.jsonl"], false).is_empty(), "oracle `final`");
 
-    // Put back, it is a request like any other, and a process that does not die finishes it.
-    let retried = bench.nova3(&["retry", "--store", "nova3.db", "--class", "poison"]);
-    assert_eq!(retried.code, Some(0), "oracle `exit`: {}", retried.stderr);
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    #[test]
+    fn who_crashes_at_its_prompt_is_found_on_sqlite() {
+        crashes_until_the_end(Engine::Sqlite, "before-call", 9);
+    }
+
+    #[test]
+    fn who_crashes_at_its_answer_is_found_on_postgres() {
+        crashes_until_the_end(Engine::Postgres, "after-call", 8);
+    }
+
+    #[test]
+    fn who_crashes_at_its_prompt_is_found_on_postgres() {
+        crashes_until_the_end(Engine::Postgres, "before-call", 9);
+    }
+}
+
+/// Two crashes of this store's process, with all that was in flight worked on: the requests are in quarantine.
+fn quarantine(bench: &Bench) {
+    let store = rusqlite::Connection::open(bench.path("nova3.db")).expect("it opens");
+    store
+        .execute("UPDATE nova3_queues SET crashes=2, quarantine=1000", [])
+        .expect("it can be written");
 }
 
 #[test]
-fn suspects_run_while_the_input_is_still_open() {
-    let mut bench = Bench::with("poison, open input", Form::get(), &SLOW);
+fn quarantine_runs_while_the_input_is_still_open() {
+    let mut bench = Bench::with("poison, open input", Form::get(), &["--latency", "300ms"]);
     let lines = input::batch(3);
     bench.input(&lines);
-    let named = ["run", "in.jsonl", "-o", "out.jsonl", "--run", "r"];
-    for _ in 0..3 {
-        let before = bench.mock.count();
-        let running = bench.start(&named);
-        until("all calls", || (bench.mock.count() == before + 3).then_some(()));
-        assert!(bench.cut(running).is_none(), "it was killed");
-    }
+    let running = bench.start(&["run", "in.jsonl", "-o", "out.jsonl", "--run", "r"]);
+    until("all calls", || (bench.mock.count() == 3).then_some(()));
+    assert!(bench.cut(running).is_none(), "it was killed");
+    quarantine(&bench);
     let mut running = bench.start_with(
         &["run", "-", "-o", "out.jsonl", "--run", "r"],
         std::process::Stdio::piped(),
@@ -136,30 +120,24 @@ fn suspects_run_while_the_input_is_still_open() {
     oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
 }
 
-/// What waits for its route kills nobody, however often a process dies beside it.
+/// A group that waits for its route is given back and holds up nobody, however often a process is killed beside it.
 #[test]
-fn a_suspect_that_only_waits_is_not_convicted() {
+fn a_group_that_only_waits_is_given_back() {
     let refusing = ["--faults", "429=1", "--retry-after", "60s"];
     let mut bench = Bench::with("poison, waiting", Form::get(), &refusing);
     let lines = input::batch(2);
     bench.input(&lines);
     let leased = |bench: &Bench| bench.store().map(|store| store.leased()).unwrap_or_default();
-    for _ in 0..3 {
-        let before = bench.mock.count();
-        let running = bench.start(&RUN);
-        // The first refusal pauses both, so that the second may not come to call.
-        until("both are there", || {
-            (bench.mock.count() > before && leased(&bench).len() == 2).then_some(())
-        });
-        assert!(bench.cut(running).is_none(), "it was killed");
-    }
+    let running = bench.start(&RUN);
+    until("both are there", || {
+        (bench.mock.count() > 0 && leased(&bench).len() == 2).then_some(())
+    });
+    assert!(bench.cut(running).is_none(), "it was killed");
+    quarantine(&bench);
     for _ in 0..3 {
         let running = bench.start(&RUN);
-        let first = until("one waits alone", || leased(&bench).pop_first());
-        until("it is given back, and holds up nobody", || {
-            leased(&bench).pop_first().filter(|second| *second != first)
-        });
-        until("so is the second", || leased(&bench).is_empty().then_some(()));
+        until("a group waits", || (leased(&bench).len() == 2).then_some(()));
+        until("it is given back", || leased(&bench).is_empty().then_some(()));
         assert!(bench.cut(running).is_none(), "it was killed");
     }
     bench.heal_mock();

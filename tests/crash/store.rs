@@ -111,23 +111,6 @@ impl Store {
         rows.into_iter().collect()
     }
 
-    /// Whether a queue under suspicion is at work.
-    pub(crate) fn is_one_alone(&self) -> bool {
-        let alone = self.rows(
-            "SELECT 1 FROM nova3_queues WHERE state='leased' AND alone=1",
-            |row| row.get::<_, i64>(0),
-        );
-        !alone.is_empty()
-    }
-
-    /// How many attempts each request was charged.
-    pub(crate) fn attempts_charged(&self) -> BTreeMap<String, i64> {
-        let rows = self.rows("SELECT custom_id, attempt FROM nova3_queues", |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        });
-        rows.into_iter().collect()
-    }
-
     /// The queue of each request.
     pub(crate) fn queues(&self) -> BTreeMap<String, i64> {
         let rows = self.rows("SELECT custom_id, queue_id FROM nova3_queues", |row| {

@@ -37,7 +37,7 @@ async fn a_bad_settlement_spoils_nobody_elses() {
     for (number, settled) in settled.iter().enumerate() {
         let as_it_should = match settled {
             Ok(settled) => number != 7 && *settled == Settled::Finished { ok: true },
-            Err(error) => number == 7 && matches!(error, StoreError::Corrupt { .. }),
+            Err(error) => number == 7 && matches!(error, StoreError::Row { .. }),
         };
         assert!(as_it_should, "{number}: {settled:?}");
     }

@@ -151,28 +151,24 @@ async fn two_runs_that_reach_for_one_session_get_it_once() {
 }
 
 #[tokio::test]
-async fn whoever_works_on_a_suspect_gets_no_company() {
+async fn a_group_in_quarantine_is_all_that_its_owner_holds() {
     let (url, [first, second]) = crew::<2>().await;
     let run = first.run("a").await;
     first.read(run, &inputs(3)).await;
     let mut sql = Sql::at(&url).await;
-    sql.run("UPDATE nova3_queues SET unclean_ends = 3 WHERE custom_id <> 'r2'")
+    sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1 WHERE custom_id <> 'r2'")
         .await;
-    let suspect = async |bed: &Bed, name: &str| ids(&bed.claim_as(name, run, Claimable::Suspect, 9).await);
-    assert_eq!(suspect(&first, "p").await, ["r0"]);
+    let group = async |bed: &Bed, name: &str| ids(&bed.claim_as(name, run, Claimable::Quarantined, 9).await);
+    assert_eq!(group(&first, "p").await, ["r0"]);
     assert_eq!(ids(&claim(&first, "p", run, 9).await), Vec::<String>::new());
-    assert_eq!(suspect(&first, "p").await, Vec::<String>::new());
+    assert_eq!(group(&first, "p").await, Vec::<String>::new());
     assert_eq!(
         ids(&claim(&second, "q", run, 9).await),
         ["r2"],
         "who shares no process with it may"
     );
-    assert_eq!(
-        suspect(&second, "q").await,
-        Vec::<String>::new(),
-        "it has company"
-    );
-    assert_eq!(suspect(&second, "r").await, ["r1"]);
+    assert_eq!(group(&second, "q").await, Vec::<String>::new(), "it has company");
+    assert_eq!(group(&second, "r").await, ["r1"]);
 }
 
 /// Rows of the run's queues that a claim of what is unplanned reads, behind so many planned ones.

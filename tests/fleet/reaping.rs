@@ -6,9 +6,9 @@ use nova3::store::{Claimable, Claimed, Done, RunId, RunOpening, Settled, Terms};
 use crate::bed::{Bed, LEASE_MS, ids, opening, request};
 use crate::crew::{Lock, Sql, call, claim, crew, join, leases, owner, reserve, tend, until, wrongs};
 
-async fn unclean_ends(sql: &mut Sql, of: &str) -> i64 {
+async fn crashes(sql: &mut Sql, of: &str) -> i64 {
     sql.number(&format!(
-        "SELECT unclean_ends FROM nova3_queues WHERE custom_id = '{of}'"
+        "SELECT crashes FROM nova3_queues WHERE custom_id = '{of}'"
     ))
     .await
 }
@@ -87,7 +87,7 @@ async fn many_reapers_take_each_lease_once() {
     assert_eq!(queues.len(), 60);
     sql.expire(&leases(&queues)).await;
     join_all(beds.iter().map(|bed| tend(bed.store(), "q", run, false))).await;
-    let rows = "SELECT count(*) FROM nova3_queues WHERE state = 'ready' AND fence = 2 AND attempt = 0 AND unclean_ends = 1";
+    let rows = "SELECT count(*) FROM nova3_queues WHERE state = 'ready' AND fence = 2 AND attempt = 0 AND crashes = 1";
     assert_eq!(sql.number(rows).await, 60);
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
 }
@@ -107,30 +107,30 @@ async fn an_idle_run_holds_up_no_session_of_another() {
 }
 
 #[tokio::test]
-async fn who_is_seen_within_its_lease_has_not_died() {
+async fn who_is_seen_within_its_lease_has_not_crashed() {
     let (url, [first, second]) = crew::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
     silence(&mut sql, "p").await;
     tend(first.store(), "p", run, false).await;
     assert_eq!(
-        unclean_ends(&mut sql, "x").await,
+        crashes(&mut sql, "x").await,
         0,
-        "it took its own away, and lives"
+        "it took its own away, and is alive"
     );
     let queue = claim(&first, "p", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
     tend(second.store(), "q", run, false).await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 0, "it was seen a moment ago");
+    assert_eq!(crashes(&mut sql, "x").await, 0, "it was seen a moment ago");
     let queue = claim(&first, "p", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
     silence(&mut sql, "p").await;
     tend(second.store(), "q", run, false).await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 1, "nobody has seen it");
+    assert_eq!(crashes(&mut sql, "x").await, 1, "nobody has seen it");
     let queue = claim(&second, "nobody knows me", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
     tend(second.store(), "q", run, false).await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 2, "it never joined");
+    assert_eq!(crashes(&mut sql, "x").await, 2, "it never joined");
 }
 
 #[tokio::test]
@@ -140,47 +140,66 @@ async fn who_comes_back_is_accused_of_nothing() {
     let (run, queue) = run_out(&first, &mut sql).await;
     silence(&mut sql, "p").await;
     tend(second.store(), "q", run, false).await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 1);
+    assert_eq!(crashes(&mut sql, "x").await, 1);
     let renew = async || {
         let leases = [queue.lease];
         let lost = first.store().renew(&owner("p"), &leases, LEASE_MS).await;
         assert_eq!(lost.expect("renews"), leases, "it is lost all the same");
     };
     renew().await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 0);
+    assert_eq!(crashes(&mut sql, "x").await, 0);
     renew().await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 0, "taken back once");
+    assert_eq!(crashes(&mut sql, "x").await, 0, "taken back once");
 }
 
 #[tokio::test]
-async fn who_comes_back_has_not_died_alone_either() {
+async fn who_comes_back_takes_its_queues_out_of_quarantine() {
     let (url, [first, second]) = crew::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
-    sql.run("UPDATE nova3_queues SET unclean_ends = 3").await;
+    sql.run("UPDATE nova3_queues SET crashes = 1").await;
     tend(second.store(), "q", run, false).await;
-    let mut died = Vec::new();
+    let queue = claim(&first, "p", run, 9).await.remove(0);
+    assert!(queue.is_recorded);
+    sql.expire(&[queue.lease]).await;
+    silence(&mut sql, "p").await;
+    tend(second.store(), "q", run, false).await;
+    assert!(sql.number("SELECT quarantine FROM nova3_queues").await > 0);
+    let lost = first.store().renew(&owner("p"), &[queue.lease], LEASE_MS).await;
+    assert_eq!(lost.expect("renews"), [queue.lease]);
+    assert_eq!(sql.number("SELECT quarantine FROM nova3_queues").await, 0);
+}
+
+#[tokio::test]
+async fn who_comes_back_has_not_crashed_alone_either() {
+    let (url, [first, second]) = crew::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let (run, _) = run_out(&first, &mut sql).await;
+    sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1")
+        .await;
+    tend(second.store(), "q", run, false).await;
+    let mut lost = Vec::new();
     for name in ["p", "r"] {
-        let alone = second.claim_as(name, run, Claimable::Suspect, 9).await;
+        let alone = second.claim_as(name, run, Claimable::Quarantined, 9).await;
         assert_eq!(ids(&alone), ["x"]);
         sql.expire(&leases(&alone)).await;
         silence(&mut sql, name).await;
         tend(second.store(), "q", run, false).await;
-        died.push(alone[0].lease);
+        lost.push(alone[0].lease);
         if name == "p" {
-            assert_eq!(sql.number("SELECT alone_deaths FROM nova3_queues").await, 1);
+            assert_eq!(sql.number("SELECT lone_crashes FROM nova3_queues").await, 1);
             first
                 .store()
-                .renew(&owner("p"), &died, LEASE_MS)
+                .renew(&owner("p"), &lost, LEASE_MS)
                 .await
                 .expect("renews");
-            assert_eq!(sql.number("SELECT alone_deaths FROM nova3_queues").await, 0);
+            assert_eq!(sql.number("SELECT lone_crashes FROM nova3_queues").await, 0);
         }
     }
     let stands = sql
-        .text("SELECT state || ' ' || alone_deaths FROM nova3_queues")
+        .text("SELECT state || ' ' || lone_crashes FROM nova3_queues")
         .await;
-    assert_eq!(stands, "ready 1", "one death alone convicts nobody");
+    assert_eq!(stands, "ready 1", "one crash alone fails nothing");
 }
 
 #[tokio::test]
@@ -195,7 +214,7 @@ async fn who_left_in_good_order_is_accused_of_nothing() {
         .expect("leaves");
     silence(&mut sql, "p").await;
     tend(second.store(), "q", run, false).await;
-    assert_eq!(unclean_ends(&mut sql, "x").await, 0);
+    assert_eq!(crashes(&mut sql, "x").await, 0);
     assert_eq!(first.done(&queue).await, Settled::LostLease);
 }
 
@@ -228,10 +247,7 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
     sql.expire(&leases(&queues[..1])).await;
     tend(second.store(), "q", run, false).await;
     assert_eq!(
-        (
-            unclean_ends(&mut sql, "x").await,
-            unclean_ends(&mut sql, "y").await
-        ),
+        (crashes(&mut sql, "x").await, crashes(&mut sql, "y").await),
         (1, 0)
     );
     assert_eq!(ids(&claim(&second, "q", run, 9).await), ["x"]);

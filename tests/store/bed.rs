@@ -13,8 +13,9 @@ use nova3::postgres::Database;
 use nova3::store::postgres::PostgresStore;
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{
-    AddOutcome, Changes, Claimable, Claimed, Done, Epoch, Failures, InputMark, Lease, Order, Owner, PlanEnd,
-    PlanSettlement, Recipe, RunId, RunOpening, Settled, Settlement, Store, StoreError, TakeOver, Terms, Then,
+    AddOutcome, Changes, Claimable, Claimed, CrashMark, Done, Epoch, Failures, InputMark, Lease, Order,
+    Owner, PlanEnd, PlanSettlement, Recipe, RunId, RunOpening, Settled, Settlement, Store, StoreError,
+    TakeOver, Terms, Then,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -190,6 +191,13 @@ impl Bed {
             .claim(run, &owner, which, limit, LEASE_MS)
             .await
             .expect("claims")
+            .queues
+    }
+
+    /// The process waits for the queue's answer and does nothing else for it.
+    pub(crate) async fn waits(&self, queue: &Claimed) {
+        let held = self.store().mark(queue.lease, CrashMark::Waiting).await;
+        assert!(held.expect("marks"), "the lease is good");
     }
 
     /// Claims the one queue that can be claimed.

@@ -43,6 +43,7 @@ fn record(folder: &Path) -> Recording {
             .claim(run, &owner, Claimable::All, REQUESTS, LEASE_MS)
             .await
             .expect("claims")
+            .queues
         {
             assert_eq!(
                 store.settle(completed(queue.lease, 0, 1)).await.expect("settles"),

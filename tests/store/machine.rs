@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nova3::domain::failure::Class;
 use nova3::domain::tally::Counts;
-use nova3::store::{AddOutcome, Claimable, Lease, RunId, Settled, Then};
+use nova3::store::{AddOutcome, Claimable, CrashMark, Lease, RunId, Settled, Then};
 use proptest::prelude::*;
 
 use crate::bed::{Bed, Draft, block_on, completed, failed, id, made, planless, planned, request};
@@ -21,7 +21,9 @@ enum Step {
         whole: bool,
     },
     Claim(usize),
-    ClaimSuspect,
+    ClaimQuarantined,
+    /// The process waits for an answer of the picked queue.
+    Wait(usize),
     Plan {
         pick: usize,
         well: bool,
@@ -54,7 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => pick.clone().prop_map(Step::Fail),
         1 => pick.prop_map(Step::Release),
         1 => Just(Step::Retry),
-        2 => Just(Step::ClaimSuspect),
+        2 => Just(Step::ClaimQuarantined),
+        2 => (0usize..8).prop_map(Step::Wait),
         1 => (1u8..4).prop_map(Step::Crash),
     ]
 }
@@ -116,18 +119,16 @@ struct Version {
     task: usize,
     /// The last reading that saw it.
     seen: i64,
-    /// Deaths that it was there at, and those that it was alone at, since something of it was settled.
-    deaths: u8,
-    alone_deaths: u8,
+    /// Crashes that it was leased at, and those at which it was alone and worked on, since something of it was settled.
+    crashes: u8,
+    lone_crashes: u8,
+    /// The largest group that it may run in, if it is in quarantine.
+    room: usize,
 }
 
 impl Version {
-    const fn is_suspect(&self) -> bool {
-        self.deaths >= 3
-    }
-
     const fn clear(&mut self) {
-        (self.deaths, self.alone_deaths) = (0, 0);
+        (self.crashes, self.lone_crashes, self.room) = (0, 0, 0);
     }
 }
 
@@ -137,7 +138,10 @@ struct Held {
     name: u8,
     version: u8,
     alive: bool,
-    alone: bool,
+    /// Whether its mark is set.
+    works: bool,
+    /// The size of its group in quarantine.
+    group: usize,
 }
 
 #[derive(Debug, Default)]
@@ -163,8 +167,9 @@ impl Model {
             planned: gives_tasks(name),
             task: 0,
             seen: reading,
-            deaths: 0,
-            alone_deaths: 0,
+            crashes: 0,
+            lone_crashes: 0,
+            room: 0,
         };
         let before = self.current.insert(name, version);
         if before.is_none() {
@@ -206,9 +211,9 @@ impl Model {
             .any(|held| held.alive && session(held.name) == Some(wanted))
     }
 
-    /// What may be claimed now, if nobody waits for a line that the reading has not come to; of the suspects or of
-    /// the others.
-    fn claimable(&self, suspects: bool) -> BTreeSet<u8> {
+    /// What may be claimed now, if nobody waits for a line that the reading has not come to; of those in quarantine or
+    /// of the others.
+    fn claimable(&self, quarantined: bool) -> BTreeSet<u8> {
         let open: BTreeSet<u8> = self
             .present(self.reading)
             .filter(|(name, version)| version.stand == Stand::Open && !self.is_held(*name))
@@ -225,8 +230,19 @@ impl Model {
             .into_iter()
             .filter(|wanted| !self.at_work(*wanted))
             .filter_map(first);
-        let wanted = |name: &u8| self.versions[&(*name, self.current[name])].is_suspect() == suspects;
+        let wanted = |name: &u8| (self.room(*name) > 0) == quarantined;
         alone.chain(heads).filter(wanted).collect()
+    }
+
+    fn room(&self, name: u8) -> usize {
+        self.versions[&(name, self.current[&name])].room
+    }
+
+    /// The size of the largest group of these.
+    fn group(&self, names: &BTreeSet<u8>) -> usize {
+        let mut rooms: Vec<usize> = names.iter().map(|name| self.room(*name)).collect();
+        rooms.sort_unstable_by(|a, b| b.cmp(a));
+        (1..).zip(rooms).take_while(|(place, room)| place <= room).count()
     }
 
     fn counts(&self) -> Counts {
@@ -272,15 +288,15 @@ async fn read(bed: &Bed, run: RunId, model: &mut Model, given: &[(u8, u8)], whol
 }
 
 async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit: usize) {
-    let suspect = which == Claimable::Suspect;
-    // Nobody gives a suspect company; a store for many processes would refuse it.
-    if !suspect && model.held.iter().any(|held| held.alive && held.alone) {
+    let quarantined = which == Claimable::Quarantined;
+    // Nothing is claimed beside a group; a store for many processes would refuse it.
+    if !quarantined && model.held.iter().any(|held| held.alive && held.group > 0) {
         return;
     }
-    let mut claimable = model.claimable(suspect);
+    let mut claimable = model.claimable(quarantined);
     let expected = match which {
-        Claimable::Suspect if model.held.iter().any(|held| held.alive) => 0,
-        Claimable::Suspect => claimable.len().min(1),
+        Claimable::Quarantined if model.held.iter().any(|held| held.alive) => 0,
+        Claimable::Quarantined => model.group(&claimable).min(limit),
         Claimable::All | Claimable::Unplanned => claimable.len().min(limit),
     };
     // Each life has an owner of its own.
@@ -290,6 +306,7 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit
         assert_eq!(claimed.len(), expected, "of {claimable:?}");
     }
     assert!(claimed.len() <= limit);
+    let group = if quarantined { claimed.len() } else { 0 };
     for queue in claimed {
         let name: u8 = id(&queue)[1..].parse().expect("a number");
         assert!(claimable.remove(&name), "r{name} is claimed out of turn");
@@ -299,6 +316,7 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit
             (queue.current_task, queue.planned, queue.tasks.len()),
             (stored.task, stored.planned, if stored.planned { 2 } else { 0 })
         );
+        assert_eq!(queue.is_recorded, stored.crashes > 0, "r{name}");
         let fence = model.fences.entry(queue.lease.queue_id).or_default();
         assert!(queue.lease.fence > *fence, "a fence it had before");
         *fence = queue.lease.fence;
@@ -307,7 +325,8 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit
             name,
             version,
             alive: true,
-            alone: suspect,
+            works: stored.crashes > 0,
+            group,
         });
     }
 }
@@ -333,6 +352,7 @@ async fn plan(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
     stored.planned |= expected == Settled::Stepped;
     if expected != Settled::LostLease {
         stored.clear();
+        model.held[index].works = false;
     }
     if let Settled::Finished { .. } = expected {
         stored.stand = Stand::Failed;
@@ -373,11 +393,22 @@ async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
     }
     if alive {
         stored.clear();
+        model.held[index].works = false;
     }
     if let Settled::Finished { .. } = expected {
         stored.stand = if well && task == 1 { Stand::Done } else { becomes };
         model.held[index].alive = false;
     }
+}
+
+async fn wait(bed: &Bed, model: &mut Model, pick: usize) {
+    let Some(index) = pick.checked_rem(model.held.len()) else {
+        return;
+    };
+    let held = &mut model.held[index];
+    let marked = bed.store().mark(held.lease, CrashMark::Waiting).await;
+    assert_eq!(marked.expect("marks"), held.alive);
+    held.works = false;
 }
 
 async fn release(bed: &Bed, model: &mut Model, pick: usize) {
@@ -416,9 +447,17 @@ async fn crash(bed: &mut Bed, run: RunId, model: &mut Model) {
         held.alive = false;
         let key = (held.name, held.version);
         let stored = model.versions.get_mut(&key).expect("it is known");
-        stored.deaths += 1;
-        stored.alone_deaths += u8::from(held.alone);
-        if stored.alone_deaths == 2 {
+        stored.crashes += 1;
+        if !held.works {
+            continue;
+        }
+        stored.room = if held.group == 0 {
+            usize::MAX
+        } else {
+            held.group.div_ceil(2)
+        };
+        stored.lone_crashes += u8::from(held.group == 1);
+        if stored.lone_crashes == 2 {
             stored.stand = Stand::Failed;
         }
     }
@@ -451,7 +490,8 @@ async fn play(bed: &mut Bed, steps: &[Step]) {
         match step {
             Step::Read { lines, whole } => read(bed, run, &mut model, lines, *whole).await,
             Step::Claim(limit) => claim(bed, run, &mut model, Claimable::All, *limit).await,
-            Step::ClaimSuspect => claim(bed, run, &mut model, Claimable::Suspect, 9).await,
+            Step::ClaimQuarantined => claim(bed, run, &mut model, Claimable::Quarantined, 9).await,
+            Step::Wait(pick) => wait(bed, &mut model, *pick).await,
             Step::Plan { pick, well } => plan(bed, &mut model, *pick, *well).await,
             Step::Complete(pick) => settle(bed, &mut model, *pick, Stand::Done).await,
             Step::Pause(pick) => settle(bed, &mut model, *pick, Stand::Paused).await,
@@ -462,7 +502,7 @@ async fn play(bed: &mut Bed, steps: &[Step]) {
                 crash(bed, run, &mut model).await;
                 for _ in 1..*times {
                     claim(bed, run, &mut model, Claimable::All, 9).await;
-                    claim(bed, run, &mut model, Claimable::Suspect, 9).await;
+                    claim(bed, run, &mut model, Claimable::Quarantined, 9).await;
                     crash(bed, run, &mut model).await;
                 }
             }

@@ -179,14 +179,19 @@ macro_rules! engines {
                 routes_are_remembered_with_the_time_they_were_open
             }
             poison {
-                three_deaths_in_company_make_a_suspect
-                two_deaths_alone_under_different_owners_convict
-                a_convicted_request_lets_its_session_go_on
+                a_first_crash_is_only_recorded
+                a_crash_counts_against_no_request_that_waits
+                a_crash_at_work_means_quarantine
+                groups_are_halved_until_one_is_alone
+                who_waits_at_a_crash_of_its_group_keeps_its_room
+                two_crashes_alone_under_different_owners_are_poison
+                a_poisoned_request_lets_its_session_go_on
                 whatever_is_settled_clears
-                a_clean_end_accuses_nobody
-                a_convicted_request_can_be_retried
-                a_conviction_is_told
-                a_suspect_still_counts_as_unfinished
+                a_clean_end_is_no_crash
+                a_poisoned_request_can_be_retried
+                the_end_of_a_poisoned_request_is_told
+                quarantine_counts_as_unfinished
+                panics_are_counted_until_something_is_settled
             }
             told {
                 a_model_s_plan_that_was_not_begun_gives_way

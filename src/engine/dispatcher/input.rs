@@ -19,7 +19,7 @@ impl Dispatcher<'_> {
                     .announce(RunEvent::InputChanged { run, change });
             }
             IngestFact::Empty => return self.shutdown.drain(Ending::NoRequests, "", 0),
-            IngestFact::Added { .. } => self.suspects.input(),
+            IngestFact::Added { .. } => self.quarantine.input(),
             IngestFact::Ended => (self.is_read, self.ingested) = (true, true),
             IngestFact::Failed(error) => return self.shutdown.fail_gently(error, self.slots.calling()),
         }

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use super::{Dispatcher, TICK};
+use crate::engine::contain;
 use crate::engine::signals::Signals;
 use crate::engine::turn::exported;
 use crate::engine::{Exported, RunError};
@@ -96,7 +97,8 @@ impl Dispatcher<'_> {
     pub(super) fn release(&mut self) {
         let left = self.slots.take_released();
         let store = Arc::clone(&self.tools.store);
-        self.errands.send(async move { store.release(left).await });
+        self.errands
+            .send(async move { contain::release(store, left).await });
     }
 
     /// Gives back what was claimed and not done. If the store is broken, the next start does it.
@@ -111,7 +113,8 @@ impl Dispatcher<'_> {
         let left = self.slots.take_left();
         if !left.is_empty() {
             let store = Arc::clone(&self.tools.store);
-            self.errands.send(async move { store.release(left).await });
+            self.errands
+                .send(async move { contain::release(store, left).await });
         }
         let (store, owner, done) = (
             Arc::clone(&self.tools.store),

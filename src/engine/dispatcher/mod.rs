@@ -3,6 +3,7 @@
 //! Each turn waits for one fact, changes the counters, and starts what may be started. Nobody else changes
 //! a counter, claims a queue, or cancels a call.
 
+mod claiming;
 mod input;
 mod leaving;
 mod ticking;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::clock::{self, Uptime};
+use crate::clock;
 use crate::engine::board::Board;
 use crate::engine::errands::Errands;
 use crate::engine::halts::Halts;
@@ -23,17 +24,17 @@ use crate::engine::keeper::Keeper;
 use crate::engine::looks::Looks;
 use crate::engine::memory::Memory;
 use crate::engine::outage::Outage;
+use crate::engine::quarantine::Quarantine;
 use crate::engine::routes::Watched;
 use crate::engine::shutdown::Shutdown;
 use crate::engine::signals::Signals;
 use crate::engine::slots::Slots;
-use crate::engine::suspects::Suspects;
 use crate::engine::turn::{Claiming, Turn, exported, poll};
-use crate::engine::worker::{Fact, Tools, work};
+use crate::engine::worker::{Fact, Tools};
 use crate::engine::{Driven, Exported, Exporting, Job, RunError, Wakes, World};
 use crate::llm::{Chain, Stop, Stopped};
 use crate::observe::Ending;
-use crate::store::{Claimed, Lease, Left, Owner, RunId, Settled, StoreError};
+use crate::store::{Lease, Left, Owner, RunId, Settled, StoreError};
 
 /// Snapshots for the display, and the fallback for a wake-up that nobody sent.
 const TICK: Duration = Duration::from_millis(200);
@@ -52,7 +53,7 @@ pub(super) struct Dispatcher<'a> {
     claiming: Option<Claiming>,
     /// Whether a claim may find something: set by whatever makes queues ready.
     may_find: bool,
-    suspects: Suspects,
+    quarantine: Quarantine,
     ingested: bool,
     /// A queue that the store calls unfinished and that has no task left.
     stuck: Option<Lease>,
@@ -62,6 +63,9 @@ pub(super) struct Dispatcher<'a> {
     looked: bool,
     /// Whether the run is over for this process when nothing is left that it could claim.
     leaves_to_others: bool,
+
+    /// Why a queue is parked of which the store takes nothing: the run ends with that when all others are done.
+    unsettled: Option<StoreError>,
 
     shutdown: Shutdown<'a>,
     halts: Halts,
@@ -106,12 +110,13 @@ impl<'a> Dispatcher<'a> {
             tell,
             claiming: None,
             may_find: true,
-            suspects: Suspects::new(),
+            quarantine: Quarantine::new(),
             ingested: false,
             stuck: None,
             is_read: false,
             looked: false,
             leaves_to_others: job.leaves_to_others,
+            unsettled: None,
             shutdown: Shutdown::new(&world.announcer, stop, job.grace, deadline),
             halts: Halts::new(job.conditions),
             watched: Watched::default(),
@@ -173,26 +178,6 @@ impl<'a> Dispatcher<'a> {
         self.shutdown.into_driven(done)
     }
 
-    /// Asks for as many queues as may be claimed, one question at a time.
-    fn start_claim(&mut self) {
-        let room = self.memory.room(self.slots.in_memory());
-        let free = self.halts.at_most(self.slots.free().min(room));
-        let waits = self.claiming.is_some() || !self.is_read || !self.may_find;
-        if waits || self.shutdown.has_begun() || free == 0 {
-            return;
-        }
-        let Some(which) = self.suspects.next(self.tools.plan_only, self.slots.is_idle()) else {
-            return;
-        };
-        let (store, run, owner) = (Arc::clone(&self.tools.store), self.run, self.owner.clone());
-        let (until, lease_ms) = (self.keeper.until(), self.keeper.lease_ms());
-        self.may_find = false;
-        self.claiming = Some(Claiming {
-            answer: Box::pin(async move { store.claim(run, &owner, which, free, lease_ms).await }),
-            until,
-        });
-    }
-
     /// Over is when nothing runs, nothing can be started and nothing more will come.
     async fn is_over(&mut self) -> bool {
         if self.shutdown.is_abandoned() {
@@ -219,13 +204,20 @@ impl<'a> Dispatcher<'a> {
         };
         let ending = match unfinished {
             Ok(false) => return true,
+            Ok(true) if self.unsettled.is_some() => {
+                let error = self.unsettled.take();
+                error
+                    .into_iter()
+                    .for_each(|error| self.shutdown.note(error.into()));
+                return true;
+            }
             // What is left waits for a chain that is of no use, or for a session that does.
             Ok(true) if self.slots.has_parked() => self.halts.no_route(),
             Ok(true) if used_up => Ending::Limit,
             // The others are done by now.
             Ok(true) if self.stuck.is_some() => return self.ends_with_stuck(),
             // Others have it, or it waits for them.
-            Ok(true) => return self.leaves_to_others && !self.suspects.has_snoozing(),
+            Ok(true) => return self.leaves_to_others && !self.quarantine.has_snoozing(),
             Err(error) => {
                 self.shutdown.fail(error.into());
                 return true;
@@ -260,32 +252,6 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn claimed(&mut self, claimed: Result<Vec<Claimed>, StoreError>, until: Uptime) {
-        self.claiming = None;
-        let claimed = match claimed {
-            Ok(claimed) => claimed,
-            Err(error) => return self.shutdown.fail(error.into()),
-        };
-        if !claimed.is_empty() {
-            self.may_find = true;
-            self.looks.found();
-        } else if self.slots.is_idle() && !self.may_find {
-            self.may_find = self.suspects.found_nothing(self.tools.plan_only, self.ingested);
-        }
-        self.halts.begun(claimed.len());
-        for queue in claimed {
-            if self.shutdown.has_begun() {
-                self.slots.leave(Left::untouched(queue.lease));
-                continue;
-            }
-            // Registered before it runs, so that the counters and the truth agree.
-            let stop = self.shutdown.stop_for_one();
-            self.slots.begin(queue.lease, until, stop.clone());
-            self.workers
-                .spawn(work(Arc::clone(&self.tools), queue, stop, self.tell.clone()));
-        }
-    }
-
     fn fact(&mut self, fact: Fact) {
         match fact {
             Fact::AnswerIn(lease) => {
@@ -316,6 +282,15 @@ impl<'a> Dispatcher<'a> {
             }
             Fact::Interrupted(left, why) => self.interrupted(left, &why),
             Fact::NothingToDo(lease) => self.stuck(lease),
+            Fact::Unsettled(lease, error) => {
+                tracing::error!(
+                    queue.id = lease.queue_id,
+                    "nothing can be settled of a queue: {error}"
+                );
+                self.slots.park(Left::untouched(lease));
+                self.unsettled.get_or_insert(error);
+                self.may_find = true;
+            }
             Fact::StoreFailed(error) => self.shutdown.fail(error.into()),
         }
     }

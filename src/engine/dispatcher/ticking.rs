@@ -17,7 +17,7 @@ impl Dispatcher<'_> {
     }
 
     pub(super) fn tick(&mut self) {
-        if let Some(snooze) = self.suspects.tick(self.slots.is_waiting()) {
+        if let Some(snooze) = self.quarantine.tick(self.slots.all_wait()) {
             self.slots.put_off(snooze);
         }
         let idle = self.slots.is_idle();

@@ -74,7 +74,7 @@ impl Fault {
         let path = PathBuf::from(shown);
         match self {
             Self::Refused(error) => error,
-            Self::Row(reason) => StoreError::Corrupt { path, reason },
+            Self::Row(reason) => StoreError::Row { path, reason },
             Self::Database(fault) if fault.is_cancelled() => StoreError::Slow {
                 path,
                 reason: fault.reason,
@@ -103,8 +103,13 @@ fn of_database(fault: &postgres::Fault, path: PathBuf) -> StoreError {
     } else {
         format!("{} ({cure})", fault.reason)
     };
-    // Integrity, data and syntax: the store is not what this program takes it for.
-    let corrupt = ["22", "23", "42"].iter().any(|class| code.starts_with(class)) && cure.is_empty();
+    // Data, integrity, a limit of the server, a trigger, a row that is too large: one value was refused.
+    let of_one_row = ["21", "22", "23", "54", "P0", "XX"];
+    if of_one_row.iter().any(|class| code.starts_with(class)) {
+        return StoreError::Row { path, reason };
+    }
+    // Syntax and names: the store is not what this program takes it for.
+    let corrupt = code.starts_with("42") && cure.is_empty();
     if corrupt {
         return StoreError::Corrupt { path, reason };
     }

@@ -8,11 +8,10 @@ use super::calls::{Calls, int, small};
 use super::fault::Fault;
 use super::{context, run_of};
 use crate::domain::outcome::Making;
-use crate::domain::request::Request;
 use crate::postgres::{Connection, Database, Param, Passing, Text, text};
 use crate::store::{
-    Claimable, Claimed, Done, Lease, Left, Owner, PendingTask, RunId, StoreError, TakeOver, Worker,
-    WorkerState,
+    Claimable, Claimed, Claims, CrashMark, Done, Lease, Left, Owner, PendingTask, RunId, StoreError,
+    TakeOver, Unreadable, Worker, WorkerState,
 };
 
 /// What a claim asks for.
@@ -25,11 +24,11 @@ pub(super) struct Claim<'a> {
     pub(super) ticket: i64,
 }
 
-pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>) -> Result<Vec<Claimed>, Fault> {
+pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>) -> Result<Claims, Fault> {
     let which = match claim.which {
         Claimable::All => "all",
         Claimable::Unplanned => "unplanned",
-        Claimable::Suspect => "suspect",
+        Claimable::Quarantined => "quarantined",
     };
     let rows = c
         .rows(
@@ -44,25 +43,74 @@ pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>) -> Result<Vec<C
             ],
         )
         .await?;
-    rows.iter().map(claimed).collect()
+    let mut claims = Claims::default();
+    for row in &rows {
+        add(&mut claims, row);
+    }
+    Ok(claims)
 }
 
-fn claimed(row: &Row) -> Result<Claimed, Fault> {
-    let queue_id: i64 = row.get(0);
-    let request: &str = row.get(5);
-    let request = Request::from_stored(request)
-        .map_err(|error| Fault::Row(format!("the request of queue {queue_id} cannot be read: {error}")))?;
-    Ok(Claimed {
-        lease: Lease {
-            queue_id,
-            fence: row.get(1),
-        },
+fn add(claims: &mut Claims, row: &Row) {
+    let lease = Lease {
+        queue_id: row.get(0),
+        fence: row.get(1),
+    };
+    let current_task = usize::try_from(row.get::<_, i32>(3)).unwrap_or(0);
+    let tasks = pending(row, 6);
+    let unread = Unreadable {
+        lease,
+        planned: row.get(4),
+        current_task,
+        task_id: tasks.get(current_task).map(|task| task.task_id.clone()),
+        reason: String::new(),
+    };
+    let queue = |request| Claimed {
+        lease,
         request,
         index: row.get::<_, i64>(2).unsigned_abs(),
-        current_task: usize::try_from(row.get::<_, i32>(3)).unwrap_or(0),
+        current_task,
         planned: row.get(4),
-        tasks: pending(row, 6),
-    })
+        is_recorded: row.get(10),
+        panics: row.get::<_, i64>(11).try_into().unwrap_or(u32::MAX),
+        lost_calls: Vec::new(),
+        tasks,
+    };
+    claims.add(row.get(5), queue, unread);
+}
+
+/// Whether the lease is still good; then the crash mark is as it is said.
+pub(super) async fn mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> Result<bool, Fault> {
+    let working = mark == CrashMark::Working;
+    let rows = c
+        .rows(
+            "UPDATE nova3_queues SET working = $4 WHERE run_id = $1 AND queue_id = $2 AND fence = $3 AND state = 'leased'
+             RETURNING 1",
+            &[
+                run_of(lease.queue_id).sent(),
+                lease.queue_id.sent(),
+                lease.fence.sent(),
+                working.sent(),
+            ],
+        )
+        .await?;
+    Ok(!rows.is_empty())
+}
+
+/// Whether the lease is still good; then so many panics are noted. It may be asked again.
+pub(super) async fn note_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
+    let rows = c
+        .rows(
+            "UPDATE nova3_queues SET panics = greatest(panics, $4)
+             WHERE run_id = $1 AND queue_id = $2 AND fence = $3 AND state = 'leased' RETURNING 1",
+            &[
+                run_of(lease.queue_id).sent(),
+                lease.queue_id.sent(),
+                lease.fence.sent(),
+                i64::from(panics).sent(),
+            ],
+        )
+        .await?;
+    Ok(!rows.is_empty())
 }
 
 /// Tasks that stand as four arrays from column `first` on.

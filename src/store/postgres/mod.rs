@@ -44,11 +44,11 @@ use self::batch::Batch;
 use self::fault::Fault;
 use self::leases::Claim;
 use super::{
-    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, CursorPut, Done, Epoch, EventPage, Failures,
-    Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner,
-    PlanSettlement, Queues, Reservation, Results, RowMark, Run, RunId, RunOpening, SessionCounts,
-    SessionEntry, SessionRecord, Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, Worker,
-    WorkerState, rounds,
+    AddOutcome, Changes, Claimable, Claims, Cleared, CrashMark, Cursor, CursorPut, Done, Epoch, EventPage,
+    Failures, Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine,
+    Order, Owner, PlanSettlement, Queues, Reservation, Results, RowMark, Run, RunId, RunOpening,
+    SessionCounts, SessionEntry, SessionRecord, Sessions, Settled, Settlement, StoreError, TakeOver, Wanted,
+    Worker, WorkerState, rounds,
 };
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
@@ -142,7 +142,7 @@ impl Queues for PostgresStore {
         which: Claimable,
         limit: usize,
         lease_ms: i64,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Claims, StoreError> {
         let claim = &Claim {
             run,
             owner,
@@ -156,6 +156,14 @@ impl Queues for PostgresStore {
 
     async fn renew(&self, owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
         leases::renew_apart(&self.database, owner, leases, lease_ms).await
+    }
+
+    async fn mark(&self, lease: Lease, mark: CrashMark) -> Result<bool, StoreError> {
+        job!(self, |c| leases::mark(c, lease, mark))
+    }
+
+    async fn note_panics(&self, lease: Lease, panics: u32) -> Result<bool, StoreError> {
+        job!(self, |c| leases::note_panics(c, lease, panics))
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {

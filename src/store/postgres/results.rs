@@ -116,13 +116,42 @@ async fn read(c: &mut Connection, run: RunId, rows: &[Row]) -> Result<Vec<Finish
     let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let mut tasks = tasks(c, run, &queues).await?;
     rows.iter()
-        .map(|row| finished_row(row, tasks.remove(&row.get(0)).unwrap_or_default()))
+        .map(|row| {
+            let known = known(row);
+            let tasks = tasks.remove(&known.queue_id).unwrap_or(Ok(Vec::new()));
+            match tasks.and_then(|tasks| outcome(row, known.clone(), tasks)) {
+                Err(Fault::Row(reason)) => Ok(known.unreadable(&reason)),
+                read => read,
+            }
+        })
         .collect()
 }
 
-fn finished_row(row: &Row, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
-    let queue_id: i64 = row.get(0);
-    let status: &str = row.get(7);
+/// What is known of a request without reading what came of it.
+fn known(row: &Row) -> Finished {
+    Finished {
+        queue_id: row.get(0),
+        finish_no: row.get(1),
+        custom_id: row.get::<_, Option<Text>>(2).map(|id| id.0),
+        index: row.get::<_, i64>(3).unsigned_abs(),
+        line: row.get::<_, i64>(4).unsigned_abs(),
+        user_id: row.get(5),
+        session_id: row.get(6),
+        status: Status::Failed,
+        is_completion: false,
+        failure: None,
+        warnings: Vec::new(),
+        metadata: None,
+        created_at: row.get(10),
+        completed_at: row.get::<_, Option<i64>>(11).unwrap_or_default(),
+        plan: None,
+        tasks: Vec::new(),
+    }
+}
+
+/// The request with what came of it.
+fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
+    let (queue_id, status): (i64, &str) = (known.queue_id, row.get(7));
     let status =
         Status::parse(status).ok_or_else(|| Fault::Row(format!("queue {queue_id} has status `{status}`")))?;
     let error: Option<String> = row.get(8);
@@ -136,13 +165,6 @@ fn finished_row(row: &Row, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
         None => None,
     };
     Ok(Finished {
-        queue_id,
-        finish_no: row.get(1),
-        custom_id: row.get::<_, Option<Text>>(2).map(|id| id.0),
-        index: row.get::<_, i64>(3).unsigned_abs(),
-        line: row.get::<_, i64>(4).unsigned_abs(),
-        user_id: row.get(5),
-        session_id: row.get(6),
         status,
         is_completion: tasks.first().is_some_and(|task| task.action == COMPLETION),
         failure: error.as_deref().map(serde_json::from_str).transpose()?,
@@ -152,18 +174,18 @@ fn finished_row(row: &Row, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
             .transpose()?
             .unwrap_or_default(),
         metadata: raw(row.get(12))?,
-        created_at: row.get(10),
-        completed_at: row.get::<_, Option<i64>>(11).unwrap_or_default(),
         plan,
         tasks,
+        ..known
     })
 }
 
+/// The tasks of each queue, or why one of them cannot be read.
 async fn tasks(
     c: &mut Connection,
     run: RunId,
     queues: &[i64],
-) -> Result<HashMap<i64, Vec<TaskRecord>>, Fault> {
+) -> Result<HashMap<i64, Result<Vec<TaskRecord>, Fault>>, Fault> {
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, t.result, t.making
@@ -173,21 +195,31 @@ async fn tasks(
             &[run.0.sent(), queues.to_vec().sent()],
         )
         .await?;
-    let mut tasks: HashMap<i64, Vec<TaskRecord>> = HashMap::new();
+    let mut tasks: HashMap<i64, Result<Vec<TaskRecord>, Fault>> = HashMap::new();
     for row in &rows {
-        let (queue, status): (i64, &str) = (row.get(0), row.get(4));
-        let making: Option<String> = row.get(6);
-        tasks.entry(queue).or_default().push(TaskRecord {
-            task_id: row.get(1),
-            action: row.get::<_, Text>(2).0,
-            input: row.get::<_, Text>(3).0,
-            status: TaskStatus::parse(status)
-                .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))?,
-            result: raw(row.get(5))?,
-            making: making.as_deref().map(serde_json::from_str).transpose()?,
-        });
+        let of_queue = tasks.entry(row.get(0)).or_insert(Ok(Vec::new()));
+        if let Ok(known) = of_queue {
+            match task(row) {
+                Ok(task) => known.push(task),
+                Err(fault) => *of_queue = Err(fault),
+            }
+        }
     }
     Ok(tasks)
+}
+
+fn task(row: &Row) -> Result<TaskRecord, Fault> {
+    let (queue, status): (i64, &str) = (row.get(0), row.get(4));
+    let making: Option<String> = row.get(6);
+    Ok(TaskRecord {
+        task_id: row.get(1),
+        action: row.get::<_, Text>(2).0,
+        input: row.get::<_, Text>(3).0,
+        status: TaskStatus::parse(status)
+            .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))?,
+        result: raw(row.get(5))?,
+        making: making.as_deref().map(serde_json::from_str).transpose()?,
+    })
 }
 
 fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {

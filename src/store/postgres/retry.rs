@@ -22,7 +22,7 @@ pub(super) async fn retry(
     let rows = c
         .rows(
             "UPDATE nova3_queues q SET state = CASE WHEN q.session_id IS NULL THEN 'ready' ELSE 'blocked' END, status = NULL,
-               finish_no = NULL, error = NULL, error_class = NULL, completed_at = NULL, run_at = 0, unclean_ends = 0
+               finish_no = NULL, error = NULL, error_class = NULL, completed_at = NULL, run_at = 0, crashes = 0, panics = 0
              FROM nova3_runs r WHERE r.run_id = $1 AND q.run_id = $1 AND q.state = 'failed' AND q.notes_digest IS NOT NULL
                AND q.ingest >= r.complete_ingest AND (cardinality($2) = 0 OR q.error_class = ANY ($2))
                AND (cardinality($3) = 0 OR q.custom_id = ANY ($3))

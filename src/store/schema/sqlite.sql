@@ -57,10 +57,13 @@ CREATE TABLE nova3_queues(
   priority INTEGER NOT NULL DEFAULT 0,
   run_at INTEGER NOT NULL DEFAULT 0,
   attempt INTEGER NOT NULL DEFAULT 0,
-  unclean_ends INTEGER NOT NULL DEFAULT 0,
-  alone INTEGER NOT NULL DEFAULT 0,            -- whether its lease is the only one
-  alone_deaths INTEGER NOT NULL DEFAULT 0,
-  death_owner TEXT,                            -- who held it at the last of them
+  crashes INTEGER NOT NULL DEFAULT 0,          -- at so many crashes it was leased, since it last settled something
+  working INTEGER NOT NULL DEFAULT 0,          -- its crash mark, kept once a crash is recorded
+  quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest group that it may run in; 0: not in quarantine
+  lease_group INTEGER NOT NULL DEFAULT 0,      -- the size of the group that it was leased in; 0: an ordinary lease
+  lone_crashes INTEGER NOT NULL DEFAULT 0,     -- crashes while it ran alone with its mark set
+  crash_owner TEXT,                            -- who held it at the last of them
+  panics INTEGER NOT NULL DEFAULT 0,           -- panics of workers on its present task
   fence INTEGER NOT NULL DEFAULT 0,            -- only ever grows
   lease_owner TEXT,
   lease_until INTEGER,
@@ -85,6 +88,9 @@ CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) W
 -- Of those whose first step is planning: planned ones that wait before them are not read.
 CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, priority, seq)
   WHERE state='ready' AND task_count IS NULL;
+-- Of those in quarantine, in the order in which a group is formed.
+CREATE INDEX nova3_queues_quarantine ON nova3_queues(run_id, ingest, quarantine DESC, priority, seq)
+  WHERE state='ready' AND quarantine>0;
 CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE state='leased';
 CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, user_id, session_id, seq, ingest) WHERE state='blocked';
 -- Holds all that is counted of them, so that no row is read.

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::ledger::{self, Spent};
 use super::{money, sessions};
 use crate::domain::state::{QueueEvent, QueueState};
-use crate::store::{Claimable, Lease, Left, Owner, PendingTask, RunId};
+use crate::store::{Claimable, Claimed, Claims, Lease, Left, Owner, PendingTask, RunId, Unreadable};
 
 /// A claimed queue as it is stored; the request is parsed by whoever asked, not on the store's thread.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Row {
     pub(super) index: u64,
     pub(super) planned: bool,
     pub(super) current_task: usize,
+    pub(super) is_recorded: bool,
+    pub(super) panics: u32,
     pub(super) tasks: Vec<PendingTask>,
 }
 
@@ -29,36 +31,43 @@ pub(super) fn claim(
     now: i64,
 ) -> Result<Vec<Row>, Fault> {
     let mut claimed = Vec::new();
-    let alone = which == Claimable::Suspect;
-    if alone && super::suspicion::any_leased(c)? {
+    let quarantined = which == Claimable::Quarantined;
+    if quarantined && super::quarantine::any_leased(c)? {
         return Ok(claimed);
     }
-    let limit = if alone { limit.min(1) } else { limit };
+    let order = if quarantined {
+        "quarantine DESC, priority, seq"
+    } else {
+        "priority, seq"
+    };
     {
-        let (index, unplanned) = match which {
-            Claimable::Unplanned => ("INDEXED BY nova3_queues_unplanned", "AND task_count IS NULL"),
-            Claimable::All | Claimable::Suspect => ("", ""),
+        let (index, only) = match which {
+            Claimable::Unplanned => (
+                "INDEXED BY nova3_queues_unplanned",
+                "AND task_count IS NULL AND quarantine=0",
+            ),
+            Claimable::All => ("", "AND quarantine=0"),
+            Claimable::Quarantined => ("INDEXED BY nova3_queues_quarantine", "AND quarantine>0"),
         };
         let mut query = c.prepare_cached(&format!(
-            "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL
+            "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL, crashes>0, panics,
+               quarantine
              FROM nova3_queues q {index} JOIN nova3_requests USING(queue_id)
-             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' {unplanned}
-               AND (run_at<=?2 OR run_at>?2+?6)
-               AND (unclean_ends>=?4)=?5
+             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' {only}
+               AND (run_at<=?2 OR run_at>?2+?4)
                AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
-             ORDER BY priority, seq LIMIT ?3",
+             ORDER BY {order} LIMIT ?3",
         ))?;
-        let mut rows = query.query(params![
-            run.0,
-            now,
-            limit,
-            super::suspicion::SUSPECTED,
-            alone,
-            Left::LONGEST_SNOOZE_MS
-        ])?;
+        let mut rows = query.query(params![run.0, now, limit, Left::LONGEST_SNOOZE_MS])?;
         while let Some(row) = rows.next()? {
+            // A group is never larger than its smallest member allows.
+            if quarantined && row.get::<_, usize>(8)? <= claimed.len() {
+                break;
+            }
             claimed.push(Row {
+                is_recorded: row.get(6)?,
+                panics: row.get(7)?,
                 lease: Lease {
                     queue_id: row.get(0)?,
                     fence: row.get::<_, i64>(1)? + 1,
@@ -71,9 +80,11 @@ pub(super) fn claim(
             });
         }
     }
+    let group = if quarantined { claimed.len() } else { 0 };
     let leased = super::legal(QueueState::Ready.after(QueueEvent::Claimed))?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, alone=?5, fence=fence+1, attempt=attempt+1
+        "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, lease_group=?5, working=(crashes>0),
+           fence=fence+1, attempt=attempt+1
          WHERE queue_id=?1 AND state='ready'",
     )?;
     for row in &mut claimed {
@@ -82,11 +93,38 @@ pub(super) fn claim(
             leased.as_str(),
             owner.0,
             now.saturating_add(lease_ms),
-            alone
+            group
         ])?;
         row.tasks = tasks(c, row.lease.queue_id)?;
     }
     Ok(claimed)
+}
+
+/// The requests of claimed rows.
+pub(super) fn read(rows: Vec<Row>) -> Claims {
+    let mut claims = Claims::default();
+    for row in rows {
+        let unread = Unreadable {
+            lease: row.lease,
+            planned: row.planned,
+            current_task: row.current_task,
+            task_id: row.tasks.get(row.current_task).map(|task| task.task_id.clone()),
+            reason: String::new(),
+        };
+        let queue = |request| Claimed {
+            lease: row.lease,
+            request,
+            index: row.index,
+            planned: row.planned,
+            current_task: row.current_task,
+            is_recorded: row.is_recorded,
+            panics: row.panics,
+            lost_calls: Vec::new(),
+            tasks: row.tasks,
+        };
+        claims.add(&row.request, queue, unread);
+    }
+    claims
 }
 
 /// A queue's tasks in order, settled ones too.
@@ -123,7 +161,7 @@ pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -
 pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fault> {
     let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, alone=0, lease_owner=NULL, lease_until=NULL,
+        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, lease_group=0, working=0, lease_owner=NULL, lease_until=NULL,
            run_at=?4
          WHERE queue_id=?1 AND fence=?2 AND state='leased'",
     )?;

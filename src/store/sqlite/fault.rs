@@ -57,7 +57,7 @@ impl Fault {
         let path = path.to_path_buf();
         let error = match self {
             Self::Refused(error) => return error,
-            Self::Row(reason) => return StoreError::Corrupt { path, reason },
+            Self::Row(reason) => return StoreError::Row { path, reason },
             Self::Sqlite(error) => error,
         };
         let reason = error.to_string();
@@ -95,6 +95,10 @@ impl Fault {
                 path,
                 holder: "another program".to_owned(),
             },
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                StoreError::Row { path, reason }
+            }
+            None if error.sqlite_error().is_none() => StoreError::Row { path, reason },
             _ => StoreError::Corrupt { path, reason },
         }
     }

@@ -11,6 +11,7 @@
 //! would succeed and prove nothing.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -324,10 +325,17 @@ fn in_transaction(connection: &Connection, kind: Kind, group: &mut [Box<dyn Job>
     let transaction =
         rusqlite::Transaction::new_unchecked(connection, behavior).map_err(Failed::at(Stage::Begin))?;
     for job in group {
-        job.apply(&transaction).map_err(|fault| Failed {
+        // A panic is that job's fault alone: the thread goes on, and the transaction is rolled back.
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| job.apply(&transaction)));
+        let fault = match applied {
+            Ok(Ok(())) => continue,
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::Row("the store's thread panicked over it".to_owned()),
+        };
+        return Err(Failed {
             stage: Stage::Job,
             fault,
-        })?;
+        });
     }
     transaction.commit().map_err(Failed::at(Stage::Commit))
 }
@@ -362,6 +370,16 @@ mod tests {
         put(&lane, "p", 1).await.unwrap();
         let (good, bad, other) = tokio::join!(put(&lane, "p", 2), put(&lane, "p", 1), put(&lane, "p", 3));
         assert!(good.is_ok() && bad.is_err() && other.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_spoils_nobody_elses() {
+        let lane = setup();
+        let panics = lane.call(|_| -> Result<(), Fault> { panic!("on purpose") });
+        let (good, bad, other) = tokio::join!(put(&lane, "p", 1), panics, put(&lane, "p", 2));
+        assert!(good.is_ok() && other.is_ok());
+        assert!(bad.is_err_and(|error| error.is_of_one_row()));
+        assert!(put(&lane, "p", 3).await.is_ok());
     }
 
     #[tokio::test]

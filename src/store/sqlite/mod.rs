@@ -24,6 +24,7 @@ mod place;
 mod plan;
 #[cfg(test)]
 mod plans;
+mod quarantine;
 mod recovery;
 mod results;
 mod retry;
@@ -31,7 +32,6 @@ mod runs;
 mod session_views;
 mod sessions;
 mod settle;
-mod suspicion;
 mod versions;
 
 use std::path::{Path, PathBuf};
@@ -47,14 +47,15 @@ use self::lane::{Kind, Lane};
 use self::lock::StoreLock;
 use self::place::Place;
 use super::{
-    AddOutcome, Changes, Claimable, Claimed, Cleared, Cursor, CursorPut, Epoch, EventPage, Failures, Feed,
-    FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine, Order, Owner,
-    PlanSettlement, Queues, Reservation, Results, RowMark, Run, RunId, RunOpening, SessionCounts,
-    SessionEntry, SessionRecord, Sessions, Settled, Settlement, StoreError, TakeOver, Wanted, rounds,
+    AddOutcome, Changes, Claimable, Claims, Cleared, CrashMark, Cursor, CursorPut, Epoch, EventPage,
+    Failures, Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine,
+    Order, Owner, PlanSettlement, Queues, Reservation, Results, RowMark, Run, RunId, RunOpening,
+    SessionCounts, SessionEntry, SessionRecord, Sessions, Settled, Settlement, StoreError, TakeOver, Wanted,
+    rounds,
 };
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::request::{Digest, Identity, Request};
+use crate::domain::request::{Digest, Identity};
 use crate::domain::state::{IllegalTransition, QueueState};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
@@ -86,7 +87,7 @@ impl SqliteStore {
         let mut lock = StoreLock::take(&place, wait, holder)?;
         let connection = open::writer(&place, lock.died())?;
         lane::once(&connection, |c| {
-            suspicion::void_all(c, lock.died(), clock::now_ms())?;
+            quarantine::void_all(c, lock.died(), clock::now_ms())?;
             money::count_orphans(c, clock::now_ms())
         })
         .map_err(|fault| fault.at(&path))?;
@@ -183,36 +184,27 @@ impl Queues for SqliteStore {
         which: Claimable,
         limit: usize,
         lease_ms: i64,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Claims, StoreError> {
         let owner = owner.clone();
         let rows = self
             .writer()?
             .call_first(move |c| claim::claim(c, run, &owner, which, limit, lease_ms, clock::now_ms()))
             .await?;
-        rows.into_iter()
-            .map(|row| {
-                let request = Request::from_stored(&row.request).map_err(|error| StoreError::Corrupt {
-                    path: self.path.clone(),
-                    reason: format!(
-                        "the request of queue {} cannot be read: {error}",
-                        row.lease.queue_id
-                    ),
-                })?;
-                Ok(Claimed {
-                    lease: row.lease,
-                    request,
-                    index: row.index,
-                    planned: row.planned,
-                    current_task: row.current_task,
-                    tasks: row.tasks,
-                })
-            })
-            .collect()
+        Ok(claim::read(rows))
     }
 
     async fn renew(&self, _owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
         let leases = leases.to_vec();
         self.write(move |c| claim::renew(c, &leases, lease_ms, clock::now_ms()))
+            .await
+    }
+
+    async fn mark(&self, lease: Lease, mark: CrashMark) -> Result<bool, StoreError> {
+        self.write(move |c| quarantine::mark(c, lease, mark)).await
+    }
+
+    async fn note_panics(&self, lease: Lease, panics: u32) -> Result<bool, StoreError> {
+        self.write(move |c| quarantine::note_panics(c, lease, panics))
             .await
     }
 

@@ -319,7 +319,8 @@ fn note(
 fn insert_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
     write_tasks(c, queue_id, steps, now)?;
     c.prepare_cached(
-        "UPDATE nova3_queues SET task_count=?2, last_accessed=?3, unclean_ends=0, alone_deaths=0, death_owner=NULL
+        "UPDATE nova3_queues SET task_count=?2, last_accessed=?3, crashes=0, working=0, quarantine=0,
+           lone_crashes=0, crash_owner=NULL, panics=0
          WHERE queue_id=?1",
     )?
     .execute(params![queue_id, steps.len(), now])?;

@@ -97,16 +97,16 @@ fn settle(c: &Connection, lease: Lease, task: usize, well: bool) {
     settle::settle(c, &settlement, 1).unwrap();
 }
 
-/// Two more deaths in company, and two alone.
-fn convict(c: &Connection, run: RunId) {
+/// Two crashes in company, and two alone.
+fn poison(c: &Connection, run: RunId) {
     for _ in 0..2 {
         claim_all(c, run);
-        super::suspicion::void_all(c, true, 1).unwrap();
+        super::quarantine::void_all(c, true, 1).unwrap();
     }
     for owner in ["p", "q"] {
         let owner = Owner(owner.to_owned());
-        claim::claim(c, run, &owner, Claimable::Suspect, 9, 1, 1).unwrap();
-        super::suspicion::void_all(c, true, 1).unwrap();
+        claim::claim(c, run, &owner, Claimable::Quarantined, 9, 1, 1).unwrap();
+        super::quarantine::void_all(c, true, 1).unwrap();
     }
 }
 
@@ -188,8 +188,8 @@ fn batch(c: &Connection) {
     let left: Vec<_> = claim_all(c, run).into_iter().map(Left::untouched).collect();
     claim::release(c, &left, 0).unwrap();
     claim_all(c, run);
-    super::suspicion::void_all(c, true, 1).unwrap();
-    convict(c, run);
+    super::quarantine::void_all(c, true, 1).unwrap();
+    poison(c, run);
     retry::retry(c, run, &Failures::default()).unwrap();
     let edited = r#"{"custom_id":"s1","query":"else","session_id":"s","metadata":1}"#;
     read(c, run, &[edited, second, nameless]);

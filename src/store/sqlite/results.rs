@@ -119,7 +119,33 @@ pub(super) fn complete_ingest(c: &Connection, run: RunId) -> Result<i64, Fault> 
 }
 
 fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
-    let queue_id: i64 = row.get(0)?;
+    let known = Finished {
+        queue_id: row.get(0)?,
+        finish_no: row.get(1)?,
+        custom_id: row.get(2)?,
+        index: row.get(3)?,
+        line: row.get(4)?,
+        user_id: row.get(5)?,
+        session_id: row.get(6)?,
+        status: Status::Failed,
+        is_completion: false,
+        failure: None,
+        warnings: Vec::new(),
+        metadata: None,
+        created_at: row.get(10)?,
+        completed_at: row.get(11)?,
+        plan: None,
+        tasks: Vec::new(),
+    };
+    match outcome(c, row, known.clone()) {
+        Err(Fault::Row(reason)) => Ok(known.unreadable(&reason)),
+        read => read,
+    }
+}
+
+/// The request with what came of it.
+fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, Fault> {
+    let queue_id = known.queue_id;
     let status: String = row.get(7)?;
     let status = Status::parse(&status)
         .ok_or_else(|| Fault::Row(format!("queue {queue_id} has status `{status}`")))?;
@@ -127,13 +153,6 @@ fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
     let warnings: Option<String> = row.get(9)?;
     let tasks = tasks(c, queue_id)?;
     Ok(Finished {
-        queue_id,
-        finish_no: row.get(1)?,
-        custom_id: row.get(2)?,
-        index: row.get(3)?,
-        line: row.get(4)?,
-        user_id: row.get(5)?,
-        session_id: row.get(6)?,
         status,
         is_completion: tasks.first().is_some_and(|task| task.action == COMPLETION),
         failure: error.as_deref().map(serde_json::from_str).transpose()?,
@@ -143,10 +162,9 @@ fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
             .transpose()?
             .unwrap_or_default(),
         metadata: raw(metadata(c, queue_id)?)?,
-        created_at: row.get(10)?,
-        completed_at: row.get(11)?,
         plan: plan(c, queue_id)?,
         tasks,
+        ..known
     })
 }
 

@@ -35,7 +35,7 @@ pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64,
         let state = if queue.session.is_some() { blocked } else { ready };
         c.prepare_cached(
             "UPDATE nova3_queues SET state=?2, status=NULL, finish_no=NULL, error=NULL, error_class=NULL,
-               completed_at=NULL, round=NULL, run_at=0, unclean_ends=0 WHERE queue_id=?1",
+               completed_at=NULL, round=NULL, run_at=0, crashes=0, panics=0 WHERE queue_id=?1",
         )?
         .execute(params![queue.queue_id, state.as_str()])?;
     }

@@ -202,7 +202,8 @@ fn step(c: &Connection, settlement: &Settlement, now: i64) -> Result<(), Fault> 
     let state = super::legal(QueueState::Leased.after(QueueEvent::Stepped))?;
     c.prepare_cached(
         "UPDATE nova3_queues SET current_task_index=?2, state=?3, last_accessed=?4,
-           unclean_ends=0, alone_deaths=0, death_owner=NULL WHERE queue_id=?1",
+           crashes=0, working=0, quarantine=0, lone_crashes=0, crash_owner=NULL, panics=0
+         WHERE queue_id=?1",
     )?
     .execute(params![
         settlement.lease.queue_id,
@@ -236,7 +237,8 @@ pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<()
         "UPDATE nova3_queues SET state=?2, status=?3, finish_no=?4, current_task_index=?5, error=?6, error_class=?7,
            lease_owner=NULL, lease_until=NULL, last_accessed=?8, completed_at=?8,
            recipe_no=CASE WHEN ?9 THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id=nova3_queues.run_id) END,
-           unclean_ends=0, alone=0, alone_deaths=0, death_owner=NULL WHERE queue_id=?1",
+           crashes=0, working=0, quarantine=0, lease_group=0, lone_crashes=0, crash_owner=NULL, panics=0
+         WHERE queue_id=?1",
     )?
     .execute(params![
         ending.queue_id,

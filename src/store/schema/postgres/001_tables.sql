@@ -70,16 +70,20 @@ CREATE TABLE nova3_queues(
   priority bigint NOT NULL DEFAULT 0,
   run_at bigint NOT NULL DEFAULT 0,
   attempt bigint NOT NULL DEFAULT 0,
-  unclean_ends bigint NOT NULL DEFAULT 0,
+  crashes bigint NOT NULL DEFAULT 0,             -- at so many crashes it was leased, since it last settled something
   fence bigint NOT NULL DEFAULT 0,               -- only ever grows
   lease_owner text,
   lease_until bigint,                            -- in no index: renewing touches none
   lease_ms bigint,                               -- how long the lease was asked for
   lease_ticket bigint,                           -- which claim of its owner it was
-  alone boolean NOT NULL DEFAULT false,          -- whether its owner holds nothing else
-  alone_deaths bigint NOT NULL DEFAULT 0,
-  death_owner text,                              -- who held it at the last of them
-  lost_by text,                                  -- whose end was counted last
+  working boolean NOT NULL DEFAULT false,        -- its crash mark, kept once a crash is recorded
+  quarantine bigint NOT NULL DEFAULT 0,          -- the largest group that it may run in; 0: not in quarantine
+  lease_group bigint NOT NULL DEFAULT 0,         -- the size of the group that it was leased in; 0: an ordinary lease
+  lone_crashes bigint NOT NULL DEFAULT 0,        -- crashes while it ran alone with its mark set
+  crash_owner text,                              -- who held it at the last of them
+  lost_by text,                                  -- whose crash was recorded last
+  quarantine_before bigint NOT NULL DEFAULT 0,   -- `quarantine` before that crash
+  panics bigint NOT NULL DEFAULT 0,              -- panics of workers on its present task
   current_task_index integer NOT NULL DEFAULT 0,
   task_count integer,                            -- NULL until planned
   given_tasks bigint,                            -- digest of the tasks that line or flags gave; NULL: it is planned

@@ -70,14 +70,14 @@ $$;
 -- its ticket and finds what it got.
 CREATE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
 RETURNS TABLE(queue_id bigint, fence bigint, line_index bigint, current_task integer, planned boolean, request text,
-  task_ids text[], actions text[], descriptions text[], inputs text[])
+  task_ids text[], actions text[], descriptions text[], inputs text[], recorded boolean, panics bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   present bigint;
   moment bigint := nova3_now();
-  suspects boolean := p_which = 'suspect';
+  in_quarantine boolean := p_which = 'quarantined';
   chosen bigint[];
   free bigint[];
 BEGIN
@@ -85,21 +85,36 @@ BEGIN
   PERFORM pg_advisory_xact_lock(p_ticket);
   SELECT r.ingest INTO present FROM nova3_runs r WHERE r.run_id = p_run;
   SELECT array_agg(q.queue_id) INTO chosen FROM nova3_queues q
-  WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner AND q.alone = suspects AND q.lease_ticket = p_ticket;
+  WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner AND q.lease_ticket = p_ticket;
   IF chosen IS NULL THEN
-    -- Whoever is alone has no company, and a suspect gets none.
+    -- A group of the quarantine is all that its owner holds.
     IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner
-        AND (suspects OR q.alone)) THEN
+        AND q.lease_group >= CASE WHEN in_quarantine THEN 0 ELSE 1 END) THEN
       RETURN;
     END IF;
-    IF p_which = 'unplanned' THEN
+    IF in_quarantine THEN
+      -- A group is never larger than its smallest member allows.
+      SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
+      INTO free, chosen
+      FROM (
+        SELECT w.*, row_number() OVER (ORDER BY w.quarantine DESC, w.priority, w.seq) AS place
+        FROM (
+          SELECT q.queue_id, q.session_id, q.quarantine, q.priority, q.seq FROM nova3_queues q
+          WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND nova3_is_awake(q.run_at, moment)
+            AND q.quarantine > 0
+            AND (q.session_id IS NULL OR NOT EXISTS (
+              SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
+          ORDER BY q.quarantine DESC, q.priority, q.seq LIMIT p_limit
+          FOR UPDATE SKIP LOCKED) w) c
+      WHERE c.quarantine >= c.place;
+    ELSIF p_which = 'unplanned' THEN
       -- A statement of its own: its condition and its order are those of an index without the planned queues.
       SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
       INTO free, chosen
       FROM (
         SELECT q.queue_id, q.session_id FROM nova3_queues q
         WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND q.task_count IS NULL
-          AND nova3_is_awake(q.run_at, moment) AND q.unclean_ends < 3
+          AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
           AND (q.session_id IS NULL OR NOT EXISTS (
             SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
         ORDER BY q.priority + 0, q.seq LIMIT p_limit
@@ -110,10 +125,10 @@ BEGIN
       FROM (
         SELECT q.queue_id, q.session_id FROM nova3_queues q
         WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready'
-          AND nova3_is_awake(q.run_at, moment) AND (q.unclean_ends >= 3) = suspects
+          AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
           AND (q.session_id IS NULL OR NOT EXISTS (
             SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
-        ORDER BY q.priority, q.seq LIMIT CASE WHEN suspects THEN least(p_limit, 1) ELSE p_limit END
+        ORDER BY q.priority, q.seq LIMIT p_limit
         FOR UPDATE SKIP LOCKED) c;
     END IF;
     IF chosen IS NOT NULL THEN
@@ -127,13 +142,15 @@ BEGIN
     END IF;
     chosen := array_cat(free, chosen);
     UPDATE nova3_queues q SET state = 'leased', lease_owner = p_owner, lease_until = moment + least(p_lease_ms, 1000000000000),
-      lease_ms = least(p_lease_ms, 1000000000000), lease_ticket = p_ticket, alone = suspects, fence = q.fence + 1, attempt = q.attempt + 1
+      lease_ms = least(p_lease_ms, 1000000000000), lease_ticket = p_ticket,
+      lease_group = CASE WHEN in_quarantine THEN cardinality(chosen) ELSE 0 END,
+      working = q.crashes > 0, fence = q.fence + 1, attempt = q.attempt + 1
     FROM unnest(chosen) i(queue_id)
     WHERE q.run_id = p_run AND q.queue_id = i.queue_id;
   END IF;
   RETURN QUERY
   SELECT q.queue_id, q.fence, d.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
-    t.ids, t.actions, t.descriptions, t.inputs
+    t.ids, t.actions, t.descriptions, t.inputs, q.crashes > 0, q.panics
   FROM unnest(chosen) i(queue_id)
   -- OFFSET 0 keeps each a lookup of its own, however many the planner takes them for.
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id OFFSET 0) q
@@ -145,8 +162,8 @@ BEGIN
   ORDER BY q.priority, q.seq;
 END $$;
 
--- The leases are good for another p_lease_ms; answers those that are lost. Their owner lives: an end that was counted
--- against it was none.
+-- The leases are good for another p_lease_ms; answers those that are lost. Their owner lives: a crash of it that was
+-- recorded is taken back.
 CREATE FUNCTION nova3_renew(p_run bigint, p_owner text, p_queues bigint[], p_fences bigint[], p_lease_ms bigint)
 RETURNS TABLE(queue_id bigint, fence bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -160,9 +177,9 @@ BEGIN
     lease_ms = least(p_lease_ms, 1000000000000)
   FROM unnest(p_queues, p_fences) i(queue_id, fence)
   WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased';
-  UPDATE nova3_queues q SET unclean_ends = greatest(q.unclean_ends - 1, 0), lost_by = NULL,
-    alone_deaths = q.alone_deaths - CASE WHEN q.death_owner = p_owner THEN least(q.alone_deaths, 1) ELSE 0 END,
-    death_owner = nullif(q.death_owner, p_owner)
+  UPDATE nova3_queues q SET crashes = greatest(q.crashes - 1, 0), lost_by = NULL, quarantine = q.quarantine_before,
+    lone_crashes = q.lone_crashes - CASE WHEN q.crash_owner = p_owner THEN least(q.lone_crashes, 1) ELSE 0 END,
+    crash_owner = nullif(q.crash_owner, p_owner)
   FROM unnest(p_queues) i(queue_id)
   WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.lost_by = p_owner;
   RETURN QUERY SELECT i.queue_id, i.fence FROM unnest(p_queues, p_fences) i(queue_id, fence)
@@ -193,8 +210,9 @@ BEGIN
 END $$;
 
 -- Takes away leases that have run out, of every run: an idle one would hold up the sessions that it shares with others.
--- Whose owner has not been seen since is counted as ended uncleanly; who dies alone twice, under different owners, is
--- convicted. A lost lease alone is no death. At most p_rows leases at once.
+-- An owner that has not been seen since has crashed; a lost lease alone is no crash. A queue with its crash mark set goes
+-- into quarantine, or into half of its group; one that was alone twice at that, under different owners, fails as `poison`.
+-- The rules are explained in `store/sqlite/quarantine.rs`. At most p_rows leases at once.
 --
 -- A lease that ends later than its own length from now was written before the clock was set back. It is clamped: its owner
 -- renews it, or it runs out as any other.
@@ -203,8 +221,9 @@ LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = of
 DECLARE
   moment bigint := nova3_now();
   lost record;
-  died boolean;
-  died_alone boolean;
+  crashed boolean;
+  alone boolean;
+  room bigint;
   reaped bigint := 0;
   held record;
 BEGIN
@@ -213,24 +232,27 @@ BEGIN
     ORDER BY f.run_id, f.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED) i
   WHERE q.run_id = i.run_id AND q.queue_id = i.queue_id;
   FOR lost IN
-    SELECT q.run_id, q.queue_id, q.lease_owner, q.alone, q.alone_deaths, q.death_owner, q.unclean_ends, q.fence
+    SELECT q.run_id, q.queue_id, q.lease_owner, q.working, q.quarantine, q.lease_group, q.lone_crashes, q.crash_owner, q.crashes, q.fence
     FROM nova3_queues q WHERE q.state = 'leased' AND q.lease_until < moment
     ORDER BY q.run_id, q.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
   LOOP
-    died := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
+    crashed := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
       AND (w.left_at IS NOT NULL OR w.last_seen BETWEEN moment - p_lease_ms AND moment + p_lease_ms));
-    died_alone := died AND lost.alone AND lost.lease_owner IS DISTINCT FROM lost.death_owner;
-    UPDATE nova3_queues q SET state = 'ready', attempt = q.attempt - 1, alone = false,
+    alone := crashed AND lost.working AND lost.lease_group = 1 AND lost.lease_owner IS DISTINCT FROM lost.crash_owner;
+    room := CASE WHEN NOT crashed OR NOT lost.working THEN lost.quarantine
+      WHEN lost.lease_group = 0 THEN 1048576 ELSE (lost.lease_group + 1) / 2 END;
+    UPDATE nova3_queues q SET state = 'ready', attempt = q.attempt - 1, lease_group = 0, working = false,
       lease_owner = NULL, lease_until = NULL, fence = q.fence + 1,
-      unclean_ends = q.unclean_ends + died::int, alone_deaths = q.alone_deaths + died_alone::int,
-      death_owner = CASE WHEN died_alone THEN lost.lease_owner ELSE q.death_owner END,
-      lost_by = CASE WHEN died THEN lost.lease_owner ELSE q.lost_by END
+      crashes = q.crashes + crashed::int, quarantine = room, lone_crashes = q.lone_crashes + alone::int,
+      crash_owner = CASE WHEN alone THEN lost.lease_owner ELSE q.crash_owner END,
+      lost_by = CASE WHEN crashed THEN lost.lease_owner ELSE q.lost_by END,
+      quarantine_before = CASE WHEN crashed THEN lost.quarantine ELSE q.quarantine_before END
     WHERE q.run_id = lost.run_id AND q.queue_id = lost.queue_id AND q.state = 'leased' AND q.lease_until < moment;
     CONTINUE WHEN NOT FOUND;
     reaped := reaped + 1;
     PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, moment);
-    IF died_alone AND lost.alone_deaths + 1 >= 2 THEN
-      PERFORM nova3_convict(lost.run_id, lost.queue_id, lost.unclean_ends + 1, moment);
+    IF alone AND lost.lone_crashes + 1 >= 2 THEN
+      PERFORM nova3_fail_as_poison(lost.run_id, lost.queue_id, lost.crashes + 1, moment);
     ELSE
       PERFORM nova3_put_back(lost.run_id, ARRAY[lost.queue_id]);
     END IF;

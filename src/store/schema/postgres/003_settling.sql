@@ -197,14 +197,15 @@ BEGIN
       CASE WHEN h.ends IS NOT NULL THEN given.finish_no - ended + count(h.ends) OVER (ORDER BY h.ord) END AS finish_no
     FROM unnest(held) h),
   moved AS (
-    UPDATE nova3_queues q SET last_accessed = moment, unclean_ends = 0, alone_deaths = 0, death_owner = NULL, lost_by = NULL,
+    UPDATE nova3_queues q SET last_accessed = moment, crashes = 0, working = false, quarantine = 0, lone_crashes = 0,
+      crash_owner = NULL, lost_by = NULL, panics = 0,
       current_task_index = p.task + (p.ends IS DISTINCT FROM 'failed')::integer,
       state = CASE p.ends WHEN 'completed' THEN 'done' WHEN 'failed' THEN 'failed' WHEN 'paused' THEN 'paused' ELSE q.state END,
       status = p.ends, finish_no = p.finish_no,
       error = p_errors[p.ord], error_class = p_classes[p.ord],
       completed_at = CASE WHEN p.ends IS NOT NULL THEN moment END,
       recipe_no = CASE WHEN p.ends IS NOT NULL AND p.told THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id = p_run) END,
-      alone = q.alone AND p.ends IS NULL,
+      lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
     FROM placed p WHERE q.run_id = p_run AND q.queue_id = p.queue_id)
@@ -270,7 +271,7 @@ BEGIN
     ON q.queue_id = i.queue_id AND q.fence = i.fence
   WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
   WITH released AS (
-    UPDATE nova3_queues q SET state = 'ready', fence = q.fence + 1, attempt = q.attempt - 1, alone = false,
+    UPDATE nova3_queues q SET state = 'ready', fence = q.fence + 1, attempt = q.attempt - 1, lease_group = 0, working = false,
       lease_owner = NULL, lease_until = NULL,
       run_at = CASE WHEN i.snooze > 0 THEN nova3_now() + i.snooze ELSE 0 END
     FROM unnest(p_queues, p_fences, p_snoozes) i(queue_id, fence, snooze)

@@ -53,11 +53,12 @@ BEGIN
       CASE WHEN h.ends IS NOT NULL THEN given.finish_no - ended + count(h.ends) OVER (ORDER BY h.ord) END AS finish_no
     FROM unnest(held) h),
   moved AS (
-    UPDATE nova3_queues q SET last_accessed = moment, unclean_ends = 0, alone_deaths = 0, death_owner = NULL, lost_by = NULL,
+    UPDATE nova3_queues q SET last_accessed = moment, crashes = 0, working = false, quarantine = 0, lone_crashes = 0,
+      crash_owner = NULL, lost_by = NULL, panics = 0,
       task_count = CASE WHEN p.ends IS NULL THEN (SELECT count(*) FROM unnest(s_of) s(of) WHERE s.of = p.ord) END,
       state = coalesce(p.ends, q.state), status = p.ends, finish_no = p.finish_no, error = p_errors[p.ord],
       error_class = p_classes[p.ord], completed_at = CASE WHEN p.ends IS NOT NULL THEN moment END,
-      alone = q.alone AND p.ends IS NULL,
+      lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
     FROM placed p WHERE q.run_id = p_run AND q.queue_id = p.queue_id)
@@ -150,8 +151,8 @@ BEGIN
     ORDER BY put.task_index)::text INTO steps FROM put;
   SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[-1], ARRAY[p_ticket], '{}',
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 1) l;
-  UPDATE nova3_queues q SET task_count = json_array_length(steps::json), last_accessed = moment, unclean_ends = 0,
-    alone_deaths = 0, death_owner = NULL, lost_by = NULL WHERE q.run_id = p_run AND q.queue_id = p_queue;
+  UPDATE nova3_queues q SET task_count = json_array_length(steps::json), last_accessed = moment, crashes = 0, working = false,
+    quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.run_id = p_run AND q.queue_id = p_queue;
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
   VALUES (p_run, given.event_no, p_queue, NULL, true, steps, NULL, moment);
   RETURN 'taken';

@@ -62,35 +62,35 @@ BEGIN
     uncertain = nova3_money(w.uncertain::numeric + excluded.uncertain);
 END $$;
 
--- The queue fails as if its task had, without a call: it ended its process too often.
-CREATE FUNCTION nova3_convict(p_run bigint, p_queue bigint, p_deaths bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- The queue fails as `poison`, without a call.
+CREATE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_crashes bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  accused record;
+  found record;
   failure text;
   given record;
   known boolean;
 BEGIN
-  SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO accused
+  SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO found
   FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.run_id = q.run_id AND t.queue_id = q.queue_id
     AND t.task_index = q.current_task_index
   WHERE q.run_id = p_run AND q.queue_id = p_queue;
-  failure := jsonb_build_object('class', 'poison', 'message', format('nova3 died %s times while it worked on this '
-    || 'request, the last 2 times on nothing else (it is left out from now on; once you know what it does, '
-    || '`nova3 retry --class poison` lets it run again)', p_deaths), 'line', NULL, 'task_id', accused.task_id, 'route', NULL,
+  failure := jsonb_build_object('class', 'poison', 'message', format('nova3 crashed %s times with this '
+    || 'request in flight, the last 2 times while it worked on nothing else (it is left out from now on; once you know what it does, '
+    || '`nova3 retry --class poison` lets it run again)', p_crashes), 'line', NULL, 'task_id', found.task_id, 'route', NULL,
     'status_code', NULL, 'retryable', false, 'causes', '[]'::jsonb)::text;
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, '{}', '{}', '{}', '{}', '{}',
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
   -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
-  known := accused.current_task_index > 0 OR accused.tried
+  known := found.current_task_index > 0 OR found.tried
     OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = p_queue);
-  IF accused.action IS DISTINCT FROM 'completion' THEN
+  IF found.action IS DISTINCT FROM 'completion' THEN
     INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-    VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND accused.task_id IS NOT NULL THEN accused.current_task_index END,
+    VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND found.task_id IS NOT NULL THEN found.current_task_index END,
       false, failure, 'failed', p_now);
   END IF;
   UPDATE nova3_tasks t SET status = 'skipped' WHERE t.run_id = p_run AND t.queue_id = p_queue AND t.status = 'pending';
   UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure,
-    error_class = 'poison', last_accessed = p_now, completed_at = p_now, unclean_ends = 0, alone = false, alone_deaths = 0,
-    death_owner = NULL, lost_by = NULL WHERE q.run_id = p_run AND q.queue_id = p_queue;
+    error_class = 'poison', last_accessed = p_now, completed_at = p_now, crashes = 0, working = false,
+    quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.run_id = p_run AND q.queue_id = p_queue;
   PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
 END $$;

@@ -22,7 +22,9 @@ BEGIN
         -- Of those whose first step is planning. `+ 0` keeps the planner from taking the index above, which holds the
         -- planned ones too.
         'INDEX %2$I ON %1$I (ingest, (priority + 0), seq) WHERE state = ''ready'' AND task_count IS NULL',
-        'INDEX %2$I ON %1$I (lease_owner, alone, lease_ticket) WHERE state = ''leased''',
+        -- Of those in quarantine, in the order in which a group is formed.
+        'INDEX %2$I ON %1$I (ingest, quarantine DESC, priority, seq) WHERE state = ''ready'' AND quarantine > 0',
+        'INDEX %2$I ON %1$I (lease_owner, lease_group, lease_ticket) WHERE state = ''leased''',
         'INDEX %2$I ON %1$I (user_id, session_id, seq) WHERE state = ''blocked''',
         -- Holds all that is counted of them, so that no row is read.
         'INDEX %2$I ON %1$I (ingest, recipe_no, other_tasks) WHERE state = ''done''',

@@ -1,0 +1,71 @@
+//! Asking for queues, and starting those that were claimed.
+
+use std::sync::Arc;
+
+use super::Dispatcher;
+use crate::clock::Uptime;
+use crate::engine::turn::Claiming;
+use crate::engine::worker::{fail_unreadable, work};
+use crate::llm::Stop;
+use crate::store::{Claims, Lease, Left, StoreError};
+
+impl Dispatcher<'_> {
+    /// Asks for as many queues as may be claimed, one question at a time.
+    pub(super) fn start_claim(&mut self) {
+        let room = self.memory.room(self.slots.in_memory());
+        let free = self.halts.at_most(self.slots.free().min(room));
+        let waits = self.claiming.is_some() || !self.is_read || !self.may_find;
+        if waits || self.shutdown.has_begun() || free == 0 {
+            return;
+        }
+        let Some(which) = self.quarantine.next(self.tools.plan_only, self.slots.is_idle()) else {
+            return;
+        };
+        let (store, run, owner) = (Arc::clone(&self.tools.store), self.run, self.owner.clone());
+        let (until, lease_ms) = (self.keeper.until(), self.keeper.lease_ms());
+        self.may_find = false;
+        self.claiming = Some(Claiming {
+            answer: Box::pin(async move { store.claim(run, &owner, which, free, lease_ms).await }),
+            until,
+        });
+    }
+
+    pub(super) fn claimed(&mut self, claimed: Result<Claims, StoreError>, until: Uptime) {
+        self.claiming = None;
+        let Claims { queues, unreadable } = match claimed {
+            Ok(claims) => claims,
+            Err(error) => return self.shutdown.fail(error.into()),
+        };
+        let count = queues.len() + unreadable.len();
+        if count > 0 {
+            self.may_find = true;
+            self.looks.found();
+        } else if self.slots.is_idle() && !self.may_find {
+            self.may_find = self.quarantine.found_nothing(self.tools.plan_only, self.ingested);
+        }
+        self.halts.begun(count);
+        for queue in unreadable {
+            if self.begin(queue.lease, until).is_some() {
+                let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
+                self.workers.spawn(fail_unreadable(tools, queue, tell));
+            }
+        }
+        for queue in queues {
+            if let Some(stop) = self.begin(queue.lease, until) {
+                let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
+                self.workers.spawn(work(tools, queue, stop, tell));
+            }
+        }
+    }
+
+    /// Registers a queue before it runs, so that the counters and the truth agree; gives it back if the run is ending.
+    fn begin(&mut self, lease: Lease, until: Uptime) -> Option<Stop> {
+        if self.shutdown.has_begun() {
+            self.slots.leave(Left::untouched(lease));
+            return None;
+        }
+        let stop = self.shutdown.stop_for_one();
+        self.slots.begin(lease, until, stop.clone());
+        Some(stop)
+    }
+}

@@ -1,0 +1,21 @@
+//! Waking those that write finished lines.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+/// Wakes every exporter: something may have finished.
+#[derive(Debug, Default)]
+pub(super) struct Wakes(Vec<Arc<Notify>>);
+
+impl Wakes {
+    pub(super) fn add(&mut self) -> Arc<Notify> {
+        let wake = Arc::new(Notify::new());
+        self.0.push(Arc::clone(&wake));
+        wake
+    }
+
+    pub(super) fn all(&self) {
+        self.0.iter().for_each(|wake| wake.notify_one());
+    }
+}

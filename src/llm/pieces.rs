@@ -1,0 +1,73 @@
+//! The pieces of a streamed answer, as they come in or all at once.
+//!
+//! A request with a crash mark is read when its whole answer is there: until then the process looks at nothing of it, and a
+//! kill from outside meets a clear mark. Every other answer is read piece by piece.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
+
+use super::mark::Marks;
+use super::transport::{LINGER, Room};
+
+/// A piece, the end of the answer, or why there is neither.
+type Piece = Result<Result<Option<Bytes>, reqwest::Error>, Elapsed>;
+
+/// A streamed answer.
+pub(super) struct Pieces {
+    pub(super) response: Response,
+    /// All of them, if they were collected; the last one is no piece.
+    collected: Option<VecDeque<Piece>>,
+}
+
+impl Pieces {
+    pub(super) async fn of(
+        mut response: Response,
+        room: &mut Room<'_>,
+        marks: Option<&dyn Marks>,
+        started: Instant,
+    ) -> Self {
+        let collected = match marks {
+            Some(marks) => {
+                let all = collect(&mut response, room, started).await;
+                marks.works().await;
+                Some(all)
+            }
+            None => None,
+        };
+        Self { response, collected }
+    }
+
+    /// The next piece, which has to come in before the deadline if it was not collected.
+    pub(super) async fn next(&mut self, deadline: Instant) -> Piece {
+        match &mut self.collected {
+            Some(collected) => collected.pop_front().unwrap_or(Ok(Ok(None))),
+            None => timeout_at(deadline, self.response.chunk()).await,
+        }
+    }
+}
+
+/// Waits for the end under the same limits of time and memory, as far as they can be known without reading.
+async fn collect(response: &mut Response, room: &mut Room<'_>, started: Instant) -> VecDeque<Piece> {
+    let timeouts = room.timeouts;
+    let mut collected = VecDeque::new();
+    let mut deadline = started + timeouts.first_token;
+    let mut bytes = 0;
+    // One piece above the limit is enough for the reader to refuse the answer.
+    while bytes <= room.bounds.stream.stream_bytes {
+        let piece = timeout_at(deadline, response.chunk()).await;
+        let Ok(Ok(Some(chunk))) = &piece else {
+            collected.push_back(piece);
+            break;
+        };
+        bytes += chunk.len();
+        let last = chunk.windows(6).any(|bytes| bytes == b"[DONE]");
+        collected.push_back(piece);
+        room.share.grow_to(bytes).await;
+        deadline = Instant::now() + if last { LINGER } else { timeouts.idle };
+    }
+    collected
+}

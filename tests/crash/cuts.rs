@@ -1,0 +1,250 @@
+//! Kills from outside while calls of seconds are on the wire, on both engines: no request that is innocent fails for it, and
+//! the next process has as many calls in flight as before.
+//!
+//! `NOVA3_CRASH_CUTS` is the number of kills of the loop, `NOVA3_CRASH_CALL_MS` the time to the first byte of most answers.
+
+use std::time::{Duration, Instant};
+
+use super::bench::Bench;
+use super::choices::number;
+use super::evidence::Call;
+use super::form::Form;
+use super::input::{Line, Shape};
+use super::process::{Ended, Running, until};
+use super::server;
+
+/// Calls at once.
+const AT_ONCE: usize = 20;
+
+/// A scenario with its store.
+pub(crate) struct Cuts {
+    pub(crate) bench: Bench,
+    store: String,
+    calls: usize,
+}
+
+/// Where the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A mock whose answers begin after so long, half of them later; streamed ones come in pieces for half as long again.
+fn slow(call_ms: u64) -> Vec<String> {
+    let (latency, piece) = (format!("{call_ms}ms"), format!("{}ms", call_ms / 20));
+    let args = [
+        "--latency",
+        &latency,
+        "--token-latency",
+        &piece,
+        "--tokens",
+        "10",
+        "--tail",
+        "0.5",
+    ];
+    args.map(str::to_owned).to_vec()
+}
+
+impl Cuts {
+    pub(crate) fn new(name: &'static str, engine: Engine, mock: &[String]) -> Self {
+        let mock: Vec<&str> = mock.iter().map(String::as_str).collect();
+        let store = match engine {
+            Engine::Sqlite => "nova3.db".to_owned(),
+            Engine::Postgres => server::fresh_schema(server::shared()),
+        };
+        let bench = Bench::with(name, Form::get(), &mock);
+        // A process that takes the place of a killed one waits for its leases.
+        let mut settings = bench.bytes("nova3.toml");
+        settings.extend_from_slice(b"[run]\nlease = \"1s\"\n");
+        std::fs::write(bench.path("nova3.toml"), settings).expect("a folder can be used");
+        Self {
+            bench,
+            store,
+            calls: AT_ONCE,
+        }
+    }
+
+    /// Starts the run, with failpoints that only a debug build has.
+    pub(crate) fn start(&mut self, failpoints: &str) -> Running {
+        let at_once = self.calls.to_string();
+        let args = [
+            "run",
+            "in.jsonl",
+            "-o",
+            "out.jsonl",
+            "-j",
+            &at_once,
+            "--store",
+            &self.store,
+        ];
+        let mut command = self.bench.command(&args);
+        command.env("NOVA3_FAILPOINTS", failpoints);
+        let stdout = self.bench.path("stdout");
+        self.bench.spawn(command, stdout)
+    }
+
+    /// Puts failed requests of the class back.
+    #[cfg(debug_assertions)]
+    pub(crate) fn retry(&mut self, class: &str) -> Ended {
+        let store = self.store.clone();
+        self.bench.nova3(&["retry", "--store", &store, "--class", class])
+    }
+
+    /// Waits until so many more calls have come in, or the end; answers whether they have.
+    fn calls_begin(&self, running: &mut Running, before: usize, more: usize) -> bool {
+        until("calls, or an end", || {
+            let begun = self.bench.mock.count() >= before + more;
+            (begun || running.poll().is_some()).then_some(begun)
+        })
+    }
+
+    /// One process, killed so long after its first call; answers its end if that came first.
+    fn life(&mut self, after: Duration) -> Option<Ended> {
+        let before = self.bench.mock.count();
+        let mut running = self.start("");
+        if self.calls_begin(&mut running, before, 1) {
+            let begun = Instant::now();
+            until("a moment to kill", || {
+                (begun.elapsed() >= after || running.poll().is_some()).then_some(())
+            });
+        }
+        if running.kill() {
+            None
+        } else {
+            Some(running.wait())
+        }
+    }
+
+    /// The run comes to its end, and every request is done; answers the calls of this last process.
+    fn finish(&mut self, requests: usize) -> Vec<Call> {
+        let before = self.bench.mock.calls().len();
+        let ended = self.start("").wait();
+        let bytes = self.bench.bytes("out.jsonl");
+        let lines = String::from_utf8_lossy(&bytes);
+        let poison = lines.lines().filter(|line| line.contains(r#""poison""#)).count();
+        assert_eq!(
+            poison, 0,
+            "oracle `innocent`: {}: {poison} requests are poison",
+            self.bench.name
+        );
+        assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
+        assert_eq!(lines.lines().count(), requests, "oracle `once`");
+        let verified = self
+            .bench
+            .nova3(&["verify", "--store", &self.store.clone(), "-o", "out.jsonl"]);
+        assert_eq!(verified.code, Some(0), "oracle `verify`: {}", verified.stderr);
+        self.bench.mock.calls().split_off(before)
+    }
+}
+
+/// Half of them are streamed, half come at once.
+fn mixed(ids: std::ops::Range<usize>) -> Vec<Line> {
+    let line = |id| Line {
+        form: if id % 2 == 0 {
+            Shape::Batch
+        } else {
+            Shape::Flat(None)
+        },
+        ..Line::batch(id)
+    };
+    ids.map(line).collect()
+}
+
+/// How many calls were in flight before the first of them ended.
+fn at_once(calls: &[Call]) -> usize {
+    let end = calls.iter().filter_map(|call| call.end_ms).min();
+    calls
+        .iter()
+        .filter(|call| end.is_none_or(|end| call.start_ms < end))
+        .count()
+}
+
+/// Kills at random moments of calls that take seconds in the long form.
+fn loop_of_kills(engine: Engine) {
+    let (kills, call_ms) = (number("NOVA3_CRASH_CUTS", 6), number("NOVA3_CRASH_CALL_MS", 200));
+    let mut cuts = Cuts::new("kills of slow calls", engine, &slow(call_ms));
+    // About as many as are done meanwhile, and as many again as need all slots at the end.
+    let known = 12 * kills;
+    cuts.bench.input(&mixed(0..known));
+    let mut killed = 0;
+    for _ in 0..kills {
+        let after = Duration::from_millis(cuts.bench.rng.u64(0..call_ms * 3));
+        killed += usize::from(cuts.life(after).is_none());
+    }
+    assert!(killed > kills / 2, "nothing was left to be killed");
+    let all = known + 3 * AT_ONCE;
+    cuts.bench.input(&mixed(0..all));
+    let calls = cuts.finish(all);
+    assert!(
+        at_once(&calls) >= AT_ONCE,
+        "oracle `recovers`: {} calls at once",
+        at_once(&calls)
+    );
+    println!(
+        "crash-test: {engine:?}: {killed} kills of calls of {} to {} ms, {all} requests, 0 are poison, then {} calls at once",
+        call_ms,
+        call_ms * 4,
+        at_once(&calls)
+    );
+}
+
+#[test]
+fn kills_of_slow_calls_fail_nobody_on_sqlite() {
+    loop_of_kills(Engine::Sqlite);
+}
+
+#[test]
+fn kills_of_slow_calls_fail_nobody_on_postgres() {
+    loop_of_kills(Engine::Postgres);
+}
+
+/// A call is killed on the wire, and in the middle of its stream, more often than any rule counts.
+fn one_call(engine: Engine, shape: Shape) {
+    let mock = ["--latency", "300ms", "--token-latency", "30ms", "--tokens", "20"].map(str::to_owned);
+    let mut cuts = Cuts::new("one slow call", engine, &mock);
+    let line = Line {
+        form: shape,
+        ..Line::batch(0)
+    };
+    cuts.bench.input(std::slice::from_ref(&line));
+    for kill in 0..7 {
+        // On a slow machine it may be done before a kill; then it is no worse.
+        drop(cuts.life(Duration::from_millis(if kill % 2 == 0 { 100 } else { 500 })));
+    }
+    cuts.finish(1);
+}
+
+#[test]
+fn a_call_that_is_killed_on_the_wire_is_done_on_sqlite() {
+    one_call(Engine::Sqlite, Shape::Batch);
+}
+
+#[test]
+fn a_call_that_is_killed_in_its_stream_is_done_on_sqlite() {
+    one_call(Engine::Sqlite, Shape::Flat(None));
+}
+
+#[test]
+fn a_call_that_is_killed_in_its_stream_is_done_on_postgres() {
+    one_call(Engine::Postgres, Shape::Flat(None));
+}
+
+/// Whatever was in flight at three kills runs at once again, not one after the other.
+#[test]
+fn three_kills_at_the_first_calls_cost_no_parallel_calls() {
+    let mut cuts = Cuts::new(
+        "three kills",
+        Engine::Sqlite,
+        &["--latency", "1s"].map(str::to_owned),
+    );
+    cuts.bench.input(&mixed(0..2 * AT_ONCE));
+    for _ in 0..3 {
+        let before = cuts.bench.mock.count();
+        let mut running = cuts.start("");
+        assert!(cuts.calls_begin(&mut running, before, AT_ONCE), "it is at work");
+        assert!(running.kill(), "it was killed");
+    }
+    let calls = cuts.finish(2 * AT_ONCE);
+    assert_eq!(at_once(&calls), AT_ONCE, "oracle `recovers`");
+}

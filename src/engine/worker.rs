@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::Instrument;
 
 use super::contain::{self, AfterPanic};
 #[cfg(debug_assertions)]
@@ -164,8 +165,14 @@ pub(super) async fn work(tools: Arc<Tools>, mut queue: Claimed, stop: Stop, fact
         teller: &teller,
         marks: LeaseMarks::new(&*tools.store, queue.lease, &teller.0),
     };
+    let span = tracing::info_span!(
+        "request",
+        request.id = queue.request.custom_id,
+        queue.id = queue.lease.queue_id
+    );
     loop {
-        let end = AssertUnwindSafe(steps(&work, &mut queue)).catch_unwind().await;
+        let steps = steps(&work, &mut queue).instrument(span.clone());
+        let end = AssertUnwindSafe(steps).catch_unwind().await;
         let Err(panic) = end else { return };
         let after = contain::panicked(&*tools.store, &mut queue, panic, stop.take_calls()).await;
         match after {
@@ -222,7 +229,9 @@ async fn steps(work: &Work<'_>, queue: &mut Claimed) {
 async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
     let (tools, stop) = (work.tools, work.stop);
     let purse = tools.purse(queue.lease, None, stop, work.teller);
-    let planning = planning::plan(tools, queue, stop, purse.as_ref(), work.marks(queue)).await;
+    let planning = planning::plan(tools, queue, stop, purse.as_ref(), work.marks(queue))
+        .instrument(tracing::info_span!("task", task.id = "plan"))
+        .await;
     let (mut settlement, tasks) = match planning {
         Ok(Planning::Known(tasks)) => {
             queue.tasks = tasks;
@@ -270,7 +279,8 @@ async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
     let purse = tools.purse(queue.lease, Some(task), stop, work.teller);
     #[cfg(debug_assertions)]
     failpoint::hit(failpoint::Place::BeforeCall, &queue.tasks[task].input);
-    let done = match perform(work, queue, purse.as_ref()).await {
+    let span = tracing::info_span!("task", task.id = queue.tasks[task].task_id);
+    let done = match perform(work, queue, purse.as_ref()).instrument(span).await {
         Ok(done) => done,
         Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
         Err(error) => return work.store_failed(queue, error),

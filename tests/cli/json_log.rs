@@ -4,6 +4,7 @@ use nova3::mock::MockConfig;
 use serde_json::Value;
 
 use crate::bench::{setup, setup_with};
+use crate::provider::{Say, Scripted};
 
 /// Each line of stderr.
 fn objects(err: &str) -> Vec<Value> {
@@ -65,4 +66,47 @@ fn errors_are_objects_too() {
         let names = |object: &Value| object["fields"]["message"].as_str().unwrap().contains(named);
         assert!(told.iter().any(names), "{args:?}: {told:?}");
     }
+}
+
+#[test]
+fn a_log_line_names_its_request_and_its_task() {
+    // A 500 is tried again, and that is logged.
+    let provider = Scripted::start(|_| Say {
+        status: 500,
+        headers: "content-type: application/json\r\n",
+        body: r#"{"error":{"message":"no"}}"#.to_owned(),
+    });
+    let bench = setup()
+        .with("OPENAI_BASE_URL", &provider.base_url())
+        .with("OPENAI_MODEL", "m");
+    bench.write(
+        "in.jsonl",
+        "{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"]}\n",
+    );
+    let args = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "-v",
+        "--log-format",
+        "json",
+        "--give-up",
+        "1ms",
+    ];
+    let ran = bench.nova3(&args);
+    let told = objects(&ran.err);
+    let retry = told.iter().find(|object| {
+        let message = object["fields"]["message"].as_str().unwrap_or_default();
+        message.starts_with("call failed")
+    });
+    let spans = &retry.unwrap()["spans"];
+    assert_eq!(
+        (&spans[0]["name"], &spans[0]["request.id"]),
+        (&"request".into(), &"a".into())
+    );
+    assert_eq!(
+        (&spans[1]["name"], &spans[1]["task.id"]),
+        (&"task".into(), &"task001".into())
+    );
 }

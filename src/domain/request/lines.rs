@@ -147,12 +147,15 @@ impl LineSplitter {
                 gathered.extend_from_slice(bytes);
             }
             Partial::Gathered(gathered) => {
+                // The beginning that is kept is the same however the stream was cut into chunks.
+                let (head, rest) = bytes.split_at(self.limit - gathered.len());
+                gathered.extend_from_slice(head);
                 let mut hashing = Hashing::default();
                 hashing.update(gathered);
-                hashing.update(bytes);
+                hashing.update(rest);
                 self.partial = Partial::Skipped(Box::new(Skipped {
                     hashing,
-                    length: (gathered.len() + bytes.len()) as u64,
+                    length: (gathered.len() + rest.len()) as u64,
                     claim: Claim::of(gathered),
                 }));
             }

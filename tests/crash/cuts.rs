@@ -10,7 +10,7 @@ use super::choices::number;
 use super::evidence::Call;
 use super::form::Form;
 use super::input::{Line, Shape};
-use super::process::{Ended, Running, until};
+use super::process::{DEADLINE, Ended, Running, until};
 use super::server;
 
 /// Calls at once.
@@ -116,10 +116,11 @@ impl Cuts {
         }
     }
 
-    /// The run comes to its end, and every request is done; answers the calls of this last process.
-    fn finish(&mut self, requests: usize) -> Vec<Call> {
+    /// Runs to the end, whose calls take at most so long each; every request is done. Returns the calls of this last process.
+    fn finish(&mut self, requests: usize, call: Duration) -> Vec<Call> {
         let before = self.bench.mock.calls().len();
-        let ended = self.start("").wait();
+        let rounds = u32::try_from(requests.div_ceil(AT_ONCE)).expect("an input of a test");
+        let ended = self.start("").wait_within(DEADLINE + call * rounds);
         let bytes = self.bench.bytes("out.jsonl");
         let lines = String::from_utf8_lossy(&bytes);
         let poison = lines.lines().filter(|line| line.contains(r#""poison""#)).count();
@@ -175,7 +176,7 @@ fn loop_of_kills(engine: Engine) {
     assert!(killed > kills / 2, "nothing was left to be killed");
     let all = known + 3 * AT_ONCE;
     cuts.bench.input(&mixed(0..all));
-    let calls = cuts.finish(all);
+    let calls = cuts.finish(all, Duration::from_millis(call_ms * 6));
     assert!(
         at_once(&calls) >= AT_ONCE,
         "oracle `recovers`: {} calls at once",
@@ -212,7 +213,7 @@ fn one_call(engine: Engine, shape: Shape) {
         // On a slow machine it may be done before a kill; then it is no worse.
         drop(cuts.life(Duration::from_millis(if kill % 2 == 0 { 100 } else { 500 })));
     }
-    cuts.finish(1);
+    cuts.finish(1, Duration::from_secs(1));
 }
 
 #[test]
@@ -245,6 +246,6 @@ fn three_kills_at_the_first_calls_cost_no_parallel_calls() {
         assert!(cuts.calls_begin(&mut running, before, AT_ONCE), "it is at work");
         assert!(running.kill(), "it was killed");
     }
-    let calls = cuts.finish(2 * AT_ONCE);
+    let calls = cuts.finish(2 * AT_ONCE, Duration::from_secs(1));
     assert_eq!(at_once(&calls), AT_ONCE, "oracle `recovers`");
 }

@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 pub(crate) const DEADLINE: Duration = Duration::from_mins(4);
 
 /// Looks until `look` finds something; a test that would wait for ever fails instead.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+/// The same with a deadline of its own, for work whose size is known.
+pub(crate) fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
         assert!(
-            begun.elapsed() < DEADLINE,
+            begun.elapsed() < deadline,
             "oracle `deadline`: waited in vain for {what}"
         );
         // The pause between two looks, not a wait for anything.
@@ -67,8 +72,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(mut self) -> Ended {
-        let status = until("nova3 to end", || self.poll());
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_within(DEADLINE)
+    }
+
+    /// Waits for its end at most so long.
+    pub(crate) fn wait_within(mut self, deadline: Duration) -> Ended {
+        let status = until_within(deadline, "nova3 to end", || self.poll());
         Ended {
             code: status.code(),
             stdout: std::fs::read(&self.stdout).expect("stdout was caught"),

@@ -4,7 +4,7 @@
 //!
 //! # The floors
 //!
-//! A file may use lower floors only, and parts on one floor do not know each other; `tests/floors.rs` reads
+//! A file may use lower floors only, and parts on one floor do not know each other; `tests/house/floors.rs` reads
 //! the source and holds it.
 //!
 //! ```text
@@ -146,6 +146,9 @@
 //!    its line, and appends what [`domain::result_line::write`] makes of it with [`sink::ResultFile`].
 //! 10. Nothing is left: the dispatcher ends its loop, the exporter writes its cursor,
 //!     [`store::Queues::close`] tidies the store, and `cli::exit` says 0.
+
+#[macro_use]
+mod failpoint;
 
 pub mod agent;
 pub mod cli;

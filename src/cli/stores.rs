@@ -166,6 +166,9 @@ impl Opened {
                 })
             }
             LimitsIn::Database(database) => Client::with_limits(config, &|route| {
+                if failpoint!("limits-of-each-process") {
+                    return Arc::new(InProcess::new(route.limits()));
+                }
                 Arc::new(InPostgres::new(database.clone(), &route.name, route.limits()))
             }),
         };

@@ -38,7 +38,7 @@ pub(super) fn mark(cursor: &Cursor) -> Mark {
 /// The cursor under the rules of this invocation. Another order means another file, and so does taking out the lines of
 /// removed requests; its epoch is never the present one. From now on keeping them changes nothing in the file.
 pub(super) fn with_rules(cursor: Cursor, order: Order, append: bool, complete: i64) -> Cursor {
-    let same = cursor.order == order && (append || !cursor.append);
+    let same = cursor.order == order && (append || !cursor.append || failpoint!("append-rule-forgotten"));
     Cursor {
         order,
         append,

@@ -95,6 +95,11 @@ impl Exporter {
             (Some(cursor), Found::AsMarked) => Cursor {
                 announced: 0,
                 announced_after: cursor.after,
+                after: if failpoint!("announced-counts-as-written") {
+                    cursor.announced_after
+                } else {
+                    cursor.after
+                },
                 rewrite: None,
                 ..cursor
             },
@@ -135,8 +140,7 @@ impl Exporter {
 
     /// Writes finished lines until everything is finished and written.
     pub(super) async fn run(mut self) -> Result<Exported, RunError> {
-        #[cfg(debug_assertions)]
-        super::failpoint::hit(super::failpoint::Place::Exporter, "");
+        failpoint!("exporter", "");
         loop {
             // Looked at before the rows: what finishes after the flag was set is found by the next turn.
             let finishing = *self.ports.finishing.borrow();
@@ -154,10 +158,11 @@ impl Exporter {
                     }
                     continue;
                 }
+                Step::Nothing if failpoint!("cursor-stays-announced") => {}
                 Step::Nothing => self.save().await?,
             }
             if finishing {
-                if self.finish().await? {
+                if failpoint!("cursor-stays-announced") || self.finish().await? {
                     return Ok(Exported::All);
                 }
                 continue;
@@ -193,9 +198,21 @@ impl Exporter {
         let full = page.rows >= ROWS || lines.len() >= LARGE;
         self.cursor.announced = lines.len() as u64;
         self.cursor.announced_after = page.after;
-        if !self.put(page.newest).await? {
+        let announced = self.cursor;
+        if failpoint!("settled-before-append") {
+            self.cursor.settled += announced.announced;
+            self.cursor.announced = 0;
+            self.cursor.after = page.after;
+        }
+        if !failpoint!("nothing-announced") && !self.put(page.newest).await? {
             self.cursor.announced = 0;
             return Ok(Step::Full);
+        }
+        if failpoint!("settled-before-append") {
+            self.cursor = Cursor {
+                stamp: self.cursor.stamp,
+                ..announced
+            };
         }
         let file = self
             .with_file(move |mut file| file.append(&lines).map(|()| file))

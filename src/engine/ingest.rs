@@ -9,7 +9,6 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 
 #[cfg(debug_assertions)]
-use super::failpoint;
 use super::reader::{self, InputError, Seen};
 use super::{Input, Job, Reading, RunError, World};
 use crate::domain::tally::Counts;
@@ -190,8 +189,7 @@ impl Ingest {
     ) -> Result<Option<Epoch>, RunError> {
         let mut begun = None;
         let (mut known, mut changed) = (0, 0);
-        #[cfg(debug_assertions)]
-        failpoint::hit(failpoint::Place::Ingest, "");
+        failpoint!("ingest", "");
         while let Some(chunk) = chunks.recv().await {
             match (chunk?, begun) {
                 (Seen::Lines(lines), epoch) => {

@@ -20,7 +20,6 @@ mod errands;
 mod error;
 mod exporter;
 #[cfg(debug_assertions)]
-mod failpoint;
 mod fleet;
 mod halts;
 mod ingest;

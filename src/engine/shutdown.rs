@@ -86,7 +86,12 @@ impl<'a> Shutdown<'a> {
 
     pub(super) fn signal(&mut self, signal: i32, calls: usize) {
         match self.phase {
-            Phase::Running => self.drain(Ending::Signal(signal), "stopping", calls),
+            Phase::Running => {
+                self.drain(Ending::Signal(signal), "stopping", calls);
+                if failpoint!("first-signal-cancels") {
+                    self.cancel();
+                }
+            }
             Phase::Draining => self.cancel(),
             Phase::Cancelled | Phase::Abandoned => self.abandon(),
         }

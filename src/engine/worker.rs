@@ -9,7 +9,6 @@ use tracing::Instrument;
 
 use super::contain::{self, AfterPanic};
 #[cfg(debug_assertions)]
-use super::failpoint;
 use super::marks::LeaseMarks;
 use super::perform::{impossible, perform, then};
 use super::planning::{self, Planning};
@@ -277,16 +276,14 @@ async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
 async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
     let (tools, stop, task) = (work.tools, work.stop, queue.current_task);
     let purse = tools.purse(queue.lease, Some(task), stop, work.teller);
-    #[cfg(debug_assertions)]
-    failpoint::hit(failpoint::Place::BeforeCall, &queue.tasks[task].input);
+    failpoint!("before-call", &queue.tasks[task].input);
     let span = tracing::info_span!("task", task.id = queue.tasks[task].task_id);
     let done = match perform(work, queue, purse.as_ref()).instrument(span).await {
         Ok(done) => done,
         Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
         Err(error) => return work.store_failed(queue, error),
     };
-    #[cfg(debug_assertions)]
-    failpoint::hit(failpoint::Place::AfterCall, &queue.tasks[task].input);
+    failpoint!("after-call", &queue.tasks[task].input);
     let Done {
         end,
         making,

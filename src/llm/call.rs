@@ -198,7 +198,8 @@ impl Walk<'_> {
                     route.breathes();
                     probe.over();
                 }
-                route.pause(error.retry_after, &error.message);
+                let pause = failpoint!("every-refusal-pauses").then_some(Duration::from_secs(2));
+                route.pause(pause.or(error.retry_after), &error.message);
                 tracing::info!(llm.route = name, "the route pauses: {}", error.message);
                 if error.retry_after != Some(Duration::ZERO) {
                     return Ok(Duration::ZERO);
@@ -229,7 +230,7 @@ impl Walk<'_> {
                     route.pause(Some(asked), &error.message);
                 }
                 // A route that is ill, or that nothing reaches, says nothing of the request.
-                let excused = ill || reached == Reached::Nobody;
+                let excused = (ill || reached == Reached::Nobody) && !failpoint!("outage-is-the-requests");
                 if excused || tries.counted < self.client.retry.retries {
                     // The gate makes the wait where the route is shut.
                     let wait = if ill || error.retry_after.is_some() {

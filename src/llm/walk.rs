@@ -117,7 +117,12 @@ impl<'a> Walk<'a> {
     /// failed on all of them, or all that are left are dead.
     pub fn route(&mut self) -> Result<Arc<Route>, Over> {
         let now = Instant::now();
-        let routes = self.chain.routes.iter().enumerate();
+        let known = if failpoint!("first-route-only") {
+            1
+        } else {
+            usize::MAX
+        };
+        let routes = self.chain.routes.iter().enumerate().take(known);
         let usable = routes.filter(|(_, route)| self.is_open_to_us(route));
         // No obstacle is less than one; a probe on its way, which may be back at any moment, less than a wait.
         let chosen = usable
@@ -239,7 +244,12 @@ impl<'a> Walk<'a> {
 
     /// When the task's routes will have been out of use for too long, if all of them are.
     fn give_up(&self) -> Option<Instant> {
-        self.down_since()?.checked_add(self.client.give_up)
+        let patience = if failpoint!("gives-up-at-once") {
+            std::time::Duration::ZERO
+        } else {
+            self.client.give_up
+        };
+        self.down_since()?.checked_add(patience)
     }
 
     /// Whether they have.

@@ -3,7 +3,7 @@
 use super::evidence::Call;
 use super::figures;
 use super::form::Form;
-use super::ground::{Ground, PRICES, RUN};
+use super::harness::{PRICES, RUN, Scenario};
 use super::mock::Mock;
 use super::process::Patience;
 use super::verdict::Verdicts;
@@ -67,7 +67,7 @@ struct Spent {
 
 fn run(form: Form, number: usize, faults: &mut Vec<String>) -> Spent {
     let mut rng = form.rng(&format!("cap {number}"));
-    let mut ground = Ground::new(form);
+    let mut scenario = Scenario::new(form);
     let seed = (form.seed + number as u64).to_string();
     let mock = [
         "--seed",
@@ -85,10 +85,10 @@ fn run(form: Form, number: usize, faults: &mut Vec<String>) -> Spent {
         "--faults",
         FAULTS,
     ];
-    let mut mock = Mock::start(ground.folder(), "mock", &mock.map(str::to_owned));
-    ground.settings(&[("mock", &mock)], "");
+    let mut mock = Mock::start(scenario.folder(), "mock", &mock.map(str::to_owned));
+    scenario.settings(&[("mock", &mock)], "");
     let work = Work::mixed(REQUESTS, &mut rng);
-    work.store(&ground.path("in.jsonl"));
+    work.store(&scenario.path("in.jsonl"));
     let all = TASK * f64::from(u32::try_from(work.tasks()).expect("few tasks"));
     let cap = all * (0.15 + 0.85 * rng.f64());
     let text = format!("{cap:.4}");
@@ -99,7 +99,7 @@ fn run(form: Form, number: usize, faults: &mut Vec<String>) -> Spent {
     let planned = kills;
     let ended = loop {
         let until = mock.log.count() + rng.usize(1..=kind.calls);
-        let mut running = ground.start(&args);
+        let mut running = scenario.start(&args);
         let mut patience = Patience::of(form.patience);
         let code = loop {
             mock.log.read_on();
@@ -137,7 +137,7 @@ fn run(form: Form, number: usize, faults: &mut Vec<String>) -> Spent {
     };
     if ended == Some(103) {
         let before = mock.log.count();
-        let mut again = ground.start(&args);
+        let mut again = scenario.start(&args);
         let code = again.end(&mut mock.log, form.patience);
         mock.rest();
         let paid = money(&mock.log.calls());

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::evidence::{Call, Fate};
 use super::figures;
 use super::form::Form;
-use super::ground::{Ground, RUN};
+use super::harness::{RUN, Scenario};
 use super::judge::{self, Life, Scene};
 use super::mock::Mock;
 use super::output::Output;
@@ -15,7 +15,7 @@ use super::work::Work;
 
 /// A run that loses its mock in the middle.
 struct Loss {
-    ground: Ground,
+    scenario: Scenario,
     work: Work,
     /// How many tasks had an answer when the mock died.
     answered: usize,
@@ -44,13 +44,13 @@ fn settings(form: Form, chain: &str) -> String {
 }
 
 /// Starts a run and kills the mock at a random moment of it.
-fn lose(form: Form, scenario: &'static str, mut ground: Ground, mock: &mut Mock) -> (Loss, Running) {
-    println!("chaos: {scenario}: seed {}", form.seed);
-    let mut rng = form.rng(scenario);
+fn lose(form: Form, name: &'static str, mut scenario: Scenario, mock: &mut Mock) -> (Loss, Running) {
+    println!("chaos: {name}: seed {}", form.seed);
+    let mut rng = form.rng(name);
     let work = Work::mixed((form.requests / 5).max(60), &mut rng);
-    work.store(&ground.path("in.jsonl"));
+    work.store(&scenario.path("in.jsonl"));
     let moment = rng.usize(work.tasks() / 4..work.tasks() * 3 / 4);
-    let mut running = ground.start(&RUN);
+    let mut running = scenario.start(&RUN);
     let mut patience = Patience::of(form.patience);
     while mock.log.answered() < moment {
         mock.log.read_on();
@@ -70,7 +70,7 @@ fn lose(form: Form, scenario: &'static str, mut ground: Ground, mock: &mut Mock)
     let answered = mock.log.answered();
     (
         Loss {
-            ground,
+            scenario,
             work,
             answered,
         },
@@ -90,9 +90,9 @@ fn judged(
     verdicts: &mut Verdicts,
 ) {
     let calls: Vec<Call> = before.iter().chain(after).cloned().collect();
-    let mut output = Output::new(loss.ground.path("out.jsonl"));
+    let mut output = Output::new(loss.scenario.path("out.jsonl"));
     output.look(0, true);
-    let status = loss.ground.status();
+    let status = loss.scenario.status();
     let scene = Scene {
         work: &loss.work,
         calls: &calls,
@@ -131,12 +131,12 @@ fn judged(
 #[test]
 fn a_primary_that_dies_is_followed_by_its_fallback() {
     let form = Form::get();
-    let ground = Ground::new(form);
-    let mut primary = Mock::start(ground.folder(), "primary", &faultless(form));
-    let mut fallback = Mock::start(ground.folder(), "fallback", &faultless(form));
+    let scenario = Scenario::new(form);
+    let mut primary = Mock::start(scenario.folder(), "primary", &faultless(form));
+    let mut fallback = Mock::start(scenario.folder(), "fallback", &faultless(form));
     let more = settings(form, r#""primary", "fallback""#);
-    ground.settings(&[("primary", &primary), ("fallback", &fallback)], &more);
-    let (loss, mut running) = lose(form, "primary dies", ground, &mut primary);
+    scenario.settings(&[("primary", &primary), ("fallback", &fallback)], &more);
+    let (loss, mut running) = lose(form, "primary dies", scenario, &mut primary);
     let ended = running.end(&mut fallback.log, form.patience);
     fallback.rest();
 
@@ -177,10 +177,10 @@ fn a_primary_that_dies_is_followed_by_its_fallback() {
 #[test]
 fn a_run_waits_while_every_route_is_down() {
     let form = Form::get();
-    let ground = Ground::new(form);
-    let mut mock = Mock::start(ground.folder(), "before", &faultless(form));
-    ground.settings(&[("primary", &mock)], &settings(form, r#""primary""#));
-    let (loss, mut running) = lose(form, "all down", ground, &mut mock);
+    let scenario = Scenario::new(form);
+    let mut mock = Mock::start(scenario.folder(), "before", &faultless(form));
+    scenario.settings(&[("primary", &mock)], &settings(form, r#""primary""#));
+    let (loss, mut running) = lose(form, "all down", scenario, &mut mock);
     let began = Instant::now();
     let mut patience = Patience::of(form.patience);
     let mut faults = Vec::new();
@@ -197,7 +197,7 @@ fn a_run_waits_while_every_route_is_down() {
     if !(said.contains("`primary`") && said.contains("wait")) {
         faults.push(format!("it does not say what it waits for: {said}"));
     }
-    let mut healed = Mock::listen(&mock.address, loss.ground.folder(), "after", &faultless(form));
+    let mut healed = Mock::listen(&mock.address, loss.scenario.folder(), "after", &faultless(form));
     let recovered = Instant::now();
     let ended = running.end(&mut healed.log, form.patience);
     healed.rest();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::evidence::Fate;
 use super::figures;
 use super::form::Form;
-use super::ground::{Ground, RUN};
+use super::harness::{RUN, Scenario};
 use super::judge::{self, Life, Scene};
 use super::mock::Mock;
 use super::output::Output;
@@ -55,7 +55,7 @@ fn moments(rng: &mut fastrand::Rng, tasks: usize, kills: usize) -> Vec<Moment> {
 
 /// A run through all its lives.
 struct Weather {
-    ground: Ground,
+    scenario: Scenario,
     mock: Mock,
     output: Output,
     lives: Vec<Life>,
@@ -74,7 +74,7 @@ struct Report {
 
 impl Weather {
     fn new(form: Form, work: &Work, faults: &str) -> Self {
-        let ground = Ground::new(form);
+        let scenario = Scenario::new(form);
         let latency = format!("{}ms", form.latency.as_millis());
         let seed = form.seed.to_string();
         let mock = [
@@ -91,12 +91,12 @@ impl Weather {
             "--faults",
             faults,
         ];
-        let mock = Mock::start(ground.folder(), "mock", &mock.map(str::to_owned));
-        ground.settings(&[("mock", &mock)], "");
-        work.store(&ground.path("in.jsonl"));
-        let output = Output::new(ground.path("out.jsonl"));
+        let mock = Mock::start(scenario.folder(), "mock", &mock.map(str::to_owned));
+        scenario.settings(&[("mock", &mock)], "");
+        work.store(&scenario.path("in.jsonl"));
+        let output = Output::new(scenario.path("out.jsonl"));
         Self {
-            ground,
+            scenario,
             mock,
             output,
             lives: Vec::new(),
@@ -107,7 +107,7 @@ impl Weather {
 
     /// One life, until the moment comes or nothing is left to do; an error is a life that ended as none may.
     fn live(&mut self, moment: Option<Moment>) -> Result<(), String> {
-        let mut running = self.ground.start(&RUN);
+        let mut running = self.scenario.start(&RUN);
         let life = match moment {
             None => running
                 .end(&mut self.mock.log, self.patience)
@@ -125,9 +125,10 @@ impl Weather {
         let clean = life.as_ref().is_ok_and(|life| *life != Life::Killed);
         self.output.look(number, clean);
         if clean {
-            let verified = self.ground.nova3(&["verify", "-o", "out.jsonl"]);
+            let verified = self.scenario.nova3(&["verify", "-o", "out.jsonl"]);
             if verified.code != Some(0) {
-                let said = verified.stdout.trim();
+                let said = verified.text();
+                let said = said.trim();
                 let fault = format!("after life {number}, which was not killed, `verify` says: {said}");
                 self.output.faults.push(fault);
             }
@@ -193,7 +194,7 @@ impl Weather {
             }
         }
         let seconds = began.elapsed().saturating_sub(self.looking).as_secs_f64();
-        let status = self.ground.status();
+        let status = self.scenario.status();
         let calls = self.mock.log.calls();
         let scene = Scene {
             work,
@@ -254,7 +255,7 @@ impl Weather {
     fn free(&mut self, verdicts: &mut Verdicts) {
         let before = std::fs::read(self.output.path()).unwrap_or_default();
         let calls = self.mock.log.count();
-        let mut again = self.ground.start(&RUN);
+        let mut again = self.scenario.start(&RUN);
         let code = again.end(&mut self.mock.log, self.patience);
         self.mock.rest();
         let more = self.mock.log.count() - calls;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, lines, setup};
-use crate::model::{calls, good, says, setup_saying};
+use crate::cli::harness::{Harness, lines, setup};
+use crate::cli::model::{calls, good, says, setup_saying};
 
 const COMMENT: &str = r#"action = "comment"
 item = "reply"
@@ -25,22 +25,22 @@ schema = '''
 "#;
 
 /// A folder of agents with this file in it.
-fn add(bench: &Bench, file: &str, text: &str) {
-    std::fs::create_dir_all(bench.path("mine")).unwrap();
-    bench.write("nova3.toml", "[agents]\nfolder = \"mine\"\n");
-    bench.write(&format!("mine/{file}"), text);
+fn add(harness: &Harness, file: &str, text: &str) {
+    std::fs::create_dir_all(harness.path("mine")).unwrap();
+    harness.write("nova3.toml", "[agents]\nfolder = \"mine\"\n");
+    harness.write(&format!("mine/{file}"), text);
 }
 
 #[test]
 fn agents_are_listed_and_shown() {
-    let bench = setup();
-    let list = bench.nova3(&["agents", "list"]);
+    let harness = setup();
+    let list = harness.nova3(&["agents", "list"]);
     assert_eq!((list.code, list.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!("agents_list", list.out);
-    let json = bench.nova3(&["agents", "list", "--json"]);
+    let json = harness.nova3(&["agents", "list", "--json"]);
     insta::assert_snapshot!("agents_list_json", json.out);
     for line in lines(&json.out) {
-        let shown = bench.nova3(&["agents", "show", line["action"].as_str().unwrap()]);
+        let shown = harness.nova3(&["agents", "show", line["action"].as_str().unwrap()]);
         assert_eq!(shown.code, Some(0), "{}", shown.err);
         let facts: Value = serde_json::from_str(shown.out.lines().next().unwrap()).unwrap();
         assert_eq!(facts, line);
@@ -50,7 +50,7 @@ fn agents_are_listed_and_shown() {
             .collect();
         assert_eq!(headings.len(), 3, "{}", shown.out);
     }
-    let none = bench.nova3(&["agents", "show", "dance"]);
+    let none = harness.nova3(&["agents", "show", "dance"]);
     assert_eq!(none.code, Some(4));
     assert!(
         none.err
@@ -62,13 +62,13 @@ fn agents_are_listed_and_shown() {
 
 #[test]
 fn a_folder_adds_an_agent() {
-    let (bench, model) = setup_saying(|call| match call.action() {
+    let (harness, model) = setup_saying(|call| match call.action() {
         "comment" => says(r#"{"items":[{"content":"one"},{"content":"two"}]}"#),
         "supervisor" => says(r#"{"tasks":[{"action":"comment","description":"d","input":"i"}]}"#),
         _ => good(call),
     });
-    add(&bench, "comment.toml", COMMENT);
-    let list = bench.nova3(&["agents", "list"]).out;
+    add(&harness, "comment.toml", COMMENT);
+    let list = harness.nova3(&["agents", "list"]).out;
     assert!(
         list.contains("comment          answers comments  (mine/comment.toml)\n"),
         "{list}"
@@ -79,8 +79,8 @@ fn a_folder_adds_an_agent() {
         json!({"custom_id": "b", "session_id": "s", "query": "b", "references": ["@reply1"], "nova3_selections": choose}),
         json!({"custom_id": "c", "session_id": "s", "query": "c", "tasks": ["answer"], "nova3_selections": {"nova3_comment": [{"id": "x1", "content": "c"}]}}),
     ];
-    bench.write("in.jsonl", input.map(|line| format!("{line}\n")).concat());
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order", "--events", "events.jsonl"]);
+    harness.write("in.jsonl", input.map(|line| format!("{line}\n")).concat());
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order", "--events", "events.jsonl"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let results = lines(&ran.out);
     assert_eq!(
@@ -107,7 +107,7 @@ fn a_folder_adds_an_agent() {
     );
     assert!(user.ends_with("# Comment\n\n<<<任务\ni\n任务>>>"), "{user}");
     assert_eq!(calls[2].system(), "You reply, 5 at most.");
-    let events = bench.results("events.jsonl");
+    let events = harness.results("events.jsonl");
     let made = events
         .iter()
         .find(|event| event["agent_source"] == "comment_agent")
@@ -123,24 +123,24 @@ fn a_folder_adds_an_agent() {
 
 #[test]
 fn a_folder_takes_the_place_of_an_agent_and_of_the_material() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     add(
-        &bench,
+        &harness,
         "any_name.toml",
         &COMMENT
             .replace("\"comment\"", "\"insight\"")
             .replace("\"reply\"", "\"insight\""),
     );
-    bench.write(
+    harness.write(
         "mine/material.jinja",
         "Hello. {% if query %}{{ query | fenced(\"q\") }}{% endif %}\n\n",
     );
-    bench.write("mine/README.md", "not an agent");
-    bench.write(
+    harness.write("mine/README.md", "not an agent");
+    harness.write(
         "in.jsonl",
         "{\"query\":\"how?\",\"tasks\":[{\"action\":\"insight\",\"input\":\"look\"}]}\n",
     );
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
     let call = &calls(&model)[0];
     assert_eq!(
         (call.system(), call.user()),
@@ -149,7 +149,7 @@ fn a_folder_takes_the_place_of_an_agent_and_of_the_material() {
             "Hello. <<<q\nhow?\nq>>>\n# Comment\n\n<<<任务\nlook\n任务>>>"
         )
     );
-    let listed = lines(&bench.nova3(&["agents", "list", "--json"]).out);
+    let listed = lines(&harness.nova3(&["agents", "list", "--json"]).out);
     assert_eq!(listed.len(), 9);
     assert_eq!(
         (&listed[0]["action"], &listed[0]["embedded"]),
@@ -211,28 +211,28 @@ fn a_wrong_file_is_named_with_its_line() {
             ": its `model` `cheap` is no route (routes: ",
         ),
     ] {
-        let bench = setup();
-        add(&bench, "comment.toml", &text);
-        bench.write_questions("in.jsonl", 1);
+        let harness = setup();
+        add(&harness, "comment.toml", &text);
+        harness.write_questions("in.jsonl", 1);
         for args in [
             &["check", "in.jsonl"][..],
             &["run", "in.jsonl", "--mock"],
             &["plan", "in.jsonl"],
         ] {
-            let ran = bench.nova3(args);
+            let ran = harness.nova3(args);
             let expected = format!("nova3: agent file `mine/comment.toml`{told}");
             assert_eq!(ran.code, Some(2), "{} {}", ran.out, ran.err);
             assert!(ran.err.contains(&expected), "{args:?} {expected} {}", ran.err);
         }
-        assert!(!bench.path("nova3.db").exists());
+        assert!(!harness.path("nova3.db").exists());
     }
 }
 
 #[test]
 fn a_rehearsal_knows_every_route_and_needs_no_key() {
-    let bench = setup();
+    let harness = setup();
     add(
-        &bench,
+        &harness,
         "comment.toml",
         &COMMENT.replace("max_tokens = 100", "max_tokens = 100\nmodel = \"cheap\""),
     );
@@ -241,7 +241,7 @@ fn a_rehearsal_knows_every_route_and_needs_no_key() {
             "[routes.{name}]\nbase_url = \"https://127.0.0.1:1/v1\"\nmodel = \"m\"\napi_key_env = \"KEY_OF_{name}\"\n"
         )
     };
-    bench.write(
+    harness.write(
         "nova3.toml",
         format!(
             "[run]\nmodel = \"best\"\n[agents]\nfolder = \"mine\"\n{}{}",
@@ -252,15 +252,15 @@ fn a_rehearsal_knows_every_route_and_needs_no_key() {
     let line = |id: &str, model: &str| {
         format!("{{\"custom_id\":\"{id}\",\"query\":\"q\",\"tasks\":[\"comment\",\"answer\"]{model}}}\n")
     };
-    bench.write("in.jsonl", line("a", "") + &line("b", ",\"model\":\"cheap\""));
+    harness.write("in.jsonl", line("a", "") + &line("b", ",\"model\":\"cheap\""));
     assert_eq!(
-        bench.nova3(&["check", "in.jsonl"]).code,
+        harness.nova3(&["check", "in.jsonl"]).code,
         Some(2),
         "a run would miss the keys"
     );
-    let ran = bench.nova3(&["plan", "in.jsonl"]);
+    let ran = harness.nova3(&["plan", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
-    let ran = bench.nova3(&["run", "in.jsonl", "--mock", "--keep-order"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "--mock", "--keep-order"]);
     assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
     let routes: Vec<String> = lines(&ran.out).iter().map(routes_of).collect();
     assert_eq!(routes, ["\"cheap\" \"best\"", "\"cheap\" \"cheap\""]);
@@ -268,10 +268,10 @@ fn a_rehearsal_knows_every_route_and_needs_no_key() {
 
 #[test]
 fn two_files_for_one_action_are_refused() {
-    let bench = setup();
-    add(&bench, "a.toml", COMMENT);
-    bench.write("mine/b.toml", COMMENT);
-    let ran = bench.nova3(&["agents", "list"]);
+    let harness = setup();
+    add(&harness, "a.toml", COMMENT);
+    harness.write("mine/b.toml", COMMENT);
+    let ran = harness.nova3(&["agents", "list"]);
     assert_eq!(
         (ran.code, ran.err.as_str()),
         (
@@ -279,8 +279,8 @@ fn two_files_for_one_action_are_refused() {
             "nova3: agent file `mine/b.toml`: `action` is `comment`, as in `mine/a.toml` (one file for each)\n"
         )
     );
-    bench.write("nova3.toml", "[agents]\nfolder = \"nowhere\"\n");
-    let ran = bench.nova3(&["agents", "list"]);
+    harness.write("nova3.toml", "[agents]\nfolder = \"nowhere\"\n");
+    let ran = harness.nova3(&["agents", "list"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err
@@ -292,7 +292,7 @@ fn two_files_for_one_action_are_refused() {
 
 #[test]
 fn an_agent_takes_its_own_route_and_a_line_another() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let route = |name: &str| {
         format!(
             "[routes.{name}]\nbase_url = \"{}\"\nmodel = \"model-{name}\"\nno_key = true\n",
@@ -300,11 +300,11 @@ fn an_agent_takes_its_own_route_and_a_line_another() {
         )
     };
     add(
-        &bench,
+        &harness,
         "comment.toml",
         &COMMENT.replace("max_tokens = 100", "max_tokens = 100\nmodel = \"cheap\""),
     );
-    bench.write(
+    harness.write(
         "nova3.toml",
         format!(
             "[run]\nmodel = \"best\"\n[agents]\nfolder = \"mine\"\n{}{}",
@@ -315,8 +315,8 @@ fn an_agent_takes_its_own_route_and_a_line_another() {
     let line = |id: &str, more: &str| {
         format!("{{\"custom_id\":\"{id}\",\"query\":\"q\",\"tasks\":[\"comment\",\"insight\"]{more}}}\n")
     };
-    bench.write("in.jsonl", line("a", "") + &line("b", ",\"model\":\"best\""));
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    harness.write("in.jsonl", line("a", "") + &line("b", ",\"model\":\"best\""));
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let routes: Vec<String> = lines(&ran.out).iter().map(routes_of).collect();
     assert_eq!(routes, ["\"cheap\" \"best\"", "\"best\" \"best\""]);

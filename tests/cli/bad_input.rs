@@ -3,31 +3,31 @@
 use nova3::mock::MockConfig;
 use serde_json::json;
 
-use crate::bench::{errors, ids, lines, question, setup, setup_with};
+use crate::cli::harness::{errors, ids, lines, question, setup, setup_with};
 
 #[test]
 fn an_input_without_requests_selects_nothing() {
-    let bench = setup().with("OPENAI_BASE_URL", "http://127.0.0.1:1");
+    let harness = setup().with("OPENAI_BASE_URL", "http://127.0.0.1:1");
     for (name, content) in [("empty", ""), ("blank", "\n\r\n  \t\n"), ("mark", "\u{feff}")] {
-        bench.write(name, content);
-        let ran = bench.nova3(&["run", name]);
+        harness.write(name, content);
+        let ran = harness.nova3(&["run", name]);
         assert_eq!((ran.code, ran.out.as_str()), (Some(4), ""), "{name}: {}", ran.err);
         assert_eq!(ran.err, format!("run `{name}`: the input holds no requests\n"));
-        assert_eq!(bench.nova3(&["check", name]).code, Some(4), "{name}");
+        assert_eq!(harness.nova3(&["check", name]).code, Some(4), "{name}");
     }
 }
 
 #[test]
 fn what_cannot_be_read_stops_before_anything_is_made() {
-    let bench = setup().with("OPENAI_BASE_URL", "http://127.0.0.1:1");
+    let harness = setup().with("OPENAI_BASE_URL", "http://127.0.0.1:1");
     for command in ["run", "check"] {
-        let ran = bench.nova3(&[command, "none.jsonl"]);
+        let ran = harness.nova3(&[command, "none.jsonl"]);
         assert_eq!(ran.code, Some(3));
         assert_eq!(
             ran.err,
             "nova3: input `DIR/none.jsonl`: No such file or directory (os error 2)\n"
         );
-        let ran = bench.nova3(&[command, "."]);
+        let ran = harness.nova3(&[command, "."]);
         assert_eq!(ran.code, Some(3));
         assert_eq!(
             ran.err,
@@ -35,33 +35,33 @@ fn what_cannot_be_read_stops_before_anything_is_made() {
         );
     }
     assert!(
-        !bench.path("nova3.db").exists(),
+        !harness.path("nova3.db").exists(),
         "a mistyped input left a store behind"
     );
 }
 
 #[test]
 fn marks_line_ends_and_a_missing_last_newline_do_not_matter() {
-    let (bench, _provider) = setup_with(MockConfig::default());
+    let (harness, _provider) = setup_with(MockConfig::default());
     let (one, two) = (question("a", "one"), question("b", "two"));
-    bench.write(
+    harness.write(
         "in.jsonl",
         format!("\u{feff}{}\r\n\r\n{}", one.trim_end(), two.trim_end()),
     );
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(ids(&lines(&ran.out)), ["a", "b"]);
     // The same requests written otherwise are the same requests.
-    bench.write("in.jsonl", format!("{one}{two}"));
+    harness.write("in.jsonl", format!("{one}{two}"));
     assert_eq!(
-        bench.nova3(&["run", "in.jsonl"]).err,
+        harness.nova3(&["run", "in.jsonl"]).err,
         "run `in.jsonl`: finished; 2 of 2 done; 0 calls in TIME, no price configured\n"
     );
 }
 
 #[test]
 fn a_bad_line_stops_nobody_and_is_named() {
-    let (bench, provider) = setup_with(MockConfig::default());
+    let (harness, provider) = setup_with(MockConfig::default());
     let mut input = question("a", "one").into_bytes();
     input.extend(b"{\"custom_id\":\"bad\",\"query\":\"\xff\"}\n");
     input.extend(b"{\"custom_id\":\"nul\",\"query\":\"a\0b\"}\nnot json\n[1]\n{}\n");
@@ -70,8 +70,8 @@ fn a_bad_line_stops_nobody_and_is_named() {
     input.extend(b"{\"custom_id\":\"odd\",\"query\":\"q\",\"tasks\":[\"answer\"],\"bogus\":1}\n");
     input.extend(b"{\"session_id\":\"../../etc\",\"query\":\"q\",\"tasks\":[\"answer\"]}\n");
     input.extend(b"{\"user_id\":\"a b\",\"query\":\"q\",\"tasks\":[\"answer\"]}\n");
-    bench.write("in.jsonl", input);
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    harness.write("in.jsonl", input);
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     assert_eq!(
         ran.err,
@@ -91,52 +91,55 @@ fn a_bad_line_stops_nobody_and_is_named() {
             .join("\n")
     );
     assert_eq!(provider.calls(), 2);
-    let check = bench.nova3(&["check", "in.jsonl"]);
+    let check = harness.nova3(&["check", "in.jsonl"]);
     assert_eq!(check.code, Some(3));
     insta::assert_snapshot!(check.err);
 }
 
 #[test]
 fn unknown_keys_move_to_metadata_on_request() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"],\"bogus\":{\"x\":[1.50]},\"metadata\":{\"k\":1e2}}\n");
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(100));
-    let ran = bench.nova3(&["run", "in.jsonl", "--lenient"]);
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"],\"bogus\":{\"x\":[1.50]},\"metadata\":{\"k\":1e2}}\n");
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(100));
+    let ran = harness.nova3(&["run", "in.jsonl", "--lenient"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let results = lines(&ran.out);
     assert_eq!(results[0]["metadata"], json!({"k": 100.0, "bogus": {"x": [1.5]}}));
-    assert_eq!(bench.nova3(&["check", "in.jsonl", "--lenient"]).code, Some(0));
+    assert_eq!(harness.nova3(&["check", "in.jsonl", "--lenient"]).code, Some(0));
 }
 
 #[test]
 fn equal_lines_without_an_id_are_requests_of_their_own() {
-    let (bench, provider) = setup_with(MockConfig::default());
+    let (harness, provider) = setup_with(MockConfig::default());
     let line = "{\"query\":\"same\",\"tasks\":[\"answer\"]}\n";
-    bench.write("in.jsonl", line.repeat(3));
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+    harness.write("in.jsonl", line.repeat(3));
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
     assert_eq!(
-        (ran.code, bench.results("out.jsonl").len(), provider.calls()),
+        (ran.code, harness.results("out.jsonl").len(), provider.calls()),
         (Some(0), 3, 3),
         "{}",
         ran.err
     );
-    bench.write("in.jsonl", line.repeat(2));
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
-    assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (2, 3));
+    harness.write("in.jsonl", line.repeat(2));
+    assert_eq!(
+        harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+        Some(0)
+    );
+    assert_eq!((harness.results("out.jsonl").len(), provider.calls()), (2, 3));
 }
 
 #[test]
 fn a_huge_line_is_refused_in_small_memory() {
-    let (bench, _provider) = setup_with(MockConfig::default());
+    let (harness, _provider) = setup_with(MockConfig::default());
     let mut input = question("a", "one");
     input.push_str("{\"query\":\"");
     input.push_str(&"x".repeat(100 << 20));
     input.push_str("\"}\n");
     input.push_str(&question("b", "two"));
-    bench.write("in.jsonl", &input);
+    harness.write("in.jsonl", &input);
     drop(input);
     // A gigabyte of addresses holds the program and its threads, and not ten copies of the line on top.
-    let ran = bench.shell("export MALLOC_ARENA_MAX=2; ulimit -v 1000000; nova3 run in.jsonl --keep-order");
+    let ran = harness.shell("export MALLOC_ARENA_MAX=2; ulimit -v 1000000; nova3 run in.jsonl --keep-order");
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let results = lines(&ran.out);
     assert_eq!(ids(&results), ["a", "-", "b"]);
@@ -145,7 +148,7 @@ fn a_huge_line_is_refused_in_small_memory() {
 
 #[test]
 fn deep_nesting_is_an_error_and_no_crash() {
-    let (bench, _provider) = setup_with(MockConfig::default());
+    let (harness, _provider) = setup_with(MockConfig::default());
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(200_000), close.repeat(200_000));
     let input = format!(
         "{}\n{{\"query\":\"q\",\"metadata\":{}}}\n{{\"custom_id\":\"c\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{{\"model\":\"m\",\"messages\":{}}}}}\n",
@@ -153,8 +156,8 @@ fn deep_nesting_is_an_error_and_no_crash() {
         deep("{\"a\":[", "]}"),
         deep("[", "]")
     );
-    bench.write("in.jsonl", input);
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    harness.write("in.jsonl", input);
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     assert_eq!(lines(&ran.out).len(), 3);
     let results = lines(&ran.out);
@@ -169,12 +172,12 @@ fn deep_nesting_is_an_error_and_no_crash() {
 
 #[test]
 fn the_bounds_of_a_query_are_kept() {
-    let (bench, _provider) = setup_with(MockConfig::default());
+    let (harness, _provider) = setup_with(MockConfig::default());
     let input = [5000, 5001, 0]
         .map(|length| question(&format!("n{length}"), &"好".repeat(length)))
         .concat();
-    bench.write("in.jsonl", input + &question("spaces", "  \t "));
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    harness.write("in.jsonl", input + &question("spaces", "  \t "));
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     let results = lines(&ran.out);
     assert_eq!(ids(&results)[0], "n5000");
     insta::assert_snapshot!(
@@ -188,16 +191,16 @@ fn the_bounds_of_a_query_are_kept() {
 
 #[test]
 fn strict_runs_nothing_when_a_line_is_bad() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write("in.jsonl", question("a", "one") + "oops\n");
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write("in.jsonl", question("a", "one") + "oops\n");
     let expected = "line 2: expected a JSON object, got `oops` (each line must be one whole object)\n\
                     nova3: 1 bad line; nothing was run (`--strict`)\n";
-    let ran = bench.nova3(&["run", "in.jsonl", "--strict"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "--strict"]);
     assert_eq!(
         (ran.code, ran.out.as_str(), ran.err.as_str()),
         (Some(3), "", expected)
     );
-    let ran = bench.nova3_reading(
+    let ran = harness.nova3_reading(
         &["run", "--strict", "--run", "s"],
         question("a", "one") + "oops\n",
     );
@@ -206,7 +209,7 @@ fn strict_runs_nothing_when_a_line_is_bad() {
         (Some(3), "", expected)
     );
     assert_eq!(provider.calls(), 0);
-    assert!(!bench.path("nova3.db").exists());
-    let ran = bench.nova3_reading(&["run", "--strict", "--run", "s"], question("a", "one"));
+    assert!(!harness.path("nova3.db").exists());
+    let ran = harness.nova3_reading(&["run", "--strict", "--run", "s"], question("a", "one"));
     assert_eq!((ran.code, lines(&ran.out).len()), (Some(0), 1), "{}", ran.err);
 }

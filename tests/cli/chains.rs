@@ -3,8 +3,8 @@
 use nova3::mock::{Faults, MockConfig};
 use serde_json::Value;
 
-use crate::bench::{Bench, Provider, Running, lines, questions, setup, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, Provider, Running, lines, questions, setup, until};
+use crate::cli::provider::{Say, Scripted};
 
 /// Settings with a chain of routes at these addresses, and more lines for each.
 fn chain(routes: &[(&str, &str, &str)], further: &str) -> String {
@@ -28,9 +28,9 @@ fn error(status: u16, code: &str) -> Say {
 }
 
 /// A primary that says this to everyone, and a mock behind it.
-fn behind(say: impl Fn(&str) -> Say + Send + 'static) -> (Bench, Scripted, Provider) {
+fn behind(say: impl Fn(&str) -> Say + Send + 'static) -> (Harness, Scripted, Provider) {
     let (primary, fallback) = (Scripted::start(say), Provider::start(MockConfig::default()));
-    let bench = setup();
+    let harness = setup();
     let routes = [
         ("primary", primary.base_url(), ""),
         ("fallback", fallback.base_url(), ""),
@@ -38,8 +38,8 @@ fn behind(say: impl Fn(&str) -> Say + Send + 'static) -> (Bench, Scripted, Provi
     let routes = routes
         .each_ref()
         .map(|(name, url, more)| (*name, url.as_str(), *more));
-    bench.write("nova3.toml", chain(&routes, "[breaker]\nopen = \"1h\"\n"));
-    (bench, primary, fallback)
+    harness.write("nova3.toml", chain(&routes, "[breaker]\nopen = \"1h\"\n"));
+    (harness, primary, fallback)
 }
 
 fn told(results: &[Value]) -> (Vec<&str>, Vec<&str>) {
@@ -59,9 +59,9 @@ fn told(results: &[Value]) -> (Vec<&str>, Vec<&str>) {
 
 #[test]
 fn a_dead_key_sends_everything_to_the_next_route_and_is_said_once() {
-    let (bench, primary, fallback) = behind(|_| error(401, "invalid_api_key"));
-    bench.write_questions("in.jsonl", 30);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "4"]);
+    let (harness, primary, fallback) = behind(|_| error(401, "invalid_api_key"));
+    harness.write_questions("in.jsonl", 30);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "4"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let results = lines(&ran.out);
     let (routes, reasons) = told(&results);
@@ -86,9 +86,9 @@ fn an_empty_account_and_a_filter_and_a_wrong_size_go_elsewhere() {
         (400, "content_filter", false),
         (400, "context_length_exceeded", false),
     ] {
-        let (bench, primary, fallback) = behind(move |_| error(status, code));
-        bench.write_questions("in.jsonl", 3);
-        let ran = bench.nova3(&["run", "in.jsonl", "-j", "1"]);
+        let (harness, primary, fallback) = behind(move |_| error(status, code));
+        harness.write_questions("in.jsonl", 3);
+        let ran = harness.nova3(&["run", "in.jsonl", "-j", "1"]);
         assert_eq!(ran.code, Some(0), "{code}: {}", ran.err);
         let asked = if once { 1 } else { 3 };
         assert_eq!((primary.bodies().len(), fallback.calls()), (asked, 3), "{code}");
@@ -97,9 +97,9 @@ fn an_empty_account_and_a_filter_and_a_wrong_size_go_elsewhere() {
 
 #[test]
 fn a_broken_route_is_left_when_its_breaker_opens() {
-    let (bench, primary, fallback) = behind(|_| error(500, "oops"));
-    bench.write_questions("in.jsonl", 20);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "2"]);
+    let (harness, primary, fallback) = behind(|_| error(500, "oops"));
+    harness.write_questions("in.jsonl", 20);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     // Five failures in a row, and what was on its way with the last of them.
     assert!(
@@ -114,7 +114,7 @@ fn a_broken_route_is_left_when_its_breaker_opens() {
         "{}",
         ran.err
     );
-    let status = bench.status(&[]);
+    let status = harness.status(&[]);
     let waste = &status["waste"][0];
     assert_eq!(
         (
@@ -140,14 +140,14 @@ fn a_cut_answer_is_never_used_and_the_next_route_answers() {
         ..MockConfig::default()
     });
     let fallback = Provider::start(MockConfig::default());
-    let bench = setup();
+    let harness = setup();
     let (primary, second) = (cutting.base_url(), fallback.base_url());
-    bench.write(
+    harness.write(
         "nova3.toml",
         chain(&[("primary", &primary, ""), ("fallback", &second, "")], ""),
     );
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let results = lines(&ran.out);
     assert_eq!(told(&results).0, ["fallback"]);
@@ -161,16 +161,16 @@ fn a_prompt_that_is_too_large_for_one_window_goes_to_a_larger_one() {
         Provider::start(MockConfig::default()),
         Provider::start(MockConfig::default()),
     );
-    let bench = setup();
+    let harness = setup();
     let (a, b) = (small.base_url(), large.base_url());
     let routes = [
         ("primary", a.as_str(), "context_window = 1000"),
         ("fallback", b.as_str(), ""),
     ];
-    bench.write("nova3.toml", chain(&routes, ""));
+    harness.write("nova3.toml", chain(&routes, ""));
     let long = "长".repeat(2000);
-    bench.write("in.jsonl", crate::bench::question("a", &long));
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write("in.jsonl", crate::cli::harness::question("a", &long));
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!((small.calls(), large.calls()), (0, 1));
     let reason = told(&lines(&ran.out)).1[0].to_owned();
@@ -179,12 +179,12 @@ fn a_prompt_that_is_too_large_for_one_window_goes_to_a_larger_one() {
 
 #[test]
 fn a_long_pause_is_not_waited_for_while_another_route_is_free() {
-    let (bench, primary, fallback) = behind(|_| Say {
+    let (harness, primary, fallback) = behind(|_| Say {
         headers: "content-type: application/json\r\nretry-after: 3000\r\n",
         ..error(429, "rate_limit_exceeded")
     });
-    bench.write_questions("in.jsonl", 10);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1"]);
+    harness.write_questions("in.jsonl", 10);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!((primary.bodies().len(), fallback.calls()), (1, 10));
 }
@@ -192,16 +192,16 @@ fn a_long_pause_is_not_waited_for_while_another_route_is_free() {
 #[test]
 fn an_answer_of_the_wrong_form_goes_to_the_next_route_after_its_repair() {
     let prose = r#"{"choices":[{"message":{"content":"no JSON at all"},"finish_reason":"stop"}]}"#;
-    let (bench, primary, fallback) = behind(move |_| Say {
+    let (harness, primary, fallback) = behind(move |_| Say {
         status: 200,
         headers: "content-type: application/json\r\n",
         body: prose.to_owned(),
     });
-    bench.write("in.jsonl", r#"{"query":"q","tasks":["insight"]}"#);
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write("in.jsonl", r#"{"query":"q","tasks":["insight"]}"#);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!((primary.bodies().len(), fallback.calls()), (2, 1));
-    let status = bench.status(&[]);
+    let status = harness.status(&[]);
     assert_eq!(
         (&status["waste"][0]["cause"], &status["waste"][0]["calls"]),
         (&"schema".into(), &2.into())
@@ -210,18 +210,18 @@ fn an_answer_of_the_wrong_form_goes_to_the_next_route_after_its_repair() {
 
 #[test]
 fn when_all_routes_fail_the_request_every_cause_is_kept() {
-    let bench = setup();
+    let harness = setup();
     let (a, b) = (
         Scripted::start(|_| error(400, "content_filter")),
         Scripted::start(|_| error(400, "context_length_exceeded")),
     );
     let (first, second) = (a.base_url(), b.base_url());
-    bench.write(
+    harness.write(
         "nova3.toml",
         chain(&[("primary", &first, ""), ("fallback", &second, "")], ""),
     );
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let failure = &lines(&ran.out)[0]["error"];
     assert_eq!(
@@ -236,13 +236,13 @@ fn when_all_routes_fail_the_request_every_cause_is_kept() {
 
 #[test]
 fn a_batch_line_is_asked_of_the_next_route_under_that_routes_model() {
-    let (bench, primary, fallback) = behind(|_| error(401, "invalid_api_key"));
+    let (harness, primary, fallback) = behind(|_| error(401, "invalid_api_key"));
     let body = r#"{"model":"gpt-x","messages":[{"role":"user","content":"hi"}]}"#;
-    bench.write(
+    harness.write(
         "in.jsonl",
         format!(r#"{{"custom_id":"b","method":"POST","url":"/v1/chat/completions","body":{body}}}"#),
     );
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(primary.bodies(), [body], "the first route gets it as it stands");
     assert_eq!(fallback.calls(), 1);
@@ -251,21 +251,21 @@ fn a_batch_line_is_asked_of_the_next_route_under_that_routes_model() {
 
 #[test]
 fn lines_of_another_chain_go_on_when_one_is_dead() {
-    let (bench, _primary, fallback) = behind(|_| error(401, "invalid_api_key"));
+    let (harness, _primary, fallback) = behind(|_| error(401, "invalid_api_key"));
     let line = |id: &str, model: &str| {
         format!(
             "{}\n",
             serde_json::json!({"custom_id": id, "query": "q", "tasks": ["answer"], "model": model})
         )
     };
-    bench.write(
+    harness.write(
         "in.jsonl",
         line("a", "primary") + &line("b", "fallback") + &line("c", "primary"),
     );
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1"]);
     assert_eq!(ran.code, Some(105), "{}", ran.err);
     assert_eq!(
-        (crate::bench::ids(&lines(&ran.out)), fallback.calls()),
+        (crate::cli::harness::ids(&lines(&ran.out)), fallback.calls()),
         (vec!["b"], 1)
     );
     assert!(ran.err.contains("1 of 3 done, 2 left"), "{}", ran.err);
@@ -273,23 +273,23 @@ fn lines_of_another_chain_go_on_when_one_is_dead() {
 
 #[test]
 fn when_every_route_is_down_the_run_waits_says_why_and_finishes() {
-    let bench = setup();
+    let harness = setup();
     // Nobody listens there until the mock comes.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let url = format!("http://{address}/v1");
-    bench.write(
+    harness.write(
         "nova3.toml",
         chain(
             &[("primary", &url, ""), ("fallback", &url, "")],
             "[breaker]\nopen = \"100ms\"\n",
         ),
     );
-    bench.write("in.jsonl", questions(20));
-    let run = Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "4"]));
+    harness.write("in.jsonl", questions(20));
+    let run = Running::start(harness.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "4"]));
     until("both routes are down", || {
-        let status = bench.nova3(&["status", "--json"]);
+        let status = harness.nova3(&["status", "--json"]);
         let status: Value = serde_json::from_str(&status.out).unwrap_or_default();
         status["routes"]
             .as_array()
@@ -299,7 +299,7 @@ fn when_every_route_is_down_the_run_waits_says_why_and_finishes() {
         listen: address,
         ..MockConfig::default()
     });
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     for said in [
         "route `primary` is down",
@@ -309,18 +309,18 @@ fn when_every_route_is_down_the_run_waits_says_why_and_finishes() {
     ] {
         assert!(ran.err.contains(said), "{said}: {}", ran.err);
     }
-    assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (20, 20));
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!((harness.results("out.jsonl").len(), provider.calls()), (20, 20));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
 fn wrong_chains_are_refused_with_what_is_wrong() {
     let refused = |chains: &str| {
-        let bench = setup();
+        let harness = setup();
         let routes = "[routes.a]\nbase_url = \"http://h\"\nmodel = \"m\"\n[routes.b]\nbase_url = \"http://h\"\nmodel = \"m\"\n";
-        bench.write("nova3.toml", format!("{routes}[chains]\n{chains}\n"));
-        bench.write_questions("in.jsonl", 1);
-        let ran = bench.nova3(&["check", "in.jsonl"]);
+        harness.write("nova3.toml", format!("{routes}[chains]\n{chains}\n"));
+        harness.write_questions("in.jsonl", 1);
+        let ran = harness.nova3(&["check", "in.jsonl"]);
         assert_eq!(ran.code, Some(2), "{chains}: {}", ran.out);
         ran.err
     };

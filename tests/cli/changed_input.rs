@@ -5,67 +5,67 @@ use std::sync::mpsc::channel;
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Bench, Provider, Running, question, questions, setup, setup_with, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, Provider, Running, question, questions, setup, setup_with, until};
+use crate::cli::provider::{Say, Scripted};
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-fn finished(count: usize) -> (Bench, Provider) {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", count);
-    assert_eq!(bench.nova3(&RUN).code, Some(0));
-    (bench, provider)
+fn finished(count: usize) -> (Harness, Provider) {
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", count);
+    assert_eq!(harness.nova3(&RUN).code, Some(0));
+    (harness, provider)
 }
 
 #[test]
 fn an_input_without_requests_leaves_the_result_file_as_it_is() {
-    let (bench, provider) = finished(5);
-    let good = bench.read("out.jsonl");
+    let (harness, provider) = finished(5);
+    let good = harness.read("out.jsonl");
     for content in ["", "\n \r\n", "\u{feff}"] {
-        bench.write("in.jsonl", content);
+        harness.write("in.jsonl", content);
         for flags in [&[][..], &["--append"], &["--overwrite"], &["--retry-failed"]] {
-            let ran = bench.nova3(&[&RUN[..], flags].concat());
+            let ran = harness.nova3(&[&RUN[..], flags].concat());
             let message = "run `in.jsonl`: the input holds no requests\n";
             assert_eq!((ran.code, ran.err.as_str()), (Some(4), message), "{flags:?}");
-            assert_eq!(bench.read("out.jsonl"), good, "{content:?} {flags:?}");
+            assert_eq!(harness.read("out.jsonl"), good, "{content:?} {flags:?}");
         }
     }
-    std::fs::remove_file(bench.path("in.jsonl")).unwrap();
-    let ran = bench.nova3(&[&RUN[..], &["--run", "other"]].concat());
+    std::fs::remove_file(harness.path("in.jsonl")).unwrap();
+    let ran = harness.nova3(&[&RUN[..], &["--run", "other"]].concat());
     assert_eq!(ran.code, Some(3), "no run was made from it: {}", ran.err);
-    bench.write_questions("in.jsonl", 5);
-    assert_eq!(bench.nova3(&RUN).code, Some(0));
-    std::fs::remove_file(bench.path("in.jsonl")).unwrap();
-    let ran = bench.nova3(&RUN);
+    harness.write_questions("in.jsonl", 5);
+    assert_eq!(harness.nova3(&RUN).code, Some(0));
+    std::fs::remove_file(harness.path("in.jsonl")).unwrap();
+    let ran = harness.nova3(&RUN);
     let message = "nova3: input `DIR/in.jsonl` of run `in.jsonl` is gone (its results stay as they are; bring it back to go on)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(4), message));
-    assert_eq!((&bench.read("out.jsonl"), provider.calls()), (&good, 5));
+    assert_eq!((&harness.read("out.jsonl"), provider.calls()), (&good, 5));
     // A pipe whose writer found nothing.
-    let ran = bench.nova3_reading(&["run", "-", "--run", "in.jsonl", "-o", "out.jsonl"], "\n");
+    let ran = harness.nova3_reading(&["run", "-", "--run", "in.jsonl", "-o", "out.jsonl"], "\n");
     assert_eq!(
-        (ran.code, bench.read("out.jsonl")),
+        (ran.code, harness.read("out.jsonl")),
         (Some(4), good),
         "{}",
         ran.err
     );
-    assert_eq!(bench.status(&[])["total"], 5);
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.status(&[])["total"], 5);
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
 fn how_the_input_has_changed_is_told_before_anything_is_done() {
-    let (bench, provider) = finished(6);
+    let (harness, provider) = finished(6);
     let told = |err: &str| {
         let lines: Vec<&str> = err.lines().filter(|line| line.contains("has changed")).collect();
         lines.join("; ")
     };
-    assert_eq!(told(&bench.nova3(&RUN).err), "", "nothing has changed");
+    assert_eq!(told(&harness.nova3(&RUN).err), "", "nothing has changed");
     let mut edited = questions(2) + &question("q3", "else") + &question("q4", "other");
     for new in ["a", "b", "c"] {
         edited += &question(new, "new");
     }
-    bench.write("in.jsonl", &edited);
-    let ran = bench.nova3(&RUN);
+    harness.write("in.jsonl", &edited);
+    let ran = harness.nova3(&RUN);
     let line = "run `in.jsonl`: the input has changed: 3 new, 2 changed, 2 removed";
     assert_eq!(
         (ran.code, ran.err.lines().next()),
@@ -73,37 +73,37 @@ fn how_the_input_has_changed_is_told_before_anything_is_done() {
         "{}",
         ran.err
     );
-    bench.write("in.jsonl", edited.clone() + "bad\n");
+    harness.write("in.jsonl", edited.clone() + "bad\n");
     assert_eq!(
-        told(&bench.nova3(&RUN).err),
+        told(&harness.nova3(&RUN).err),
         "run `in.jsonl`: the input has changed: 1 new"
     );
-    bench.write("in.jsonl", questions(1));
+    harness.write("in.jsonl", questions(1));
     assert_eq!(
-        told(&bench.nova3(&RUN).err),
+        told(&harness.nova3(&RUN).err),
         "run `in.jsonl`: the input has changed: 7 removed"
     );
-    assert_eq!((provider.calls(), bench.results("out.jsonl").len()), (11, 1));
+    assert_eq!((provider.calls(), harness.results("out.jsonl").len()), (11, 1));
     // Metadata and places change no result.
-    bench.write("in.jsonl", edited);
-    bench.nova3(&RUN);
+    harness.write("in.jsonl", edited);
+    harness.nova3(&RUN);
     let swapped = question("q2", "question 2") + &questions(1);
-    bench.write("in.jsonl", &swapped);
+    harness.write("in.jsonl", &swapped);
     assert_eq!(
-        told(&bench.nova3(&RUN).err),
+        told(&harness.nova3(&RUN).err),
         "run `in.jsonl`: the input has changed: 5 removed"
     );
-    bench.write("in.jsonl", questions(2));
-    assert_eq!(told(&bench.nova3(&RUN).err), "");
+    harness.write("in.jsonl", questions(2));
+    assert_eq!(told(&harness.nova3(&RUN).err), "");
     assert_eq!(provider.calls(), 11);
 }
 
 #[test]
 fn nothing_is_called_before_a_changed_input_is_told() {
-    let (bench, provider) = finished(3);
+    let (harness, provider) = finished(3);
     let edited = (1..=400).fold(questions(3), |text, n| text + &question(&format!("r{n}"), "new"));
-    bench.write("in.jsonl", edited);
-    let mut run = Running::start(bench.command(&RUN));
+    harness.write("in.jsonl", edited);
+    let mut run = Running::start(harness.command(&RUN));
     let mut err = std::io::BufReader::new(run.child().stderr.take().unwrap());
     let mut first = String::new();
     std::io::BufRead::read_line(&mut err, &mut first).unwrap();
@@ -126,16 +126,16 @@ fn a_look_at_a_file_that_is_being_written_is_no_fault() {
             body: body.to_owned(),
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 60);
-    let mut run = Running::start(bench.command(&[&RUN[..], &["-j", "1"]].concat()));
+    harness.write_questions("in.jsonl", 60);
+    let mut run = Running::start(harness.command(&[&RUN[..], &["-j", "1"]].concat()));
     let process = run.child().id();
-    let file = bench.path("out.jsonl");
+    let file = harness.path("out.jsonl");
     let lines = || std::fs::read_to_string(&file).map_or(0, |text| text.lines().count());
     let is_settled = |count: usize| {
-        let ran = bench.nova3(&["verify"]);
+        let ran = harness.nova3(&["verify"]);
         assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
         let said = format!(
             "{}: being written by process {process}; {count} lines so far, each finished request exactly once\n",
@@ -150,20 +150,20 @@ fn a_look_at_a_file_that_is_being_written_is_no_fault() {
         until("a settled line", || is_settled(count));
     }
     // One that differs from the store is told at once.
-    let good = bench.read("out.jsonl");
-    bench.write("out.jsonl", good.replacen("good", "evil", 1));
-    let ran = bench.nova3(&["verify"]);
+    let good = harness.read("out.jsonl");
+    harness.write("out.jsonl", good.replacen("good", "evil", 1));
+    let ran = harness.nova3(&["verify"]);
     assert_eq!(ran.code, Some(110));
     assert!(ran.out.contains("line 1 of this run differs"), "{}", ran.out);
-    bench.write("out.jsonl", &good);
+    harness.write("out.jsonl", &good);
     // Looks in the middle of appends.
     drop(go_on);
     while run.child().try_wait().unwrap().is_none() {
-        let ran = bench.nova3(&["verify"]);
+        let ran = harness.nova3(&["verify"]);
         assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     }
     assert_eq!(run.output().status.code(), Some(0));
-    let ran = bench.nova3(&["verify"]);
+    let ran = harness.nova3(&["verify"]);
     let proof = format!(
         "{}: 60 lines, each finished request exactly once\n",
         file.display()

@@ -2,32 +2,32 @@
 
 use nova3::mock::{Faults, MockConfig};
 
-use crate::bench::{Provider, errors, ids, lines, question, setup, setup_with, sorted_ids};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Provider, errors, ids, lines, question, setup, setup_with, sorted_ids};
+use crate::cli::provider::{Say, Scripted};
 
 #[test]
 fn status_of_a_finished_run() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write("in.jsonl", question("a", "one") + "bad\n");
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write("in.jsonl", question("a", "one") + "bad\n");
     assert_eq!(
-        bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+        harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
         Some(100)
     );
-    let ran = bench.nova3(&["status"]);
+    let ran = harness.nova3(&["status"]);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let shown = ran
         .out
-        .replace(bench.path("").to_str().unwrap(), "DIR/")
+        .replace(harness.path("").to_str().unwrap(), "DIR/")
         .replace(&format!("({host})"), "(HOST)");
     insta::assert_snapshot!(shown);
-    let status = bench.status(&["in.jsonl"]);
+    let status = harness.status(&["in.jsonl"]);
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();
     insta::assert_debug_snapshot!(keys);
     assert_eq!(
         (&status["done"], &status["failed"], &status["left"]),
         (&1.into(), &1.into(), &0.into())
     );
-    let ran = bench.nova3(&["status", "other"]);
+    let ran = harness.nova3(&["status", "other"]);
     assert_eq!(
         (ran.code, ran.err.as_str()),
         (
@@ -39,47 +39,50 @@ fn status_of_a_finished_run() {
 
 #[test]
 fn a_store_is_found_where_the_settings_put_it() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
     let none = "nova3: there is no store `nova3.db` (start a run first, or name its store with `--store`)\n";
     for command in ["status", "results", "verify", "retry"] {
-        let ran = bench.nova3(&[command]);
+        let ran = harness.nova3(&[command]);
         assert_eq!((ran.code, ran.err.as_str()), (Some(4), none), "{command}");
     }
-    assert!(!bench.path("nova3.db").exists());
-    bench.write("nova3.toml", "[run]\nstore = \"kept.db\"\n");
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
-    assert!(bench.path("kept.db").exists());
+    assert!(!harness.path("nova3.db").exists());
+    harness.write("nova3.toml", "[run]\nstore = \"kept.db\"\n");
+    assert_eq!(
+        harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+        Some(0)
+    );
+    assert!(harness.path("kept.db").exists());
     for command in ["status", "results", "verify"] {
-        assert_eq!(bench.nova3(&[command]).code, Some(0), "{command}");
+        assert_eq!(harness.nova3(&[command]).code, Some(0), "{command}");
     }
-    bench.write("nova3.toml", "");
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "--mock", "-q"]).code, Some(0));
-    let ran = bench.nova3(&["status"]);
+    harness.write("nova3.toml", "");
+    assert_eq!(harness.nova3(&["run", "in.jsonl", "--mock", "-q"]).code, Some(0));
+    let ran = harness.nova3(&["status"]);
     assert_eq!(
         ran.err,
         "nova3: there is no store `nova3.db` (rehearsals are in `--store nova3-mock.db`)\n"
     );
-    let bench = bench.with("NOVA3_STORE", "nova3-mock.db");
-    assert_eq!(bench.nova3(&["status"]).code, Some(0));
+    let harness = harness.with("NOVA3_STORE", "nova3-mock.db");
+    assert_eq!(harness.nova3(&["status"]).code, Some(0));
 }
 
 #[test]
 fn a_rehearsal_never_mixes_with_a_real_run() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 2);
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "--mock"]).code, Some(0));
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 2);
+    assert_eq!(harness.nova3(&["run", "in.jsonl", "--mock"]).code, Some(0));
     assert_eq!(provider.calls(), 0);
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
     assert_eq!(provider.calls(), 2);
 }
 
 #[test]
 fn results_are_filtered() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write("in.jsonl", question("a", "one") + &question("b", "two") + "bad\n");
-    let printed = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
-    let results = |args: &[&str]| bench.nova3(&[&["results"], args].concat());
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write("in.jsonl", question("a", "one") + &question("b", "two") + "bad\n");
+    let printed = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
+    let results = |args: &[&str]| harness.nova3(&[&["results"], args].concat());
     assert_eq!(results(&["--order", "input"]).out, printed.out);
     assert_eq!(
         sorted_ids(&lines(&results(&["--status", "completed"]).out)),
@@ -97,8 +100,8 @@ fn results_are_filtered() {
 
 #[test]
 fn failures_are_put_back_by_class_and_id() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write("in.jsonl", question("a", "one") + &question("b", "two") + "bad\n");
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write("in.jsonl", question("a", "one") + &question("b", "two") + "bad\n");
     let cutting = Provider::start(MockConfig {
         faults: Faults {
             disconnect: 1.0,
@@ -106,19 +109,19 @@ fn failures_are_put_back_by_class_and_id() {
         },
         ..MockConfig::default()
     });
-    bench.write("nova3.toml", "[retry]\nretries = 0\n");
-    let bench = bench.with("OPENAI_BASE_URL", &cutting.base_url());
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(100));
+    harness.write("nova3.toml", "[retry]\nretries = 0\n");
+    let harness = harness.with("OPENAI_BASE_URL", &cutting.base_url());
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(100));
     let none = "nova3: run `in.jsonl` has no such failed request\n";
     for nothing in [
         &["--class", "server,auth"][..],
         &["--id", "c"],
         &["--class", "server", "--id", "a"],
     ] {
-        let ran = bench.nova3(&[&["retry"], nothing].concat());
+        let ran = harness.nova3(&[&["retry"], nothing].concat());
         assert_eq!((ran.code, ran.err.as_str()), (Some(4), none), "{nothing:?}");
     }
-    let ran = bench.nova3(&["retry", "--class", "network", "--id", "none,a"]);
+    let ran = harness.nova3(&["retry", "--class", "network", "--id", "none,a"]);
     assert_eq!(
         (ran.code, ran.err.as_str()),
         (
@@ -126,8 +129,8 @@ fn failures_are_put_back_by_class_and_id() {
             "run `in.jsonl`: 1 failed request put back; run it again to do them\n"
         )
     );
-    let bench = bench.with("OPENAI_BASE_URL", &provider.base_url());
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    let harness = harness.with("OPENAI_BASE_URL", &provider.base_url());
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!((ran.code, provider.calls()), (Some(100), 1));
     assert_eq!(
         lines(&ran.out)
@@ -136,7 +139,7 @@ fn failures_are_put_back_by_class_and_id() {
             .collect::<Vec<_>>(),
         [true, false, false]
     );
-    let ran = bench.nova3(&["retry", "--class", "nonsense"]);
+    let ran = harness.nova3(&["retry", "--class", "nonsense"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err
@@ -155,28 +158,28 @@ fn what_a_model_says_cannot_steer_a_terminal() {
         headers: "content-type: application/json\r\n",
         body: body.to_string(),
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write("in.jsonl", question("a", "\u{1b}[31mone"));
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write("in.jsonl", question("a", "\u{1b}[31mone"));
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     assert_eq!(lines(&ran.out)[0]["output"][0]["content"], steering);
     assert_eq!(
-        bench.nova3(&["results", "--format", "text"]).out,
+        harness.nova3(&["results", "--format", "text"]).out,
         "## a\n\n]0;title[2Jred31mover\n\n"
     );
 }
 
 #[test]
 fn settings_are_shown_with_their_source_and_without_keys() {
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_API_KEY", "sk-planted-1")
         .with("NOVA3_CONCURRENCY", "7")
         .with("NOVA3_STORE", "s.db");
-    bench.write("planted", "sk-planted-2\n");
-    bench.write("nova3.toml", "[run]\ngrace = \"5s\"\n[routes.a]\nbase_url = \"https://h/v1?key=sk-planted-3\"\nmodel = \"m\"\napi_key_file = \"planted\"\n");
-    let ran = bench.nova3(&["config", "--rpm", "9", "--json"]);
+    harness.write("planted", "sk-planted-2\n");
+    harness.write("nova3.toml", "[run]\ngrace = \"5s\"\n[routes.a]\nbase_url = \"https://h/v1?key=sk-planted-3\"\nmodel = \"m\"\napi_key_file = \"planted\"\n");
+    let ran = harness.nova3(&["config", "--rpm", "9", "--json"]);
     let settings: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let of = |key: &str| {
         format!(
@@ -193,17 +196,17 @@ fn settings_are_shown_with_their_source_and_without_keys() {
     assert_eq!(of("routes.a.base_url"), "https://h/v1, file nova3.toml");
     assert_eq!(of("routes.a.key"), "(set), file planted");
     assert!(!ran.out.contains("sk-planted"), "{}", ran.out);
-    insta::assert_snapshot!(bench.nova3(&["config"]).out);
+    insta::assert_snapshot!(harness.nova3(&["config"]).out);
 }
 
 #[test]
 fn init_writes_both_files_or_none() {
-    let bench = setup();
-    let ran = bench.nova3(&["init", "new"]);
+    let harness = setup();
+    let ran = harness.nova3(&["init", "new"]);
     let done = "wrote nova3.toml and requests.jsonl; try `nova3 run requests.jsonl --mock`\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), done));
     let keyed = setup().with("OPENAI_API_KEY", "k").with("OPENAI_MODEL", "m");
-    let (settings, requests) = (bench.path("new/nova3.toml"), bench.path("new/requests.jsonl"));
+    let (settings, requests) = (harness.path("new/nova3.toml"), harness.path("new/requests.jsonl"));
     let ran = keyed.nova3(&[
         "check",
         "-c",
@@ -211,18 +214,18 @@ fn init_writes_both_files_or_none() {
         requests.to_str().unwrap(),
     ]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let ran = bench.nova3(&["init", "new"]);
+    let ran = harness.nova3(&["init", "new"]);
     let there = |file| format!("nova3: `{file}` is there already (remove it, or give another folder)\n");
     assert_eq!((ran.code, ran.err), (Some(2), there("new/nova3.toml")));
-    std::fs::remove_file(bench.path("new/nova3.toml")).unwrap();
-    let ran = bench.nova3(&["init", "new"]);
+    std::fs::remove_file(harness.path("new/nova3.toml")).unwrap();
+    let ran = harness.nova3(&["init", "new"]);
     assert_eq!((ran.code, ran.err), (Some(2), there("new/requests.jsonl")));
-    assert!(!bench.path("new/nova3.toml").exists());
+    assert!(!harness.path("new/nova3.toml").exists());
 }
 
 #[test]
 fn a_mock_that_cannot_be_is_refused() {
-    let bench = setup();
+    let harness = setup();
     for (args, message) in [
         (
             ["--faults", "nonsense"],
@@ -250,7 +253,7 @@ fn a_mock_that_cannot_be_is_refused() {
         ),
         (["--key-env", "UNSET"], "`--key-env`: variable `UNSET` is not set"),
     ] {
-        let ran = bench.nova3(&[
+        let ran = harness.nova3(&[
             "mock",
             "--listen",
             "127.0.0.1:0",
@@ -260,7 +263,7 @@ fn a_mock_that_cannot_be_is_refused() {
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let ran = bench.nova3(&["mock", "--listen", &address.to_string()]);
+    let ran = harness.nova3(&["mock", "--listen", &address.to_string()]);
     let message = format!(
         "nova3: failed to listen on `{address}` (choose another with `--listen`): Address already in use (os error 98)\n"
     );

@@ -3,14 +3,14 @@
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Bench, Provider, errors, question, setup_with, sorted_ids};
-use crate::server;
+use crate::cli::harness::{Harness, Provider, errors, question, setup_with, sorted_ids};
+use crate::cli::server;
 
 const RUN: [&str; 6] = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "8"];
 
 /// A folder with a store that has its tables, and a way to change them behind the program's back.
 struct Stored {
-    bench: Bench,
+    harness: Harness,
     provider: Provider,
     /// The address of the database, unless the store is a file.
     url: Option<String>,
@@ -21,15 +21,19 @@ impl Stored {
     fn each() -> [Self; 2] {
         let url = server::fresh_schema(server::shared());
         [None, Some(url)].map(|url| {
-            let (bench, provider) = setup_with(MockConfig::default());
-            let bench = match &url {
-                Some(url) => bench.with("NOVA3_STORE", url),
-                None => bench,
+            let (harness, provider) = setup_with(MockConfig::default());
+            let harness = match &url {
+                Some(url) => harness.with("NOVA3_STORE", url),
+                None => harness,
             };
-            bench.write("first.jsonl", question("first", "first"));
-            let ran = bench.nova3(&["run", "first.jsonl", "-o", "first-out.jsonl"]);
+            harness.write("first.jsonl", question("first", "first"));
+            let ran = harness.nova3(&["run", "first.jsonl", "-o", "first-out.jsonl"]);
             assert_eq!(ran.code, Some(0), "{}", ran.err);
-            Self { bench, provider, url }
+            Self {
+                harness,
+                provider,
+                url,
+            }
         })
     }
 
@@ -38,7 +42,7 @@ impl Stored {
         if let Some(url) = &self.url {
             server::psql(url, postgres);
         } else {
-            let store = rusqlite::Connection::open(self.bench.path("nova3.db")).unwrap();
+            let store = rusqlite::Connection::open(self.harness.path("nova3.db")).unwrap();
             store.execute_batch(sqlite).unwrap();
         }
     }
@@ -54,12 +58,12 @@ impl Stored {
             let query = if n % 3 == 0 { "odd" } else { "even" };
             text + &question(&format!("q{n}"), &format!("{query} {n}"))
         });
-        self.bench.write("in.jsonl", text);
+        self.harness.write("in.jsonl", text);
     }
 
     /// The two marked requests have failed like this, and the others are done.
     fn only_the_odd_failed(&self, class: &str, words: &str) {
-        let results = self.bench.results("out.jsonl");
+        let results = self.harness.results("out.jsonl");
         assert_eq!(sorted_ids(&results).len(), 8);
         for line in &results {
             let odd = ["q3", "q6"].contains(&line["custom_id"].as_str().unwrap());
@@ -71,7 +75,7 @@ impl Stored {
             assert_eq!(found, class, "{message}");
             assert!(message.contains(words), "{message}");
         }
-        let verified = self.bench.nova3(&["verify", "in.jsonl"]);
+        let verified = self.harness.nova3(&["verify", "in.jsonl"]);
         assert_eq!(verified.code, Some(0), "{}{}", verified.out, verified.err);
     }
 }
@@ -85,13 +89,13 @@ fn a_result_that_the_database_refuses_fails_its_request() {
             "ALTER TABLE nova3_tasks ADD CHECK (status <> 'completed' OR input NOT LIKE 'odd%')",
         );
         stored.input();
-        let ran = stored.bench.nova3(&RUN);
+        let ran = stored.harness.nova3(&RUN);
         assert_eq!(ran.code, Some(100), "{}", ran.err);
         stored.only_the_odd_failed("internal", "refuses a row");
         assert_eq!(stored.provider.calls(), 9);
-        let status = stored.bench.status(&["in.jsonl"]);
+        let status = stored.harness.status(&["in.jsonl"]);
         assert_eq!(status["attempts"], 8, "every call is in the ledger");
-        let again = stored.bench.nova3(&RUN);
+        let again = stored.harness.nova3(&RUN);
         assert_eq!(again.code, Some(100), "{}", again.err);
         assert_eq!(stored.provider.calls(), 9, "it is not paid again");
     }
@@ -107,11 +111,11 @@ fn a_plan_that_the_database_refuses_fails_its_request() {
         );
         let line = r#"{"custom_id":"planned","query":"a long plan of several steps"}"#;
         stored
-            .bench
+            .harness
             .write("in.jsonl", format!("{line}\n{}", question("q", "even")));
-        let ran = stored.bench.nova3(&RUN);
+        let ran = stored.harness.nova3(&RUN);
         assert_eq!(ran.code, Some(100), "{}", ran.err);
-        let results = stored.bench.results("out.jsonl");
+        let results = stored.harness.results("out.jsonl");
         assert_eq!(sorted_ids(&results), ["planned", "q"]);
         assert_eq!(errors(&results).len(), 1);
         assert_eq!(errors(&results)[0].0, "internal");
@@ -123,7 +127,7 @@ fn money_that_cannot_be_held_back_fails_its_request() {
     for stored in Stored::each() {
         stored.input();
         let limited = [&RUN[..], &["--limit", "1"]].concat();
-        stored.bench.nova3(&limited);
+        stored.harness.nova3(&limited);
         stored.sql(
             "CREATE TRIGGER t BEFORE INSERT ON nova3_reservations
                WHEN EXISTS(SELECT 1 FROM nova3_tasks k WHERE k.queue_id=new.queue_id AND k.input LIKE 'odd%')
@@ -137,12 +141,12 @@ fn money_that_cannot_be_held_back_fails_its_request() {
         );
         let prices = "[routes.priced]\nmodel = \"m\"\nno_key = true\ninput_usd_per_million = 1.0\noutput_usd_per_million = 1.0\n";
         let base = format!("base_url = \"{}\"\n", stored.provider.base_url());
-        let settings = stored.bench.read("nova3.toml");
+        let settings = stored.harness.read("nova3.toml");
         stored
-            .bench
+            .harness
             .write("nova3.toml", format!("{settings}\n{prices}{base}"));
         let capped = [&RUN[..], &["--max-cost", "5", "-m", "priced"]].concat();
-        let ran = stored.bench.nova3(&capped);
+        let ran = stored.harness.nova3(&capped);
         assert_eq!(ran.code, Some(100), "{}", ran.err);
         stored.only_the_odd_failed("internal", "no such money");
     }
@@ -153,13 +157,13 @@ fn a_stored_request_that_cannot_be_read_fails_alone() {
     for stored in Stored::each() {
         stored.input();
         let limited = [&RUN[..], &["--limit", "1"]].concat();
-        let ran = stored.bench.nova3(&limited);
+        let ran = stored.harness.nova3(&limited);
         assert_eq!(stored.provider.calls(), 2, "{}", ran.err);
         stored.same_sql(
             "UPDATE nova3_requests SET request='{' WHERE queue_id IN
                (SELECT queue_id FROM nova3_queues WHERE custom_id IN ('q3','q6'))",
         );
-        let ran = stored.bench.nova3(&RUN);
+        let ran = stored.harness.nova3(&RUN);
         assert_eq!(ran.code, Some(100), "{}", ran.err);
         stored.only_the_odd_failed("internal", "cannot be read");
         assert_eq!(stored.provider.calls(), 7);
@@ -170,10 +174,10 @@ fn a_stored_request_that_cannot_be_read_fails_alone() {
 fn a_stored_result_that_cannot_be_read_is_one_bad_line() {
     for stored in Stored::each() {
         stored.input();
-        let ran = stored.bench.nova3(&RUN);
+        let ran = stored.harness.nova3(&RUN);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         stored.same_sql("UPDATE nova3_tasks SET making='{' WHERE input LIKE 'odd%'");
-        let ran = stored.bench.nova3(&[
+        let ran = stored.harness.nova3(&[
             "run",
             "in.jsonl",
             "-o",
@@ -195,10 +199,14 @@ fn what_cannot_even_fail_ends_the_run_when_the_others_are_done() {
             "ALTER TABLE nova3_tasks ADD CHECK (status = 'pending' OR input NOT LIKE 'odd%')",
         );
         stored.input();
-        let ran = stored.bench.nova3(&RUN);
+        let ran = stored.harness.nova3(&RUN);
         assert_eq!(ran.code, Some(1), "{}", ran.err);
         assert!(ran.err.contains("refuses a row"), "{}", ran.err);
-        assert_eq!(stored.bench.results("out.jsonl").len(), 6, "the others are done");
+        assert_eq!(
+            stored.harness.results("out.jsonl").len(),
+            6,
+            "the others are done"
+        );
     }
 }
 
@@ -212,16 +220,16 @@ mod panics {
         for place in ["before-call", "after-call"] {
             for stored in Stored::each() {
                 stored.input();
-                let failpoint = format!("panic-{place}=odd");
-                let bench = stored.bench.with("NOVA3_FAILPOINTS", &failpoint);
-                let stored = Stored { bench, ..stored };
-                let ran = stored.bench.nova3(&RUN);
+                let failpoint = format!("{place}=panic:odd");
+                let harness = stored.harness.with("NOVA3_FAILPOINTS", &failpoint);
+                let stored = Stored { harness, ..stored };
+                let ran = stored.harness.nova3(&RUN);
                 assert_eq!(ran.code, Some(100), "{}", ran.err);
                 stored.only_the_odd_failed("poison", "panicked 2 times");
                 // Two calls for each that panicked behind its answer, and none of them is lost from the ledger.
                 let calls = if place == "after-call" { 6 + 4 } else { 6 };
                 assert_eq!(stored.provider.calls(), calls + 1);
-                assert_eq!(stored.bench.status(&["in.jsonl"])["attempts"], calls);
+                assert_eq!(stored.harness.status(&["in.jsonl"])["attempts"], calls);
             }
         }
     }
@@ -230,24 +238,24 @@ mod panics {
     fn a_worker_that_panics_once_does_its_task() {
         for stored in Stored::each() {
             stored.input();
-            let bench = stored.bench.with("NOVA3_FAILPOINTS", "once-after-call=odd");
-            let ran = bench.nova3(&RUN);
+            let harness = stored.harness.with("NOVA3_FAILPOINTS", "after-call=once:odd");
+            let ran = harness.nova3(&RUN);
             assert_eq!(ran.code, Some(0), "{}", ran.err);
             assert_eq!(stored.provider.calls(), 10, "one call more");
-            assert_eq!(bench.status(&["in.jsonl"])["attempts"], 9);
+            assert_eq!(harness.status(&["in.jsonl"])["attempts"], 9);
         }
     }
 
     #[test]
     fn a_panic_elsewhere_ends_the_run_and_names_the_part() {
         for (failpoint, part) in [
-            ("panic-ingest=", "reading the input into the store"),
-            ("panic-exporter=", "the exporter"),
+            ("ingest=panic", "reading the input into the store"),
+            ("exporter=panic", "the exporter"),
         ] {
             for stored in Stored::each() {
                 stored.input();
-                let bench = stored.bench.with("NOVA3_FAILPOINTS", failpoint);
-                let ran = bench.nova3(&RUN);
+                let harness = stored.harness.with("NOVA3_FAILPOINTS", failpoint);
+                let ran = harness.nova3(&RUN);
                 assert_eq!(ran.code, Some(1), "{}", ran.err);
                 assert!(ran.err.contains(part), "{}", ran.err);
             }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::provider::read_request;
+use crate::cli::provider::read_request;
 
 /// The ways to fail, by the first part of the path.
 pub(crate) const WAYS: [&str; 14] = [

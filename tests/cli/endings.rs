@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nova3::mock::MockConfig;
 use rustix::process::Signal;
 
-use crate::bench::{Bench, Provider, Running, setup_with, slow, until};
-use crate::fleet::{database, fleet};
-use crate::proxy::{Network, Proxy};
+use crate::cli::fleet::{database, fleet};
+use crate::cli::harness::{Harness, Provider, Running, setup_with, slow, until};
+use crate::cli::proxy::{Network, Proxy};
 
 /// Whether the process has a handler for that signal.
 fn catches(pid: u32, signal: Signal) -> bool {
@@ -20,8 +20,8 @@ fn catches(pid: u32, signal: Signal) -> bool {
 }
 
 /// Starts it with its messages in a file.
-fn start(bench: &Bench, mut command: Command) -> Running {
-    let messages = File::create(bench.path("messages")).unwrap();
+fn start(harness: &Harness, mut command: Command) -> Running {
+    let messages = File::create(harness.path("messages")).unwrap();
     let mut run = Running::start({
         command.stderr(messages);
         command
@@ -31,8 +31,8 @@ fn start(bench: &Bench, mut command: Command) -> Running {
     run
 }
 
-fn said(bench: &Bench, what: &str) {
-    until(what, || bench.read("messages").contains(what));
+fn said(harness: &Harness, what: &str) {
+    until(what, || harness.read("messages").contains(what));
 }
 
 fn code(run: Running) -> Option<i32> {
@@ -41,12 +41,12 @@ fn code(run: Running) -> Option<i32> {
 
 #[test]
 fn one_signal_ends_a_command_that_waits_for_its_input() {
-    let (bench, provider) = setup_with(MockConfig::default());
+    let (harness, provider) = setup_with(MockConfig::default());
     let strict: &[&str] = &["run", "--strict", "--run", "a"];
     for args in [strict, &["check", "-"], &["plan", "-"]] {
-        let mut command = bench.command(args);
+        let mut command = harness.command(args);
         command.stdin(Stdio::piped());
-        let mut run = start(&bench, command);
+        let mut run = start(&harness, command);
         run.signal(Signal::TERM);
         assert_eq!(code(run), Some(143), "{args:?}");
     }
@@ -55,20 +55,23 @@ fn one_signal_ends_a_command_that_waits_for_its_input() {
 
 #[test]
 fn a_store_that_is_waited_for_is_told_of_and_one_signal_ends_the_wait() {
-    let (bench, slow) = setup_with(slow());
-    bench.write_questions("in.jsonl", 1);
-    let mut first = Running::start(bench.command(&["run", "in.jsonl", "--grace", "0s"]));
+    let (harness, slow) = setup_with(slow());
+    harness.write_questions("in.jsonl", 1);
+    let mut first = Running::start(harness.command(&["run", "in.jsonl", "--grace", "0s"]));
     until("it is called", || slow.calls() == 1);
     let waiting = ["run", "in.jsonl", "--run", "b", "--wait-lock", "10m"];
-    let mut second = start(&bench, bench.command(&waiting));
-    said(&bench, "s: store `nova3.db` is in use by");
+    let mut second = start(&harness, harness.command(&waiting));
+    said(&harness, "s: store `nova3.db` is in use by");
     second.signal(Signal::INT);
     assert_eq!(code(second), Some(130));
     first.signal(Signal::KILL);
 
-    let bench = bench.with("NOVA3_STORE", "postgres://u@127.0.0.1:1/d");
-    let mut third = start(&bench, bench.command(&waiting));
-    said(&bench, "s: database `postgres://u@127.0.0.1:1/d` does not answer");
+    let harness = harness.with("NOVA3_STORE", "postgres://u@127.0.0.1:1/d");
+    let mut third = start(&harness, harness.command(&waiting));
+    said(
+        &harness,
+        "s: database `postgres://u@127.0.0.1:1/d` does not answer",
+    );
     third.signal(Signal::TERM);
     assert_eq!(code(third), Some(143));
 }
@@ -76,14 +79,17 @@ fn a_store_that_is_waited_for_is_told_of_and_one_signal_ends_the_wait() {
 /// The run's tables are there, and somebody holds them.
 #[test]
 fn one_signal_ends_a_run_that_waits_for_its_database_to_begin() {
-    let (bench, provider) = fleet(MockConfig::default());
-    bench.write_questions("in.jsonl", 2);
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "--limit", "1"]).code, Some(101));
+    let (harness, provider) = fleet(MockConfig::default());
+    harness.write_questions("in.jsonl", 2);
+    assert_eq!(
+        harness.nova3(&["run", "in.jsonl", "--limit", "1"]).code,
+        Some(101)
+    );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let store = bench.variable("NOVA3_STORE");
+    let store = harness.variable("NOVA3_STORE");
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'nova3_runs'::regclass";
     let mut look = runtime.block_on(database(&store).connect()).unwrap();
     for args in [
@@ -101,13 +107,13 @@ fn one_signal_ends_a_run_that_waits_for_its_database_to_begin() {
                 .unwrap();
             held
         });
-        let mut run = start(&bench, bench.command(args));
+        let mut run = start(&harness, harness.command(args));
         until("it waits", || {
             let row = runtime.block_on(look.row(waiting, &[])).unwrap();
             row.get::<_, i64>(0) > 0
         });
         run.signal(Signal::TERM);
-        assert_eq!(code(run), Some(143), "{args:?}: {}", bench.read("messages"));
+        assert_eq!(code(run), Some(143), "{args:?}: {}", harness.read("messages"));
         drop(held);
         until("the table is free", || {
             let row = runtime.block_on(look.row(waiting, &[])).unwrap();
@@ -119,25 +125,25 @@ fn one_signal_ends_a_run_that_waits_for_its_database_to_begin() {
 
 #[test]
 fn an_outage_is_told_off_a_terminal_and_a_third_signal_ends_it_at_once() {
-    let (bench, slow) = fleet(slow());
-    let store = bench.variable("NOVA3_STORE");
+    let (harness, slow) = fleet(slow());
+    let store = harness.variable("NOVA3_STORE");
     let proxy = Proxy::to(port(&store));
-    let bench = bench.with("NOVA3_STORE", &proxy.url(&store));
+    let harness = harness.with("NOVA3_STORE", &proxy.url(&store));
     // The calls are still under their leases when the outage is told.
-    bench.write("nova3.toml", "[run]\nlease = \"1m\"\n");
-    bench.write_questions("in.jsonl", 3);
-    let mut run = start(&bench, bench.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
+    harness.write("nova3.toml", "[run]\nlease = \"1m\"\n");
+    harness.write_questions("in.jsonl", 3);
+    let mut run = start(&harness, harness.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
     until("they are called", || slow.calls() == 3);
     proxy.set(Network::Dead);
     proxy.reset_all();
-    said(&bench, "waiting: the database does not answer");
+    said(&harness, "waiting: the database does not answer");
     run.signal(Signal::TERM);
-    said(&bench, "stopping: waiting for");
+    said(&harness, "stopping: waiting for");
     run.signal(Signal::TERM);
     // Of another kind: two of the same kind may arrive as one.
     run.signal(Signal::INT);
     let begun = Instant::now();
-    assert_eq!(code(run), Some(143), "{}", bench.read("messages"));
+    assert_eq!(code(run), Some(143), "{}", harness.read("messages"));
     // At once, and not when the database's own limits are over.
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
@@ -150,19 +156,19 @@ fn port(url: &str) -> u16 {
 /// Its output is a pipe that nobody reads.
 #[test]
 fn the_grace_is_kept_to_whoever_does_not_read() {
-    let (bench, _provider) = setup_with(MockConfig {
+    let (harness, _provider) = setup_with(MockConfig {
         answer_tokens: 4000,
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 40);
-    let mut command = bench.command(&["run", "in.jsonl", "--grace", "100ms"]);
+    harness.write_questions("in.jsonl", 40);
+    let mut command = harness.command(&["run", "in.jsonl", "--grace", "100ms"]);
     command.stdout(Stdio::piped());
-    let mut run = start(&bench, command);
+    let mut run = start(&harness, command);
     let pipe = run.child().stdout.take().unwrap();
     until("the pipe is full", || {
         rustix::io::ioctl_fionread(&pipe).unwrap() > 60_000
     });
-    until("every request is done", || bench.status(&[])["done"] == 40);
+    until("every request is done", || harness.status(&[])["done"] == 40);
     run.signal(Signal::TERM);
     assert_eq!(run.child().wait().unwrap().code(), Some(143));
     drop(pipe);
@@ -172,8 +178,8 @@ fn the_grace_is_kept_to_whoever_does_not_read() {
 fn a_third_signal_books_every_call_that_was_sent() {
     const CALLS: u64 = 20;
     let provider = Provider::start(slow());
-    let (bench, _unused) = setup_with(MockConfig::default());
-    bench.write(
+    let (harness, _unused) = setup_with(MockConfig::default());
+    harness.write(
         "nova3.toml",
         format!(
             "[routes.primary]\nbase_url = \"{}\"\nmodel = \"m\"\nno_key = true\ninput_usd_per_million = 1.0\n\
@@ -181,21 +187,21 @@ fn a_third_signal_books_every_call_that_was_sent() {
             provider.base_url()
         ),
     );
-    bench.write_questions("in.jsonl", 40);
+    harness.write_questions("in.jsonl", 40);
     let mut run = start(
-        &bench,
-        bench.command(&["run", "in.jsonl", "-j", "20", "--max-cost", "100"]),
+        &harness,
+        harness.command(&["run", "in.jsonl", "-j", "20", "--max-cost", "100"]),
     );
     until("they are called", || provider.calls() == 20);
-    let held = bench.status(&[])["reserved_usd"].as_f64().unwrap();
+    let held = harness.status(&[])["reserved_usd"].as_f64().unwrap();
     assert!(held > 0.0);
     run.signal(Signal::TERM);
-    said(&bench, "stopping: waiting for");
+    said(&harness, "stopping: waiting for");
     run.signal(Signal::TERM);
     // Of another kind: two of the same kind may arrive as one.
     run.signal(Signal::INT);
-    assert_eq!(code(run), Some(143), "{}", bench.read("messages"));
-    let status = bench.status(&[]);
+    assert_eq!(code(run), Some(143), "{}", harness.read("messages"));
+    let status = harness.status(&[]);
     let waste = &status["waste"][0];
     assert_eq!(
         (&waste["cause"], &waste["calls"]),

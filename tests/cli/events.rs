@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use nova3::mock::MockConfig;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Ran, lines, setup_with};
-use crate::model::{refuses, says, setup_saying};
-use crate::provider::Scripted;
+use crate::cli::harness::{Harness, Ran, lines, setup_with};
+use crate::cli::model::{refuses, says, setup_saying};
+use crate::cli::provider::Scripted;
 
 const PLAN: &str = r#"{"tasks":[{"action":"insight","description":"看","input":"i1"},{"action":"answer","description":"答","input":"i2"}]}"#;
 
-fn setup_planned() -> (Bench, Scripted) {
-    let (bench, model) = setup_saying(|call| match call.action() {
+fn setup_planned() -> (Harness, Scripted) {
+    let (harness, model) = setup_saying(|call| match call.action() {
         "supervisor" => says(PLAN),
         "insight" => says(
             r#"{"items":[{"title":"一","content":"甲","kind":"动机","basis":"b"},{"title":"二","content":"乙","kind":"机会","basis":"b"}]}"#,
@@ -23,12 +23,12 @@ fn setup_planned() -> (Bench, Scripted) {
     let ask = |id: &str, query: &str| {
         format!("{{\"custom_id\":\"{id}\",\"session_id\":\"{id}\",\"query\":\"{query}\"}}\n")
     };
-    bench.write("in.jsonl", ask("a", "怎么做？") + &ask("b", "bad"));
-    (bench, model)
+    harness.write("in.jsonl", ask("a", "怎么做？") + &ask("b", "bad"));
+    (harness, model)
 }
 
-fn run(bench: &Bench, args: &[&str]) -> Ran {
-    let ran = bench.nova3(&[&["run", "in.jsonl"][..], args].concat());
+fn run(harness: &Harness, args: &[&str]) -> Ran {
+    let ran = harness.nova3(&[&["run", "in.jsonl"][..], args].concat());
     assert!(matches!(ran.code, Some(0 | 100)), "{}", ran.err);
     ran
 }
@@ -93,8 +93,8 @@ fn end(id: &str, status: &str) -> Value {
 
 #[test]
 fn each_step_has_the_form_of_the_service() {
-    let (bench, _model) = setup_planned();
-    let events = lines(&run(&bench, &["--emit", "events"]).out);
+    let (harness, _model) = setup_planned();
+    let events = lines(&run(&harness, &["--emit", "events"]).out);
     let piece = |text: &str| {
         let data = json!([{"id": "answer1", "content": text, "type": "answer"}]);
         event(
@@ -125,12 +125,12 @@ fn each_step_has_the_form_of_the_service() {
 
 #[test]
 fn a_pause_and_a_bad_line_are_told() {
-    let (bench, _model) = setup_planned();
-    bench.write(
+    let (harness, _model) = setup_planned();
+    harness.write(
         "in.jsonl",
         "{\"custom_id\":\"a\",\"session_id\":\"a\",\"query\":\"怎么做？\",\"until\":\"insight\"}\nbad\n",
     );
-    let events = lines(&run(&bench, &["--emit", "events"]).out);
+    let events = lines(&run(&harness, &["--emit", "events"]).out);
     let note =
         json!([{"status": "paused", "content": "paused after task001; next: answer", "type": "status"}]);
     let paused = event(
@@ -157,17 +157,17 @@ fn a_pause_and_a_bad_line_are_told() {
 
 #[test]
 fn many_requests_keep_their_order_and_their_ids() {
-    let (bench, _provider) = setup_with(MockConfig::default());
+    let (harness, _provider) = setup_with(MockConfig::default());
     let line = |n: usize| {
         format!(
             "{{\"custom_id\":\"q{n}\",\"query\":\"question {n}\",\"tasks\":[\"insight\",\"hitpoint\",\"answer\"]}}\n"
         )
     };
-    bench.write("in.jsonl", (0..20).map(line).collect::<String>());
-    run(&bench, &["-o", "out.jsonl", "--events", "events.jsonl"]);
+    harness.write("in.jsonl", (0..20).map(line).collect::<String>());
+    run(&harness, &["-o", "out.jsonl", "--events", "events.jsonl"]);
     let mut last = 0;
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for event in bench.results("events.jsonl") {
+    for event in harness.results("events.jsonl") {
         let id = event["payload"]["id"].as_i64().unwrap();
         assert!(id > last, "{id} after {last}");
         last = id;
@@ -194,32 +194,32 @@ fn many_requests_keep_their_order_and_their_ids() {
             ]
         );
     }
-    assert_eq!(bench.results("out.jsonl").len(), 20);
+    assert_eq!(harness.results("out.jsonl").len(), 20);
 }
 
 #[test]
 fn everywhere_the_same_events_and_each_once() {
-    let (bench, model) = setup_planned();
-    run(&bench, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
+    let (harness, model) = setup_planned();
+    run(&harness, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
     let (calls, beside, results) = (
         model.bodies().len(),
-        bench.read("beside.jsonl"),
-        bench.read("out.jsonl"),
+        harness.read("beside.jsonl"),
+        harness.read("out.jsonl"),
     );
     // Again: nothing is added to files, and standard output gets all of it once.
-    run(&bench, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
+    run(&harness, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
     assert_eq!(
-        (bench.read("beside.jsonl"), bench.read("out.jsonl")),
+        (harness.read("beside.jsonl"), harness.read("out.jsonl")),
         (beside.clone(), results)
     );
-    run(&bench, &["--emit", "events", "-o", "instead.jsonl"]);
-    assert_eq!(bench.read("instead.jsonl"), beside);
+    run(&harness, &["--emit", "events", "-o", "instead.jsonl"]);
+    assert_eq!(harness.read("instead.jsonl"), beside);
     for _ in 0..2 {
-        assert_eq!(run(&bench, &["--emit", "events"]).out, beside);
+        assert_eq!(run(&harness, &["--emit", "events"]).out, beside);
     }
     // `--events -` beside a result file is standard output too.
-    assert_eq!(run(&bench, &["-o", "out.jsonl", "--events", "-"]).out, beside);
-    let verified = bench.nova3(&["verify"]);
+    assert_eq!(run(&harness, &["-o", "out.jsonl", "--events", "-"]).out, beside);
+    let verified = harness.nova3(&["verify"]);
     assert_eq!(verified.code, Some(0), "{}", verified.out);
     let told = |line: &str| line.rsplit('/').next().unwrap_or_default().to_owned();
     let mut verified: Vec<String> = verified.out.lines().map(told).collect();
@@ -233,23 +233,23 @@ fn everywhere_the_same_events_and_each_once() {
         ]
     );
     // A lost file is made anew, free.
-    std::fs::remove_file(bench.path("beside.jsonl")).unwrap();
-    run(&bench, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
+    std::fs::remove_file(harness.path("beside.jsonl")).unwrap();
+    run(&harness, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
     assert_eq!(
-        (bench.read("beside.jsonl"), model.bodies().len()),
+        (harness.read("beside.jsonl"), model.bodies().len()),
         (beside, calls)
     );
 }
 
 #[test]
 fn what_goes_on_is_added_behind() {
-    let (bench, _model) = setup_planned();
-    bench.write(
+    let (harness, _model) = setup_planned();
+    harness.write(
         "in.jsonl",
         "{\"custom_id\":\"a\",\"session_id\":\"a\",\"query\":\"怎么做？\"}\n",
     );
     run(
-        &bench,
+        &harness,
         &[
             "--until",
             "insight",
@@ -259,21 +259,21 @@ fn what_goes_on_is_added_behind() {
             "events.jsonl",
         ],
     );
-    let paused = bench.read("events.jsonl");
-    run(&bench, &["-o", "out.jsonl", "--events", "events.jsonl"]);
-    let whole = bench.read("events.jsonl");
+    let paused = harness.read("events.jsonl");
+    run(&harness, &["-o", "out.jsonl", "--events", "events.jsonl"]);
+    let whole = harness.read("events.jsonl");
     assert!(whole.starts_with(&paused) && whole.len() > paused.len());
     assert_eq!(of(&lines(&whole), "a").last(), Some(&end("a", "completed")));
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
 fn a_changed_file_is_not_as_the_store_says() {
-    let (bench, _model) = setup_planned();
-    run(&bench, &["-o", "out.jsonl", "--events", "events.jsonl"]);
-    let text = bench.read("events.jsonl");
-    bench.write("events.jsonl", text.replacen("insight1", "insight9", 1));
-    let ran = bench.nova3(&["verify"]);
+    let (harness, _model) = setup_planned();
+    run(&harness, &["-o", "out.jsonl", "--events", "events.jsonl"]);
+    let text = harness.read("events.jsonl");
+    harness.write("events.jsonl", text.replacen("insight1", "insight9", 1));
+    let ran = harness.nova3(&["verify"]);
     assert_eq!(ran.code, Some(110), "{}", ran.out);
     assert!(
         ran.out.contains("events.jsonl: NOT as the store says"),
@@ -284,7 +284,7 @@ fn a_changed_file_is_not_as_the_store_says() {
 
 #[test]
 fn events_and_results_never_share_a_file() {
-    let (bench, model) = setup_planned();
+    let (harness, model) = setup_planned();
     let place = "`--events` names the place where results go (give another file)\n";
     let twice = "`--events` writes events beside results, and `--emit events` writes none (leave one out)\n";
     for (args, told) in [
@@ -293,7 +293,7 @@ fn events_and_results_never_share_a_file() {
         (&["--events", "-"], place),
         (&["--emit", "events", "--events", "events.jsonl"], twice),
     ] {
-        let ran = bench.nova3(&[&["run", "in.jsonl"][..], args].concat());
+        let ran = harness.nova3(&[&["run", "in.jsonl"][..], args].concat());
         assert_eq!(
             (ran.code, ran.err),
             (Some(2), format!("nova3: {told}")),
@@ -301,14 +301,14 @@ fn events_and_results_never_share_a_file() {
         );
     }
     assert_eq!(model.bodies().len(), 0);
-    run(&bench, &["-o", "out.jsonl"]);
-    let results = bench.read("out.jsonl");
+    run(&harness, &["-o", "out.jsonl"]);
+    let results = harness.read("out.jsonl");
     for args in [
         &["-o", "other.jsonl", "--events", "out.jsonl"][..],
         &["--emit", "events", "-o", "out.jsonl"],
     ] {
-        let ran = bench.nova3(&[&["run", "in.jsonl"][..], args].concat());
+        let ran = harness.nova3(&[&["run", "in.jsonl"][..], args].concat());
         assert_eq!(ran.code, Some(110), "{}", ran.err);
-        assert_eq!(bench.read("out.jsonl"), results);
+        assert_eq!(harness.read("out.jsonl"), results);
     }
 }

@@ -5,10 +5,10 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
-use crate::bench::{Bench, Ran, Running, setup, sorted_ids, until};
-use crate::provider::{Say, Scripted};
-use crate::proxy::{Network, Proxy};
-use crate::server::{Server, psql};
+use crate::cli::harness::{Harness, Ran, Running, setup, sorted_ids, until};
+use crate::cli::provider::{Say, Scripted};
+use crate::cli::proxy::{Network, Proxy};
+use crate::cli::server::{Server, psql};
 
 const REQUESTS: usize = 60;
 
@@ -56,7 +56,7 @@ impl Pair {
 }
 
 /// A provider that answers one call for each go-ahead, and all of them once nobody gives any more.
-fn held_back() -> (Bench, Scripted, Sender<()>) {
+fn held_back() -> (Harness, Scripted, Sender<()>) {
     let (go_on, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let provider = Scripted::start(move |_| {
@@ -69,20 +69,20 @@ fn held_back() -> (Bench, Scripted, Sender<()>) {
             body: body.to_owned(),
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
     // What the standby believes to be leased runs out soon.
-    let settings = bench.read("nova3.toml") + "[run]\nlease = \"2s\"\n";
-    bench.write("nova3.toml", settings);
-    bench.write_questions("in.jsonl", REQUESTS);
-    (bench, provider, go_on)
+    let settings = harness.read("nova3.toml") + "[run]\nlease = \"2s\"\n";
+    harness.write("nova3.toml", settings);
+    harness.write_questions("in.jsonl", REQUESTS);
+    (harness, provider, go_on)
 }
 
 /// A run whose database fails over when it has lost what the last `LOST` results were.
-fn run_through_a_failover(bench: &Bench, pair: &Pair, go_on: Sender<()>, args: &[&str]) -> Ran {
-    let mut run = Running::start(bench.command(args));
-    let lines = || std::fs::read_to_string(bench.path("out.jsonl")).map_or(0, |text| text.lines().count());
+fn run_through_a_failover(harness: &Harness, pair: &Pair, go_on: Sender<()>, args: &[&str]) -> Ran {
+    let mut run = Running::start(harness.command(args));
+    let lines = || std::fs::read_to_string(harness.path("out.jsonl")).map_or(0, |text| text.lines().count());
     let go = |count: usize| (0..count).for_each(|_| go_on.send(()).unwrap());
     go(COMMON);
     until("the common lines are written", || lines() == COMMON);
@@ -96,14 +96,14 @@ fn run_through_a_failover(bench: &Bench, pair: &Pair, go_on: Sender<()>, args: &
     });
     pair.fail_over();
     drop(go_on);
-    bench.ran(&run.output())
+    harness.ran(&run.output())
 }
 
 #[test]
 fn a_failover_to_a_standby_that_was_behind_ends_in_a_file_that_is_proven() {
     let pair = Pair::start();
-    let (bench, provider, go_on) = held_back();
-    let bench = bench.with("NOVA3_STORE", &pair.url());
+    let (harness, provider, go_on) = held_back();
+    let harness = harness.with("NOVA3_STORE", &pair.url());
     let args = [
         "run",
         "in.jsonl",
@@ -114,13 +114,13 @@ fn a_failover_to_a_standby_that_was_behind_ends_in_a_file_that_is_proven() {
         "-j",
         "1",
     ];
-    let ran = run_through_a_failover(&bench, &pair, go_on, &args);
+    let ran = run_through_a_failover(&harness, &pair, go_on, &args);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let results = bench.results("out.jsonl");
+    let results = harness.results("out.jsonl");
     let mut ids = sorted_ids(&results);
     ids.dedup();
     assert_eq!((results.len(), ids.len()), (REQUESTS, REQUESTS), "each line once");
-    let proof = bench.nova3(&["verify"]);
+    let proof = harness.nova3(&["verify"]);
     assert_eq!(proof.code, Some(0), "{}", proof.out);
     assert_eq!(proof.out.lines().count(), 2, "{}", proof.out);
     // What was lost was paid again, and no more.
@@ -129,21 +129,21 @@ fn a_failover_to_a_standby_that_was_behind_ends_in_a_file_that_is_proven() {
         (REQUESTS + LOST..=REQUESTS + LOST + 2).contains(&calls),
         "{calls}"
     );
-    let again = bench.nova3(&args);
+    let again = harness.nova3(&args);
     assert_eq!(
         (again.code, provider.bodies().len()),
         (Some(0), calls),
         "{}",
         again.err
     );
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
 fn what_was_printed_before_a_failover_cannot_be_taken_back() {
     let pair = Pair::start();
-    let (bench, _provider, go_on) = held_back();
-    let bench = bench.with("NOVA3_STORE", &pair.url());
+    let (harness, _provider, go_on) = held_back();
+    let harness = harness.with("NOVA3_STORE", &pair.url());
     let run = [
         "run",
         "in.jsonl",
@@ -154,7 +154,7 @@ fn what_was_printed_before_a_failover_cannot_be_taken_back() {
         "--emit",
         "results",
     ];
-    let running = Running::start(bench.command(&run));
+    let running = Running::start(harness.command(&run));
     let finished = |url: &str| -> usize {
         psql(
             url,
@@ -178,7 +178,7 @@ fn what_was_printed_before_a_failover_cannot_be_taken_back() {
     });
     pair.fail_over();
     drop(go_on);
-    let ran = bench.ran(&running.output());
+    let ran = harness.ran(&running.output());
     assert_eq!(ran.code, Some(110), "{}", ran.err);
     assert!(
         ran.err
@@ -191,31 +191,31 @@ fn what_was_printed_before_a_failover_cannot_be_taken_back() {
 #[test]
 fn an_input_that_was_lost_in_a_failover_is_not_taken_for_finished() {
     let pair = Pair::start();
-    let (bench, _provider, go_on) = held_back();
-    let bench = bench.with("NOVA3_STORE", &pair.url());
+    let (harness, _provider, go_on) = held_back();
+    let harness = harness.with("NOVA3_STORE", &pair.url());
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
     // The standby knows an earlier, shorter input.
-    bench.write_questions("in.jsonl", 2);
+    harness.write_questions("in.jsonl", 2);
     (0..2).for_each(|_| go_on.send(()).unwrap());
-    assert_eq!(bench.nova3(&args).code, Some(0));
+    assert_eq!(harness.nova3(&args).code, Some(0));
     until("the standby has it", || pair.finished_on_the_standby() == 2);
     pair.between.set(Network::Dead);
-    bench.write_questions("in.jsonl", 12);
-    let run = Running::start(bench.command(&args));
-    let lines = || std::fs::read_to_string(bench.path("out.jsonl")).map_or(0, |text| text.lines().count());
+    harness.write_questions("in.jsonl", 12);
+    let run = Running::start(harness.command(&args));
+    let lines = || std::fs::read_to_string(harness.path("out.jsonl")).map_or(0, |text| text.lines().count());
     (0..3).for_each(|_| go_on.send(()).unwrap());
     until("some lines", || lines() == 5);
     pair.fail_over();
     drop(go_on);
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(110), "{}", ran.err);
     assert!(ran.err.contains("the store went back in time"), "{}", ran.err);
     // The file that was left may be ahead of the store: then it is refused too, and rebuilt once it is moved away.
-    let again = bench.nova3(&args);
+    let again = harness.nova3(&args);
     if again.code == Some(110) {
-        std::fs::remove_file(bench.path("out.jsonl")).unwrap();
-        assert_eq!(bench.nova3(&args).code, Some(0));
+        std::fs::remove_file(harness.path("out.jsonl")).unwrap();
+        assert_eq!(harness.nova3(&args).code, Some(0));
     }
-    assert_eq!(bench.results("out.jsonl").len(), 12);
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.results("out.jsonl").len(), 12);
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }

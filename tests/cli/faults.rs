@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use nova3::mock::{Faults, MockConfig};
 
-use crate::bench::{Bench, Running, errors, ids, lines, setup, setup_with, sorted_ids, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, Running, errors, ids, lines, setup, setup_with, sorted_ids, until};
+use crate::cli::provider::{Say, Scripted};
 
 /// Runs with `--retry-failed` until everything is good: each time a share of the calls fails.
-fn finish(bench: &Bench, args: &[&str]) {
-    let ran = bench.nova3(args);
+fn finish(harness: &Harness, args: &[&str]) {
+    let ran = harness.nova3(args);
     if ran.code == Some(0) {
         return;
     }
     until("every request is good", || {
-        bench.nova3(&[args, &["--retry-failed"]].concat()).code == Some(0)
+        harness.nova3(&[args, &["--retry-failed"]].concat()).code == Some(0)
     });
 }
 
-fn every_answer_is_whole(bench: &Bench, count: usize) {
-    let results = bench.results("out.jsonl");
+fn every_answer_is_whole(harness: &Harness, count: usize) {
+    let results = harness.results("out.jsonl");
     assert_eq!(sorted_ids(&results).len(), count);
     for line in &results {
         assert_eq!(line["status"], "completed");
@@ -30,7 +30,7 @@ fn every_answer_is_whole(bench: &Bench, count: usize) {
             "cut: {content}"
         );
     }
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
@@ -62,17 +62,17 @@ fn each_fault_is_survived() {
         },
     ];
     for faults in faults {
-        let (bench, provider) = setup_with(MockConfig {
+        let (harness, provider) = setup_with(MockConfig {
             faults,
             ..MockConfig::default()
         });
-        bench.write_questions("in.jsonl", 20);
+        harness.write_questions("in.jsonl", 20);
         finish(
-            &bench,
+            &harness,
             &["run", "in.jsonl", "-o", "out.jsonl", "--idle-timeout", "100ms"],
         );
-        every_answer_is_whole(&bench, 20);
-        let status = bench.status(&[]);
+        every_answer_is_whole(&harness, 20);
+        let status = harness.status(&[]);
         assert_eq!(
             (status["attempts"].as_u64(), status["done"].as_u64()),
             (Some(provider.calls()), Some(20))
@@ -131,12 +131,12 @@ fn a_fault_that_does_not_end_fails_with_its_class() {
         ),
     ];
     for (faults, class) in all {
-        let (bench, provider) = setup_with(MockConfig {
+        let (harness, provider) = setup_with(MockConfig {
             faults,
             ..MockConfig::default()
         });
-        bench.write_questions("in.jsonl", 1);
-        let ran = bench.nova3(&["run", "in.jsonl", "--idle-timeout", "50ms"]);
+        harness.write_questions("in.jsonl", 1);
+        let ran = harness.nova3(&["run", "in.jsonl", "--idle-timeout", "50ms"]);
         let results = lines(&ran.out);
         assert_eq!(
             (ran.code, errors(&results)[0].0, provider.calls()),
@@ -151,39 +151,39 @@ fn a_fault_that_does_not_end_fails_with_its_class() {
 
 #[test]
 fn without_a_network_nobody_fails_and_the_run_gives_up_after_a_while() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 3);
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 3);
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "--give-up", "300ms"];
-    let mut command = bench.command(&args);
+    let mut command = harness.command(&args);
     command.env("OPENAI_BASE_URL", "http://127.0.0.1:1/v1");
-    let ran = bench.ran(&Running::start(command).output());
+    let ran = harness.ran(&Running::start(command).output());
     assert_eq!(ran.code, Some(105), "{}", ran.err);
     let refused = "connecting failed: Connection refused (os error 111)";
     let down = format!("route `default` is down, its calls wait or go elsewhere: {refused}\n");
     assert!(ran.err.contains(&down), "{}", ran.err);
     assert!(ran.err.contains("0 of 3 done, 3 left"), "{}", ran.err);
     assert!(ran.err.contains("longer than 300ms (`--give-up`)"), "{}", ran.err);
-    assert_eq!(bench.read("out.jsonl"), "");
-    let routes = &bench.status(&[])["routes"];
+    assert_eq!(harness.read("out.jsonl"), "");
+    let routes = &harness.status(&[])["routes"];
     assert_eq!(
         (&routes[0]["state"], &routes[0]["reason"]),
         (&"open".into(), &refused.into())
     );
-    assert_eq!(bench.nova3(&args).code, Some(0));
+    assert_eq!(harness.nova3(&args).code, Some(0));
     assert_eq!(provider.calls(), 3);
-    every_answer_is_whole(&bench, 3);
+    every_answer_is_whole(&harness, 3);
 }
 
 #[test]
 fn a_wrong_key_stops_the_run_and_fails_nobody() {
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         api_key: Some("right".to_owned()),
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 30);
-    let bench = bench.with("OPENAI_API_KEY", "sk-wrong-planted");
+    harness.write_questions("in.jsonl", 30);
+    let harness = harness.with("OPENAI_API_KEY", "sk-wrong-planted");
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
-    let ran = bench.nova3(&args);
+    let ran = harness.nova3(&args);
     assert_eq!(ran.code, Some(105));
     let reason =
         "route `default`: HTTP 401 (invalid_request_error, invalid_api_key): Incorrect API key provided.";
@@ -192,26 +192,26 @@ fn a_wrong_key_stops_the_run_and_fails_nobody() {
          1 call in TIME, no price configured\n"
     );
     assert_eq!(ran.err, expected);
-    assert_eq!((provider.calls(), bench.read("out.jsonl").as_str()), (1, ""));
-    let bench = bench.with("OPENAI_API_KEY", "right");
-    let ran = bench.nova3(&args);
+    assert_eq!((provider.calls(), harness.read("out.jsonl").as_str()), (1, ""));
+    let harness = harness.with("OPENAI_API_KEY", "right");
+    let ran = harness.nova3(&args);
     assert_eq!((ran.code, provider.calls()), (Some(0), 31), "{}", ran.err);
-    every_answer_is_whole(&bench, 30);
+    every_answer_is_whole(&harness, 30);
 }
 
 #[test]
 fn many_calls_that_meet_a_dead_key_say_it_once() {
-    let (bench, _provider) = setup_with(MockConfig {
+    let (harness, _provider) = setup_with(MockConfig {
         api_key: Some("right".to_owned()),
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 200);
-    let bench = bench.with("OPENAI_API_KEY", "wrong");
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "50"]);
+    harness.write_questions("in.jsonl", 200);
+    let harness = harness.with("OPENAI_API_KEY", "wrong");
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "50"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(105), ""));
     assert_eq!(ran.err.matches("Incorrect API key").count(), 1, "{}", ran.err);
-    assert_eq!(bench.nova3(&["results"]).code, Some(4));
-    let quiet = bench.nova3(&["run", "in.jsonl", "-q"]);
+    assert_eq!(harness.nova3(&["results"]).code, Some(4));
+    let quiet = harness.nova3(&["run", "in.jsonl", "-q"]);
     assert_eq!(
         (quiet.code, quiet.err.matches("Incorrect API key").count()),
         (Some(105), 1),
@@ -227,30 +227,30 @@ fn an_endless_429_pauses_the_route_and_spends_no_attempt() {
         ..Faults::default()
     };
     let retry_after = Some(Duration::from_hours(1));
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         faults,
         retry_after,
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 5);
+    harness.write_questions("in.jsonl", 5);
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
-    let mut run = Running::start(bench.command(&args));
+    let mut run = Running::start(harness.command(&args));
     until("the provider refused", || provider.calls() > 0);
     run.signal(rustix::process::Signal::INT);
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(130), "{}", ran.err);
     // One call learnt of the pause, and nobody called into it.
     assert_eq!(
-        (provider.calls(), bench.status(&[])["left"].as_u64()),
+        (provider.calls(), harness.status(&[])["left"].as_u64()),
         (1, Some(5))
     );
     drop(provider);
     let (_, good) = setup_with(MockConfig::default());
-    let bench = bench.with("OPENAI_BASE_URL", &good.base_url());
-    assert_eq!(bench.nova3(&args).code, Some(0));
+    let harness = harness.with("OPENAI_BASE_URL", &good.base_url());
+    assert_eq!(harness.nova3(&args).code, Some(0));
     assert_eq!(good.calls(), 5);
     assert!(
-        bench
+        harness
             .results("out.jsonl")
             .iter()
             .all(|line| line["tasks"][0]["attempts"] == 1)
@@ -279,11 +279,11 @@ fn a_short_429_is_waited_out() {
             body,
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     // More refusals than there are retries.
     assert_eq!(
         (ran.code, ids(&lines(&ran.out)), provider.bodies().len()),
@@ -295,20 +295,20 @@ fn a_short_429_is_waited_out() {
 
 #[test]
 fn a_stored_queue_without_a_task_gives_its_slot_back_and_holds_up_nobody() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 4);
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 4);
     let run = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
-    bench.nova3(&[&run[..], &["--limit", "1"]].concat());
+    harness.nova3(&[&run[..], &["--limit", "1"]].concat());
     assert_eq!(provider.calls(), 1);
-    let store = rusqlite::Connection::open(bench.path("nova3.db")).unwrap();
+    let store = rusqlite::Connection::open(harness.path("nova3.db")).unwrap();
     let damage =
         "UPDATE nova3_queues SET current_task_index = task_count WHERE queue_id = (SELECT min(queue_id)
         FROM nova3_queues WHERE state = 'ready')";
     assert_eq!(store.execute(damage, []).unwrap(), 1);
     drop(store);
-    let ran = bench.nova3(&run);
+    let ran = harness.nova3(&run);
     assert_eq!((ran.code, provider.calls()), (Some(1), 3), "{}", ran.err);
     assert!(ran.err.contains("has no task left"), "{}", ran.err);
-    assert_eq!(bench.results("out.jsonl").len(), 3);
-    assert_eq!(bench.status(&[])["left"], 1);
+    assert_eq!(harness.results("out.jsonl").len(), 3);
+    assert_eq!(harness.status(&[])["left"], 1);
 }

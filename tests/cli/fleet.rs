@@ -10,15 +10,15 @@ use nova3::postgres::Database;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::bench::{Bench, Provider, Running, setup_with, until};
-use crate::provider::{Say, Scripted};
-use crate::server;
+use crate::cli::harness::{Harness, Provider, Running, setup_with, until};
+use crate::cli::provider::{Say, Scripted};
+use crate::cli::server;
 
 /// A folder, a provider, and a store of their own in a database.
-pub(crate) fn fleet(config: MockConfig) -> (Bench, Provider) {
-    let (bench, provider) = setup_with(config);
+pub(crate) fn fleet(config: MockConfig) -> (Harness, Provider) {
+    let (harness, provider) = setup_with(config);
     let store = server::fresh_schema(server::shared());
-    (bench.with("NOVA3_STORE", &store), provider)
+    (harness.with("NOVA3_STORE", &store), provider)
 }
 
 /// A provider that takes so many milliseconds for each answer.
@@ -33,31 +33,31 @@ fn lazy(ms: u64) -> MockConfig {
 }
 
 /// The workers that `status` shows.
-fn workers(bench: &Bench) -> Vec<Value> {
-    bench.status(&[])["workers"].as_array().unwrap().clone()
+fn workers(harness: &Harness) -> Vec<Value> {
+    harness.status(&[])["workers"].as_array().unwrap().clone()
 }
 
 #[test]
 fn workers_share_a_run_and_who_was_given_the_file_writes_it() {
-    let (bench, provider) = fleet(lazy(20));
-    bench.write_questions("in.jsonl", 300);
-    let mut worker = Running::start(bench.command(&["worker", "-j", "8"]));
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "8"]);
+    let (harness, provider) = fleet(lazy(20));
+    harness.write_questions("in.jsonl", 300);
+    let mut worker = Running::start(harness.command(&["worker", "-j", "8"]));
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "8"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert_eq!(bench.results("out.jsonl").len(), 300);
+    assert_eq!(harness.results("out.jsonl").len(), 300);
     assert_eq!(provider.calls(), 300, "nothing is paid twice");
-    let both = workers(&bench);
+    let both = workers(&harness);
     assert_eq!(both.len(), 2, "{both:?}");
     let settled = |worker: &Value| worker["settled"].as_u64().unwrap();
     assert!(both.iter().all(|worker| settled(worker) > 0), "{both:?}");
     assert_eq!(both.iter().map(settled).sum::<u64>(), 300);
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 
     // The same command elsewhere builds its own file, free.
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "elsewhere.jsonl"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "elsewhere.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let sorted = |name| {
-        let text = bench.read(name);
+        let text = harness.read(name);
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
@@ -66,29 +66,32 @@ fn workers_share_a_run_and_who_was_given_the_file_writes_it() {
     assert_eq!(provider.calls(), 300);
 
     worker.signal(Signal::TERM);
-    let stopped = bench.ran(&worker.output());
+    let stopped = harness.ran(&worker.output());
     assert_eq!(stopped.code, Some(143), "{}", stopped.err);
     assert!(stopped.err.contains("run `in.jsonl`: joined"), "{}", stopped.err);
 }
 
 #[test]
 fn a_worker_ends_when_it_was_told_to_wait_for_nothing() {
-    let (bench, provider) = fleet(MockConfig::default());
-    bench.write_questions("in.jsonl", 20);
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--limit", "5"]);
+    let (harness, provider) = fleet(MockConfig::default());
+    harness.write_questions("in.jsonl", 20);
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--limit", "5"]);
     assert_eq!(ran.code, Some(101), "{}", ran.err);
-    let ran = bench.nova3(&["worker", "--until-idle"]);
+    let ran = harness.nova3(&["worker", "--until-idle"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(
         ran.err.contains("left after 15 requests and 15 steps"),
         "{}",
         ran.err
     );
-    assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (5, 20));
+    assert_eq!((harness.results("out.jsonl").len(), provider.calls()), (5, 20));
     // Whoever was given the file writes what the worker did.
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
-    assert_eq!((bench.results("out.jsonl").len(), provider.calls()), (20, 20));
-    let ran = bench.nova3(&["worker", "--until-idle", "--run", "other"]);
+    assert_eq!(
+        harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+        Some(0)
+    );
+    assert_eq!((harness.results("out.jsonl").len(), provider.calls()), (20, 20));
+    let ran = harness.nova3(&["worker", "--until-idle", "--run", "other"]);
     let said = "nothing is left to do in run `other`, if it is there at all";
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(ran.err.contains(said), "{}", ran.err);
@@ -96,14 +99,14 @@ fn a_worker_ends_when_it_was_told_to_wait_for_nothing() {
 
 #[test]
 fn who_disagrees_with_those_at_work_is_refused() {
-    let (bench, _provider) = fleet(lazy(30));
-    bench.write_questions("in.jsonl", 400);
+    let (harness, _provider) = fleet(lazy(30));
+    harness.write_questions("in.jsonl", 400);
     let running =
-        Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl", "--rpm", "60000", "-j", "4"]));
+        Running::start(harness.command(&["run", "in.jsonl", "-o", "out.jsonl", "--rpm", "60000", "-j", "4"]));
     until("somebody is at work", || {
-        bench.nova3(&["status"]).code == Some(0) && !workers(&bench).is_empty()
+        harness.nova3(&["status"]).code == Some(0) && !workers(&harness).is_empty()
     });
-    let ran = bench.nova3(&["worker", "--run", "in.jsonl", "--rpm", "30000"]);
+    let ran = harness.nova3(&["worker", "--run", "in.jsonl", "--rpm", "30000"]);
     assert_eq!(ran.code, Some(106), "{}", ran.err);
     let said = "route `default` has 60000 requests a minute, not 30000 requests a minute";
     assert!(
@@ -111,33 +114,33 @@ fn who_disagrees_with_those_at_work_is_refused() {
         "{}",
         ran.err
     );
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "other.jsonl", "--rpm", "30000"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "other.jsonl", "--rpm", "30000"]);
     assert_eq!(ran.code, Some(106), "{}", ran.err);
     let joined =
-        Running::start(bench.command(&["worker", "--run", "in.jsonl", "--rpm", "30000", "--accept-drift"]));
-    until("the worker joins", || workers(&bench).len() > 1);
+        Running::start(harness.command(&["worker", "--run", "in.jsonl", "--rpm", "30000", "--accept-drift"]));
+    until("the worker joins", || workers(&harness).len() > 1);
     drop(joined);
     drop(running);
 }
 
 #[test]
 fn a_file_is_not_for_workers() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    let ran = bench.nova3(&["worker", "--store", "nova3.db"]);
+    let (harness, _provider) = setup_with(MockConfig::default());
+    let ran = harness.nova3(&["worker", "--store", "nova3.db"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err.contains("is a file, which one `nova3 run` works on"),
         "{}",
         ran.err
     );
-    assert!(!bench.path("nova3.db").exists());
+    assert!(!harness.path("nova3.db").exists());
 }
 
 #[test]
 fn a_password_on_the_command_line_is_refused_and_shown_nowhere() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl", "--store", "postgres://u:geheim@127.0.0.1:1/d"]);
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl", "--store", "postgres://u:geheim@127.0.0.1:1/d"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err.contains("PGPASSWORD") && !ran.err.contains("geheim"),
@@ -145,12 +148,12 @@ fn a_password_on_the_command_line_is_refused_and_shown_nowhere() {
         ran.err
     );
     // From the environment it is taken, and nobody answers there.
-    let bench = bench.with("NOVA3_STORE", "postgres://u:geheim@127.0.0.1:1/d");
+    let harness = harness.with("NOVA3_STORE", "postgres://u:geheim@127.0.0.1:1/d");
     for args in [&["run", "in.jsonl"][..], &["status"], &["config"]] {
-        let ran = bench.nova3(args);
+        let ran = harness.nova3(args);
         assert!(!(ran.err + &ran.out).contains("geheim"), "{args:?}");
     }
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert!(
         ran.err.contains("postgres://u@127.0.0.1:1/d") && ran.err.contains("refused"),
         "{}",
@@ -160,34 +163,34 @@ fn a_password_on_the_command_line_is_refused_and_shown_nowhere() {
 
 #[test]
 fn a_database_that_is_not_there_is_named_with_its_cure() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
     let (server, _) = server::shared().rsplit_once('/').unwrap();
-    let bench = bench.with("NOVA3_STORE", &format!("{server}/nowhere"));
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let harness = harness.with("NOVA3_STORE", &format!("{server}/nowhere"));
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert!(ran.err.contains("createdb"), "{}", ran.err);
     let empty = server::fresh_schema(server::shared());
-    let ran = bench.with("NOVA3_STORE", &empty).nova3(&["status"]);
+    let ran = harness.with("NOVA3_STORE", &empty).nova3(&["status"]);
     assert_eq!(ran.code, Some(4));
     assert!(ran.err.contains("holds no store"), "{}", ran.err);
 }
 
 /// Settings with a short lease, and these.
-fn with_short_lease(bench: &Bench, retry: &str) {
+fn with_short_lease(harness: &Harness, retry: &str) {
     let breaker = "[breaker]\nopen = \"50ms\"\n";
-    bench.write("nova3.toml", format!("{retry}{breaker}[run]\nlease = \"2s\"\n"));
+    harness.write("nova3.toml", format!("{retry}{breaker}[run]\nlease = \"2s\"\n"));
 }
 
 /// The housekeeping of leases waits for a table that somebody holds, and is cancelled again and again. Leases are renewed
 /// all the same, and no call is lost.
 #[test]
 fn housekeeping_that_is_stuck_costs_no_lease() {
-    let (bench, provider) = fleet(lazy(6000));
-    let store = bench.variable("NOVA3_STORE");
-    let bench = bench.with("NOVA3_STORE", &format!("{store}%20-cstatement_timeout%3D1s"));
-    with_short_lease(&bench, "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n");
-    bench.write_questions("in.jsonl", 4);
-    let mut run = Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
+    let (harness, provider) = fleet(lazy(6000));
+    let store = harness.variable("NOVA3_STORE");
+    let harness = harness.with("NOVA3_STORE", &format!("{store}%20-cstatement_timeout%3D1s"));
+    with_short_lease(&harness, "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n");
+    harness.write_questions("in.jsonl", 4);
+    let mut run = Running::start(harness.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
     until("the calls are on their way", || provider.calls() == 4);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -207,7 +210,7 @@ fn housekeeping_that_is_stuck_costs_no_lease() {
         connection
     });
     let written = || {
-        std::fs::read_to_string(bench.path("out.jsonl"))
+        std::fs::read_to_string(harness.path("out.jsonl"))
             .unwrap_or_default()
             .lines()
             .count()
@@ -217,7 +220,7 @@ fn housekeeping_that_is_stuck_costs_no_lease() {
     });
     runtime.block_on(held.commit()).unwrap();
     assert_eq!(run.child().try_wait().unwrap(), None, "it has yet to leave");
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!((ran.code, provider.calls()), (Some(0), 4), "{}", ran.err);
 }
 
@@ -247,26 +250,26 @@ fn a_worker_that_wakes_up_looks_at_its_lease_before_it_calls() {
             .to_owned(),
     }
     });
-    let (bench, _unused) = fleet(MockConfig::default());
-    let bench = bench.with("OPENAI_BASE_URL", &provider.base_url());
-    with_short_lease(&bench, "[retry]\nbase = \"2s\"\nlongest = \"2s\"\n");
+    let (harness, _unused) = fleet(MockConfig::default());
+    let harness = harness.with("OPENAI_BASE_URL", &provider.base_url());
+    with_short_lease(&harness, "[retry]\nbase = \"2s\"\nlongest = \"2s\"\n");
     let line = |n: usize| {
         let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
         format!(r#"{{"custom_id":"b{n}","method":"POST","url":"/v1/chat/completions","body":{body}}}"#) + "\n"
     };
-    bench.write("in.jsonl", (0..LINES).map(line).collect::<String>());
-    let mut sleeper = Running::start(bench.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
+    harness.write("in.jsonl", (0..LINES).map(line).collect::<String>());
+    let mut sleeper = Running::start(harness.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
     until("every call has failed once", || provider.bodies().len() >= LINES);
     sleeper.signal(Signal::STOP);
-    let ran = bench.nova3(&["worker", "--until-idle"]);
+    let ran = harness.nova3(&["worker", "--until-idle"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     sleeper.signal(Signal::CONT);
-    let ran = bench.ran(&sleeper.output());
+    let ran = harness.ran(&sleeper.output());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(
         provider.bodies().len(),
         2 * LINES,
         "each failed once and was answered once"
     );
-    assert_eq!(bench.results("out.jsonl").len(), LINES);
+    assert_eq!(harness.results("out.jsonl").len(), LINES);
 }

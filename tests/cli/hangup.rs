@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use crate::bench::{Running, setup, sorted_ids, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Running, setup, sorted_ids, until};
+use crate::cli::provider::{Say, Scripted};
 
 #[test]
 fn a_hangup_that_is_ignored_at_the_start_stays_ignored() {
@@ -22,11 +22,11 @@ fn a_hangup_that_is_ignored_at_the_start_stays_ignored() {
             body: body.to_owned(),
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 3);
-    let plain = bench.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"]);
+    harness.write_questions("in.jsonl", 3);
+    let plain = harness.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"]);
     let mut ignoring = Command::new("bash");
     ignoring
         .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
@@ -42,7 +42,7 @@ fn a_hangup_that_is_ignored_at_the_start_stays_ignored() {
     until("a call is on its way", || provider.bodies().len() == 1);
     run.signal(rustix::process::Signal::HUP);
     drop(go_on);
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert_eq!(sorted_ids(&bench.results("out.jsonl")), ["q1", "q2", "q3"]);
+    assert_eq!(sorted_ids(&harness.results("out.jsonl")), ["q1", "q2", "q3"]);
 }

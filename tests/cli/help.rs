@@ -1,6 +1,6 @@
 //! Help is golden, complete, and promises a variable for each flag of `run`.
 
-use crate::bench::setup;
+use crate::cli::harness::setup;
 
 const COMMANDS: [&str; 14] = [
     "run",
@@ -21,8 +21,8 @@ const COMMANDS: [&str; 14] = [
 
 #[test]
 fn help_of_every_command() {
-    let bench = setup().with("NOVA3_STORE", "shown-nowhere");
-    let top = bench.nova3(&["--help"]);
+    let harness = setup().with("NOVA3_STORE", "shown-nowhere");
+    let top = harness.nova3(&["--help"]);
     assert_eq!((top.code, top.err.as_str()), (Some(0), ""));
     let listed: Vec<&str> = top
         .out
@@ -38,7 +38,7 @@ fn help_of_every_command() {
     assert_eq!(listed, COMMANDS);
     insta::assert_snapshot!("help", top.out);
     for command in COMMANDS {
-        let ran = bench.nova3(&[command, "--help"]);
+        let ran = harness.nova3(&[command, "--help"]);
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
         assert!(!ran.out.contains("shown-nowhere"));
         insta::assert_snapshot!(format!("help_{command}"), ran.out);
@@ -79,9 +79,9 @@ fn each_flag_of_run_has_a_variable_named_after_it() {
 
 #[test]
 fn completions_for_each_shell() {
-    let bench = setup();
+    let harness = setup();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let ran = bench.nova3(&["completions", shell]);
+        let ran = harness.nova3(&["completions", shell]);
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
         assert!(
             COMMANDS.iter().all(|command| ran.out.contains(command)),
@@ -89,9 +89,9 @@ fn completions_for_each_shell() {
         );
         assert!(ran.out.contains("retry-failed"), "{shell}");
     }
-    assert_eq!(bench.nova3(&["completions", "cmd"]).code, Some(2));
+    assert_eq!(harness.nova3(&["completions", "cmd"]).code, Some(2));
     let ran =
-        bench.shell("nova3 completions bash > script && bash -n script && . ./script && complete -p nova3");
+        harness.shell("nova3 completions bash > script && bash -n script && . ./script && complete -p nova3");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
 }
 

@@ -3,8 +3,8 @@
 use nova3::mock::MockConfig;
 use serde_json::Value;
 
-use crate::bench::{setup, setup_with};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{setup, setup_with};
+use crate::cli::provider::{Say, Scripted};
 
 /// Each line of stderr.
 fn objects(err: &str) -> Vec<Value> {
@@ -19,15 +19,15 @@ fn objects(err: &str) -> Vec<Value> {
 
 #[test]
 fn the_closing_line_carries_its_figures() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write("in.jsonl", format!("{}bad\n", crate::bench::questions(2)));
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write("in.jsonl", format!("{}bad\n", crate::cli::harness::questions(2)));
     for verbosity in [&[][..], &["-q"], &["-vvv"]] {
         let args = [
             &["run", "in.jsonl", "-o", "out.jsonl", "--log-format", "json"],
             verbosity,
         ]
         .concat();
-        let ran = bench.nova3(&args);
+        let ran = harness.nova3(&args);
         assert_eq!(ran.code, Some(100), "{}", ran.err);
         let objects = objects(&ran.err);
         let fields = &objects.last().unwrap()["fields"];
@@ -47,8 +47,8 @@ fn the_closing_line_carries_its_figures() {
 
 #[test]
 fn errors_are_objects_too() {
-    let bench = setup().with("OPENAI_API_KEY", "k");
-    bench.write("in.jsonl", "bad\n");
+    let harness = setup().with("OPENAI_API_KEY", "k");
+    harness.write("in.jsonl", "bad\n");
     let wrong = [
         (&["run", "missing.jsonl"][..], 3, "missing.jsonl"),
         (&["run", "--no-such-flag"], 2, "--no-such-flag"),
@@ -60,7 +60,7 @@ fn errors_are_objects_too() {
         ),
     ];
     for (args, code, named) in wrong {
-        let ran = bench.nova3(&[args, &["--log-format", "json"]].concat());
+        let ran = harness.nova3(&[args, &["--log-format", "json"]].concat());
         assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.err);
         let told = objects(&ran.err);
         let names = |object: &Value| object["fields"]["message"].as_str().unwrap().contains(named);
@@ -76,10 +76,10 @@ fn a_log_line_names_its_request_and_its_task() {
         headers: "content-type: application/json\r\n",
         body: r#"{"error":{"message":"no"}}"#.to_owned(),
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write(
+    harness.write(
         "in.jsonl",
         "{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"]}\n",
     );
@@ -94,7 +94,7 @@ fn a_log_line_names_its_request_and_its_task() {
         "--give-up",
         "1ms",
     ];
-    let ran = bench.nova3(&args);
+    let ran = harness.nova3(&args);
     let told = objects(&ran.err);
     let retry = told.iter().find(|object| {
         let message = object["fields"]["message"].as_str().unwrap_or_default();

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Bench, question, setup, setup_with};
-use crate::provider::read_request;
+use crate::cli::harness::{Harness, question, setup, setup_with};
+use crate::cli::provider::read_request;
 
 const KEY: &str = "sk-proj-REALKEY0001";
 
@@ -32,39 +32,39 @@ fn refusal() -> String {
     "HTTP/1.1 400 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned()
 }
 
-fn bench_with(routes: &str) -> Bench {
-    let bench = setup().with("OPENAI_API_KEY", KEY);
-    bench.write("nova3.toml", routes);
-    bench.write("in.jsonl", question("q1", "hello"));
-    bench
+fn bench_with(routes: &str) -> Harness {
+    let harness = setup().with("OPENAI_API_KEY", KEY);
+    harness.write("nova3.toml", routes);
+    harness.write("in.jsonl", question("q1", "hello"));
+    harness
 }
 
 #[test]
 fn the_key_of_the_environment_goes_to_no_route_that_does_not_name_it() {
     for (named, sent) in [("", false), ("api_key_env = \"OPENAI_API_KEY\"\n", true)] {
         let (url, heads) = listening(refusal());
-        let bench = bench_with(&format!(
+        let harness = bench_with(&format!(
             "[routes.local]\nbase_url = \"{url}\"\nmodel = \"m\"\n{named}"
         ));
-        let ran = bench.nova3(&["run", "in.jsonl"]);
+        let ran = harness.nova3(&["run", "in.jsonl"]);
         assert_eq!(ran.code, Some(100), "{}", ran.err);
         let head = heads.recv().unwrap();
         assert_eq!(head.contains("realkey"), sent, "{head}");
     }
     // The route that the environment makes is named by it.
     let (url, heads) = listening(refusal());
-    let bench = bench_with("")
+    let harness = bench_with("")
         .with("OPENAI_BASE_URL", &url)
         .with("OPENAI_MODEL", "m");
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(100));
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(100));
     assert!(heads.recv().unwrap().contains("realkey"));
 }
 
 #[test]
 fn a_route_that_needs_a_key_and_names_none_stops_before_anything_is_sent() {
-    let bench = bench_with("[routes.a]\nbase_url = \"https://example.com/v1\"\nmodel = \"m\"\n");
+    let harness = bench_with("[routes.a]\nbase_url = \"https://example.com/v1\"\nmodel = \"m\"\n");
     for command in ["run", "check"] {
-        let ran = bench.nova3(&[command, "in.jsonl"]);
+        let ran = harness.nova3(&[command, "in.jsonl"]);
         let message = "nova3: route `a` has no key (name its variable with `api_key_env`; `OPENAI_API_KEY` goes to OpenAI alone \
                        unless a route names it, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`)\n";
         assert_eq!((ran.code, ran.err.as_str()), (Some(2), message), "{command}");
@@ -72,20 +72,20 @@ fn a_route_that_needs_a_key_and_names_none_stops_before_anything_is_sent() {
     // A key that is named and not there is missed, also by a server of this machine.
     let named =
         "[routes.a]\nbase_url = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\napi_key_env = \"NOT_THERE\"\n";
-    let bench = bench_with(named);
+    let harness = bench_with(named);
     for args in [
         &["run", "in.jsonl"][..],
         &["check", "in.jsonl"],
         &["plan", "--call", "in.jsonl"],
         &["worker"],
     ] {
-        let ran = bench.nova3(args);
+        let ran = harness.nova3(args);
         assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.err);
         assert!(ran.err.contains("set the variable `NOT_THERE`"), "{}", ran.err);
-        assert!(!bench.path("nova3.db").exists());
+        assert!(!harness.path("nova3.db").exists());
     }
-    assert_eq!(bench.nova3(&["plan", "in.jsonl"]).code, Some(0));
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "--mock"]).code, Some(0));
+    assert_eq!(harness.nova3(&["plan", "in.jsonl"]).code, Some(0));
+    assert_eq!(harness.nova3(&["run", "in.jsonl", "--mock"]).code, Some(0));
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn no_key_leaves_this_machine_in_clear_text_unless_its_route_allows_it() {
         "api.localhost",
         "LOCALHOST.",
     ] {
-        let bench = bench_with("")
+        let harness = bench_with("")
             .with("OPENAI_BASE_URL", &format!("http://{here}:9/v1"))
             .with("OPENAI_MODEL", "m");
-        let ran = bench.nova3(&["check", "in.jsonl"]);
+        let ran = harness.nova3(&["check", "in.jsonl"]);
         assert_eq!(ran.code, Some(0), "{here}: {}", ran.err);
     }
     for other in [
@@ -137,10 +137,10 @@ fn no_key_leaves_this_machine_in_clear_text_unless_its_route_allows_it() {
         "[2001:db8::1]",
         "api.openai.com",
     ] {
-        let bench = bench_with("")
+        let harness = bench_with("")
             .with("OPENAI_BASE_URL", &format!("http://{other}:9/v1"))
             .with("OPENAI_MODEL", "m");
-        assert_eq!(bench.nova3(&["check", "in.jsonl"]).code, Some(2), "{other}");
+        assert_eq!(harness.nova3(&["check", "in.jsonl"]).code, Some(2), "{other}");
     }
 }
 
@@ -152,10 +152,10 @@ fn a_redirect_takes_no_key_anywhere() {
             "HTTP/1.1 {status} Moved\r\nlocation: {elsewhere}/chat/completions\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
         let (url, asked) = listening(moved);
-        let bench = bench_with("")
+        let harness = bench_with("")
             .with("OPENAI_BASE_URL", &url)
             .with("OPENAI_MODEL", "m");
-        assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(105));
+        assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(105));
         assert!(asked.recv().unwrap().contains("realkey"));
     }
     assert!(heads.try_recv().is_err(), "the redirect was followed");
@@ -164,7 +164,7 @@ fn a_redirect_takes_no_key_anywhere() {
 #[test]
 fn no_proxy_is_asked_for_a_server_of_this_machine() {
     let (proxy, heads) = listening(refusal());
-    let proxied = |bench: Bench| {
+    let proxied = |harness: Harness| {
         [
             "http_proxy",
             "HTTP_PROXY",
@@ -174,19 +174,19 @@ fn no_proxy_is_asked_for_a_server_of_this_machine() {
             "ALL_PROXY",
         ]
         .into_iter()
-        .fold(bench, |bench, name| bench.with(name, &proxy))
+        .fold(harness, |harness, name| harness.with(name, &proxy))
     };
-    let (bench, provider) = setup_with(MockConfig::default());
-    let bench = proxied(bench);
-    bench.write("in.jsonl", question("q1", "hello"));
-    let ran = bench.nova3(&["run", "in.jsonl", "--mock"]);
+    let (harness, provider) = setup_with(MockConfig::default());
+    let harness = proxied(harness);
+    harness.write("in.jsonl", question("q1", "hello"));
+    let ran = harness.nova3(&["run", "in.jsonl", "--mock"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 1), "{}", ran.err);
     assert!(heads.try_recv().is_err(), "the proxy was asked");
     // Elsewhere it is.
     let settings = "[routes.a]\nbase_url = \"http://192.0.2.1:9/v1\"\nmodel = \"m\"\n";
-    bench.write("nova3.toml", settings);
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "--run", "b"]).code, Some(100));
+    harness.write("nova3.toml", settings);
+    assert_eq!(harness.nova3(&["run", "in.jsonl", "--run", "b"]).code, Some(100));
     assert!(heads.recv().unwrap().starts_with("post http://192.0.2.1:9/v1"));
 }

@@ -4,14 +4,14 @@ use nova3::mock::{Faults, MockConfig};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::bench::{Bench, Ran, Running, lines, setup, setup_with, slow, until};
-use crate::provider::{Say, Scripted};
-use crate::server;
+use crate::cli::harness::{Harness, Ran, Running, lines, setup, setup_with, slow, until};
+use crate::cli::provider::{Say, Scripted};
+use crate::cli::server;
 
 /// A run of one new line.
-fn one_line(bench: &Bench, name: &str, flags: &[&str]) -> Ran {
-    bench.write_questions(name, 1);
-    bench.nova3(&[&["run", name], flags].concat())
+fn one_line(harness: &Harness, name: &str, flags: &[&str]) -> Ran {
+    harness.write_questions(name, 1);
+    harness.nova3(&[&["run", name], flags].concat())
 }
 
 /// What a run that has to wait for a minute does within this.
@@ -19,35 +19,35 @@ const SHORT: [&str; 2] = ["--deadline", "300ms"];
 
 #[test]
 fn a_limit_holds_from_one_process_to_the_next() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    let ran = one_line(&bench, "first.jsonl", &["--rpm", "1"]);
+    let (harness, provider) = setup_with(MockConfig::default());
+    let ran = one_line(&harness, "first.jsonl", &["--rpm", "1"]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 1), "{}", ran.err);
     for name in ["second.jsonl", "third.jsonl"] {
-        let ran = one_line(&bench, name, &["--rpm", "1", SHORT[0], SHORT[1]]);
+        let ran = one_line(&harness, name, &["--rpm", "1", SHORT[0], SHORT[1]]);
         assert_eq!((ran.code, provider.calls()), (Some(104), 1), "{}", ran.err);
     }
     // Another store has limits of its own, and without a limit there is nothing to wait for.
-    let ran = one_line(&bench, "second.jsonl", &["--rpm", "1", "--store", "other.db"]);
+    let ran = one_line(&harness, "second.jsonl", &["--rpm", "1", "--store", "other.db"]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 2), "{}", ran.err);
-    let ran = one_line(&bench, "third.jsonl", &[]);
+    let ran = one_line(&harness, "third.jsonl", &[]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 3), "{}", ran.err);
 }
 
 #[test]
 fn a_limit_holds_after_a_kill() {
-    let (bench, provider) = setup_with(slow());
-    bench.write_questions("in.jsonl", 3);
-    let mut run = Running::start(bench.command(&["run", "in.jsonl", "--rpm", "1"]));
+    let (harness, provider) = setup_with(slow());
+    harness.write_questions("in.jsonl", 3);
+    let mut run = Running::start(harness.command(&["run", "in.jsonl", "--rpm", "1"]));
     until("a call", || provider.calls() == 1);
     run.signal(Signal::KILL);
     run.output();
-    let ran = bench.nova3(&["run", "in.jsonl", "--rpm", "1", SHORT[0], SHORT[1]]);
+    let ran = harness.nova3(&["run", "in.jsonl", "--rpm", "1", SHORT[0], SHORT[1]]);
     assert_eq!((ran.code, provider.calls()), (Some(104), 1), "{}", ran.err);
 }
 
 #[test]
 fn a_pause_holds_from_one_process_to_the_next() {
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         faults: Faults {
             rate_limited: 1.0,
             ..Faults::default()
@@ -55,22 +55,22 @@ fn a_pause_holds_from_one_process_to_the_next() {
         retry_after: Some(std::time::Duration::from_secs(60)),
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 3);
-    let mut run = Running::start(bench.command(&["run", "in.jsonl", "-j", "1"]));
+    harness.write_questions("in.jsonl", 3);
+    let mut run = Running::start(harness.command(&["run", "in.jsonl", "-j", "1"]));
     until("the pause is stored", || {
-        bench.path("nova3.db").exists() && paused(&bench)
+        harness.path("nova3.db").exists() && paused(&harness)
     });
     run.signal(Signal::KILL);
     run.output();
     let calls = provider.calls();
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1", SHORT[0], SHORT[1]]);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1", SHORT[0], SHORT[1]]);
     assert_eq!((ran.code, provider.calls()), (Some(104), calls), "{}", ran.err);
 }
 
 /// Whether the store holds a pause of a route.
-fn paused(bench: &Bench) -> bool {
+fn paused(harness: &Harness) -> bool {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let Ok(store) = rusqlite::Connection::open_with_flags(bench.path("nova3.db"), flags) else {
+    let Ok(store) = rusqlite::Connection::open_with_flags(harness.path("nova3.db"), flags) else {
         return false;
     };
     let sql = "SELECT count(*) FROM nova3_limits WHERE pause_until IS NOT NULL";
@@ -93,11 +93,11 @@ fn a_moment_in_headers_is_read_by_the_clock_of_its_server() {
             body: String::new(),
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write("in.jsonl", batch(&["m"]));
-    let ran = bench.nova3(&["run", "in.jsonl", "--deadline", "30s"]);
+    harness.write("in.jsonl", batch(&["m"]));
+    let ran = harness.nova3(&["run", "in.jsonl", "--deadline", "30s"]);
     assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
 }
 
@@ -131,11 +131,11 @@ fn a_limit_in_headers_that_is_below_one_call_fails_none() {
              x-ratelimit-remaining-tokens: 2400\r\nx-ratelimit-reset-tokens: 100ms\r\n",
         )
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write("in.jsonl", batch(&["m"; 8]));
-    let ran = bench.nova3(&["run", "in.jsonl", "--tpm", "1000000", "-j", "4"]);
+    harness.write("in.jsonl", batch(&["m"; 8]));
+    let ran = harness.nova3(&["run", "in.jsonl", "--tpm", "1000000", "-j", "4"]);
     assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
     assert_eq!(provider.bodies().len(), 8);
 }
@@ -149,12 +149,12 @@ fn a_limit_in_headers_is_that_of_its_model() {
             limited("content-type: application/json\r\n")
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
     let run = |models: &[&str], deadline: &str| {
-        bench.write("in.jsonl", batch(models));
-        bench.nova3(&[
+        harness.write("in.jsonl", batch(models));
+        harness.nova3(&[
             "run",
             "in.jsonl",
             "--rpm",
@@ -181,23 +181,23 @@ fn a_limit_in_headers_is_that_of_its_model() {
 
 #[test]
 fn a_worker_without_limits_works_under_those_of_the_run() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    let bench = bench.with("NOVA3_STORE", &server::fresh_schema(server::shared()));
-    bench.write_questions("in.jsonl", 300);
-    let mut run = Running::start(bench.command(&["run", "in.jsonl", "--rpm", "1"]));
+    let (harness, provider) = setup_with(MockConfig::default());
+    let harness = harness.with("NOVA3_STORE", &server::fresh_schema(server::shared()));
+    harness.write_questions("in.jsonl", 300);
+    let mut run = Running::start(harness.command(&["run", "in.jsonl", "--rpm", "1"]));
     until("its only call", || provider.calls() == 1);
     run.signal(Signal::TERM);
     run.output();
-    let ran = bench.nova3(&["worker", "--run", "in.jsonl", "--until-idle"]);
+    let ran = harness.nova3(&["worker", "--run", "in.jsonl", "--until-idle"]);
     assert_eq!(ran.code, Some(106), "{}", ran.err);
     let mut worker =
-        Running::start(bench.command(&["worker", "--run", "in.jsonl", "--until-idle", "--accept-drift"]));
+        Running::start(harness.command(&["worker", "--run", "in.jsonl", "--until-idle", "--accept-drift"]));
     until("the worker has joined", || {
-        let workers = bench.status(&[])["workers"].as_array().unwrap().len();
+        let workers = harness.status(&[])["workers"].as_array().unwrap().len();
         workers == 2
     });
     worker.signal(Signal::TERM);
-    let stopped = bench.ran(&worker.output());
+    let stopped = harness.ran(&worker.output());
     assert_eq!(stopped.code, Some(143), "{}", stopped.err);
     assert!(provider.calls() <= 2, "{} calls in a minute", provider.calls());
 }

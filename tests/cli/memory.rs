@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Running, setup, setup_with, until};
-use crate::provider::read_request;
+use crate::cli::harness::{Running, setup, setup_with, until};
+use crate::cli::provider::read_request;
 
 /// What these runs are told, and keep to.
 const LIMIT_KIB: u64 = 128 << 10;
@@ -20,7 +20,7 @@ fn peak(pid: u32) -> Option<u64> {
 
 #[test]
 fn answers_of_a_megabyte_fit_into_128_of_them() {
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         answer_tokens: 220_000,
         ..MockConfig::default()
     });
@@ -32,7 +32,7 @@ fn answers_of_a_megabyte_fit_into_128_of_them() {
         });
         format!("{line}\n")
     };
-    bench.write("in.jsonl", (0..80).map(line).collect::<String>());
+    harness.write("in.jsonl", (0..80).map(line).collect::<String>());
     let args = [
         "run",
         "in.jsonl",
@@ -43,19 +43,19 @@ fn answers_of_a_megabyte_fit_into_128_of_them() {
         "--memory-limit",
         "128MB",
     ];
-    let mut run = Running::start(bench.command(&args));
+    let mut run = Running::start(harness.command(&args));
     let pid = run.child().id();
     let mut most = 0;
     until("the run is over", || {
         most = most.max(peak(pid).unwrap_or(0));
         run.child().try_wait().unwrap().is_some()
     });
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!((ran.code, provider.calls()), (Some(0), 80), "{}", ran.err);
-    let written = std::fs::metadata(bench.path("out.jsonl")).unwrap().len();
+    let written = std::fs::metadata(harness.path("out.jsonl")).unwrap().len();
     assert!(written > 80 << 20, "answers of a megabyte: {written} bytes");
     assert!((1..LIMIT_KIB).contains(&most), "{most} KiB");
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 /// A server whose every answer begins so and goes on with the same piece for ever.
@@ -94,8 +94,8 @@ fn batch(streams: bool) -> String {
 
 /// Every one of them fails alone, and the process stays below its limit.
 fn stays_below(what: &str, url: &str, input: &str) {
-    let bench = setup().with("OPENAI_BASE_URL", url).with("OPENAI_MODEL", "m");
-    bench.write("in.jsonl", input);
+    let harness = setup().with("OPENAI_BASE_URL", url).with("OPENAI_MODEL", "m");
+    harness.write("in.jsonl", input);
     let args = [
         "run",
         "in.jsonl",
@@ -106,17 +106,17 @@ fn stays_below(what: &str, url: &str, input: &str) {
         "--memory-limit",
         "128MB",
     ];
-    let mut run = Running::start(bench.command(&args));
+    let mut run = Running::start(harness.command(&args));
     let pid = run.child().id();
     let mut most = 0;
     until(what, || {
         most = most.max(peak(pid).unwrap_or(0));
         run.child().try_wait().unwrap().is_some()
     });
-    let ran = bench.ran(&run.output());
+    let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(100), "{what}: {}", ran.err);
     assert!((1..LIMIT_KIB).contains(&most), "{what}: {most} KiB");
-    assert_eq!(bench.results("out.jsonl").len(), 20, "{what}");
+    assert_eq!(harness.results("out.jsonl").len(), 20, "{what}");
 }
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream";
@@ -136,7 +136,7 @@ fn streams_that_never_end_fail_alone_and_fit_into_the_limit() {
 #[test]
 fn answers_of_agents_that_never_end_fail_alone() {
     let url = endless(STREAM, token("content"));
-    stays_below("answers of agents", &url, &crate::bench::questions(20));
+    stays_below("answers of agents", &url, &crate::cli::harness::questions(20));
 }
 
 #[test]
@@ -161,11 +161,11 @@ fn bodies_that_never_end_fail_alone_and_fit_into_the_limit() {
 #[test]
 fn an_endless_answer_is_cut_off_and_says_why_without_another_try() {
     let url = endless(STREAM, token("content"));
-    let bench = setup().with("OPENAI_BASE_URL", &url).with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+    let harness = setup().with("OPENAI_BASE_URL", &url).with("OPENAI_MODEL", "m");
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
-    let line = &bench.results("out.jsonl")[0];
+    let line = &harness.results("out.jsonl")[0];
     let message = line["error"]["message"].as_str().unwrap();
     assert!(message.contains("more than its request allows"), "{message}");
     assert_eq!(line["tasks"][0]["attempts"], 1);

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, setup};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, setup};
+use crate::cli::provider::{Say, Scripted};
 
 /// One call, as the model sees it.
 pub(crate) struct Call(Value);
@@ -46,12 +46,12 @@ impl Call {
 }
 
 /// A folder, and a provider of which the test decides what it says.
-pub(crate) fn setup_saying(script: impl Fn(&Call) -> Say + Send + 'static) -> (Bench, Scripted) {
+pub(crate) fn setup_saying(script: impl Fn(&Call) -> Say + Send + 'static) -> (Harness, Scripted) {
     let model = Scripted::start(move |body| script(&Call::of(body)));
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &model.base_url())
         .with("OPENAI_MODEL", "m");
-    (bench, model)
+    (harness, model)
 }
 
 /// All calls so far.

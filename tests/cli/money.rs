@@ -3,9 +3,9 @@
 use nova3::mock::MockConfig;
 use serde_json::json;
 
-use crate::bench::{lines, question, setup, setup_with};
-use crate::model::{says, setup_saying};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{lines, question, setup, setup_with};
+use crate::cli::model::{says, setup_saying};
+use crate::cli::provider::{Say, Scripted};
 
 /// The answer with another count of its tokens.
 fn counting(usage: &str) -> Say {
@@ -47,8 +47,8 @@ fn an_absurd_count_is_the_doubt_of_its_request_alone() {
             None => says("an answer"),
         }
     });
-    let bench = setup();
-    bench.write(
+    let harness = setup();
+    harness.write(
         "nova3.toml",
         route(
             &model.base_url(),
@@ -57,8 +57,8 @@ fn an_absurd_count_is_the_doubt_of_its_request_alone() {
     );
     let absurd = (0..ABSURD.len()).map(|n| question(&format!("a{n}"), &format!("absurd {n}")));
     let plain = (0..6).map(|n| question(&format!("p{n}"), &format!("plain {n}")));
-    bench.write("in.jsonl", absurd.chain(plain).collect::<String>());
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "3", "--max-cost", "50"]);
+    harness.write("in.jsonl", absurd.chain(plain).collect::<String>());
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "3", "--max-cost", "50"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(model.bodies().len(), 12, "nothing is paid twice");
     for line in lines(&ran.out) {
@@ -79,7 +79,7 @@ fn an_absurd_count_is_the_doubt_of_its_request_alone() {
             );
         }
     }
-    let status = bench.status(&[]);
+    let status = harness.status(&[]);
     assert_eq!(
         (&status["unpriced_attempts"], &status["input_tokens"]),
         (&json!(6), &json!(600))
@@ -87,7 +87,7 @@ fn an_absurd_count_is_the_doubt_of_its_request_alone() {
     let uncertain = status["uncertain_usd"].as_f64().unwrap();
     // Each may have cost what its prompt's bytes and its longest answer come to.
     assert!((0.02..0.2).contains(&uncertain), "{uncertain}");
-    let again = bench.nova3(&["run", "in.jsonl"]);
+    let again = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!((again.code, model.bodies().len()), (Some(0), 12), "{}", again.err);
 }
 
@@ -156,13 +156,13 @@ fn a_call_costs_what_its_answer_used_and_was_served_as() {
             body: body.replacen('{', &format!("{{\"service_tier\":{tier},"), 1),
         }
     });
-    let bench = setup();
-    bench.write("nova3.toml", route(&model.base_url(), FORMULA));
+    let harness = setup();
+    harness.write("nova3.toml", route(&model.base_url(), FORMULA));
     let lines_in: String = (0..rows.len())
         .map(|n| question(&n.to_string(), &format!("row {n}")))
         .collect();
-    bench.write("in.jsonl", lines_in);
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    harness.write("in.jsonl", lines_in);
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     for (line, (input, _, _, cost)) in lines(&ran.out).iter().zip(rows) {
         assert_eq!(line["usage"]["input_tokens"], input);
@@ -171,7 +171,7 @@ fn a_call_costs_what_its_answer_used_and_was_served_as() {
             "{line}"
         );
     }
-    let status = bench.status(&[]);
+    let status = harness.status(&[]);
     assert_eq!(
         (&status["cached_input_tokens"], &status["cache_write_tokens"]),
         (&json!(60), &json!(20))
@@ -181,14 +181,14 @@ fn a_call_costs_what_its_answer_used_and_was_served_as() {
 #[test]
 fn a_cap_holds_back_the_dearest_that_may_apply() {
     let model = Scripted::start(|_| says("an answer"));
-    let bench = setup();
+    let harness = setup();
     let plain = "input_usd_per_million = 1.0\noutput_usd_per_million = 10.0\nmax_tokens = 100\n";
     let dear = format!("{plain}[routes.a.price.tiers]\npriority = 1000\n");
-    bench.write("in.jsonl", question("q1", "hello"));
+    harness.write("in.jsonl", question("q1", "hello"));
     for (settings, code) in [(dear.as_str(), 103), (plain, 0)] {
-        bench.write("nova3.toml", route(&model.base_url(), settings));
+        harness.write("nova3.toml", route(&model.base_url(), settings));
         assert_eq!(
-            bench.nova3(&["run", "in.jsonl", "--max-cost", "0.5"]).code,
+            harness.nova3(&["run", "in.jsonl", "--max-cost", "0.5"]).code,
             Some(code)
         );
     }
@@ -197,8 +197,8 @@ fn a_cap_holds_back_the_dearest_that_may_apply() {
 
 #[test]
 fn wrong_prices_are_named() {
-    let bench = setup();
-    bench.write("in.jsonl", question("q1", "hello"));
+    let harness = setup();
+    harness.write("in.jsonl", question("q1", "hello"));
     let both = "input_usd_per_million = 1.0\noutput_usd_per_million = 10.0\n";
     for (settings, message) in [
         ("cache_write_usd_per_million = 1.0\n".to_owned(), "is missing (a price needs both)"),
@@ -223,8 +223,8 @@ fn wrong_prices_are_named() {
             "missing field `above_input_tokens`",
         ),
     ] {
-        bench.write("nova3.toml", route("http://127.0.0.1:9/v1", &settings));
-        let ran = bench.nova3(&["check", "in.jsonl"]);
+        harness.write("nova3.toml", route("http://127.0.0.1:9/v1", &settings));
+        let ran = harness.nova3(&["check", "in.jsonl"]);
         assert_eq!(ran.code, Some(2), "{settings}: {}", ran.err);
         assert!(ran.err.contains(message), "{settings}: {}", ran.err);
     }
@@ -232,20 +232,20 @@ fn wrong_prices_are_named() {
 
 #[test]
 fn a_batch_line_with_an_absurd_bound_harms_nobody() {
-    let (bench, _) = setup_saying(|_| says("an answer"));
+    let (harness, _) = setup_saying(|_| says("an answer"));
     let line = |id: &str, most: &str| {
         format!(
             "{{\"custom_id\":\"{id}\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{{\"model\":\"m\",\"max_tokens\":{most},\"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]}}}}\n"
         )
     };
-    bench.write("in.jsonl", line("a", "18446744073709551615") + &line("b", "5"));
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write("in.jsonl", line("a", "18446744073709551615") + &line("b", "5"));
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!((ran.code, lines(&ran.out).len()), (Some(0), 2), "{}", ran.err);
 }
 
 #[test]
 fn what_never_left_this_machine_costs_nothing() {
-    let bench = setup();
+    let harness = setup();
     // Nobody listens there, and nobody answers at the second one: its queue of connections is full.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -253,14 +253,14 @@ fn what_never_left_this_machine_costs_nothing() {
         .unwrap();
     let settings = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0";
     let breaker = "[breaker]\nopen = \"5ms\"\n";
-    bench.write(
+    harness.write(
         "nova3.toml",
         route(&format!("http://{free}/v1"), settings) + breaker,
     );
-    bench.write("in.jsonl", question("q1", "hello"));
-    let ran = bench.nova3(&["run", "in.jsonl", "--give-up", "100ms", "--max-cost", "1"]);
+    harness.write("in.jsonl", question("q1", "hello"));
+    let ran = harness.nova3(&["run", "in.jsonl", "--give-up", "100ms", "--max-cost", "1"]);
     assert_eq!(ran.code, Some(105), "{}", ran.err);
-    let status = bench.status(&[]);
+    let status = harness.status(&[]);
     assert!(status["attempts"].as_u64().unwrap() > 0, "{status}");
     assert_eq!(
         (&status["cost_usd"], &status["uncertain_usd"]),
@@ -270,24 +270,24 @@ fn what_never_left_this_machine_costs_nothing() {
 
 #[test]
 fn a_connection_that_does_not_come_in_time_costs_nothing() {
-    let bench = setup();
+    let harness = setup();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0";
     // A server that takes connections and never speaks TLS: the total time is over before the handshake.
     let address = format!("https://{}/v1", listener.local_addr().unwrap());
     let times = "no_key = true\n[timeouts]\ntotal = \"50ms\"\n[breaker]\nopen = \"5ms\"\n";
-    bench.write("nova3.toml", route(&address, &format!("{settings}\n{times}")));
-    bench.write("in.jsonl", question("q1", "hello"));
-    let ran = bench.nova3(&["run", "in.jsonl", "--give-up", "100ms"]);
+    harness.write("nova3.toml", route(&address, &format!("{settings}\n{times}")));
+    harness.write("in.jsonl", question("q1", "hello"));
+    let ran = harness.nova3(&["run", "in.jsonl", "--give-up", "100ms"]);
     assert_eq!(ran.code, Some(105), "{}", ran.err);
-    let status = bench.status(&[]);
+    let status = harness.status(&[]);
     assert!(status["attempts"].as_u64().unwrap() > 0, "{status}");
     assert_eq!(status["uncertain_usd"], json!(0.0), "{status}");
 }
 
 #[test]
 fn an_answer_that_was_lost_may_have_cost_its_worst() {
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         latency: nova3::mock::Latency {
             first_token: std::time::Duration::from_hours(1),
             ..nova3::mock::Latency::default()
@@ -297,11 +297,11 @@ fn an_answer_that_was_lost_may_have_cost_its_worst() {
     let url = provider.base_url();
     let settings =
         "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0\n[timeouts]\nfirst_token = \"50ms\"\n";
-    bench.write("nova3.toml", route(&url, settings) + "retries = 0\n");
-    bench.write("in.jsonl", question("q1", "hello"));
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write("nova3.toml", route(&url, settings) + "retries = 0\n");
+    harness.write("in.jsonl", question("q1", "hello"));
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
-    assert!(bench.status(&[])["uncertain_usd"].as_f64().unwrap() > 0.0);
+    assert!(harness.status(&[])["uncertain_usd"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -316,16 +316,16 @@ fn what_is_not_known_is_not_told_as_zero() {
         }
         says("an answer")
     });
-    let bench = setup();
-    bench.write("nova3.toml", route(&model.base_url(), ""));
-    bench.write("in.jsonl", question("q1", "hello") + &question("q2", "refused"));
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(100));
-    let status = bench.status(&[]);
+    let harness = setup();
+    harness.write("nova3.toml", route(&model.base_url(), ""));
+    harness.write("in.jsonl", question("q1", "hello") + &question("q2", "refused"));
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(100));
+    let status = harness.status(&[]);
     assert!(
         status["cost_usd"].is_null() && status["wasted_usd"].is_null(),
         "{status}"
     );
-    let table = bench.nova3(&["status"]).out;
+    let table = harness.nova3(&["status"]).out;
     assert!(
         table.contains("– (no price known), – for nothing") && !table.contains('$'),
         "{table}"

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Bench, Running, question, setup_with, sorted_ids, until};
+use crate::cli::harness::{Harness, Running, question, setup_with, sorted_ids, until};
 
 /// Every command that takes a store, with what else it needs.
 const WITH_STORE: [&[&str]; 12] = [
@@ -25,8 +25,8 @@ const WITH_STORE: [&[&str]; 12] = [
 
 #[test]
 fn names_that_only_sqlite_understands_are_refused_everywhere() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
     for name in [":memory:", "file:x.db?mode=memory&cache=shared"] {
         let instead = if name == ":memory:" { "nova3.db" } else { "x.db" };
         let message = format!(
@@ -34,42 +34,42 @@ fn names_that_only_sqlite_understands_are_refused_everywhere() {
              `postgres://user@host/database`\n"
         );
         for command in WITH_STORE {
-            let ran = bench.nova3(&[command, &["--store", name]].concat());
+            let ran = harness.nova3(&[command, &["--store", name]].concat());
             assert_eq!((ran.code, &ran.err), (Some(2), &message), "{command:?}");
-            let mut by_variable = bench.command(command);
+            let mut by_variable = harness.command(command);
             by_variable.env("NOVA3_STORE", name);
-            let ran = bench.ran(&by_variable.output().unwrap());
+            let ran = harness.ran(&by_variable.output().unwrap());
             assert_eq!(
                 (ran.code, &ran.err),
                 (Some(2), &message),
                 "{command:?} by variable"
             );
         }
-        bench.write("other.toml", format!("[run]\nstore = \"{name}\"\n"));
+        harness.write("other.toml", format!("[run]\nstore = \"{name}\"\n"));
         for command in WITH_STORE.iter().filter(|command| !command.contains(&"--mock")) {
-            let ran = bench.nova3(&[command, &["-c", "other.toml"][..]].concat());
+            let ran = harness.nova3(&[command, &["-c", "other.toml"][..]].concat());
             assert_eq!((ran.code, &ran.err), (Some(2), &message), "{command:?} by file");
         }
     }
     for name in ["a?b.db", "a%20b.db", "a#b.db", "./file:x.db", "file:y.db"] {
         for calls in [1, 1] {
             let before = provider.calls();
-            let ran = bench.nova3(&["run", "in.jsonl", "--store", name]);
+            let ran = harness.nova3(&["run", "in.jsonl", "--store", name]);
             assert_eq!(ran.code, Some(0), "{name}: {}", ran.err);
             assert!(provider.calls() <= before + calls);
             let path = match name {
                 "file:y.db" => "y.db",
                 name => name.trim_start_matches("./"),
             };
-            assert!(bench.path(path).is_file(), "{name}");
+            assert!(harness.path(path).is_file(), "{name}");
         }
     }
     assert_eq!(provider.calls(), 5);
 }
 
 /// Runs with a pipe as input, writes a line, waits for its result, lets `act` do what it does, writes `more` lines.
-fn meddled(bench: &Bench, args: &[&str], more: usize, act: &dyn Fn()) -> crate::bench::Ran {
-    let mut command = bench.command(&[&["run", "--run", "piped", "-o", "out.jsonl"], args].concat());
+fn meddled(harness: &Harness, args: &[&str], more: usize, act: &dyn Fn()) -> crate::cli::harness::Ran {
+    let mut command = harness.command(&[&["run", "--run", "piped", "-o", "out.jsonl"], args].concat());
     command.stdin(Stdio::piped());
     let mut run = Running::start(command);
     let mut input = run.child().stdin.take().unwrap();
@@ -79,7 +79,7 @@ fn meddled(bench: &Bench, args: &[&str], more: usize, act: &dyn Fn()) -> crate::
     };
     send(&mut input, "first");
     let written = || {
-        std::fs::read_to_string(bench.path("out.jsonl"))
+        std::fs::read_to_string(harness.path("out.jsonl"))
             .unwrap_or_default()
             .ends_with('\n')
     };
@@ -89,60 +89,60 @@ fn meddled(bench: &Bench, args: &[&str], more: usize, act: &dyn Fn()) -> crate::
         send(&mut input, &format!("later {n}"));
     }
     drop(input);
-    bench.ran(&run.output())
+    harness.ran(&run.output())
 }
 
 #[test]
 fn a_result_file_that_somebody_else_changes_stops_the_run() {
-    type Act = fn(&Bench);
+    type Act = fn(&Harness);
     let acts: [(Act, &str); 5] = [
-        (|bench| bench.write("out.jsonl", ""), "it has 0 bytes where"),
+        (|harness| harness.write("out.jsonl", ""), "it has 0 bytes where"),
         (
-            |bench| {
+            |harness| {
                 let file = std::fs::OpenOptions::new()
                     .append(true)
-                    .open(bench.path("out.jsonl"));
+                    .open(harness.path("out.jsonl"));
                 file.unwrap().write_all(b"theirs\n").unwrap();
             },
             "7 bytes were added behind byte",
         ),
         (
-            |bench| std::fs::remove_file(bench.path("out.jsonl")).unwrap(),
+            |harness| std::fs::remove_file(harness.path("out.jsonl")).unwrap(),
             "it was removed",
         ),
         (
-            |bench| std::fs::rename(bench.path("out.jsonl"), bench.path("out.1")).unwrap(),
+            |harness| std::fs::rename(harness.path("out.jsonl"), harness.path("out.1")).unwrap(),
             "it was removed",
         ),
         (
-            |bench| {
-                std::fs::rename(bench.path("out.jsonl"), bench.path("out.1")).unwrap();
-                bench.write("out.jsonl", "theirs\n");
+            |harness| {
+                std::fs::rename(harness.path("out.jsonl"), harness.path("out.1")).unwrap();
+                harness.write("out.jsonl", "theirs\n");
             },
             "another file has its name",
         ),
     ];
     for (act, reason) in acts {
         for more in [0, 3] {
-            let (bench, provider) = setup_with(MockConfig::default());
+            let (harness, provider) = setup_with(MockConfig::default());
             let left = std::cell::RefCell::new(None);
-            let ran = meddled(&bench, &[], more, &|| {
-                act(&bench);
-                *left.borrow_mut() = std::fs::read(bench.path("out.jsonl")).ok();
+            let ran = meddled(&harness, &[], more, &|| {
+                act(&harness);
+                *left.borrow_mut() = std::fs::read(harness.path("out.jsonl")).ok();
             });
             assert_eq!(ran.code, Some(110), "{reason}, {more} more: {}", ran.err);
             let last = ran.err.lines().last().unwrap();
             let said = "nova3: result file `DIR/out.jsonl` was changed while this run wrote it: ";
             assert!(last.starts_with(&format!("{said}{reason}")), "{last}");
-            let now = std::fs::read(bench.path("out.jsonl")).ok();
+            let now = std::fs::read(harness.path("out.jsonl")).ok();
             assert_eq!(now, left.into_inner(), "{reason}: nothing is written over it");
             // Once it is out of the way, the file is built from the store.
-            std::fs::remove_file(bench.path("out.jsonl")).unwrap_or_default();
+            std::fs::remove_file(harness.path("out.jsonl")).unwrap_or_default();
             let whole = ["first", "later 0", "later 1", "later 2"];
             let input: String = whole[..=more].iter().map(|id| question(id, id)).collect();
-            let ran = bench.nova3_reading(&["run", "-", "--run", "piped", "-o", "out.jsonl"], input);
+            let ran = harness.nova3_reading(&["run", "-", "--run", "piped", "-o", "out.jsonl"], input);
             assert_eq!(ran.code, Some(0), "{}", ran.err);
-            assert_eq!(sorted_ids(&bench.results("out.jsonl")), whole[..=more]);
+            assert_eq!(sorted_ids(&harness.results("out.jsonl")), whole[..=more]);
             assert_eq!(provider.calls(), more as u64 + 1, "nothing is paid twice");
         }
     }
@@ -150,9 +150,9 @@ fn a_result_file_that_somebody_else_changes_stops_the_run() {
 
 #[test]
 fn events_that_somebody_else_changes_stop_the_run_too() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    let events = bench.path("events.jsonl");
-    let ran = meddled(&bench, &["--events", "events.jsonl"], 1, &|| {
+    let (harness, _provider) = setup_with(MockConfig::default());
+    let events = harness.path("events.jsonl");
+    let ran = meddled(&harness, &["--events", "events.jsonl"], 1, &|| {
         until("events are written", || {
             std::fs::metadata(&events).is_ok_and(|data| data.len() > 0)
         });
@@ -168,34 +168,34 @@ fn events_that_somebody_else_changes_stop_the_run_too() {
 
 #[test]
 fn standard_output_in_a_file_that_is_cut_stops_the_run() {
-    let (bench, provider) = setup_with(MockConfig::default());
+    let (harness, provider) = setup_with(MockConfig::default());
     for (more, append, code) in [(0, false, 110), (1, false, 110), (1, true, 0)] {
-        bench.write("out.jsonl", "");
+        harness.write("out.jsonl", "");
         let mut options = std::fs::OpenOptions::new();
         let out = options
             .write(true)
             .append(append)
-            .open(bench.path("out.jsonl"))
+            .open(harness.path("out.jsonl"))
             .unwrap();
-        let mut command = bench.command(&["run", "--run", "piped"]);
+        let mut command = harness.command(&["run", "--run", "piped"]);
         command.stdin(Stdio::piped()).stdout(out);
         let mut run = Running::start(command);
         let mut input = run.child().stdin.take().unwrap();
         input.write_all(question("first", "first").as_bytes()).unwrap();
         until("the first result is written", || {
-            bench.read("out.jsonl").ends_with('\n')
+            harness.read("out.jsonl").ends_with('\n')
         });
-        bench.write("out.jsonl", "");
+        harness.write("out.jsonl", "");
         if more > 0 {
             input
                 .write_all(question("later", "later").as_bytes())
                 .unwrap_or_default();
         }
         drop(input);
-        let ran = bench.ran(&run.output());
+        let ran = harness.ran(&run.output());
         assert_eq!(ran.code, Some(code), "{}", ran.err);
         assert_eq!(
-            bench.read("out.jsonl").lines().count(),
+            harness.read("out.jsonl").lines().count(),
             usize::from(append),
             "no zeros"
         );
@@ -210,31 +210,34 @@ fn standard_output_in_a_file_that_is_cut_stops_the_run() {
 
 #[test]
 fn a_result_file_with_two_names_is_written_anew_under_both() {
-    let (bench, provider) = setup_with(MockConfig::default());
+    let (harness, provider) = setup_with(MockConfig::default());
     let run = ["run", "in.jsonl", "-o", "out.jsonl"];
-    bench.write_questions("in.jsonl", 5);
-    assert_eq!(bench.nova3(&run).code, Some(0));
-    std::fs::hard_link(bench.path("out.jsonl"), bench.path("second.jsonl")).unwrap();
-    bench.write_questions("in.jsonl", 3);
-    let ran = bench.nova3(&run);
+    harness.write_questions("in.jsonl", 5);
+    assert_eq!(harness.nova3(&run).code, Some(0));
+    std::fs::hard_link(harness.path("out.jsonl"), harness.path("second.jsonl")).unwrap();
+    harness.write_questions("in.jsonl", 3);
+    let ran = harness.nova3(&run);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert_eq!(sorted_ids(&bench.results("out.jsonl")), ["q1", "q2", "q3"]);
-    assert_eq!(bench.read("out.jsonl"), bench.read("second.jsonl"));
-    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 5));
+    assert_eq!(sorted_ids(&harness.results("out.jsonl")), ["q1", "q2", "q3"]);
+    assert_eq!(harness.read("out.jsonl"), harness.read("second.jsonl"));
+    assert_eq!((harness.nova3(&["verify"]).code, provider.calls()), (Some(0), 5));
 }
 
 #[test]
 fn a_link_to_a_result_file_stays_a_link() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    std::fs::create_dir(bench.path("data")).unwrap();
-    let foreign = bench.path("data/real.jsonl.nova3-new");
+    let (harness, provider) = setup_with(MockConfig::default());
+    std::fs::create_dir(harness.path("data")).unwrap();
+    let foreign = harness.path("data/real.jsonl.nova3-new");
     std::fs::write(&foreign, "precious").unwrap();
-    std::os::unix::fs::symlink("data/real.jsonl", bench.path("out.jsonl")).unwrap();
+    std::os::unix::fs::symlink("data/real.jsonl", harness.path("out.jsonl")).unwrap();
     for count in [5, 3] {
-        bench.write_questions("in.jsonl", count);
-        assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
-        assert!(bench.path("out.jsonl").is_symlink() && !bench.path("data/real.jsonl").is_symlink());
-        assert_eq!(bench.results("data/real.jsonl").len(), count);
+        harness.write_questions("in.jsonl", count);
+        assert_eq!(
+            harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+            Some(0)
+        );
+        assert!(harness.path("out.jsonl").is_symlink() && !harness.path("data/real.jsonl").is_symlink());
+        assert_eq!(harness.results("data/real.jsonl").len(), count);
     }
     assert_eq!(
         (
@@ -244,7 +247,7 @@ fn a_link_to_a_result_file_stays_a_link() {
         ("precious", 5)
     );
     assert_eq!(
-        std::fs::read_dir(bench.path("data")).unwrap().count(),
+        std::fs::read_dir(harness.path("data")).unwrap().count(),
         2,
         "no litter"
     );
@@ -261,27 +264,27 @@ impl Drop for Mounted {
 
 #[test]
 fn a_result_file_that_is_a_mount_is_written_anew_where_it_stands() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write("real.jsonl", "");
-    bench.write("out.jsonl", "");
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write("real.jsonl", "");
+    harness.write("out.jsonl", "");
     let mounted = Command::new("mount")
         .arg("--bind")
-        .args([bench.path("real.jsonl"), bench.path("out.jsonl")])
+        .args([harness.path("real.jsonl"), harness.path("out.jsonl")])
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: mounting a file needs root");
         return;
     }
-    let _mounted = Mounted(bench.path("out.jsonl"));
+    let _mounted = Mounted(harness.path("out.jsonl"));
     for count in [5, 3, 4] {
-        bench.write_questions("in.jsonl", count);
-        let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+        harness.write_questions("in.jsonl", count);
+        let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        assert_eq!(bench.results("real.jsonl").len(), count);
-        assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+        assert_eq!(harness.results("real.jsonl").len(), count);
+        assert_eq!(harness.nova3(&["verify"]).code, Some(0));
     }
     assert_eq!(provider.calls(), 5);
-    let names = std::fs::read_dir(bench.path("")).unwrap();
+    let names = std::fs::read_dir(harness.path("")).unwrap();
     let left = names.filter(|entry| {
         entry
             .as_ref()
@@ -295,14 +298,14 @@ fn a_result_file_that_is_a_mount_is_written_anew_where_it_stands() {
 
 #[test]
 fn no_result_is_written_over_what_the_run_needs_under_any_name() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 2);
-    std::fs::create_dir(bench.path("agents")).unwrap();
-    let settings = format!("{}[agents]\nfolder = \"agents\"\n", bench.read("nova3.toml"));
-    bench.write("nova3.toml", settings);
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 2);
+    std::fs::create_dir(harness.path("agents")).unwrap();
+    let settings = format!("{}[agents]\nfolder = \"agents\"\n", harness.read("nova3.toml"));
+    harness.write("nova3.toml", settings);
     let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/agents/answer.toml");
-    std::fs::copy(agent, bench.path("agents/answer.toml")).unwrap();
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
+    std::fs::copy(agent, harness.path("agents/answer.toml")).unwrap();
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
     let cases = [
         ("in.jsonl", "the input itself"),
         ("nova3.db", "the store itself, or a file beside it that it needs"),
@@ -312,74 +315,74 @@ fn no_result_is_written_over_what_the_run_needs_under_any_name() {
     for (file, what) in cases {
         let link = format!("{}.link", file.replace('/', "."));
         let hard = format!("{}.hard", file.replace('/', "."));
-        std::os::unix::fs::symlink(bench.path(file), bench.path(&link)).unwrap();
-        std::fs::hard_link(bench.path(file), bench.path(&hard)).unwrap();
-        let before = std::fs::read(bench.path(file)).unwrap();
+        std::os::unix::fs::symlink(harness.path(file), harness.path(&link)).unwrap();
+        std::fs::hard_link(harness.path(file), harness.path(&hard)).unwrap();
+        let before = std::fs::read(harness.path(file)).unwrap();
         for flag in ["--overwrite", "--append"] {
             for (name, shown) in [(file, file), (&link, file), (&hard, &hard)] {
-                let ran = bench.nova3(&["run", "in.jsonl", "-o", name, flag]);
+                let ran = harness.nova3(&["run", "in.jsonl", "-o", name, flag]);
                 let message = format!("nova3: `-o DIR/{shown}` is {what} (give another file)\n");
                 assert_eq!((ran.code, ran.err), (Some(2), message), "{name}");
-                let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", name, flag]);
+                let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", name, flag]);
                 let message = format!("nova3: `--events DIR/{shown}` is {what} (give another file)\n");
                 assert_eq!((ran.code, ran.err), (Some(2), message), "{name}");
             }
         }
-        let ran = bench.shell(&format!("nova3 run in.jsonl >> {hard}"));
+        let ran = harness.shell(&format!("nova3 run in.jsonl >> {hard}"));
         let message = format!("nova3: standard output is {what} (redirect it to another file)\n");
         assert_eq!((ran.code, ran.err), (Some(2), message), "{file}");
-        assert_eq!(std::fs::read(bench.path(file)).unwrap(), before);
-        std::fs::remove_file(bench.path(&hard)).unwrap();
+        assert_eq!(std::fs::read(harness.path(file)).unwrap(), before);
+        std::fs::remove_file(harness.path(&hard)).unwrap();
     }
-    let ran = bench.shell("nova3 run - --run r -o in.jsonl --overwrite < in.jsonl");
+    let ran = harness.shell("nova3 run - --run r -o in.jsonl --overwrite < in.jsonl");
     let message = "nova3: `-o DIR/in.jsonl` is the input itself (give another file)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "agents/new.toml"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "agents/new.toml"]);
     let message = "nova3: `-o DIR/agents/new.toml` is an agent of the agents' folder (give another file)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
 
-    bench.write("out.jsonl", "");
-    std::fs::hard_link(bench.path("out.jsonl"), bench.path("events.jsonl")).unwrap();
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", "events.jsonl"]);
+    harness.write("out.jsonl", "");
+    std::fs::hard_link(harness.path("out.jsonl"), harness.path("events.jsonl")).unwrap();
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", "events.jsonl"]);
     let message = "nova3: `--events` names the place where results go (give another file)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
     assert_eq!(provider.calls(), 2);
 }
 
 /// A run that waits for its provider, which never answers.
-fn waiting(bench: &Bench, provider: &crate::bench::Provider, args: &[&str]) -> Running {
+fn waiting(harness: &Harness, provider: &crate::cli::harness::Provider, args: &[&str]) -> Running {
     let before = provider.calls();
-    let run = Running::start(bench.command(&[&["run", "in.jsonl", "-j", "1"], args].concat()));
+    let run = Running::start(harness.command(&[&["run", "in.jsonl", "-j", "1"], args].concat()));
     until("a call is on its way", || provider.calls() > before);
     run
 }
 
 #[test]
 fn a_store_in_use_is_in_use_under_each_of_its_names() {
-    let (bench, _quick) = setup_with(MockConfig::default());
-    bench.write_questions("seed.jsonl", 1);
+    let (harness, _quick) = setup_with(MockConfig::default());
+    harness.write_questions("seed.jsonl", 1);
     assert_eq!(
-        bench.nova3(&["run", "seed.jsonl", "--store", "s.db"]).code,
+        harness.nova3(&["run", "seed.jsonl", "--store", "s.db"]).code,
         Some(0)
     );
-    std::os::unix::fs::symlink("s.db", bench.path("link.db")).unwrap();
-    std::os::unix::fs::symlink(".", bench.path("here")).unwrap();
-    std::fs::hard_link(bench.path("s.db"), bench.path("hard.db")).unwrap();
-    let slow = crate::bench::Provider::start(crate::bench::slow());
-    let bench = bench.with("OPENAI_BASE_URL", &slow.base_url());
-    bench.write_questions("in.jsonl", 2);
+    std::os::unix::fs::symlink("s.db", harness.path("link.db")).unwrap();
+    std::os::unix::fs::symlink(".", harness.path("here")).unwrap();
+    std::fs::hard_link(harness.path("s.db"), harness.path("hard.db")).unwrap();
+    let slow = crate::cli::harness::Provider::start(crate::cli::harness::slow());
+    let harness = harness.with("OPENAI_BASE_URL", &slow.base_url());
+    harness.write_questions("in.jsonl", 2);
     let names = ["s.db", "link.db", "here/s.db", "here/link.db", "hard.db"];
     for first in names {
-        let _run = waiting(&bench, &slow, &["--store", first]);
+        let _run = waiting(&harness, &slow, &["--store", first]);
         let calls = slow.calls();
-        std::fs::remove_file(bench.path("s.db.lock")).unwrap();
+        std::fs::remove_file(harness.path("s.db.lock")).unwrap();
         for second in names {
-            let ran = bench.nova3(&["run", "in.jsonl", "--store", second]);
+            let ran = harness.nova3(&["run", "in.jsonl", "--store", second]);
             let said = format!("nova3: store `{second}` is in use by another process (");
             assert!(ran.err.starts_with(&said), "{first}, {second}: {}", ran.err);
             assert_eq!((ran.code, slow.calls()), (Some(107), calls), "{first}, {second}");
             // Who only looks sees what is not in the store file yet, by each name.
-            let status = bench.status(&["--store", second]);
+            let status = harness.status(&["--store", second]);
             assert_eq!(
                 (&status["run"], &status["total"]),
                 (&"in.jsonl".into(), &2.into()),
@@ -388,55 +391,55 @@ fn a_store_in_use_is_in_use_under_each_of_its_names() {
         }
     }
     for file in ["hard.db.lock", "hard.db-wal", "link.db.lock", "link.db-wal"] {
-        assert!(!bench.path(file).exists(), "{file}");
+        assert!(!harness.path(file).exists(), "{file}");
     }
-    assert!(bench.path("link.db").is_symlink());
+    assert!(harness.path("link.db").is_symlink());
 }
 
 #[test]
 fn what_a_killed_run_stored_is_found_by_another_name() {
-    let (bench, quick) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 3);
-    std::fs::create_dir(bench.path("other")).unwrap();
+    let (harness, quick) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 3);
+    std::fs::create_dir(harness.path("other")).unwrap();
     // Paid for, and only in the log: the run waits for its input when it is killed.
-    let mut command = bench.command(&["run", "--run", "r", "--store", "s.db", "-o", "out.jsonl"]);
+    let mut command = harness.command(&["run", "--run", "r", "--store", "s.db", "-o", "out.jsonl"]);
     command.stdin(Stdio::piped());
     let mut run = Running::start(command);
     let mut input = run.child().stdin.take().unwrap();
     input.write_all(question("q1", "one").as_bytes()).unwrap();
     until("the first result is written", || {
-        bench
+        harness
             .path("out.jsonl")
             .metadata()
             .is_ok_and(|data| data.len() > 0)
     });
     drop(run);
-    std::fs::hard_link(bench.path("s.db"), bench.path("other/hard.db")).unwrap();
+    std::fs::hard_link(harness.path("s.db"), harness.path("other/hard.db")).unwrap();
     let again = |store: &str| {
         let args = ["run", "-", "--run", "r", "--store", store, "-o", "out.jsonl"];
-        let ran = bench.nova3_reading(&args, question("q1", "one"));
+        let ran = harness.nova3_reading(&args, question("q1", "one"));
         assert_eq!((ran.code, quick.calls()), (Some(0), 1), "{store}: {}", ran.err);
-        assert_eq!(bench.results("out.jsonl").len(), 1);
+        assert_eq!(harness.results("out.jsonl").len(), 1);
     };
     again("other/hard.db");
     again("s.db");
     // A name that is gone is not followed.
-    std::fs::remove_file(bench.path("s.db")).unwrap();
+    std::fs::remove_file(harness.path("s.db")).unwrap();
     again("other/hard.db");
-    std::fs::hard_link(bench.path("other/hard.db"), bench.path("third.db")).unwrap();
+    std::fs::hard_link(harness.path("other/hard.db"), harness.path("third.db")).unwrap();
     again("third.db");
     assert!(
-        !bench.path("third.db.lock").exists(),
+        !harness.path("third.db.lock").exists(),
         "the store is worked on under its other name"
     );
 }
 
 #[test]
 fn files_that_have_the_names_of_the_stores_are_left_alone() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 2);
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 2);
     let refuses = |file: &str, reason: &str| {
-        let ran = bench.nova3(&["run", "in.jsonl", "--store", "poetry"]);
+        let ran = harness.nova3(&["run", "in.jsonl", "--store", "poetry"]);
         let message = format!(
             "nova3: store `poetry` cannot be used: `DIR/{file}` {reason} (move that file away, or give another `--store`)\n"
         );
@@ -452,25 +455,25 @@ fn files_that_have_the_names_of_the_stores_are_left_alone() {
             ("poetry-shm", if there { beside } else { left }),
             ("poetry-journal", if there { beside } else { left }),
         ] {
-            bench.write(file, "precious\n");
+            harness.write(file, "precious\n");
             refuses(file, reason);
-            assert_eq!(bench.read(file), "precious\n");
-            std::fs::remove_file(bench.path(file)).unwrap();
+            assert_eq!(harness.read(file), "precious\n");
+            std::fs::remove_file(harness.path(file)).unwrap();
             // A link is not followed, wherever it leads.
-            bench.write("victim", "");
+            harness.write("victim", "");
             for target in ["victim", "nowhere"] {
-                std::os::unix::fs::symlink(target, bench.path(file)).unwrap();
+                std::os::unix::fs::symlink(target, harness.path(file)).unwrap();
                 refuses(file, if file == "poetry.lock" { lock } else { beside });
-                assert!(bench.path(file).is_symlink() && !bench.path("nowhere").exists());
-                std::fs::remove_file(bench.path(file)).unwrap();
+                assert!(harness.path(file).is_symlink() && !harness.path("nowhere").exists());
+                std::fs::remove_file(harness.path(file)).unwrap();
             }
-            std::fs::create_dir(bench.path(file)).unwrap();
+            std::fs::create_dir(harness.path(file)).unwrap();
             refuses(file, if file == "poetry.lock" { lock } else { beside });
-            std::fs::remove_dir(bench.path(file)).unwrap();
-            assert_eq!(bench.path("poetry").exists(), there, "{file}");
+            std::fs::remove_dir(harness.path(file)).unwrap();
+            assert_eq!(harness.path("poetry").exists(), there, "{file}");
         }
         assert_eq!(
-            bench.nova3(&["run", "in.jsonl", "--store", "poetry"]).code,
+            harness.nova3(&["run", "in.jsonl", "--store", "poetry"]).code,
             Some(0)
         );
     }
@@ -479,40 +482,40 @@ fn files_that_have_the_names_of_the_stores_are_left_alone() {
 
 #[test]
 fn a_store_that_is_taken_away_stops_the_run() {
-    type Act = fn(&Bench);
+    type Act = fn(&Harness);
     let acts: [(Act, &str); 4] = [
         (
-            |bench| std::fs::remove_file(bench.path("nova3.db")).unwrap(),
+            |harness| std::fs::remove_file(harness.path("nova3.db")).unwrap(),
             "it",
         ),
         (
-            |bench| std::fs::rename(bench.path("nova3.db"), bench.path("moved.db")).unwrap(),
+            |harness| std::fs::rename(harness.path("nova3.db"), harness.path("moved.db")).unwrap(),
             "it",
         ),
         (
-            |bench| {
-                std::fs::copy(bench.path("nova3.db"), bench.path("copy.db")).unwrap();
-                std::fs::rename(bench.path("copy.db"), bench.path("nova3.db")).unwrap();
+            |harness| {
+                std::fs::copy(harness.path("nova3.db"), harness.path("copy.db")).unwrap();
+                std::fs::rename(harness.path("copy.db"), harness.path("nova3.db")).unwrap();
             },
             "it",
         ),
         (
-            |bench| std::fs::remove_file(bench.path("nova3.db.lock")).unwrap(),
+            |harness| std::fs::remove_file(harness.path("nova3.db.lock")).unwrap(),
             "its lock file",
         ),
     ];
     for (act, what) in acts {
-        let (bench, provider) = setup_with(MockConfig::default());
-        let ran = meddled(&bench, &[], 1, &|| act(&bench));
+        let (harness, provider) = setup_with(MockConfig::default());
+        let ran = meddled(&harness, &[], 1, &|| act(&harness));
         let last = ran.err.lines().last().unwrap();
         let said = format!(
             "nova3: store `nova3.db`: {what} was removed, moved or replaced while this run worked on it ("
         );
         assert!(last.starts_with(&said), "{last}");
         assert_eq!((ran.code, provider.calls()), (Some(1), 1), "{what}: {}", ran.err);
-        if bench.path("moved.db").exists() {
-            std::fs::rename(bench.path("moved.db"), bench.path("nova3.db")).unwrap();
-            let ran = bench.nova3_reading(&["run", "-", "--run", "piped"], question("first", "first"));
+        if harness.path("moved.db").exists() {
+            std::fs::rename(harness.path("moved.db"), harness.path("nova3.db")).unwrap();
+            let ran = harness.nova3_reading(&["run", "-", "--run", "piped"], question("first", "first"));
             assert_eq!(
                 (ran.code, provider.calls()),
                 (Some(0), 1),
@@ -525,19 +528,19 @@ fn a_store_that_is_taken_away_stops_the_run() {
 
 #[test]
 fn nobody_gets_to_the_log_of_a_store_that_was_replaced() {
-    let (bench, _quick) = setup_with(MockConfig::default());
-    bench.write_questions("seed.jsonl", 1);
-    assert_eq!(bench.nova3(&["run", "seed.jsonl"]).code, Some(0));
-    let slow = crate::bench::Provider::start(crate::bench::slow());
-    let bench = bench.with("OPENAI_BASE_URL", &slow.base_url());
-    bench.write_questions("in.jsonl", 1);
-    let _run = waiting(&bench, &slow, &[]);
-    std::fs::copy(bench.path("nova3.db"), bench.path("copy.db")).unwrap();
-    std::fs::rename(bench.path("copy.db"), bench.path("nova3.db")).unwrap();
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(107));
-    std::fs::remove_file(bench.path("nova3.db")).unwrap();
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(106));
-    std::fs::remove_file(bench.path("nova3.db.lock")).unwrap();
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(106));
+    let (harness, _quick) = setup_with(MockConfig::default());
+    harness.write_questions("seed.jsonl", 1);
+    assert_eq!(harness.nova3(&["run", "seed.jsonl"]).code, Some(0));
+    let slow = crate::cli::harness::Provider::start(crate::cli::harness::slow());
+    let harness = harness.with("OPENAI_BASE_URL", &slow.base_url());
+    harness.write_questions("in.jsonl", 1);
+    let _run = waiting(&harness, &slow, &[]);
+    std::fs::copy(harness.path("nova3.db"), harness.path("copy.db")).unwrap();
+    std::fs::rename(harness.path("copy.db"), harness.path("nova3.db")).unwrap();
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(107));
+    std::fs::remove_file(harness.path("nova3.db")).unwrap();
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(106));
+    std::fs::remove_file(harness.path("nova3.db.lock")).unwrap();
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(106));
     assert_eq!(slow.calls(), 1);
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use nova3::mock::{Latency, MockConfig};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::bench::{Running, errors, setup_with, sorted_ids, until};
+use crate::cli::harness::{Running, errors, setup_with, sorted_ids, until};
 
 #[test]
 fn more_calls_than_open_files_are_refused_before_anything_is_made() {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.shell("ulimit -n 100; nova3 run in.jsonl -o out.jsonl -j 200");
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.shell("ulimit -n 100; nova3 run in.jsonl -o out.jsonl -j 200");
     assert_eq!(
         (ran.code, ran.err.as_str()),
         (
@@ -21,8 +21,8 @@ fn more_calls_than_open_files_are_refused_before_anything_is_made() {
              (raise `ulimit -n`, or lower `--concurrency`)\n"
         )
     );
-    assert!(!bench.path("nova3.db").exists() && provider.calls() == 0);
-    let ran = bench.shell("ulimit -n 100; nova3 run in.jsonl -o out.jsonl -j 20");
+    assert!(!harness.path("nova3.db").exists() && provider.calls() == 0);
+    let ran = harness.shell("ulimit -n 100; nova3 run in.jsonl -o out.jsonl -j 20");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
 }
 
@@ -32,18 +32,18 @@ fn a_machine_without_descriptors_is_waited_for_and_fails_nobody() {
         first_token: Duration::from_millis(5),
         ..Latency::default()
     };
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         latency,
         ..MockConfig::default()
     });
     // Every call opens a connection, and a failure is final.
-    bench.write(
+    harness.write(
         "nova3.toml",
         "[http]\nidle_connections = 0\n[retry]\nretries = 0\n",
     );
-    bench.write_questions("in.jsonl", 300);
-    let mut command = bench.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "4", "-v"]);
-    command.stderr(File::create(bench.path("err")).unwrap());
+    harness.write_questions("in.jsonl", 300);
+    let mut command = harness.command(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "4", "-v"]);
+    command.stderr(File::create(harness.path("err")).unwrap());
     let mut run = Running::start(command);
     until("calls are made", || provider.calls() >= 20);
     let pid = Pid::from_child(run.child());
@@ -54,12 +54,12 @@ fn a_machine_without_descriptors_is_waited_for_and_fails_nobody() {
     };
     prlimit(Some(pid), Resource::Nofile, none).unwrap();
     until("a connection cannot be made", || {
-        bench.read("err").contains("Too many open files")
+        harness.read("err").contains("Too many open files")
     });
     prlimit(Some(pid), Resource::Nofile, before).unwrap();
     let ended = run.output();
-    assert_eq!(ended.status.code(), Some(0), "{}", bench.read("err"));
-    let results = bench.results("out.jsonl");
+    assert_eq!(ended.status.code(), Some(0), "{}", harness.read("err"));
+    let results = harness.results("out.jsonl");
     assert_eq!((sorted_ids(&results).len(), errors(&results)), (300, vec![]));
     assert_eq!(provider.calls(), 300);
 }

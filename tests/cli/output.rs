@@ -3,130 +3,133 @@
 use nova3::mock::MockConfig;
 use serde_json::json;
 
-use crate::bench::{Bench, Provider, ids, lines, question, questions, setup_with, sorted_ids};
+use crate::cli::harness::{Harness, Provider, ids, lines, question, questions, setup_with, sorted_ids};
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-fn finished(count: usize) -> (Bench, Provider) {
-    let (bench, provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", count);
-    let ran = bench.nova3(&RUN);
+fn finished(count: usize) -> (Harness, Provider) {
+    let (harness, provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", count);
+    let ran = harness.nova3(&RUN);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    (bench, provider)
+    (harness, provider)
 }
 
 #[test]
 fn results_come_in_input_order_on_request() {
-    let (bench, provider) = finished(40);
+    let (harness, provider) = finished(40);
     let wanted: Vec<String> = (1..=40).map(|n| format!("q{n}")).collect();
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(
         (ids(&lines(&ran.out)), ran.code),
         (wanted.iter().map(String::as_str).collect(), Some(0))
     );
-    assert_eq!(bench.nova3(&[&RUN[..], &["--keep-order"]].concat()).code, Some(0));
-    assert_eq!(ids(&bench.results("out.jsonl")), wanted);
-    let ran = bench.nova3(&["results", "--order", "input"]);
-    assert_eq!(ran.out, bench.read("out.jsonl"));
-    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 40));
+    assert_eq!(
+        harness.nova3(&[&RUN[..], &["--keep-order"]].concat()).code,
+        Some(0)
+    );
+    assert_eq!(ids(&harness.results("out.jsonl")), wanted);
+    let ran = harness.nova3(&["results", "--order", "input"]);
+    assert_eq!(ran.out, harness.read("out.jsonl"));
+    assert_eq!((harness.nova3(&["verify"]).code, provider.calls()), (Some(0), 40));
 }
 
 #[test]
 fn a_foreign_file_is_kept_added_to_or_replaced() {
-    let (bench, provider) = finished(2);
-    bench.write("mine.jsonl", "mine");
-    let into = |flags: &[&str]| bench.nova3(&[&["run", "in.jsonl", "-o", "mine.jsonl"], flags].concat());
+    let (harness, provider) = finished(2);
+    harness.write("mine.jsonl", "mine");
+    let into = |flags: &[&str]| harness.nova3(&[&["run", "in.jsonl", "-o", "mine.jsonl"], flags].concat());
     let ran = into(&[]);
     let message = "nova3: result file `DIR/mine.jsonl` is not what this run wrote there: it was there before \
                    (use `--append` to keep it and add to it, `--overwrite` to replace it, or another `-o`)\n";
     assert_eq!(
-        (ran.code, ran.err.as_str(), bench.read("mine.jsonl").as_str()),
+        (ran.code, ran.err.as_str(), harness.read("mine.jsonl").as_str()),
         (Some(110), message, "mine")
     );
     assert_eq!(into(&["--append"]).code, Some(0));
-    let kept = bench.read("mine.jsonl");
+    let kept = harness.read("mine.jsonl");
     assert_eq!(kept.strip_prefix("mine\n").map(|rest| lines(rest).len()), Some(2));
     assert_eq!(
-        (into(&["--append"]).code, bench.read("mine.jsonl")),
+        (into(&["--append"]).code, harness.read("mine.jsonl")),
         (Some(0), kept)
     );
-    bench.write(
+    harness.write(
         "mine.jsonl",
         "mine again, and longer than it was before, by far, so that nothing fits any more",
     );
     assert_eq!(into(&["--overwrite"]).code, Some(0));
-    assert_eq!(bench.results("mine.jsonl"), bench.results("out.jsonl"));
+    assert_eq!(harness.results("mine.jsonl"), harness.results("out.jsonl"));
     assert_eq!(into(&["--append", "--overwrite"]).code, Some(2));
     assert_eq!(provider.calls(), 2);
 }
 
 #[test]
 fn what_was_kept_goes_when_it_is_to_be_replaced() {
-    let (bench, provider) = finished(2);
-    bench.write("mine.jsonl", "torn");
-    let into = |flag: &str| bench.nova3(&["run", "in.jsonl", "-o", "mine.jsonl", flag]).code;
+    let (harness, provider) = finished(2);
+    harness.write("mine.jsonl", "torn");
+    let into = |flag: &str| harness.nova3(&["run", "in.jsonl", "-o", "mine.jsonl", flag]).code;
     assert_eq!(into("--append"), Some(0));
-    let verified = bench.nova3(&["verify", "-o", "mine.jsonl"]);
+    let verified = harness.nova3(&["verify", "-o", "mine.jsonl"]);
     assert_eq!(
         (verified.code, verified.out.as_str()),
         (
             Some(0),
             format!(
                 "{}: 2 lines, each finished request exactly once, behind 5 bytes that are not this run's\n",
-                bench.path("mine.jsonl").display()
+                harness.path("mine.jsonl").display()
             )
             .as_str()
         )
     );
     for _ in 0..2 {
         assert_eq!(into("--overwrite"), Some(0));
-        assert_eq!(bench.read("mine.jsonl"), bench.read("out.jsonl"));
+        assert_eq!(harness.read("mine.jsonl"), harness.read("out.jsonl"));
     }
-    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 2));
+    assert_eq!((harness.nova3(&["verify"]).code, provider.calls()), (Some(0), 2));
 }
 
 #[test]
 fn a_link_is_followed_to_a_file_that_is_still_to_be_made() {
-    let (bench, provider) = finished(2);
-    std::fs::create_dir(bench.path("there")).unwrap();
-    std::os::unix::fs::symlink("there/second.jsonl", bench.path("first")).unwrap();
-    std::os::unix::fs::symlink("first", bench.path("link")).unwrap();
-    let into = |path: &str| bench.nova3(&["run", "in.jsonl", "-o", path]);
+    let (harness, provider) = finished(2);
+    std::fs::create_dir(harness.path("there")).unwrap();
+    std::os::unix::fs::symlink("there/second.jsonl", harness.path("first")).unwrap();
+    std::os::unix::fs::symlink("first", harness.path("link")).unwrap();
+    let into = |path: &str| harness.nova3(&["run", "in.jsonl", "-o", path]);
     for path in ["link", "link", "there/second.jsonl"] {
         let ran = into(path);
         assert_eq!(ran.code, Some(0), "{path}: {}", ran.err);
-        assert_eq!(bench.read("there/second.jsonl"), bench.read("out.jsonl"));
-        assert_eq!(bench.nova3(&["verify", "-o", path]).code, Some(0));
+        assert_eq!(harness.read("there/second.jsonl"), harness.read("out.jsonl"));
+        assert_eq!(harness.nova3(&["verify", "-o", path]).code, Some(0));
     }
-    assert!(bench.path("link").is_symlink() && provider.calls() == 2);
+    assert!(harness.path("link").is_symlink() && provider.calls() == 2);
     // A link that leads to itself leads nowhere.
-    std::os::unix::fs::symlink("loop", bench.path("loop")).unwrap();
+    std::os::unix::fs::symlink("loop", harness.path("loop")).unwrap();
     assert_eq!(into("loop").code, Some(110));
 }
 
 #[test]
 fn a_lost_file_is_made_again_for_nothing() {
-    let (bench, provider) = finished(5);
-    let before = bench.read("out.jsonl");
-    std::fs::remove_file(bench.path("out.jsonl")).unwrap();
+    let (harness, provider) = finished(5);
+    let before = harness.read("out.jsonl");
+    std::fs::remove_file(harness.path("out.jsonl")).unwrap();
     assert_eq!(
-        (bench.nova3(&RUN).code, bench.read("out.jsonl")),
+        (harness.nova3(&RUN).code, harness.read("out.jsonl")),
         (Some(0), before.clone())
     );
     assert_eq!(
-        bench.nova3(&["run", "in.jsonl", "-o", "second.jsonl"]).code,
+        harness.nova3(&["run", "in.jsonl", "-o", "second.jsonl"]).code,
         Some(0)
     );
-    assert_eq!((bench.read("second.jsonl"), provider.calls()), (before, 5));
+    assert_eq!((harness.read("second.jsonl"), provider.calls()), (before, 5));
 }
 
 #[test]
 fn a_new_version_takes_the_place_of_the_old_and_a_removed_line_leaves() {
-    let (bench, provider) = finished(4);
+    let (harness, provider) = finished(4);
     let edited = question("q1", "question 1") + &question("q3", "another question") + &question("new", "new");
-    bench.write("in.jsonl", edited);
-    assert_eq!(bench.nova3(&RUN).code, Some(0));
-    let results = bench.results("out.jsonl");
+    harness.write("in.jsonl", edited);
+    assert_eq!(harness.nova3(&RUN).code, Some(0));
+    let results = harness.results("out.jsonl");
     assert_eq!(
         (sorted_ids(&results), provider.calls()),
         (vec!["new", "q1", "q3"], 6)
@@ -138,12 +141,15 @@ fn a_new_version_takes_the_place_of_the_old_and_a_removed_line_leaves() {
             .unwrap()
             .contains("another question")
     );
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
     // The store keeps everything: lines that come back, and versions that come back, are not paid again.
-    bench.write("in.jsonl", questions(4));
-    assert_eq!(bench.nova3(&RUN).code, Some(0));
-    assert_eq!(sorted_ids(&bench.results("out.jsonl")), ["q1", "q2", "q3", "q4"]);
-    let results = bench.results("out.jsonl");
+    harness.write("in.jsonl", questions(4));
+    assert_eq!(harness.nova3(&RUN).code, Some(0));
+    assert_eq!(
+        sorted_ids(&harness.results("out.jsonl")),
+        ["q1", "q2", "q3", "q4"]
+    );
+    let results = harness.results("out.jsonl");
     for line in &results {
         let question = line["custom_id"].as_str().unwrap().replace('q', "question ");
         assert!(
@@ -151,30 +157,30 @@ fn a_new_version_takes_the_place_of_the_old_and_a_removed_line_leaves() {
             "{line}"
         );
     }
-    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 6));
+    assert_eq!((harness.nova3(&["verify"]).code, provider.calls()), (Some(0), 6));
 }
 
 #[test]
 fn a_file_that_is_added_to_begins_with_the_present_input_and_keeps_what_it_has() {
-    let (bench, provider) = finished(4);
+    let (harness, provider) = finished(4);
     let ids = |file: &str| {
-        let results = bench.results(file);
+        let results = harness.results(file);
         sorted_ids(&results)
             .into_iter()
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
     let add = |file: &str| {
-        let ran = bench.nova3(&["run", "in.jsonl", "--append", "-o", file]);
+        let ran = harness.nova3(&["run", "in.jsonl", "--append", "-o", file]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        let proof = bench.nova3(&["verify", "-o", file]);
-        assert_eq!(proof.code, Some(0), "{}{}", proof.out, bench.read(file));
+        let proof = harness.nova3(&["verify", "-o", file]);
+        assert_eq!(proof.code, Some(0), "{}{}", proof.out, harness.read(file));
     };
     // `q4` leaves the input in the same invocation that begins one of the files.
-    bench.write("in.jsonl", questions(3));
+    harness.write("in.jsonl", questions(3));
     add("new.jsonl");
     assert_eq!(ids("new.jsonl"), ["q1", "q2", "q3"]);
-    bench.write("in.jsonl", questions(2));
+    harness.write("in.jsonl", questions(2));
     add("new.jsonl");
     assert_eq!(ids("new.jsonl"), ["q1", "q2", "q3"], "what it has stays");
     add("newer.jsonl");
@@ -182,42 +188,42 @@ fn a_file_that_is_added_to_begins_with_the_present_input_and_keeps_what_it_has()
     // A file that was not added to holds the input that it was written for; from now on it keeps that.
     add("out.jsonl");
     assert_eq!(ids("out.jsonl"), ["q1", "q2"]);
-    bench.write("in.jsonl", questions(1));
+    harness.write("in.jsonl", questions(1));
     add("out.jsonl");
     assert_eq!(ids("out.jsonl"), ["q1", "q2"]);
-    assert_eq!(bench.nova3(&RUN).code, Some(0));
+    assert_eq!(harness.nova3(&RUN).code, Some(0));
     assert_eq!((ids("out.jsonl"), provider.calls()), (vec!["q1".to_owned()], 4));
 }
 
 #[test]
 fn metadata_is_returned_as_it_came_and_changes_for_nothing() {
-    let (bench, provider) = setup_with(MockConfig::default());
+    let (harness, provider) = setup_with(MockConfig::default());
     let with = |metadata: &str| {
-        bench.write(
+        harness.write(
             "in.jsonl",
             format!(
                 "{{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"],\"metadata\":{metadata}}}\n"
             ),
         );
-        assert_eq!(bench.nova3(&RUN).code, Some(0));
-        bench.read("out.jsonl")
+        assert_eq!(harness.nova3(&RUN).code, Some(0));
+        harness.read("out.jsonl")
     };
     let odd = r#"{"z":1.50,"a":1E5,"big":12345678901234567890123,"t":"\u00e9\u001b[31m","n":null,"l":[{}]}"#;
     assert!(with(odd).ends_with(&format!("\"metadata\":{odd}}}\n")));
     let changed = with(r#"{"owner":"b"}"#);
     assert_eq!(lines(&changed).len(), 1);
     assert_eq!(lines(&changed)[0]["metadata"], json!({"owner": "b"}));
-    assert_eq!((bench.nova3(&["verify"]).code, provider.calls()), (Some(0), 1));
+    assert_eq!((harness.nova3(&["verify"]).code, provider.calls()), (Some(0), 1));
 }
 
 #[test]
 fn verify_sees_every_difference() {
-    let (bench, _provider) = finished(5);
-    let good = bench.read("out.jsonl");
+    let (harness, _provider) = finished(5);
+    let good = harness.read("out.jsonl");
     let all: Vec<&str> = good.split_inclusive('\n').collect();
-    let shown = bench.path("out.jsonl").display().to_string();
+    let shown = harness.path("out.jsonl").display().to_string();
     assert_eq!(
-        bench.nova3(&["verify", "-o", "out.jsonl"]).out,
+        harness.nova3(&["verify", "-o", "out.jsonl"]).out,
         format!("{shown}: 5 lines, each finished request exactly once\n")
     );
     let cases = [
@@ -271,8 +277,8 @@ fn verify_sees_every_difference() {
         } else {
             expected.to_owned()
         };
-        bench.write("out.jsonl", &content);
-        let ran = bench.nova3(&["verify"]);
+        harness.write("out.jsonl", &content);
+        let ran = harness.nova3(&["verify"]);
         assert_eq!(ran.code, Some(110), "{what}: {}", ran.out);
         assert!(
             ran.out
@@ -280,13 +286,13 @@ fn verify_sees_every_difference() {
             "{what}: {}",
             ran.out
         );
-        assert_eq!(bench.read("out.jsonl"), content, "verify wrote");
+        assert_eq!(harness.read("out.jsonl"), content, "verify wrote");
     }
-    std::fs::remove_file(bench.path("out.jsonl")).unwrap();
-    assert_eq!(bench.nova3(&["verify"]).code, Some(110));
-    bench.write("out.jsonl", good);
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
-    let ran = bench.nova3(&["verify", "-o", "other.jsonl"]);
+    std::fs::remove_file(harness.path("out.jsonl")).unwrap();
+    assert_eq!(harness.nova3(&["verify"]).code, Some(110));
+    harness.write("out.jsonl", good);
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
+    let ran = harness.nova3(&["verify", "-o", "other.jsonl"]);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     assert_eq!(
         (ran.code, ran.err.as_str()),
@@ -302,8 +308,8 @@ fn verify_sees_every_difference() {
 
 #[test]
 fn a_damaged_file_is_refused_and_not_mended_by_guessing() {
-    let (bench, _provider) = finished(5);
-    let good = bench.read("out.jsonl");
+    let (harness, _provider) = finished(5);
+    let good = harness.read("out.jsonl");
     for (content, reason) in [
         (
             format!("{good}extra\n"),
@@ -318,15 +324,18 @@ fn a_damaged_file_is_refused_and_not_mended_by_guessing() {
             ),
         ),
     ] {
-        bench.write("out.jsonl", &content);
-        let ran = bench.nova3(&RUN);
+        harness.write("out.jsonl", &content);
+        let ran = harness.nova3(&RUN);
         assert_eq!(ran.code, Some(110));
         let expected = format!(
             "nova3: result file `DIR/out.jsonl` is not what this run wrote there: {reason} (use `--append`"
         );
         assert!(ran.err.starts_with(&expected), "{}", ran.err);
-        assert_eq!(bench.read("out.jsonl"), content);
+        assert_eq!(harness.read("out.jsonl"), content);
     }
-    assert_eq!(bench.nova3(&[&RUN[..], &["--overwrite"]].concat()).code, Some(0));
-    assert_eq!(bench.read("out.jsonl"), good);
+    assert_eq!(
+        harness.nova3(&[&RUN[..], &["--overwrite"]].concat()).code,
+        Some(0)
+    );
+    assert_eq!(harness.read("out.jsonl"), good);
 }

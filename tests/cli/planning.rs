@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Ran, errors, lines, setup};
-use crate::model::{Call, actions, calls, good, refuses, says, setup_saying};
-use crate::provider::Say;
+use crate::cli::harness::{Ran, errors, lines, setup};
+use crate::cli::model::{Call, actions, calls, good, refuses, says, setup_saying};
+use crate::cli::provider::Say;
 
 const PLAN: &str = r#"{"tasks":[{"action":"insight","description":"看清现象","input":"look"},{"action":"hitpoint","description":"定角度","input":"choose"}]}"#;
 
@@ -32,9 +32,9 @@ fn plan_of(ran: &Ran) -> (Value, Value, Vec<Value>) {
 
 #[test]
 fn a_request_is_planned_by_a_call_with_a_strict_schema() {
-    let (bench, model) = setup_saying(planned(PLAN));
-    bench.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let (harness, model) = setup_saying(planned(PLAN));
+    harness.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let calls = calls(&model);
     assert_eq!(actions(&calls), ["supervisor", "insight", "hitpoint"]);
@@ -93,13 +93,13 @@ fn an_unusable_plan_is_shown_to_the_model_once() {
         ),
     ] {
         let first = bad.to_owned();
-        let (bench, model) = setup_saying(move |call| match call.action() {
+        let (harness, model) = setup_saying(move |call| match call.action() {
             "supervisor" if !call.is_repair() => says(first.clone()),
             "supervisor" => says(PLAN),
             _ => good(call),
         });
-        bench.write("in.jsonl", "{\"query\":\"how?\"}\n");
-        let ran = bench.nova3(&["run", "in.jsonl"]);
+        harness.write("in.jsonl", "{\"query\":\"how?\"}\n");
+        let ran = harness.nova3(&["run", "in.jsonl"]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         let calls = calls(&model);
         assert_eq!(
@@ -125,13 +125,13 @@ fn an_unusable_plan_is_shown_to_the_model_once() {
 
 #[test]
 fn a_plan_that_stays_unusable_gives_way_to_the_default_one() {
-    let (bench, model) = setup_saying(planned(r#"{"tasks":[]}"#));
-    bench.write(
+    let (harness, model) = setup_saying(planned(r#"{"tasks":[]}"#));
+    harness.write(
         "nova3.toml",
         "[agents]\ndefault_plan = [\"insight\", \"answer\"]\n",
     );
-    bench.write("in.jsonl", "{\"query\":\"how?\"}\n");
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    harness.write("in.jsonl", "{\"query\":\"how?\"}\n");
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let calls = calls(&model);
     assert_eq!(actions(&calls), ["supervisor", "supervisor", "insight", "answer"]);
@@ -152,9 +152,9 @@ fn a_plan_that_stays_unusable_gives_way_to_the_default_one() {
 
 #[test]
 fn a_plan_that_cannot_be_had_fails_the_request() {
-    let (bench, model) = setup_saying(|_| refuses(400, "no such parameter"));
-    bench.write("in.jsonl", "{\"query\":\"how?\"}\n");
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let (harness, model) = setup_saying(|_| refuses(400, "no such parameter"));
+    harness.write("in.jsonl", "{\"query\":\"how?\"}\n");
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let results = lines(&ran.out);
     assert_eq!(
@@ -173,16 +173,16 @@ fn a_plan_that_cannot_be_had_fails_the_request() {
 
 #[test]
 fn a_line_beats_a_flag_beats_the_kind_of_interaction() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let quick = r#"{"custom_id":"b","query":"b?","interaction_type":"quick_suggestion"}"#;
-    bench.write(
+    harness.write(
         "in.jsonl",
         format!("{{\"custom_id\":\"a\",\"query\":\"a?\",\"tasks\":[\"profile\"]}}\n{quick}\n"),
     );
     let run = |name: &str, more: &[&str]| {
         let before = model.bodies().len();
         let args = [&["run", "in.jsonl", "-j", "1", "--run", name][..], more].concat();
-        let ran = bench.nova3(&args);
+        let ran = harness.nova3(&args);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         actions(&calls(&model)[before..]).join(" ")
     };
@@ -195,12 +195,12 @@ fn a_line_beats_a_flag_beats_the_kind_of_interaction() {
 
 #[test]
 fn a_quick_suggestion_is_one_answer() {
-    let (bench, model) = setup_saying(good);
-    bench.write(
+    let (harness, model) = setup_saying(good);
+    harness.write(
         "in.jsonl",
         "{\"query\":\"how?\",\"interaction_type\":\"quick_suggestion\"}\n",
     );
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     let line = &lines(&ran.out)[0];
     assert_eq!(
         line["output"],
@@ -222,14 +222,14 @@ const QUEUES: &str = r#"{"custom_id":"given","session_id":"s","query":"q","tasks
 
 #[test]
 fn queues_are_shown_without_spending() {
-    let (bench, model) = setup_saying(good);
-    bench.write("in.jsonl", QUEUES);
-    let text = bench.nova3(&["plan", "in.jsonl"]);
+    let (harness, model) = setup_saying(good);
+    harness.write("in.jsonl", QUEUES);
+    let text = harness.nova3(&["plan", "in.jsonl"]);
     assert_eq!((text.code, text.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!("plan", text.out);
-    let json = bench.nova3(&["plan", "in.jsonl", "--json"]);
+    let json = harness.nova3(&["plan", "in.jsonl", "--json"]);
     insta::assert_snapshot!("plan_json", json.out);
-    let flag = bench.nova3(&["plan", "in.jsonl", "--tasks", "facts", "--json"]);
+    let flag = harness.nova3(&["plan", "in.jsonl", "--tasks", "facts", "--json"]);
     let origins: Vec<Value> = lines(&flag.out)
         .iter()
         .map(|line| line["origin"].clone())
@@ -245,77 +245,77 @@ fn queues_are_shown_without_spending() {
         ]
     );
     assert_eq!(
-        (model.bodies().len(), bench.path("nova3.db").exists()),
+        (model.bodies().len(), harness.path("nova3.db").exists()),
         (0, false)
     );
-    bench.write(
+    harness.write(
         "bad.jsonl",
         "{\"query\":1}\n{\"custom_id\":\"ok\",\"query\":\"q\",\"tasks\":[\"answer\"]}\n",
     );
-    let bad = bench.nova3(&["plan", "bad.jsonl"]);
+    let bad = harness.nova3(&["plan", "bad.jsonl"]);
     assert_eq!(bad.code, Some(3));
     assert!(bad.out.starts_with("line 2 · ok"), "{}", bad.out);
 }
 
 #[test]
 fn a_plan_is_paid_once_and_kept() {
-    let (bench, model) = setup_saying(planned(PLAN));
-    bench.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
-    let first = bench.nova3(&["plan", "in.jsonl", "--call"]);
+    let (harness, model) = setup_saying(planned(PLAN));
+    harness.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
+    let first = harness.nova3(&["plan", "in.jsonl", "--call"]);
     assert_eq!(first.code, Some(0), "{}", first.err);
     assert_eq!(
         first.out,
         "line 1 · a · planned · ready\n  task001  insight         pending    看清现象\n  task002  hitpoint        pending    定角度\n"
     );
-    let again = bench.nova3(&["plan", "in.jsonl", "--call"]);
+    let again = harness.nova3(&["plan", "in.jsonl", "--call"]);
     assert_eq!(
         (again.code, again.out, model.bodies().len()),
         (Some(0), first.out, 1)
     );
-    let ran = bench.nova3(&["run", "in.jsonl"]);
+    let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(actions(&calls(&model)), ["supervisor", "insight", "hitpoint"]);
-    let done = lines(&bench.nova3(&["plan", "in.jsonl", "--json"]).out);
+    let done = lines(&harness.nova3(&["plan", "in.jsonl", "--json"]).out);
     let status = |task: usize| done[0]["tasks"][task]["status"].clone();
     assert_eq!((status(0), status(1)), (json!("completed"), json!("completed")));
 }
 
 #[test]
 fn a_plan_is_not_paid_for_standard_input() {
-    let (bench, model) = setup_saying(planned(PLAN));
+    let (harness, model) = setup_saying(planned(PLAN));
     let line = "{\"custom_id\":\"a\",\"query\":\"how?\"}\n";
-    let shown = bench.nova3_reading(&["plan", "-"], line);
+    let shown = harness.nova3_reading(&["plan", "-"], line);
     assert_eq!(
         (shown.code, shown.out.as_str()),
         (Some(0), "line 1 · a · not planned yet\n")
     );
-    let called = bench.nova3_reading(&["plan", "-", "--call"], line);
+    let called = harness.nova3_reading(&["plan", "-", "--call"], line);
     let told = "nova3: `plan --call` reads its input twice (give a file instead of standard input)\n";
     assert_eq!((called.code, called.err.as_str()), (Some(2), told));
     assert_eq!(
-        (model.bodies().len(), bench.path("nova3.db").exists()),
+        (model.bodies().len(), harness.path("nova3.db").exists()),
         (0, false)
     );
 }
 
 #[test]
 fn a_plan_that_failed_is_no_good_plan() {
-    let (bench, model) = setup_saying(|_| refuses(400, "no such parameter"));
-    bench.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
-    let called = bench.nova3(&["plan", "in.jsonl", "--call"]);
+    let (harness, model) = setup_saying(|_| refuses(400, "no such parameter"));
+    harness.write("in.jsonl", "{\"custom_id\":\"a\",\"query\":\"how?\"}\n");
+    let called = harness.nova3(&["plan", "in.jsonl", "--call"]);
     let told = "line 1 · a · planning failed (`nova3 retry` puts it back)\n";
     assert_eq!((called.code, called.out.as_str()), (Some(100), told));
-    assert_eq!(bench.nova3(&["plan", "in.jsonl"]).out, told);
+    assert_eq!(harness.nova3(&["plan", "in.jsonl"]).out, told);
     assert_eq!(model.bodies().len(), 1);
-    bench.write("bad.jsonl", "bad\n{\"query\":\"q\",\"tasks\":[\"answer\"]}\n");
-    assert_eq!(bench.nova3(&["plan", "bad.jsonl", "--call"]).code, Some(3));
+    harness.write("bad.jsonl", "bad\n{\"query\":\"q\",\"tasks\":[\"answer\"]}\n");
+    assert_eq!(harness.nova3(&["plan", "bad.jsonl", "--call"]).code, Some(3));
 }
 
 #[test]
 fn a_prompt_is_shown_by_name_or_line() {
-    let bench = setup().with("OPENAI_MODEL", "m");
-    bench.write("in.jsonl", QUEUES);
-    let shown = |id: &str| bench.nova3(&["plan", "in.jsonl", "--show-prompt", id]);
+    let harness = setup().with("OPENAI_MODEL", "m");
+    harness.write("in.jsonl", QUEUES);
+    let shown = |id: &str| harness.nova3(&["plan", "in.jsonl", "--show-prompt", id]);
     assert_eq!(shown("given"), shown("1"));
     assert!(
         shown("open")

@@ -1,7 +1,7 @@
 //! Keys planted wherever one may be configured, and every failure that could bring one to light.
 
-use crate::bench::{Bench, Ran, Running, setup, until};
-use crate::echo::{Echo, WAYS};
+use crate::cli::echo::{Echo, WAYS};
+use crate::cli::harness::{Harness, Ran, Running, setup, until};
 
 /// Stands in every planted key, and nowhere else.
 const MARK: &str = "PLANTED";
@@ -22,32 +22,32 @@ const SOURCES: [(&str, &str, &str); 3] = [
     ("file", "api_key_file = \"the.key\"\n", FROM_FILE),
 ];
 
-fn planted(base_url: &str, key: &str) -> Bench {
-    let bench = setup()
+fn planted(base_url: &str, key: &str) -> Harness {
+    let harness = setup()
         .with("OPENAI_API_KEY", FROM_ENV)
         .with("OTHER_KEY", FROM_OTHER);
-    bench.write("the.key", format!("{FROM_FILE}\n"));
-    bench.write(
+    harness.write("the.key", format!("{FROM_FILE}\n"));
+    harness.write(
         "nova3.toml",
         format!(
             "[retry]\nretries = 1\nbase = \"1ms\"\nlongest = \"2ms\"\n[timeouts]\nidle = \"50ms\"\n\
              [routes.a]\nbase_url = \"{base_url}?api-key={IN_QUERY}\"\nmodel = \"m\"\n{key}"
         ),
     );
-    bench.write(
+    harness.write(
         "in.jsonl",
         "{\"custom_id\":\"q1\",\"query\":\"VISIBLE\",\"tasks\":[\"answer\"]}\n",
     );
-    bench.write(
+    harness.write(
         "batch.jsonl",
         "{\"custom_id\":\"b1\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\",\
          \"messages\":[{\"role\":\"user\",\"content\":\"VISIBLE\"}]}}\n",
     );
-    bench
+    harness
 }
 
 /// The places where these letters stand: what was printed, and the raw bytes of every file that the program made.
-fn places(bench: &Bench, letters: &str, said: &[&Ran]) -> Vec<String> {
+fn places(harness: &Harness, letters: &str, said: &[&Ran]) -> Vec<String> {
     let has = |bytes: &[u8]| {
         bytes
             .windows(letters.len())
@@ -61,7 +61,7 @@ fn places(bench: &Bench, letters: &str, said: &[&Ran]) -> Vec<String> {
             }
         }
     }
-    for entry in std::fs::read_dir(bench.path("")).unwrap() {
+    for entry in std::fs::read_dir(harness.path("")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let ours = ["the.key", "nova3.toml", "in.jsonl", "batch.jsonl"].contains(&name.as_str());
@@ -72,11 +72,11 @@ fn places(bench: &Bench, letters: &str, said: &[&Ran]) -> Vec<String> {
     found
 }
 
-fn nowhere(bench: &Bench, what: &str, said: &[&Ran]) {
+fn nowhere(harness: &Harness, what: &str, said: &[&Ran]) {
     // No longer beginning of a key than a person needs to know it again.
     for letters in [MARK, "sk-proj-P", "my.PLAN", "ab=PLA"] {
         assert_eq!(
-            places(bench, letters, said),
+            places(harness, letters, said),
             Vec::<String>::new(),
             "{letters} after {what}"
         );
@@ -99,7 +99,7 @@ fn no_failure_brings_a_key_to_light() {
     let echo = Echo::start();
     for (place, (source, setting, key)) in SOURCES.into_iter().enumerate() {
         for (n, way) in WAYS.iter().enumerate() {
-            let bench = planted(&echo.failing(way), setting);
+            let harness = planted(&echo.failing(way), setting);
             let before = echo.heard().len();
             let formats = if n % 2 == 0 {
                 ["text", "json"]
@@ -112,13 +112,13 @@ fn no_failure_brings_a_key_to_light() {
                 if input == "in.jsonl" {
                     args.extend(["--events", "events.jsonl"]);
                 }
-                let ran = bench.nova3(&args);
+                let ran = harness.nova3(&args);
                 assert!(
                     matches!(ran.code, Some(100 | 105)),
                     "{source} {way} {input}: {}",
                     ran.err
                 );
-                nowhere(&bench, &format!("{source} {way} {input}"), &[&ran]);
+                nowhere(&harness, &format!("{source} {way} {input}"), &[&ran]);
             }
             // It was sent, so it was there to be told.
             let heard = echo.heard();
@@ -138,9 +138,9 @@ fn no_failure_brings_a_key_to_light() {
                 &[]
             };
             for look in looks {
-                let ran = bench.nova3(look);
+                let ran = harness.nova3(look);
                 assert_ne!(ran.code, Some(2), "{look:?}: {}", ran.err);
-                nowhere(&bench, &format!("{source} {way} {look:?}"), &[&ran]);
+                nowhere(&harness, &format!("{source} {way} {look:?}"), &[&ran]);
             }
         }
     }
@@ -173,17 +173,17 @@ fn no_obstacle_brings_a_key_to_light() {
             ("a wrong duration", 2, run(&["--idle-timeout", "soon"])),
         ];
         for (what, code, mut args) in obstacles {
-            let bench = planted("http://127.0.0.1:1/v1", setting);
-            bench.write("bad.jsonl", "{\"custom_id\":\"b\",\"qu\nnot JSON\n\u{0}\n");
+            let harness = planted("http://127.0.0.1:1/v1", setting);
+            harness.write("bad.jsonl", "{\"custom_id\":\"b\",\"qu\nnot JSON\n\u{0}\n");
             args.extend(["--log-format", format]);
-            let ran = bench.nova3(&args);
+            let ran = harness.nova3(&args);
             assert_eq!(ran.code, Some(code), "{source} {what}: {}", ran.err);
-            nowhere(&bench, &format!("{source} {what}"), &[&ran]);
+            nowhere(&harness, &format!("{source} {what}"), &[&ran]);
         }
         // A store in use, and a run under way as the process list shows it.
-        let bench = planted(&echo.failing("stall"), setting);
+        let harness = planted(&echo.failing("stall"), setting);
         let calls = echo.heard().len();
-        let mut first = Running::start(bench.command(&[
+        let mut first = Running::start(harness.command(&[
             "run",
             "in.jsonl",
             "-o",
@@ -199,17 +199,17 @@ fn no_obstacle_brings_a_key_to_light() {
             arguments.contains("in.jsonl") && !arguments.contains(MARK),
             "{arguments}"
         );
-        let second = bench.nova3(&run(&["-o", "out.jsonl", "--log-format", format]));
+        let second = harness.nova3(&run(&["-o", "out.jsonl", "--log-format", format]));
         assert_eq!(second.code, Some(107), "{}", second.err);
-        assert!(bench.path("nova3.db.lock").exists() && bench.path("nova3.db-wal").exists());
-        nowhere(&bench, &format!("{source} a store in use"), &[&second]);
+        assert!(harness.path("nova3.db.lock").exists() && harness.path("nova3.db-wal").exists());
+        nowhere(&harness, &format!("{source} a store in use"), &[&second]);
         first.signal(rustix::process::Signal::TERM);
         until("the drain is over or a second signal is due", || {
             first.signal(rustix::process::Signal::TERM);
             first.child().try_wait().unwrap().is_some()
         });
-        let ended = bench.ran(&first.output());
-        nowhere(&bench, &format!("{source} a cancelled run"), &[&ended]);
+        let ended = harness.ran(&first.output());
+        nowhere(&harness, &format!("{source} a cancelled run"), &[&ended]);
     }
 }
 
@@ -239,30 +239,30 @@ fn wrong_settings_are_told_without_the_keys_in_them() {
             format!("{route}api_key_env = \"sk-PLANTED0123456789\"\n"),
         ),
     ] {
-        let bench = setup();
-        bench.write("nova3.toml", settings);
-        bench.write_questions("in.jsonl", 1);
+        let harness = setup();
+        harness.write("nova3.toml", settings);
+        harness.write_questions("in.jsonl", 1);
         for args in [
             &["run", "in.jsonl", "-vvv"][..],
             &["config"],
             &["config", "--json"],
             &["check", "in.jsonl"],
         ] {
-            let ran = bench.nova3(args);
+            let ran = harness.nova3(args);
             assert_eq!(ran.code, Some(2), "{what}: {}", ran.err);
-            nowhere(&bench, &format!("{what} {args:?}"), &[&ran]);
+            nowhere(&harness, &format!("{what} {args:?}"), &[&ran]);
         }
     }
 }
 
 #[test]
 fn the_mock_never_tells_the_key_it_asks_for() {
-    let bench = setup()
+    let harness = setup()
         .with("MOCK_KEY", FROM_ENV)
         .with("OPENAI_API_KEY", "sk-PLANTEDwrong0123456789")
         .with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 1);
-    let mut command = bench.command(&[
+    harness.write_questions("in.jsonl", 1);
+    let mut command = harness.command(&[
         "mock",
         "--listen",
         "127.0.0.1:0",
@@ -271,31 +271,31 @@ fn the_mock_never_tells_the_key_it_asks_for() {
         "--log",
         "mock.log",
     ]);
-    command.stdout(std::fs::File::create(bench.path("mock.out")).unwrap());
+    command.stdout(std::fs::File::create(harness.path("mock.out")).unwrap());
     let mut mock = Running::start(command);
-    let address = || std::fs::read_to_string(bench.path("mock.out")).unwrap();
+    let address = || std::fs::read_to_string(harness.path("mock.out")).unwrap();
     until("the mock says its address", || address().ends_with('\n'));
     let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", mock.child().id())).unwrap();
     assert!(
         arguments.contains("MOCK_KEY") && !arguments.contains(MARK),
         "{arguments}"
     );
-    let mut command = bench.command(&["run", "in.jsonl", "-vvv", "-o", "out.jsonl"]);
+    let mut command = harness.command(&["run", "in.jsonl", "-vvv", "-o", "out.jsonl"]);
     command.env("OPENAI_BASE_URL", address().trim());
-    let refused = bench.ran(&Running::start(command).output());
+    let refused = harness.ran(&Running::start(command).output());
     assert_eq!(refused.code, Some(105), "{}", refused.err);
-    let mut command = bench.command(&["run", "in.jsonl", "-vvv", "-o", "out.jsonl"]);
+    let mut command = harness.command(&["run", "in.jsonl", "-vvv", "-o", "out.jsonl"]);
     command
         .env("OPENAI_BASE_URL", address().trim())
         .env("OPENAI_API_KEY", FROM_ENV);
-    let good = bench.ran(&Running::start(command).output());
+    let good = harness.ran(&Running::start(command).output());
     assert_eq!(good.code, Some(0), "{}", good.err);
     mock.signal(rustix::process::Signal::TERM);
-    let mock = bench.ran(&mock.output());
-    assert!(bench.path("mock.log").exists());
-    nowhere(&bench, "a mock with a key", &[&refused, &good, &mock]);
+    let mock = harness.ran(&mock.output());
+    assert!(harness.path("mock.log").exists());
+    nowhere(&harness, "a mock with a key", &[&refused, &good, &mock]);
     // A variable that is not set is named; the name of one is no secret.
-    let ran = bench.nova3(&["mock", "--key-env", "NO_KEY"]);
+    let ran = harness.nova3(&["mock", "--key-env", "NO_KEY"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("`NO_KEY` is not set"), "{}", ran.err);
 }
@@ -304,7 +304,7 @@ fn the_mock_never_tells_the_key_it_asks_for() {
 #[test]
 fn the_search_finds_what_may_be_there() {
     let echo = Echo::start();
-    let bench = planted(&echo.failing("500"), "");
+    let harness = planted(&echo.failing("500"), "");
     let args = [
         "run",
         "in.jsonl",
@@ -316,9 +316,9 @@ fn the_search_finds_what_may_be_there() {
         VISIBLE,
         "-vvv",
     ];
-    let ran = bench.nova3(&args);
+    let ran = harness.nova3(&args);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
-    let found = places(&bench, VISIBLE, &[&ran, &bench.nova3(&["status", VISIBLE])]);
+    let found = places(&harness, VISIBLE, &[&ran, &harness.nova3(&["status", VISIBLE])]);
     for place in ["nova3.db", "out.jsonl", "events.jsonl"] {
         assert!(
             found.iter().any(|found| found == place),
@@ -332,6 +332,6 @@ fn the_search_finds_what_may_be_there() {
         );
     }
     // And a key that lies there by mistake.
-    bench.write("stray.log", FROM_FILE);
-    assert_eq!(places(&bench, MARK, &[]), ["stray.log"]);
+    harness.write("stray.log", FROM_FILE);
+    assert_eq!(places(&harness, MARK, &[]), ["stray.log"]);
 }

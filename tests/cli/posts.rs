@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Ran, lines};
-use crate::model::{calls, says, setup_saying};
-use crate::provider::Scripted;
+use crate::cli::harness::{Harness, Ran, lines};
+use crate::cli::model::{calls, says, setup_saying};
+use crate::cli::provider::Scripted;
 
 fn post() -> Value {
     json!({"title": "油皮早八", "content": "先洗脸，再上妆。", "tags": ["护肤", "油皮", "早八"], "cover": "c", "best_time": "t"})
@@ -15,15 +15,15 @@ fn answer(post: &Value) -> String {
 }
 
 /// A model whose first answer is this post, and its second a good one if it mends.
-fn setup_writing(post: &Value, mended: &Value) -> (Bench, Scripted) {
+fn setup_writing(post: &Value, mended: &Value) -> (Harness, Scripted) {
     let (first, second) = (answer(post), answer(mended));
     setup_saying(move |call| says(if call.is_repair() { &second } else { &first }))
 }
 
-fn write(bench: &Bench) -> Ran {
+fn write(harness: &Harness) -> Ran {
     let line = json!({"custom_id": "a", "query": "写一篇油皮早八的笔记", "tasks": ["xhs_writing"]});
-    bench.write("in.jsonl", format!("{line}\n"));
-    bench.nova3(&["run", "in.jsonl"])
+    harness.write("in.jsonl", format!("{line}\n"));
+    harness.nova3(&["run", "in.jsonl"])
 }
 
 fn with(key: &str, value: Value) -> Value {
@@ -70,9 +70,9 @@ fn faulty() -> [(Value, &'static str); 7] {
 #[test]
 fn a_fault_is_mended_once() {
     for (bad, told) in faulty() {
-        let (bench, model) = setup_writing(&bad, &post());
-        bench.write("nova3.toml", SETTINGS);
-        let ran = write(&bench);
+        let (harness, model) = setup_writing(&bad, &post());
+        harness.write("nova3.toml", SETTINGS);
+        let ran = write(&harness);
         assert_eq!(ran.code, Some(0), "{}", ran.out);
         let line = &lines(&ran.out)[0];
         assert_eq!(
@@ -92,9 +92,9 @@ fn a_fault_is_mended_once() {
 #[test]
 fn a_fault_that_stays_is_told_and_the_post_is_kept() {
     for (bad, told) in faulty() {
-        let (bench, model) = setup_writing(&bad, &bad);
-        bench.write("nova3.toml", SETTINGS);
-        let ran = write(&bench);
+        let (harness, model) = setup_writing(&bad, &bad);
+        harness.write("nova3.toml", SETTINGS);
+        let ran = write(&harness);
         assert_eq!(ran.code, Some(0), "{}", ran.out);
         let line = &lines(&ran.out)[0];
         let mut kept = bad.clone();
@@ -112,8 +112,8 @@ fn a_fault_that_stays_is_told_and_the_post_is_kept() {
 fn a_repair_that_makes_it_worse_is_not_taken() {
     let bad = with("title", json!("长".repeat(21)));
     let first = answer(&bad);
-    let (bench, _model) = setup_saying(move |call| says(if call.is_repair() { "sorry" } else { &first }));
-    let line = &lines(&write(&bench).out)[0];
+    let (harness, _model) = setup_saying(move |call| says(if call.is_repair() { "sorry" } else { &first }));
+    let line = &lines(&write(&harness).out)[0];
     assert_eq!(line["output"][0]["title"], bad["title"]);
     assert_eq!(
         line["warnings"],
@@ -124,9 +124,9 @@ fn a_repair_that_makes_it_worse_is_not_taken() {
 #[test]
 fn a_post_must_carry_the_label_of_the_settings() {
     let labelled = with("content", json!("先洗脸，再上妆。\n#AI生成"));
-    let (bench, model) = setup_writing(&post(), &labelled);
-    bench.write("nova3.toml", "[agents]\nai_label = \"#AI生成\"\n");
-    let ran = write(&bench);
+    let (harness, model) = setup_writing(&post(), &labelled);
+    harness.write("nova3.toml", "[agents]\nai_label = \"#AI生成\"\n");
+    let ran = write(&harness);
     assert_eq!(lines(&ran.out)[0]["output"][0]["content"], labelled["content"]);
     let calls = calls(&model);
     assert!(calls[0].system().contains("正文最后单独一行原样写：#AI生成"));
@@ -135,10 +135,10 @@ fn a_post_must_carry_the_label_of_the_settings() {
             .message(3)
             .contains("item 1: `content` does not carry the label `#AI生成`")
     );
-    let (bench, _model) = setup_writing(&post(), &post());
-    bench.write("nova3.toml", "[agents]\nai_label = \"#AI生成\"\n");
+    let (harness, _model) = setup_writing(&post(), &post());
+    harness.write("nova3.toml", "[agents]\nai_label = \"#AI生成\"\n");
     assert_eq!(
-        lines(&write(&bench).out)[0]["warnings"],
+        lines(&write(&harness).out)[0]["warnings"],
         json!(["item 1: `content` does not carry the label `#AI生成` (after one repair)"])
     );
 }

@@ -1,7 +1,7 @@
 //! Every prompt, golden: a request that has something of everything, through each agent and the supervisor.
 
-use crate::bench::{Bench, lines};
-use crate::model::{good, setup_saying};
+use crate::cli::harness::{Harness, lines};
+use crate::cli::model::{good, setup_saying};
 
 const BEFORE: &str = r#"{"custom_id":"before","session_id":"s","query":"先看市场","tasks":["insight","insight","profile"]}
 {"custom_id":"after","session_id":"s","query":"再找角度","tasks":["hitpoint"]}
@@ -22,8 +22,8 @@ const ACTIONS: [&str; 8] = [
 ];
 
 /// The prompts of a request, each from its heading on.
-fn prompts(bench: &Bench, id: &str) -> Vec<String> {
-    let shown = bench.nova3(&["plan", "in.jsonl", "--show-prompt", id]);
+fn prompts(harness: &Harness, id: &str) -> Vec<String> {
+    let shown = harness.nova3(&["plan", "in.jsonl", "--show-prompt", id]);
     assert_eq!(shown.code, Some(0), "{}", shown.err);
     let mut prompts: Vec<String> = Vec::new();
     for part in shown.out.split("=== ").skip(1) {
@@ -43,7 +43,7 @@ fn system(prompt: &str) -> &str {
 
 #[test]
 fn every_prompt_of_a_request_with_everything() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let tasks = format!(
         "\"until\":\"insight\",\"tasks\":{},",
         serde_json::to_string(&ACTIONS).unwrap()
@@ -52,7 +52,7 @@ fn every_prompt_of_a_request_with_everything() {
     let plain = full
         .replace("\"full\"", "\"plain\"")
         .replace("\"s\"", "\"other\"");
-    bench.write(
+    harness.write(
         "in.jsonl",
         [
             BEFORE,
@@ -63,22 +63,22 @@ fn every_prompt_of_a_request_with_everything() {
         .concat(),
     );
     // What is open would be planned: only the first three are run.
-    bench.write("first.jsonl", [BEFORE, &full].concat());
-    let ran = bench.nova3(&["run", "first.jsonl", "--run", "in.jsonl"]);
+    harness.write("first.jsonl", [BEFORE, &full].concat());
+    let ran = harness.nova3(&["run", "first.jsonl", "--run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(lines(&ran.out)[2]["status"], "paused");
     let sent = model.bodies().len();
 
-    let shown = prompts(&bench, "full");
+    let shown = prompts(&harness, "full");
     assert_eq!(shown.len(), ACTIONS.len());
     for (action, prompt) in ACTIONS.iter().zip(&shown) {
         insta::assert_snapshot!(format!("prompt_{action}"), prompt);
     }
-    let open = prompts(&bench, "open");
+    let open = prompts(&harness, "open");
     insta::assert_snapshot!("prompt_supervisor", open[0]);
     assert_eq!(open.len(), 1);
     // The static part stands first, and is the same whatever is asked and wherever.
-    let other = prompts(&bench, "plain");
+    let other = prompts(&harness, "plain");
     for (one, another) in shown.iter().zip(&other) {
         assert_eq!(system(one), system(another));
     }
@@ -87,15 +87,15 @@ fn every_prompt_of_a_request_with_everything() {
 
 #[test]
 fn what_is_shown_is_what_is_sent() {
-    let (bench, model) = setup_saying(good);
-    bench.write(
+    let (harness, model) = setup_saying(good);
+    harness.write(
         "in.jsonl",
         FULL.replace("ID", "full")
             .replace("TASKS", "\"tasks\":[\"insight\"],"),
     );
-    let shown = prompts(&bench, "full");
-    assert_eq!(bench.nova3(&["run", "in.jsonl"]).code, Some(0));
-    let call = crate::model::calls(&model).remove(0);
+    let shown = prompts(&harness, "full");
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let call = crate::cli::model::calls(&model).remove(0);
     assert_eq!(system(&shown[0]), call.system());
     let (_, user) = shown[0].split_once("· user ===\n").unwrap();
     assert_eq!(user.split("\n\n=== ").next(), Some(call.user()));

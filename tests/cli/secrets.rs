@@ -2,15 +2,15 @@
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Bench, Running, setup, setup_with, slow, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, Running, setup, setup_with, slow, until};
+use crate::cli::provider::{Say, Scripted};
 
 const KEY: &str = "sk-proj-PlantedKey0123456789abcdefABCDEF";
 
 /// Every file that the program made, and what it said.
-fn nowhere(bench: &Bench, said: &[&str]) {
+fn nowhere(harness: &Harness, said: &[&str]) {
     assert!(said.iter().all(|text| !text.contains("PlantedKey")), "{said:?}");
-    for entry in std::fs::read_dir(bench.path("")).unwrap() {
+    for entry in std::fs::read_dir(harness.path("")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() && !path.ends_with("key") {
             let bytes = std::fs::read(&path).unwrap();
@@ -25,13 +25,13 @@ fn nowhere(bench: &Bench, said: &[&str]) {
 
 #[test]
 fn a_key_is_nowhere_after_good_and_bad_runs() {
-    let (bench, provider) = setup_with(MockConfig {
+    let (harness, provider) = setup_with(MockConfig {
         api_key: Some(KEY.to_owned()),
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 3);
-    bench.write("key", format!("{KEY}\n"));
-    let bench = bench.with("OPENAI_API_KEY", KEY);
+    harness.write_questions("in.jsonl", 3);
+    harness.write("key", format!("{KEY}\n"));
+    let harness = harness.with("OPENAI_API_KEY", KEY);
     for args in [
         &["run", "in.jsonl", "-vvv"][..],
         &["config"],
@@ -40,18 +40,18 @@ fn a_key_is_nowhere_after_good_and_bad_runs() {
         &["results"],
         &["run", "--help"],
     ] {
-        let ran = bench.nova3(args);
+        let ran = harness.nova3(args);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        nowhere(&bench, &[&ran.out, &ran.err]);
+        nowhere(&harness, &[&ran.out, &ran.err]);
     }
     let settings = format!(
         "[routes.a]\nbase_url = \"{}\"\nmodel = \"m\"\napi_key_file = \"key\"\n",
         provider.base_url()
     );
-    bench.write("nova3.toml", settings);
-    let ran = bench.nova3(&["run", "in.jsonl", "-vvv", "--run", "file", "-o", "out.jsonl"]);
+    harness.write("nova3.toml", settings);
+    let ran = harness.nova3(&["run", "in.jsonl", "-vvv", "--run", "file", "-o", "out.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    nowhere(&bench, &[&ran.out, &ran.err]);
+    nowhere(&harness, &[&ran.out, &ran.err]);
     assert_eq!(provider.calls(), 6);
 }
 
@@ -67,29 +67,29 @@ fn a_key_that_a_provider_echoes_is_masked() {
             body,
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m")
         .with("OPENAI_API_KEY", KEY);
-    bench.write_questions("in.jsonl", 2);
-    let ran = bench.nova3(&["run", "in.jsonl", "-vvv", "-o", "out.jsonl"]);
+    harness.write_questions("in.jsonl", 2);
+    let ran = harness.nova3(&["run", "in.jsonl", "-vvv", "-o", "out.jsonl"]);
     assert_eq!(ran.code, Some(105));
-    nowhere(&bench, &[&ran.out, &ran.err]);
-    bench.write("batch.jsonl", "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\",\"messages\":[]}}\n");
-    let ran = bench.nova3(&["run", "batch.jsonl", "-vvv", "-o", "out2.jsonl"]);
+    nowhere(&harness, &[&ran.out, &ran.err]);
+    harness.write("batch.jsonl", "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\",\"messages\":[]}}\n");
+    let ran = harness.nova3(&["run", "batch.jsonl", "-vvv", "-o", "out2.jsonl"]);
     assert_eq!(ran.code, Some(105));
-    nowhere(&bench, &[&ran.out, &ran.err]);
+    nowhere(&harness, &[&ran.out, &ran.err]);
 }
 
 #[test]
 fn a_key_is_not_in_arguments_or_the_lock_of_a_run_under_way() {
-    let (bench, slow) = setup_with(slow());
-    bench.write_questions("in.jsonl", 1);
-    let bench = bench.with("OPENAI_API_KEY", KEY);
-    let mut run = Running::start(bench.command(&["run", "in.jsonl"]));
+    let (harness, slow) = setup_with(slow());
+    harness.write_questions("in.jsonl", 1);
+    let harness = harness.with("OPENAI_API_KEY", KEY);
+    let mut run = Running::start(harness.command(&["run", "in.jsonl"]));
     until("a call is on its way", || slow.calls() == 1);
     let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", run.child().id())).unwrap();
-    let lock = bench.read("nova3.db.lock");
+    let lock = harness.read("nova3.db.lock");
     assert!(
         lock.starts_with(&format!(
             "nova3 store lock, held by process {} since ",
@@ -97,7 +97,7 @@ fn a_key_is_not_in_arguments_or_the_lock_of_a_run_under_way() {
         )),
         "{lock}"
     );
-    nowhere(&bench, &[&arguments, &lock]);
+    nowhere(&harness, &[&arguments, &lock]);
 }
 
 #[test]
@@ -108,29 +108,29 @@ fn an_address_with_a_password_is_refused_without_being_repeated() {
         "ftp://PlantedKey@h",
         "ftp://h/v1?k=PlantedKey",
     ] {
-        let bench = setup()
+        let harness = setup()
             .with("OPENAI_BASE_URL", address)
             .with("OPENAI_API_KEY", "k");
-        bench.write_questions("in.jsonl", 1);
+        harness.write_questions("in.jsonl", 1);
         for args in [&["run", "in.jsonl"][..], &["config"], &["check", "in.jsonl"]] {
-            let ran = bench.nova3(args);
+            let ran = harness.nova3(args);
             assert_eq!(ran.code, Some(2), "{}", ran.err);
-            nowhere(&bench, &[&ran.out, &ran.err]);
+            nowhere(&harness, &[&ran.out, &ran.err]);
         }
     }
-    let bench = setup().with("OPENAI_API_KEY", "sk PlantedKey\u{7}");
-    let ran = bench.nova3(&["config"]);
+    let harness = setup().with("OPENAI_API_KEY", "sk PlantedKey\u{7}");
+    let ran = harness.nova3(&["config"]);
     assert_eq!(ran.code, Some(2));
-    nowhere(&bench, &[&ran.out, &ran.err]);
+    nowhere(&harness, &[&ran.out, &ran.err]);
 }
 
 #[test]
 fn a_query_in_the_address_is_not_told_when_the_network_fails() {
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", "http://127.0.0.1:1/v1?key=PlantedKey")
         .with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl", "-vvv", "--give-up", "100ms"]);
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl", "-vvv", "--give-up", "100ms"]);
     assert_eq!(ran.code, Some(105));
-    nowhere(&bench, &[&ran.out, &ran.err]);
+    nowhere(&harness, &[&ran.out, &ran.err]);
 }

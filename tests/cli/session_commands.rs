@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Ran, lines};
-use crate::model::{actions, calls, good, says, setup_saying};
-use crate::provider::Scripted;
+use crate::cli::harness::{Harness, Ran, lines};
+use crate::cli::model::{actions, calls, good, says, setup_saying};
+use crate::cli::provider::Scripted;
 
 const POST: &str = r#"{"items":[{"title":"=1+1","content":"一行\n\"引\",二","tags":["a","b","c"],"cover":"c","best_time":"t"}]}"#;
 
 /// A session with a finished request, a paused one, and one of somebody else.
-fn setup_sessions() -> (Bench, Scripted) {
-    let (bench, model) = setup_saying(|call| match call.action() {
+fn setup_sessions() -> (Harness, Scripted) {
+    let (harness, model) = setup_saying(|call| match call.action() {
         "xhs_writing" => says(POST),
         _ => good(call),
     });
@@ -19,20 +19,20 @@ fn setup_sessions() -> (Bench, Scripted) {
         json!({"custom_id": "b", "user_id": "u", "session_id": "s", "query": "接着", "tasks": ["insight", "answer"], "until": "insight"}),
         json!({"custom_id": "c", "session_id": "s", "query": "别人的", "tasks": ["answer"]}),
     ];
-    bench.write("in.jsonl", input.map(|line| format!("{line}\n")).concat());
-    let ran = bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"]);
+    harness.write("in.jsonl", input.map(|line| format!("{line}\n")).concat());
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    (bench, model)
+    (harness, model)
 }
 
-fn of(bench: &Bench, what: &str, more: &[&str]) -> Ran {
-    bench.nova3(&[&["session", what, "s", "--user", "u"][..], more].concat())
+fn of(harness: &Harness, what: &str, more: &[&str]) -> Ran {
+    harness.nova3(&[&["session", what, "s", "--user", "u"][..], more].concat())
 }
 
 #[test]
 fn sessions_are_listed() {
-    let (bench, _model) = setup_sessions();
-    let list = bench.nova3(&["session", "list"]);
+    let (harness, _model) = setup_sessions();
+    let list = harness.nova3(&["session", "list"]);
     let mut told: Vec<&str> = list
         .out
         .lines()
@@ -40,7 +40,7 @@ fn sessions_are_listed() {
         .collect();
     told.sort_unstable();
     assert_eq!(told, ["default/s  1 round, 1 item", "u/s  2 rounds, 2 items"]);
-    let mut list = lines(&bench.nova3(&["session", "list", "--json"]).out);
+    let mut list = lines(&harness.nova3(&["session", "list", "--json"]).out);
     list.sort_by_key(|entry| entry["user_id"].to_string());
     for entry in &mut list {
         assert!(entry["last_accessed"].take().is_string());
@@ -51,22 +51,22 @@ fn sessions_are_listed() {
 
 #[test]
 fn a_session_is_shown() {
-    let (bench, _model) = setup_sessions();
-    insta::assert_snapshot!("session_show", of(&bench, "show", &[]).out);
-    let mut shown: Value = serde_json::from_str(&of(&bench, "show", &["--json"]).out).unwrap();
+    let (harness, _model) = setup_sessions();
+    insta::assert_snapshot!("session_show", of(&harness, "show", &[]).out);
+    let mut shown: Value = serde_json::from_str(&of(&harness, "show", &["--json"]).out).unwrap();
     for round in shown["rounds"].as_array_mut().unwrap() {
         assert!(round["completed_at"].take().is_string());
     }
     insta::assert_snapshot!("session_show_json", serde_json::to_string_pretty(&shown).unwrap());
-    let none = bench.nova3(&["session", "show", "nowhere"]);
+    let none = harness.nova3(&["session", "show", "nowhere"]);
     assert_eq!(none.code, Some(4));
     assert!(none.err.contains("`nowhere`"), "{}", none.err);
 }
 
 #[test]
 fn the_queue_of_a_session_is_shown() {
-    let (bench, _model) = setup_sessions();
-    let status = |more: &[&str]| bench.nova3(&[&["status", "--session", "s"][..], more].concat());
+    let (harness, _model) = setup_sessions();
+    let status = |more: &[&str]| harness.nova3(&[&["status", "--session", "s"][..], more].concat());
     assert_eq!(
         status(&["--user", "u"]).out,
         "in.jsonl · b · paused, task 1 of 2\n  task001  insight         completed  接着\n  task002  answer          pending    接着\n"
@@ -85,10 +85,10 @@ fn the_queue_of_a_session_is_shown() {
 
 #[test]
 fn items_are_exported() {
-    let (bench, _model) = setup_sessions();
+    let (harness, _model) = setup_sessions();
     let text = "## xhs_post1\n\n=1+1\n一行\n\"引\",二\nbest_time: t\ncover: c\ntags: a b c\n\n";
-    assert_eq!(of(&bench, "export", &["--items", "xhs_post1"]).out, text);
-    let all = of(&bench, "export", &["--format", "json"]);
+    assert_eq!(of(&harness, "export", &["--items", "xhs_post1"]).out, text);
+    let all = of(&harness, "export", &["--format", "json"]);
     let post = json!({"id": "xhs_post1", "title": "=1+1", "content": "一行\n\"引\",二", "tags": ["a", "b", "c"], "cover": "c", "best_time": "t"});
     let insight = json!({"id": "insight1", "title": "a title", "content": "insight of 接着", "kind": "情绪", "basis": "a basis"});
     assert_eq!(
@@ -96,7 +96,7 @@ fn items_are_exported() {
         json!([insight, post])
     );
     let picked = of(
-        &bench,
+        &harness,
         "export",
         &["--format", "json", "--items", "@xhs_post1,insight1"],
     );
@@ -105,14 +105,14 @@ fn items_are_exported() {
         json!([post, insight])
     );
     assert_eq!(
-        of(&bench, "export", &["--format", "csv"]).out,
+        of(&harness, "export", &["--format", "csv"]).out,
         concat!(
             "id,type,title,content,other\n",
             "insight1,insight,a title,insight of 接着,\"{\"\"basis\"\":\"\"a basis\"\",\"\"kind\"\":\"\"情绪\"\"}\"\n",
             "xhs_post1,xhs_post,'=1+1,\"一行\n\"\"引\"\",二\",\"{\"\"best_time\"\":\"\"t\"\",\"\"cover\"\":\"\"c\"\",\"\"tags\"\":[\"\"a\"\",\"\"b\"\",\"\"c\"\"]}\"\n",
         )
     );
-    let none = of(&bench, "export", &["--items", "fact1"]);
+    let none = of(&harness, "export", &["--items", "fact1"]);
     assert_eq!(
         (none.code, none.err.as_str()),
         (Some(4), "nova3: the session has no item `fact1`\n")
@@ -121,8 +121,8 @@ fn items_are_exported() {
 
 #[test]
 fn a_cleared_session_begins_anew_with_higher_numbers() {
-    let (bench, model) = setup_sessions();
-    let cleared = of(&bench, "clear", &[]);
+    let (harness, model) = setup_sessions();
+    let cleared = of(&harness, "clear", &[]);
     assert_eq!(
         (cleared.code, cleared.err.as_str()),
         (
@@ -130,15 +130,15 @@ fn a_cleared_session_begins_anew_with_higher_numbers() {
             "session `s` of user `u`: forgot 2 rounds, 2 items and 1 pending task; results stay with their runs\n"
         )
     );
-    let list = bench.nova3(&["session", "list"]).out;
+    let list = harness.nova3(&["session", "list"]).out;
     assert!(list.contains("default/s  1 round, 1 item"), "{list}");
-    let results = bench.read("out.jsonl");
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    let results = harness.read("out.jsonl");
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
     let before = model.bodies().len();
     let next =
         json!({"user_id": "u", "session_id": "s", "query": "再来@xhs_post1", "tasks": ["insight", "answer"]});
-    bench.write("next.jsonl", format!("{next}\n"));
-    let ran = bench.nova3(&["run", "next.jsonl"]);
+    harness.write("next.jsonl", format!("{next}\n"));
+    let ran = harness.nova3(&["run", "next.jsonl"]);
     let calls = &calls(&model)[before..];
     assert_eq!(actions(calls), ["insight", "answer"]);
     assert!(!calls[0].user().contains("# 前情"), "{}", calls[0].user());
@@ -149,9 +149,12 @@ fn a_cleared_session_begins_anew_with_higher_numbers() {
         json!(["`@xhs_post1` names no item that is known here, and was ignored"])
     );
     // What was pending is forgotten; its line stays as it was.
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
     assert_eq!(
-        (bench.read("out.jsonl"), model.bodies().len()),
+        harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+        Some(0)
+    );
+    assert_eq!(
+        (harness.read("out.jsonl"), model.bodies().len()),
         (results, before + 2)
     );
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, errors, lines};
-use crate::model::{actions, calls, good, says, setup_saying};
+use crate::cli::harness::{Harness, errors, lines};
+use crate::cli::model::{actions, calls, good, says, setup_saying};
 
 /// A line of a session, with tasks unless it says otherwise.
 fn line(id: &str, session: &str, rest: &Value) -> String {
@@ -14,9 +14,9 @@ fn line(id: &str, session: &str, rest: &Value) -> String {
 }
 
 /// Runs the lines and answers their result lines in input order; all must be good.
-fn run(bench: &Bench, name: &str, input: &str) -> Vec<Value> {
-    bench.write(name, input);
-    let ran = bench.nova3(&["run", name, "--keep-order"]);
+fn run(harness: &Harness, name: &str, input: &str) -> Vec<Value> {
+    harness.write(name, input);
+    let ran = harness.nova3(&["run", name, "--keep-order"]);
     assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
     lines(&ran.out)
 }
@@ -39,7 +39,7 @@ fn section<'a>(user: &'a str, heading: &str) -> &'a str {
 
 #[test]
 fn items_are_numbered_by_session_and_type() {
-    let (bench, _model) = setup_saying(good);
+    let (harness, _model) = setup_saying(good);
     let two = json!({"query": "q", "tasks": ["insight", "profile"]});
     let one = json!({"query": "q", "tasks": ["insight"]});
     let alone = json!({"custom_id": "d", "query": "q", "tasks": ["insight"]});
@@ -51,7 +51,7 @@ fn items_are_numbered_by_session_and_type() {
         format!("{alone}\n"),
         line("e", "s", &user),
     ];
-    let made: Vec<String> = run(&bench, "first.jsonl", &first.concat())
+    let made: Vec<String> = run(&harness, "first.jsonl", &first.concat())
         .iter()
         .map(items)
         .collect();
@@ -66,7 +66,7 @@ fn items_are_numbered_by_session_and_type() {
         ]
     );
     let made: Vec<String> = run(
-        &bench,
+        &harness,
         "second.jsonl",
         &(line("a", "s", &two) + &line("c", "t", &two)),
     )
@@ -78,7 +78,7 @@ fn items_are_numbered_by_session_and_type() {
 
 #[test]
 fn numbers_have_no_gap_where_a_task_failed() {
-    let (bench, _model) = setup_saying(|call| {
+    let (harness, _model) = setup_saying(|call| {
         if call.user().contains("bad") {
             says("no JSON")
         } else {
@@ -86,11 +86,11 @@ fn numbers_have_no_gap_where_a_task_failed() {
         }
     });
     let ask = |id: &str, query: &str| line(id, "s", &json!({"query": query, "tasks": ["insight"]}));
-    bench.write(
+    harness.write(
         "in.jsonl",
         ask("a", "one") + &ask("b", "bad") + &ask("c", "three"),
     );
-    let ran = bench.nova3(&["run", "in.jsonl", "--keep-order"]);
+    let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let results = lines(&ran.out);
     assert_eq!(
@@ -101,11 +101,11 @@ fn numbers_have_no_gap_where_a_task_failed() {
 
 #[test]
 fn references_become_the_text_they_name() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let made = json!({"query": "made", "tasks": [{"action": "insight", "input": "one"}, {"action": "insight", "input": "two"}, {"action": "profile", "input": "three"}]});
     let refers = json!({"query": "结合@insight1写", "references": ["@profile1"], "tasks": [{"action": "hitpoint", "input": "照@insight2的意思"}]});
     let results = run(
-        &bench,
+        &harness,
         "in.jsonl",
         &(line("a", "s", &made) + &line("b", "s", &refers)),
     );
@@ -125,10 +125,10 @@ fn references_become_the_text_they_name() {
 
 #[test]
 fn an_unknown_reference_is_ignored_and_told() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let task = json!({"action": "answer", "input": "and @profile3, but not a@profile4.com"});
     let refers = json!({"query": "like @insight7", "references": ["@fact9"], "tasks": [task]});
-    let results = run(&bench, "in.jsonl", &line("a", "s", &refers));
+    let results = run(&harness, "in.jsonl", &line("a", "s", &refers));
     let told = ["fact9", "insight7", "profile3"]
         .map(|id| format!("`@{id}` names no item that is known here, and was ignored"));
     assert_eq!(results[0]["warnings"], json!(told));
@@ -141,7 +141,7 @@ fn an_unknown_reference_is_ignored_and_told() {
 
 #[test]
 fn choices_reach_the_prompt_and_what_was_left_does_not() {
-    let (bench, model) = setup_saying(|call| match call.action() {
+    let (harness, model) = setup_saying(|call| match call.action() {
         "supervisor" => says(
             r#"{"tasks":[{"action":"profile","description":"d","input":"i"},{"action":"answer","description":"d","input":"i"}]}"#,
         ),
@@ -157,7 +157,7 @@ fn choices_reach_the_prompt_and_what_was_left_does_not() {
         "nova3_xhs_post": [{"id": "xhs_post1", "title": "a post", "content": "its text", "selected": true}],
         "task_context": "for spring"}});
     run(
-        &bench,
+        &harness,
         "in.jsonl",
         &(line("a", "s", &made) + &line("b", "s", &chosen)),
     );
@@ -183,13 +183,13 @@ fn choices_reach_the_prompt_and_what_was_left_does_not() {
 
 #[test]
 fn what_a_request_makes_itself_reaches_its_later_tasks() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     // Its choices come from elsewhere, and are called as its own items will be.
     let asks = json!({"custom_id": "a", "query": "q", "nova3_selections": {"nova3_insight": [
             {"id": "insight1", "content": "theirs", "selected": true},
             {"id": "insight2", "content": "left", "selected": false}]},
         "tasks": [{"action": "insight", "input": "one"}, {"action": "insight", "input": "two"}, "answer"]});
-    run(&bench, "in.jsonl", &format!("{asks}\n"));
+    run(&harness, "in.jsonl", &format!("{asks}\n"));
     let last = &calls(&model)[2];
     let made = |n: u32, of: &str| {
         format!("<<<insight{n}\na title\ninsight of {of}\nbasis: a basis\nkind: 情绪\ninsight{n}>>>")
@@ -206,10 +206,10 @@ fn what_a_request_makes_itself_reaches_its_later_tasks() {
 
 #[test]
 fn background_and_context_reach_the_prompt() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let asks = json!({"query": "q", "tasks": ["answer"], "interaction_context": {"b": [1, {"a": null}]}, "background": {
         "account_name": "N", "platform": "P", "target_audience": "T", "industry": "I", "brand_style": "B", "previous_content": ["x", "y"]}});
-    run(&bench, "in.jsonl", &line("a", "s", &asks));
+    run(&harness, "in.jsonl", &line("a", "s", &asks));
     let call = &calls(&model)[0];
     let fences = |parts: &[(&str, &str)]| {
         let fence = |(name, text): &(&str, &str)| format!("<<<{name}\n{text}\n{name}>>>");
@@ -235,7 +235,7 @@ fn background_and_context_reach_the_prompt() {
 
 #[test]
 fn only_the_last_ten_rounds_are_told() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let input: String = (1..=13)
         .map(|n| {
             line(
@@ -245,7 +245,7 @@ fn only_the_last_ten_rounds_are_told() {
             )
         })
         .collect();
-    run(&bench, "in.jsonl", &input);
+    run(&harness, "in.jsonl", &input);
     let last = &calls(&model)[12];
     let expected: Vec<String> = (3..=12)
         .map(|n| {
@@ -258,7 +258,7 @@ fn only_the_last_ten_rounds_are_told() {
 
 #[test]
 fn nothing_of_another_session_or_user_is_told() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let who = [("ada", "s1"), ("ada", "s2"), ("bob", "s1"), ("bob", "")];
     let mut input = String::new();
     for round in 1..=3 {
@@ -272,7 +272,7 @@ fn nothing_of_another_session_or_user_is_told() {
             input += &format!("{asks}\n");
         }
     }
-    let results = run(&bench, "in.jsonl", &input);
+    let results = run(&harness, "in.jsonl", &input);
     assert_eq!(results.len(), 12);
     for call in calls(&model) {
         let owners: Vec<_> = who
@@ -292,7 +292,7 @@ fn nothing_of_another_session_or_user_is_told() {
 
 #[test]
 fn a_query_is_needed_only_where_nothing_else_is_given() {
-    let (bench, model) = setup_saying(good);
+    let (harness, model) = setup_saying(good);
     let selections = json!({"nova3_insight": [{"id": "insight1", "content": "c", "selected": true}]});
     let good_ones = [
         json!({"query": "q"}),
@@ -311,11 +311,11 @@ fn a_query_is_needed_only_where_nothing_else_is_given() {
             line(&format!("r{n}"), "s", &asks)
         })
         .collect();
-    assert_eq!(run(&bench, "in.jsonl", &input).len(), good_ones.len());
+    assert_eq!(run(&harness, "in.jsonl", &input).len(), good_ones.len());
     let before = model.bodies().len();
     let empty = json!({"nova3_selections": {"nova3_insight": []}, "references": [], "tasks": ["answer"]});
-    bench.write("bad.jsonl", line("a", "s", &empty));
-    let ran = bench.nova3(&["run", "bad.jsonl"]);
+    harness.write("bad.jsonl", line("a", "s", &empty));
+    let ran = harness.nova3(&["run", "bad.jsonl"]);
     assert_eq!(
         (ran.code, errors(&lines(&ran.out)), model.bodies().len()),
         (

@@ -2,8 +2,8 @@
 
 use nova3::mock::{Faults, MockConfig};
 
-use crate::bench::{Bench, Provider, Running, errors, lines, setup, slow, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, Provider, Running, errors, lines, setup, slow, until};
+use crate::cli::provider::{Say, Scripted};
 
 /// A route at this address whose tokens cost a dollar a million.
 fn priced(url: &str, more: &str) -> String {
@@ -13,33 +13,34 @@ fn priced(url: &str, more: &str) -> String {
     )
 }
 
-fn with_prices(config: MockConfig) -> (Bench, Provider) {
+fn with_prices(config: MockConfig) -> (Harness, Provider) {
     let provider = Provider::start(config);
-    let bench = setup();
-    bench.write("nova3.toml", priced(&provider.base_url(), ""));
-    (bench, provider)
+    let harness = setup();
+    harness.write("nova3.toml", priced(&provider.base_url(), ""));
+    (harness, provider)
 }
 
-fn usd(bench: &Bench, key: &str) -> f64 {
-    bench.status(&[])[key].as_f64().unwrap()
+fn usd(harness: &Harness, key: &str) -> f64 {
+    harness.status(&[])[key].as_f64().unwrap()
 }
 
 #[test]
 fn a_cap_needs_prices() {
     let provider = Provider::start(MockConfig::default());
-    let bench = setup().with("OPENAI_BASE_URL", &provider.base_url());
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl", "--max-cost", "1"]);
+    let harness = setup().with("OPENAI_BASE_URL", &provider.base_url());
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl", "--max-cost", "1"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("route `default` has no price"), "{}", ran.err);
-    assert!(!bench.path("nova3.db").exists());
+    assert!(!harness.path("nova3.db").exists());
 }
 
 #[test]
 fn a_run_stops_below_its_cap_and_goes_on_under_a_higher_one() {
-    let (bench, provider) = with_prices(MockConfig::default());
-    bench.write_questions("in.jsonl", 200);
-    let run = |cap: &str| bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "8", "--max-cost", cap]);
+    let (harness, provider) = with_prices(MockConfig::default());
+    harness.write_questions("in.jsonl", 200);
+    let run =
+        |cap: &str| harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "-j", "8", "--max-cost", cap]);
     let ran = run("0.03");
     assert_eq!(ran.code, Some(103), "{}", ran.err);
     assert!(
@@ -47,10 +48,10 @@ fn a_run_stops_below_its_cap_and_goes_on_under_a_higher_one() {
         "{}",
         ran.err
     );
-    let (spent, calls) = (usd(&bench, "cost_usd"), provider.calls());
+    let (spent, calls) = (usd(&harness, "cost_usd"), provider.calls());
     assert!(spent > 0.015 && spent <= 0.03, "{spent}");
     assert!(
-        usd(&bench, "reserved_usd") < 1e-12,
+        usd(&harness, "reserved_usd") < 1e-12,
         "nothing is held back any more"
     );
     // The cap is the run's and not the invocation's: there is no room for another call.
@@ -62,45 +63,45 @@ fn a_run_stops_below_its_cap_and_goes_on_under_a_higher_one() {
         calls,
         provider.calls()
     );
-    assert!(usd(&bench, "cost_usd") <= 0.03);
+    assert!(usd(&harness, "cost_usd") <= 0.03);
     let ran = run("10");
     assert_eq!((ran.code, provider.calls()), (Some(0), 200), "{}", ran.err);
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
 fn answers_that_were_lost_count_as_what_they_may_have_cost() {
-    let (bench, _provider) = with_prices(MockConfig {
+    let (harness, _provider) = with_prices(MockConfig {
         faults: Faults {
             truncate: 0.5,
             ..Faults::default()
         },
         ..MockConfig::default()
     });
-    bench.write_questions("in.jsonl", 20);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "4", "--max-cost", "0.05"]);
+    harness.write_questions("in.jsonl", 20);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "4", "--max-cost", "0.05"]);
     assert_eq!(ran.code, Some(103), "{}", ran.err);
-    let (known, lost) = (usd(&bench, "cost_usd"), usd(&bench, "uncertain_usd"));
+    let (known, lost) = (usd(&harness, "cost_usd"), usd(&harness, "uncertain_usd"));
     assert!(lost > 0.0 && known + lost <= 0.05, "{known} + {lost}");
     assert!(ran.err.contains("more for lost answers"), "{}", ran.err);
 }
 
 #[test]
 fn a_call_that_a_kill_orphaned_counts_as_its_worst_case() {
-    let (bench, provider) = with_prices(slow());
-    bench.write_questions("in.jsonl", 4);
-    let mut run = Running::start(bench.command(&["run", "in.jsonl", "-j", "4", "--max-cost", "1"]));
+    let (harness, provider) = with_prices(slow());
+    harness.write_questions("in.jsonl", 4);
+    let mut run = Running::start(harness.command(&["run", "in.jsonl", "-j", "4", "--max-cost", "1"]));
     until("calls are on their way", || provider.calls() == 4);
     run.signal(rustix::process::Signal::KILL);
     run.output();
-    let held = usd(&bench, "reserved_usd");
+    let held = usd(&harness, "reserved_usd");
     assert!(held > 0.0);
     let good = Provider::start(MockConfig::default());
-    bench.write("nova3.toml", priced(&good.base_url(), ""));
-    let ran = bench.nova3(&["run", "in.jsonl", "--max-cost", "1"]);
+    harness.write("nova3.toml", priced(&good.base_url(), ""));
+    let ran = harness.nova3(&["run", "in.jsonl", "--max-cost", "1"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!((usd(&bench, "uncertain_usd") - held).abs() < 1e-9);
-    let status = bench.status(&[]);
+    assert!((usd(&harness, "uncertain_usd") - held).abs() < 1e-9);
+    let status = harness.status(&[]);
     assert_eq!(
         (&status["waste"][0]["cause"], &status["waste"][0]["calls"]),
         (&"abandoned".into(), &4.into())
@@ -119,10 +120,10 @@ fn a_batch_body_without_a_bound_is_refused_under_a_cap_unless_its_route_has_one(
             .to_owned(),
     }
     });
-    let bench = setup();
-    bench.write("in.jsonl", line);
-    bench.write("nova3.toml", priced(&provider.base_url(), ""));
-    let ran = bench.nova3(&["run", "in.jsonl", "--max-cost", "1"]);
+    let harness = setup();
+    harness.write("in.jsonl", line);
+    harness.write("nova3.toml", priced(&provider.base_url(), ""));
+    let ran = harness.nova3(&["run", "in.jsonl", "--max-cost", "1"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let said = lines(&ran.out)[0]["error"]["message"]
         .as_str()
@@ -130,8 +131,8 @@ fn a_batch_body_without_a_bound_is_refused_under_a_cap_unless_its_route_has_one(
         .to_owned();
     assert!(said.contains("set `max_completion_tokens` in the line"), "{said}");
     assert_eq!(provider.bodies().len(), 0);
-    bench.write("nova3.toml", priced(&provider.base_url(), "max_tokens = 77"));
-    let ran = bench.nova3(&["run", "in.jsonl", "--max-cost", "1", "--retry-failed"]);
+    harness.write("nova3.toml", priced(&provider.base_url(), "max_tokens = 77"));
+    let ran = harness.nova3(&["run", "in.jsonl", "--max-cost", "1", "--retry-failed"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let sent: serde_json::Value = serde_json::from_str(&provider.bodies()[0]).unwrap();
     assert_eq!(sent["max_completion_tokens"], 77);
@@ -140,7 +141,7 @@ fn a_batch_body_without_a_bound_is_refused_under_a_cap_unless_its_route_has_one(
 #[test]
 fn too_many_failures_stop_the_run() {
     let failing = |share: f64| {
-        let (bench, provider) = with_prices(MockConfig {
+        let (harness, provider) = with_prices(MockConfig {
             faults: Faults {
                 error_in_stream: share,
                 ..Faults::default()
@@ -148,15 +149,15 @@ fn too_many_failures_stop_the_run() {
             ..MockConfig::default()
         });
         let settings = priced(&provider.base_url(), "").replace("[retry]", "[retry]\nretries = 0");
-        bench.write(
+        harness.write(
             "nova3.toml",
             settings.replace("[breaker]", "[breaker]\nfailures = 1000"),
         );
-        bench.write_questions("in.jsonl", 100);
-        (bench, provider)
+        harness.write_questions("in.jsonl", 100);
+        (harness, provider)
     };
-    let (bench, provider) = failing(1.0);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1", "--max-failures", "3"]);
+    let (harness, provider) = failing(1.0);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1", "--max-failures", "3"]);
     assert_eq!((ran.code, provider.calls()), (Some(102), 3), "{}", ran.err);
     assert_eq!(errors(&lines(&ran.out)).len(), 3);
     assert!(
@@ -164,24 +165,24 @@ fn too_many_failures_stop_the_run() {
         "{}",
         ran.err
     );
-    let (bench, provider) = failing(1.0);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1", "--max-failures", "50%"]);
+    let (harness, provider) = failing(1.0);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1", "--max-failures", "50%"]);
     assert_eq!(
         (ran.code, provider.calls()),
         (Some(102), 20),
         "a share needs twenty: {}",
         ran.err
     );
-    let (bench, _provider) = failing(0.1);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1", "--max-failures", "60%"]);
+    let (harness, _provider) = failing(0.1);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1", "--max-failures", "60%"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
 }
 
 #[test]
 fn at_its_deadline_a_run_drains_and_can_go_on() {
-    let (bench, provider) = with_prices(slow());
-    bench.write_questions("in.jsonl", 3);
-    let ran = bench.nova3(&[
+    let (harness, provider) = with_prices(slow());
+    harness.write_questions("in.jsonl", 3);
+    let ran = harness.nova3(&[
         "run",
         "in.jsonl",
         "-o",
@@ -204,30 +205,33 @@ fn at_its_deadline_a_run_drains_and_can_go_on() {
         "--deadline",
         "2020-01-01T00:00:00Z",
     ];
-    assert_eq!(bench.nova3(&past).code, Some(104));
+    assert_eq!(harness.nova3(&past).code, Some(104));
     assert_eq!(provider.calls(), calls);
     let good = Provider::start(MockConfig::default());
-    bench.write("nova3.toml", priced(&good.base_url(), ""));
-    assert_eq!(bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code, Some(0));
+    harness.write("nova3.toml", priced(&good.base_url(), ""));
+    assert_eq!(
+        harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
+        Some(0)
+    );
 }
 
 #[test]
 fn a_limit_takes_so_many_requests_at_a_time() {
-    let (bench, provider) = with_prices(MockConfig::default());
-    bench.write_questions("in.jsonl", 12);
+    let (harness, provider) = with_prices(MockConfig::default());
+    harness.write_questions("in.jsonl", 12);
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "--limit", "5"];
     for (code, calls, text) in [(101, 5, "`--limit`"), (101, 10, "`--limit`"), (0, 12, "finished")] {
-        let ran = bench.nova3(&args);
+        let ran = harness.nova3(&args);
         assert_eq!((ran.code, provider.calls()), (Some(code), calls), "{}", ran.err);
         assert!(ran.err.contains(text), "{}", ran.err);
-        assert_eq!(bench.results("out.jsonl").len() as u64, calls);
+        assert_eq!(harness.results("out.jsonl").len() as u64, calls);
     }
 }
 
 #[test]
 fn wrong_conditions_are_refused_with_their_cure() {
-    let (bench, _provider) = with_prices(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
+    let (harness, _provider) = with_prices(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
     for (args, said) in [
         (["--max-cost", "0"], "`run.max_cost` is `0`"),
         (
@@ -245,7 +249,7 @@ fn wrong_conditions_are_refused_with_their_cure() {
             "`run.memory_limit` is `1MB`: expected 32MB or more",
         ),
     ] {
-        let ran = bench.nova3(&[&["run", "in.jsonl"], &args[..]].concat());
+        let ran = harness.nova3(&[&["run", "in.jsonl"], &args[..]].concat());
         assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.err);
         assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
     }
@@ -253,12 +257,12 @@ fn wrong_conditions_are_refused_with_their_cure() {
 
 #[test]
 fn each_call_has_a_queue_in_memory() {
-    let (bench, _provider) = with_prices(MockConfig::default());
-    bench.write_questions("in.jsonl", 1);
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "2000"]);
+    let (harness, _provider) = with_prices(MockConfig::default());
+    harness.write_questions("in.jsonl", 1);
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "2000"]);
     assert_eq!(ran.code, Some(0), "the default follows: {}", ran.err);
-    bench.write("nova3.toml", "[run]\nmax_queues = 1999\n");
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "2000"]);
+    harness.write("nova3.toml", "[run]\nmax_queues = 1999\n");
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "2000"]);
     assert_eq!(ran.code, Some(2), "{}", ran.err);
     let said = "`run.max_queues` is `1999`: expected at least `run.concurrency`, which is 2000";
     assert!(ran.err.contains(said), "{}", ran.err);

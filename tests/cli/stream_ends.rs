@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::bench::{Bench, errors, lines, setup};
-use crate::provider::read_request;
+use crate::cli::harness::{Harness, errors, lines, setup};
+use crate::cli::provider::read_request;
 
 const TEXT: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"whole\"},\"finish_reason\":null}]}\n\n";
@@ -26,8 +26,8 @@ enum Then {
     Rambles,
 }
 
-/// Serves this to every call; answers a bench for it and the number of calls.
-fn setup_ending(said: String, then: Then) -> (Bench, Arc<AtomicUsize>) {
+/// Serves this to every call; answers a harness for it and the number of calls.
+fn setup_ending(said: String, then: Then) -> (Harness, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -44,11 +44,11 @@ fn setup_ending(said: String, then: Then) -> (Bench, Arc<AtomicUsize>) {
             });
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &format!("http://{address}/v1"))
         .with("OPENAI_MODEL", "m");
-    bench.write_questions("in.jsonl", 1);
-    (bench, calls)
+    harness.write_questions("in.jsonl", 1);
+    (harness, calls)
 }
 
 fn serve(mut stream: TcpStream, said: &str, then: Then) -> std::io::Result<()> {
@@ -88,8 +88,8 @@ fn after_its_finish_reason_an_answer_is_whole_however_the_connection_ends() {
         ([TEXT, FINISH, DONE].concat(), Then::Babbles),
         ([TEXT, FINISH, DONE].concat(), Then::Rambles),
     ] {
-        let (bench, calls) = setup_ending(said.clone(), then);
-        let ran = bench.nova3(&RUN);
+        let (harness, calls) = setup_ending(said.clone(), then);
+        let ran = harness.nova3(&RUN);
         assert_eq!(ran.code, Some(0), "{then:?} after {said}: {}{}", ran.out, ran.err);
         assert_eq!(lines(&ran.out)[0]["output"][0]["content"], "whole", "{then:?}");
         assert_eq!(calls.load(Ordering::Relaxed), 1, "{then:?} after {said}");
@@ -109,8 +109,8 @@ fn before_its_finish_reason_no_answer_is_whole() {
             "network",
         ),
     ] {
-        let (bench, calls) = setup_ending(said.clone(), then);
-        let ran = bench.nova3(&RUN);
+        let (harness, calls) = setup_ending(said.clone(), then);
+        let ran = harness.nova3(&RUN);
         let results = lines(&ran.out);
         assert_eq!(
             (ran.code, errors(&results)[0].0, calls.load(Ordering::Relaxed)),

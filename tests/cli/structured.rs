@@ -2,23 +2,23 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Ran, errors, lines};
-use crate::model::{Call, calls, cut, good, good_text, refuses, says, setup_saying};
-use crate::provider::Scripted;
+use crate::cli::harness::{Harness, Ran, errors, lines};
+use crate::cli::model::{Call, calls, cut, good, good_text, refuses, says, setup_saying};
+use crate::cli::provider::Scripted;
 
 /// A price that makes each scripted call cost 0.002 dollars, on a route of its own.
-fn priced(bench: &Bench, model: &Scripted) {
+fn priced(harness: &Harness, model: &Scripted) {
     let route = format!(
         "[routes.a]\nbase_url = \"{}\"\nmodel = \"m\"\nno_key = true\ninput_usd_per_million = 10\noutput_usd_per_million = 100\n",
         model.base_url()
     );
-    bench.write("nova3.toml", route);
+    harness.write("nova3.toml", route);
 }
 
-fn ask(bench: &Bench, query: &str, more: &[&str]) -> Ran {
+fn ask(harness: &Harness, query: &str, more: &[&str]) -> Ran {
     let line = json!({"custom_id": "a", "query": query, "tasks": ["insight"]});
-    bench.write("in.jsonl", format!("{line}\n"));
-    bench.nova3(&[&["run", "in.jsonl"][..], more].concat())
+    harness.write("in.jsonl", format!("{line}\n"));
+    harness.nova3(&[&["run", "in.jsonl"][..], more].concat())
 }
 
 /// Of the only result line: attempts, cost, waste.
@@ -62,8 +62,8 @@ fn json_is_taken_out_of_what_stands_around_it() {
         |json| format!("\u{feff}  {json}"),
     ];
     for way in ways {
-        let (bench, model) = setup_saying(move |call| says(way(&good_text(call))));
-        let ran = ask(&bench, "q", &[]);
+        let (harness, model) = setup_saying(move |call| says(way(&good_text(call))));
+        let ran = ask(&harness, "q", &[]);
         assert_eq!((ran.code, model.bodies().len()), (Some(0), 1), "{}", ran.out);
         let item = json!({"id": "insight1", "title": "a title", "content": "insight of q", "kind": "情绪", "basis": "a basis"});
         assert_eq!(lines(&ran.out)[0]["output"], json!([item]));
@@ -86,8 +86,8 @@ fn marks_within_the_json_are_a_part_of_it() {
             format!("```json\n{}\n```", json!({"items": [item]})),
             format!("好的：{}", json!({"items": [item]})),
         ] {
-            let (bench, model) = setup_saying(move |_| says(text.clone()));
-            let ran = ask(&bench, "怎么写？", &[]);
+            let (harness, model) = setup_saying(move |_| says(text.clone()));
+            let ran = ask(&harness, "怎么写？", &[]);
             assert_eq!(
                 (ran.code, model.bodies().len()),
                 (Some(0), 1),
@@ -102,9 +102,9 @@ fn marks_within_the_json_are_a_part_of_it() {
 #[test]
 fn a_wrong_answer_is_asked_again_and_its_call_is_waste() {
     let bad = r#"{"items":[{"title":"t"}]}"#;
-    let (bench, model) = setup_saying(move |call| if call.is_repair() { good(call) } else { says(bad) });
-    priced(&bench, &model);
-    let ran = ask(&bench, "q", &[]);
+    let (harness, model) = setup_saying(move |call| if call.is_repair() { good(call) } else { says(bad) });
+    priced(&harness, &model);
+    let ran = ask(&harness, "q", &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     assert_eq!(spent(&ran), (json!(2), json!(0.002), json!(0.002)));
     let calls = calls(&model);
@@ -124,14 +124,14 @@ fn a_wrong_answer_is_asked_again_and_its_call_is_waste() {
 
 #[test]
 fn a_plan_that_was_asked_again_is_waste_too() {
-    let (bench, model) = setup_saying(|call| match call.action() {
+    let (harness, model) = setup_saying(|call| match call.action() {
         "supervisor" if !call.is_repair() => says("a plan"),
         "supervisor" => says(r#"{"tasks":[{"action":"answer","description":"","input":"i"}]}"#),
         _ => good(call),
     });
-    priced(&bench, &model);
-    bench.write("in.jsonl", "{\"query\":\"q\"}\n");
-    let line = &lines(&bench.nova3(&["run", "in.jsonl"]).out)[0];
+    priced(&harness, &model);
+    harness.write("in.jsonl", "{\"query\":\"q\"}\n");
+    let line = &lines(&harness.nova3(&["run", "in.jsonl"]).out)[0];
     assert_eq!(
         (&line["plan"]["attempts"], &line["plan"]["cost_usd"]),
         (&json!(2), &json!(0.002))
@@ -158,9 +158,9 @@ fn an_answer_that_stays_wrong_fails_and_says_why() {
         ),
         ("", "the answer is empty"),
     ] {
-        let (bench, model) = setup_saying(move |_| says(bad));
-        priced(&bench, &model);
-        let ran = ask(&bench, "q", &[]);
+        let (harness, model) = setup_saying(move |_| says(bad));
+        priced(&harness, &model);
+        let ran = ask(&harness, "q", &[]);
         assert_eq!(ran.code, Some(100));
         let message = format!("{told}; before its one repair: {told}");
         assert_eq!(errors(&lines(&ran.out)), [("schema", message.as_str())]);
@@ -171,14 +171,14 @@ fn an_answer_that_stays_wrong_fails_and_says_why() {
 
 #[test]
 fn an_answer_that_was_cut_is_asked_for_with_more_room() {
-    let (bench, model) = setup_saying(|call| {
+    let (harness, model) = setup_saying(|call| {
         if call.is_repair() {
             good(call)
         } else {
             cut(r#"{"items":[{"title"#)
         }
     });
-    let ran = ask(&bench, "q", &[]);
+    let ran = ask(&harness, "q", &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     let room = |call: &Call| call.body()["max_completion_tokens"].as_u64().unwrap();
     let calls = calls(&model);
@@ -188,10 +188,10 @@ fn an_answer_that_was_cut_is_asked_for_with_more_room() {
             .message(3)
             .contains("the answer was cut off at its longest length")
     );
-    let (bench, _model) = setup_saying(|_| cut(r#"{"items":[{"title"#));
+    let (harness, _model) = setup_saying(|_| cut(r#"{"items":[{"title"#));
     let told = "the answer was cut off at its longest length";
     assert_eq!(
-        errors(&lines(&ask(&bench, "q", &[]).out)),
+        errors(&lines(&ask(&harness, "q", &[]).out)),
         [(
             "schema",
             format!("{told}; before its one repair: {told}").as_str()
@@ -201,27 +201,27 @@ fn an_answer_that_was_cut_is_asked_for_with_more_room() {
 
 #[test]
 fn too_many_items_are_cut_to_the_limit() {
-    let (bench, model) = setup_saying(|_| says(insights(10_000).to_string()));
+    let (harness, model) = setup_saying(|_| says(insights(10_000).to_string()));
     let told = |most: usize| {
         json!([format!(
             "`insight` gave 10000 items, the first {most} were kept (`agents.max_results`)"
         )])
     };
-    let ran = ask(&bench, "q", &["--run", "default"]);
+    let ran = ask(&harness, "q", &["--run", "default"]);
     assert_eq!((number_of_items(&ran), warnings(&ran)), (5, told(5)));
     assert!(calls(&model)[0].system().contains("最多 5 条"));
 
-    bench.write("nova3.toml", "[agents.max_results_of]\ninsight = 2\n");
-    let ran = ask(&bench, "q", &["--run", "of"]);
+    harness.write("nova3.toml", "[agents.max_results_of]\ninsight = 2\n");
+    let ran = ask(&harness, "q", &["--run", "of"]);
     assert_eq!((number_of_items(&ran), warnings(&ran)), (2, told(2)));
 
-    bench.write("nova3.toml", "");
-    let bench = bench.with("NOVA3_DEFAULT_MAX_RESULTS", "3");
-    let ran = ask(&bench, "q", &["--run", "variable"]);
+    harness.write("nova3.toml", "");
+    let harness = harness.with("NOVA3_DEFAULT_MAX_RESULTS", "3");
+    let ran = ask(&harness, "q", &["--run", "variable"]);
     assert_eq!((number_of_items(&ran), warnings(&ran)), (3, told(3)));
 
-    let bench = bench.with("NOVA3_ENABLE_LIMITS", "false");
-    let ran = ask(&bench, "q", &["--run", "off"]);
+    let harness = harness.with("NOVA3_ENABLE_LIMITS", "false");
+    let ran = ask(&harness, "q", &["--run", "off"]);
     assert_eq!((number_of_items(&ran), warnings(&ran)), (1000, told(1000)));
     assert!(!calls(&model)[3].system().contains("最多"));
 
@@ -229,8 +229,8 @@ fn too_many_items_are_cut_to_the_limit() {
         ("NOVA3_DEFAULT_MAX_RESULTS", "0"),
         ("NOVA3_ENABLE_LIMITS", "maybe"),
     ] {
-        let bench = setup_saying(good).0.with(name, value);
-        let ran = ask(&bench, "q", &[]);
+        let harness = setup_saying(good).0.with(name, value);
+        let ran = ask(&harness, "q", &[]);
         assert_eq!(ran.code, Some(2));
         assert!(
             ran.err.contains(&format!("`{name}` is `{value}`: expected ")),
@@ -245,8 +245,8 @@ fn another_language_is_asked_again_then_told() {
     let chinese =
         json!({"items": [{"title": "标题", "content": "一段完整的中文内容", "kind": "动机", "basis": "无"}]})
             .to_string();
-    let (bench, model) = setup_saying(move |_| says(chinese.clone()));
-    let ran = ask(&bench, "how do I write a good post?", &[]);
+    let (harness, model) = setup_saying(move |_| says(chinese.clone()));
+    let ran = ask(&harness, "how do I write a good post?", &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     assert_eq!(number_of_items(&ran), 1);
     assert_eq!(
@@ -273,13 +273,13 @@ fn asked(call: &Call) -> (&str, bool) {
 
 #[test]
 fn a_route_that_refuses_a_form_is_asked_in_a_simpler_way_from_then_on() {
-    let (bench, model) = setup_saying(|call| match asked(call).0 {
+    let (harness, model) = setup_saying(|call| match asked(call).0 {
         "-" => says(insights(1).to_string()),
         form => refuses(400, &format!("`response_format` of type {form} is not supported")),
     });
     let line = |id: &str| format!("{{\"custom_id\":\"{id}\",\"query\":\"q\",\"tasks\":[\"insight\"]}}\n");
-    bench.write("in.jsonl", line("a") + &line("b"));
-    let ran = bench.nova3(&["run", "in.jsonl", "-j", "1"]);
+    harness.write("in.jsonl", line("a") + &line("b"));
+    let ran = harness.nova3(&["run", "in.jsonl", "-j", "1"]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     let calls = calls(&model);
     let forms: Vec<_> = calls.iter().map(asked).collect();
@@ -298,8 +298,8 @@ fn a_route_that_refuses_a_form_is_asked_in_a_simpler_way_from_then_on() {
         .collect();
     assert_eq!(attempts, [3, 1]);
     // A 400 that speaks of something else is no reason to ask again.
-    let (bench, model) = setup_saying(|_| refuses(400, "temperature is not supported"));
-    assert_eq!(ask(&bench, "q", &[]).code, Some(100));
+    let (harness, model) = setup_saying(|_| refuses(400, "temperature is not supported"));
+    assert_eq!(ask(&harness, "q", &[]).code, Some(100));
     assert_eq!(model.bodies().len(), 1);
 }
 
@@ -310,13 +310,13 @@ fn a_route_says_what_it_understands() {
         ("json_object", ("json_object", true)),
         ("json_schema", ("json_schema", false)),
     ] {
-        let (bench, model) = setup_saying(|_| says(insights(1).to_string()));
+        let (harness, model) = setup_saying(|_| says(insights(1).to_string()));
         let route = format!(
             "[routes.a]\nbase_url = \"{}\"\nmodel = \"m\"\nno_key = true\nstructured = \"{structured}\"\n",
             model.base_url()
         );
-        bench.write("nova3.toml", route);
-        assert_eq!(ask(&bench, "q", &[]).code, Some(0));
+        harness.write("nova3.toml", route);
+        assert_eq!(ask(&harness, "q", &[]).code, Some(0));
         assert_eq!(asked(&calls(&model)[0]), expected);
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use nova3::mock::MockConfig;
 
-use crate::bench::{Bench, setup, setup_with, until};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, setup, setup_with, until};
+use crate::cli::provider::{Say, Scripted};
 
 /// No test here takes so long; one that does is hung.
 const HUNG: Duration = Duration::from_secs(60);
@@ -22,8 +22,8 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn run(bench: &Bench, args: &str) -> Self {
-        let plain = bench.command(&[]);
+    fn run(harness: &Harness, args: &str) -> Self {
+        let plain = harness.command(&[]);
         let program = plain.get_program().to_str().unwrap().to_owned();
         let mut command = Command::new("script");
         command
@@ -90,9 +90,9 @@ fn bars(screen: &str) -> Vec<&str> {
 
 #[test]
 fn results_are_text_and_no_bar_is_left() {
-    let (bench, _provider) = setup_with(MockConfig::default());
-    bench.write_questions("in.jsonl", 2);
-    let (code, screen) = Terminal::run(&bench, "run in.jsonl").end();
+    let (harness, _provider) = setup_with(MockConfig::default());
+    harness.write_questions("in.jsonl", 2);
+    let (code, screen) = Terminal::run(&harness, "run in.jsonl").end();
     assert_eq!(code, Some(0), "{screen}");
     for shown in ["## q1\n", "## q2\n", "run `in.jsonl`: finished; 2 of 2 done"] {
         assert!(
@@ -120,14 +120,14 @@ fn ctrl_c_leaves_no_bar_behind() {
                 .to_owned(),
         }
     });
-    let bench = setup()
+    let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    bench.write(
+    harness.write(
         "in.jsonl",
         "{\"custom_id\":\"a\",\"query\":\"q1\",\"tasks\":[\"answer\"]}\n{\"custom_id\":\"b\",\"query\":\"q2\",\"tasks\":[\"answer\"]}\n",
     );
-    let mut terminal = Terminal::run(&bench, "run in.jsonl -j 1");
+    let mut terminal = Terminal::run(&harness, "run in.jsonl -j 1");
     terminal.wait_for("## a");
     until("the second call is on its way", || provider.bodies().len() == 2);
     terminal.wait_for("1 running");

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::bench::{Bench, lines};
-use crate::model::{Call, actions, calls, good, says, setup_saying};
-use crate::provider::{Say, Scripted};
+use crate::cli::harness::{Harness, lines};
+use crate::cli::model::{Call, actions, calls, good, says, setup_saying};
+use crate::cli::provider::{Say, Scripted};
 
 const PLAN: &str = r#"{"tasks":[{"action":"insight","description":"","input":"i1"},{"action":"hitpoint","description":"","input":"i2"}]}"#;
 
@@ -13,22 +13,22 @@ const INPUT: &str = r#"{"custom_id":"a","query":"a?"}
 {"custom_id":"c","query":"c?"}
 "#;
 
-fn setup() -> (Bench, Scripted) {
-    let (bench, model) = setup_saying(|call: &Call| -> Say {
+fn setup() -> (Harness, Scripted) {
+    let (harness, model) = setup_saying(|call: &Call| -> Say {
         match call.action() {
             "supervisor" => says(PLAN),
             _ => good(call),
         }
     });
-    bench.write("in.jsonl", INPUT);
-    (bench, model)
+    harness.write("in.jsonl", INPUT);
+    (harness, model)
 }
 
 /// Runs the input; answers who was asked, and what stderr said of what stays as it was.
-fn run(bench: &Bench, model: &Scripted, more: &[&str]) -> (String, String) {
+fn run(harness: &Harness, model: &Scripted, more: &[&str]) -> (String, String) {
     let before = model.bodies().len();
     let args = [&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"][..], more].concat();
-    let ran = bench.nova3(&args);
+    let ran = harness.nova3(&args);
     assert!(matches!(ran.code, Some(0 | 101)), "{}", ran.err);
     let said: Vec<&str> = ran
         .err
@@ -43,10 +43,10 @@ const OTHER_TASKS: &str = "finished with other tasks or prompts; they stay. Anew
 
 #[test]
 fn new_tasks_take_the_place_of_plans_that_were_not_begun() {
-    let (bench, model) = setup();
-    assert_eq!(bench.nova3(&["plan", "in.jsonl", "--call"]).code, Some(0));
+    let (harness, model) = setup();
+    assert_eq!(harness.nova3(&["plan", "in.jsonl", "--call"]).code, Some(0));
     assert_eq!(actions(&calls(&model)), ["supervisor", "supervisor"]);
-    let shown = bench.nova3(&["plan", "in.jsonl", "--tasks", "answer", "--json"]);
+    let shown = harness.nova3(&["plan", "in.jsonl", "--tasks", "answer", "--json"]);
     let origins: Vec<_> = lines(&shown.out)
         .iter()
         .map(|line| (line["origin"].clone(), line["tasks"][0]["action"].clone()))
@@ -57,40 +57,43 @@ fn new_tasks_take_the_place_of_plans_that_were_not_begun() {
         [flag.clone(), (json!("its line"), json!("profile")), flag]
     );
     assert_eq!(
-        run(&bench, &model, &["--tasks", "answer"]),
+        run(&harness, &model, &["--tasks", "answer"]),
         ("answer profile answer".into(), String::new())
     );
-    assert_eq!(bench.nova3(&["verify"]).code, Some(0));
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
 #[test]
 fn what_is_finished_with_other_tasks_stays_and_is_said_each_time() {
-    let (bench, model) = setup();
-    let (asked, said) = run(&bench, &model, &["--limit", "1"]);
+    let (harness, model) = setup();
+    let (asked, said) = run(&harness, &model, &["--limit", "1"]);
     assert_eq!(
         (asked.as_str(), said.as_str()),
         ("supervisor insight hitpoint", "")
     );
     let told = &["--tasks", "answer"];
     let one = format!("1 {OTHER_TASKS}");
-    assert_eq!(run(&bench, &model, told), ("profile answer".into(), one.clone()));
     assert_eq!(
-        run(&bench, &model, told),
+        run(&harness, &model, told),
+        ("profile answer".into(), one.clone())
+    );
+    assert_eq!(
+        run(&harness, &model, told),
         (String::new(), one),
         "nothing is left to do"
     );
-    let status = bench.nova3(&["status"]);
+    let status = harness.nova3(&["status"]);
     assert!(
         status.out.contains(&format!("1 {OTHER_TASKS}\n")),
         "{}",
         status.out
     );
     assert_eq!(
-        run(&bench, &model, &[]),
+        run(&harness, &model, &[]),
         (String::new(), format!("1 {OTHER_TASKS}"))
     );
     let anew = run(
-        &bench,
+        &harness,
         &model,
         &["--tasks", "answer", "--run", "anew", "--overwrite"],
     );
@@ -99,19 +102,19 @@ fn what_is_finished_with_other_tasks_stays_and_is_said_each_time() {
 
 #[test]
 fn other_prompts_and_models_are_said() {
-    let (bench, model) = setup();
-    run(&bench, &model, &["--tasks", "answer"]);
-    let model_changed = run(&bench, &model, &["--tasks", "answer", "-m", "another"]);
+    let (harness, model) = setup();
+    run(&harness, &model, &["--tasks", "answer"]);
+    let model_changed = run(&harness, &model, &["--tasks", "answer", "-m", "another"]);
     let told = "3 finished with other models; they stay. Anew: --run NAME";
     assert_eq!(model_changed, (String::new(), told.into()));
-    assert_eq!(run(&bench, &model, &["--tasks", "answer"]).1, "");
+    assert_eq!(run(&harness, &model, &["--tasks", "answer"]).1, "");
     let changed = format!("# changed\n{}", include_str!("../../agents/answer.toml"));
-    std::fs::create_dir(bench.path("prompts")).unwrap();
-    bench.write("prompts/answer.toml", changed);
-    bench.write(
+    std::fs::create_dir(harness.path("prompts")).unwrap();
+    harness.write("prompts/answer.toml", changed);
+    harness.write(
         "nova3.toml",
         "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n[agents]\nfolder = \"prompts\"\n",
     );
-    let prompts_changed = run(&bench, &model, &["--tasks", "answer"]);
+    let prompts_changed = run(&harness, &model, &["--tasks", "answer"]);
     assert_eq!(prompts_changed, (String::new(), format!("3 {OTHER_TASKS}")));
 }

@@ -3,11 +3,11 @@
 //! Apart from the storm, because after an end of the database nothing is granted for a minute, which the short form does
 //! not have.
 
-use super::crew::Crew;
 use super::figures;
 use super::form::Form;
-use super::ground::{Ground, INPUTS};
+use super::harness::{INPUTS, Scenario};
 use super::judge;
+use super::processes::Processes;
 use super::storm::{self, Blow};
 use super::verdict::Verdicts;
 use super::witness;
@@ -42,27 +42,34 @@ fn a_limit_holds_for_the_whole_fleet() {
     };
     println!("cluster: limit: seed {}", form.seed);
     let work = Work::limited(form.limited);
-    let ground = Ground::new();
-    let mut mock = ground.mock(form.seed);
-    ground.settings(form, &mock);
-    work.store(0, &ground.path(INPUTS[0]));
+    let scenario = Scenario::new();
+    let mut mock = scenario.mock(form.seed);
+    scenario.settings(form, &mock);
+    work.store(0, &scenario.path(INPUTS[0]));
 
-    let mut crew = Crew::new(&ground);
-    (1..=form.workers).for_each(|number| crew.add_worker(number));
-    crew.add_loader(0);
+    let mut processes = Processes::new(&scenario);
+    (1..=form.workers).for_each(|number| processes.add_worker(number));
+    processes.add_loader(0);
     let moments = moments(form, &mut form.rng("limit"));
-    let (done, passed) = storm::pass(form, &ground, &mut crew, &mut mock, moments, 3 * form.limited);
+    let (done, passed) = storm::pass(
+        form,
+        &scenario,
+        &mut processes,
+        &mut mock,
+        moments,
+        3 * form.limited,
+    );
     if passed.is_ok() {
-        crew.dismiss();
+        processes.dismiss();
     }
-    let mut faults = std::mem::take(&mut crew.faults);
-    drop(crew);
+    let mut faults = std::mem::take(&mut processes.faults);
+    drop(processes);
     mock.rest();
     faults.extend(passed.err());
 
     let calls = mock.log.every_call();
     let mut verdicts = Verdicts::new("limit");
-    let finished = witness::finished(ground.server.url());
+    let finished = witness::finished(scenario.server.url());
     if finished != form.limited {
         faults.push(format!("{finished} of {} requests are done", form.limited));
     }

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::crew::Crew;
 use super::figures;
 use super::form::{Form, LEASE};
-use super::ground::{Ground, INPUTS, OUTPUTS};
+use super::harness::{INPUTS, OUTPUTS, Scenario};
 use super::judge::{self, Scene};
 use super::mock::Mock;
 use super::process::{Patience, until};
+use super::processes::Processes;
 use super::proxy::Network;
 use super::verdict::Verdicts;
 use super::witness;
@@ -77,8 +77,8 @@ impl fmt::Display for Done {
 
 /// Strikes; answers whether there was anybody to be struck.
 fn strike(
-    crew: &mut Crew<'_>,
-    ground: &Ground,
+    processes: &mut Processes<'_>,
+    scenario: &Scenario,
     rng: &mut fastrand::Rng,
     blow: Blow,
     done: &mut Done,
@@ -89,30 +89,30 @@ fn strike(
     let long = LEASE + Duration::from_millis(rng.u64(more));
     match blow {
         Blow::Kill => {
-            let struck = crew.kill(rng);
+            let struck = processes.kill(rng);
             done.kills += usize::from(struck);
             struck
         }
         Blow::Stop => {
-            let struck = crew.stop(rng, long);
+            let struck = processes.stop(rng, long);
             done.stops += usize::from(struck);
             struck
         }
         Blow::Cut((network, resets)) => {
-            let struck = crew.cut(rng, long, network, resets);
+            let struck = processes.cut(rng, long, network, resets);
             done.cuts += usize::from(struck);
             struck
         }
         Blow::Break => {
             let short = LEASE.mul_f64(0.05 + 0.2 * rng.f64());
-            let struck = crew.cut(rng, short, Network::NoAnswers, true);
+            let struck = processes.cut(rng, short, Network::NoAnswers, true);
             done.breaks += usize::from(struck);
             struck
         }
         Blow::Outage => {
-            ground.server.stop_immediately();
+            scenario.server.stop_immediately();
             std::thread::sleep(Duration::from_millis(rng.u64(100..2_500)));
-            ground.server.start_again();
+            scenario.server.start_again();
             done.outages += 1;
             true
         }
@@ -123,8 +123,8 @@ fn strike(
 /// than `most`.
 pub(crate) fn pass(
     form: Form,
-    ground: &Ground,
-    crew: &mut Crew<'_>,
+    scenario: &Scenario,
+    processes: &mut Processes<'_>,
     mock: &mut Mock,
     moments: Vec<(usize, Blow)>,
     most: usize,
@@ -135,11 +135,11 @@ pub(crate) fn pass(
     let mut patience = Patience::of(form.patience);
     loop {
         mock.log.read_on();
-        if crew.tend() {
+        if processes.tend() {
             return (done, Ok(()));
         }
         while let Some((_, blow)) = moments.next_if(|(answered, _)| mock.log.good() >= *answered) {
-            strike(crew, ground, &mut rng, blow, &mut done);
+            strike(processes, scenario, &mut rng, blow, &mut done);
         }
         if !patience.is_left(mock.log.lines()) {
             let stuck = format!("nothing happens any more after {} calls", mock.log.count());
@@ -154,8 +154,8 @@ pub(crate) fn pass(
 }
 
 /// The lines of a result file that are whole.
-fn lines(ground: &Ground, run: usize) -> Vec<Value> {
-    let bytes = std::fs::read(ground.path(OUTPUTS[run])).unwrap_or_default();
+fn lines(scenario: &Scenario, run: usize) -> Vec<Value> {
+    let bytes = std::fs::read(scenario.path(OUTPUTS[run])).unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines
         .map(|line| serde_json::from_slice(line).unwrap_or_default())
@@ -167,33 +167,43 @@ fn a_fleet_in_a_storm_does_each_thing_once() {
     let form = Form::get();
     println!("cluster: seed {}", form.seed);
     let work = Work::mixed(form, &mut form.rng("work"));
-    let ground = Ground::new();
-    let mut mock = ground.mock(form.seed);
-    ground.settings(form, &mock);
-    (0..INPUTS.len()).for_each(|run| work.store(run, &ground.path(INPUTS[run])));
+    let scenario = Scenario::new();
+    let mut mock = scenario.mock(form.seed);
+    scenario.settings(form, &mock);
+    (0..INPUTS.len()).for_each(|run| work.store(run, &scenario.path(INPUTS[run])));
 
     // The workers come first: they make the tables, all at once, and wait for something to do.
-    let mut crew = Crew::new(&ground);
-    (1..=form.workers).for_each(|number| crew.add_worker(number));
+    let mut processes = Processes::new(&scenario);
+    (1..=form.workers).for_each(|number| processes.add_worker(number));
     until("the tables", || {
-        witness::has_tables(ground.server.url()).then_some(())
+        witness::has_tables(scenario.server.url()).then_some(())
     });
-    witness::begin(ground.server.url());
+    witness::begin(scenario.server.url());
     let began = Instant::now();
-    (0..INPUTS.len()).for_each(|run| crew.add_loader(run));
+    (0..INPUTS.len()).for_each(|run| processes.add_loader(run));
 
     let moments = moments(form, &mut form.rng("moments"), 2 * work.requests());
-    let (done, passed) = pass(form, &ground, &mut crew, &mut mock, moments, 6 * work.requests());
+    let (done, passed) = pass(
+        form,
+        &scenario,
+        &mut processes,
+        &mut mock,
+        moments,
+        6 * work.requests(),
+    );
     let seconds = began.elapsed().as_secs_f64();
     if passed.is_ok() {
-        crew.dismiss();
+        processes.dismiss();
     }
-    let (lives, faults) = (std::mem::take(&mut crew.lives), std::mem::take(&mut crew.faults));
-    drop(crew);
+    let (lives, faults) = (
+        std::mem::take(&mut processes.lives),
+        std::mem::take(&mut processes.faults),
+    );
+    drop(processes);
     mock.rest();
 
     let calls = mock.log.every_call();
-    let testimony = witness::hear(ground.server.url(), INPUTS);
+    let testimony = witness::hear(scenario.server.url(), INPUTS);
     let scene = Scene {
         form,
         work: &work,
@@ -202,9 +212,9 @@ fn a_fleet_in_a_storm_does_each_thing_once() {
         faults: &faults,
         stuck: passed.as_ref().err().map(String::as_str),
         testimony: &testimony,
-        lines: [lines(&ground, 0), lines(&ground, 1)],
-        status: [ground.status(0), ground.status(1)],
-        verified: [0, 1].map(|run| ground.nova3(&["verify", INPUTS[run], "-o", OUTPUTS[run]])),
+        lines: [lines(&scenario, 0), lines(&scenario, 1)],
+        status: [scenario.status(0), scenario.status(1)],
+        verified: [0, 1].map(|run| scenario.nova3(&["verify", INPUTS[run], "-o", OUTPUTS[run]])),
     };
     let mut verdicts = Verdicts::new("storm");
     judge::all(&scene, &mut verdicts);

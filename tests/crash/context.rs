@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::bench::Bench;
-use super::evidence::Call;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input;
 use super::store::Item;
+use crate::support::evidence::Call;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
@@ -133,17 +133,17 @@ fn judge(call: &Call, word: &str, task: usize, items: &[&Item], queue: i64) {
 #[test]
 fn a_task_is_told_what_it_builds_on_and_nothing_of_others() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("context", form);
+    let mut scenario = Scenario::new("context", form);
     let second = WORDS.iter().map(|word| second(word));
     let lines: Vec<Value> = WORDS.iter().map(|word| first(word)).chain(second).collect();
-    input::store_values(&bench.path("in.jsonl"), &lines);
-    bench.grind(&RUN, WORDS.len() * 6, form.kills);
-    let ended = bench.nova3(&RUN);
+    input::store_values(&scenario.path("in.jsonl"), &lines);
+    scenario.grind(&RUN, WORDS.len() * 6, form.kills);
+    let ended = scenario.nova3(&RUN);
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-    bench.settle(&["out.jsonl"], false);
+    scenario.settle(&["out.jsonl"], false);
 
-    let calls = bench.mock.calls();
-    let store = bench.store().expect("there is a store");
+    let calls = scenario.mock.calls();
+    let store = scenario.store().expect("there is a store");
     let (items, queues) = (store.items(), store.queues());
     let mut judged = 0;
     for call in &calls {
@@ -164,7 +164,7 @@ fn a_task_is_told_what_it_builds_on_and_nothing_of_others() {
     println!(
         "crash-test: context: {} sessions, {} kills, {} calls, {judged} of them judged by their prompts",
         WORDS.len(),
-        bench.account.kills,
+        scenario.account.kills,
         calls.len()
     );
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::bench::Bench;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input;
 use super::oracle;
 use super::process::until;
@@ -65,8 +65,8 @@ struct Talk {
 }
 
 /// How many lines the store has finished.
-fn settled(bench: &Bench) -> usize {
-    let states = bench.store().map(|store| store.states()).unwrap_or_default();
+fn settled(scenario: &Scenario) -> usize {
+    let states = scenario.store().map(|store| store.states()).unwrap_or_default();
     let live = ["blocked", "ready", "leased"];
     states
         .values()
@@ -75,14 +75,14 @@ fn settled(bench: &Bench) -> usize {
 }
 
 /// How many lines the file has, whole.
-fn written(bench: &Bench) -> usize {
-    let bytes = bench.bytes("out.jsonl");
+fn written(scenario: &Scenario) -> usize {
+    let bytes = scenario.bytes("out.jsonl");
     bytes.split(|byte| *byte == b'\n').count() - 1
 }
 
-fn table(seed: u64) -> Bench {
+fn table(seed: u64) -> Scenario {
     let seed = seed.to_string();
-    Bench::with(
+    Scenario::with(
         "conversation",
         Form::get(),
         &["--latency", "8ms", "--tail", "0.05", "--seed", &seed],
@@ -92,10 +92,10 @@ fn table(seed: u64) -> Bench {
 /// A seed with which the mock plans five tasks for the first line, so that every line has one to do.
 fn seed() -> u64 {
     let long = |seed: &u64| {
-        let mut bench = table(*seed);
-        input::store_values(&bench.path("in.jsonl"), &lines()[..1]);
-        bench.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
-        let lines = oracle::objects(&bench.bytes("out.jsonl"));
+        let mut scenario = table(*seed);
+        input::store_values(&scenario.path("in.jsonl"), &lines()[..1]);
+        scenario.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+        let lines = oracle::objects(&scenario.bytes("out.jsonl"));
         lines[0]["tasks"]
             .as_array()
             .is_some_and(|tasks| tasks.len() == DO.len())
@@ -104,12 +104,12 @@ fn seed() -> u64 {
 }
 
 /// Reads what it came to, and judges what all ways have in common.
-fn heard(bench: &Bench, files: &[&str]) -> Talk {
-    let store = bench.store().expect("there is a store");
+fn heard(scenario: &Scenario, files: &[&str]) -> Talk {
+    let store = scenario.store().expect("there is a store");
     let states = store.states();
     let mut lines: Vec<Value> = files
         .iter()
-        .flat_map(|file| oracle::objects(&bench.bytes(file)))
+        .flat_map(|file| oracle::objects(&scenario.bytes(file)))
         .collect();
     lines.sort_by_key(|line| line["custom_id"].to_string());
     let told: Vec<_> = lines.iter().flat_map(oracle::items).collect();
@@ -165,56 +165,56 @@ fn judge(talk: &Talk) {
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
 /// Runs to the end, and takes what was called into the account.
-fn finish(bench: &mut Bench, args: &[&str]) {
-    let ended = bench.nova3(args);
+fn finish(scenario: &mut Scenario, args: &[&str]) {
+    let ended = scenario.nova3(args);
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-    bench.settle(&[], false);
+    scenario.settle(&[], false);
 }
 
 /// All lines in one run that nobody disturbs.
-fn in_one_go(seed: u64) -> (Bench, Talk) {
-    let mut bench = table(seed);
-    input::store_values(&bench.path("in.jsonl"), &lines());
-    finish(&mut bench, &RUN);
-    let talk = heard(&bench, &["out.jsonl"]);
-    (bench, talk)
+fn in_one_go(seed: u64) -> (Scenario, Talk) {
+    let mut scenario = table(seed);
+    input::store_values(&scenario.path("in.jsonl"), &lines());
+    finish(&mut scenario, &RUN);
+    let talk = heard(&scenario, &["out.jsonl"]);
+    (scenario, talk)
 }
 
 /// All lines in one run that is killed as soon as one more of them is finished.
-fn killed_after_every_line(seed: u64) -> (Bench, Talk) {
-    let mut bench = table(seed);
-    input::store_values(&bench.path("in.jsonl"), &lines());
+fn killed_after_every_line(seed: u64) -> (Scenario, Talk) {
+    let mut scenario = table(seed);
+    input::store_values(&scenario.path("in.jsonl"), &lines());
     for next in 1..=LINES {
         // By turns as soon as the store knows of the line and as soon as the file does.
         let finished = if next % 2 == 0 { written } else { settled };
-        let mut running = bench.start(&RUN);
+        let mut running = scenario.start(&RUN);
         until("the next line", || {
-            (finished(&bench) >= next || running.poll().is_some()).then_some(())
+            (finished(&scenario) >= next || running.poll().is_some()).then_some(())
         });
-        bench.cut(running);
+        scenario.cut(running);
     }
-    finish(&mut bench, &RUN);
-    let talk = heard(&bench, &["out.jsonl"]);
-    (bench, talk)
+    finish(&mut scenario, &RUN);
+    let talk = heard(&scenario, &["out.jsonl"]);
+    (scenario, talk)
 }
 
 /// Each line in a file and a run of its own; at the end each run once more, at no cost.
-fn in_six_runs(seed: u64) -> (Bench, Talk) {
-    let mut bench = table(seed);
+fn in_six_runs(seed: u64) -> (Scenario, Talk) {
+    let mut scenario = table(seed);
     let mut files = Vec::new();
     for (part, line) in lines().into_iter().enumerate() {
         let (name, file) = (format!("part{part}"), format!("part{part}.out"));
-        input::store_values(&bench.path(&name), &[line]);
-        finish(&mut bench, &["run", &name, "-o", &file]);
+        input::store_values(&scenario.path(&name), &[line]);
+        finish(&mut scenario, &["run", &name, "-o", &file]);
         files.push(file);
     }
     // A later run continues the lines of an earlier one: the file of that one follows at its next invocation.
     for (part, file) in files.iter().enumerate() {
-        finish(&mut bench, &["run", &format!("part{part}"), "-o", file]);
+        finish(&mut scenario, &["run", &format!("part{part}"), "-o", file]);
     }
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let talk = heard(&bench, &files);
-    (bench, talk)
+    let talk = heard(&scenario, &files);
+    (scenario, talk)
 }
 
 #[test]

@@ -5,20 +5,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::bench::Bench;
 use super::choices::number;
-use super::evidence::Call;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input::{Line, Shape};
-use super::process::{DEADLINE, Ended, Running, until};
+use super::process::{self, Ended, Running, deadline, until};
 use super::server;
+use crate::support::evidence::Call;
 
 /// Calls at once.
 const AT_ONCE: usize = 20;
 
 /// A scenario with its store.
 pub(crate) struct Cuts {
-    pub(crate) bench: Bench,
+    pub(crate) scenario: Scenario,
     store: String,
     calls: usize,
 }
@@ -53,13 +53,13 @@ impl Cuts {
             Engine::Sqlite => "nova3.db".to_owned(),
             Engine::Postgres => server::fresh_schema(server::shared()),
         };
-        let bench = Bench::with(name, Form::get(), &mock);
+        let scenario = Scenario::with(name, Form::get(), &mock);
         // A process that takes the place of a killed one waits for its leases.
-        let mut settings = bench.bytes("nova3.toml");
+        let mut settings = scenario.bytes("nova3.toml");
         settings.extend_from_slice(b"[run]\nlease = \"1s\"\n");
-        std::fs::write(bench.path("nova3.toml"), settings).expect("a folder can be used");
+        std::fs::write(scenario.path("nova3.toml"), settings).expect("a folder can be used");
         Self {
-            bench,
+            scenario,
             store,
             calls: AT_ONCE,
         }
@@ -78,30 +78,37 @@ impl Cuts {
             "--store",
             &self.store,
         ];
-        let mut command = self.bench.command(&args);
-        command.env("NOVA3_FAILPOINTS", failpoints);
-        let stdout = self.bench.path("stdout");
-        self.bench.spawn(command, stdout)
+        let mut command = self.scenario.command(&args);
+        let of_this_process = process::failpoints();
+        let all: Vec<&str> = of_this_process
+            .iter()
+            .map(String::as_str)
+            .chain([failpoints])
+            .collect();
+        command.env("NOVA3_FAILPOINTS", all.join(","));
+        let stdout = self.scenario.path("stdout");
+        self.scenario.spawn(command, stdout)
     }
 
     /// Puts failed requests of the class back.
     #[cfg(debug_assertions)]
     pub(crate) fn retry(&mut self, class: &str) -> Ended {
         let store = self.store.clone();
-        self.bench.nova3(&["retry", "--store", &store, "--class", class])
+        self.scenario
+            .nova3(&["retry", "--store", &store, "--class", class])
     }
 
     /// Waits until so many more calls have come in, or the end; answers whether they have.
     fn calls_begin(&self, running: &mut Running, before: usize, more: usize) -> bool {
         until("calls, or an end", || {
-            let begun = self.bench.mock.count() >= before + more;
+            let begun = self.scenario.mock.count() >= before + more;
             (begun || running.poll().is_some()).then_some(begun)
         })
     }
 
     /// One process, killed so long after its first call; answers its end if that came first.
     fn life(&mut self, after: Duration) -> Option<Ended> {
-        let before = self.bench.mock.count();
+        let before = self.scenario.mock.count();
         let mut running = self.start("");
         if self.calls_begin(&mut running, before, 1) {
             let begun = Instant::now();
@@ -109,7 +116,7 @@ impl Cuts {
                 (begun.elapsed() >= after || running.poll().is_some()).then_some(())
             });
         }
-        if running.kill() {
+        if running.kill().is_none() {
             None
         } else {
             Some(running.wait())
@@ -118,24 +125,24 @@ impl Cuts {
 
     /// Runs to the end, whose calls take at most so long each; every request is done. Returns the calls of this last process.
     fn finish(&mut self, requests: usize, call: Duration) -> Vec<Call> {
-        let before = self.bench.mock.calls().len();
+        let before = self.scenario.mock.calls().len();
         let rounds = u32::try_from(requests.div_ceil(AT_ONCE)).expect("an input of a test");
-        let ended = self.start("").wait_within(DEADLINE + call * rounds);
-        let bytes = self.bench.bytes("out.jsonl");
+        let ended = self.start("").wait_within(deadline() + call * rounds);
+        let bytes = self.scenario.bytes("out.jsonl");
         let lines = String::from_utf8_lossy(&bytes);
         let poison = lines.lines().filter(|line| line.contains(r#""poison""#)).count();
         assert_eq!(
             poison, 0,
             "oracle `innocent`: {}: {poison} requests are poison",
-            self.bench.name
+            self.scenario.name
         );
         assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
         assert_eq!(lines.lines().count(), requests, "oracle `once`");
         let verified = self
-            .bench
+            .scenario
             .nova3(&["verify", "--store", &self.store.clone(), "-o", "out.jsonl"]);
         assert_eq!(verified.code, Some(0), "oracle `verify`: {}", verified.stderr);
-        self.bench.mock.calls().split_off(before)
+        self.scenario.mock.calls().split_off(before)
     }
 }
 
@@ -154,10 +161,13 @@ fn mixed(ids: std::ops::Range<usize>) -> Vec<Line> {
 
 /// How many calls were in flight before the first of them ended.
 fn at_once(calls: &[Call]) -> usize {
-    let end = calls.iter().filter_map(|call| call.end_ms).min();
+    let end = calls
+        .iter()
+        .filter_map(|call| call.end.as_ref().map(|end| end.at_ms))
+        .min();
     calls
         .iter()
-        .filter(|call| end.is_none_or(|end| call.start_ms < end))
+        .filter(|call| end.is_none_or(|end| call.began_ms < end))
         .count()
 }
 
@@ -167,15 +177,15 @@ fn loop_of_kills(engine: Engine) {
     let mut cuts = Cuts::new("kills of slow calls", engine, &slow(call_ms));
     // About as many as are done meanwhile, and as many again as need all slots at the end.
     let known = 12 * kills;
-    cuts.bench.input(&mixed(0..known));
+    cuts.scenario.input(&mixed(0..known));
     let mut killed = 0;
     for _ in 0..kills {
-        let after = Duration::from_millis(cuts.bench.rng.u64(0..call_ms * 3));
+        let after = Duration::from_millis(cuts.scenario.rng.u64(0..call_ms * 3));
         killed += usize::from(cuts.life(after).is_none());
     }
     assert!(killed > kills / 2, "nothing was left to be killed");
     let all = known + 3 * AT_ONCE;
-    cuts.bench.input(&mixed(0..all));
+    cuts.scenario.input(&mixed(0..all));
     let calls = cuts.finish(all, Duration::from_millis(call_ms * 6));
     assert!(
         at_once(&calls) >= AT_ONCE,
@@ -208,7 +218,7 @@ fn one_call(engine: Engine, shape: Shape) {
         form: shape,
         ..Line::batch(0)
     };
-    cuts.bench.input(std::slice::from_ref(&line));
+    cuts.scenario.input(std::slice::from_ref(&line));
     for kill in 0..7 {
         // On a slow machine it may be done before a kill; then it is no worse.
         drop(cuts.life(Duration::from_millis(if kill % 2 == 0 { 100 } else { 500 })));
@@ -239,12 +249,12 @@ fn three_kills_at_the_first_calls_cost_no_parallel_calls() {
         Engine::Sqlite,
         &["--latency", "1s"].map(str::to_owned),
     );
-    cuts.bench.input(&mixed(0..2 * AT_ONCE));
+    cuts.scenario.input(&mixed(0..2 * AT_ONCE));
     for _ in 0..3 {
-        let before = cuts.bench.mock.count();
+        let before = cuts.scenario.mock.count();
         let mut running = cuts.start("");
         assert!(cuts.calls_begin(&mut running, before, AT_ONCE), "it is at work");
-        assert!(running.kill(), "it was killed");
+        assert!(running.kill().is_none(), "it was killed");
     }
     let calls = cuts.finish(2 * AT_ONCE, Duration::from_secs(1));
     assert_eq!(at_once(&calls), AT_ONCE, "oracle `recovers`");

@@ -4,9 +4,9 @@ use std::process::Stdio;
 
 use rustix::io::Errno;
 
-use super::bench::Bench;
 use super::fault::{self, Fault};
 use super::form::Form;
+use super::harness::Scenario;
 use super::input::{self, Line, Shape};
 use super::process::Ended;
 
@@ -23,24 +23,24 @@ fn lines() -> Vec<Line> {
     input::batch(REQUESTS).into_iter().map(flat).collect()
 }
 
-fn setup(name: &'static str) -> Option<Bench> {
+fn setup(name: &'static str) -> Option<Scenario> {
     if !fault::can_be_made() {
         return None;
     }
-    let bench = Bench::new(name, Form::get());
-    bench.input(&lines());
-    Some(bench)
+    let scenario = Scenario::new(name, Form::get());
+    scenario.input(&lines());
+    Some(scenario)
 }
 
 /// Runs under the fault, to its end, which comes soon.
-fn befall(bench: &mut Bench, fault: &Fault) -> Ended {
-    let mark = bench.path("fault-was-met");
+fn befall(scenario: &mut Scenario, fault: &Fault) -> Ended {
+    let mark = scenario.path("fault-was-met");
     drop(std::fs::remove_file(&mark));
-    let mut command = bench.command(&RUN);
+    let mut command = scenario.command(&RUN);
     fault.befall(&mut command, &mark);
-    let stdout = bench.path("stdout-of-the-faulty");
+    let stdout = scenario.path("stdout-of-the-faulty");
     let begun = std::time::Instant::now();
-    let ended = bench.spawn(command, stdout).wait();
+    let ended = scenario.spawn(command, stdout).wait();
     assert!(
         mark.exists(),
         "oracle `fault`: {fault:?} was not met: {}",
@@ -57,10 +57,10 @@ fn befall(bench: &mut Bench, fault: &Fault) -> Ended {
 /// The run stops with `code` and says `words`; without the fault it goes on, and nothing that is durable is asked for
 /// again.
 fn stops(name: &'static str, fault: &Fault, code: i32, words: &[&str]) {
-    let Some(mut bench) = setup(name) else { return };
+    let Some(mut scenario) = setup(name) else { return };
     let lines = lines();
     for _ in 0..2 {
-        let ended = befall(&mut bench, fault);
+        let ended = befall(&mut scenario, fault);
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
         for word in words {
             assert!(
@@ -69,12 +69,12 @@ fn stops(name: &'static str, fault: &Fault, code: i32, words: &[&str]) {
                 ended.stderr
             );
         }
-        bench.settle(&["out.jsonl"], true);
+        scenario.settle(&["out.jsonl"], true);
     }
-    bench.finish(&RUN, "out.jsonl", &lines, false);
-    let events = bench.nova3(&["verify", "--store", "nova3.db", "-o", "events.jsonl"]);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
+    let events = scenario.nova3(&["verify", "--store", "nova3.db", "-o", "events.jsonl"]);
     assert_eq!(events.code, Some(0), "oracle `verify`: {}", events.stderr);
-    bench.report(REQUESTS);
+    scenario.report(REQUESTS);
 }
 
 const FREE: &str = "free some space and run the same command again";
@@ -94,7 +94,7 @@ fn a_full_disk_under_the_log_of_the_store() {
 #[test]
 fn a_full_disk_under_the_store_from_the_start() {
     for path in ["/nova3.db-wal", "/nova3.db"] {
-        let Some(mut bench) = setup("full disk, at once") else {
+        let Some(mut scenario) = setup("full disk, at once") else {
             return;
         };
         let fault = Fault {
@@ -104,7 +104,7 @@ fn a_full_disk_under_the_store_from_the_start() {
             after: 0,
             times: 0,
         };
-        let ended = befall(&mut bench, &fault);
+        let ended = befall(&mut scenario, &fault);
         assert_eq!(ended.code, Some(1), "oracle `exit`: {path}: {}", ended.stderr);
         for word in ["nova3.db`", FREE] {
             assert!(
@@ -113,20 +113,20 @@ fn a_full_disk_under_the_store_from_the_start() {
                 ended.stderr
             );
         }
-        assert_eq!(bench.mock.count(), 0, "oracle `nothing spent`");
-        bench.finish(&RUN, "out.jsonl", &lines(), false);
+        assert_eq!(scenario.mock.count(), 0, "oracle `nothing spent`");
+        scenario.finish(&RUN, "out.jsonl", &lines(), false);
     }
 }
 
 #[test]
 fn a_log_that_cannot_be_folded_in_keeps_everything() {
-    let Some(mut bench) = setup("full disk, folding") else {
+    let Some(mut scenario) = setup("full disk, folding") else {
         return;
     };
     let lines = lines();
-    bench.input(&lines[..10]);
-    assert_eq!(bench.nova3(&RUN).code, Some(0));
-    bench.input(&lines);
+    scenario.input(&lines[..10]);
+    assert_eq!(scenario.nova3(&RUN).code, Some(0));
+    scenario.input(&lines);
     let fault = Fault {
         calls: "write",
         path: "/nova3.db",
@@ -134,16 +134,16 @@ fn a_log_that_cannot_be_folded_in_keeps_everything() {
         after: 0,
         times: 0,
     };
-    let ended = befall(&mut bench, &fault);
+    let ended = befall(&mut scenario, &fault);
     assert_eq!(ended.code, Some(0), "everything is in the log: {}", ended.stderr);
-    bench.settle(&["out.jsonl"], false);
-    assert_eq!(bench.durable(), REQUESTS, "oracle `durable`");
+    scenario.settle(&["out.jsonl"], false);
+    assert_eq!(scenario.durable(), REQUESTS, "oracle `durable`");
     // It is folded in before anything else is promised.
-    let ended = befall(&mut bench, &fault);
+    let ended = befall(&mut scenario, &fault);
     assert_eq!(ended.code, Some(1), "oracle `exit`: {}", ended.stderr);
     assert!(ended.stderr.contains(FREE), "oracle `says`: {}", ended.stderr);
-    bench.finish(&RUN, "out.jsonl", &lines, false);
-    bench.report(REQUESTS);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.report(REQUESTS);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_broken_disk_under_the_writes_of_the_store() {
 
 #[test]
 fn a_read_only_file_system_under_the_store() {
-    let Some(mut bench) = setup("read-only store") else {
+    let Some(mut scenario) = setup("read-only store") else {
         return;
     };
     for path in ["nova3.db.lock", "nova3.db", "nova3.db-wal"] {
@@ -204,7 +204,7 @@ fn a_read_only_file_system_under_the_store() {
             after: 0,
             times: 0,
         };
-        let ended = befall(&mut bench, &fault);
+        let ended = befall(&mut scenario, &fault);
         assert_eq!(ended.code, Some(1), "oracle `exit`: {path}: {}", ended.stderr);
         assert!(
             ended.stderr.contains("nova3.db`"),
@@ -218,9 +218,9 @@ fn a_read_only_file_system_under_the_store() {
             "oracle `says`: {path}: {}",
             ended.stderr
         );
-        assert_eq!(bench.mock.count(), 0, "oracle `nothing spent`");
+        assert_eq!(scenario.mock.count(), 0, "oracle `nothing spent`");
     }
-    bench.finish(&RUN, "out.jsonl", &lines(), false);
+    scenario.finish(&RUN, "out.jsonl", &lines(), false);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_full_disk_under_the_events_in_the_middle_of_one() {
 
 #[test]
 fn a_read_only_file_system_under_the_result_file() {
-    let Some(mut bench) = setup("read-only results") else {
+    let Some(mut scenario) = setup("read-only results") else {
         return;
     };
     let fault = Fault {
@@ -276,27 +276,27 @@ fn a_read_only_file_system_under_the_result_file() {
         after: 0,
         times: 0,
     };
-    let ended = befall(&mut bench, &fault);
+    let ended = befall(&mut scenario, &fault);
     assert_eq!(ended.code, Some(110), "oracle `exit`: {}", ended.stderr);
     assert!(
         ended.stderr.contains("out.jsonl`"),
         "oracle `says`: {}",
         ended.stderr
     );
-    assert_eq!(bench.mock.count(), 0, "oracle `nothing spent`");
-    bench.finish(&RUN, "out.jsonl", &lines(), false);
+    assert_eq!(scenario.mock.count(), 0, "oracle `nothing spent`");
+    scenario.finish(&RUN, "out.jsonl", &lines(), false);
 }
 
 #[test]
 fn a_result_file_that_cannot_take_the_old_ones_place() {
-    let Some(mut bench) = setup("no rename") else {
+    let Some(mut scenario) = setup("no rename") else {
         return;
     };
     let lines = lines();
-    bench.finish(&RUN, "out.jsonl", &lines, false);
-    let before = bench.bytes("out.jsonl");
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
+    let before = scenario.bytes("out.jsonl");
     let fewer = &lines[1..];
-    bench.input(fewer);
+    scenario.input(fewer);
     let faults = [
         ("rename", "/out.jsonl", Errno::IO),
         ("write", ".nova3-new", Errno::NOSPC),
@@ -309,25 +309,25 @@ fn a_result_file_that_cannot_take_the_old_ones_place() {
             after: 0,
             times: 0,
         };
-        let ended = befall(&mut bench, &fault);
+        let ended = befall(&mut scenario, &fault);
         assert_eq!(ended.code, Some(110), "oracle `exit`: {}", ended.stderr);
         assert!(
             ended.stderr.contains("out.jsonl"),
             "oracle `says`: {}",
             ended.stderr
         );
-        assert!(bench.bytes("out.jsonl") == before, "oracle `untouched`");
+        assert!(scenario.bytes("out.jsonl") == before, "oracle `untouched`");
     }
-    bench.finish(&RUN, "out.jsonl", fewer, false);
+    scenario.finish(&RUN, "out.jsonl", fewer, false);
 }
 
 #[test]
 fn a_result_file_that_may_not_be_replaced_is_written_anew_where_it_stands() {
-    let Some(mut bench) = setup("no replacement") else {
+    let Some(mut scenario) = setup("no replacement") else {
         return;
     };
     let lines = lines();
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
     let faults = [
         ("rename", "/out.jsonl", Errno::BUSY),
         ("rename", "/out.jsonl", Errno::XDEV),
@@ -338,7 +338,7 @@ fn a_result_file_that_may_not_be_replaced_is_written_anew_where_it_stands() {
     ];
     for (removed, (calls, path, error)) in (1..).zip(faults) {
         let fewer = &lines[removed..];
-        bench.input(fewer);
+        scenario.input(fewer);
         let fault = Fault {
             calls,
             path,
@@ -346,25 +346,25 @@ fn a_result_file_that_may_not_be_replaced_is_written_anew_where_it_stands() {
             after: 0,
             times: 0,
         };
-        let ended = befall(&mut bench, &fault);
+        let ended = befall(&mut scenario, &fault);
         assert_eq!(ended.code, Some(0), "oracle `exit`: {fault:?}: {}", ended.stderr);
-        bench.complete(&RUN, "out.jsonl", fewer, false, 0);
-        let left = std::fs::read_dir(bench.path("")).unwrap();
+        scenario.complete(&RUN, "out.jsonl", fewer, false, 0);
+        let left = std::fs::read_dir(scenario.path("")).unwrap();
         let left = left.filter(|entry| {
             let name = entry.as_ref().unwrap().file_name();
             name.to_string_lossy().ends_with(".nova3-new")
         });
         assert_eq!(left.count(), 0, "oracle `no litter`: {fault:?}");
     }
-    bench.finish(&RUN, "out.jsonl", &lines[faults.len()..], false);
+    scenario.finish(&RUN, "out.jsonl", &lines[faults.len()..], false);
 }
 
 #[test]
 fn a_standard_output_that_takes_nothing() {
-    let mut bench = Bench::new("full stdout", Form::get());
+    let mut scenario = Scenario::new("full stdout", Form::get());
     let lines = lines();
-    bench.input(&lines);
-    let mut command = bench.command(&["run", "in.jsonl"]);
+    scenario.input(&lines);
+    let mut command = scenario.command(&["run", "in.jsonl"]);
     let full = std::fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")
@@ -375,12 +375,12 @@ fn a_standard_output_that_takes_nothing() {
     assert_eq!(ended.status.code(), Some(110), "oracle `exit`: {said}");
     assert!(said.contains("standard output"), "oracle `says`: {said}");
     assert!(said.contains("No space left on device"), "oracle `says`: {said}");
-    bench.settle(&["out.jsonl"], true);
-    bench.finish(
+    scenario.settle(&["out.jsonl"], true);
+    scenario.finish(
         &["run", "in.jsonl", "-o", "out.jsonl"],
         "out.jsonl",
         &lines,
         false,
     );
-    bench.report(REQUESTS);
+    scenario.report(REQUESTS);
 }

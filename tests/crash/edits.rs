@@ -1,7 +1,7 @@
 //! The input changes between kills.
 
-use super::bench::{Bench, Moment};
 use super::form::Form;
+use super::harness::{Moment, Scenario};
 use super::input::{self, Line};
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
@@ -54,35 +54,35 @@ impl Editor {
 
 fn edited(name: &'static str, flags: &[&str], in_order: bool) {
     let form = Form::get().smaller();
-    edited_in(&mut Bench::new(name, form), form, name, flags, in_order);
+    edited_in(&mut Scenario::new(name, form), form, name, flags, in_order);
 }
 
-fn edited_in(bench: &mut Bench, form: Form, name: &'static str, flags: &[&str], in_order: bool) {
+fn edited_in(scenario: &mut Scenario, form: Form, name: &'static str, flags: &[&str], in_order: bool) {
     let mut editor = Editor::new(form.rng(name), form.requests);
     let args = [&RUN[..], flags].concat();
     for kill in 0..2 * form.kills {
-        bench.input(&editor.lines);
+        scenario.input(&editor.lines);
         let share = (form.requests / form.kills).max(1);
         let moment = if kill % 3 == 2 {
             // A file that is written anew where it stands is short for a while.
-            Moment::Replacing(bench.length("out.jsonl"))
+            Moment::Replacing(scenario.length("out.jsonl"))
         } else {
-            bench.moment(share)
+            scenario.moment(share)
         };
-        bench.life(&args, moment, share);
+        scenario.life(&args, moment, share);
         if kill % 4 == 3 {
-            bench.finish(&args, "out.jsonl", &editor.lines, in_order);
+            scenario.finish(&args, "out.jsonl", &editor.lines, in_order);
         }
         editor.edit();
     }
-    bench.input(&editor.lines);
-    bench.finish(&args, "out.jsonl", &editor.lines, in_order);
+    scenario.input(&editor.lines);
+    scenario.finish(&args, "out.jsonl", &editor.lines, in_order);
     println!(
         "crash-test: {name}: {} lines at the end, {} kills, {} calls, {} in flight at kills",
         editor.lines.len(),
-        bench.account.kills,
-        bench.account.calls,
-        bench.account.lost
+        scenario.account.kills,
+        scenario.account.calls,
+        scenario.account.lost
     );
 }
 
@@ -100,14 +100,14 @@ fn an_edited_input_pays_for_its_changes_alone_in_its_order() {
 fn a_file_with_a_second_name_is_edited_where_it_stands() {
     let name = "edit, in place";
     let form = Form::get().smaller();
-    let mut bench = Bench::new(name, form);
-    let (one, other) = (bench.path("out.jsonl"), bench.path("second.jsonl"));
+    let mut scenario = Scenario::new(name, form);
+    let (one, other) = (scenario.path("out.jsonl"), scenario.path("second.jsonl"));
     std::fs::write(&one, "").unwrap();
     std::fs::hard_link(&one, &other).unwrap();
-    edited_in(&mut bench, form, name, &[], false);
+    edited_in(&mut scenario, form, name, &[], false);
     assert_eq!(
-        bench.bytes("second.jsonl"),
-        bench.bytes("out.jsonl"),
+        scenario.bytes("second.jsonl"),
+        scenario.bytes("out.jsonl"),
         "oracle `both names`"
     );
 }
@@ -115,37 +115,37 @@ fn a_file_with_a_second_name_is_edited_where_it_stands() {
 #[test]
 fn undoing_an_edit_costs_nothing() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("undo", form);
+    let mut scenario = Scenario::new("undo", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.input(&lines);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
     let mut changed = lines.clone();
     changed.iter_mut().step_by(3).for_each(|line| line.version = 2);
-    bench.input(&changed);
-    bench.finish(&RUN, "out.jsonl", &changed, false);
-    let before = bench.account.calls;
+    scenario.input(&changed);
+    scenario.finish(&RUN, "out.jsonl", &changed, false);
+    let before = scenario.account.calls;
     assert_eq!(
         before,
         form.requests + form.requests.div_ceil(3),
         "oracle `edit`: a changed line is called once"
     );
     for kill in 0..form.kills {
-        bench.input(if kill % 2 == 0 { &lines } else { &changed });
+        scenario.input(if kill % 2 == 0 { &lines } else { &changed });
         let moment = if kill % 2 == 0 {
-            Moment::Replacing(bench.length("out.jsonl"))
+            Moment::Replacing(scenario.length("out.jsonl"))
         } else {
-            bench.moment(20)
+            scenario.moment(20)
         };
-        bench.life(&RUN, moment, 1);
+        scenario.life(&RUN, moment, 1);
     }
-    bench.input(&lines);
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.input(&lines);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
     assert_eq!(
-        bench.account.calls, before,
+        scenario.account.calls, before,
         "oracle `free`: undoing an edit was paid for"
     );
     println!(
         "crash-test: undo: {} requests, {} kills, no call for an undone edit",
-        form.requests, bench.account.kills
+        form.requests, scenario.account.kills
     );
 }

@@ -1,7 +1,7 @@
 //! The same command, killed again and again.
 
-use super::bench::Bench;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
@@ -9,38 +9,38 @@ const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 #[test]
 fn killed_at_random_moments_every_answer_stands_once() {
     let form = Form::get();
-    let mut bench = Bench::new("kill", form);
+    let mut scenario = Scenario::new("kill", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
-    bench.grind(&RUN, form.requests, form.kills);
-    bench.finish(&RUN, "out.jsonl", &lines, false);
-    bench.report(form.requests);
+    scenario.input(&lines);
+    scenario.grind(&RUN, form.requests, form.kills);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.report(form.requests);
 }
 
 #[test]
 fn killed_at_random_moments_lines_keep_the_order_of_the_input() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("kill, --keep-order", form);
+    let mut scenario = Scenario::new("kill, --keep-order", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
+    scenario.input(&lines);
     let args = [&RUN[..], &["--keep-order"]].concat();
-    bench.grind(&args, form.requests, form.kills);
-    bench.finish(&args, "out.jsonl", &lines, true);
-    bench.report(form.requests);
+    scenario.grind(&args, form.requests, form.kills);
+    scenario.finish(&args, "out.jsonl", &lines, true);
+    scenario.report(form.requests);
 }
 
 #[test]
 fn killed_between_two_orders_the_file_has_the_last_one() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("kill, order changed", form);
+    let mut scenario = Scenario::new("kill, order changed", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
+    scenario.input(&lines);
     let ordered = [&RUN[..], &["--keep-order"]].concat();
     for kill in 0..form.kills {
         let args = if kill % 2 == 0 { &RUN[..] } else { &ordered };
-        bench.grind(args, form.requests / form.kills * (kill + 1), 1);
+        scenario.grind(args, form.requests / form.kills * (kill + 1), 1);
     }
-    bench.finish(&ordered, "out.jsonl", &lines, true);
-    bench.finish(&RUN, "out.jsonl", &lines, false);
-    bench.report(form.requests);
+    scenario.finish(&ordered, "out.jsonl", &lines, true);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.report(form.requests);
 }

@@ -1,9 +1,10 @@
 //! Requests and tokens a minute, counted by the mock. These take minutes and run in the long form only.
 
-use super::bench::{Bench, Moment};
-use super::evidence::Call;
+use super::evidence;
 use super::form::Form;
+use super::harness::{Moment, Scenario};
 use super::input::{self, Line, Shape};
+use crate::support::evidence::Call;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
@@ -12,11 +13,11 @@ const MINUTE: i64 = 60_000;
 /// The most that any window of a minute holds, by the starts of calls.
 fn fullest(calls: &[Call], weight: impl Fn(&Call) -> u64) -> u64 {
     let mut sorted: Vec<&Call> = calls.iter().collect();
-    sorted.sort_by_key(|call| call.start_ms);
+    sorted.sort_by_key(|call| call.began_ms);
     let (mut from, mut sum, mut most) = (0, 0, 0);
     for call in &sorted {
         sum += weight(call);
-        while sorted[from].start_ms <= call.start_ms - MINUTE {
+        while sorted[from].began_ms <= call.began_ms - MINUTE {
             sum -= weight(sorted[from]);
             from += 1;
         }
@@ -28,27 +29,27 @@ fn fullest(calls: &[Call], weight: impl Fn(&Call) -> u64) -> u64 {
 /// Runs under the limit; with `kill`, the process is killed and started again in the middle of a minute.
 fn limited(name: &'static str, flags: &[&str], lines: &[Line], kill: bool) -> Vec<Call> {
     let form = Form::get();
-    let mut bench = Bench::with(
+    let mut scenario = Scenario::with(
         name,
         form,
         &["--latency", "80ms", "--tail", "0.05", "--tokens", "60"],
     );
-    bench.input(lines);
+    scenario.input(lines);
     let args = [&RUN[..], flags].concat();
     if kill {
-        let first = bench.rng.usize(lines.len() / 3..lines.len() / 2);
+        let first = scenario.rng.usize(lines.len() / 3..lines.len() / 2);
         assert!(
-            bench.life(&args, Moment::Calls(first), lines.len()),
+            scenario.life(&args, Moment::Calls(first), lines.len()),
             "killed in the middle of a minute"
         );
-        let second = first + bench.rng.usize(20..150);
+        let second = first + scenario.rng.usize(20..150);
         assert!(
-            bench.life(&args, Moment::Calls(second), lines.len()),
+            scenario.life(&args, Moment::Calls(second), lines.len()),
             "killed in the middle of a minute"
         );
     }
-    bench.finish(&args, "out.jsonl", lines, false);
-    bench.mock.calls()
+    scenario.finish(&args, "out.jsonl", lines, false);
+    scenario.mock.calls()
 }
 
 fn requests(name: &'static str, kill: bool) {
@@ -76,7 +77,7 @@ fn tokens(name: &'static str, kill: bool) {
     };
     let lines: Vec<Line> = (0..1000).map(line).collect();
     let calls = limited(name, &["--tpm", "40000"], &lines, kill);
-    let most = fullest(&calls, |call| call.tokens);
+    let most = fullest(&calls, evidence::tokens);
     println!(
         "crash-test: {name}: {} calls, {most} tokens in the fullest minute ({} to {TOKENS})",
         calls.len(),

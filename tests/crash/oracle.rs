@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::evidence::{Call, quoted};
+use super::evidence::Marked;
 use super::input::Line;
+use crate::support::evidence::{Call, quoted};
 
 /// Which marker an answer quotes.
 pub(crate) type Digests = BTreeMap<String, String>;
@@ -14,7 +15,7 @@ pub(crate) type Digests = BTreeMap<String, String>;
 pub(crate) fn digests(calls: &[Call]) -> Digests {
     calls
         .iter()
-        .map(|call| (call.digest.clone(), call.marker.clone()))
+        .map(|call| (call.digest.clone(), call.marker()))
         .collect()
 }
 
@@ -140,7 +141,7 @@ pub(crate) fn items(line: &Value) -> Vec<(String, String)> {
 
 /// Oracle `session`: the calls of a session do not overlap, and start in the order of its markers.
 pub(crate) fn session(calls: &[Call], markers: &[String], cuts: &[i64]) {
-    let place = |call: &Call| markers.iter().position(|marker| *marker == call.marker);
+    let place = |call: &Call| markers.iter().position(|marker| *marker == call.marker());
     let mut last = 0;
     for (earlier, later, cut) in overlap(calls, markers, cuts) {
         let (before, after) = (place(earlier), place(later));
@@ -149,7 +150,8 @@ pub(crate) fn session(calls: &[Call], markers: &[String], cuts: &[i64]) {
         assert!(
             in_order,
             "oracle `session`: {} ran after {}",
-            later.marker, earlier.marker
+            later.marker(),
+            earlier.marker()
         );
         last = after.unwrap_or(last);
     }
@@ -168,23 +170,23 @@ pub(crate) fn overlap<'a>(
 ) -> Vec<(&'a Call, &'a Call, bool)> {
     let mut ours: Vec<&Call> = calls
         .iter()
-        .filter(|call| markers.contains(&call.marker))
+        .filter(|call| markers.contains(&call.marker()))
         .collect();
-    ours.sort_by_key(|call| (call.start_ms, call.n));
+    ours.sort_by_key(|call| (call.began_ms, call.n));
     let judge = |pair: &[&'a Call]| {
         let (earlier, later) = (pair[0], pair[1]);
-        let end = earlier.end_ms.expect("the mock is at rest");
+        let end = earlier.end.as_ref().expect("the mock is at rest").at_ms;
         let cut = cuts
             .iter()
             .copied()
-            .find(|cut| *cut >= earlier.start_ms && *cut <= later.start_ms);
+            .find(|cut| *cut >= earlier.began_ms && *cut <= later.began_ms);
         let over = cut.map_or(end, |cut| cut.min(end));
         assert!(
-            over <= later.start_ms,
+            over <= later.began_ms,
             "oracle `overlap`: {} (until {over}) and {} (from {})",
-            earlier.marker,
-            later.marker,
-            later.start_ms
+            earlier.marker(),
+            later.marker(),
+            later.began_ms
         );
         (earlier, later, cut.is_some())
     };

@@ -1,7 +1,7 @@
 //! The order inside sessions.
 
-use super::bench::Bench;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input::{self, Line, Shape};
 use super::oracle;
 
@@ -53,41 +53,41 @@ fn sessions(lines: &[Line]) -> Vec<Vec<String>> {
 fn a_session_never_overlaps_and_keeps_its_order() {
     let form = Form::get();
     let run = ["run", "in.jsonl", "-o", "out.jsonl"];
-    let mut bench = Bench::with("order", form, &UNEVEN);
+    let mut scenario = Scenario::with("order", form, &UNEVEN);
     let lines = mixed(&mut form.rng("lines"), 0);
-    bench.input(&lines);
-    bench.grind(&run, lines.len(), form.kills);
-    bench.finish(&run, "out.jsonl", &lines, false);
-    let calls = bench.mock.calls();
+    scenario.input(&lines);
+    scenario.grind(&run, lines.len(), form.kills);
+    scenario.finish(&run, "out.jsonl", &lines, false);
+    let calls = scenario.mock.calls();
     for markers in sessions(&lines) {
-        oracle::session(&calls, &markers, &bench.account.cuts);
+        oracle::session(&calls, &markers, &scenario.account.cuts);
     }
-    bench.report(lines.len());
+    scenario.report(lines.len());
 }
 
 #[test]
 fn a_session_never_overlaps_across_two_runs() {
     let form = Form::get();
-    let mut bench = Bench::with("order, two runs", form, &UNEVEN);
+    let mut scenario = Scenario::with("order, two runs", form, &UNEVEN);
     let mut rng = form.rng("two inputs");
     let (first, second) = (mixed(&mut rng, 0), mixed(&mut rng, 10_000));
-    input::store(&bench.path("a.jsonl"), &first);
-    input::store(&bench.path("b.jsonl"), &second);
+    input::store(&scenario.path("a.jsonl"), &first);
+    input::store(&scenario.path("b.jsonl"), &second);
     let a = ["run", "a.jsonl", "-o", "out.jsonl"];
     let b = ["run", "b.jsonl", "-o", "b-out.jsonl"];
-    bench.grind(&a, first.len() / 2, 1);
-    bench.grind(&b, second.len() / 2, 1);
-    bench.grind(&a, first.len(), 1);
+    scenario.grind(&a, first.len() / 2, 1);
+    scenario.grind(&b, second.len() / 2, 1);
+    scenario.grind(&a, first.len(), 1);
     // An idle run's unfinished queues hold nobody up: B comes to its end before A does.
-    bench.finish(&b, "b-out.jsonl", &second, false);
-    bench.finish(&a, "out.jsonl", &first, false);
-    let calls = bench.mock.calls();
+    scenario.finish(&b, "b-out.jsonl", &second, false);
+    scenario.finish(&a, "out.jsonl", &first, false);
+    let calls = scenario.mock.calls();
     for markers in sessions(&first).into_iter().chain(sessions(&second)) {
-        oracle::session(&calls, &markers, &bench.account.cuts);
+        oracle::session(&calls, &markers, &scenario.account.cuts);
     }
     let both: Vec<Line> = first.iter().chain(&second).cloned().collect();
     for markers in sessions(&both) {
-        oracle::overlap(&calls, &markers, &bench.account.cuts);
+        oracle::overlap(&calls, &markers, &scenario.account.cuts);
     }
-    bench.report(both.len());
+    scenario.report(both.len());
 }

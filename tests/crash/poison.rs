@@ -1,7 +1,7 @@
 //! A request that crashes the process which works on it, among others that were only in flight.
 
-use super::bench::Bench;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input;
 use super::oracle;
 use super::process::until;
@@ -33,8 +33,8 @@ mod real {
                 ..input::Line::batch(id)
             })
             .collect();
-        cuts.bench.input(&lines);
-        let failpoint = format!("abort-{place}={}", lines[CULPRIT].marker());
+        cuts.scenario.input(&lines);
+        let failpoint = format!("{place}=abort:{}", lines[CULPRIT].marker());
         let mut crashes = 0;
         let ended = loop {
             let ended = cuts.start(&failpoint).wait();
@@ -46,7 +46,7 @@ mod real {
         };
         assert_eq!(ended.code, Some(100), "oracle `exit`: {}", ended.stderr);
         assert!(crashes >= 4, "oracle `poison`: {crashes} crashes prove nothing");
-        let found = oracle::objects(&cuts.bench.bytes("out.jsonl"));
+        let found = oracle::objects(&cuts.scenario.bytes("out.jsonl"));
         assert_eq!(found.len(), REQUESTS, "oracle `once`");
         for line in &found {
             let is_culprit = line["custom_id"] == lines[CULPRIT].custom_id();
@@ -88,8 +88,8 @@ mod real {
 }
 
 /// Two crashes of this store's process, with all that was in flight worked on: the requests are in quarantine.
-fn quarantine(bench: &Bench) {
-    let store = rusqlite::Connection::open(bench.path("nova3.db")).expect("it opens");
+fn quarantine(scenario: &Scenario) {
+    let store = rusqlite::Connection::open(scenario.path("nova3.db")).expect("it opens");
     store
         .execute("UPDATE nova3_queues SET crashes=2, quarantine=1000", [])
         .expect("it can be written");
@@ -97,51 +97,61 @@ fn quarantine(bench: &Bench) {
 
 #[test]
 fn quarantine_runs_while_the_input_is_still_open() {
-    let mut bench = Bench::with("poison, open input", Form::get(), &["--latency", "300ms"]);
+    let mut scenario = Scenario::with("poison, open input", Form::get(), &["--latency", "300ms"]);
     let lines = input::batch(3);
-    bench.input(&lines);
-    let running = bench.start(&["run", "in.jsonl", "-o", "out.jsonl", "--run", "r"]);
-    until("all calls", || (bench.mock.count() == 3).then_some(()));
-    assert!(bench.cut(running).is_none(), "it was killed");
-    quarantine(&bench);
-    let mut running = bench.start_with(
+    scenario.input(&lines);
+    let running = scenario.start(&["run", "in.jsonl", "-o", "out.jsonl", "--run", "r"]);
+    until("all calls", || (scenario.mock.count() == 3).then_some(()));
+    assert!(scenario.cut(running).is_none(), "it was killed");
+    quarantine(&scenario);
+    let mut running = scenario.start_with(
         &["run", "-", "-o", "out.jsonl", "--run", "r"],
         std::process::Stdio::piped(),
     );
     let mut stdin = running.child.stdin.take().expect("stdin is piped");
     std::io::Write::write_all(&mut stdin, input::text(&lines).as_bytes()).expect("it reads");
     until("three lines", || {
-        (bench.bytes("out.jsonl").split(|byte| *byte == b'\n').count() == 4).then_some(())
+        (scenario.bytes("out.jsonl").split(|byte| *byte == b'\n').count() == 4).then_some(())
     });
     drop(stdin);
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-    bench.settle(&["out.jsonl"], false);
-    oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
+    scenario.settle(&["out.jsonl"], false);
+    oracle::once(
+        &scenario.bytes("out.jsonl"),
+        &lines,
+        &scenario.account.digests,
+        false,
+    );
 }
 
 /// A group that waits for its route is given back and holds up nobody, however often a process is killed beside it.
 #[test]
 fn a_group_that_only_waits_is_given_back() {
     let refusing = ["--faults", "429=1", "--retry-after", "60s"];
-    let mut bench = Bench::with("poison, waiting", Form::get(), &refusing);
+    let mut scenario = Scenario::with("poison, waiting", Form::get(), &refusing);
     let lines = input::batch(2);
-    bench.input(&lines);
-    let leased = |bench: &Bench| bench.store().map(|store| store.leased()).unwrap_or_default();
-    let running = bench.start(&RUN);
+    scenario.input(&lines);
+    let leased = |scenario: &Scenario| scenario.store().map(|store| store.leased()).unwrap_or_default();
+    let running = scenario.start(&RUN);
     until("both are there", || {
-        (bench.mock.count() > 0 && leased(&bench).len() == 2).then_some(())
+        (scenario.mock.count() > 0 && leased(&scenario).len() == 2).then_some(())
     });
-    assert!(bench.cut(running).is_none(), "it was killed");
-    quarantine(&bench);
+    assert!(scenario.cut(running).is_none(), "it was killed");
+    quarantine(&scenario);
     for _ in 0..3 {
-        let running = bench.start(&RUN);
-        until("a group waits", || (leased(&bench).len() == 2).then_some(()));
-        until("it is given back", || leased(&bench).is_empty().then_some(()));
-        assert!(bench.cut(running).is_none(), "it was killed");
+        let running = scenario.start(&RUN);
+        until("a group waits", || (leased(&scenario).len() == 2).then_some(()));
+        until("it is given back", || leased(&scenario).is_empty().then_some(()));
+        assert!(scenario.cut(running).is_none(), "it was killed");
     }
-    bench.heal_mock();
-    let ended = bench.nova3(&RUN);
+    scenario.heal_mock();
+    let ended = scenario.nova3(&RUN);
     assert_eq!(ended.code, Some(0), "oracle `poison`: {}", ended.stderr);
-    oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
+    oracle::once(
+        &scenario.bytes("out.jsonl"),
+        &lines,
+        &scenario.account.digests,
+        false,
+    );
 }

@@ -6,9 +6,8 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::bench::{Bench, CONCURRENCY};
-use super::evidence;
 use super::form::Form;
+use super::harness::{CONCURRENCY, Scenario};
 use super::input;
 use super::oracle;
 use super::process::{Running, until};
@@ -29,37 +28,37 @@ const PATIENT: [&str; 6] = [
 #[test]
 fn a_first_signal_drains_and_nothing_is_paid_twice() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("signals", form);
+    let mut scenario = Scenario::new("signals", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
+    scenario.input(&lines);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 143)] {
-        let from = bench.mock.count();
-        let running = bench.start(&RUN);
-        let calls = bench.rng.usize(1..form.requests / 4);
+        let from = scenario.mock.count();
+        let running = scenario.start(&RUN);
+        let calls = scenario.rng.usize(1..form.requests / 4);
         until("some calls", || {
-            (bench.mock.count() >= from + calls).then_some(())
+            (scenario.mock.count() >= from + calls).then_some(())
         });
         running.signal(signal);
         let ended = running.wait();
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
         // What was in flight was awaited: no call is lost.
-        bench.settle(&["out.jsonl"], false);
-        bench.sound();
+        scenario.settle(&["out.jsonl"], false);
+        scenario.sound();
     }
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
     assert_eq!(
-        bench.account.calls, form.requests,
+        scenario.account.calls, form.requests,
         "oracle `drain`: a call was repeated after a signal"
     );
-    bench.report(form.requests);
+    scenario.report(form.requests);
 }
 
 /// Calls are on their way, and nothing else happens.
-fn busy(bench: &mut Bench, flags: &[&str]) -> (Running, usize) {
-    let from = bench.mock.count();
-    let running = bench.start(&[&RUN[..], &PATIENT, flags].concat());
+fn busy(scenario: &mut Scenario, flags: &[&str]) -> (Running, usize) {
+    let from = scenario.mock.count();
+    let running = scenario.start(&[&RUN[..], &PATIENT, flags].concat());
     until("calls", || {
-        (bench.mock.count() >= from + CONCURRENCY).then_some(())
+        (scenario.mock.count() >= from + CONCURRENCY).then_some(())
     });
     (running, from + CONCURRENCY)
 }
@@ -71,9 +70,9 @@ fn says(running: &Running, text: &str) {
 #[test]
 fn a_second_signal_cancels_and_the_run_is_resumed() {
     let form = Form::get().smaller();
-    let mut bench = Bench::with("second signal", form, &NEVER);
+    let mut scenario = Scenario::with("second signal", form, &NEVER);
     let lines = input::batch(CONCURRENCY * 2);
-    bench.input(&lines);
+    scenario.input(&lines);
     // The first one tells why the run ended.
     let pairs = [
         (Signal::TERM, Signal::TERM, 143),
@@ -83,17 +82,17 @@ fn a_second_signal_cancels_and_the_run_is_resumed() {
         (Signal::TERM, Signal::INT, 143),
     ];
     for (first, second, code) in pairs {
-        let (running, calls) = busy(&mut bench, &[]);
+        let (running, calls) = busy(&mut scenario, &[]);
         running.signal(first);
         says(&running, "on the way");
         running.signal(second);
         let ended = running.wait();
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
-        nothing_more_was_sent(&bench, calls);
-        bench.sound();
+        nothing_more_was_sent(&mut scenario, calls);
+        scenario.sound();
     }
-    bench.heal_mock();
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    scenario.heal_mock();
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
     println!(
         "crash-test: second signal: {CONCURRENCY} calls given up {} times, all {} requests done after",
         pairs.len(),
@@ -104,10 +103,10 @@ fn a_second_signal_cancels_and_the_run_is_resumed() {
 #[test]
 fn the_end_of_the_grace_is_as_a_second_signal() {
     let form = Form::get().smaller();
-    let mut bench = Bench::with("grace", form, &NEVER);
+    let mut scenario = Scenario::with("grace", form, &NEVER);
     let lines = input::batch(CONCURRENCY * 2);
-    bench.input(&lines);
-    let (running, calls) = busy(&mut bench, &["--grace", "200ms"]);
+    scenario.input(&lines);
+    let (running, calls) = busy(&mut scenario, &["--grace", "200ms"]);
     running.signal(Signal::INT);
     let ended = running.wait();
     assert_eq!(ended.code, Some(130), "oracle `exit`: {}", ended.stderr);
@@ -116,16 +115,16 @@ fn the_end_of_the_grace_is_as_a_second_signal() {
         "{}",
         ended.stderr
     );
-    nothing_more_was_sent(&bench, calls);
-    bench.sound();
-    bench.heal_mock();
-    bench.finish(&RUN, "out.jsonl", &lines, false);
+    nothing_more_was_sent(&mut scenario, calls);
+    scenario.sound();
+    scenario.heal_mock();
+    scenario.finish(&RUN, "out.jsonl", &lines, false);
 }
 
 /// Oracle `cancel`: the server got no call after the signal.
-fn nothing_more_was_sent(bench: &Bench, calls: usize) {
+fn nothing_more_was_sent(scenario: &mut Scenario, calls: usize) {
     assert_eq!(
-        bench.mock.calls().len(),
+        scenario.mock.calls().len(),
         calls,
         "oracle `cancel`: calls after a signal"
     );
@@ -140,11 +139,11 @@ fn a_third_signal_ends_at_once() {
     let form = Form::get().smaller();
     // Answers of which a few fill the pipe before so many calls never end that nothing goes on.
     let mock = ["--tokens", "4000", "--faults", "stall=0.25"];
-    let mut bench = Bench::with("third signal", form, &mock);
+    let mut scenario = Scenario::with("third signal", form, &mock);
     let lines = input::batch(form.requests.max(CONCURRENCY * 20));
-    bench.input(&lines);
+    scenario.input(&lines);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 143)] {
-        let mut running = blocked(&mut bench);
+        let mut running = blocked(&mut scenario);
         running.signal(signal);
         says(&running, "on the way");
         running.signal(signal);
@@ -153,28 +152,26 @@ fn a_third_signal_ends_at_once() {
         running.signal(signal);
         let ended = running.wait();
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
-        bench.settle(&[], true);
-        bench.sound();
-        bench.replace_mock(&mock);
+        scenario.settle(&[], true);
+        scenario.sound();
+        scenario.replace_mock(&mock);
     }
-    bench.heal_mock();
-    let ended = bench.nova3(&PRINT);
+    scenario.heal_mock();
+    let ended = scenario.nova3(&PRINT);
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-    bench.settle(&[], false);
-    oracle::once(&ended.stdout, &lines, &bench.account.digests, false);
-    bench.sound();
+    scenario.settle(&[], false);
+    oracle::once(&ended.stdout, &lines, &scenario.account.digests, false);
+    scenario.sound();
 }
 
 /// A run whose every call hangs, and whose output is a pipe that is full and that nobody reads.
-fn blocked(bench: &mut Bench) -> Running {
+fn blocked(scenario: &mut Scenario) -> Running {
     let arguments = [&PRINT[..], &PATIENT].concat();
-    let running = bench.start_into(&arguments, Stdio::null(), Some(Stdio::piped()));
-    let log = bench.mock.log().to_owned();
+    let running = scenario.start_into(&arguments, Stdio::null(), Some(Stdio::piped()));
+    let log = &mut scenario.mock.log;
     until("every call hangs", || {
-        let open = evidence::read(&log)
-            .iter()
-            .filter(|call| call.end_ms.is_none())
-            .count();
+        log.read_on();
+        let open = log.every_call().iter().filter(|call| call.end.is_none()).count();
         (open == CONCURRENCY).then_some(())
     });
     let pipe = running.child.stdout.as_ref().expect("stdout is a pipe");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, CONCURRENCY};
 use super::form::Form;
+use super::harness::{CONCURRENCY, Scenario};
 use super::input;
 use super::oracle;
 use super::store::StepKey;
@@ -46,8 +46,8 @@ struct Known {
 
 impl Known {
     /// Judges store and events between two lives.
-    fn look(&mut self, bench: &Bench) {
-        let events = bench.bytes("ev.jsonl");
+    fn look(&mut self, scenario: &Scenario) {
+        let events = scenario.bytes("ev.jsonl");
         let common = events.len().min(self.events.len());
         assert!(
             events[..common] == self.events[..common],
@@ -56,7 +56,7 @@ impl Known {
         if events.len() > common {
             self.events = events;
         }
-        let Some(store) = bench.store() else {
+        let Some(store) = scenario.store() else {
             assert!(self.settled.is_empty(), "oracle `settled`: the store is gone");
             return;
         };
@@ -85,31 +85,31 @@ impl Known {
 fn killed_at_every_step_no_answer_is_asked_for_again() {
     let form = Form::get();
     let (count, kills) = (form.requests / 10, form.kills * 5 / 2);
-    let mut bench = Bench::new("steps", form);
-    input::store_values(&bench.path("in.jsonl"), &requests(count));
+    let mut scenario = Scenario::new("steps", form);
+    input::store_values(&scenario.path("in.jsonl"), &requests(count));
     let mut known = Known::default();
     for kill in 0..kills {
-        let left = (CALLS * count).saturating_sub(bench.durable());
+        let left = (CALLS * count).saturating_sub(scenario.durable());
         let share = (2 * left / (kills - kill + 1)).max(1);
-        let moment = bench.moment(share);
-        let killed = bench.life(&RUN, moment, share);
-        known.look(&bench);
+        let moment = scenario.moment(share);
+        let killed = scenario.life(&RUN, moment, share);
+        known.look(&scenario);
         if !killed {
             break;
         }
     }
-    let ended = bench.nova3(&RUN);
+    let ended = scenario.nova3(&RUN);
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-    bench.settle(&["out.jsonl"], false);
-    known.look(&bench);
+    scenario.settle(&["out.jsonl"], false);
+    known.look(&scenario);
 
-    let (results, events) = (bench.bytes("out.jsonl"), bench.bytes("ev.jsonl"));
+    let (results, events) = (scenario.bytes("out.jsonl"), scenario.bytes("ev.jsonl"));
     let lines = oracle::objects(&results);
     judge_results(&lines, count);
     judge_events(&oracle::objects(&events), &lines);
     for file in ["out.jsonl", "ev.jsonl"] {
-        let verified = bench.nova3(&["verify", "-o", file]);
-        let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+        let verified = scenario.nova3(&["verify", "-o", file]);
+        let said = verified.text();
         assert_eq!(
             verified.code,
             Some(0),
@@ -117,14 +117,14 @@ fn killed_at_every_step_no_answer_is_asked_for_again() {
             verified.stderr
         );
     }
-    let again = bench.nova3(&RUN);
+    let again = scenario.nova3(&RUN);
     assert_eq!(again.code, Some(0), "oracle `exit`: {}", again.stderr);
-    let called = bench.settle(&["out.jsonl"], false).len();
+    let called = scenario.settle(&["out.jsonl"], false).len();
     assert_eq!(called, 0, "oracle `free`: a finished run called again");
     for (file, before) in [("out.jsonl", results), ("ev.jsonl", events)] {
-        assert!(bench.bytes(file) == before, "oracle `free`: {file} changed");
+        assert!(scenario.bytes(file) == before, "oracle `free`: {file} changed");
     }
-    report(&bench, count, &known);
+    report(&scenario, count, &known);
 }
 
 /// Each request has its line, all of it is done, and its items are numbered.
@@ -217,13 +217,13 @@ fn names(items: &Value) -> String {
 }
 
 /// One line of figures, and the sum of it all: what is no step was in flight at a kill.
-fn report(bench: &Bench, count: usize, known: &Known) {
-    let account = &bench.account;
+fn report(scenario: &Scenario, count: usize, known: &Known) {
+    let account = &scenario.account;
     let needed: usize = known.settled.values().map(|(calls, _)| calls).sum();
     let repeated = account.calls.saturating_sub(needed);
     println!(
         "crash-test: {}: {count} requests with {} steps, {} kills, {} calls, {repeated} repeated, {} in flight at kills ({} at most, allowed {})",
-        bench.name,
+        scenario.name,
         known.settled.len(),
         account.kills,
         account.calls,

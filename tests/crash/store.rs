@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::evidence::quoted;
+use crate::support::evidence::quoted;
 
 /// A store that is only read.
 pub(crate) struct Store(Connection);

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
 
-use super::bench::Bench;
 use super::form::Form;
+use super::harness::Scenario;
 use super::input;
 use super::oracle;
 use super::process::until;
@@ -14,16 +14,16 @@ use super::process::until;
 #[test]
 fn every_invocation_prints_all_finished_lines_once() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("stdout", form);
+    let mut scenario = Scenario::new("stdout", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
+    scenario.input(&lines);
     let run = ["run", "in.jsonl"];
     for _ in 0..form.kills {
         let share = form.requests / form.kills;
-        let moment = bench.moment(share);
-        let running = bench.start(&run);
-        let stdout = running.stdout.clone();
-        drop(bench.kill_at(running, moment, share));
+        let moment = scenario.moment(share);
+        let running = scenario.start(&run);
+        let stdout = running.stdout.clone().expect("a file");
+        drop(scenario.kill_at(running, moment, share));
         let printed = std::fs::read(stdout).unwrap();
         let end = printed
             .iter()
@@ -38,62 +38,72 @@ fn every_invocation_prints_all_finished_lines_once() {
         );
     }
     for flags in [&[][..], &["--keep-order"], &[]] {
-        let ended = bench.nova3(&[&run[..], flags].concat());
+        let ended = scenario.nova3(&[&run[..], flags].concat());
         assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-        bench.settle(&[], false);
-        oracle::once(&ended.stdout, &lines, &bench.account.digests, !flags.is_empty());
+        scenario.settle(&[], false);
+        oracle::once(
+            &ended.stdout,
+            &lines,
+            &scenario.account.digests,
+            !flags.is_empty(),
+        );
     }
     // An edit: what is known comes by first, what is new follows, what is gone is not printed.
     let mut edited = lines.clone();
     edited.remove(7);
     edited[3].version = 2;
     edited.push(input::Line::batch(form.requests));
-    bench.input(&edited);
-    let ended = bench.nova3(&run);
-    let new = bench.settle(&[], false);
+    scenario.input(&edited);
+    let ended = scenario.nova3(&run);
+    let new = scenario.settle(&[], false);
     assert_eq!(
         new.len(),
         2,
         "oracle `edit`: a changed and a new line are called once each"
     );
-    oracle::once(&ended.stdout, &edited, &bench.account.digests, false);
-    bench.report(form.requests + 2);
+    oracle::once(&ended.stdout, &edited, &scenario.account.digests, false);
+    scenario.report(form.requests + 2);
 }
 
 #[test]
 fn standard_input_with_a_name_is_resumed() {
     let form = Form::get().smaller();
-    let mut bench = Bench::new("stdin", form);
+    let mut scenario = Scenario::new("stdin", form);
     let lines = input::batch(form.requests);
-    bench.input(&lines);
+    scenario.input(&lines);
     let run = ["run", "-", "--run", "piped", "-o", "out.jsonl"];
     for _ in 0..form.kills {
         let share = form.requests / form.kills;
-        let moment = bench.moment(share);
-        let stdin = File::open(bench.path("in.jsonl")).unwrap();
-        let running = bench.start_with(&run, stdin.into());
-        drop(bench.kill_at(running, moment, share));
+        let moment = scenario.moment(share);
+        let stdin = File::open(scenario.path("in.jsonl")).unwrap();
+        let running = scenario.start_with(&run, stdin.into());
+        drop(scenario.kill_at(running, moment, share));
     }
     // A pipe that is still being written: what came in is answered, and then the process is killed.
-    let mut running = bench.start_with(&run, Stdio::piped());
+    let mut running = scenario.start_with(&run, Stdio::piped());
     let mut pipe = running.child.stdin.take().unwrap();
     let text = input::text(&lines);
     let half = text.len() / 2;
     pipe.write_all(&text.as_bytes()[..half]).unwrap();
     let came = text[..half].lines().count() - 1;
     until("the first half to be answered", || {
-        let bytes = std::fs::read(bench.path("out.jsonl")).unwrap_or_default();
+        let bytes = std::fs::read(scenario.path("out.jsonl")).unwrap_or_default();
         (bytes.split(|byte| *byte == b'\n').count() > came).then_some(())
     });
     assert!(
-        running.kill(),
+        running.kill().is_none(),
         "oracle `stream`: it did not wait for the rest of its input"
     );
-    bench.settle(&["out.jsonl"], true);
-    let stdin = File::open(bench.path("in.jsonl")).unwrap();
-    let ended = bench.start_with(&run, stdin.into()).wait();
+    scenario.settle(&["out.jsonl"], true);
+    let stdin = File::open(scenario.path("in.jsonl")).unwrap();
+    let ended = scenario.start_with(&run, stdin.into()).wait();
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
-    bench.settle(&["out.jsonl"], false);
-    oracle::once(&bench.bytes("out.jsonl"), &lines, &bench.account.digests, false);
-    bench.report(form.requests);
+    scenario.settle(&["out.jsonl"], false);
+    oracle::once(
+        &scenario.bytes("out.jsonl"),
+        &lines,
+        &scenario.account.digests,
+        false,
+    );
+    scenario.report(form.requests);
 }

@@ -4,8 +4,8 @@ use futures::future::join_all;
 use nova3::domain::outcome::{NewItem, Product};
 use nova3::store::{Lease, Settled, Settlement, StoreError, Then};
 
-use crate::bed::{attempt, body, completed, making, request};
-use crate::crew::{Sql, claim, crew, wrongs};
+use crate::fleet::harness::{Sql, claim, workers, wrongs};
+use crate::store::harness::{attempt, body, completed, making, request};
 
 /// An item of a kind that no column can hold.
 fn impossible(lease: Lease) -> Settlement {
@@ -19,11 +19,11 @@ fn impossible(lease: Lease) -> Settlement {
 
 #[tokio::test]
 async fn a_bad_settlement_spoils_nobody_elses() {
-    let (url, [bed]) = crew::<1>().await;
-    let run = bed.run("a").await;
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
     let input: Vec<_> = (0..20).map(|number| request(&format!("r{number}"))).collect();
-    bed.read(run, &input).await;
-    let queues = claim(&bed, "p", run, 99).await;
+    harness.read(run, &input).await;
+    let queues = claim(&harness, "p", run, 99).await;
     // The first goes alone; the others are gathered while it is on its way.
     let settled = join_all(queues.iter().enumerate().map(async |(number, queue)| {
         let settlement = if number == 7 {
@@ -31,7 +31,7 @@ async fn a_bad_settlement_spoils_nobody_elses() {
         } else {
             completed(queue.lease, 0, 1)
         };
-        bed.store().settle(settlement).await
+        harness.store().settle(settlement).await
     }))
     .await;
     for (number, settled) in settled.iter().enumerate() {
@@ -41,9 +41,9 @@ async fn a_bad_settlement_spoils_nobody_elses() {
         };
         assert!(as_it_should, "{number}: {settled:?}");
     }
-    assert_eq!(bed.finished(run).await.len(), 19);
+    assert_eq!(harness.finished(run).await.len(), 19);
     assert_eq!(
-        bed.done(&queues[7]).await,
+        harness.done(&queues[7]).await,
         Settled::Finished { ok: true },
         "its lease is good"
     );
@@ -52,11 +52,13 @@ async fn a_bad_settlement_spoils_nobody_elses() {
 
 #[tokio::test]
 async fn what_is_settled_twice_at_once_is_settled_once() {
-    let (url, [bed]) = crew::<1>().await;
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").session("s"), request("y")]).await;
-    let queues = claim(&bed, "p", run, 9).await;
-    let store = bed.store();
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x").session("s"), request("y")])
+        .await;
+    let queues = claim(&harness, "p", run, 9).await;
+    let store = harness.store();
     let twice = |lease| [completed(lease, 0, 1), completed(lease, 0, 1)];
     let all = queues
         .iter()
@@ -85,17 +87,17 @@ async fn what_is_settled_twice_at_once_is_settled_once() {
 
 #[tokio::test]
 async fn settlements_of_two_runs_go_each_to_its_own() {
-    let (url, [bed]) = crew::<1>().await;
-    let (a, b) = (bed.run("a").await, bed.run("b").await);
+    let (url, [harness]) = workers::<1>().await;
+    let (a, b) = (harness.run("a").await, harness.run("b").await);
     for run in [a, b] {
         let input: Vec<_> = (0..10).map(|number| request(&format!("r{number}"))).collect();
-        bed.read(run, &input).await;
+        harness.read(run, &input).await;
     }
-    let mut queues = claim(&bed, "p", a, 99).await;
-    queues.extend(claim(&bed, "p", b, 99).await);
-    join_all(queues.iter().map(async |queue| bed.done(queue).await)).await;
+    let mut queues = claim(&harness, "p", a, 99).await;
+    queues.extend(claim(&harness, "p", b, 99).await);
+    join_all(queues.iter().map(async |queue| harness.done(queue).await)).await;
     for run in [a, b] {
-        assert_eq!(bed.finished(run).await.len(), 10);
+        assert_eq!(harness.finished(run).await.len(), 10);
     }
     assert_eq!(wrongs(&mut Sql::at(&url).await).await, Vec::<String>::new());
 }

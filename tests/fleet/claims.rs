@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use nova3::store::{Claimable, Claimed, RunId, Settled};
 
-use crate::bed::{Bed, Draft, ids, request};
-use crate::crew::{Lock, Sql, claim, crew, until, wrongs};
+use crate::fleet::harness::{Lock, Sql, claim, until, workers, wrongs};
+use crate::store::harness::{Draft, Harness, ids, request};
 
 fn inputs(count: usize) -> Vec<Draft> {
     (0..count)
@@ -15,10 +15,10 @@ fn inputs(count: usize) -> Vec<Draft> {
 }
 
 /// Claims a few at a time until nothing is left.
-async fn take_all(bed: &Bed, name: &str, run: RunId) -> Vec<Claimed> {
+async fn take_all(harness: &Harness, name: &str, run: RunId) -> Vec<Claimed> {
     let mut taken = Vec::new();
     loop {
-        let few = claim(bed, name, run, 3).await;
+        let few = claim(harness, name, run, 3).await;
         if few.is_empty() {
             return taken;
         }
@@ -28,11 +28,16 @@ async fn take_all(bed: &Bed, name: &str, run: RunId) -> Vec<Claimed> {
 
 #[tokio::test]
 async fn all_together_get_every_queue_once_and_in_order() {
-    let (_, beds) = crew::<4>().await;
+    let (_, beds) = workers::<4>().await;
     let run = beds[0].run("a").await;
     beds[0].read(run, &inputs(120)).await;
     let names = ["p0", "p1", "p2", "p3"];
-    let taken = join_all(beds.iter().zip(names).map(|(bed, name)| take_all(bed, name, run))).await;
+    let taken = join_all(
+        beds.iter()
+            .zip(names)
+            .map(|(harness, name)| take_all(harness, name, run)),
+    )
+    .await;
     for queues in &taken {
         let order: Vec<(i32, u64)> = queues
             .iter()
@@ -48,19 +53,19 @@ async fn all_together_get_every_queue_once_and_in_order() {
 /// What one worker saw of the sessions: each queue as it was taken, and again as it was finished.
 type Diary = std::sync::Mutex<Vec<(String, bool)>>;
 
-async fn work(bed: &Bed, name: &str, run: RunId, diary: &Diary) {
+async fn work(harness: &Harness, name: &str, run: RunId, diary: &Diary) {
     let write = |queue: &Claimed, begins: bool| {
         let entry = (ids(std::slice::from_ref(queue)).remove(0), begins);
         diary.lock().expect("a diary").push(entry);
     };
     until("the end of the run", async || {
-        for queue in claim(bed, name, run, 2).await {
+        for queue in claim(harness, name, run, 2).await {
             write(&queue, true);
             tokio::task::yield_now().await;
             write(&queue, false);
-            assert_eq!(bed.done(&queue).await, Settled::Finished { ok: true });
+            assert_eq!(harness.done(&queue).await, Settled::Finished { ok: true });
         }
-        !bed.store().has_unfinished(run).await.expect("reads")
+        !harness.store().has_unfinished(run).await.expect("reads")
     })
     .await;
 }
@@ -75,13 +80,13 @@ fn in_sessions(run: &str, sessions: usize, each: usize) -> Vec<Draft> {
 
 #[tokio::test]
 async fn a_session_is_worked_on_once_at_a_time_across_runs_and_in_order() {
-    let (url, beds) = crew::<4>().await;
+    let (url, beds) = workers::<4>().await;
     let (a, b) = (beds[0].run("a").await, beds[0].run("b").await);
     beds[0].read(a, &in_sessions("a", 3, 8)).await;
     beds[1].read(b, &in_sessions("b", 3, 8)).await;
     let diary = Diary::default();
     let workers = [(0, "p0", a), (1, "p1", b), (2, "p2", a), (3, "p3", b)];
-    let working = workers.map(|(bed, name, run)| work(&beds[bed], name, run, &diary));
+    let working = workers.map(|(harness, name, run)| work(&beds[harness], name, run, &diary));
     join_all(working).await;
     let told = diary.into_inner().expect("a diary");
     for session in ["s0", "s1", "s2"] {
@@ -111,24 +116,24 @@ async fn a_session_is_worked_on_once_at_a_time_across_runs_and_in_order() {
 
 #[tokio::test]
 async fn a_claim_waits_for_nobody_who_holds_ready_queues() {
-    let (url, [bed]) = crew::<1>().await;
-    let run = bed.run("a").await;
-    bed.read(run, &inputs(6)).await;
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    harness.read(run, &inputs(6)).await;
     let mut hold = Lock::of(
         &url,
         "SELECT 1 FROM nova3_queues WHERE custom_id IN ('r0', 'r3') FOR UPDATE",
     )
     .await;
-    let rest = claim(&bed, "p", run, 9).await;
+    let rest = claim(&harness, "p", run, 9).await;
     assert_eq!(ids(&rest), ["r1", "r4", "r2", "r5"]);
     assert_eq!(hold.waiting().await, 0);
     hold.commit().await;
-    assert_eq!(ids(&claim(&bed, "p", run, 9).await), ["r0", "r3"]);
+    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["r0", "r3"]);
 }
 
 #[tokio::test]
 async fn two_runs_that_reach_for_one_session_get_it_once() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let (a, b) = (first.run("a").await, first.run("b").await);
     first.read(a, &[request("a1").session("s")]).await;
     first.read(b, &[request("b1").session("s"), request("b2")]).await;
@@ -152,13 +157,15 @@ async fn two_runs_that_reach_for_one_session_get_it_once() {
 
 #[tokio::test]
 async fn a_group_in_quarantine_is_all_that_its_owner_holds() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     first.read(run, &inputs(3)).await;
     let mut sql = Sql::at(&url).await;
     sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1 WHERE custom_id <> 'r2'")
         .await;
-    let group = async |bed: &Bed, name: &str| ids(&bed.claim_as(name, run, Claimable::Quarantined, 9).await);
+    let group = async |harness: &Harness, name: &str| {
+        ids(&harness.claim_as(name, run, Claimable::Quarantined, 9).await)
+    };
     assert_eq!(group(&first, "p").await, ["r0"]);
     assert_eq!(ids(&claim(&first, "p", run, 9).await), Vec::<String>::new());
     assert_eq!(group(&first, "p").await, Vec::<String>::new());
@@ -172,11 +179,11 @@ async fn a_group_in_quarantine_is_all_that_its_owner_holds() {
 }
 
 /// Rows of the run's queues that a claim of what is unplanned reads, behind so many planned ones.
-async fn read_behind(url: &str, bed: &Bed, planned: usize) -> i64 {
-    let run = bed.run(&format!("{planned} planned")).await;
+async fn read_behind(url: &str, harness: &Harness, planned: usize) -> i64 {
+    let run = harness.run(&format!("{planned} planned")).await;
     let mut input: Vec<Draft> = (0..planned).map(|n| request(&format!("r{n}"))).collect();
     input.push(request("last").unplanned());
-    bed.read(run, &input).await;
+    harness.read(run, &input).await;
     let mut sql = Sql::at(url).await;
     sql.run(&format!(
         "BEGIN; SELECT * FROM nova3_claim({}, 'o', 'unplanned', 9, 1000, 1)",
@@ -194,9 +201,9 @@ async fn read_behind(url: &str, bed: &Bed, planned: usize) -> i64 {
 
 #[tokio::test]
 async fn planned_queues_cost_the_claim_of_an_unplanned_one_nothing() {
-    let (url, [bed]) = crew::<1>().await;
-    let few = read_behind(&url, &bed, 2).await;
+    let (url, [harness]) = workers::<1>().await;
+    let few = read_behind(&url, &harness, 2).await;
     assert!(few > 0, "the statistics work");
-    let many = read_behind(&url, &bed, 600).await;
+    let many = read_behind(&url, &harness, 600).await;
     assert!(many <= few, "{many} rows behind 600, {few} behind 2");
 }

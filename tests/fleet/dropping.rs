@@ -2,32 +2,35 @@
 
 use nova3::store::Settled;
 
-use crate::bed::{Bed, request};
-use crate::crew::{Sql, claim, crew, leases, wrongs};
+use crate::fleet::harness::{Sql, claim, leases, workers, wrongs};
+use crate::store::harness::{Harness, request};
 
 /// What the database says to dropping that run; empty if it is gone.
 async fn drop_run(url: &str, name: &str) -> String {
-    let mut connection = crate::bed::database(url).connect().await.expect("connects");
+    let mut connection = crate::store::harness::database(url)
+        .connect()
+        .await
+        .expect("connects");
     let dropped = connection
         .batch(&format!("SELECT nova3_drop_run('{name}')"))
         .await;
     dropped.err().map(|fault| fault.reason).unwrap_or_default()
 }
 
-async fn work(bed: &Bed, name: &str) -> nova3::store::RunId {
-    let run = bed.run(name).await;
+async fn work(harness: &Harness, name: &str) -> nova3::store::RunId {
+    let run = harness.run(name).await;
     let input = [
         request("x").session("s"),
         request("y"),
         request("z").session(name),
     ];
-    bed.read(run, &input).await;
+    harness.read(run, &input).await;
     run
 }
 
 #[tokio::test]
 async fn a_dropped_run_takes_nothing_else_along() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let gone = work(&first, "gone").await;
     first.drain(gone).await;
@@ -53,7 +56,7 @@ async fn a_dropped_run_takes_nothing_else_along() {
     second.drain(again).await;
     let x = second.finished(again).await.remove(0);
     assert!(
-        crate::bed::show(&x).contains("answer3"),
+        crate::store::harness::show(&x).contains("answer3"),
         "numbers go on where they were"
     );
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
@@ -61,7 +64,7 @@ async fn a_dropped_run_takes_nothing_else_along() {
 
 #[tokio::test]
 async fn a_run_is_not_dropped_while_somebody_works_on_it() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = work(&first, "a").await;
     let queues = claim(&first, "p", run, 1).await;
     let refused = drop_run(&url, "a").await;

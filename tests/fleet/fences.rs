@@ -7,8 +7,8 @@ use nova3::domain::failure::Class;
 use nova3::domain::usage::Cost;
 use nova3::store::{Claimed, Hold, Lease, Left, Settled, TakeOver};
 
-use crate::bed::{Bed, LEASE_MS, attempt, completed, failed, planned, request};
-use crate::crew::{Sql, call, claim, crew, join, leases, owner, reserve, tend, wrongs};
+use crate::fleet::harness::{Sql, call, claim, join, leases, owner, reserve, tend, workers, wrongs};
+use crate::store::harness::{Harness, LEASE_MS, attempt, completed, failed, planned, request};
 
 /// Everything that is stored, apart from the ledger and what it adds up to.
 const ALL_BUT_THE_LEDGER: &str = "SELECT md5(string_agg(x.row, chr(10) ORDER BY x.row)) FROM (
@@ -19,15 +19,15 @@ const ALL_BUT_THE_LEDGER: &str = "SELECT md5(string_agg(x.row, chr(10) ORDER BY 
     UNION ALL SELECT l::text FROM nova3_session_leases l UNION ALL SELECT s::text FROM nova3_sessions s
     UNION ALL SELECT next_finish_no || ' ' || next_event_no || ' ' || reserved FROM nova3_tallies) x";
 
-async fn only(bed: &Bed, name: &str, run: nova3::store::RunId) -> Claimed {
-    let mut claimed = claim(bed, name, run, 9).await;
+async fn only(harness: &Harness, name: &str, run: nova3::store::RunId) -> Claimed {
+    let mut claimed = claim(harness, name, run, 9).await;
     assert_eq!(claimed.len(), 1);
     claimed.remove(0)
 }
 
 #[tokio::test]
 async fn the_fence_grows_whatever_takes_the_lease_away() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     first.read(run, &[request("x").query("old").session("s")]).await;
@@ -60,7 +60,7 @@ async fn the_fence_grows_whatever_takes_the_lease_away() {
 
 #[tokio::test]
 async fn a_stale_owner_changes_nothing_but_the_ledger() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     let paused = request("paused")
@@ -126,7 +126,7 @@ async fn a_stale_owner_changes_nothing_but_the_ledger() {
 
 #[tokio::test]
 async fn no_two_owners_ever_have_the_same_fence() {
-    let (url, beds) = crew::<4>().await;
+    let (url, beds) = workers::<4>().await;
     let run = beds[0].run("a").await;
     let input: Vec<_> = (0..12).map(|number| request(&format!("r{number}"))).collect();
     beds[0].read(run, &input).await;
@@ -136,21 +136,21 @@ async fn no_two_owners_ever_have_the_same_fence() {
         beds.iter()
             .zip(names)
             .enumerate()
-            .map(async |(way, (bed, name))| {
+            .map(async |(way, (harness, name))| {
                 let mut sql = Sql::at(&url).await;
                 let mut had = Vec::new();
                 for _ in 0..12 {
-                    let queues = claim(bed, name, run, 4).await;
+                    let queues = claim(harness, name, run, 4).await;
                     had.extend(leases(&queues));
                     match way % 2 {
                         _ if queues.is_empty() => tokio::task::yield_now().await,
                         0 => {
                             sql.expire(&leases(&queues)).await;
-                            tend(bed.store(), name, run, false).await;
+                            tend(harness.store(), name, run, false).await;
                         }
                         _ => {
                             let left = queues.iter().map(|queue| Left::untouched(queue.lease)).collect();
-                            bed.store().release(left).await.expect("releases");
+                            harness.store().release(left).await.expect("releases");
                         }
                     }
                 }

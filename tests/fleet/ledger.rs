@@ -3,16 +3,16 @@
 use futures::future::join_all;
 use nova3::store::{Claimed, Left, RunId, Settled};
 
-use crate::bed::{Bed, attempt, completed, request};
-use crate::crew::{self, Lock, Sql, call, claim, crew, leases, tend, wrongs};
+use crate::fleet::harness::{self, Lock, Sql, call, claim, leases, tend, workers, wrongs};
+use crate::store::harness::{Harness, attempt, completed, request};
 
-async fn reserve(bed: &Bed, run: RunId, queue: &Claimed, spent: u64, worst: u64) -> bool {
-    crew::reserve(bed.store(), run, &call(queue.lease, spent, worst), 1000).await
+async fn reserve(harness: &Harness, run: RunId, queue: &Claimed, spent: u64, worst: u64) -> bool {
+    harness::reserve(harness.store(), run, &call(queue.lease, spent, worst), 1000).await
 }
 
 /// Attempts, cost, uncertain, reserved.
-async fn sums(bed: &Bed, run: RunId) -> (u64, u64, u64, u64) {
-    let summary = bed.store().summary(run).await.expect("reads");
+async fn sums(harness: &Harness, run: RunId) -> (u64, u64, u64, u64) {
+    let summary = harness.store().summary(run).await.expect("reads");
     (
         summary.attempts,
         summary.cost.0,
@@ -23,7 +23,7 @@ async fn sums(bed: &Bed, run: RunId) -> (u64, u64, u64, u64) {
 
 #[tokio::test]
 async fn late_calls_replace_what_was_counted_for_a_lost_lease() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     first.read(run, &[request("settled"), request("released")]).await;
@@ -64,7 +64,7 @@ async fn late_calls_replace_what_was_counted_for_a_lost_lease() {
 
 #[tokio::test]
 async fn nothing_is_held_back_for_a_lease_that_is_taken_away_meanwhile() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     first.read(run, &[request("x")]).await;
@@ -86,7 +86,7 @@ async fn nothing_is_held_back_for_a_lease_that_is_taken_away_meanwhile() {
 
 #[tokio::test]
 async fn what_a_dead_worker_held_back_for_an_old_version_is_spent() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     let x = |query: &str| request("x").query(query);
@@ -116,7 +116,7 @@ async fn what_a_dead_worker_held_back_for_an_old_version_is_spent() {
 
 #[tokio::test]
 async fn what_many_hold_back_at_once_never_passes_the_cap() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     let input: Vec<_> = (0..30).map(|number| request(&format!("r{number}"))).collect();
     first.read(run, &input).await;
@@ -128,7 +128,7 @@ async fn what_many_hold_back_at_once_never_passes_the_cap() {
         .iter()
         .map(|queue| (&first, queue))
         .chain(theirs.iter().map(|queue| (&second, queue)));
-    let fits = join_all(all.map(|(bed, queue)| reserve(bed, run, queue, 0, 90))).await;
+    let fits = join_all(all.map(|(harness, queue)| reserve(harness, run, queue, 0, 90))).await;
     assert_eq!(fits.into_iter().filter(|fits| *fits).count(), 11);
     assert_eq!(sums(&first, run).await.3, 990);
     assert_eq!(wrongs(&mut Sql::at(&url).await).await, Vec::<String>::new());

@@ -6,15 +6,15 @@ use nova3::domain::ids::{SessionId, UserId};
 use nova3::domain::usage::Cost;
 use nova3::store::{AddOutcome, Changes, Cleared, Failures, Left, Settled, TakeOver};
 
-use crate::bed::{Bed, attempt, completed, mark, nameless, planned, request};
-use crate::crew::{Lock, Sql, call, claim, crew, reserve, until, wrongs};
-use crate::draft::lines;
-use crate::outages::behind;
-use crate::proxy::{Network, Proxy};
+use crate::fleet::draft::lines;
+use crate::fleet::harness::{Lock, Sql, call, claim, reserve, until, workers, wrongs};
+use crate::fleet::outages::behind;
+use crate::fleet::proxy::{Network, Proxy};
+use crate::store::harness::{Harness, attempt, completed, mark, nameless, planned, request};
 
 /// A worker behind a network that loses answers, and a look at what arrived.
 struct Scene {
-    bed: Bed,
+    harness: Harness,
     proxy: Proxy,
     sql: Sql,
     url: String,
@@ -22,19 +22,24 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (url, [_]) = crew::<1>().await;
+        let (url, [_]) = workers::<1>().await;
         let (proxy, by_proxy) = behind(&url);
-        let bed = Bed::at(&by_proxy).await;
+        let harness = Harness::at(&by_proxy).await;
         let sql = Sql::at(&url).await;
-        Self { bed, proxy, sql, url }
+        Self {
+            harness,
+            proxy,
+            sql,
+            url,
+        }
     }
 
     /// The call's statement arrives; its answer does not, and when it has happened the connection is reset.
-    async fn lose<T>(&mut self, happened: &str, call: impl AsyncFn(&Bed) -> T) -> T {
+    async fn lose<T>(&mut self, happened: &str, call: impl AsyncFn(&Harness) -> T) -> T {
         let connections = self.proxy.accepted();
         self.proxy.set(Network::NoAnswers);
         let (proxy, sql) = (&self.proxy, &mut self.sql);
-        let (answer, ()) = tokio::join!(call(&self.bed), async {
+        let (answer, ()) = tokio::join!(call(&self.harness), async {
             until(happened, async || sql.number(happened).await > 0).await;
             proxy.reset_all();
             proxy.set(Network::Alive);
@@ -44,13 +49,13 @@ impl Scene {
     }
 
     /// The call's transaction is committed; that it is, is not answered.
-    async fn lose_commit<T>(&mut self, happened: &str, call: impl AsyncFn(&Bed) -> T) -> T {
+    async fn lose_commit<T>(&mut self, happened: &str, call: impl AsyncFn(&Harness) -> T) -> T {
         let connections = self.proxy.accepted();
         self.sql.run(AT_COMMIT).await;
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 0))";
         let mut hold = Lock::of(&self.url, lock).await;
         let (proxy, sql) = (&self.proxy, &mut self.sql);
-        let (answer, ()) = tokio::join!(call(&self.bed), async {
+        let (answer, ()) = tokio::join!(call(&self.harness), async {
             hold.until_waited_for(1).await;
             proxy.set(Network::NoAnswers);
             hold.commit().await;
@@ -81,16 +86,16 @@ CREATE CONSTRAINT TRIGGER at_commit AFTER DELETE ON nova3_items DEFERRABLE INITI
 #[tokio::test]
 async fn of_claims_and_what_gives_leases_back() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
+    let run = scene.harness.run("a").await;
     let input = [request("x"), request("y").session("s"), request("z").session("s")];
-    scene.bed.read(run, &input).await;
+    scene.harness.read(run, &input).await;
     let claimed = scene
         .lose(
             "SELECT count(*) FROM nova3_queues WHERE state = 'leased'",
-            async |bed: &Bed| claim(bed, "p", run, 9).await,
+            async |harness: &Harness| claim(harness, "p", run, 9).await,
         )
         .await;
-    assert_eq!(crate::bed::ids(&claimed), ["x", "y"]);
+    assert_eq!(crate::store::harness::ids(&claimed), ["x", "y"]);
     assert!(claimed.iter().all(|queue| queue.lease.fence == 1));
     assert_eq!(
         scene
@@ -106,9 +111,12 @@ async fn of_claims_and_what_gives_leases_back() {
         ..Left::untouched(claimed[1].lease)
     };
     scene
-        .lose("SELECT count(*) FROM nova3_attempts", async |bed: &Bed| {
-            bed.store().release(vec![left()]).await.expect("releases");
-        })
+        .lose(
+            "SELECT count(*) FROM nova3_attempts",
+            async |harness: &Harness| {
+                harness.store().release(vec![left()]).await.expect("releases");
+            },
+        )
         .await;
     let stands = "SELECT state || ' ' || fence || ' ' || attempt FROM nova3_queues WHERE custom_id = 'y'";
     assert_eq!(scene.sql.text(stands).await, "ready 2 0");
@@ -119,11 +127,11 @@ async fn of_claims_and_what_gives_leases_back() {
 #[tokio::test]
 async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
-    let other = scene.bed.run("b").await;
-    scene.bed.read(other, &[request("o").session("s")]).await;
+    let run = scene.harness.run("a").await;
+    let other = scene.harness.run("b").await;
+    scene.harness.read(other, &[request("o").session("s")]).await;
     scene
-        .bed
+        .harness
         .read(run, &[request("x"), request("y").session("s"), request("z")])
         .await;
     // Another run is about to have the session and has not written it yet.
@@ -135,7 +143,7 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
     .await;
     let answered = Cell::new(false);
     let asking = async {
-        let claimed = claim(&scene.bed, "p", run, 9).await;
+        let claimed = claim(&scene.harness, "p", run, 9).await;
         answered.set(true);
         claimed
     };
@@ -150,7 +158,7 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
         hold.commit().await;
     });
     assert_eq!(
-        crate::bed::ids(&claimed),
+        crate::store::harness::ids(&claimed),
         ["x", "z"],
         "nothing is leased to nobody"
     );
@@ -161,45 +169,48 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
 #[tokio::test]
 async fn of_settlements() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
+    let run = scene.harness.run("a").await;
     scene
-        .bed
+        .harness
         .read(
             run,
             &[request("x").session("s").tasks(2), request("y").session("s")],
         )
         .await;
-    let queue = claim(&scene.bed, "p", run, 9).await.remove(0);
+    let queue = claim(&scene.harness, "p", run, 9).await.remove(0);
     let step = scene
         .lose(
             "SELECT current_task_index::bigint FROM nova3_queues WHERE custom_id = 'x'",
-            async |bed: &Bed| bed.settle(completed(queue.lease, 0, 2)).await,
+            async |harness: &Harness| harness.settle(completed(queue.lease, 0, 2)).await,
         )
         .await;
     assert_eq!(step, Settled::Stepped);
     let end = scene
         .lose(
             "SELECT count(*) FROM nova3_queues WHERE state = 'done'",
-            async |bed: &Bed| bed.settle(completed(queue.lease, 1, 1)).await,
+            async |harness: &Harness| harness.settle(completed(queue.lease, 1, 1)).await,
         )
         .await;
     assert_eq!(end, Settled::Finished { ok: true });
     assert_eq!(
-        scene.bed.names(run).await,
+        scene.harness.names(run).await,
         ["x@0 completed completed[answer1,answer2] completed[answer3]"]
     );
     assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_events").await, 2);
-    assert_eq!(scene.bed.store().summary(run).await.expect("reads").attempts, 2);
-    assert_eq!(scene.bed.drain(run).await, ["y"]);
+    assert_eq!(
+        scene.harness.store().summary(run).await.expect("reads").attempts,
+        2
+    );
+    assert_eq!(scene.harness.drain(run).await, ["y"]);
     assert_eq!(scene.wrongs().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn of_plans_and_of_what_is_taken_over() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
+    let run = scene.harness.run("a").await;
     scene
-        .bed
+        .harness
         .read(
             run,
             &[
@@ -208,10 +219,11 @@ async fn of_plans_and_of_what_is_taken_over() {
             ],
         )
         .await;
-    let queue = claim(&scene.bed, "p", run, 1).await.remove(0);
+    let queue = claim(&scene.harness, "p", run, 1).await.remove(0);
     let plan = scene
-        .lose("SELECT count(*) FROM nova3_plans", async |bed: &Bed| {
-            bed.settle_plan(planned(queue.lease, &["insight", "answer"]))
+        .lose("SELECT count(*) FROM nova3_plans", async |harness: &Harness| {
+            harness
+                .settle_plan(planned(queue.lease, &["insight", "answer"]))
                 .await
         })
         .await;
@@ -219,8 +231,8 @@ async fn of_plans_and_of_what_is_taken_over() {
     assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_tasks").await, 2);
     assert_eq!(
         scene
-            .bed
-            .settle(crate::bed::made(
+            .harness
+            .settle(crate::store::harness::made(
                 queue.lease,
                 0,
                 "insight",
@@ -229,34 +241,38 @@ async fn of_plans_and_of_what_is_taken_over() {
             .await,
         Settled::Finished { ok: true }
     );
-    let next = claim(&scene.bed, "p", run, 1).await.remove(0);
+    let next = claim(&scene.harness, "p", run, 1).await.remove(0);
     let taken = scene
         .lose(
             "SELECT count(*) FROM nova3_plans WHERE continues IS NOT NULL",
-            async |bed: &Bed| bed.take_over(&next).await,
+            async |harness: &Harness| harness.take_over(&next).await,
         )
         .await;
-    assert_eq!(taken, TakeOver::Taken(crate::bed::tasks(&["answer"])));
+    assert_eq!(taken, TakeOver::Taken(crate::store::harness::tasks(&["answer"])));
     assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_events").await, 3);
-    assert_eq!(scene.bed.store().summary(run).await.expect("reads").attempts, 2);
+    assert_eq!(
+        scene.harness.store().summary(run).await.expect("reads").attempts,
+        2
+    );
     assert_eq!(scene.wrongs().await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn of_what_is_held_back() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
-    scene.bed.read(run, &[request("x")]).await;
-    let queue = claim(&scene.bed, "p", run, 1).await.remove(0);
+    let run = scene.harness.run("a").await;
+    scene.harness.read(run, &[request("x")]).await;
+    let queue = claim(&scene.harness, "p", run, 1).await.remove(0);
     let call = call(queue.lease, 4, 60);
     let fits = scene
-        .lose("SELECT count(*) FROM nova3_reservations", async |bed: &Bed| {
-            reserve(bed.store(), run, &call, 64).await
-        })
+        .lose(
+            "SELECT count(*) FROM nova3_reservations",
+            async |harness: &Harness| reserve(harness.store(), run, &call, 64).await,
+        )
         .await;
     assert!(fits);
     assert_eq!(
-        scene.bed.store().summary(run).await.expect("reads").reserved,
+        scene.harness.store().summary(run).await.expect("reads").reserved,
         Cost(64)
     );
     assert_eq!(scene.wrongs().await, Vec::<String>::new());
@@ -265,16 +281,16 @@ async fn of_what_is_held_back() {
 #[tokio::test]
 async fn of_a_chunk_of_lines() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
+    let run = scene.harness.run("a").await;
     scene
-        .bed
+        .harness
         .read(
             run,
             &[request("x").query("old"), request("known"), request("done")],
         )
         .await;
-    let done = claim(&scene.bed, "p", run, 9).await.remove(2);
-    scene.bed.done(&done).await;
+    let done = claim(&scene.harness, "p", run, 9).await.remove(2);
+    scene.harness.done(&done).await;
     let drafts = [
         request("x").query("new"),
         request("known"),
@@ -283,17 +299,18 @@ async fn of_a_chunk_of_lines() {
         request("new").session("s"),
         nameless("the same"),
         request("new").session("s"),
-        crate::bed::bad("no request"),
+        crate::store::harness::bad("no request"),
         nameless("the same"),
-        crate::bed::bad("no request"),
+        crate::store::harness::bad("no request"),
     ];
-    let epoch = scene.bed.begin(run).await;
+    let epoch = scene.harness.begin(run).await;
     // Somebody else has begun to read the same, and has seen these lines too.
     let outcomes = scene
         .lose_commit(
             "SELECT (max(next_seq) > 3)::int::bigint FROM nova3_runs",
-            async |bed: &Bed| {
-                bed.store()
+            async |harness: &Harness| {
+                harness
+                    .store()
                     .add(run, epoch, lines(&drafts), Changes::Replace)
                     .await
                     .expect("adds")
@@ -329,20 +346,20 @@ async fn of_a_chunk_of_lines() {
     let mut next = lines(&more);
     next.iter_mut().for_each(|line| line.index += 10);
     scene
-        .bed
+        .harness
         .store()
         .add(run, epoch, next, Changes::Replace)
         .await
         .expect("adds");
     scene
-        .bed
+        .harness
         .store()
         .end_ingest(run, epoch, &mark(12))
         .await
         .expect("ends");
     let keys = "SELECT string_agg(split_part(queue_key, ':', 3), ',' ORDER BY queue_id) FROM nova3_requests WHERE queue_key LIKE 'sha256:%'";
     assert_eq!(scene.sql.text(keys).await, "1,2,3,4");
-    let counts = scene.bed.store().counts(run).await.expect("counts");
+    let counts = scene.harness.store().counts(run).await.expect("counts");
     assert_eq!((counts.total, counts.failed), (12, 4));
     assert_eq!(scene.wrongs().await, Vec::<String>::new());
 }
@@ -350,42 +367,46 @@ async fn of_a_chunk_of_lines() {
 #[tokio::test]
 async fn of_the_end_of_a_reading() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
-    scene.bed.read(run, &[request("x"), request("gone")]).await;
-    scene.bed.drain(run).await;
-    let before = scene.bed.lines_epoch(run).await;
-    let epoch = scene.bed.begin(run).await;
-    scene.bed.add(run, epoch, &[request("x")]).await;
+    let run = scene.harness.run("a").await;
+    scene.harness.read(run, &[request("x"), request("gone")]).await;
+    scene.harness.drain(run).await;
+    let before = scene.harness.lines_epoch(run).await;
+    let epoch = scene.harness.begin(run).await;
+    scene.harness.add(run, epoch, &[request("x")]).await;
     scene
         .lose_commit(
             "SELECT max(complete_ingest) - 1 FROM nova3_runs",
-            async |bed: &Bed| {
-                bed.end(run, epoch, 1).await;
+            async |harness: &Harness| {
+                harness.end(run, epoch, 1).await;
             },
         )
         .await;
-    assert_eq!(scene.bed.lines_epoch(run).await, before + 1);
-    assert_eq!(scene.bed.finished(run).await.len(), 1);
+    assert_eq!(scene.harness.lines_epoch(run).await, before + 1);
+    assert_eq!(scene.harness.finished(run).await.len(), 1);
 }
 
 #[tokio::test]
 async fn of_what_is_put_back() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
+    let run = scene.harness.run("a").await;
     scene
-        .bed
+        .harness
         .read(run, &[request("x"), request("y"), request("z")])
         .await;
-    let queues = claim(&scene.bed, "p", run, 9).await;
+    let queues = claim(&scene.harness, "p", run, 9).await;
     for queue in &queues[..2] {
-        scene.bed.fail(queue, nova3::domain::failure::Class::Server).await;
+        scene
+            .harness
+            .fail(queue, nova3::domain::failure::Class::Server)
+            .await;
     }
-    let before = scene.bed.lines_epoch(run).await;
+    let before = scene.harness.lines_epoch(run).await;
     let put_back = scene
         .lose_commit(
             "SELECT count(*) FROM nova3_queues WHERE state = 'ready'",
-            async |bed: &Bed| {
-                bed.store()
+            async |harness: &Harness| {
+                harness
+                    .store()
                     .retry(run, &Failures::default())
                     .await
                     .expect("retries")
@@ -393,24 +414,30 @@ async fn of_what_is_put_back() {
         )
         .await;
     assert_eq!(put_back, 2, "what was put back is told of");
-    assert_eq!(scene.bed.lines_epoch(run).await, before + 1);
-    assert_eq!(scene.bed.drain(run).await, ["x", "y"]);
+    assert_eq!(scene.harness.lines_epoch(run).await, before + 1);
+    assert_eq!(scene.harness.drain(run).await, ["x", "y"]);
 }
 
 #[tokio::test]
 async fn of_what_is_forgotten() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
+    let run = scene.harness.run("a").await;
     let of = |id: &str| request(id).session("s").plan(&["answer"]).tasks(1);
-    scene.bed.read(run, &[of("x"), of("y")]).await;
+    scene.harness.read(run, &[of("x"), of("y")]).await;
     for _ in 0..2 {
-        scene.bed.done(&scene.bed.claim_one(run).await).await;
+        scene.harness.done(&scene.harness.claim_one(run).await).await;
     }
     let (user, session) = (UserId::default(), SessionId::parse("s").expect("a name"));
     let cleared = scene
         .lose_commit(
             "SELECT (count(*) = 0)::int::bigint FROM nova3_items",
-            async |bed: &Bed| bed.store().clear_session(&user, &session).await.expect("clears"),
+            async |harness: &Harness| {
+                harness
+                    .store()
+                    .clear_session(&user, &session)
+                    .await
+                    .expect("clears")
+            },
         )
         .await;
     let expected = Cleared {
@@ -424,18 +451,18 @@ async fn of_what_is_forgotten() {
 #[tokio::test]
 async fn of_opening_a_run_that_was_begun_otherwise() {
     let mut scene = Scene::new().await;
-    let run = scene.bed.run("a").await;
-    scene.bed.read(run, &[request("x").tasks(2)]).await;
-    let queue = claim(&scene.bed, "p", run, 9).await.remove(0);
-    scene.bed.done(&queue).await;
+    let run = scene.harness.run("a").await;
+    scene.harness.read(run, &[request("x").tasks(2)]).await;
+    let queue = claim(&scene.harness, "p", run, 9).await.remove(0);
+    scene.harness.done(&queue).await;
     let opening = nova3::store::RunOpening {
-        recipe: crate::bed::recipe("another"),
-        ..crate::bed::opening("a")
+        recipe: crate::store::harness::recipe("another"),
+        ..crate::store::harness::opening("a")
     };
     let opened = scene
         .lose_commit(
             "SELECT count(*) FROM nova3_runs WHERE recipe = 'another:m'",
-            async |bed: &Bed| bed.store().open_run(&opening).await.expect("opens"),
+            async |harness: &Harness| harness.store().open_run(&opening).await.expect("opens"),
         )
         .await;
     assert!(opened.recipe_changed, "it is told once, to whoever changed it");

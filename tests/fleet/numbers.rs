@@ -6,22 +6,22 @@ use std::cell::Cell;
 use futures::future::join_all;
 use nova3::store::{Order, RunId, Settled};
 
-use crate::bed::{Bed, completed, ids, request};
-use crate::crew::{DEADLINE, Lock, Sql, call, claim, crew, reserve, until, wrongs};
+use crate::fleet::harness::{DEADLINE, Lock, Sql, call, claim, reserve, until, workers, wrongs};
+use crate::store::harness::{Harness, completed, ids, request};
 
 /// Reads on from the last number until told that nothing more will come, and once more.
-async fn follow(bed: &Bed, run: RunId, ended: &Cell<bool>) -> (Vec<i64>, Vec<i64>) {
+async fn follow(harness: &Harness, run: RunId, ended: &Cell<bool>) -> (Vec<i64>, Vec<i64>) {
     let (mut finished, mut events) = (Vec::new(), Vec::new());
     let (mut after, mut after_event) = (0, 0);
     loop {
         let last = ended.get();
         loop {
-            let page = bed
+            let page = harness
                 .store()
                 .finished(run, Order::Completion, None, after, 5)
                 .await
                 .expect("reads");
-            let told = bed
+            let told = harness
                 .store()
                 .events(run, false, after_event, 5)
                 .await
@@ -40,29 +40,29 @@ async fn follow(bed: &Bed, run: RunId, ended: &Cell<bool>) -> (Vec<i64>, Vec<i64
     }
 }
 
-async fn work(bed: &Bed, name: &str, run: RunId) {
+async fn work(harness: &Harness, name: &str, run: RunId) {
     until("the end of the run", async || {
-        let queues = claim(bed, name, run, 4).await;
+        let queues = claim(harness, name, run, 4).await;
         join_all(queues.iter().map(async |queue| {
             for task in 0..queue.tasks.len() {
-                bed.settle(completed(queue.lease, task, 1)).await;
+                harness.settle(completed(queue.lease, task, 1)).await;
             }
         }))
         .await;
-        !bed.store().has_unfinished(run).await.expect("reads")
+        !harness.store().has_unfinished(run).await.expect("reads")
     })
     .await;
 }
 
 /// Everything that was told, as whoever begins now reads it.
-async fn told(bed: &Bed, run: RunId) -> Vec<i64> {
-    let page = bed.store().events(run, false, 0, 9999).await.expect("reads");
+async fn told(harness: &Harness, run: RunId) -> Vec<i64> {
+    let page = harness.store().events(run, false, 0, 9999).await.expect("reads");
     page.rows.iter().map(|event| event.event_no).collect()
 }
 
 #[tokio::test]
 async fn a_reader_misses_nothing_while_many_settle() {
-    let (url, [reader, p, q, r]) = crew::<4>().await;
+    let (url, [reader, p, q, r]) = workers::<4>().await;
     let run = p.run("a").await;
     let input: Vec<_> = (0..60)
         .map(|number| request(&format!("r{number}")).tasks(2))
@@ -70,7 +70,7 @@ async fn a_reader_misses_nothing_while_many_settle() {
     p.read(run, &input).await;
     let ended = Cell::new(false);
     let all = async {
-        join_all([(&p, "p"), (&q, "q"), (&r, "r")].map(|(bed, name)| work(bed, name, run))).await;
+        join_all([(&p, "p"), (&q, "q"), (&r, "r")].map(|(harness, name)| work(harness, name, run))).await;
         ended.set(true);
     };
     let ((finished, events), ()) = tokio::join!(follow(&reader, run, &ended), all);
@@ -81,7 +81,7 @@ async fn a_reader_misses_nothing_while_many_settle() {
 
 #[tokio::test]
 async fn whoever_is_held_up_gets_a_later_number() {
-    let (url, [p, q]) = crew::<2>().await;
+    let (url, [p, q]) = workers::<2>().await;
     let run = p.run("a").await;
     p.read(run, &[request("slow"), request("quick")]).await;
     let slow = claim(&p, "p", run, 1).await.remove(0);
@@ -112,14 +112,14 @@ async fn whoever_is_held_up_gets_a_later_number() {
     assert_eq!(names, ["quick", "slow"]);
 }
 
-async fn ids_in_order(bed: &Bed, run: RunId) -> Vec<String> {
-    let rows = bed.finished(run).await;
+async fn ids_in_order(harness: &Harness, run: RunId) -> Vec<String> {
+    let rows = harness.finished(run).await;
     rows.into_iter().filter_map(|row| row.custom_id).collect()
 }
 
 #[tokio::test]
 async fn what_is_not_committed_holds_back_later_numbers() {
-    let (url, [p, q]) = crew::<2>().await;
+    let (url, [p, q]) = workers::<2>().await;
     let run = p.run("a").await;
     p.read(run, &[request("first"), request("second")]).await;
     let queues = claim(&p, "p", run, 2).await;
@@ -143,13 +143,13 @@ async fn what_is_not_committed_holds_back_later_numbers() {
 
 #[tokio::test]
 async fn items_of_a_session_are_numbered_without_a_gap_across_runs() {
-    let (url, [p, q]) = crew::<2>().await;
+    let (url, [p, q]) = workers::<2>().await;
     let (a, b) = (p.run("a").await, q.run("b").await);
-    for (bed, run, name) in [(&p, a, "a"), (&q, b, "b")] {
+    for (harness, run, name) in [(&p, a, "a"), (&q, b, "b")] {
         let input: Vec<_> = (0..10)
             .map(|number| request(&format!("{name}{number}")).session("s").tasks(2))
             .collect();
-        bed.read(run, &input).await;
+        harness.read(run, &input).await;
     }
     tokio::join!(work(&p, "p", a), work(&q, "q", b));
     let mut sql = Sql::at(&url).await;

@@ -7,9 +7,9 @@ use nova3::postgres::Database;
 use nova3::store::StoreError;
 use nova3::store::postgres::PostgresStore;
 
-use crate::bed::{Bed, database, request};
-use crate::crew::{Sql, crew};
-use crate::server::{self, Server};
+use crate::fleet::harness::{Sql, workers};
+use crate::fleet::server::{self, Server};
+use crate::store::harness::{Harness, database, request};
 
 async fn open(url: &str) -> Result<PostgresStore, StoreError> {
     PostgresStore::open(database(url), Duration::ZERO).await
@@ -18,7 +18,7 @@ async fn open(url: &str) -> Result<PostgresStore, StoreError> {
 #[tokio::test]
 async fn two_that_find_an_empty_database_make_one_store() {
     let url = server::fresh_schema(server::shared());
-    let (a, b, c) = tokio::join!(Bed::at(&url), Bed::at(&url), Bed::at(&url));
+    let (a, b, c) = tokio::join!(Harness::at(&url), Harness::at(&url), Harness::at(&url));
     let run = a.run("a").await;
     assert_eq!((b.run("a").await, c.run("a").await), (run, run));
     b.read(run, &[request("x")]).await;
@@ -27,7 +27,7 @@ async fn two_that_find_an_empty_database_make_one_store() {
 
 #[tokio::test]
 async fn two_that_open_the_same_new_run_make_it_once() {
-    let (url, [a, b, c]) = crew::<3>().await;
+    let (url, [a, b, c]) = workers::<3>().await;
     let runs = tokio::join!(a.run("a"), b.run("a"), c.run("a"));
     assert_eq!((runs.0, runs.0), (runs.1, runs.2));
     assert_eq!(
@@ -62,7 +62,7 @@ async fn a_database_that_cannot_hold_every_text_is_refused() {
 
 #[tokio::test]
 async fn a_later_store_is_refused_unless_it_allows_ours() {
-    let (url, [bed]) = crew::<1>().await;
+    let (url, [harness]) = workers::<1>().await;
     let mut sql = Sql::at(&url).await;
     sql.run("UPDATE nova3_schema SET version = 7, oldest = 7").await;
     for refused in [
@@ -77,9 +77,9 @@ async fn a_later_store_is_refused_unless_it_allows_ours() {
             .await;
     }
     sql.run("UPDATE nova3_schema SET oldest = 1").await;
-    let again = Bed::at(&url).await;
+    let again = Harness::at(&url).await;
     let run = again.run("a").await;
-    bed.read(run, &[request("x")]).await;
+    harness.read(run, &[request("x")]).await;
     assert_eq!(again.drain(run).await, ["x"]);
     assert!(PostgresStore::open_to_read(database(&url)).await.is_ok());
     assert_eq!(
@@ -151,7 +151,7 @@ async fn what_waiting_does_not_cure_is_told_at_once() {
     let place = format!("127.0.0.1:{}", server.port());
     let wrong = |user: &str, name: &str| guarded(&format!("postgres://{user}@{place}/{name}"));
     // The server takes a moment to know its new rules.
-    crate::crew::until("the rules", async || {
+    crate::fleet::harness::until("the rules", async || {
         wrong("guarded:right", "postgres").connect().await.is_ok()
             && wrong("guarded:wrong", "postgres").connect().await.is_err()
     })

@@ -6,39 +6,41 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use nova3::store::{RunId, Settled};
 
-use crate::bed::{Bed, completed, request};
-use crate::crew::{Sql, claim, crew, until, wrongs};
-use crate::proxy::{Network, Proxy};
-use crate::server::Server;
+use crate::fleet::harness::{Sql, claim, until, workers, wrongs};
+use crate::fleet::proxy::{Network, Proxy};
+use crate::fleet::server::Server;
+use crate::store::harness::{Harness, completed, request};
 
 #[tokio::test]
 async fn a_restart_is_waited_for() {
     let server = Server::start(&[]);
-    let bed = Bed::at(server.url()).await;
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").session("s"), request("y"), request("z")])
+    let harness = Harness::at(server.url()).await;
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x").session("s"), request("y"), request("z")])
         .await;
-    let queues = claim(&bed, "p", run, 2).await;
-    assert_eq!(bed.done(&queues[0]).await, Settled::Finished { ok: true });
-    assert_eq!(bed.store().trouble(), None);
+    let queues = claim(&harness, "p", run, 2).await;
+    assert_eq!(harness.done(&queues[0]).await, Settled::Finished { ok: true });
+    assert_eq!(harness.store().trouble(), None);
     server.stop_immediately();
     let back = async {
-        until("trouble", async || bed.store().trouble().is_some()).await;
-        let said = bed.store().trouble().expect("trouble");
+        until("trouble", async || harness.store().trouble().is_some()).await;
+        let said = harness.store().trouble().expect("trouble");
         assert!(said.starts_with("the database does not answer, for "), "{said}");
         server.start_again();
     };
     let (settled, claimed, counts, page, epoch, ()) = tokio::join!(
-        bed.done(&queues[1]),
-        claim(&bed, "p", run, 9),
-        async { bed.store().counts(run).await.expect("waits") },
+        harness.done(&queues[1]),
+        claim(&harness, "p", run, 9),
+        async { harness.store().counts(run).await.expect("waits") },
         async {
-            bed.store()
+            harness
+                .store()
                 .finished_by_id(run, vec![queues[0].lease.queue_id])
                 .await
                 .expect("waits")
         },
-        async { bed.store().lines_epoch(run).await.expect("waits") },
+        async { harness.store().lines_epoch(run).await.expect("waits") },
         back
     );
     assert_eq!(settled, Settled::Finished { ok: true });
@@ -46,8 +48,8 @@ async fn a_restart_is_waited_for() {
         (claimed.len(), counts.total, page.rows.len(), epoch),
         (1, 3, 1, 0)
     );
-    assert_eq!(bed.store().trouble(), None);
-    assert_eq!(bed.done(&claimed[0]).await, Settled::Finished { ok: true });
+    assert_eq!(harness.store().trouble(), None);
+    assert_eq!(harness.done(&claimed[0]).await, Settled::Finished { ok: true });
     assert_eq!(
         wrongs(&mut Sql::at(server.url()).await).await,
         Vec::<String>::new()
@@ -58,41 +60,42 @@ async fn a_restart_is_waited_for() {
 async fn what_is_acknowledged_survives_a_crash_of_a_server_that_need_not_sync() {
     // A commit that is not synced is lost in a crash unless it was written by the way, which happens this seldom.
     let server = Server::start(&["synchronous_commit=off", "wal_writer_delay=10s"]);
-    let bed = Bed::at(server.url()).await;
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").session("s"), request("y").tasks(2)])
+    let harness = Harness::at(server.url()).await;
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x").session("s"), request("y").tasks(2)])
         .await;
-    let queues = claim(&bed, "p", run, 2).await;
+    let queues = claim(&harness, "p", run, 2).await;
     for queue in &queues {
-        bed.done(queue).await;
+        harness.done(queue).await;
     }
     server.stop_immediately();
     server.start_again();
-    assert_eq!(bed.finished(run).await.len(), 1);
-    let rest = claim(&bed, "p", run, 9).await;
+    assert_eq!(harness.finished(run).await.len(), 1);
+    let rest = claim(&harness, "p", run, 9).await;
     assert!(rest.is_empty(), "the lease of `y` is still held: {rest:?}");
     let y = queues.iter().find(|queue| queue.tasks.len() == 2).expect("`y`");
     assert_eq!(
-        bed.settle(completed(y.lease, 1, 1)).await,
+        harness.settle(completed(y.lease, 1, 1)).await,
         Settled::Finished { ok: true }
     );
     let mut sql = Sql::at(server.url()).await;
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
 }
 
-async fn work(bed: &Bed, name: &str, run: RunId, acknowledged: &RefCell<BTreeSet<(i64, usize)>>) {
+async fn work(harness: &Harness, name: &str, run: RunId, acknowledged: &RefCell<BTreeSet<(i64, usize)>>) {
     until("the end of the run", async || {
-        let queues = claim(bed, name, run, 3).await;
+        let queues = claim(harness, name, run, 3).await;
         join_all(queues.iter().map(async |queue| {
             for task in queue.current_task..queue.tasks.len() {
-                let settled = bed.settle(completed(queue.lease, task, 1)).await;
+                let settled = harness.settle(completed(queue.lease, task, 1)).await;
                 assert_ne!(settled, Settled::LostLease, "nobody takes a lease away here");
                 let first = acknowledged.borrow_mut().insert((queue.lease.queue_id, task));
                 assert!(first, "a task is settled once");
             }
         }))
         .await;
-        !bed.store().has_unfinished(run).await.expect("reads")
+        !harness.store().has_unfinished(run).await.expect("reads")
     })
     .await;
 }
@@ -100,7 +103,7 @@ async fn work(bed: &Bed, name: &str, run: RunId, acknowledged: &RefCell<BTreeSet
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_by_crashes_of_the_database() {
     let server = Server::start(&[]);
-    let beds = [Bed::at(server.url()).await, Bed::at(server.url()).await];
+    let beds = [Harness::at(server.url()).await, Harness::at(server.url()).await];
     let run = beds[0].run("a").await;
     let input: Vec<_> = (0..80)
         .map(|number| {
@@ -127,7 +130,7 @@ async fn nothing_acknowledged_is_lost_by_crashes_of_the_database() {
             server.stop_immediately();
             // Whoever works finds that out.
             until("trouble", async || {
-                beds.iter().any(|bed| bed.store().trouble().is_some())
+                beds.iter().any(|harness| harness.store().trouble().is_some())
             })
             .await;
             server.start_again();
@@ -156,9 +159,9 @@ async fn nothing_acknowledged_is_lost_by_crashes_of_the_database() {
 
 #[tokio::test]
 async fn a_dead_network_is_waited_for() {
-    let (url, [near]) = crew::<1>().await;
+    let (url, [near]) = workers::<1>().await;
     let (proxy, by_proxy) = behind(&url);
-    let far = Bed::at(&by_proxy).await;
+    let far = Harness::at(&by_proxy).await;
     let run = near.run("a").await;
     near.read(run, &[request("x"), request("y")]).await;
     let queues = claim(&far, "p", run, 1).await;

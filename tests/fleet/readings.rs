@@ -3,9 +3,9 @@
 use nova3::domain::tally::Counts;
 use nova3::store::{AddOutcome, Changes, Settled, StoreError};
 
-use crate::bed::{Bed, Draft, ids, mark, nameless, request};
-use crate::crew::{Lock, Sql, claim, crew, wrongs};
-use crate::draft::lines;
+use crate::fleet::draft::lines;
+use crate::fleet::harness::{Lock, Sql, claim, workers, wrongs};
+use crate::store::harness::{Draft, Harness, ids, mark, nameless, request};
 
 fn input() -> Vec<Draft> {
     let mut input: Vec<Draft> = (0..24)
@@ -19,30 +19,30 @@ fn input() -> Vec<Draft> {
         })
         .collect();
     input.extend((0..6).map(|_| nameless("the same")));
-    input.push(crate::bed::bad("no request"));
+    input.push(crate::store::harness::bad("no request"));
     input
 }
 
 /// A whole reading, a few lines at a time.
-async fn read(bed: &Bed, run: nova3::store::RunId, drafts: &[Draft]) -> Vec<AddOutcome> {
-    let epoch = bed.begin(run).await;
+async fn read(harness: &Harness, run: nova3::store::RunId, drafts: &[Draft]) -> Vec<AddOutcome> {
+    let epoch = harness.begin(run).await;
     let mut outcomes = Vec::new();
     for chunk in lines(drafts).chunks(4) {
-        let added = bed
+        let added = harness
             .store()
             .add(run, epoch, chunk.to_vec(), Changes::Replace)
             .await;
         outcomes.extend(added.expect("adds"));
         tokio::task::yield_now().await;
     }
-    let end = bed.store().end_ingest(run, epoch, &mark(drafts.len())).await;
+    let end = harness.store().end_ingest(run, epoch, &mark(drafts.len())).await;
     end.expect("ends");
     outcomes
 }
 
 #[tokio::test]
 async fn two_readings_at_once_are_one_input() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     assert_eq!(second.run("a").await, run);
     let input = input();
@@ -67,7 +67,7 @@ async fn two_readings_at_once_are_one_input() {
 
 #[tokio::test]
 async fn the_reading_that_began_last_counts() {
-    let (_, [first, second]) = crew::<2>().await;
+    let (_, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     let old = first.begin(run).await;
     first.add(run, old, &[request("both"), request("old")]).await;
@@ -93,7 +93,7 @@ async fn the_reading_that_began_last_counts() {
 
 #[tokio::test]
 async fn a_line_that_one_reading_leaves_out_while_the_other_sees_it_is_run() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     first.read(run, &[request("x"), request("y")]).await;
     let without = first.begin(run).await;
@@ -115,7 +115,7 @@ async fn a_line_that_one_reading_leaves_out_while_the_other_sees_it_is_run() {
             tokio::join!(second.add(run, with, &drafts), async {
                 // It waits behind the end of the other, or for the same row.
                 let mut look = Sql::at(&url).await;
-                crate::crew::until("the second reading", async || {
+                crate::fleet::harness::until("the second reading", async || {
                     look.number("SELECT count(*) FROM pg_locks WHERE NOT granted")
                         .await
                         >= 2
@@ -133,7 +133,7 @@ async fn a_line_that_one_reading_leaves_out_while_the_other_sees_it_is_run() {
 
 #[tokio::test]
 async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     let x = |query: &str| request("x").query(query);
     first.read(run, &[x("old")]).await;
@@ -163,7 +163,7 @@ async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
 
 #[tokio::test]
 async fn a_result_that_comes_while_its_line_moves_is_written_anew() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     first.read(run, &[request("x")]).await;
     let queue = claim(&first, "p", run, 1).await.remove(0);
@@ -194,7 +194,7 @@ async fn a_result_that_comes_while_its_line_moves_is_written_anew() {
 
 #[tokio::test]
 async fn what_another_takes_over_meanwhile_does_not_go_on_as_well() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let run = first.run("a").await;
     let paused = |until: bool| {
         let draft = request("x").session("s").plan(&["insight", "answer"]);
@@ -220,7 +220,7 @@ async fn what_another_takes_over_meanwhile_does_not_go_on_as_well() {
 }
 
 /// A reading of which the database has lost a part is refused.
-async fn refused(first: &Bed, sql: &mut Sql, loss: &str) {
+async fn refused(first: &Harness, sql: &mut Sql, loss: &str) {
     let run = first.run("a").await;
     let epoch = first.begin(run).await;
     first.add(run, epoch, &[request("x")]).await;
@@ -248,7 +248,7 @@ async fn a_reading_that_has_lost_lines_goes_no_further() {
         "SELECT nova3_drop_run('a')",
     ];
     for loss in losses {
-        let (url, [first]) = crew::<1>().await;
+        let (url, [first]) = workers::<1>().await;
         refused(&first, &mut Sql::at(&url).await, loss).await;
     }
 }

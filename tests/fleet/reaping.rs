@@ -3,8 +3,10 @@
 use futures::future::join_all;
 use nova3::store::{Claimable, Claimed, Done, RunId, RunOpening, Settled, Terms};
 
-use crate::bed::{Bed, LEASE_MS, ids, opening, request};
-use crate::crew::{Lock, Sql, call, claim, crew, join, leases, owner, reserve, tend, until, wrongs};
+use crate::fleet::harness::{
+    Lock, Sql, call, claim, join, leases, owner, reserve, tend, until, workers, wrongs,
+};
+use crate::store::harness::{Harness, LEASE_MS, ids, opening, request};
 
 async fn crashes(sql: &mut Sql, of: &str) -> i64 {
     sql.number(&format!(
@@ -22,18 +24,18 @@ async fn silence(sql: &mut Sql, name: &str) {
 }
 
 /// A run of one request, claimed by `p`, whose lease has run out.
-async fn run_out(bed: &Bed, sql: &mut Sql) -> (RunId, Claimed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x")]).await;
-    join(bed.store(), "p", run).await;
-    let queue = claim(bed, "p", run, 1).await.remove(0);
+async fn run_out(harness: &Harness, sql: &mut Sql) -> (RunId, Claimed) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x")]).await;
+    join(harness.store(), "p", run).await;
+    let queue = claim(harness, "p", run, 1).await.remove(0);
     sql.expire(&[queue.lease]).await;
     (run, queue)
 }
 
 #[tokio::test]
 async fn only_what_ran_out_is_taken_away_and_no_attempt_is_charged() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     first.read(run, &[request("x"), request("y")]).await;
@@ -52,7 +54,7 @@ async fn only_what_ran_out_is_taken_away_and_no_attempt_is_charged() {
 
 #[tokio::test]
 async fn what_is_renewed_meanwhile_is_kept() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, queue) = run_out(&first, &mut sql).await;
     // The renewal is on its way, and what the reaper sees is that the lease has run out.
@@ -76,7 +78,7 @@ async fn what_is_renewed_meanwhile_is_kept() {
 
 #[tokio::test]
 async fn many_reapers_take_each_lease_once() {
-    let (url, beds) = crew::<4>().await;
+    let (url, beds) = workers::<4>().await;
     let mut sql = Sql::at(&url).await;
     let run = beds[0].run("a").await;
     let input: Vec<_> = (0..60)
@@ -86,7 +88,7 @@ async fn many_reapers_take_each_lease_once() {
     let queues = claim(&beds[0], "dead", run, 99).await;
     assert_eq!(queues.len(), 60);
     sql.expire(&leases(&queues)).await;
-    join_all(beds.iter().map(|bed| tend(bed.store(), "q", run, false))).await;
+    join_all(beds.iter().map(|harness| tend(harness.store(), "q", run, false))).await;
     let rows = "SELECT count(*) FROM nova3_queues WHERE state = 'ready' AND fence = 2 AND attempt = 0 AND crashes = 1";
     assert_eq!(sql.number(rows).await, 60);
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
@@ -94,7 +96,7 @@ async fn many_reapers_take_each_lease_once() {
 
 #[tokio::test]
 async fn an_idle_run_holds_up_no_session_of_another() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (idle, busy) = (first.run("idle").await, first.run("busy").await);
     first.read(idle, &[request("i").session("s")]).await;
@@ -108,7 +110,7 @@ async fn an_idle_run_holds_up_no_session_of_another() {
 
 #[tokio::test]
 async fn who_is_seen_within_its_lease_has_not_crashed() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
     silence(&mut sql, "p").await;
@@ -135,7 +137,7 @@ async fn who_is_seen_within_its_lease_has_not_crashed() {
 
 #[tokio::test]
 async fn who_comes_back_is_accused_of_nothing() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, queue) = run_out(&first, &mut sql).await;
     silence(&mut sql, "p").await;
@@ -154,7 +156,7 @@ async fn who_comes_back_is_accused_of_nothing() {
 
 #[tokio::test]
 async fn who_comes_back_takes_its_queues_out_of_quarantine() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
     sql.run("UPDATE nova3_queues SET crashes = 1").await;
@@ -172,7 +174,7 @@ async fn who_comes_back_takes_its_queues_out_of_quarantine() {
 
 #[tokio::test]
 async fn who_comes_back_has_not_crashed_alone_either() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
     sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1")
@@ -204,7 +206,7 @@ async fn who_comes_back_has_not_crashed_alone_either() {
 
 #[tokio::test]
 async fn who_left_in_good_order_is_accused_of_nothing() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, queue) = run_out(&first, &mut sql).await;
     first
@@ -223,7 +225,7 @@ const HOUR: &str = "3600000";
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     first.read(run, &[request("x"), request("y")]).await;
@@ -255,7 +257,7 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_holds_no_money_and_no_terms() {
-    let (url, [first, second]) = crew::<2>().await;
+    let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     first.read(run, &[request("x").query("old")]).await;

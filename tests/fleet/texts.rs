@@ -4,10 +4,10 @@ use nova3::domain::outcome::{NewItem, Product};
 use nova3::store::{Cursor, Feed, FileKey, Order, RunOpening, Settlement, Then};
 use serde_json::{Map, json};
 
-use crate::bed::{Bed, attempt, making, opening, planned, request};
-use crate::crew::{Sql, claim, crew, wrongs};
-use crate::draft::Draft;
-use crate::server;
+use crate::fleet::draft::Draft;
+use crate::fleet::harness::{Sql, claim, workers, wrongs};
+use crate::fleet::server;
+use crate::store::harness::{Harness, attempt, making, opening, planned, request};
 
 /// Both of these, and what looks like the way in which they are kept.
 const HARD: [&str; 6] = [
@@ -36,34 +36,35 @@ const CURSOR: Cursor = Cursor {
     writer: Some(7),
 };
 
-async fn found_again(bed: &Bed) {
+async fn found_again(harness: &Harness) {
     let mut runs = Vec::new();
     for name in HARD {
         let opened = RunOpening {
             named: true,
             ..opening(name)
         };
-        let run = bed.store().open_run(&opened).await.expect("opens");
+        let run = harness.store().open_run(&opened).await.expect("opens");
         assert_eq!((run.name.as_str(), &run.input), (name, &opened.input));
         let file = FileKey {
             host: name.to_owned(),
             path: format!("/out/{name}"),
         };
-        bed.store()
+        harness
+            .store()
             .put_cursor(run.id, &file, None, &CURSOR, None)
             .await
             .expect("writes");
         assert_eq!(
-            bed.store().cursors(run.id).await.expect("reads"),
+            harness.store().cursors(run.id).await.expect("reads"),
             [(file.clone(), CURSOR)]
         );
         assert_eq!(
-            bed.store().cursor(run.id, &file).await.expect("reads"),
+            harness.store().cursor(run.id, &file).await.expect("reads"),
             Some(CURSOR)
         );
         runs.push(run.id);
     }
-    let known = bed.store().runs().await.expect("reads");
+    let known = harness.store().runs().await.expect("reads");
     let names: Vec<&str> = known.iter().rev().map(|run| run.name.as_str()).collect();
     assert_eq!(names, HARD);
 
@@ -71,8 +72,8 @@ async fn found_again(bed: &Bed) {
     let ids: Vec<String> = HARD.iter().map(|text| text.replace('\0', "zero")).collect();
     let hard = || ids.iter().map(String::as_str).zip(HARD);
     let input: Vec<Draft> = ids.iter().map(|id| request(id).query(id).unplanned()).collect();
-    bed.read(runs[0], &input).await;
-    let queues = claim(bed, "p", runs[0], 99).await;
+    harness.read(runs[0], &input).await;
+    let queues = claim(harness, "p", runs[0], 99).await;
     assert_eq!(queues.len(), HARD.len(), "each is one of its own");
     for (queue, (id, text)) in queues.iter().zip(hard()) {
         assert_eq!(queue.request.custom_id.as_deref(), Some(id));
@@ -80,11 +81,11 @@ async fn found_again(bed: &Bed) {
         if let nova3::store::PlanEnd::Planned(_, steps) = &mut plan.end {
             text.clone_into(&mut steps[1].input);
         }
-        bed.settle_plan(plan).await;
-        bed.settle(said(queue.lease, 0, text)).await;
-        bed.settle(said(queue.lease, 1, text)).await;
+        harness.settle_plan(plan).await;
+        harness.settle(said(queue.lease, 0, text)).await;
+        harness.settle(said(queue.lease, 1, text)).await;
     }
-    for (row, (id, text)) in bed.finished(runs[0]).await.iter().zip(hard()) {
+    for (row, (id, text)) in harness.finished(runs[0]).await.iter().zip(hard()) {
         assert_eq!(
             (row.custom_id.as_deref(), row.tasks[1].input.as_str()),
             (Some(id), text)
@@ -93,7 +94,7 @@ async fn found_again(bed: &Bed) {
         let items: serde_json::Value = serde_json::from_str(result).expect("it is JSON");
         assert_eq!(items, json!([{"id": "answer2", "content": text}]));
     }
-    let again = bed.read(runs[0], &input).await;
+    let again = harness.read(runs[0], &input).await;
     assert!(
         again
             .iter()
@@ -116,29 +117,29 @@ fn said(lease: nova3::store::Lease, task: usize, text: &str) -> Settlement {
 
 #[tokio::test]
 async fn text_that_no_column_can_hold_is_found_again() {
-    let (_, [bed]) = crew::<1>().await;
-    found_again(&bed).await;
+    let (_, [harness]) = workers::<1>().await;
+    found_again(&harness).await;
 }
 
 #[tokio::test]
 async fn what_failed_with_such_a_text_can_be_tried_again() {
-    let (url, [bed]) = crew::<1>().await;
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x")]).await;
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x")]).await;
     for _ in 0..2 {
-        let queue = claim(&bed, "p", run, 1).await.remove(0);
+        let queue = claim(&harness, "p", run, 1).await.remove(0);
         let mut making = making(0);
         making.warnings = vec!["it said `\0`, `\\\0` and `\\u0000`".to_owned()];
         let failure = nova3::domain::failure::Failure::new(nova3::domain::failure::Class::Schema, "a\0b");
         let failed = Settlement::failed(queue.lease, 0, failure, None, making, vec![attempt(None, 1)]);
-        bed.settle(failed).await;
-        let rows = bed.finished(run).await;
+        harness.settle(failed).await;
+        let rows = harness.finished(run).await;
         assert_eq!(rows[0].failure.as_ref().expect("a failure").message, "a\0b");
-        assert_eq!(bed.retry(run).await, 1);
+        assert_eq!(harness.retry(run).await, 1);
     }
-    let queue = claim(&bed, "p", run, 1).await.remove(0);
-    bed.done(&queue).await;
-    let rows = bed.finished(run).await;
+    let queue = claim(&harness, "p", run, 1).await.remove(0);
+    harness.done(&queue).await;
+    let rows = harness.finished(run).await;
     assert_eq!(rows[0].tasks[0].making.as_ref().expect("it was made").attempts, 3);
     drop(url);
 }
@@ -170,15 +171,15 @@ async fn the_order_of_text_in_the_database_changes_nothing() {
         eprintln!("skipped: the server knows no collation but C");
         return;
     };
-    let bed = Bed::at(&url).await;
-    found_again(&bed).await;
-    let run = bed.run("sessions").await;
+    let harness = Harness::at(&url).await;
+    found_again(&harness).await;
+    let run = harness.run("sessions").await;
     // Orders in which `a-b`, `aB` and `ab` stand elsewhere than in C.
     let input: Vec<Draft> = ["b", "a-b", "aB", "ab", "B"]
         .iter()
         .flat_map(|session| (0..2).map(move |place| request(&format!("{session}{place}")).session(session)))
         .collect();
-    bed.read(run, &input).await;
-    assert_eq!(bed.drain(run).await.len(), 10);
+    harness.read(run, &input).await;
+    assert_eq!(harness.drain(run).await.len(), 10);
     assert_eq!(wrongs(&mut Sql::at(&url).await).await, Vec::<String>::new());
 }

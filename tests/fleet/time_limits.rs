@@ -3,12 +3,12 @@
 use futures::future::join_all;
 use nova3::store::{Settled, StoreError};
 
-use crate::bed::{Bed, LEASE_MS, completed, request};
-use crate::crew::{DEADLINE, Lock, Sql, claim, crew, join, leases, owner, tend, wrongs};
+use crate::fleet::harness::{DEADLINE, Lock, Sql, claim, join, leases, owner, tend, workers, wrongs};
+use crate::store::harness::{Harness, LEASE_MS, completed, request};
 
 /// A store whose statements may take so long, and that needs `each` for every task that is settled.
-async fn slow(limit: &str, each: &str) -> (String, Bed, Sql) {
-    let (url, [_]) = crew::<1>().await;
+async fn slow(limit: &str, each: &str) -> (String, Harness, Sql) {
+    let (url, [_]) = workers::<1>().await;
     let mut sql = Sql::at(&url).await;
     sql.run(&format!(
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
@@ -16,19 +16,19 @@ async fn slow(limit: &str, each: &str) -> (String, Bed, Sql) {
          CREATE TRIGGER slowly AFTER UPDATE ON nova3_tasks FOR EACH ROW EXECUTE FUNCTION slowly()"
     ))
     .await;
-    let bed = Bed::at(&format!("{url}%20-cstatement_timeout%3D{limit}")).await;
-    (url, bed, sql)
+    let harness = Harness::at(&format!("{url}%20-cstatement_timeout%3D{limit}")).await;
+    (url, harness, sql)
 }
 
 #[tokio::test]
 async fn a_group_of_settlements_that_takes_too_long_is_halved() {
-    let (_, bed, mut sql) = slow("700ms", "0.2").await;
-    let run = bed.run("a").await;
+    let (_, harness, mut sql) = slow("700ms", "0.2").await;
+    let run = harness.run("a").await;
     let input: Vec<_> = (0..9).map(|number| request(&format!("r{number}"))).collect();
-    bed.read(run, &input).await;
-    let queues = claim(&bed, "p", run, 99).await;
+    harness.read(run, &input).await;
+    let queues = claim(&harness, "p", run, 99).await;
     // The first goes alone; the other eight are gathered meanwhile, and need more than twice the time there is.
-    let settling = join_all(queues.iter().map(async |queue| bed.done(queue).await));
+    let settling = join_all(queues.iter().map(async |queue| harness.done(queue).await));
     let settled = tokio::time::timeout(DEADLINE, settling).await;
     let settled = settled.expect("the group is not sent again as it was");
     assert_eq!(settled, vec![Settled::Finished { ok: true }; 9]);
@@ -37,16 +37,16 @@ async fn a_group_of_settlements_that_takes_too_long_is_halved() {
 
 #[tokio::test]
 async fn a_statement_that_cannot_be_smaller_gets_more_time() {
-    let (url, bed, mut sql) = slow("300ms", "0.6").await;
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").tasks(2)]).await;
-    let queue = claim(&bed, "p", run, 1).await.remove(0);
-    let settled = tokio::time::timeout(DEADLINE, bed.settle(completed(queue.lease, 0, 1))).await;
+    let (url, harness, mut sql) = slow("300ms", "0.6").await;
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").tasks(2)]).await;
+    let queue = claim(&harness, "p", run, 1).await.remove(0);
+    let settled = tokio::time::timeout(DEADLINE, harness.settle(completed(queue.lease, 0, 1))).await;
     assert_eq!(settled.expect("it is not sent again as it was"), Settled::Stepped);
     // So do other jobs; the test holds the run's row for longer than the limit.
     let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_runs FOR UPDATE").await;
     let waits = async {
-        bed.store().begin_ingest(run).await.expect("in the end");
+        harness.store().begin_ingest(run).await.expect("in the end");
     };
     let freed = async {
         hold.until_waited_for(1).await;
@@ -66,30 +66,36 @@ async fn a_statement_that_cannot_be_smaller_gets_more_time() {
 /// A row that somebody holds costs its own renewal and no other.
 #[tokio::test]
 async fn a_renewal_does_not_wait_for_a_row_that_is_locked() {
-    let (url, [bed]) = crew::<1>().await;
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x"), request("y")]).await;
-    let queues = claim(&bed, "p", run, 9).await;
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x"), request("y")]).await;
+    let queues = claim(&harness, "p", run, 9).await;
     let hold = Lock::of(
         &url,
         "SELECT 1 FROM nova3_queues WHERE custom_id = 'x' FOR UPDATE",
     )
     .await;
-    let both = bed.store().renew(&owner("p"), &leases(&queues), LEASE_MS).await;
+    let both = harness
+        .store()
+        .renew(&owner("p"), &leases(&queues), LEASE_MS)
+        .await;
     assert!(matches!(both, Err(StoreError::Slow { .. })), "{both:?}");
-    let one = bed
+    let one = harness
         .store()
         .renew(&owner("p"), &leases(&queues[1..]), LEASE_MS)
         .await;
     assert_eq!(one.expect("renews"), []);
     hold.commit().await;
-    let both = bed.store().renew(&owner("p"), &leases(&queues), LEASE_MS).await;
+    let both = harness
+        .store()
+        .renew(&owner("p"), &leases(&queues), LEASE_MS)
+        .await;
     assert_eq!(both.expect("renews"), []);
 }
 
 #[tokio::test]
 async fn leases_are_taken_away_in_smaller_groups_where_all_of_them_take_too_long() {
-    let (url, [first]) = crew::<1>().await;
+    let (url, [first]) = workers::<1>().await;
     let mut sql = Sql::at(&url).await;
     let run = first.run("a").await;
     let input: Vec<_> = (0..12).map(|number| request(&format!("r{number}"))).collect();
@@ -102,7 +108,7 @@ async fn leases_are_taken_away_in_smaller_groups_where_all_of_them_take_too_long
          CREATE TRIGGER slowly AFTER UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION slowly()",
     )
     .await;
-    let second = Bed::at(&format!("{url}%20-cstatement_timeout%3D500ms")).await;
+    let second = Harness::at(&format!("{url}%20-cstatement_timeout%3D500ms")).await;
     join(second.store(), "q", run).await;
     let left = "SELECT count(*) FROM nova3_queues WHERE state = 'leased'";
     let reaping = async {

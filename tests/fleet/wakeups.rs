@@ -2,16 +2,16 @@
 
 use nova3::store::Settled;
 
-use crate::bed::{Bed, ids, mark, request};
-use crate::crew::{Lock, Sql, claim, crew, tend, until, wrongs};
+use crate::fleet::harness::{Lock, Sql, claim, tend, until, workers, wrongs};
+use crate::store::harness::{Harness, ids, mark, request};
 
 /// A session whose first queue finished in a transaction that did not see the second one come, while that one did not
 /// see it finish; the reading goes on.
-async fn missed(bed: &Bed, url: &str) -> (nova3::store::RunId, nova3::store::Epoch) {
-    let run = bed.run("a").await;
-    let epoch = bed.begin(run).await;
-    bed.add(run, epoch, &[request("first").session("s")]).await;
-    let queue = claim(bed, "p", run, 1).await.remove(0);
+async fn missed(harness: &Harness, url: &str) -> (nova3::store::RunId, nova3::store::Epoch) {
+    let run = harness.run("a").await;
+    let epoch = harness.begin(run).await;
+    harness.add(run, epoch, &[request("first").session("s")]).await;
+    let queue = claim(harness, "p", run, 1).await.remove(0);
     // What a settlement does to its queue and session, up to its commit.
     let finish = format!(
         "WITH gone AS (DELETE FROM nova3_session_leases)
@@ -22,42 +22,47 @@ async fn missed(bed: &Bed, url: &str) -> (nova3::store::RunId, nova3::store::Epo
     let hold = Lock::of(url, &finish).await;
     let second = [request("second").session("s")];
     // Its own place in the input, as if it stood on the next line.
-    let mut lines = crate::draft::lines(&second);
+    let mut lines = crate::fleet::draft::lines(&second);
     lines[0].index = 1;
-    bed.store()
+    harness
+        .store()
         .add(run, epoch, lines, nova3::store::Changes::Replace)
         .await
         .expect("adds");
     hold.commit().await;
-    assert!(claim(bed, "p", run, 9).await.is_empty(), "it was missed");
+    assert!(claim(harness, "p", run, 9).await.is_empty(), "it was missed");
     (run, epoch)
 }
 
 #[tokio::test]
 async fn an_idle_worker_makes_up_for_a_missed_promotion() {
-    let (url, [bed]) = crew::<1>().await;
-    let (run, _) = missed(&bed, &url).await;
-    tend(bed.store(), "p", run, false).await;
+    let (url, [harness]) = workers::<1>().await;
+    let (run, _) = missed(&harness, &url).await;
+    tend(harness.store(), "p", run, false).await;
     assert!(
-        claim(&bed, "p", run, 9).await.is_empty(),
+        claim(&harness, "p", run, 9).await.is_empty(),
         "who is busy does not look"
     );
-    tend(bed.store(), "p", run, true).await;
-    assert_eq!(ids(&claim(&bed, "p", run, 9).await), ["second"]);
+    tend(harness.store(), "p", run, true).await;
+    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["second"]);
 }
 
 #[tokio::test]
 async fn the_end_of_a_reading_makes_up_for_a_missed_promotion() {
-    let (url, [bed]) = crew::<1>().await;
-    let (run, epoch) = missed(&bed, &url).await;
+    let (url, [harness]) = workers::<1>().await;
+    let (run, epoch) = missed(&harness, &url).await;
     // The line of the other is not part of what was read last, and nobody has to wait for it.
-    bed.store().end_ingest(run, epoch, &mark(2)).await.expect("ends");
-    assert_eq!(ids(&claim(&bed, "p", run, 9).await), ["second"]);
+    harness
+        .store()
+        .end_ingest(run, epoch, &mark(2))
+        .await
+        .expect("ends");
+    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["second"]);
 }
 
 #[tokio::test]
 async fn a_queue_given_back_while_its_line_leaves_holds_up_nobody() {
-    let (url, [p, q]) = crew::<2>().await;
+    let (url, [p, q]) = workers::<2>().await;
     let run = p.run("a").await;
     p.read(
         run,

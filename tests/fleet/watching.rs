@@ -2,8 +2,8 @@
 
 use nova3::store::{Lease, RunId};
 
-use crate::bed::request;
-use crate::crew::{Sql, claim, crew};
+use crate::fleet::harness::{Sql, claim, workers};
+use crate::store::harness::request;
 
 const PAGE: &str = include_str!("../../docs/operations.md");
 const SCALING: &str = include_str!("../../deploy/kubernetes/keda/worker-scale.yaml");
@@ -47,12 +47,13 @@ async fn watcher(url: &str) -> Sql {
     sql
 }
 
-async fn one_leased_of_three(url: &str, bed: &crate::bed::Bed) -> (RunId, Lease) {
-    let run = bed.run("a").await;
-    let epoch = bed.begin(run).await;
-    bed.add(run, epoch, &[request("x"), request("y"), request("z")])
+async fn one_leased_of_three(url: &str, harness: &crate::store::harness::Harness) -> (RunId, Lease) {
+    let run = harness.run("a").await;
+    let epoch = harness.begin(run).await;
+    harness
+        .add(run, epoch, &[request("x"), request("y"), request("z")])
         .await;
-    let lease = claim(bed, "p", run, 1).await.remove(0).lease;
+    let lease = claim(harness, "p", run, 1).await.remove(0).lease;
     // Of an earlier reading: nobody's work.
     Sql::at(url)
         .await
@@ -63,15 +64,15 @@ async fn one_leased_of_three(url: &str, bed: &crate::bed::Bed) -> (RunId, Lease)
 
 #[tokio::test]
 async fn the_autoscaler_counts_what_can_be_worked_on_and_what_is_in_hand() {
-    let (url, [bed]) = crew::<1>().await;
-    one_leased_of_three(&url, &bed).await;
+    let (url, [harness]) = workers::<1>().await;
+    one_leased_of_three(&url, &harness).await;
     assert_eq!(watcher(&url).await.number(&scales()).await, 2);
 }
 
 #[tokio::test]
 async fn alerts_are_silent_at_rest_and_speak_in_trouble() {
-    let (url, [bed]) = crew::<1>().await;
-    let (_, lease) = one_leased_of_three(&url, &bed).await;
+    let (url, [harness]) = workers::<1>().await;
+    let (_, lease) = one_leased_of_three(&url, &harness).await;
     let mut sql = watcher(&url).await;
     assert_eq!(sql.number(asks("expired leases")).await, 0);
     Sql::at(&url).await.expire(&[lease]).await;

@@ -6,7 +6,7 @@ use nova3::domain::bucket::{Charge, Charges, Correction, KEPT};
 use nova3::domain::pace::Pace;
 use nova3::limit::Limits;
 
-use crate::bed::{Bed, Teller};
+use crate::limit::harness::{Harness, Teller};
 
 const LIMITS: Limits = Limits {
     rpm: Some(300),
@@ -22,7 +22,7 @@ fn take(pace: &mut Pace, now: i64, tokens: u64) -> Result<Charges, Duration> {
 }
 
 /// The provider names lower limits to both.
-fn learn(bed: &Bed, pace: &mut Pace, now: i64, random: &mut fastrand::Rng) {
+fn learn(harness: &Harness, pace: &mut Pace, now: i64, random: &mut fastrand::Rng) {
     let limits = Limits {
         rpm: Some(random.u32(6..600)),
         tpm: Some(random.u64(200..40_000)),
@@ -31,7 +31,7 @@ fn learn(bed: &Bed, pace: &mut Pace, now: i64, random: &mut fastrand::Rng) {
     let below = limits.below(LIMITS);
     for (name, limit) in [("rpm", below.rpm.map(u64::from)), ("tpm", below.tpm)] {
         if let Some(limit) = limit {
-            bed.sql(&format!(
+            harness.sql(&format!(
                 "update nova3_limits set {name} = {limit}, {name}_until = {}
                  where {name}_until <= {now} or {limit} <= {name}",
                 now + KEPT
@@ -40,11 +40,11 @@ fn learn(bed: &Bed, pace: &mut Pace, now: i64, random: &mut fastrand::Rng) {
     }
 }
 
-pub(crate) async fn the_database_counts_as_the_process_does(bed: &Bed) {
+pub(crate) async fn the_database_counts_as_the_process_does(harness: &Harness) {
     for seed in 0..6 {
-        bed.sql("truncate nova3_limits, nova3_limits_seen");
+        harness.sql("truncate nova3_limits, nova3_limits_seen");
         let mut random = fastrand::Rng::with_seed(seed);
-        let (mut pace, mut teller) = (Pace::new(LIMITS, 0), Teller::new(bed, LIMITS));
+        let (mut pace, mut teller) = (Pace::new(LIMITS, 0), Teller::new(harness, LIMITS));
         // Its row is made by the first question.
         let _told = teller.take(&[], (0, 0)).await;
         let mut open: Vec<Charges> = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) async fn the_database_counts_as_the_process_does(bed: &Bed) {
                 by.requests -= if random.bool() { charges.request.ns() } else { 0 };
             }
             if step % 40 == 39 {
-                learn(bed, &mut pace, teller.now, &mut random);
+                learn(harness, &mut pace, teller.now, &mut random);
             }
             if by != Correction::default() {
                 pace.correct(teller.now, by);
@@ -95,9 +95,9 @@ pub(crate) async fn the_database_counts_as_the_process_does(bed: &Bed) {
     }
 }
 
-pub(crate) async fn many_at_once_are_as_one_after_another(bed: &Bed) {
+pub(crate) async fn many_at_once_are_as_one_after_another(harness: &Harness) {
     let mut pace = Pace::new(LIMITS, 0);
-    let mut teller = Teller::new(bed, LIMITS);
+    let mut teller = Teller::new(harness, LIMITS);
     assert_eq!(teller.take(&[50], (0, 0)).await.taken, 0);
     assert!(take(&mut pace, 0, 50).is_err());
     for second in 1..40 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nova3::limit::{Limits, TooLarge};
 use tokio::time::Instant;
 
-use crate::bed::{Bed, NONE, granted, rpm, tpm, until, waits};
+use crate::limit::harness::{Harness, NONE, granted, rpm, tpm, until, waits};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -39,22 +39,22 @@ fn mixed() -> Vec<(u64, u64)> {
         .collect()
 }
 
-pub(crate) async fn no_minute_holds_more_than_the_limit(bed: &Bed) {
-    if let Bed::Postgres(_) = bed {
-        bed.sql("insert into nova3_limits_seen values ('nobody')");
+pub(crate) async fn no_minute_holds_more_than_the_limit(harness: &Harness) {
+    if let Harness::Postgres(_) = harness {
+        harness.sql("insert into nova3_limits_seen values ('nobody')");
     }
-    let most = fullest_minute(&bed.rush(tpm(6_000), &mixed(), 400).await);
+    let most = fullest_minute(&harness.rush(tpm(6_000), &mixed(), 400).await);
     assert!((3_000..=6_000).contains(&most), "{most}");
 }
 
-pub(crate) async fn nearly_all_of_the_limit_is_used(bed: &Bed) {
+pub(crate) async fn nearly_all_of_the_limit_is_used(harness: &Harness) {
     for limit in [1, 2, 3, 59, 60, 600, 60_000] {
-        match bed {
-            Bed::InProcess => {}
-            Bed::Stored(memory) => memory.clear(),
-            Bed::Postgres(_) => drop(bed.sql("truncate nova3_limits, nova3_limits_seen")),
+        match harness {
+            Harness::InProcess => {}
+            Harness::Stored(memory) => memory.clear(),
+            Harness::Postgres(_) => drop(harness.sql("truncate nova3_limits, nova3_limits_seen")),
         }
-        let granted = bed.rush(rpm(limit), &[(1, 1)], 180).await;
+        let granted = harness.rush(rpm(limit), &[(1, 1)], 180).await;
         let most = fullest_minute(&granted);
         assert!(most <= u64::from(limit), "{limit}: {most}");
         let late = granted.iter().filter(|(at, _)| *at > SECOND / 2).count();
@@ -62,8 +62,8 @@ pub(crate) async fn nearly_all_of_the_limit_is_used(bed: &Bed) {
     }
 }
 
-pub(crate) async fn begins_empty(bed: &Bed) {
-    let limiter = bed.limiter(Limits {
+pub(crate) async fn begins_empty(harness: &Harness) {
+    let limiter = harness.limiter(Limits {
         rpm: Some(60_000),
         tpm: Some(1_000_000),
     });
@@ -75,8 +75,8 @@ pub(crate) async fn begins_empty(bed: &Bed) {
     );
 }
 
-pub(crate) async fn first_come_first_served(bed: &Bed) {
-    let limiter = bed.limiter(rpm(6_000));
+pub(crate) async fn first_come_first_served(harness: &Harness) {
+    let limiter = harness.limiter(rpm(6_000));
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut callers = tokio::task::JoinSet::new();
     for n in 0..3 {
@@ -96,16 +96,16 @@ pub(crate) async fn first_come_first_served(bed: &Bed) {
     assert_eq!(limiter.waiting(), 0);
 }
 
-pub(crate) async fn without_limits_nobody_waits(bed: &Bed) {
-    let limiter = bed.limiter(NONE);
+pub(crate) async fn without_limits_nobody_waits(harness: &Harness) {
+    let limiter = harness.limiter(NONE);
     for _ in 0..100 {
         let grant = granted(&*limiter, 1_000_000).await;
         limiter.settle(grant, 3);
     }
 }
 
-pub(crate) async fn a_call_above_the_limit_is_refused(bed: &Bed) {
-    let limiter = bed.limiter(tpm(1_000));
+pub(crate) async fn a_call_above_the_limit_is_refused(harness: &Harness) {
+    let limiter = harness.limiter(tpm(1_000));
     let refusal = TooLarge {
         asked: 1_001,
         limit: 1_000,
@@ -114,8 +114,8 @@ pub(crate) async fn a_call_above_the_limit_is_refused(bed: &Bed) {
     let _whole = granted(&*limiter, 1_000).await;
 }
 
-pub(crate) async fn a_learned_limit_slows_down_and_a_higher_one_does_not(bed: &Bed) {
-    let limiter = bed.limiter(rpm(600_000));
+pub(crate) async fn a_learned_limit_slows_down_and_a_higher_one_does_not(harness: &Harness) {
+    let limiter = harness.limiter(rpm(600_000));
     for _ in 0..100 {
         let _grant = granted(&*limiter, 1).await;
     }
@@ -125,8 +125,8 @@ pub(crate) async fn a_learned_limit_slows_down_and_a_higher_one_does_not(bed: &B
     waits(&*limiter, 1).await;
 }
 
-pub(crate) async fn a_learned_limit_refuses_no_call(bed: &Bed) {
-    let limiter = bed.limiter(tpm(60_000));
+pub(crate) async fn a_learned_limit_refuses_no_call(harness: &Harness) {
+    let limiter = harness.limiter(tpm(60_000));
     limiter.learn(tpm(100));
     // Each is charged the whole minute that it may take, until it is known to have taken none.
     for _ in 0..3 {
@@ -136,8 +136,8 @@ pub(crate) async fn a_learned_limit_refuses_no_call(bed: &Bed) {
     }
 }
 
-pub(crate) async fn a_model_has_learned_limits_of_its_own(bed: &Bed) {
-    let limiter = bed.limiter(rpm(60_000));
+pub(crate) async fn a_model_has_learned_limits_of_its_own(harness: &Harness) {
+    let limiter = harness.limiter(rpm(60_000));
     let (slow, other) = (limiter.of_model("slow"), limiter.of_model("other"));
     slow.learn(rpm(1));
     let _grant = granted(&*slow, 1).await;
@@ -149,8 +149,8 @@ pub(crate) async fn a_model_has_learned_limits_of_its_own(bed: &Bed) {
     }
 }
 
-pub(crate) async fn limits_that_change_hold_from_then_on(bed: &Bed) {
-    let limiter = bed.limiter(NONE);
+pub(crate) async fn limits_that_change_hold_from_then_on(harness: &Harness) {
+    let limiter = harness.limiter(NONE);
     let _free = granted(&*limiter, 1_000).await;
     limiter.keep(Limits {
         rpm: Some(60),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::bed::{Bed, NONE, granted, rpm, waits};
+use crate::limit::harness::{Harness, NONE, granted, rpm, waits};
 
 const PAUSE: Duration = Duration::from_secs(2);
 
-pub(crate) async fn a_pause_stops_everyone(bed: &Bed) {
-    let limiter = bed.limiter(NONE);
+pub(crate) async fn a_pause_stops_everyone(harness: &Harness) {
+    let limiter = harness.limiter(NONE);
     assert_eq!(*limiter.pauses().borrow(), None);
     limiter.pause(PAUSE, "too many requests");
     let pause = limiter.pauses().borrow().clone().expect("a pause");
@@ -17,8 +17,8 @@ pub(crate) async fn a_pause_stops_everyone(bed: &Bed) {
     assert!(tokio::time::Instant::now() >= pause.until, "it ended early");
 }
 
-pub(crate) async fn a_shorter_pause_ends_no_longer_one(bed: &Bed) {
-    let limiter = bed.limiter(NONE);
+pub(crate) async fn a_shorter_pause_ends_no_longer_one(harness: &Harness) {
+    let limiter = harness.limiter(NONE);
     limiter.pause(PAUSE, "the longer one");
     limiter.pause(Duration::from_millis(1), "the shorter one");
     let pause = limiter.pauses().borrow().clone().expect("a pause");
@@ -26,8 +26,8 @@ pub(crate) async fn a_shorter_pause_ends_no_longer_one(bed: &Bed) {
     waits(&*limiter, 1).await;
 }
 
-pub(crate) async fn who_waits_is_stopped_too(bed: &Bed) {
-    let limiter = bed.limiter(rpm(100));
+pub(crate) async fn who_waits_is_stopped_too(harness: &Harness) {
+    let limiter = harness.limiter(rpm(100));
     let _grant = granted(&*limiter, 1).await;
     let mut next = Box::pin(limiter.take(1));
     assert!(

@@ -5,8 +5,8 @@ use std::time::Duration;
 use nova3::limit::{Limiter, Limits};
 use tokio::time::Instant;
 
-use crate::bed::{Bed, NAME, NONE, granted, rpm, tpm, until, waits};
-use crate::pacing::fullest_minute;
+use crate::limit::harness::{Harness, NAME, NONE, granted, rpm, tpm, until, waits};
+use crate::limit::pacing::fullest_minute;
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -30,12 +30,12 @@ async fn rush(
 }
 
 /// A minute holds no more than the limit, and nearly that, although the process is killed, or ends, every few seconds.
-async fn across_restarts(bed: &Bed, limits: Limits, call: (u64, u64), limit: u64, ends_well: bool) {
+async fn across_restarts(harness: &Harness, limits: Limits, call: (u64, u64), limit: u64, ends_well: bool) {
     let from = Instant::now();
     let mut random = fastrand::Rng::with_seed(limit);
     let mut all = Vec::new();
     for _ in 0..40 {
-        let limiter = bed.limiter(limits);
+        let limiter = harness.limiter(limits);
         let life = Duration::from_millis(random.u64(50..9_000));
         all.extend(rush(&*limiter, call, from, Instant::now() + life).await);
         if ends_well {
@@ -46,38 +46,43 @@ async fn across_restarts(bed: &Bed, limits: Limits, call: (u64, u64), limit: u64
     assert!((limit * 4 / 10..=limit).contains(&most), "{most} of {limit}");
 }
 
-pub(crate) async fn no_minute_holds_more_across_kills(bed: &Bed) {
-    across_restarts(bed, rpm(600), (1, 1), 600, false).await;
+pub(crate) async fn no_minute_holds_more_across_kills(harness: &Harness) {
+    across_restarts(harness, rpm(600), (1, 1), 600, false).await;
 }
 
-pub(crate) async fn no_minute_holds_more_across_kills_of_large_calls(bed: &Bed) {
-    across_restarts(bed, tpm(6_000), (300, 40), 6_000, false).await;
+pub(crate) async fn no_minute_holds_more_across_kills_of_large_calls(harness: &Harness) {
+    across_restarts(harness, tpm(6_000), (300, 40), 6_000, false).await;
 }
 
-pub(crate) async fn no_minute_holds_more_across_clean_ends(bed: &Bed) {
-    across_restarts(bed, rpm(60), (1, 1), 60, true).await;
+pub(crate) async fn no_minute_holds_more_across_clean_ends(harness: &Harness) {
+    across_restarts(harness, rpm(60), (1, 1), 60, true).await;
 }
 
-pub(crate) async fn a_killed_process_leaves_its_call(bed: &Bed) {
-    let limiter = bed.limiter(rpm(1));
+pub(crate) async fn a_killed_process_leaves_its_call(harness: &Harness) {
+    let limiter = harness.limiter(rpm(1));
     let _grant = granted(&*limiter, 1).await;
     drop(limiter);
-    let next = bed.limiter(rpm(1));
+    let next = harness.limiter(rpm(1));
     let minute = tokio::time::timeout(Duration::from_secs(59), next.take(1)).await;
     assert!(minute.is_err(), "the call was forgotten");
     let _grant = granted(&*next, 1).await;
 }
 
-pub(crate) async fn other_routes_have_other_limits(bed: &Bed) {
-    let limiter = bed.limiter(rpm(1));
+pub(crate) async fn other_routes_have_other_limits(harness: &Harness) {
+    let limiter = harness.limiter(rpm(1));
     let _grant = granted(&*limiter, 1).await;
-    let other = bed.named("other", rpm(1));
+    let other = harness.named("other", rpm(1));
     let _grant = granted(&*other, 1).await;
 }
 
-pub(crate) async fn a_clean_end_is_exact(bed: &Bed) {
-    let at = || bed.memory().state(NAME).and_then(|state| state.arrivals.requests);
-    let limiter = bed.limiter(rpm(60));
+pub(crate) async fn a_clean_end_is_exact(harness: &Harness) {
+    let at = || {
+        harness
+            .memory()
+            .state(NAME)
+            .and_then(|state| state.arrivals.requests)
+    };
+    let limiter = harness.limiter(rpm(60));
     let _grant = granted(&*limiter, 1).await;
     let ahead = at().expect("a state");
     limiter.close().await;
@@ -88,79 +93,80 @@ pub(crate) async fn a_clean_end_is_exact(bed: &Bed) {
         "{}",
         ahead - exact
     );
-    let puts = bed.memory().puts();
+    let puts = harness.memory().puts();
     limiter.close().await;
-    assert_eq!(bed.memory().puts(), puts, "nothing has changed");
+    assert_eq!(harness.memory().puts(), puts, "nothing has changed");
 }
 
-pub(crate) async fn a_grant_waits_until_the_store_counts_it(bed: &Bed) {
-    bed.memory().stick();
-    let limiter = bed.limiter(rpm(60));
+pub(crate) async fn a_grant_waits_until_the_store_counts_it(harness: &Harness) {
+    harness.memory().stick();
+    let limiter = harness.limiter(rpm(60));
     waits(&*limiter, 1).await;
-    assert_eq!(bed.memory().state(NAME), None);
-    bed.memory().fail(true);
-    bed.memory().release();
+    assert_eq!(harness.memory().state(NAME), None);
+    harness.memory().fail(true);
+    harness.memory().release();
     waits(&*limiter, 1).await;
-    bed.memory().fail(false);
+    harness.memory().fail(false);
     let _grant = granted(&*limiter, 1).await;
-    assert!(bed.memory().state(NAME).is_some());
+    assert!(harness.memory().state(NAME).is_some());
 }
 
-pub(crate) async fn about_one_write_a_second(bed: &Bed) {
-    let limiter = bed.limiter(rpm(6_000));
+pub(crate) async fn about_one_write_a_second(harness: &Harness) {
+    let limiter = harness.limiter(rpm(6_000));
     let from = Instant::now();
     let end = from + Duration::from_secs(60);
     let calls = rush(&*limiter, (1, 1), from, end).await.len();
-    let puts = bed.memory().puts();
+    let puts = harness.memory().puts();
     assert!(
         calls > 5_900 && (50..=90).contains(&puts),
         "{calls} calls, {puts} writes"
     );
 }
 
-pub(crate) async fn without_limits_nothing_is_written(bed: &Bed) {
-    let limiter = bed.limiter(NONE);
+pub(crate) async fn without_limits_nothing_is_written(harness: &Harness) {
+    let limiter = harness.limiter(NONE);
     let grant = granted(&*limiter, 100).await;
     limiter.settle(grant, 3);
     limiter.close().await;
-    assert_eq!(bed.memory().puts(), 0);
+    assert_eq!(harness.memory().puts(), 0);
 }
 
-pub(crate) async fn a_pause_outlives_its_process(bed: &Bed) {
-    let limiter = bed.limiter(NONE);
+pub(crate) async fn a_pause_outlives_its_process(harness: &Harness) {
+    let limiter = harness.limiter(NONE);
     limiter.pause(Duration::from_secs(60), "too many requests");
-    until("the write", || bed.memory().puts() == 1).await;
+    until("the write", || harness.memory().puts() == 1).await;
     drop(limiter);
-    let next = bed.limiter(NONE);
+    let next = harness.limiter(NONE);
     let pause = next.pauses().borrow().clone().expect("a pause");
     assert_eq!(&*pause.reason, "too many requests");
     waits(&*next, 1).await;
     tokio::time::advance(Duration::from_secs(61)).await;
     let _grant = granted(&*next, 1).await;
     drop(next);
-    assert_eq!(*bed.limiter(NONE).pauses().borrow(), None, "it is over");
+    assert_eq!(*harness.limiter(NONE).pauses().borrow(), None, "it is over");
 }
 
-pub(crate) async fn a_clock_that_was_set_back_stalls_nothing(bed: &Bed) {
-    let limiter = bed.limiter(Limits {
+pub(crate) async fn a_clock_that_was_set_back_stalls_nothing(harness: &Harness) {
+    let limiter = harness.limiter(Limits {
         rpm: Some(60),
         tpm: Some(60_000),
     });
     let _grant = granted(&*limiter, 1).await;
     limiter.pause(Duration::from_secs(5), "too many requests");
     until("the pause", || {
-        bed.memory()
+        harness
+            .memory()
             .state(NAME)
             .is_some_and(|state| state.pause.is_some())
     })
     .await;
     drop(limiter);
-    bed.memory().change(NAME, |state| {
+    harness.memory().change(NAME, |state| {
         state.arrivals = state.arrivals.map(|at| at + HOUR);
         let pause = state.pause.as_mut().expect("a pause");
         pause.until += HOUR;
     });
-    let next = bed.limiter(Limits {
+    let next = harness.limiter(Limits {
         rpm: Some(60),
         tpm: Some(60_000),
     });

@@ -1,31 +1,31 @@
 //! What a call used instead of what it reserved.
 
-use crate::bed::{Bed, granted, rpm, tpm, until, waits};
+use crate::limit::harness::{Harness, granted, rpm, tpm, until, waits};
 
-pub(crate) async fn what_was_not_used_is_free_again(bed: &Bed) {
-    let limiter = bed.limiter(tpm(60_000));
+pub(crate) async fn what_was_not_used_is_free_again(harness: &Harness) {
+    let limiter = harness.limiter(tpm(60_000));
     let grant = granted(&*limiter, 30_000).await;
     limiter.settle(grant, 0);
     let _next = granted(&*limiter, 30_000).await;
 }
 
-pub(crate) async fn an_excess_is_charged(bed: &Bed) {
-    let limiter = bed.limiter(tpm(60_000));
+pub(crate) async fn an_excess_is_charged(harness: &Harness) {
+    let limiter = harness.limiter(tpm(60_000));
     let grant = granted(&*limiter, 1).await;
     limiter.settle(grant, 30_000);
     waits(&*limiter, 1).await;
 }
 
-pub(crate) async fn a_call_not_made_gives_its_request_back(bed: &Bed) {
-    let limiter = bed.limiter(rpm(2));
+pub(crate) async fn a_call_not_made_gives_its_request_back(harness: &Harness) {
+    let limiter = harness.limiter(rpm(2));
     let grant = granted(&*limiter, 1).await;
     limiter.give_back(grant);
     let _next = granted(&*limiter, 1).await;
     waits(&*limiter, 1).await;
 }
 
-pub(crate) async fn who_stops_waiting_takes_nothing(bed: &Bed) {
-    let limiter = bed.limiter(tpm(600_000));
+pub(crate) async fn who_stops_waiting_takes_nothing(harness: &Harness) {
+    let limiter = harness.limiter(tpm(600_000));
     let _grant = granted(&*limiter, 6_000).await;
     for _ in 0..2 {
         let mut waiting = tokio::task::JoinSet::new();
@@ -40,8 +40,8 @@ pub(crate) async fn who_stops_waiting_takes_nothing(bed: &Bed) {
     let _next = granted(&*limiter, 6_000).await;
 }
 
-pub(crate) async fn who_waits_hears_of_what_comes_back(bed: &Bed) {
-    let limiter = bed.limiter(tpm(60_000));
+pub(crate) async fn who_waits_hears_of_what_comes_back(harness: &Harness) {
+    let limiter = harness.limiter(tpm(60_000));
     let grant = granted(&*limiter, 30_000).await;
     let settled = async {
         until("the wait", || limiter.waiting() == 1).await;

@@ -4,11 +4,11 @@ use nova3::domain::failure::Class;
 use nova3::domain::tally::Counts;
 use nova3::store::Order;
 
-use crate::bed::{Bed, bad, request, show};
+use crate::store::harness::{Harness, bad, request, show};
 
-pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    let counts = async || bed.store().counts(run).await.expect("counts");
+pub(crate) async fn every_state_is_counted(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let counts = async || harness.store().counts(run).await.expect("counts");
     assert_eq!(counts().await, Counts::default());
     let input = [
         request("done"),
@@ -18,7 +18,7 @@ pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
         bad("{"),
         request("ready").priority(9),
     ];
-    bed.read(run, &input).await;
+    harness.read(run, &input).await;
     assert_eq!(
         counts().await,
         Counts {
@@ -28,9 +28,9 @@ pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
             ..Counts::default()
         }
     );
-    let queues = bed.claim(run, 3).await;
-    bed.done(&queues[0]).await;
-    bed.fail(&queues[1], Class::Server).await;
+    let queues = harness.claim(run, 3).await;
+    harness.done(&queues[0]).await;
+    harness.fail(&queues[1], Class::Server).await;
     let mixed = Counts {
         total: 6,
         done: 1,
@@ -41,15 +41,16 @@ pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
         ..Counts::default()
     };
     assert_eq!(counts().await, mixed);
-    bed.read(
-        run,
-        &[
-            request("done").query("else"),
-            request("failed"),
-            request("running").session("s"),
-        ],
-    )
-    .await;
+    harness
+        .read(
+            run,
+            &[
+                request("done").query("else"),
+                request("failed"),
+                request("running").session("s"),
+            ],
+        )
+        .await;
     let edited = Counts {
         total: 3,
         failed: 1,
@@ -64,15 +65,15 @@ pub(crate) async fn every_state_is_counted(bed: &mut Bed) {
     assert_eq!((edited.finished(), edited.unfinished()), (1, 2));
 }
 
-pub(crate) async fn an_unfinished_reading_counts_what_it_has_not_seen(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    let first = bed.begin(run).await;
-    bed.add(run, first, &[request("x"), request("y")]).await;
-    let counts = async || bed.store().counts(run).await.expect("counts");
+pub(crate) async fn an_unfinished_reading_counts_what_it_has_not_seen(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let first = harness.begin(run).await;
+    harness.add(run, first, &[request("x"), request("y")]).await;
+    let counts = async || harness.store().counts(run).await.expect("counts");
     assert_eq!(counts().await.total, 2, "the first reading counts as it goes");
-    bed.end(run, first, 2).await;
-    bed.drain(run).await;
-    let epoch = bed.begin(run).await;
+    harness.end(run, first, 2).await;
+    harness.drain(run).await;
+    let epoch = harness.begin(run).await;
     assert_eq!(
         counts().await,
         Counts {
@@ -81,7 +82,8 @@ pub(crate) async fn an_unfinished_reading_counts_what_it_has_not_seen(bed: &mut 
             ..Counts::default()
         }
     );
-    bed.add(run, epoch, &[request("z"), request("y").query("else")])
+    harness
+        .add(run, epoch, &[request("z"), request("y").query("else")])
         .await;
     assert_eq!(
         counts().await,
@@ -91,7 +93,7 @@ pub(crate) async fn an_unfinished_reading_counts_what_it_has_not_seen(bed: &mut 
             ..Counts::default()
         }
     );
-    bed.end(run, epoch, 2).await;
+    harness.end(run, epoch, 2).await;
     assert_eq!(
         counts().await,
         Counts {
@@ -101,20 +103,20 @@ pub(crate) async fn an_unfinished_reading_counts_what_it_has_not_seen(bed: &mut 
     );
 }
 
-pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn finished_pages_are_in_order_and_complete(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let input: Vec<_> = (0..8).map(|n| request(&format!("r{n}"))).collect();
-    bed.read(run, &input).await;
-    let queues = bed.claim(run, 9).await;
+    harness.read(run, &input).await;
+    let queues = harness.claim(run, 9).await;
     let order = [5, 1, 7, 0, 2, 6, 4, 3];
     for place in order {
-        bed.done(&queues[place]).await;
+        harness.done(&queues[place]).await;
     }
-    let rows = bed.finished(run).await;
+    let rows = harness.finished(run).await;
     let names: Vec<_> = rows.iter().map(|row| row.index).collect();
     assert_eq!(names, order.map(|place| place as u64));
     assert!(rows.windows(2).all(|pair| pair[0].finish_no < pair[1].finish_no));
-    let highest = bed
+    let highest = harness
         .store()
         .find_run(Some("a"))
         .await
@@ -122,7 +124,7 @@ pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
         .expect("is there")
         .finished;
     assert_eq!(highest, rows[7].finish_no);
-    let rest = bed
+    let rest = harness
         .store()
         .finished(run, Order::Completion, None, rows[4].finish_no, 100)
         .await
@@ -132,7 +134,7 @@ pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
         [6, 4, 3]
     );
     assert_eq!(rest.after, highest);
-    let none = bed
+    let none = harness
         .store()
         .finished(run, Order::Completion, None, highest, 100)
         .await
@@ -140,46 +142,52 @@ pub(crate) async fn finished_pages_are_in_order_and_complete(bed: &mut Bed) {
     assert_eq!((none.rows.len(), none.after), (0, highest));
 }
 
-pub(crate) async fn input_order_stops_at_the_first_gap(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(
-        run,
-        &[request("a"), request("b"), bad("{"), request("d"), request("e")],
-    )
-    .await;
-    let queues = bed.claim(run, 9).await;
+pub(crate) async fn input_order_stops_at_the_first_gap(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness
+        .read(
+            run,
+            &[request("a"), request("b"), bad("{"), request("d"), request("e")],
+        )
+        .await;
+    let queues = harness.claim(run, 9).await;
     let shown = async || -> Vec<String> {
-        bed.pages(run, Order::Input, None)
+        harness
+            .pages(run, Order::Input, None)
             .await
             .iter()
             .map(show)
             .collect()
     };
-    bed.done(&queues[1]).await;
-    bed.done(&queues[3]).await;
+    harness.done(&queues[1]).await;
+    harness.done(&queues[3]).await;
     assert!(shown().await.is_empty());
-    bed.fail(&queues[0], Class::Server).await;
+    harness.fail(&queues[0], Class::Server).await;
     let (a, b) = ("a@0 failed failed[]", "b@1 completed completed[answer1]");
     assert_eq!(shown().await, [a, b, "-@2 failed"]);
-    bed.done(&queues[2]).await;
+    harness.done(&queues[2]).await;
     let (d, e) = (
         "d@3 completed completed[answer1]",
         "e@4 completed completed[answer1]",
     );
     assert_eq!(shown().await, [a, b, "-@2 failed", d, e]);
-    bed.read(run, &[request("e"), request("new"), request("a")]).await;
+    harness
+        .read(run, &[request("e"), request("new"), request("a")])
+        .await;
     assert_eq!(shown().await, ["e@0 completed completed[answer1]"]);
 }
 
-pub(crate) async fn finished_by_number(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    let other = bed.run("b").await;
-    bed.read(run, &[request("x"), request("y"), request("z")]).await;
-    let queues = bed.claim(run, 9).await;
-    bed.done(&queues[0]).await;
-    bed.done(&queues[2]).await;
+pub(crate) async fn finished_by_number(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let other = harness.run("b").await;
+    harness
+        .read(run, &[request("x"), request("y"), request("z")])
+        .await;
+    let queues = harness.claim(run, 9).await;
+    harness.done(&queues[0]).await;
+    harness.done(&queues[2]).await;
     let numbers: Vec<i64> = queues.iter().rev().map(|queue| queue.lease.queue_id).collect();
-    let page = bed
+    let page = harness
         .store()
         .finished_by_id(run, numbers.clone())
         .await
@@ -192,6 +200,10 @@ pub(crate) async fn finished_by_number(bed: &mut Bed) {
             "x@0 completed completed[answer1]"
         ]
     );
-    let none = bed.store().finished_by_id(other, numbers).await.expect("reads");
+    let none = harness
+        .store()
+        .finished_by_id(other, numbers)
+        .await
+        .expect("reads");
     assert!(none.rows.is_empty());
 }

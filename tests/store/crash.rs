@@ -7,7 +7,7 @@ use nova3::store::sqlite::SqliteStore;
 use nova3::store::{Claimable, Owner, Queues, Results, Settled, StoreError};
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::bed::{LEASE_MS, block_on, completed, lines, mark, opening, request};
+use crate::store::harness::{LEASE_MS, block_on, completed, lines, mark, opening, request};
 
 const REQUESTS: usize = 40;
 

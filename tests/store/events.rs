@@ -3,25 +3,27 @@
 use nova3::domain::failure::Class;
 use nova3::store::{RunId, Settled, Then};
 
-use crate::bed::{Bed, bad, batch, completed, planless, planned, request, tell};
+use crate::store::harness::{Harness, bad, batch, completed, planless, planned, request, tell};
 
-pub(crate) async fn everything_settled_is_told_in_its_order(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(
-        run,
-        &[request("x").plan(&["insight", "facts"]), request("y").unplanned()],
-    )
-    .await;
-    assert!(bed.events(run, false).await.is_empty());
-    let queues = bed.claim(run, 9).await;
-    bed.make(&queues[0], 0, Then::GoOn).await;
-    bed.settle_plan(planned(queues[1].lease, &["insight", "answer"]))
+pub(crate) async fn everything_settled_is_told_in_its_order(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness
+        .read(
+            run,
+            &[request("x").plan(&["insight", "facts"]), request("y").unplanned()],
+        )
         .await;
-    bed.settle(completed(queues[1].lease, 0, 2)).await;
-    bed.make(&queues[0], 1, Then::GoOn).await;
-    bed.settle(completed(queues[1].lease, 1, 0)).await;
+    assert!(harness.events(run, false).await.is_empty());
+    let queues = harness.claim(run, 9).await;
+    harness.make(&queues[0], 0, Then::GoOn).await;
+    harness
+        .settle_plan(planned(queues[1].lease, &["insight", "answer"]))
+        .await;
+    harness.settle(completed(queues[1].lease, 0, 2)).await;
+    harness.make(&queues[0], 1, Then::GoOn).await;
+    harness.settle(completed(queues[1].lease, 1, 0)).await;
     assert_eq!(
-        bed.settle(completed(queues[1].lease, 1, 1)).await,
+        harness.settle(completed(queues[1].lease, 1, 1)).await,
         Settled::LostLease
     );
     let expected = [
@@ -34,31 +36,35 @@ pub(crate) async fn everything_settled_is_told_in_its_order(bed: &mut Bed) {
         "y/2 task002[]",
         "y/2 completed",
     ];
-    assert_eq!(bed.events(run, false).await, expected);
-    bed.crash().await;
-    assert_eq!(bed.events(run, true).await, expected);
-    let other = bed.run("b").await;
-    assert!(bed.events(other, false).await.is_empty());
+    assert_eq!(harness.events(run, false).await, expected);
+    harness.crash().await;
+    assert_eq!(harness.events(run, true).await, expected);
+    let other = harness.run("b").await;
+    assert!(harness.events(other, false).await.is_empty());
 }
 
-pub(crate) async fn a_plan_is_told_once(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").tasks(2), request("y").unplanned()])
+pub(crate) async fn a_plan_is_told_once(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x").tasks(2), request("y").unplanned()])
         .await;
-    let queues = bed.claim(run, 9).await;
-    bed.fail(&queues[0], Class::Server).await;
-    bed.settle_plan(planless(queues[1].lease, Class::Schema)).await;
-    let before = bed.events(run, false).await;
-    bed.retry(run).await;
-    let queues = bed.claim(run, 9).await;
-    bed.settle_plan(planned(queues[1].lease, &["insight"])).await;
-    bed.done(&queues[1]).await;
-    bed.store()
+    let queues = harness.claim(run, 9).await;
+    harness.fail(&queues[0], Class::Server).await;
+    harness
+        .settle_plan(planless(queues[1].lease, Class::Schema))
+        .await;
+    let before = harness.events(run, false).await;
+    harness.retry(run).await;
+    let queues = harness.claim(run, 9).await;
+    harness.settle_plan(planned(queues[1].lease, &["insight"])).await;
+    harness.done(&queues[1]).await;
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(queues[0].lease)])
         .await
         .expect("releases");
-    bed.crash().await;
-    bed.drain(run).await;
+    harness.crash().await;
+    harness.drain(run).await;
     let expected = [
         "x/2 planned answer,answer",
         "x/2 failed task001 server",
@@ -72,27 +78,28 @@ pub(crate) async fn a_plan_is_told_once(bed: &mut Bed) {
         "x/2 task002[answer2]",
         "x/2 completed",
     ];
-    let after = bed.events(run, false).await;
+    let after = harness.events(run, false).await;
     assert_eq!(after, expected);
     assert_eq!(before, expected[..before.len()], "what was told stays told");
 }
 
-pub(crate) async fn pauses_and_what_goes_on_are_told(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn pauses_and_what_goes_on_are_told(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let p = request("p").session("s").plan(&["insight", "profile", "facts"]);
     let c = request("c").session("s").unplanned();
     let line = request("x").tasks(2);
-    bed.read(run, &[p.clone().each(), c.clone(), line.clone().each()])
+    harness
+        .read(run, &[p.clone().each(), c.clone(), line.clone().each()])
         .await;
-    for queue in bed.claim(run, 9).await {
-        bed.pause(&queue).await;
+    for queue in harness.claim(run, 9).await {
+        harness.pause(&queue).await;
     }
-    bed.read(run, &[p.each(), c, line]).await;
-    for queue in bed.claim(run, 9).await {
+    harness.read(run, &[p.each(), c, line]).await;
+    for queue in harness.claim(run, 9).await {
         if queue.planned {
-            bed.done(&queue).await;
+            harness.done(&queue).await;
         } else {
-            bed.take_over(&queue).await;
+            harness.take_over(&queue).await;
         }
     }
     let mut expected = vec![
@@ -106,7 +113,7 @@ pub(crate) async fn pauses_and_what_goes_on_are_told(bed: &mut Bed) {
         "x/2 task002[answer2]",
         "x/2 completed",
     ];
-    let told = bed.events(run, false).await;
+    let told = harness.events(run, false).await;
     assert_eq!(told[..6], expected[..6]);
     expected.sort_unstable();
     let mut told = told;
@@ -114,48 +121,50 @@ pub(crate) async fn pauses_and_what_goes_on_are_told(bed: &mut Bed) {
     assert_eq!(told, expected);
 }
 
-pub(crate) async fn what_is_no_longer_true_is_not_present(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn what_is_no_longer_true_is_not_present(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let input = [request("x"), request("y").tasks(2), request("z")];
-    bed.read(run, &input).await;
-    for queue in bed.claim(run, 9).await {
-        bed.done(&queue).await;
+    harness.read(run, &input).await;
+    for queue in harness.claim(run, 9).await {
+        harness.done(&queue).await;
     }
-    let all = bed.events(run, false).await;
+    let all = harness.events(run, false).await;
     let of = |name: &str| -> Vec<String> {
         let of = |event: &&String| event.starts_with(name);
         all.iter().filter(of).cloned().collect()
     };
-    let epoch = bed.begin(run).await;
-    bed.add(run, epoch, &[request("y").query("else"), request("z")])
+    let epoch = harness.begin(run).await;
+    harness
+        .add(run, epoch, &[request("y").query("else"), request("z")])
         .await;
     assert_eq!(
-        bed.events(run, true).await,
+        harness.events(run, true).await,
         [of("x"), of("z")].concat(),
         "`x` may still come"
     );
-    bed.end(run, epoch, 2).await;
-    assert_eq!(bed.events(run, true).await, of("z"));
-    assert_eq!(bed.events(run, false).await, all);
-    let epoch = bed.begin(run).await;
-    assert_eq!(bed.events(run, true).await, of("z"), "nobody knows yet");
-    bed.end(run, epoch, 0).await;
-    assert!(bed.events(run, true).await.is_empty());
-    bed.read(run, &input).await;
-    assert_eq!(bed.events(run, true).await, all);
+    harness.end(run, epoch, 2).await;
+    assert_eq!(harness.events(run, true).await, of("z"));
+    assert_eq!(harness.events(run, false).await, all);
+    let epoch = harness.begin(run).await;
+    assert_eq!(harness.events(run, true).await, of("z"), "nobody knows yet");
+    harness.end(run, epoch, 0).await;
+    assert!(harness.events(run, true).await.is_empty());
+    harness.read(run, &input).await;
+    assert_eq!(harness.events(run, true).await, all);
 }
 
-pub(crate) async fn only_failures_are_told_of_what_has_no_tasks(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(
-        run,
-        &[batch("x"), bad("{"), request("y"), request("y"), batch("z")],
-    )
-    .await;
-    let queues = bed.claim(run, 9).await;
-    bed.done(&queues[0]).await;
-    bed.done(&queues[1]).await;
-    bed.fail(&queues[2], Class::Server).await;
+pub(crate) async fn only_failures_are_told_of_what_has_no_tasks(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness
+        .read(
+            run,
+            &[batch("x"), bad("{"), request("y"), request("y"), batch("z")],
+        )
+        .await;
+    let queues = harness.claim(run, 9).await;
+    harness.done(&queues[0]).await;
+    harness.done(&queues[1]).await;
+    harness.fail(&queues[2], Class::Server).await;
     let expected = [
         "-/0 failed - bad_request",
         "-/0 failed",
@@ -165,32 +174,39 @@ pub(crate) async fn only_failures_are_told_of_what_has_no_tasks(bed: &mut Bed) {
         "y/1 task001[answer1]",
         "y/1 completed",
     ];
-    assert_eq!(bed.events(run, true).await, expected);
-    bed.read(run, &[batch("x"), bad("{"), request("y")]).await;
-    assert_eq!(bed.events(run, true).await.len(), 5, "a bad line is told once");
+    assert_eq!(harness.events(run, true).await, expected);
+    harness.read(run, &[batch("x"), bad("{"), request("y")]).await;
+    assert_eq!(
+        harness.events(run, true).await.len(),
+        5,
+        "a bad line is told once"
+    );
 }
 
 /// What is told of these queues by then.
-async fn of(bed: &Bed, run: RunId, queues: &[i64], up_to: i64) -> Vec<String> {
-    let page = bed.store().events_of(run, queues.to_vec(), up_to).await;
+async fn of(harness: &Harness, run: RunId, queues: &[i64], up_to: i64) -> Vec<String> {
+    let page = harness.store().events_of(run, queues.to_vec(), up_to).await;
     page.expect("reads").rows.iter().map(tell).collect()
 }
 
-pub(crate) async fn single_queues_are_told_of(bed: &mut Bed) {
-    let (run, other) = (bed.run("a").await, bed.run("b").await);
-    bed.read(run, &[request("x").tasks(2), request("y")]).await;
-    let queues = bed.claim(run, 9).await;
+pub(crate) async fn single_queues_are_told_of(harness: &mut Harness) {
+    let (run, other) = (harness.run("a").await, harness.run("b").await);
+    harness.read(run, &[request("x").tasks(2), request("y")]).await;
+    let queues = harness.claim(run, 9).await;
     let [x, y] = [queues[0].lease.queue_id, queues[1].lease.queue_id];
-    bed.done(&queues[0]).await;
-    bed.done(&queues[1]).await;
-    let until = bed.store().find_run(Some("a")).await.expect("reads");
+    harness.done(&queues[0]).await;
+    harness.done(&queues[1]).await;
+    let until = harness.store().find_run(Some("a")).await.expect("reads");
     let until = until.expect("it is there").events;
-    bed.settle(completed(queues[0].lease, 1, 1)).await;
+    harness.settle(completed(queues[0].lease, 1, 1)).await;
     let first = ["x/2 planned answer,answer", "x/2 task001[answer1]"];
     let second = ["y/1 planned answer", "y/1 task001[answer1]", "y/1 completed"];
     let last = ["x/2 task002[answer2]", "x/2 completed"];
-    assert_eq!(of(bed, run, &[y, x], until).await, [&second[..], &first].concat());
-    assert_eq!(of(bed, run, &[x], i64::MAX).await, [first, last].concat());
-    assert!(of(bed, run, &[x], 0).await.is_empty());
-    assert!(of(bed, other, &[x, y], i64::MAX).await.is_empty());
+    assert_eq!(
+        of(harness, run, &[y, x], until).await,
+        [&second[..], &first].concat()
+    );
+    assert_eq!(of(harness, run, &[x], i64::MAX).await, [first, last].concat());
+    assert!(of(harness, run, &[x], 0).await.is_empty());
+    assert!(of(harness, other, &[x, y], i64::MAX).await.is_empty());
 }

@@ -2,16 +2,16 @@
 
 use nova3::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
-use crate::bed::{Bed, request};
+use crate::store::harness::{Harness, request};
 
-pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
-    let (run, other) = (bed.run("a").await, bed.run("b").await);
+pub(crate) async fn cursors_round_trip(harness: &mut Harness) {
+    let (run, other) = (harness.run("a").await, harness.run("b").await);
     let file = |host: &str, path: &str| FileKey {
         host: host.to_owned(),
         path: path.to_owned(),
     };
     let (one, two) = (file("h1", "/out/结果.jsonl"), file("h2", "/out/结果.jsonl"));
-    assert_eq!(bed.store().cursor(run, &one).await.expect("reads"), None);
+    assert_eq!(harness.store().cursor(run, &one).await.expect("reads"), None);
     let first = Cursor {
         base: 1,
         settled: 1 << 40,
@@ -45,37 +45,40 @@ pub(crate) async fn cursors_round_trip(bed: &mut Bed) {
         ..first
     };
     let stored = CursorPut::Stored;
-    assert_eq!(put(bed, run, &one, None, &first, None).await, stored);
-    assert_eq!(put(bed, run, &two, None, &second, None).await, stored);
-    bed.crash().await;
-    assert_eq!(bed.store().cursor(run, &one).await.expect("reads"), Some(first));
-    let all = bed.store().cursors(run).await.expect("reads");
-    assert_eq!(all, [(one.clone(), first), (two.clone(), second)]);
-    assert_eq!(put(bed, run, &two, Some(&second), &first, None).await, stored);
+    assert_eq!(put(harness, run, &one, None, &first, None).await, stored);
+    assert_eq!(put(harness, run, &two, None, &second, None).await, stored);
+    harness.crash().await;
     assert_eq!(
-        bed.store().cursor(run, &two).await.expect("reads"),
+        harness.store().cursor(run, &one).await.expect("reads"),
+        Some(first)
+    );
+    let all = harness.store().cursors(run).await.expect("reads");
+    assert_eq!(all, [(one.clone(), first), (two.clone(), second)]);
+    assert_eq!(put(harness, run, &two, Some(&second), &first, None).await, stored);
+    assert_eq!(
+        harness.store().cursor(run, &two).await.expect("reads"),
         Some(first),
         "no rewrite is left over"
     );
-    assert_eq!(bed.store().cursor(other, &one).await.expect("reads"), None);
-    assert!(bed.store().cursors(other).await.expect("reads").is_empty());
+    assert_eq!(harness.store().cursor(other, &one).await.expect("reads"), None);
+    assert!(harness.store().cursors(other).await.expect("reads").is_empty());
 }
 
 async fn put(
-    bed: &Bed,
+    harness: &Harness,
     run: RunId,
     file: &FileKey,
     expected: Option<&Cursor>,
     cursor: &Cursor,
     newest: Option<RowMark>,
 ) -> CursorPut {
-    let put = bed.store().put_cursor(run, file, expected, cursor, newest);
+    let put = harness.store().put_cursor(run, file, expected, cursor, newest);
     put.await.expect("answers")
 }
 
 /// As another process, or an older copy of the store, would leave it.
-pub(crate) async fn a_cursor_takes_the_place_of_the_expected_one_only(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn a_cursor_takes_the_place_of_the_expected_one_only(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let file = FileKey {
         host: "h".to_owned(),
         path: "/out".to_owned(),
@@ -98,24 +101,33 @@ pub(crate) async fn a_cursor_takes_the_place_of_the_expected_one_only(bed: &mut 
     };
     let [one, two, three] = [1, 2, 3].map(cursor);
     let other = CursorPut::OtherCursor;
-    assert_eq!(put(bed, run, &file, Some(&one), &two, None).await, other);
-    assert_eq!(bed.store().cursor(run, &file).await.expect("reads"), None);
-    assert_eq!(put(bed, run, &file, None, &one, None).await, CursorPut::Stored);
-    assert_eq!(put(bed, run, &file, None, &two, None).await, other);
-    assert_eq!(put(bed, run, &file, Some(&three), &two, None).await, other);
-    assert_eq!(bed.store().cursor(run, &file).await.expect("reads"), Some(one));
+    assert_eq!(put(harness, run, &file, Some(&one), &two, None).await, other);
+    assert_eq!(harness.store().cursor(run, &file).await.expect("reads"), None);
     assert_eq!(
-        put(bed, run, &file, Some(&one), &two, None).await,
+        put(harness, run, &file, None, &one, None).await,
         CursorPut::Stored
     );
-    assert_eq!(bed.store().cursor(run, &file).await.expect("reads"), Some(two));
+    assert_eq!(put(harness, run, &file, None, &two, None).await, other);
+    assert_eq!(put(harness, run, &file, Some(&three), &two, None).await, other);
+    assert_eq!(
+        harness.store().cursor(run, &file).await.expect("reads"),
+        Some(one)
+    );
+    assert_eq!(
+        put(harness, run, &file, Some(&one), &two, None).await,
+        CursorPut::Stored
+    );
+    assert_eq!(
+        harness.store().cursor(run, &file).await.expect("reads"),
+        Some(two)
+    );
 }
 
-pub(crate) async fn a_cursor_is_stored_with_the_rows_it_speaks_of(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x"), request("y")]).await;
-    bed.drain(run).await;
-    let store = bed.store();
+pub(crate) async fn a_cursor_is_stored_with_the_rows_it_speaks_of(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x"), request("y")]).await;
+    harness.drain(run).await;
+    let store = harness.store();
     let finished = store
         .finished(run, Order::Input, None, -1, 9)
         .await
@@ -163,13 +175,13 @@ pub(crate) async fn a_cursor_is_stored_with_the_rows_it_speaks_of(bed: &mut Bed)
             let two = vec![newest, row];
             assert!(!store.has_rows(run, feed, two).await.expect("reads"));
             assert_eq!(
-                put(bed, run, &file, None, &cursor, Some(row)).await,
+                put(harness, run, &file, None, &cursor, Some(row)).await,
                 CursorPut::RowGone
             );
             assert_eq!(store.cursor(run, &file).await.expect("reads"), None);
         }
         assert_eq!(
-            put(bed, run, &file, None, &cursor, Some(newest)).await,
+            put(harness, run, &file, None, &cursor, Some(newest)).await,
             CursorPut::Stored
         );
     }

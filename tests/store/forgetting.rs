@@ -3,22 +3,23 @@
 use nova3::domain::ids::{SessionId, UserId};
 use nova3::store::{Cleared, Material, RunId, TakeOver, Then, Wanted};
 
-use crate::bed::{Bed, request};
+use crate::store::harness::{Harness, request};
 
 fn session() -> SessionId {
     SessionId::parse("s").expect("a name")
 }
 
-async fn clear(bed: &Bed, user: &str) -> Cleared {
+async fn clear(harness: &Harness, user: &str) -> Cleared {
     let user = UserId::parse(user).expect("a name");
-    bed.store()
+    harness
+        .store()
         .clear_session(&user, &session())
         .await
         .expect("clears")
 }
 
 /// Session `s` has a round that is done, two that are paused with three tasks, and an item of each.
-async fn used(bed: &Bed, run: RunId) {
+async fn used(harness: &Harness, run: RunId) {
     let of = |id: &str| request(id).session("s").plan(&["answer", "facts", "facts"]);
     let input = [
         of("x").tasks(1),
@@ -26,36 +27,36 @@ async fn used(bed: &Bed, run: RunId) {
         of("q").until("facts"),
         of("u").user("u").tasks(1),
     ];
-    bed.read(run, &input).await;
-    for queue in bed.claim(run, 9).await {
-        bed.done(&queue).await;
+    harness.read(run, &input).await;
+    for queue in harness.claim(run, 9).await {
+        harness.done(&queue).await;
     }
-    bed.pause(&bed.claim_one(run).await).await;
-    let queue = bed.claim_one(run).await;
-    bed.make(&queue, 0, Then::GoOn).await;
-    bed.make(&queue, 1, Then::Pause).await;
+    harness.pause(&harness.claim_one(run).await).await;
+    let queue = harness.claim_one(run).await;
+    harness.make(&queue, 0, Then::GoOn).await;
+    harness.make(&queue, 1, Then::Pause).await;
 }
 
-pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    used(bed, run).await;
-    let (rows, events) = (bed.names(run).await, bed.events(run, true).await);
+pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    used(harness, run).await;
+    let (rows, events) = (harness.names(run).await, harness.events(run, true).await);
     let expected = Cleared {
         rounds: 3,
         items: 4,
         pending: 3,
     };
-    assert_eq!(clear(bed, "default").await, expected);
-    bed.crash().await;
+    assert_eq!(clear(harness, "default").await, expected);
+    harness.crash().await;
     let nothing = Cleared {
         rounds: 0,
         items: 0,
         pending: 0,
     };
-    assert_eq!(clear(bed, "default").await, nothing);
-    assert_eq!(bed.names(run).await, rows, "results stay");
-    assert_eq!(bed.events(run, true).await, events);
-    let record = bed
+    assert_eq!(clear(harness, "default").await, nothing);
+    assert_eq!(harness.names(run).await, rows, "results stay");
+    assert_eq!(harness.events(run, true).await, events);
+    let record = harness
         .store()
         .session(&UserId::default(), &session())
         .await
@@ -63,14 +64,15 @@ pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(bed: &mut Be
         .expect("its results are known");
     assert!(record.rounds.is_empty() && record.items.is_empty() && record.pending.is_empty());
 
-    let next = bed.run("b").await;
-    bed.read(
-        next,
-        &[request("c").session("s").unplanned(), request("d").session("s")],
-    )
-    .await;
-    let queue = bed.claim_one(next).await;
-    assert_eq!(bed.take_over(&queue).await, TakeOver::Nothing);
+    let next = harness.run("b").await;
+    harness
+        .read(
+            next,
+            &[request("c").session("s").unplanned(), request("d").session("s")],
+        )
+        .await;
+    let queue = harness.claim_one(next).await;
+    assert_eq!(harness.take_over(&queue).await, TakeOver::Nothing);
     let wanted = Wanted {
         queue_id: queue.lease.queue_id,
         user: UserId::default(),
@@ -79,28 +81,29 @@ pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(bed: &mut Be
         rounds: 9,
     };
     assert_eq!(
-        bed.store().context(&wanted).await.expect("reads"),
+        harness.store().context(&wanted).await.expect("reads"),
         Material::default()
     );
-    bed.read(next, &[request("d").session("s")]).await;
-    bed.store()
+    harness.read(next, &[request("d").session("s")]).await;
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(queue.lease)])
         .await
         .expect("releases");
-    bed.drain(next).await;
-    assert_eq!(bed.names(next).await, ["d@0 completed completed[answer4]"]);
+    harness.drain(next).await;
+    assert_eq!(harness.names(next).await, ["d@0 completed completed[answer4]"]);
 }
 
-pub(crate) async fn other_sessions_are_left_alone(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    used(bed, run).await;
+pub(crate) async fn other_sessions_are_left_alone(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    used(harness, run).await;
     let expected = Cleared {
         rounds: 1,
         items: 1,
         pending: 0,
     };
-    assert_eq!(clear(bed, "u").await, expected);
-    let sessions = bed.store().list_sessions(9).await.expect("reads");
+    assert_eq!(clear(harness, "u").await, expected);
+    let sessions = harness.store().list_sessions(9).await.expect("reads");
     let mut sessions: Vec<_> = sessions
         .iter()
         .map(|entry| (entry.user_id.as_str(), entry.rounds, entry.items))

@@ -8,7 +8,9 @@ use nova3::domain::tally::Counts;
 use nova3::store::{AddOutcome, Claimable, CrashMark, Lease, RunId, Settled, Then};
 use proptest::prelude::*;
 
-use crate::bed::{Bed, Draft, block_on, completed, failed, id, made, planless, planned, request};
+use crate::store::harness::{
+    Draft, Harness, block_on, completed, failed, id, made, planless, planned, request,
+};
 
 const NAMES: u8 = 7;
 
@@ -265,12 +267,12 @@ impl Model {
     }
 }
 
-async fn read(bed: &Bed, run: RunId, model: &mut Model, given: &[(u8, u8)], whole: bool) {
-    let epoch = bed.begin(run).await;
+async fn read(harness: &Harness, run: RunId, model: &mut Model, given: &[(u8, u8)], whole: bool) {
+    let epoch = harness.begin(run).await;
     assert!(epoch.0 > model.reading);
     model.reading = epoch.0;
     let drafts: Vec<Draft> = given.iter().copied().map(draft).collect();
-    let outcomes = bed.add(run, epoch, &drafts).await;
+    let outcomes = harness.add(run, epoch, &drafts).await;
     for ((name, version), outcome) in given.iter().zip(outcomes) {
         let shown = match outcome {
             AddOutcome::Queued => "queued",
@@ -282,12 +284,12 @@ async fn read(bed: &Bed, run: RunId, model: &mut Model, given: &[(u8, u8)], whol
         assert_eq!(shown, model.see(*name, *version), "r{name} version {version}");
     }
     if whole {
-        bed.end(run, epoch, given.len()).await;
+        harness.end(run, epoch, given.len()).await;
         model.complete = epoch.0;
     }
 }
 
-async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit: usize) {
+async fn claim(harness: &Harness, run: RunId, model: &mut Model, which: Claimable, limit: usize) {
     let quarantined = which == Claimable::Quarantined;
     // Nothing is claimed beside a group; a store for many processes would refuse it.
     if !quarantined && model.held.iter().any(|held| held.alive && held.group > 0) {
@@ -301,7 +303,7 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit
     };
     // Each life has an owner of its own.
     let owner = model.lives.to_string();
-    let claimed = bed.claim_as(&owner, run, which, limit).await;
+    let claimed = harness.claim_as(&owner, run, which, limit).await;
     if model.complete == model.reading {
         assert_eq!(claimed.len(), expected, "of {claimable:?}");
     }
@@ -331,7 +333,7 @@ async fn claim(bed: &Bed, run: RunId, model: &mut Model, which: Claimable, limit
     }
 }
 
-async fn plan(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
+async fn plan(harness: &Harness, model: &mut Model, pick: usize, well: bool) {
     let Some(index) = pick.checked_rem(model.held.len()) else {
         return;
     };
@@ -348,7 +350,7 @@ async fn plan(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
         (true, true) => Settled::Stepped,
         (true, false) => Settled::Finished { ok: false },
     };
-    assert_eq!(bed.settle_plan(settlement).await, expected, "r{}", held.name);
+    assert_eq!(harness.settle_plan(settlement).await, expected, "r{}", held.name);
     stored.planned |= expected == Settled::Stepped;
     if expected != Settled::LostLease {
         stored.clear();
@@ -360,7 +362,7 @@ async fn plan(bed: &Bed, model: &mut Model, pick: usize, well: bool) {
     }
 }
 
-async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
+async fn settle(harness: &Harness, model: &mut Model, pick: usize, becomes: Stand) {
     let Some(index) = pick.checked_rem(model.held.len()) else {
         return;
     };
@@ -387,7 +389,7 @@ async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
         (true, Stand::Open | Stand::Done, 0) => Settled::Stepped,
         (true, ..) => Settled::Finished { ok: well },
     };
-    assert_eq!(bed.settle(settlement).await, expected, "r{name} task {task}");
+    assert_eq!(harness.settle(settlement).await, expected, "r{name} task {task}");
     if alive && well {
         stored.task += 1;
     }
@@ -401,34 +403,35 @@ async fn settle(bed: &Bed, model: &mut Model, pick: usize, becomes: Stand) {
     }
 }
 
-async fn wait(bed: &Bed, model: &mut Model, pick: usize) {
+async fn wait(harness: &Harness, model: &mut Model, pick: usize) {
     let Some(index) = pick.checked_rem(model.held.len()) else {
         return;
     };
     let held = &mut model.held[index];
-    let marked = bed.store().mark(held.lease, CrashMark::Waiting).await;
+    let marked = harness.store().mark(held.lease, CrashMark::Waiting).await;
     assert_eq!(marked.expect("marks"), held.alive);
     held.works = false;
 }
 
-async fn release(bed: &Bed, model: &mut Model, pick: usize) {
+async fn release(harness: &Harness, model: &mut Model, pick: usize) {
     let Some(index) = pick.checked_rem(model.held.len()) else {
         return;
     };
-    bed.store()
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(model.held[index].lease)])
         .await
         .expect("releases");
     model.held[index].alive = false;
 }
 
-async fn retry(bed: &Bed, run: RunId, model: &mut Model) {
+async fn retry(harness: &Harness, run: RunId, model: &mut Model) {
     let failed: Vec<u8> = model
         .present(model.complete)
         .filter(|(_, version)| version.stand == Stand::Failed)
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(bed.retry(run).await, failed.len() as u64);
+    assert_eq!(harness.retry(run).await, failed.len() as u64);
     for name in failed {
         let key = (name, model.current[&name]);
         let stored = model.versions.get_mut(&key).expect("it is known");
@@ -437,11 +440,11 @@ async fn retry(bed: &Bed, run: RunId, model: &mut Model) {
     }
 }
 
-async fn crash(bed: &mut Bed, run: RunId, model: &mut Model) {
-    if !bed.crash().await {
+async fn crash(harness: &mut Harness, run: RunId, model: &mut Model) {
+    if !harness.crash().await {
         return;
     }
-    assert_eq!(bed.run("a").await, run);
+    assert_eq!(harness.run("a").await, run);
     model.lives += 1;
     for held in model.held.iter_mut().filter(|held| held.alive) {
         held.alive = false;
@@ -463,51 +466,51 @@ async fn crash(bed: &mut Bed, run: RunId, model: &mut Model) {
     }
 }
 
-async fn check(bed: &Bed, run: RunId, model: &mut Model) {
-    let counts = bed.store().counts(run).await.expect("counts");
+async fn check(harness: &Harness, run: RunId, model: &mut Model) {
+    let counts = harness.store().counts(run).await.expect("counts");
     assert_eq!(Counts { blocked: 0, ..counts }, model.counts());
     assert!(counts.blocked + counts.running <= counts.unfinished());
     assert_eq!(
-        bed.store().has_unfinished(run).await.expect("reads"),
+        harness.store().has_unfinished(run).await.expect("reads"),
         counts.unfinished() > 0
     );
-    let rows = bed.finished(run).await;
+    let rows = harness.finished(run).await;
     let shown: BTreeSet<(String, &str)> = rows
         .iter()
         .map(|row| (row.custom_id.clone().unwrap_or_default(), row.status.as_str()))
         .collect();
     assert_eq!(shown.len(), rows.len(), "each request once");
     assert_eq!(shown, model.finished());
-    let told = bed.events(run, false).await;
+    let told = harness.events(run, false).await;
     assert!(told.starts_with(&model.told), "what was told stays told");
     model.told = told;
 }
 
-async fn play(bed: &mut Bed, steps: &[Step]) {
-    let run = bed.run("a").await;
+async fn play(harness: &mut Harness, steps: &[Step]) {
+    let run = harness.run("a").await;
     let mut model = Model::default();
     for step in steps {
         match step {
-            Step::Read { lines, whole } => read(bed, run, &mut model, lines, *whole).await,
-            Step::Claim(limit) => claim(bed, run, &mut model, Claimable::All, *limit).await,
-            Step::ClaimQuarantined => claim(bed, run, &mut model, Claimable::Quarantined, 9).await,
-            Step::Wait(pick) => wait(bed, &mut model, *pick).await,
-            Step::Plan { pick, well } => plan(bed, &mut model, *pick, *well).await,
-            Step::Complete(pick) => settle(bed, &mut model, *pick, Stand::Done).await,
-            Step::Pause(pick) => settle(bed, &mut model, *pick, Stand::Paused).await,
-            Step::Fail(pick) => settle(bed, &mut model, *pick, Stand::Failed).await,
-            Step::Release(pick) => release(bed, &mut model, *pick).await,
-            Step::Retry => retry(bed, run, &mut model).await,
+            Step::Read { lines, whole } => read(harness, run, &mut model, lines, *whole).await,
+            Step::Claim(limit) => claim(harness, run, &mut model, Claimable::All, *limit).await,
+            Step::ClaimQuarantined => claim(harness, run, &mut model, Claimable::Quarantined, 9).await,
+            Step::Wait(pick) => wait(harness, &mut model, *pick).await,
+            Step::Plan { pick, well } => plan(harness, &mut model, *pick, *well).await,
+            Step::Complete(pick) => settle(harness, &mut model, *pick, Stand::Done).await,
+            Step::Pause(pick) => settle(harness, &mut model, *pick, Stand::Paused).await,
+            Step::Fail(pick) => settle(harness, &mut model, *pick, Stand::Failed).await,
+            Step::Release(pick) => release(harness, &mut model, *pick).await,
+            Step::Retry => retry(harness, run, &mut model).await,
             Step::Crash(times) => {
-                crash(bed, run, &mut model).await;
+                crash(harness, run, &mut model).await;
                 for _ in 1..*times {
-                    claim(bed, run, &mut model, Claimable::All, 9).await;
-                    claim(bed, run, &mut model, Claimable::Quarantined, 9).await;
-                    crash(bed, run, &mut model).await;
+                    claim(harness, run, &mut model, Claimable::All, 9).await;
+                    claim(harness, run, &mut model, Claimable::Quarantined, 9).await;
+                    crash(harness, run, &mut model).await;
                 }
             }
         }
-        check(bed, run, &mut model).await;
+        check(harness, run, &mut model).await;
     }
 }
 
@@ -516,7 +519,7 @@ proptest! {
 
     #[test]
     fn any_sequence_in_memory(steps in prop::collection::vec(step(), 1..60)) {
-        block_on(async { play(&mut Bed::memory().await, &steps).await });
+        block_on(async { play(&mut Harness::memory().await, &steps).await });
     }
 }
 
@@ -526,7 +529,7 @@ proptest! {
 
     #[test]
     fn any_sequence_in_a_file(steps in prop::collection::vec(step(), 1..60)) {
-        block_on(async { play(&mut Bed::file().await, &steps).await });
+        block_on(async { play(&mut Harness::file().await, &steps).await });
     }
 }
 
@@ -536,6 +539,6 @@ proptest! {
 
     #[test]
     fn any_sequence_in_postgres(steps in prop::collection::vec(step(), 1..60)) {
-        block_on(async { play(&mut Bed::postgres().await, &steps).await });
+        block_on(async { play(&mut Harness::postgres().await, &steps).await });
     }
 }

@@ -4,10 +4,10 @@ use nova3::domain::failure::Class;
 use nova3::domain::ids::{SessionId, UserId};
 use nova3::store::{Claimed, Earlier, Material, Round, StoredItem, TakeOver, Then, Wanted};
 
-use crate::bed::{Bed, body, completed, ids, request, tasks};
+use crate::store::harness::{Harness, body, completed, ids, request, tasks};
 
 /// What that queue may build on, with these items and so many rounds.
-async fn context(bed: &Bed, queue: &Claimed, items: &[&str], rounds: usize) -> Material {
+async fn context(harness: &Harness, queue: &Claimed, items: &[&str], rounds: usize) -> Material {
     let wanted = Wanted {
         queue_id: queue.lease.queue_id,
         user: queue.request.user.clone(),
@@ -15,7 +15,7 @@ async fn context(bed: &Bed, queue: &Claimed, items: &[&str], rounds: usize) -> M
         items: items.iter().map(|id| (*id).to_owned()).collect(),
         rounds,
     };
-    let mut material = bed.store().context(&wanted).await.expect("reads");
+    let mut material = harness.store().context(&wanted).await.expect("reads");
     for round in &mut material.rounds {
         assert!(round.completed_at > 0);
         round.completed_at = 0;
@@ -58,34 +58,38 @@ fn round(number: u64, name: &str, status: &str, output: &[&str]) -> Round {
     }
 }
 
-pub(crate) async fn earlier_results_reach_back_through_what_is_continued(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn earlier_results_reach_back_through_what_is_continued(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let p = request("p")
         .session("s")
         .plan(&["insight", "profile", "facts", "answer"])
         .until("profile");
     let c = request("c").session("s").unplanned();
-    bed.read(run, &[p, c.clone().each(), c.id("d")]).await;
-    let queue = bed.claim_one(run).await;
-    assert_eq!(context(bed, &queue, &[], 9).await, Material::default());
-    bed.make(&queue, 0, Then::GoOn).await;
+    harness.read(run, &[p, c.clone().each(), c.id("d")]).await;
+    let queue = harness.claim_one(run).await;
+    assert_eq!(context(harness, &queue, &[], 9).await, Material::default());
+    harness.make(&queue, 0, Then::GoOn).await;
     let made = vec![own(earlier("task001", "insight", &["insight1"]))];
-    assert_eq!(context(bed, &queue, &[], 9).await.earlier, made);
-    bed.make(&queue, 1, Then::Pause).await;
+    assert_eq!(context(harness, &queue, &[], 9).await.earlier, made);
+    harness.make(&queue, 1, Then::Pause).await;
     let continues = async || {
-        let queue = bed.claim_one(run).await;
-        bed.take_over(&queue).await;
-        bed.store()
+        let queue = harness.claim_one(run).await;
+        harness.take_over(&queue).await;
+        harness
+            .store()
             .release(vec![nova3::store::Left::untouched(queue.lease)])
             .await
             .expect("releases");
-        bed.claim_one(run).await
+        harness.claim_one(run).await
     };
-    bed.pause(&continues().await).await;
-    bed.crash().await;
-    let last = bed.claim_one(run).await;
-    assert_eq!(bed.take_over(&last).await, TakeOver::Taken(tasks(&["answer"])));
-    bed.settle(completed(last.lease, 0, 2)).await;
+    harness.pause(&continues().await).await;
+    harness.crash().await;
+    let last = harness.claim_one(run).await;
+    assert_eq!(
+        harness.take_over(&last).await,
+        TakeOver::Taken(tasks(&["answer"]))
+    );
+    harness.settle(completed(last.lease, 0, 2)).await;
     let expected = Material {
         earlier: vec![
             earlier("task001", "insight", &["insight1"]),
@@ -98,23 +102,25 @@ pub(crate) async fn earlier_results_reach_back_through_what_is_continued(bed: &m
         rounds: vec![],
         left: vec![],
     };
-    assert_eq!(context(bed, &last, &[], 9).await, expected);
+    assert_eq!(context(harness, &last, &[], 9).await, expected);
 }
 
-pub(crate) async fn items_of_the_session_are_found_by_their_names(bed: &mut Bed) {
-    let (a, b) = (bed.run("a").await, bed.run("b").await);
+pub(crate) async fn items_of_the_session_are_found_by_their_names(harness: &mut Harness) {
+    let (a, b) = (harness.run("a").await, harness.run("b").await);
     let of = |id: &str| request(id).plan(&["insight", "profile"]);
-    bed.read(a, &[of("x").session("s"), of("t").session("t").tasks(3)])
+    harness
+        .read(a, &[of("x").session("s"), of("t").session("t").tasks(3)])
         .await;
-    bed.read(b, &[of("y").session("s"), of("u").session("s").user("u")])
+    harness
+        .read(b, &[of("y").session("s"), of("u").session("s").user("u")])
         .await;
-    let queues = bed.claim(a, 9).await;
-    bed.make(&queues[0], 0, Then::GoOn).await;
-    bed.settle(completed(queues[1].lease, 0, 9)).await;
-    bed.make(&queues[0], 1, Then::GoOn).await;
-    let queues = bed.claim(b, 9).await;
+    let queues = harness.claim(a, 9).await;
+    harness.make(&queues[0], 0, Then::GoOn).await;
+    harness.settle(completed(queues[1].lease, 0, 9)).await;
+    harness.make(&queues[0], 1, Then::GoOn).await;
+    let queues = harness.claim(b, 9).await;
     assert_eq!(ids(&queues), ["y", "u"]);
-    bed.make(&queues[0], 0, Then::GoOn).await;
+    harness.make(&queues[0], 0, Then::GoOn).await;
     let wish = [
         "insight2",
         "answer1",
@@ -127,37 +133,44 @@ pub(crate) async fn items_of_the_session_are_found_by_their_names(bed: &mut Bed)
         "profile1",
     ];
     assert_eq!(
-        context(bed, &queues[0], &wish, 0).await.items,
+        context(harness, &queues[0], &wish, 0).await.items,
         stored(&["insight2", "profile1", "insight1", "profile1"])
     );
-    assert_eq!(context(bed, &queues[1], &wish, 0).await, Material::default());
+    assert_eq!(context(harness, &queues[1], &wish, 0).await, Material::default());
 }
 
-pub(crate) async fn what_was_left_is_remembered_until_it_is_chosen(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn what_was_left_is_remembered_until_it_is_chosen(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let of = |id: &str| request(id).session("s");
-    bed.read(
-        run,
-        &[
-            of("x").shown(&["insight1"], &["insight2", "insight3"]),
-            of("y").shown(&["insight3"], &["insight4"]),
-            of("z"),
-        ],
-    )
-    .await;
-    bed.done(&bed.claim_one(run).await).await;
-    let second = bed.claim_one(run).await;
-    assert_eq!(context(bed, &second, &[], 9).await.left, ["insight2", "insight3"]);
-    bed.done(&second).await;
-    bed.crash().await;
-    let third = bed.claim_one(run).await;
-    assert_eq!(context(bed, &third, &[], 9).await.left, ["insight2", "insight4"]);
+    harness
+        .read(
+            run,
+            &[
+                of("x").shown(&["insight1"], &["insight2", "insight3"]),
+                of("y").shown(&["insight3"], &["insight4"]),
+                of("z"),
+            ],
+        )
+        .await;
+    harness.done(&harness.claim_one(run).await).await;
+    let second = harness.claim_one(run).await;
+    assert_eq!(
+        context(harness, &second, &[], 9).await.left,
+        ["insight2", "insight3"]
+    );
+    harness.done(&second).await;
+    harness.crash().await;
+    let third = harness.claim_one(run).await;
+    assert_eq!(
+        context(harness, &third, &[], 9).await.left,
+        ["insight2", "insight4"]
+    );
     // Choices last as long as their rounds.
-    assert_eq!(context(bed, &third, &[], 1).await.left, ["insight4"]);
+    assert_eq!(context(harness, &third, &[], 1).await.left, ["insight4"]);
 }
 
-pub(crate) async fn the_last_rounds_come_oldest_first(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn the_last_rounds_come_oldest_first(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let of = |id: &str| request(id).session("s").plan(&["insight", "answer"]);
     let input = [
         of("w").query("what was asked"),
@@ -168,24 +181,24 @@ pub(crate) async fn the_last_rounds_come_oldest_first(bed: &mut Bed) {
         of("own"),
         of("t").session("t"),
     ];
-    bed.read(run, &input).await;
+    harness.read(run, &input).await;
     let mut own = None;
-    while let Some(queue) = bed.claim(run, 1).await.pop() {
+    while let Some(queue) = harness.claim(run, 1).await.pop() {
         match queue.request.custom_id.as_deref() {
-            Some("failed") => drop(bed.fail(&queue, Class::Server).await),
-            Some("p") => drop(bed.pause(&queue).await),
+            Some("failed") => drop(harness.fail(&queue, Class::Server).await),
+            Some("p") => drop(harness.pause(&queue).await),
             Some("own") => own = Some(queue),
             _ => {
-                bed.make(&queue, 0, Then::GoOn).await;
-                bed.make(&queue, 1, Then::GoOn).await;
+                harness.make(&queue, 0, Then::GoOn).await;
+                harness.make(&queue, 1, Then::GoOn).await;
             }
         }
     }
     let own = own.expect("it came last of its session");
     let mut edited = input.to_vec();
     edited[2] = of("edited").query("else");
-    bed.read(run, &edited).await;
-    bed.crash().await;
+    harness.read(run, &edited).await;
+    harness.crash().await;
     let rounds = [
         Round {
             query: Some("what was asked".to_owned()),
@@ -195,20 +208,20 @@ pub(crate) async fn the_last_rounds_come_oldest_first(bed: &mut Bed) {
         round(4, "x", "completed", &["answer3"]),
     ];
     for most in [0, 1, 2, 3, 9] {
-        let found = context(bed, &own, &[], most).await.rounds;
+        let found = context(harness, &own, &[], most).await.rounds;
         assert_eq!(found, rounds[3 - most.min(3)..]);
     }
 }
 
-pub(crate) async fn an_ended_request_is_no_round_of_its_own(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn an_ended_request_is_no_round_of_its_own(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let of = |id: &str| request(id).session("s");
-    bed.read(run, &[of("x"), of("y"), of("z")]).await;
-    bed.done(&bed.claim_one(run).await).await;
-    bed.done(&bed.claim_one(run).await).await;
-    let own = bed.claim_one(run).await;
-    bed.done(&own).await;
-    let found = context(bed, &own, &[], 2).await.rounds;
+    harness.read(run, &[of("x"), of("y"), of("z")]).await;
+    harness.done(&harness.claim_one(run).await).await;
+    harness.done(&harness.claim_one(run).await).await;
+    let own = harness.claim_one(run).await;
+    harness.done(&own).await;
+    let found = context(harness, &own, &[], 2).await.rounds;
     let others = [
         round(1, "x", "completed", &["answer1"]),
         round(2, "y", "completed", &["answer2"]),
@@ -216,16 +229,17 @@ pub(crate) async fn an_ended_request_is_no_round_of_its_own(bed: &mut Bed) {
     assert_eq!(found, others);
 }
 
-pub(crate) async fn a_request_alone_sees_only_its_own(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn a_request_alone_sees_only_its_own(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let alone = request("x").plan(&["insight", "answer"]);
-    bed.read(run, &[request("s").session("s"), alone, request("y")])
+    harness
+        .read(run, &[request("s").session("s"), alone, request("y")])
         .await;
-    let queues = bed.claim(run, 9).await;
-    bed.done(&queues[0]).await;
-    bed.make(&queues[1], 0, Then::GoOn).await;
-    bed.settle(completed(queues[1].lease, 1, 2)).await;
-    bed.done(&queues[2]).await;
+    let queues = harness.claim(run, 9).await;
+    harness.done(&queues[0]).await;
+    harness.make(&queues[1], 0, Then::GoOn).await;
+    harness.settle(completed(queues[1].lease, 1, 2)).await;
+    harness.done(&queues[2]).await;
     let expected = Material {
         earlier: vec![
             own(earlier("task001", "insight", &["insight1"])),
@@ -236,29 +250,30 @@ pub(crate) async fn a_request_alone_sees_only_its_own(bed: &mut Bed) {
         left: vec![],
     };
     let wish = ["answer2", "insight1", "answer3", "insight2"];
-    assert_eq!(context(bed, &queues[1], &wish, 9).await, expected);
+    assert_eq!(context(harness, &queues[1], &wish, 9).await, expected);
 }
 
-pub(crate) async fn numbers_have_no_gap_whatever_comes_between(bed: &mut Bed) {
-    let runs = [bed.run("a").await, bed.run("b").await];
+pub(crate) async fn numbers_have_no_gap_whatever_comes_between(harness: &mut Harness) {
+    let runs = [harness.run("a").await, harness.run("b").await];
     let plan = ["insight", "answer", "insight"];
     for (run, names) in runs.into_iter().zip([["a1", "a2"], ["b1", "b2"]]) {
         let input = names.map(|name| request(name).session("s").plan(&plan));
-        bed.read(run, &input).await;
+        harness.read(run, &input).await;
     }
     // Each turn settles one task, fails, is released or crashes, in one run and then in the other.
     for turn in 0..40 {
         let run = runs[turn % 2];
-        let Some(queue) = bed.claim(run, 1).await.pop() else {
-            bed.retry(run).await;
+        let Some(queue) = harness.claim(run, 1).await.pop() else {
+            harness.retry(run).await;
             continue;
         };
         match turn % 7 {
-            2 => drop(bed.fail(&queue, Class::Server).await),
-            4 if bed.crash().await => {}
+            2 => drop(harness.fail(&queue, Class::Server).await),
+            4 if harness.crash().await => {}
             _ => {
-                bed.make(&queue, queue.current_task, Then::GoOn).await;
-                bed.store()
+                harness.make(&queue, queue.current_task, Then::GoOn).await;
+                harness
+                    .store()
                     .release(vec![nova3::store::Left::untouched(queue.lease)])
                     .await
                     .expect("releases");
@@ -266,13 +281,13 @@ pub(crate) async fn numbers_have_no_gap_whatever_comes_between(bed: &mut Bed) {
         }
     }
     for run in runs {
-        bed.retry(run).await;
-        bed.drain(run).await;
-        let rows = bed.finished(run).await;
+        harness.retry(run).await;
+        harness.drain(run).await;
+        let rows = harness.finished(run).await;
         assert!(rows.len() == 2 && rows.iter().all(|row| row.status.is_ok()));
     }
     let session = SessionId::parse("s").expect("a name");
-    let record = bed.store().session(&UserId::default(), &session).await;
+    let record = harness.store().session(&UserId::default(), &session).await;
     let record = record.expect("reads").expect("it is known");
     let of = |kind: &str| {
         let numbers = record.items.iter().filter_map(|item| item.id.strip_prefix(kind));

@@ -5,7 +5,7 @@ use nova3::domain::tally::{RouteState, RunSummary, Waste};
 use nova3::domain::usage::Cost;
 use nova3::store::{Claimed, Hold, Lease, Left, Reservation, RunId};
 
-use crate::bed::{Bed, attempt, completed, request};
+use crate::store::harness::{Harness, attempt, completed, request};
 
 fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
     Reservation {
@@ -18,64 +18,67 @@ fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
     }
 }
 
-async fn reserve(bed: &Bed, run: RunId, lease: Lease, (spent, worst): (u64, u64), cap: u64) -> bool {
+async fn reserve(harness: &Harness, run: RunId, lease: Lease, (spent, worst): (u64, u64), cap: u64) -> bool {
     let reservation = call(lease, spent, worst);
-    let hold = bed.store().reserve(run, &reservation, Cost(cap)).await;
+    let hold = harness.store().reserve(run, &reservation, Cost(cap)).await;
     hold.expect("reserves") == Hold::Held
 }
 
-async fn summary(bed: &Bed, run: RunId) -> RunSummary {
-    bed.store().summary(run).await.expect("reads")
+async fn summary(harness: &Harness, run: RunId) -> RunSummary {
+    harness.store().summary(run).await.expect("reads")
 }
 
 /// Two claimed queues.
-async fn two(bed: &mut Bed) -> (RunId, Claimed, Claimed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x"), request("y")]).await;
-    let mut queues = bed.claim(run, 2).await;
+async fn two(harness: &mut Harness) -> (RunId, Claimed, Claimed) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x"), request("y")]).await;
+    let mut queues = harness.claim(run, 2).await;
     let y = queues.pop().expect("two");
     let x = queues.pop().expect("two");
     (run, x, y)
 }
 
-pub(crate) async fn what_is_held_back_never_passes_the_cap(bed: &mut Bed) {
-    let (run, x, y) = two(bed).await;
-    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
-    assert!(!reserve(bed, run, y.lease, (0, 401), 1000).await, "one too many");
+pub(crate) async fn what_is_held_back_never_passes_the_cap(harness: &mut Harness) {
+    let (run, x, y) = two(harness).await;
+    assert!(reserve(harness, run, x.lease, (0, 600), 1000).await);
+    assert!(
+        !reserve(harness, run, y.lease, (0, 401), 1000).await,
+        "one too many"
+    );
     assert_eq!(
-        summary(bed, run).await.reserved,
+        summary(harness, run).await.reserved,
         Cost(600),
         "a refusal holds nothing back"
     );
     assert!(
-        reserve(bed, run, y.lease, (0, 400), 1000).await,
+        reserve(harness, run, y.lease, (0, 400), 1000).await,
         "to the last one"
     );
     // The call of x has failed and may have cost 50; the rest of it is free for y.
-    assert!(reserve(bed, run, x.lease, (50, 0), 1000).await);
-    assert_eq!(summary(bed, run).await.reserved, Cost(450));
-    assert!(!reserve(bed, run, x.lease, (50, 600), 1000).await);
+    assert!(reserve(harness, run, x.lease, (50, 0), 1000).await);
+    assert_eq!(summary(harness, run).await.reserved, Cost(450));
+    assert!(!reserve(harness, run, x.lease, (50, 600), 1000).await);
     assert_eq!(
-        summary(bed, run).await.reserved,
+        summary(harness, run).await.reserved,
         Cost(450),
         "what it spent stays held back"
     );
-    assert!(reserve(bed, run, x.lease, (50, 550), 1000).await);
+    assert!(reserve(harness, run, x.lease, (50, 550), 1000).await);
 }
 
-pub(crate) async fn a_settlement_replaces_what_was_held_back_by_what_it_cost(bed: &mut Bed) {
-    let (run, x, y) = two(bed).await;
-    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
-    bed.settle(completed(x.lease, 0, 1)).await;
-    let after = summary(bed, run).await;
+pub(crate) async fn a_settlement_replaces_what_was_held_back_by_what_it_cost(harness: &mut Harness) {
+    let (run, x, y) = two(harness).await;
+    assert!(reserve(harness, run, x.lease, (0, 600), 1000).await);
+    harness.settle(completed(x.lease, 0, 1)).await;
+    let after = summary(harness, run).await;
     assert_eq!((after.reserved, after.cost), (Cost(0), Cost(100)));
-    assert!(!reserve(bed, run, y.lease, (0, 901), 1000).await);
-    assert!(reserve(bed, run, y.lease, (0, 900), 1000).await);
+    assert!(!reserve(harness, run, y.lease, (0, 901), 1000).await);
+    assert!(reserve(harness, run, y.lease, (0, 900), 1000).await);
 }
 
-pub(crate) async fn a_call_given_back_is_in_the_ledger(bed: &mut Bed) {
-    let (run, x, _) = two(bed).await;
-    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
+pub(crate) async fn a_call_given_back_is_in_the_ledger(harness: &mut Harness) {
+    let (run, x, _) = two(harness).await;
+    assert!(reserve(harness, run, x.lease, (0, 600), 1000).await);
     let mut lost = attempt(Some(Class::Network), 30);
     lost.uncertain = Cost(70);
     let left = Left {
@@ -83,14 +86,14 @@ pub(crate) async fn a_call_given_back_is_in_the_ledger(bed: &mut Bed) {
         attempts: vec![lost],
         ..Left::untouched(x.lease)
     };
-    bed.store().release(vec![left]).await.expect("releases");
-    let after = summary(bed, run).await;
+    harness.store().release(vec![left]).await.expect("releases");
+    let after = summary(harness, run).await;
     assert_eq!(
         (after.reserved, after.cost, after.wasted, after.uncertain),
         (Cost(0), Cost(30), Cost(30), Cost(70))
     );
     assert_eq!((after.attempts, after.failed_attempts), (1, 1));
-    let waste = bed.store().waste(run).await.expect("reads");
+    let waste = harness.store().waste(run).await.expect("reads");
     let expected = Waste {
         route: "primary".to_owned(),
         cause: "network".to_owned(),
@@ -101,54 +104,60 @@ pub(crate) async fn a_call_given_back_is_in_the_ledger(bed: &mut Bed) {
         uncertain: Cost(70),
     };
     assert_eq!(waste, [expected]);
-    assert_eq!(bed.claim(run, 9).await.len(), 1, "it can be claimed again");
+    assert_eq!(harness.claim(run, 9).await.len(), 1, "it can be claimed again");
 }
 
-pub(crate) async fn a_lost_lease_holds_nothing_back(bed: &mut Bed) {
-    let (run, x, y) = two(bed).await;
-    assert!(reserve(bed, run, y.lease, (0, 100), 1000).await);
-    bed.release(&x).await;
-    let again = bed.claim(run, 1).await.remove(0);
+pub(crate) async fn a_lost_lease_holds_nothing_back(harness: &mut Harness) {
+    let (run, x, y) = two(harness).await;
+    assert!(reserve(harness, run, y.lease, (0, 100), 1000).await);
+    harness.release(&x).await;
+    let again = harness.claim(run, 1).await.remove(0);
     assert_eq!(again.lease.queue_id, x.lease.queue_id);
-    let hold = bed.store().reserve(run, &call(x.lease, 0, 600), Cost(1000)).await;
+    let hold = harness
+        .store()
+        .reserve(run, &call(x.lease, 0, 600), Cost(1000))
+        .await;
     assert_eq!(hold.expect("answers"), Hold::LostLease, "its fence is old");
-    assert_eq!(summary(bed, run).await.reserved, Cost(100));
-    assert!(reserve(bed, run, again.lease, (0, 600), 1000).await);
-    let hold = bed.store().reserve(run, &call(x.lease, 0, 0), Cost(1000)).await;
+    assert_eq!(summary(harness, run).await.reserved, Cost(100));
+    assert!(reserve(harness, run, again.lease, (0, 600), 1000).await);
+    let hold = harness
+        .store()
+        .reserve(run, &call(x.lease, 0, 0), Cost(1000))
+        .await;
     assert_eq!(hold.expect("answers"), Hold::LostLease);
     assert_eq!(
-        summary(bed, run).await.reserved,
+        summary(harness, run).await.reserved,
         Cost(700),
         "a stale lease does not touch what the good one holds back"
     );
 }
 
-pub(crate) async fn a_death_spends_what_was_held_back(bed: &mut Bed) {
-    let (run, x, y) = two(bed).await;
-    assert!(reserve(bed, run, x.lease, (0, 600), 1000).await);
-    assert!(reserve(bed, run, y.lease, (20, 100), 1000).await);
-    if !bed.crash().await {
+pub(crate) async fn a_death_spends_what_was_held_back(harness: &mut Harness) {
+    let (run, x, y) = two(harness).await;
+    assert!(reserve(harness, run, x.lease, (0, 600), 1000).await);
+    assert!(reserve(harness, run, y.lease, (20, 100), 1000).await);
+    if !harness.crash().await {
         return;
     }
-    let run = bed.run("a").await;
-    let after = summary(bed, run).await;
+    let run = harness.run("a").await;
+    let after = summary(harness, run).await;
     assert_eq!(
         (after.reserved, after.uncertain, after.attempts),
         (Cost(0), Cost(720), 2)
     );
-    let waste = bed.store().waste(run).await.expect("reads");
+    let waste = harness.store().waste(run).await.expect("reads");
     assert_eq!(
         (waste[0].cause.as_str(), waste[0].calls, waste.len()),
         ("abandoned", 2, 1)
     );
-    bed.read(run, &[request("x"), request("y")]).await;
-    let queue = bed.claim(run, 1).await.remove(0);
-    assert!(!reserve(bed, run, queue.lease, (0, 281), 1000).await);
-    assert!(reserve(bed, run, queue.lease, (0, 280), 1000).await);
+    harness.read(run, &[request("x"), request("y")]).await;
+    let queue = harness.claim(run, 1).await.remove(0);
+    assert!(!reserve(harness, run, queue.lease, (0, 281), 1000).await);
+    assert!(reserve(harness, run, queue.lease, (0, 280), 1000).await);
 }
 
-pub(crate) async fn sums_of_money_stop_before_they_break_the_ledger(bed: &mut Bed) {
-    let (run, x, y) = two(bed).await;
+pub(crate) async fn sums_of_money_stop_before_they_break_the_ledger(harness: &mut Harness) {
+    let (run, x, y) = two(harness).await;
     let dear = || {
         let mut call = attempt(Some(Class::Network), Cost::MOST.0);
         call.uncertain = Cost::MOST;
@@ -160,28 +169,28 @@ pub(crate) async fn sums_of_money_stop_before_they_break_the_ledger(bed: &mut Be
             attempts: vec![dear(), dear(), dear()],
             ..Left::untouched(lease)
         };
-        bed.store().release(vec![left]).await.expect("releases");
+        harness.store().release(vec![left]).await.expect("releases");
     }
-    let after = summary(bed, run).await;
+    let after = summary(harness, run).await;
     let sums = [after.cost, after.wasted, after.uncertain];
     assert_eq!(sums, [Cost::MOST; 3]);
-    let waste = bed.store().waste(run).await.expect("reads");
+    let waste = harness.store().waste(run).await.expect("reads");
     assert_eq!(
         (waste[0].cost, waste[0].uncertain, waste[0].calls),
         (Cost::MOST, Cost::MOST, 6)
     );
-    let queue = bed.claim(run, 1).await.remove(0);
+    let queue = harness.claim(run, 1).await.remove(0);
     let most = Cost::MOST.0;
     assert!(
-        !reserve(bed, run, queue.lease, (most, most), most).await,
+        !reserve(harness, run, queue.lease, (most, most), most).await,
         "no room, and no error"
     );
-    bed.settle(completed(queue.lease, 0, 1)).await;
-    assert_eq!(summary(bed, run).await.cost, Cost::MOST);
+    harness.settle(completed(queue.lease, 0, 1)).await;
+    assert_eq!(summary(harness, run).await.cost, Cost::MOST);
 }
 
-pub(crate) async fn routes_are_remembered_with_the_time_they_were_open(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn routes_are_remembered_with_the_time_they_were_open(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let note = |state: &'static str, since: i64| RouteState {
         route: "primary".to_owned(),
         state,
@@ -196,19 +205,20 @@ pub(crate) async fn routes_are_remembered_with_the_time_they_were_open(bed: &mut
         ("closed", 2000),
         ("paused", 5000),
     ] {
-        bed.store()
+        harness
+            .store()
             .note_routes(run, vec![note(state, since)])
             .await
             .expect("notes");
     }
-    let known = bed.store().routes(run).await.expect("reads");
+    let known = harness.store().routes(run).await.expect("reads");
     let expected = RouteState {
         open_ms: 1000,
         ..note("paused", 5000)
     };
     assert_eq!(known, [expected]);
-    bed.run("a").await;
-    let known = bed.store().routes(run).await.expect("reads");
+    harness.run("a").await;
+    let known = harness.store().routes(run).await.expect("reads");
     assert_eq!(
         (known[0].state, known[0].open_ms),
         ("closed", 1000),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{Queues, Results, Run, RunOpening, StoreError};
 
-use crate::bed::{self, Bed, block_on, mark, opening, request};
+use crate::store::harness::{self, Harness, block_on, mark, opening, request};
 
-pub(crate) async fn the_same_name_resumes(bed: &mut Bed) {
-    let first = bed.store().open_run(&opening("a")).await.expect("opens");
-    bed.read(first.id, &[request("r")]).await;
-    bed.crash().await;
-    let again = bed.store().open_run(&opening("a")).await.expect("opens");
+pub(crate) async fn the_same_name_resumes(harness: &mut Harness) {
+    let first = harness.store().open_run(&opening("a")).await.expect("opens");
+    harness.read(first.id, &[request("r")]).await;
+    harness.crash().await;
+    let again = harness.store().open_run(&opening("a")).await.expect("opens");
     let expected = Run {
         mark: Some(mark(1)),
         complete: 1,
@@ -21,16 +21,16 @@ pub(crate) async fn the_same_name_resumes(bed: &mut Bed) {
     };
     assert_eq!(again, expected);
     assert!(again.last_accessed > first.last_accessed);
-    assert_eq!(bed.store().runs().await.expect("reads"), [again]);
+    assert_eq!(harness.store().runs().await.expect("reads"), [again]);
 }
 
-pub(crate) async fn another_input_under_a_default_name_is_refused(bed: &mut Bed) {
-    let first = bed.run("a").await;
+pub(crate) async fn another_input_under_a_default_name_is_refused(harness: &mut Harness) {
+    let first = harness.run("a").await;
     let moved = RunOpening {
         input: Some(PathBuf::from("/other/a")),
         ..opening("a")
     };
-    let refused = bed.store().open_run(&moved).await.expect_err("another path");
+    let refused = harness.store().open_run(&moved).await.expect_err("another path");
     assert!(matches!(&refused, StoreError::OtherInput { run, theirs, ours }
         if (run.as_str(), theirs.as_str(), ours.as_str()) == ("a", "/in/a", "/other/a")));
     let stdin = RunOpening {
@@ -38,10 +38,10 @@ pub(crate) async fn another_input_under_a_default_name_is_refused(bed: &mut Bed)
         ..opening("a")
     };
     assert!(matches!(
-        bed.store().open_run(&stdin).await,
+        harness.store().open_run(&stdin).await,
         Err(StoreError::OtherInput { .. })
     ));
-    let kept = bed
+    let kept = harness
         .store()
         .find_run(Some("a"))
         .await
@@ -49,7 +49,7 @@ pub(crate) async fn another_input_under_a_default_name_is_refused(bed: &mut Bed)
         .expect("is there");
     assert_eq!(kept.input, opening("a").input, "a refusal changes nothing");
 
-    let named = bed
+    let named = harness
         .store()
         .open_run(&RunOpening { named: true, ..moved })
         .await
@@ -57,13 +57,13 @@ pub(crate) async fn another_input_under_a_default_name_is_refused(bed: &mut Bed)
     assert_eq!((named.id, named.input), (first, Some(PathBuf::from("/other/a"))));
 }
 
-pub(crate) async fn rehearsals_and_real_runs_never_share_a_store(bed: &mut Bed) {
-    bed.run("a").await;
+pub(crate) async fn rehearsals_and_real_runs_never_share_a_store(harness: &mut Harness) {
+    harness.run("a").await;
     let rehearsal = RunOpening {
         rehearsal: true,
         ..opening("b")
     };
-    let refused = bed.store().open_run(&rehearsal).await.expect_err("real runs");
+    let refused = harness.store().open_run(&rehearsal).await.expect_err("real runs");
     assert!(matches!(
         refused,
         StoreError::Rehearsal {
@@ -72,79 +72,80 @@ pub(crate) async fn rehearsals_and_real_runs_never_share_a_store(bed: &mut Bed) 
         }
     ));
     assert_eq!(
-        bed.store().runs().await.expect("reads").len(),
+        harness.store().runs().await.expect("reads").len(),
         1,
         "a refusal adds nothing"
     );
 }
 
-pub(crate) async fn the_run_opened_last_is_the_latest(bed: &mut Bed) {
-    assert_eq!(bed.store().find_run(None).await.expect("reads"), None);
+pub(crate) async fn the_run_opened_last_is_the_latest(harness: &mut Harness) {
+    assert_eq!(harness.store().find_run(None).await.expect("reads"), None);
     for name in ["a", "b", "c", "b"] {
-        bed.run(name).await;
+        harness.run(name).await;
     }
-    let latest = bed
+    let latest = harness
         .store()
         .find_run(None)
         .await
         .expect("reads")
         .expect("is there");
     assert_eq!(latest.name, "b");
-    let all = bed.store().runs().await.expect("reads");
+    let all = harness.store().runs().await.expect("reads");
     let names: Vec<_> = all.iter().map(|run| run.name.as_str()).collect();
     assert_eq!(names, ["b", "c", "a"]);
-    assert_eq!(bed.store().find_run(Some("d")).await.expect("reads"), None);
+    assert_eq!(harness.store().find_run(Some("d")).await.expect("reads"), None);
 }
 
-pub(crate) async fn the_mark_is_kept_until_the_next_reading(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    let first = bed.begin(run).await;
-    bed.end(run, first, 5).await;
-    bed.crash().await;
-    let stored = bed.store().open_run(&opening("a")).await.expect("opens");
+pub(crate) async fn the_mark_is_kept_until_the_next_reading(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let first = harness.begin(run).await;
+    harness.end(run, first, 5).await;
+    harness.crash().await;
+    let stored = harness.store().open_run(&opening("a")).await.expect("opens");
     assert_eq!(stored.mark, Some(mark(5)));
-    let second = bed.begin(run).await;
+    let second = harness.begin(run).await;
     assert!(second > first);
-    let reading = bed
+    let reading = harness
         .store()
         .find_run(Some("a"))
         .await
         .expect("reads")
         .expect("is there");
     assert_eq!(reading.mark, None);
-    bed.crash().await;
-    let stored = bed.store().open_run(&opening("a")).await.expect("opens");
+    harness.crash().await;
+    let stored = harness.store().open_run(&opening("a")).await.expect("opens");
     assert_eq!(
         stored.mark, None,
         "a reading that was cut short has seen nothing for certain"
     );
 }
 
-pub(crate) async fn a_changed_recipe_is_told_while_begun_work_is_unfinished(bed: &mut Bed) {
-    let changed = async |bed: &Bed, recipe: &str| {
+pub(crate) async fn a_changed_recipe_is_told_while_begun_work_is_unfinished(harness: &mut Harness) {
+    let changed = async |harness: &Harness, recipe: &str| {
         let opening = RunOpening {
-            recipe: bed::recipe(recipe),
+            recipe: harness::recipe(recipe),
             ..opening("a")
         };
-        let run = bed.store().open_run(&opening).await.expect("opens");
+        let run = harness.store().open_run(&opening).await.expect("opens");
         run.recipe_changed
     };
-    let run = bed.run("a").await;
+    let run = harness.run("a").await;
     let input = [request("x"), request("y")];
-    bed.read(run, &input).await;
-    assert!(!changed(bed, "b").await, "nothing was begun");
-    bed.done(&bed.claim(run, 1).await[0]).await;
-    bed.crash().await;
-    assert!(!changed(bed, "b").await, "the same");
-    assert!(changed(bed, "c").await);
-    assert!(!changed(bed, "c").await, "it is told once");
-    bed.drain(run).await;
-    assert!(!changed(bed, "d").await, "all is finished");
-    bed.read(run, &[input[0].clone(), request("y").query("else")])
+    harness.read(run, &input).await;
+    assert!(!changed(harness, "b").await, "nothing was begun");
+    harness.done(&harness.claim(run, 1).await[0]).await;
+    harness.crash().await;
+    assert!(!changed(harness, "b").await, "the same");
+    assert!(changed(harness, "c").await);
+    assert!(!changed(harness, "c").await, "it is told once");
+    harness.drain(run).await;
+    assert!(!changed(harness, "d").await, "all is finished");
+    harness
+        .read(run, &[input[0].clone(), request("y").query("else")])
         .await;
-    assert!(changed(bed, "e").await);
-    bed.read(run, &input).await;
-    assert!(!changed(bed, "f").await, "what is superseded is no work");
+    assert!(changed(harness, "e").await);
+    harness.read(run, &input).await;
+    assert!(!changed(harness, "f").await, "what is superseded is no work");
 }
 
 fn open(path: &Path) -> Result<SqliteStore, StoreError> {
@@ -299,7 +300,7 @@ fn a_dropped_store_has_done_what_it_was_sent() {
     for round in 0..20 {
         let store = open(&path).expect("the last one is gone when its drop returns");
         let name = format!("run {round}");
-        block_on(store.open_run(&bed::opening(&name))).expect("opens");
+        block_on(store.open_run(&harness::opening(&name))).expect("opens");
     }
     assert_eq!(
         block_on(open(&path).expect("opens").runs()).expect("reads").len(),

@@ -6,11 +6,11 @@ use nova3::domain::tally::RunSummary;
 use nova3::domain::usage::{Cost, Usage};
 use nova3::store::{Claimable, Claimed, PendingTask, PlanEnd, PlanSettlement, RunId, Settled};
 
-use crate::bed::{Bed, id, ids, planless, planned, request, tasks};
+use crate::store::harness::{Harness, id, ids, planless, planned, request, tasks};
 
 /// Calls, money and waste of the run so far.
-async fn spent(bed: &Bed, run: RunId) -> (u64, u64, Cost, Cost) {
-    let summary = bed.store().summary(run).await.expect("reads");
+async fn spent(harness: &Harness, run: RunId) -> (u64, u64, Cost, Cost) {
+    let summary = harness.store().summary(run).await.expect("reads");
     (
         summary.attempts,
         summary.failed_attempts,
@@ -30,49 +30,57 @@ fn stand(queue: &Claimed) -> (bool, usize, &[PendingTask]) {
     (queue.planned, queue.current_task, &queue.tasks)
 }
 
-pub(crate) async fn a_plan_is_settled_once_and_found_again(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").unplanned()]).await;
-    let queue = bed.claim_one(run).await;
+pub(crate) async fn a_plan_is_settled_once_and_found_again(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").unplanned()]).await;
+    let queue = harness.claim_one(run).await;
     assert_eq!(stand(&queue), (false, 0, &[][..]));
     assert_eq!(
-        bed.settle_plan(planned(queue.lease, &["insight", "facts"])).await,
+        harness
+            .settle_plan(planned(queue.lease, &["insight", "facts"]))
+            .await,
         Settled::Stepped
     );
     let again = planned(queue.lease, &["profile"]);
-    assert_eq!(bed.settle_plan(again).await, Settled::LostLease, "it has one");
-    if !bed.crash().await {
-        bed.store()
+    assert_eq!(harness.settle_plan(again).await, Settled::LostLease, "it has one");
+    if !harness.crash().await {
+        harness
+            .store()
             .release(vec![nova3::store::Left::untouched(queue.lease)])
             .await
             .expect("releases");
     }
-    let queue = bed.claim_one(run).await;
+    let queue = harness.claim_one(run).await;
     assert_eq!(stand(&queue), (true, 0, &tasks(&["insight", "facts"])[..]));
     let newer = planless(queue.lease, Class::Server);
-    assert_eq!(bed.settle_plan(newer).await, Settled::LostLease);
-    assert_eq!(spent(bed, run).await, (3, 1, Cost(23), Cost(13)));
-    assert_eq!(bed.done(&queue).await, Settled::Stepped, "under the same lease");
-    bed.store()
+    assert_eq!(harness.settle_plan(newer).await, Settled::LostLease);
+    assert_eq!(spent(harness, run).await, (3, 1, Cost(23), Cost(13)));
+    assert_eq!(
+        harness.done(&queue).await,
+        Settled::Stepped,
+        "under the same lease"
+    );
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(queue.lease)])
         .await
         .expect("releases");
-    assert_eq!(bed.drain(run).await, ["x"]);
-    let row = bed.finished(run).await.remove(0);
+    assert_eq!(harness.drain(run).await, ["x"]);
+    let row = harness.finished(run).await.remove(0);
     assert_eq!(plan(&row), (Some(PlanOrigin::Model), 1, Some(Cost(10)), Cost(0)));
 }
 
-pub(crate) async fn tasks_of_the_line_are_no_plan(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").plan(&["facts"])]).await;
-    let queue = bed.claim_one(run).await;
+pub(crate) async fn tasks_of_the_line_are_no_plan(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").plan(&["facts"])]).await;
+    let queue = harness.claim_one(run).await;
     assert_eq!(stand(&queue), (true, 0, &tasks(&["facts"])[..]));
     assert_eq!(
-        bed.settle_plan(planned(queue.lease, &["insight"])).await,
+        harness.settle_plan(planned(queue.lease, &["insight"])).await,
         Settled::LostLease
     );
-    bed.done(&queue).await;
-    let row = bed.finished(run).await.remove(0);
+    harness.done(&queue).await;
+    let row = harness.finished(run).await.remove(0);
     assert!(row.plan.is_none());
     let task = &row.tasks[0];
     assert_eq!(
@@ -81,11 +89,12 @@ pub(crate) async fn tasks_of_the_line_are_no_plan(bed: &mut Bed) {
     );
 }
 
-pub(crate) async fn a_stale_lease_plans_nothing_but_its_bill(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").unplanned()]).await;
-    let stale = bed.claim_one(run).await;
-    bed.store()
+pub(crate) async fn a_stale_lease_plans_nothing_but_its_bill(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").unplanned()]).await;
+    let stale = harness.claim_one(run).await;
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(stale.lease)])
         .await
         .expect("releases");
@@ -94,34 +103,35 @@ pub(crate) async fn a_stale_lease_plans_nothing_but_its_bill(bed: &mut Bed) {
         planless(stale.lease, Class::Server),
     ];
     for settlement in late.clone() {
-        assert_eq!(bed.settle_plan(settlement).await, Settled::LostLease);
+        assert_eq!(harness.settle_plan(settlement).await, Settled::LostLease);
     }
-    let fresh = bed.claim_one(run).await;
+    let fresh = harness.claim_one(run).await;
     assert!(!fresh.planned);
     for settlement in late {
-        assert_eq!(bed.settle_plan(settlement).await, Settled::LostLease);
+        assert_eq!(harness.settle_plan(settlement).await, Settled::LostLease);
     }
-    bed.read(run, &[request("x").unplanned().query("else")]).await;
+    harness.read(run, &[request("x").unplanned().query("else")]).await;
     let superseded = planned(fresh.lease, &["insight"]);
-    assert_eq!(bed.settle_plan(superseded).await, Settled::LostLease);
-    assert!(!bed.claim_one(run).await.planned);
-    assert!(bed.finished(run).await.is_empty() && bed.events(run, false).await.is_empty());
-    assert_eq!(spent(bed, run).await, (5, 2, Cost(36), Cost(36)));
+    assert_eq!(harness.settle_plan(superseded).await, Settled::LostLease);
+    assert!(!harness.claim_one(run).await.planned);
+    assert!(harness.finished(run).await.is_empty() && harness.events(run, false).await.is_empty());
+    assert_eq!(spent(harness, run).await, (5, 2, Cost(36), Cost(36)));
 }
 
-pub(crate) async fn every_call_of_planning_is_in_the_ledger(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").unplanned(), request("y").unplanned()])
+pub(crate) async fn every_call_of_planning_is_in_the_ledger(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x").unplanned(), request("y").unplanned()])
         .await;
-    let queues = bed.claim(run, 2).await;
-    bed.settle_plan(planned(queues[0].lease, &["insight"])).await;
+    let queues = harness.claim(run, 2).await;
+    harness.settle_plan(planned(queues[0].lease, &["insight"])).await;
     let model = planned(queues[1].lease, &["insight"]);
     let PlanEnd::Planned(_, steps) = model.end else {
         unreachable!("it is a plan")
     };
     let end = PlanEnd::Planned(PlanOrigin::Default, steps);
     assert_eq!(
-        bed.settle_plan(PlanSettlement { end, ..model }).await,
+        harness.settle_plan(PlanSettlement { end, ..model }).await,
         Settled::Stepped
     );
     let expected = RunSummary {
@@ -138,60 +148,61 @@ pub(crate) async fn every_call_of_planning_is_in_the_ledger(bed: &mut Bed) {
         unpriced: 0,
         ..RunSummary::default()
     };
-    bed.crash().await;
+    harness.crash().await;
     assert_eq!(
-        bed.store().summary(run).await.expect("reads"),
+        harness.store().summary(run).await.expect("reads"),
         expected,
         "an answer that was no plan is waste"
     );
 }
 
-pub(crate) async fn a_failed_plan_is_an_end_and_waste_of_the_next(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn a_failed_plan_is_an_end_and_waste_of_the_next(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let input = [
         request("x").session("s").unplanned(),
         request("y").session("s").unplanned(),
     ];
-    bed.read(run, &input).await;
+    harness.read(run, &input).await;
     for _ in 0..2 {
-        let queue = bed.claim_one(run).await;
+        let queue = harness.claim_one(run).await;
         assert_eq!(stand(&queue), (false, 0, &[][..]));
         let end = planless(queue.lease, Class::Schema);
-        assert_eq!(bed.settle_plan(end).await, Settled::Finished { ok: false });
-        bed.crash().await;
-        let row = bed.finished(run).await.remove(0);
+        assert_eq!(harness.settle_plan(end).await, Settled::Finished { ok: false });
+        harness.crash().await;
+        let row = harness.finished(run).await.remove(0);
         let failure = row.failure.expect("it failed");
         assert_eq!(
             (failure.class, failure.message.as_str()),
             (Class::Schema, "no plan")
         );
         assert_eq!((row.status.as_str(), row.tasks.len()), ("failed", 0));
-        let next = bed.claim_one(run).await;
+        let next = harness.claim_one(run).await;
         assert_eq!(id(&next), "y", "its session goes on");
-        bed.store()
+        harness
+            .store()
             .release(vec![nova3::store::Left::untouched(next.lease)])
             .await
             .expect("releases");
-        assert_eq!(bed.retry(run).await, 1);
-        assert!(bed.finished(run).await.is_empty());
+        assert_eq!(harness.retry(run).await, 1);
+        assert!(harness.finished(run).await.is_empty());
     }
-    let queue = bed.claim_one(run).await;
+    let queue = harness.claim_one(run).await;
     assert_eq!(
         (
             id(&queue),
-            bed.settle_plan(planned(queue.lease, &["insight"])).await
+            harness.settle_plan(planned(queue.lease, &["insight"])).await
         ),
         ("x".to_owned(), Settled::Stepped)
     );
-    bed.done(&queue).await;
-    let row = bed.finished(run).await.remove(0);
+    harness.done(&queue).await;
+    let row = harness.finished(run).await.remove(0);
     assert_eq!(plan(&row), (Some(PlanOrigin::Model), 3, Some(Cost(10)), Cost(6)));
     assert!(row.failure.is_none());
-    assert_eq!(spent(bed, run).await, (4, 2, Cost(116), Cost(6)));
+    assert_eq!(spent(harness, run).await, (4, 2, Cost(116), Cost(6)));
 }
 
-pub(crate) async fn only_what_is_unplanned_is_claimed_as_such(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn only_what_is_unplanned_is_claimed_as_such(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let input = [
         request("x"),
         request("y").unplanned(),
@@ -199,15 +210,16 @@ pub(crate) async fn only_what_is_unplanned_is_claimed_as_such(bed: &mut Bed) {
         request("s").session("s"),
         request("t").session("s").unplanned(),
     ];
-    bed.read(run, &input).await;
-    let first = bed.claim_of(run, Claimable::Unplanned, 1).await;
+    harness.read(run, &input).await;
+    let first = harness.claim_of(run, Claimable::Unplanned, 1).await;
     assert_eq!(ids(&first), ["y"]);
-    bed.settle_plan(planned(first[0].lease, &["insight"])).await;
-    bed.store()
+    harness.settle_plan(planned(first[0].lease, &["insight"])).await;
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(first[0].lease)])
         .await
         .expect("releases");
-    assert_eq!(ids(&bed.claim_of(run, Claimable::Unplanned, 9).await), ["z"]);
-    assert!(bed.claim_of(run, Claimable::Unplanned, 9).await.is_empty());
-    assert_eq!(ids(&bed.claim(run, 9).await), ["x", "y", "s"]);
+    assert_eq!(ids(&harness.claim_of(run, Claimable::Unplanned, 9).await), ["z"]);
+    assert!(harness.claim_of(run, Claimable::Unplanned, 9).await.is_empty());
+    assert_eq!(ids(&harness.claim(run, 9).await), ["x", "y", "s"]);
 }

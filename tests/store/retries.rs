@@ -4,24 +4,25 @@ use nova3::domain::failure::Class;
 use nova3::domain::usage::Cost;
 use nova3::store::Failures;
 
-use crate::bed::{Bed, bad, completed, failed, ids, request};
+use crate::store::harness::{Harness, bad, completed, failed, ids, request};
 
-pub(crate) async fn by_class_and_by_id(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x"), request("y"), request("z"), request("done")])
+pub(crate) async fn by_class_and_by_id(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x"), request("y"), request("z"), request("done")])
         .await;
-    let queues = bed.claim(run, 9).await;
+    let queues = harness.claim(run, 9).await;
     for (queue, class) in queues.iter().zip([Class::Server, Class::Timeout, Class::Server]) {
-        bed.fail(queue, class).await;
+        harness.fail(queue, class).await;
     }
-    bed.done(&queues[3]).await;
+    harness.done(&queues[3]).await;
     let retry = async |classes: &[Class], names: &[&str]| {
         let which = Failures {
             classes: classes.to_vec(),
             ids: names.iter().map(|id| (*id).to_owned()).collect(),
         };
-        let count = bed.store().retry(run, &which).await.expect("retries");
-        let queues = bed.claim(run, 9).await;
+        let count = harness.store().retry(run, &which).await.expect("retries");
+        let queues = harness.claim(run, 9).await;
         assert_eq!(queues.len() as u64, count);
         for queue in &queues {
             let class = if ids(std::slice::from_ref(queue)) == ["y"] {
@@ -29,7 +30,7 @@ pub(crate) async fn by_class_and_by_id(bed: &mut Bed) {
             } else {
                 Class::Server
             };
-            bed.fail(queue, class).await;
+            harness.fail(queue, class).await;
         }
         ids(&queues)
     };
@@ -41,90 +42,94 @@ pub(crate) async fn by_class_and_by_id(bed: &mut Bed) {
     );
     assert_eq!(retry(&[], &["z", "done", "unknown"]).await, ["z"]);
     assert!(retry(&[Class::Timeout], &["z"]).await.is_empty());
-    let epoch = bed.lines_epoch(run).await;
+    let epoch = harness.lines_epoch(run).await;
     assert_eq!(retry(&[], &[]).await, ["x", "y", "z"]);
-    assert!(bed.lines_epoch(run).await > epoch);
-    assert_eq!(bed.finished(run).await.len(), 4, "each once");
+    assert!(harness.lines_epoch(run).await > epoch);
+    assert_eq!(harness.finished(run).await.len(), 4, "each once");
 }
 
-pub(crate) async fn bad_lines_are_not_retried(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[bad("{"), request("x"), request("x")]).await;
-    let epoch = bed.lines_epoch(run).await;
-    assert_eq!(bed.retry(run).await, 0);
-    assert_eq!(bed.lines_epoch(run).await, epoch);
-    assert_eq!(bed.names(run).await, ["-@0 failed", "-@2 failed"]);
-    bed.fail(&bed.claim_one(run).await, Class::Server).await;
-    bed.read(run, &[bad("{")]).await;
-    assert_eq!(bed.retry(run).await, 0, "a removed line is not retried");
+pub(crate) async fn bad_lines_are_not_retried(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[bad("{"), request("x"), request("x")]).await;
+    let epoch = harness.lines_epoch(run).await;
+    assert_eq!(harness.retry(run).await, 0);
+    assert_eq!(harness.lines_epoch(run).await, epoch);
+    assert_eq!(harness.names(run).await, ["-@0 failed", "-@2 failed"]);
+    harness.fail(&harness.claim_one(run).await, Class::Server).await;
+    harness.read(run, &[bad("{")]).await;
+    assert_eq!(harness.retry(run).await, 0, "a removed line is not retried");
 }
 
-pub(crate) async fn what_a_failure_cost_is_waste_of_the_next(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x")]).await;
+pub(crate) async fn what_a_failure_cost_is_waste_of_the_next(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x")]).await;
     for _ in 0..2 {
-        let queue = bed.claim_one(run).await;
-        bed.fail(&queue, Class::Server).await;
-        assert_eq!(bed.retry(run).await, 1);
-        assert!(bed.finished(run).await.is_empty());
-        bed.crash().await;
+        let queue = harness.claim_one(run).await;
+        harness.fail(&queue, Class::Server).await;
+        assert_eq!(harness.retry(run).await, 1);
+        assert!(harness.finished(run).await.is_empty());
+        harness.crash().await;
     }
-    bed.drain(run).await;
-    let row = bed.finished(run).await.remove(0);
+    harness.drain(run).await;
+    let row = harness.finished(run).await.remove(0);
     let making = row.tasks[0].making.as_ref().expect("it was made");
     assert_eq!(
         (making.attempts, making.cost, making.wasted),
         (3, Some(Cost(100)), Cost(80))
     );
     assert_eq!(row.failure, None);
-    let summary = bed.store().summary(run).await.expect("reads");
+    let summary = harness.store().summary(run).await.expect("reads");
     assert_eq!((summary.cost, summary.wasted), (Cost(180), Cost(80)));
 }
 
-pub(crate) async fn completed_tasks_are_not_done_again(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").tasks(3)]).await;
-    let queue = bed.claim_one(run).await;
-    bed.settle(completed(queue.lease, 0, 1)).await;
-    bed.settle(failed(queue.lease, 1, Class::Server)).await;
-    bed.retry(run).await;
+pub(crate) async fn completed_tasks_are_not_done_again(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").tasks(3)]).await;
+    let queue = harness.claim_one(run).await;
+    harness.settle(completed(queue.lease, 0, 1)).await;
+    harness.settle(failed(queue.lease, 1, Class::Server)).await;
+    harness.retry(run).await;
     assert_eq!(
-        bed.claim(run, 9)
+        harness
+            .claim(run, 9)
             .await
             .iter()
             .map(|queue| queue.current_task)
             .collect::<Vec<_>>(),
         [1]
     );
-    if bed.crash().await {
-        bed.drain(run).await;
+    if harness.crash().await {
+        harness.drain(run).await;
         assert_eq!(
-            bed.names(run).await,
+            harness.names(run).await,
             ["x@0 completed completed[answer1] completed[answer2] completed[answer3]"]
         );
     }
 }
 
-pub(crate) async fn a_retried_request_takes_its_place_again(bed: &mut Bed) {
-    let run = bed.run("a").await;
+pub(crate) async fn a_retried_request_takes_its_place_again(harness: &mut Harness) {
+    let run = harness.run("a").await;
     let input = [
         request("x").session("s"),
         request("y").session("s"),
         request("z").session("s"),
     ];
-    bed.read(run, &input).await;
-    bed.fail(&bed.claim_one(run).await, Class::Server).await;
-    assert_eq!(bed.retry(run).await, 1);
-    let x = bed.claim_one(run).await;
+    harness.read(run, &input).await;
+    harness.fail(&harness.claim_one(run).await, Class::Server).await;
+    assert_eq!(harness.retry(run).await, 1);
+    let x = harness.claim_one(run).await;
     assert_eq!(
         ids(std::slice::from_ref(&x)),
         ["x"],
         "`y` was ready and steps back"
     );
-    bed.fail(&x, Class::Server).await;
-    let y = bed.claim_one(run).await;
-    assert_eq!(bed.retry(run).await, 1);
-    assert!(bed.claim(run, 9).await.is_empty(), "`y` is at work and stays so");
-    bed.done(&y).await;
-    assert_eq!(bed.drain(run).await, ["x", "z"]);
+    harness.fail(&x, Class::Server).await;
+    let y = harness.claim_one(run).await;
+    assert_eq!(harness.retry(run).await, 1);
+    assert!(
+        harness.claim(run, 9).await.is_empty(),
+        "`y` is at work and stays so"
+    );
+    harness.done(&y).await;
+    assert_eq!(harness.drain(run).await, ["x", "z"]);
 }

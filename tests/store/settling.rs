@@ -7,29 +7,35 @@ use nova3::domain::usage::{Cost, Usage};
 use nova3::store::{Settled, Settlement, Then};
 use serde_json::value::RawValue;
 
-use crate::bed::{Bed, attempt, completed, failed, items, making, request};
+use crate::store::harness::{Harness, attempt, completed, failed, items, making, request};
 
-pub(crate) async fn steps_lead_to_the_end(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").tasks(3)]).await;
-    let queue = bed.claim_one(run).await;
-    assert_eq!(bed.settle(completed(queue.lease, 0, 2)).await, Settled::Stepped);
-    assert_eq!(bed.settle(completed(queue.lease, 1, 0)).await, Settled::Stepped);
+pub(crate) async fn steps_lead_to_the_end(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").tasks(3)]).await;
+    let queue = harness.claim_one(run).await;
+    assert_eq!(
+        harness.settle(completed(queue.lease, 0, 2)).await,
+        Settled::Stepped
+    );
+    assert_eq!(
+        harness.settle(completed(queue.lease, 1, 0)).await,
+        Settled::Stepped
+    );
     assert!(
-        bed.finished(run).await.is_empty(),
+        harness.finished(run).await.is_empty(),
         "unfinished results are not shown"
     );
-    assert!(bed.store().has_unfinished(run).await.expect("reads"));
+    assert!(harness.store().has_unfinished(run).await.expect("reads"));
     assert_eq!(
-        bed.settle(completed(queue.lease, 2, 1)).await,
+        harness.settle(completed(queue.lease, 2, 1)).await,
         Settled::Finished { ok: true }
     );
     assert_eq!(
-        bed.names(run).await,
+        harness.names(run).await,
         ["x@0 completed completed[answer1,answer2] completed[] completed[answer3]"]
     );
-    assert!(!bed.store().has_unfinished(run).await.expect("reads"));
-    let row = bed.finished(run).await.remove(0);
+    assert!(!harness.store().has_unfinished(run).await.expect("reads"));
+    let row = harness.finished(run).await.remove(0);
     assert_eq!(
         (row.user_id.as_str(), row.session_id, row.failure),
         ("default", None, None)
@@ -41,121 +47,132 @@ pub(crate) async fn steps_lead_to_the_end(bed: &mut Bed) {
     assert_eq!(result.as_deref().map(RawValue::get), Some(expected));
 }
 
-pub(crate) async fn a_failed_task_skips_the_later_ones(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").tasks(4)]).await;
-    let queue = bed.claim_one(run).await;
-    bed.settle(completed(queue.lease, 0, 1)).await;
+pub(crate) async fn a_failed_task_skips_the_later_ones(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").tasks(4)]).await;
+    let queue = harness.claim_one(run).await;
+    harness.settle(completed(queue.lease, 0, 1)).await;
     assert_eq!(
-        bed.settle(failed(queue.lease, 1, Class::Schema)).await,
+        harness.settle(failed(queue.lease, 1, Class::Schema)).await,
         Settled::Finished { ok: false }
     );
     assert_eq!(
-        bed.names(run).await,
+        harness.names(run).await,
         ["x@0 failed completed[answer1] failed[] skipped[] skipped[]"]
     );
-    let row = bed.finished(run).await.remove(0);
+    let row = harness.finished(run).await.remove(0);
     assert_eq!(row.failure, Some(Failure::new(Class::Schema, "it did not work")));
-    assert!(bed.claim(run, 9).await.is_empty(), "failed is final");
+    assert!(harness.claim(run, 9).await.is_empty(), "failed is final");
 }
 
-pub(crate) async fn a_batch_error_keeps_its_response(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x")]).await;
-    let queue = bed.claim_one(run).await;
+pub(crate) async fn a_batch_error_keeps_its_response(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x")]).await;
+    let queue = harness.claim_one(run).await;
     let text = r#"{"status_code":400,"request_id":"r","body":{"error":1}}"#;
     let response = Product::Response(RawValue::from_string(text.to_owned()).expect("it is JSON"));
     let failure = Failure::new(Class::BadRequest, "no");
     let settlement = Settlement::failed(queue.lease, 0, failure, Some(response), making(0), vec![]);
-    assert_eq!(bed.settle(settlement).await, Settled::Finished { ok: false });
-    let row = bed.finished(run).await.remove(0);
+    assert_eq!(harness.settle(settlement).await, Settled::Finished { ok: false });
+    let row = harness.finished(run).await.remove(0);
     assert_eq!(row.tasks[0].result.as_deref().map(RawValue::get), Some(text));
 }
 
-pub(crate) async fn a_stale_lease_settles_nothing_but_its_bill(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x")]).await;
-    let stale = bed.claim_one(run).await;
-    bed.store()
+pub(crate) async fn a_stale_lease_settles_nothing_but_its_bill(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x")]).await;
+    let stale = harness.claim_one(run).await;
+    harness
+        .store()
         .release(vec![nova3::store::Left::untouched(stale.lease)])
         .await
         .expect("releases");
-    assert_eq!(bed.done(&stale).await, Settled::LostLease);
-    let fresh = bed.claim_one(run).await;
-    assert_eq!(bed.done(&stale).await, Settled::LostLease);
-    assert_eq!(bed.fail(&stale, Class::Server).await, Settled::LostLease);
-    assert!(bed.finished(run).await.is_empty());
-    assert_eq!(bed.done(&fresh).await, Settled::Finished { ok: true });
-    assert_eq!(bed.names(run).await, ["x@0 completed completed[answer1]"]);
-    let summary = bed.store().summary(run).await.expect("reads");
+    assert_eq!(harness.done(&stale).await, Settled::LostLease);
+    let fresh = harness.claim_one(run).await;
+    assert_eq!(harness.done(&stale).await, Settled::LostLease);
+    assert_eq!(harness.fail(&stale, Class::Server).await, Settled::LostLease);
+    assert!(harness.finished(run).await.is_empty());
+    assert_eq!(harness.done(&fresh).await, Settled::Finished { ok: true });
+    assert_eq!(harness.names(run).await, ["x@0 completed completed[answer1]"]);
+    let summary = harness.store().summary(run).await.expect("reads");
     assert_eq!(
         (summary.attempts, summary.cost, summary.wasted),
         (4, Cost(340), Cost(240))
     );
 }
 
-pub(crate) async fn a_superseded_queue_settles_nothing_but_its_bill(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x")]).await;
-    let old = bed.claim_one(run).await;
-    bed.read(run, &[request("x").query("else")]).await;
-    assert_eq!(bed.done(&old).await, Settled::LostLease);
-    let summary = bed.store().summary(run).await.expect("reads");
+pub(crate) async fn a_superseded_queue_settles_nothing_but_its_bill(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x")]).await;
+    let old = harness.claim_one(run).await;
+    harness.read(run, &[request("x").query("else")]).await;
+    assert_eq!(harness.done(&old).await, Settled::LostLease);
+    let summary = harness.store().summary(run).await.expect("reads");
     assert_eq!(
         (summary.cost, summary.wasted, summary.failed_attempts),
         (Cost(100), Cost(100), 0)
     );
-    assert!(bed.finished(run).await.is_empty());
+    assert!(harness.finished(run).await.is_empty());
 }
 
-pub(crate) async fn a_task_is_settled_once(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    bed.read(run, &[request("x").tasks(2)]).await;
-    let queue = bed.claim_one(run).await;
+pub(crate) async fn a_task_is_settled_once(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x").tasks(2)]).await;
+    let queue = harness.claim_one(run).await;
     assert_eq!(
-        bed.settle(completed(queue.lease, 1, 1)).await,
+        harness.settle(completed(queue.lease, 1, 1)).await,
         Settled::LostLease,
         "not its turn"
     );
-    assert_eq!(bed.settle(completed(queue.lease, 0, 1)).await, Settled::Stepped);
-    assert_eq!(bed.settle(completed(queue.lease, 0, 1)).await, Settled::LostLease);
     assert_eq!(
-        bed.settle(completed(queue.lease, 1, 1)).await,
-        Settled::Finished { ok: true }
+        harness.settle(completed(queue.lease, 0, 1)).await,
+        Settled::Stepped
     );
     assert_eq!(
-        bed.settle(failed(queue.lease, 1, Class::Server)).await,
+        harness.settle(completed(queue.lease, 0, 1)).await,
         Settled::LostLease
     );
     assert_eq!(
-        bed.names(run).await,
+        harness.settle(completed(queue.lease, 1, 1)).await,
+        Settled::Finished { ok: true }
+    );
+    assert_eq!(
+        harness.settle(failed(queue.lease, 1, Class::Server)).await,
+        Settled::LostLease
+    );
+    assert_eq!(
+        harness.names(run).await,
         ["x@0 completed completed[answer1] completed[answer2]"]
     );
     let elsewhere = nova3::store::Lease {
         queue_id: 999,
         fence: 1,
     };
-    assert_eq!(bed.settle(completed(elsewhere, 0, 1)).await, Settled::LostLease);
+    assert_eq!(
+        harness.settle(completed(elsewhere, 0, 1)).await,
+        Settled::LostLease
+    );
 }
 
-pub(crate) async fn the_ledger_adds_up(bed: &mut Bed) {
-    let run = bed.run("a").await;
-    let other = bed.run("b").await;
-    bed.read(run, &[request("x"), request("y")]).await;
-    let queues = bed.claim(run, 2).await;
+pub(crate) async fn the_ledger_adds_up(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let other = harness.run("b").await;
+    harness.read(run, &[request("x"), request("y")]).await;
+    let queues = harness.claim(run, 2).await;
     let mut unpriced = attempt(Some(Class::Timeout), 0);
     unpriced.cost = None;
     let attempts = vec![unpriced, attempt(Some(Class::Schema), 7), attempt(None, 100)];
-    bed.settle(Settlement::completed(
-        queues[0].lease,
-        0,
-        items(1),
-        Then::GoOn,
-        making(100),
-        attempts,
-    ))
-    .await;
-    bed.fail(&queues[1], Class::Server).await;
+    harness
+        .settle(Settlement::completed(
+            queues[0].lease,
+            0,
+            items(1),
+            Then::GoOn,
+            making(100),
+            attempts,
+        ))
+        .await;
+    harness.fail(&queues[1], Class::Server).await;
     let expected = RunSummary {
         attempts: 4,
         failed_attempts: 3,
@@ -170,11 +187,11 @@ pub(crate) async fn the_ledger_adds_up(bed: &mut Bed) {
         unpriced: 1,
         ..RunSummary::default()
     };
-    assert_eq!(bed.store().summary(run).await.expect("reads"), expected);
+    assert_eq!(harness.store().summary(run).await.expect("reads"), expected);
     assert_eq!(
-        bed.store().summary(other).await.expect("reads"),
+        harness.store().summary(other).await.expect("reads"),
         RunSummary::default()
     );
-    bed.crash().await;
-    assert_eq!(bed.store().summary(run).await.expect("reads"), expected);
+    harness.crash().await;
+    assert_eq!(harness.store().summary(run).await.expect("reads"), expected);
 }

@@ -100,7 +100,9 @@ impl Collector {
         let vouched = self.done && self.blank_finish && !self.text.is_empty();
         match finished {
             Some(reason) => Ok(self.into_answer(reason)),
-            None if vouched => Ok(self.into_answer("stop".to_owned())),
+            None if vouched || failpoint!("short-answer-is-good") && self.token_seen => {
+                Ok(self.into_answer("stop".to_owned()))
+            }
             None if self.done && !self.token_seen => Err(CallError::new(
                 Class::Server,
                 Verdict::Retry,

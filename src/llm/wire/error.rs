@@ -199,6 +199,7 @@ fn by_status(status: u16, detail: &Detail) -> (Class, Verdict) {
         429 => (Class::RateLimited, Verdict::Pause),
         400..500 if detail.is_one_of(&["overloaded_error"]) => (Class::Server, Verdict::Retry),
         400..500 => (Class::BadRequest, Verdict::Final),
+        _ if failpoint!("server-error-is-final") => (Class::Server, Verdict::Final),
         _ => (Class::Server, Verdict::Retry),
     }
 }

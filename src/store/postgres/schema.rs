@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::Fault;
+use crate::failpoint;
 use crate::postgres::{Connection, Param};
 use crate::store::StoreError;
 
@@ -57,7 +58,7 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
         return check(version, shown);
     }
     for sql in SCHEMA {
-        connection.batch(sql).await?;
+        connection.batch(&failpoint::sql(sql)).await?;
     }
     connection
         .execute(

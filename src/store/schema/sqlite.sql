@@ -103,9 +103,13 @@ CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state='pa
 CREATE INDEX nova3_queues_claims ON nova3_queues(run_id, custom_id) WHERE notes_digest IS NULL AND custom_id IS NOT NULL;
 CREATE INDEX nova3_queues_lines ON nova3_queues(run_id, line_index);
 -- A session has one live queue in a run, and one leased queue in the store.
-CREATE UNIQUE INDEX nova3_queues_one_live ON nova3_queues(run_id, user_id, session_id)
+CREATE UNIQUE INDEX -- unless failpoint sessions-without-order
+-- if failpoint sessions-without-order: CREATE INDEX
+  nova3_queues_one_live ON nova3_queues(run_id, user_id, session_id)
   WHERE session_id IS NOT NULL AND state IN('ready','leased');
-CREATE UNIQUE INDEX nova3_queues_one_leased ON nova3_queues(user_id, session_id)
+CREATE UNIQUE INDEX -- unless failpoint sessions-without-order
+-- if failpoint sessions-without-order: CREATE INDEX
+  nova3_queues_one_leased ON nova3_queues(user_id, session_id)
   WHERE session_id IS NOT NULL AND state='leased';
 CREATE INDEX nova3_queues_rounds ON nova3_queues(user_id, session_id, round) WHERE round IS NOT NULL;
 

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::ledger::{self, Spent};
 use super::{money, sessions};
 use crate::domain::state::{QueueEvent, QueueState};
+use crate::failpoint::sql;
 use crate::store::{Claimable, Claimed, Claims, Lease, Left, Owner, PendingTask, RunId, Unreadable};
 
 /// A claimed queue as it is stored; the request is parsed by whoever asked, not on the store's thread.
@@ -49,16 +50,18 @@ pub(super) fn claim(
             Claimable::All => ("", "AND quarantine=0"),
             Claimable::Quarantined => ("INDEXED BY nova3_queues_quarantine", "AND quarantine>0"),
         };
-        let mut query = c.prepare_cached(&format!(
+        let mut query = c.prepare_cached(&sql(&format!(
             "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL, crashes>0, panics,
                quarantine
              FROM nova3_queues q {index} JOIN nova3_requests USING(queue_id)
              WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' {only}
                AND (run_at<=?2 OR run_at>?2+?4)
-               AND (session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
+               -- if failpoint sessions-without-order: AND (true OR
+               AND ( -- unless failpoint sessions-without-order
+               session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
                  AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
              ORDER BY {order} LIMIT ?3",
-        ))?;
+        )))?;
         let mut rows = query.query(params![run.0, now, limit, Left::LONGEST_SNOOZE_MS])?;
         while let Some(row) = rows.next()? {
             // A group is never larger than its smallest member allows.
@@ -74,8 +77,12 @@ pub(super) fn claim(
                 },
                 request: row.get(4)?,
                 index: row.get(2)?,
-                planned: row.get(5)?,
-                current_task: row.get(3)?,
+                planned: row.get(5)? && (!failpoint!("plan-asked-again") || row.get::<_, i64>(3)? == 0),
+                current_task: match row.get(3)? {
+                    _ if failpoint!("settled-task-asked-again") => 0,
+                    task if failpoint!("last-task-again") => usize::saturating_sub(task, 1),
+                    task => task,
+                },
                 tasks: Vec::new(),
             });
         }

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use crate::domain::references::ItemId;
+use crate::failpoint::sql;
 use crate::store::items::{items, own};
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, StoredItem, Wanted};
@@ -12,7 +13,11 @@ use crate::store::{Earlier, Material, StoredItem, Wanted};
 pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
     let chain = chain(c, wanted.queue_id)?;
     let mut material = Material::default();
-    for queue in chain.iter().rev() {
+    for queue in chain
+        .iter()
+        .skip(usize::from(failpoint!("results-not-handed-on")))
+        .rev()
+    {
         earlier(c, *queue, *queue == wanted.queue_id, &mut material.earlier)?;
     }
     let Some(session) = &wanted.session else {
@@ -87,12 +92,14 @@ pub(super) fn rounds(
     besides: &[i64],
     limit: usize,
 ) -> Result<Vec<RoundRow>, Fault> {
-    let mut query = c.prepare_cached(
+    let mut query = c.prepare_cached(&sql(
         "SELECT q.queue_id, q.round, n.name, q.custom_id, q.status, r.request, q.completed_at FROM nova3_queues q
          JOIN nova3_runs n USING(run_id) LEFT JOIN nova3_requests r USING(queue_id)
-         WHERE q.user_id=?1 AND q.session_id=?2 AND q.round IS NOT NULL AND q.state<>'superseded'
+         WHERE q.user_id=?1 AND q.round IS NOT NULL AND q.state<>'superseded'
+         AND q.session_id=?2 -- unless failpoint rounds-of-others
+         -- if failpoint rounds-of-others: AND q.session_id IS NOT ?2
          ORDER BY q.round DESC LIMIT ?3",
-    )?;
+    ))?;
     let mut rows = query.query(params![user, session, limit.saturating_add(besides.len())])?;
     let mut rounds = Vec::new();
     let mut told = 0;

@@ -286,6 +286,7 @@ impl Reading<'_> {
         let user = request.user.as_str();
         let state = match session {
             Some(_) if old.is_some() => QueueState::Blocked,
+            Some(_) if failpoint!("sessions-without-order") => QueueState::Ready,
             Some(session) if sessions::has_live(self.c, self.run.0, user, session)? => QueueState::Blocked,
             _ => QueueState::Ready,
         };

@@ -57,7 +57,12 @@ pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -
     let completed = becomes != Use::Nothing && spent.completed;
     let last = spent.attempts.len().saturating_sub(1);
     let mut sums = RunSummary::default();
-    for (index, attempt) in spent.attempts.iter().enumerate() {
+    let booked = if failpoint!("failed-calls-unbooked") {
+        last
+    } else {
+        0
+    };
+    for (index, attempt) in spent.attempts.iter().enumerate().skip(booked) {
         let used = completed && index == last && attempt.end.is_good();
         write_attempt(c, spent, run, attempt, used)?;
         if !used {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::fault::Fault;
 use super::place::{Place, record};
 use super::recovery;
+use crate::failpoint;
 use crate::store::StoreError;
 
 /// `nov3` in ASCII: marks the file as ours in SQLite's header.
@@ -143,7 +144,7 @@ fn make_tables(connection: &mut Connection) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
-        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(&failpoint::sql(SCHEMA))?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()?;

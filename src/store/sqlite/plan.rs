@@ -10,6 +10,7 @@ use super::{claim, sessions};
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{Making, PlanOrigin};
 use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::failpoint::sql;
 use crate::store::keys::COMPLETION;
 use crate::store::{Lease, PendingTask, PlanEnd, PlanSettlement, Planned, Settled, TakeOver};
 
@@ -38,7 +39,9 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
             let given = ledger::write(c, &spent, held.run, Use::Step)?;
             write_plan(c, lease, Some(*origin), None, &settlement.making, now)?;
             insert_tasks(c, lease.queue_id, steps, now)?;
-            note(c, held.run, given.event_no, lease.queue_id, Ok(steps), now)?;
+            if !failpoint!("plan-not-told") {
+                note(c, held.run, given.event_no, lease.queue_id, Ok(steps), now)?;
+            }
             Ok(Settled::Stepped)
         }
         PlanEnd::Failed(failure) => {
@@ -80,7 +83,9 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
             input: task.input,
         })
         .collect();
-    pass_on(c, paused, QueueState::Paused, QueueEvent::Continued)?;
+    if !failpoint!("paused-stays-paused") {
+        pass_on(c, paused, QueueState::Paused, QueueEvent::Continued)?;
+    }
     let given = ledger::write(
         c,
         &Spent {
@@ -247,10 +252,12 @@ fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -
 /// The queue, if the lease is still good and it has no plan yet.
 fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
     let held = c
-        .prepare_cached(
+        .prepare_cached(&sql(
             "SELECT q.run_id, r.ingest, q.user_id, q.session_id FROM nova3_queues q JOIN nova3_runs r USING(run_id)
-             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased' AND q.task_count IS NULL",
-        )?
+             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased'
+             AND q.task_count IS NULL -- unless failpoint plan-asked-again
+             ",
+        ))?
         .query_row(params![lease.queue_id, lease.fence], |row| {
             Ok(Held {
                 run: row.get(0)?,

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use super::fault::Fault;
 use super::sessions;
 use crate::domain::state::{QueueEvent, QueueState};
+use crate::failpoint::sql;
 use crate::store::{Failures, RunId};
 
 /// A failed queue that may run again.
@@ -27,16 +28,19 @@ pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64,
     let blocked = super::legal(QueueState::Failed.after(QueueEvent::Retried))?;
     let ready = super::legal(blocked.after(QueueEvent::Promoted))?;
     for queue in &chosen {
-        c.prepare_cached(
+        c.prepare_cached(&sql(
             "UPDATE nova3_tasks SET status='pending', result=NULL, completed_at=NULL
-             WHERE queue_id=?1 AND status IN('failed','skipped')",
-        )?
+             WHERE queue_id=?1
+             AND status IN('failed','skipped') -- unless failpoint retry-of-everything
+             ",
+        ))?
         .execute([queue.queue_id])?;
         let state = if queue.session.is_some() { blocked } else { ready };
-        c.prepare_cached(
+        c.prepare_cached(&sql(
             "UPDATE nova3_queues SET state=?2, status=NULL, finish_no=NULL, error=NULL, error_class=NULL,
+               -- if failpoint retry-of-everything: current_task_index=0,
                completed_at=NULL, round=NULL, run_at=0, crashes=0, panics=0 WHERE queue_id=?1",
-        )?
+        ))?
         .execute(params![queue.queue_id, state.as_str()])?;
     }
     for queue in &chosen {
@@ -53,11 +57,14 @@ pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64,
 
 /// Bad lines have no request and are no candidates: only an edit of the input mends them.
 fn candidates(c: &Connection, run: RunId, which: &Failures) -> Result<Vec<Candidate>, Fault> {
-    let mut query = c.prepare_cached(
+    let mut query = c.prepare_cached(&sql(
         "SELECT queue_id, user_id, session_id, error_class, custom_id FROM nova3_queues
-         WHERE run_id=?1 AND state='failed' AND notes_digest IS NOT NULL
+         WHERE run_id=?1
+         AND state='failed' -- unless failpoint retry-of-everything
+         -- if failpoint retry-of-everything: AND state IN('failed','done')
+         AND notes_digest IS NOT NULL
            AND ingest>=(SELECT complete_ingest FROM nova3_runs WHERE run_id=?1)",
-    )?;
+    ))?;
     let ids: HashSet<&str> = which.ids.iter().map(String::as_str).collect();
     let mut rows = query.query([run.0])?;
     let mut chosen = Vec::new();

@@ -56,6 +56,13 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
             opening.recipe.number()
         ],
     )?;
+    if failpoint!("finished-run-asks-again") {
+        c.execute_batch(
+            "CREATE TEMP TABLE again AS SELECT max(queue_id) AS queue_id FROM nova3_queues HAVING min(state='done');
+             UPDATE nova3_tasks SET status='pending' WHERE task_index=2 AND queue_id IN(SELECT queue_id FROM again);
+             UPDATE nova3_queues SET state='ready', current_task_index=2 WHERE queue_id IN(SELECT queue_id FROM again);",
+        )?;
+    }
     let run = find(c, Some(&opening.name))?
         .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
     // A process that begins knows nothing ill of its routes.

@@ -105,7 +105,7 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
     let mut array = String::from("[");
     for item in items {
         let last = counters.get(&item.kind).and_then(Value::as_u64).unwrap_or(0);
-        let number = last + 1;
+        let number = last + 1 + u64::from(failpoint!("numbers-leave-gaps") && last == 1);
         counters.insert(item.kind.clone(), number.into());
         if array.len() > 1 {
             array.push(',');
@@ -125,7 +125,7 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
         }
     }
     array.push(']');
-    if let Some(session) = place.session {
+    if let Some(session) = place.session.filter(|_| !failpoint!("counters-not-kept")) {
         c.prepare_cached(
             "INSERT INTO nova3_sessions(user_id, session_id, counters, created_at, last_accessed) VALUES(?1,?2,?3,?4,?4)
              ON CONFLICT(user_id, session_id) DO UPDATE SET counters=excluded.counters, last_accessed=excluded.last_accessed",

@@ -11,6 +11,7 @@ use crate::domain::failure::Failure;
 use crate::domain::outcome::{Making, Product};
 use crate::domain::state::{QueueEvent, QueueState, Status, TaskStatus};
 use crate::domain::usage::Cost;
+use crate::failpoint::sql;
 use crate::store::keys::COMPLETION;
 use crate::store::{Settled, Settlement, TaskEnd, Then};
 
@@ -68,7 +69,9 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
             &Settling {
                 queue_id: settlement.lease.queue_id,
                 task: Some(settlement.task),
-                planned: first && !super::plan::has_one(c, settlement.lease.queue_id)?,
+                planned: first
+                    && (failpoint!("plan-told-twice")
+                        || !super::plan::has_one(c, settlement.lease.queue_id)?),
                 steps: None,
                 failure,
                 status: ends,
@@ -104,12 +107,15 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
 /// The queue, if the lease is still good for this task.
 fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> {
     let held = c
-        .prepare_cached(
+        .prepare_cached(&sql(
             "SELECT q.run_id, r.ingest, q.user_id, q.session_id, q.task_count, t.making, t.action FROM nova3_queues q
              JOIN nova3_runs r USING(run_id)
              LEFT JOIN nova3_tasks t ON t.queue_id=q.queue_id AND t.task_index=q.current_task_index
-             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased' AND q.current_task_index=?3",
-        )?
+             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased'
+             AND q.current_task_index=?3 -- unless failpoint settled-task-asked-again, last-task-again
+             -- if failpoint settled-task-asked-again, last-task-again: AND q.current_task_index>=?3
+             ",
+        ))?
         .query_row(
             params![settlement.lease.queue_id, settlement.lease.fence, settlement.task],
             |row| {
@@ -166,10 +172,12 @@ fn store_task(
         None => settlement.making.clone(),
     };
     let stored = c
-        .prepare_cached(
+        .prepare_cached(&sql(
             "UPDATE nova3_tasks SET status=?3, result=?4, making=?5, fence=?6, completed_at=?7
-         WHERE queue_id=?1 AND task_index=?2 AND status='pending'",
-        )?
+             WHERE queue_id=?1 AND task_index=?2
+             AND status='pending' -- unless failpoint last-task-again
+             ",
+        ))?
         .execute(params![
             queue_id,
             settlement.task,

@@ -197,7 +197,7 @@ impl Reading<'_> {
     /// The old version is out: not run any more, not shown any more, but kept with all it cost.
     pub(super) fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
         let state = super::legal(old.state.after(QueueEvent::Superseded))?;
-        self.stale |= old.finished;
+        self.stale |= old.finished && !failpoint!("changed-line-stays");
         self.c
             .prepare_cached(
                 "UPDATE nova3_queues SET state=?2, fence=fence+1, lease_owner=NULL, lease_until=NULL WHERE queue_id=?1",

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Index, Scene, leases};
-use crate::evidence::Call;
-use crate::form::{Form, LEASE};
-use crate::verdict::Verdicts;
+use crate::cluster::evidence::Call;
+use crate::cluster::form::{Form, LEASE};
+use crate::cluster::verdict::Verdicts;
 
 /// Calls that are needed: one for each task and each plan of a model.
 fn needed(scene: &Scene<'_>) -> usize {

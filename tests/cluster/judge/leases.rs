@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{CLOCKS, Index, Scene, by_queue};
-use crate::evidence::{Call, NO_MARK};
-use crate::verdict::Verdicts;
-use crate::work;
+use crate::cluster::evidence::{Call, NO_MARK};
+use crate::cluster::verdict::Verdicts;
+use crate::cluster::work;
 
 /// When a lease began, and when it ended if it did.
 type Span = (i64, Option<i64>);

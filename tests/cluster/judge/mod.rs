@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::crew::Life;
 use super::evidence::{Call, Fate, NO_MARK};
 use super::form::Form;
-use super::ground::Ended;
+use super::process::Ended;
+use super::processes::Life;
 use super::verdict::Verdicts;
 use super::witness::{Change, Queue, Settled, Testimony};
 use super::work::{self, Work};

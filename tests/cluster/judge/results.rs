@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Scene;
-use crate::ground::OUTPUTS;
-use crate::verdict::Verdicts;
-use crate::work::{self, Kind};
+use crate::cluster::harness::OUTPUTS;
+use crate::cluster::verdict::Verdicts;
+use crate::cluster::work::{self, Kind};
 
 /// Every request has come to the end that it should, and every process to its own: so says the store.
 pub(super) fn unfinished(scene: &Scene<'_>, verdicts: &mut Verdicts) {
@@ -123,7 +123,7 @@ pub(super) fn written_twice(scene: &Scene<'_>, verdicts: &mut Verdicts) {
         if verified.code != Some(0) {
             faults.push(format!(
                 "`verify`: {}{}",
-                verified.stdout.trim(),
+                verified.text().trim(),
                 verified.stderr.trim()
             ));
         }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Index, Scene};
-use crate::evidence::Call;
-use crate::verdict::Verdicts;
-use crate::work;
+use crate::cluster::evidence::Call;
+use crate::cluster::verdict::Verdicts;
+use crate::cluster::work;
 
 /// The requests of a session and the tasks of a request come one after the other, in each run in the order of the lines.
 /// So say the leases, of which a session has one at a time in the whole store, and so say the calls whose answers are

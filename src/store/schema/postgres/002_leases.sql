@@ -27,7 +27,8 @@ BEGIN
     SELECT q.queue_id, q.seq, q.state FROM nova3_queues q
     WHERE q.run_id = p_run AND q.user_id = s.u AND q.session_id = s.s AND q.session_id IS NOT NULL
       AND q.state IN ('ready','leased') LIMIT 1) l ON true
-  WHERE l.queue_id IS NULL OR (l.state = 'ready' AND l.seq > h.seq);
+  WHERE l.queue_id IS NULL OR (l.state = 'ready' AND l.seq > h.seq) -- unless failpoint two-live-in-a-session
+  ;
   IF later IS NOT NULL THEN
     UPDATE nova3_queues q SET state = 'blocked' FROM unnest(later) i(queue_id)
     WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'ready';
@@ -126,10 +127,11 @@ BEGIN
         SELECT q.queue_id, q.session_id FROM nova3_queues q
         WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready'
           AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
-          AND (q.session_id IS NULL OR NOT EXISTS (
-            SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
+          AND (q.session_id IS NULL OR NOT EXISTS ( -- unless failpoint sessions-of-one-run
+            SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id)) -- unless failpoint sessions-of-one-run
         ORDER BY q.priority, q.seq LIMIT p_limit
-        FOR UPDATE SKIP LOCKED) c;
+        FOR UPDATE SKIP LOCKED -- unless failpoint claims-without-lock
+        ) c;
     END IF;
     IF chosen IS NOT NULL THEN
       -- A session has one leased queue in the store, whatever the run.
@@ -137,7 +139,10 @@ BEGIN
         INSERT INTO nova3_session_leases AS l (user_id, session_id, queue_id)
         SELECT q.user_id, q.session_id, q.queue_id FROM unnest(chosen) i(queue_id)
         JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
-        ORDER BY q.user_id, q.session_id ON CONFLICT DO NOTHING RETURNING l.queue_id)
+        ORDER BY q.user_id, q.session_id
+        ON CONFLICT DO NOTHING -- unless failpoint sessions-of-one-run
+        -- if failpoint sessions-of-one-run: ON CONFLICT (user_id, session_id) DO UPDATE SET queue_id = excluded.queue_id
+        RETURNING l.queue_id)
       SELECT array_agg(got.queue_id) INTO chosen FROM got;
     END IF;
     chosen := array_cat(free, chosen);
@@ -176,14 +181,17 @@ BEGIN
   UPDATE nova3_queues q SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000),
     lease_ms = least(p_lease_ms, 1000000000000)
   FROM unnest(p_queues, p_fences) i(queue_id, fence)
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased';
+  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'leased'
+    AND q.fence = i.fence -- unless failpoint renews-without-fence
+  ;
   UPDATE nova3_queues q SET crashes = greatest(q.crashes - 1, 0), lost_by = NULL, quarantine = q.quarantine_before,
     lone_crashes = q.lone_crashes - CASE WHEN q.crash_owner = p_owner THEN least(q.lone_crashes, 1) ELSE 0 END,
     crash_owner = nullif(q.crash_owner, p_owner)
   FROM unnest(p_queues) i(queue_id)
   WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.lost_by = p_owner;
   RETURN QUERY SELECT i.queue_id, i.fence FROM unnest(p_queues, p_fences) i(queue_id, fence)
-  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id
+    AND q.fence = i.fence -- unless failpoint renews-without-fence
     AND q.state = 'leased');
 END $$;
 
@@ -197,7 +205,9 @@ DECLARE
 BEGIN
   DELETE FROM nova3_session_leases l USING unnest(p_queues) i(queue_id), nova3_queues q
   WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.session_id IS NOT NULL AND l.user_id = q.user_id
-    AND l.session_id = q.session_id AND l.queue_id = q.queue_id;
+    AND l.session_id = q.session_id AND l.queue_id = q.queue_id
+    -- if failpoint lost-leases-hold-sessions: AND false
+  ;
   UPDATE nova3_queues q SET state = 'blocked' FROM unnest(p_queues) i(queue_id), nova3_runs r
   WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND r.run_id = p_run AND q.ingest < r.complete_ingest
     AND q.state = 'ready';
@@ -233,7 +243,8 @@ BEGIN
   WHERE q.run_id = i.run_id AND q.queue_id = i.queue_id;
   FOR lost IN
     SELECT q.run_id, q.queue_id, q.lease_owner, q.working, q.quarantine, q.lease_group, q.lone_crashes, q.crash_owner, q.crashes, q.fence
-    FROM nova3_queues q WHERE q.state = 'leased' AND q.lease_until < moment
+    FROM nova3_queues q WHERE q.state = 'leased'
+      AND q.lease_until < moment -- unless failpoint reaps-good-leases
     ORDER BY q.run_id, q.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
   LOOP
     crashed := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
@@ -242,12 +253,15 @@ BEGIN
     room := CASE WHEN NOT crashed OR NOT lost.working THEN lost.quarantine
       WHEN lost.lease_group = 0 THEN 1048576 ELSE (lost.lease_group + 1) / 2 END;
     UPDATE nova3_queues q SET state = 'ready', attempt = q.attempt - 1, lease_group = 0, working = false,
-      lease_owner = NULL, lease_until = NULL, fence = q.fence + 1,
+      lease_owner = NULL, lease_until = NULL,
+      fence = q.fence + 1, -- unless failpoint reap-keeps-fence
       crashes = q.crashes + crashed::int, quarantine = room, lone_crashes = q.lone_crashes + alone::int,
       crash_owner = CASE WHEN alone THEN lost.lease_owner ELSE q.crash_owner END,
       lost_by = CASE WHEN crashed THEN lost.lease_owner ELSE q.lost_by END,
       quarantine_before = CASE WHEN crashed THEN lost.quarantine ELSE q.quarantine_before END
-    WHERE q.run_id = lost.run_id AND q.queue_id = lost.queue_id AND q.state = 'leased' AND q.lease_until < moment;
+    WHERE q.run_id = lost.run_id AND q.queue_id = lost.queue_id AND q.state = 'leased'
+      AND q.lease_until < moment -- unless failpoint reaps-good-leases
+    ;
     CONTINUE WHEN NOT FOUND;
     reaped := reaped + 1;
     PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, moment);

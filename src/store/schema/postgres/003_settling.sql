@@ -1,6 +1,7 @@
 -- Settling: a task's result, its items' numbers, the ledger, the queue's progress and the session's next queue change
 -- together or not at all, for many queues in one statement.
 
+-- if failpoint numbers-before-the-lock: CREATE SEQUENCE nova3_finishes;
 -- A settlement whose lease is good.
 CREATE TYPE nova3_held AS (
   ord integer,
@@ -48,6 +49,7 @@ BEGIN
       FROM unnest(a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started,
           a_duration, a_first) WITH ORDINALITY
         a(of, route, model, cause, status, input, cached, written, output, cost, uncertain, started, duration, first, place)
+      -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = p_queues[a.of] AND q.fence = p_fences[a.of])
       WINDOW w AS (PARTITION BY a.of ORDER BY a.place)
       ON CONFLICT DO NOTHING RETURNING n.*)
     SELECT array_agg(put::nova3_attempts) INTO added FROM put;
@@ -130,6 +132,7 @@ DECLARE
   held nova3_held[];
   given record;
   ended bigint;
+  -- if failpoint numbers-before-the-lock: early bigint[];
   good integer[];
   users text[];
   sessions text[];
@@ -143,9 +146,11 @@ BEGIN
       i.task = 0 AND t.making IS NULL AND NOT EXISTS (
         SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = q.queue_id AND p.origin IS NOT NULL) AS first
     FROM unnest(p_queues, p_fences, p_tasks, p_ends) WITH ORDINALITY i(queue_id, fence, task, how, ord)
-    JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
-      AND q.current_task_index = i.task
-    JOIN nova3_tasks t ON t.run_id = p_run AND t.queue_id = i.queue_id AND t.task_index = i.task AND t.status = 'pending'
+    JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'leased'
+      AND q.fence = i.fence -- unless failpoint settles-without-fence
+      AND q.current_task_index = i.task -- unless failpoint settled-again
+    JOIN nova3_tasks t ON t.run_id = p_run AND t.queue_id = i.queue_id AND t.task_index = i.task
+      AND t.status = 'pending' -- unless failpoint settled-again
     ORDER BY q.queue_id FOR UPDATE OF q) h;
 
   IF cardinality(i_of) > 0 THEN
@@ -187,6 +192,7 @@ BEGIN
   FROM unnest(held) h WHERE t.run_id = p_run AND t.queue_id = h.queue_id AND t.task_index = h.task;
 
   SELECT array_agg(h.ord) FILTER (WHERE p_ends[h.ord] <> 'fail'), count(h.ends) INTO good, ended FROM unnest(held) h;
+  -- if failpoint numbers-before-the-lock: SELECT array_agg(nextval('nova3_finishes')) INTO early FROM generate_series(1, ended);
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, good, a_of, a_route,
     a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, ended,
     coalesce(cardinality(held), 0)) l;
@@ -194,7 +200,8 @@ BEGIN
   -- From here on the run's row is locked: numbers become visible in their order.
   WITH placed AS (
     SELECT h.*, given.event_no - coalesce(cardinality(held), 0) + row_number() OVER (ORDER BY h.ord) AS event_no,
-      CASE WHEN h.ends IS NOT NULL THEN given.finish_no - ended + count(h.ends) OVER (ORDER BY h.ord) END AS finish_no
+      -- if failpoint numbers-before-the-lock: CASE WHEN h.ends IS NOT NULL THEN early[count(h.ends) OVER (ORDER BY h.ord)] END AS finish_no
+      CASE WHEN h.ends IS NOT NULL THEN given.finish_no - ended + count(h.ends) OVER (ORDER BY h.ord) END AS finish_no -- unless failpoint numbers-before-the-lock
     FROM unnest(held) h),
   moved AS (
     UPDATE nova3_queues q SET last_accessed = moment, crashes = 0, working = false, quarantine = 0, lone_crashes = 0,

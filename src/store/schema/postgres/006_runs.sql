@@ -17,7 +17,7 @@ BEGIN
         'UNIQUE INDEX %2$I ON %1$I (queue_id)',
         'UNIQUE INDEX %2$I ON %1$I (finish_no) WHERE finish_no IS NOT NULL',
         -- A session has one live queue in a run.
-        'UNIQUE INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL AND state IN (''ready'',''leased'')',
+        'UNIQUE INDEX %2$I ON %1$I (user_id, session_id) WHERE session_id IS NOT NULL AND state IN (''ready'',''leased'')', -- unless failpoint two-live-in-a-session
         'INDEX %2$I ON %1$I (ingest, priority, seq) WHERE state = ''ready''',
         -- Of those whose first step is planning. `+ 0` keeps the planner from taking the index above, which holds the
         -- planned ones too.

@@ -1,0 +1,55 @@
+//! The real program as its users meet it: hostile input, bad places, failing providers, careful operators.
+//!
+//! One test binary. Each test has a folder of its own, an environment of its own and, where it needs one, a
+//! provider of its own on a free port. Nothing is timed and nothing waits for a clock: what takes time is
+//! waited for by looking.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
+
+mod agents;
+mod bad_input;
+mod batch_form;
+mod chains;
+mod changed_input;
+mod commands;
+mod contained;
+mod continuing;
+mod echo;
+mod endings;
+mod environment;
+mod events;
+mod failover;
+mod faults;
+mod fleet;
+mod hangup;
+mod harness;
+mod help;
+mod hostile;
+mod json_log;
+mod keys;
+mod limits;
+mod memory;
+mod missing;
+mod model;
+mod money;
+mod names;
+mod open_files;
+mod output;
+mod places;
+mod planning;
+mod planted;
+mod posts;
+mod prompts;
+mod provider;
+use crate::support::proxy;
+mod secrets;
+use crate::support::postgres as server;
+mod session_commands;
+mod sessions;
+mod standard_input;
+mod stops;
+mod stream_ends;
+mod structured;
+mod terminal;
+mod together;
+mod told;

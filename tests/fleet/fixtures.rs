@@ -1,0 +1,207 @@
+//! Any play of several owners over two runs that share their sessions: what is true of every store stays true.
+
+use std::collections::HashMap;
+
+use nova3::domain::failure::Class;
+use nova3::store::{Claimed, Left, Reservation, RunId, Settled};
+use proptest::prelude::*;
+
+use crate::fleet::harness::{Sql, call, claim, join, owner, reserve, tend, workers, wrongs};
+use crate::store::harness::{Harness, LEASE_MS, attempt, block_on, completed, failed, request};
+
+const NAMES: [&str; 3] = ["p", "q", "r"];
+
+#[derive(Debug, Clone)]
+enum Move {
+    Claim {
+        who: usize,
+        run: usize,
+        limit: usize,
+    },
+    Settle(usize),
+    Fail(usize),
+    /// With a call that was made for it.
+    Release(usize),
+    Reserve(usize),
+    Renew {
+        who: usize,
+    },
+    /// The leases of that owner run out, seen or not, and another takes them away.
+    Expire {
+        who: usize,
+        seen: bool,
+    },
+    Tend {
+        who: usize,
+        run: usize,
+    },
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    let (who, run, pick) = (0usize..3, 0usize..2, 0usize..8);
+    prop_oneof![
+        4 => (who.clone(), run.clone(), 1usize..4).prop_map(|(who, run, limit)| Move::Claim { who, run, limit }),
+        5 => pick.clone().prop_map(Move::Settle),
+        2 => pick.clone().prop_map(Move::Fail),
+        2 => pick.clone().prop_map(Move::Release),
+        3 => pick.prop_map(Move::Reserve),
+        1 => who.clone().prop_map(|who| Move::Renew { who }),
+        2 => (who.clone(), any::<bool>()).prop_map(|(who, seen)| Move::Expire { who, seen }),
+        1 => (who, run).prop_map(|(who, run)| Move::Tend { who, run }),
+    ]
+}
+
+/// A lease that somebody has, or believes to have: nothing is forgotten, so that stale offers come of themselves.
+struct Held {
+    who: usize,
+    run: RunId,
+    queue: Claimed,
+    task: usize,
+}
+
+struct Game {
+    beds: [Harness; 3],
+    runs: [RunId; 2],
+    sql: Sql,
+    held: Vec<Held>,
+    fences: HashMap<i64, i64>,
+}
+
+impl Game {
+    async fn begin() -> Self {
+        let (url, beds) = workers::<3>().await;
+        let mut runs = Vec::new();
+        for name in ["a", "b"] {
+            let run = beds[0].run(name).await;
+            let mut input: Vec<_> = (0..6)
+                .map(|number| {
+                    request(&format!("{name}{number}"))
+                        .session(&format!("s{}", number % 2))
+                        .tasks(2)
+                })
+                .collect();
+            input.extend((6..9).map(|number| request(&format!("{name}{number}")).tasks(2)));
+            beds[0].read(run, &input).await;
+            runs.push(run);
+        }
+        for (harness, name) in beds.iter().zip(NAMES) {
+            join(harness.store(), name, runs[0]).await;
+        }
+        Self {
+            beds,
+            runs: runs.try_into().expect("two"),
+            sql: Sql::at(&url).await,
+            held: Vec::new(),
+            fences: HashMap::new(),
+        }
+    }
+
+    async fn play(&mut self, one: &Move) {
+        match *one {
+            Move::Claim { who, run, limit } => {
+                let run = self.runs[run];
+                let queues = claim(&self.beds[who], NAMES[who], run, limit).await;
+                for queue in queues {
+                    let task = queue.current_task;
+                    self.held.push(Held {
+                        who,
+                        run,
+                        queue,
+                        task,
+                    });
+                }
+            }
+            Move::Settle(pick) => self.settle(pick, true).await,
+            Move::Fail(pick) => self.settle(pick, false).await,
+            Move::Release(pick) => {
+                let Some(held) = self.pick(pick) else { return };
+                let left = Left {
+                    task: Some(held.task.min(1)),
+                    attempts: vec![attempt(None, 11)],
+                    ..Left::untouched(held.queue.lease)
+                };
+                self.beds[held.who]
+                    .store()
+                    .release(vec![left])
+                    .await
+                    .expect("releases");
+            }
+            Move::Reserve(pick) => {
+                let Some(held) = self.pick(pick) else { return };
+                let call = Reservation {
+                    task: Some(held.task.min(1)),
+                    ..call(held.queue.lease, 3, 50)
+                };
+                reserve(self.beds[held.who].store(), held.run, &call, 400).await;
+            }
+            Move::Renew { who } => {
+                let mine = self.held.iter().filter(|held| held.who == who);
+                let leases: Vec<_> = mine.map(|held| held.queue.lease).collect();
+                let store = self.beds[who].store();
+                store
+                    .renew(&owner(NAMES[who]), &leases, LEASE_MS)
+                    .await
+                    .expect("renews");
+            }
+            Move::Expire { who, seen } => {
+                let name = NAMES[who];
+                let expire = format!("UPDATE nova3_queues SET lease_until = 0 WHERE lease_owner = '{name}'");
+                self.sql.run(&expire).await;
+                if !seen {
+                    let silence =
+                        format!("UPDATE nova3_workers SET last_seen = 0 WHERE worker_id = '{name}'");
+                    self.sql.run(&silence).await;
+                }
+                let other = (who + 1) % 3;
+                tend(self.beds[other].store(), NAMES[other], self.runs[0], true).await;
+            }
+            Move::Tend { who, run } => tend(self.beds[who].store(), NAMES[who], self.runs[run], true).await,
+        }
+    }
+
+    fn pick(&self, pick: usize) -> Option<&Held> {
+        // The latest are the likeliest to be good.
+        let index = self.held.len().checked_sub(1 + pick)?;
+        self.held.get(index)
+    }
+
+    async fn settle(&mut self, pick: usize, well: bool) {
+        let Some(held) = self.pick(pick) else { return };
+        let (lease, task) = (held.queue.lease, held.task);
+        let settlement = if well {
+            completed(lease, task.min(1), 1)
+        } else {
+            failed(lease, task.min(1), Class::Server)
+        };
+        let settled = self.beds[held.who].settle(settlement).await;
+        if settled == Settled::Stepped {
+            let index = self.held.len() - 1 - pick;
+            self.held[index].task += 1;
+        }
+    }
+
+    async fn check(&mut self) {
+        assert_eq!(wrongs(&mut self.sql).await, Vec::<String>::new());
+        for row in self.sql.rows("SELECT queue_id, fence FROM nova3_queues").await {
+            let (queue, now): (i64, i64) = (row.get(0), row.get(1));
+            let before = self.fences.insert(queue, now).unwrap_or(0);
+            assert!(now >= before, "the fence of {queue} went from {before} to {now}");
+        }
+    }
+}
+
+proptest! {
+    // Each play has tables of its own, which take their time to make.
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, max_shrink_iters: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_play_leaves_the_store_in_order(play in prop::collection::vec(moves(), 20..50)) {
+        block_on(async {
+            let mut game = Game::begin().await;
+            for one in &play {
+                game.play(one).await;
+                game.check().await;
+            }
+        });
+    }
+}

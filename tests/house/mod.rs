@@ -1,0 +1,10 @@
+//! The repository holds itself to its rules: documents, floors of the source, the list of laws.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a check that cannot read the tree has to stop"
+)]
+
+mod docs;
+mod floors;
+mod mutants;

@@ -1,0 +1,31 @@
+//! Every test of the program and of the library's public parts, in one binary: it links the library once.
+//!
+//! | suite | what it tests |
+//! |---|---|
+//! | `cli` | the program as its users meet it |
+//! | `crash` | kills, stops and faults at random moments, on one host |
+//! | `chaos` | all faults at once, on one host |
+//! | `cluster` | all faults at once, many processes on one PostgreSQL |
+//! | `fleet` | many workers and a broken database, on PostgreSQL |
+//! | `store` | the laws of the store's ports, on every engine |
+//! | `limit` | the laws of a limiter, on every engine |
+//! | `wire` | what model servers send |
+//! | `mock` | the mock server |
+//! | `deploy` | the files in `deploy/` |
+//! | `house` | documents, floors of the source, the list of laws |
+//!
+//! `support` has what the suites share: processes, the mock, its log, PostgreSQL, a proxy, verdicts. Each suite has a
+//! `mod.rs` that says what it tests, and a `harness.rs` with what its tests stand on.
+
+mod chaos;
+mod cli;
+mod cluster;
+mod crash;
+mod deploy;
+mod fleet;
+mod house;
+mod limit;
+mod mock;
+mod store;
+mod support;
+mod wire;

@@ -1,0 +1,212 @@
+//! The laws of the store's ports, on every engine there is.
+//!
+//! A law takes a [`Harness`]: a store that was empty, and a way to open it again after a crash where the engine
+//! has one. It uses nothing but the ports, so that each engine is held to the same words.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of a test fail the way a test does"
+)]
+
+mod continuing;
+mod counting;
+mod crash;
+pub(crate) mod draft;
+mod events;
+mod files;
+mod forgetting;
+pub(crate) mod harness;
+mod leases;
+mod lines;
+mod machine;
+mod material;
+mod money;
+mod older;
+mod opening;
+mod planning;
+mod poison;
+mod removal;
+mod retries;
+use crate::support::postgres as server;
+mod sessions;
+mod settling;
+mod told;
+
+use harness::Harness;
+
+/// One test for each law on each engine.
+macro_rules! suite {
+    ($engine:ident: $($module:ident { $($law:ident)* })*) => {
+        mod $engine {
+            $(mod $module {
+                $(#[test]
+                fn $law() {
+                    crate::store::harness::block_on(async {
+                        let mut harness = crate::store::Harness::$engine().await;
+                        crate::store::$module::$law(&mut harness).await;
+                    });
+                })*
+            })*
+        }
+    };
+}
+
+macro_rules! engines {
+    ($($engine:ident)*) => {
+        $(suite! { $engine:
+            opening {
+                the_same_name_resumes
+                another_input_under_a_default_name_is_refused
+                rehearsals_and_real_runs_never_share_a_store
+                the_run_opened_last_is_the_latest
+                the_mark_is_kept_until_the_next_reading
+                a_changed_recipe_is_told_while_begun_work_is_unfinished
+            }
+            lines {
+                a_line_is_new_then_known_then_changed
+                an_undone_edit_finds_its_answer
+                an_undone_edit_without_an_answer_goes_on
+                a_custom_id_twice_is_a_bad_line
+                bad_lines_are_stored_as_failed
+                a_bad_line_keeps_its_name_where_it_is_free
+                a_bad_batch_line_has_the_form_of_one
+                equal_lines_are_told_apart_by_occurrence
+                a_thousand_equal_lines_are_a_thousand_requests
+                notes_rewrite_the_line_and_cost_nothing
+                a_move_makes_lines_stale
+                a_frozen_run_refuses_and_changes_nothing
+                a_frozen_run_refuses_to_go_back_too
+            }
+            removal {
+                only_seen_lines_are_claimed_while_reading
+                removed_lines_are_kept_apart_and_come_back
+                a_removed_line_in_flight_holds_nobody_up
+                a_removed_head_lets_its_session_go_on
+            }
+            leases {
+                a_queue_is_claimed_once_and_in_order
+                priority_never_reorders_a_session
+                the_fence_grows_with_every_claim
+                renewing_names_the_lost_ones
+                what_is_snoozed_comes_later
+                a_second_opening_voids_no_live_lease
+                a_crash_voids_leases_and_keeps_what_is_settled
+                the_largest_numbers_do_no_harm
+            }
+            settling {
+                steps_lead_to_the_end
+                a_failed_task_skips_the_later_ones
+                a_batch_error_keeps_its_response
+                a_stale_lease_settles_nothing_but_its_bill
+                a_superseded_queue_settles_nothing_but_its_bill
+                a_task_is_settled_once
+                the_ledger_adds_up
+            }
+            sessions {
+                one_at_a_time_in_order_of_arrival
+                an_edit_keeps_its_place
+                an_edit_that_leaves_a_session_lets_it_go_on
+                two_runs_share_a_session
+                items_are_numbered_without_a_gap
+                a_request_alone_counts_from_one
+            }
+            retries {
+                by_class_and_by_id
+                bad_lines_are_not_retried
+                what_a_failure_cost_is_waste_of_the_next
+                completed_tasks_are_not_done_again
+                a_retried_request_takes_its_place_again
+            }
+            counting {
+                every_state_is_counted
+                an_unfinished_reading_counts_what_it_has_not_seen
+                finished_pages_are_in_order_and_complete
+                input_order_stops_at_the_first_gap
+                finished_by_number
+            }
+            planning {
+                a_plan_is_settled_once_and_found_again
+                tasks_of_the_line_are_no_plan
+                a_stale_lease_plans_nothing_but_its_bill
+                every_call_of_planning_is_in_the_ledger
+                a_failed_plan_is_an_end_and_waste_of_the_next
+                only_what_is_unplanned_is_claimed_as_such
+            }
+            continuing {
+                a_pause_is_an_end_that_lets_the_session_go_on
+                the_last_task_pauses_nothing
+                without_what_paused_it_a_line_goes_on
+                a_line_that_goes_on_takes_its_place_again
+                an_undone_edit_without_what_paused_it_goes_on
+                pending_tasks_go_to_a_later_request
+                what_was_paused_last_goes_on_first
+                a_queue_that_continues_can_pause_too
+                nothing_is_taken_where_nothing_is_pending
+                pending_tasks_go_to_another_run
+                an_edit_gives_back_and_undoing_it_takes_again
+                what_another_has_now_is_not_given_back
+                an_undone_edit_of_what_was_continued_stays_continued
+            }
+            material {
+                earlier_results_reach_back_through_what_is_continued
+                items_of_the_session_are_found_by_their_names
+                the_last_rounds_come_oldest_first
+                what_was_left_is_remembered_until_it_is_chosen
+                an_ended_request_is_no_round_of_its_own
+                a_request_alone_sees_only_its_own
+                numbers_have_no_gap_whatever_comes_between
+            }
+            events {
+                everything_settled_is_told_in_its_order
+                a_plan_is_told_once
+                pauses_and_what_goes_on_are_told
+                what_is_no_longer_true_is_not_present
+                only_failures_are_told_of_what_has_no_tasks
+                single_queues_are_told_of
+            }
+            forgetting {
+                a_cleared_session_keeps_nothing_but_its_numbers
+                other_sessions_are_left_alone
+            }
+            money {
+                what_is_held_back_never_passes_the_cap
+                a_settlement_replaces_what_was_held_back_by_what_it_cost
+                a_call_given_back_is_in_the_ledger
+                a_lost_lease_holds_nothing_back
+                a_death_spends_what_was_held_back
+                sums_of_money_stop_before_they_break_the_ledger
+                routes_are_remembered_with_the_time_they_were_open
+            }
+            poison {
+                a_first_crash_is_only_recorded
+                a_crash_counts_against_no_request_that_waits
+                a_crash_at_work_means_quarantine
+                groups_are_halved_until_one_is_alone
+                who_waits_at_a_crash_of_its_group_keeps_its_room
+                two_crashes_alone_under_different_owners_are_poison
+                a_poisoned_request_lets_its_session_go_on
+                whatever_is_settled_clears
+                a_clean_end_is_no_crash
+                a_poisoned_request_can_be_retried
+                the_end_of_a_poisoned_request_is_told
+                quarantine_counts_as_unfinished
+                panics_are_counted_until_something_is_settled
+            }
+            told {
+                a_model_s_plan_that_was_not_begun_gives_way
+                a_queue_that_is_to_be_planned_takes_what_it_is_told
+                a_queue_that_has_begun_keeps_its_tasks_and_is_counted
+                a_failed_request_takes_what_it_is_told_after_a_retry
+                what_was_taken_over_is_pending_again
+                what_was_finished_under_another_recipe_is_counted
+            }
+            files {
+                cursors_round_trip
+                a_cursor_takes_the_place_of_the_expected_one_only
+                a_cursor_is_stored_with_the_rows_it_speaks_of
+            }
+        })*
+    };
+}
+
+engines! { memory file postgres }

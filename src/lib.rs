@@ -147,6 +147,12 @@
 //! 10. Nothing is left: the dispatcher ends its loop, the exporter writes its cursor,
 //!     [`store::Queues::close`] tidies the store, and `cli::exit` says 0.
 
+// scripts/test turns the warning into an error: a crate that only tests use belongs to the development dependencies.
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+
+// The allocator is chosen in `main.rs`.
+use tikv_jemallocator as _;
+
 #[macro_use]
 mod failpoint;
 

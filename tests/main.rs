@@ -11,7 +11,8 @@
 //! | `limit` | the laws of a limiter, on every engine |
 //! | `wire` | what model servers send |
 //! | `mock` | the mock server |
-//! | `deploy` | the files in `deploy/` |
+//! | `deploy` | the files in `deploy/` and the forge's workflows |
+//! | `dependencies` | what `deny.toml` says of the crates |
 //! | `house` | documents, floors of the source, the list of laws |
 //!
 //! `support` has what the suites share: processes, the mock, its log, PostgreSQL, a proxy, verdicts. Each suite has a
@@ -21,6 +22,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod crash;
+mod dependencies;
 mod deploy;
 mod fleet;
 mod house;

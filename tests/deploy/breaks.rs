@@ -26,7 +26,13 @@ fn copy(from: &Path, to: &Path) {
 /// What goes unnoticed when in `file` one text stands for another.
 fn unnoticed(file: &str, [from, to, words]: &[String; 3]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
-    for path in ["deploy", "docs/operations.md", ".dockerignore"] {
+    for path in [
+        "deploy",
+        "docs/operations.md",
+        ".dockerignore",
+        ".github",
+        "CONTRIBUTING.md",
+    ] {
         copy(&root().join(path), &folder.path().join(path));
     }
     let path = folder.path().join(file);

@@ -1,4 +1,4 @@
-//! What `deploy/` says fits nova3 and itself, as far as a machine without containers can tell: the forms are strict, what is
+//! What `deploy/` and the forge's workflows say fits nova3 and itself, as far as a machine without containers can tell: the forms are strict, what is
 //! named is there, flags and settings are the binary's own. Whether it starts, only an engine or a cluster shows.
 //!
 //! Each check is a function from a tree to its faults, so that it is run on the tree as it is, where it finds none, and on
@@ -8,8 +8,10 @@ mod breaks;
 mod cluster;
 mod command;
 mod compose;
+mod forge;
 mod image;
 mod page;
+mod release;
 mod scaling;
 mod workload;
 
@@ -49,7 +51,13 @@ impl Tree {
 
     /// Everything that is wrong.
     fn faults(&self) -> Vec<String> {
-        let parts = [image::faults, compose::faults, cluster::faults, page::faults];
+        let parts = [
+            image::faults,
+            compose::faults,
+            cluster::faults,
+            page::faults,
+            forge::faults,
+        ];
         parts
             .iter()
             .flat_map(|part| part(self).unwrap_or_else(|fault| vec![fault]))

@@ -134,7 +134,7 @@ fn leased(c: &Connection) -> Result<Vec<Leased>, Fault> {
         Ok(Leased {
             queue_id: row.get(0)?,
             crashes: row.get(1)?,
-            working: row.get(2)? || failpoint!("waiting-counts-as-work") && row.get::<_, i64>(1)? > 0,
+            working: row.get(2)? || failpoint!("waiting-counts-as-work"),
             quarantine: row.get(3)?,
             group: row.get(4)?,
             lone_crashes: row.get(5)?,

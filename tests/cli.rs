@@ -78,6 +78,8 @@ mod prompts;
 mod provider;
 #[path = "common/proxy.rs"]
 mod proxy;
+#[path = "cli/rehearsal.rs"]
+mod rehearsal;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "common/postgres.rs"]

@@ -1,12 +1,13 @@
-//! The answer to a prompt: made from its own words, and the same for the same seed and prompt.
+//! The answer to a prompt. It is the same for the same seed and prompt.
 
 use fastrand::Rng;
 use serde_json::json;
 
-use super::keywords::Theme;
 use super::request::{Prompt, ResponseFormat};
+use super::samples;
 use super::schema;
 use super::tokens;
+use super::topic::Topic;
 
 /// A finished answer, cut into pieces.
 #[derive(Debug)]
@@ -28,15 +29,16 @@ impl Answer {
         limit: usize,
     ) -> Self {
         let mut rng = Rng::with_seed(prompt.seed ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let theme = Theme::of(&prompt.user);
+        let topic = Topic::of(&prompt.user);
         let marker = format!("[mock {}]", &prompt.id[..8]);
         let text = match format {
-            None | Some(ResponseFormat::Text) => essay(&theme, &marker, &mut rng, target),
+            None | Some(ResponseFormat::Text) => essay(&topic, &marker, &mut rng, target),
             Some(ResponseFormat::JsonObject) => {
-                json!({ "answer": essay(&theme, &marker, &mut rng, target) }).to_string()
+                json!({ "answer": essay(&topic, &marker, &mut rng, target) }).to_string()
             }
             Some(ResponseFormat::JsonSchema { json_schema }) => {
-                schema::instance(&json_schema.schema, &theme, &marker, rng).to_string()
+                let (schema, name) = (&json_schema.schema, &json_schema.name);
+                schema::instance(schema, name, &topic, &marker, rng.usize(..1000)).to_string()
             }
         };
         Self::limited(text, limit)
@@ -80,23 +82,31 @@ impl Answer {
 }
 
 /// An opening, a few points, a closing sentence and the marker.
-fn essay(theme: &Theme<'_>, marker: &str, rng: &mut Rng, target: usize) -> String {
-    let phrases = theme.language.phrases();
-    let mut text = String::with_capacity(1024);
-    fill(&mut text, phrases.opening, theme, rng);
+fn essay(topic: &Topic<'_>, marker: &str, rng: &mut Rng, target: usize) -> String {
+    let row = samples::row("plain answer", topic.language).unwrap_or_default();
+    let [opening, closing, points @ ..] = &row[..] else {
+        return marker.to_owned();
+    };
+    let mut points = points.to_vec();
+    rng.shuffle(&mut points);
+    let natural = rng.usize(2..=3);
+    let mut text = opening.replace("%s", &topic.subject) + "\n";
+    let room = target.saturating_sub(tokens::piece_ends(marker).len());
+    let mut pieces = tokens::piece_ends(&text).len();
+    for (i, point) in points.into_iter().cycle().enumerate() {
+        let enough = if target == 0 { i >= natural } else { pieces >= room };
+        if enough {
+            break;
+        }
+        let start = text.len();
+        text.push_str("\n- ");
+        text.push_str(point);
+        pieces += tokens::piece_ends(&text[start..]).len();
+    }
     if target == 0 {
-        for _ in 0..rng.usize(2..=4) {
-            point(&mut text, theme, rng);
-        }
-        fill(&mut text, phrases.closing, theme, rng);
+        text.push_str("\n\n");
+        text.push_str(closing);
     } else {
-        let room = target.saturating_sub(tokens::piece_ends(marker).len());
-        let mut pieces = tokens::piece_ends(&text).len();
-        while pieces < room {
-            let start = text.len();
-            point(&mut text, theme, rng);
-            pieces += tokens::piece_ends(&text[start..]).len();
-        }
         text = Answer::limited(text, room).text;
     }
     if !text.is_empty() {
@@ -104,53 +114,6 @@ fn essay(theme: &Theme<'_>, marker: &str, rng: &mut Rng, target: usize) -> Strin
     }
     text.push_str(marker);
     text
-}
-
-fn point(text: &mut String, theme: &Theme<'_>, rng: &mut Rng) {
-    text.push_str("\n- ");
-    sentence(text, theme, rng);
-}
-
-/// One sentence about two keywords of the prompt.
-pub(crate) fn sentence(text: &mut String, theme: &Theme<'_>, rng: &mut Rng) {
-    let points = theme.language.phrases().points;
-    fill(text, points[rng.usize(..points.len())], theme, rng);
-}
-
-/// A few words that name two keywords of the prompt.
-pub(crate) fn title(theme: &Theme<'_>, rng: &mut Rng) -> String {
-    let titles = theme.language.phrases().titles;
-    let mut text = String::new();
-    fill(&mut text, titles[rng.usize(..titles.len())], theme, rng);
-    text
-}
-
-/// Two different keywords; a theme has at least two.
-pub(crate) fn two_keywords<'t>(theme: &'t Theme<'_>, rng: &mut Rng) -> (&'t str, &'t str) {
-    let count = theme.keywords.len();
-    let first = rng.usize(..count);
-    let second = (first + rng.usize(1..count)) % count;
-    (&theme.keywords[first], &theme.keywords[second])
-}
-
-fn fill(text: &mut String, template: &str, theme: &Theme<'_>, rng: &mut Rng) {
-    let keywords = two_keywords(theme, rng);
-    fill_with(text, template, &theme.subject, keywords);
-}
-
-/// Adds `template` with the subject and two keywords in its slots.
-pub(crate) fn fill_with(text: &mut String, template: &str, subject: &str, (a, b): (&str, &str)) {
-    let mut parts = template.split('%');
-    text.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let (slot, rest) = part.split_at(1);
-        text.push_str(match slot {
-            "a" => a,
-            "b" => b,
-            _ => subject,
-        });
-        text.push_str(rest);
-    }
 }
 
 #[cfg(test)]

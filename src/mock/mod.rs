@@ -1,14 +1,16 @@
 //! A server that speaks OpenAI's chat API and makes its answers up: for rehearsals without a key, for
 //! demos without a network, and as the evidence of every test.
 //!
-//! An answer is made from its prompt, so it looks real and can be checked: it ends with a marker that
-//! names the prompt, and it is the same whenever the seed and the prompt are. A prompt in parts, under
-//! headings and between fences, is answered by its last part and by what the others say. Faults are
-//! injected by probability, rate limits are enforced by a strict window, and a log tells what really
-//! arrived.
+//! An answer is the same whenever the seed and the prompt are. It can be checked: a marker in it names the
+//! prompt, as in `[mock 1a2b3c4d]`. A plain text ends with the marker; JSON has it in its first string of
+//! any length, a plan in its first instruction. JSON is filled by its schema, with strings such as
+//! `[mock] cover 1`. The titles, texts and tags of the embedded agents come from a table of samples, so
+//! that people can read a first rehearsal. Faults are injected by probability, rate limits are enforced by
+//! a strict window, and a log tells what really arrived.
 //!
 //! Deliberately absent: TLS, HTTP/2, tools, several choices for one request, and any knowledge of
-//! nova3's client; what the client does right or wrong shows only on the wire.
+//! nova3's client beside the names of its agents; what the client does right or wrong shows only on the
+//! wire.
 //!
 //! Failure behaviour: an error of one connection ends that connection and nothing else. Only a socket
 //! or a log that cannot be opened is an error of the server, and it is one before the server starts.
@@ -20,22 +22,21 @@ mod config;
 mod error_object;
 mod faults;
 mod frames;
-mod keywords;
 mod limiter;
 mod log;
-mod material;
 mod number;
-mod phrases;
 mod plan;
 mod refusal;
 mod reply;
 mod request;
 mod response;
+mod samples;
 mod schema;
 mod server;
 mod strings;
 mod tally;
 mod tokens;
+mod topic;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -49,6 +49,8 @@ pub(crate) enum ResponseFormat {
 
 #[derive(Deserialize)]
 pub(crate) struct NamedSchema {
+    #[serde(default)]
+    pub(crate) name: String,
     pub(crate) schema: Value,
 }
 

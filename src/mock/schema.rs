@@ -1,43 +1,54 @@
-//! An instance of a JSON schema, with strings made from the prompt.
+//! An instance of a JSON schema.
 //!
-//! Honoured: type (also a list), properties, required, items, prefixItems, minItems, maxItems, uniqueItems,
+//! Honoured: type (also a list), properties, required, items, minItems, maxItems, uniqueItems of an enumeration,
 //! enum, const, string lengths and the common formats, number bounds and multipleOf, anyOf and oneOf (first
-//! branch), allOf (merged), and $ref inside the document. Ignored: pattern, not, if/then/else,
-//! dependencies. Lists of tasks and of tags, and titles and sources, are told by their names and get what
-//! people would put there, inside the same bounds. Recursive schemas end because deep values keep to what is required, and nothing goes
-//! deeper than `DEEPEST`.
+//! branch), allOf (merged), and $ref inside the document. Ignored: everything else, pattern among it. A recursive
+//! schema ends: deep values keep to what is required, and nothing is nested deeper than `DEEPEST`.
 
-use std::ops::RangeInclusive;
-
-use fastrand::Rng;
 use serde_json::{Map, Value};
 
-use super::keywords::Theme;
-use super::number::{integer, number};
+use super::number::number;
 use super::plan;
-use super::strings::{Words, bound, is_tags};
+use super::samples::{self, Row};
+use super::strings::{bound, filler, formatted, is_free, sized};
+use super::topic::Topic;
 
 /// From here on optional properties and items are left out.
 const SPARSE: usize = 6;
 /// Nothing is nested deeper; a schema that demands it gets `null` there.
 const DEEPEST: usize = 32;
 
-/// An instance of `schema`. The first string that is free to say anything ends with `marker`.
-pub(crate) fn instance(schema: &Value, theme: &Theme<'_>, marker: &str, rng: Rng) -> Value {
-    Maker {
+/// An instance of `schema`, which the request calls `name`. `draw` decides what the schema leaves open. The first
+/// string that may have any length ends with `marker`.
+pub(crate) fn instance(schema: &Value, name: &str, topic: &Topic<'_>, marker: &str, draw: usize) -> Value {
+    let mut filler = Filler {
         root: schema,
-        words: Words::new(theme, marker, rng),
-    }
-    .value(schema, "", 0)
+        topic,
+        marker: Some(marker),
+        draw,
+        item: 0,
+        sample: samples::row(name, topic.language),
+        action: None,
+    };
+    filler.value(schema, "", 0)
 }
 
-struct Maker<'a> {
+struct Filler<'a> {
     root: &'a Value,
-    words: Words<'a>,
+    topic: &'a Topic<'a>,
+    /// Taken by the string that carries it.
+    marker: Option<&'a str>,
+    draw: usize,
+    /// The place in the innermost list, from 0.
+    item: usize,
+    sample: Option<Row>,
+    /// The action of the task in a plan.
+    action: Option<String>,
 }
 
-impl Maker<'_> {
+impl Filler<'_> {
     fn value(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
+        let draw = self.draw + self.item;
         if depth > DEEPEST {
             return Value::Null;
         }
@@ -45,7 +56,8 @@ impl Maker<'_> {
             return fixed.clone();
         }
         if let Some(choices) = schema["enum"].as_array().filter(|choices| !choices.is_empty()) {
-            return choices[self.words.rng.usize(..choices.len())].clone();
+            let planned = self.action.clone().filter(|_| name == "action");
+            return planned.map_or_else(|| choices[draw % choices.len()].clone(), Value::String);
         }
         if let Some(target) = referred(self.root, schema) {
             return self.value(target, name, depth + 1);
@@ -54,126 +66,95 @@ impl Maker<'_> {
             return self.value(branch(branches, depth), name, depth + 1);
         }
         if let Some(parts) = schema["allOf"].as_array() {
-            let merged = merge(self.root, schema, parts);
-            return self.value(&merged, name, depth + 1);
+            return self.value(&merge(self.root, schema, parts), name, depth + 1);
         }
         match kind(schema, depth) {
-            "object" => self.object(schema, Map::new(), depth),
+            "object" => self.object(schema, depth),
             "array" => self.array(schema, name, depth),
-            "integer" => integer(schema, &mut self.words.rng),
-            "number" => number(schema, &mut self.words.rng),
-            "boolean" => Value::Bool(self.words.rng.bool()),
+            "integer" => number(schema, true, draw),
+            "number" => number(schema, false, draw),
+            "boolean" => Value::Bool(draw.is_multiple_of(2)),
             "null" => Value::Null,
-            _ if name == "source" && is_nullable(schema) => self.words.source(schema),
-            _ => Value::String(self.words.string(schema, name)),
+            _ => Value::String(self.string(schema, name)),
         }
     }
 
-    /// An object that has the properties of `object` already.
-    fn object(&mut self, schema: &Value, mut object: Map<String, Value>, depth: usize) -> Value {
-        let required: Vec<&str> = schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+    fn string(&mut self, schema: &Value, name: &str) -> String {
+        if let Some(text) = formatted(schema, self.item) {
+            return text;
+        }
+        let row = self.sample.as_ref();
+        let text = row.and_then(|row| samples::text(row, name, self.topic, self.item));
+        let mut text = text.unwrap_or_else(|| filler(name, self.topic.language, self.item));
+        // Of a task, people read the description, and the next prompt gets the instruction.
+        let is_description = self.action.is_some() && name == "description";
+        if let Some(marker) = self.marker.take_if(|_| is_free(schema) && !is_description) {
+            text.push(' ');
+            text.push_str(marker);
+        }
+        sized(text, schema)
+    }
+
+    fn object(&mut self, schema: &Value, depth: usize) -> Value {
+        let required = || {
+            schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+        };
+        let mut object = Map::new();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let wanted = depth < SPARSE && property != &Value::Bool(false);
-            if (wanted || required.contains(&name.as_str())) && !object.contains_key(name) {
+            if wanted || required().any(|required| required == name) {
                 object.insert(name.clone(), self.value(property, name, depth + 1));
             }
         }
-        let others = &schema["additionalProperties"];
-        for name in required {
+        for name in required() {
             if !object.contains_key(name) {
-                object.insert(name.to_owned(), self.value(others, name, depth + 1));
+                let value = self.value(&schema["additionalProperties"], name, depth + 1);
+                object.insert(name.to_owned(), value);
             }
-        }
-        let fewest = bound(schema, "minProperties").unwrap_or(0);
-        for i in 1.. {
-            if object.len() >= fewest || others == &Value::Bool(false) {
-                break;
-            }
-            object.insert(format!("entry_{i}"), self.value(others, "entry", depth + 1));
         }
         Value::Object(object)
     }
 
     fn array(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
         let items = resolved(self.root, &schema["items"]);
-        let actions = plan::choices(resolved(self.root, &items["properties"]["action"]));
-        if !actions.is_empty() {
-            self.plan(schema, items, &actions, depth)
-        } else if is_free(items) && is_tags(name, items) {
-            let count = self.length(schema, 3..=5, depth);
-            let tags = self.words.tags(count, bound(items, "maxLength"));
-            tags.into_iter().map(Value::String).collect()
-        } else {
-            self.list(schema, name, depth)
+        let least = bound(schema, "minItems").unwrap_or(0);
+        let mut most = bound(schema, "maxItems").unwrap_or(usize::MAX);
+        if let (Some(choices), Value::Bool(true)) = (items["enum"].as_array(), &schema["uniqueItems"]) {
+            most = most.min(choices.len());
         }
-    }
-
-    /// How long the list is that `schema` asks for, if it is `natural` that it leaves the choice.
-    fn length(&mut self, schema: &Value, natural: RangeInclusive<usize>, depth: usize) -> usize {
-        let fewest = bound(schema, "minItems").unwrap_or(0);
-        let most = bound(schema, "maxItems").unwrap_or(usize::MAX);
-        let natural = if depth < SPARSE {
-            self.words.rng.usize(natural)
-        } else {
-            0
+        let actions = resolved(self.root, &items["properties"]["action"])["enum"].as_array();
+        let actions: Vec<&str> = actions.into_iter().flatten().filter_map(Value::as_str).collect();
+        let known = self.sample.as_ref().map_or(0, samples::items);
+        // Lists of strings are often tags, and platforms want three of them.
+        let natural = match kind(items, depth) {
+            _ if depth >= SPARSE => 0,
+            _ if !actions.is_empty() => 4 + self.draw % 2,
+            "string" => 3,
+            _ if known > 0 => known.min(2 + self.draw % 2),
+            _ => 2 + self.draw % 2,
         };
-        natural.max(fewest).min(most)
-    }
-
-    fn list(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
-        let prefix = schema["prefixItems"].as_array().map_or(&[][..], Vec::as_slice);
-        let mut first = prefix.iter();
-        let most = bound(schema, "maxItems").unwrap_or(usize::MAX);
-        let length = self.length(schema, 2..=3, depth).max(prefix.len().min(most));
-        let items = &schema["items"];
-        let unique = schema["uniqueItems"] == true;
-        let mut array: Vec<Value> = Vec::with_capacity(length.min(64));
-        // A value that comes twice is drawn again a few times, and an enumeration is walked in order.
-        let choices = items["enum"].as_array().filter(|_| unique);
-        let mut draws = length.saturating_mul(8);
-        while array.len() < length && draws > 0 {
-            draws -= 1;
-            let value = match (first.next(), choices.and_then(|all| all.get(array.len()))) {
-                (Some(fixed), _) => self.value(fixed, name, depth + 1),
-                (None, Some(choice)) => choice.clone(),
-                (None, None) => self.value(items, name, depth + 1),
-            };
-            if !unique || !array.contains(&value) {
-                array.push(value);
+        let mut length = natural.max(least).min(most);
+        let plan = plan::actions(&actions, self.topic, length);
+        if !plan.is_empty() {
+            length = plan.len().max(least).min(most);
+        }
+        let (item, sample) = (self.item, self.sample.clone());
+        let mut array = Vec::new();
+        for at in 0..length {
+            self.item = at;
+            if let Some(&action) = plan.iter().cycle().nth(at) {
+                self.action = Some(action.to_owned());
+                let row = |name| samples::row(name, self.topic.language);
+                self.sample = row(action).or_else(|| row("other task"));
             }
+            array.push(self.value(items, name, depth + 1));
         }
+        (self.item, self.sample, self.action) = (item, sample, None);
         Value::Array(array)
-    }
-
-    /// A list of tasks, of which two do the same only if there are fewer actions than `schema` asks for.
-    fn plan(&mut self, schema: &Value, task: &Value, actions: &[&str], depth: usize) -> Value {
-        let fewest = bound(schema, "minItems").unwrap_or(0);
-        let most = self.length(schema, 3..=5, depth);
-        let walk = plan::walk(actions, self.words.theme, most);
-        let length = walk.len().max(fewest).min(most);
-        let steps = walk.into_iter().cycle().take(length);
-        steps.map(|action| self.task(task, action, depth + 1)).collect()
-    }
-
-    fn task(&mut self, schema: &Value, action: &str, depth: usize) -> Value {
-        let brief = plan::brief(action, self.words.theme, &mut self.words.rng);
-        let free = |name| schema["properties"].get(name).filter(|text| is_free(text));
-        let mut task = Map::new();
-        task.insert("action".into(), action.into());
-        if let Some(description) = free("description") {
-            let text = self.words.sized(brief.description, description);
-            task.insert("description".into(), text.into());
-        }
-        if let Some(input) = free("input") {
-            let text = self.words.free(brief.input, input);
-            task.insert("input".into(), text.into());
-        }
-        self.object(schema, task, depth)
     }
 }
 
@@ -187,70 +168,42 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     referred(root, schema).unwrap_or(schema)
 }
 
-/// Whether `schema` is one of strings that may say anything.
-fn is_free(schema: &Value) -> bool {
-    let bonds = ["enum", "const", "format"];
-    schema.get("type").is_some()
-        && kind(schema, 0) == "string"
-        && bonds.iter().all(|key| schema.get(key).is_none())
-}
-
-/// Whether `schema` has null among its types.
-fn is_nullable(schema: &Value) -> bool {
-    schema["type"]
-        .as_array()
-        .is_some_and(|kinds| kinds.iter().any(|kind| kind == "null"))
-}
-
 /// The first branch; deep down the one that ends a recursion, if there is one.
 fn branch(branches: &[Value], depth: usize) -> &Value {
-    let ending = || {
-        branches
-            .iter()
-            .find(|branch| branch["type"] == "null")
-            .or(branches.last())
-    };
+    let null = branches.iter().find(|branch| branch["type"] == "null");
     let chosen = if depth < SPARSE {
         branches.first()
     } else {
-        ending()
+        null.or(branches.last())
     };
     chosen.unwrap_or(&Value::Null)
 }
 
 /// The type to make: the named one, the first of several that is not null, or the one its keywords imply.
 fn kind(schema: &Value, depth: usize) -> &str {
-    match &schema["type"] {
-        Value::String(kind) => kind,
-        Value::Array(kinds) => {
-            let null_will_do = depth >= SPARSE && kinds.iter().any(|kind| kind == "null");
-            let real = kinds
-                .iter()
-                .filter_map(Value::as_str)
-                .find(|&kind| kind != "null");
-            if null_will_do {
-                "null"
-            } else {
-                real.unwrap_or("null")
-            }
-        }
+    const IMPLIED: [(&str, &str); 6] = [
+        ("properties", "object"),
+        ("required", "object"),
+        ("items", "array"),
+        ("minItems", "array"),
+        ("minimum", "number"),
+        ("maximum", "number"),
+    ];
+    let kinds = match &schema["type"] {
+        Value::Array(kinds) => kinds.as_slice(),
+        kind => std::slice::from_ref(kind),
+    };
+    let mut real = kinds
+        .iter()
+        .filter_map(Value::as_str)
+        .filter(|&kind| kind != "null");
+    let nullable = kinds.iter().any(|kind| kind == "null");
+    match real.next() {
+        Some(kind) if depth < SPARSE || !nullable => kind,
+        _ if nullable => "null",
         _ => {
-            let has = |keys: &[&str]| keys.iter().any(|key| schema.get(key).is_some());
-            if has(&["properties", "required", "minProperties"]) {
-                "object"
-            } else if has(&["items", "prefixItems", "minItems"]) {
-                "array"
-            } else if has(&[
-                "minimum",
-                "maximum",
-                "exclusiveMinimum",
-                "exclusiveMaximum",
-                "multipleOf",
-            ]) {
-                "number"
-            } else {
-                "string"
-            }
+            let implied = IMPLIED.iter().find(|(key, _)| schema.get(key).is_some());
+            implied.map_or("string", |(_, kind)| kind)
         }
     }
 }
@@ -260,8 +213,7 @@ fn merge(root: &Value, schema: &Value, parts: &[Value]) -> Value {
     let mut merged = schema.as_object().cloned().unwrap_or_default();
     merged.remove("allOf");
     for part in parts {
-        let target = referred(root, part).unwrap_or(part);
-        for (key, value) in target.as_object().into_iter().flatten() {
+        for (key, value) in resolved(root, part).as_object().into_iter().flatten() {
             match (merged.get_mut(key), value) {
                 (Some(Value::Object(known)), Value::Object(more)) => known.extend(more.clone()),
                 (Some(Value::Array(known)), Value::Array(more)) if key == "required" => {
@@ -281,13 +233,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn made(schema: &Value, seed: u64) -> Value {
-        let theme = Theme::of("Compare heat pumps with gas boilers for old houses");
-        instance(schema, &theme, "[mock 0000]", Rng::with_seed(seed))
+    fn named(name: &str, schema: &Value, draw: usize) -> Value {
+        let topic = Topic::of("Compare heat pumps with gas boilers for old houses");
+        instance(schema, name, &topic, "[mock 0000]", draw)
+    }
+
+    fn made(schema: &Value, draw: usize) -> Value {
+        named("report", schema, draw)
     }
 
     #[test]
-    fn bounds_hold_for_many_seeds() {
+    fn bounds_hold_for_many_draws() {
         let schema = json!({"type": "object", "required": ["n", "x", "s", "list", "set"], "properties": {
             "n": {"type": "integer", "minimum": 3, "maximum": 5},
             "x": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
@@ -296,14 +252,15 @@ mod tests {
             "set": {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": true, "minItems": 3},
             "fixed": {"const": 7},
         }});
-        for seed in 0..200 {
-            let value = made(&schema, seed);
+        for draw in 0..200 {
+            let value = made(&schema, draw);
             assert!((3..=5).contains(&value["n"].as_i64().expect("an integer")));
             let x = value["x"].as_f64().expect("a number");
             assert!(x > 0.0 && x <= 1.0);
             assert!((200..=210).contains(&value["s"].as_str().expect("a string").chars().count()));
             assert!(value["list"].as_array().expect("a list").len() == 1 && value["list"][0].is_string());
-            assert_eq!(value["set"], json!(["a", "b", "c"]));
+            let set = value["set"].as_array().expect("a list");
+            assert!(set.len() == 3 && ["a", "b", "c"].iter().all(|&one| set.contains(&one.into())));
             assert_eq!(value["fixed"], 7);
         }
     }
@@ -319,6 +276,16 @@ mod tests {
         let value = made(&schema, 1);
         assert!(value["children"][0]["title"].is_string() && value["next"]["next"]["title"].is_string());
         assert!(value.to_string().len() < 1_000_000);
+    }
+
+    #[test]
+    fn a_plan_of_plans_ends() {
+        let task = json!({"type": "object", "properties": {
+            "action": {"enum": ["facts", "insight"]}, "steps": {"$ref": "#/$defs/plan"}}});
+        let plan = json!({"type": "array", "items": task});
+        let made = made(&json!({"$ref": "#/$defs/plan", "$defs": {"plan": plan}}), 1);
+        assert_eq!(made[1]["steps"][0]["action"], "facts");
+        assert!(made.to_string().len() < 10_000);
     }
 
     #[test]
@@ -340,5 +307,43 @@ mod tests {
         let schema = json!({"type": "array", "minItems": 3, "items": {"type": "string"}});
         let text = made(&schema, 1).to_string();
         assert_eq!(text.matches("[mock 0000]").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn fillers_carry_the_mark_and_the_name() {
+        let text = json!({"type": "string"});
+        let schema = json!({"type": "object", "properties": {
+            "a": text, "b": text, "c": {"type": "array", "items": text}, "d": {"type": ["string", "null"]}}});
+        let expected = json!({"a": "[mock] a 1 [mock 0000]", "b": "[mock] b 1",
+            "c": ["[mock] c 1", "[mock] c 2", "[mock] c 3"], "d": "[mock] d 1"});
+        assert_eq!(made(&schema, 1), expected);
+        let chinese = instance(&text, "", &Topic::of("热泵"), "[mock 0000]", 1);
+        assert_eq!(chinese, "[mock] text 示例 1 [mock 0000]");
+    }
+
+    #[test]
+    fn a_known_name_gets_samples_and_fills_the_rest() {
+        let text = json!({"type": "string"});
+        let tags = json!({"type": "array", "items": text});
+        let post = json!({"type": "object", "properties": {"title": text, "content": text, "cover": text, "tags": tags}});
+        let list = json!({"type": "object", "properties": {"items": {"type": "array", "items": post}}});
+        let made = named("xhs_writing", &list, 1);
+        let items = made["items"].as_array().expect("a list");
+        assert!(items.len() == 3 && items[0]["title"] != items[1]["title"]);
+        for (place, item) in (1..).zip(items) {
+            let content = item["content"].as_str().expect("a text");
+            assert!(
+                content.contains("Compare heat pumps with gas boilers for old houses"),
+                "{content}"
+            );
+            assert_eq!(item["tags"].as_array().map(Vec::len), Some(3));
+            assert_eq!(item["cover"], format!("[mock] cover {place}"));
+        }
+    }
+
+    #[test]
+    fn names_without_a_type_or_a_schema_are_strings() {
+        let made = made(&json!({"required": ["x"], "properties": {"y": {}}}), 1);
+        assert_eq!(made, json!({"y": "[mock] y 1 [mock 0000]", "x": "[mock] x 1"}));
     }
 }

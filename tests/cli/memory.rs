@@ -21,7 +21,7 @@ fn peak(pid: u32) -> Option<u64> {
 #[test]
 fn answers_of_a_megabyte_fit_into_128_of_them() {
     let (harness, provider) = setup_with(MockConfig {
-        answer_tokens: 220_000,
+        answer_tokens: 230_000,
         ..MockConfig::default()
     });
     let line = |n: usize| {

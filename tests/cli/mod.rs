@@ -42,6 +42,7 @@ mod posts;
 mod prompts;
 mod provider;
 use crate::support::proxy;
+mod rehearsal;
 mod secrets;
 use crate::support::postgres as server;
 mod session_commands;

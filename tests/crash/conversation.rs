@@ -100,7 +100,7 @@ fn seed() -> u64 {
             .as_array()
             .is_some_and(|tasks| tasks.len() == DO.len())
     };
-    (1..30).find(long).expect("one plan of three has five tasks")
+    (1..30).find(long).expect("one plan of two has five tasks")
 }
 
 /// Reads what it came to, and judges what all ways have in common.

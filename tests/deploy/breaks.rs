@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Tree, root};
+use super::harness::{Tree, root};
 
 fn copy(from: &Path, to: &Path) {
     if from.is_dir() {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::command::{Settings, Variables, bad_lines};
-use super::{Found, Tree, differences, scaling, texts, version, workload};
+use super::harness::{Found, Tree, differences, texts, version};
+use super::{scaling, workload};
 
 const FOLDER: &str = "deploy/kubernetes";
 const SCHEMA: &str = include_str!("kubernetes.schema.json");

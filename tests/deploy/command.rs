@@ -7,7 +7,7 @@ use std::process::Command;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::Found;
+use super::harness::Found;
 
 const NOVA3: &str = env!("CARGO_BIN_EXE_nova3");
 

@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::command::{Settings, Variables, unknown};
-use super::{Found, Tree, differences, root, texts, version};
+use super::harness::{Found, Tree, differences, root, texts, version};
 
 const FILE: &str = "deploy/compose.yaml";
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::command::{Variables, unknown};
-use super::{Found, Tree, differences, root, texts};
+use super::harness::{Found, Tree, differences, root, texts};
 
 const FOLDER: &str = ".github/workflows";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Found, Tree, root};
+use super::harness::{Found, Tree, root};
 
 const FILE: &str = "deploy/Dockerfile";
 

@@ -1,5 +1,6 @@
-//! What `deploy/` and the forge's workflows say fits nova3 and itself, as far as a machine without containers can tell: the forms are strict, what is
-//! named is there, flags and settings are the binary's own. Whether it starts, only an engine or a cluster shows.
+//! What `deploy/` and the forge's workflows say fits nova3 and itself, as far as a machine without containers can tell:
+//! the forms are strict, what is named is there, flags and settings are the binary's own. Whether it starts, only an
+//! engine or a cluster shows.
 //!
 //! Each check is a function from a tree to its faults, so that it is run on the tree as it is, where it finds none, and on
 //! broken copies, where it has to.
@@ -9,95 +10,14 @@ mod cluster;
 mod command;
 mod compose;
 mod forge;
+mod harness;
 mod image;
 mod page;
 mod release;
 mod scaling;
 mod workload;
 
-use std::path::{Path, PathBuf};
-
-use serde_json::{Value, json};
-
-/// The repository.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where the files lie that are checked: the repository, or a broken copy of them.
-struct Tree {
-    folder: PathBuf,
-}
-
-impl Tree {
-    fn text(&self, path: &str) -> Result<String, String> {
-        std::fs::read_to_string(self.folder.join(path)).map_err(|error| format!("{path}: {error}"))
-    }
-
-    fn yaml(&self, path: &str) -> Result<Value, String> {
-        serde_saphyr::from_str(&self.text(path)?).map_err(|error| format!("{path}: {error}"))
-    }
-
-    /// The YAML files of a folder, and its folders.
-    fn entries(&self, folder: &str) -> Result<Vec<String>, String> {
-        let said = |error| format!("{folder}: {error}");
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.folder.join(folder)).map_err(said)? {
-            names.push(entry.map_err(said)?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    /// Everything that is wrong.
-    fn faults(&self) -> Vec<String> {
-        let parts = [
-            image::faults,
-            compose::faults,
-            cluster::faults,
-            page::faults,
-            forge::faults,
-        ];
-        parts
-            .iter()
-            .flat_map(|part| part(self).unwrap_or_else(|fault| vec![fault]))
-            .collect()
-    }
-}
-
-/// What one part finds; an error where it cannot go on.
-type Found = Result<Vec<String>, String>;
-
-/// Where a value differs from its schema.
-fn differences(schema: &str, definition: Option<&str>, value: &Value, place: &str) -> Found {
-    let mut schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
-    if let Some(definition) = definition {
-        if schema["$defs"][definition].is_null() {
-            return Ok(vec![format!(
-                "{place}: `{definition}` is no kind that is used here"
-            )]);
-        }
-        schema["$ref"] = json!(format!("#/$defs/{definition}"));
-    }
-    let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
-    let errors = validator.iter_errors(value);
-    Ok(errors
-        .map(|error| format!("{place}: {}: {error}", error.instance_path()))
-        .collect())
-}
-
-/// The texts of an array; none where there is no array.
-fn texts(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .map(|items| items.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default()
-}
-
-/// The version that images are tagged with.
-fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
-}
+use harness::{Tree, root};
 
 #[test]
 fn everything_fits() {

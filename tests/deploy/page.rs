@@ -1,7 +1,7 @@
 //! The page on operations: what it has readers type, nova3 knows.
 
 use super::command::{Variables, unknown};
-use super::{Found, Tree};
+use super::harness::{Found, Tree};
 
 const PAGE: &str = "docs/operations.md";
 

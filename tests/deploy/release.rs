@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::root;
+use super::harness::root;
 
 /// What it says to standard output, or to standard error where it fails.
 fn run(folder: &Path, args: &[&str]) -> Result<String, String> {

@@ -3,8 +3,8 @@
 use reqwest::Url;
 use serde_json::Value;
 
-use super::Found;
 use super::cluster::Cluster;
+use super::harness::Found;
 
 pub(crate) fn faults(cluster: &Cluster) -> Found {
     let mut faults = Vec::new();

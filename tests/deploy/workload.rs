@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::command::{Variables, unknown};
-use super::{Found, Tree, image, texts};
+use super::harness::{Found, Tree, texts};
+use super::image;
 
 pub(crate) fn faults(tree: &Tree, cluster: &Cluster) -> Found {
     let user = image::user(tree)?;

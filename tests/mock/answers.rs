@@ -5,13 +5,13 @@ use std::time::Duration;
 use nova3::mock::{Latency, MockConfig, prompt_id};
 use serde_json::{Value, json};
 
-use super::{bench, content, frames, prompt, streamed, with};
+use super::harness::{content, frames, harness, prompt, streamed, with};
 
 #[tokio::test]
 async fn a_stream_has_openais_shape() {
-    let bench = bench(MockConfig::default()).await;
+    let harness = harness(MockConfig::default()).await;
     let body = streamed("How do heat pumps work in old houses?");
-    let response = bench.post(&body).send().await.expect("a response");
+    let response = harness.post(&body).send().await.expect("a response");
     assert_eq!(
         response.headers()["content-type"],
         "text/event-stream; charset=utf-8"
@@ -50,13 +50,13 @@ async fn a_stream_has_openais_shape() {
     }
     let marker = format!("[mock {}]", &prompt_id(&body["messages"])[..8]);
     assert!(content(&text).ends_with(&marker), "{}", content(&text));
-    bench.mock.stop().await;
+    harness.mock.stop().await;
 }
 
 #[tokio::test]
 async fn without_include_usage_no_chunk_speaks_of_it() {
-    let bench = bench(MockConfig::default()).await;
-    let (_, text) = bench
+    let harness = harness(MockConfig::default()).await;
+    let (_, text) = harness
         .ask(&with(prompt("Hello"), &json!({ "stream": true })))
         .await;
     assert!(
@@ -67,14 +67,14 @@ async fn without_include_usage_no_chunk_speaks_of_it() {
 
 #[tokio::test]
 async fn streams_and_whole_answers_agree_at_any_pace() {
-    let calm = bench(MockConfig::default()).await;
+    let calm = harness(MockConfig::default()).await;
     let tick = Duration::from_micros(100);
     let latency = Latency {
         first_token: tick,
         per_token: tick,
         tail: 0.5,
     };
-    let slow = bench(MockConfig {
+    let slow = harness(MockConfig {
         latency,
         ..MockConfig::default()
     })
@@ -93,17 +93,17 @@ async fn streams_and_whole_answers_agree_at_any_pace() {
         (&whole["object"], &whole["choices"][0]["finish_reason"]),
         (&json!("chat.completion"), &json!("stop"))
     );
-    for bench in [&calm, &slow] {
-        assert_eq!(content(&bench.ask(&streamed(question)).await.1), text);
-        assert_eq!(bench.json(&prompt(question)).await["choices"], whole["choices"]);
+    for harness in [&calm, &slow] {
+        assert_eq!(content(&harness.ask(&streamed(question)).await.1), text);
+        assert_eq!(harness.json(&prompt(question)).await["choices"], whole["choices"]);
     }
 }
 
 #[tokio::test]
 async fn another_seed_or_prompt_gives_another_answer() {
     let (one, two) = (
-        bench(MockConfig::default()).await,
-        bench(MockConfig {
+        harness(MockConfig::default()).await,
+        harness(MockConfig {
             seed: 2,
             ..Default::default()
         })
@@ -122,26 +122,26 @@ async fn another_seed_or_prompt_gives_another_answer() {
 
 #[tokio::test]
 async fn a_limit_cuts_the_answer_and_says_so() {
-    let bench = bench(MockConfig {
+    let harness = harness(MockConfig {
         answer_tokens: 50,
         ..MockConfig::default()
     })
     .await;
     for field in ["max_tokens", "max_completion_tokens"] {
-        let cut = bench
+        let cut = harness
             .json(&with(prompt("Name a colour"), &json!({ (field): 9 })))
             .await;
         assert_eq!(cut["choices"][0]["finish_reason"], "length");
         assert_eq!(cut["usage"]["completion_tokens"], 9);
     }
-    let whole = bench.json(&prompt("Name a colour")).await;
+    let whole = harness.json(&prompt("Name a colour")).await;
     let pieces = whole["usage"]["completion_tokens"].as_u64().expect("a number");
     assert!((48..=52).contains(&pieces), "expected about 50, got {pieces}");
 }
 
 #[tokio::test]
 async fn a_schema_is_obeyed() {
-    let bench = bench(MockConfig::default()).await;
+    let harness = harness(MockConfig::default()).await;
     let schema = json!({"type": "object", "additionalProperties": false, "required": ["title", "findings", "note"],
         "properties": {
             "title": {"type": "string", "maxLength": 20},
@@ -158,7 +158,7 @@ async fn a_schema_is_obeyed() {
         streamed("Compare heat pumps with gas boilers"),
         &json!({ "response_format": format }),
     );
-    let text = content(&bench.ask(&body).await.1);
+    let text = content(&harness.ask(&body).await.1);
     let value: Value = serde_json::from_str(&text).expect("JSON");
 
     let mut names: Vec<_> = value.as_object().expect("an object").keys().collect();
@@ -186,12 +186,12 @@ async fn a_schema_is_obeyed() {
 
 #[tokio::test]
 async fn a_json_object_holds_the_answer() {
-    let bench = bench(MockConfig::default()).await;
+    let harness = harness(MockConfig::default()).await;
     let body = with(
         prompt("Say something"),
         &json!({"response_format": {"type": "json_object"}}),
     );
-    let whole = bench.json(&body).await;
+    let whole = harness.json(&body).await;
     let text = whole["choices"][0]["message"]["content"]
         .as_str()
         .expect("content");
@@ -205,13 +205,13 @@ async fn a_json_object_holds_the_answer() {
 
 #[tokio::test]
 async fn wrong_requests_get_openais_errors() {
-    let bench = bench(MockConfig::default()).await;
+    let harness = harness(MockConfig::default()).await;
     for (body, status) in [
         (json!({"model": "m"}), 400),
         (json!([1]), 400),
         (json!({"messages": 1}), 400),
     ] {
-        let (got, text) = bench.ask(&body).await;
+        let (got, text) = harness.ask(&body).await;
         let error: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(
             (got, &error["error"]["type"]),
@@ -220,9 +220,9 @@ async fn wrong_requests_get_openais_errors() {
         );
     }
     let get = |path: &str| {
-        bench
+        harness
             .client
-            .get(format!("http://{}{path}", bench.mock.addr()))
+            .get(format!("http://{}{path}", harness.mock.addr()))
             .send()
     };
     let unknown = get("/v1/completions").await.expect("a response");
@@ -235,22 +235,22 @@ async fn wrong_requests_get_openais_errors() {
 
 #[tokio::test]
 async fn only_the_right_key_opens() {
-    let bench = bench(MockConfig {
+    let harness = harness(MockConfig {
         api_key: Some("secret".into()),
         ..MockConfig::default()
     })
     .await;
-    let (status, text) = bench.ask(&prompt("Hello")).await;
+    let (status, text) = harness.ask(&prompt("Hello")).await;
     assert_eq!(status, 401);
     assert!(text.contains("\"code\":\"invalid_api_key\""), "{text}");
-    let wrong = bench
+    let wrong = harness
         .post(&prompt("Hello"))
         .bearer_auth("guess")
         .send()
         .await
         .expect("a response");
     assert_eq!(wrong.status(), 401);
-    let right = bench
+    let right = harness
         .post(&prompt("Hello"))
         .bearer_auth("secret")
         .send()
@@ -258,7 +258,7 @@ async fn only_the_right_key_opens() {
         .expect("a response");
     assert_eq!(right.status(), 200);
     assert_eq!(
-        bench.mock.stats().outcomes.into_iter().collect::<Vec<_>>(),
+        harness.mock.stats().outcomes.into_iter().collect::<Vec<_>>(),
         [("ok", 1), ("unauthorized", 2)]
     );
 }

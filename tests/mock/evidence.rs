@@ -6,7 +6,7 @@ use std::time::Duration;
 use nova3::mock::{self, Latency, MockConfig, MockError, key_id, prompt_id};
 use serde_json::{Value, json};
 
-use super::{bench, prompt, streamed, with};
+use super::harness::{harness, prompt, streamed, with};
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).expect("the log is there");
@@ -17,20 +17,20 @@ fn lines(path: &Path) -> Vec<Value> {
 
 #[tokio::test]
 async fn the_limiter_admits_the_limit_and_no_more() {
-    let bench = bench(MockConfig {
+    let harness = harness(MockConfig {
         rpm: Some(3),
         tpm: Some(1_000_000),
         ..MockConfig::default()
     })
     .await;
     for remaining in ["2", "1", "0"] {
-        let response = bench.post(&prompt("Hello")).send().await.expect("a response");
+        let response = harness.post(&prompt("Hello")).send().await.expect("a response");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["x-ratelimit-limit-requests"], "3");
         assert_eq!(response.headers()["x-ratelimit-remaining-requests"], remaining);
         assert!(response.headers().contains_key("x-ratelimit-reset-tokens"));
     }
-    let refused = bench.post(&prompt("Hello")).send().await.expect("a response");
+    let refused = harness.post(&prompt("Hello")).send().await.expect("a response");
     assert_eq!(refused.status(), 429);
     let wait: u64 = refused.headers()["retry-after"]
         .to_str()
@@ -45,7 +45,7 @@ async fn the_limiter_admits_the_limit_and_no_more() {
             .expect("a body")
             .contains("requests per min (RPM): Limit 3, Used 3, Requested 1")
     );
-    let stats = bench.mock.stats();
+    let stats = harness.mock.stats();
     assert_eq!((stats.outcomes["ok"], stats.outcomes["rate_limited"]), (3, 1));
     assert_eq!(stats.window.requests_max, 4, "refused calls count as pressure");
 }
@@ -53,19 +53,19 @@ async fn the_limiter_admits_the_limit_and_no_more() {
 #[tokio::test]
 async fn tokens_are_limited_by_what_calls_cost() {
     let cost =
-        bench(MockConfig::default()).await.json(&prompt("Hello")).await["usage"]["total_tokens"].clone();
+        harness(MockConfig::default()).await.json(&prompt("Hello")).await["usage"]["total_tokens"].clone();
     let cost = cost.as_u64().expect("a number");
-    let bench = bench(MockConfig {
+    let harness = harness(MockConfig {
         tpm: Some(2 * cost),
         ..MockConfig::default()
     })
     .await;
     let mut statuses = Vec::new();
     for _ in 0..3 {
-        statuses.push(bench.ask(&prompt("Hello")).await.0);
+        statuses.push(harness.ask(&prompt("Hello")).await.0);
     }
     assert_eq!(statuses, [200, 200, 429]);
-    let stats = bench.mock.stats();
+    let stats = harness.mock.stats();
     assert_eq!(
         (stats.window.tokens_max, stats.input_tokens + stats.output_tokens),
         (3 * cost, 2 * cost)
@@ -76,13 +76,13 @@ async fn tokens_are_limited_by_what_calls_cost() {
 async fn the_log_tells_what_arrived_and_how_it_ended() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("calls.jsonl");
-    let bench = bench(MockConfig {
+    let harness = harness(MockConfig {
         log: Some(path.clone()),
         ..MockConfig::default()
     })
     .await;
     let question = streamed(&"很长的问题".repeat(100));
-    let named = bench
+    let named = harness
         .post(&question)
         .header("x-nova3-id", "r1:plan#2")
         .bearer_auth("sk-1")
@@ -90,12 +90,12 @@ async fn the_log_tells_what_arrived_and_how_it_ended() {
         .await
         .expect("a response");
     named.bytes().await.expect("a body");
-    let usage = bench
+    let usage = harness
         .json(&with(prompt("Hi"), &json!({ "metadata": { "a": 1 } })))
         .await["usage"]
         .clone();
-    bench.ask(&json!({})).await;
-    bench.mock.stop().await;
+    harness.ask(&json!({})).await;
+    harness.mock.stop().await;
 
     let mut lines = lines(&path);
     for line in &mut lines {
@@ -134,17 +134,17 @@ async fn a_client_that_leaves_is_seen_leaving() {
             ..Latency::default()
         },
     ] {
-        let bench = bench(MockConfig {
+        let harness = harness(MockConfig {
             latency,
             ..MockConfig::default()
         })
         .await;
-        let call = tokio::spawn(bench.post(&streamed("Hello")).send());
-        bench.until(|stats| stats.in_flight.now == 1).await;
+        let call = tokio::spawn(harness.post(&streamed("Hello")).send());
+        harness.until(|stats| stats.in_flight.now == 1).await;
         call.abort();
         let _ = call.await;
-        bench.until(|stats| stats.in_flight.now == 0).await;
-        let stats = bench.mock.stats();
+        harness.until(|stats| stats.in_flight.now == 0).await;
+        let stats = harness.mock.stats();
         assert_eq!((stats.outcomes["client_gone"], stats.output_tokens), (1, 0));
     }
 }
@@ -155,21 +155,21 @@ async fn many_connections_are_open_at_once() {
         first_token: Duration::from_hours(1),
         ..Latency::default()
     };
-    let bench = bench(MockConfig {
+    let harness = harness(MockConfig {
         latency: hour,
         ..MockConfig::default()
     })
     .await;
     let calls: Vec<_> = (0..200)
-        .map(|i| tokio::spawn(bench.post(&prompt(&format!("Call {i}"))).send()))
+        .map(|i| tokio::spawn(harness.post(&prompt(&format!("Call {i}"))).send()))
         .collect();
-    bench.until(|stats| stats.in_flight.now == 200).await;
-    let stats = bench.mock.stats();
+    harness.until(|stats| stats.in_flight.now == 200).await;
+    let stats = harness.mock.stats();
     assert_eq!(
-        (stats.connections.max, stats.in_flight.max, bench.mock.calls()),
+        (stats.connections.max, stats.in_flight.max, harness.mock.calls()),
         (200, 200, 200)
     );
-    bench.mock.stop().await;
+    harness.mock.stop().await;
     for call in calls {
         assert!(
             call.await.expect("no panic").is_err(),

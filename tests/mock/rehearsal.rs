@@ -1,25 +1,29 @@
-//! A rehearsal of several steps: a plan, then the items of each task, made from what came before.
+//! A rehearsal of several steps: a plan, then the items of each task.
 
-use nova3::mock::MockConfig;
+use nova3::mock::{MockConfig, prompt_id};
 use serde_json::{Value, json};
 
-use super::{Bench, bench, prompt, with};
+use super::harness::{Harness, harness, prompt, with};
 
-const QUERY: &str = "为儿童防晒霜写一篇小红书笔记，突出轻薄不油腻";
+const QUERY: &str = "为儿童防晒霜写一条抖音脚本，突出轻薄不油腻";
 
-/// The answer to a prompt whose parts stand under headings and between fences.
-async fn made(bench: &Bench, parts: &[(&str, &str)], schema: &Value) -> Value {
+/// The answer to a prompt whose parts stand under headings and between fences, and the marker of that prompt.
+async fn made(harness: &Harness, parts: &[(&str, &str)], name: &str, schema: &Value) -> (Value, String) {
     let parts = parts
         .iter()
         .map(|(name, text)| format!("# {name}\n<<<{name}\n{text}\n{name}>>>\n"));
-    let format = json!({"type": "json_schema", "json_schema": {"name": "made", "schema": schema}});
+    let format = json!({"type": "json_schema", "json_schema": {"name": name, "schema": schema}});
     let body = with(
         prompt(&parts.collect::<String>()),
         &json!({ "response_format": format }),
     );
-    let whole = bench.json(&body).await;
+    let whole = harness.json(&body).await;
     let text = whole["choices"][0]["message"]["content"].as_str();
-    serde_json::from_str(text.expect("content")).expect("JSON")
+    let marker = format!("[mock {}]", &prompt_id(&body["messages"])[..8]);
+    (
+        serde_json::from_str(text.expect("content")).expect("JSON"),
+        marker,
+    )
 }
 
 fn list_of(name: &str, properties: &Value) -> Value {
@@ -56,29 +60,33 @@ fn items() -> Value {
 }
 
 #[tokio::test]
-async fn each_step_builds_on_the_ones_before() {
-    let bench = bench(MockConfig::default()).await;
-    let plan = made(&bench, &[("query", QUERY)], &plans()).await;
-    assert_eq!(plan, made(&bench, &[("query", QUERY)], &plans()).await);
+async fn each_step_keeps_to_the_subject_and_names_its_own_prompt() {
+    let harness = harness(MockConfig::default()).await;
+    let planned = made(&harness, &[("query", QUERY)], "supervisor", &plans()).await;
+    assert_eq!(
+        planned,
+        made(&harness, &[("query", QUERY)], "supervisor", &plans()).await
+    );
+    let (plan, marker) = planned;
+    assert_eq!(plan.to_string().matches(&marker).count(), 1, "{plan}");
     let tasks = plan["tasks"].as_array().expect("tasks");
-    assert_eq!(tasks.last().expect("a task")["action"], "xhs_writing");
+    assert_eq!(tasks.last().expect("a task")["action"], "tiktok_script");
 
     let mut results = String::new();
     for task in tasks {
+        let action = task["action"].as_str().expect("an action");
         let input = task["input"].as_str().expect("an input");
-        let parts = [("query", QUERY), ("results", &results), ("task", input)];
-        let step = made(&bench, &parts, &items()).await;
+        // The query is not in this prompt: the step knows the subject from the instruction of the plan.
+        let parts = [("results", results.as_str()), ("task", input)];
+        let (step, marker) = made(&harness, &parts, action, &items()).await;
         let all = step.to_string();
-        assert!(all.contains("儿童防晒霜") || all.contains("轻薄不油腻"), "{all}");
-        assert_eq!(all.matches("[mock ").count(), 1, "{all}");
+        assert!(
+            all.matches("[mock ").count() == 1 && all.contains(&marker),
+            "{marker} {all}"
+        );
         for (i, item) in step["items"].as_array().expect("items").iter().enumerate() {
-            let source = &item["source"];
-            let known = source
-                .as_str()
-                .is_none_or(|id| id == "需求" || results.contains(id));
-            assert!(known, "{source} of {results}");
-            let (action, content) = (task["action"].as_str(), item["content"].as_str());
-            let (action, content) = (action.expect("an action"), content.expect("a text"));
+            let content = item["content"].as_str().expect("a text");
+            assert!(content.contains(QUERY), "{content}");
             results += &format!("{action}{} {content}\n", i + 1);
         }
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{answer, decode, fails};
+use crate::wire::harness::{answer, decode, fails};
 use nova3::domain::failure::Class;
 use nova3::llm::wire::{Collector, Frame, Limits, Progress, plain};
 

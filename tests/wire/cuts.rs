@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::{answer, arrived, arrived_within, decode, fixture, streams};
+use crate::wire::harness::{answer, arrived, arrived_within, decode, fixture, streams};
 use nova3::domain::failure::{Class, Verdict};
 use nova3::llm::wire::{Answer, CallError, Limits};
 

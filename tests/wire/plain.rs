@@ -1,6 +1,6 @@
 //! Plain bodies, usage in its dialects, and inline thoughts.
 
-use super::{answer, fails, usage};
+use crate::wire::harness::{answer, fails, usage};
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
 use nova3::llm::wire::{Answer, CallError, plain, strip_think};

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::decode;
+use crate::wire::harness::decode;
 use nova3::llm::wire::{Decoder, Frame, Limits, SseError};
 
 fn frame(event: Option<&str>, data: &str) -> Frame {

@@ -1,7 +1,7 @@
 //! What the chunks of a stream mean.
 
 use super::{Row, billed, ended, fixture, hold, said, undone};
-use crate::wire::answer;
+use crate::wire::harness::answer;
 use nova3::domain::failure::Class::{ContentFilter, Server};
 use nova3::domain::failure::Verdict::{Elsewhere, Final, Retry};
 use nova3::llm::wire::{Answer, strip_think};

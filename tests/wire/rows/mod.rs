@@ -10,7 +10,7 @@ mod servers;
 
 use jiff::Timestamp;
 
-use super::{answer, fixture, fixtures, streams};
+use crate::wire::harness::{answer, fixture, fixtures, streams};
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
 use nova3::llm::wire::{Answer, CallError, classify, plain};

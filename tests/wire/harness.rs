@@ -1,0 +1,86 @@
+//! Fixtures of streams, and what the wire makes of them.
+
+use std::path::{Path, PathBuf};
+
+use nova3::domain::failure::{Class, Verdict};
+use nova3::domain::usage::Usage;
+use nova3::llm::wire::{Answer, CallError, Decoder, Frame, Incoming, Limits, SseError};
+
+/// The bytes of a file under `fixtures/llm`.
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    let path = folder().join(name);
+    std::fs::read(&path).unwrap_or_else(|fault| panic!("failed to read {}: {fault}", path.display()))
+}
+
+pub(super) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llm")
+}
+
+/// Every fixture of one kind: `sse` for streams, `http` for whole responses.
+pub(super) fn fixtures(kind: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder())
+        .expect("fixtures are there")
+        .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
+        .filter(|name| Path::new(name).extension().is_some_and(|found| found == kind))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Every stream among the fixtures.
+pub(super) fn streams() -> Vec<String> {
+    fixtures("sse")
+}
+
+/// Frames of bytes that arrive in the given pieces, and the error that ended them.
+pub(super) fn decode<'a>(
+    limits: Limits,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Frame>, Option<SseError>) {
+    let (mut decoder, mut frames) = (Decoder::new(limits), Vec::new());
+    for piece in pieces {
+        if let Err(fault) = decoder.push(piece, &mut frames) {
+            return (frames, Some(fault));
+        }
+    }
+    let fault = decoder.finish(&mut frames).err();
+    (frames, fault)
+}
+
+/// What becomes of a stream that ends with these bytes.
+pub(super) fn answer(bytes: &[u8]) -> Result<Answer, CallError> {
+    arrived([bytes])
+}
+
+/// What becomes of a stream that arrives in these pieces.
+pub(super) fn arrived<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Answer, CallError> {
+    arrived_within(Limits::default(), pieces)
+}
+
+/// The same, from a peer that may send no more than this.
+pub(super) fn arrived_within<'a>(
+    limits: Limits,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Answer, CallError> {
+    let mut incoming = Incoming::new(limits, 1 << 20);
+    for piece in pieces {
+        incoming.push(piece)?;
+    }
+    incoming.end()
+}
+
+/// What a failure comes to.
+pub(super) fn fails(result: Result<Answer, CallError>) -> (Class, Verdict, Option<u16>, String) {
+    let fault = result.expect_err("a failure");
+    (fault.class, fault.verdict, fault.status, fault.message)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every expectation is an option")]
+pub(super) fn usage(input: u64, cached: u64, output: u64) -> Option<Usage> {
+    Some(Usage {
+        input_tokens: input,
+        cached_input_tokens: cached,
+        cache_write_tokens: 0,
+        output_tokens: output,
+    })
+}

@@ -6,8 +6,7 @@
 //!    └───────────────────────── again ◀─────────────────────┴─▶ retries used up, or dead: the next route
 //! ```
 //!
-//! A failure that says that the route is ill is its own and not the request's once its breaker is open: the request
-//! waits, and no attempt is counted against it.
+//! While the breaker of a route is open, the request waits and no attempt is counted against it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -230,8 +229,9 @@ impl Walk<'_> {
                     route.pause(Some(asked), &error.message);
                 }
                 // A route that is ill, or that nothing reaches, says nothing of the request.
-                let excused = (ill || reached == Reached::Nobody) && !failpoint!("outage-is-the-requests");
-                if excused || tries.counted < self.client.retry.retries {
+                let excused = ill || reached == Reached::Nobody;
+                let fails = ill && failpoint!("outage-is-the-requests");
+                if !fails && (excused || tries.counted < self.client.retry.retries) {
                     // The gate makes the wait where the route is shut.
                     let wait = if ill || error.retry_after.is_some() {
                         Duration::ZERO

@@ -3,7 +3,7 @@
 //! `tests/laws.toml` lists the laws of the storms with their mutants. A plain test run takes as many mutants as fit into
 //! [`SECONDS`], others each time, and names them. `scripts/mutants` runs all of them, or those that it is given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 3;
 const ATTEMPTS: u64 = 3;
 
 /// A storm that does not end is stuck, and what its oracles said until then counts.
-const STUCK: Duration = Duration::from_mins(2);
+const STUCK: Duration = Duration::from_mins(4);
 
 #[derive(Deserialize)]
 struct Laws {
@@ -52,6 +52,9 @@ struct Mutant {
     failpoint: String,
     /// The test, or the module of tests, that finds it.
     test: String,
+    /// Parameters of the storm, where the short form meets the rule too seldom.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
 }
 
 /// A mutant with the law that must find it.
@@ -59,6 +62,7 @@ struct Hunt {
     oracle: String,
     failpoint: String,
     test: String,
+    env: BTreeMap<String, String>,
 }
 
 fn root() -> PathBuf {
@@ -79,6 +83,7 @@ fn hunts() -> Vec<Hunt> {
             oracle: law.oracle.clone(),
             failpoint: mutant.failpoint.clone(),
             test: mutant.test.clone(),
+            env: mutant.env.clone(),
         };
         law.mutants.iter().map(of).collect::<Vec<_>>()
     };
@@ -270,6 +275,7 @@ fn hunt(hunt: &Hunt, attempt: u64, folder: &Path) -> Result<String, String> {
             ("NOVA3_PATIENCE_S", "30"),
         ])
         .envs(["NOVA3_CRASH_SEED", "NOVA3_CHAOS_SEED", "NOVA3_CLUSTER_SEED"].map(|name| (name, &seed)))
+        .envs(&hunt.env)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(file.try_clone().unwrap())

@@ -52,8 +52,8 @@
 //!   session, in one transaction.
 //! * **Items get their numbers where they are settled**, from counters of their session: no gap, no repeat.
 //! * **Lines are written once.** The length of an append is announced in the store before it happens; at the
-//!   start at most that much is cut off a result file. The same rows give the same bytes at any time, so a
-//!   lost file is rebuilt and `verify` can compare.
+//!   start at most that much is cut off a result file, and nothing but the beginning of the announced lines. The same
+//!   rows give the same bytes at any time, so a lost file is rebuilt and `verify` can compare.
 //! * **Limits are never passed, nor failed open.** No 60 seconds hold more than a route's limit, restarts and fleets
 //!   included; a fleet's limits are a row of its database, and while that is out of reach nobody calls.
 //! * **A 429 is a pause, not a failure.** It stops its whole route for a while, for everyone who shares its limits, and

@@ -47,25 +47,18 @@ impl Parts {
 
     fn bound_parts(&mut self, budget: &ContextBudget, out: &mut LeftOut) {
         self.cut_texts(budget, out);
-        while over(&self.rounds, budget.round_tokens) && drop_first(&mut self.rounds) {
-            out.rounds += 1;
-        }
-        let free = |parts: &Self| {
-            weigh_all(&parts.previous)
-                + parts.context.as_deref().map_or(0, estimate_tokens)
-                + weigh_all(&parts.background)
-        };
-        while free(self) > budget.background_tokens && self.leave_background_out(out) {}
-        while over(&self.earlier, budget.earlier_tokens) && self.leave_earlier_out(out) {}
-        while over(&self.references, budget.reference_tokens) && drop_first(&mut self.references) {
-            out.references += 1;
-        }
-        while over(&self.chosen, budget.chosen_tokens) && drop_first(&mut self.chosen) {
-            out.chosen += 1;
-        }
-        while over(&self.comments, budget.chosen_tokens) && drop_first(&mut self.comments) {
-            out.chosen += 1;
-        }
+        out.rounds += drop_to(&mut self.rounds, budget.round_tokens);
+        let free =
+            |parts: &Self| parts.context.as_deref().map_or(0, estimate_tokens) + weigh_all(&parts.background);
+        let room = budget.background_tokens.saturating_sub(free(self));
+        out.background += drop_to(&mut self.previous, room);
+        while free(self) + weigh_all(&self.previous) > budget.background_tokens
+            && self.leave_background_out(out)
+        {}
+        while weigh_all(&self.earlier) > budget.earlier_tokens && self.leave_earlier_out(out) {}
+        out.references += drop_to(&mut self.references, budget.reference_tokens);
+        out.chosen += drop_to(&mut self.chosen, budget.chosen_tokens);
+        out.chosen += drop_to(&mut self.comments, budget.chosen_tokens);
     }
 
     /// What is least missed goes first.
@@ -213,8 +206,18 @@ fn weigh_all<T: Weigh>(list: &[T]) -> u64 {
     list.iter().map(Weigh::weigh).sum()
 }
 
-fn over<T: Weigh>(list: &[T], bound: u64) -> bool {
-    weigh_all(list) > bound
+/// Leaves out the first pieces until the others have no more tokens than that. Answers how many went.
+///
+/// Each piece is weighed once: one line may bring a million of them.
+fn drop_to<T: Weigh>(list: &mut Vec<T>, bound: u64) -> u64 {
+    let mut total = weigh_all(list);
+    let mut count = 0;
+    while let Some(first) = list.get(count).filter(|_| total > bound) {
+        total -= first.weigh();
+        count += 1;
+    }
+    list.drain(..count);
+    count as u64
 }
 
 /// Cuts a text that has more tokens than that, to well below it.
@@ -314,6 +317,28 @@ mod tests {
             .collect();
         assert_eq!(left, ["第1轮", "第2轮"]);
         assert_eq!(parts.earlier, full().earlier);
+    }
+
+    /// A quadratic search for the cut needs hours for this list, a linear one milliseconds.
+    #[test]
+    fn of_very_many_pieces_the_last_ones_stay() {
+        let many = 100_000;
+        let mut parts = Parts {
+            previous: vec!["旧".to_owned(); many],
+            chosen: vec![full().chosen[0].clone(); many],
+            ..Parts::default()
+        };
+        let told = parts.fit(&WIDE, 100_000).unwrap().unwrap();
+        let left = [parts.previous.len(), parts.chosen.len()];
+        assert!(left.iter().all(|left| (10..1000).contains(left)), "{left:?}");
+        assert_eq!(
+            told,
+            format!(
+                "left out of the prompt to keep its budget: {} of the background, {} of the selections",
+                many - left[0],
+                many - left[1]
+            )
+        );
     }
 
     #[test]

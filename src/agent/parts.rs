@@ -1,6 +1,8 @@
 //! The enhanced input: what a task is given beside its instruction, gathered from the request and what was made
 //! before. `budget` cuts it to size.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -97,21 +99,19 @@ pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
         .iter()
         .filter_map(|reference| reference.strip_prefix('@'))
         .map(str::to_owned);
-    let mut ids: Vec<String> = Vec::new();
     let written = [brief.query.as_deref().unwrap_or_default(), input];
-    for id in listed.chain(written.into_iter().flat_map(references_in)) {
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    ids
+    let mut known = HashSet::new();
+    listed
+        .chain(written.into_iter().flat_map(references_in))
+        .filter(|id| known.insert(id.clone()))
+        .collect()
 }
 
 impl Parts {
     /// Everything there is, before any bound; and a warning for each reference that names nothing.
     pub(super) fn gather(brief: &Brief, input: &str, material: &Material) -> (Self, Vec<String>) {
-        let chosen: Vec<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
-        let left: Vec<&str> = brief
+        let chosen: HashSet<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
+        let left: HashSet<&str> = brief
             .selections
             .left()
             .map(|item| &item.id)
@@ -121,14 +121,14 @@ impl Parts {
         let references: Vec<&StoredItem> = material
             .items
             .iter()
-            .filter(|item| !chosen.contains(&item.id.as_str()))
+            .filter(|item| !chosen.contains(item.id.as_str()))
             .collect();
-        let referred: Vec<&str> = references.iter().map(|item| item.id.as_str()).collect();
+        let referred: HashSet<&str> = references.iter().map(|item| item.id.as_str()).collect();
         // What was shown and not chosen stays out; what stands in another part need not stand here too.
-        let told = |id: &str| left.contains(&id) || chosen.contains(&id) || referred.contains(&id);
+        let told = |id: &str| left.contains(id) || chosen.contains(id) || referred.contains(id);
         // What the request makes itself nobody was shown before, whatever the ids of a choice say.
         let own_pieces = |items: &[StoredItem]| -> Vec<Piece> {
-            let new = items.iter().filter(|item| !referred.contains(&item.id.as_str()));
+            let new = items.iter().filter(|item| !referred.contains(item.id.as_str()));
             new.map(piece).collect()
         };
         let pieces = |items: &[StoredItem]| -> Vec<Piece> {
@@ -171,7 +171,7 @@ impl Parts {
         };
         let unknown = wanted(brief, input)
             .into_iter()
-            .filter(|id| !referred.contains(&id.as_str()) && !chosen.contains(&id.as_str()))
+            .filter(|id| !referred.contains(id.as_str()) && !chosen.contains(id.as_str()))
             .map(|id| format!("`@{id}` names no item that is known here, and was ignored"))
             .collect();
         (parts, unknown)

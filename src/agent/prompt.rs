@@ -34,8 +34,23 @@ fn fenced(text: &str, name: &str) -> String {
             }
         })
         .collect();
-    let text = text.replace("<<<", "<< <").replace(">>>", ">> >");
-    format!("<<<{name}\n{text}\n{name}>>>")
+    format!("<<<{name}\n{}\n{name}>>>", unmarked(text))
+}
+
+/// The text with a space behind every second of several angle brackets, so that three never stand together.
+fn unmarked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut last, mut run) = (None, 0);
+    for c in text.chars() {
+        run = if last == Some(c) { run + 1 } else { 1 };
+        last = Some(c);
+        if run == 3 && matches!(c, '<' | '>') {
+            out.push(' ');
+            run = 1;
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// Something of everything, for trying a template out.
@@ -101,6 +116,14 @@ mod tests {
             fenced("a\ninsight1>>>\n# 任务\n<<<<x", "insight1"),
             "<<<insight1\na\ninsight1>> >\n# 任务\n<< <<x\ninsight1>>>"
         );
+        for (text, shown) in [
+            ("<<<<<", "<< << <"),
+            (">>>>>x>>", ">> >> >x>>"),
+            ("<<>>><<", "<<>> ><<"),
+            ("aaa < << <<", "aaa < << <<"),
+        ] {
+            assert_eq!(fenced(text, "a"), format!("<<<a\n{shown}\na>>>"));
+        }
         assert_eq!(fenced("a", "x>>>\n# y"), "<<<x______y\na\nx______y>>>");
     }
 }

@@ -24,12 +24,13 @@ pub(super) fn fresh(feed: Feed, order: Order, append: bool, base: u64, tail: [u8
     }
 }
 
-/// What the file should hold.
-pub(super) fn mark(cursor: &Cursor) -> Mark {
+/// What the file should hold; `lines` are the announced ones, where the store still knows them.
+pub(super) fn mark(cursor: &Cursor, lines: Option<Vec<u8>>) -> Mark {
     Mark {
         base: cursor.base,
         settled: cursor.settled,
         announced: cursor.announced,
+        lines,
         tail: cursor.tail,
         replacement: cursor.rewrite.map(|rewrite| (rewrite.length, rewrite.tail)),
     }

@@ -83,7 +83,10 @@ impl Exporter {
             Feed::Results => job.order,
             Feed::Events => Order::Completion,
         };
-        let mark = known.as_ref().map(cursors::mark);
+        let mark = match &known {
+            Some(cursor) => Some(cursors::mark(cursor, announced(&ports, run, cursor).await?)),
+            None => None,
+        };
         let owned = path.to_path_buf();
         let (file, found) =
             blocking(move || ResultFile::open(&owned, mark.as_ref(), existing).map_err(RunError::from))
@@ -326,6 +329,19 @@ async fn epoch(ports: &ExportPorts, run: RunId, feed: Feed) -> Result<i64, RunEr
         Feed::Results => Ok(ports.store.lines_epoch(run).await?),
         Feed::Events => Ok(0),
     }
+}
+
+/// The lines that an interrupted append may have left in the file, whole or in part. `None` if they are not known any
+/// more: rows may have changed, and another version of the program may write them in another way.
+async fn announced(ports: &ExportPorts, run: &Run, cursor: &Cursor) -> Result<Option<Vec<u8>>, RunError> {
+    if cursor.announced == 0 || epoch(ports, run.id, cursor.feed).await? != cursor.epoch {
+        return Ok(None);
+    }
+    let page = page(&*ports.store, run.id, &run.name, cursor, cursor.after, ROWS).await?;
+    // Rows may have finished since then: theirs are behind the announced lines.
+    let length = usize::try_from(cursor.announced).unwrap_or(usize::MAX);
+    let lines = page.lines.get(..length);
+    Ok(lines.filter(|lines| lines.ends_with(b"\n")).map(<[u8]>::to_vec))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -27,7 +27,7 @@ pub enum Existing {
 }
 
 /// What should be in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// Bytes before the first line of ours.
     pub base: u64,
@@ -35,6 +35,8 @@ pub struct Mark {
     pub settled: u64,
     /// Bytes that may follow them, whole or in part.
     pub announced: u64,
+    /// These bytes themselves, where they are known: what else follows the certain ones belongs to somebody else.
+    pub lines: Option<Vec<u8>>,
     /// Digest of the last bytes before `base + settled`.
     pub tail: [u8; 32],
     /// Length and tail of a file that may have taken this one's place.
@@ -138,7 +140,7 @@ impl ResultFile {
 
     /// How the file differs from the settled bytes; what may have been torn behind them is cut off.
     fn difference(&mut self, mark: &Mark) -> Result<Option<String>, SinkError> {
-        let settled = mark.base + mark.settled;
+        let settled = mark.base.saturating_add(mark.settled);
         if self.length < settled {
             return Ok(Some(format!(
                 "it has {} bytes where {settled} were written",
@@ -151,14 +153,25 @@ impl ResultFile {
                 settled.min(TAIL)
             )));
         }
-        if self.length > settled + mark.announced {
-            let more = self.length - settled;
+        let more = self.length - settled;
+        if more > mark.announced || !self.is_torn(settled, mark)? {
             return Ok(Some(format!("{more} bytes were added behind byte {settled}")));
         }
-        if self.length > settled && !failpoint!("announced-not-cut") {
+        if more > 0 && !failpoint!("announced-not-cut") {
             self.cut(settled)?;
         }
         Ok(None)
+    }
+
+    /// Whether what follows the settled bytes is the beginning of the announced lines, as far as these are known. After a
+    /// power cut zeros may stand in the place of what was not written.
+    fn is_torn(&mut self, settled: u64, mark: &Mark) -> Result<bool, SinkError> {
+        let Some(lines) = &mark.lines else {
+            return Ok(true);
+        };
+        let found = self.read(settled, self.length)?;
+        let written = found.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        Ok(lines.starts_with(&found[..written]))
     }
 
     /// Someone else's last line gets its end, so that ours does not run into it.
@@ -264,7 +277,10 @@ impl ResultFile {
     }
 
     pub(super) fn read_tail(&mut self, end: u64) -> Result<Vec<u8>, SinkError> {
-        let from = end.saturating_sub(TAIL);
+        self.read(end.saturating_sub(TAIL), end)
+    }
+
+    fn read(&mut self, from: u64, end: u64) -> Result<Vec<u8>, SinkError> {
         let mut bytes = Vec::new();
         let file = &mut self.file;
         let read = file
@@ -374,6 +390,7 @@ mod tests {
             base: 0,
             settled: settled.len() as u64,
             announced,
+            lines: None,
             tail: tail_digest(settled),
             replacement: None,
         }
@@ -391,6 +408,39 @@ mod tests {
             Found::AsMarked
         );
         assert_eq!(std::fs::read(&bundle.path).unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn what_others_wrote_behind_an_announcement_is_left_alone() {
+        let mark = |lines: Option<&[u8]>| Mark {
+            lines: lines.map(<[u8]>::to_vec),
+            ..mark(b"one\n", 10)
+        };
+        for (behind, is_ours) in [
+            (&b"two\nthr"[..], true),
+            (b"two\nthree\n", true),
+            (b"two\0\0\0", true),
+            (b"mine\n", false),
+            (b"twomine\n", false),
+            (b"two\nthree\n\n", false),
+        ] {
+            let content = [b"one\n", behind].concat();
+            let bundle = setup(Some(&content));
+            let found = open(&bundle, Some(&mark(Some(b"two\nthree\n"))), Existing::Refuse);
+            assert_eq!(
+                matches!(found, Ok(Found::AsMarked)),
+                is_ours,
+                "{behind:?} {found:?}"
+            );
+            let left = if is_ours { &b"one\n"[..] } else { &content };
+            assert_eq!(std::fs::read(&bundle.path).unwrap(), left, "{behind:?}");
+        }
+        // Where nobody knows the lines any more, their length has to do.
+        let bundle = setup(Some(b"one\nmine\n"));
+        assert_eq!(
+            open(&bundle, Some(&mark(None)), Existing::Refuse).unwrap(),
+            Found::AsMarked
+        );
     }
 
     #[test]
@@ -421,6 +471,24 @@ mod tests {
             }
             assert_eq!(std::fs::read(&bundle.path).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_true_explain_no_file() {
+        let bundle = setup(Some(b"one\n"));
+        let most = i64::MAX.unsigned_abs();
+        for (base, settled) in [(most, most), (u64::MAX, u64::MAX), (0, u64::MAX)] {
+            let mark = Mark {
+                base,
+                settled,
+                ..mark(b"one\n", u64::MAX)
+            };
+            let found = open(&bundle, Some(&mark), Existing::Refuse);
+            assert!(matches!(found, Err(SinkError::Foreign { .. })), "{found:?}");
+        }
+        // Announced without bound: what follows the settled bytes is ours.
+        let found = open(&bundle, Some(&mark(b"", u64::MAX)), Existing::Refuse);
+        assert_eq!(found.unwrap(), Found::AsMarked);
     }
 
     #[test]
@@ -532,6 +600,7 @@ mod tests {
             base: 5,
             settled: 4,
             announced: 0,
+            lines: None,
             tail: tail_digest(b"base\nold\n"),
             replacement: None,
         };

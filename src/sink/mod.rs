@@ -1,8 +1,8 @@
 //! The result file: whole lines only, nothing of anyone else's destroyed.
 //!
 //! What should be in the file is known elsewhere (a cursor in the store) and handed in as a [`Mark`].
-//! Here that is compared with what is there: at most the announced bytes are cut off, and a file that is
-//! something else is left alone.
+//! Here that is compared with what is there: at most the announced bytes are cut off, where the announced lines
+//! are known only their beginning, and a file that is something else is left alone.
 //!
 //! ```text
 //! announce (store) → append, fsync → settle (store)          a kill anywhere leaves a length that the mark explains

@@ -149,6 +149,31 @@ fn a_result_file_that_somebody_else_changes_stops_the_run() {
 }
 
 #[test]
+fn lines_that_somebody_else_adds_are_kept_by_the_next_start_too() {
+    let (bench, _provider) = setup_with(MockConfig::default());
+    let ran = meddled(&bench, &[], 3, &|| {
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(bench.path("out.jsonl"));
+        file.unwrap().write_all(b"theirs\n").unwrap();
+    });
+    assert_eq!(ran.code, Some(110), "{}", ran.err);
+    let left = bench.read("out.jsonl");
+    let all = ["first", "later 0", "later 1", "later 2"];
+    let input: String = all.iter().map(|id| question(id, id)).collect();
+    let again = ["run", "-", "--run", "piped", "-o", "out.jsonl"];
+    let ran = bench.nova3_reading(&again, input.as_str());
+    assert_eq!(ran.code, Some(110), "{}", ran.err);
+    assert!(ran.err.contains("7 bytes were added behind byte"), "{}", ran.err);
+    assert_eq!(bench.read("out.jsonl"), left);
+    let ran = bench.nova3_reading(&[&again[..], &["--append"]].concat(), input);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let content = bench.read("out.jsonl");
+    let ours = content.strip_prefix(&left).expect("what was there stays");
+    assert_eq!(ours.lines().count(), all.len());
+}
+
+#[test]
 fn events_that_somebody_else_changes_stop_the_run_too() {
     let (harness, _provider) = setup_with(MockConfig::default());
     let events = harness.path("events.jsonl");

@@ -63,6 +63,27 @@ fn text_beyond_its_limit_is_refused() {
     );
 }
 
+/// Names are kept as far as a name goes, and counted as the text is.
+#[test]
+fn a_long_name_is_cut_and_counted() {
+    let mut collector = Collector::new(100);
+    let long = "n".repeat(100_000);
+    let frame = Frame {
+        event: None,
+        data: format!(
+            r#"{{"id":"{long}","model":"{long}","choices":[{{"delta":{{"content":"a"}},"finish_reason":"{long}"}}]}}"#
+        ),
+    };
+    assert_eq!(collector.frame(&frame), Ok(Progress::Data));
+    assert!((600..4000).contains(&collector.held_bytes()));
+    let answer = collector.end().expect("an answer");
+    let short = "n".repeat(200);
+    assert_eq!(
+        (answer.id, answer.model, answer.finish_reason),
+        (Some(short.clone()), Some(short.clone()), short)
+    );
+}
+
 #[test]
 fn blank_or_null_reasons_need_done_and_text() {
     let stream = |reason: &str, done: &str| {

@@ -78,6 +78,14 @@ fn limits_hold_to_the_byte() {
     assert_eq!(fault, Some(SseError::StreamTooLarge { limit: 40 }));
 }
 
+#[test]
+fn the_name_of_an_event_is_held_too() {
+    let mut decoder = Decoder::new(Limits::default());
+    let (line, mut out) = (format!("event: {}\n", "n".repeat(1000)), Vec::new());
+    decoder.push(line.as_bytes(), &mut out).expect("within limits");
+    assert!(decoder.held_bytes() >= 1000);
+}
+
 /// A quadratic decoder needs minutes for this line, a linear one milliseconds.
 #[test]
 fn a_long_line_in_small_chunks_is_linear() {

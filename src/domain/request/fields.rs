@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tree::{Entry, Tree};
+use super::tree::{self, Entry, Tree};
 
 /// What is wrong with a line, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,9 +73,8 @@ impl<'t, 'a> Fields<'t, 'a> {
 
     /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&'t Tree<'a>> {
-        self.entries
-            .iter()
-            .find(|(name, _)| name == key)
+        tree::place_of(self.entries, key)
+            .and_then(|place| self.entries.get(place))
             .map(|(_, value)| value)
             .filter(|value| !matches!(value, Tree::Null))
     }

@@ -3,7 +3,7 @@
 use super::Form;
 use super::action;
 use super::fields::{Complaint, Place};
-use super::tree::{Entry, Tree};
+use super::tree::{self, Entry, Tree};
 use crate::domain::ids::shortened;
 
 const BESIDE: &[&str] = &[
@@ -111,7 +111,8 @@ pub(super) fn sift<'a>(entries: &mut Vec<Entry<'a>>, form: Form) -> Vec<Stray<'a
         Form::Batch => BATCH,
         Form::Flat => BRIEF,
     };
-    take(entries, &[BESIDE, own], &Place::Top, &mut strays);
+    let is_known = |key: &str| BESIDE.contains(&key) || own.contains(&key);
+    take(entries, is_known, &Place::Top, &mut strays);
     each_object(entries, "tasks", &Place::Top, TASK, &mut strays);
     match form {
         Form::Batch => {}
@@ -119,7 +120,7 @@ pub(super) fn sift<'a>(entries: &mut Vec<Entry<'a>>, form: Form) -> Vec<Stray<'a
         Form::Envelope => {
             if let Some(Tree::Object(brief)) = value_of(entries, "request_data") {
                 let place = Place::Key(&Place::Top, "request_data");
-                take(brief, &[BRIEF], &place, &mut strays);
+                take(brief, |key| BRIEF.contains(&key), &place, &mut strays);
                 sift_brief(brief, &place, &mut strays);
             }
         }
@@ -154,7 +155,7 @@ pub(super) fn unknown(strays: &[Stray<'_>]) -> Complaint {
 fn sift_brief<'a>(brief: &mut [Entry<'a>], place: &Place<'_>, strays: &mut Vec<Stray<'a>>) {
     if let Some(Tree::Object(background)) = value_of(brief, "background") {
         let place = Place::Key(place, "background");
-        take(background, &[BACKGROUND], &place, strays);
+        take(background, |key| BACKGROUND.contains(&key), &place, strays);
     }
     if let Some(Tree::Object(selections)) = value_of(brief, "nova3_selections") {
         let place = Place::Key(place, "nova3_selections");
@@ -163,9 +164,9 @@ fn sift_brief<'a>(brief: &mut [Entry<'a>], place: &Place<'_>, strays: &mut Vec<S
             .map(|(key, _)| key.to_string())
             .filter(|key| action::is_selection_list(key))
             .collect();
-        let named: Vec<&str> = lists.iter().map(String::as_str).collect();
-        take(selections, &[&named, &["task_context"]], &place, strays);
-        for list in named {
+        let is_known = |key: &str| key == "task_context" || action::is_selection_list(key);
+        take(selections, is_known, &place, strays);
+        for list in &lists {
             each_object(selections, list, &place, SELECTION, strays);
         }
     }
@@ -184,23 +185,26 @@ fn each_object<'a>(
     let place = Place::Key(place, list);
     for (index, item) in items.iter_mut().enumerate() {
         if let Tree::Object(entries) = item {
-            take(entries, &[known], &Place::Index(&place, index), strays);
+            let place = Place::Index(&place, index);
+            take(entries, |key| known.contains(&key), &place, strays);
         }
     }
 }
 
 fn value_of<'e, 'a>(entries: &'e mut [Entry<'a>], key: &str) -> Option<&'e mut Tree<'a>> {
-    entries
-        .iter_mut()
-        .find(|(name, _)| name == key)
-        .map(|(_, value)| value)
+    let place = tree::place_of(entries, key)?;
+    entries.get_mut(place).map(|(_, value)| value)
 }
 
-fn take<'a>(entries: &mut Vec<Entry<'a>>, known: &[&[&str]], place: &Place<'_>, strays: &mut Vec<Stray<'a>>) {
-    let unknown = |key: &str| !known.iter().any(|keys| keys.contains(&key));
+fn take<'a>(
+    entries: &mut Vec<Entry<'a>>,
+    is_known: impl Fn(&str) -> bool,
+    place: &Place<'_>,
+    strays: &mut Vec<Stray<'a>>,
+) {
     strays.extend(
         entries
-            .extract_if(.., |(key, _)| unknown(key))
+            .extract_if(.., |(key, _)| !is_known(key))
             .map(|(key, value)| Stray {
                 object: place.to_string(),
                 key: key.into_owned(),

@@ -65,6 +65,16 @@ pub(super) fn sort(entries: &mut [Entry<'_>]) {
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
 }
 
+/// Where the first entry of this key stands among the entries of an object. They are in order: a line of ten megabytes may
+/// have half a million of them, and each is looked for.
+pub(super) fn place_of(entries: &[Entry<'_>], key: &str) -> Option<usize> {
+    let place = entries.partition_point(|(name, _)| name.as_ref() < key);
+    entries
+        .get(place)
+        .is_some_and(|(name, _)| name == key)
+        .then_some(place)
+}
+
 /// Writes the canonical form: sorted keys, no whitespace, one spelling for each string and number.
 impl Serialize for Tree<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -192,6 +202,18 @@ mod tests {
         ] {
             assert_eq!(canonical(text), expected);
         }
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_key() {
+        let tree: Tree<'_> = serde_json::from_str(r#"{"b":1,"c":2,"a":3,"b":4}"#).unwrap();
+        let Tree::Object(entries) = tree else {
+            panic!("expected an object");
+        };
+        let place = |key: &str| place_of(&entries, key);
+        assert_eq!([place("a"), place("b"), place("c")], [Some(0), Some(1), Some(3)]);
+        assert_eq!([place(""), place("bb"), place("d")], [None; 3]);
+        assert_eq!(place_of(&[], "a"), None);
     }
 
     #[test]

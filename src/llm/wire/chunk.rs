@@ -32,6 +32,9 @@ pub enum Progress {
 /// No name of a tier is longer, in characters.
 const MOST_OF_A_TIER: usize = 40;
 
+/// No id, name of a model or finish reason is longer, in characters. Servers send some dozens.
+const MOST_OF_A_NAME: usize = 200;
+
 /// An answer in the making.
 #[derive(Debug)]
 pub struct Collector {
@@ -77,8 +80,10 @@ impl Collector {
     }
 
     /// Bytes of the answer that are kept.
-    pub const fn held_bytes(&self) -> usize {
-        self.text.capacity() + self.refusal.capacity()
+    pub fn held_bytes(&self) -> usize {
+        let names = [&self.finish_reason, &self.tier, &self.model, &self.id];
+        let names: usize = names.into_iter().flatten().map(String::capacity).sum();
+        self.text.capacity() + self.refusal.capacity() + names
     }
 
     /// Whether the model has begun to write, be it content, reasoning or a refusal.
@@ -192,7 +197,7 @@ impl Collector {
         keep_first(&mut self.model, chunk.model);
         // The first chunks may repeat the tier that was asked for; the last one names the one that served.
         if let Some(Text(tier)) = chunk.service_tier.filter(|Text(tier)| !tier.is_empty()) {
-            self.tier = Some(tier.chars().take(MOST_OF_A_TIER).collect());
+            self.tier = Some(beginning(&tier, MOST_OF_A_TIER));
         }
         let mut progress = self.count(chunk.usage);
         for choice in chunk.choices.unwrap_or_default() {
@@ -215,7 +220,7 @@ impl Collector {
         match choice.finish_reason {
             Some(Text(reason)) if reason.is_empty() => self.blank_finish = true,
             Some(Text(reason)) => {
-                self.finish_reason = Some(reason.into_owned());
+                self.finish_reason = Some(beginning(&reason, MOST_OF_A_NAME));
                 progress = Progress::Data;
             }
             None => {}
@@ -272,9 +277,14 @@ impl Collector {
 fn keep_first(slot: &mut Option<String>, found: Option<Text<'_>>) {
     if slot.is_none() {
         *slot = found
-            .map(|text| text.0.into_owned())
-            .filter(|text| !text.is_empty());
+            .filter(|Text(text)| !text.is_empty())
+            .map(|Text(text)| beginning(&text, MOST_OF_A_NAME));
     }
+}
+
+/// A name as far as it is kept: an event of megabytes must not leave them behind in a name.
+fn beginning(name: &str, most: usize) -> String {
+    name.chars().take(most).collect()
 }
 
 /// A whole body that is no JSON: an HTML page, a text, or an answer of which only the beginning came.

@@ -68,7 +68,7 @@ impl Incoming {
     }
 
     /// Bytes of the stream that are kept.
-    pub const fn held_bytes(&self) -> usize {
+    pub fn held_bytes(&self) -> usize {
         self.decoder.held_bytes() + self.collector.held_bytes()
     }
 
@@ -91,7 +91,9 @@ impl Incoming {
             secrets,
             ..
         } = self;
-        frames.drain(..).try_fold(Progress::Quiet, |progress, frame| {
+        // The list goes with its frames: one piece with thousands of them must not leave its size behind in a stream.
+        let mut frames = std::mem::take(frames).into_iter();
+        frames.try_fold(Progress::Quiet, |progress, frame| {
             let heard = collector.frame(&frame);
             Ok(progress.max(heard.map_err(|fault| masked(fault, collector, frame, secrets))?))
         })
@@ -104,5 +106,17 @@ fn masked(fault: CallError, collector: &mut Collector, frame: Frame, secrets: &S
     match secrets.mask(&frame.data) {
         Cow::Borrowed(_) => fault,
         Cow::Owned(data) => collector.frame(&Frame { data, ..frame }).err().unwrap_or(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_events_in_one_piece_leave_nothing_behind() {
+        let mut incoming = Incoming::new(Limits::default(), 1000);
+        incoming.push("data: {}\n\n".repeat(10_000).as_bytes()).unwrap();
+        assert_eq!((incoming.frames.capacity(), incoming.held_bytes()), (0, 0));
     }
 }

@@ -90,12 +90,10 @@ impl Decoder {
     }
 
     /// Bytes of an event that is not complete yet.
-    pub const fn held_bytes(&self) -> usize {
-        let data = match &self.data {
-            Some(data) => data.capacity(),
-            None => 0,
-        };
-        self.partial.capacity() + data
+    pub fn held_bytes(&self) -> usize {
+        let texts = [&self.event, &self.data];
+        let texts: usize = texts.into_iter().flatten().map(String::capacity).sum();
+        self.partial.capacity() + texts
     }
 
     /// Takes the next bytes and appends each event they complete.

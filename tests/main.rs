@@ -9,6 +9,7 @@
 //! | `fleet` | many workers and a broken database, on PostgreSQL |
 //! | `store` | the laws of the store's ports, on every engine |
 //! | `limit` | the laws of a limiter, on every engine |
+//! | `fuzz` | any bytes, for the decoder, the line reader, the result file and the fences |
 //! | `wire` | what model servers send |
 //! | `mock` | the mock server |
 //! | `deploy` | the files in `deploy/` and the forge's workflows |
@@ -25,6 +26,7 @@ mod crash;
 mod dependencies;
 mod deploy;
 mod fleet;
+mod fuzz;
 mod house;
 mod limit;
 mod mock;

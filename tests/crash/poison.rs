@@ -148,6 +148,7 @@ fn a_group_that_only_waits_is_given_back() {
     scenario.heal_mock();
     let ended = scenario.nova3(&RUN);
     assert_eq!(ended.code, Some(0), "oracle `poison`: {}", ended.stderr);
+    scenario.settle(&["out.jsonl"], false);
     oracle::once(
         &scenario.bytes("out.jsonl"),
         &lines,

@@ -7,7 +7,7 @@ use std::process::Command;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::harness::Found;
+use super::harness::{Found, Memo};
 
 const NOVA3: &str = env!("CARGO_BIN_EXE_nova3");
 
@@ -16,6 +16,11 @@ pub(crate) type Variables = BTreeMap<String, String>;
 
 /// What a command's help says; nothing where there is no such command.
 fn help(command: &str) -> Option<String> {
+    static KNOWN: Memo<Option<String>> = Memo::new();
+    KNOWN.of(command.to_owned(), || asked_for_help(command))
+}
+
+fn asked_for_help(command: &str) -> Option<String> {
     let output = Command::new(NOVA3)
         .args([command, "--help"])
         .env_clear()
@@ -52,6 +57,14 @@ pub(crate) fn unknown(args: &[&str], variables: &Variables, place: &str) -> Vec<
 }
 
 fn run(args: &[&str], settings: &Path, variables: &Variables) -> Result<Vec<u8>, String> {
+    static KNOWN: Memo<Result<Vec<u8>, String>> = Memo::new();
+    let text = std::fs::read_to_string(settings).map_err(|error| error.to_string())?;
+    KNOWN.of(format!("{args:?} {variables:?} {text}"), || {
+        started(args, settings, variables)
+    })
+}
+
+fn started(args: &[&str], settings: &Path, variables: &Variables) -> Result<Vec<u8>, String> {
     let output = Command::new(NOVA3)
         .args(args)
         .arg("-c")

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::command::{Variables, unknown};
-use super::harness::{Found, Tree, differences, root, texts};
+use super::harness::{Found, Memo, Tree, differences, root, texts};
 
 const FOLDER: &str = ".github/workflows";
 
@@ -242,6 +242,11 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 
 /// Whether the shell can read it.
 fn syntax(script: &str, place: &str) -> Found {
+    static KNOWN: Memo<Found> = Memo::new();
+    KNOWN.of(format!("{place} {script}"), || read_by_the_shell(script, place))
+}
+
+fn read_by_the_shell(script: &str, place: &str) -> Found {
     let said = |error: std::io::Error| format!("bash: {error}");
     let mut shell = Command::new("bash")
         .arg("-n")

@@ -1,6 +1,8 @@
 //! The tree whose files are checked, and what its checks share.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -52,11 +54,38 @@ impl Tree {
     }
 }
 
+/// Results by their questions: more than a hundred broken trees ask the same of a shell, of nova3 and of a schema.
+pub(super) struct Memo<V>(Mutex<BTreeMap<String, V>>);
+
+impl<V: Clone> Memo<V> {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    pub(super) fn of(&self, question: String, answer: impl FnOnce() -> V) -> V {
+        let known = self.0.lock().ok().and_then(|known| known.get(&question).cloned());
+        known.unwrap_or_else(|| {
+            let answer = answer();
+            if let Ok(mut known) = self.0.lock() {
+                known.insert(question, answer.clone());
+            }
+            answer
+        })
+    }
+}
+
 /// What one part finds; an error where it cannot go on.
 pub(super) type Found = Result<Vec<String>, String>;
 
 /// Where a value differs from its schema.
 pub(super) fn differences(schema: &str, definition: Option<&str>, value: &Value, place: &str) -> Found {
+    static KNOWN: Memo<Found> = Memo::new();
+    KNOWN.of(format!("{place} {definition:?} {value} {schema}"), || {
+        compare(schema, definition, value, place)
+    })
+}
+
+fn compare(schema: &str, definition: Option<&str>, value: &Value, place: &str) -> Found {
     let mut schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
     if let Some(definition) = definition {
         if schema["$defs"][definition].is_null() {

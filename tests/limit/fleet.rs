@@ -173,9 +173,16 @@ pub(crate) async fn what_may_have_been_given_back_is_not_given_back_again(harnes
     let reserved = harness.sql("select tokens from nova3_limits");
     let mut other = harness.locked().await;
     limiter.settle(grant, 0);
-    // The statement that settles waits for the lock, and dies without an answer.
-    let stuck = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'";
-    until("the statement", || !harness.sql(stuck).is_empty()).await;
+    // The statement that settles waits for the lock, and dies without an answer. Other tests wait for locks of their own.
+    let holder: i32 = other
+        .row("SELECT pg_backend_pid()", &[])
+        .await
+        .expect("a pid")
+        .get(0);
+    let stuck = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where {holder} = any(pg_blocking_pids(pid))"
+    );
+    until("the statement", || !harness.sql(&stuck).is_empty()).await;
     other.commit().await.expect("commits");
     waits(&*limiter, 30_000).await;
     assert_eq!(counted(harness), 1);

@@ -14,8 +14,11 @@ use crate::domain::outcome::CallEnd;
 use crate::llm::wire::{self, Answer, CallError, ChatCall, Message, Role};
 use crate::llm::{Ask, Ended, Form as AskForm, Reply, Route, Walk};
 
-/// Of a bad answer, so much is shown to the model again.
-const SHOWN: usize = 6000;
+/// So many characters of a bad answer are shown to the model again: a small model copies what it is shown.
+const SHOWN: usize = 300;
+
+/// And so many of what is wrong with it.
+const TOLD: usize = 600;
 
 /// One conversation on its way.
 pub(super) struct Talk<'a, 'w> {
@@ -143,9 +146,10 @@ impl<'a, 'w> Talk<'a, 'w> {
     fn compose(&self, structured: crate::config::Structured) -> Ask {
         let settings = &self.route.settings;
         let mut messages = self.messages.clone();
-        if let (Some(instruction), Some(system)) =
-            (self.agent.form.instruction(structured), messages.first_mut())
-        {
+        if let (Some(instruction), Some(system)) = (
+            self.agent.form.instruction(structured, self.prompt.language),
+            messages.first_mut(),
+        ) {
             system.content += &format!("\n\n{instruction}");
         }
         let format = self
@@ -209,9 +213,7 @@ impl<'a, 'w> Talk<'a, 'w> {
         });
         self.messages.push(Message {
             role: Role::User,
-            content: format!(
-                "上面的回答不能使用：{wrong}\n请改正后重新给出完整的回答，形式和语言要求不变，不要解释。"
-            ),
+            content: self.prompt.language.repair(&shortened(wrong, TOLD)),
         });
     }
 

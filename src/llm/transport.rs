@@ -182,6 +182,9 @@ async fn read_stream(
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
     headers.clear();
     let mut incoming = Incoming::new(bounds.stream, bounds.text).hiding(secrets);
+    if ask.form == Form::Agent {
+        incoming = incoming.without_repetitions();
+    }
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
     loop {
@@ -204,6 +207,9 @@ async fn read_stream(
             Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
             Progress::Data => {}
             Progress::Done => deadline = Instant::now() + LINGER,
+        }
+        if incoming.is_over() {
+            break;
         }
         if share.grow_to(incoming.held_bytes()).await {
             // The server was not read meanwhile, and has not stalled.

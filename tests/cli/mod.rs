@@ -43,6 +43,7 @@ mod prompts;
 mod provider;
 use crate::support::proxy;
 mod rehearsal;
+mod samples;
 mod secrets;
 use crate::support::postgres as server;
 mod session_commands;

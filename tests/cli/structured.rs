@@ -41,8 +41,8 @@ fn number_of_items(ran: &Ran) -> usize {
 
 /// So many items that fit the schema of insights.
 fn insights(count: usize) -> Value {
-    let item = json!({"title": "t", "content": "c", "kind": "动机", "basis": "b"});
-    json!({"items": vec![item; count]})
+    let item = |nth: usize| json!({"title": "t", "content": format!("c{nth}"), "kind": "动机", "basis": "b"});
+    json!({"items": (0..count).map(item).collect::<Vec<_>>()})
 }
 
 #[test]

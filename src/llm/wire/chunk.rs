@@ -81,6 +81,16 @@ impl Collector {
         self.text.capacity() + self.refusal.capacity()
     }
 
+    /// The text so far.
+    pub(super) const fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
+    /// Ends the answer here, for this reason.
+    pub(super) fn finish(&mut self, reason: &str) {
+        self.finish_reason = Some(reason.to_owned());
+    }
+
     /// Whether the model has begun to write, be it content, reasoning or a refusal.
     ///
     /// Until then the limit for the first token holds, not the one between tokens: a local server sends

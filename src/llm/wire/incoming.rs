@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use super::answer::Answer;
 use super::chunk::{Collector, Progress};
 use super::error::CallError;
+use super::runaway::{REPETITION, Watch};
 use super::secrets::Secrets;
 use super::sse::{Decoder, Frame, Limits};
 
@@ -20,6 +21,7 @@ pub struct Incoming {
     frames: Vec<Frame>,
     over: bool,
     secrets: Secrets,
+    watch: Option<Watch>,
 }
 
 impl Incoming {
@@ -31,7 +33,22 @@ impl Incoming {
             frames: Vec::new(),
             over: false,
             secrets: Secrets::default(),
+            watch: None,
         }
+    }
+
+    /// Ends the stream, with the reason [`REPETITION`], when its text repeats itself.
+    #[must_use]
+    pub fn without_repetitions(self) -> Self {
+        Self {
+            watch: Some(Watch::default()),
+            ..self
+        }
+    }
+
+    /// Whether nothing that still comes would be heard.
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// What its failures must not tell.
@@ -89,12 +106,25 @@ impl Incoming {
             frames,
             collector,
             secrets,
+            watch,
+            over,
             ..
         } = self;
-        frames.drain(..).try_fold(Progress::Quiet, |progress, frame| {
+        let mut progress = Progress::Quiet;
+        for frame in frames.drain(..) {
             let heard = collector.frame(&frame);
-            Ok(progress.max(heard.map_err(|fault| masked(fault, collector, frame, secrets))?))
-        })
+            progress = progress.max(heard.map_err(|fault| masked(fault, collector, frame, secrets))?);
+            // Looked at after each frame, so that the end does not depend on how the network cut the bytes.
+            if let Some(watch) = watch
+                && !collector.is_complete()
+                && watch.sees_repetition(collector.text())
+            {
+                collector.finish(REPETITION);
+                *over = true;
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(progress)
     }
 }
 

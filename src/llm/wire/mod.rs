@@ -25,6 +25,7 @@ pub mod rate_headers;
 mod redact;
 pub mod request;
 pub mod retry_after;
+pub mod runaway;
 pub mod secrets;
 mod shape;
 pub mod sse;

@@ -34,7 +34,7 @@ pub async fn run_completion(desk: Desk<'_>, completion: &Completion) -> Done {
         match walk.ask(&route, &ask).await {
             Ok(reply) => break Ok(reply),
             Err(ended) => {
-                if let Some(over) = walk.leave(&route, ended) {
+                if let Some(over) = walk.leave(&route, ended).await {
                     break Err(over);
                 }
             }
@@ -81,6 +81,7 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
         longest: longest
             .filter(|_| fields.only_text)
             .map(|tokens| tokens.saturating_mul(fields.answers)),
+        manner: None,
     }
 }
 

@@ -105,11 +105,10 @@ impl<'a, 'w> Talk<'a, 'w> {
         }
     }
 
-    /// One call; a server that refuses how the form is asked for is asked in the next simpler way, at once.
+    /// One call; a server that refuses how it is asked is asked in another way, at once.
     async fn ask(&mut self) -> Result<Answer, Ended> {
         loop {
-            let structured = self.route.structured();
-            let ask = self.compose(structured);
+            let ask = self.compose();
             self.sent = ask.body.clone();
             self.messages = Vec::new();
             match self.walk.ask(self.route, &ask).await {
@@ -127,21 +126,15 @@ impl<'a, 'w> Talk<'a, 'w> {
                         CallError::new(Class::Internal, Verdict::Final, "an agent got a raw response");
                     return Err(error.into());
                 }
-                Err(Ended::Failed(with)) if with.error.refuses_form() && self.route.downgrade(structured) => {
-                    self.recall();
-                    tracing::warn!(
-                        llm.route = self.route.settings.name,
-                        "the route refuses `response_format`, it is asked in a simpler way from now on: {}",
-                        with.error.message
-                    );
-                }
+                Err(Ended::Refused) => self.recall(),
                 Err(ended) => return Err(ended),
             }
         }
     }
 
-    fn compose(&self, structured: crate::config::Structured) -> Ask {
+    fn compose(&self) -> Ask {
         let settings = &self.route.settings;
+        let structured = self.route.structured();
         let mut messages = self.messages.clone();
         if let (Some(instruction), Some(system)) =
             (self.agent.form.instruction(structured), messages.first_mut())
@@ -152,25 +145,36 @@ impl<'a, 'w> Talk<'a, 'w> {
             .agent
             .form
             .response_format(self.agent.action.as_str(), structured);
+        let prompt_tokens = wire::estimate_messages(&messages);
+        let mut manner = self
+            .route
+            .manner(self.max_tokens, prompt_tokens, format.is_some());
+        if format.is_some() {
+            // What was asked, if the route has learned in between.
+            manner.structured = structured;
+        }
+        let sends = |name: &str| !manner.left_out.contains(&name);
+        let sampling = &self.agent.sampling;
         let model = settings.model.clone().unwrap_or_default();
         let call = ChatCall {
             model: &model,
             messages: &messages,
             stream: true,
-            include_usage: settings.stream_usage,
-            max_tokens: Some(self.max_tokens),
-            max_tokens_field: &settings.max_tokens_field,
-            temperature: self.agent.sampling.temperature,
-            top_p: self.agent.sampling.top_p,
-            seed: self.agent.sampling.seed,
+            include_usage: settings.stream_usage && sends("stream_options"),
+            max_tokens: Some(manner.longest),
+            max_tokens_field: &manner.longest_field,
+            temperature: sampling.temperature.filter(|_| sends("temperature")),
+            top_p: sampling.top_p.filter(|_| sends("top_p")),
+            seed: sampling.seed.filter(|_| sends("seed")),
             response_format: format.as_deref(),
         };
         Ask {
             body: Bytes::from(call.to_body()),
             form: AskForm::Agent,
-            tokens: wire::estimate_messages(&messages) + u64::from(self.max_tokens),
-            longest: Some(u64::from(self.max_tokens)),
+            tokens: prompt_tokens + u64::from(manner.longest),
+            longest: Some(u64::from(manner.longest)),
             model,
+            manner: Some(manner),
         }
     }
 

@@ -194,6 +194,7 @@ mod tests {
             model: "m".to_owned(),
             tokens: 0,
             longest,
+            manner: None,
         }
     }
 

@@ -12,18 +12,27 @@
 //! gives no answer. A call that is cancelled closes its connection.
 
 mod answers;
+mod booking;
 mod breaker;
 mod call;
 pub mod client;
+mod connections;
+mod doubts;
+mod evidence;
 mod fault;
 mod http;
+mod learned;
 mod limits;
 mod mark;
 mod pieces;
+mod proof;
 mod purse;
+mod refusal;
+mod refused;
 mod route;
 mod sent;
 mod transport;
+mod tries;
 mod verbatim;
 mod walk;
 pub mod wire;
@@ -31,6 +40,8 @@ pub mod wire;
 pub use client::{
     Ask, Chain, Client, ClientError, Ended, Form, Over, Reply, Stop, Stopped, Unanswered, Verbatim,
 };
+pub use doubts::Doubts;
+pub use learned::Manner;
 pub use mark::Marks;
 pub use purse::{Purse, Reserve, Reserved};
 pub use route::{Route, Standing};

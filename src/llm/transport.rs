@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Response, StatusCode};
@@ -12,22 +11,19 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{Bounds, Share};
 use super::client::{Ask, Client, Form, Reply, Verbatim};
+use super::connections::is_closed_early;
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
 use super::mark::Marks;
 use super::pieces::Pieces;
+use super::refused::refused;
+use super::route::Route;
 use super::sent::Sent;
 use super::verbatim::{completion_object, one_line};
 use super::wire::{self, Answer, Incoming, Progress, RateHeaders, Secrets};
 use crate::clock;
-use crate::config::{Route, Timeouts};
+use crate::config::{self, Timeouts};
 use crate::domain::failure::Class;
 use crate::domain::usage::Usage;
-
-/// Of an error's body, more than this tells nothing; the rest is not read.
-const MAX_ERROR_BODY: usize = 256 << 10;
-
-/// No key is longer.
-const LONGEST_SECRET: usize = 8 << 10;
 
 /// What a server may take to close a stream after its last event, before the connection is given up.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
@@ -80,6 +76,12 @@ pub(super) async fn send(
                 &format!("the call took longer than {:?} (`--timeout`)", timeouts.total),
             ))
         });
+    if got
+        .as_ref()
+        .map_or_else(|failed| failed.reached == Reached::Refusal, |_| true)
+    {
+        route.connections.given_back();
+    }
     got.map_err(|mut failed| {
         if !sent.has_begun() {
             failed.reached = Reached::Nobody;
@@ -96,13 +98,49 @@ async fn exchange(
     started: Instant,
     sent: &Sent,
 ) -> Result<Got, Failed> {
-    let timeouts = &client.timeouts;
-    let mut request = client
-        .http
-        .of(route)
-        .post(route.endpoint.clone())
+    let (timeouts, settings) = (&client.timeouts, &route.settings);
+    let reused = route.connections.may_be_reused();
+    let response = match first_byte(client.http.of(settings), route, ask, timeouts, started, sent).await? {
+        Err(error) if reused && is_closed_early(&error) => {
+            tracing::debug!(
+                llm.route = settings.name,
+                "the server closed an idle connection, the call is sent on a new one"
+            );
+            first_byte(client.http.fresh(settings), route, ask, timeouts, started, sent).await?
+        }
+        first => first,
+    };
+    let response = response.map_err(|error| unreachable(&error, timeouts, &settings.endpoint))?;
+    let status = response.status();
+    if status != StatusCode::OK {
+        return Err(refused(response, ask, timeouts, marks, settings).await);
+    }
+    let mut room = Room {
+        bounds: client.answers.bounds(ask),
+        share: client.answers.share(),
+        timeouts,
+    };
+    if ask.form.streams() && !is_json(response.headers()) {
+        let pieces = Pieces::of(response, &mut room, marks, started).await;
+        read_stream(pieces, ask, room, started, secrets(settings)).await
+    } else {
+        read_plain(response, ask, room, marks, &secrets(settings)).await
+    }
+}
+
+/// Sends the request and waits for the head of its answer.
+async fn first_byte(
+    http: &reqwest::Client,
+    route: &Route,
+    ask: &Ask,
+    timeouts: &Timeouts,
+    started: Instant,
+    sent: &Sent,
+) -> Result<reqwest::Result<Response>, Failed> {
+    let mut request = http
+        .post(route.settings.endpoint.clone())
         .header(CONTENT_TYPE, "application/json");
-    if let Some(key) = &route.key {
+    if let Some(key) = &route.settings.key {
         let mut value = reqwest::header::HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
             .map_err(|_| failed(Class::Auth, "the key cannot be sent in a header"))?;
         value.set_sensitive(true);
@@ -114,33 +152,17 @@ async fn exchange(
     }
     let sending = request.body(sent.body(ask.body.clone())).send();
     // Headers belong to the wait for the first data of a stream; an unstreamed call may take its whole time.
-    let response = if streams {
+    if streams {
         timeout_at(started + timeouts.first_token, sending)
             .await
-            .map_err(|_| first_token_late(timeouts))?
+            .map_err(|_| first_token_late(timeouts))
     } else {
-        sending.await
-    };
-    let response = response.map_err(|error| unreachable(&error, timeouts))?;
-    let status = response.status();
-    if status != StatusCode::OK {
-        return Err(refused(response, ask, timeouts, marks, &secrets(route)).await);
-    }
-    let mut room = Room {
-        bounds: client.answers.bounds(ask),
-        share: client.answers.share(),
-        timeouts,
-    };
-    if streams && !is_json(response.headers()) {
-        let pieces = Pieces::of(response, &mut room, marks, started).await;
-        read_stream(pieces, ask, room, started, secrets(route)).await
-    } else {
-        read_plain(response, ask, room, marks, &secrets(route)).await
+        Ok(sending.await)
     }
 }
 
 /// From here on the process works on the answer.
-async fn looked_at(marks: Option<&dyn Marks>) {
+pub(super) async fn looked_at(marks: Option<&dyn Marks>) {
     if let Some(marks) = marks {
         marks.works().await;
     }
@@ -153,7 +175,7 @@ pub(super) struct Room<'c> {
     pub(super) timeouts: &'c Timeouts,
 }
 
-fn secrets(route: &Route) -> Secrets {
+pub(super) fn secrets(route: &config::Route) -> Secrets {
     let key = route.key.as_ref().map(ExposeSecret::expose_secret);
     Secrets::of(key, &route.endpoint)
 }
@@ -260,49 +282,8 @@ async fn read_plain(
     })
 }
 
-/// An HTTP error: judged, and kept as it came for a Batch line.
-async fn refused(
-    response: Response,
-    ask: &Ask,
-    timeouts: &Timeouts,
-    marks: Option<&dyn Marks>,
-    secrets: &Secrets,
-) -> Failed {
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let body = read_beginning(response, timeouts).await;
-    looked_at(marks).await;
-    let request_id = request_id(&headers, secrets);
-    let body = secrets.mask_body(&body);
-    let header = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    let now = answered_at(&headers);
-    let error = wire::classify(status, &header, &body, now);
-    let verbatim = matches!(ask.form, Form::Verbatim { .. });
-    let response = verbatim.then(|| Verbatim {
-        status,
-        request_id,
-        body: one_line(&body),
-    });
-    Failed {
-        error,
-        response,
-        // A gateway that ran out of time says nothing of what the server behind it did.
-        reached: if matches!(status, 408 | 504 | 524) {
-            Reached::Server
-        } else {
-            Reached::Refusal
-        },
-        rate: rate_headers(&headers),
-    }
-}
-
 /// What the headers say of limits; most servers say nothing.
-fn rate_headers(headers: &HeaderMap) -> RateHeaders {
+pub(super) fn rate_headers(headers: &HeaderMap) -> RateHeaders {
     let told = headers.keys().any(|name| {
         name.as_str().starts_with("x-ratelimit-") || name.as_str().starts_with("anthropic-ratelimit-")
     });
@@ -317,7 +298,7 @@ fn rate_headers(headers: &HeaderMap) -> RateHeaders {
 }
 
 /// The moment of the answer, by the clock of the server that names further moments in its headers.
-fn answered_at(headers: &HeaderMap) -> Timestamp {
+pub(super) fn answered_at(headers: &HeaderMap) -> Timestamp {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
     date.and_then(|date| Timestamp::try_from(date).ok())
@@ -351,23 +332,7 @@ async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Bytes,
     Ok(whole.unwrap_or_else(|| Bytes::from(parts)))
 }
 
-/// The beginning of an error's body, as far as it comes.
-async fn read_beginning(response: Response, timeouts: &Timeouts) -> Vec<u8> {
-    let mut chunks = response.bytes_stream();
-    let mut body = Vec::new();
-    while let Ok(Some(Ok(chunk))) = timeout(timeouts.idle, chunks.next()).await {
-        let room = MAX_ERROR_BODY - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() >= room {
-            // What was cut may be a secret, of which the rest would not be known again.
-            body.truncate(MAX_ERROR_BODY - LONGEST_SECRET);
-            break;
-        }
-    }
-    body
-}
-
-fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
+pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
     let value = headers.get("x-request-id")?.to_str().ok()?;
     Some(secrets.mask(value).into_owned())
 }

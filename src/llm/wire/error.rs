@@ -47,19 +47,6 @@ impl CallError {
             retry_after: None,
         }
     }
-
-    /// Whether the server refused how the form of the answer was asked for, rather than the request.
-    pub fn refuses_form(&self) -> bool {
-        const NAMES: [&str; 5] = [
-            "response_format",
-            "json_schema",
-            "json_object",
-            "structured output",
-            "guided_json",
-        ];
-        let text = self.message.to_ascii_lowercase();
-        matches!(self.status, Some(400 | 404 | 422 | 501)) && NAMES.iter().any(|name| text.contains(name))
-    }
 }
 
 impl From<SseError> for CallError {

@@ -18,6 +18,7 @@ use super::client::{Ask, Ended, Form, Reply, Stopped, Unanswered};
 use super::evidence::{Proof, is_page};
 use super::fault::{Failed, Reached};
 use super::limits::Leave;
+use super::proof::latch;
 use super::purse::{Reserve, Reserved};
 use super::route::{Gate, Route};
 use super::sent::Sent;
@@ -218,7 +219,7 @@ impl Walk<'_> {
             Verdict::Latch if !is_about_the_model(ask, &error) => {
                 let proof = route.evidence.refused(self.stop.request, &error, false);
                 if proof == Proof::OfRoute {
-                    self.latch(route, error);
+                    latch(route, error);
                     return Err(Ended::Elsewhere);
                 }
                 route.breathes();

@@ -31,6 +31,15 @@ pub struct Manner {
     pub left_out: Vec<&'static str>,
 }
 
+/// What a refusal has taught.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lesson {
+    /// This, which is to be said.
+    New(String),
+    /// What another refusal has taught before.
+    Known,
+}
+
 /// What is known of a route.
 #[derive(Debug)]
 pub(super) struct Learned(Mutex<Lessons>);
@@ -86,12 +95,16 @@ impl Learned {
 
     /// Whether the call is to be made again in another manner, and what is new in it where this refusal has taught it.
     /// Calls that were refused together learn together.
-    pub(super) fn learn(&self, error: &CallError, asked: &Manner) -> Option<Option<String>> {
+    pub(super) fn learn(&self, error: &CallError, asked: &Manner) -> Option<Lesson> {
         let refusal = Refusal::read(error, asked)?;
         let mut lessons = self.lessons();
         let before = lessons.clone();
         let what = lessons.take(&refusal, asked)?;
-        Some((*lessons != before).then_some(what))
+        Some(if *lessons == before {
+            Lesson::Known
+        } else {
+            Lesson::New(what)
+        })
     }
 
     fn lessons(&self) -> MutexGuard<'_, Lessons> {
@@ -214,13 +227,17 @@ mod tests {
             let learned = learned();
             let asked = learned.manner(12_000, 100, false);
             assert!(
-                matches!(learned.learn(&refused(400, said), &asked), Some(Some(_))),
+                matches!(learned.learn(&refused(400, said), &asked), Some(Lesson::New(_))),
                 "{said}"
             );
             assert_eq!(learned.manner(12_000, 100, false).longest, most, "{said}");
             assert_eq!(learned.manner(1000, 100, false).longest, 1000, "{said}");
             // A call that was sent before is made again, and nothing is said twice.
-            assert_eq!(learned.learn(&refused(400, said), &asked), Some(None), "{said}");
+            assert_eq!(
+                learned.learn(&refused(400, said), &asked),
+                Some(Lesson::Known),
+                "{said}"
+            );
         }
     }
 

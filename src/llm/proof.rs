@@ -37,17 +37,17 @@ impl Doubt {
     }
 }
 
-impl Walk<'_> {
-    /// The route is dead for this run.
-    pub(super) fn latch(&self, route: &Route, error: CallError) {
-        tracing::warn!(
-            llm.route = route.settings.name,
-            "the route is dead for this run: {}",
-            error.message
-        );
-        route.latch(error);
-    }
+/// The route is dead for this run.
+pub(super) fn latch(route: &Route, error: CallError) {
+    tracing::warn!(
+        llm.route = route.settings.name,
+        "the route is dead for this run: {}",
+        error.message
+    );
+    route.latch(error);
+}
 
+impl Walk<'_> {
     /// Whose the failure is. While that is not known, the request is held and its slot is free.
     pub(super) async fn proof(&self, route: &Arc<Route>, with: &Unanswered) -> Result<Proof, Stopped> {
         let (Some(doubt), Some(request)) = (Doubt::of(with), self.stop.request) else {
@@ -58,7 +58,7 @@ impl Walk<'_> {
         match doubt {
             Doubt::Refusal { of_model } => match route.evidence.refused(Some(request), error, of_model) {
                 Proof::OfRoute => {
-                    self.latch(route, error.clone());
+                    latch(route, error.clone());
                     return Ok(Proof::OfRoute);
                 }
                 Proof::OfRequest => return Ok(Proof::OfRequest),
@@ -94,7 +94,7 @@ impl Walk<'_> {
         };
         let proof = route.evidence.verdict(error, of_model);
         if proof == Proof::OfRoute {
-            self.latch(route, error.clone());
+            latch(route, error.clone());
         }
         Ok(proof)
     }

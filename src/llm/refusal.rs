@@ -78,7 +78,7 @@ const LONGEST: &[&str] = &[
     "output tokens",
 ];
 
-/// How servers name the window of prompt and answer together: OpenAI, vLLM, SGLang.
+/// How servers name the window of prompt and answer together: OpenAI, vLLM, `SGLang`.
 const WINDOW: &[&str] = &[
     "maximum context length",
     "context length is",
@@ -86,7 +86,7 @@ const WINDOW: &[&str] = &[
     "max_model_len",
 ];
 
-/// How servers say that they do not know a field: OpenAI, Azure, Mistral and FastAPI, Groq, Fireworks, Cohere.
+/// How servers say that they do not know a field: OpenAI, Azure, Mistral and `FastAPI`, Groq, Fireworks, Cohere.
 const UNKNOWN_FIELD: &[&str] = &[
     "unrecognized",
     "unsupported parameter",

@@ -11,7 +11,7 @@ use super::breaker::{Breaker, Door};
 use super::client::Ask;
 use super::connections::Connections;
 use super::evidence::Evidence;
-use super::learned::{Learned, Manner};
+use super::learned::{Learned, Lesson, Manner};
 use super::limits::{Leave, RouteLimits};
 use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
@@ -141,7 +141,7 @@ impl Route {
             .manner
             .as_ref()
             .and_then(|asked| self.learned.learn(error, asked));
-        if let Some(Some(what)) = &lesson {
+        if let Some(Lesson::New(what)) = &lesson {
             tracing::warn!(
                 llm.route = self.settings.name,
                 "the route {what}: {}",

@@ -152,12 +152,15 @@ fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
         return Judged::Refused(error);
     }
     let read = match &asked.agent.form {
+        super::Form::Text if answer.is_cut_before_its_text() => {
+            return Judged::Cut("the answer was cut off before its text began".to_owned());
+        }
         super::Form::Text => items::from_text(asked, answer),
         super::Form::Json(_) if answer.finish_reason == "length" => {
             return Judged::Cut("the answer was cut off at its longest length".to_owned());
         }
         super::Form::Json(schema) => schema
-            .read(&answer.text)
+            .read(answer.object_text())
             .map(|object| items::from_object(asked, object)),
     };
     match read {

@@ -80,7 +80,10 @@ fn judge(agents: &Agents, answer: &Answer) -> Judged<Vec<Planned>> {
     let Form::Json(schema) = &agents.supervisor().form else {
         return Judged::Bad("the supervisor has no schema".to_owned());
     };
-    match schema.read(&answer.text).and_then(|plan| steps(agents, &plan)) {
+    match schema
+        .read(answer.object_text())
+        .and_then(|plan| steps(agents, &plan))
+    {
         Ok(steps) => Judged::Good(steps),
         Err(wrong) => Judged::Bad(wrong),
     }

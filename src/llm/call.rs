@@ -65,7 +65,10 @@ impl Walk<'_> {
             if let Some(marks) = self.marks {
                 marks.works().await;
             }
-            let failed = match got.and_then(broken_off) {
+            let failed = match got
+                .and_then(broken_off)
+                .and_then(|got| route.finishes.take(&route.settings.name, got))
+            {
                 Ok(got) => {
                     let usage = got.bill.usage;
                     route.settle(grant, usage.map_or(ask.tokens, Usage::total));

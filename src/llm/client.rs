@@ -20,6 +20,7 @@ use super::wire::{Answer, CallError};
 use crate::clock::{self, Uptime};
 use crate::config::{self, Config, Timeouts};
 use crate::domain::outcome::Attempt;
+use crate::domain::request::Endpoint;
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{InProcess, Limiter, Limits};
 
@@ -66,12 +67,14 @@ pub enum Form {
     Verbatim {
         /// Whether the body asks for a stream.
         streams: bool,
+        /// Where it goes.
+        endpoint: Endpoint,
     },
 }
 
 impl Form {
     pub(super) const fn streams(self) -> bool {
-        matches!(self, Self::Agent | Self::Verbatim { streams: true })
+        matches!(self, Self::Agent | Self::Verbatim { streams: true, .. })
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Certificate;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 
 use super::client::ClientError;
@@ -68,6 +69,11 @@ fn builder(connect: Duration, idle_connections: usize) -> impl Fn() -> reqwest::
             .connect_timeout(connect)
             .pool_max_idle_per_host(idle_connections)
             .redirect(Policy::none())
+            // Compression is not asked for, since a proxy may hold a stream back for it; one that comes is undone.
+            .default_headers(HeaderMap::from_iter([(
+                ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            )]))
             .tcp_nodelay(true)
             .http1_only()
     }

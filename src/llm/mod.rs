@@ -16,6 +16,7 @@ mod breaker;
 mod call;
 pub mod client;
 mod fault;
+mod finish;
 mod http;
 mod limits;
 mod mark;

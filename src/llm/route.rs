@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Breaker, Door};
 use super::client::Ask;
+use super::finish::Finishes;
 use super::limits::{Leave, RouteLimits};
 use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
@@ -39,6 +40,8 @@ pub struct Route {
     down_since: Mutex<Option<Instant>>,
     /// How far the server's refusals have taken structured output down.
     refused: AtomicU8,
+    /// How its answers end.
+    pub(super) finishes: Finishes,
     changes: Arc<Changes>,
 }
 
@@ -112,6 +115,7 @@ impl Route {
             latch: OnceLock::new(),
             down_since: Mutex::default(),
             refused: AtomicU8::new(0),
+            finishes: Finishes::default(),
             changes,
         }
     }

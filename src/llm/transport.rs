@@ -6,21 +6,24 @@ use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, Url};
 use secrecy::ExposeSecret;
+use serde_json::value::to_raw_value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{Bounds, Share};
 use super::client::{Ask, Client, Form, Reply, Verbatim};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
+use super::finish::Finish;
 use super::mark::Marks;
 use super::pieces::Pieces;
 use super::sent::Sent;
-use super::verbatim::{completion_object, one_line};
+use super::verbatim::one_line;
 use super::wire::{self, Answer, Incoming, Progress, RateHeaders, Secrets};
 use crate::clock;
 use crate::config::{Route, Timeouts};
-use crate::domain::failure::Class;
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::request::Endpoint;
 use crate::domain::usage::Usage;
 
 /// Of an error's body, more than this tells nothing; the rest is not read.
@@ -37,6 +40,7 @@ pub(super) struct Got {
     pub(super) reply: Reply,
     pub(super) status: u16,
     pub(super) bill: Bill,
+    pub(super) finish: Finish,
     pub(super) first_token: Option<Duration>,
     pub(super) rate: RateHeaders,
 }
@@ -58,6 +62,16 @@ impl Bill {
             usage: answer.usage,
             doubt: answer.doubt.clone(),
             tier: answer.tier.clone(),
+        }
+    }
+}
+
+impl From<wire::Whole> for Bill {
+    fn from(whole: wire::Whole) -> Self {
+        Self {
+            usage: whole.usage,
+            doubt: whole.doubt,
+            tier: whole.tier,
         }
     }
 }
@@ -100,7 +114,7 @@ async fn exchange(
     let mut request = client
         .http
         .of(route)
-        .post(route.endpoint.clone())
+        .post(endpoint(route, ask))
         .header(CONTENT_TYPE, "application/json");
     if let Some(key) = &route.key {
         let mut value = reqwest::header::HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
@@ -123,7 +137,7 @@ async fn exchange(
     };
     let response = response.map_err(|error| unreachable(&error, timeouts))?;
     let status = response.status();
-    if status != StatusCode::OK {
+    if !status.is_success() {
         return Err(refused(response, ask, timeouts, marks, &secrets(route)).await);
     }
     let mut room = Room {
@@ -137,6 +151,22 @@ async fn exchange(
     } else {
         read_plain(response, ask, room, marks, &secrets(route)).await
     }
+}
+
+/// Where the route takes a call of this kind.
+fn endpoint(route: &Route, ask: &Ask) -> Url {
+    let mut url = route.endpoint.clone();
+    if let Form::Verbatim { endpoint, .. } = ask.form
+        && endpoint != Endpoint::Chat
+    {
+        let base = url
+            .path()
+            .strip_suffix(Endpoint::Chat.path())
+            .unwrap_or(url.path());
+        let path = format!("{base}{}", endpoint.path());
+        url.set_path(&path);
+    }
+    url
 }
 
 /// From here on the process works on the answer.
@@ -182,6 +212,9 @@ async fn read_stream(
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
     headers.clear();
     let mut incoming = Incoming::new(bounds.stream, bounds.text).hiding(secrets);
+    if ask.form != Form::Agent {
+        incoming = incoming.assembling(bounds.body);
+    }
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
     loop {
@@ -199,8 +232,10 @@ async fn read_stream(
             first_token = Some(started.elapsed());
         }
         match progress {
-            // Comments and empty frames do not count: a server that only keeps the line warm has stalled.
-            Progress::Quiet => {}
+            // A request that waits its turn has up to the total time for it. Behind the first token comments and empty
+            // frames do not count: a server that only keeps the line warm has stalled.
+            Progress::Waits if first_token.is_none() => deadline = Instant::now() + timeouts.first_token,
+            Progress::Quiet | Progress::Waits => {}
             Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
             Progress::Data => {}
             Progress::Done => deadline = Instant::now() + LINGER,
@@ -210,20 +245,28 @@ async fn read_stream(
             deadline = deadline.max(Instant::now() + timeouts.idle);
         }
     }
-    let answer = incoming.end()?;
-    let bill = Bill::of(&answer);
-    let reply = match ask.form {
-        Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
-            status: 200,
-            request_id,
-            body: completion_object(&answer).map_err(|error| failed(Class::Internal, &error.to_string()))?,
-        }),
-        Form::Agent => Reply::Answer(answer),
+    let (answer, object) = incoming.end_with_object()?;
+    let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
+    let reply = match object {
+        Some(object) => {
+            answer.verdict_of_finish().or_else(|error| match error.verdict {
+                Verdict::Retry => Err(error),
+                // A filter's work is an answer like another to whoever sent the body.
+                _ => Ok(()),
+            })?;
+            Reply::Verbatim(Verbatim {
+                status: 200,
+                request_id,
+                body: to_raw_value(&object).map_err(|error| failed(Class::Internal, &error.to_string()))?,
+            })
+        }
+        None => Reply::Answer(answer),
     };
     Ok(Got {
         reply,
         status: 200,
         bill,
+        finish,
         first_token,
         rate,
     })
@@ -236,25 +279,38 @@ async fn read_plain(
     marks: Option<&dyn Marks>,
     secrets: &Secrets,
 ) -> Result<Got, Failed> {
-    let headers = response.headers().clone();
+    let (headers, status) = (response.headers().clone(), response.status().as_u16());
     let body = read_body(response, &mut room).await?;
     looked_at(marks).await;
     let (request_id, rate) = (request_id(&headers, secrets), rate_headers(&headers));
     // What is no answer is judged again without secrets, for its words go into the error.
-    let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
-    let bill = Bill::of(&answer);
-    let reply = match ask.form {
-        Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
-            status: 200,
-            request_id,
-            body: one_line(&body),
-        }),
-        Form::Agent => Reply::Answer(answer),
+    let (reply, bill, finish) = match ask.form {
+        Form::Verbatim { endpoint, .. } => {
+            let is_chat = endpoint == Endpoint::Chat;
+            let whole = wire::passed_on(&body, is_chat)
+                .or_else(|_| wire::passed_on(&secrets.mask_body(&body), is_chat))?;
+            let body = match &whole.instead {
+                Some(instead) => one_line(instead.as_bytes()),
+                None => one_line(&body),
+            };
+            let verbatim = Verbatim {
+                status,
+                request_id,
+                body,
+            };
+            (Reply::Verbatim(verbatim), Bill::from(whole), Finish::default())
+        }
+        Form::Agent => {
+            let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
+            let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
+            (Reply::Answer(answer), bill, finish)
+        }
     };
     Ok(Got {
         reply,
-        status: 200,
+        status,
         bill,
+        finish,
         first_token: None,
         rate,
     })

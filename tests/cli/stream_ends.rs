@@ -83,6 +83,7 @@ fn after_its_finish_reason_an_answer_is_whole_however_the_connection_ends() {
         ([TEXT, FINISH].concat(), Then::Breaks),
         ([TEXT, FINISH].concat(), Then::Falls),
         ([TEXT, FINISH].concat(), Then::Rambles),
+        ([TEXT, DONE].concat(), Then::Falls),
         ([TEXT, FINISH, DONE].concat(), Then::Breaks),
         ([TEXT, FINISH, DONE].concat(), Then::Falls),
         ([TEXT, FINISH, DONE].concat(), Then::Babbles),
@@ -102,7 +103,11 @@ fn before_its_finish_reason_no_answer_is_whole() {
         (TEXT.to_owned(), Then::Breaks, "network"),
         (TEXT.to_owned(), Then::Falls, "stalled"),
         (TEXT.to_owned(), Then::Rambles, "server"),
-        ([TEXT, DONE].concat(), Then::Falls, "network"),
+        (
+            TEXT.replace("\"finish_reason\":null", "\"finish_reason\":\"stop\""),
+            Then::Falls,
+            "stalled",
+        ),
         (
             [TEXT, &FINISH[..FINISH.len() - 4]].concat(),
             Then::Breaks,

@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::answer::Answer;
+use super::assemble::Assembly;
 use super::chunk::{Collector, Progress};
 use super::error::CallError;
 use super::secrets::Secrets;
@@ -20,6 +23,7 @@ pub struct Incoming {
     frames: Vec<Frame>,
     over: bool,
     secrets: Secrets,
+    assembly: Option<Assembly>,
 }
 
 impl Incoming {
@@ -31,6 +35,16 @@ impl Incoming {
             frames: Vec::new(),
             over: false,
             secrets: Secrets::default(),
+            assembly: None,
+        }
+    }
+
+    /// Keeps all that the stream says, as the one object that it stands for; it may take so many bytes.
+    #[must_use]
+    pub fn assembling(self, most: usize) -> Self {
+        Self {
+            assembly: Some(Assembly::new(most)),
+            ..self
         }
     }
 
@@ -46,7 +60,10 @@ impl Incoming {
             return Ok(Progress::Quiet);
         }
         let fault = self.decoder.push(bytes, &mut self.frames).err();
-        let progress = self.collect()?;
+        let mut progress = self.collect()?;
+        if self.decoder.take_comment() {
+            progress = progress.max(Progress::Waits);
+        }
         match fault {
             Some(fault) if !self.is_complete() => Err(fault.into()),
             Some(_) => {
@@ -68,12 +85,18 @@ impl Incoming {
     }
 
     /// Bytes of the stream that are kept.
-    pub const fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.collector.held_bytes()
+    pub fn held_bytes(&self) -> usize {
+        let whole = self.assembly.as_ref().map_or(0, Assembly::held_bytes);
+        self.decoder.held_bytes() + self.collector.held_bytes() + whole
     }
 
     /// Ends the stream where its bytes end.
-    pub fn end(mut self) -> Result<Answer, CallError> {
+    pub fn end(self) -> Result<Answer, CallError> {
+        self.end_with_object().map(|(answer, _)| answer)
+    }
+
+    /// Ends the stream, with the object of one that was put together.
+    pub fn end_with_object(mut self) -> Result<(Answer, Option<Value>), CallError> {
         if !self.over {
             let fault = self.decoder.finish(&mut self.frames).err();
             self.collect()?;
@@ -81,7 +104,8 @@ impl Incoming {
                 return Err(fault.into());
             }
         }
-        self.collector.end()
+        let answer = self.collector.end()?;
+        Ok((answer, self.assembly.map(Assembly::end)))
     }
 
     fn collect(&mut self) -> Result<Progress, CallError> {
@@ -89,12 +113,20 @@ impl Incoming {
             frames,
             collector,
             secrets,
+            assembly,
             ..
         } = self;
-        frames.drain(..).try_fold(Progress::Quiet, |progress, frame| {
-            let heard = collector.frame(&frame);
-            Ok(progress.max(heard.map_err(|fault| masked(fault, collector, frame, secrets))?))
-        })
+        frames
+            .drain(..)
+            .try_fold(Progress::Quiet, |progress, frame| match collector.frame(&frame) {
+                Ok(heard) => {
+                    if let Some(assembly) = assembly {
+                        assembly.frame(&frame)?;
+                    }
+                    Ok(progress.max(heard))
+                }
+                Err(fault) => Err(masked(fault, collector, frame, secrets)),
+            })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the chunks of a stream mean.
 
-use super::{Row, billed, ended, fixture, hold, said, undone};
+use super::{Row, billed, ended, fixture, hold, said, undone, unreasoned};
 use crate::wire::harness::answer;
 use nova3::domain::failure::Class::{ContentFilter, Server};
 use nova3::domain::failure::Verdict::{Elsewhere, Final, Retry};
@@ -86,7 +86,7 @@ fn finishes() -> Vec<Row> {
         (
             "blank in every chunk, old Ollama",
             "ollama_old.sse",
-            Ok(said("Guten Tag")),
+            Ok(unreasoned("Guten Tag")),
         ),
         (
             "error, OpenRouter",
@@ -111,7 +111,7 @@ fn finishes() -> Vec<Row> {
         (
             "a reason nobody knows",
             "finish_unknown.sse",
-            Ok(ended("new word", "eos_token")),
+            Ok(ended("new word", "new_reason")),
         ),
         (
             "refusal",

@@ -169,12 +169,11 @@ fn merge(slot: &mut Value, piece: Value, name: &str, levels: u8) -> usize {
             for piece in pieces {
                 let index = piece.get("index").cloned();
                 let same = |item: &&mut Value| index.is_some() && item.get("index") == index.as_ref();
-                match items.iter_mut().find(same) {
-                    Some(item) => held += merge(item, piece, name, deeper),
-                    None => {
-                        held += weight(&piece);
-                        items.push(piece);
-                    }
+                if let Some(item) = items.iter_mut().find(same) {
+                    held += merge(item, piece, name, deeper);
+                } else {
+                    held += weight(&piece);
+                    items.push(piece);
                 }
             }
             held

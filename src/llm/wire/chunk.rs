@@ -214,12 +214,14 @@ impl Collector {
         {
             return self.chunk(chunk, data, true);
         }
+        if is_list_of_errors(data) {
+            return Err(error::in_band(data));
+        }
         if data.contains('\n') {
             return self.each_line(data);
         }
         match data.as_bytes().first() {
             Some(b'{') if !self.is_complete() => Err(malformed(&fault)),
-            Some(b'[') if is_list_of_errors(data) => Err(error::in_band(data)),
             // A ping, a comment in the dress of an event, a word of a proxy.
             _ => Ok(Progress::Waits),
         }

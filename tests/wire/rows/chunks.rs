@@ -67,6 +67,7 @@ fn finishes() -> Vec<Row> {
             "length_with_reasoning_only.sse",
             Ok(Answer {
                 reasoning_chars: 3,
+                reasoning: "hmm".to_owned(),
                 finish_reason: "length".to_owned(),
                 ..billed("", 5, 0, 3)
             }),

@@ -65,10 +65,7 @@ impl Walk<'_> {
             if let Some(marks) = self.marks {
                 marks.works().await;
             }
-            let failed = match got
-                .and_then(broken_off)
-                .and_then(|got| route.finishes.take(&route.settings.name, got))
-            {
+            let failed = match got.and_then(|got| broken_off(route, got)) {
                 Ok(got) => {
                     let usage = got.bill.usage;
                     route.settle(grant, usage.map_or(ask.tokens, Usage::total));
@@ -308,7 +305,7 @@ impl Tries {
 }
 
 /// An answer that its server broke off is none, though it has a finish reason.
-fn broken_off(got: Got) -> Result<Got, Failed> {
+fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
     let verdict = match &got.reply {
         Reply::Answer(answer) => answer.verdict_of_finish(),
         Reply::Verbatim(_) => Ok(()),
@@ -318,7 +315,7 @@ fn broken_off(got: Got) -> Result<Got, Failed> {
             rate: got.rate,
             ..error.into()
         }),
-        _ => Ok(got),
+        _ => route.finishes.take(&route.settings.name, got),
     }
 }
 

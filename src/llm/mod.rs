@@ -12,6 +12,7 @@
 //! gives no answer. A call that is cancelled closes its connection.
 
 mod answers;
+mod bill;
 mod breaker;
 mod call;
 pub mod client;

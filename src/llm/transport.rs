@@ -12,6 +12,7 @@ use serde_json::value::to_raw_value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{Bounds, Share};
+use super::bill::Bill;
 use super::client::{Ask, Client, Form, Reply, Verbatim};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
 use super::finish::Finish;
@@ -24,7 +25,6 @@ use crate::clock;
 use crate::config::{Route, Timeouts};
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::request::Endpoint;
-use crate::domain::usage::Usage;
 
 /// Of an error's body, more than this tells nothing; the rest is not read.
 const MAX_ERROR_BODY: usize = 256 << 10;
@@ -43,37 +43,6 @@ pub(super) struct Got {
     pub(super) finish: Finish,
     pub(super) first_token: Option<Duration>,
     pub(super) rate: RateHeaders,
-}
-
-/// What a server says that its answer used.
-#[derive(Debug, Default)]
-pub(super) struct Bill {
-    /// Tokens, where it counted them and can be believed.
-    pub(super) usage: Option<Usage>,
-    /// Why its count is not believed.
-    pub(super) doubt: Option<String>,
-    /// The tier of service.
-    pub(super) tier: Option<String>,
-}
-
-impl Bill {
-    fn of(answer: &Answer) -> Self {
-        Self {
-            usage: answer.usage,
-            doubt: answer.doubt.clone(),
-            tier: answer.tier.clone(),
-        }
-    }
-}
-
-impl From<wire::Whole> for Bill {
-    fn from(whole: wire::Whole) -> Self {
-        Self {
-            usage: whole.usage,
-            doubt: whole.doubt,
-            tier: whole.tier,
-        }
-    }
 }
 
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.

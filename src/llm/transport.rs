@@ -20,7 +20,7 @@ use super::mark::Marks;
 use super::pieces::Pieces;
 use super::sent::Sent;
 use super::verbatim::one_line;
-use super::wire::{self, Answer, Incoming, Progress, RateHeaders, Secrets};
+use super::wire::{self, Incoming, Progress, RateHeaders, Secrets};
 use crate::clock;
 use crate::config::{Route, Timeouts};
 use crate::domain::failure::{Class, Verdict};

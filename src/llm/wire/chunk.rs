@@ -117,9 +117,10 @@ impl Collector {
         let vouched = self.done && (self.tools || !self.text.as_str().is_empty());
         match finished {
             Some(reason) => Ok(self.into_answer(Some(reason))),
-            None if vouched || failpoint!("short-answer-is-good") && self.token_seen => {
-                Ok(self.into_answer(None))
+            None if failpoint!("short-answer-is-good") && self.token_seen => {
+                Ok(self.into_answer(Some("stop".to_owned())))
             }
+            None if vouched => Ok(self.into_answer(None)),
             None if self.done && !self.token_seen => Err(CallError::new(
                 Class::Server,
                 Verdict::Retry,

@@ -371,6 +371,8 @@ fn hunt_all(hunts: &[Hunt], at_once: usize, most: Duration) {
 fn some_mutants_turn_their_law_red() {
     let seed = number("NOVA3_MUTANT_SEED", fastrand::u64(..100_000));
     let mut hunts = hunts();
+    // Those with a storm of their own size take minutes.
+    hunts.retain(|hunt| hunt.env.is_empty());
     fastrand::Rng::with_seed(seed).shuffle(&mut hunts);
     println!("mutants: seed {seed}");
     // Two at once beside all other tests.

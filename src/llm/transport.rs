@@ -242,6 +242,7 @@ async fn read_plain(
     let (request_id, rate) = (request_id(&headers, secrets), rate_headers(&headers));
     // What is no answer is judged again without secrets, for its words go into the error.
     let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
+    let answer = answer.hiding(secrets);
     let bill = Bill::of(&answer);
     let reply = match ask.form {
         Form::Verbatim { .. } => Reply::Verbatim(Verbatim {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::wire::harness::{answer, decode, fails};
 use nova3::domain::failure::Class;
-use nova3::llm::wire::{Collector, Frame, Limits, Progress, plain};
+use nova3::llm::wire::{Collector, Frame, Incoming, Limits, Progress, Secrets, plain};
 
 #[test]
 fn only_substance_counts_as_progress() {
@@ -61,6 +61,30 @@ fn text_beyond_its_limit_is_refused() {
         collector.frame(&frame("d")).expect_err("too large").class,
         Class::Server
     );
+}
+
+/// A refusal becomes an error, and comes in pieces in which its secret is not whole.
+#[test]
+fn a_refusal_tells_no_secret() {
+    let secrets = Secrets::of(
+        Some("open-sesame"),
+        &"http://host/v1".parse().expect("an address"),
+    );
+    let chunk = |choice: &str| format!("data: {{\"choices\":[{choice}]}}\n\n");
+    let stream = [
+        chunk(r#"{"delta":{"refusal":"No to open-"}}"#),
+        chunk(r#"{"delta":{"refusal":"sesame."},"finish_reason":"stop"}"#),
+    ];
+    let mut incoming = Incoming::new(Limits::default(), 1000).hiding(secrets.clone());
+    incoming.push(stream.concat().as_bytes()).expect("no failure");
+    let body = br#"{"choices":[{"message":{"refusal":"No to open-sesame."},"finish_reason":"stop"}]}"#;
+    for answer in [incoming.end(), plain(body).map(|answer| answer.hiding(&secrets))] {
+        let refused = answer.expect("an answer").verdict_of_finish();
+        assert_eq!(
+            refused.expect_err("a refusal").message,
+            "the model refused: No to [redacted]."
+        );
+    }
 }
 
 /// Names are kept as far as a name goes, and counted as the text is.

@@ -1,6 +1,7 @@
 //! A finished answer, and what its finish reason means.
 
 use super::error::CallError;
+use super::secrets::Secrets;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::usage::Usage;
 
@@ -31,6 +32,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer without these secrets in what it tells as an error: its refusal. Its text goes to whoever asked, as it
+    /// came.
+    #[must_use]
+    pub fn hiding(self, secrets: &Secrets) -> Self {
+        let refusal = self.refusal.map(|refusal| secrets.mask(&refusal).into_owned());
+        Self { refusal, ..self }
+    }
+
     /// Whether the finish reason leaves an answer to use.
     ///
     /// `length` passes: only the caller knows whether a part of this answer is worth anything.

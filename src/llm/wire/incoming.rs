@@ -81,7 +81,8 @@ impl Incoming {
                 return Err(fault.into());
             }
         }
-        self.collector.end()
+        let answer = self.collector.end()?;
+        Ok(answer.hiding(&self.secrets))
     }
 
     fn collect(&mut self) -> Result<Progress, CallError> {

@@ -9,7 +9,7 @@ use super::desk::{Desk, failure, making};
 use super::run::{Done, TaskEnd};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Making, Product};
-use crate::domain::request::Completion;
+use crate::domain::request::{Completion, Endpoint};
 use crate::llm::wire;
 use crate::llm::{Ask, Form, Over, Reply, Route, Verbatim};
 
@@ -34,7 +34,7 @@ pub async fn run_completion(desk: Desk<'_>, completion: &Completion) -> Done {
         match walk.ask(&route, &ask).await {
             Ok(reply) => break Ok(reply),
             Err(ended) => {
-                if let Some(over) = walk.leave(&route, ended) {
+                if let Some(over) = walk.leave(&route, ended).await {
                     break Err(over);
                 }
             }
@@ -59,10 +59,20 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
     // Under a cost cap nothing is sent whose end is open.
     let bound = settings
         .max_tokens
-        .filter(|_| capped && fields.max_tokens.is_none())
+        .filter(|_| capped && fields.max_tokens.is_none() && completion.endpoint == Endpoint::Chat)
         .map(u64::from);
     let model = settings.model.as_deref().filter(|_| !is_first);
-    let longest = fields.max_tokens.or(bound);
+    let longest = match completion.endpoint {
+        // Nothing is written.
+        Endpoint::Embeddings => Some(0),
+        _ => fields.max_tokens.or(bound),
+    };
+    let is_chat = completion.endpoint == Endpoint::Chat;
+    // Only the stream of a chat can be put together again.
+    let unstreamed = (completion.streams && !is_chat)
+        .then(|| wire::unstreamed(body))
+        .flatten();
+    let body = unstreamed.as_deref().unwrap_or(body);
     let bytes = wire::with_fields(
         body,
         model,
@@ -71,7 +81,8 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
     Ask {
         body: bytes.map_or_else(|| Bytes::copy_from_slice(body.as_bytes()), Bytes::from),
         form: Form::Verbatim {
-            streams: completion.streams,
+            streams: completion.streams && is_chat,
+            endpoint: completion.endpoint,
         },
         model: model.map(str::to_owned).or(fields.model).unwrap_or_default(),
         tokens: longest
@@ -81,6 +92,7 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
         longest: longest
             .filter(|_| fields.only_text)
             .map(|tokens| tokens.saturating_mul(fields.answers)),
+        manner: None,
     }
 }
 

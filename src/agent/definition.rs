@@ -53,6 +53,9 @@ struct RawChecks {
     title_chars: Option<usize>,
     content_chars: Option<usize>,
     tags: Option<(usize, usize)>,
+    /// Lists of words, beside `tags`, in which the program drops the words that stand twice.
+    #[serde(default)]
+    distinct: Vec<String>,
 }
 
 /// How an agent's model is to draw its words. What is absent is not sent: some models refuse its mere presence.
@@ -219,8 +222,11 @@ impl Agent {
     }
 
     /// The part of its prompt that is the same for every request.
-    pub fn system(&self) -> Result<String, minijinja::Error> {
+    ///
+    /// `chinese` tells the template the language of the request.
+    pub fn system(&self, chinese: bool) -> Result<String, minijinja::Error> {
         let limits = context! {
+            chinese,
             max_results => self.max_results,
             label => self.rules.label.as_deref(),
         };
@@ -233,8 +239,8 @@ impl Agent {
     }
 
     /// The part that is the request's.
-    pub fn user(&self, material: &minijinja::Value) -> Result<String, minijinja::Error> {
-        let all = context! { max_results => self.max_results, ..material.clone() };
+    pub fn user(&self, material: &minijinja::Value, chinese: bool) -> Result<String, minijinja::Error> {
+        let all = context! { max_results => self.max_results, chinese, ..material.clone() };
         Ok(self
             .templates
             .get_template("user")?
@@ -248,9 +254,12 @@ impl Agent {
         let told = |text: &Spanned<String>, error: &minijinja::Error| {
             source.within(text, error.line().unwrap_or(1), reason(error))
         };
-        self.system().map_err(|error| told(&raw.system, &error))?;
-        for material in [prompt::probe(), prompt::empty_probe()] {
-            self.user(&material).map_err(|error| told(&raw.user, &error))?;
+        for chinese in [true, false] {
+            self.system(chinese).map_err(|error| told(&raw.system, &error))?;
+            for material in [prompt::probe(), prompt::empty_probe()] {
+                self.user(&material, chinese)
+                    .map_err(|error| told(&raw.user, &error))?;
+            }
         }
         Ok(())
     }
@@ -310,8 +319,13 @@ fn limits(
 
 fn rules(checks: &RawChecks, around: Surroundings<'_>) -> PostRules {
     let checked = checks.title_chars.is_some() || checks.content_chars.is_some() || checks.tags.is_some();
+    let tags = checks.tags.map(|_| "tags".to_owned());
+    let distinct = tags.into_iter().chain(checks.distinct.clone()).collect();
     if !checked {
-        return PostRules::default();
+        return PostRules {
+            distinct,
+            ..PostRules::default()
+        };
     }
     PostRules {
         title_chars: checks.title_chars,
@@ -319,6 +333,7 @@ fn rules(checks: &RawChecks, around: Surroundings<'_>) -> PostRules {
         tags: checks.tags,
         label: around.settings.label.clone(),
         banned: around.banned.to_vec(),
+        distinct,
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn converse<T>(
             }
             Err(failure) => unsent(&failure),
         };
-        if let Some(over) = walk.leave(&route, ended) {
+        if let Some(over) = walk.leave(&route, ended).await {
             break closed(&route, over);
         }
     };

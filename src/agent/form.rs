@@ -7,6 +7,7 @@ use minijinja::{Environment, context};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::language::Language;
 use crate::config::Structured;
 use crate::domain::ids::shortened;
 use crate::llm::wire::strip_think;
@@ -69,12 +70,11 @@ impl Form {
     }
 
     /// What the prompt must say of the form, where the server is not told.
-    pub(super) fn instruction(&self, structured: Structured) -> Option<String> {
+    pub(super) fn instruction(&self, structured: Structured, language: Language) -> Option<String> {
         match self {
-            Self::Json(schema) if structured != Structured::JsonSchema => Some(format!(
-                "只输出一个 JSON 对象，不要代码块标记，不要任何解释。它必须符合这个 JSON Schema：\n{}",
-                schema.written
-            )),
+            Self::Json(schema) if structured != Structured::JsonSchema => {
+                Some(language.schema(schema.written.get()))
+            }
             _ => None,
         }
     }
@@ -102,6 +102,15 @@ impl Schema {
             Value::Object(object) if wrong.is_empty() => Ok(object),
             _ => Err(format!("the JSON does not fit the schema: {}", wrong.join("; "))),
         }
+    }
+
+    /// The object that an unfinished text begins, with those entries of its list that are whole; and how many bytes follow
+    /// the last of them.
+    pub(super) fn read_begun(&self, text: &str) -> Result<(Map<String, Value>, usize), String> {
+        let answer = strip_think(text);
+        let (begin, end) = whole_entries(answer).ok_or("the answer has no whole item")?;
+        let object = self.read(&format!("{}]}}", answer.get(begin..end).unwrap_or_default()))?;
+        Ok((object, answer.len() - end))
     }
 
     /// A bare list where the schema has an object of one list: the list was meant.
@@ -158,6 +167,29 @@ fn within(text: &str) -> Option<Value> {
     between('{', '}').or_else(|| between('[', ']'))
 }
 
+/// Where an object begins, and where the last whole object in its list ends.
+fn whole_entries(text: &str) -> Option<(usize, usize)> {
+    let begin = text.find('{')?;
+    let (mut depth, mut quoted, mut escaped, mut end) = (0_u32, false, false, None);
+    for (at, byte) in text.bytes().enumerate().skip(begin) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 2 && byte == b'}' {
+                    end = Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    end.map(|end| (begin, end))
+}
+
 /// What a Markdown code fence holds, if there is one.
 fn unfenced(text: &str) -> &str {
     let Some((_, after)) = text.split_once("```") else {
@@ -200,6 +232,18 @@ mod tests {
         ] {
             let read = schema().read(&text).unwrap();
             assert_eq!(Value::Object(read).to_string(), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_entries_of_an_unfinished_list_are_read() {
+        let begun = r#"Sure: {"items":[{"content":"a \"]} b"},{"content":"c"},{"content":"d d d"#;
+        let (read, left) = schema().read_begun(begun).unwrap();
+        let expected = json!({"items": [{"content": "a \"]} b"}, {"content": "c"}]});
+        assert_eq!(Value::Object(read), expected);
+        assert_eq!(left, r#",{"content":"d d d"#.len());
+        for begun in ["", "{", r#"{"items":[{"content":"a a a"#, "[[[[", "a a a"] {
+            assert!(schema().read_begun(begun).is_err(), "{begun}");
         }
     }
 

@@ -3,8 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::definition::Agent;
+use super::form::Form;
+use super::language::{Language, is_another_language};
+use super::texts::{is_usable, keep_distinct, placeholders, says_something};
 use crate::domain::outcome::NewItem;
-use crate::llm::wire::{Answer, strip_think};
+use crate::domain::printable::counted;
+use crate::llm::wire::strip_think;
 
 /// Where limits are off, a task still has no more items than this.
 const MOST: usize = 1000;
@@ -24,17 +28,28 @@ pub(super) struct Asked<'a> {
     pub(super) sources: &'a [String],
 }
 
+impl Asked<'_> {
+    /// The query, or the task's input where there is none.
+    const fn question(&self) -> &str {
+        if self.query.is_empty() {
+            self.input
+        } else {
+            self.query
+        }
+    }
+}
+
 type Read = (Vec<NewItem>, Vec<String>);
 
-/// The one item of free text.
-pub(super) fn from_text(asked: &Asked<'_>, answer: &Answer) -> Result<Read, String> {
-    let text = strip_think(&answer.text).trim();
-    if text.is_empty() {
+/// The one item of free text, which may be the beginning of a longer one.
+pub(super) fn from_text(asked: &Asked<'_>, text: &str, truncated: bool) -> Result<Read, String> {
+    let text = strip_think(text).trim();
+    if !says_something(text) {
         return Err("the answer is empty".to_owned());
     }
     let mut body = Map::new();
     body.insert("content".to_owned(), Value::from(text));
-    if answer.finish_reason == "length" {
+    if truncated {
         body.insert("truncated".to_owned(), Value::Bool(true));
     }
     let mut warnings = Vec::new();
@@ -42,10 +57,16 @@ pub(super) fn from_text(asked: &Asked<'_>, answer: &Answer) -> Result<Read, Stri
     Ok((vec![item(asked, body)], warnings))
 }
 
-/// The items of an object that fits the agent's schema.
-pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Read {
+/// The items of an object that fits the agent's schema; `Err` if none of them says anything.
+pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Result<Read, String> {
     let mut warnings = Vec::new();
     let mut list = list_of(object);
+    for body in &mut list {
+        // Ids are the store's to give.
+        body.remove("id");
+        asked.agent.rules.drop_repeated_words(body);
+    }
+    drop_useless(asked, &mut list, &mut warnings)?;
     let most = asked.agent.max_results.unwrap_or(MOST);
     if list.len() > most {
         warnings.push(format!(
@@ -58,8 +79,6 @@ pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Read
     let items = list
         .into_iter()
         .map(|mut body| {
-            // Ids are the store's to give.
-            body.remove("id");
             bound_texts(&mut body, &mut warnings);
             if asked.agent.search {
                 mark_source(&mut body, asked.sources);
@@ -67,7 +86,35 @@ pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Read
             item(asked, body)
         })
         .collect();
-    (items, warnings)
+    Ok((items, warnings))
+}
+
+/// Drops the items without a text, and those that are the same as an earlier one.
+fn drop_useless(
+    asked: &Asked<'_>,
+    list: &mut Vec<Map<String, Value>>,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    let (action, given) = (&asked.agent.action, list.len());
+    list.retain(is_usable);
+    if list.is_empty() && given > 0 {
+        return Err("the items have no text: no letter and no digit".to_owned());
+    }
+    let empty = (given - list.len()) as u64;
+    if empty > 0 {
+        warnings.push(format!(
+            "`{action}` gave {} without text, dropped",
+            counted(empty, "item")
+        ));
+    }
+    let same = keep_distinct(list, |body| Value::Object(body.clone())) as u64;
+    if same > 0 {
+        warnings.push(format!(
+            "`{action}` gave {} that an earlier item says already, dropped",
+            counted(same, "item")
+        ));
+    }
+    Ok(())
 }
 
 /// The objects of its list; an object without one is an item itself.
@@ -139,83 +186,48 @@ fn names(name: &str, known: &str) -> bool {
 /// What is wrong with items that fit their schema.
 pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     let mut complaints = Vec::new();
-    if !asked.agent.rules.is_empty() {
-        for (index, item) in items.iter().enumerate() {
-            let wrong = asked.agent.rules.complaints(&item.body);
-            complaints.extend(
-                wrong
-                    .into_iter()
-                    .map(|wrong| format!("item {}: {wrong}", index + 1)),
-            );
-        }
-        complaints.truncate(TOLD);
+    for (index, item) in items.iter().enumerate() {
+        let empty = placeholders(&item.body).map(|key| format!("`{key}` holds no letter and no digit"));
+        let wrong = asked.agent.rules.complaints(&item.body);
+        complaints.extend(
+            empty
+                .chain(wrong)
+                .map(|wrong| format!("item {}: {wrong}", index + 1)),
+        );
     }
-    let said: String = items
-        .iter()
-        .filter_map(|item| item.body.get("content").and_then(Value::as_str))
-        .collect();
-    let question = if asked.query.is_empty() {
-        asked.input
-    } else {
-        asked.query
-    };
-    if is_another_language(question, &said) {
-        complaints.push("the answer is not in the language of the query".to_owned());
+    complaints.truncate(TOLD);
+    if is_chinese_by_mistake(asked, items) {
+        complaints.push(OTHER_LANGUAGE.to_owned());
     }
     complaints
 }
 
-/// Whether a question in Chinese was answered without any, or one without any in Chinese. Who asks for a translation
-/// or names a language gets what the model makes of it.
-fn is_another_language(question: &str, answer: &str) -> bool {
-    const NAMED: [&str; 10] = [
-        "英文", "英语", "翻译", "日语", "日文", "中文", "双语", "nglish", "ranslat", "hinese",
-    ];
-    if NAMED.iter().any(|name| question.contains(name)) {
-        return false;
-    }
-    let (asked, said) = (han_share(question), han_share(answer));
-    match (asked, said) {
-        (Some(asked), Some(said)) => (asked > 0.3 && said < 0.05) || (asked < 0.01 && said > 0.5),
-        _ => false,
-    }
+/// What is wrong with items that is not worth a second call.
+pub(super) fn doubts(asked: &Asked<'_>, items: &[NewItem]) -> Option<String> {
+    let is_worth_a_call = is_chinese_by_mistake(asked, items);
+    let is_other = is_another_language(asked.question(), &said(items));
+    (is_other && !is_worth_a_call).then(|| OTHER_LANGUAGE.to_owned())
 }
 
-/// The share of Chinese characters among letters; `None` for a text too short to tell.
-fn han_share(text: &str) -> Option<f64> {
-    let (mut han, mut letters) = (0_u32, 0_u32);
-    for c in text.chars().filter(|c| c.is_alphabetic()).take(2000) {
-        letters += 1;
-        han += u32::from(matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'));
-    }
-    // A Chinese question may be as short as this.
-    (letters >= 4).then(|| f64::from(han) / f64::from(letters))
+const OTHER_LANGUAGE: &str = "the answer is not in the language of the query";
+
+/// Whether a plain question that is not Chinese has an answer in Chinese, as the built-in prompts may bring about. Posts
+/// are for Chinese platforms: theirs may be meant.
+fn is_chinese_by_mistake(asked: &Asked<'_>, items: &[NewItem]) -> bool {
+    let question = asked.question();
+    matches!(asked.agent.form, Form::Text)
+        && Language::of(question, "") == Language::Other
+        && is_another_language(question, &said(items))
+}
+
+fn said(items: &[NewItem]) -> String {
+    let contents = items.iter().filter_map(|item| item.body.get("content"));
+    contents.filter_map(Value::as_str).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_in_another_language_is_noticed() {
-        let chinese = "怎样写好一篇小红书笔记？";
-        let english = "How do I write a good post about coffee?";
-        assert!(is_another_language(
-            chinese,
-            "Begin with a hook and keep it short."
-        ));
-        assert!(is_another_language(english, "先写一个钩子，然后说清楚卖点。"));
-        assert!(!is_another_language(
-            chinese,
-            "先用 hook，再讲 selling point，最后互动。"
-        ));
-        assert!(!is_another_language(english, "Begin with a hook (钩子)."));
-        assert!(!is_another_language(
-            "把这句话翻译成英文：你好",
-            "Hello there, my friend."
-        ));
-        assert!(!is_another_language("", "text"));
-    }
 
     #[test]
     fn a_source_must_name_what_was_given() {

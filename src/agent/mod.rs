@@ -15,6 +15,7 @@ mod definition;
 mod desk;
 mod form;
 mod items;
+mod language;
 mod library;
 mod parts;
 mod plan;
@@ -22,6 +23,7 @@ mod prompt;
 mod run;
 mod supervise;
 mod talk;
+mod texts;
 
 pub use completion::run_completion;
 pub use definition::{Agent, AgentError, Sampling};

@@ -11,13 +11,15 @@ const FUEL: u64 = 2_000_000;
 /// A name between fences is no longer than this.
 const NAME: usize = 60;
 
-/// An environment in which `{% include "material" %}` is the shared part of all prompts.
+/// An environment in which `{% include "material" %}` is the shared part of all prompts, and `{% include "language" %}`
+/// their last words.
 pub(super) fn environment(material: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.set_fuel(Some(FUEL));
     templates.add_filter("fenced", |text: &str, name: &str| fenced(text, name));
     templates.add_template_owned("material", material.to_owned())?;
+    templates.add_template("language", include_str!("../../agents/language.jinja"))?;
     Ok(templates)
 }
 

@@ -4,7 +4,9 @@ use minijinja::value::Serde;
 
 use super::definition::Agent;
 use super::desk::{Conversation, Desk, Judged, Talked, converse, max_tokens};
+use super::form::Form;
 use super::items::{self, Asked};
+use super::language::Language;
 use super::parts::Parts;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
@@ -59,6 +61,8 @@ pub struct Prompt {
     pub warnings: Vec<String>,
     /// Under which names material was given.
     pub(super) sources: Vec<String>,
+    /// The language of the request.
+    pub(super) language: Language,
 }
 
 /// The ids of items that a task refers to, to be looked up for its [`Material`].
@@ -116,7 +120,9 @@ pub fn prompt(
     let broken = |error: minijinja::Error| {
         Failure::new(Class::Internal, format!("the prompt cannot be made: {error:#}"))
     };
-    let system = agent.system().map_err(broken)?;
+    let language = Language::of(task.brief.query.as_deref().unwrap_or_default(), task.input);
+    let is_chinese = language == Language::Chinese;
+    let system = agent.system(is_chinese).map_err(broken)?;
     let (mut parts, mut warnings) = Parts::gather(task.brief, task.input, task.material);
     let taken = wire::estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
     let room = settings.context_window.saturating_sub(taken);
@@ -130,15 +136,22 @@ pub fn prompt(
     })?;
     warnings.extend(left_out);
     let user = agent
-        .user(&minijinja::Value::from(Serde(&parts)))
+        .user(&minijinja::Value::from(Serde(&parts)), is_chinese)
         .map_err(broken)?;
     let message = |role, content| Message { role, content };
     Ok(Prompt {
         messages: vec![message(Role::System, system), message(Role::User, user)],
         warnings,
         sources: parts.sources(),
+        language,
     })
 }
+
+/// What is said of an answer that came to its longest length.
+pub(super) const CUT: &str = "the answer was cut off at its longest length";
+
+/// What is said of an answer that would go on for ever.
+pub(super) const RUNAWAY: &str = "the answer repeated itself without end and was stopped";
 
 /// Items that are kept, and what is to be said about them.
 struct Kept {
@@ -151,18 +164,34 @@ fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
     if let Err(error) = answer.verdict_of_finish() {
         return Judged::Refused(error);
     }
+    if let Some(from) = answer.runaway_from() {
+        return judge_runaway(asked, answer, from);
+    }
+    let cut = answer.finish_reason == "length";
     let read = match &asked.agent.form {
-        super::Form::Text => items::from_text(asked, answer),
-        super::Form::Json(_) if answer.finish_reason == "length" => {
-            return Judged::Cut("the answer was cut off at its longest length".to_owned());
+        Form::Json(_) if cut => return Judged::Cut(CUT.to_owned()),
+        Form::Text if answer.is_cut_before_its_text() => {
+            return Judged::Cut("the answer was cut off before its text began".to_owned());
         }
-        super::Form::Json(schema) => schema
-            .read(&answer.text)
-            .map(|object| items::from_object(asked, object)),
+        Form::Text => match items::from_text(asked, &answer.text, cut) {
+            Err(_) if cut => return Judged::Cut(CUT.to_owned()),
+            Ok((items, mut warnings)) if cut => {
+                warnings.push(format!(
+                    "{CUT} (raise `max_tokens` of the agent `{}` or of its route)",
+                    asked.agent.action
+                ));
+                Ok((items, warnings))
+            }
+            read => read,
+        },
+        Form::Json(schema) => schema
+            .read(answer.object_text())
+            .and_then(|object| items::from_object(asked, object)),
     };
     match read {
-        Ok((items, warnings)) => {
+        Ok((items, mut warnings)) => {
             let complaints = items::complaints(asked, &items);
+            warnings.extend(items::doubts(asked, &items));
             let kept = Kept { items, warnings };
             if complaints.is_empty() {
                 Judged::Good(kept)
@@ -171,5 +200,31 @@ fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
             }
         }
         Err(wrong) => Judged::Bad(wrong),
+    }
+}
+
+/// An answer that repeats itself is asked for once more; what stands before the repetitions is kept in case the second
+/// answer is of no use. Repetitions of whole items are items that are the same: their answer is as good as complete.
+fn judge_runaway(asked: &Asked<'_>, answer: &Answer, from: usize) -> Judged<Kept> {
+    let repeated = answer.text.len() - from;
+    let read = match &asked.agent.form {
+        Form::Text => items::from_text(asked, answer.text.get(..from).unwrap_or_default(), true)
+            .map(|read| (read, false)),
+        Form::Json(schema) => schema.read_begun(&answer.text).and_then(|(object, left)| {
+            let read = items::from_object(asked, object)?;
+            Ok((read, left < repeated))
+        }),
+    };
+    match read {
+        Ok(((items, mut warnings), complete)) => {
+            let mut complaints = items::complaints(asked, &items);
+            if complete && complaints.is_empty() {
+                warnings.push(RUNAWAY.to_owned());
+                return Judged::Good(Kept { items, warnings });
+            }
+            complaints.insert(0, RUNAWAY.to_owned());
+            Judged::Mend(Kept { items, warnings }, complaints)
+        }
+        Err(_) => Judged::Bad(RUNAWAY.to_owned()),
     }
 }

@@ -1,14 +1,16 @@
 //! Planning: the supervisor model says which tasks a request needs. Its plan is checked and never trusted.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::desk::{Conversation, Desk, Judged, Talked, converse};
 use super::form::Form;
 use super::library::Agents;
-use super::run::{Prompt, TaskInput, prompt};
+use super::run::{Prompt, RUNAWAY, TaskInput, prompt};
+use super::texts::{keep_distinct, says_something};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::ids::shortened;
 use crate::domain::outcome::{Attempt, Making, PlanOrigin};
+use crate::domain::printable::counted;
 use crate::domain::request::Brief;
 use crate::llm::wire::Answer;
 use crate::llm::{Route, Stopped};
@@ -46,7 +48,15 @@ pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>
         attempts,
     } = converse(desk, supervisor, make, judge).await;
     let end = match end {
-        Talked::Well(steps) => Ok(PlanEnd::Planned(PlanOrigin::Model, steps)),
+        Talked::Well((steps, dropped)) => {
+            if dropped > 0 {
+                making.warnings.push(format!(
+                    "the plan had {} that an earlier one says already, dropped",
+                    counted(dropped, "task")
+                ));
+            }
+            Ok(PlanEnd::Planned(PlanOrigin::Model, steps))
+        }
         Talked::Failed(failure) if failure.class == Class::Schema => {
             making.warnings.push(format!(
                 "the model's plan could not be used ({}), the default plan was taken",
@@ -70,9 +80,12 @@ pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>
     }
 }
 
-fn judge(agents: &Agents, answer: &Answer) -> Judged<Vec<Planned>> {
+fn judge(agents: &Agents, answer: &Answer) -> Judged<Steps> {
     if let Err(error) = answer.verdict_of_finish() {
         return Judged::Refused(error);
+    }
+    if answer.runaway_from().is_some() {
+        return Judged::Bad(RUNAWAY.to_owned());
     }
     if answer.finish_reason == "length" {
         return Judged::Cut("the plan was cut off at its longest length".to_owned());
@@ -80,25 +93,34 @@ fn judge(agents: &Agents, answer: &Answer) -> Judged<Vec<Planned>> {
     let Form::Json(schema) = &agents.supervisor().form else {
         return Judged::Bad("the supervisor has no schema".to_owned());
     };
-    match schema.read(&answer.text).and_then(|plan| steps(agents, &plan)) {
+    match schema
+        .read(answer.object_text())
+        .and_then(|plan| steps(agents, &plan))
+    {
         Ok(steps) => Judged::Good(steps),
         Err(wrong) => Judged::Bad(wrong),
     }
 }
 
+/// The tasks of a plan, and how many more were the same as one of them.
+type Steps = (Vec<Planned>, u64);
+
 /// The tasks of a plan: one to ten, each for an agent that there is.
-fn steps(agents: &Agents, plan: &Map<String, Value>) -> Result<Vec<Planned>, String> {
+fn steps(agents: &Agents, plan: &Map<String, Value>) -> Result<Steps, String> {
     let list = plan
         .values()
         .find_map(Value::as_array)
         .ok_or("the plan has no list of tasks")?;
-    if !(1..=MOST_TASKS).contains(&list.len()) {
+    let steps: Result<Vec<Planned>, String> = list.iter().map(|task| step(agents, task)).collect();
+    let mut steps = steps?;
+    let dropped = keep_distinct(&mut steps, |step| json!([step.action, step.input])) as u64;
+    if !(1..=MOST_TASKS).contains(&steps.len()) {
         return Err(format!(
             "the plan has {} tasks, 1 to {MOST_TASKS} are asked",
-            list.len()
+            steps.len()
         ));
     }
-    list.iter().map(|task| step(agents, task)).collect()
+    Ok((steps, dropped))
 }
 
 fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
@@ -113,9 +135,13 @@ fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
     }
     let input = [text("input"), text("description")]
         .into_iter()
-        .find(|text| !text.is_empty())
+        .find(|text| says_something(text))
         .ok_or_else(|| format!("the plan's task `{action}` has no `input`"))?;
-    let description = text("description").split_whitespace().collect::<Vec<_>>();
+    let description = Some(text("description")).filter(|text| says_something(text));
+    let description = description
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>();
     // A store must be able to hold it: PostgreSQL knows no NUL.
     let clean = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     Ok(Planned {

@@ -14,8 +14,11 @@ use crate::domain::outcome::CallEnd;
 use crate::llm::wire::{self, Answer, CallError, ChatCall, Message, Role};
 use crate::llm::{Ask, Ended, Form as AskForm, Reply, Route, Walk};
 
-/// Of a bad answer, so much is shown to the model again.
-const SHOWN: usize = 6000;
+/// So many characters of a bad answer are shown to the model again: a small model copies what it is shown.
+const SHOWN: usize = 300;
+
+/// And so many of what is wrong with it.
+const TOLD: usize = 600;
 
 /// One conversation on its way.
 pub(super) struct Talk<'a, 'w> {
@@ -105,11 +108,10 @@ impl<'a, 'w> Talk<'a, 'w> {
         }
     }
 
-    /// One call; a server that refuses how the form is asked for is asked in the next simpler way, at once.
+    /// One call; a server that refuses how it is asked is asked in another way, at once.
     async fn ask(&mut self) -> Result<Answer, Ended> {
         loop {
-            let structured = self.route.structured();
-            let ask = self.compose(structured);
+            let ask = self.compose();
             self.sent = ask.body.clone();
             self.messages = Vec::new();
             match self.walk.ask(self.route, &ask).await {
@@ -127,50 +129,58 @@ impl<'a, 'w> Talk<'a, 'w> {
                         CallError::new(Class::Internal, Verdict::Final, "an agent got a raw response");
                     return Err(error.into());
                 }
-                Err(Ended::Failed(with)) if with.error.refuses_form() && self.route.downgrade(structured) => {
-                    self.recall();
-                    tracing::warn!(
-                        llm.route = self.route.settings.name,
-                        "the route refuses `response_format`, it is asked in a simpler way from now on: {}",
-                        with.error.message
-                    );
-                }
+                Err(Ended::Refused) => self.recall(),
                 Err(ended) => return Err(ended),
             }
         }
     }
 
-    fn compose(&self, structured: crate::config::Structured) -> Ask {
+    fn compose(&self) -> Ask {
         let settings = &self.route.settings;
+        let structured = self.route.structured();
         let mut messages = self.messages.clone();
-        if let (Some(instruction), Some(system)) =
-            (self.agent.form.instruction(structured), messages.first_mut())
-        {
+        if let (Some(instruction), Some(system)) = (
+            self.agent.form.instruction(structured, self.prompt.language),
+            messages.first_mut(),
+        ) {
             system.content += &format!("\n\n{instruction}");
         }
         let format = self
             .agent
             .form
             .response_format(self.agent.action.as_str(), structured);
+        let prompt_tokens = wire::estimate_messages(&messages);
+        let mut manner = self
+            .route
+            .manner(self.max_tokens, prompt_tokens, format.is_some());
+        if format.is_some() {
+            // What was asked, if the route has learned in between.
+            manner.structured = structured;
+        }
+        let sends = |name: &str| !manner.left_out.contains(&name);
+        let sampling = &self.agent.sampling;
         let model = settings.model.clone().unwrap_or_default();
         let call = ChatCall {
             model: &model,
             messages: &messages,
             stream: true,
-            include_usage: settings.stream_usage,
-            max_tokens: Some(self.max_tokens),
-            max_tokens_field: &settings.max_tokens_field,
-            temperature: self.agent.sampling.temperature,
-            top_p: self.agent.sampling.top_p,
-            seed: self.agent.sampling.seed,
+            include_usage: settings.stream_usage && sends("stream_options"),
+            max_tokens: Some(manner.longest),
+            max_tokens_field: &manner.longest_field,
+            temperature: sampling.temperature.filter(|_| sends("temperature")),
+            top_p: sampling.top_p.filter(|_| sends("top_p")),
+            seed: sampling.seed.filter(|_| sends("seed")),
             response_format: format.as_deref(),
         };
+        let (body, sent) = (Bytes::from(call.to_body()), call.optional_fields());
+        manner.sent = sent;
         Ask {
-            body: Bytes::from(call.to_body()),
+            body,
             form: AskForm::Agent,
-            tokens: wire::estimate_messages(&messages) + u64::from(self.max_tokens),
-            longest: Some(u64::from(self.max_tokens)),
+            tokens: prompt_tokens + u64::from(manner.longest),
+            longest: Some(u64::from(manner.longest)),
             model,
+            manner: Some(manner),
         }
     }
 
@@ -209,9 +219,7 @@ impl<'a, 'w> Talk<'a, 'w> {
         });
         self.messages.push(Message {
             role: Role::User,
-            content: format!(
-                "上面的回答不能使用：{wrong}\n请改正后重新给出完整的回答，形式和语言要求不变，不要解释。"
-            ),
+            content: self.prompt.language.repair(&shortened(wrong, TOLD)),
         });
     }
 

@@ -151,3 +151,13 @@ impl Failure {
         }
     }
 }
+
+/// A message without what is different each time: a word with a digit may be an id, a number or a time. Failures with the
+/// same are of the same kind.
+pub fn kind_of(message: &str) -> String {
+    let words = message.split_whitespace();
+    let same: Vec<&str> = words
+        .filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
+        .collect();
+    same.join(" ")
+}

@@ -3,7 +3,7 @@
 //! Whether the fields are there and of the right type is the business of the answer's schema: what is absent, or
 //! is something else, counts here as empty.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
@@ -22,20 +22,17 @@ pub struct PostRules {
     pub title_chars: Option<usize>,
     /// The longest body, in Unicode scalar values.
     pub content_chars: Option<usize>,
-    /// The fewest and the most tags; with it, no tag may stand twice.
+    /// The fewest and the most tags.
     pub tags: Option<(usize, usize)>,
     /// The words by which a reader knows that a model wrote it, in the body or as a tag.
     pub label: Option<String>,
     /// Words that must stand nowhere.
     pub banned: Vec<String>,
+    /// Lists of words, such as `tags`, in which no word stands twice.
+    pub distinct: Vec<String>,
 }
 
 impl PostRules {
-    /// Whether there is nothing to check.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// What is wrong with `post`, each with the value and the bound, for a warning and for whoever must mend it.
     /// Words and tags are the same whatever their ASCII case and the width of their letters.
     pub fn complaints(&self, post: &Map<String, Value>) -> Vec<String> {
@@ -47,12 +44,25 @@ impl PostRules {
         let mut complaints: Vec<String> = lengths.into_iter().flatten().collect();
         if let Some((least, most)) = self.tags {
             complaints.extend(wrong_number(post.entries, least, most));
-            complaints.extend(repeated(&post.tags));
         }
         complaints.extend(self.label.as_deref().and_then(|label| post.lacks(label.trim())));
         complaints.extend(self.banned_in(&post));
         complaints.truncate(MOST_COMPLAINTS);
         complaints
+    }
+
+    /// Drops from each list of distinct words the words that stand there already and those without a letter or a digit.
+    pub fn drop_repeated_words(&self, post: &mut Map<String, Value>) {
+        for name in &self.distinct {
+            let Some(Value::Array(list)) = post.get_mut(name) else {
+                continue;
+            };
+            let mut known = HashSet::new();
+            list.retain(|word| {
+                let Some(word) = word.as_str() else { return true };
+                word.chars().any(char::is_alphanumeric) && known.insert(folded(bare(word)))
+            });
+        }
     }
 
     fn banned_in(&self, post: &Post<'_>) -> Vec<String> {
@@ -130,24 +140,6 @@ fn wrong_number(entries: usize, least: usize, most: usize) -> Option<String> {
         .then(|| format!("`tags` has {entries} {noun}, {least} to {most} are asked"))
 }
 
-/// A complaint for each tag that stands more than once, in the order in which they first stand.
-fn repeated(tags: &[&str]) -> Vec<String> {
-    let mut times: HashMap<String, usize> = HashMap::new();
-    for tag in tags {
-        *times.entry(folded(bare(tag))).or_default() += 1;
-    }
-    let mut complaints = Vec::new();
-    for tag in tags.iter().map(|tag| bare(tag)).filter(|tag| !tag.is_empty()) {
-        let often = match times.remove(&folded(tag)) {
-            None | Some(0 | 1) => continue,
-            Some(2) => "twice".to_owned(),
-            Some(times) => format!("{times} times"),
-        };
-        complaints.push(format!("`tags` has `{}` {often}", shortened(tag, QUOTED)));
-    }
-    complaints
-}
-
 /// A tag without the mark that models put before some tags and not before others.
 fn bare(tag: &str) -> &str {
     tag.trim().trim_start_matches(['#', '＃']).trim_start()
@@ -176,6 +168,7 @@ mod tests {
             tags: Some((3, 10)),
             label: Some("AI生成".to_owned()),
             banned: vec!["最好".to_owned(), "VIP".to_owned()],
+            distinct: vec!["tags".to_owned(), "words".to_owned()],
         }
     }
 
@@ -197,8 +190,6 @@ mod tests {
 
     #[test]
     fn no_rule_no_complaint() {
-        assert!(PostRules::default().is_empty());
-        assert!(!rules().is_empty());
         let bad = json!({"title": "长".repeat(99), "tags": ["a", "a"]});
         assert_eq!(PostRules::default().complaints(bad.as_object().unwrap()), [""; 0]);
     }
@@ -217,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_counted_and_each_stands_once() {
+    fn tags_are_counted() {
         for (tags, expected) in [
             (
                 json!(["护肤", "油皮"]),
@@ -229,18 +220,31 @@ mod tests {
                 json!("护肤 油皮 早八"),
                 vec!["`tags` has 0 entries, 3 to 10 are asked"],
             ),
-            (
-                json!(["护肤", "油皮", " #护肤 "]),
-                vec!["`tags` has `护肤` twice"],
-            ),
-            (
-                json!(["#OOTD", "ootd", "＃ＯＯＴＤ", "c", "x", "X"]),
-                vec!["`tags` has `OOTD` 3 times", "`tags` has `x` twice"],
-            ),
-            (json!(["#", "", 1]), vec![]),
         ] {
             assert_eq!(with("tags", tags.clone()), expected, "{tags}");
         }
+    }
+
+    #[test]
+    fn a_word_that_stands_twice_or_says_nothing_is_dropped() {
+        let kept = |rules: &PostRules, tags: Value| {
+            let mut post = Map::from_iter([("words".to_owned(), tags)]);
+            rules.drop_repeated_words(&mut post);
+            post["words"].clone()
+        };
+        for (tags, expected) in [
+            (json!(["护肤", "油皮", " #护肤 "]), json!(["护肤", "油皮"])),
+            (
+                json!(["#OOTD", "ootd", "＃ＯＯＴＤ", "c", "x", "X"]),
+                json!(["#OOTD", "c", "x"]),
+            ),
+            (json!(["…", "", "#", "a", 1, 1]), json!(["a", 1, 1])),
+            (json!("a a"), json!("a a")),
+        ] {
+            assert_eq!(kept(&rules(), tags), expected);
+        }
+        let unruled = PostRules::default();
+        assert_eq!(kept(&unruled, json!(["a", "a"])), json!(["a", "a"]));
     }
 
     #[test]
@@ -292,7 +296,11 @@ mod tests {
         };
         let content: String = many.banned.concat();
         let evil = format!("\u{1b}[31m{}", "长".repeat(100));
-        let post = json!({"title": "好".repeat(21), "content": content, "tags": [evil, evil]});
+        let many = PostRules {
+            banned: [vec![evil.clone()], many.banned].concat(),
+            ..many
+        };
+        let post = json!({"title": "好".repeat(21), "content": evil + &content, "tags": ["a", "b"]});
         let complaints = many.complaints(post.as_object().unwrap());
         assert_eq!(complaints.len(), MOST_COMPLAINTS);
         assert_eq!(
@@ -300,8 +308,11 @@ mod tests {
             [
                 "`title` has 21 characters, at most 20".to_owned(),
                 "`tags` has 2 entries, 3 to 10 are asked".to_owned(),
-                format!("`tags` has `\u{fffd}[31m{}…` twice", "长".repeat(55)),
                 "`content` does not carry the label `AI生成`".to_owned(),
+                format!(
+                    "`content` holds the banned word `\u{fffd}[31m{}…`",
+                    "长".repeat(55)
+                ),
             ]
         );
     }

@@ -48,7 +48,7 @@ struct Line<'a> {
     tasks: &'a [TaskRecord],
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanOf>,
-    usage: Usage,
+    usage: Option<Usage>,
     cost_usd: Option<f64>,
     wasted_usd: Option<f64>,
     warnings: Vec<&'a str>,
@@ -71,6 +71,8 @@ impl<'a> Line<'a> {
                 warnings.push(warning);
             }
         }
+        let counted = finished.tasks.iter().all(|task| usage(task).is_some())
+            && plan.is_none_or(|plan| plan_usage(plan).is_some());
         let priced = makings().all(|making| making.cost.is_some());
         let cost = makings()
             .filter_map(|making| making.cost)
@@ -93,9 +95,11 @@ impl<'a> Line<'a> {
             output: last.and_then(|task| task.result.as_deref()),
             tasks: &finished.tasks,
             plan: plan.map(PlanOf::new),
-            usage: makings()
-                .map(|making| making.usage)
-                .fold(Usage::default(), Usage::plus),
+            usage: counted.then(|| {
+                makings()
+                    .map(|making| making.usage)
+                    .fold(Usage::default(), Usage::plus)
+            }),
             cost_usd: priced.then(|| cost.usd()),
             wasted_usd: priced.then(|| wasted.usd()),
             warnings,
@@ -155,7 +159,7 @@ impl<'a> ErrorOf<'a> {
 struct PlanOf {
     origin: Option<PlanOrigin>,
     attempts: u32,
-    usage: Usage,
+    usage: Option<Usage>,
     cost_usd: Option<f64>,
     duration_ms: u64,
 }
@@ -165,7 +169,7 @@ impl PlanOf {
         Self {
             origin: plan.origin,
             attempts: plan.making.attempts,
-            usage: plan.making.usage,
+            usage: plan_usage(plan),
             cost_usd: plan.making.cost.map(Cost::usd),
             duration_ms: plan.making.duration_ms,
         }
@@ -184,10 +188,29 @@ struct TaskOf<'a> {
     attempts: u32,
     sources: [(); 0],
     degraded: bool,
-    usage: Usage,
+    usage: Option<Usage>,
     cost_usd: Option<f64>,
     duration_ms: Option<u64>,
     first_token_ms: Option<u64>,
+}
+
+/// What the task's good answer used; `None` where its server did not say so. No answer uses no tokens.
+fn usage(task: &TaskRecord) -> Option<Usage> {
+    let Some(making) = &task.making else {
+        return Some(Usage::default());
+    };
+    let was_answered = task.status == TaskStatus::Completed && making.attempts > 0;
+    counted(was_answered, making.usage)
+}
+
+/// The same of the plan, where a model has made it.
+fn plan_usage(plan: &PlanRecord) -> Option<Usage> {
+    let was_answered = plan.origin == Some(PlanOrigin::Model) && plan.making.attempts > 0;
+    counted(was_answered, plan.making.usage)
+}
+
+fn counted(was_answered: bool, usage: Usage) -> Option<Usage> {
+    (!was_answered || usage != Usage::default()).then_some(usage)
 }
 
 fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S::Error> {
@@ -205,7 +228,7 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
             attempts: making.map_or(0, |making| making.attempts),
             sources: [],
             degraded: making.is_some_and(|making| making.degraded),
-            usage: making.map_or_else(Usage::default, |making| making.usage),
+            usage: usage(task),
             cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
             duration_ms: making.map(|making| making.duration_ms),
             first_token_ms: making.and_then(|making| making.first_token_ms),

@@ -61,6 +61,14 @@ impl Halts {
         (reached && !ok).then_some(Ending::Failures { failed: self.failed })
     }
 
+    /// Whether the run would end with so many more failures.
+    pub(super) fn would_end(&self, failures: usize) -> bool {
+        let more = failures as u64;
+        self.conditions
+            .max_failures
+            .is_some_and(|most| most.reached(self.failed + more, self.finished + more))
+    }
+
     /// The run ends because no more money may be spent.
     pub(super) fn no_money(&self) -> Ending {
         Ending::Budget {

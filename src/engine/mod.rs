@@ -35,6 +35,7 @@ mod printer;
 mod purse;
 mod quarantine;
 mod reader;
+mod reasons;
 mod routes;
 mod shutdown;
 mod signals;
@@ -69,7 +70,7 @@ use crate::domain::request::Rules;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::limit::Limits;
 use crate::llm::{Client, Stop};
-use crate::observe::{Announcer, Ending, Report, RunEvent};
+use crate::observe::{Announcer, Commonest, Ending, Report, RunEvent};
 use crate::sink::Existing;
 use crate::store::{
     Changes, Done, Failures, Feed, Order, Owner, Recipe, Run, RunId, Store, StoreError, Terms, Worker,
@@ -200,7 +201,12 @@ pub async fn run_batch(world: &mut World, job: &Job, signals: &mut Signals) -> R
     let reading = *reading.borrow();
     let is_whole = driven.ending != Ending::Finished || is_whole(world, &run, reading).await?;
     close(world, &driven).await?;
-    let Driven { ending, failed, .. } = driven;
+    let Driven {
+        ending,
+        failed,
+        commonest,
+        ..
+    } = driven;
     if let Some(error) = failed {
         return Err(error);
     }
@@ -215,6 +221,7 @@ pub async fn run_batch(world: &mut World, job: &Job, signals: &mut Signals) -> R
         counts,
         summary,
         input_read: reading.is_over(),
+        commonest,
         calls_now: summary.attempts - before.attempts,
         cost_now: crate::domain::usage::Cost(summary.cost.0 - before.cost.0),
         elapsed: began.elapsed(),
@@ -296,6 +303,8 @@ struct Driven {
     ends: Option<Instant>,
     /// What this process did in it.
     done: Done,
+    /// Why most of its requests failed.
+    commonest: Option<Commonest>,
     failed: Option<RunError>,
 }
 

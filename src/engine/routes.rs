@@ -18,6 +18,12 @@ pub(super) struct Watched(HashMap<String, &'static str>);
 impl Watched {
     /// Tells people what has changed, and sends word to the store.
     pub(super) fn tell(&mut self, world: &World, run: RunId, errands: &mut Errands) {
+        for route in world.client.routes() {
+            for warning in route.take_warnings() {
+                let route = route.settings.name.clone();
+                world.announcer.announce(RunEvent::RouteWarned { route, warning });
+            }
+        }
         let changes = self.changes(world.client.routes());
         if changes.is_empty() {
             return;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{Driven, RunError};
 use crate::clock;
-use crate::llm::Stop;
-use crate::observe::{Announcer, Ending, RunEvent};
+use crate::llm::{Doubts, Stop};
+use crate::observe::{Announcer, Commonest, Ending, RunEvent};
 use crate::store::Done;
 
 /// How long a run that gave up its calls waits for what is left to do: for a store that does not answer, or a reader that
@@ -65,8 +65,13 @@ impl<'a> Shutdown<'a> {
     }
 
     /// What stops one queue: as all the others, or alone.
-    pub(super) fn stop_for_one(&self) -> Stop {
-        self.stop.child()
+    pub(super) fn stop_for_one(&self, queue: i64) -> Stop {
+        self.stop.of_queue(queue)
+    }
+
+    /// The requests whose failure waits for proof.
+    pub(super) const fn doubts(&self) -> &Doubts {
+        self.stop.doubts()
     }
 
     /// Whether the run is ending before its work is done.
@@ -194,9 +199,10 @@ impl<'a> Shutdown<'a> {
         clock::sleep_until(self.deadline.filter(|_| !self.has_begun())).await;
     }
 
-    pub(super) fn into_driven(self, done: Done) -> Driven {
+    pub(super) fn into_driven(self, done: Done, commonest: Option<Commonest>) -> Driven {
         Driven {
             done,
+            commonest,
             ends: self.ends.map(|ends| ends.max(Instant::now() + AT_ONCE / 2)),
             ending: self.ending,
             failed: self.failed,

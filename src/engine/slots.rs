@@ -49,8 +49,9 @@ impl Slots {
     }
 
     /// How many queues may be claimed: as many as there are free slots, unless the disk is behind. Then the
-    /// answers that wait for it are let in first, so that a kill never costs more than twice the slots.
-    pub(super) fn free(&self) -> usize {
+    /// answers that wait for it are let in first, so that a kill never costs more than twice the slots. A queue whose
+    /// failure waits for proof holds no slot.
+    pub(super) fn free(&self, in_doubt: usize) -> usize {
         if self.disk_is_behind() {
             0
         } else {
@@ -58,7 +59,7 @@ impl Slots {
             let calling = if failpoint!("slots-not-counted") {
                 0
             } else {
-                self.calling.len()
+                self.calling.len().saturating_sub(in_doubt)
             };
             self.concurrency.saturating_sub(calling).min(room)
         }

@@ -28,6 +28,8 @@ pub(super) enum Turn {
     Ingest(IngestFact),
     Signal(i32),
     Exported(Result<Exported, RunError>),
+    /// A failure waits for proof, or no longer does.
+    InDoubt,
     GraceOver,
     TimeOver,
     Deadline,

@@ -38,6 +38,8 @@ pub(super) enum Fact {
         /// What that cost, waste included.
         cost: Cost,
     },
+    /// A request has failed, and why.
+    Failed(String),
     /// The queue was left as it was, and is to be given back.
     Interrupted(Left, Stopped),
     /// The queue has no task left to do, though the store calls it unfinished: it is to be given back, and rests.
@@ -290,6 +292,7 @@ async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
         attempts,
     } = done;
     let (mut making, attempts) = with_lost_calls(queue, making, attempts);
+    let mut reason = None;
     let (settlement, ends) = match end {
         TaskEnd::Interrupted(why) => {
             let Some(error) = purse.as_ref().and_then(LeasePurse::refused) else {
@@ -309,14 +312,22 @@ async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
                 Settlement::completed(queue.lease, task, product, then, making.clone(), attempts);
             (settlement, ends)
         }
-        TaskEnd::Failed(failure, response) => (failed(queue, failure, response, making, attempts), true),
+        TaskEnd::Failed(failure, response) => {
+            reason = Some(failure.message.clone());
+            (failed(queue, failure, response, making, attempts), true)
+        }
     };
     if ends {
         work.teller.tell(Fact::AnswerIn(queue.lease));
     }
     let spent = spent(&settlement.bill().0);
     match contain::settle(&*tools.store, settlement).await {
-        Ok(settled) => work.settled(queue, settled, spent),
+        Ok(settled) => {
+            if let Some(reason) = reason.filter(|_| settled == Settled::Finished { ok: false }) {
+                work.teller.tell(Fact::Failed(reason));
+            }
+            work.settled(queue, settled, spent)
+        }
         Err(error) => work.store_failed(queue, error),
     }
 }

@@ -190,10 +190,14 @@ mod tests {
     fn ask(longest: Option<u64>, body: &'static str) -> Ask {
         Ask {
             body: Bytes::from_static(body.as_bytes()),
-            form: Form::Verbatim { streams: false },
+            form: Form::Verbatim {
+                streams: false,
+                endpoint: crate::domain::request::Endpoint::Chat,
+            },
             model: "m".to_owned(),
             tokens: 0,
             longest,
+            manner: None,
         }
     }
 

@@ -13,24 +13,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::booking::{attempt, good, millis, unbounded, worst};
 use super::client::{Ask, Ended, Form, Reply, Stopped, Unanswered};
+use super::evidence::{Proof, is_page};
 use super::fault::{Failed, Reached};
 use super::limits::Leave;
+use super::proof::latch;
 use super::purse::{Reserve, Reserved};
 use super::route::{Gate, Route};
 use super::sent::Sent;
 use super::transport::{self, Got};
+use super::tries::{Tries, is_of_server};
 use super::walk::{Probe, Walk};
-use super::wire::{Answer, CallError};
+use super::wire::CallError;
 use crate::clock;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
-use crate::domain::prices::Span;
 use crate::domain::usage::{Cost, Usage};
 use crate::limit::Waiting;
-
-/// Of one call so many causes are told; a route that was down for an hour has more.
-const CAUSES: usize = 20;
 
 impl Walk<'_> {
     /// Asks the route until there is an answer or no sense in asking it again.
@@ -42,14 +42,14 @@ impl Walk<'_> {
     }
 
     async fn until_end(&mut self, route: &Route, ask: &Ask) -> Result<Reply, Ended> {
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(self.client.give_up);
         loop {
             let (grant, mut probe) = self.admitted(route, ask).await?;
             let (started, started_at) = (Instant::now(), clock::now_ms());
             let sent = Sent::default();
             let got = tokio::select! {
                 biased;
-                got = transport::send(self.client, &route.settings, ask, self.marks, &sent) => got,
+                got = transport::send(self.client, route, ask, self.marks, &sent) => got,
                 () = self.stop.cancel.cancelled() => {
                     route.settle(grant, if sent.has_begun() { ask.tokens } else { 0 });
                     let took = (started_at, millis(started.elapsed()));
@@ -65,7 +65,7 @@ impl Walk<'_> {
             if let Some(marks) = self.marks {
                 marks.works().await;
             }
-            let failed = match got.and_then(broken_off) {
+            let failed = match got.and_then(|got| broken_off(route, got)) {
                 Ok(got) => {
                     let usage = got.bill.usage;
                     route.settle(grant, usage.map_or(ask.tokens, Usage::total));
@@ -184,6 +184,7 @@ impl Walk<'_> {
         probe: &mut Probe<'_>,
         tries: &mut Tries,
     ) -> Result<Duration, Ended> {
+        let is_out = is_of_server(&failed);
         let Failed {
             error,
             response,
@@ -191,6 +192,11 @@ impl Walk<'_> {
             ..
         } = failed;
         let name = route.settings.name.as_str();
+        if route.learns(&error, ask) {
+            route.alive();
+            probe.over();
+            return Err(Ended::Refused);
+        }
         match error.verdict {
             Verdict::Pause => {
                 if reached == Reached::Refusal {
@@ -211,13 +217,19 @@ impl Walk<'_> {
                 return Ok(self.client.retry.backoff(tries.all - 1, fastrand::f64()));
             }
             Verdict::Latch if !is_about_the_model(ask, &error) => {
-                tracing::warn!(
-                    llm.route = name,
-                    "the route is dead for this run: {}",
-                    error.message
-                );
-                route.latch(error);
-                return Err(Ended::Elsewhere);
+                let proof = route.evidence.refused(self.stop.request, &error, false);
+                if proof == Proof::OfRoute {
+                    latch(route, error);
+                    return Err(Ended::Elsewhere);
+                }
+                route.breathes();
+                probe.over();
+                // It may be one stray answer of a route that has answered others.
+                let may_pass = route.evidence.answers() > 0 && !is_page(&error);
+                if may_pass && tries.counted < self.client.retry.retries {
+                    tries.counted += 1;
+                    return Ok(self.again(route, ask, error, tries, false));
+                }
             }
             Verdict::Retry | Verdict::RetryQuietly => {
                 let ill = error.verdict == Verdict::Retry && route.failed(probe.is_one(), &error.message);
@@ -228,29 +240,16 @@ impl Walk<'_> {
                 if let Some(asked) = error.retry_after {
                     route.pause(Some(asked), &error.message);
                 }
+                let alone = is_out && route.evidence.failed(self.stop.request);
+                let out = is_out && tries.is_outage(route.evidence.answers(), alone);
                 // A route that is ill, or that nothing reaches, says nothing of the request.
-                let excused = ill || reached == Reached::Nobody;
+                let excused = (ill && !tries.is_over(alone)) || out || reached == Reached::Nobody;
                 let fails = ill && failpoint!("outage-is-the-requests");
-                if !fails && (excused || tries.counted < self.client.retry.retries) {
-                    // The gate makes the wait where the route is shut.
-                    let wait = if ill || error.retry_after.is_some() {
-                        Duration::ZERO
-                    } else {
-                        self.client.retry.backoff(tries.all, fastrand::f64())
-                    };
-                    tries.all += 1;
+                let may_retry =
+                    !tries.is_unreadable_again(&error) && tries.counted < self.client.retry.retries;
+                if !fails && (excused || may_retry) {
                     tries.counted += u32::from(!excused);
-                    tracing::info!(
-                        llm.route = name,
-                        llm.model = ask.model,
-                        error.class = error.class.as_str(),
-                        wait_ms = millis(wait),
-                        "call failed, retry {} follows: {}",
-                        tries.all,
-                        error.message
-                    );
-                    tries.note(error.message);
-                    return Ok(wait);
+                    return Ok(self.again(route, ask, error, tries, ill));
                 }
             }
             _ => {
@@ -265,6 +264,27 @@ impl Walk<'_> {
             response,
             causes: std::mem::take(&mut tries.causes),
         })))
+    }
+
+    /// The wait before the next try. The gate makes it where the route is shut.
+    fn again(&self, route: &Route, ask: &Ask, error: CallError, tries: &mut Tries, shut: bool) -> Duration {
+        let wait = if shut || error.retry_after.is_some() {
+            Duration::ZERO
+        } else {
+            self.client.retry.backoff(tries.all, fastrand::f64())
+        };
+        tries.all += 1;
+        tracing::info!(
+            llm.route = route.settings.name,
+            llm.model = ask.model,
+            error.class = error.class.as_str(),
+            wait_ms = millis(wait),
+            "call failed, retry {} follows: {}",
+            tries.all,
+            error.message
+        );
+        tries.note(error.message);
+        wait
     }
 
     fn note(&mut self, call: Attempt) {
@@ -286,26 +306,8 @@ impl Walk<'_> {
     }
 }
 
-/// What a call has tried on one route.
-#[derive(Default)]
-struct Tries {
-    /// Retries that count against the request.
-    counted: u32,
-    /// All of them, for the backoff.
-    all: u32,
-    causes: Vec<String>,
-}
-
-impl Tries {
-    fn note(&mut self, cause: String) {
-        if self.causes.len() < CAUSES {
-            self.causes.push(cause);
-        }
-    }
-}
-
 /// An answer that its server broke off is none, though it has a finish reason.
-fn broken_off(got: Got) -> Result<Got, Failed> {
+fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
     let verdict = match &got.reply {
         Reply::Answer(answer) => answer.verdict_of_finish(),
         Reply::Verbatim(_) => Ok(()),
@@ -315,86 +317,16 @@ fn broken_off(got: Got) -> Result<Got, Failed> {
             rate: got.rate,
             ..error.into()
         }),
-        _ => Ok(got),
+        _ => route.finishes.take(&route.warnings, got),
     }
 }
 
 /// A Batch line names its own model: a wrong one fails that line, and says nothing about the route.
 fn is_about_the_model(ask: &Ask, error: &CallError) -> bool {
-    matches!(ask.form, Form::Verbatim { .. }) && !matches!(error.class, Class::Auth | Class::Quota)
+    matches!(ask.form, Form::Verbatim { .. }) && !is_about_the_route(error)
 }
 
-/// The most that a call can cost: no tokenizer makes more tokens of a text than it has bytes.
-fn worst(route: &Route, ask: &Ask) -> Option<Cost> {
-    let price = route.settings.price.as_ref()?;
-    Some(price.worst(ask.body.len() as u64, ask.longest?))
-}
-
-fn unbounded(route: &Route) -> CallError {
-    let message = format!(
-        "what this call may cost has no bound, and the run has a cost cap (set `max_completion_tokens` in the line, or \
-         `max_tokens` of route `{}`; only text has a bound)",
-        route.settings.name
-    );
-    CallError::new(Class::BadRequest, Verdict::Final, &message)
-}
-
-impl Attempt {
-    /// What it may have cost beyond what is known, where its answer was lost.
-    fn uncertain(mut self, route: &Route, ask: &Ask) -> Self {
-        self.uncertain = worst(route, ask).unwrap_or(Cost::ZERO);
-        self
-    }
-}
-
-fn attempt(route: &Route, ask: &Ask, end: CallEnd, (started_at, duration_ms): (i64, u64)) -> Attempt {
-    Attempt {
-        route: route.settings.name.clone(),
-        model: ask.model.clone(),
-        end,
-        status_code: None,
-        usage: Usage::default(),
-        cost: route.settings.price.as_ref().map(|_| Cost::ZERO),
-        uncertain: Cost::ZERO,
-        started_at,
-        duration_ms,
-        first_token_ms: None,
-    }
-}
-
-fn good(route: &Route, ask: &Ask, got: &Got, took: (i64, u64)) -> Attempt {
-    let mut attempt = attempt(route, ask, CallEnd::Answered, took);
-    if let Reply::Answer(Answer {
-        model: Some(model), ..
-    }) = &got.reply
-        && !model.is_empty()
-    {
-        attempt.model.clone_from(model);
-    }
-    attempt.status_code = Some(got.status);
-    attempt.first_token_ms = got.first_token.map(millis);
-    let Some(usage) = got.bill.usage else {
-        if let Some(doubt) = &got.bill.doubt {
-            tracing::warn!(
-                llm.route = route.settings.name,
-                "the server's count of tokens is not believed: {doubt}"
-            );
-        }
-        // What it cost is not known, only what it may have cost at most.
-        attempt.cost = None;
-        return attempt.uncertain(route, ask);
-    };
-    let price = route.settings.price.as_ref();
-    let (from, lasted) = (
-        attempt.started_at,
-        i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX),
-    );
-    let to = from.saturating_add(lasted);
-    attempt.usage = usage;
-    attempt.cost = price.map(|price| price.of(usage, got.bill.tier.as_deref(), Span { from, to }));
-    attempt
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Whether a refusal is about the key, the account or the address, whatever was asked.
+pub(super) const fn is_about_the_route(error: &CallError) -> bool {
+    matches!(error.class, Class::Auth | Class::Quota | Class::Network)
 }

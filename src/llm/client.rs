@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::AnswerMemory;
+use super::doubts::Doubts;
 use super::http::Http;
+use super::learned::Manner;
 use super::mark::Marks;
 use super::purse::Purse;
 use super::route::{Changes, Route};
@@ -20,6 +22,7 @@ use super::wire::{Answer, CallError};
 use crate::clock::{self, Uptime};
 use crate::config::{self, Config, Timeouts};
 use crate::domain::outcome::Attempt;
+use crate::domain::request::Endpoint;
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{InProcess, Limiter, Limits};
 
@@ -55,6 +58,8 @@ pub struct Ask {
     pub tokens: u64,
     /// The most tokens that its answer may have, for a cost cap; `None` if nothing bounds it.
     pub longest: Option<u64>,
+    /// How an agent's call asks; a Batch line is sent as it stands.
+    pub manner: Option<Manner>,
 }
 
 /// How an answer is wanted.
@@ -66,12 +71,14 @@ pub enum Form {
     Verbatim {
         /// Whether the body asks for a stream.
         streams: bool,
+        /// Where it goes.
+        endpoint: Endpoint,
     },
 }
 
 impl Form {
     pub(super) const fn streams(self) -> bool {
-        matches!(self, Self::Agent | Self::Verbatim { streams: true })
+        matches!(self, Self::Agent | Self::Verbatim { streams: true, .. })
     }
 }
 
@@ -102,6 +109,8 @@ pub enum Ended {
     Failed(Box<Unanswered>),
     /// The route is of no use now, and another of the chain may be.
     Elsewhere,
+    /// The server refused how it was asked: the call is to be made again as the route now asks.
+    Refused,
     /// Nothing more is sent; the request is as good as before.
     Stopped(Stopped),
 }
@@ -166,6 +175,10 @@ pub struct Stop {
     pub(super) waiting: Arc<AtomicUsize>,
     /// Milliseconds of uptime until which the lease is good that calls are made under; 0 where there is none.
     lease: Arc<AtomicU64>,
+    /// The queue whose calls this stops, where it is one.
+    pub(super) request: Option<i64>,
+    /// The requests of the run whose failure waits for proof.
+    pub(super) doubts: Doubts,
     /// The calls of the present task, kept outside its worker: a panic loses none.
     calls: Arc<Mutex<Vec<Attempt>>>,
 }
@@ -179,8 +192,25 @@ impl Stop {
             cancel: self.cancel.child_token(),
             waiting: Arc::default(),
             lease: Arc::default(),
+            request: None,
+            doubts: self.doubts.clone(),
             calls: Arc::default(),
         }
+    }
+
+    /// A part of what this stops: the calls of one queue. Its failure may be held until it is known whose it is.
+    #[must_use]
+    pub fn of_queue(&self, queue: i64) -> Self {
+        Self {
+            request: Some(queue),
+            ..self.child()
+        }
+    }
+
+    /// The requests whose failure waits for proof.
+    #[must_use]
+    pub const fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     /// Calls are made under a lease that is good until then. It is asked for right before a call is sent: a process that

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::client::Verbatim;
+use super::connections::is_permanent;
 use super::wire::{CallError, RateHeaders};
 use crate::config::Timeouts;
 use crate::domain::failure::{Class, Verdict};
@@ -71,7 +74,14 @@ pub(super) fn cut(error: &reqwest::Error) -> Failed {
     )
 }
 
-pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts) -> Failed {
+/// An address without its query, which may hold a key.
+pub(super) fn address(endpoint: &Url) -> String {
+    let mut shown = endpoint.clone();
+    shown.set_query(None);
+    shown.to_string()
+}
+
+pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts, endpoint: &Url) -> Failed {
     let reached = if error.is_connect() {
         Reached::Nobody
     } else {
@@ -84,15 +94,25 @@ pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts) -> Failed
     if error.is_timeout() && error.is_connect() {
         return failed(
             Class::Timeout,
-            &format!("no connection within {:?}", timeouts.connect),
+            &format!(
+                "no connection to `{}` within {:?}",
+                address(endpoint),
+                timeouts.connect
+            ),
         );
     }
     let what = if error.is_connect() {
-        "connecting failed"
+        "connecting to"
     } else {
-        "sending the request failed"
+        "sending the request to"
     };
-    let message = format!("{what}: {}", root(error));
+    let message = format!("{what} `{}` failed: {}", address(endpoint), root(error));
+    if is_permanent(error) {
+        return Failed {
+            reached: Reached::Nobody,
+            ..CallError::new(Class::Network, Verdict::Latch, &message).into()
+        };
+    }
     if is_local(error) {
         let mut error = CallError::new(Class::Network, Verdict::Pause, &message);
         error.retry_after = Some(LOCAL_PAUSE);
@@ -120,13 +140,13 @@ fn is_local(error: &reqwest::Error) -> bool {
 }
 
 /// The error and what lies behind it, the innermost cause last.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| {
         cause.source()
     })
 }
 
-/// The innermost cause: reqwest's own text is only the address, which the route's name stands for.
+/// The innermost cause: reqwest's own text is only the address.
 fn root(error: &reqwest::Error) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }

@@ -1,12 +1,15 @@
 //! The HTTP client: TLS roots, connection limits.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::Certificate;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 
 use super::client::ClientError;
+use super::connections::{KEPT_IDLE, Watched};
 use crate::config::{self, Config};
 
 /// Whose word on a server's certificate is taken, beside that of `http.ca_file`.
@@ -23,32 +26,86 @@ enum Authorities {
 #[derive(Debug)]
 pub(super) struct Http {
     /// For servers on this machine: a proxy knows another machine by that name, and would be shown what is sent.
-    here: reqwest::Client,
-    elsewhere: reqwest::Client,
+    here: Pair,
+    elsewhere: Pair,
+}
+
+/// A client that keeps connections for the next request, and one that makes a new one for each.
+#[derive(Debug)]
+struct Pair {
+    recipe: Recipe,
+    keeping: reqwest::Client,
+    /// Made when it is first needed: reading the system's authorities takes time.
+    fresh: OnceLock<Option<reqwest::Client>>,
+}
+
+/// How a client is made.
+#[derive(Debug)]
+struct Recipe {
+    connect: Duration,
+    ca_file: Option<PathBuf>,
+    authorities: Authorities,
+    /// Whether its servers are on this machine.
+    here: bool,
+}
+
+impl Recipe {
+    fn client(&self, idle_connections: usize) -> Result<reqwest::Client, ClientError> {
+        let builder = builder(self.connect, idle_connections);
+        let builder = move || {
+            if self.here {
+                builder().no_proxy()
+            } else {
+                builder()
+            }
+        };
+        build(&builder, self.ca_file.as_deref(), self.authorities)
+    }
+}
+
+impl Pair {
+    fn new(config: &Config, here: bool) -> Result<Self, ClientError> {
+        let mut routes = config.routes.iter().filter(|route| route.is_here() == here);
+        let recipe = Recipe {
+            connect: config.timeouts.connect,
+            ca_file: config.ca_file.clone(),
+            authorities: if routes.all(|route| route.endpoint.scheme() == "http") {
+                Authorities::Bundled
+            } else {
+                Authorities::System
+            },
+            here,
+        };
+        Ok(Self {
+            keeping: recipe.client(config.idle_connections)?,
+            recipe,
+            fresh: OnceLock::new(),
+        })
+    }
 }
 
 impl Http {
     /// The clients for these settings.
     pub(super) fn new(config: &Config) -> Result<Self, ClientError> {
-        let client = |here: bool| {
-            let mut routes = config.routes.iter().filter(|route| route.is_here() == here);
-            let authorities = if routes.all(|route| route.endpoint.scheme() == "http") {
-                Authorities::Bundled
-            } else {
-                Authorities::System
-            };
-            let builder = builder(config.timeouts.connect, config.idle_connections);
-            let builder = move || if here { builder().no_proxy() } else { builder() };
-            build(&builder, config.ca_file.as_deref(), authorities)
-        };
         Ok(Self {
-            here: client(true)?,
-            elsewhere: client(false)?,
+            here: Pair::new(config, true)?,
+            elsewhere: Pair::new(config, false)?,
         })
     }
 
     /// The client for a route.
     pub(super) fn of(&self, route: &config::Route) -> &reqwest::Client {
+        &self.pair(route).keeping
+    }
+
+    /// The client for a route whose calls have a new connection each.
+    pub(super) fn fresh(&self, route: &config::Route) -> &reqwest::Client {
+        let pair = self.pair(route);
+        let fresh = pair.fresh.get_or_init(|| pair.recipe.client(0).ok());
+        fresh.as_ref().unwrap_or(&pair.keeping)
+    }
+
+    fn pair(&self, route: &config::Route) -> &Pair {
         if route.is_here() {
             &self.here
         } else {
@@ -67,7 +124,14 @@ fn builder(connect: Duration, idle_connections: usize) -> impl Fn() -> reqwest::
             .user_agent(concat!("nova3/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(connect)
             .pool_max_idle_per_host(idle_connections)
+            .pool_idle_timeout(KEPT_IDLE)
+            .connector_layer(Watched)
             .redirect(Policy::none())
+            // Compression is not asked for, since a proxy may hold a stream back for it; one that comes is undone.
+            .default_headers(HeaderMap::from_iter([(
+                ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            )]))
             .tcp_nodelay(true)
             .http1_only()
     }

@@ -12,25 +12,39 @@
 //! gives no answer. A call that is cancelled closes its connection.
 
 mod answers;
+mod bill;
+mod booking;
 mod breaker;
 mod call;
 pub mod client;
+mod connections;
+mod doubts;
+mod evidence;
 mod fault;
+mod finish;
 mod http;
+mod learned;
 mod limits;
 mod mark;
 mod pieces;
+mod proof;
 mod purse;
+mod refusal;
+mod refused;
 mod route;
 mod sent;
 mod transport;
+mod tries;
 mod verbatim;
 mod walk;
+mod warnings;
 pub mod wire;
 
 pub use client::{
     Ask, Chain, Client, ClientError, Ended, Form, Over, Reply, Stop, Stopped, Unanswered, Verbatim,
 };
+pub use doubts::Doubts;
+pub use learned::Manner;
 pub use mark::Marks;
 pub use purse::{Purse, Reserve, Reserved};
 pub use route::{Route, Standing};

@@ -1,6 +1,6 @@
 //! One route at work: its limiter, its pauses, its breaker, its latch.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,11 @@ use tokio::time::Instant;
 
 use super::breaker::{Breaker, Door};
 use super::client::Ask;
+use super::evidence::Evidence;
+use super::finish::Finishes;
+use super::learned::{Learned, Lesson, Manner};
 use super::limits::{Leave, RouteLimits};
+use super::warnings::Warnings;
 use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
 use crate::domain::bucket::TooLarge;
@@ -28,6 +32,8 @@ pub(super) type Changes = watch::Sender<()>;
 pub struct Route {
     /// Where it leads and what it costs.
     pub settings: config::Route,
+    pub(super) evidence: Evidence,
+    pub(super) warnings: Warnings,
     limits: RouteLimits,
     /// Its limits', which carries them to everyone who shares it.
     pauses: watch::Receiver<Option<Pause>>,
@@ -37,8 +43,9 @@ pub struct Route {
     latch: OnceLock<CallError>,
     /// Since when it has been open or paused without an answer in between.
     down_since: Mutex<Option<Instant>>,
-    /// How far the server's refusals have taken structured output down.
-    refused: AtomicU8,
+    /// How its answers end.
+    pub(super) finishes: Finishes,
+    learned: Learned,
     changes: Arc<Changes>,
 }
 
@@ -104,6 +111,9 @@ impl Route {
         changes: Arc<Changes>,
     ) -> Self {
         Self {
+            evidence: Evidence::default(),
+            warnings: Warnings::default(),
+            learned: Learned::new(&settings),
             pauses: limiter.pauses(),
             limits: RouteLimits::new(limiter, settings.limits()),
             settings,
@@ -111,28 +121,34 @@ impl Route {
             breaker: Breaker::new(breaker),
             latch: OnceLock::new(),
             down_since: Mutex::default(),
-            refused: AtomicU8::new(0),
+            finishes: Finishes::default(),
             changes,
         }
     }
 
     /// How the form of an answer is asked for now.
     pub fn structured(&self) -> Structured {
-        const LADDER: [Structured; 3] = [Structured::JsonSchema, Structured::JsonObject, Structured::Prompt];
-        let refused = usize::from(self.refused.load(Ordering::Relaxed));
-        LADDER[refused.min(2)].max(self.settings.structured)
+        self.learned.structured()
     }
 
-    /// The server refused to be asked so; from now on nobody asks it so. Several calls that were refused together
-    /// take one step together. Answers false if there is no step left.
-    pub fn downgrade(&self, from: Structured) -> bool {
-        let below = match from {
-            Structured::JsonSchema => 1,
-            Structured::JsonObject => 2,
-            Structured::Prompt => return false,
-        };
-        self.refused.fetch_max(below, Ordering::Relaxed);
-        true
+    /// How to ask for so long an answer to a prompt of so many tokens, whose form is asked for or not.
+    pub fn manner(&self, longest: u32, prompt_tokens: u64, has_form: bool) -> Manner {
+        self.learned.manner(longest, prompt_tokens, has_form)
+    }
+
+    /// Whether the server refused how it was asked, so that the call is to be made again; what is new is said once.
+    pub(super) fn learns(&self, error: &CallError, ask: &Ask) -> bool {
+        let asked = ask.manner.as_ref();
+        let lesson = asked.and_then(|asked| self.learned.learn(error, asked));
+        if let Some(Lesson::New(what)) = &lesson {
+            self.warnings.add(format!("{what}: {}", error.message));
+        }
+        lesson.is_some()
+    }
+
+    /// Warnings for people that nobody has taken yet.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
     /// Whether it can be called now; nothing changes.
@@ -247,6 +263,9 @@ impl Route {
     pub(super) fn answered(&self) {
         self.unnamed.store(0, Ordering::Relaxed);
         self.alive();
+        if self.evidence.answered() {
+            self.changes.send_replace(());
+        }
     }
 
     /// It failed in a way that says that it is ill; whether its breaker is open now.

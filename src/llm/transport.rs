@@ -3,31 +3,30 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, Url};
 use secrecy::ExposeSecret;
+use serde_json::value::to_raw_value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{Bounds, Share};
+use super::bill::Bill;
 use super::client::{Ask, Client, Form, Reply, Verbatim};
+use super::connections::{is_closed_early, on_reused};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
+use super::finish::Finish;
 use super::mark::Marks;
 use super::pieces::Pieces;
+use super::refused::refused;
+use super::route::Route;
 use super::sent::Sent;
-use super::verbatim::{completion_object, one_line};
-use super::wire::{self, Answer, Incoming, Progress, RateHeaders, Secrets};
+use super::verbatim::one_line;
+use super::wire::{self, Incoming, Progress, RateHeaders, Secrets};
 use crate::clock;
-use crate::config::{Route, Timeouts};
-use crate::domain::failure::Class;
-use crate::domain::usage::Usage;
-
-/// Of an error's body, more than this tells nothing; the rest is not read.
-const MAX_ERROR_BODY: usize = 256 << 10;
-
-/// No key is longer.
-const LONGEST_SECRET: usize = 8 << 10;
+use crate::config::{self, Timeouts};
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::request::Endpoint;
 
 /// What a server may take to close a stream after its last event, before the connection is given up.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
@@ -37,29 +36,9 @@ pub(super) struct Got {
     pub(super) reply: Reply,
     pub(super) status: u16,
     pub(super) bill: Bill,
+    pub(super) finish: Finish,
     pub(super) first_token: Option<Duration>,
     pub(super) rate: RateHeaders,
-}
-
-/// What a server says that its answer used.
-#[derive(Debug, Default)]
-pub(super) struct Bill {
-    /// Tokens, where it counted them and can be believed.
-    pub(super) usage: Option<Usage>,
-    /// Why its count is not believed.
-    pub(super) doubt: Option<String>,
-    /// The tier of service.
-    pub(super) tier: Option<String>,
-}
-
-impl Bill {
-    fn of(answer: &Answer) -> Self {
-        Self {
-            usage: answer.usage,
-            doubt: answer.doubt.clone(),
-            tier: answer.tier.clone(),
-        }
-    }
 }
 
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.
@@ -96,13 +75,49 @@ async fn exchange(
     started: Instant,
     sent: &Sent,
 ) -> Result<Got, Failed> {
-    let timeouts = &client.timeouts;
-    let mut request = client
-        .http
-        .of(route)
-        .post(route.endpoint.clone())
+    let (timeouts, settings) = (&client.timeouts, &route.settings);
+    let sending = first_byte(client.http.of(settings), route, ask, timeouts, started, sent);
+    let (first, reused) = on_reused(sending).await;
+    let response = match first? {
+        Err(error) if reused && is_closed_early(&error) => {
+            tracing::debug!(
+                llm.route = settings.name,
+                "the server closed an idle connection, the call is sent on a new one"
+            );
+            first_byte(client.http.fresh(settings), route, ask, timeouts, started, sent).await?
+        }
+        first => first,
+    };
+    let response = response.map_err(|error| unreachable(&error, timeouts, &settings.endpoint))?;
+    if !response.status().is_success() {
+        return Err(refused(response, ask, timeouts, marks, settings).await);
+    }
+    let mut room = Room {
+        bounds: client.answers.bounds(ask),
+        share: client.answers.share(),
+        timeouts,
+    };
+    if ask.form.streams() && !is_json(response.headers()) {
+        let pieces = Pieces::of(response, &mut room, marks, started).await;
+        read_stream(pieces, ask, room, started, secrets(settings)).await
+    } else {
+        read_plain(response, ask, room, marks, &secrets(settings)).await
+    }
+}
+
+/// Sends the request and waits for the head of its answer.
+async fn first_byte(
+    http: &reqwest::Client,
+    route: &Route,
+    ask: &Ask,
+    timeouts: &Timeouts,
+    started: Instant,
+    sent: &Sent,
+) -> Result<reqwest::Result<Response>, Failed> {
+    let mut request = http
+        .post(endpoint(&route.settings, ask))
         .header(CONTENT_TYPE, "application/json");
-    if let Some(key) = &route.key {
+    if let Some(key) = &route.settings.key {
         let mut value = reqwest::header::HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
             .map_err(|_| failed(Class::Auth, "the key cannot be sent in a header"))?;
         value.set_sensitive(true);
@@ -114,33 +129,33 @@ async fn exchange(
     }
     let sending = request.body(sent.body(ask.body.clone())).send();
     // Headers belong to the wait for the first data of a stream; an unstreamed call may take its whole time.
-    let response = if streams {
+    if streams {
         timeout_at(started + timeouts.first_token, sending)
             .await
-            .map_err(|_| first_token_late(timeouts))?
+            .map_err(|_| first_token_late(timeouts))
     } else {
-        sending.await
-    };
-    let response = response.map_err(|error| unreachable(&error, timeouts))?;
-    let status = response.status();
-    if status != StatusCode::OK {
-        return Err(refused(response, ask, timeouts, marks, &secrets(route)).await);
-    }
-    let mut room = Room {
-        bounds: client.answers.bounds(ask),
-        share: client.answers.share(),
-        timeouts,
-    };
-    if streams && !is_json(response.headers()) {
-        let pieces = Pieces::of(response, &mut room, marks, started).await;
-        read_stream(pieces, ask, room, started, secrets(route)).await
-    } else {
-        read_plain(response, ask, room, marks, &secrets(route)).await
+        Ok(sending.await)
     }
 }
 
+/// Where the route takes a call of this kind.
+fn endpoint(route: &config::Route, ask: &Ask) -> Url {
+    let mut url = route.endpoint.clone();
+    if let Form::Verbatim { endpoint, .. } = ask.form
+        && endpoint != Endpoint::Chat
+    {
+        let base = url
+            .path()
+            .strip_suffix(Endpoint::Chat.path())
+            .unwrap_or(url.path());
+        let path = format!("{base}{}", endpoint.path());
+        url.set_path(&path);
+    }
+    url
+}
+
 /// From here on the process works on the answer.
-async fn looked_at(marks: Option<&dyn Marks>) {
+pub(super) async fn looked_at(marks: Option<&dyn Marks>) {
     if let Some(marks) = marks {
         marks.works().await;
     }
@@ -153,7 +168,7 @@ pub(super) struct Room<'c> {
     pub(super) timeouts: &'c Timeouts,
 }
 
-fn secrets(route: &Route) -> Secrets {
+pub(super) fn secrets(route: &config::Route) -> Secrets {
     let key = route.key.as_ref().map(ExposeSecret::expose_secret);
     Secrets::of(key, &route.endpoint)
 }
@@ -182,6 +197,11 @@ async fn read_stream(
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
     headers.clear();
     let mut incoming = Incoming::new(bounds.stream, bounds.text).hiding(secrets);
+    if ask.form == Form::Agent {
+        incoming = incoming.without_repetitions();
+    } else {
+        incoming = incoming.assembling(bounds.body);
+    }
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
     loop {
@@ -199,31 +219,44 @@ async fn read_stream(
             first_token = Some(started.elapsed());
         }
         match progress {
-            // Comments and empty frames do not count: a server that only keeps the line warm has stalled.
-            Progress::Quiet => {}
+            // A request that waits its turn has up to the total time for it. Behind the first token comments and empty
+            // frames do not count: a server that only keeps the line warm has stalled.
+            Progress::Waits if first_token.is_none() => deadline = Instant::now() + timeouts.first_token,
+            Progress::Quiet | Progress::Waits => {}
             Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
             Progress::Data => {}
             Progress::Done => deadline = Instant::now() + LINGER,
+        }
+        if incoming.is_over() {
+            break;
         }
         if share.grow_to(incoming.held_bytes()).await {
             // The server was not read meanwhile, and has not stalled.
             deadline = deadline.max(Instant::now() + timeouts.idle);
         }
     }
-    let answer = incoming.end()?;
-    let bill = Bill::of(&answer);
-    let reply = match ask.form {
-        Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
-            status: 200,
-            request_id,
-            body: completion_object(&answer).map_err(|error| failed(Class::Internal, &error.to_string()))?,
-        }),
-        Form::Agent => Reply::Answer(answer),
+    let (answer, object) = incoming.end_with_object()?;
+    let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
+    let reply = match object {
+        Some(object) => {
+            answer.verdict_of_finish().or_else(|error| match error.verdict {
+                Verdict::Retry => Err(error),
+                // A filter's work is an answer like another to whoever sent the body.
+                _ => Ok(()),
+            })?;
+            Reply::Verbatim(Verbatim {
+                status: 200,
+                request_id,
+                body: to_raw_value(&object).map_err(|error| failed(Class::Internal, &error.to_string()))?,
+            })
+        }
+        None => Reply::Answer(answer),
     };
     Ok(Got {
         reply,
         status: 200,
         bill,
+        finish,
         first_token,
         rate,
     })
@@ -236,74 +269,46 @@ async fn read_plain(
     marks: Option<&dyn Marks>,
     secrets: &Secrets,
 ) -> Result<Got, Failed> {
-    let headers = response.headers().clone();
+    let (headers, status) = (response.headers().clone(), response.status().as_u16());
     let body = read_body(response, &mut room).await?;
     looked_at(marks).await;
     let (request_id, rate) = (request_id(&headers, secrets), rate_headers(&headers));
     // What is no answer is judged again without secrets, for its words go into the error.
-    let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
-    let answer = answer.hiding(secrets);
-    let bill = Bill::of(&answer);
-    let reply = match ask.form {
-        Form::Verbatim { .. } => Reply::Verbatim(Verbatim {
-            status: 200,
-            request_id,
-            body: one_line(&body),
-        }),
-        Form::Agent => Reply::Answer(answer),
+    let (reply, bill, finish) = match ask.form {
+        Form::Verbatim { endpoint, .. } => {
+            let is_chat = endpoint == Endpoint::Chat;
+            let whole = wire::passed_on(&body, is_chat)
+                .or_else(|_| wire::passed_on(&secrets.mask_body(&body), is_chat))?;
+            let body = match &whole.instead {
+                Some(instead) => one_line(instead.as_bytes()),
+                None => one_line(&body),
+            };
+            let verbatim = Verbatim {
+                status,
+                request_id,
+                body,
+            };
+            (Reply::Verbatim(verbatim), Bill::from(whole), Finish::default())
+        }
+        Form::Agent => {
+            let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
+            let answer = answer.hiding(secrets);
+            let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
+            (Reply::Answer(answer), bill, finish)
+        }
     };
     Ok(Got {
         reply,
-        status: 200,
+        status,
         bill,
+        finish,
         first_token: None,
         rate,
     })
 }
 
-/// An HTTP error: judged, and kept as it came for a Batch line.
-async fn refused(
-    response: Response,
-    ask: &Ask,
-    timeouts: &Timeouts,
-    marks: Option<&dyn Marks>,
-    secrets: &Secrets,
-) -> Failed {
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let body = read_beginning(response, timeouts).await;
-    looked_at(marks).await;
-    let request_id = request_id(&headers, secrets);
-    let body = secrets.mask_body(&body);
-    let header = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    let now = answered_at(&headers);
-    let error = wire::classify(status, &header, &body, now);
-    let verbatim = matches!(ask.form, Form::Verbatim { .. });
-    let response = verbatim.then(|| Verbatim {
-        status,
-        request_id,
-        body: one_line(&body),
-    });
-    Failed {
-        error,
-        response,
-        // A gateway that ran out of time says nothing of what the server behind it did.
-        reached: if matches!(status, 408 | 504 | 524) {
-            Reached::Server
-        } else {
-            Reached::Refusal
-        },
-        rate: rate_headers(&headers),
-    }
-}
-
 /// What the headers say of limits; most servers say nothing.
-fn rate_headers(headers: &HeaderMap) -> RateHeaders {
+pub(super) fn rate_headers(headers: &HeaderMap) -> RateHeaders {
     let told = headers.keys().any(|name| {
         name.as_str().starts_with("x-ratelimit-") || name.as_str().starts_with("anthropic-ratelimit-")
     });
@@ -318,7 +323,7 @@ fn rate_headers(headers: &HeaderMap) -> RateHeaders {
 }
 
 /// The moment of the answer, by the clock of the server that names further moments in its headers.
-fn answered_at(headers: &HeaderMap) -> Timestamp {
+pub(super) fn answered_at(headers: &HeaderMap) -> Timestamp {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
     date.and_then(|date| Timestamp::try_from(date).ok())
@@ -352,23 +357,7 @@ async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Bytes,
     Ok(whole.unwrap_or_else(|| Bytes::from(parts)))
 }
 
-/// The beginning of an error's body, as far as it comes.
-async fn read_beginning(response: Response, timeouts: &Timeouts) -> Vec<u8> {
-    let mut chunks = response.bytes_stream();
-    let mut body = Vec::new();
-    while let Ok(Some(Ok(chunk))) = timeout(timeouts.idle, chunks.next()).await {
-        let room = MAX_ERROR_BODY - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() >= room {
-            // What was cut may be a secret, of which the rest would not be known again.
-            body.truncate(MAX_ERROR_BODY - LONGEST_SECRET);
-            break;
-        }
-    }
-    body
-}
-
-fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
+pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
     let value = headers.get("x-request-id")?.to_str().ok()?;
     Some(secrets.mask(value).into_owned())
 }

@@ -2,8 +2,6 @@
 
 use serde_json::value::RawValue;
 
-use super::wire::Answer;
-
 /// A body as one line of JSON: as it came, without line ends between its parts; what is no JSON becomes a string.
 pub(super) fn one_line(body: &[u8]) -> Box<RawValue> {
     let text = String::from_utf8_lossy(body);
@@ -21,36 +19,6 @@ pub(super) fn one_line(body: &[u8]) -> Box<RawValue> {
 /// Line ends can stand in JSON only between its parts: inside a string they are escaped.
 fn without_line_ends(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
-/// The object that the call would have answered without streaming.
-pub(super) fn completion_object(answer: &Answer) -> Result<Box<RawValue>, serde_json::Error> {
-    let usage = answer.usage.map(|usage| {
-        serde_json::json!({
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total(),
-            "prompt_tokens_details": {
-                "cached_tokens": usage.cached_input_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-            },
-        })
-    });
-    let mut object = serde_json::json!({
-        "id": answer.id,
-        "object": "chat.completion",
-        "model": answer.model,
-        "choices": [{
-            "index": 0,
-            "message": { "role": "assistant", "content": answer.text, "refusal": answer.refusal },
-            "finish_reason": answer.finish_reason,
-        }],
-        "usage": usage,
-    });
-    if let Some(tier) = &answer.tier {
-        object["service_tier"] = tier.as_str().into();
-    }
-    serde_json::value::to_raw_value(&object)
 }
 
 #[cfg(test)]

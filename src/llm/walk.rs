@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::client::{Chain, Client, Ended, Over, Stop, Stopped, Unanswered};
+use super::evidence::Proof;
 use super::mark::Marks;
 use super::purse::Purse;
 use super::route::{Gate, Route, Shut, Standing};
@@ -151,13 +152,19 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The task came to no end on the route. Answers what that means for it; `None`, if it goes on with another.
-    pub fn leave(&mut self, route: &Arc<Route>, ended: Ended) -> Option<Over> {
+    /// The task came to no end on the route. Answers what that means for it; `None`, if it goes on with another, or with
+    /// the same one. Where it is not known whether the task or the route is at fault, it waits until it is.
+    pub async fn leave(&mut self, route: &Arc<Route>, ended: Ended) -> Option<Over> {
         let with = match ended {
-            Ended::Elsewhere => return None,
+            Ended::Elsewhere | Ended::Refused => return None,
             Ended::Stopped(why) => return Some(Over::Stopped(why)),
             Ended::Failed(with) => *with,
         };
+        match self.proof(route, &with).await {
+            Ok(Proof::OfRoute) => return None,
+            Ok(Proof::OfRequest | Proof::None) => {}
+            Err(stopped) => return Some(Over::Stopped(stopped)),
+        }
         let is_final = with.error.verdict == Verdict::Final;
         self.left.push(Left {
             route: Arc::clone(route),

@@ -99,8 +99,13 @@ fn essay(topic: &Topic<'_>, marker: &str, rng: &mut Rng, target: usize) -> Strin
             break;
         }
         let start = text.len();
-        text.push_str("\n- ");
-        text.push_str(point);
+        // A text that repeats itself would be taken for a runaway.
+        let word: String = (0..6).map(|_| rng.lowercase()).collect();
+        text.push_str(&if target == 0 {
+            format!("\n- {point}")
+        } else {
+            format!("\n- {word}: {point}")
+        });
         pieces += tokens::piece_ends(&text[start..]).len();
     }
     if target == 0 {

@@ -1,7 +1,8 @@
 //! The topic of a prompt: its language and its subject.
 //!
 //! A prompt may have parts, under headings (`# …`) and between fences (`<<<name`, `name>>>`). The last part
-//! with text is the question. A prompt without parts is the question as a whole.
+//! with text is the question. A prompt without parts is the question as a whole. What stands behind a fence is no part:
+//! it says how to answer.
 
 use super::tokens::is_han;
 
@@ -26,9 +27,14 @@ pub(crate) struct Topic<'a> {
 impl<'a> Topic<'a> {
     pub(crate) fn of(prompt: &'a str) -> Self {
         let (mut last, mut language, mut part_ended) = ("", Language::English, false);
+        let mut is_behind_fence = false;
         for line in prompt.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if is_heading_or_fence(line) {
                 part_ended = true;
+                is_behind_fence = line.ends_with(">>>");
+                continue;
+            }
+            if is_behind_fence {
                 continue;
             }
             if std::mem::take(&mut part_ended) {
@@ -91,6 +97,11 @@ mod tests {
                 "# 需求\n<<<需求\n写笔记\n#防晒 #通勤\n需求>>>\n# 任务\n\n<<<任务\n\n任务>>>",
                 Language::Chinese,
                 "#防晒 #通勤",
+            ),
+            (
+                "# 任务\n\n<<<任务\n写一篇\n任务>>>\n\nAnswer in English.\n",
+                Language::Chinese,
+                "写一篇",
             ),
             ("用中文\nanswer", Language::Chinese, "answer"),
             (" \n", Language::English, "your question"),

@@ -132,6 +132,9 @@ fn show_all(events: &Receiver<RunEvent>, style: Style, screen: &Screen) {
                     bar.show(&snapshot);
                 }
             }
+            RunEvent::RouteWarned { route, warning } => {
+                print(bar.as_ref(), &format!("route `{route}` {warning}"));
+            }
             RunEvent::InputChanged { run, change } => {
                 if let Some(line) = change_line(&run, change) {
                     print(bar.as_ref(), &line);

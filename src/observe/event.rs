@@ -56,6 +56,13 @@ pub enum RunEvent {
     Progressed(Snapshot),
     /// A route stands otherwise than before.
     RouteChanged(RouteState),
+    /// A warning about a route, which is given once.
+    RouteWarned {
+        /// The route's name.
+        route: String,
+        /// The warning, after the name of the route.
+        warning: String,
+    },
     /// The run was told to end: nothing new is sent.
     Draining {
         /// What told it.
@@ -163,6 +170,15 @@ impl Ending {
     }
 }
 
+/// Why requests failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commonest {
+    /// What the first of them was told.
+    pub message: String,
+    /// How many failed so.
+    pub requests: u64,
+}
+
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -176,6 +192,8 @@ pub struct Report {
     pub input_read: bool,
     /// What the run has used, earlier invocations included.
     pub summary: RunSummary,
+    /// Why most of the requests failed that failed in this invocation.
+    pub commonest: Option<Commonest>,
     /// Calls of this invocation.
     pub calls_now: u64,
     /// Money spent by this invocation.

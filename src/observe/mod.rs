@@ -9,7 +9,7 @@ mod screen;
 mod summary;
 
 pub use display::{Announcer, Style};
-pub use event::{Ending, InputChange, Report, RunEvent, Snapshot};
+pub use event::{Commonest, Ending, InputChange, Report, RunEvent, Snapshot};
 pub use message::{MESSAGE, tell, tell_error};
 pub use screen::Screen;
 pub use summary::{closing_line, told_otherwise};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Ending, InputChange, Report};
+use crate::domain::ids::shortened;
 use crate::domain::printable::counted;
 use crate::domain::tally::Counts;
 use crate::domain::usage::Cost;
@@ -35,6 +36,9 @@ pub fn closing_line(report: &Report) -> String {
         if count > 0 {
             standing += &format!(", {count} {what}");
         }
+        if what == "failed" {
+            standing += &reason(report);
+        }
     }
     if counts.unfinished() > 0 {
         standing += &format!(
@@ -53,14 +57,33 @@ pub fn closing_line(report: &Report) -> String {
     }
     if report.summary.uncertain > Cost::ZERO {
         used += &format!(
-            ", up to {} more for lost answers",
-            money(report.summary.uncertain)
+            ", up to {} more for {}",
+            money(report.summary.uncertain),
+            // What was answered without a count of tokens is not lost.
+            if report.summary.unpriced == 0 {
+                "lost answers"
+            } else {
+                "what is not known"
+            }
         );
     }
     if report.summary.wasted > Cost::ZERO {
         used += &format!(", {} of it for nothing", money(report.summary.wasted));
     }
     format!("run `{}`: {ending}; {standing}; {used}", report.run)
+}
+
+/// Why requests failed in this invocation, where one did.
+fn reason(report: &Report) -> String {
+    const LONGEST: usize = 200;
+    report.commonest.as_ref().map_or_else(String::new, |commonest| {
+        let often = if commonest.requests < report.counts.failed {
+            "most often: "
+        } else {
+            ""
+        };
+        format!(" ({often}{})", shortened(&commonest.message, LONGEST))
+    })
 }
 
 /// One line that says how the input has changed; `None` if no line came, went or changed.
@@ -133,6 +156,7 @@ pub(super) fn seconds(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::domain::tally::RunSummary;
+    use crate::observe::Commonest;
 
     #[test]
     fn says_what_happened_and_what_it_cost() {
@@ -151,13 +175,17 @@ mod tests {
                 ..RunSummary::default()
             },
             input_read: true,
+            commonest: Some(Commonest {
+                message: "HTTP 400: no such model".to_owned(),
+                requests: 1,
+            }),
             calls_now: 40,
             cost_now: Cost(1_000_000_000_000),
             elapsed: Duration::from_millis(2340),
         };
         assert_eq!(
             closing_line(&report),
-            "run `q.jsonl`: finished; 78 of 80 done, 2 failed; 40 calls in 2.3 s, $1.0000 ($3.0000 in all), $0.5000 of it for nothing"
+            "run `q.jsonl`: finished; 78 of 80 done, 2 failed (most often: HTTP 400: no such model); 40 calls in 2.3 s, $1.0000 ($3.0000 in all), $0.5000 of it for nothing"
         );
         let stopped = Report {
             ending: Ending::Signal(2),
@@ -171,6 +199,7 @@ mod tests {
                 unpriced: 1,
                 ..RunSummary::default()
             },
+            commonest: None,
             calls_now: 1,
             cost_now: Cost::ZERO,
             ..report

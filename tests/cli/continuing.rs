@@ -156,11 +156,9 @@ fn a_later_line_takes_over_what_is_pending() {
             .user()
             .contains("# 选中条目\n\n<<<insight1\nmine\ninsight1>>>\n<<<insight1.意见\nyes\n")
     );
-    assert!(
-        profile
-            .user()
-            .ends_with("<<<需求\nsecond\n需求>>>\n\n# 任务\n\n<<<任务\ni2\n任务>>>")
-    );
+    assert!(profile.user().contains(
+        "<<<需求\nsecond\n需求>>>\n\n# 任务\n\n<<<任务\ni2\n任务>>>\n\nWrite every text in the language"
+    ));
     let status = harness.status(&[]);
     let session = json!({
         "user_id": "default", "session_id": "s", "total": 2, "done": 1, "failed": 0, "paused": 0, "continued": 1

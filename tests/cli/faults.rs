@@ -89,13 +89,6 @@ fn a_fault_that_does_not_end_fails_with_its_class() {
     let all = [
         (
             Faults {
-                server_error: 1.0,
-                ..Faults::default()
-            },
-            "server",
-        ),
-        (
-            Faults {
                 disconnect: 1.0,
                 ..Faults::default()
             },
@@ -158,7 +151,8 @@ fn without_a_network_nobody_fails_and_the_run_gives_up_after_a_while() {
     command.env("OPENAI_BASE_URL", "http://127.0.0.1:1/v1");
     let ran = harness.ran(&Running::start(command).output());
     assert_eq!(ran.code, Some(105), "{}", ran.err);
-    let refused = "connecting failed: Connection refused (os error 111)";
+    let refused =
+        "connecting to `http://127.0.0.1:1/v1/chat/completions` failed: Connection refused (os error 111)";
     let down = format!("route `default` is down, its calls wait or go elsewhere: {refused}\n");
     assert!(ran.err.contains(&down), "{}", ran.err);
     assert!(ran.err.contains("0 of 3 done, 3 left"), "{}", ran.err);

@@ -80,7 +80,10 @@ fn fenced(user: &str) -> Vec<(String, String)> {
             let (text, after) = rest.split_once(&format!("\n{name}>>>")).unwrap();
             found.push((name.to_owned(), text.to_owned()));
             rest = after.trim_start_matches('\n');
-        } else if !line.is_empty() && line != "# 已有结果" {
+        } else if !line.is_empty()
+            && line != "# 已有结果"
+            && !line.starts_with("Write every text in the language")
+        {
             assert!(HEADINGS.contains(&line), "outside: {line}");
             assert!(!headings.contains(&line), "twice: {line}");
             headings.push(line);

@@ -60,6 +60,11 @@ fn answers_of_a_megabyte_fit_into_128_of_them() {
 
 /// A server whose every answer begins so and goes on with the same piece for ever.
 fn endless(head: &'static str, piece: String) -> String {
+    endless_of(head, move |_| piece.clone())
+}
+
+/// A server whose every answer begins so and goes on for ever, with this piece after so many others.
+fn endless_of(head: &'static str, piece: impl Fn(usize) -> String + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // Ends with the test process; nothing is left behind.
@@ -69,8 +74,11 @@ fn endless(head: &'static str, piece: String) -> String {
             std::thread::spawn(move || {
                 read_request(&stream);
                 let mut goes_on = stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes());
-                while goes_on.is_ok() {
-                    goes_on = stream.write_all(piece.as_bytes());
+                for nth in 0.. {
+                    if goes_on.is_err() {
+                        break;
+                    }
+                    goes_on = stream.write_all(piece(nth).as_bytes());
                 }
             });
         }
@@ -94,6 +102,11 @@ fn batch(streams: bool) -> String {
 
 /// Every one of them fails alone, and the process stays below its limit.
 fn stays_below(what: &str, url: &str, input: &str) {
+    ends_below(what, url, input, (100, 20));
+}
+
+/// The process stays below its limit and ends with this exit code and so many results.
+fn ends_below(what: &str, url: &str, input: &str, (code, results): (i32, usize)) {
     let harness = setup().with("OPENAI_BASE_URL", url).with("OPENAI_MODEL", "m");
     harness.write("in.jsonl", input);
     let args = [
@@ -114,9 +127,9 @@ fn stays_below(what: &str, url: &str, input: &str) {
         run.child().try_wait().unwrap().is_some()
     });
     let ran = harness.ran(&run.output());
-    assert_eq!(ran.code, Some(100), "{what}: {}", ran.err);
+    assert_eq!(ran.code, Some(code), "{what}: {}", ran.err);
     assert!((1..LIMIT_KIB).contains(&most), "{what}: {most} KiB");
-    assert_eq!(harness.results("out.jsonl").len(), 20, "{what}");
+    assert_eq!(harness.results("out.jsonl").len(), results, "{what}");
 }
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream";
@@ -155,12 +168,18 @@ fn lines_and_events_that_never_end_fail_alone_and_fit_into_the_limit() {
 #[test]
 fn bodies_that_never_end_fail_alone_and_fit_into_the_limit() {
     stays_below("bodies", &endless(BODY, "x".repeat(8 << 10)), &batch(false));
-    stays_below("errors", &endless(ERROR, "x".repeat(8 << 10)), &batch(false));
+    // The same refusal of every line is a fault of the route, and fails none of them.
+    let errors = endless(ERROR, "x".repeat(8 << 10));
+    ends_below("errors", &errors, &batch(false), (105, 0));
 }
 
 #[test]
 fn an_endless_answer_is_cut_off_and_says_why_without_another_try() {
-    let url = endless(STREAM, token("content"));
+    // One that repeated itself would be stopped for that.
+    let url = endless_of(STREAM, |nth| {
+        let text: String = (0..8 << 10).map(|_| fastrand::alphanumeric()).collect();
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{nth} {text}\"}}}}]}}\n\n")
+    });
     let harness = setup().with("OPENAI_BASE_URL", &url).with("OPENAI_MODEL", "m");
     harness.write_questions("in.jsonl", 1);
     let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);

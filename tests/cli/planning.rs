@@ -58,7 +58,7 @@ fn a_request_is_planned_by_a_call_with_a_strict_schema() {
     assert!(
         calls[1]
             .user()
-            .ends_with("# 需求\n\n<<<需求\nhow?\n需求>>>\n\n# 任务\n\n<<<任务\nlook\n任务>>>")
+            .contains("# 需求\n\n<<<需求\nhow?\n需求>>>\n\n# 任务\n\n<<<任务\nlook\n任务>>>")
     );
     assert!(
         calls[2]
@@ -77,8 +77,8 @@ fn a_request_is_planned_by_a_call_with_a_strict_schema() {
 
 #[test]
 fn an_unusable_plan_is_shown_to_the_model_once() {
-    let task = r#"{"action":"insight","description":"d","input":"i"}"#;
-    let eleven = format!("{{\"tasks\":[{}]}}", [task; 11].join(","));
+    let task = |nth: usize| json!({"action": "insight", "description": "d", "input": format!("i{nth}")});
+    let eleven = json!({"tasks": (0..11).map(task).collect::<Vec<_>>()}).to_string();
     for (bad, told) in [
         ("I would rather not.", "the answer is no JSON"),
         (
@@ -107,8 +107,13 @@ fn an_unusable_plan_is_shown_to_the_model_once() {
             ["supervisor", "supervisor", "insight", "hitpoint"]
         );
         assert_eq!(
-            (calls[1].system(), calls[1].user(), calls[1].message(2)),
-            (calls[0].system(), calls[0].user(), bad)
+            (calls[1].system(), calls[1].user()),
+            (calls[0].system(), calls[0].user())
+        );
+        let shown = calls[1].message(2);
+        assert!(
+            bad == shown || shown.chars().count() == 301 && bad.starts_with(shown.trim_end_matches('…')),
+            "{shown}"
         );
         assert!(calls[1].message(3).contains(told), "{}", calls[1].message(3));
         assert_eq!(
@@ -210,7 +215,11 @@ fn a_quick_suggestion_is_one_answer() {
     let calls = calls(&model);
     assert_eq!(actions(&calls), ["answer"]);
     assert_eq!(calls[0].body()["response_format"], Value::Null);
-    assert_eq!(calls[0].user(), "# 任务\n\n<<<任务\nhow?\n任务>>>");
+    assert!(
+        calls[0].user().starts_with("# 任务\n\n<<<任务\nhow?\n任务>>>"),
+        "{}",
+        calls[0].user()
+    );
 }
 
 const QUEUES: &str = r#"{"custom_id":"given","session_id":"s","query":"q","tasks":["insight",{"action":"answer","input":"say it"}]}

@@ -109,6 +109,7 @@ fn no_failure_brings_a_key_to_light() {
             for (input, format) in ["in.jsonl", "batch.jsonl"].into_iter().zip(formats) {
                 let output = format!("out-{input}");
                 let mut args = vec!["run", input, "-o", &output, "-vvv", "--log-format", format];
+                args.extend(["--give-up", "200ms"]);
                 if input == "in.jsonl" {
                     args.extend(["--events", "events.jsonl"]);
                 }
@@ -304,7 +305,7 @@ fn the_mock_never_tells_the_key_it_asks_for() {
 #[test]
 fn the_search_finds_what_may_be_there() {
     let echo = Echo::start();
-    let harness = planted(&echo.failing("500"), "");
+    let harness = planted(&echo.failing("disconnect"), "");
     let args = [
         "run",
         "in.jsonl",

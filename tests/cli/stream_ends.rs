@@ -83,6 +83,7 @@ fn after_its_finish_reason_an_answer_is_whole_however_the_connection_ends() {
         ([TEXT, FINISH].concat(), Then::Breaks),
         ([TEXT, FINISH].concat(), Then::Falls),
         ([TEXT, FINISH].concat(), Then::Rambles),
+        ([TEXT, DONE].concat(), Then::Falls),
         ([TEXT, FINISH, DONE].concat(), Then::Breaks),
         ([TEXT, FINISH, DONE].concat(), Then::Falls),
         ([TEXT, FINISH, DONE].concat(), Then::Babbles),
@@ -98,15 +99,22 @@ fn after_its_finish_reason_an_answer_is_whole_however_the_connection_ends() {
 
 #[test]
 fn before_its_finish_reason_no_answer_is_whole() {
-    for (said, then, class) in [
-        (TEXT.to_owned(), Then::Breaks, "network"),
-        (TEXT.to_owned(), Then::Falls, "stalled"),
-        (TEXT.to_owned(), Then::Rambles, "server"),
-        ([TEXT, DONE].concat(), Then::Falls, "network"),
+    for (said, then, class, tries) in [
+        (TEXT.to_owned(), Then::Breaks, "network", 4),
+        (TEXT.to_owned(), Then::Falls, "stalled", 4),
+        // What cannot be read twice is not asked for a third time.
+        (TEXT.to_owned(), Then::Rambles, "server", 2),
+        (
+            TEXT.replace("\"finish_reason\":null", "\"finish_reason\":\"stop\""),
+            Then::Falls,
+            "stalled",
+            4,
+        ),
         (
             [TEXT, &FINISH[..FINISH.len() - 4]].concat(),
             Then::Breaks,
             "network",
+            4,
         ),
     ] {
         let (harness, calls) = setup_ending(said.clone(), then);
@@ -114,7 +122,7 @@ fn before_its_finish_reason_no_answer_is_whole() {
         let results = lines(&ran.out);
         assert_eq!(
             (ran.code, errors(&results)[0].0, calls.load(Ordering::Relaxed)),
-            (Some(100), class, 4),
+            (Some(100), class, tries),
             "{then:?} after {said}: {}",
             ran.err
         );

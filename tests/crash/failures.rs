@@ -9,8 +9,8 @@ use super::oracle;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// A mock of which a good part of the calls fails.
-const FAULTY: [&str; 6] = ["--latency", "8ms", "--tail", "0.05", "--faults", "500=0.4"];
+/// A mock of which a good part of the answers cannot be read.
+const FAULTY: [&str; 6] = ["--latency", "8ms", "--tail", "0.05", "--faults", "garbage=0.4"];
 
 /// A run in which many requests failed; answers the scenario and how many did.
 fn failed(name: &'static str, form: Form) -> (Scenario, usize) {

@@ -275,7 +275,9 @@ impl Scenario {
                 .durable
                 .extend(known.filter_map(|digest| digests.get(&digest).cloned()));
         }
-        let good = new.iter().filter(|call| outcome(call) != "server_error");
+        let good = new
+            .iter()
+            .filter(|call| !matches!(outcome(call), "server_error" | "garbage"));
         let lost = good
             .filter(|call| !self.account.durable.contains(&call.marker()))
             .count();

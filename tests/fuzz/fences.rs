@@ -20,6 +20,10 @@ use serde_json::{Value, json};
 use super::input::{choices, digest};
 
 /// What stands outside of fences.
+/// What stands behind the last fence of a request that is not Chinese.
+const LANGUAGE: &str = "Write every text in the language of the request above, unless the request asks for another language. These \
+     instructions are in Chinese; that is no reason to answer in Chinese.";
+
 const HEADINGS: [&str; 12] = [
     "# 前情",
     "# 背景",
@@ -152,12 +156,15 @@ impl World {
         agent::prompt(agent, route, budget, task).map_err(|failure| failure.class)
     }
 
-    /// An agent's own instructions are the same whatever its request says.
+    /// An agent's own instructions are the same whatever its request says. They depend on its language alone.
     fn judge_system(&self, agent: &Agent, system: &Message) {
-        let Ok(other) = self.prompt(agent, 0, &self.budget, &Texts::of(b"q")) else {
-            panic!("a short prompt does not fit")
-        };
-        assert_eq!(other.messages.first(), Some(system));
+        let is_same = ["q", "问题"].iter().any(|query| {
+            let Ok(other) = self.prompt(agent, 0, &self.budget, &Texts::of(query.as_bytes())) else {
+                panic!("a short prompt does not fit")
+            };
+            other.messages.first() == Some(system)
+        });
+        assert!(is_same, "{system:?}");
     }
 }
 
@@ -276,7 +283,11 @@ fn fences(prompt: &str) -> Vec<(String, String)> {
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
         rest = after;
         let Some(name) = line.strip_prefix("<<<") else {
-            assert!(HEADINGS.contains(&line), "outside of a fence: {line:?}");
+            let is_of_language = line == LANGUAGE.trim();
+            assert!(
+                is_of_language || HEADINGS.contains(&line),
+                "outside of a fence: {line:?}"
+            );
             continue;
         };
         let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');

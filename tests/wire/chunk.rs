@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::wire::harness::{answer, decode, fails};
+use crate::wire::harness::{answer, decode, fails, usage};
 use nova3::domain::failure::Class;
 use nova3::llm::wire::{Collector, Frame, Incoming, Limits, Progress, Secrets, plain};
 
@@ -109,18 +109,149 @@ fn a_long_name_is_cut_and_counted() {
 }
 
 #[test]
-fn blank_or_null_reasons_need_done_and_text() {
+fn without_a_reason_done_and_text_are_needed() {
     let stream = |reason: &str, done: &str| {
         let chunk =
             format!(r#"data: {{"choices":[{{"delta":{{"content":"a"}},"finish_reason":{reason}}}]}}"#);
         answer(format!("{chunk}\n\n{done}").as_bytes())
     };
-    assert_eq!(
-        stream("\"\"", "data: [DONE]").expect("vouched for").finish_reason,
-        "stop"
-    );
-    assert_eq!(fails(stream("\"\"", "")).0, Class::Network);
-    assert_eq!(fails(stream("null", "data: [DONE]")).0, Class::Network);
+    for reason in ["\"\"", "null", "\"null\""] {
+        let answer = stream(reason, "data: [DONE]").expect("vouched for");
+        assert_eq!(
+            (answer.finish_reason.as_str(), answer.reason_missing),
+            ("stop", true)
+        );
+        assert_eq!(fails(stream(reason, "")).0, Class::Network, "{reason}");
+    }
+}
+
+/// A reason beside content holds when the stream ends well, or when something behind the content confirms it.
+#[test]
+fn a_reason_beside_content_is_provisional() {
+    let complete = |data: &[&str]| {
+        let mut collector = Collector::new(1000);
+        for data in data {
+            let frame = Frame {
+                event: None,
+                data: (*data).to_owned(),
+            };
+            collector.frame(&frame).expect("no failure");
+        }
+        collector.is_complete()
+    };
+    let text = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let more = r#"{"choices":[{"delta":{"content":"b"}}]}"#;
+    let end = r#"{"choices":[{"delta":{"content":""},"finish_reason":"stop"}]}"#;
+    let count = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    assert!(!complete(&[text]));
+    assert!(!complete(&[text, text]));
+    assert!(complete(&[text, end]));
+    assert!(complete(&[text, count]));
+    assert!(complete(&[text, "[DONE]"]));
+    assert!(!complete(&[end, more]));
+}
+
+#[test]
+fn what_is_not_empty_is_a_sign_of_life() {
+    for (delta, progress) in [
+        (
+            r#"{"reasoning_details":[{"type":"reasoning.text","text":"a"}]}"#,
+            Progress::Data,
+        ),
+        (
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"a"}]}]}"#,
+            Progress::Data,
+        ),
+        (
+            r#"{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}"#,
+            Progress::Data,
+        ),
+        (r#"{"thinking":"a"}"#, Progress::Data),
+        (
+            r#"{"reasoning_details":[],"tool_calls":[],"audio":null}"#,
+            Progress::Quiet,
+        ),
+    ] {
+        let mut collector = Collector::new(1000);
+        let frame = Frame {
+            event: None,
+            data: format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#),
+        };
+        assert_eq!(collector.frame(&frame), Ok(progress), "{delta}");
+        assert_eq!(
+            collector.first_token_seen(),
+            progress == Progress::Data,
+            "{delta}"
+        );
+    }
+}
+
+/// Frames around a good answer that cost nothing.
+#[test]
+fn what_is_no_chunk_and_no_error_is_passed_over() {
+    for odd in [
+        "data: ping",
+        "data: : OPENROUTER PROCESSING",
+        "data: null",
+        "data: \"\"",
+        "data: []",
+        "data: {}",
+        "data: 7",
+        "event: ping\ndata: keepalive",
+        "event: ping\ndata: {\"type\":\"ping\"}",
+        r#"data: {"code":0,"message":"Success","sid":"a"}"#,
+        r#"data: {"choices":"none"}"#,
+        r#"data: {"choices":[null,7,{"index":0,"delta":7},{"index":0,"delta":[1]}]}"#,
+        r#"data: {"choices":[{"index":"1","delta":{"content":"other"}}]}"#,
+        r#"data: {"choices":[{"index":0,"logprobs":{"a":NaN,"b":-Infinity},"delta":{}}]}"#,
+    ] {
+        let text = r#"data: {"choices":[{"index":0,"delta":{"content":"A","content":"a"}}]}"#;
+        let end = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":"3","completion_tokens":"1"}}"#;
+        let stream = [odd, text, odd, end, odd, "data: [DONE]"].join("\n\n");
+        let answer = answer(stream.as_bytes()).unwrap_or_else(|fault| panic!("{odd}: {fault}"));
+        assert_eq!(
+            (answer.text.as_str(), answer.usage),
+            ("a", usage(3, 0, 1)),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn halves_of_a_pair_are_joined_across_chunks() {
+    let chunk = |text: &str| format!(r#"data: {{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n";
+    let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let pieces = [chunk("a\\ud83d"), chunk("\\ude00b\\ud83d"), end.to_owned()].concat();
+    assert_eq!(answer(pieces.as_bytes()).expect("an answer").text, "a😀b\u{fffd}");
+}
+
+/// The whole answer of a server with a reasoning parser.
+#[test]
+fn reasoning_is_kept_where_nothing_else_comes() {
+    let stream = |content: &str| {
+        let chunk = format!(
+            r#"data: {{"choices":[{{"delta":{{"reasoning_content":"{{}}","content":"{content}"}}}}]}}"#
+        );
+        let end = r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        answer([&chunk, end, "data: [DONE]"].join("\n\n").as_bytes()).expect("an answer")
+    };
+    assert_eq!(stream("").object_text(), "{}");
+    let both = stream("a");
+    assert_eq!((both.object_text(), both.reasoning.as_str()), ("a", ""));
+}
+
+#[test]
+fn an_error_is_found_in_any_dress() {
+    for body in [
+        r#"{"code":429,"message":"Resource has been exhausted","details":"RESOURCE_EXHAUSTED"}"#.to_owned(),
+        r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#.to_owned(),
+        "[{\n  \"error\": {\n    \"code\": 429,\n    \"message\": \"m\"\n  }\n}\n]\n".to_owned(),
+        "{\n  \"error\": {\n    \"code\": 429,\n    \"message\": \"m\"\n  }\n}".to_owned(),
+        r#"data: [{"error":{"code":429,"message":"m"}}]"#.to_owned(),
+        r#"data: {"choices":null,"base_resp":{"status_code":1002,"status_msg":"rate limit"}}"#.to_owned(),
+    ] {
+        assert_eq!(fails(answer(body.as_bytes())).0, Class::RateLimited, "{body}");
+    }
 }
 
 proptest! {

@@ -166,6 +166,86 @@ fn a_rate_limit_in_another_status_pauses() {
     assert_eq!((error.class, error.verdict), (Class::RateLimited, Verdict::Pause));
 }
 
+/// Status, body, class, verdict.
+type Word = (u16, &'static str, Class, Verdict);
+
+/// The words of providers that say another thing than their status does.
+#[rustfmt::skip]
+const WORDS: [Word; 22] = [
+    (429, r#"{"error":{"code":"1113","message":"余额不足或无可用资源包,请充值。"}}"#, Class::Quota, Verdict::Latch),
+    (400, r#"{"error":{"code":"1301","message":"系统检测到"}}"#, Class::ContentFilter, Verdict::Elsewhere),
+    (400, r#"{"error":{"code":"1302","message":"并发数过高"}}"#, Class::RateLimited, Verdict::Pause),
+    (200, r#"{"error":{"code":"1234","message":"网络错误"}}"#, Class::Server, Verdict::Retry),
+    (200, r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#, Class::Quota, Verdict::Latch),
+    (200, r#"{"choices":null,"base_resp":{"status_code":1002,"status_msg":"rate limit exceeded(RPM)"}}"#, Class::RateLimited, Verdict::Pause),
+    (200, r#"{"choices":null,"base_resp":{"status_code":1026,"status_msg":"input new_sensitive"}}"#, Class::ContentFilter, Verdict::Elsewhere),
+    (200, r#"{"choices":null,"base_resp":{"status_code":1004,"status_msg":"login fail"}}"#, Class::Auth, Verdict::Latch),
+    (200, r#"{"choices":null,"base_resp":{"status_code":2013,"status_msg":"invalid params, context window exceeds limit"}}"#, Class::ContextLength, Verdict::Elsewhere),
+    (200, r#"{"choices":null,"base_resp":{"status_code":2013,"status_msg":"invalid params"}}"#, Class::BadRequest, Verdict::Final),
+    (429, r#"{"error":{"message":"You exceeded your current quota, see https://help.aliyun.com","type":"insufficient_quota","code":"insufficient_quota"}}"#, Class::RateLimited, Verdict::Pause),
+    (429, r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"},"request_id":"a"}"#, Class::RateLimited, Verdict::Pause),
+    (429, r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#, Class::Quota, Verdict::Latch),
+    (403, r#"{"error":{"message":"m","code":"AccountOverdueError"}}"#, Class::Quota, Verdict::Latch),
+    (429, r#"{"error":{"message":"m","code":"ServerOverloaded"}}"#, Class::Server, Verdict::Retry),
+    (400, r#"{"error":{"message":"m","code":"InputTextSensitiveContentDetected"}}"#, Class::ContentFilter, Verdict::Elsewhere),
+    (403, r#"{"code":30001,"message":"Sorry, your account balance is insufficient","data":null}"#, Class::Quota, Verdict::Latch),
+    (503, r#"{"code":50505,"message":"Model service overloaded. Please try again later.","data":null}"#, Class::Server, Verdict::Retry),
+    (400, r#"{"error":{"message":"Failed to generate JSON.","type":"invalid_request_error","code":"json_validate_failed"}}"#, Class::Schema, Verdict::RetryQuietly),
+    (429, r#"[{"error":{"code":429,"message":"Resource has been exhausted","status":"RESOURCE_EXHAUSTED"}}]"#, Class::RateLimited, Verdict::Pause),
+    (400, r#"{"success":false,"errors":[{"code":"1301","message":"m"}]}"#, Class::ContentFilter, Verdict::Elsewhere),
+    (429, r#"{"error_code":17,"error_msg":"Open api daily request limit reached"}"#, Class::Quota, Verdict::Latch),
+];
+
+#[test]
+fn the_words_of_a_provider_beat_its_status() {
+    for (status, body, class, verdict) in WORDS {
+        let error = if status == 200 {
+            nova3::llm::wire::plain(body.as_bytes()).expect_err("an error")
+        } else {
+            judge(status, body.as_bytes())
+        };
+        assert_eq!((error.class, error.verdict), (class, verdict), "{body}");
+    }
+}
+
+#[test]
+fn a_moment_that_was_a_wrong_one_is_asked_again() {
+    for status in [408, 409, 421, 423, 424, 425, 498, 499, 500, 501, 507, 520, 599] {
+        let verdict = judge(status, b"").verdict;
+        assert!(
+            matches!(verdict, Verdict::Retry | Verdict::RetryQuietly),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn waits_are_read_wherever_a_provider_puts_them() {
+    let google = br#"[{"error":{"code":429,"message":"m","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.07s"}]}}]"#;
+    assert_eq!(
+        judge(429, google).retry_after,
+        Some(Duration::from_millis(34_070))
+    );
+    let openrouter = br#"{"error":{"code":429,"message":"m","metadata":{"headers":{"X-RateLimit-Reset":"1700000060000"}}}}"#;
+    let now = Timestamp::from_second(1_700_000_000).expect("a time");
+    let error = classify(429, &|_| None, openrouter, now);
+    assert_eq!(error.retry_after, Some(Duration::from_secs(60)));
+    let reset = with_header(429, b"", "x-ratelimit-reset", "7");
+    assert_eq!(reset.retry_after, Some(Duration::from_secs(7)));
+    for (message, millis) in [
+        ("Please retry in 3.4s.", 3400),
+        ("Please retry after 6 seconds.", 6000),
+        ("please try again in 2 minutes", 120_000),
+        ("Try again in 1h2m", 3_720_000),
+        ("当前请求过多，请在 5 秒后重试", 5000),
+        ("请30秒后再试", 30_000),
+    ] {
+        let body = serde_json::json!({"error": {"message": message}}).to_string();
+        let wait = judge(429, body.as_bytes()).retry_after;
+        assert_eq!(wait, Some(Duration::from_millis(millis)), "{message}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_body_gives_one_bounded_printable_line(

@@ -7,7 +7,49 @@ use super::fields::{Complaint, Fields};
 use super::tree::{Entry, Tree};
 use crate::domain::ids::shortened;
 
-const ENDPOINT: &str = "/v1/chat/completions";
+/// What a Batch line asks of its provider, by the last part of its `url`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// Chat Completions.
+    #[default]
+    Chat,
+    /// The older completions of a prompt.
+    Completions,
+    /// The Responses API.
+    Responses,
+    /// Embeddings.
+    Embeddings,
+}
+
+impl Endpoint {
+    /// All of them; one whose path ends as another's does stands before it.
+    const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Responses, Self::Embeddings];
+
+    /// The last part of its address.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::Responses => "/responses",
+            Self::Embeddings => "/embeddings",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+    fn is_chat(&self) -> bool {
+        *self == Self::Chat
+    }
+
+    /// The one that a `url` names, whatever stands before its last part: `/v4/chat/completions` of Zhipu,
+    /// `/openai/deployments/NAME/chat/completions` of Azure.
+    fn of(url: &str) -> Option<Self> {
+        let path = url.split(['?', '#']).next()?.trim_end_matches('/');
+        Self::ALL
+            .into_iter()
+            .find(|endpoint| path.ends_with(endpoint.path()))
+    }
+}
 
 /// One completion, sent as it stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,6 +58,9 @@ pub struct Completion {
     pub body: Box<RawValue>,
     /// Whether the body asks for a stream.
     pub streams: bool,
+    /// Where it goes.
+    #[serde(default, skip_serializing_if = "Endpoint::is_chat")]
+    pub endpoint: Endpoint,
 }
 
 /// Reads the keys of a Batch line; `body` is what the body says, `written` its bytes.
@@ -26,12 +71,13 @@ pub(super) fn completion(
 ) -> Result<Completion, Complaint> {
     no_plan(top)?;
     method(top)?;
-    url(top)?;
+    let endpoint = endpoint(top)?;
     let place = top.at("body");
     let Tree::Object(entries) = body else {
         return Err(place.expected("an object", body));
     };
     match last(entries, "messages") {
+        _ if endpoint != Endpoint::Chat => {}
         Some(Tree::List(_)) => {}
         Some(other) => return Err(Fields { place, entries }.at("messages").expected("a list", other)),
         None => {
@@ -43,6 +89,7 @@ pub(super) fn completion(
     Ok(Completion {
         body: written.to_owned(),
         streams: matches!(last(entries, "stream"), Some(Tree::Bool(true))),
+        endpoint,
     })
 }
 
@@ -73,12 +120,15 @@ fn method(top: &Fields<'_, '_>) -> Result<(), Complaint> {
     }
 }
 
-fn url(top: &Fields<'_, '_>) -> Result<(), Complaint> {
-    match top.text("url")? {
-        None | Some(ENDPOINT) => Ok(()),
-        Some(other) => Err(Complaint(format!(
-            "expected `url` to be `{ENDPOINT}`, got `{}` (other endpoints are not supported)",
-            shortened(other, 60)
-        ))),
-    }
+fn endpoint(top: &Fields<'_, '_>) -> Result<Endpoint, Complaint> {
+    let Some(url) = top.text("url")? else {
+        return Ok(Endpoint::Chat);
+    };
+    Endpoint::of(url).ok_or_else(|| {
+        Complaint(format!(
+            "expected `url` to end in `/chat/completions`, `/completions`, `/responses` or `/embeddings`, got `{}` (other \
+             endpoints are not supported)",
+            shortened(url, 60)
+        ))
+    })
 }

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use self::action::{Action, content_type, is_name};
-pub use self::batch::Completion;
+pub use self::batch::{Completion, Endpoint};
 pub use self::beside::GivenTask;
 pub use self::brief::{Background, Brief, Interaction};
 pub use self::identity::{Digest, Identity};
@@ -205,6 +205,11 @@ impl Form {
             (false, true) => Ok(Self::Batch),
             (false, false) if has("url") && !has("query") => Err(Complaint(
                 "expected a `body` beside `url`, got none (an OpenAI Batch line carries its request there)"
+                    .to_owned(),
+            )),
+            (false, false) if has("messages") && !has("query") => Err(Complaint(
+                "expected `messages` inside a `body`, got them without one (wrap the request: \
+                 `{\"custom_id\":\"1\",\"body\":{\"model\":…,\"messages\":…}}`)"
                     .to_owned(),
             )),
             (false, false) => Ok(Self::Flat),

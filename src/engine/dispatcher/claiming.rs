@@ -1,6 +1,9 @@
 //! Asking for queues, and starting those that were claimed.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Dispatcher;
 use crate::clock::Uptime;
@@ -9,12 +12,18 @@ use crate::engine::worker::{fail_unreadable, work};
 use crate::llm::Stop;
 use crate::store::{Claims, Lease, Left, StoreError};
 
+/// A failure that waits for proof waits so long for another line of an input that is still read.
+const FOR_INPUT: Duration = Duration::from_secs(2);
+
 impl Dispatcher<'_> {
     /// Asks for as many queues as may be claimed, one question at a time.
     pub(super) fn start_claim(&mut self) {
+        let held = self.shutdown.doubts().held();
         let room = self.memory.room(self.slots.in_memory());
-        let free = self.halts.at_most(self.slots.free().min(room));
+        let free = self.halts.at_most(self.slots.free(held).min(room));
         let waits = self.claiming.is_some() || !self.is_read || !self.may_find;
+        // Held requests may be as many failures as the run may have.
+        let waits = waits || (held > 0 && self.halts.would_end(held));
         if waits || self.shutdown.has_begun() || free == 0 {
             return;
         }
@@ -64,8 +73,24 @@ impl Dispatcher<'_> {
             self.slots.leave(Left::untouched(lease));
             return None;
         }
-        let stop = self.shutdown.stop_for_one();
+        let stop = self.shutdown.stop_for_one(lease.queue_id);
         self.slots.begin(lease, until, stop.clone());
         Some(stop)
+    }
+
+    /// Releases the requests whose failure waits for proof when no other request can be begun that could bring one, or
+    /// when they are as many failures as the run may have.
+    pub(super) fn weigh_doubts(&mut self) {
+        let held = self.shutdown.doubts().held();
+        if held == 0 {
+            self.held_since = None;
+            return;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let others = self.slots.in_memory() > held || self.claiming.is_some();
+        let may_come = !self.ingested && since.elapsed() < FOR_INPUT;
+        if self.halts.would_end(held) || !(others || may_come) {
+            self.shutdown.doubts().release();
+        }
     }
 }

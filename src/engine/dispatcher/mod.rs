@@ -25,6 +25,7 @@ use crate::engine::looks::Looks;
 use crate::engine::memory::Memory;
 use crate::engine::outage::Outage;
 use crate::engine::quarantine::Quarantine;
+use crate::engine::reasons::Reasons;
 use crate::engine::routes::Watched;
 use crate::engine::shutdown::Shutdown;
 use crate::engine::signals::Signals;
@@ -55,6 +56,8 @@ pub(super) struct Dispatcher<'a> {
     may_find: bool,
     quarantine: Quarantine,
     ingested: bool,
+    /// Since when failures wait for proof.
+    held_since: Option<Instant>,
     /// A queue that the store calls unfinished and that has no task left.
     stuck: Option<Lease>,
     /// Whether anything may be claimed: not before the input is known to hold something.
@@ -75,6 +78,7 @@ pub(super) struct Dispatcher<'a> {
     errands: Errands,
     outage: Outage,
     board: Board,
+    reasons: Reasons,
     memory: Memory,
 }
 
@@ -112,6 +116,7 @@ impl<'a> Dispatcher<'a> {
             may_find: true,
             quarantine: Quarantine::new(),
             ingested: false,
+            held_since: None,
             stuck: None,
             is_read: false,
             looked: false,
@@ -125,6 +130,7 @@ impl<'a> Dispatcher<'a> {
             errands: Errands::default(),
             outage: Outage::default(),
             board: Board::new(begun),
+            reasons: Reasons::default(),
             memory,
         }
     }
@@ -141,10 +147,12 @@ impl<'a> Dispatcher<'a> {
             tasks: mut exporters,
             finish,
         } = exporting;
+        let doubts = self.shutdown.doubts().clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_claim();
+            self.weigh_doubts();
             if self.is_over().await {
                 break;
             }
@@ -160,6 +168,7 @@ impl<'a> Dispatcher<'a> {
                 Some(fact) = intake.facts.recv() => Turn::Ingest(fact),
                 signal = signals.next() => Turn::Signal(signal),
                 Some(end) = exporters.join_next() => Turn::Exported(exported(end)),
+                () = doubts.came() => Turn::InDoubt,
                 () = self.shutdown.grace_over() => Turn::GraceOver,
                 () = self.shutdown.end_of_time() => Turn::TimeOver,
                 () = self.shutdown.deadline() => Turn::Deadline,
@@ -175,7 +184,7 @@ impl<'a> Dispatcher<'a> {
             self.last_lines(&mut exporters, signals).await;
         }
         let done = self.board.done();
-        self.shutdown.into_driven(done)
+        self.shutdown.into_driven(done, self.reasons.commonest())
     }
 
     /// Over is when nothing runs, nothing can be started and nothing more will come.
@@ -247,6 +256,8 @@ impl<'a> Dispatcher<'a> {
                 self.shutdown
                     .drain(Ending::Deadline, "the deadline has come", calls);
             }
+            // Its slot is free.
+            Turn::InDoubt => self.may_find = true,
             Turn::Look => self.look(),
             Turn::Tick => self.tick(),
         }
@@ -280,6 +291,7 @@ impl<'a> Dispatcher<'a> {
                     }
                 }
             }
+            Fact::Failed(reason) => self.reasons.failed(reason),
             Fact::Interrupted(left, why) => self.interrupted(left, &why),
             Fact::NothingToDo(lease) => self.stuck(lease),
             Fact::Unsettled(lease, error) => {

@@ -2,6 +2,7 @@
 
 use super::error::CallError;
 use super::secrets::Secrets;
+use super::vendor::End;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::usage::Usage;
 
@@ -10,12 +11,17 @@ use crate::domain::usage::Usage;
 pub struct Answer {
     /// The content of choice 0.
     pub text: String,
-    /// How many characters of reasoning came beside the content; the reasoning itself is not kept.
+    /// How many characters of reasoning came beside the content.
     pub reasoning_chars: u64,
+    /// The reasoning, where there is no content: some servers put the whole answer there.
+    pub reasoning: String,
     /// The model's refusal, where it gave one in place of content.
     pub refusal: Option<String>,
-    /// Why the server stopped; `stop` where an old server leaves it blank on a complete answer.
+    /// Why the server stopped, `length` for every word that means a cut; `stop` where a server names no reason for a
+    /// complete answer.
     pub finish_reason: String,
+    /// Whether the server named no reason, so that only its `[DONE]` says that the answer is whole.
+    pub reason_missing: bool,
     /// The tokens the server counted; the last count wins, as some servers count up in every chunk. One that cannot be
     /// true is none.
     pub usage: Option<Usage>,
@@ -48,20 +54,38 @@ impl Answer {
             let message = format!("the model refused: {refusal}");
             return Err(CallError::new(Class::ContentFilter, Verdict::Final, &message));
         }
-        match self.finish_reason.as_str() {
-            "content_filter" => Err(CallError::new(
-                Class::ContentFilter,
-                Verdict::Elsewhere,
-                "the provider's content filter stopped the answer",
-            )),
-            // OpenRouter, DeepSeek and vLLM, in this order, for an answer they gave up on.
-            reason @ ("error" | "insufficient_system_resource" | "abort") => Err(CallError::new(
+        let reason = &self.finish_reason;
+        match End::of(reason) {
+            End::Filtered => {
+                let named = if reason == "content_filter" {
+                    String::new()
+                } else {
+                    format!(" (finish reason `{reason}`)")
+                };
+                let message = format!("the provider's content filter stopped the answer{named}");
+                Err(CallError::new(Class::ContentFilter, Verdict::Elsewhere, &message))
+            }
+            End::Broken => Err(CallError::new(
                 Class::Server,
                 Verdict::Retry,
                 &format!("the server broke off the answer (finish reason `{reason}`)"),
             )),
-            _ => Ok(()),
+            End::Whole | End::Cut | End::Tools | End::Unnamed | End::Unknown => Ok(()),
         }
+    }
+
+    /// Where an object is to be looked for: the content, or the reasoning where nothing else came.
+    pub fn object_text(&self) -> &str {
+        if self.text.trim().is_empty() {
+            &self.reasoning
+        } else {
+            &self.text
+        }
+    }
+
+    /// Whether it was cut before its text began: the model spent its tokens on thoughts.
+    pub fn is_cut_before_its_text(&self) -> bool {
+        self.finish_reason == "length" && strip_think(&self.text).trim().is_empty()
     }
 }
 

@@ -32,15 +32,24 @@ pub struct BatchFields {
 /// make it far too high, for which the limiter clamps to its capacity.
 pub fn batch_fields(body: &str) -> BatchFields {
     let fields: HashMap<String, &RawValue> = serde_json::from_str(body).unwrap_or_default();
-    let prompt_tokens = ["messages", "tools", "response_format"]
-        .into_iter()
-        .filter_map(|key| fields.get(key))
-        .filter(|part| part.get() != "null")
-        .map(|part| estimate_tokens(part.get()))
-        .sum();
+    let prompt_tokens = [
+        "messages",
+        "input",
+        "prompt",
+        "instructions",
+        "tools",
+        "response_format",
+    ]
+    .into_iter()
+    .filter_map(|key| fields.get(key))
+    .filter(|part| part.get() != "null")
+    .map(|part| estimate_tokens(part.get()))
+    .sum();
     BatchFields {
         stream: read(&fields, "stream").unwrap_or(false),
-        max_tokens: read(&fields, "max_completion_tokens").or_else(|| read(&fields, "max_tokens")),
+        max_tokens: ["max_completion_tokens", "max_tokens", "max_output_tokens"]
+            .into_iter()
+            .find_map(|key| read(&fields, key)),
         model: read(&fields, "model"),
         prompt_tokens,
         answers: read(&fields, "n").unwrap_or(1).max(1),
@@ -68,12 +77,38 @@ fn only_text(fields: &HashMap<String, &RawValue>) -> bool {
         }
         _ => true,
     };
+    if !fields.contains_key("messages") {
+        return ["input", "prompt"]
+            .into_iter()
+            .filter_map(|key| fields.get(key))
+            .any(|prompt| is_plain_text(prompt));
+    }
     let messages: Option<Vec<Message<'_>>> = fields
         .get("messages")
         .and_then(|messages| serde_json::from_str(messages.get()).ok());
     let spoken: Vec<String> = read(fields, "modalities").unwrap_or_default();
     spoken.iter().all(|modality| modality == "text")
         && messages.is_some_and(|messages| messages.iter().filter_map(|message| message.content).all(text))
+}
+
+/// Whether a prompt is a text, a list of texts, or a list of numbers.
+fn is_plain_text(prompt: &RawValue) -> bool {
+    match prompt.get().as_bytes().first() {
+        Some(b'"') => true,
+        Some(b'[') => {
+            let items: Option<Vec<&RawValue>> = serde_json::from_str(prompt.get()).ok();
+            items.is_some_and(|items| items.iter().all(|item| !item.get().starts_with('{')))
+        }
+        _ => false,
+    }
+}
+
+/// The body without its wish for a stream.
+pub fn unstreamed(body: &str) -> Option<String> {
+    let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).ok()?;
+    fields.remove("stream");
+    fields.remove("stream_options");
+    serde_json::to_string(&fields).ok()
 }
 
 /// The body with another model, or with a longest answer in that field; `None` if it is to stay as it is.

@@ -6,11 +6,17 @@
 use serde_json::Value;
 
 use super::redact::clean;
+use super::retry_after;
 
 /// Beyond this, no body is an error object; only its beginning is shown.
 const MAX_JSON_BYTES: usize = 256 << 10;
 const MAX_NAME_CHARS: usize = 80;
 const MAX_TEXT_CHARS: usize = 400;
+const MAX_MEMBERS: usize = 40;
+
+/// How deep members that name a wait are looked for, and how many are kept.
+const WAITS_DEPTH: u8 = 6;
+const MAX_WAITS: usize = 8;
 
 /// What an error body says, in the terms of the table in `error`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,6 +29,10 @@ pub(super) struct Detail {
     pub(super) code: Option<String>,
     /// Whether the body names a moderation verdict beside its code (Azure, `OpenRouter`).
     pub(super) filtered: bool,
+    /// The members beside the error object.
+    pub(super) members: Vec<String>,
+    /// Members that may name a wait, in lower case, with what they say.
+    pub(super) waits: Vec<(String, String)>,
 }
 
 impl Detail {
@@ -33,8 +43,7 @@ impl Detail {
         let text = String::from_utf8_lossy(body);
         let text = text.trim_start_matches('\u{feff}').trim();
         match serde_json::from_str(text).or_else(|_| serde_json::from_str(first_event(text))) {
-            Ok(Value::Array(items)) => items.first().map_or_else(Self::default, Self::object),
-            Ok(value) => Self::object(&value),
+            Ok(value) => Self::object(first_of(&value)),
             Err(_) => Self::text(text),
         }
     }
@@ -45,38 +54,52 @@ impl Detail {
         (400..600).contains(&code).then_some(code)
     }
 
-    /// Whether code or type is one of these lower-case names.
-    pub(super) fn is_one_of(&self, names: &[&str]) -> bool {
+    /// Whether code or type, in lower case, is such a name.
+    pub(super) fn is_called(&self, such: impl Fn(&str) -> bool) -> bool {
         [&self.code, &self.kind]
             .into_iter()
             .flatten()
-            .any(|found| names.iter().any(|name| found.eq_ignore_ascii_case(name)))
+            .any(|found| such(&found.to_lowercase()))
     }
 
-    /// Whether the message has one of these lower-case phrases.
-    pub(super) fn says(&self, phrases: &[&str]) -> bool {
-        let message = self.message.to_lowercase();
-        phrases.iter().any(|phrase| message.contains(phrase))
+    /// The message in lower case.
+    pub(super) fn said(&self) -> String {
+        self.message.to_lowercase()
     }
 
     fn object(value: &Value) -> Self {
-        let (error, own_message) = match value.get("error") {
+        let inner = ["error", "errors"]
+            .iter()
+            .find_map(|key| value.get(key).map(first_of));
+        let (error, own_message) = match inner {
             Some(Value::String(message)) => (value, Some(message.as_str())),
             Some(inner @ Value::Object(_)) => (inner, None),
             _ => (value, value.as_str()),
         };
+        // `MiniMax` keeps its own members beside those of an answer.
+        let base = value.get("base_resp").filter(|base| base.is_object());
+        let error = base.unwrap_or(error);
         let name = |key: &str| error.get(key).and_then(name_text);
+        let based = || Some(format!("base_resp.{}", name_text(base?.get("status_code")?)?));
+        let numbered = |key: &str| name(key).map(|number| format!("{key}.{number}"));
         let mut message = own_message.map_or_else(|| message_text(error), str::to_owned);
         if let Some(raw) = error.pointer("/metadata/raw").and_then(Value::as_str) {
             message = format!("{message}: {raw}");
         }
+        let mut waits = Vec::new();
+        gather_waits(value, WAITS_DEPTH, &mut waits);
         Self {
             message: clean(&message, MAX_TEXT_CHARS),
             kind: name("type")
                 .filter(|kind| kind != "error")
                 .or_else(|| name("status")),
-            code: name("code"),
+            code: name("code").or_else(based).or_else(|| numbered("error_code")),
             filtered: is_filtered(error),
+            members: value
+                .as_object()
+                .map(|members| members.keys().take(MAX_MEMBERS).cloned().collect())
+                .unwrap_or_default(),
+            waits,
         }
     }
 
@@ -90,6 +113,46 @@ impl Detail {
             message,
             ..Self::default()
         }
+    }
+}
+
+/// The first of a list; a list of errors is judged by its first one.
+fn first_of(value: &Value) -> &Value {
+    match value {
+        Value::Array(items) => items.first().unwrap_or(value),
+        _ => value,
+    }
+}
+
+/// Members whose names speak of a wait, wherever the provider puts them: `retryDelay` in Google's details, headers that
+/// `OpenRouter` passes on in its metadata.
+fn gather_waits(value: &Value, depth: u8, waits: &mut Vec<(String, String)>) {
+    let Some(deeper) = depth.checked_sub(1) else {
+        return;
+    };
+    match value {
+        Value::Array(items) => {
+            for item in items.iter().take(MAX_MEMBERS) {
+                gather_waits(item, deeper, waits);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members.iter().take(MAX_MEMBERS) {
+                match member {
+                    Value::Array(_) | Value::Object(_) => gather_waits(member, deeper, waits),
+                    _ => {
+                        let name = name.to_lowercase();
+                        if waits.len() < MAX_WAITS
+                            && retry_after::names_a_wait(&name)
+                            && let Some(text) = name_text(member)
+                        {
+                            waits.push((name, text));
+                        }
+                    }
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -112,7 +175,7 @@ fn name_text(value: &Value) -> Option<String> {
 
 /// The first member that servers put their message into, else the whole object.
 fn message_text(error: &Value) -> String {
-    ["message", "detail", "msg", "error_msg", "errors"]
+    ["message", "detail", "msg", "error_msg", "status_msg", "errors"]
         .iter()
         .filter_map(|key| error.get(key))
         .find(|value| !value.is_null())

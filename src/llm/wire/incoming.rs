@@ -6,9 +6,13 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::answer::Answer;
+use super::assemble::Assembly;
 use super::chunk::{Collector, Progress};
 use super::error::CallError;
+use super::runaway::{REPETITION, Watch};
 use super::secrets::Secrets;
 use super::sse::{Decoder, Frame, Limits};
 
@@ -20,6 +24,8 @@ pub struct Incoming {
     frames: Vec<Frame>,
     over: bool,
     secrets: Secrets,
+    watch: Option<Watch>,
+    assembly: Option<Assembly>,
 }
 
 impl Incoming {
@@ -31,7 +37,32 @@ impl Incoming {
             frames: Vec::new(),
             over: false,
             secrets: Secrets::default(),
+            watch: None,
+            assembly: None,
         }
+    }
+
+    /// Keeps all that the stream says, as the one object that it stands for; it may take so many bytes.
+    #[must_use]
+    pub fn assembling(self, most: usize) -> Self {
+        Self {
+            assembly: Some(Assembly::new(most)),
+            ..self
+        }
+    }
+
+    /// Ends the stream, with the reason [`REPETITION`], when its text repeats itself.
+    #[must_use]
+    pub fn without_repetitions(self) -> Self {
+        Self {
+            watch: Some(Watch::default()),
+            ..self
+        }
+    }
+
+    /// Whether nothing that still comes would be heard.
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// What its failures must not tell.
@@ -46,7 +77,10 @@ impl Incoming {
             return Ok(Progress::Quiet);
         }
         let fault = self.decoder.push(bytes, &mut self.frames).err();
-        let progress = self.collect()?;
+        let mut progress = self.collect()?;
+        if self.decoder.take_comment() {
+            progress = progress.max(Progress::Waits);
+        }
         match fault {
             Some(fault) if !self.is_complete() => Err(fault.into()),
             Some(_) => {
@@ -69,11 +103,17 @@ impl Incoming {
 
     /// Bytes of the stream that are kept.
     pub fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.collector.held_bytes()
+        let whole = self.assembly.as_ref().map_or(0, Assembly::held_bytes);
+        self.decoder.held_bytes() + self.collector.held_bytes() + whole
     }
 
     /// Ends the stream where its bytes end.
-    pub fn end(mut self) -> Result<Answer, CallError> {
+    pub fn end(self) -> Result<Answer, CallError> {
+        self.end_with_object().map(|(answer, _)| answer)
+    }
+
+    /// Ends the stream, with the object of one that was put together.
+    pub fn end_with_object(mut self) -> Result<(Answer, Option<Value>), CallError> {
         if !self.over {
             let fault = self.decoder.finish(&mut self.frames).err();
             self.collect()?;
@@ -82,7 +122,8 @@ impl Incoming {
             }
         }
         let answer = self.collector.end()?;
-        Ok(answer.hiding(&self.secrets))
+        let answer = answer.hiding(&self.secrets);
+        Ok((answer, self.assembly.map(Assembly::end)))
     }
 
     fn collect(&mut self) -> Result<Progress, CallError> {
@@ -90,14 +131,32 @@ impl Incoming {
             frames,
             collector,
             secrets,
+            watch,
+            assembly,
+            over,
             ..
         } = self;
+        let mut progress = Progress::Quiet;
         // The list goes with its frames: one piece with thousands of them must not leave its size behind in a stream.
-        let mut frames = std::mem::take(frames).into_iter();
-        frames.try_fold(Progress::Quiet, |progress, frame| {
-            let heard = collector.frame(&frame);
-            Ok(progress.max(heard.map_err(|fault| masked(fault, collector, frame, secrets))?))
-        })
+        for frame in std::mem::take(frames) {
+            match collector.frame(&frame) {
+                Ok(heard) => progress = progress.max(heard),
+                Err(fault) => return Err(masked(fault, collector, frame, secrets)),
+            }
+            if let Some(assembly) = assembly {
+                assembly.frame(&frame)?;
+            }
+            // Looked at after each frame, so that the end does not depend on how the network cut the bytes.
+            if let Some(watch) = watch
+                && !collector.is_complete()
+                && watch.sees_repetition(collector.text())
+            {
+                collector.finish(REPETITION);
+                *over = true;
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(progress)
     }
 }
 

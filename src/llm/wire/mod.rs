@@ -15,28 +15,34 @@
 //! reason is a cut stream, whatever it looks like.
 
 pub mod answer;
+mod assemble;
 pub mod batch;
 pub mod chunk;
 pub mod error;
 mod error_body;
 pub mod incoming;
+mod loose;
 pub mod plain;
 pub mod rate_headers;
 mod redact;
 pub mod request;
 pub mod retry_after;
+pub mod runaway;
 pub mod secrets;
 mod shape;
 pub mod sse;
 mod tokens;
+mod unreadable;
+mod vendor;
 
 pub use answer::{Answer, strip_think};
-pub use batch::{BatchFields, batch_fields, with_fields};
+pub use batch::{BatchFields, batch_fields, unstreamed, with_fields};
 pub use chunk::{Collector, Progress};
 pub use error::{CallError, classify, too_long};
 pub use incoming::Incoming;
-pub use plain::plain;
+pub use plain::{Whole, passed_on, plain};
 pub use rate_headers::RateHeaders;
 pub use request::{ChatCall, Message, Role, estimate_messages, estimate_tokens};
 pub use secrets::Secrets;
 pub use sse::{Decoder, Frame, Limits, SseError};
+pub use vendor::{About, End, speaks_of, words_about};

@@ -54,6 +54,19 @@ pub struct ChatCall<'a> {
 }
 
 impl ChatCall<'_> {
+    /// The fields of the body that it can do without.
+    pub fn optional_fields(&self) -> Vec<&'static str> {
+        let sent = [
+            ("stream_options", self.stream && self.include_usage),
+            ("temperature", self.temperature.is_some()),
+            ("top_p", self.top_p.is_some()),
+            ("seed", self.seed.is_some()),
+        ];
+        sent.into_iter()
+            .filter_map(|(name, is_sent)| is_sent.then_some(name))
+            .collect()
+    }
+
     /// The JSON body.
     pub fn to_body(&self) -> Vec<u8> {
         // Writing strings, numbers and raw JSON into memory has no way to fail.

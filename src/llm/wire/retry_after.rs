@@ -9,34 +9,137 @@ use jiff::Timestamp;
 pub const MAX_WAIT: Duration = Duration::from_hours(24);
 
 /// The wait a response asks for, in the order of OpenAI's SDK: `retry-after-ms`, then `retry-after` in
-/// seconds, then as an HTTP date (RFC 9110).
+/// seconds, then as an HTTP date (RFC 9110); then the reset that `OpenRouter` and others name without a bucket.
 ///
 /// A header that is no such number or lies in the past asks for nothing, so that the caller's own backoff holds; one
 /// beyond [`MAX_WAIT`] is clamped to it. Zero means what it says: the route need not pause.
 pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Option<Duration> {
     let number = |text: &str, unit: f64| bounded(text.trim().parse::<f64>().ok()? * unit);
     let millis = headers("retry-after-ms").and_then(|text| number(&text, 1e-3));
-    millis.or_else(|| {
+    let after = || {
         let text = headers("retry-after")?;
         number(&text, 1.0).or_else(|| until_http_date(text.trim(), now))
+    };
+    let reset = || {
+        ["x-ratelimit-reset", "ratelimit-reset"]
+            .iter()
+            .find_map(|name| until_reset(&headers(name)?, now).filter(|wait| !wait.is_zero()))
+    };
+    millis.or_else(after).or_else(reset)
+}
+
+/// Members of an error's body that name a wait, and the unit of a bare number in them.
+const MEMBERS: [(&str, f64); 7] = [
+    // Google, in `error.details`.
+    ("retrydelay", 1.0),
+    // LiteLLM, Cohere and others.
+    ("retry_after", 1.0),
+    ("retry_after_seconds", 1.0),
+    ("retry_after_ms", 1e-3),
+    // Headers that OpenRouter passes on in `error.metadata`.
+    ("retry-after", 1.0),
+    ("retry-after-ms", 1e-3),
+    ("x-ratelimit-reset", 1.0),
+];
+
+/// Whether a member of this name, in lower case, tells a wait.
+pub(super) fn names_a_wait(name: &str) -> bool {
+    MEMBERS.iter().any(|(known, _)| *known == name)
+}
+
+/// The wait that stands in members of the body.
+pub(super) fn from_body(members: &[(String, String)], now: Timestamp) -> Option<Duration> {
+    MEMBERS.iter().find_map(|(known, unit)| {
+        let (_, text) = members.iter().find(|(name, _)| name == known)?;
+        let wait = match text.trim().parse::<f64>() {
+            Ok(number) if number < 1e9 => bounded(number * unit),
+            // What counts from the epoch means nothing to a caller without a clock.
+            Ok(_) if now == Timestamp::UNIX_EPOCH => None,
+            _ => until_reset(text, now),
+        };
+        wait.filter(|wait| !wait.is_zero())
     })
 }
 
-/// The wait that stands in the message of a 429: "Please try again in 6m0s" (OpenAI) or "please try
-/// again after 1 seconds" (Moonshot); some gateways pass the body on and drop the headers.
+/// What stands before a wait in a message: `OpenAI`, Moonshot, Google, Azure, and `litellm`.
+const BEFORE: [&str; 6] = [
+    "try again in ",
+    "try again after ",
+    "retry in ",
+    "retry after ",
+    "retry_after: ",
+    "available again in ",
+];
+
+/// What stands behind one: "请在 5 秒后重试" (Zhipu, Volcengine Ark).
+const BEHIND: [&str; 3] = ["后重试", "后再试", "后再次"];
+
+/// The wait that stands in a message: "Please try again in 6m0s" (OpenAI), "please try again after 1 seconds"
+/// (Moonshot), "Please retry in 34.07s" (Google); some gateways pass the body on and drop the headers.
 pub fn from_message(message: &str) -> Option<Duration> {
-    let (_, after) = message
-        .split_once("try again in ")
-        .or_else(|| message.split_once("try again after "))?;
-    let mut words = after
-        .split_whitespace()
-        .map(|word| word.trim_end_matches(['.', ',', ')']));
-    let span = words.next()?;
-    let wait = match words.next() {
-        Some("s" | "second" | "seconds") => positive(span, 1.0),
-        _ => None,
-    };
-    wait.or_else(|| go_duration(span)).filter(|wait| !wait.is_zero())
+    let message = message.to_lowercase();
+    let told = BEFORE.iter().find_map(|before| {
+        let (_, after) = message.split_once(before)?;
+        span(after)
+    });
+    let wait = told.or_else(|| {
+        BEHIND.iter().find_map(|behind| {
+            let (before, _) = message.split_once(behind)?;
+            let head = before.trim_end_matches(|c: char| !c.is_ascii_digit());
+            let number = head.rfind(|c: char| !(c.is_ascii_digit() || c == '.'));
+            let start = number.map_or(0, |at| at + head[at..].chars().next().map_or(1, char::len_utf8));
+            span(&before[start..])
+        })
+    });
+    wait.filter(|wait| !wait.is_zero())
+}
+
+/// Units of time in messages, a name before its own beginning.
+const UNITS: [(&str, f64); 21] = [
+    ("milliseconds", 1e-3),
+    ("millisecond", 1e-3),
+    ("ms", 1e-3),
+    ("seconds", 1.0),
+    ("second", 1.0),
+    ("secs", 1.0),
+    ("sec", 1.0),
+    ("s", 1.0),
+    ("minutes", 60.0),
+    ("minute", 60.0),
+    ("mins", 60.0),
+    ("min", 60.0),
+    ("m", 60.0),
+    ("hours", 3_600.0),
+    ("hour", 3_600.0),
+    ("h", 3_600.0),
+    ("days", 86_400.0),
+    ("d", 86_400.0),
+    ("毫秒", 1e-3),
+    ("秒", 1.0),
+    ("分钟", 60.0),
+];
+
+/// The span at the beginning of a text: numbers, each with its unit.
+fn span(text: &str) -> Option<Duration> {
+    let (mut rest, mut seconds) = (text, None);
+    loop {
+        let digits = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let Ok(number) = number.parse::<f64>() else { break };
+        let after = after.trim_start();
+        let unit = UNITS.iter().find_map(|(name, unit)| {
+            let tail = after.strip_prefix(name)?;
+            // `m` is no unit of `mmm`.
+            let ends = !tail.starts_with(|c: char| c.is_ascii_alphabetic());
+            ends.then_some((unit, tail))
+        });
+        let Some((unit, tail)) = unit else { break };
+        seconds = Some(seconds.unwrap_or(0.0) + number * unit);
+        rest = tail;
+    }
+    bounded(seconds?)
 }
 
 /// The time until a bucket is full, in any of the forms of an `x-ratelimit-reset-*` header: a duration
@@ -61,11 +164,6 @@ pub fn until_reset(text: &str, now: Timestamp) -> Option<Duration> {
                 .min(MAX_WAIT),
         )
     })
-}
-
-fn positive(text: &str, unit: f64) -> Option<Duration> {
-    let number: f64 = text.trim().parse().ok()?;
-    bounded(number * unit).filter(|wait| !wait.is_zero())
 }
 
 /// Seconds as a duration; nothing for negative numbers and NaN.

@@ -73,6 +73,10 @@ pub struct Decoder {
     taken: usize,
     after_cr: bool,
     first_line: bool,
+    /// Whether the lines are those of a plain body.
+    bare: bool,
+    /// Whether a comment came since that was last asked.
+    commented: bool,
 }
 
 impl Decoder {
@@ -86,6 +90,8 @@ impl Decoder {
             taken: 0,
             after_cr: false,
             first_line: true,
+            bare: false,
+            commented: false,
         }
     }
 
@@ -94,6 +100,11 @@ impl Decoder {
         let texts = [&self.event, &self.data];
         let texts: usize = texts.into_iter().flatten().map(String::capacity).sum();
         self.partial.capacity() + texts
+    }
+
+    /// Whether a comment came since this was last asked: some servers send them while a request waits its turn.
+    pub const fn take_comment(&mut self) -> bool {
+        std::mem::replace(&mut self.commented, false)
     }
 
     /// Takes the next bytes and appends each event they complete.
@@ -186,10 +197,13 @@ impl Decoder {
         }
         if line.is_empty() {
             self.dispatch(out);
-        } else if line.starts_with('{') {
-            // No field is named like this: the server broke off its events and wrote a plain body.
+        } else if line.starts_with(['{', '[']) || self.bare && !is_field(line) {
+            // No field is named like this: the server broke off its events and wrote a plain body, maybe on many lines.
+            self.bare = true;
             self.append(line);
         } else {
+            self.bare = false;
+            self.commented |= line.starts_with(':');
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             self.field(field, value.strip_prefix(' ').unwrap_or(value));
         }
@@ -220,6 +234,7 @@ impl Decoder {
     }
 
     fn dispatch(&mut self, out: &mut Vec<Frame>) {
+        self.bare = false;
         let event = self.event.take().filter(|name| !name.is_empty());
         if let Some(data) = self.data.take()
             && !data.trim_start().is_empty()
@@ -227,6 +242,13 @@ impl Decoder {
             out.push(Frame { event, data });
         }
     }
+}
+
+/// Whether a line has the name of a field, so that it is no part of a plain body.
+fn is_field(line: &str) -> bool {
+    ["data:", "event:", "id:", "retry:", "error:", ":"]
+        .iter()
+        .any(|name| line.starts_with(name))
 }
 
 /// The first CR or LF.

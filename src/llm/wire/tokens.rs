@@ -189,7 +189,8 @@ fn sum<const N: usize>(parts: [Option<u64>; N]) -> u64 {
 )]
 fn count(name: &str, field: Field<'_>) -> Result<Option<u64>, String> {
     // Read as text: JSON has numbers of any size, and one beyond a double must not hide behind an error.
-    let Some(number) = field.and_then(|raw| raw.get().parse::<f64>().ok()) else {
+    // Some gateways write it in quotes.
+    let Some(number) = field.and_then(|raw| raw.get().trim_matches('"').parse::<f64>().ok()) else {
         return Ok(None);
     };
     if (0.0..=MOST_TOKENS).contains(&number) {

@@ -1,6 +1,6 @@
 //! What the chunks of a stream mean.
 
-use super::{Row, billed, ended, fixture, hold, said, undone};
+use super::{Row, billed, ended, fixture, hold, said, undone, unreasoned};
 use crate::wire::harness::answer;
 use nova3::domain::failure::Class::{ContentFilter, Server};
 use nova3::domain::failure::Verdict::{Elsewhere, Final, Retry};
@@ -67,6 +67,7 @@ fn finishes() -> Vec<Row> {
             "length_with_reasoning_only.sse",
             Ok(Answer {
                 reasoning_chars: 3,
+                reasoning: "hmm".to_owned(),
                 finish_reason: "length".to_owned(),
                 ..billed("", 5, 0, 3)
             }),
@@ -86,7 +87,7 @@ fn finishes() -> Vec<Row> {
         (
             "blank in every chunk, old Ollama",
             "ollama_old.sse",
-            Ok(said("Guten Tag")),
+            Ok(unreasoned("Guten Tag")),
         ),
         (
             "error, OpenRouter",
@@ -111,7 +112,7 @@ fn finishes() -> Vec<Row> {
         (
             "a reason nobody knows",
             "finish_unknown.sse",
-            Ok(ended("new word", "eos_token")),
+            Ok(ended("new word", "new_reason")),
         ),
         (
             "refusal",

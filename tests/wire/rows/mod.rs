@@ -99,14 +99,24 @@ fn said(text: &str) -> Answer {
     Answer {
         text: text.to_owned(),
         reasoning_chars: 0,
+        reasoning: String::new(),
         refusal: None,
         finish_reason: "stop".to_owned(),
+        reason_missing: false,
         usage: None,
         doubt: None,
         tier: None,
         model: Some("m-1".to_owned()),
         id: Some("chatcmpl-9".to_owned()),
         done_missing: false,
+    }
+}
+
+/// The same from a server that named no finish reason.
+fn unreasoned(text: &str) -> Answer {
+    Answer {
+        reason_missing: true,
+        ..said(text)
     }
 }
 

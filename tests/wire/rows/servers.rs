@@ -1,6 +1,6 @@
 //! What one server does and others do not; their errors stand in `refusals`.
 
-use super::{Row, billed, hold, said};
+use super::{Row, billed, hold, said, unreasoned};
 use nova3::domain::failure::Class::ContentFilter;
 use nova3::domain::failure::Verdict::Final;
 use nova3::llm::wire::Answer;
@@ -33,7 +33,7 @@ pub(super) fn rows() -> Vec<Row> {
         (
             "Ollama: a blank finish reason",
             "ollama_old.sse",
-            Ok(said("Guten Tag")),
+            Ok(unreasoned("Guten Tag")),
         ),
         (
             "Mistral: content in parts",

@@ -3,6 +3,25 @@
 use super::*;
 
 #[test]
+fn any_prefix_may_stand_before_the_last_part_of_a_url() {
+    for (url, endpoint) in [
+        ("/v1/chat/completions", Endpoint::Chat),
+        ("/chat/completions", Endpoint::Chat),
+        ("/v4/chat/completions", Endpoint::Chat),
+        (
+            "/openai/deployments/d/chat/completions?api-version=1",
+            Endpoint::Chat,
+        ),
+        ("/v1/completions", Endpoint::Completions),
+        ("/openai/v1/responses", Endpoint::Responses),
+        ("/v1/embeddings/", Endpoint::Embeddings),
+    ] {
+        let line = format!(r#"{{"custom_id":"c","url":"{url}","body":{{"messages":[],"input":"x"}}}}"#);
+        assert_eq!(completion(&line).endpoint, endpoint, "{url}");
+    }
+}
+
+#[test]
 fn a_flat_line_is_read() {
     let read = accepted(
         r#"{"custom_id":"r1","user_id":"u","session_id":"s","query":"q","tasks":["insight",{"action":"facts","input":"i"}],"until":"insight","model":"m","priority":-3,"metadata":{"b": 1, "a":[]}}"#,

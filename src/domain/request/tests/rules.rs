@@ -238,8 +238,13 @@ fn the_rules_of_a_batch_line_are_kept() {
             "expected `method` to be `POST`, got `GET`",
         ),
         (
-            r#"{"body":{"messages":[]},"url":"/v1/embeddings"}"#,
-            "expected `url` to be `/v1/chat/completions`, got `/v1/embeddings` (other endpoints are not supported)",
+            r#"{"body":{"messages":[]},"url":"/v1/images/generations"}"#,
+            "expected `url` to end in `/chat/completions`, `/completions`, `/responses` or `/embeddings`, got \
+             `/v1/images/generations` (other endpoints are not supported)",
+        ),
+        (
+            r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#,
+            r#"expected `messages` inside a `body`, got them without one (wrap the request: `{"custom_id":"1","body":{"model":…,"messages":…}}`)"#,
         ),
         (
             r#"{"body":{"messages":[]},"tasks":["insight"]}"#,

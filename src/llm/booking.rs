@@ -1,0 +1,95 @@
+//! What a call is booked as: what it used, what it cost, and what it may have cost.
+
+use std::time::Duration;
+
+use super::client::{Ask, Reply};
+use super::route::Route;
+use super::transport::Got;
+use super::wire::{Answer, CallError};
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::outcome::{Attempt, CallEnd};
+use crate::domain::prices::Span;
+use crate::domain::usage::{Cost, Usage};
+
+/// The most that a call can cost: no tokenizer makes more tokens of a text than it has bytes.
+pub(super) fn worst(route: &Route, ask: &Ask) -> Option<Cost> {
+    let price = route.settings.price.as_ref()?;
+    Some(price.worst(ask.body.len() as u64, ask.longest?))
+}
+
+pub(super) fn unbounded(route: &Route) -> CallError {
+    let message = format!(
+        "what this call may cost has no bound, and the run has a cost cap (set `max_completion_tokens` in the line, or \
+         `max_tokens` of route `{}`; only text has a bound)",
+        route.settings.name
+    );
+    CallError::new(Class::BadRequest, Verdict::Final, &message)
+}
+
+impl Attempt {
+    /// What it may have cost beyond what is known, where its answer was lost.
+    pub(super) fn uncertain(mut self, route: &Route, ask: &Ask) -> Self {
+        self.uncertain = worst(route, ask).unwrap_or(Cost::ZERO);
+        self
+    }
+}
+
+pub(super) fn attempt(
+    route: &Route,
+    ask: &Ask,
+    end: CallEnd,
+    (started_at, duration_ms): (i64, u64),
+) -> Attempt {
+    Attempt {
+        route: route.settings.name.clone(),
+        model: ask.model.clone(),
+        end,
+        status_code: None,
+        usage: Usage::default(),
+        cost: route.settings.price.as_ref().map(|_| Cost::ZERO),
+        uncertain: Cost::ZERO,
+        started_at,
+        duration_ms,
+        first_token_ms: None,
+    }
+}
+
+pub(super) fn good(route: &Route, ask: &Ask, got: &Got, took: (i64, u64)) -> Attempt {
+    let mut attempt = attempt(route, ask, CallEnd::Answered, took);
+    if let Reply::Answer(Answer {
+        model: Some(model), ..
+    }) = &got.reply
+        && !model.is_empty()
+    {
+        attempt.model.clone_from(model);
+    }
+    attempt.status_code = Some(got.status);
+    attempt.first_token_ms = got.first_token.map(millis);
+    let Some(usage) = got.bill.usage else {
+        if let Some(doubt) = &got.bill.doubt {
+            tracing::warn!(
+                llm.route = route.settings.name,
+                "the server's count of tokens is not believed: {doubt}"
+            );
+        } else {
+            let warning = "sends no `usage`: what its answers used and cost is not known";
+            route.warnings.add(warning.to_owned());
+        }
+        // What it cost is not known, only what it may have cost at most.
+        attempt.cost = None;
+        return attempt.uncertain(route, ask);
+    };
+    let price = route.settings.price.as_ref();
+    let (from, lasted) = (
+        attempt.started_at,
+        i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX),
+    );
+    let to = from.saturating_add(lasted);
+    attempt.usage = usage;
+    attempt.cost = price.map(|price| price.of(usage, got.bill.tier.as_deref(), Span { from, to }));
+    attempt
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,61 @@
+//! How the answers of a route end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::fault::{Failed, failed};
+use super::transport::Got;
+use super::warnings::Warnings;
+use super::wire::runaway::REPETITION;
+use super::wire::{Answer, End};
+use crate::domain::failure::Class;
+
+/// How an answer ended, as far as its server said so.
+#[derive(Debug, Default)]
+pub(super) struct Finish {
+    /// The finish reason, where one was named.
+    reason: Option<String>,
+    /// Whether only `[DONE]` says that the answer is whole.
+    missing: bool,
+}
+
+impl Finish {
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self {
+            reason: (!answer.reason_missing && answer.finish_reason != REPETITION)
+                .then(|| answer.finish_reason.clone()),
+            missing: answer.reason_missing,
+        }
+    }
+}
+
+/// Whether the answers of a route have named finish reasons so far.
+#[derive(Debug, Default)]
+pub(super) struct Finishes {
+    named: AtomicBool,
+}
+
+impl Finishes {
+    /// Takes an answer, unless its server names finish reasons and named none: then the answer was cut.
+    pub(super) fn take(&self, warnings: &Warnings, got: Got) -> Result<Got, Failed> {
+        if got.finish.missing {
+            if self.named.load(Ordering::Relaxed) {
+                let message = "the stream ended without a finish reason, which this route names otherwise";
+                return Err(Failed {
+                    rate: got.rate,
+                    ..failed(Class::Network, message)
+                });
+            }
+            let warning = "names no finish reason: its answers count as whole where `[DONE]` ends them";
+            warnings.add(warning.to_owned());
+        }
+        if let Some(reason) = &got.finish.reason {
+            self.named.store(true, Ordering::Relaxed);
+            if End::of(reason) == End::Unknown {
+                warnings.add(format!(
+                    "ends answers with the unknown finish reason `{reason}`: they count as whole"
+                ));
+            }
+        }
+        Ok(got)
+    }
+}

@@ -1,0 +1,337 @@
+//! What a route's refusals have taught of how it can be asked.
+//!
+//! A server refuses a part of the call that it does not know: the form of the answer, the longest answer, the name of a
+//! field. The call is then made again without that part, and so is every later call of the route. Each lesson leaves less
+//! to refuse, so that asking again ends.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::refusal::{Part, Refusal};
+use super::wire::CallError;
+use crate::config::{self, Structured};
+
+/// Below this, an answer is of no use: a refusal of it is no lesson.
+pub(super) const SHORTEST: u32 = 256;
+
+/// The two names of the longest answer.
+const LONGEST_FIELDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+/// How a call of an agent asks: what a lesson may change of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manner {
+    /// How the form of the answer is asked for; `Prompt` where no `response_format` is sent.
+    pub structured: Structured,
+    /// The longest answer.
+    pub longest: u32,
+    /// The field that says so.
+    pub longest_field: String,
+    /// What the prompt has at most, in tokens.
+    pub prompt_tokens: u64,
+    /// Optional fields that were left out, by their names.
+    pub left_out: Vec<&'static str>,
+    /// Optional fields that were sent.
+    pub sent: Vec<&'static str>,
+}
+
+/// What a refusal has taught.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lesson {
+    /// This, which is to be said.
+    New(String),
+    /// What another refusal has taught before.
+    Known,
+}
+
+/// What is known of a route.
+#[derive(Debug)]
+pub(super) struct Learned(Mutex<Lessons>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lessons {
+    structured: Structured,
+    longest: Option<u32>,
+    /// The window of prompt and answer together.
+    window: Option<u64>,
+    field: String,
+    has_other_field: bool,
+    left_out: Vec<&'static str>,
+}
+
+impl Learned {
+    pub(super) fn new(settings: &config::Route) -> Self {
+        Self(Mutex::new(Lessons {
+            structured: settings.structured,
+            longest: None,
+            window: None,
+            field: settings.max_tokens_field.clone(),
+            has_other_field: false,
+            left_out: Vec::new(),
+        }))
+    }
+
+    /// How to ask: for so long an answer to a prompt of so many tokens, whose form is asked for in a `response_format`
+    /// or not.
+    pub(super) fn manner(&self, longest: u32, prompt_tokens: u64, has_form: bool) -> Manner {
+        let lessons = self.lessons();
+        let room = lessons
+            .window
+            .map_or(u64::MAX, |window| window.saturating_sub(prompt_tokens));
+        let room = u32::try_from(room).unwrap_or(u32::MAX).max(SHORTEST);
+        Manner {
+            structured: if has_form {
+                lessons.structured
+            } else {
+                Structured::Prompt
+            },
+            longest: longest.min(lessons.longest.unwrap_or(u32::MAX)).min(room),
+            longest_field: lessons.field.clone(),
+            prompt_tokens,
+            left_out: lessons.left_out.clone(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// How the form of an answer is asked for now.
+    pub(super) fn structured(&self) -> Structured {
+        self.lessons().structured
+    }
+
+    /// Whether the call is to be made again in another manner, and what is new in it where this refusal has taught it.
+    /// Calls that were refused together learn together.
+    pub(super) fn learn(&self, error: &CallError, asked: &Manner) -> Option<Lesson> {
+        let refusal = Refusal::read(error, asked)?;
+        let mut lessons = self.lessons();
+        let before = lessons.clone();
+        let what = lessons.take(&refusal, asked)?;
+        Some(if *lessons == before {
+            Lesson::Known
+        } else {
+            Lesson::New(what)
+        })
+    }
+
+    fn lessons(&self) -> MutexGuard<'_, Lessons> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lessons {
+    /// What is asked otherwise from now on; `None` if nothing is left that could be.
+    fn take(&mut self, refusal: &Refusal, asked: &Manner) -> Option<String> {
+        match refusal.part {
+            Part::Form => {
+                let below = match asked.structured {
+                    Structured::JsonSchema => Structured::JsonObject,
+                    Structured::JsonObject => Structured::Prompt,
+                    Structured::Prompt => return None,
+                };
+                self.structured = self.structured.max(below);
+                Some("refuses `response_format`, it is asked in a simpler way from now on".to_owned())
+            }
+            Part::LongestField => {
+                if self.field == asked.longest_field {
+                    if self.has_other_field {
+                        return None;
+                    }
+                    let other = LONGEST_FIELDS.iter().find(|name| **name != asked.longest_field)?;
+                    (*other).clone_into(&mut self.field);
+                    self.has_other_field = true;
+                }
+                Some(format!(
+                    "refuses `{}`, it is asked with `{}` from now on (`max_tokens_field`)",
+                    asked.longest_field, self.field
+                ))
+            }
+            Part::Longest(most) => {
+                let most = most.unwrap_or(asked.longest / 2);
+                if most < SHORTEST || most >= asked.longest {
+                    return None;
+                }
+                self.longest = Some(self.longest.map_or(most, |longest| longest.min(most)));
+                Some(format!(
+                    "refuses an answer of {} tokens, it is asked for at most {most} from now on (`max_tokens`)",
+                    asked.longest
+                ))
+            }
+            Part::Window { window, prompt } => {
+                let room = window.saturating_sub(prompt.unwrap_or(asked.prompt_tokens));
+                if room < u64::from(SHORTEST) || room >= u64::from(asked.longest) {
+                    return None;
+                }
+                // The server counts the prompt in its own way: what it counts beyond ours is taken off the window.
+                let more = prompt.unwrap_or(0).saturating_sub(asked.prompt_tokens);
+                let window = window.saturating_sub(more);
+                self.window = Some(self.window.map_or(window, |known| known.min(window)));
+                Some(format!(
+                    "has a window of {window} tokens, it is asked for answers that fit it from now on (`context_window`)"
+                ))
+            }
+            Part::Optional(name) => {
+                if asked.left_out.contains(&name) {
+                    return None;
+                }
+                if !self.left_out.contains(&name) {
+                    self.left_out.push(name);
+                }
+                Some(format!("refuses `{name}`, it is asked without it from now on"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::{Class, Verdict};
+
+    fn learned() -> Learned {
+        Learned(Mutex::new(Lessons {
+            structured: Structured::JsonSchema,
+            longest: None,
+            window: None,
+            field: "max_completion_tokens".to_owned(),
+            has_other_field: false,
+            left_out: Vec::new(),
+        }))
+    }
+
+    fn refused(status: u16, message: &str) -> CallError {
+        let mut error = CallError::new(Class::BadRequest, Verdict::Final, message);
+        error.status = Some(status);
+        error
+    }
+
+    #[test]
+    fn the_longest_answer_comes_down_to_what_the_server_names() {
+        for (said, most) in [
+            (
+                "max_tokens is too large: 12000. This model supports at most 4096 completion tokens, whereas you provided 12000.",
+                4096,
+            ),
+            (
+                "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+                8192,
+            ),
+            ("Range of max_tokens should be [1, 8192]", 8192),
+            (
+                "max_tokens: 12000 > 8192, which is the maximum allowed number of output tokens",
+                8192,
+            ),
+            (
+                "max_output_tokens: the supported range is from 1 (inclusive) to 8193 (exclusive)",
+                8192,
+            ),
+            (
+                "`max_completion_tokens` must be less than or equal to `8,192`",
+                8192,
+            ),
+            ("max_tokens 参数非法", 6000),
+        ] {
+            let learned = learned();
+            let asked = learned.manner(12_000, 100, false);
+            assert!(
+                matches!(learned.learn(&refused(400, said), &asked), Some(Lesson::New(_))),
+                "{said}"
+            );
+            assert_eq!(learned.manner(12_000, 100, false).longest, most, "{said}");
+            assert_eq!(learned.manner(1000, 100, false).longest, 1000, "{said}");
+            // A call that was sent before is made again, and nothing is said twice.
+            assert_eq!(
+                learned.learn(&refused(400, said), &asked),
+                Some(Lesson::Known),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_window_leaves_room_for_the_prompt_of_each_call() {
+        for said in [
+            "This model's maximum context length is 8192 tokens. However, you requested 12100 tokens (100 in the messages, 12000 in the completion).",
+            "'max_tokens' is too large: 12000. This model's maximum context length is 8192 tokens and your request has 100 input tokens (12000 > 8192 - 100).",
+        ] {
+            let learned = learned();
+            let asked = learned.manner(12_000, 120, false);
+            assert!(learned.learn(&refused(400, said), &asked).is_some(), "{said}");
+            assert_eq!(learned.manner(12_000, 120, false).longest, 8072, "{said}");
+            assert_eq!(learned.manner(12_000, 4096, false).longest, 4096, "{said}");
+        }
+        let learned = learned();
+        let asked = learned.manner(2000, 8500, false);
+        let said = "This model's maximum context length is 8192 tokens. However, you requested 10500 tokens (8500 in the messages, 2000 in the completion).";
+        assert_eq!(
+            learned.learn(&refused(400, said), &asked),
+            None,
+            "the prompt is too long by itself"
+        );
+    }
+
+    #[test]
+    fn a_field_is_swapped_once() {
+        let learned = learned();
+        let said = |field: &str| {
+            refused(
+                422,
+                &format!(
+                    r#"[{{"type":"extra_forbidden","loc":["body","{field}"],"msg":"Extra inputs are not permitted"}}]"#
+                ),
+            )
+        };
+        let asked = learned.manner(2000, 100, false);
+        assert!(learned.learn(&said("max_completion_tokens"), &asked).is_some());
+        let asked = learned.manner(2000, 100, false);
+        assert_eq!(asked.longest_field, "max_tokens");
+        assert_eq!(learned.learn(&said("max_tokens"), &asked), None);
+    }
+
+    #[test]
+    fn an_optional_field_is_left_out() {
+        let learned = learned();
+        let said = refused(400, "Unrecognized request argument supplied: stream_options");
+        let mut asked = learned.manner(2000, 100, false);
+        assert_eq!(learned.learn(&said, &asked), None, "it was not sent");
+        asked.sent = vec!["stream_options"];
+        assert!(learned.learn(&said, &asked).is_some());
+        let asked = learned.manner(2000, 100, false);
+        assert_eq!(asked.left_out, ["stream_options"]);
+        assert_eq!(learned.learn(&said, &asked), None);
+    }
+
+    #[test]
+    fn a_form_is_refused_in_many_words_and_with_any_status() {
+        for (status, said) in [
+            (
+                400,
+                "The provided JSON schema contains features not supported by xgrammar.",
+            ),
+            (500, "Failed to initialize samplers: failed to parse grammar"),
+            (400, "Grammar error: Unimplemented keys: [\"minItems\"]"),
+            (404, "No endpoints found that support structured outputs"),
+            (400, "Json mode is not supported for this model."),
+            (501, "guided decoding is off"),
+            (422, "response_format.type: Input should be 'text'"),
+        ] {
+            let learned = learned();
+            let asked = learned.manner(2000, 100, true);
+            assert!(learned.learn(&refused(status, said), &asked).is_some(), "{said}");
+            let asked = learned.manner(2000, 100, true);
+            assert_eq!(asked.structured, Structured::JsonObject, "{said}");
+            assert!(learned.learn(&refused(status, said), &asked).is_some(), "{said}");
+            let asked = learned.manner(2000, 100, true);
+            assert_eq!(asked.structured, Structured::Prompt, "{said}");
+            assert_eq!(learned.learn(&refused(status, said), &asked), None, "{said}");
+        }
+        let (learned, asked) = (learned(), learned().manner(2000, 100, true));
+        for (status, said) in [
+            (401, "the key has no access to response_format"),
+            (429, "too many requests with a json_schema"),
+            (400, "Model Not Exist"),
+        ] {
+            assert_eq!(learned.learn(&refused(status, said), &asked), None, "{said}");
+        }
+        // A sample that did not come to fit is no refusal of the form.
+        let mut failed = refused(400, "Failed to generate JSON that fits the json_schema");
+        failed.class = Class::Schema;
+        assert_eq!(learned.learn(&failed, &asked), None);
+    }
+}

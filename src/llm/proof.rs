@@ -1,0 +1,101 @@
+//! Waiting for proof: is a refused request at fault, or its route?
+
+use std::sync::Arc;
+
+use super::call::is_about_the_route;
+use super::client::{Stopped, Unanswered};
+use super::evidence::Proof;
+use super::route::Route;
+use super::walk::Walk;
+use super::wire::CallError;
+use crate::domain::failure::{Class, Verdict};
+
+/// What a request without an answer waits for.
+enum Doubt {
+    /// Whether others get the same refusal.
+    Refusal {
+        /// Whether it is about the model that a Batch line names.
+        of_model: bool,
+    },
+    /// Whether the server fails others, too.
+    Outage,
+}
+
+impl Doubt {
+    fn of(with: &Unanswered) -> Option<Self> {
+        let error = &with.error;
+        match error.verdict {
+            Verdict::Latch => Some(Self::Refusal {
+                of_model: with.response.is_some() && !is_about_the_route(error),
+            }),
+            Verdict::Final if error.class == Class::BadRequest && error.status.is_some() => {
+                Some(Self::Refusal { of_model: false })
+            }
+            Verdict::Retry if error.status.is_some_and(|status| status >= 500) => Some(Self::Outage),
+            _ => None,
+        }
+    }
+}
+
+/// The route is dead for this run.
+pub(super) fn latch(route: &Route, error: CallError) {
+    tracing::warn!(
+        llm.route = route.settings.name,
+        "the route is dead for this run: {}",
+        error.message
+    );
+    route.latch(error);
+}
+
+impl Walk<'_> {
+    /// Whose the failure is. While that is not known, the request is held and its slot is free.
+    pub(super) async fn proof(&self, route: &Arc<Route>, with: &Unanswered) -> Result<Proof, Stopped> {
+        let (Some(doubt), Some(request)) = (Doubt::of(with), self.stop.request) else {
+            return Ok(Proof::OfRequest);
+        };
+        let error = &with.error;
+        let answers = route.evidence.answers();
+        match doubt {
+            Doubt::Refusal { of_model } => match route.evidence.refused(Some(request), error, of_model) {
+                Proof::OfRoute => {
+                    latch(route, error.clone());
+                    return Ok(Proof::OfRoute);
+                }
+                Proof::OfRequest => return Ok(Proof::OfRequest),
+                Proof::None => {}
+            },
+            // Others were answered, or are out as well, as is told below.
+            Doubt::Outage if answers > 0 && !route.evidence.failed(Some(request)) => {
+                return Ok(Proof::OfRequest);
+            }
+            Doubt::Outage => {}
+        }
+        let mut held = self.stop.doubts.hold();
+        loop {
+            let mut changes = self.client.changes.subscribe();
+            if route.latched().is_some() {
+                return Ok(Proof::OfRoute);
+            }
+            if route.evidence.answers() != answers {
+                return Ok(Proof::OfRequest);
+            }
+            if matches!(doubt, Doubt::Outage) && route.evidence.several_fail() {
+                return Ok(Proof::OfRoute);
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => return Err(Stopped::Ending),
+                changed = changes.changed() => drop(changed),
+                () = held.released() => break,
+            }
+        }
+        let Doubt::Refusal { of_model } = doubt else {
+            return Ok(Proof::OfRequest);
+        };
+        let proof = route.evidence.verdict(error, of_model);
+        if proof == Proof::OfRoute {
+            latch(route, error.clone());
+        }
+        Ok(proof)
+    }
+}

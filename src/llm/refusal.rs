@@ -1,0 +1,136 @@
+//! Which part of a call a refusal is about, by the words of [`About`].
+
+use super::learned::{Manner, SHORTEST};
+use super::wire::{About, CallError, speaks_of, words_about};
+use crate::config::Structured;
+use crate::domain::failure::Class;
+
+/// A part of a call that a server refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// `response_format`.
+    Form,
+    /// The name of the field that holds the longest answer.
+    LongestField,
+    /// The longest answer, and the most that the server allows where it says so.
+    Longest(Option<u32>),
+    /// The longest answer, since it does not fit the window together with the prompt.
+    Window {
+        window: u64,
+        /// What the server counts for the prompt, where it says so.
+        prompt: Option<u64>,
+    },
+    /// A field that can be left out.
+    Optional(&'static str),
+}
+
+/// A refusal that another manner of asking may mend.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) part: Part,
+}
+
+impl Refusal {
+    /// What the error says of the manner in which it was asked; `None` if it is about something else.
+    pub(super) fn read(error: &CallError, asked: &Manner) -> Option<Self> {
+        let status = error.status?;
+        if matches!(status, 401..=403 | 407 | 429)
+            || matches!(error.class, Class::ContentFilter | Class::Quota | Class::Schema)
+        {
+            return None;
+        }
+        let text = error.message.to_lowercase();
+        // The status is a number as well, and no bound.
+        let told = text
+            .strip_prefix("http ")
+            .and_then(|rest| rest.split_once(": "))
+            .map_or(text.as_str(), |(_, told)| told);
+        let says = |about| speaks_of(&text, about);
+        let is_bad_request = matches!(error.class, Class::BadRequest | Class::ContextLength);
+        // A message that names a lower number refuses the number, not the field.
+        let is_bounded = most(told, asked.longest).is_some_and(|most| most >= SHORTEST);
+        let is_unknown = |name: &str| is_bad_request && says(About::UnknownField) && names(&text, name);
+        let part = if is_unknown(&asked.longest_field) && !is_bounded {
+            Part::LongestField
+        } else if is_bad_request && says(About::Window) {
+            window(told)?
+        } else if is_bad_request && says(About::Longest) && (is_bounded || !says(About::UnknownField)) {
+            Part::Longest(most(told, asked.longest))
+        } else if let Some(name) = asked.sent.iter().find(|name| is_unknown(name)) {
+            Part::Optional(name)
+        } else if asked.structured != Structured::Prompt && says(About::Form) {
+            Part::Form
+        } else {
+            return None;
+        };
+        Some(Self { part })
+    }
+}
+
+/// Whether the text names the field itself, and not one whose name it is a part of.
+fn names(text: &str, field: &str) -> bool {
+    let is_part = |sign: Option<char>| sign.is_some_and(|sign| sign.is_alphanumeric() || sign == '_');
+    text.match_indices(field).any(|(at, _)| {
+        !is_part(text[..at].chars().next_back()) && !is_part(text[at + field.len()..].chars().next())
+    })
+}
+
+/// The largest number below what was asked for; a bound that is not allowed itself is one less.
+fn most(text: &str, asked: u32) -> Option<u32> {
+    let most = numbers(text)
+        .into_iter()
+        .filter(|(number, _)| (2..u64::from(asked)).contains(number))
+        .max()?;
+    let (number, rest) = most;
+    let number = u32::try_from(number).ok()?;
+    Some(number - u32::from(rest.trim_start().starts_with("(exclusive)")))
+}
+
+/// The window is the first number after its name; the prompt is what a number of messages or of input has.
+fn window(text: &str) -> Option<Part> {
+    let at = words_about(About::Window)
+        .filter_map(|words| text.find(words))
+        .min()?;
+    let (window, _) = *numbers(&text[at..]).first()?;
+    let of_prompt = [
+        "in the messages",
+        "in your prompt",
+        "input tokens",
+        "of text input",
+        "in the prompt",
+    ];
+    let prompt = numbers(text).into_iter().find_map(|(number, rest)| {
+        let rest = rest.trim_start();
+        of_prompt
+            .iter()
+            .any(|words| rest.starts_with(words))
+            .then_some(number)
+    });
+    Some(Part::Window { window, prompt })
+}
+
+/// Every whole number of the text with what follows it; `8,192` is one.
+fn numbers(text: &str) -> Vec<(u64, &str)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|sign: char| sign.is_ascii_digit()) {
+        let run = &rest[start..];
+        let bytes = run.as_bytes();
+        let mut end = 0;
+        while bytes.get(end).is_some_and(u8::is_ascii_digit)
+            || (bytes.get(end) == Some(&b',')
+                && bytes[end + 1..]
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_digit())
+                    .count()
+                    == 3)
+        {
+            end += 1;
+        }
+        if let Ok(number) = run[..end].replace(',', "").parse() {
+            found.push((number, &run[end..]));
+        }
+        rest = &run[end..];
+    }
+    found
+}

@@ -60,7 +60,7 @@
 //!   spends no attempt. A dead key or an empty account sends calls to the next route of their chain; without one the run
 //!   ends and fails nobody.
 //! * **A route that is down is not the request's fault.** Its breaker opens, and the request waits or goes elsewhere.
-//! * **Money is held back before it is spent.** Under a cost cap each call has a durable reservation of the most it may
+//! * **Money is reserved before it is spent.** Under a cost cap each call has a durable reservation of the most it may
 //!   cost; one that a dead process left behind counts as spent.
 //! * **A kill from outside is not the request's fault.** A crash counts only against requests that the process worked on,
 //!   not against those that waited for an answer. Requests in quarantine run in groups that are halved at each crash; two

@@ -1,10 +1,13 @@
-//! Settlements of many queues in one statement: what comes in while one is on its way to the disk goes with the next.
+//! Settlements, plans and reservations of many queues in one statement: what comes in while a statement is on its way to
+//! the disk goes with the next.
 //!
 //! One statement is on its way at a time, so that its size follows the load: alone at rest, hundreds under pressure.
-//! A statement that the database cancelled at its time limit is halved. When one fails in a way that does not pass, each settlement is tried alone, so that a bad one spoils nobody else's;
-//! settlements must therefore be able to be offered twice.
+//! A statement that the database cancelled at its time limit is halved. When one fails in a way that
+//! does not pass, each entry is tried alone, so that a bad one spoils nobody else's; entries must therefore be able to be
+//! offered twice.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -20,46 +23,58 @@ const GROUP: usize = 256;
 /// Those that may wait. Senders wait when it is full, which slows claims before memory grows.
 const WAITING: usize = 1024;
 
-/// Something that is settled in groups of one run.
+/// An entry of a statement that writes for many queues of one run.
 #[async_trait]
-pub(super) trait Settles: Sized + Send + Sync + 'static {
+pub(super) trait Entry: Sized + Send + Sync + 'static {
+    /// What the database answers to one entry.
+    type Answer: Send + 'static;
+
     /// The queue it is about.
     fn queue(&self) -> i64;
 
-    /// Settles all of them, which are of one run, in one statement; answers in their order. Under the same tickets it is
-    /// safe to do again.
-    async fn settle(
+    /// Entries with other terms go into other statements.
+    fn terms(&self) -> u64 {
+        0
+    }
+
+    /// Writes all of them, which are of one run and one set of terms, in one statement; answers in their order. Under the
+    /// same tickets it is safe to do again.
+    async fn write(
         database: &Database,
         run: i64,
         group: &[&Self],
         tickets: &[i64],
         within: Within,
-    ) -> Result<Vec<Settled>, Fault>;
+    ) -> Result<Vec<Self::Answer>, Fault>;
 }
 
-struct Waiting<T> {
+struct Waiting<T: Entry> {
     what: T,
     /// By which it is known when its answer was lost and it is offered again.
     ticket: i64,
-    reply: oneshot::Sender<Result<Settled, StoreError>>,
+    reply: oneshot::Sender<Result<T::Answer, StoreError>>,
 }
 
 /// The task that gathers, and what keeps it waiting for more.
-#[derive(Debug)]
-struct Driving<T> {
+struct Driving<T: Entry> {
     sender: mpsc::Sender<Waiting<T>>,
     driver: JoinHandle<()>,
 }
 
 /// The sending end.
-#[derive(Debug)]
-pub(super) struct Batch<T> {
+pub(super) struct Batch<T: Entry> {
     sender: mpsc::WeakSender<Waiting<T>>,
     /// Both are taken when it is closed.
     driving: Mutex<Option<Driving<T>>>,
 }
 
-impl<T: Settles> Batch<T> {
+impl<T: Entry> fmt::Debug for Batch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").finish_non_exhaustive()
+    }
+}
+
+impl<T: Entry> Batch<T> {
     /// Starts the task that gathers; it ends with the last sender.
     pub(super) fn start(database: Database) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -71,7 +86,7 @@ impl<T: Settles> Batch<T> {
     }
 
     /// Durable on return.
-    pub(super) async fn settle(&self, what: T) -> Result<Settled, StoreError> {
+    pub(super) async fn write(&self, what: T) -> Result<T::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         let ticket = ticket();
         let sender = self.sender.upgrade().ok_or(StoreError::Closed)?;
@@ -92,16 +107,17 @@ impl<T: Settles> Batch<T> {
     }
 }
 
-async fn drive<T: Settles>(database: Database, mut receiver: mpsc::Receiver<Waiting<T>>) {
+async fn drive<T: Entry>(database: Database, mut receiver: mpsc::Receiver<Waiting<T>>) {
     let mut group = Vec::with_capacity(GROUP);
     while receiver.recv_many(&mut group, GROUP).await > 0 {
         while !group.is_empty() {
-            let run = super::run_of(group[0].what.queue());
+            let first = &group[0].what;
+            let (run, terms) = (super::run_of(first.queue()), first.terms());
             // A queue stands in a statement once: what is offered twice at once is settled once.
             let mut queues = HashSet::with_capacity(group.len());
             let (ours, others): (Vec<_>, Vec<_>) = group.drain(..).partition(|waiting| {
                 let queue = waiting.what.queue();
-                super::run_of(queue) == run && queues.insert(queue)
+                super::run_of(queue) == run && waiting.what.terms() == terms && queues.insert(queue)
             });
             group = others;
             together(&database, run, ours).await;
@@ -109,14 +125,14 @@ async fn drive<T: Settles>(database: Database, mut receiver: mpsc::Receiver<Wait
     }
 }
 
-async fn together<T: Settles>(database: &Database, run: i64, group: Vec<Waiting<T>>) {
+async fn together<T: Entry>(database: &Database, run: i64, group: Vec<Waiting<T>>) {
     let all: Vec<&T> = group.iter().map(|waiting| &waiting.what).collect();
     let tickets: Vec<i64> = group.iter().map(|waiting| waiting.ticket).collect();
     let done = if group.len() == 1 {
-        let attempt = |within| T::settle(database, run, &all, &tickets, within);
+        let attempt = |within| T::write(database, run, &all, &tickets, within);
         database.patiently_within(attempt).await
     } else {
-        let attempt = || T::settle(database, run, &all, &tickets, Within::Usual);
+        let attempt = || T::write(database, run, &all, &tickets, Within::Usual);
         database.patiently(attempt).await
     };
     match done {

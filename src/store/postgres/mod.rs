@@ -43,6 +43,7 @@ use async_trait::async_trait;
 use self::batch::Batch;
 use self::fault::Fault;
 use self::leases::Claim;
+use self::money::Capped;
 use super::{
     AddOutcome, Changes, Claimable, Claims, Cleared, CrashMark, Cursor, CursorPut, Done, Epoch, EventPage,
     Failures, Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine,
@@ -73,6 +74,7 @@ pub struct PostgresStore {
     database: Database,
     tasks: Batch<Settlement>,
     plans: Batch<PlanSettlement>,
+    reservations: Batch<Capped>,
     /// Leases that are taken away in one statement at most.
     reaps: AtomicI64,
     /// The ticket of the last chunk that this process added to a reading.
@@ -167,11 +169,11 @@ impl Queues for PostgresStore {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
-        self.tasks.settle(settlement).await
+        self.tasks.write(settlement).await
     }
 
     async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError> {
-        self.plans.settle(settlement).await
+        self.plans.write(settlement).await
     }
 
     async fn take_over(&self, lease: Lease) -> Result<TakeOver, StoreError> {
@@ -184,8 +186,9 @@ impl Queues for PostgresStore {
         job!(self, |c| leases::release(c, left, ticket))
     }
 
-    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {
-        job!(self, |c| money::reserve(c, run, reservation, cap))
+    async fn reserve(&self, _: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {
+        let reservation = reservation.clone();
+        self.reservations.write(Capped { reservation, cap }).await
     }
 
     async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError> {
@@ -241,6 +244,7 @@ impl Queues for PostgresStore {
     async fn close(&self) -> Result<(), StoreError> {
         self.tasks.close().await;
         self.plans.close().await;
+        self.reservations.close().await;
         self.database.close();
         Ok(())
     }

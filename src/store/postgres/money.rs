@@ -1,35 +1,76 @@
 //! What a run may still spend, what its calls gave nothing for, and how its routes stood.
 
+use async_trait::async_trait;
+
+use super::batch::Entry;
 use super::calls::{int, small};
 use super::fault::Fault;
 use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
 use crate::domain::usage::Cost;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Database, Param, Text, Within, text};
 use crate::store::{Hold, Reservation, RunId};
 
-pub(super) async fn reserve(
-    c: &mut Connection,
-    run: RunId,
-    reservation: &Reservation,
-    cap: Cost,
-) -> Result<Hold, Fault> {
-    let row = c
-        .row(
-            "SELECT nova3_reserve($1,$2,$3,$4,$5,$6,$7,$8,$9)",
-            &[
-                run.0.sent(),
-                reservation.lease.queue_id.sent(),
-                reservation.lease.fence.sent(),
-                reservation.task.map_or(-1, small).sent(),
-                text(&reservation.route).sent(),
-                text(&reservation.model).sent(),
-                int(reservation.spent.0).sent(),
-                int(reservation.worst.0).sent(),
-                int(cap.0).sent(),
-            ],
-        )
-        .await?;
-    match row.get(0) {
+/// A reservation below a cost cap.
+#[derive(Debug)]
+pub(super) struct Capped {
+    pub(super) reservation: Reservation,
+    pub(super) cap: Cost,
+}
+
+#[async_trait]
+impl Entry for Capped {
+    type Answer = Hold;
+
+    fn queue(&self) -> i64 {
+        self.reservation.lease.queue_id
+    }
+
+    fn terms(&self) -> u64 {
+        self.cap.0
+    }
+
+    async fn write(
+        database: &Database,
+        run: i64,
+        group: &[&Self],
+        _: &[i64],
+        within: Within,
+    ) -> Result<Vec<Hold>, Fault> {
+        let Some(first) = group.first() else {
+            return Ok(Vec::new());
+        };
+        let each = || group.iter().map(|one| &one.reservation);
+        let queues: Vec<i64> = each().map(|one| one.lease.queue_id).collect();
+        let fences: Vec<i64> = each().map(|one| one.lease.fence).collect();
+        let tasks: Vec<i32> = each().map(|one| one.task.map_or(-1, small)).collect();
+        let routes: Vec<String> = each().map(|one| text(&one.route)).collect();
+        let models: Vec<String> = each().map(|one| text(&one.model)).collect();
+        let spent: Vec<i64> = each().map(|one| int(one.spent.0)).collect();
+        let worst: Vec<i64> = each().map(|one| int(one.worst.0)).collect();
+        let mut connection = database.connect_within(within).await?;
+        let rows = connection
+            .rows(
+                "SELECT outcome FROM nova3_reserve($1,$2,$3,$4,$5,$6,$7,$8,$9) ORDER BY ord",
+                &[
+                    run.sent(),
+                    queues.sent(),
+                    fences.sent(),
+                    tasks.sent(),
+                    routes.sent(),
+                    models.sent(),
+                    spent.sent(),
+                    worst.sent(),
+                    int(first.cap.0).sent(),
+                ],
+            )
+            .await?;
+        connection.end_within().await?;
+        rows.iter().map(|row| hold(row.get(0))).collect()
+    }
+}
+
+fn hold(outcome: &str) -> Result<Hold, Fault> {
+    match outcome {
         "held" => Ok(Hold::Held),
         "lost" => Ok(Hold::LostLease),
         found @ ("others" | "nobody") => Ok(Hold::NoRoom {

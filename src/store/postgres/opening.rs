@@ -50,6 +50,7 @@ impl PostgresStore {
             reaps: AtomicI64::new(REAPED),
             tasks: Batch::start(database.clone()),
             plans: Batch::start(database.clone()),
+            reservations: Batch::start(database.clone()),
             chunks: Mutex::default(),
             database,
         }

@@ -21,10 +21,10 @@ const SCHEMA: &[&str] = &[
 ];
 
 /// The schema's version, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 2;
+const OLDEST: i32 = 3;
 
 /// Another process may be making the schema at the same time.
 const LONG: Duration = Duration::from_secs(3600);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::batch::{Settles, settled};
+use super::batch::{Entry, settled};
 use super::calls::{Calls, small};
 use super::fault::Fault;
 use crate::domain::failure::Failure;
@@ -33,12 +33,14 @@ impl Failures {
 }
 
 #[async_trait]
-impl Settles for Settlement {
+impl Entry for Settlement {
+    type Answer = Settled;
+
     fn queue(&self) -> i64 {
         self.lease.queue_id
     }
 
-    async fn settle(
+    async fn write(
         database: &Database,
         run: i64,
         group: &[&Self],
@@ -96,12 +98,14 @@ impl Settles for Settlement {
 }
 
 #[async_trait]
-impl Settles for PlanSettlement {
+impl Entry for PlanSettlement {
+    type Answer = Settled;
+
     fn queue(&self) -> i64 {
         self.lease.queue_id
     }
 
-    async fn settle(
+    async fn write(
         database: &Database,
         run: i64,
         group: &[&Self],

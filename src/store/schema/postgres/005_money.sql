@@ -1,39 +1,53 @@
 -- What a run may still spend, what a lost lease may have cost, and what a convicted request comes to.
 
--- Holds back what a call may cost, if the cap has room for it: `held`; else `others` if other workers hold money
--- back, of which some will be free again, or `nobody`. In any case the lease holds back no more than that; one that is `lost` nothing.
--- The answer is durable: whoever sends, sends after it.
-CREATE FUNCTION nova3_reserve(p_run bigint, p_queue bigint, p_fence bigint, p_task integer, p_route text, p_model text,
-  p_spent bigint, p_worst bigint, p_cap bigint) RETURNS text
-LANGUAGE plpgsql AS $$
+-- Holds back what calls may cost, one after the other in the order in which they were asked for: `held` if the cap has
+-- room for the call; else `others` if other workers hold money back, of which some will be free again, or `nobody`; `lost`
+-- if the lease was lost. A call that is refused leaves what its lease has spent held back, a lost lease nothing. The
+-- answer is durable: a worker sends a call after it.
+--
+-- All calls of a worker that wait are in one statement, because the sums of the run are locked through the commit.
+CREATE FUNCTION nova3_reserve(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_routes text[],
+  p_models text[], p_spent bigint[], p_worst bigint[], p_cap bigint) RETURNS TABLE(ord integer, outcome text)
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
 DECLARE
-  before bigint;
-  others bigint;
+  owners text[];
+  before bigint[];
+  known numeric;
   fits boolean;
-  mine text;
 BEGIN
-  -- Whoever has lost its lease sends nothing more; nobody takes it away while this is written.
-  SELECT q.lease_owner INTO mine FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = p_queue AND q.fence = p_fence
-    AND q.state = 'leased' FOR SHARE;
-  IF NOT FOUND THEN
-    RETURN 'lost';
-  END IF;
-  PERFORM 1 FROM nova3_tallies t WHERE t.run_id = p_run FOR UPDATE;
-  SELECT coalesce((SELECT r.spent + r.in_flight FROM nova3_reservations r WHERE r.queue_id = p_queue), 0) INTO before;
-  SELECT t.cost + t.uncertain + t.reserved - before INTO others FROM nova3_tallies t WHERE t.run_id = p_run;
-  fits := others + p_spent + p_worst <= p_cap;
-  INSERT INTO nova3_reservations (queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
-  VALUES (p_queue, p_run, p_fence, p_task, p_route, p_model, p_spent, CASE WHEN fits THEN p_worst ELSE 0 END, nova3_now())
-  ON CONFLICT (queue_id) DO UPDATE SET run_id = excluded.run_id, fence = excluded.fence, task_index = excluded.task_index,
-    route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
-    created_at = excluded.created_at;
-  UPDATE nova3_tallies t SET reserved = t.reserved - before + p_spent + CASE WHEN fits THEN p_worst ELSE 0 END
-  WHERE t.run_id = p_run;
-  IF fits THEN
-    RETURN 'held';
-  END IF;
-  RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = r.queue_id
-    WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> mine) THEN 'others' ELSE 'nobody' END;
+  -- A worker that has lost its lease sends nothing more; nobody takes a lease away while this is written.
+  PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
+    ON q.queue_id = i.queue_id AND q.fence = i.fence
+  WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR SHARE OF q;
+  owners := ARRAY(SELECT q.lease_owner FROM unnest(p_queues, p_fences) WITH ORDINALITY i(queue_id, fence, ord)
+    LEFT JOIN LATERAL (SELECT h.lease_owner FROM nova3_queues h
+      WHERE h.run_id = p_run AND h.queue_id = i.queue_id AND h.fence = i.fence AND h.state = 'leased' OFFSET 0) q ON true
+    ORDER BY i.ord);
+  SELECT t.cost::numeric + t.uncertain + t.reserved INTO known FROM nova3_tallies t WHERE t.run_id = p_run FOR UPDATE;
+  before := ARRAY(SELECT coalesce(r.spent + r.in_flight, 0) FROM unnest(p_queues) WITH ORDINALITY i(queue_id, ord)
+    LEFT JOIN nova3_reservations r ON r.queue_id = i.queue_id ORDER BY i.ord);
+  FOR place IN 1 .. cardinality(p_queues) LOOP
+    ord := place;
+    outcome := 'lost';
+    IF owners[ord] IS NOT NULL AND known IS NOT NULL THEN
+      known := known - before[ord] + p_spent[ord];
+      fits := known + p_worst[ord] <= p_cap;
+      known := known + CASE WHEN fits THEN p_worst[ord] ELSE 0 END;
+      INSERT INTO nova3_reservations AS r (queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
+      VALUES (p_queues[ord], p_run, p_fences[ord], p_tasks[ord], p_routes[ord], p_models[ord], p_spent[ord],
+        CASE WHEN fits THEN p_worst[ord] ELSE 0 END, nova3_now())
+      ON CONFLICT (queue_id) DO UPDATE SET run_id = excluded.run_id, fence = excluded.fence, task_index = excluded.task_index,
+        route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
+        created_at = excluded.created_at;
+      outcome := CASE WHEN fits THEN 'held' WHEN EXISTS (
+        SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = r.queue_id
+        WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> owners[ord]) THEN 'others' ELSE 'nobody' END;
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+  UPDATE nova3_tallies t SET reserved = nova3_money(known - t.cost - t.uncertain) WHERE t.run_id = p_run;
 END $$;
 
 -- What the calls of a lease that was taken away may have cost counts as spent, until it is known better.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::desk::{Desk, failure, making};
+use super::context::{AgentContext, failure, making};
 use super::run::{Done, TaskEnd};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Making, Product};
@@ -18,8 +18,8 @@ const UNBOUNDED_ANSWER: u64 = 4096;
 
 /// Sends an OpenAI Batch line: as it stands to the first route of the chain. A further route is asked for its own
 /// model, since the line's is a name of the first one's.
-pub async fn run_completion(desk: Desk<'_>, completion: &Completion) -> Done {
-    let mut walk = desk.walk();
+pub async fn run_completion(context: AgentContext<'_>, completion: &Completion) -> Done {
+    let mut walk = context.walk();
     let first = Arc::clone(walk.first());
     let mut route = Arc::clone(&first);
     let mut asked = None;

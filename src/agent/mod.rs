@@ -11,8 +11,8 @@
 
 mod budget;
 mod completion;
+mod context;
 mod definition;
-mod desk;
 mod form;
 mod items;
 mod language;
@@ -26,8 +26,8 @@ mod talk;
 mod texts;
 
 pub use completion::run_completion;
+pub use context::AgentContext;
 pub use definition::{Agent, AgentError, Sampling};
-pub use desk::Desk;
 pub use form::Form;
 pub use library::{Agents, SUPERVISOR};
 pub use parts::text_of;

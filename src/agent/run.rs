@@ -2,8 +2,8 @@
 
 use minijinja::value::Serde;
 
+use super::context::{AgentContext, Conversation, Judged, Talked, converse, max_tokens};
 use super::definition::Agent;
-use super::desk::{Conversation, Desk, Judged, Talked, converse, max_tokens};
 use super::form::Form;
 use super::items::{self, Asked};
 use super::language::Language;
@@ -71,8 +71,8 @@ pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
 }
 
 /// Lets the agent do its task.
-pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
-    let make = |route: &Route| prompt(agent, route, desk.budget, task);
+pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
+    let make = |route: &Route| prompt(agent, route, context.budget, task);
     let judge = |prompt: &Prompt, answer: &Answer| {
         let asked = Asked {
             agent,
@@ -86,7 +86,7 @@ pub async fn run_agent(desk: Desk<'_>, agent: &Agent, task: TaskInput<'_>) -> Do
         end,
         mut making,
         attempts,
-    } = converse(desk, agent, make, judge).await;
+    } = converse(context, agent, make, judge).await;
     if agent.search {
         making.degraded = true;
         making.warnings.push(

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::desk::{Conversation, Desk, Judged, Talked, converse};
+use super::context::{AgentContext, Conversation, Judged, Talked, converse};
 use super::form::Form;
 use super::library::Agents;
 use super::run::{Prompt, RUNAWAY, TaskInput, prompt};
@@ -38,15 +38,15 @@ pub struct PlanDone {
 
 /// Asks the supervisor for a plan. What it makes of that cannot be used after one repair is replaced by the default
 /// plan, which is said in a warning.
-pub async fn run_supervisor(desk: Desk<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
+pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
     let supervisor = agents.supervisor();
-    let make = |route: &Route| prompt(supervisor, route, desk.budget, task);
+    let make = |route: &Route| prompt(supervisor, route, context.budget, task);
     let judge = |_: &Prompt, answer: &Answer| judge(agents, answer);
     let Conversation {
         end,
         mut making,
         attempts,
-    } = converse(desk, supervisor, make, judge).await;
+    } = converse(context, supervisor, make, judge).await;
     let end = match end {
         Talked::Well((steps, dropped)) => {
             if dropped > 0 {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::context::{Judged, max_tokens};
 use super::definition::Agent;
-use super::desk::{Judged, max_tokens};
 use super::run::Prompt;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::ids::shortened;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::{AgentsArgs, AgentsCommand, Global};
 use super::exit::{Exit, decided};
-use super::{print, world};
+use super::{print, setup};
 use crate::agent::{Agent, Agents, Form, SUPERVISOR};
 use crate::config::{Flags, agents_in_force, process_env};
 use crate::domain::ids::shortened;
@@ -17,7 +17,7 @@ pub(super) fn main(args: &AgentsArgs, global: &Global) -> Result<Exit> {
         ..Flags::default()
     };
     let (settings, _) = agents_in_force(&flags, &process_env)?;
-    let agents = world::agents(&settings)?;
+    let agents = setup::agents(&settings)?;
     let text = match &args.what {
         AgentsCommand::List { json: true } => lines(&agents),
         AgentsCommand::List { json: false } => list(&agents),

@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Exit, decided};
-use super::{models, print, world};
+use super::{models, print, setup};
 use crate::agent::Planner;
 use crate::config::{Config, process_env};
 use crate::domain::request::{Identity, Rules};
@@ -21,12 +21,12 @@ use crate::store::sqlite::Identities;
 const TOLD: u64 = 100;
 
 pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
-    let flags = world::flags(global, &args.model, matches);
+    let flags = setup::flags(global, &args.model, matches);
     let config = Config::load_without_keys(&flags, &process_env)?;
-    let agents = world::agents(&config.agents)?;
-    let routes = world::names(&config);
-    let planner = world::planner(&agents, routes, args.tasks.as_deref(), None)?;
-    let input = world::input(&args.input)?;
+    let agents = setup::agents(&config.agents)?;
+    let routes = setup::names(&config);
+    let planner = setup::planner(&agents, routes, args.tasks.as_deref(), None)?;
+    let input = setup::input(&args.input)?;
     let rules = Rules {
         lenient: args.lenient,
     };

@@ -9,7 +9,7 @@ use comfy_table::presets::NOTHING;
 
 use super::args::{ConfigArgs, Global};
 use super::exit::Exit;
-use super::{print, world};
+use super::{print, setup};
 use crate::config::{Config, Flags, Given, Source, process_env};
 
 pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
@@ -20,7 +20,7 @@ pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> 
         }),
         grace: variable("NOVA3_GRACE"),
         wait_lock: variable("NOVA3_WAIT_LOCK"),
-        ..world::flags(global, &args.model, matches)
+        ..setup::flags(global, &args.model, matches)
     };
     let config = Config::load(&flags, &process_env)?;
     let text = if args.json {

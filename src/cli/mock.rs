@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::args::MockArgs;
 use super::exit::{Exit, decided};
-use super::{print, world};
+use super::{print, setup};
 use crate::config::process_env;
 use crate::engine::Signals;
 use crate::mock::{self, Faults, Latency, MockConfig};
@@ -35,8 +35,8 @@ fn settings(args: &MockArgs) -> Result<MockConfig> {
         listen: args.listen,
         seed: args.seed,
         latency: Latency {
-            first_token: world::duration("--latency", &args.latency)?,
-            per_token: world::duration("--token-latency", &args.token_latency)?,
+            first_token: setup::duration("--latency", &args.latency)?,
+            per_token: setup::duration("--token-latency", &args.token_latency)?,
             tail: share("--tail", args.tail)?,
         },
         faults: faults(&args.faults)?,
@@ -45,7 +45,7 @@ fn settings(args: &MockArgs) -> Result<MockConfig> {
         retry_after: args
             .retry_after
             .as_deref()
-            .map(|text| world::duration("--retry-after", text))
+            .map(|text| setup::duration("--retry-after", text))
             .transpose()?,
         log: args.log.clone(),
         answer_tokens: args.tokens,

@@ -1,4 +1,4 @@
-//! The commands: each builds its part of the world and hands it down.
+//! The commands: each builds the services that it needs and hands them down.
 
 mod agents;
 mod args;
@@ -21,11 +21,11 @@ mod results;
 mod retry;
 mod run;
 mod session;
+mod setup;
 mod status;
 mod stores;
 mod verify;
 mod worker;
-mod world;
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::args::{Emit, RunArgs};
 use super::exit::{Exit, decided};
-use super::world;
+use super::setup;
 use crate::config::{Config, Source, StoreAddress, process_env};
 use crate::engine::{Input, Output, Target};
 use crate::sink::Existing;
@@ -77,7 +77,7 @@ fn same(one: &Target, other: &Target) -> bool {
 
 /// The path of a file to be written, which must not be one that the run needs.
 fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
-    let path = world::result_path(path)?;
+    let path = setup::result_path(path)?;
     if path.to_str().is_none() {
         let message = format!(
             "result file `{}` has a name that is not UTF-8, which the store could not remember (give another)",
@@ -190,7 +190,7 @@ impl Place<'_> {
     /// Whether a result file would stand where the store keeps its data, its log or its lock, there already or not.
     fn is_of_store(&self, store: &Path) -> bool {
         // A store in a folder that cannot be used has an error of its own.
-        let Ok(store) = world::result_path(store) else {
+        let Ok(store) = setup::result_path(store) else {
             return false;
         };
         ["", "-wal", "-shm", "-journal", ".lock"].iter().any(|ending| {

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{models, print, prompts, rehearsal, run, stores, world};
+use super::{models, print, prompts, rehearsal, run, setup, stores};
 use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{Input, Job, Seen, Signals, World, read_input, run_batch};
+use crate::engine::{Input, Job, Seen, Services, Signals, read_input, run_batch};
 use crate::observe::tell;
 use crate::observe::{Announcer, Ending, Style};
 use crate::report;
@@ -29,8 +29,8 @@ pub(super) fn main(
     mut signals: Signals,
 ) -> Result<Exit> {
     let flags = Flags {
-        store: world::given_store(matches, args.store.as_ref()),
-        ..world::flags(global, &args.model, matches)
+        store: setup::given_store(matches, args.store.as_ref()),
+        ..setup::flags(global, &args.model, matches)
     };
     let runtime = super::runtime()?;
     let mut asked = Exit::Good;
@@ -43,7 +43,7 @@ pub(super) fn main(
     }
     let mut config = Config::load_without_keys(&flags, &process_env)?;
     if args.mock && flags.store.is_none() {
-        config.store = StoreAddress::File(world::MOCK_STORE.into());
+        config.store = StoreAddress::File(setup::MOCK_STORE.into());
     }
     let shown = show(args, &config, &runtime)?;
     Ok(match (asked, shown) {
@@ -55,7 +55,7 @@ pub(super) fn main(
 
 /// Plans what is not planned yet, keeps it, and does nothing else.
 async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Signals) -> Result<Exit> {
-    let input = world::input(&args.input)?;
+    let input = setup::input(&args.input)?;
     input.probe()?;
     // Nothing would be left to show, and nothing would find the paid plans again.
     if input == Input::Stdin {
@@ -63,10 +63,10 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         return Err(decided(Exit::Usage, message));
     }
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
-    let agents = world::agents(&config.agents)?;
+    let agents = setup::agents(&config.agents)?;
     let planner = planner(args, &agents, &config)?;
     models::of_input(&config, &agents, &planner, &input, rules(args))?;
-    world::require_prices(&config)?;
+    setup::require_prices(&config)?;
     let (name, named) = run::run_name(args.name.as_deref(), &input)?;
     let job = Job {
         name,
@@ -85,15 +85,15 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         grace: config.grace,
         lease: config.lease,
         leaves_to_others: false,
-        host: world::host(),
+        host: setup::host(),
         plan_only: true,
-        recipe: world::recipe(&agents, &config),
-        terms: world::terms(&agents, &config, None, args.tasks.as_deref()),
+        recipe: setup::recipe(&agents, &config),
+        terms: setup::terms(&agents, &config, None, args.tasks.as_deref()),
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
-    let mut world = World {
+    let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
         agents,
@@ -102,8 +102,8 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         // What is shown are the queues; a run's closing line would speak of requests that are not even begun.
         announcer: Announcer::start(Style::Silent).context("failed to start the display")?,
     };
-    let report = run_batch(&mut world, &job, signals).await;
-    world.announcer.close();
+    let report = run_batch(&mut services, &job, signals).await;
+    services.announcer.close();
     if let Some(mock) = mock {
         mock.stop().await;
     }
@@ -129,8 +129,8 @@ fn rules(args: &PlanArgs) -> Rules {
 }
 
 fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Planner>> {
-    let routes = world::names(config);
-    world::planner(agents, routes, args.tasks.as_deref(), None)
+    let routes = setup::names(config);
+    setup::planner(agents, routes, args.tasks.as_deref(), None)
 }
 
 /// What the store knows, if there is one.
@@ -248,8 +248,8 @@ impl Entry<'_> {
 }
 
 fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Exit> {
-    let input = world::input(&args.input)?;
-    let agents = world::agents(&config.agents)?;
+    let input = setup::input(&args.input)?;
+    let agents = setup::agents(&config.agents)?;
     let planner = planner(args, &agents, config)?;
     let known = known(args, config, &input, runtime)?;
     let mut seen: HashMap<Digest, u64> = HashMap::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::world;
+use super::setup;
 use crate::config::{Chain, Config, Flags, Route, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
@@ -47,7 +47,7 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         *route = mock;
     }
     if flags.store.is_none() {
-        config.store = StoreAddress::File(PathBuf::from(world::MOCK_STORE));
+        config.store = StoreAddress::File(PathBuf::from(setup::MOCK_STORE));
     }
     Ok((Some(server), config))
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::args::{Global, ResultFormat, ResultOrder, ResultsArgs, StatusFilter};
 use super::exit::Exit;
-use super::{print, stores, world};
+use super::{print, setup, stores};
 use crate::clock;
 use crate::domain::outcome::Finished;
 use crate::domain::state::Status;
@@ -20,12 +20,12 @@ pub(super) fn main(args: &ResultsArgs, global: &Global) -> Result<Exit> {
 
 async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
-    let run = world::find_run(&*store, &args.which).await?;
+    let run = setup::find_run(&*store, &args.which).await?;
     let (order, mut after) = match args.order {
         ResultOrder::Completion => (Order::Completion, 0),
         ResultOrder::Input => (Order::Input, -1),
     };
-    let ids = world::ids(&args.id);
+    let ids = setup::ids(&args.id);
     let mut printed = 0_u64;
     loop {
         let page = store.finished(run.id, order, None, after, ROWS).await?;

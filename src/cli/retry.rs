@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::args::{Global, RetryArgs};
 use super::exit::{Exit, decided};
-use super::{stores, world};
+use super::{setup, stores};
 use crate::domain::failure::Class;
 use crate::observe::tell;
 use crate::store::Failures;
@@ -14,15 +14,15 @@ use crate::store::Failures;
 pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
     let which = Failures {
         classes: args.class.iter().map(|name| class(name)).collect::<Result<_>>()?,
-        ids: world::ids(&args.id),
+        ids: setup::ids(&args.id),
     };
     let wait = match &args.wait_lock {
-        Some(text) => world::duration("--wait-lock", text)?,
+        Some(text) => setup::duration("--wait-lock", text)?,
         None => Duration::ZERO,
     };
     super::runtime()?.block_on(async {
         let store = stores::to_change(args.which.store.as_ref(), global, wait).await?;
-        let run = world::find_run(&*store, &args.which).await?;
+        let run = setup::find_run(&*store, &args.which).await?;
         let put_back = store.retry(run.id, &which).await?;
         store.close().await?;
         if put_back == 0 {

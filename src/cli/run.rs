@@ -8,11 +8,11 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, Progress, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, models, open_files, outputs, rehearsal, stores, world};
+use super::{check, models, open_files, outputs, rehearsal, setup, stores};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
-use crate::engine::{Input, Job, Signals, World, run_batch};
+use crate::engine::{Input, Job, Services, Signals, run_batch};
 use crate::observe::{Announcer, Ending, Report, Style, tell};
 use crate::store::{Changes, Failures, Order};
 
@@ -25,8 +25,8 @@ pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signal
 }
 
 async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals: Signals) -> Result<Exit> {
-    let flags = world::run_flags(global, args, matches);
-    let input = world::input(&args.input)?;
+    let flags = setup::run_flags(global, args, matches);
+    let input = setup::input(&args.input)?;
     if input == Input::Stdin && std::io::stdin().is_terminal() {
         return Err(decided(
             Exit::Usage,
@@ -41,16 +41,16 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     let style = style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
-    let agents = world::agents(&config.agents)?;
+    let agents = setup::agents(&config.agents)?;
     let mut job = job(args, &config, &agents, input)?;
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
         tell(&message);
         return Ok(Exit::Nothing);
     }
-    world::require_prices(&config)?;
-    let routes = world::names(&config);
-    let planner = world::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
+    setup::require_prices(&config)?;
+    let routes = setup::names(&config);
+    let planner = setup::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
     models::of_input(&config, &agents, &planner, &job.input, job.rules)?;
     let _spool = if args.strict {
         check::first(&mut job, &planner)?
@@ -59,7 +59,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
-    let mut world = World {
+    let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
         agents,
@@ -67,8 +67,8 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
         budget: config.context,
         announcer: Announcer::start(style).context("failed to start the display")?,
     };
-    let report = run_batch(&mut world, &job, &mut signals).await;
-    world.announcer.close();
+    let report = run_batch(&mut services, &job, &mut signals).await;
+    services.announcer.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
@@ -84,7 +84,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     }
     let mut address = Config::load_without_keys(flags, &process_env)?.store;
     if args.mock && flags.store.is_none() {
-        address = StoreAddress::File(world::MOCK_STORE.into());
+        address = StoreAddress::File(setup::MOCK_STORE.into());
     }
     let Some(store) = stores::if_there(&address).await? else {
         return Ok(());
@@ -131,10 +131,10 @@ fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result
         grace: config.grace,
         lease: config.lease,
         leaves_to_others: false,
-        host: world::host(),
+        host: setup::host(),
         plan_only: false,
-        recipe: world::recipe(agents, config),
-        terms: world::terms(agents, config, args.until.as_deref(), args.tasks.as_deref()),
+        recipe: setup::recipe(agents, config),
+        terms: setup::terms(agents, config, args.until.as_deref(), args.tasks.as_deref()),
         accept_drift: args.accept_drift,
     })
 }

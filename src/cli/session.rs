@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::{ExportFormat, Global, SessionArgs, SessionCommand, WhichSession};
 use super::exit::{Exit, decided};
-use super::{print, stores, world};
+use super::{print, setup, stores};
 use crate::clock;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::printable::counted;
@@ -113,18 +113,18 @@ fn chosen(record: &SessionRecord, wanted: &[String]) -> Result<Vec<StoredItem>> 
 }
 
 async fn read(which: &WhichSession, global: &Global) -> Result<(UserId, SessionId, SessionRecord)> {
-    let (user, session) = world::session(&which.user, &which.session)?;
+    let (user, session) = setup::session(&which.user, &which.session)?;
     let store = stores::to_read(which.store.as_ref(), global).await?;
     match store.session(&user, &session).await? {
         Some(record) => Ok((user, session, record)),
-        None => Err(world::no_session(&user, &session)),
+        None => Err(setup::no_session(&user, &session)),
     }
 }
 
 async fn clear(which: &WhichSession, wait_lock: Option<&str>, global: &Global) -> Result<Exit> {
-    let (user, session) = world::session(&which.user, &which.session)?;
+    let (user, session) = setup::session(&which.user, &which.session)?;
     let wait = match wait_lock {
-        Some(text) => world::duration("--wait-lock", text)?,
+        Some(text) => setup::duration("--wait-lock", text)?,
         None => Duration::ZERO,
     };
     // Looked at first, so that a mistyped name is told.

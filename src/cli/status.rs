@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::args::{Global, StatusArgs};
 use super::exit::Exit;
-use super::{print, stores, world};
+use super::{print, setup, stores};
 use crate::report::{self, Standing};
 
 /// Sessions shown at most.
@@ -37,11 +37,11 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
 
 /// The queue of a session that is under way, paused, or was last.
 async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result<Exit> {
-    let (user, session) = world::session(&args.user, session)?;
+    let (user, session) = setup::session(&args.user, session)?;
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
     let record = store.session(&user, &session).await?;
     let Some(queue) = record.and_then(|record| record.queue) else {
-        return Err(world::no_session(&user, &session));
+        return Err(setup::no_session(&user, &session));
     };
     let text = if args.json {
         format!("{}\n", report::queue_json(&queue))
@@ -55,7 +55,7 @@ async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result
 /// Opened anew each time: a reader that stays would keep the store's log from being folded back.
 async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
-    let run = world::find_run(&*store, &args.which).await?;
+    let run = setup::find_run(&*store, &args.which).await?;
     Ok(Standing {
         counts: store.counts(run.id).await?,
         summary: store.summary(run.id).await?,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::args::Global;
 use super::exit::{Exit, decided};
-use super::world::MOCK_STORE;
+use super::setup::MOCK_STORE;
 use crate::config::{
     Config, Flags, Given, PostgresAddress, Source, StoreAddress, process_env, store_in_force,
 };
@@ -127,7 +127,7 @@ fn waits(address: &StoreAddress, error: &anyhow::Error) -> Option<String> {
 async fn open(address: &StoreAddress, wait: Duration) -> Result<Opened> {
     match address {
         StoreAddress::File(path) => {
-            let store = Arc::new(SqliteStore::open(path, wait, &super::world::holder())?);
+            let store = Arc::new(SqliteStore::open(path, wait, &super::setup::holder())?);
             Ok(Opened {
                 limits: LimitsIn::File(Arc::clone(&store)),
                 store,

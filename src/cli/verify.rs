@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::args::{Global, VerifyArgs};
 use super::exit::{Exit, decided};
-use super::{print, stores, world};
+use super::{print, setup, stores};
 use crate::domain::printable::printable;
 use crate::engine::{Held, Proof, verify};
 use crate::store::{Feed, Run, Store};
@@ -14,9 +14,9 @@ use crate::store::{Feed, Run, Store};
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
         let store = stores::to_read(args.which.store.as_ref(), global).await?;
-        let run = world::find_run(&*store, &args.which).await?;
-        let wanted = args.output.as_deref().map(world::result_path).transpose()?;
-        let host = world::host();
+        let run = setup::find_run(&*store, &args.which).await?;
+        let wanted = args.output.as_deref().map(setup::result_path).transpose()?;
+        let host = setup::host();
         let files: Vec<_> = store
             .cursors(run.id)
             .await?

@@ -5,11 +5,11 @@ use clap::ArgMatches;
 
 use super::args::{Global, WorkerArgs};
 use super::exit::{Exit, decided};
-use super::{models, open_files, rehearsal, run, stores, world};
+use super::{models, open_files, rehearsal, run, setup, stores};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
-use crate::engine::{Crew, Input, Job, Signals, World, work_on_runs};
+use crate::engine::{Input, Job, Services, Signals, WorkerOptions, work_on_runs};
 use crate::observe::Announcer;
 use crate::store::{Changes, Order};
 
@@ -42,17 +42,17 @@ async fn worker(
         return Err(decided(Exit::Usage, message));
     }
     open_files::check(config.concurrency, args.mock)?;
-    let agents = world::agents(&config.agents)?;
-    let planner = world::planner(&agents, world::names(&config), None, None)?;
+    let agents = setup::agents(&config.agents)?;
+    let planner = setup::planner(&agents, setup::names(&config), None, None)?;
     models::of_worker(&config, &agents)?;
-    let crew = Crew {
+    let options = WorkerOptions {
         job: job(args, &config, &agents),
         only: args.name.clone(),
         until_idle: args.until_idle,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
-    let mut world = World {
+    let mut services = Services {
         store: opened.store,
         client: client.into(),
         agents,
@@ -60,8 +60,8 @@ async fn worker(
         budget: config.context,
         announcer: Announcer::start(style).context("failed to start the display")?,
     };
-    let ending = work_on_runs(&mut world, &crew, &mut signals).await;
-    world.announcer.close();
+    let ending = work_on_runs(&mut services, &options, &mut signals).await;
+    services.announcer.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
@@ -69,9 +69,9 @@ async fn worker(
 }
 
 fn flags(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Flags {
-    let given = |id, flag, env, value| world::given(matches, id, flag, env, value);
+    let given = |id, flag, env, value| setup::given(matches, id, flag, env, value);
     Flags {
-        store: world::given_store(matches, args.store.as_ref()),
+        store: setup::given_store(matches, args.store.as_ref()),
         grace: given("grace", "--grace", "NOVA3_GRACE", args.grace.as_ref()),
         wait_lock: given(
             "wait_lock",
@@ -86,7 +86,7 @@ fn flags(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Flags {
             "NOVA3_MEMORY_LIMIT",
             args.memory_limit.as_ref(),
         ),
-        ..world::flags(global, &args.model, matches)
+        ..setup::flags(global, &args.model, matches)
     }
 }
 
@@ -102,8 +102,8 @@ fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job
         outputs: Vec::new(),
         order: Order::Completion,
         plan_only: false,
-        recipe: world::recipe(agents, config),
-        terms: world::terms(agents, config, None, None),
+        recipe: setup::recipe(agents, config),
+        terms: setup::terms(agents, config, None, None),
         accept_drift: args.accept_drift,
         retry: None,
         concurrency: config.concurrency,
@@ -116,6 +116,6 @@ fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job
         grace: config.grace,
         lease: config.lease,
         leaves_to_others: true,
-        host: world::host(),
+        host: setup::host(),
     }
 }

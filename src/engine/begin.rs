@@ -6,13 +6,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::exporter::Exporter;
-use super::ingest::Intake;
-use super::outage::telling;
-use super::printer::Printer;
-use super::signals::Signals;
-use super::{ExportPorts, Exporting, Input, Job, Reading, RunError, Target, Wakes, World, owner, worker};
 use crate::domain::tally::RunSummary;
+use crate::engine::RunError;
+use crate::engine::dispatch::outage::telling;
+use crate::engine::input::ingest::Intake;
+use crate::engine::job::{ExportPorts, Exporting, Input, Job, Reading, Services, Target};
+use crate::engine::output::exporter::Exporter;
+use crate::engine::output::printer::Printer;
+use crate::engine::run::{owner, worker};
+use crate::engine::signals::Signals;
+use crate::engine::wakes::Wakes;
 use crate::observe::RunEvent;
 use crate::store::{Owner, Run, RunOpening};
 
@@ -27,15 +30,15 @@ pub(super) struct Begun {
 }
 
 /// Opens the outputs and begins to read the input.
-pub(super) async fn begin(world: &World, job: &Job, run: &Run) -> Result<Begun, RunError> {
-    let before = world.store.summary(run.id).await?;
+pub(super) async fn begin(services: &Services, job: &Job, run: &Run) -> Result<Begun, RunError> {
+    let before = services.store.summary(run.id).await?;
     let mut wakes = Wakes::default();
     let (report_reading, reading) = watch::channel(Reading::Unknown);
     let (seen, seen_lines) = mpsc::channel(8);
-    let exporting = open_exports(world, job, run, &mut wakes, &reading, seen_lines).await?;
-    let intake = Intake::start(world, job, run, report_reading, seen).await?;
+    let exporting = open_exports(services, job, run, &mut wakes, &reading, seen_lines).await?;
+    let intake = Intake::start(services, job, run, report_reading, seen).await?;
     let owner = owner();
-    world.store.join(run.id, &worker(&owner, job)).await?;
+    services.store.join(run.id, &worker(&owner, job)).await?;
     Ok(Begun {
         before,
         owner,
@@ -49,15 +52,15 @@ pub(super) async fn begin(world: &World, job: &Job, run: &Run) -> Result<Begun, 
 /// Does a part of the beginning, and says meanwhile if the database is waited for. Nothing is lost by leaving at the first
 /// signal; the store is left in good order if it answers.
 pub(super) async fn until_signal<T>(
-    world: &World,
+    services: &Services,
     signals: &mut Signals,
     part: impl Future<Output = Result<T, RunError>>,
 ) -> Result<T, RunError> {
     let signal = tokio::select! {
-        done = telling(world, part) => return done,
+        done = telling(services, part) => return done,
         signal = signals.next() => signal,
     };
-    drop(tokio::time::timeout(LEAVE, world.store.close()).await);
+    drop(tokio::time::timeout(LEAVE, services.store.close()).await);
     Err(RunError::Interrupted { signal })
 }
 
@@ -65,7 +68,7 @@ pub(super) async fn until_signal<T>(
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// The run under its terms.
-pub(super) async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> {
+pub(super) async fn open_run(services: &Services, job: &Job) -> Result<Run, RunError> {
     let input = match &job.input {
         Input::File(path) => Some(path.clone()),
         Input::Stdin | Input::Spooled(_) => None,
@@ -79,22 +82,22 @@ pub(super) async fn open_run(world: &World, job: &Job) -> Result<Run, RunError> 
         terms: job.terms.clone(),
         accept_drift: job.accept_drift,
     };
-    let run = world.store.open_run(&opening).await?;
+    let run = services.store.open_run(&opening).await?;
     if let Some(which) = &job.retry {
-        world.store.retry(run.id, which).await?;
+        services.store.retry(run.id, which).await?;
     }
-    world.announcer.announce(RunEvent::Opened {
+    services.announcer.announce(RunEvent::Opened {
         run: run.name.clone(),
     });
     if run.recipe_changed {
-        world.announcer.announce(RunEvent::RecipeChanged);
+        services.announcer.announce(RunEvent::RecipeChanged);
     }
     Ok(run)
 }
 
 /// Files are opened and compared before anything is spent.
 async fn open_exports(
-    world: &World,
+    services: &Services,
     job: &Job,
     run: &Run,
     wakes: &mut Wakes,
@@ -106,7 +109,7 @@ async fn open_exports(
     let mut seen = Some(seen);
     for output in &job.outputs {
         let ports = ExportPorts {
-            store: Arc::clone(&world.store),
+            store: Arc::clone(&services.store),
             wake: wakes.add(),
             reading: reading.clone(),
             finishing: finishing.clone(),
@@ -119,7 +122,7 @@ async fn open_exports(
             }
             (Target::Stdout | Target::Terminal, Some(seen)) => {
                 let is_terminal = output.target == Target::Terminal;
-                let terminal = is_terminal.then(|| world.announcer.screen());
+                let terminal = is_terminal.then(|| services.announcer.screen());
                 tasks.spawn(Printer::new(ports, job, run, output.feed, seen, terminal).run());
             }
             (Target::Stdout | Target::Terminal, None) => {

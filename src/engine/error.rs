@@ -3,7 +3,7 @@
 use crate::sink::SinkError;
 use crate::store::StoreError;
 
-use super::reader::InputError;
+use crate::engine::input::reader::InputError;
 
 /// A run that ended without a report. What was settled before stays settled.
 #[derive(Debug, thiserror::Error)]

@@ -6,16 +6,16 @@ use tokio::sync::Notify;
 
 /// Wakes every exporter: something may have finished.
 #[derive(Debug, Default)]
-pub(super) struct Wakes(Vec<Arc<Notify>>);
+pub(in crate::engine) struct Wakes(Vec<Arc<Notify>>);
 
 impl Wakes {
-    pub(super) fn add(&mut self) -> Arc<Notify> {
+    pub(in crate::engine) fn add(&mut self) -> Arc<Notify> {
         let wake = Arc::new(Notify::new());
         self.0.push(Arc::clone(&wake));
         wake
     }
 
-    pub(super) fn all(&self) {
+    pub(in crate::engine) fn all(&self) {
         self.0.iter().for_each(|wake| wake.notify_one());
     }
 }

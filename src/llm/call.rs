@@ -1,7 +1,7 @@
 //! A call from the first attempt to its end: the one place where a route is asked again.
 //!
 //! ```text
-//! gate (latch, breaker, pause) ─▶ limiter ─▶ purse ─▶ send ─▶ judge ─▶ answer
+//! gate (latch, breaker, pause) ─▶ limiter ─▶ reservation ─▶ send ─▶ judge ─▶ answer
 //!    ▲                                                      │
 //!    └───────────────────────── again ◀─────────────────────┴─▶ retries used up, or dead: the next route
 //! ```
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use super::booking::{attempt, good, millis, unbounded, worst};
 use super::client::{Ask, Ended, Form, Reply, Stopped, Unanswered};
+use super::cost_reservation::{Reserve, Reserved};
 use super::evidence::{Proof, is_page};
 use super::fault::{Failed, Reached};
 use super::limits::Leave;
 use super::proof::latch;
-use super::purse::{Reserve, Reserved};
 use super::route::{Gate, Route};
 use super::sent::Sent;
 use super::transport::{self, Got};
@@ -99,8 +99,8 @@ impl Walk<'_> {
                 bad = bad.uncertain(route, ask);
             }
             self.note(bad);
-            if let Some(purse) = self.purse {
-                purse.give_back(&self.reserve(route, ask, Cost::ZERO)).await;
+            if let Some(reservation) = self.reservation {
+                reservation.give_back(&self.reserve(route, ask, Cost::ZERO)).await;
             }
             route.correct(&failed.rate, ask);
             let wait = self.judge(route, ask, failed, &mut probe, &mut tries)?;
@@ -116,7 +116,7 @@ impl Walk<'_> {
     /// Everything that stands before a call: latch, breaker, pause, limits, money. Whatever was waited for, nothing
     /// is sent on a leave that has grown old.
     async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Leave, Probe<'r>), Ended> {
-        let mut paid = self.purse.is_none();
+        let mut paid = self.reservation.is_none();
         let _waiting = Waiting::begin(&self.stop.waiting);
         if let Some(marks) = self.marks
             && !marks.waits().await
@@ -135,14 +135,14 @@ impl Walk<'_> {
             let grant = grant.map_err(|refusal| {
                 CallError::new(Class::BadRequest, Verdict::Elsewhere, &refusal.to_string())
             })?;
-            let waited = match self.purse {
-                Some(purse) if !paid => {
+            let waited = match self.reservation {
+                Some(reservation) if !paid => {
                     let Some(worst) = worst(route, ask) else {
                         route.give_back(grant);
                         return Err(unbounded(route).into());
                     };
                     paid = true;
-                    match purse.reserve(&self.reserve(route, ask, worst)).await {
+                    match reservation.reserve(&self.reserve(route, ask, worst)).await {
                         Reserved::AtOnce => false,
                         Reserved::AfterWaiting => true,
                         refused => {

@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::AnswerMemory;
+use super::cost_reservation::CostReservation;
 use super::doubts::Doubts;
 use super::http::Http;
 use super::learned::Manner;
 use super::mark::Marks;
-use super::purse::Purse;
 use super::route::{Changes, Route};
 use super::walk::Walk;
 use super::wire::{Answer, CallError};
@@ -365,14 +365,14 @@ impl Client {
         }
     }
 
-    /// A task's way along a chain. With a purse nothing is sent that it does not pay for.
+    /// A task's way along a chain. With a reservation, no call is sent before it is reserved.
     pub fn walk<'a>(
         &'a self,
         chain: &'a Chain,
         stop: &'a Stop,
-        purse: Option<&'a dyn Purse>,
+        reservation: Option<&'a dyn CostReservation>,
         marks: Option<&'a dyn Marks>,
     ) -> Walk<'a> {
-        Walk::new(self, chain, stop, purse, marks)
+        Walk::new(self, chain, stop, reservation, marks)
     }
 }

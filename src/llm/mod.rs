@@ -1,7 +1,7 @@
 //! Calls to models: routes and chains, limits, retries, the wire.
 //!
 //! ```text
-//! Walk: choose a route → gate (latch, breaker, pause) → limiter → purse → transport::send → wire → verdict
+//! Walk: choose a route → gate (latch, breaker, pause) → limiter → reservation → transport::send → wire → verdict
 //!         ▲                                                                                       │
 //!         └──────────────── retry, or the next route ◀────────────────────────────────────────────┴──▶ answer
 //! ```
@@ -18,6 +18,7 @@ mod breaker;
 mod call;
 pub mod client;
 mod connections;
+mod cost_reservation;
 mod doubts;
 mod evidence;
 mod fault;
@@ -28,7 +29,6 @@ mod limits;
 mod mark;
 mod pieces;
 mod proof;
-mod purse;
 mod refusal;
 mod refused;
 mod route;
@@ -43,9 +43,9 @@ pub mod wire;
 pub use client::{
     Ask, Chain, Client, ClientError, Ended, Form, Over, Reply, Stop, Stopped, Unanswered, Verbatim,
 };
+pub use cost_reservation::{CostReservation, Reserve, Reserved};
 pub use doubts::Doubts;
 pub use learned::Manner;
 pub use mark::Marks;
-pub use purse::{Purse, Reserve, Reserved};
 pub use route::{Route, Standing};
 pub use walk::Walk;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::client::{Chain, Client, Ended, Over, Stop, Stopped, Unanswered};
+use super::cost_reservation::CostReservation;
 use super::evidence::Proof;
 use super::mark::Marks;
-use super::purse::Purse;
 use super::route::{Gate, Route, Shut, Standing};
 use crate::clock;
 use crate::domain::failure::Verdict;
@@ -21,7 +21,7 @@ pub struct Walk<'a> {
     pub(super) client: &'a Client,
     chain: &'a Chain,
     pub(super) stop: &'a Stop,
-    pub(super) purse: Option<&'a dyn Purse>,
+    pub(super) reservation: Option<&'a dyn CostReservation>,
     /// The crash mark of a request that was in flight at a crash.
     pub(super) marks: Option<&'a dyn Marks>,
     left: Vec<Left>,
@@ -80,14 +80,14 @@ impl<'a> Walk<'a> {
         client: &'a Client,
         chain: &'a Chain,
         stop: &'a Stop,
-        purse: Option<&'a dyn Purse>,
+        reservation: Option<&'a dyn CostReservation>,
         marks: Option<&'a dyn Marks>,
     ) -> Self {
         Self {
             client,
             chain,
             stop,
-            purse,
+            reservation,
             marks,
             left: Vec::new(),
             needs_model: false,
@@ -109,9 +109,9 @@ impl<'a> Walk<'a> {
         self.chain.first()
     }
 
-    /// Whether calls are paid from a purse.
+    /// Whether calls are reserved under a cost cap.
     pub const fn is_capped(&self) -> bool {
-        self.purse.is_some()
+        self.reservation.is_some()
     }
 
     /// The route to take now: the first that is free, else the one that will be free first. Without any, the task has

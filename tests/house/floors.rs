@@ -1,4 +1,4 @@
-//! The source reads itself: what the architecture page of `lib.rs` promises, the tree keeps.
+//! The source reads itself: what `ARCHITECTURE.md` promises, the tree keeps.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,6 +18,17 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
     &["main"],
 ];
+
+/// Which folders of the engine a folder may use, beside itself and the types in files of their own.
+const ENGINE: &[(&str, &[&str])] = &[
+    ("input", &[]),
+    ("work", &[]),
+    ("output", &[]),
+    ("dispatch", &["input", "work"]),
+];
+
+/// Files of the engine that use its folders, so that no folder may use them.
+const ENGINE_TOP: &[&str] = &["begin", "run", "worker_loop"];
 
 /// A file's lines before its tests; beyond that it has more than one duty.
 const MOST_LINES: usize = 400;
@@ -219,6 +230,61 @@ fn upward_uses(sources: &[Source]) -> Vec<String> {
 #[test]
 fn imports_point_down_the_floors() {
     assert_none("uses that do not point down", &upward_uses(&sources()));
+}
+
+/// Uses of one folder of the engine by another one that may not use it.
+fn circles_of_the_engine(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for source in sources {
+        let mut names = source.path.split('/');
+        let (Some("engine"), Some(folder)) = (names.next(), names.next()) else {
+            continue;
+        };
+        let Some((_, allowed)) = ENGINE.iter().find(|(name, _)| *name == folder) else {
+            continue;
+        };
+        for (number, line) in source.code() {
+            for (at, root) in line.match_indices("crate::engine::") {
+                for used in first_names(&line[at + root.len()..]) {
+                    let is_folder = ENGINE.iter().any(|(name, _)| *name == used);
+                    let is_other = is_folder && used != folder && !allowed.contains(&used.as_str());
+                    if is_other || ENGINE_TOP.contains(&used.as_str()) {
+                        problems.push(format!("src/{}:{number}: `{folder}` uses `{used}`", source.path));
+                    }
+                }
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn folders_of_the_engine_import_in_no_circle() {
+    let sources = sources();
+    assert_none("circles in the engine", &circles_of_the_engine(&sources));
+    for (folder, _) in ENGINE {
+        let path = format!("engine/{folder}/mod.rs");
+        assert!(
+            sources.iter().any(|source| source.path == path),
+            "{path} is missing"
+        );
+    }
+    let found = |path: &str, text: &str| {
+        circles_of_the_engine(&[Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }])
+        .len()
+    };
+    assert_eq!(
+        found("engine/work/a.rs", "use crate::engine::dispatch::slots::Slots;"),
+        1
+    );
+    assert_eq!(found("engine/input/a.rs", "use crate::engine::run::owner;"), 1);
+    assert_eq!(
+        found("engine/dispatch/a.rs", "use crate::engine::{work, job::Job};"),
+        0
+    );
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! How the loop ends: is anything left, and giving back what it holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use super::{Dispatcher, TICK};
+use crate::engine::RunError;
+use crate::engine::dispatch::event::exported;
+use crate::engine::job::Exported;
+use crate::engine::signals::Signals;
+use crate::engine::work::contain;
+use crate::store::{Lease, Left, StoreError};
+
+/// How long a store that others share is asked whether anything is left, before the loop goes on without an answer.
+const ASK: Duration = Duration::from_secs(5);
+
+impl Dispatcher<'_> {
+    /// Whether anything is left; `None` if it is not known, or was asked a moment ago.
+    pub(super) async fn has_unfinished(&mut self) -> Option<Result<bool, StoreError>> {
+        let store = Arc::clone(&self.tools.store);
+        if !store.is_shared() {
+            return Some(store.has_unfinished(self.run).await);
+        }
+        if std::mem::replace(&mut self.looked, true) {
+            return None;
+        }
+        tokio::time::timeout(ASK, store.has_unfinished(self.run))
+            .await
+            .ok()
+    }
+
+    /// Waits until everything is written, or until the run's time is over: a reader may not read, and a disk may hang.
+    pub(super) async fn last_lines(
+        &mut self,
+        exporters: &mut JoinSet<Result<Exported, RunError>>,
+        signals: &mut Signals,
+    ) {
+        while !self.shutdown.is_abandoned() {
+            tokio::select! {
+                end = exporters.join_next() => match end {
+                    Some(end) => self.exported(exported(end)),
+                    None => return,
+                },
+                signal = signals.next() => self.shutdown.signal(signal, 0),
+                () = self.shutdown.grace_over() => self.shutdown.cancel(),
+                () = self.shutdown.end_of_time() => self.time_is_over(),
+                () = tokio::time::sleep(TICK) => self.outage.look(self.services),
+            }
+        }
+    }
+
+    pub(super) fn time_is_over(&mut self) {
+        self.shutdown.time_is_over(self.tools.store.trouble());
+    }
+
+    /// The workers of a run that ends at once have given up their calls. What each has sent is booked with its queue;
+    /// whoever does not say it in time keeps its lease and its reservation, which count as a call that was sent.
+    async fn last_facts(&mut self) {
+        let ends = self.shutdown.ends();
+        while self.slots.calling() > 0 {
+            let Ok(Some(fact)) = timeout_at(ends, self.facts.recv()).await else {
+                return;
+            };
+            self.fact(fact);
+        }
+    }
+
+    /// A queue without a task gives its slot back, and rests for as long as a queue may: the row is damaged, and to claim
+    /// it again would find the same. The other requests of the run go on.
+    pub(super) fn stuck(&mut self, lease: Lease) {
+        tracing::warn!(
+            queue = lease.queue_id,
+            "the queue is unfinished and has no task left"
+        );
+        self.slots.leave(Left {
+            snooze: Duration::from_millis(Left::LONGEST_SNOOZE_MS.unsigned_abs()),
+            ..Left::untouched(lease)
+        });
+        self.stuck = Some(lease);
+        self.may_find = true;
+        self.release();
+    }
+
+    /// Ends a run of which only such a queue is left.
+    pub(super) fn ends_with_stuck(&mut self) -> bool {
+        if let Some(lease) = self.stuck {
+            self.shutdown.note(RunError::NoTask {
+                queue: lease.queue_id,
+            });
+        }
+        true
+    }
+
+    /// Gives back what is left over, without waiting for it.
+    pub(super) fn release(&mut self) {
+        let left = self.slots.take_released();
+        let store = Arc::clone(&self.tools.store);
+        self.background_writes
+            .send(async move { contain::release(store, left).await });
+    }
+
+    /// Gives back what was claimed and not done. If the store is broken, the next start does it.
+    pub(super) async fn give_back(&mut self) {
+        if !self.shutdown.has_failed() {
+            self.watched
+                .tell(self.services, self.run, &mut self.background_writes);
+            if self.shutdown.is_abandoned() {
+                self.last_facts().await;
+            }
+        }
+        self.workers.abort_all();
+        let left = self.slots.take_left();
+        if !left.is_empty() {
+            let store = Arc::clone(&self.tools.store);
+            self.background_writes
+                .send(async move { contain::release(store, left).await });
+        }
+        let (store, owner, done) = (
+            Arc::clone(&self.tools.store),
+            self.owner.clone(),
+            self.counters.done(),
+        );
+        self.background_writes
+            .send(async move { store.leave(&owner, done).await });
+        if let Err(error) = self.background_writes.finish(self.shutdown.ends()).await {
+            self.shutdown.note(error);
+        }
+    }
+}

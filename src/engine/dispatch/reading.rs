@@ -1,0 +1,29 @@
+//! What the reading of the input means for the loop.
+
+use super::Dispatcher;
+use crate::engine::input::ingest::IngestFact;
+use crate::observe::{Ending, RunEvent};
+
+impl Dispatcher<'_> {
+    pub(super) fn ingest(&mut self, fact: IngestFact) {
+        self.counters.ingested(&fact);
+        match fact {
+            IngestFact::Unchanged(_) => {
+                self.is_read = true;
+                return;
+            }
+            IngestFact::Begun { run, change } => {
+                self.is_read = true;
+                self.services
+                    .announcer
+                    .announce(RunEvent::InputChanged { run, change });
+            }
+            IngestFact::Empty => return self.shutdown.drain(Ending::NoRequests, "", 0),
+            IngestFact::Added { .. } => self.quarantine.input(),
+            IngestFact::Ended => (self.is_read, self.ingested) = (true, true),
+            IngestFact::Failed(error) => return self.shutdown.fail_gently(error, self.slots.calling()),
+        }
+        self.may_find = true;
+        self.wakes.all();
+    }
+}

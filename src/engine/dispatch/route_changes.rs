@@ -1,0 +1,84 @@
+//! What changes in the standing of routes, for people and for the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::domain::tally::RouteState;
+use crate::engine::dispatch::background_writes::BackgroundWrites;
+use crate::engine::job::Services;
+use crate::llm::{Route, Standing};
+use crate::observe::RunEvent;
+use crate::store::RunId;
+
+/// How the routes stood when they were looked at last.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct RouteChanges(HashMap<String, &'static str>);
+
+impl RouteChanges {
+    /// Tells people what has changed, and sends word to the store.
+    pub(in crate::engine) fn tell(
+        &mut self,
+        services: &Services,
+        run: RunId,
+        background_writes: &mut BackgroundWrites,
+    ) {
+        for route in services.client.routes() {
+            for warning in route.take_warnings() {
+                let route = route.settings.name.clone();
+                services
+                    .announcer
+                    .announce(RunEvent::RouteWarned { route, warning });
+            }
+        }
+        let changes = self.changes(services.client.routes());
+        if changes.is_empty() {
+            return;
+        }
+        // When all are dead the run ends, and its closing line says why.
+        let all_dead = services
+            .client
+            .routes()
+            .iter()
+            .all(|route| route.latched().is_some());
+        for change in changes.iter().filter(|_| !all_dead) {
+            services
+                .announcer
+                .announce(RunEvent::RouteChanged(change.clone()));
+        }
+        let store = Arc::clone(&services.store);
+        background_writes.send(async move { store.note_routes(run, changes).await });
+    }
+
+    /// The routes that stand otherwise than before. A route that was never anything but well has not changed.
+    fn changes(&mut self, routes: &[Arc<Route>]) -> Vec<RouteState> {
+        let mut changed = Vec::new();
+        for route in routes {
+            let (state, reason) = told(route.standing());
+            let before = self.0.get(&route.settings.name).copied().unwrap_or(CLOSED);
+            if state != before {
+                self.0.insert(route.settings.name.clone(), state);
+                changed.push(RouteState {
+                    route: route.settings.name.clone(),
+                    state,
+                    reason,
+                    since: clock::now_ms(),
+                    open_ms: 0,
+                });
+            }
+        }
+        changed
+    }
+}
+
+const CLOSED: &str = "closed";
+
+fn told(standing: Standing) -> (&'static str, Option<String>) {
+    match standing {
+        Standing::Free | Standing::Limited { .. } => (CLOSED, None),
+        Standing::Paused { reason, .. } => ("paused", Some(reason)),
+        Standing::Open { reason, .. } => ("open", Some(reason)),
+        Standing::HalfOpen { reason } => ("half_open", Some(reason)),
+        Standing::Latched { reason } => ("latched", Some(reason)),
+    }
+}

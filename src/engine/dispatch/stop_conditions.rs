@@ -1,0 +1,101 @@
+//! What ends a run before its work is done: `--limit`, `--max-failures`, `--max-cost`, dead routes.
+//!
+//! The numbers are counted and compared here. The dispatcher ends the run.
+
+use crate::domain::conditions::Conditions;
+use crate::llm::Stopped;
+use crate::observe::Ending;
+
+/// The stop conditions of a run and how far it is from them.
+#[derive(Debug)]
+pub(in crate::engine) struct StopConditions {
+    conditions: Conditions,
+    /// Requests that may still be begun.
+    allowed: Option<u64>,
+    /// Requests that failed in this invocation, bad lines aside.
+    failed: u64,
+    finished: u64,
+    /// What the first chain said that was found to be of no use.
+    reason: Option<String>,
+}
+
+impl StopConditions {
+    pub(in crate::engine) const fn new(conditions: Conditions) -> Self {
+        Self {
+            conditions,
+            allowed: conditions.limit,
+            failed: 0,
+            finished: 0,
+            reason: None,
+        }
+    }
+
+    /// How many of so many queues may be begun.
+    pub(in crate::engine) fn at_most(&self, free: usize) -> usize {
+        self.allowed
+            .map_or(free, |allowed| free.min(usize::try_from(allowed).unwrap_or(free)))
+    }
+
+    /// So many were begun.
+    pub(in crate::engine) fn begun(&mut self, queues: usize) {
+        if let Some(allowed) = &mut self.allowed {
+            *allowed = allowed.saturating_sub(queues as u64);
+        }
+    }
+
+    /// One was begun and given back.
+    pub(in crate::engine) fn given_back(&mut self) {
+        if let Some(allowed) = &mut self.allowed {
+            *allowed += 1;
+        }
+    }
+
+    /// Whether no more may be begun.
+    pub(in crate::engine) fn is_used_up(&self) -> bool {
+        self.allowed == Some(0)
+    }
+
+    /// A request has finished; answers how the run ends with it, if it does.
+    pub(in crate::engine) fn finished(&mut self, ok: bool) -> Option<Ending> {
+        self.finished += 1;
+        self.failed += u64::from(!ok);
+        let reached = self.conditions.max_failures?.reached(self.failed, self.finished);
+        (reached && !ok).then_some(Ending::Failures { failed: self.failed })
+    }
+
+    /// Whether the run would end with so many more failures.
+    pub(in crate::engine) fn would_end(&self, failures: usize) -> bool {
+        let more = failures as u64;
+        self.conditions
+            .max_failures
+            .is_some_and(|most| most.reached(self.failed + more, self.finished + more))
+    }
+
+    /// The run ends because no more money may be spent.
+    pub(in crate::engine) fn no_money(&self) -> Ending {
+        Ending::Budget {
+            cap: self.conditions.max_cost.unwrap_or_default(),
+        }
+    }
+
+    /// A chain is of no use any more; whether that is why the queue was left.
+    pub(in crate::engine) fn is_about_routes(&mut self, why: &Stopped) -> bool {
+        let reason = match why {
+            Stopped::Ending | Stopped::NoMoney => return false,
+            Stopped::NoRoute { reason } => reason.clone(),
+            Stopped::GaveUp { reason } => format!(
+                "out of use for longer than {:?} (`--give-up`): {reason}",
+                self.conditions.give_up
+            ),
+        };
+        self.reason.get_or_insert(reason);
+        true
+    }
+
+    /// The run ends because nothing can be sent any more.
+    pub(in crate::engine) fn no_route(&self) -> Ending {
+        Ending::NoRoute {
+            reason: self.reason.clone().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! From the reader into the store, while the first requests are already being worked on.
+
+use std::fs::File;
+use std::io::Read;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, watch};
+
+use crate::domain::tally::Counts;
+use crate::engine::RunError;
+#[cfg(debug_assertions)]
+use crate::engine::input::reader::{self, InputError, Seen};
+use crate::engine::job::{Input, Job, Reading, Services};
+use crate::observe::InputChange;
+use crate::store::{AddOutcome, Changes, Epoch, InputMark, Run, RunId, Store};
+
+/// What ingest tells the dispatcher.
+#[derive(Debug)]
+pub(in crate::engine) enum IngestFact {
+    /// A reading has begun, and what it has seen may be worked on. Where the run is known and the input is a file, that
+    /// waits until all of it is read, so that people are told first how it has changed.
+    Begun {
+        /// The run's name.
+        run: String,
+        /// How the input differs from what the store knows.
+        change: InputChange,
+    },
+    /// The input holds no request: nothing was changed.
+    Empty,
+    /// Lines were added.
+    Added {
+        /// All of them.
+        lines: u64,
+        /// Those finished before, bad ones included.
+        finished: u64,
+        /// Bad ones.
+        bad: u64,
+    },
+    /// The input is as it was at the last complete reading.
+    Unchanged(Counts),
+    /// Everything has been read.
+    Ended,
+    /// Reading or storing failed; what was added stays added.
+    Failed(RunError),
+}
+
+/// A running ingest.
+#[derive(Debug)]
+pub(in crate::engine) struct Intake {
+    pub(in crate::engine) facts: mpsc::Receiver<IngestFact>,
+}
+
+impl Intake {
+    /// Begins to read, unless the input is known to be unchanged.
+    ///
+    /// `reading` says how far the input is read; `seen` gets the numbers of known requests that are finished.
+    pub(in crate::engine) async fn start(
+        services: &Services,
+        job: &Job,
+        run: &Run,
+        reading: watch::Sender<Reading>,
+        seen: mpsc::Sender<Vec<i64>>,
+    ) -> Result<Self, RunError> {
+        // The dispatcher is never far behind; a few facts wait at most.
+        let (tell, facts) = mpsc::channel(8);
+        if let Some(counts) = unchanged(services, job, run).await? {
+            // Both are said before anybody listens: the channel has room for two.
+            drop(tell.try_send(IngestFact::Unchanged(counts)));
+            tracing::info!(run.name = run.name, "the input is unchanged");
+            drop(tell.try_send(IngestFact::Ended));
+            reading.send_replace(Reading::Unchanged(run.complete));
+            return Ok(Self { facts });
+        }
+        // Opened here as well as on the thread, so that a missing file is an error before anything starts.
+        job.input.probe()?;
+        let chunks = spawn_reader(services, job)?;
+        reading.send_replace(Reading::UnderWay);
+        let ingest = Ingest {
+            store: Arc::clone(&services.store),
+            run: run.id,
+            name: run.name.clone(),
+            is_compared: run.complete > 0 && job.input.is_whole(),
+            changes: job.changes,
+            tell,
+            seen,
+        };
+        tokio::spawn(async move {
+            let all = AssertUnwindSafe(ingest.all(chunks)).catch_unwind();
+            let end = all.await.unwrap_or_else(|_| {
+                Err(RunError::Broken {
+                    part: "reading the input into the store".to_owned(),
+                })
+            });
+            let fact = match end {
+                Ok(Some(epoch)) => {
+                    reading.send_replace(Reading::Ended(epoch.0));
+                    IngestFact::Ended
+                }
+                Ok(None) => IngestFact::Empty,
+                Err(error) => IngestFact::Failed(error),
+            };
+            drop(ingest.tell.send(fact).await);
+        });
+        Ok(Self { facts })
+    }
+}
+
+/// How the requests stand, if there is nothing to read. A queue that kept its tasks is read for again: it may have been
+/// put back since without having begun.
+async fn unchanged(services: &Services, job: &Job, run: &Run) -> Result<Option<Counts>, RunError> {
+    let Some(mark) = run.mark else {
+        return Ok(None);
+    };
+    let counts = services.store.counts(run.id).await?;
+    let unchanged = counts.kept == 0 && is_unchanged(services, job, mark).await?;
+    Ok(unchanged.then_some(counts))
+}
+
+/// Hashes a file of the same length as last time; nothing is parsed.
+async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result<bool, RunError> {
+    let (Input::File(path) | Input::Spooled(path)) = &job.input else {
+        return Ok(false);
+    };
+    let (path, rules, planner) = (path.clone(), job.rules, Arc::clone(&services.planner));
+    let compared = tokio::task::spawn_blocking(move || -> std::io::Result<bool> {
+        // A pipe is not opened for it: its writer would take that for the reading, which would then wait for ever.
+        let data = std::fs::metadata(&path)?;
+        if !data.is_file() || data.len() != mark.bytes {
+            return Ok(false);
+        }
+        let mut file = File::open(&path)?;
+        let mut hasher = reader::hasher(rules, &planner);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(*hasher.finalize().as_bytes() == mark.digest);
+            }
+            hasher.update(&buffer[..read]);
+        }
+    });
+    // What cannot be read now is said by the reading that follows.
+    Ok(compared
+        .await
+        .map_err(|_| RunError::Broken {
+            part: "comparing the input".to_owned(),
+        })?
+        .unwrap_or(false))
+}
+
+/// A thread, not a task: a read from a pipe may block for ever, and must not keep the process alive.
+fn spawn_reader(
+    services: &Services,
+    job: &Job,
+) -> Result<mpsc::Receiver<Result<Seen, InputError>>, RunError> {
+    // One chunk is stored while the next is parsed; more would only use memory.
+    let (chunks, receiver) = mpsc::channel(2);
+    let (input, rules, planner) = (job.input.clone(), job.rules, Arc::clone(&services.planner));
+    std::thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || {
+            let end = reader::read_input(&input, rules, &planner, |seen| {
+                chunks.blocking_send(Ok(seen)).is_ok()
+            });
+            if let Err(error) = end {
+                drop(chunks.blocking_send(Err(error)));
+            }
+        })
+        .map_err(|error| RunError::Broken {
+            part: format!("the reader's thread: {error}"),
+        })?;
+    Ok(receiver)
+}
+
+struct Ingest {
+    store: Arc<dyn Store>,
+    run: RunId,
+    name: String,
+    /// Whether the whole input is compared with what the store knows before anything is worked on.
+    is_compared: bool,
+    changes: Changes,
+    tell: mpsc::Sender<IngestFact>,
+    seen: mpsc::Sender<Vec<i64>>,
+}
+
+impl Ingest {
+    /// Reads to the end; `None` if no line came. A reading begins with its first line: an empty input changes nothing.
+    async fn all(
+        &self,
+        mut chunks: mpsc::Receiver<Result<Seen, InputError>>,
+    ) -> Result<Option<Epoch>, RunError> {
+        let mut begun = None;
+        let (mut known, mut changed) = (0, 0);
+        failpoint!("ingest", "");
+        while let Some(chunk) = chunks.recv().await {
+            match (chunk?, begun) {
+                (Seen::Lines(lines), epoch) => {
+                    let epoch = if let Some(epoch) = epoch {
+                        epoch
+                    } else {
+                        known = self.store.counts(self.run).await?.total;
+                        self.begin().await?
+                    };
+                    begun = Some(epoch);
+                    let outcomes = self.store.add(self.run, epoch, lines, self.changes).await?;
+                    changed += count(&outcomes, AddOutcome::Changed);
+                    self.report(&outcomes).await;
+                }
+                (Seen::End(mark), Some(epoch)) => {
+                    self.end(epoch, &mark, known, changed).await?;
+                    return Ok(Some(epoch));
+                }
+                (Seen::End(_), None) => return Ok(None),
+            }
+        }
+        Err(RunError::Broken {
+            part: "the reader".to_owned(),
+        })
+    }
+
+    async fn begin(&self) -> Result<Epoch, RunError> {
+        let epoch = self.store.begin_ingest(self.run).await?;
+        if !self.is_compared {
+            self.tell_begun(InputChange::default()).await;
+        }
+        Ok(epoch)
+    }
+
+    /// Ends the reading, and tells how the input differs from the `known` requests of the last one.
+    async fn end(&self, epoch: Epoch, mark: &InputMark, known: u64, changed: u64) -> Result<(), RunError> {
+        if !self.is_compared {
+            return Ok(self.store.end_ingest(self.run, epoch, mark).await?);
+        }
+        // Before its end, a reading has only added to the input.
+        let with_all = self.store.counts(self.run).await?.total;
+        self.store.end_ingest(self.run, epoch, mark).await?;
+        let now = self.store.counts(self.run).await?.total;
+        let change = InputChange {
+            new: with_all.saturating_sub(known),
+            changed,
+            removed: with_all.saturating_sub(now),
+        };
+        self.tell_begun(change).await;
+        Ok(())
+    }
+
+    async fn tell_begun(&self, change: InputChange) {
+        let run = self.name.clone();
+        drop(self.tell.send(IngestFact::Begun { run, change }).await);
+    }
+
+    async fn report(&self, outcomes: &[AddOutcome]) {
+        let mut known = Vec::new();
+        let (mut finished, mut bad) = (0, 0);
+        for outcome in outcomes {
+            match outcome {
+                AddOutcome::Finished(queue) => {
+                    finished += 1;
+                    known.push(*queue);
+                }
+                AddOutcome::Bad(queue) | AddOutcome::Duplicate(queue) => {
+                    finished += 1;
+                    bad += 1;
+                    known.push(*queue);
+                }
+                // What of it was settled before is told again where events are printed.
+                AddOutcome::Waiting(queue) => known.push(*queue),
+                AddOutcome::Queued | AddOutcome::Changed => {}
+            }
+        }
+        let lines = outcomes.len() as u64;
+        // Whoever does not listen any more does not need it.
+        drop(self.tell.send(IngestFact::Added { lines, finished, bad }).await);
+        if !known.is_empty() {
+            drop(self.seen.send(known).await);
+        }
+    }
+}
+
+fn count(outcomes: &[AddOutcome], which: AddOutcome) -> u64 {
+    outcomes.iter().filter(|outcome| **outcome == which).count() as u64
+}

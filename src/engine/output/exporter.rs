@@ -1,0 +1,356 @@
+//! Finished lines into the result file, exactly once.
+//!
+//! A batch of lines is announced in the store, appended with an fsync, and settled together with the next
+//! announcement. When lines in the file are no longer true (an epoch of the store says so), the file is
+//! written anew beside itself and takes its place. The same is done when the store went back in time: it then
+//! holds another cursor than the one that was stored last, or not the rows that were read.
+
+mod rewrite;
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cursors;
+use crate::engine::RunError;
+use crate::engine::job::{ExportPorts, Exported, Job};
+use crate::engine::output::pages::{Rendered, page};
+use crate::sink::{Existing, Found, ResultFile};
+use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, RowMark, Run, RunId, StoreError};
+
+/// Lines in one append at most; pages end earlier when results are large.
+const ROWS: usize = 512;
+
+/// A batch of so many bytes is a full one, however few lines it has.
+const LARGE: usize = 1 << 20;
+
+/// The pause after an append that did not fill its batch: lines that finish meanwhile share the next announcement
+/// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A store that goes back more often while one process looks is none to write a file from; or another process with the same
+/// host name writes to a file of the same path.
+const MOST_RETURNS: u32 = 3;
+
+pub(in crate::engine) struct Exporter {
+    ports: ExportPorts,
+    run: RunId,
+    run_name: String,
+    key: FileKey,
+    cursor: Cursor,
+    /// What the store holds, unless it went back in time.
+    stored: Option<Cursor>,
+    /// How often it did.
+    returns: u32,
+    /// Taken while a blocking thread works on it.
+    file: Option<ResultFile>,
+    /// When the file may be rewritten again before the end.
+    next_rewrite: Instant,
+    /// Whether the store knows everything that the cursor says.
+    saved: bool,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// So much that there may be more.
+    Full,
+    /// Little: it is nearly all there was.
+    Wrote,
+    /// Lines of the file are no longer true, and it was written anew a short while ago.
+    Later,
+    Nothing,
+}
+
+impl Exporter {
+    /// Opens the file and brings file and cursor into agreement, or refuses a file that is someone else's.
+    pub(in crate::engine) async fn open(
+        ports: ExportPorts,
+        job: &Job,
+        run: &Run,
+        feed: Feed,
+        path: &Path,
+        existing: Existing,
+    ) -> Result<Self, RunError> {
+        let key = FileKey {
+            host: job.host.clone(),
+            path: path.to_string_lossy().into_owned(),
+        };
+        let stored = ports.store.cursor(run.id, &key).await?;
+        // Of a file that held something else, nothing is ours.
+        let known = stored.filter(|cursor| cursor.feed == feed);
+        let order = match feed {
+            Feed::Results => job.order,
+            Feed::Events => Order::Completion,
+        };
+        let mark = match &known {
+            Some(cursor) => Some(cursors::mark(cursor, announced(&ports, run, cursor).await?)),
+            None => None,
+        };
+        let owned = path.to_path_buf();
+        let (file, found) =
+            blocking(move || ResultFile::open(&owned, mark.as_ref(), existing).map_err(RunError::from))
+                .await?;
+        let append = existing == Existing::Append;
+        let fresh = |base, epoch| cursors::fresh(feed, order, append, base, file.tail(), epoch);
+        let epoch = epoch(&ports, run.id, feed).await?;
+        let cursor = match (known, found) {
+            (Some(cursor), Found::AsMarked) => Cursor {
+                announced: 0,
+                announced_after: cursor.after,
+                after: if failpoint!("announced-counts-as-written") {
+                    cursor.announced_after
+                } else {
+                    cursor.after
+                },
+                rewrite: None,
+                ..cursor
+            },
+            // What took the file's place was written in the order of the cursor, whatever is asked for now.
+            (
+                Some(
+                    cursor @ Cursor {
+                        rewrite: Some(rewrite),
+                        ..
+                    },
+                ),
+                Found::Replaced,
+            ) => cursors::replaced(cursor, cursor.base, rewrite),
+            (_, Found::Nothing { base }) => fresh(base, epoch),
+            (_, Found::AsMarked | Found::Replaced) => fresh(file.length(), epoch),
+        };
+        let cursor = match feed {
+            Feed::Results => cursors::with_rules(cursor, order, append, run.complete),
+            Feed::Events => cursor,
+        };
+        let cursor = Cursor {
+            writer: Some(std::process::id()),
+            ..cursor
+        };
+        Ok(Self {
+            ports,
+            run: run.id,
+            run_name: run.name.clone(),
+            key,
+            cursor,
+            stored,
+            returns: 0,
+            file: Some(file),
+            next_rewrite: Instant::now(),
+            saved: false,
+        })
+    }
+
+    /// Writes finished lines until everything is finished and written.
+    pub(in crate::engine) async fn run(mut self) -> Result<Exported, RunError> {
+        failpoint!("exporter", "");
+        loop {
+            // Looked at before the rows: what finishes after the flag was set is found by the next turn.
+            let finishing = *self.ports.finishing.borrow();
+            match self.step().await? {
+                Step::Full => continue,
+                Step::Wrote => {
+                    self.pause().await;
+                    continue;
+                }
+                Step::Later => {
+                    self.save().await?;
+                    tokio::select! {
+                        () = self.ports.wake.notified() => {}
+                        () = tokio::time::sleep_until(self.next_rewrite) => {}
+                    }
+                    continue;
+                }
+                Step::Nothing if failpoint!("cursor-stays-announced") => {}
+                Step::Nothing => self.save().await?,
+            }
+            if finishing {
+                if failpoint!("cursor-stays-announced") || self.finish().await? {
+                    return Ok(Exported::All);
+                }
+                continue;
+            }
+            self.ports.wake.notified().await;
+        }
+    }
+
+    async fn pause(&mut self) {
+        // An error means that nobody will say that it is the end, which comes all the same.
+        let finishing = self.ports.finishing.wait_for(|finishing| *finishing);
+        drop(tokio::time::timeout(PAUSE, finishing).await);
+    }
+
+    /// Writes one batch.
+    async fn step(&mut self) -> Result<Step, RunError> {
+        let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
+        if epoch != self.cursor.epoch {
+            let finishing = *self.ports.finishing.borrow();
+            if finishing || Instant::now() >= self.next_rewrite {
+                self.rewrite(epoch).await?;
+                return Ok(Step::Full);
+            }
+            // Lines that replace others wait; they would stand beside their old versions.
+            return Ok(Step::Later);
+        }
+        self.keep_from_now();
+        let page = self.page(self.cursor.after).await?;
+        if page.rows == 0 {
+            return Ok(Step::Nothing);
+        }
+        let lines = page.lines;
+        let full = page.rows >= ROWS || lines.len() >= LARGE;
+        self.cursor.announced = lines.len() as u64;
+        self.cursor.announced_after = page.after;
+        let announced = self.cursor;
+        if failpoint!("settled-before-append") {
+            self.cursor.settled += announced.announced;
+            self.cursor.announced = 0;
+            self.cursor.after = page.after;
+        }
+        if !failpoint!("nothing-announced") && !self.put(page.newest).await? {
+            self.cursor.announced = 0;
+            return Ok(Step::Full);
+        }
+        if failpoint!("settled-before-append") {
+            self.cursor = Cursor {
+                stamp: self.cursor.stamp,
+                ..announced
+            };
+        }
+        let file = self
+            .with_file(move |mut file| file.append(&lines).map(|()| file))
+            .await?;
+        self.cursor.settled += self.cursor.announced;
+        self.cursor.after = page.after;
+        self.cursor.announced = 0;
+        self.cursor.tail = file.tail();
+        self.file = Some(file);
+        self.saved = false;
+        Ok(if full { Step::Full } else { Step::Wrote })
+    }
+
+    /// A file that is only added to begins as what its first input has finished.
+    fn keep_from_now(&mut self) {
+        if self.cursor.append && self.cursor.since.is_none() {
+            self.cursor.since = self.ports.reading.borrow().complete();
+            self.saved &= self.cursor.since.is_none();
+        }
+    }
+
+    /// Nothing is announced any more: every byte behind the settled ones is someone else's.
+    async fn save(&mut self) -> Result<(), RunError> {
+        if !self.saved {
+            self.saved = self.put(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the cursor in the place of the one that was stored last. False if the store went back in time, or no
+    /// longer has the row that was read last: then nothing was stored, and the rows have to be read again.
+    async fn put(&mut self, newest: Option<RowMark>) -> Result<bool, RunError> {
+        self.cursor.stamp = fastrand::i64(1..);
+        let store = &self.ports.store;
+        let put = store.put_cursor(self.run, &self.key, self.stored.as_ref(), &self.cursor, newest);
+        match put.await? {
+            CursorPut::Stored => {
+                self.stored = Some(self.cursor);
+                Ok(true)
+            }
+            CursorPut::RowGone => Ok(false),
+            CursorPut::OtherCursor => {
+                self.went_back().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Stores that nobody writes the file any more. False if the store went back in time after the last write, which would
+    /// go on with numbers that are in the file.
+    async fn finish(&mut self) -> Result<bool, RunError> {
+        if !self.saved {
+            return Ok(false);
+        }
+        let file = self.with_file(|mut file| file.check().map(|()| file)).await?;
+        self.file = Some(file);
+        self.cursor.writer = None;
+        let finished = self.put(None).await?;
+        self.cursor.writer = Some(std::process::id());
+        Ok(finished)
+    }
+
+    /// The store holds another cursor than was stored last: what is in the file may be undone there, and its numbers given
+    /// again. The file is written anew.
+    async fn went_back(&mut self) -> Result<(), RunError> {
+        self.returns += 1;
+        if self.returns > MOST_RETURNS {
+            let reason = format!(
+                "what it holds of result file `{}` was changed again and again",
+                self.key.path
+            );
+            return Err(StoreError::WentBack { reason }.into());
+        }
+        tracing::warn!(
+            file.path = self.key.path,
+            "the store went back in time; the file is written anew from it"
+        );
+        self.stored = self.ports.store.cursor(self.run, &self.key).await?;
+        self.cursor.epoch = -1;
+        self.saved = false;
+        self.next_rewrite = Instant::now();
+        Ok(())
+    }
+
+    async fn page(&self, after: i64) -> Result<Rendered, RunError> {
+        page(
+            &*self.ports.store,
+            self.run,
+            &self.run_name,
+            &self.cursor,
+            after,
+            ROWS,
+        )
+        .await
+    }
+
+    async fn with_file<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(ResultFile) -> Result<T, crate::sink::SinkError> + Send + 'static,
+    ) -> Result<T, RunError> {
+        let file = self.file.take().ok_or_else(|| RunError::Broken {
+            part: "the result file".to_owned(),
+        })?;
+        blocking(move || work(file).map_err(RunError::from)).await
+    }
+}
+
+/// What may have made lines of a file untrue; a log of events only ever grows.
+async fn epoch(ports: &ExportPorts, run: RunId, feed: Feed) -> Result<i64, RunError> {
+    match feed {
+        Feed::Results => Ok(ports.store.lines_epoch(run).await?),
+        Feed::Events => Ok(0),
+    }
+}
+
+/// The lines that an interrupted append may have left in the file, whole or in part. `None` if they are not known any
+/// more: rows may have changed, and another version of the program may write them in another way.
+async fn announced(ports: &ExportPorts, run: &Run, cursor: &Cursor) -> Result<Option<Vec<u8>>, RunError> {
+    if cursor.announced == 0 || epoch(ports, run.id, cursor.feed).await? != cursor.epoch {
+        return Ok(None);
+    }
+    let page = page(&*ports.store, run.id, &run.name, cursor, cursor.after, ROWS).await?;
+    // Rows may have finished since then: theirs are behind the announced lines.
+    let length = usize::try_from(cursor.announced).unwrap_or(usize::MAX);
+    let lines = page.lines.get(..length);
+    Ok(lines.filter(|lines| lines.ends_with(b"\n")).map(<[u8]>::to_vec))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| RunError::Broken {
+            part: "a file thread".to_owned(),
+        })?
+}

@@ -1,0 +1,7 @@
+//! Finished lines on their way to files and to standard output.
+
+pub(in crate::engine) mod cursors;
+pub(in crate::engine) mod exporter;
+pub(in crate::engine) mod pages;
+pub(in crate::engine) mod printer;
+pub(in crate::engine) mod verify;

@@ -1,0 +1,215 @@
+//! Finished lines to standard output: every invocation prints all of its input's.
+//!
+//! Lines that earlier invocations finished come first. Which of them belong to the present input is known
+//! as it is read: from a file, which is read quickly, new lines wait for the end of that; from a pipe,
+//! known lines are printed as they come by.
+
+use std::io::{ErrorKind, Write};
+
+use tokio::sync::mpsc;
+
+use crate::engine::RunError;
+use crate::engine::job::{ExportPorts, Exported, Input, Job, Reading};
+use crate::engine::output::pages::{Rendered, render, render_events, render_text};
+use crate::observe::Screen;
+use crate::sink::check_stdout;
+use crate::store::{Feed, FinishedPage, Order, RowMark, Run, RunId, StoreError};
+
+/// Lines in one write at most.
+const ROWS: usize = 512;
+
+pub(in crate::engine) struct Printer {
+    ports: ExportPorts,
+    run: RunId,
+    run_name: String,
+    feed: Feed,
+    order: Order,
+    /// The last row printed, in the order of printing.
+    after: i64,
+    /// Numbers up to this one, of finished requests or of events, were given by earlier invocations.
+    earlier: i64,
+    /// Known finished requests as ingest meets them.
+    seen: mpsc::Receiver<Vec<i64>>,
+    /// The newest row printed, and the lines epoch after it was read.
+    printed: Option<(RowMark, i64)>,
+    /// Whether new lines wait for the end of the input, because known ones may still come.
+    patient: bool,
+    /// The terminal that standard output is, if it is one.
+    terminal: Option<Screen>,
+}
+
+impl Printer {
+    pub(in crate::engine) fn new(
+        ports: ExportPorts,
+        job: &Job,
+        run: &Run,
+        feed: Feed,
+        seen: mpsc::Receiver<Vec<i64>>,
+        terminal: Option<Screen>,
+    ) -> Self {
+        let (order, earlier) = match feed {
+            Feed::Results => (job.order, run.finished),
+            Feed::Events => (Order::Completion, run.events),
+        };
+        Self {
+            ports,
+            run: run.id,
+            run_name: run.name.clone(),
+            feed,
+            order,
+            after: 0,
+            earlier,
+            seen,
+            printed: None,
+            patient: earlier > 0 && job.input != Input::Stdin,
+            terminal,
+        }
+    }
+
+    pub(in crate::engine) async fn run(mut self) -> Result<Exported, RunError> {
+        // An error means that ingest ended before it said anything; what follows then finds nothing.
+        let reading = self
+            .ports
+            .reading
+            .wait_for(|reading| *reading != Reading::Unknown)
+            .await
+            .map(|reading| *reading);
+        self.after = match (self.order, reading) {
+            (Order::Input, _) => -1,
+            (Order::Completion, Ok(Reading::Unchanged(_))) => 0,
+            (Order::Completion, _) if failpoint!("known-lines-printed-twice") => 0,
+            (Order::Completion, _) => self.earlier,
+        };
+        loop {
+            let finishing = *self.ports.finishing.borrow();
+            match self.step().await? {
+                Step::Wrote => continue,
+                Step::Closed => return Ok(Exported::Closed),
+                Step::Nothing if finishing => {
+                    self.refuse_return().await?;
+                    return match check_stdout() {
+                        Ok(()) => Ok(Exported::All),
+                        Err(source) => Err(RunError::Stdout { source }),
+                    };
+                }
+                Step::Nothing => {}
+            }
+            tokio::select! {
+                () = self.ports.wake.notified() => {}
+                Some(queues) = self.seen.recv() => {
+                    if self.known(queues).await? == Step::Closed {
+                        return Ok(Exported::Closed);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Step, RunError> {
+        if let Ok(queues) = self.seen.try_recv() {
+            return Ok(match self.known(queues).await? {
+                Step::Closed => Step::Closed,
+                Step::Wrote | Step::Nothing => Step::Wrote,
+            });
+        }
+        if self.patient && self.order == Order::Completion && !self.ports.reading.borrow().is_over() {
+            return Ok(Step::Nothing);
+        }
+        let store = &self.ports.store;
+        let page = match self.feed {
+            Feed::Results => {
+                let page = store
+                    .finished(self.run, self.order, None, self.after, ROWS)
+                    .await?;
+                self.results(&page)?
+            }
+            Feed::Events => render_events(
+                &self.run_name,
+                &store.events(self.run, true, self.after, ROWS).await?,
+            )?,
+        };
+        self.after = page.after;
+        if page.rows > 0 && store.is_shared() {
+            self.refuse_return().await?;
+            let epoch = self.ports.store.lines_epoch(self.run).await?;
+            self.printed = page.newest.map(|newest| (newest, epoch)).or(self.printed);
+        }
+        self.print(page).await
+    }
+
+    /// What is printed stays printed: a store that went back in time, and gives its numbers again, ends the printing.
+    async fn refuse_return(&self) -> Result<(), RunError> {
+        let Some((newest, epoch)) = self.printed else {
+            return Ok(());
+        };
+        let store = &self.ports.store;
+        if store.has_rows(self.run, self.feed, vec![newest]).await? {
+            return Ok(());
+        }
+        // A result can also have been put back or replaced, which raises the epoch.
+        if self.feed == Feed::Results && store.lines_epoch(self.run).await? > epoch {
+            return Ok(());
+        }
+        let reason = "it has lost results that were printed".to_owned();
+        Err(StoreError::WentBack { reason }.into())
+    }
+
+    async fn known(&mut self, queues: Vec<i64>) -> Result<Step, RunError> {
+        if self.order == Order::Input {
+            return Ok(Step::Nothing);
+        }
+        let store = &self.ports.store;
+        let page = match self.feed {
+            Feed::Results => {
+                let mut page = store.finished_by_id(self.run, queues).await?;
+                page.rows.retain(|row| row.finish_no <= self.earlier);
+                self.results(&page)?
+            }
+            Feed::Events => render_events(
+                &self.run_name,
+                &store.events_of(self.run, queues, self.earlier).await?,
+            )?,
+        };
+        self.print(page).await
+    }
+
+    /// Finished requests as text on a terminal, else as lines.
+    fn results(&self, page: &FinishedPage) -> Result<Rendered, RunError> {
+        if self.terminal.is_none() {
+            return render(&self.run_name, page);
+        }
+        Ok(render_text(page))
+    }
+
+    async fn print(&self, page: Rendered) -> Result<Step, RunError> {
+        if page.rows == 0 {
+            return Ok(Step::Nothing);
+        }
+        let (lines, terminal) = (page.lines, self.terminal.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            if let Some(screen) = terminal {
+                return screen.write(&lines);
+            }
+            check_stdout()?;
+            let mut out = std::io::stdout().lock();
+            out.write_all(&lines).and_then(|()| out.flush())
+        })
+        .await
+        .map_err(|_| RunError::Broken {
+            part: "the output thread".to_owned(),
+        })?;
+        match written {
+            Ok(()) => Ok(Step::Wrote),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Step::Closed),
+            Err(source) => Err(RunError::Stdout { source }),
+        }
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Wrote,
+    Nothing,
+    Closed,
+}

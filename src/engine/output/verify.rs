@@ -1,0 +1,251 @@
+//! The proof that a result file holds each finished request's latest line exactly once.
+//!
+//! The lines are rendered anew from the store and compared with the file byte by byte, in the order in
+//! which they were written: nothing missing, nothing twice, nothing torn, nothing else.
+//!
+//! Of a file that is being written, what is settled is compared. A look between two steps of its writer is no fault: when the
+//! cursor changed meanwhile, the comparison is made again.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::clock;
+use crate::domain::outcome::Finished;
+use crate::domain::result_line;
+use crate::domain::state::Status;
+use crate::engine::RunError;
+use crate::engine::output::pages::{beginning, page, unwritable};
+use crate::store::{Cursor, Feed, FileKey, Results, Run};
+
+/// Lines compared at a time.
+const ROWS: usize = 512;
+
+/// So often a file is compared that others change meanwhile.
+const LOOKS: u32 = 20;
+
+/// What a comparison came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The file holds every line, and no others.
+    Proven(Held),
+    /// A process is writing it.
+    BeingWritten {
+        /// Its number on this host.
+        process: u32,
+        /// How many lines it holds so far; `None` while lines are being replaced.
+        lines: Option<u64>,
+    },
+    /// How it differs from the store.
+    Wrong(String),
+}
+
+/// What a file was proven to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Its lines.
+    pub lines: u64,
+    /// Those of them that paused or were continued since they were written: the next invocation of the run writes what
+    /// they say now.
+    pub newer: u64,
+}
+
+/// Compares the file with the store.
+pub async fn verify(store: &dyn Results, run: &Run, key: &FileKey) -> Result<Proof, RunError> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let Some(cursor) = store.cursor(run.id, key).await? else {
+            return Ok(Proof::Wrong("the store knows nothing of it".to_owned()));
+        };
+        let writer = cursor.writer.filter(|process| is_alive(*process));
+        let proof = match writer {
+            Some(process) => so_far(store, run, key, &cursor, process).await?,
+            None => whole(store, run, key, &cursor).await?,
+        };
+        let Proof::Wrong(_) = &proof else {
+            return Ok(proof);
+        };
+        let now = store.cursor(run.id, key).await?;
+        let same = now.map(|cursor| cursor.stamp) == Some(cursor.stamp);
+        let stays = same && (writer.is_none() || !is_stale(store, run, &cursor).await?);
+        if stays || looks == LOOKS {
+            return Ok(proof);
+        }
+    }
+}
+
+fn is_alive(process: u32) -> bool {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
+}
+
+async fn so_far(
+    store: &dyn Results,
+    run: &Run,
+    key: &FileKey,
+    cursor: &Cursor,
+    process: u32,
+) -> Result<Proof, RunError> {
+    let replaced = Proof::BeingWritten { process, lines: None };
+    if cursor.rewrite.is_some() {
+        return Ok(replaced);
+    }
+    Ok(
+        match compare(store, run, key, cursor, Some(cursor.settled)).await? {
+            Ok(held) => Proof::BeingWritten {
+                process,
+                lines: Some(held.lines),
+            },
+            Err(_) if is_stale(store, run, cursor).await? => replaced,
+            Err(problem) => Proof::Wrong(problem),
+        },
+    )
+}
+
+async fn whole(store: &dyn Results, run: &Run, key: &FileKey, cursor: &Cursor) -> Result<Proof, RunError> {
+    if cursor.announced > 0 || cursor.rewrite.is_some() {
+        let cut = "its last writing was cut short (run the same command again to mend it)";
+        return Ok(Proof::Wrong(cut.to_owned()));
+    }
+    let stale = is_stale(store, run, cursor).await?;
+    Ok(match compare(store, run, key, cursor, None).await? {
+        Ok(held) => Proof::Proven(held),
+        Err(_) if stale => Proof::Wrong(
+            "requests were changed or put back since it was written (run the same command again)".to_owned(),
+        ),
+        Err(problem) => Proof::Wrong(problem),
+    })
+}
+
+/// Whether lines have changed in the store since the file was written.
+async fn is_stale(store: &dyn Results, run: &Run, cursor: &Cursor) -> Result<bool, RunError> {
+    Ok(cursor.feed == Feed::Results && store.lines_epoch(run.id).await? != cursor.epoch)
+}
+
+/// Compares the first `settled` bytes of the run's lines with the store, or all of them and the end of the file.
+async fn compare(
+    store: &dyn Results,
+    run: &Run,
+    key: &FileKey,
+    cursor: &Cursor,
+    settled: Option<u64>,
+) -> Result<Result<Held, String>, RunError> {
+    let opened = File::open(&key.path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(cursor.base))?;
+        Ok(BufReader::with_capacity(1 << 20, file))
+    });
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut proof = Held { lines: 0, newer: 0 };
+    let mut left = settled.unwrap_or(u64::MAX);
+    let mut after = beginning(cursor.order);
+    while left > 0 {
+        let page = lines(store, run, cursor, after).await?;
+        if page.lines.is_empty() {
+            break;
+        }
+        after = page.after;
+        for line in page.lines {
+            if left == 0 {
+                break;
+            }
+            let mut found = Vec::with_capacity(line.now.len());
+            let before = line.before.as_deref().unwrap_or_default();
+            let most = line.now.len().max(before.len()) as u64;
+            if let Err(error) = Read::by_ref(&mut file).take(most).read_until(b'\n', &mut found) {
+                return Ok(Err(error.to_string()));
+            }
+            left = left.saturating_sub(found.len() as u64);
+            proof.lines += 1;
+            if found == line.now {
+                continue;
+            }
+            if line.before.as_ref() != Some(&found) {
+                return Ok(Err(format!(
+                    "line {} of this run differs from what the store holds, or is missing",
+                    proof.lines
+                )));
+            }
+            proof.newer += 1;
+        }
+    }
+    if settled.is_some() {
+        let more = format!(
+            "more was written than the {} lines that the store holds",
+            proof.lines
+        );
+        return Ok(if left == 0 { Ok(proof) } else { Err(more) });
+    }
+    let mut rest = [0; 1];
+    match file.read(&mut rest) {
+        Ok(0) => Ok(Ok(proof)),
+        Ok(_) => Ok(Err(format!(
+            "something follows line {}, the last one of this run",
+            proof.lines
+        ))),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// A line as the store says it.
+struct Line {
+    now: Vec<u8>,
+    /// As it was before another request took its pending tasks, or gave them back.
+    before: Option<Vec<u8>>,
+}
+
+/// Some lines, and where the next ones begin.
+struct Lines {
+    lines: Vec<Line>,
+    after: i64,
+}
+
+async fn lines(store: &dyn Results, run: &Run, cursor: &Cursor, after: i64) -> Result<Lines, RunError> {
+    if cursor.feed == Feed::Events {
+        let page = page(store, run.id, &run.name, cursor, after, ROWS).await?;
+        let lines = page
+            .lines
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| Line {
+                now: line.to_vec(),
+                before: None,
+            });
+        return Ok(Lines {
+            lines: lines.collect(),
+            after: page.after,
+        });
+    }
+    let page = store
+        .finished(run.id, cursor.order, cursor.since, after, ROWS)
+        .await?;
+    let render = |row: &Finished| {
+        let mut line = Vec::new();
+        result_line::write(&run.name, row, clock::rfc3339, &mut line)
+            .map(|()| line)
+            .map_err(|error| unwritable(&error))
+    };
+    let line = |mut row: Finished| {
+        let now = render(&row)?;
+        let before = match row.status {
+            Status::Paused => Status::Continued,
+            Status::Continued => Status::Paused,
+            Status::Completed | Status::Partial | Status::Failed => {
+                return Ok(Line { now, before: None });
+            }
+        };
+        row.status = before;
+        Ok(Line {
+            now,
+            before: Some(render(&row)?),
+        })
+    };
+    Ok(Lines {
+        lines: page.rows.into_iter().map(line).collect::<Result<_, RunError>>()?,
+        after: page.after,
+    })
+}

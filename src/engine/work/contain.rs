@@ -1,0 +1,213 @@
+//! A fault of one request ends in that request.
+//!
+//! A worker that panics is caught: its task is tried once more, and a second panic, under any owner, fails it as `poison`.
+//! A value that the store refuses fails its task as `internal`. What concerns the whole store is handed on, and ends the
+//! run.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::{Attempt, Making};
+use crate::domain::usage::Cost;
+use crate::store::{
+    Claimed, Left, PlanEnd, PlanSettlement, Settled, Settlement, Store, StoreError, Unreadable,
+};
+
+/// So many panics of workers on one task fail it.
+const POISON: u32 = 2;
+
+/// What follows a panic.
+pub(in crate::engine) enum AfterPanic {
+    /// The task is tried again under the same lease.
+    Again,
+    /// The queue has failed, or its lease was lost.
+    Over(Settled),
+}
+
+/// Counts a panic of the queue's worker in the store.
+pub(in crate::engine) async fn panicked(
+    store: &dyn Store,
+    queue: &mut Claimed,
+    panic: Box<dyn Any + Send>,
+    calls: Vec<Attempt>,
+) -> Result<AfterPanic, StoreError> {
+    let reason = reason(panic);
+    tracing::error!(
+        request.id = queue.request.custom_id,
+        queue.id = queue.lease.queue_id,
+        "a worker panicked: {reason}"
+    );
+    queue.panics = queue.panics.saturating_add(1);
+    queue.lost_calls.extend(calls);
+    if !store.note_panics(queue.lease, queue.panics).await? {
+        return Ok(AfterPanic::Over(Settled::LostLease));
+    }
+    if queue.panics < POISON {
+        return Ok(AfterPanic::Again);
+    }
+    let message = format!(
+        "nova3 panicked {} times on this task: {reason} (please report it; `nova3 retry --class {}` lets it run again)",
+        queue.panics,
+        Class::Poison.as_str()
+    );
+    fail(store, queue, Failure::new(Class::Poison, message))
+        .await
+        .map(AfterPanic::Over)
+}
+
+fn reason(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map_or_else(|| "of an unknown kind".to_owned(), |text| (*text).to_owned()),
+    }
+}
+
+/// Fails the queue's present task, or its planning, without an answer.
+pub(in crate::engine) async fn fail(
+    store: &dyn Store,
+    queue: &mut Claimed,
+    failure: Failure,
+) -> Result<Settled, StoreError> {
+    let calls = std::mem::take(&mut queue.lost_calls);
+    let making = with_lost(Making::without_calls(String::new(), String::new()), &calls);
+    if !queue.planned {
+        let settlement = PlanSettlement {
+            lease: queue.lease,
+            end: PlanEnd::Failed(failure),
+            making,
+            attempts: calls,
+        };
+        return settle_plan(store, settlement).await;
+    }
+    let failure = Failure {
+        task_id: queue
+            .tasks
+            .get(queue.current_task)
+            .map(|task| task.task_id.clone()),
+        ..failure
+    };
+    let settlement = Settlement::failed(queue.lease, queue.current_task, failure, None, making, calls);
+    settle(store, settlement).await
+}
+
+/// Fails a queue whose stored request cannot be read.
+pub(in crate::engine) async fn fail_unreadable(
+    store: &dyn Store,
+    queue: Unreadable,
+) -> Result<Settled, StoreError> {
+    let making = Making::without_calls(String::new(), String::new());
+    let failure = Failure {
+        task_id: queue.task_id,
+        ..Failure::new(Class::Internal, queue.reason)
+    };
+    if queue.planned {
+        let (lease, task) = (queue.lease, queue.current_task);
+        let settlement = Settlement::failed(lease, task, failure, None, making, Vec::new());
+        return settle(store, settlement).await;
+    }
+    let settlement = PlanSettlement {
+        lease: queue.lease,
+        end: PlanEnd::Failed(failure),
+        making,
+        attempts: Vec::new(),
+    };
+    settle_plan(store, settlement).await
+}
+
+/// The bookkeeping of a task together with calls that panics have left without a result.
+pub(in crate::engine) fn with_lost(making: Making, lost: &[Attempt]) -> Making {
+    let wasted = lost
+        .iter()
+        .filter_map(|call| call.cost)
+        .fold(making.wasted, Cost::plus);
+    Making {
+        attempts: making
+            .attempts
+            .saturating_add(u32::try_from(lost.len()).unwrap_or(u32::MAX)),
+        wasted,
+        ..making
+    }
+}
+
+/// Settles a task. If the store refuses a value of it, the task fails as `internal`; what was called stays in the ledger
+/// unless that is what the store refuses.
+pub(in crate::engine) async fn settle(
+    store: &dyn Store,
+    settlement: Settlement,
+) -> Result<Settled, StoreError> {
+    let (lease, task) = (settlement.lease(), settlement.task());
+    let (making, attempts) = settlement.bill();
+    let error = match store.settle(settlement).await {
+        Err(error) if error.is_of_one_row() => error,
+        end => return end,
+    };
+    let failed = |making, attempts| Settlement::failed(lease, task, refused(&error), None, making, attempts);
+    match store.settle(failed(wasted(making), attempts)).await {
+        Err(again) if again.is_of_one_row() => {
+            let nothing = Making::without_calls(String::new(), String::new());
+            store.settle(failed(nothing, Vec::new())).await
+        }
+        end => end,
+    }
+}
+
+/// As [`settle`], for a plan.
+pub(in crate::engine) async fn settle_plan(
+    store: &dyn Store,
+    settlement: PlanSettlement,
+) -> Result<Settled, StoreError> {
+    let lease = settlement.lease;
+    let (making, attempts) = (settlement.making.clone(), settlement.attempts.clone());
+    let error = match store.settle_plan(settlement).await {
+        Err(error) if error.is_of_one_row() => error,
+        end => return end,
+    };
+    let failed = |making, attempts| PlanSettlement {
+        lease,
+        end: PlanEnd::Failed(refused(&error)),
+        making,
+        attempts,
+    };
+    match store.settle_plan(failed(wasted(making), attempts)).await {
+        Err(again) if again.is_of_one_row() => {
+            let nothing = Making::without_calls(String::new(), String::new());
+            store.settle_plan(failed(nothing, Vec::new())).await
+        }
+        end => end,
+    }
+}
+
+/// The failure of a task that the store refused.
+pub(in crate::engine) fn refused(error: &StoreError) -> Failure {
+    Failure::new(Class::Internal, error.to_string())
+}
+
+/// What was paid has given nothing.
+fn wasted(making: Making) -> Making {
+    Making {
+        wasted: making.wasted.plus(making.cost.unwrap_or(Cost::ZERO)),
+        cost: making.cost.map(|_| Cost::ZERO),
+        usage: crate::domain::usage::Usage::default(),
+        ..making
+    }
+}
+
+/// Gives queues back; one that the store refuses keeps its lease until that is void, and holds up none of the others.
+pub(in crate::engine) async fn release(store: Arc<dyn Store>, left: Vec<Left>) -> Result<(), StoreError> {
+    let several = left.len() > 1;
+    let error = match store.release(left.clone()).await {
+        Err(error) if error.is_of_one_row() => error,
+        end => return end,
+    };
+    if !several {
+        tracing::warn!("a queue could not be given back: {error}");
+        return Ok(());
+    }
+    for one in left {
+        Box::pin(release(Arc::clone(&store), vec![one])).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! One leased queue through its tasks.
+
+pub(in crate::engine) mod budget;
+pub(in crate::engine) mod contain;
+pub(in crate::engine) mod crash_marks;
+pub(in crate::engine) mod perform;
+pub(in crate::engine) mod planning;
+pub(in crate::engine) mod worker;

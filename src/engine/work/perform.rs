@@ -1,0 +1,124 @@
+//! One task of a leased queue: its material, its calls, and whether the queue pauses behind it.
+
+use crate::agent::{self, Agent, COMPLETION, Done, TaskEnd, TaskInput};
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::Making;
+use crate::domain::request;
+use crate::engine::work::budget::LeaseReservation;
+use crate::engine::work::worker::{Tools, Work};
+use crate::llm::Chain;
+use crate::store::{Claimed, Material, StoreError, Then, Wanted};
+
+/// The route or chain that the line asks for, else the one its agent wants, else the default one.
+pub(in crate::engine) fn chain<'t>(
+    tools: &'t Tools,
+    queue: &Claimed,
+    agent: Option<&Agent>,
+) -> Result<&'t Chain, String> {
+    let wanted = queue
+        .request
+        .model
+        .as_deref()
+        .or(agent.and_then(|agent| agent.model.as_deref()));
+    tools
+        .client
+        .chain(wanted)
+        .ok_or_else(|| wanted.unwrap_or_default().to_owned())
+}
+
+/// What was made before, as far as the request may build on it.
+pub(in crate::engine) async fn material(
+    tools: &Tools,
+    queue: &Claimed,
+    input: &str,
+) -> Result<Material, StoreError> {
+    let request::Work::Brief(brief) = &queue.request.work else {
+        return Ok(Material::default());
+    };
+    let items = agent::wanted_items(brief, input);
+    // A single task of a request that is alone has nothing before it.
+    if queue.request.session.is_none() && queue.tasks.len() <= 1 && items.is_empty() {
+        return Ok(Material::default());
+    }
+    tools
+        .store
+        .context(&Wanted {
+            queue_id: queue.lease.queue_id,
+            user: queue.request.user.clone(),
+            session: queue.request.session.clone(),
+            items,
+            rounds: tools.budget.rounds,
+        })
+        .await
+}
+
+/// Asks for the queue's present task.
+pub(in crate::engine) async fn perform(
+    work: &Work<'_>,
+    queue: &Claimed,
+    reservation: Option<&LeaseReservation<'_>>,
+) -> Result<Done, StoreError> {
+    let (tools, stop) = (work.tools, work.stop);
+    let planned = &queue.tasks[queue.current_task];
+    let agent = tools.agents.get(&planned.action);
+    let chain = match chain(tools, queue, agent) {
+        Ok(chain) => chain,
+        Err(name) => {
+            let message = format!("`model` `{name}` is no route or chain any more");
+            return Ok(impossible(name, Class::BadRequest, message));
+        }
+    };
+    let context = tools.context(chain, stop, reservation, work.marks(queue));
+    match (&queue.request.work, agent) {
+        (request::Work::Completion(completion), _) if planned.action == COMPLETION => {
+            Ok(agent::run_completion(context, completion).await)
+        }
+        (request::Work::Brief(brief), Some(agent)) => {
+            let material = material(tools, queue, &planned.input).await?;
+            let input = TaskInput {
+                brief,
+                input: &planned.input,
+                material: &material,
+            };
+            Ok(agent::run_agent(context, agent, input).await)
+        }
+        _ => {
+            let message = format!("there is no agent for the action `{}` any more", planned.action);
+            Ok(impossible(
+                chain.first().settings.name.clone(),
+                Class::BadRequest,
+                message,
+            ))
+        }
+    }
+}
+
+/// A task that fails without a call.
+pub(in crate::engine) fn impossible(route: String, class: Class, message: String) -> Done {
+    Done {
+        end: TaskEnd::Failed(Failure::new(class, message), None),
+        making: Making::without_calls(route, String::new()),
+        attempts: Vec::new(),
+    }
+}
+
+/// Whether the queue pauses behind the task. A stop that its tasks never come to is told at its end.
+pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, task: usize, making: &mut Making) -> Then {
+    let request::Work::Brief(brief) = &queue.request.work else {
+        return Then::GoOn;
+    };
+    let stops = tools.planner.stops_of(brief);
+    let last = task + 1 == queue.tasks.len();
+    if let Some(until) = stops.until.as_ref().filter(|_| last)
+        && !queue.tasks.iter().any(|task| task.action == until.as_str())
+    {
+        making.warnings.push(format!(
+            "`until` is `{until}`, and the queue has no such task: it ran through"
+        ));
+    }
+    if stops.after(&queue.tasks[task].action) {
+        Then::Pause
+    } else {
+        Then::GoOn
+    }
+}

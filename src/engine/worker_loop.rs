@@ -1,0 +1,264 @@
+//! A worker: it joins a run of a shared store that has claimable work, and then the next one.
+//!
+//! A worker reads no input and writes no result file; the `nova3 run` that loaded the run does. A worker joins a run only
+//! if its own terms are those of the run, unless `--accept-drift` is given.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::domain::conditions::Conditions;
+use crate::engine::RunError;
+use crate::engine::dispatch::Dispatcher;
+use crate::engine::dispatch::heartbeat::unless_slow;
+use crate::engine::dispatch::outage::telling;
+use crate::engine::dispatch::poll_backoff::PollBackoff;
+use crate::engine::input::ingest::Intake;
+use crate::engine::job::{Driven, Exporting, Job, Services};
+use crate::engine::signals::Signals;
+use crate::engine::wakes::Wakes;
+use crate::llm::Stop;
+use crate::observe::{Ending, RunEvent};
+use crate::store::{Owner, Run, RunId, StoreError};
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// What is the same for every run; its name, terms and conditions are the run's own.
+    pub job: Job,
+    /// The only run to join.
+    pub only: Option<String>,
+    /// Whether the worker ends when nothing is left to do.
+    pub until_idle: bool,
+}
+
+/// A run that can go no further for now is looked at again after so long.
+const RESTS: Duration = Duration::from_secs(60);
+
+/// Works on runs until it is told to end, or until nothing is left.
+pub async fn work_on_runs(
+    services: &mut Services,
+    options: &WorkerOptions,
+    signals: &mut Signals,
+) -> Result<Ending, RunError> {
+    signals.take();
+    let mut search = Search::new(options);
+    loop {
+        let next = tokio::select! {
+            next = telling(services, search.next(services)) => next?,
+            signal = signals.next() => return Ok(Ending::Signal(signal)),
+        };
+        let Some(run) = next else {
+            return Ok(Ending::Finished);
+        };
+        let ending = work_on(services, options, &search.owner, &run, signals).await?;
+        match ending {
+            Ending::Finished => {}
+            // Its money is spent, or will be when others have settled.
+            Ending::Budget { .. } => search.rest(run.id),
+            other => return Ok(other),
+        }
+    }
+}
+
+/// Looks for a run to work on.
+struct Search<'a> {
+    options: &'a WorkerOptions,
+    owner: Owner,
+    /// Runs that can go no further, and since when.
+    resting: HashMap<i64, Instant>,
+    /// Runs whose terms are not ours, as far as they were told of.
+    told: Vec<RunId>,
+    next_tend: Instant,
+    poll_backoff: PollBackoff,
+    /// Whether it was told that there is nothing to do, since there was.
+    waits: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(options: &'a WorkerOptions) -> Self {
+        Self {
+            options,
+            owner: crate::engine::run::owner(),
+            resting: HashMap::new(),
+            told: Vec::new(),
+            next_tend: Instant::now(),
+            poll_backoff: PollBackoff::new(),
+            waits: false,
+        }
+    }
+
+    /// The next run to work on; `None` when nothing is left and that is the end. Cancel-safe.
+    async fn next(&mut self, services: &Services) -> Result<Option<Run>, RunError> {
+        loop {
+            self.poll_backoff.due().await;
+            self.tend(services).await?;
+            let mut left = false;
+            for (run, claimable) in services.store.open_runs().await? {
+                if !self.is_ours(services, &run)? {
+                    continue;
+                }
+                left = true;
+                if claimable {
+                    self.poll_backoff.found();
+                    self.waits = false;
+                    return Ok(Some(run));
+                }
+            }
+            let only = self.options.only.clone();
+            if !left && self.options.until_idle {
+                services.announcer.announce(RunEvent::NothingLeft { only });
+                return Ok(None);
+            }
+            if !std::mem::replace(&mut self.waits, true) {
+                services.announcer.announce(RunEvent::Waiting { only });
+            }
+        }
+    }
+
+    /// Leases of dead workers run out also while nobody works.
+    async fn tend(&mut self, services: &Services) -> Result<(), RunError> {
+        if Instant::now() >= self.next_tend {
+            self.next_tend = Instant::now() + self.options.job.lease / 3;
+            let lease_ms = i64::try_from(self.options.job.lease.as_millis()).unwrap_or(i64::MAX);
+            let done = crate::store::Done::default();
+            let tended = services.store.tend(RunId(0), &self.owner, done, lease_ms, false);
+            unless_slow(tended.await)?;
+        }
+        Ok(())
+    }
+
+    fn is_ours(&mut self, services: &Services, run: &Run) -> Result<bool, RunError> {
+        if self.options.only.as_ref().is_some_and(|only| *only != run.name) {
+            return Ok(false);
+        }
+        self.resting.retain(|_, since| since.elapsed() < RESTS);
+        if self.resting.contains_key(&run.id.0) {
+            return Ok(false);
+        }
+        let differences = self.differences(run);
+        if differences.is_empty() {
+            return Ok(true);
+        }
+        let drift = StoreError::Drift {
+            run: run.name.clone(),
+            differences,
+        };
+        if self.options.only.is_some() {
+            return Err(drift.into());
+        }
+        if !self.told.contains(&run.id) {
+            self.told.push(run.id);
+            let reason = drift.to_string();
+            services.announcer.announce(RunEvent::Refused { reason });
+        }
+        Ok(false)
+    }
+
+    fn differences(&self, run: &Run) -> Vec<String> {
+        let job = &self.options.job;
+        if run.rehearsal != job.rehearsal {
+            let what = |mock| {
+                if mock {
+                    "a rehearsal (`--mock`)"
+                } else {
+                    "a real run"
+                }
+            };
+            return vec![format!(
+                "it is {}, and this is {}",
+                what(run.rehearsal),
+                what(job.rehearsal)
+            )];
+        }
+        if job.accept_drift {
+            return Vec::new();
+        }
+        // The cap and the pauses are the run's, whatever a worker's settings say.
+        let ours = crate::store::Terms {
+            max_cost: run.terms.max_cost,
+            until: run.terms.until.clone(),
+            tasks: run.terms.tasks.clone(),
+            ..job.terms.clone()
+        };
+        run.terms.differences(&ours)
+    }
+
+    fn rest(&mut self, run: RunId) {
+        self.resting.insert(run.0, Instant::now());
+    }
+}
+
+/// Works on one run until nothing of it is left to claim.
+async fn work_on(
+    services: &mut Services,
+    options: &WorkerOptions,
+    owner: &Owner,
+    run: &Run,
+    signals: &mut Signals,
+) -> Result<Ending, RunError> {
+    crate::engine::run::keep_terms(services, run);
+    let job = Job {
+        name: run.name.clone(),
+        conditions: Conditions {
+            max_cost: run.terms.max_cost,
+            ..options.job.conditions
+        },
+        leaves_to_others: true,
+        ..options.job.clone()
+    };
+    let worker = crate::engine::run::worker(owner, &job);
+    tokio::select! {
+        joined = telling(services, services.store.join(run.id, &worker)) => joined?,
+        signal = signals.next() => return Ok(Ending::Signal(signal)),
+    }
+    services.announcer.announce(RunEvent::Joined {
+        run: run.name.clone(),
+    });
+    let stop = Stop::default();
+    let dispatcher = Dispatcher::new(
+        services,
+        &job,
+        run.id,
+        owner.clone(),
+        stop,
+        Wakes::default(),
+        Instant::now(),
+    );
+    let Driven {
+        ending, failed, done, ..
+    } = dispatcher
+        .drive(Intake::nothing(), Exporting::nothing(), signals)
+        .await;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    services.announcer.announce(RunEvent::Left {
+        run: run.name.clone(),
+        requests: done.finished,
+        steps: done.settled,
+    });
+    Ok(ending)
+}
+
+impl Intake {
+    /// Of a worker: whoever loaded the run reads its input.
+    fn nothing() -> Self {
+        let (tell, facts) = mpsc::channel(1);
+        // The channel has room for it.
+        drop(tell.try_send(crate::engine::input::ingest::IngestFact::Ended));
+        Self { facts }
+    }
+}
+
+impl Exporting {
+    /// Of a worker: whoever was given `-o` writes it.
+    fn nothing() -> Self {
+        Self {
+            tasks: tokio::task::JoinSet::new(),
+            finish: watch::Sender::new(false),
+        }
+    }
+}

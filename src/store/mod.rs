@@ -239,7 +239,8 @@ pub trait Results: Send + Sync {
         rows: usize,
     ) -> Result<FinishedPage, StoreError>;
 
-    /// Finished requests by the store's own number.
+    /// Finished requests by the store's own number, in the order of `queues`. A page ends early when results are large:
+    /// its `after` says how many of the numbers it answers.
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError>;
 
     /// What was settled in the run after `after`, in the order of settling; at most `rows`, and ending early where
@@ -253,7 +254,8 @@ pub trait Results: Send + Sync {
         rows: usize,
     ) -> Result<EventPage, StoreError>;
 
-    /// What was settled of these queues, up to an event's number.
+    /// What was settled of these queues, up to an event's number. A page ends early when results are large: its `after`
+    /// says how many of the queues it answers.
     async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError>;
 
     /// The tasks of a known request, if they are known: by its identity, the occurrence among equal lines (from 1),

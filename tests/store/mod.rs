@@ -9,7 +9,7 @@
 )]
 
 mod continuing;
-mod counting;
+pub(crate) mod counting;
 mod crash;
 pub(crate) mod draft;
 mod events;
@@ -123,6 +123,7 @@ macro_rules! engines {
                 finished_pages_are_in_order_and_complete
                 input_order_stops_at_the_first_gap
                 finished_by_number
+                pages_end_early_where_results_are_large
             }
             planning {
                 a_plan_is_settled_once_and_found_again

@@ -1,11 +1,14 @@
-//! Pages are bounded by the stored sizes of results: no result is read to learn its size.
+//! Pages and groups of settlements are bounded by the sizes of results, and no result is read to learn its size.
 
-use nova3::store::Order;
+use futures::future::join_all;
+use nova3::domain::outcome::Product;
+use nova3::store::{Order, Settlement, Then};
+use serde_json::value::to_raw_value;
 
-use crate::fleet::harness::{Sql, until};
+use crate::fleet::harness::{Sql, claim, until, workers};
 use crate::fleet::server;
 use crate::store::counting::finish_large;
-use crate::store::harness::Harness;
+use crate::store::harness::{Harness, attempt, batch, making};
 
 /// Answers of a megabyte. A page holds two of them.
 const ANSWERS: usize = 16;
@@ -71,4 +74,25 @@ async fn a_page_reads_no_result_that_it_does_not_hold() {
         assert!(read < all / 2, "{part}: {read} of {all} blocks");
         harness = Harness::at(&url).await;
     }
+}
+
+#[tokio::test]
+async fn a_group_of_settlements_ends_once_it_holds_enough_bytes() {
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    let input: Vec<_> = (0..21).map(|n| batch(&format!("r{n}"))).collect();
+    harness.read(run, &input).await;
+    let queues = claim(&harness, "p", run, 99).await;
+    let settle = async |place: usize, bytes: usize| {
+        let product = Product::Response(to_raw_value(&"x".repeat(bytes)).expect("JSON"));
+        let lease = queues[place].lease;
+        let settlement =
+            Settlement::completed(lease, 0, product, Then::GoOn, making(1), vec![attempt(None, 1)]);
+        harness.store().settle(settlement).await.expect("settles");
+    };
+    // All of them wait before the first is on its way.
+    join_all((0..21).map(|place| settle(place, if place == 0 { 1 } else { 1 << 20 }))).await;
+    let mut sql = Sql::at(&url).await;
+    let groups = sql.text("SELECT string_agg(n::text, ',') FROM (SELECT count(*) n FROM nova3_tasks GROUP BY xmin ORDER BY min(queue_id)) g");
+    assert_eq!(groups.await, "9,8,4");
 }

@@ -1,6 +1,7 @@
 //! Settlements of many queues in one statement: what comes in while one is on its way to the disk goes with the next.
 //!
-//! One statement is on its way at a time, so that its size follows the load: alone at rest, hundreds under pressure.
+//! One statement is on its way at a time, so that its size follows the load: alone at rest, hundreds under pressure. A
+//! statement ends once it holds enough bytes of results.
 //! A statement that the database cancelled at its time limit is halved. When one fails in a way that does not pass, each settlement is tried alone, so that a bad one spoils nobody else's;
 //! settlements must therefore be able to be offered twice.
 
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::fault::Fault;
 use crate::postgres::{Database, Passing, Within};
+use crate::store::keys::GROUP_BYTES;
 use crate::store::{Settled, StoreError};
 
 /// One statement takes at most so many: more would save little, and keep others waiting for the run's row.
@@ -25,6 +27,9 @@ const WAITING: usize = 1024;
 pub(super) trait Settles: Sized + Send + Sync + 'static {
     /// The queue it is about.
     fn queue(&self) -> i64;
+
+    /// About how many bytes its result takes.
+    fn bytes(&self) -> usize;
 
     /// Settles all of them, which are of one run, in one statement; answers in their order. Under the same tickets it is
     /// safe to do again.
@@ -99,9 +104,12 @@ async fn drive<T: Settles>(database: Database, mut receiver: mpsc::Receiver<Wait
             let run = super::run_of(group[0].what.queue());
             // A queue stands in a statement once: what is offered twice at once is settled once.
             let mut queues = HashSet::with_capacity(group.len());
+            let mut bytes = 0;
             let (ours, others): (Vec<_>, Vec<_>) = group.drain(..).partition(|waiting| {
                 let queue = waiting.what.queue();
-                super::run_of(queue) == run && queues.insert(queue)
+                let goes = bytes < GROUP_BYTES && super::run_of(queue) == run && queues.insert(queue);
+                bytes += if goes { waiting.what.bytes() } else { 0 };
+                goes
             });
             group = others;
             together(&database, run, ours).await;

@@ -38,6 +38,10 @@ impl Settles for Settlement {
         self.lease.queue_id
     }
 
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
     async fn settle(
         database: &Database,
         run: i64,
@@ -62,7 +66,7 @@ impl Settles for Settlement {
             makings.push(serde_json::to_string(&one.making)?);
             calls.add(of, &one.attempts);
             responses.push(match product {
-                Some(Product::Response(raw)) => Some(raw.get().to_owned()),
+                Some(Product::Response(raw)) => Some(raw.get()),
                 // Where there are items, their array takes its place.
                 Some(Product::Items(items)) => {
                     for item in items {
@@ -70,7 +74,7 @@ impl Settles for Settlement {
                         kinds.push(item.kind.as_str());
                         bodies.push(readable(&item.body)?);
                     }
-                    Some("[]".to_owned())
+                    Some("[]")
                 }
                 None => None,
             });
@@ -91,7 +95,8 @@ impl Settles for Settlement {
             bodies.sent(),
         ];
         params.extend(calls.sent());
-        outcomes(database, TASKS, &params, within).await
+        let bytes = group.iter().map(|one| Settles::bytes(*one)).sum();
+        outcomes(database, TASKS, &params, within, bytes).await
     }
 }
 
@@ -99,6 +104,13 @@ impl Settles for Settlement {
 impl Settles for PlanSettlement {
     fn queue(&self) -> i64 {
         self.lease.queue_id
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.end {
+            PlanEnd::Planned(_, steps) => steps.iter().map(|step| step.input.len()).sum(),
+            PlanEnd::Failed(_) => 0,
+        }
     }
 
     async fn settle(
@@ -152,7 +164,7 @@ impl Settles for PlanSettlement {
             inputs.sent(),
         ];
         params.extend(calls.sent());
-        outcomes(database, PLANS, &params, within).await
+        outcomes(database, PLANS, &params, within, 0).await
     }
 }
 
@@ -161,8 +173,10 @@ async fn outcomes(
     sql: &str,
     params: &[crate::postgres::Sent<'_>],
     within: Within,
+    bytes: usize,
 ) -> Result<Vec<Settled>, Fault> {
     let mut connection = database.connect_within(within).await?;
+    connection.carries(bytes);
     let rows = connection.rows(sql, params).await?;
     connection.end_within().await?;
     rows.iter().map(|row| settled(row.get(0))).collect()

@@ -209,7 +209,9 @@ impl Queues for SqliteStore {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
-        self.write(move |c| settle::settle(c, &settlement, clock::now_ms()))
+        let bytes = settlement.bytes();
+        self.writer()?
+            .call_of(bytes, move |c| settle::settle(c, &settlement, clock::now_ms()))
             .await
     }
 

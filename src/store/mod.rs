@@ -44,9 +44,17 @@ pub use terms::{Recipe, RouteLimits, Terms};
 pub use workers::{Done, Worker, WorkerState};
 
 /// Everything a run needs of its store.
-pub trait Store: Queues + Sessions + Results {}
+pub trait Store: Queues + Sessions + Results + Integrity {}
 
-impl<T: Queues + Sessions + Results> Store for T {}
+impl<T: Queues + Sessions + Results + Integrity> Store for T {}
+
+/// Whether the store is whole.
+#[async_trait]
+pub trait Integrity: Send + Sync {
+    /// The whole store was read, and what the engine can tell of it is as it should be: pages and indexes in a file, and
+    /// in both engines the sums and numbers of each run. Takes as long as reading it.
+    async fn check(&self) -> Result<(), StoreError>;
+}
 
 /// Runs and their queues: from an input line to its settled tasks.
 #[async_trait]

@@ -279,3 +279,16 @@ pub(crate) async fn pages_end_early_where_results_are_large(harness: &mut Harnes
 fn is_answer(event: &SettledEvent) -> bool {
     matches!(event.what, Happening::Completed { .. })
 }
+
+pub(crate) async fn a_whole_store_passes_its_check(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.store().check().await.expect("nothing is in it");
+    harness
+        .read(run, &[request("x").tasks(2), request("y"), bad("{")])
+        .await;
+    let queues = harness.claim(run, 9).await;
+    harness.done(&queues[0]).await;
+    harness.fail(&queues[1], Class::Server).await;
+    harness.crash().await;
+    harness.store().check().await.expect("it is whole");
+}

@@ -124,6 +124,7 @@ macro_rules! engines {
                 input_order_stops_at_the_first_gap
                 finished_by_number
                 pages_end_early_where_results_are_large
+                a_whole_store_passes_its_check
             }
             planning {
                 a_plan_is_settled_once_and_found_again

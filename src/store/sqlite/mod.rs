@@ -14,6 +14,7 @@ mod events;
 mod fault;
 mod identities;
 mod ingest;
+mod integrity;
 mod lane;
 mod ledger;
 mod limits;

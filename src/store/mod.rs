@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
 
+mod cache;
 mod claims;
 mod error;
 mod items;
@@ -28,6 +29,7 @@ use crate::domain::request::{Digest, Identity};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
 
+pub use cache::{Cache, Cached, Entry, NewEntry};
 pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
 pub use model::{
@@ -44,9 +46,9 @@ pub use terms::{Recipe, RouteLimits, Terms};
 pub use workers::{Done, Worker, WorkerState};
 
 /// Everything a run needs of its store.
-pub trait Store: Queues + Sessions + Results + Integrity {}
+pub trait Store: Queues + Sessions + Results + Cache + Integrity {}
 
-impl<T: Queues + Sessions + Results + Integrity> Store for T {}
+impl<T: Queues + Sessions + Results + Cache + Integrity> Store for T {}
 
 /// Whether the store is whole.
 #[async_trait]

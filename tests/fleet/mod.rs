@@ -10,6 +10,7 @@
 )]
 
 mod batches;
+mod caching;
 mod claims;
 mod harness;
 use crate::store::draft;

@@ -8,6 +8,7 @@
     reason = "the helpers of a test fail the way a test does"
 )]
 
+mod caching;
 mod continuing;
 pub(crate) mod counting;
 mod crash;
@@ -201,6 +202,12 @@ macro_rules! engines {
                 a_failed_request_takes_what_it_is_told_after_a_retry
                 what_was_taken_over_is_pending_again
                 what_was_finished_under_another_recipe_is_counted
+            }
+            caching {
+                what_is_put_is_found_also_after_a_crash
+                what_is_stale_is_told_as_stale
+                what_was_used_longest_ago_makes_room
+                a_lower_bound_is_reached_in_batches
             }
             files {
                 cursors_round_trip

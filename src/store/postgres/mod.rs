@@ -31,6 +31,7 @@ macro_rules! job {
 
 mod answered;
 mod batch;
+mod cache;
 mod calls;
 mod context;
 mod cursors;

@@ -17,14 +17,15 @@ const SCHEMA: &[&str] = &[
     include_str!("../schema/postgres/005_money.sql"),
     include_str!("../schema/postgres/006_runs.sql"),
     include_str!("../schema/postgres/007_limits.sql"),
-    include_str!("../schema/postgres/008_durability.sql"),
+    include_str!("../schema/postgres/008_cache.sql"),
+    include_str!("../schema/postgres/009_durability.sql"),
 ];
 
 /// The schema's version, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 2;
+const OLDEST: i32 = 3;
 
 /// Another process may be making the schema at the same time.
 const LONG: Duration = Duration::from_secs(3600);

@@ -7,6 +7,7 @@
 //! Deliberately absent: a cursor that stays open between calls (it would keep the log from being folded
 //! back), memory mapping, and copying the file while it is in use.
 
+mod cache;
 mod claim;
 mod context;
 mod cursors;

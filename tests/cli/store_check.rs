@@ -33,7 +33,7 @@ fn damage_and_wrong_sums_are_told() {
     store.execute("UPDATE nova3_runs SET attempts=3", []).unwrap();
     let root: usize = store
         .query_row(
-            "SELECT rootpage FROM sqlite_schema WHERE name='nova3_attempts_queue'",
+            "SELECT rootpage FROM sqlite_schema WHERE name='nova3_events_queue'",
             [],
             |row| row.get(0),
         )

@@ -98,14 +98,14 @@ fn ask(route: &Route, completion: &Completion, is_first: bool, capped: bool) -> 
 
 fn closed(route: &Route, end: Result<Reply, Over>) -> TaskEnd {
     match end {
-        Ok(Reply::Verbatim(verbatim)) => TaskEnd::Completed(Product::Response(response(&verbatim))),
+        Ok(Reply::Verbatim(verbatim)) => TaskEnd::Completed(Product::Response(response(verbatim))),
         Ok(Reply::Answer(_)) => TaskEnd::Failed(
             Failure::new(Class::Internal, "a Batch line got a parsed answer"),
             None,
         ),
         Err(Over::Failed(mut with)) => {
             let verbatim = with.response.take();
-            let product = verbatim.map(|verbatim| Product::Response(response(&verbatim)));
+            let product = verbatim.map(|verbatim| Product::Response(response(verbatim)));
             TaskEnd::Failed(failure(route, *with), product)
         }
         Err(Over::Stopped(why)) => TaskEnd::Interrupted(why),
@@ -113,13 +113,17 @@ fn closed(route: &Route, end: Result<Reply, Over>) -> TaskEnd {
 }
 
 /// `{status_code, request_id, body}`: the `response` of a Batch output line.
-fn response(verbatim: &Verbatim) -> Box<RawValue> {
+fn response(verbatim: Verbatim) -> Box<RawValue> {
     let id = serde_json::to_string(&verbatim.request_id).unwrap_or_else(|_| "null".to_owned());
-    let text = format!(
-        "{{\"status_code\":{},\"request_id\":{id},\"body\":{}}}",
-        verbatim.status,
-        verbatim.body.get()
+    let head = format!(
+        "{{\"status_code\":{},\"request_id\":{id},\"body\":",
+        verbatim.status
     );
+    let body = verbatim.body.get();
+    // A body may be large: the text must not be copied when it grows or is done.
+    let mut text = String::with_capacity(head.len() + body.len() + 1);
+    text.extend([&head, body, "}"]);
+    drop(verbatim);
     // All three parts are JSON already; without them there is nothing to show.
     RawValue::from_string(text).unwrap_or_default()
 }

@@ -14,6 +14,10 @@ use crate::store::{Feed, Run, Store};
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
         let store = stores::to_read(args.which.store.as_ref(), global).await?;
+        if args.store_check {
+            store.check().await?;
+            print(b"the store is whole\n")?;
+        }
         let run = setup::find_run(&*store, &args.which).await?;
         let wanted = args.output.as_deref().map(setup::result_path).transpose()?;
         let host = setup::host();

@@ -1,6 +1,7 @@
 //! What a finished task or request amounts to, as the store keeps it and result lines show it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
@@ -115,6 +116,32 @@ pub enum Product {
     Items(Vec<NewItem>),
     /// The response to an OpenAI Batch line: a JSON object `{status_code, request_id, body}`.
     Response(Box<RawValue>),
+}
+
+impl Product {
+    /// About how many bytes it takes in the store.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Items(items) => items
+                .iter()
+                .flat_map(|item| &item.body)
+                .map(|(name, value)| name.len() + bytes_of(value))
+                .sum(),
+            Self::Response(raw) => raw.get().len(),
+        }
+    }
+}
+
+fn bytes_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(bytes_of).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| name.len() + bytes_of(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
 }
 
 /// A task as a result line shows it.

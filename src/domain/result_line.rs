@@ -23,6 +23,8 @@ pub fn write(
     time: ShowTime,
     out: &mut Vec<u8>,
 ) -> Result<(), serde_json::Error> {
+    // A large result must not be copied when the line grows.
+    out.reserve(size(finished));
     if finished.is_completion {
         serde_json::to_writer(&mut *out, &BatchLine::of(finished))?;
     } else {
@@ -30,6 +32,16 @@ pub fn write(
     }
     out.push(b'\n');
     Ok(())
+}
+
+/// About how long the line is; more than it, unless names and failures are long.
+fn size(finished: &Finished) -> usize {
+    let result = |task: &TaskRecord| task.result.as_ref().map_or(0, |raw| raw.get().len());
+    let results: usize = finished.tasks.iter().map(result).sum();
+    // What the last task made stands in the line twice.
+    let output = finished.tasks.last().map_or(0, result);
+    let twice = if finished.is_completion { 0 } else { output };
+    results + twice + 1024 * (finished.tasks.len() + 1)
 }
 
 /// The result of a flat line or an envelope.

@@ -48,7 +48,7 @@ pub(super) async fn refused(
     let response = verbatim.then(|| Verbatim {
         status,
         request_id,
-        body: one_line(&body),
+        body: one_line(body.into_owned()),
     });
     Failed {
         error,

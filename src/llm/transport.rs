@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Response, Url};
@@ -277,16 +276,13 @@ async fn read_plain(
     let (reply, bill, finish) = match ask.form {
         Form::Verbatim { endpoint, .. } => {
             let is_chat = endpoint == Endpoint::Chat;
-            let whole = wire::passed_on(&body, is_chat)
+            let mut whole = wire::passed_on(&body, is_chat)
                 .or_else(|_| wire::passed_on(&secrets.mask_body(&body), is_chat))?;
-            let body = match &whole.instead {
-                Some(instead) => one_line(instead.as_bytes()),
-                None => one_line(&body),
-            };
+            let instead = whole.instead.take();
             let verbatim = Verbatim {
                 status,
                 request_id,
-                body,
+                body: one_line(instead.map_or(body, String::into_bytes)),
             };
             (Reply::Verbatim(verbatim), Bill::from(whole), Finish::default())
         }
@@ -330,10 +326,9 @@ pub(super) fn answered_at(headers: &HeaderMap) -> Timestamp {
         .unwrap_or_else(clock::now)
 }
 
-async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Bytes, Failed> {
+async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Vec<u8>, Failed> {
     let limit = room.bounds.body;
-    let mut whole: Option<Bytes> = None;
-    let mut parts: Vec<u8> = Vec::new();
+    let mut body: Vec<u8> = Vec::new();
     loop {
         // The body has begun with its headers; from here on silence is a stall.
         let chunk = timeout(room.timeouts.idle, response.chunk())
@@ -341,20 +336,19 @@ async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Bytes,
             .map_err(|_| stalled(room.timeouts))?
             .map_err(|error| cut(&error))?;
         let Some(chunk) = chunk else { break };
-        let length = parts.len() + chunk.len() + whole.as_ref().map_or(0, Bytes::len);
+        let length = body.len() + chunk.len();
         if length > limit {
             return Err(wire::too_long(&format!("the answer is larger than {limit} bytes")).into());
         }
         room.share.grow_to(length).await;
-        match whole.take() {
-            None if parts.is_empty() => whole = Some(chunk),
-            first => {
-                parts.extend_from_slice(&first.unwrap_or_default());
-                parts.extend_from_slice(&chunk);
-            }
+        if body.is_empty() {
+            // What a header announces takes address space only, until it comes.
+            let announced = response.content_length().unwrap_or(0);
+            body.reserve_exact(usize::try_from(announced).unwrap_or(limit).min(limit));
         }
+        body.extend_from_slice(&chunk);
     }
-    Ok(whole.unwrap_or_else(|| Bytes::from(parts)))
+    Ok(body)
 }
 
 pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {

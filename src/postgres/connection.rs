@@ -8,6 +8,10 @@ use tokio_postgres::Row;
 use super::fault::Fault;
 use super::params::Sent;
 
+/// A connection that has carried more than so many bytes in one statement is closed after its job: its buffers keep the
+/// size of the largest statement or answer.
+const LARGE: usize = 16 << 20;
+
 /// A connection. Dropped in the middle of a statement or transaction it is closed, not given back: the server rolls
 /// back what was begun.
 pub struct Connection {
@@ -15,6 +19,7 @@ pub struct Connection {
     limit: Duration,
     busy: bool,
     in_transaction: bool,
+    large: bool,
 }
 
 impl Connection {
@@ -24,14 +29,22 @@ impl Connection {
             limit,
             busy: false,
             in_transaction: false,
+            large: false,
         }
+    }
+
+    /// The next statement's parameters have about so many bytes.
+    pub const fn carries(&mut self, bytes: usize) {
+        self.large |= bytes > LARGE;
     }
 
     /// All rows of a statement.
     pub async fn rows(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.query_typed(sql, params)).await;
-        self.end_statement(answer)
+        let rows = self.end_statement(answer)?;
+        self.carries(rows.iter().map(Row::raw_size_bytes).sum());
+        Ok(rows)
     }
 
     /// The only row of a statement that always has one.
@@ -127,7 +140,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if (self.busy || self.in_transaction)
+        if (self.busy || self.in_transaction || self.large)
             && let Some(pooled) = self.pooled.take()
         {
             drop(Object::take(pooled));

@@ -5,6 +5,11 @@ use crate::domain::request::{Digest, Identity};
 /// The action of an OpenAI Batch line's only task.
 pub(super) const COMPLETION: &str = "completion";
 
+/// Settlements that share one transaction or statement hold at most about so many bytes of results, and one more
+/// settlement of any size. Results are copied on their way into the store, so that a group of large ones would take a
+/// multiple of its size in memory.
+pub(super) const GROUP_BYTES: usize = 8 << 20;
+
 /// The key of a request in its run.
 pub(super) fn key(identity: &Identity, occurrence: u64) -> String {
     match identity {

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
 
+mod cache;
 mod claims;
 mod error;
 mod items;
@@ -28,6 +29,7 @@ use crate::domain::request::{Digest, Identity};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
 
+pub use cache::{Cache, Cached, Entry, NewEntry};
 pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
 pub use model::{
@@ -44,9 +46,17 @@ pub use terms::{Recipe, RouteLimits, Terms};
 pub use workers::{Done, Worker, WorkerState};
 
 /// Everything a run needs of its store.
-pub trait Store: Queues + Sessions + Results {}
+pub trait Store: Queues + Sessions + Results + Cache + Integrity {}
 
-impl<T: Queues + Sessions + Results> Store for T {}
+impl<T: Queues + Sessions + Results + Cache + Integrity> Store for T {}
+
+/// Whether the store is whole.
+#[async_trait]
+pub trait Integrity: Send + Sync {
+    /// The whole store was read, and what the engine can tell of it is as it should be: pages and indexes in a file, and
+    /// in both engines the sums and numbers of each run. Takes as long as reading it.
+    async fn check(&self) -> Result<(), StoreError>;
+}
 
 /// Runs and their queues: from an input line to its settled tasks.
 #[async_trait]
@@ -239,7 +249,8 @@ pub trait Results: Send + Sync {
         rows: usize,
     ) -> Result<FinishedPage, StoreError>;
 
-    /// Finished requests by the store's own number.
+    /// Finished requests by the store's own number, in the order of `queues`. A page ends early when results are large:
+    /// its `after` says how many of the numbers it answers.
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError>;
 
     /// What was settled in the run after `after`, in the order of settling; at most `rows`, and ending early where
@@ -253,7 +264,8 @@ pub trait Results: Send + Sync {
         rows: usize,
     ) -> Result<EventPage, StoreError>;
 
-    /// What was settled of these queues, up to an event's number.
+    /// What was settled of these queues, up to an event's number. A page ends early when results are large: its `after`
+    /// says how many of the queues it answers.
     async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError>;
 
     /// The tasks of a known request, if they are known: by its identity, the occurrence among equal lines (from 1),

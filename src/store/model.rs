@@ -259,6 +259,14 @@ impl Settlement {
         self.task
     }
 
+    /// About how many bytes its result takes in the store.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.end {
+            TaskEnd::Completed(product, _) | TaskEnd::Failed(_, Some(product)) => product.bytes(),
+            TaskEnd::Failed(_, None) => 0,
+        }
+    }
+
     /// How it was made, and every call.
     pub fn bill(&self) -> (Making, Vec<Attempt>) {
         (self.making.clone(), self.attempts.clone())

@@ -170,3 +170,26 @@ fn a_look_at_a_file_that_is_being_written_is_no_fault() {
     );
     assert_eq!((ran.code, ran.out), (Some(0), proof));
 }
+
+#[test]
+fn all_changed_lines_of_a_reading_cost_one_rewrite_of_the_file() {
+    let (harness, _provider) = setup_with(MockConfig::default());
+    let input = |changed: usize| -> String {
+        let query = |n: usize| if n % 200 < changed { "Why not?" } else { "Why?" };
+        (0..1500).map(|n| question(&format!("q{n}"), query(n))).collect()
+    };
+    harness.write("in.jsonl", input(0));
+    let run = [&RUN[..], &["-j", "50", "-v"]].concat();
+    assert_eq!(harness.nova3(&run).code, Some(0));
+    harness.write("in.jsonl", input(1));
+    let ran = harness.nova3(&run);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(
+        ran.err.matches("the result file was written anew").count(),
+        1,
+        "{}",
+        ran.err
+    );
+    assert_eq!(harness.results("out.jsonl").len(), 1500);
+    assert_eq!(harness.nova3(&["verify"]).code, Some(0));
+}

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use nova3::mock::MockConfig;
 
-use crate::cli::harness::{Running, setup, setup_with, until};
+use crate::cli::harness::{Harness, Running, setup, setup_with, until};
 use crate::cli::provider::read_request;
 
 /// What these runs are told, and keep to.
@@ -188,4 +188,84 @@ fn an_endless_answer_is_cut_off_and_says_why_without_another_try() {
     let message = line["error"]["message"].as_str().unwrap();
     assert!(message.contains("more than its request allows"), "{message}");
     assert_eq!(line["tasks"][0]["attempts"], 1);
+}
+
+/// A server whose every answer has a body of almost as many bytes as an answer may have.
+fn largest() -> String {
+    let text = "x".repeat((64 << 20) - 512);
+    let body = format!(
+        r#"{{"choices":[{{"index":0,"finish_reason":"stop","message":{{"role":"assistant","content":"{text}"}}}}]}}"#
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            read_request(&stream);
+            let head = format!(
+                "{BODY}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            drop(stream.write_all(head.as_bytes()));
+            drop(stream.write_all(body.as_bytes()));
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+/// The most memory that a command had resident, in KiB.
+fn peak_of(harness: &Harness, what: &str, args: &[&str]) -> u64 {
+    let mut command = harness.command(args);
+    command.stdout(std::fs::File::create(harness.path("printed")).unwrap());
+    let mut running = Running::start(command);
+    let pid = running.child().id();
+    let mut most = 0;
+    until(what, || {
+        most = most.max(peak(pid).unwrap_or(0));
+        running.child().try_wait().unwrap().is_some()
+    });
+    let ran = harness.ran(&running.output());
+    assert_eq!(ran.code, Some(0), "{what}: {}", ran.err);
+    most
+}
+
+/// Of an answer of 64 MiB there are at most three copies at once on its way into the store, and two on its way out of it.
+/// The process takes less than 64 MiB without it.
+fn is_copied_seldom(store: Option<&str>) {
+    let harness = setup()
+        .with("OPENAI_BASE_URL", &largest())
+        .with("OPENAI_MODEL", "m");
+    let first = batch(false);
+    harness.write("in.jsonl", first.lines().next().unwrap());
+    let store = store.unwrap_or("nova3.db");
+    let run = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "--store",
+        store,
+        "--memory-limit",
+        "4GB",
+    ];
+    for (what, copies, args) in [
+        ("run", 3, &run[..]),
+        ("results", 2, &["results", "--store", store]),
+        ("verify", 2, &["verify", "--store", store]),
+    ] {
+        let most = peak_of(&harness, what, args);
+        let limit = ((copies + 1) * 64) << 10;
+        assert!((64 << 10..limit).contains(&most), "{what}: {most} KiB of {limit}");
+    }
+    assert!(std::fs::metadata(harness.path("out.jsonl")).unwrap().len() > (64 << 20) - 512);
+}
+
+#[test]
+fn the_largest_answer_is_copied_seldom_with_sqlite() {
+    is_copied_seldom(None);
+}
+
+#[test]
+fn the_largest_answer_is_copied_seldom_with_postgres() {
+    let url = crate::support::postgres::fresh_schema(crate::support::postgres::shared());
+    is_copied_seldom(Some(&url));
 }

@@ -52,6 +52,7 @@ mod session_commands;
 mod sessions;
 mod standard_input;
 mod stops;
+mod store_check;
 mod stream_ends;
 mod structured;
 mod terminal;

@@ -10,6 +10,7 @@
 )]
 
 mod batches;
+mod caching;
 mod claims;
 mod harness;
 use crate::store::draft;
@@ -24,6 +25,7 @@ mod outages;
 use crate::support::proxy;
 mod readings;
 mod reaping;
+mod sizes;
 use crate::support::postgres as server;
 mod texts;
 mod time_limits;

@@ -178,3 +178,15 @@ async fn what_waiting_does_not_cure_is_told_at_once() {
     let (opened, ()) = tokio::join!(waiting, async { server.start_again() });
     opened.expect("it was waited for");
 }
+
+#[tokio::test]
+async fn a_check_finds_sums_that_are_not_those_of_the_rows() {
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    harness.read(run, &[crate::store::harness::request("x")]).await;
+    harness.done(&harness.claim_one(run).await).await;
+    harness.store().check().await.expect("it is whole");
+    Sql::at(&url).await.run("DELETE FROM nova3_attempts").await;
+    let error = harness.store().check().await.expect_err("calls are gone");
+    assert!(error.to_string().contains("the sums of run `a`"), "{error}");
+}

@@ -1,10 +1,13 @@
 //! How a run stands, and its finished requests page by page.
 
 use nova3::domain::failure::Class;
+use nova3::domain::outcome::{NewItem, Product};
+use nova3::domain::stream_event::{Happening, SettledEvent};
 use nova3::domain::tally::Counts;
-use nova3::store::Order;
+use nova3::store::{Order, RunId, Settlement, Then};
+use serde_json::Map;
 
-use crate::store::harness::{Harness, bad, request, show};
+use crate::store::harness::{Harness, attempt, bad, making, request, show};
 
 pub(crate) async fn every_state_is_counted(harness: &mut Harness) {
     let run = harness.run("a").await;
@@ -206,4 +209,86 @@ pub(crate) async fn finished_by_number(harness: &mut Harness) {
         .await
         .expect("reads");
     assert!(none.rows.is_empty());
+}
+
+/// So many requests, each finished with an answer of a megabyte.
+pub(crate) async fn finish_large(harness: &Harness, run: RunId, count: usize) -> Vec<i64> {
+    let input: Vec<_> = (0..count).map(|n| request(&format!("r{n}"))).collect();
+    harness.read(run, &input).await;
+    let queues = harness.claim(run, count).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for queue in &queues {
+        // One that can be compressed would be small in the database.
+        let text: String = (0..1 << 20).map(|_| random.alphanumeric()).collect();
+        let answer = NewItem {
+            kind: "answer".to_owned(),
+            body: Map::from_iter([("content".to_owned(), text.into())]),
+        };
+        let product = Product::Items(vec![answer]);
+        let settlement = Settlement::completed(
+            queue.lease,
+            0,
+            product,
+            Then::GoOn,
+            making(1),
+            vec![attempt(None, 1)],
+        );
+        harness.settle(settlement).await;
+    }
+    queues.iter().map(|queue| queue.lease.queue_id).collect()
+}
+
+pub(crate) async fn pages_end_early_where_results_are_large(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let queues = finish_large(harness, run, 7).await;
+    let store = harness.store();
+    for order in [Order::Completion, Order::Input] {
+        let mut after = if order == Order::Input { -1 } else { 0 };
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < 7 {
+            let page = store.finished(run, order, None, after, 512).await.expect("reads");
+            after = page.after;
+            sizes.push(page.rows.len());
+        }
+        assert_eq!(sizes, [2, 2, 2, 1], "{order:?}");
+    }
+    let (mut after, mut sizes) = (0, Vec::new());
+    while sizes.len() < 4 {
+        let page = store.events(run, true, after, 512).await.expect("reads");
+        after = page.after;
+        sizes.push(page.rows.iter().filter(|event| is_answer(event)).count());
+    }
+    assert_eq!(sizes, [2, 2, 2, 1], "events");
+    let (mut finished, mut told) = (queues.clone(), queues);
+    for expected in [2, 2, 2, 1] {
+        let page = store.finished_by_id(run, finished.clone()).await.expect("reads");
+        let answered: Vec<i64> = page.rows.iter().map(|row| row.queue_id).collect();
+        assert_eq!(answered, finished[..expected]);
+        assert_eq!(page.after, i64::try_from(expected).expect("it fits"));
+        finished.drain(..expected);
+        let page = store.events_of(run, told.clone(), 99).await.expect("reads");
+        let answers = page.rows.iter().filter(|event| is_answer(event)).count();
+        assert_eq!(
+            (answers, page.after),
+            (expected, i64::try_from(expected).expect("it fits"))
+        );
+        told.drain(..expected);
+    }
+}
+
+fn is_answer(event: &SettledEvent) -> bool {
+    matches!(event.what, Happening::Completed { .. })
+}
+
+pub(crate) async fn a_whole_store_passes_its_check(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    harness.store().check().await.expect("nothing is in it");
+    harness
+        .read(run, &[request("x").tasks(2), request("y"), bad("{")])
+        .await;
+    let queues = harness.claim(run, 9).await;
+    harness.done(&queues[0]).await;
+    harness.fail(&queues[1], Class::Server).await;
+    harness.crash().await;
+    harness.store().check().await.expect("it is whole");
 }

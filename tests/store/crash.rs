@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nova3::store::sqlite::SqliteStore;
-use nova3::store::{Claimable, Owner, Queues, Results, Settled, StoreError};
+use nova3::store::{Claimable, Integrity, Owner, Queues, Results, Settled, StoreError};
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::store::harness::{LEASE_MS, block_on, completed, lines, mark, opening, request};
@@ -173,6 +173,45 @@ fn dead_store(folder: &Path) -> std::path::PathBuf {
     let text = "nova3 store lock, held by a dead test";
     std::fs::write(folder.join("nova3.db.lock"), text).expect("writes");
     path
+}
+
+#[test]
+fn damage_that_opening_does_not_meet_is_found_by_the_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = dead_store(folder.path());
+    drop(open(&path));
+    let raw = rusqlite::Connection::open(&path).expect("opens");
+    let root: usize = raw
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name='nova3_queues_finished'",
+            [],
+            |row| row.get(0),
+        )
+        .expect("an index");
+    drop(raw);
+    let good = std::fs::read(&path).expect("reads");
+    let mut damaged = good.clone();
+    let page = (root - 1) * 4096;
+    damaged[page..page + 64].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&path, &damaged).expect("writes");
+    let text = "nova3 store lock, held by a dead test";
+    std::fs::write(folder.path().join("nova3.db.lock"), text).expect("writes");
+
+    let store = open(&path);
+    let is_told = |error: StoreError| {
+        let said = error.to_string();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{said}");
+        assert!(said.contains(".recover"), "{said}");
+    };
+    block_on(async {
+        is_told(store.check().await.expect_err("it is damaged"));
+        let run = store.find_run(Some("a")).await.expect("reads").expect("is there");
+        let page = store.finished(run.id, nova3::store::Order::Completion, None, 0, 9);
+        is_told(page.await.expect_err("its index is damaged"));
+    });
+    drop(store);
+    std::fs::write(&path, &good).expect("writes");
+    block_on(open(&path).check()).expect("it is whole");
 }
 
 #[test]

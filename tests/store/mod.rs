@@ -8,8 +8,9 @@
     reason = "the helpers of a test fail the way a test does"
 )]
 
+mod caching;
 mod continuing;
-mod counting;
+pub(crate) mod counting;
 mod crash;
 pub(crate) mod draft;
 mod events;
@@ -123,6 +124,8 @@ macro_rules! engines {
                 finished_pages_are_in_order_and_complete
                 input_order_stops_at_the_first_gap
                 finished_by_number
+                pages_end_early_where_results_are_large
+                a_whole_store_passes_its_check
             }
             planning {
                 a_plan_is_settled_once_and_found_again
@@ -199,6 +202,12 @@ macro_rules! engines {
                 a_failed_request_takes_what_it_is_told_after_a_retry
                 what_was_taken_over_is_pending_again
                 what_was_finished_under_another_recipe_is_counted
+            }
+            caching {
+                what_is_put_is_found_also_after_a_crash
+                what_is_stale_is_told_as_stale
+                what_was_used_longest_ago_makes_room
+                a_lower_bound_is_reached_in_batches
             }
             files {
                 cursors_round_trip

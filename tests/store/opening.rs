@@ -215,7 +215,7 @@ fn a_later_schema_is_not_touched() {
         open(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 4,
+            known: 5,
             ..
         })
     ));
@@ -223,7 +223,7 @@ fn a_later_schema_is_not_touched() {
         SqliteStore::open_to_read(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 4,
+            known: 5,
             ..
         })
     ));
@@ -306,4 +306,47 @@ fn a_dropped_store_has_done_what_it_was_sent() {
         block_on(open(&path).expect("opens").runs()).expect("reads").len(),
         20
     );
+}
+
+/// What opening the store reads from its files, in bytes.
+fn read_by_opening(path: &Path) -> u64 {
+    let read = || -> u64 {
+        let io = std::fs::read_to_string("/proc/thread-self/io").expect("reads");
+        let count = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        count.expect("a count").parse().expect("a number")
+    };
+    let text = "nova3 store lock, held by a dead test";
+    std::fs::write(path.with_extension("db.lock"), text).expect("writes");
+    let before = read();
+    let store = open(path).expect("opens");
+    let bytes = read() - before;
+    drop(store);
+    bytes
+}
+
+#[test]
+fn opening_after_a_crash_reads_as_much_of_a_large_store_as_of_a_small_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("nova3.db");
+    let store = open(&path).expect("opens");
+    block_on(store.open_run(&opening("a"))).expect("opens");
+    drop(store);
+    let fill = |megabytes: usize| {
+        let raw = rusqlite::Connection::open(&path).expect("opens");
+        raw.execute_batch(&format!(
+            "PRAGMA foreign_keys=OFF;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<{megabytes})
+             INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, status, result, created_at)
+             SELECT 1, {megabytes}*1000+i, 'task', 'answer', '', 'completed', hex(randomblob(1<<19)), 1 FROM n;
+             PRAGMA wal_checkpoint(TRUNCATE);"
+        ))
+        .expect("fills");
+    };
+    fill(2);
+    let small = read_by_opening(&path);
+    fill(200);
+    let large = read_by_opening(&path);
+    assert!(std::fs::metadata(&path).expect("is there").len() > 200 << 20);
+    // The trees have become a level higher.
+    assert!(large <= small + (128 << 10), "{small} bytes, then {large}");
 }

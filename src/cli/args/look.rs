@@ -96,4 +96,8 @@ pub(in crate::cli) struct VerifyArgs {
     /// The result file [default: every file of the run on this host]
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
+    /// Read the whole store first and check it (`PRAGMA integrity_check`; on PostgreSQL the sums of each run, pages are
+    /// checked by the server's `amcheck`)
+    #[arg(long)]
+    pub(in crate::cli) store_check: bool,
 }

@@ -29,6 +29,10 @@ const LARGE: usize = 1 << 20;
 /// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// While the input is being read, lines that are replaced wait for so long, so that all changes of one reading cost one
+/// rewrite of the file.
+const READING: Duration = Duration::from_secs(10);
+
 /// A store that goes back more often while one process looks is none to write a file from; or another process with the same
 /// host name writes to a file of the same path.
 const MOST_RETURNS: u32 = 3;
@@ -47,6 +51,8 @@ pub(in crate::engine) struct Exporter {
     file: Option<ResultFile>,
     /// When the file may be rewritten again before the end.
     next_rewrite: Instant,
+    /// When it may be rewritten although the input is still being read; `None` while all its lines are true.
+    impatient: Option<Instant>,
     /// Whether the store knows everything that the cursor says.
     saved: bool,
 }
@@ -58,7 +64,7 @@ enum Step {
     Full,
     /// Little: it is nearly all there was.
     Wrote,
-    /// Lines of the file are no longer true, and it was written anew a short while ago.
+    /// Lines of the file are no longer true, and it was written anew a short while ago, or the input is being read.
     Later,
     Nothing,
 }
@@ -138,6 +144,7 @@ impl Exporter {
             returns: 0,
             file: Some(file),
             next_rewrite: Instant::now(),
+            impatient: None,
             saved: false,
         })
     }
@@ -156,9 +163,11 @@ impl Exporter {
                 }
                 Step::Later => {
                     self.save().await?;
+                    let latest = self.next_rewrite.max(self.impatient.unwrap_or(self.next_rewrite));
                     tokio::select! {
                         () = self.ports.wake.notified() => {}
-                        () = tokio::time::sleep_until(self.next_rewrite) => {}
+                        Ok(()) = self.ports.reading.changed() => {}
+                        () = tokio::time::sleep_until(latest) => {}
                     }
                     continue;
                 }
@@ -185,8 +194,12 @@ impl Exporter {
     async fn step(&mut self) -> Result<Step, RunError> {
         let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
         if epoch != self.cursor.epoch {
+            let now = Instant::now();
+            let impatient = *self.impatient.get_or_insert(now + READING);
+            let read = self.ports.reading.borrow().is_over() || now >= impatient;
             let finishing = *self.ports.finishing.borrow();
-            if finishing || Instant::now() >= self.next_rewrite {
+            if finishing || (read && now >= self.next_rewrite) {
+                self.impatient = None;
                 self.rewrite(epoch).await?;
                 return Ok(Step::Full);
             }

@@ -158,19 +158,35 @@ impl Printer {
         if self.order == Order::Input {
             return Ok(Step::Nothing);
         }
+        let mut left = queues;
+        let mut step = Step::Nothing;
+        while !left.is_empty() {
+            let page = self.page_of(left.clone()).await?;
+            let answered = usize::try_from(page.after).unwrap_or(0).clamp(1, left.len());
+            left.drain(..answered);
+            match self.print(page).await? {
+                Step::Closed => return Ok(Step::Closed),
+                Step::Wrote => step = Step::Wrote,
+                Step::Nothing => {}
+            }
+        }
+        Ok(step)
+    }
+
+    /// Of the first of these queues, what was finished before this invocation.
+    async fn page_of(&self, queues: Vec<i64>) -> Result<Rendered, RunError> {
         let store = &self.ports.store;
-        let page = match self.feed {
+        match self.feed {
             Feed::Results => {
                 let mut page = store.finished_by_id(self.run, queues).await?;
                 page.rows.retain(|row| row.finish_no <= self.earlier);
-                self.results(&page)?
+                self.results(&page)
             }
             Feed::Events => render_events(
                 &self.run_name,
                 &store.events_of(self.run, queues, self.earlier).await?,
-            )?,
-        };
-        self.print(page).await
+            ),
+        }
     }
 
     /// Finished requests as text on a terminal, else as lines.

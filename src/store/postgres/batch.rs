@@ -1,10 +1,10 @@
 //! Settlements, plans and reservations of many queues in one statement: what comes in while a statement is on its way to
 //! the disk goes with the next.
 //!
-//! One statement is on its way at a time, so that its size follows the load: alone at rest, hundreds under pressure.
-//! A statement that the database cancelled at its time limit is halved. When one fails in a way that
-//! does not pass, each entry is tried alone, so that a bad one spoils nobody else's; entries must therefore be able to be
-//! offered twice.
+//! One statement is in flight at a time, so that its size follows the load: one entry at rest, hundreds under pressure. A
+//! statement ends once it holds enough bytes of results. A statement that the database cancelled at its time limit is
+//! halved. When one fails in a way that does not pass, each entry is tried alone, so that a bad one spoils nobody else's.
+//! Entries must therefore be able to be offered twice.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::fault::Fault;
 use crate::postgres::{Database, Passing, Within};
+use crate::store::keys::GROUP_BYTES;
 use crate::store::{Settled, StoreError};
 
 /// One statement takes at most so many: more would save little, and keep others waiting for the run's row.
@@ -36,6 +37,9 @@ pub(super) trait Entry: Sized + Send + Sync + 'static {
     fn terms(&self) -> u64 {
         0
     }
+
+    /// About how many bytes its result takes.
+    fn bytes(&self) -> usize;
 
     /// Writes all of them, which are of one run and one set of terms, in one statement; answers in their order. Under the
     /// same tickets it is safe to do again.
@@ -115,9 +119,15 @@ async fn drive<T: Entry>(database: Database, mut receiver: mpsc::Receiver<Waitin
             let (run, terms) = (super::run_of(first.queue()), first.terms());
             // A queue stands in a statement once: what is offered twice at once is settled once.
             let mut queues = HashSet::with_capacity(group.len());
+            let mut bytes = 0;
             let (ours, others): (Vec<_>, Vec<_>) = group.drain(..).partition(|waiting| {
                 let queue = waiting.what.queue();
-                super::run_of(queue) == run && waiting.what.terms() == terms && queues.insert(queue)
+                let goes = bytes < GROUP_BYTES
+                    && super::run_of(queue) == run
+                    && waiting.what.terms() == terms
+                    && queues.insert(queue);
+                bytes += if goes { waiting.what.bytes() } else { 0 };
+                goes
             });
             group = others;
             together(&database, run, ours).await;

@@ -8,6 +8,7 @@ use super::run_of;
 use crate::domain::references::ItemId;
 use crate::postgres::{Connection, Param, Text};
 use crate::store::items::{items, own};
+use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, PendingTask, StoredItem, Wanted};
 
@@ -101,7 +102,8 @@ async fn chosen(
         .collect()
 }
 
-/// The last rounds of the session, oldest first; those of `besides` are marked and not counted.
+/// The last rounds of the session, oldest first; those of `besides` are marked and not counted. The response to a Batch
+/// line has no items, so it is not read.
 pub(super) async fn rounds(
     c: &mut Connection,
     user: &str,
@@ -112,13 +114,18 @@ pub(super) async fn rounds(
     let rows = c
         .rows(
             "SELECT q.queue_id, r.round, n.name, q.custom_id, q.status, d.request, q.completed_at,
-               (SELECT t.result FROM nova3_tasks t WHERE t.run_id = q.run_id AND t.queue_id = q.queue_id
+               (SELECT CASE WHEN t.action <> $4 THEN t.result END FROM nova3_tasks t WHERE t.run_id = q.run_id AND t.queue_id = q.queue_id
                  AND t.status = 'completed' ORDER BY t.task_index DESC LIMIT 1)
              FROM nova3_rounds r JOIN nova3_queues q ON q.run_id = r.queue_id >> 36 AND q.queue_id = r.queue_id
              JOIN nova3_runs n ON n.run_id = q.run_id
              LEFT JOIN nova3_requests d ON d.run_id = q.run_id AND d.queue_id = q.queue_id
              WHERE r.user_id = $1 AND r.session_id = $2 AND q.state <> 'superseded' ORDER BY r.round DESC LIMIT $3",
-            &[user.sent(), session.sent(), int(limit.saturating_add(besides.len())).sent()],
+            &[
+                user.sent(),
+                session.sent(),
+                int(limit.saturating_add(besides.len())).sent(),
+                COMPLETION.sent(),
+            ],
         )
         .await?;
     let mut told = 0;

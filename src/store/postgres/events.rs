@@ -10,11 +10,13 @@ use crate::postgres::{Connection, Param, Text};
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, RunId};
 
-const SELECT: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
+/// `octet_length` takes a result's size from where the result is stored and does not read it, as `length` would.
+const COLUMNS: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
-     e.planned, e.body, e.status, (SELECT coalesce(length(t.result), 0) FROM nova3_tasks t WHERE t.run_id = $1 \
-     AND t.queue_id = e.queue_id AND t.task_index = e.task_index) FROM nova3_events e \
-     JOIN nova3_queues q ON q.run_id = $1 AND q.queue_id = e.queue_id";
+     e.planned, e.body, e.status, (SELECT coalesce(octet_length(t.result), 0) FROM nova3_tasks t WHERE t.run_id = $1 \
+     AND t.queue_id = e.queue_id AND t.task_index = e.task_index)";
+
+const SOURCE: &str = "FROM nova3_events e JOIN nova3_queues q ON q.run_id = $1 AND q.queue_id = e.queue_id";
 
 pub(super) async fn page(
     c: &mut Connection,
@@ -25,7 +27,7 @@ pub(super) async fn page(
 ) -> Result<EventPage, Fault> {
     c.begin_reading().await?;
     let sql = format!(
-        "{SELECT} WHERE e.run_id = $1 AND e.event_no > $2 AND (NOT $3 OR (q.state <> 'superseded'
+        "{COLUMNS} {SOURCE} WHERE e.run_id = $1 AND e.event_no > $2 AND (NOT $3 OR (q.state <> 'superseded'
            AND q.ingest >= (SELECT r.complete_ingest FROM nova3_runs r WHERE r.run_id = $1)))
          ORDER BY e.event_no LIMIT $4"
     );
@@ -38,7 +40,7 @@ pub(super) async fn page(
     let mut bytes = 0;
     let fits = |row: &&Row| {
         let before = bytes;
-        bytes += row.get::<_, Option<i32>>(11).map_or(0, i32::unsigned_abs) as usize * 2 + 512;
+        bytes += size(row);
         before <= PAGE_BYTES
     };
     let rows: Vec<&Row> = rows.iter().take_while(fits).collect();
@@ -55,16 +57,36 @@ pub(super) async fn of(
 ) -> Result<EventPage, Fault> {
     c.begin_reading().await?;
     let sql = format!(
-        "{SELECT} JOIN unnest($2) WITH ORDINALITY i(queue_id, place) ON i.queue_id = e.queue_id
+        "{COLUMNS}, i.place {SOURCE} JOIN unnest($2) WITH ORDINALITY i(queue_id, place) ON i.queue_id = e.queue_id
          WHERE e.run_id = $1 AND e.event_no <= $3 ORDER BY i.place, e.event_no"
     );
     let rows = c
         .rows(&sql, &[run.0.sent(), queues.to_vec().sent(), up_to.sent()])
         .await?;
-    let rows: Vec<&Row> = rows.iter().collect();
-    let page = told(c, run, &rows, 0).await?;
+    // A queue's events stay together.
+    let (mut bytes, mut last) = (0, None);
+    let fits = |row: &&Row| {
+        let place: i64 = row.get(12);
+        if bytes > PAGE_BYTES && last != Some(place) {
+            return false;
+        }
+        bytes += size(row);
+        last = Some(place);
+        true
+    };
+    let fitting: Vec<&Row> = rows.iter().take_while(fits).collect();
+    let page = told(c, run, &fitting, 0).await?;
     c.commit().await?;
-    Ok(EventPage { after: 0, ..page })
+    let after = match fitting.last() {
+        Some(row) if fitting.len() < rows.len() => row.get(12),
+        _ => int(queues.len()),
+    };
+    Ok(EventPage { after, ..page })
+}
+
+/// About how many bytes of memory a row takes once its result is read.
+fn size(row: &Row) -> usize {
+    row.get::<_, Option<i32>>(11).map_or(0, i32::unsigned_abs) as usize * 2 + 512
 }
 
 async fn told(c: &mut Connection, run: RunId, rows: &[&Row], after: i64) -> Result<EventPage, Fault> {

@@ -11,14 +11,34 @@
 //! Deliberately absent: session state (a pooler may stand between), notifications for each row, the clock of a host,
 //! and deleting row by row (a run's rows are partitions).
 
+/// Does a job on a connection, again and again while the database does not answer.
+macro_rules! job {
+    ($store:ident, |$c:ident| $work:expr) => {{
+        let attempt = |within| {
+            let opening = $store.database.connect_within(within);
+            async {
+                let mut connection = opening.await?;
+                let $c = &mut connection;
+                let done = $work.await?;
+                connection.end_within().await?;
+                Ok(done)
+            }
+        };
+        let done: Result<_, Fault> = $store.database.patiently_within(attempt).await;
+        done.map_err(|fault| fault.at($store.database.shown()))
+    }};
+}
+
 mod answered;
 mod batch;
+mod cache;
 mod calls;
 mod context;
 mod cursors;
 mod events;
 mod fault;
 mod ingest;
+mod integrity;
 mod leases;
 mod money;
 mod names;
@@ -86,24 +106,6 @@ impl PostgresStore {
         let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
         chunks.get(&(run.0, epoch.0)).copied()
     }
-}
-
-/// Does a job on a connection, again and again while the database does not answer.
-macro_rules! job {
-    ($store:ident, |$c:ident| $work:expr) => {{
-        let attempt = |within| {
-            let opening = $store.database.connect_within(within);
-            async {
-                let mut connection = opening.await?;
-                let $c = &mut connection;
-                let done = $work.await?;
-                connection.end_within().await?;
-                Ok(done)
-            }
-        };
-        let done: Result<_, Fault> = $store.database.patiently_within(attempt).await;
-        done.map_err(|fault| fault.at($store.database.shown()))
-    }};
 }
 
 #[async_trait]

@@ -29,6 +29,10 @@ impl Entry for Capped {
         self.cap.0
     }
 
+    fn bytes(&self) -> usize {
+        0
+    }
+
     async fn write(
         database: &Database,
         run: i64,

@@ -14,10 +14,11 @@ use crate::store::keys::COMPLETION;
 use crate::store::telling::PAGE_BYTES;
 use crate::store::{FinishedPage, Order, RunId};
 
-/// What is read of each; the queues come from what is asked for.
+/// What is read of each; the queues come from what is asked for. `octet_length` takes a result's size from where the
+/// result is stored and does not read it, as `length` would.
 const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
      q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
-     (SELECT coalesce(sum(length(t.result)), 0) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = q.queue_id)";
+     (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = q.queue_id)";
 
 /// What belongs to a queue. `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
 const LINE: &str = "CROSS JOIN LATERAL (SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_id = q.queue_id OFFSET 0) d";
@@ -89,15 +90,21 @@ async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> R
 pub(super) async fn by_id(c: &mut Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, Fault> {
     c.begin_reading().await?;
     let sql = format!(
-        "{COLUMNS} FROM unnest($2) WITH ORDINALITY i(queue_id, place)
+        "{COLUMNS}, i.place FROM unnest($2) WITH ORDINALITY i(queue_id, place)
          CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = i.queue_id OFFSET 0) q
          {LINE} {PLAN}
          WHERE q.finish_no IS NOT NULL AND q.state <> 'superseded' ORDER BY i.place"
     );
-    let rows = c.rows(&sql, &[run.0.sent(), queues.to_vec().sent()]).await?;
+    let found = c.rows(&sql, &[run.0.sent(), queues.to_vec().sent()]).await?;
+    let count = found.len();
+    let rows = within_bounds(found);
+    let after = match rows.last() {
+        Some(last) if rows.len() < count => last.get(16),
+        _ => int(queues.len()),
+    };
     let rows = read(c, run, &rows).await?;
     c.commit().await?;
-    Ok(FinishedPage { rows, after: 0 })
+    Ok(FinishedPage { rows, after })
 }
 
 /// The first rows whose results are no more together than a page holds, one at least.

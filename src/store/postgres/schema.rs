@@ -17,7 +17,8 @@ const SCHEMA: &[&str] = &[
     include_str!("../schema/postgres/005_money.sql"),
     include_str!("../schema/postgres/006_runs.sql"),
     include_str!("../schema/postgres/007_limits.sql"),
-    include_str!("../schema/postgres/008_durability.sql"),
+    include_str!("../schema/postgres/008_cache.sql"),
+    include_str!("../schema/postgres/009_durability.sql"),
 ];
 
 /// The schema's version, in `nova3_schema`. A change raises it; a store of an earlier version is refused.

@@ -40,6 +40,10 @@ impl Entry for Settlement {
         self.lease.queue_id
     }
 
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
     async fn write(
         database: &Database,
         run: i64,
@@ -64,7 +68,7 @@ impl Entry for Settlement {
             makings.push(serde_json::to_string(&one.making)?);
             calls.add(of, &one.attempts);
             responses.push(match product {
-                Some(Product::Response(raw)) => Some(raw.get().to_owned()),
+                Some(Product::Response(raw)) => Some(raw.get()),
                 // Where there are items, their array takes its place.
                 Some(Product::Items(items)) => {
                     for item in items {
@@ -72,7 +76,7 @@ impl Entry for Settlement {
                         kinds.push(item.kind.as_str());
                         bodies.push(readable(&item.body)?);
                     }
-                    Some("[]".to_owned())
+                    Some("[]")
                 }
                 None => None,
             });
@@ -93,7 +97,8 @@ impl Entry for Settlement {
             bodies.sent(),
         ];
         params.extend(calls.sent());
-        outcomes(database, TASKS, &params, within).await
+        let bytes = group.iter().map(|one| Settles::bytes(*one)).sum();
+        outcomes(database, TASKS, &params, within, bytes).await
     }
 }
 
@@ -103,6 +108,13 @@ impl Entry for PlanSettlement {
 
     fn queue(&self) -> i64 {
         self.lease.queue_id
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.end {
+            PlanEnd::Planned(_, steps) => steps.iter().map(|step| step.input.len()).sum(),
+            PlanEnd::Failed(_) => 0,
+        }
     }
 
     async fn write(
@@ -156,7 +168,7 @@ impl Entry for PlanSettlement {
             inputs.sent(),
         ];
         params.extend(calls.sent());
-        outcomes(database, PLANS, &params, within).await
+        outcomes(database, PLANS, &params, within, 0).await
     }
 }
 
@@ -165,8 +177,10 @@ async fn outcomes(
     sql: &str,
     params: &[crate::postgres::Sent<'_>],
     within: Within,
+    bytes: usize,
 ) -> Result<Vec<Settled>, Fault> {
     let mut connection = database.connect_within(within).await?;
+    connection.carries(bytes);
     let rows = connection.rows(sql, params).await?;
     connection.end_within().await?;
     rows.iter().map(|row| settled(row.get(0))).collect()

@@ -206,12 +206,25 @@ CREATE TABLE nova3_outputs(
   PRIMARY KEY(run_id, host, path)
 ) STRICT, WITHOUT ROWID;
 
+-- Answers of others that may be used again. Entries are known by the SHA-256 of their key.
 CREATE TABLE nova3_cache(
-  cache_key TEXT PRIMARY KEY,
+  cache_key BLOB NOT NULL UNIQUE,
   body TEXT NOT NULL,
-  created_at INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+  bytes INTEGER NOT NULL,
+  stored_at INTEGER NOT NULL,
+  fresh_until INTEGER NOT NULL,
+  stale_until INTEGER NOT NULL,
+  used INTEGER NOT NULL                        -- the number of its last use
+) STRICT;
+CREATE INDEX nova3_cache_used ON nova3_cache(used);
+
+-- The sum over nova3_cache, and the number of the last use.
+CREATE TABLE nova3_cache_sum(
+  one INTEGER PRIMARY KEY CHECK(one=1),
+  bytes INTEGER NOT NULL DEFAULT 0,
+  uses INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO nova3_cache_sum(one) VALUES(1);
 
 -- Where a queue's tasks came from, unless its line gave them.
 CREATE TABLE nova3_plans(

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use crate::domain::references::ItemId;
 use crate::failpoint::sql;
 use crate::store::items::{items, own};
+use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, StoredItem, Wanted};
 
@@ -114,13 +115,15 @@ pub(super) fn rounds(
     Ok(rounds)
 }
 
+/// The response to a Batch line has no items, so it is not read.
 fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
     let queue_id: i64 = row.get(0)?;
     let output: Option<Option<String>> = c
         .prepare_cached(
-            "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND status='completed' ORDER BY task_index DESC LIMIT 1",
+            "SELECT CASE WHEN action<>?2 THEN result END FROM nova3_tasks WHERE queue_id=?1 AND status='completed'
+             ORDER BY task_index DESC LIMIT 1",
         )?
-        .query_row([queue_id], |row| row.get(0))
+        .query_row(params![queue_id, COMPLETION], |row| row.get(0))
         .optional()?;
     Ok(RoundRow {
         number: row.get(1)?,

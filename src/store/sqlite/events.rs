@@ -95,10 +95,15 @@ pub(super) fn of(c: &Connection, run: RunId, queues: &[i64], up_to: i64) -> Resu
         rows: Vec::new(),
         after: 0,
     };
-    for queue in queues {
+    let mut bytes = 0;
+    for (answered, queue) in (1..).zip(queues) {
+        page.after = answered;
         let mut rows = query.query(params![run.0, queue, up_to])?;
         while let Some(row) = rows.next()? {
-            read(c, row, &mut page.rows)?;
+            bytes += read(c, row, &mut page.rows)?;
+        }
+        if bytes > PAGE_BYTES {
+            break;
         }
     }
     Ok(page)

@@ -15,6 +15,10 @@ pub(super) enum Fault {
     Refused(StoreError),
     /// A row holds what it must not.
     Row(String),
+    /// The file is not as SQLite wrote it.
+    Damaged(String),
+    /// The file is as SQLite wrote it, and its rows contradict one another.
+    Inconsistent(String),
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -58,6 +62,8 @@ impl Fault {
         let error = match self {
             Self::Refused(error) => return error,
             Self::Row(reason) => return StoreError::Row { path, reason },
+            Self::Damaged(finding) => return super::recovery::damaged(&path, &finding),
+            Self::Inconsistent(reason) => return StoreError::Corrupt { path, reason },
             Self::Sqlite(error) => error,
         };
         let reason = error.to_string();

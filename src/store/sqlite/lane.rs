@@ -21,8 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::fault::Fault;
 use super::lock::StoreLock;
 use crate::store::StoreError;
+use crate::store::keys::GROUP_BYTES;
 
-/// One commit takes at most so many jobs: more would save little, and delay the claim that comes meanwhile.
+/// One commit takes at most so many jobs, and ends once it holds enough bytes of results: more would save little, and
+/// delay the claim that comes meanwhile.
 const GROUP: usize = 64;
 
 /// Jobs that may wait. Senders wait when it is full, which slows claims before memory grows.
@@ -38,12 +40,15 @@ pub(super) enum Kind {
 }
 
 trait Job: Send {
+    /// About how many bytes it writes.
+    fn bytes(&self) -> usize;
     fn apply(&mut self, connection: &Connection) -> Result<(), Fault>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
 struct Call<T, F> {
     work: F,
+    bytes: usize,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -53,6 +58,10 @@ where
     T: Send,
     F: FnMut(&Connection) -> Result<T, Fault> + Send,
 {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn apply(&mut self, connection: &Connection) -> Result<(), Fault> {
         self.result = Some((self.work)(connection)?);
         Ok(())
@@ -124,7 +133,16 @@ impl Lane {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.send(work, Message::Job).await
+        self.send(work, 0, Message::Job).await
+    }
+
+    /// As [`Self::call`], of work that writes about so many bytes.
+    pub(super) async fn call_of<T, F>(&self, bytes: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.send(work, bytes, Message::Job).await
     }
 
     /// As [`Self::call`], before everything that waits in order.
@@ -133,10 +151,15 @@ impl Lane {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.send(work, Message::Hurried).await
+        self.send(work, 0, Message::Hurried).await
     }
 
-    async fn send<T, F>(&self, work: F, message: fn(Box<dyn Job>) -> Message) -> Result<T, StoreError>
+    async fn send<T, F>(
+        &self,
+        work: F,
+        bytes: usize,
+        message: fn(Box<dyn Job>) -> Message,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -144,6 +167,7 @@ impl Lane {
         let (reply, answer) = oneshot::channel();
         let call = Call {
             work,
+            bytes,
             result: None,
             reply,
         };
@@ -226,7 +250,15 @@ impl Waiting {
         if !self.hurried.is_empty() {
             return Some(std::mem::take(&mut self.hurried));
         }
-        let group: Vec<_> = self.in_order.drain(..most.min(self.in_order.len())).collect();
+        let (mut count, mut bytes) = (0, 0);
+        for job in self.in_order.iter().take(most) {
+            if bytes >= GROUP_BYTES {
+                break;
+            }
+            count += 1;
+            bytes += job.bytes();
+        }
+        let group: Vec<_> = self.in_order.drain(..count).collect();
         (!group.is_empty()).then_some(group)
     }
 
@@ -370,6 +402,29 @@ mod tests {
         put(&lane, "p", 1).await.unwrap();
         let (good, bad, other) = tokio::join!(put(&lane, "p", 2), put(&lane, "p", 1), put(&lane, "p", 3));
         assert!(good.is_ok() && bad.is_err() && other.is_ok());
+    }
+
+    #[test]
+    fn a_group_ends_once_it_holds_enough_bytes() {
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let mib = 1 << 20;
+        for bytes in [64 * mib, 5 * mib, 2 * mib, 3 * mib, 1, 1] {
+            let (reply, _) = oneshot::channel();
+            let call = Call {
+                work: |_: &Connection| Ok(()),
+                bytes,
+                result: None,
+                reply,
+            };
+            assert!(sender.try_send(Message::Job(Box::new(call))).is_ok());
+        }
+        drop(sender);
+        let mut waiting = Waiting::default();
+        let mut groups = Vec::new();
+        while let Some(group) = waiting.next(&mut receiver, GROUP) {
+            groups.push(group.iter().map(|job| job.bytes() / mib).collect::<Vec<_>>());
+        }
+        assert_eq!(groups, [vec![64], vec![5, 2, 3], vec![0, 0]]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 //! Deliberately absent: a cursor that stays open between calls (it would keep the log from being folded
 //! back), memory mapping, and copying the file while it is in use.
 
+mod cache;
 mod claim;
 mod context;
 mod cursors;
@@ -14,6 +15,7 @@ mod events;
 mod fault;
 mod identities;
 mod ingest;
+mod integrity;
 mod lane;
 mod ledger;
 mod limits;
@@ -209,7 +211,9 @@ impl Queues for SqliteStore {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
-        self.write(move |c| settle::settle(c, &settlement, clock::now_ms()))
+        let bytes = settlement.bytes();
+        self.writer()?
+            .call_of(bytes, move |c| settle::settle(c, &settlement, clock::now_ms()))
             .await
     }
 

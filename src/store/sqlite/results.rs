@@ -7,10 +7,8 @@ use super::fault::Fault;
 use crate::domain::outcome::{Finished, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::store::keys::COMPLETION;
+use crate::store::telling::PAGE_BYTES;
 use crate::store::{FinishedPage, Order, RunId};
-
-/// A page ends early once it holds so many bytes of results, so that large answers do not pile up.
-const PAGE_BYTES: usize = 4 << 20;
 
 const COLUMNS: &str = "queue_id, finish_no, custom_id, line_index, line, user_id, session_id, status, error, warnings, \
      created_at, completed_at";
@@ -101,10 +99,17 @@ pub(super) fn by_id(c: &Connection, run: RunId, queues: &[i64]) -> Result<Finish
         rows: Vec::with_capacity(queues.len()),
         after: 0,
     };
-    for queue in queues {
+    let mut bytes = 0;
+    for (answered, queue) in (1..).zip(queues) {
+        page.after = answered;
         let mut rows = query.query(params![run.0, queue])?;
         if let Some(row) = rows.next()? {
-            page.rows.push(read(c, row)?);
+            let finished = read(c, row)?;
+            bytes += weight(&finished);
+            page.rows.push(finished);
+        }
+        if bytes > PAGE_BYTES {
+            break;
         }
     }
     Ok(page)

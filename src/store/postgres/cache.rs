@@ -1,0 +1,78 @@
+//! The cache in the database, for all processes of the store.
+
+use async_trait::async_trait;
+
+use super::PostgresStore;
+use super::calls::int;
+use super::fault::Fault;
+use crate::domain::request::Digest;
+use crate::postgres::{Connection, Param, Text, text};
+use crate::store::StoreError;
+use crate::store::cache::{BATCH, Cache, Cached, NewEntry, found, millis, size};
+
+#[async_trait]
+impl Cache for PostgresStore {
+    async fn cached(&self, key: &str) -> Result<Cached, StoreError> {
+        let key = Digest::of(key.as_bytes());
+        job!(self, |c| get(c, key))
+    }
+
+    async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError> {
+        let key = Digest::of(entry.key.as_bytes());
+        let body = &text(entry.body);
+        // Each time it makes some room.
+        while !job!(self, |c| put(c, key, body, entry, most))? {}
+        Ok(())
+    }
+
+    async fn shrink_cache(&self, most: u64) -> Result<(), StoreError> {
+        while !job!(self, |c| make_room(c, most))? {}
+        Ok(())
+    }
+}
+
+async fn get(c: &mut Connection, key: Digest) -> Result<Cached, Fault> {
+    let row = c
+        .optional(
+            "SELECT body, age, fresh FROM nova3_cache_get($1)",
+            &[key.as_bytes().to_vec().sent()],
+        )
+        .await?;
+    Ok(row.map_or(Cached::Nothing, |row| {
+        found(row.get::<_, Text>(0).0, row.get(1), row.get(2))
+    }))
+}
+
+async fn put(
+    c: &mut Connection,
+    key: Digest,
+    body: &str,
+    entry: &NewEntry<'_>,
+    most: u64,
+) -> Result<bool, Fault> {
+    let row = c
+        .row(
+            "SELECT nova3_cache_put($1, $2, $3, $4, $5, $6, $7)",
+            &[
+                key.as_bytes().to_vec().sent(),
+                body.sent(),
+                int(size(entry.body)).sent(),
+                millis(entry.fresh_for).sent(),
+                millis(entry.stale_for).sent(),
+                int(most).sent(),
+                i64::from(BATCH).sent(),
+            ],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+async fn make_room(c: &mut Connection, most: u64) -> Result<bool, Fault> {
+    let row = c
+        .row(
+            "SELECT nova3_cache_make_room(NULL, $1, $2)",
+            &[int(most).sent(), i64::from(BATCH).sent()],
+        )
+        .await?;
+    Ok(row.get(0))
+}

@@ -1,0 +1,74 @@
+-- The cache: answers of others that may be used again. Entries are known by the SHA-256 of their key. Sizes are bytes.
+
+CREATE TABLE nova3_cache(
+  cache_key bytea PRIMARY KEY,
+  body text NOT NULL,
+  bytes bigint NOT NULL,
+  stored_at bigint NOT NULL,
+  fresh_until bigint NOT NULL,
+  stale_until bigint NOT NULL,
+  used bigint NOT NULL                           -- the number of its last use
+);
+CREATE INDEX nova3_cache_used ON nova3_cache(used);
+CREATE SEQUENCE nova3_cache_uses;
+
+-- The sum over nova3_cache. Who adds or removes entries locks its row first.
+CREATE TABLE nova3_cache_sum(
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  bytes bigint NOT NULL
+);
+INSERT INTO nova3_cache_sum(bytes) VALUES (0);
+
+CREATE FUNCTION nova3_cache_get(p_key bytea) RETURNS TABLE(body text, age bigint, fresh boolean) LANGUAGE sql VOLATILE AS $$
+  UPDATE nova3_cache c SET used = nextval('nova3_cache_uses') FROM (SELECT nova3_now() AS now) n
+  WHERE c.cache_key = p_key AND c.stale_until > n.now
+  RETURNING c.body, greatest(n.now - c.stored_at, 0), c.fresh_until > n.now
+$$;
+
+-- Removes the entries used longest ago, at most so many; answers whether the others have at most `p_most` bytes. The entry
+-- `p_besides` stays.
+CREATE FUNCTION nova3_cache_make_room(p_besides bytea, p_most bigint, p_batch bigint) RETURNS boolean LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
+DECLARE
+  left_over bigint;
+  freed bigint;
+BEGIN
+  SELECT s.bytes - p_most INTO left_over FROM nova3_cache_sum s FOR UPDATE;
+  IF left_over <= 0 THEN
+    RETURN true;
+  END IF;
+  WITH oldest AS (
+    SELECT c.cache_key, c.used, c.bytes FROM nova3_cache c WHERE c.cache_key IS DISTINCT FROM p_besides
+    ORDER BY c.used LIMIT p_batch),
+  chosen AS (
+    SELECT o.cache_key, sum(o.bytes) OVER (ORDER BY o.used) - o.bytes AS before FROM oldest o),
+  gone AS (
+    DELETE FROM nova3_cache c USING chosen WHERE c.cache_key = chosen.cache_key AND chosen.before < left_over
+    RETURNING c.bytes)
+  SELECT coalesce(sum(gone.bytes), 0) INTO freed FROM gone;
+  UPDATE nova3_cache_sum SET bytes = bytes - freed;
+  RETURN freed >= left_over OR freed = 0;
+END $$;
+
+-- Puts the entry if there is room for it, else makes some; answers whether the entry has been dealt with. One that is larger
+-- than all of the cache is not kept.
+CREATE FUNCTION nova3_cache_put(p_key bytea, p_body text, p_bytes bigint, p_fresh bigint, p_stale bigint, p_most bigint,
+  p_batch bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  moment bigint := nova3_now();
+  gone bigint;
+BEGIN
+  PERFORM 1 FROM nova3_cache_sum FOR UPDATE;
+  DELETE FROM nova3_cache c WHERE c.cache_key = p_key RETURNING c.bytes INTO gone;
+  UPDATE nova3_cache_sum SET bytes = bytes - gone WHERE gone IS NOT NULL;
+  IF p_bytes > p_most THEN
+    RETURN true;
+  END IF;
+  IF NOT nova3_cache_make_room(p_key, p_most - p_bytes, p_batch) THEN
+    RETURN false;
+  END IF;
+  INSERT INTO nova3_cache(cache_key, body, bytes, stored_at, fresh_until, stale_until, used)
+  VALUES (p_key, p_body, p_bytes, moment, moment + p_fresh, moment + p_stale, nextval('nova3_cache_uses'));
+  UPDATE nova3_cache_sum SET bytes = bytes + p_bytes;
+  RETURN true;
+END $$;

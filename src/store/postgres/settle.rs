@@ -97,7 +97,7 @@ impl Entry for Settlement {
             bodies.sent(),
         ];
         params.extend(calls.sent());
-        let bytes = group.iter().map(|one| Settles::bytes(*one)).sum();
+        let bytes = group.iter().map(|one| Entry::bytes(*one)).sum();
         outcomes(database, TASKS, &params, within, bytes).await
     }
 }

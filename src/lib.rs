@@ -91,12 +91,12 @@
 //! | what every prompt says of earlier work | `agents/material.jinja`; what goes into it: `agent/parts.rs`, how much of it: `agent/budget.rs` |
 //! | what is wrong with an answer | its form: `agent/form.rs`; its items: `agent/items.rs`; a post's rules: `domain/post.rs`, `agents/banned_words.txt` |
 //! | how often a model is asked again | `agent/talk.rs` for what it said, `llm/call.rs` for what went wrong on the way |
-//! | how limits a minute count | `domain/bucket.rs`, and the same in `store/schema/postgres/007_limits.sql`; a test compares them |
+//! | how limits a minute count | `domain/bucket.rs`, and the same in `store/schema/postgres/functions/limits.sql`; a test compares them |
 //! | what of limits outlives a process | `limit/record.rs` for a store that is a file; in PostgreSQL the row itself |
 //! | which limits a provider's answers name | `llm/wire/rate_headers.rs`, and by model `llm/limits.rs` |
 //! | when the next route is taken, or waited for | `llm/walk.rs`; when one is left alone: `llm/breaker.rs` |
 //! | what ends a run early | `domain/conditions.rs` as numbers, `engine/halts.rs` as decisions |
-//! | what is held back of the money | `store/sqlite/money.rs`, `store/schema/postgres/005_money.sql`; who waits for it: `engine/purse.rs` |
+//! | what is held back of the money | `store/sqlite/money.rs`, `store/schema/postgres/functions/money.sql`; who waits for it: `engine/purse.rs` |
 //! | how much is taken into memory | queues: `engine/memory.rs`; answers on their way: `llm/answers.rs` |
 //! | how a command ends at a signal | `cli/command.rs` and `engine/signals.rs` hear it, `engine/shutdown.rs` ends the run |
 //! | a model, its limits and prices | a route in the user's `nova3.toml`; what a route may say: `config/raw.rs`, `config/routes.rs` |
@@ -104,17 +104,17 @@
 //! | a flag | `cli/args/`, and `cli/world.rs` if a setting has it too |
 //! | what an input line may say | `domain/request/`: keys, forms and rules, one file each |
 //! | which tasks a request has | `agent/plan.rs` without a model, `agent/supervise.rs` with one |
-//! | what a session remembers | `store/sqlite/context.rs`, `store/postgres/context.rs`; who takes over pending tasks: `store/sqlite/plan.rs`, `store/schema/postgres/004_plans.sql` |
+//! | what a session remembers | `store/sqlite/context.rs`, `store/postgres/context.rs`; who takes over pending tasks: `store/sqlite/plan.rs`, `store/schema/postgres/functions/plans.sql` |
 //! | what a provider sends or refuses | `llm/wire/`, with an example under `fixtures/llm` |
 //! | when a call is tried again | `llm/wire/error.rs` says what an error asks for, `llm/call.rs` does it |
 //! | a result line | `domain/result_line.rs` |
-//! | an event | `domain/stream_event.rs`; what a row tells: `store/telling.rs`; what is noted for it: `store/sqlite/events.rs`, `store/schema/postgres/003_settling.sql` |
-//! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`, and one in `store/schema/postgres/`, listed in `store/postgres/schema.rs`; then the SQL that uses it |
-//! | who may claim, keep and take away what | `store/schema/postgres/002_leases.sql`; how often: `engine/keeper.rs` |
+//! | an event | `domain/stream_event.rs`; what a row tells: `store/telling.rs`; what is noted for it: `store/sqlite/events.rs`, `store/schema/postgres/functions/settling.sql` |
+//! | a column | a new file in `store/schema/`, listed in `store/sqlite/open.rs`, and in `store/schema/postgres/tables/`, with a higher version in `store/postgres/schema.rs`; then the SQL that uses it |
+//! | who may claim, keep and take away what | `store/schema/postgres/functions/leases.sql`; how often: `engine/keeper.rs` |
 //! | what workers have to agree on | `store/terms.rs` |
 //! | another store | the ports of `store/mod.rs`; their laws are in their documentation |
 //! | what people see while it runs | an observer of [`observe::RunEvent`]; the engine stays as it is |
-//! | which requests a crash counts against | the rules: `store/sqlite/quarantine.rs`; on PostgreSQL `nova3_reap` in `store/schema/postgres/002_leases.sql`; their turn: `engine/quarantine.rs`; their marks: `engine/marks.rs` |
+//! | which requests a crash counts against | the rules: `store/sqlite/quarantine.rs`; on PostgreSQL `nova3_reap` in `store/schema/postgres/functions/leases.sql`; their turn: `engine/quarantine.rs`; their marks: `engine/marks.rs` |
 //! | what a panic or a refused value of one request does | `engine/contain.rs` |
 //! | what an unclean end asks for | `store/sqlite/recovery.rs` |
 //! | an exit code | `cli/exit.rs` |

@@ -347,7 +347,7 @@ impl Reading<'_> {
     /// Writes what was gathered, and ends the transaction.
     async fn write(self) -> Result<(), Fault> {
         let (c, run, epoch) = (self.c, self.run, self.epoch);
-        let stale = self.seen.write(c, run, epoch).await? || self.stale;
+        let stale = self.seen.write(c, epoch).await? || self.stale;
         self.replaced.write(c, run).await?;
         self.rows.write(c, run, epoch).await?;
         promote(c, run, self.sessions.into_iter().collect()).await?;
@@ -362,11 +362,11 @@ impl Reading<'_> {
         )
         .await?;
         if has_grown(self.first_queue, self.next_queue) {
-            c.rows("SELECT nova3_analyze($1)", &[run.0.sent()]).await?;
+            c.rows("SELECT nova3_analyze()", &[]).await?;
         }
         // Last, because it locks the row that every settlement writes.
         self.bad.write(c, run, epoch).await?;
-        self.names.write(c, run).await?;
+        self.names.write(c).await?;
         Ok(c.commit().await?)
     }
 }

@@ -83,14 +83,9 @@ pub(super) async fn mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> R
     let working = mark == CrashMark::Working;
     let rows = c
         .rows(
-            "UPDATE nova3_queues SET working = $4 WHERE run_id = $1 AND queue_id = $2 AND fence = $3 AND state = 'leased'
+            "UPDATE nova3_queues SET working = $3 WHERE queue_id = $1 AND fence = $2 AND state = 'leased'
              RETURNING 1",
-            &[
-                run_of(lease.queue_id).sent(),
-                lease.queue_id.sent(),
-                lease.fence.sent(),
-                working.sent(),
-            ],
+            &[lease.queue_id.sent(), lease.fence.sent(), working.sent()],
         )
         .await?;
     Ok(!rows.is_empty())
@@ -100,10 +95,9 @@ pub(super) async fn mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> R
 pub(super) async fn note_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
     let rows = c
         .rows(
-            "UPDATE nova3_queues SET panics = greatest(panics, $4)
-             WHERE run_id = $1 AND queue_id = $2 AND fence = $3 AND state = 'leased' RETURNING 1",
+            "UPDATE nova3_queues SET panics = greatest(panics, $3)
+             WHERE queue_id = $1 AND fence = $2 AND state = 'leased' RETURNING 1",
             &[
-                run_of(lease.queue_id).sent(),
                 lease.queue_id.sent(),
                 lease.fence.sent(),
                 i64::from(panics).sent(),
@@ -316,7 +310,7 @@ pub(super) async fn workers(c: &mut Connection, run: RunId) -> Result<Vec<Worker
     let rows = c
         .rows(
             "SELECT w.worker_id, w.host, w.pid, w.version, w.joined_at, w.last_seen, w.left_at, w.settled, w.finished,
-               (SELECT count(*) FROM nova3_queues q WHERE q.run_id = w.run_id AND q.state = 'leased'
+               (SELECT count(*) FROM nova3_queues q WHERE q.run_id = w.run_id AND q.run_id > 0 AND q.state = 'leased'
                  AND q.lease_owner = w.worker_id), nova3_now()
              FROM nova3_workers w WHERE w.run_id = $1 ORDER BY w.left_at IS NOT NULL, w.joined_at, w.worker_id",
             &[run.0.sent()],

@@ -1,7 +1,7 @@
 //! The store as a PostgreSQL database, for any number of processes on any hosts.
 //!
 //! Locks, uniqueness, durability and replication are PostgreSQL's. Each verb that many workers use at once is a
-//! function in the database (`schema/postgres/*.sql`), so that it is one statement: no lock is ever held across the
+//! function in the database (`schema/postgres/functions`), so that it is one statement: no lock is ever held across the
 //! network, where its holder may stand still. What is rare, or one process's alone, is a transaction from here.
 //!
 //! Failure behaviour: while the database does not answer, whoever asks waits. What was on its way is asked again when
@@ -9,7 +9,8 @@
 //! others; what it offers later changes nothing but the ledger.
 //!
 //! Deliberately absent: session state (a pooler may stand between), notifications for each row, the clock of a host,
-//! and deleting row by row (a run's rows are partitions).
+//! and anything in the database that there is once for each run: its tables, indexes, locks and plans are as many with a
+//! thousand runs as with one.
 
 mod answered;
 mod batch;
@@ -65,6 +66,12 @@ const LONG: Duration = Duration::from_secs(1800);
 
 const fn run_of(queue: i64) -> i64 {
     queue >> RUN_BITS
+}
+
+/// Those of the queues that are of the run.
+fn of_run(run: RunId, queues: Vec<i64>) -> Vec<i64> {
+    let ours = |queue: &i64| run_of(*queue) == run.0;
+    queues.into_iter().filter(ours).collect()
 }
 
 /// A PostgreSQL store.
@@ -327,8 +334,8 @@ impl Results for PostgresStore {
     }
 
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
-        let queues = &queues;
-        job!(self, |c| results::by_id(c, run, queues))
+        let queues = &of_run(run, queues);
+        job!(self, |c| results::by_id(c, queues))
     }
 
     async fn events(
@@ -342,8 +349,8 @@ impl Results for PostgresStore {
     }
 
     async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError> {
-        let queues = &queues;
-        job!(self, |c| events::of(c, run, queues, up_to))
+        let queues = &of_run(run, queues);
+        job!(self, |c| events::of(c, queues, up_to))
     }
 
     async fn planned(

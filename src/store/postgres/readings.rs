@@ -30,20 +30,29 @@ pub(super) async fn end(
     ingest::lock(c, run).await?;
     answered::whole(c, run, epoch, before).await?;
     c.execute(
-        "UPDATE nova3_queues SET state = 'blocked' WHERE run_id = $1 AND ingest < $2 AND state = 'ready'",
+        "UPDATE nova3_queues SET state = 'blocked' WHERE run_id = $1 AND run_id > 0 AND ingest < $2 AND state = 'ready'",
         &[run.0.sent(), epoch.0.sent()],
     )
     .await?;
     // A later reading is not ended by this one: under way it has no mark, and ended it keeps its own.
-    c.execute(
+    // Each state has a small index of its own.
+    let gone = ["done", "failed", "paused", "continued"].map(|state| {
+        format!(
+            "EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = '{state}'
+               AND q.ingest < $2 AND q.ingest >= r.complete_ingest)"
+        )
+    });
+    let gone = gone.join(" OR ");
+    let sql = format!(
         "UPDATE nova3_runs r SET complete_ingest = greatest(r.complete_ingest, $2),
            input_digest = CASE WHEN r.ingest = $2 THEN $3 ELSE r.input_digest END,
            input_bytes = CASE WHEN r.ingest = $2 THEN $4 ELSE r.input_bytes END,
            input_requests = CASE WHEN r.ingest = $2 THEN $5 ELSE r.input_requests END,
-           lines_epoch = r.lines_epoch + (SELECT count(*) FROM (SELECT 1 FROM nova3_queues q WHERE q.run_id = $1
-             AND q.state IN ('done','failed','paused','continued') AND q.ingest < $2
-             AND q.ingest >= r.complete_ingest LIMIT 1) gone)
-         WHERE r.run_id = $1",
+           lines_epoch = r.lines_epoch + ({gone})::integer
+         WHERE r.run_id = $1"
+    );
+    c.execute(
+        &sql,
         &[
             run.0.sent(),
             epoch.0.sent(),
@@ -53,7 +62,7 @@ pub(super) async fn end(
         ],
     )
     .await?;
-    c.rows("SELECT nova3_analyze($1)", &[run.0.sent()]).await?;
+    c.rows("SELECT nova3_analyze()", &[]).await?;
     c.rows("SELECT nova3_sweep($1)", &[run.0.sent()]).await?;
     c.commit().await?;
     Ok(())

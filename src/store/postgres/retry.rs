@@ -23,7 +23,7 @@ pub(super) async fn retry(
         .rows(
             "UPDATE nova3_queues q SET state = CASE WHEN q.session_id IS NULL THEN 'ready' ELSE 'blocked' END, status = NULL,
                finish_no = NULL, error = NULL, error_class = NULL, completed_at = NULL, run_at = 0, crashes = 0, panics = 0
-             FROM nova3_runs r WHERE r.run_id = $1 AND q.run_id = $1 AND q.state = 'failed' AND q.notes_digest IS NOT NULL
+             FROM nova3_runs r WHERE r.run_id = $1 AND q.run_id = $1 AND q.run_id > 0 AND q.state = 'failed' AND q.notes_digest IS NOT NULL
                AND q.ingest >= r.complete_ingest AND (cardinality($2) = 0 OR q.error_class = ANY ($2))
                AND (cardinality($3) = 0 OR q.custom_id = ANY ($3))
              RETURNING q.queue_id, q.user_id, q.session_id",
@@ -36,9 +36,9 @@ pub(super) async fn retry(
     }
     let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     c.execute(
-        "UPDATE nova3_tasks t SET status = 'pending', result = NULL, completed_at = NULL FROM unnest($2) i(queue_id)
-         WHERE t.run_id = $1 AND t.queue_id = i.queue_id AND t.status IN ('failed','skipped')",
-        &[run.0.sent(), queues.sent()],
+        "UPDATE nova3_tasks t SET status = 'pending', result = NULL, completed_at = NULL FROM unnest($1) i(queue_id)
+         WHERE t.queue_id = i.queue_id AND t.status IN ('failed','skipped')",
+        &[queues.sent()],
     )
     .await?;
     let sessions = rows.iter().filter_map(|row| {

@@ -3,7 +3,7 @@
 -- Holds back what a call may cost, if the cap has room for it: `held`; else `others` if other workers hold money
 -- back, of which some will be free again, or `nobody`. In any case the lease holds back no more than that; one that is `lost` nothing.
 -- The answer is durable: whoever sends, sends after it.
-CREATE FUNCTION nova3_reserve(p_run bigint, p_queue bigint, p_fence bigint, p_task integer, p_route text, p_model text,
+CREATE OR REPLACE FUNCTION nova3_reserve(p_run bigint, p_queue bigint, p_fence bigint, p_task integer, p_route text, p_model text,
   p_spent bigint, p_worst bigint, p_cap bigint) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -13,12 +13,15 @@ DECLARE
   mine text;
 BEGIN
   -- Whoever has lost its lease sends nothing more; nobody takes it away while this is written.
-  SELECT q.lease_owner INTO mine FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = p_queue AND q.fence = p_fence
+  SELECT q.lease_owner INTO mine FROM nova3_queues q WHERE q.queue_id = p_queue AND q.fence = p_fence
     AND q.state = 'leased' FOR SHARE;
   IF NOT FOUND THEN
     RETURN 'lost';
   END IF;
   PERFORM 1 FROM nova3_tallies t WHERE t.run_id = p_run FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN 'lost';
+  END IF;
   SELECT coalesce((SELECT r.spent + r.in_flight FROM nova3_reservations r WHERE r.queue_id = p_queue), 0) INTO before;
   SELECT t.cost + t.uncertain + t.reserved - before INTO others FROM nova3_tallies t WHERE t.run_id = p_run;
   fits := others + p_spent + p_worst <= p_cap;
@@ -32,12 +35,12 @@ BEGIN
   IF fits THEN
     RETURN 'held';
   END IF;
-  RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = r.queue_id
+  RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.queue_id = r.queue_id
     WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> mine) THEN 'others' ELSE 'nobody' END;
 END $$;
 
 -- What the calls of a lease that was taken away may have cost counts as spent, until it is known better.
-CREATE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   gone record;
 BEGIN
@@ -63,7 +66,7 @@ BEGIN
 END $$;
 
 -- The queue fails as `poison`, without a call.
-CREATE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_crashes bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_crashes bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   found record;
   failure text;
@@ -71,9 +74,9 @@ DECLARE
   known boolean;
 BEGIN
   SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO found
-  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.run_id = q.run_id AND t.queue_id = q.queue_id
+  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.queue_id = q.queue_id
     AND t.task_index = q.current_task_index
-  WHERE q.run_id = p_run AND q.queue_id = p_queue;
+  WHERE q.queue_id = p_queue;
   failure := jsonb_build_object('class', 'poison', 'message', format('nova3 crashed %s times with this '
     || 'request in flight, the last 2 times while it worked on nothing else (it is left out from now on; once you know what it does, '
     || '`nova3 retry --class poison` lets it run again)', p_crashes), 'line', NULL, 'task_id', found.task_id, 'route', NULL,
@@ -82,15 +85,15 @@ BEGIN
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
   -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
   known := found.current_task_index > 0 OR found.tried
-    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = p_queue);
+    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = p_queue);
   IF found.action IS DISTINCT FROM 'completion' THEN
     INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
     VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND found.task_id IS NOT NULL THEN found.current_task_index END,
       false, failure, 'failed', p_now);
   END IF;
-  UPDATE nova3_tasks t SET status = 'skipped' WHERE t.run_id = p_run AND t.queue_id = p_queue AND t.status = 'pending';
+  UPDATE nova3_tasks t SET status = 'skipped' WHERE t.queue_id = p_queue AND t.status = 'pending';
   UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure,
     error_class = 'poison', last_accessed = p_now, completed_at = p_now, crashes = 0, working = false,
-    quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.run_id = p_run AND q.queue_id = p_queue;
+    quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.queue_id = p_queue;
   PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
 END $$;

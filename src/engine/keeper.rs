@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::RunError;
 use crate::clock::{self, Uptime};
-use crate::store::{Done, Lease, Owner, RunId, Store, StoreError};
+use crate::store::{Done, Lease, Owner, Store, StoreError};
 
 /// What a renewal came to.
 pub(super) struct Beat {
@@ -32,7 +32,6 @@ pub(super) struct Beat {
 /// Keeps the leases of a process.
 pub(super) struct Keeper {
     store: Arc<dyn Store>,
-    run: RunId,
     owner: Owner,
     lease: Duration,
     /// Unbounded: a renewal sends a few beats, and the dispatcher takes them.
@@ -74,11 +73,10 @@ impl Periodic {
 }
 
 impl Keeper {
-    pub(super) fn new(store: Arc<dyn Store>, run: RunId, owner: Owner, lease: Duration) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, owner: Owner, lease: Duration) -> Self {
         let (tell, beats) = mpsc::unbounded_channel();
         Self {
             store,
-            run,
             owner,
             lease,
             tell,
@@ -105,12 +103,7 @@ impl Keeper {
     }
 
     /// Renews these leases and does the housekeeping, where it is time for it and it is not on its way.
-    pub(super) fn beat(
-        &mut self,
-        held: impl FnOnce() -> Vec<Lease>,
-        done: Done,
-        idle: bool,
-    ) -> Result<(), RunError> {
+    pub(super) fn beat(&mut self, held: impl FnOnce() -> Vec<Lease>, done: Done) -> Result<(), RunError> {
         let every = self.lease / 3;
         let lease_ms = self.lease_ms();
         if self.renewing.is_due(every)? {
@@ -127,9 +120,8 @@ impl Keeper {
         }
         if self.tending.is_due(every)? {
             let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
-            let run = self.run;
             self.tending.task.spawn(async move {
-                let tended = store.tend(run, &owner, done, lease_ms, idle).await;
+                let tended = store.tend(&owner, done, lease_ms).await;
                 if let Err(error) = unless_slow(tended) {
                     drop(tell.send(Err(error.into())));
                 }

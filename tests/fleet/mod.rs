@@ -24,6 +24,7 @@ mod outages;
 use crate::support::proxy;
 mod readings;
 mod reaping;
+mod scale;
 use crate::support::postgres as server;
 mod texts;
 mod time_limits;

@@ -95,7 +95,7 @@ impl<'a> Dispatcher<'a> {
         // Unbounded, because each running queue sends a handful of facts and queues are bounded by slots.
         let (tell, facts) = mpsc::unbounded_channel();
         let tools = Tools::new(world, job, run);
-        let keeper = Keeper::new(Arc::clone(&world.store), run, owner.clone(), job.lease);
+        let keeper = Keeper::new(Arc::clone(&world.store), owner.clone(), job.lease);
         let memory = Memory::new(job.memory_limit, job.max_queues);
         if let Some(limit) = memory.limit() {
             world.client.keep_below(limit);

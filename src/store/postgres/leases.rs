@@ -215,7 +215,15 @@ pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> R
     Ok(())
 }
 
+/// A worker that is known to have ended is kept for a day, for people to look at.
+const KEPT_MS: i64 = 24 * 3600 * 1000;
+
 pub(super) async fn join(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(), Fault> {
+    c.execute(
+        "DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2",
+        &[run.0.sent(), KEPT_MS.sent()],
+    )
+    .await?;
     c.execute(
         "INSERT INTO nova3_workers AS w (worker_id, run_id, host, pid, version, joined_at, last_seen)
          VALUES ($1,$2,$3,$4,$5,nova3_now(),nova3_now())
@@ -233,9 +241,6 @@ pub(super) async fn join(c: &mut Connection, run: RunId, worker: &Worker) -> Res
     .await?;
     Ok(())
 }
-
-/// A worker that is known to have ended is kept for a day, for people to look at.
-const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// The worker is alive and has done so much.
 pub(super) async fn seen(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
@@ -282,17 +287,6 @@ pub(super) async fn reap_all(
 async fn reap(c: &mut Connection, lease_ms: i64, rows: i64) -> Result<(), Fault> {
     c.rows("SELECT nova3_reap($1, $2)", &[lease_ms.sent(), rows.sent()])
         .await?;
-    Ok(())
-}
-
-/// Makes up for promotions that were missed, and drops workers that ended long ago.
-pub(super) async fn sweep(c: &mut Connection, run: RunId) -> Result<(), Fault> {
-    c.rows("SELECT nova3_sweep($1)", &[run.0.sent()]).await?;
-    c.execute(
-        "DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2",
-        &[run.0.sent(), KEPT_MS.sent()],
-    )
-    .await?;
     Ok(())
 }
 

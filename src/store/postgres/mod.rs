@@ -30,6 +30,7 @@ mod retry;
 mod rows;
 mod runs;
 mod schema;
+mod session_order;
 mod session_views;
 mod settle;
 mod versions;
@@ -213,20 +214,9 @@ impl Queues for PostgresStore {
         job!(self, |c| leases::join(c, run, worker))
     }
 
-    async fn tend(
-        &self,
-        run: RunId,
-        owner: &Owner,
-        done: Done,
-        lease_ms: i64,
-        idle: bool,
-    ) -> Result<(), StoreError> {
+    async fn tend(&self, owner: &Owner, done: Done, lease_ms: i64) -> Result<(), StoreError> {
         job!(self, |c| leases::seen(c, owner, done))?;
-        leases::reap_all(&self.database, &self.reaps, lease_ms).await?;
-        if idle {
-            job!(self, |c| leases::sweep(c, run))?;
-        }
-        Ok(())
+        leases::reap_all(&self.database, &self.reaps, lease_ms).await
     }
 
     async fn leave(&self, owner: &Owner, done: Done) -> Result<(), StoreError> {

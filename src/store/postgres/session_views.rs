@@ -77,7 +77,8 @@ async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<
     let found = c
         .optional(
             "SELECT q.queue_id FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id
-             WHERE q.user_id || '/' || q.session_id = $1 || '/' || $2 AND q.session_id IS NOT NULL AND q.state <> 'superseded'
+             WHERE q.user_id || '/' || q.session_id = $1 || '/' || $2 AND q.session_id IS NOT NULL AND q.queue_id > 0
+               AND q.state <> 'superseded'
              ORDER BY CASE q.state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,
                q.queue_id DESC LIMIT 1",
             &[user.sent(), session.sent()],

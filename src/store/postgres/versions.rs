@@ -110,9 +110,10 @@ impl Seen {
         // In the order in which others lock them. What has finished since it was looked up is as stale as the rest.
         let locked = c
             .rows(
-                "SELECT q.finish_no IS NOT NULL AND i.changed FROM nova3_queues q
-                 JOIN unnest($1, $2) i(queue, changed) ON q.queue_id = i.queue
-                 ORDER BY q.queue_id FOR UPDATE OF q",
+                "SELECT q.finished AND i.changed FROM (
+                   SELECT i.* FROM unnest($1, $2) i(queue, changed) ORDER BY i.queue) i
+                 CROSS JOIN LATERAL (SELECT q.finish_no IS NOT NULL AS finished FROM nova3_queues q
+                   WHERE q.queue_id = i.queue FOR UPDATE) q",
                 &[self.queue.sent(), self.changed.sent()],
             )
             .await?;
@@ -244,7 +245,7 @@ impl Reading<'_> {
         if version.session.is_none() {
             return self.set_state(version.queue_id, QueueState::Ready).await;
         }
-        self.in_order(&version.user, version.session.as_deref());
+        // The end of the chunk promotes the first of each session.
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 -- the rows of up to p_queues queues. A crash between two calls loses nothing: the next call by the same name goes on. A new
 -- run of that name is another run, which it does not touch.
 CREATE OR REPLACE FUNCTION nova3_drop_run(p_name text, p_queues bigint DEFAULT 1000) RETURNS boolean
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
 DECLARE
   gone nova3_dropped;
   upper_queue bigint;
@@ -23,6 +23,10 @@ BEGIN
   DELETE FROM nova3_plans p WHERE p.queue_id >= gone.next_queue AND p.queue_id < upper_queue;
   DELETE FROM nova3_requests d WHERE d.queue_id >= gone.next_queue AND d.queue_id < upper_queue;
   DELETE FROM nova3_rounds r WHERE r.queue_id >= gone.next_queue AND r.queue_id < upper_queue;
+  DELETE FROM nova3_session_heads h USING (
+    SELECT DISTINCT q.user_id, q.session_id FROM nova3_queues q
+    WHERE q.queue_id >= gone.next_queue AND q.queue_id < upper_queue AND q.session_id IS NOT NULL) s
+  WHERE h.user_id = s.user_id AND h.session_id = s.session_id AND h.run_id = gone.run_id;
   DELETE FROM nova3_queues q WHERE q.queue_id >= gone.next_queue AND q.queue_id < upper_queue;
   IF upper_queue > gone.last_queue THEN
     DELETE FROM nova3_dropped d WHERE d.run_id = gone.run_id;
@@ -34,7 +38,7 @@ END $$;
 
 -- Removes the run itself and ends its leases, so that a worker that lost one can change nothing any more.
 CREATE OR REPLACE FUNCTION nova3_begin_drop(p_name text) RETURNS nova3_dropped LANGUAGE plpgsql
-SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   run nova3_runs;
   gone nova3_dropped;
@@ -44,8 +48,8 @@ BEGIN
     RAISE EXCEPTION 'there is no run `%`', p_name;
   END IF;
   -- Nobody adds lines to it or settles in it meanwhile.
-  PERFORM pg_advisory_xact_lock(hashtextextended('nova3 ingest', run.run_id));
-  PERFORM pg_advisory_xact_lock(hashtextextended('nova3 order', run.run_id));
+  PERFORM nova3_lock_ingest(run.run_id);
+  PERFORM nova3_change_order(run.run_id);
   -- In the order in which others lock them.
   PERFORM 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased'
   ORDER BY q.queue_id FOR UPDATE;
@@ -62,7 +66,7 @@ BEGIN
     UPDATE nova3_queues q SET state = 'ready', lease_owner = NULL, lease_until = NULL, fence = q.fence + 1
     WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased' RETURNING q.queue_id, q.user_id, q.session_id)
   DELETE FROM nova3_session_leases l USING ended e
-  WHERE l.user_id = e.user_id AND l.session_id = e.session_id AND l.queue_id = e.queue_id;
+  WHERE l.user_id = ANY (ARRAY[e.user_id]) AND l.session_id = e.session_id AND l.queue_id = e.queue_id;
   DELETE FROM nova3_runs r WHERE r.run_id = run.run_id;
   INSERT INTO nova3_dropped (run_id, name, next_queue, last_queue)
   VALUES (run.run_id, p_name, (run.run_id << 36) + 1, (run.run_id << 36) + run.next_queue) RETURNING * INTO gone;

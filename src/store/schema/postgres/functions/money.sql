@@ -35,7 +35,7 @@ BEGIN
   IF fits THEN
     RETURN 'held';
   END IF;
-  RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.queue_id = r.queue_id
+  RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[r.queue_id])
     WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> mine) THEN 'others' ELSE 'nobody' END;
 END $$;
 
@@ -74,7 +74,7 @@ DECLARE
   known boolean;
 BEGIN
   SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO found
-  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.queue_id = q.queue_id
+  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[q.queue_id])
     AND t.task_index = q.current_task_index
   WHERE q.queue_id = p_queue;
   failure := jsonb_build_object('class', 'poison', 'message', format('nova3 crashed %s times with this '

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION nova3_settle_plans(p_run bigint, p_queues bigint[], p
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -20,22 +20,32 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
+  -- Those that fail let the next of their session go on.
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
+  FROM unnest(p_queues, p_origins) i(queue_id, origin)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL AND i.origin IS NULL;
+  IF users IS NOT NULL THEN
+    PERFORM nova3_share_order(p_run);
+    PERFORM nova3_lock_sessions(p_run, users, sessions);
+  END IF;
   SELECT array_agg(ROW(h.ord, h.queue_id, h.fence, -1, h.user_id, h.session_id, h.ends, true, h.ends IS NULL)::nova3_held ORDER BY h.ord)
   INTO held FROM (
     SELECT i.ord::integer, q.queue_id, q.fence, q.user_id, q.session_id,
       CASE WHEN i.origin IS NULL THEN 'failed' END AS ends
-    FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
-    JOIN nova3_queues q ON q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
-      AND q.task_count IS NULL
-    ORDER BY q.queue_id FOR UPDATE OF q) h;
+    FROM (SELECT i.* FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
+      ORDER BY i.queue_id) i
+    CROSS JOIN LATERAL (
+      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased'
+        AND q.task_count IS NULL FOR UPDATE) q) h;
 
   -- What an earlier failure to plan cost stays in it.
   UPDATE nova3_plans p SET origin = p_origins[h.ord], continues = NULL, making = nova3_together(p.making, p_makings[h.ord]),
     fence = h.fence, ticket = p_tickets[h.ord], created_at = moment
-  FROM unnest(held) h WHERE p.queue_id = h.queue_id;
+  FROM unnest(held) h WHERE p.queue_id = ANY (ARRAY[h.queue_id]);
   INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
   SELECT p_run, h.queue_id, p_origins[h.ord], NULL, p_makings[h.ord], h.fence, p_tickets[h.ord], moment FROM unnest(held) h
-  WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = h.queue_id);
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[h.queue_id]));
   INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
   SELECT p_run, h.queue_id, s.nth - 1, 'task' || lpad(s.nth::text, greatest(3, length(s.nth::text)), '0'), s.action, s.description, s.input, moment
   FROM (SELECT s.*, (row_number() OVER (PARTITION BY s.of ORDER BY s.place))::integer AS nth
@@ -61,7 +71,7 @@ BEGIN
       lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
-    FROM placed p WHERE q.queue_id = p.queue_id)
+    FROM placed p WHERE q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
   SELECT p_run, p.event_no, p.queue_id, NULL, p.first, coalesce(p_errors[p.ord], p_steps[p.ord]), p.ends, moment
   FROM placed p;
@@ -70,7 +80,7 @@ BEGIN
   FROM unnest(held) h WHERE h.ends IS NOT NULL AND h.session_id IS NOT NULL;
   IF users IS NOT NULL THEN
     DELETE FROM nova3_session_leases l USING unnest(held) h
-    WHERE h.ends IS NOT NULL AND l.user_id = h.user_id AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
+    WHERE h.ends IS NOT NULL AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
     PERFORM nova3_promote(p_run, users, sessions);
   END IF;
 
@@ -89,10 +99,10 @@ END $$;
 CREATE OR REPLACE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT q.queue_id FROM (
     SELECT q.queue_id, q.current_task_index FROM nova3_rounds r
-    JOIN nova3_queues q ON q.queue_id = r.queue_id
+    JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[r.queue_id])
     JOIN nova3_runs n ON n.run_id = q.run_id
     WHERE r.user_id = p_user AND r.session_id = p_session AND q.state = 'paused' ORDER BY r.round DESC LIMIT 1) q
-  WHERE EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = q.queue_id
+  WHERE EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id])
     AND t.task_index >= q.current_task_index)
 $$;
 
@@ -104,7 +114,7 @@ DECLARE
 BEGIN
   WITH passed AS (
     UPDATE nova3_queues q SET state = p_to, status = p_to FROM unnest(p_queues) i(queue_id)
-    WHERE q.queue_id = i.queue_id AND q.state = p_from RETURNING q.run_id)
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = p_from RETURNING q.run_id)
   SELECT array_agg(DISTINCT passed.run_id ORDER BY passed.run_id) INTO runs FROM passed;
   UPDATE nova3_runs r SET lines_epoch = r.lines_epoch + 1 WHERE r.run_id = ANY (runs);
   RETURN runs IS NOT NULL;
@@ -124,7 +134,7 @@ BEGIN
   WHERE q.queue_id = p_queue AND q.fence = p_fence AND q.state = 'leased' AND q.task_count IS NULL FOR UPDATE;
   IF NOT FOUND THEN
     -- An answer that was lost is given again.
-    RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = p.queue_id
+    RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
       WHERE p.queue_id = p_queue AND p.ticket = p_ticket AND q.fence = p_fence)
       THEN 'taken' ELSE 'lost' END;
   END IF;
@@ -145,7 +155,7 @@ BEGIN
     INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
     SELECT p_run, p_queue, n.nth - 1, 'task' || lpad(n.nth::text, greatest(3, length(n.nth::text)), '0'), n.action, n.description, n.input, moment
     FROM (SELECT (row_number() OVER (ORDER BY t.task_index))::integer AS nth, t.action, t.description, t.input
-      FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
+      FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[t.queue_id])
       WHERE t.queue_id = paused AND t.task_index >= q.current_task_index) n
     RETURNING task_index, action, description, input)
   SELECT json_agg(json_build_object('action', put.action, 'description', put.description, 'input', put.input)
@@ -161,7 +171,7 @@ END $$;
 
 -- Whether a request that is true, other than p_besides, has the queue's pending tasks.
 CREATE OR REPLACE FUNCTION nova3_is_taken(p_queue bigint, p_besides bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = p.queue_id
+  SELECT EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
     JOIN nova3_runs n ON n.run_id = q.run_id
     WHERE p.continues = p_queue AND p.continues > 0 AND p.queue_id <> p_besides AND q.state <> 'superseded')
 $$;
@@ -198,34 +208,34 @@ END $$;
 -- somebody else has it now. Those that have begun are marked as having other tasks.
 CREATE OR REPLACE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], p_given bigint[], s_queue bigint[], s_index integer[],
   s_id text[], s_action text[], s_description text[], s_input text[]) RETURNS void
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   unbegun bigint[];
 BEGIN
   SELECT array_agg(l.queue_id) INTO unbegun FROM (
-    SELECT q.queue_id FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.queue_id = i.queue_id
+    SELECT q.queue_id FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
     WHERE q.state IN ('ready','blocked')
-      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = q.queue_id AND t.status <> 'pending')
-      AND NOT EXISTS (SELECT 1 FROM nova3_attempts a WHERE a.queue_id = q.queue_id AND a.task_index >= 0)
+      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]) AND t.status <> 'pending')
+      AND NOT EXISTS (SELECT 1 FROM nova3_attempts a WHERE a.queue_id = ANY (ARRAY[q.queue_id]) AND a.task_index >= 0)
     ORDER BY q.queue_id FOR UPDATE OF q) l;
   UPDATE nova3_queues q SET other_tasks = true FROM unnest(p_queues) i(queue_id)
-  WHERE q.queue_id = i.queue_id AND NOT q.other_tasks
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND NOT q.other_tasks
     AND NOT i.queue_id = ANY (coalesce(unbegun, '{}'));
   IF unbegun IS NULL THEN
     RETURN;
   END IF;
   PERFORM nova3_pass_on(array_agg(p.continues), 'continued', 'paused') FROM unnest(unbegun) i(queue_id)
-  JOIN nova3_plans p ON p.queue_id = i.queue_id
+  JOIN nova3_plans p ON p.queue_id = ANY (ARRAY[i.queue_id])
   WHERE p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p.queue_id);
   UPDATE nova3_plans p SET origin = NULL, continues = NULL FROM unnest(unbegun) i(queue_id)
-  WHERE p.queue_id = i.queue_id;
-  DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.queue_id = i.queue_id;
+  WHERE p.queue_id = ANY (ARRAY[i.queue_id]);
+  DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]);
   INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
   SELECT p_run, s.queue_id, s.nth, s.id, s.action, s.description, s.input, nova3_now()
   FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input)
   WHERE s.queue_id = ANY (unbegun);
   UPDATE nova3_queues q SET given_tasks = i.given, other_tasks = false, last_accessed = nova3_now(),
-    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id)
+    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]))
   FROM unnest(p_queues, p_given) i(queue_id, given)
-  WHERE q.queue_id = i.queue_id AND i.queue_id = ANY (unbegun);
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND i.queue_id = ANY (unbegun);
 END $$;

@@ -9,7 +9,7 @@ DECLARE
 BEGIN
   FOR grown IN SELECT c.relname FROM pg_class c
     WHERE c.oid IN ('nova3_queues'::regclass, 'nova3_requests'::regclass, 'nova3_tasks'::regclass,
-        'nova3_plans'::regclass, 'nova3_attempts'::regclass, 'nova3_events'::regclass)
+        'nova3_plans'::regclass, 'nova3_attempts'::regclass, 'nova3_events'::regclass, 'nova3_session_heads'::regclass)
       AND pg_relation_size(c.oid) > 2 * greatest(c.relpages, 8) * current_setting('block_size')::bigint
   LOOP
     EXECUTE format('ANALYZE (SKIP_LOCKED) %I', grown);
@@ -18,20 +18,20 @@ END $$;
 
 -- How many equal lines of a stem a reading has seen: they are numbered from 1 without a gap.
 CREATE OR REPLACE FUNCTION nova3_occurrences(p_run bigint, p_ingest bigint, p_stem text) RETURNS bigint
-LANGUAGE plpgsql STABLE SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_indexonlyscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   low bigint;
   high bigint := 1;
   middle bigint;
 BEGIN
-  WHILE EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.queue_id = d.queue_id
+  WHILE EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[d.queue_id])
       WHERE d.run_id = p_run AND d.queue_key = p_stem || ':' || high AND q.ingest >= p_ingest) LOOP
     high := high * 2;
   END LOOP;
   low := high / 2;
   WHILE low + 1 < high LOOP
     middle := (low + high) / 2;
-    IF EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.queue_id = d.queue_id
+    IF EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[d.queue_id])
         WHERE d.run_id = p_run AND d.queue_key = p_stem || ':' || middle AND q.ingest >= p_ingest) THEN
       low := middle;
     ELSE
@@ -44,7 +44,7 @@ END $$;
 -- Whether a queue of the present input is neither finished nor paused, and whether one of them can be claimed now. Asked
 -- again and again while others work: never by reading a table of a million finished requests.
 CREATE OR REPLACE FUNCTION nova3_is_open(p_run bigint, OUT open boolean, OUT claimable boolean) LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   run nova3_runs;
 BEGIN

@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION nova3_ledger(p_run bigint, p_queues bigint[], p_fence
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[], p_finishes bigint, p_events bigint, OUT finish_no bigint, OUT event_no bigint)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   added nova3_attempts[];
@@ -41,18 +41,18 @@ BEGIN
     SELECT array_agg(put::nova3_attempts) INTO added FROM put;
   END IF;
   IF EXISTS (SELECT 1 FROM nova3_attempts o JOIN unnest(p_queues, p_fences, p_tasks) i(queue_id, fence, task)
-      ON o.queue_id = i.queue_id AND o.fence = i.fence AND o.task_index = i.task
+      ON o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
       WHERE o.ticket = 0 AND o.attempt_no = 0) THEN
     -- Its lease was taken away, and it was counted as what it may have cost; now it is known.
     WITH gone AS (
       DELETE FROM nova3_attempts o USING unnest(p_queues, p_fences, p_tasks) i(queue_id, fence, task)
-      WHERE o.queue_id = i.queue_id AND o.fence = i.fence AND o.task_index = i.task
+      WHERE o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
         AND o.ticket = 0 AND o.attempt_no = 0 RETURNING o.*)
     SELECT array_agg(gone::nova3_attempts) INTO early FROM gone;
   END IF;
   WITH gone AS (
     DELETE FROM nova3_reservations r USING unnest(p_queues, p_fences) i(queue_id, fence)
-    WHERE r.queue_id = i.queue_id AND r.fence = i.fence RETURNING r.spent + r.in_flight AS held)
+    WHERE r.queue_id = ANY (ARRAY[i.queue_id]) AND r.fence = i.fence RETURNING r.spent + r.in_flight AS held)
   SELECT coalesce(sum(gone.held), 0) INTO freed FROM gone;
   UPDATE nova3_tallies t SET attempts = t.attempts + s.calls, failed_attempts = t.failed_attempts + s.failed,
     unpriced_attempts = t.unpriced_attempts + s.unpriced, input_tokens = t.input_tokens + s.input,
@@ -110,7 +110,7 @@ CREATE OR REPLACE FUNCTION nova3_settle(p_run bigint, p_queues bigint[], p_fence
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -123,6 +123,15 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
+  -- Those that end let the next of their session go on.
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
+  FROM unnest(p_queues, p_tasks, p_ends) i(queue_id, task, how)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL AND (i.how <> 'go_on' OR i.task + 1 >= q.task_count);
+  IF users IS NOT NULL THEN
+    PERFORM nova3_share_order(p_run);
+    PERFORM nova3_lock_sessions(p_run, users, sessions);
+  END IF;
   SELECT array_agg(ROW(h.ord, h.queue_id, h.fence, h.task, h.user_id, h.session_id, h.ends, h.told, h.first)::nova3_held ORDER BY h.ord)
   INTO held FROM (
     SELECT i.ord::integer, q.queue_id, q.fence, i.task, q.user_id, q.session_id,
@@ -130,14 +139,18 @@ BEGIN
         WHEN i.how = 'pause' THEN 'paused' END AS ends,
       t.action <> 'completion' AS told,
       i.task = 0 AND t.making IS NULL AND NOT EXISTS (
-        SELECT 1 FROM nova3_plans p WHERE p.queue_id = q.queue_id AND p.origin IS NOT NULL) AS first
-    FROM unnest(p_queues, p_fences, p_tasks, p_ends) WITH ORDINALITY i(queue_id, fence, task, how, ord)
-    JOIN nova3_queues q ON q.queue_id = i.queue_id AND q.state = 'leased'
-      AND q.fence = i.fence -- unless failpoint settles-without-fence
-      AND q.current_task_index = i.task -- unless failpoint settled-again
-    JOIN nova3_tasks t ON t.queue_id = i.queue_id AND t.task_index = i.task
+        SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[q.queue_id]) AND p.origin IS NOT NULL) AS first
+    FROM (SELECT i.* FROM unnest(p_queues, p_fences, p_tasks, p_ends) WITH ORDINALITY i(queue_id, fence, task, how, ord)
+      ORDER BY i.queue_id) i
+    -- A subquery that locks is a lookup of its own for each, in this order.
+    CROSS JOIN LATERAL (
+      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'leased'
+        AND q.fence = i.fence -- unless failpoint settles-without-fence
+        AND q.current_task_index = i.task -- unless failpoint settled-again
+      FOR UPDATE) q
+    JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task
       AND t.status = 'pending' -- unless failpoint settled-again
-    ORDER BY q.queue_id FOR UPDATE OF q) h;
+    ) h;
 
   IF cardinality(i_of) > 0 THEN
     WITH item AS (
@@ -175,7 +188,7 @@ BEGIN
   UPDATE nova3_tasks t SET status = CASE WHEN p_ends[h.ord] = 'fail' THEN 'failed' ELSE 'completed' END,
     result = p_responses[h.ord], making = CASE WHEN t.making IS NULL THEN p_makings[h.ord] ELSE nova3_together(t.making, p_makings[h.ord]) END, fence = h.fence,
     ticket = p_tickets[h.ord], completed_at = moment
-  FROM unnest(held) h WHERE t.queue_id = h.queue_id AND t.task_index = h.task;
+  FROM unnest(held) h WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index = h.task;
 
   SELECT array_agg(h.ord) FILTER (WHERE p_ends[h.ord] <> 'fail'), count(h.ends) INTO good, ended FROM unnest(held) h;
   -- if failpoint numbers-before-the-lock: SELECT array_agg(nextval('nova3_finishes')) INTO early FROM generate_series(1, ended);
@@ -201,14 +214,14 @@ BEGIN
       lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
-    FROM placed p WHERE q.queue_id = p.queue_id)
+    FROM placed p WHERE q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
   SELECT p_run, p.event_no, p.queue_id, p.task, p.first, p_errors[p.ord], p.ends, moment
   FROM placed p WHERE p.told;
 
   IF EXISTS (SELECT 1 FROM unnest(held) h WHERE h.ends = 'failed') THEN
     UPDATE nova3_tasks t SET status = 'skipped' FROM unnest(held) h
-    WHERE h.ends = 'failed' AND t.queue_id = h.queue_id AND t.task_index > h.task AND t.status = 'pending';
+    WHERE h.ends = 'failed' AND t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index > h.task AND t.status = 'pending';
   END IF;
   SELECT array_agg(h.user_id), array_agg(h.session_id) INTO users, sessions
   FROM unnest(held) h WHERE h.ends IS NOT NULL AND h.session_id IS NOT NULL;
@@ -218,7 +231,7 @@ BEGIN
       WHERE r.user_id = h.user_id AND r.session_id = h.session_id), 0), h.queue_id
     FROM unnest(held) h WHERE h.ends IN ('completed','paused') AND h.session_id IS NOT NULL;
     DELETE FROM nova3_session_leases l USING unnest(held) h
-    WHERE h.ends IS NOT NULL AND l.user_id = h.user_id AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
+    WHERE h.ends IS NOT NULL AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
     PERFORM nova3_promote(p_run, users, sessions);
   END IF;
 
@@ -256,19 +269,26 @@ CREATE OR REPLACE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fenc
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS void
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   freed bigint[];
+  users text[];
+  sessions text[];
 BEGIN
-  PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
-    ON q.queue_id = i.queue_id AND q.fence = i.fence
-  WHERE q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
+  PERFORM nova3_share_order(p_run);
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions FROM unnest(p_queues) i(queue_id)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL;
+  PERFORM nova3_lock_sessions(p_run, users, sessions);
+  PERFORM 1 FROM (SELECT i.* FROM unnest(p_queues, p_fences) i(queue_id, fence) ORDER BY i.queue_id) i
+  CROSS JOIN LATERAL (
+    SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased' FOR UPDATE) q;
   WITH released AS (
     UPDATE nova3_queues q SET state = 'ready', fence = q.fence + 1, attempt = q.attempt - 1, lease_group = 0, working = false,
       lease_owner = NULL, lease_until = NULL,
       run_at = CASE WHEN i.snooze > 0 THEN nova3_now() + i.snooze ELSE 0 END
     FROM unnest(p_queues, p_fences, p_snoozes) i(queue_id, fence, snooze)
-    WHERE q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased'
     RETURNING q.queue_id)
   SELECT array_agg(released.queue_id) INTO freed FROM released;
   PERFORM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, '{}', a_of, a_route, a_model, a_cause, a_status, a_input,

@@ -5,7 +5,8 @@
 --
 -- Plans are made while tables are small and must stay good when they are large. Two rules keep them so:
 --
--- * A lookup by queue_id names no run_id.
+-- * A lookup by queue_id names no run_id. In a join it is `q.queue_id = ANY (ARRAY[i.queue_id])`: of a plain equality the
+--   planner also makes plans that read the whole index in its order, and takes one while the table has few rows.
 -- * A partial index by run has `run_id > 0` in its condition. A statement that selects by run and state names
 --   `run_id > 0` too. A lookup by queue_id does not, so that the planner cannot read such an index for it.
 
@@ -136,10 +137,19 @@ CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state 
 CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state = 'failed' AND run_id > 0;
 CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state = 'paused' AND run_id > 0;
 -- Of a session in all runs, for people who look at it. No other statement can take it.
-CREATE INDEX nova3_queues_session ON nova3_queues((user_id || '/' || session_id), queue_id) WHERE session_id IS NOT NULL;
+CREATE INDEX nova3_queues_session ON nova3_queues((user_id || '/' || session_id), queue_id)
+  WHERE session_id IS NOT NULL AND queue_id > 0;
 -- Bad lines that have a `custom_id`.
 CREATE INDEX nova3_queues_names ON nova3_queues(custom_id, run_id)
   WHERE notes_digest IS NULL AND custom_id IS NOT NULL AND run_id > 0;
+
+-- A row for each session of a run, locked by whoever changes its order (`functions/sessions.sql`).
+CREATE TABLE nova3_session_heads(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  run_id bigint NOT NULL,
+  PRIMARY KEY (user_id, session_id, run_id)
+);
 
 -- In the store a session has one leased queue, whatever the run.
 CREATE TABLE nova3_session_leases(

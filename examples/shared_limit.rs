@@ -24,7 +24,10 @@ const CALLERS: usize = 64;
 /// What a call reserves; the limit of tokens is as far away as the one of requests.
 const TOKENS: u64 = 1_000;
 
-const SCHEMA: &str = include_str!("../src/store/schema/postgres/007_limits.sql");
+const SCHEMA: &str = concat!(
+    include_str!("../src/store/schema/postgres/tables/002_limits.sql"),
+    include_str!("../src/store/schema/postgres/functions/limits.sql"),
+);
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -3,7 +3,7 @@
 //! A bucket keeps one number: the *theoretical arrival time*, the moment at which everything granted so far will
 //! have been paid for at the sustained rate. A grant moves it forward, a settlement back by what was reserved and not
 //! used. Times are nanoseconds of one clock, which begins at 0. `governor` does the arithmetic of that number
-//! (`arrival.rs`). `store/schema/postgres/007_limits.sql` does the same for many processes, and `tests/limit` holds both to
+//! (`arrival.rs`). `store/schema/postgres/functions/limits.sql` does the same for many processes, and `tests/limit` holds both to
 //! the same numbers.
 //!
 //! Strictness: a grant needs `arrival <= now + TOLERANCE` and moves `arrival` to at least `now + charge`. So the charges

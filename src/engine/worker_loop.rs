@@ -124,7 +124,7 @@ impl<'a> Search<'a> {
             self.next_tend = Instant::now() + self.options.job.lease / 3;
             let lease_ms = i64::try_from(self.options.job.lease.as_millis()).unwrap_or(i64::MAX);
             let done = crate::store::Done::default();
-            let tended = services.store.tend(RunId(0), &self.owner, done, lease_ms, false);
+            let tended = services.store.tend(&self.owner, done, lease_ms);
             unless_slow(tended.await)?;
         }
         Ok(())

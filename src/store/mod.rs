@@ -147,15 +147,8 @@ pub trait Queues: Send + Sync {
     }
 
     /// The worker is known to be alive and to have done so much; leases that have run out, of any owner and run, are
-    /// taken away, as at the opening of a store for one process. If it is `idle`, promotions that were missed are made up for.
-    async fn tend(
-        &self,
-        _run: RunId,
-        _owner: &Owner,
-        _done: Done,
-        _lease_ms: i64,
-        _idle: bool,
-    ) -> Result<(), StoreError> {
+    /// taken away, as at the opening of a store for one process.
+    async fn tend(&self, _owner: &Owner, _done: Done, _lease_ms: i64) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -190,11 +190,8 @@ async fn read_behind(url: &str, harness: &Harness, planned: usize) -> i64 {
         run.0
     ))
     .await;
-    let read = format!(
-        "SELECT (seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables WHERE relid = 'nova3_queues_{}'::regclass",
-        run.0
-    );
-    let read = sql.number(&read).await;
+    let read = "SELECT (seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables WHERE relid = 'nova3_queues'::regclass";
+    let read = sql.number(read).await;
     sql.run("ROLLBACK").await;
     read
 }

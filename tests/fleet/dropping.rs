@@ -2,20 +2,37 @@
 
 use nova3::store::Settled;
 
-use crate::fleet::harness::{Sql, claim, leases, workers, wrongs};
+use crate::fleet::harness::{Lock, Sql, claim, leases, workers, wrongs};
 use crate::store::harness::{Harness, request};
 
-/// What the database says to dropping that run; empty if it is gone.
+/// What the database says to dropping that run; empty if it is gone with all its rows.
 async fn drop_run(url: &str, name: &str) -> String {
+    loop {
+        match drop_some(url, name, 1).await {
+            Ok(true) => {}
+            Ok(false) => return String::new(),
+            Err(refused) => return refused,
+        }
+    }
+}
+
+/// One step of it: whether rows of the run are left.
+async fn drop_some(url: &str, name: &str, queues: usize) -> Result<bool, String> {
     let mut connection = crate::store::harness::database(url)
         .connect()
         .await
         .expect("connects");
-    let dropped = connection
-        .batch(&format!("SELECT nova3_drop_run('{name}')"))
-        .await;
-    dropped.err().map(|fault| fault.reason).unwrap_or_default()
+    let sql = format!("SELECT nova3_drop_run('{name}', {queues})");
+    let dropped = connection.row(&sql, &[]).await;
+    dropped.map(|row| row.get(0)).map_err(|fault| fault.reason)
 }
+
+/// The rows that are left of the run that was made first, and how many of its queues.
+const LEFT: &str = "SELECT (SELECT count(*) FROM nova3_queues WHERE run_id = 1)
+    + (SELECT count(*) FROM nova3_requests WHERE run_id = 1) + (SELECT count(*) FROM nova3_tasks WHERE run_id = 1)
+    + (SELECT count(*) FROM nova3_plans WHERE run_id = 1) + (SELECT count(*) FROM nova3_attempts WHERE run_id = 1)
+    + (SELECT count(*) FROM nova3_events WHERE run_id = 1) + (SELECT count(*) FROM nova3_rounds WHERE queue_id >> 36 = 1)
+    + (SELECT count(*) FROM nova3_session_leases WHERE queue_id >> 36 = 1) + (SELECT count(*) FROM nova3_dropped)";
 
 async fn work(harness: &Harness, name: &str) -> nova3::store::RunId {
     let run = harness.run(name).await;
@@ -37,8 +54,7 @@ async fn a_dropped_run_takes_nothing_else_along() {
     let kept = work(&first, "kept").await;
     first.drain(kept).await;
     assert_eq!(drop_run(&url, "gone").await, "");
-    let left = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname ~ '_1$'";
-    assert_eq!(sql.number(left).await, 0, "its partitions are gone");
+    assert_eq!(sql.number(LEFT).await, 0);
     assert!(
         second
             .store()
@@ -81,4 +97,60 @@ async fn a_run_is_not_dropped_while_somebody_works_on_it() {
     assert!(second.store().has_unfinished(run).await.is_err());
     assert!(second.store().counts(run).await.is_err());
     assert!(second.store().begin_ingest(run).await.is_err());
+}
+
+#[tokio::test]
+async fn a_run_is_gone_with_the_first_step_and_its_rows_with_the_last() {
+    let (url, [first, second]) = workers::<2>().await;
+    let mut sql = Sql::at(&url).await;
+    let run = work(&first, "gone").await;
+    first.pause(&claim(&first, "p", run, 1).await[0]).await;
+    let dead = claim(&first, "dead", run, 1).await.remove(0);
+    sql.expire(&[dead.lease]).await;
+    let all = sql.number(LEFT).await;
+    assert_eq!(drop_some(&url, "gone", 1).await, Ok(true));
+
+    let store = second.store();
+    assert!(store.find_run(Some("gone")).await.expect("reads").is_none());
+    assert!(store.counts(run).await.is_err());
+    assert!(claim(&second, "p", run, 9).await.is_empty());
+    assert_eq!(first.done(&dead).await, Settled::LostLease);
+    assert!(second.retry(run).await == 0 && store.begin_ingest(run).await.is_err());
+    assert_eq!(store.list_sessions(9).await.expect("reads")[0].rounds, 0);
+    // Another run of that name is another one, also for the steps that follow.
+    let again = work(&second, "gone").await;
+    assert_ne!(again, run);
+    let left = sql.number(LEFT).await;
+    assert!(0 < left && left < all, "{left} of {all} rows");
+    let mut steps = 0;
+    while drop_some(&url, "gone", 1).await.expect("goes on") {
+        steps += 1;
+        assert!(steps < 9, "it comes to an end");
+    }
+    assert_eq!(sql.number(LEFT).await, 0);
+    assert_eq!(second.drain(again).await.len(), 3);
+    assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn dropping_waits_for_nobody_of_another_run() {
+    let (url, [first, second]) = workers::<2>().await;
+    let gone = work(&first, "gone").await;
+    first.drain(gone).await;
+    let kept = work(&second, "kept").await;
+    let mut hold = Lock::of(
+        &url,
+        &format!("SELECT 1 FROM nova3_queues WHERE run_id = {} FOR UPDATE", kept.0),
+    )
+    .await;
+    assert_eq!(drop_run(&url, "gone").await, "");
+    assert_eq!(hold.waiting().await, 0);
+    let mut dropping = Lock::of(&url, "SELECT 1").await;
+    hold.commit().await;
+    let again = work(&first, "again").await;
+    first.drain(again).await;
+    dropping.and("SELECT nova3_drop_run('again', 2)").await;
+    assert_eq!(second.drain(kept).await.len(), 3);
+    assert_eq!(dropping.waiting().await, 0);
+    dropping.commit().await;
 }

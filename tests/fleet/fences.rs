@@ -45,7 +45,7 @@ async fn the_fence_grows_whatever_takes_the_lease_away() {
     let queue = only(&second, "q", run).await;
     fence(&mut sql, "another claim").await;
     sql.expire(&[queue.lease]).await;
-    tend(first.store(), "p", run, false).await;
+    tend(first.store(), "p").await;
     fence(&mut sql, "reap").await;
     let queue = only(&first, "p", run).await;
     fence(&mut sql, "reclaim").await;
@@ -80,7 +80,7 @@ async fn a_stale_owner_changes_nothing_but_the_ledger() {
     let stale = claim(&first, "p", run, 9).await;
     assert_eq!(stale.len(), 3);
     sql.expire(&leases(&stale)).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     let fresh = claim(&second, "q", run, 9).await;
     assert_eq!(fresh.len(), 3);
     assert!(reserve(second.store(), run, &call(fresh[0].lease, 0, 70), 1000).await);
@@ -146,7 +146,7 @@ async fn no_two_owners_ever_have_the_same_fence() {
                         _ if queues.is_empty() => tokio::task::yield_now().await,
                         0 => {
                             sql.expire(&leases(&queues)).await;
-                            tend(harness.store(), name, run, false).await;
+                            tend(harness.store(), name).await;
                         }
                         _ => {
                             let left = queues.iter().map(|queue| Left::untouched(queue.lease)).collect();

@@ -33,21 +33,20 @@ enum Move {
     },
     Tend {
         who: usize,
-        run: usize,
     },
 }
 
 fn moves() -> impl Strategy<Value = Move> {
     let (who, run, pick) = (0usize..3, 0usize..2, 0usize..8);
     prop_oneof![
-        4 => (who.clone(), run.clone(), 1usize..4).prop_map(|(who, run, limit)| Move::Claim { who, run, limit }),
+        4 => (who.clone(), run, 1usize..4).prop_map(|(who, run, limit)| Move::Claim { who, run, limit }),
         5 => pick.clone().prop_map(Move::Settle),
         2 => pick.clone().prop_map(Move::Fail),
         2 => pick.clone().prop_map(Move::Release),
         3 => pick.prop_map(Move::Reserve),
         1 => who.clone().prop_map(|who| Move::Renew { who }),
         2 => (who.clone(), any::<bool>()).prop_map(|(who, seen)| Move::Expire { who, seen }),
-        1 => (who, run).prop_map(|(who, run)| Move::Tend { who, run }),
+        1 => who.prop_map(|who| Move::Tend { who }),
     ]
 }
 
@@ -153,9 +152,9 @@ impl Game {
                     self.sql.run(&silence).await;
                 }
                 let other = (who + 1) % 3;
-                tend(self.beds[other].store(), NAMES[other], self.runs[0], true).await;
+                tend(self.beds[other].store(), NAMES[other]).await;
             }
-            Move::Tend { who, run } => tend(self.beds[who].store(), NAMES[who], self.runs[run], true).await,
+            Move::Tend { who } => tend(self.beds[who].store(), NAMES[who]).await,
         }
     }
 

@@ -140,9 +140,9 @@ pub(crate) fn leases(queues: &[Claimed]) -> Vec<Lease> {
 }
 
 /// The worker is seen, and takes away what has run out.
-pub(crate) async fn tend(store: &dyn Store, name: &str, run: RunId, idle: bool) {
+pub(crate) async fn tend(store: &dyn Store, name: &str) {
     store
-        .tend(run, &owner(name), Done::default(), LEASE_MS, idle)
+        .tend(&owner(name), Done::default(), LEASE_MS)
         .await
         .expect("tends");
 }

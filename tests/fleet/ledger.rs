@@ -33,7 +33,7 @@ async fn late_calls_replace_what_was_counted_for_a_lost_lease() {
     }
     assert_eq!(sums(&second, run).await, (0, 0, 0, 640));
     sql.expire(&leases(&queues)).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(sums(&second, run).await, (2, 0, 640, 0), "it may have been spent");
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
     let again = claim(&second, "q", run, 9).await;
@@ -74,10 +74,10 @@ async fn nothing_is_held_back_for_a_lease_that_is_taken_away_meanwhile() {
     let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_tallies FOR UPDATE").await;
     let (sends, ()) = tokio::join!(reserve(&first, run, &queue, 0, 50), async {
         hold.until_waited_for(1).await;
-        tend(second.store(), "q", run, false).await;
+        tend(second.store(), "q").await;
         hold.commit().await;
     });
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     let counted = sums(&second, run).await;
     let expected = if sends { (1, 0, 50, 0) } else { (0, 0, 0, 0) };
     assert_eq!(counted, expected, "what is sent is counted");
@@ -96,14 +96,14 @@ async fn what_a_dead_worker_held_back_for_an_old_version_is_spent() {
         assert!(reserve(&first, run, queue, 0, 50).await);
     }
     second.read(run, &[x("new"), request("y")]).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(
         sums(&second, run).await,
         (0, 0, 0, 100),
         "whoever calls for it may still tell"
     );
     sql.run("UPDATE nova3_reservations SET created_at = 0").await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(sums(&second, run).await, (1, 0, 50, 50), "y is held");
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
     assert_eq!(

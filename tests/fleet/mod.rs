@@ -25,6 +25,7 @@ mod outages;
 use crate::support::proxy;
 mod readings;
 mod reaping;
+mod scale;
 mod sizes;
 use crate::support::postgres as server;
 mod texts;

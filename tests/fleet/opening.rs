@@ -89,6 +89,43 @@ async fn a_later_store_is_refused_unless_it_allows_ours() {
     );
 }
 
+/// As a program whose clock stands still would have installed them.
+const OTHER_FUNCTIONS: &str =
+    "CREATE OR REPLACE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT 7::bigint';
+    UPDATE nova3_schema SET functions = 'others'";
+
+#[tokio::test]
+async fn functions_of_another_build_are_replaced() {
+    let (url, [harness]) = workers::<1>().await;
+    let mut sql = Sql::at(&url).await;
+    let ours = sql.text("SELECT functions FROM nova3_schema").await;
+    let run = harness.run("a").await;
+    harness.read(run, &[request("x"), request("y")]).await;
+    sql.run(OTHER_FUNCTIONS).await;
+    PostgresStore::open_to_read(database(&url)).await.expect("opens");
+    let installed = "SELECT functions FROM nova3_schema";
+    assert_eq!(sql.text(installed).await, "others", "a look installs nothing");
+    let opened = tokio::join!(open(&url), open(&url), open(&url));
+    assert!(opened.0.is_ok() && opened.1.is_ok() && opened.2.is_ok());
+    assert_eq!(sql.text(installed).await, ours);
+    assert!(sql.number("SELECT nova3_now()").await > 7);
+    assert_eq!(harness.drain(run).await, ["x", "y"], "who was at work goes on");
+}
+
+#[tokio::test]
+async fn functions_of_a_later_version_stay() {
+    let (url, [_]) = workers::<1>().await;
+    let mut sql = Sql::at(&url).await;
+    sql.run(OTHER_FUNCTIONS).await;
+    for oldest in ["1", "7"] {
+        sql.run(&format!("UPDATE nova3_schema SET version = 7, oldest = {oldest}"))
+            .await;
+        assert_eq!(open(&url).await.is_ok(), oldest == "1");
+        assert_eq!(sql.text("SELECT functions FROM nova3_schema").await, "others");
+        assert_eq!(sql.number("SELECT nova3_now()").await, 7);
+    }
+}
+
 #[tokio::test]
 async fn what_is_only_read_is_not_made() {
     let url = server::fresh_schema(server::shared());

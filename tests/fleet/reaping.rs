@@ -41,7 +41,7 @@ async fn only_what_ran_out_is_taken_away_and_no_attempt_is_charged() {
     first.read(run, &[request("x"), request("y")]).await;
     let queues = claim(&first, "p", run, 2).await;
     sql.expire(&leases(&queues[..1])).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     let states = sql
         .text("SELECT string_agg(custom_id || ' ' || state || ' ' || attempt, ', ' ORDER BY seq) FROM nova3_queues")
         .await;
@@ -66,7 +66,7 @@ async fn what_is_renewed_meanwhile_is_kept() {
     // Whether the reaper leaves it out or waits for it, the renewal goes through.
     let reaped = std::cell::Cell::new(false);
     let reap = async {
-        tend(second.store(), "q", run, false).await;
+        tend(second.store(), "q").await;
         reaped.set(true);
     };
     tokio::join!(reap, async {
@@ -88,7 +88,7 @@ async fn many_reapers_take_each_lease_once() {
     let queues = claim(&beds[0], "dead", run, 99).await;
     assert_eq!(queues.len(), 60);
     sql.expire(&leases(&queues)).await;
-    join_all(beds.iter().map(|harness| tend(harness.store(), "q", run, false))).await;
+    join_all(beds.iter().map(|harness| tend(harness.store(), "q"))).await;
     let rows = "SELECT count(*) FROM nova3_queues WHERE state = 'ready' AND fence = 2 AND attempt = 0 AND crashes = 1";
     assert_eq!(sql.number(rows).await, 60);
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
@@ -104,7 +104,7 @@ async fn an_idle_run_holds_up_no_session_of_another() {
     let held = claim(&first, "dead", idle, 9).await;
     assert!(claim(&second, "q", busy, 9).await.is_empty());
     sql.expire(&leases(&held)).await;
-    tend(second.store(), "q", busy, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(ids(&claim(&second, "q", busy, 9).await), ["b"]);
 }
 
@@ -114,7 +114,7 @@ async fn who_is_seen_within_its_lease_has_not_crashed() {
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
     silence(&mut sql, "p").await;
-    tend(first.store(), "p", run, false).await;
+    tend(first.store(), "p").await;
     assert_eq!(
         crashes(&mut sql, "x").await,
         0,
@@ -122,16 +122,16 @@ async fn who_is_seen_within_its_lease_has_not_crashed() {
     );
     let queue = claim(&first, "p", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(crashes(&mut sql, "x").await, 0, "it was seen a moment ago");
     let queue = claim(&first, "p", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
     silence(&mut sql, "p").await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(crashes(&mut sql, "x").await, 1, "nobody has seen it");
     let queue = claim(&second, "nobody knows me", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(crashes(&mut sql, "x").await, 2, "it never joined");
 }
 
@@ -139,9 +139,9 @@ async fn who_is_seen_within_its_lease_has_not_crashed() {
 async fn who_comes_back_is_accused_of_nothing() {
     let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
-    let (run, queue) = run_out(&first, &mut sql).await;
+    let (_, queue) = run_out(&first, &mut sql).await;
     silence(&mut sql, "p").await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(crashes(&mut sql, "x").await, 1);
     let renew = async || {
         let leases = [queue.lease];
@@ -160,12 +160,12 @@ async fn who_comes_back_takes_its_queues_out_of_quarantine() {
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
     sql.run("UPDATE nova3_queues SET crashes = 1").await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     let queue = claim(&first, "p", run, 9).await.remove(0);
     assert!(queue.is_recorded);
     sql.expire(&[queue.lease]).await;
     silence(&mut sql, "p").await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert!(sql.number("SELECT quarantine FROM nova3_queues").await > 0);
     let lost = first.store().renew(&owner("p"), &[queue.lease], LEASE_MS).await;
     assert_eq!(lost.expect("renews"), [queue.lease]);
@@ -179,14 +179,14 @@ async fn who_comes_back_has_not_crashed_alone_either() {
     let (run, _) = run_out(&first, &mut sql).await;
     sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1")
         .await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     let mut lost = Vec::new();
     for name in ["p", "r"] {
         let alone = second.claim_as(name, run, Claimable::Quarantined, 9).await;
         assert_eq!(ids(&alone), ["x"]);
         sql.expire(&leases(&alone)).await;
         silence(&mut sql, name).await;
-        tend(second.store(), "q", run, false).await;
+        tend(second.store(), "q").await;
         lost.push(alone[0].lease);
         if name == "p" {
             assert_eq!(sql.number("SELECT lone_crashes FROM nova3_queues").await, 1);
@@ -208,14 +208,14 @@ async fn who_comes_back_has_not_crashed_alone_either() {
 async fn who_left_in_good_order_is_accused_of_nothing() {
     let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
-    let (run, queue) = run_out(&first, &mut sql).await;
+    let (_, queue) = run_out(&first, &mut sql).await;
     first
         .store()
         .leave(&owner("p"), Done::default())
         .await
         .expect("leaves");
     silence(&mut sql, "p").await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(crashes(&mut sql, "x").await, 0);
     assert_eq!(first.done(&queue).await, Settled::LostLease);
 }
@@ -237,7 +237,7 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
          UPDATE nova3_workers SET last_seen = last_seen + {HOUR}"
     ))
     .await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     let longest = "SELECT max(lease_until - nova3_now()) FROM nova3_queues WHERE state = 'leased'";
     assert!((0..=LEASE_MS).contains(&sql.number(longest).await));
     // Whoever is alive renews it; the end of whoever is not is an unclean one.
@@ -247,7 +247,7 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
         .await;
     assert_eq!(lost.expect("renews"), []);
     sql.expire(&leases(&queues[..1])).await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(
         (crashes(&mut sql, "x").await, crashes(&mut sql, "y").await),
         (1, 0)
@@ -270,7 +270,7 @@ async fn a_clock_that_is_set_back_holds_no_money_and_no_terms() {
          UPDATE nova3_workers SET last_seen = last_seen + {HOUR}"
     ))
     .await;
-    tend(second.store(), "q", run, false).await;
+    tend(second.store(), "q").await;
     assert_eq!(sql.number("SELECT count(*) FROM nova3_reservations").await, 0);
     let other = RunOpening {
         terms: Terms {

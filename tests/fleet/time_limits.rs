@@ -113,7 +113,7 @@ async fn leases_are_taken_away_in_smaller_groups_where_all_of_them_take_too_long
     let left = "SELECT count(*) FROM nova3_queues WHERE state = 'leased'";
     let reaping = async {
         while sql.number(left).await > 0 {
-            tend(second.store(), "q", run, false).await;
+            tend(second.store(), "q").await;
         }
     };
     tokio::time::timeout(DEADLINE, reaping)

@@ -1,63 +1,144 @@
-//! Promotions that two transactions miss because neither sees the other.
+//! Promotions that two transactions would miss if neither saw the other. No sweep makes up for one: the second waits for
+//! the first and sees what it did.
 
-use nova3::store::Settled;
+use nova3::domain::failure::Class;
+use nova3::store::{Changes, Claimed, Epoch, NewLine, RunId, Settled};
 
-use crate::fleet::harness::{Lock, Sql, claim, tend, until, workers, wrongs};
-use crate::store::harness::{Harness, ids, mark, request};
+use crate::fleet::harness::{Lock, Sql, claim, until, workers, wrongs};
+use crate::store::harness::{Harness, ids, request};
 
-/// A session whose first queue finished in a transaction that did not see the second one come, while that one did not
-/// see it finish; the reading goes on.
-async fn missed(harness: &Harness, url: &str) -> (nova3::store::RunId, nova3::store::Epoch) {
+/// What settles the queue's only task, as a statement of a transaction that goes on.
+pub(crate) fn settlement(run: RunId, queue: &Claimed, end: &str) -> String {
+    format!(
+        "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['{end}'],
+           ARRAY['[]'], ARRAY['{{\"route\":\"r\",\"model\":\"m\"}}'], ARRAY[NULL::text], ARRAY[NULL::text], '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
+           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+        run.0, queue.lease.queue_id, queue.lease.fence
+    )
+}
+
+/// The line that follows one other.
+fn second() -> Vec<NewLine> {
+    let mut lines = crate::fleet::draft::lines(&[request("second").session("s")]);
+    lines[0].index = 1;
+    lines
+}
+
+/// A reading that goes on, whose first line is at work.
+async fn first_at_work(harness: &Harness) -> (RunId, Epoch, Claimed) {
     let run = harness.run("a").await;
     let epoch = harness.begin(run).await;
     harness.add(run, epoch, &[request("first").session("s")]).await;
-    let queue = claim(harness, "p", run, 1).await.remove(0);
-    // What a settlement does to its queue and session, up to its commit.
-    let finish = format!(
-        "WITH gone AS (DELETE FROM nova3_session_leases)
-         UPDATE nova3_queues SET state = 'done', status = 'completed', lease_owner = NULL, lease_until = NULL
-         WHERE queue_id = {}",
-        queue.lease.queue_id
-    );
-    let hold = Lock::of(url, &finish).await;
-    let second = [request("second").session("s")];
-    // Its own place in the input, as if it stood on the next line.
-    let mut lines = crate::fleet::draft::lines(&second);
-    lines[0].index = 1;
+    (run, epoch, claim(harness, "p", run, 1).await.remove(0))
+}
+
+async fn add_second(harness: &Harness, run: RunId, epoch: Epoch) {
+    let added = harness.store().add(run, epoch, second(), Changes::Replace).await;
+    added.expect("adds");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_added_while_the_one_before_it_ends_goes_on() {
+    for end in ["go_on", "fail", "pause"] {
+        let (url, [harness]) = workers::<1>().await;
+        let (run, epoch, first) = first_at_work(&harness).await;
+        let mut hold = Lock::of(&url, &settlement(run, &first, end)).await;
+        tokio::join!(add_second(&harness, run, epoch), async {
+            hold.until_waited_for(1).await;
+            hold.commit().await;
+        });
+        assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["second"], "{end}");
+        assert_eq!(wrongs(&mut Sql::at(&url).await).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_ends_while_the_next_is_added_lets_it_go_on() {
+    let (url, [harness]) = workers::<1>().await;
+    let (run, epoch, first) = first_at_work(&harness).await;
+    // The next one is written, and its transaction stands still before its end.
+    let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_runs FOR UPDATE").await;
+    tokio::join!(add_second(&harness, run, epoch), async {
+        hold.until_waited_for(1).await;
+        tokio::join!(
+            async {
+                let done = harness.done(&first).await;
+                assert_eq!(done, Settled::Finished { ok: true });
+            },
+            async {
+                until("the settlement", async || hold.waiting_behind().await >= 1).await;
+                hold.commit().await;
+            }
+        );
+    });
+    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["second"]);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_added_while_one_is_given_back_waits_behind_it() {
+    let (url, [harness]) = workers::<1>().await;
+    let (run, epoch, first) = first_at_work(&harness).await;
+    let mut hold = Lock::of(&url, &given_back(run, &first)).await;
+    tokio::join!(add_second(&harness, run, epoch), async {
+        hold.until_waited_for(1).await;
+        hold.commit().await;
+    });
+    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["first"]);
+}
+
+/// Of an earlier one that failed and one behind it that ends, at once.
+#[tokio::test]
+async fn a_retry_while_a_later_one_ends_goes_on() {
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    let input = ["x", "y", "z"].map(|id| request(id).session("s"));
+    harness.read(run, &input).await;
     harness
-        .store()
-        .add(run, epoch, lines, nova3::store::Changes::Replace)
-        .await
-        .expect("adds");
+        .fail(&claim(&harness, "p", run, 1).await[0], Class::Server)
+        .await;
+    let y = claim(&harness, "p", run, 1).await.remove(0);
+    let mut hold = Lock::of(&url, &settlement(run, &y, "go_on")).await;
+    let (retried, ()) = tokio::join!(harness.retry(run), async {
+        hold.until_waited_for(1).await;
+        hold.commit().await;
+    });
+    assert_eq!(retried, 1);
+    assert_eq!(harness.drain(run).await, ["x", "z"]);
+}
+
+#[tokio::test]
+async fn a_session_that_is_added_to_holds_up_the_leases_of_no_other() {
+    let (url, [p, q]) = workers::<2>().await;
+    let run = p.run("a").await;
+    let input = [
+        request("busy").session("s"),
+        request("next").session("s"),
+        request("free").session("t"),
+    ];
+    p.read(run, &input).await;
+    let held = claim(&p, "p", run, 9).await;
+    let mut sql = Sql::at(&url).await;
+    sql.expire(&crate::fleet::harness::leases(&held)).await;
+    let mut hold = Lock::of(
+        &url,
+        "SELECT 1 FROM nova3_session_heads WHERE session_id = 's' FOR UPDATE",
+    )
+    .await;
+    crate::fleet::harness::tend(q.store(), "q").await;
+    assert_eq!(hold.waiting().await, 0);
+    assert_eq!(ids(&claim(&q, "q", run, 9).await), ["free"]);
     hold.commit().await;
-    assert!(claim(harness, "p", run, 9).await.is_empty(), "it was missed");
-    (run, epoch)
+    crate::fleet::harness::tend(q.store(), "q").await;
+    assert_eq!(ids(&claim(&q, "q", run, 9).await), ["busy"]);
 }
 
-#[tokio::test]
-async fn an_idle_worker_makes_up_for_a_missed_promotion() {
-    let (url, [harness]) = workers::<1>().await;
-    let (run, _) = missed(&harness, &url).await;
-    tend(harness.store(), "p", run, false).await;
-    assert!(
-        claim(&harness, "p", run, 9).await.is_empty(),
-        "who is busy does not look"
-    );
-    tend(harness.store(), "p", run, true).await;
-    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["second"]);
-}
-
-#[tokio::test]
-async fn the_end_of_a_reading_makes_up_for_a_missed_promotion() {
-    let (url, [harness]) = workers::<1>().await;
-    let (run, epoch) = missed(&harness, &url).await;
-    // The line of the other is not part of what was read last, and nobody has to wait for it.
-    harness
-        .store()
-        .end_ingest(run, epoch, &mark(2))
-        .await
-        .expect("ends");
-    assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["second"]);
+/// What gives the queue back, as a statement of a transaction that goes on.
+fn given_back(run: RunId, queue: &Claimed) -> String {
+    format!(
+        "SELECT nova3_release({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[0::bigint], ARRAY[1::bigint], '{{}}', '{{}}', '{{}}', '{{}}',
+           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+        run.0, queue.lease.queue_id, queue.lease.fence
+    )
 }
 
 #[tokio::test]
@@ -73,12 +154,7 @@ async fn a_queue_given_back_while_its_line_leaves_holds_up_nobody() {
     let epoch = q.begin(run).await;
     q.add(run, epoch, &[request("stays").session("s")]).await;
     // It is ready again in a transaction that has not seen the end of the reading, which does not see it ready.
-    let release = format!(
-        "SELECT nova3_release({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[0::bigint], ARRAY[1::bigint], '{{}}', '{{}}', '{{}}', '{{}}',
-           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
-        run.0, gone.lease.queue_id, gone.lease.fence
-    );
-    let hold = Lock::of(&url, &release).await;
+    let hold = Lock::of(&url, &given_back(run, &gone)).await;
     let ended = std::cell::Cell::new(false);
     let end = async {
         q.end(run, epoch, 1).await;
@@ -93,7 +169,6 @@ async fn a_queue_given_back_while_its_line_leaves_holds_up_nobody() {
         .await;
         hold.take().expect("it is held").commit().await;
     });
-    tend(q.store(), "q", run, true).await;
     let next = claim(&q, "q", run, 9).await;
     assert_eq!(ids(&next), ["stays"]);
     assert_eq!(q.done(&next[0]).await, Settled::Finished { ok: true });

@@ -20,7 +20,10 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long nothing is seen of what must not happen. Shorter would only find less.
 const QUIET: Duration = Duration::from_millis(300);
 
-const SCHEMA: &str = include_str!("../../src/store/schema/postgres/007_limits.sql");
+const SCHEMA: &str = concat!(
+    include_str!("../../src/store/schema/postgres/tables/002_limits.sql"),
+    include_str!("../../src/store/schema/postgres/functions/limits.sql"),
+);
 
 pub(crate) const NAME: &str = "route";
 

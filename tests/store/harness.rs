@@ -118,10 +118,7 @@ impl Harness {
         }
         self.open().await;
         let nobody = Owner("nobody".to_owned());
-        let tended = self
-            .store()
-            .tend(RunId(0), &nobody, Done::default(), LEASE_MS, false)
-            .await;
+        let tended = self.store().tend(&nobody, Done::default(), LEASE_MS).await;
         tended.expect("takes away what has run out");
         true
     }

@@ -107,6 +107,7 @@ macro_rules! engines {
                 one_at_a_time_in_order_of_arrival
                 an_edit_keeps_its_place
                 an_edit_that_leaves_a_session_lets_it_go_on
+                a_session_never_waits_for_nothing
                 two_runs_share_a_session
                 items_are_numbered_without_a_gap
                 a_request_alone_counts_from_one

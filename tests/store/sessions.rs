@@ -85,6 +85,42 @@ pub(crate) async fn an_edit_that_leaves_a_session_lets_it_go_on(harness: &mut Ha
     );
 }
 
+/// Nothing looks for a session that waits: each step leaves it with a queue that can be claimed, as long as one waits.
+pub(crate) async fn a_session_never_waits_for_nothing(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let [x, y, z] = ["x", "y", "z"].map(|id| request(id).session("s"));
+    harness.read(run, &[x.clone(), y.clone(), z.clone()]).await;
+    let head = harness.claim_one(run).await;
+    // It ends while a reading has seen one of those behind it.
+    let epoch = harness.begin(run).await;
+    harness.add(run, epoch, std::slice::from_ref(&z)).await;
+    harness.done(&head).await;
+    let seen = harness.claim_one(run).await;
+    assert_eq!(ids(std::slice::from_ref(&seen)), ["z"]);
+    let left = vec![nova3::store::Left::untouched(seen.lease)];
+    harness.store().release(left).await.expect("releases");
+    harness.end(run, epoch, 1).await;
+    let seen = harness.claim_one(run).await;
+    assert_eq!(
+        ids(std::slice::from_ref(&seen)),
+        ["z"],
+        "after the end of the reading"
+    );
+    harness.fail(&seen, Class::Server).await;
+    assert!(!harness.store().has_unfinished(run).await.expect("reads"));
+    // One that left comes back before one that failed and is retried; its turn comes while it is at work elsewhere.
+    harness.read(run, &[z.clone(), y.clone()]).await;
+    let back = harness.claim_one(run).await;
+    assert_eq!(ids(std::slice::from_ref(&back)), ["y"]);
+    assert_eq!(harness.retry(run).await, 1);
+    let epoch = harness.begin(run).await;
+    harness.done(&back).await;
+    assert!(harness.claim(run, 9).await.is_empty(), "not seen yet");
+    harness.add(run, epoch, &[y, z]).await;
+    harness.end(run, epoch, 2).await;
+    assert_eq!(harness.drain(run).await, ["z"]);
+}
+
 pub(crate) async fn two_runs_share_a_session(harness: &mut Harness) {
     let (a, b) = (harness.run("a").await, harness.run("b").await);
     harness

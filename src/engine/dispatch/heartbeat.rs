@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::clock::{self, Uptime};
 use crate::engine::RunError;
-use crate::store::{Done, Lease, Owner, RunId, Store, StoreError};
+use crate::store::{Done, Lease, Owner, Store, StoreError};
 
 /// What a renewal came to.
 pub(in crate::engine) struct Renewed {
@@ -32,7 +32,6 @@ pub(in crate::engine) struct Renewed {
 /// Keeps the leases of a process.
 pub(in crate::engine) struct Heartbeat {
     store: Arc<dyn Store>,
-    run: RunId,
     owner: Owner,
     lease: Duration,
     /// Unbounded: a renewal sends a few beats, and the dispatcher takes them.
@@ -74,11 +73,10 @@ impl Periodic {
 }
 
 impl Heartbeat {
-    pub(in crate::engine) fn new(store: Arc<dyn Store>, run: RunId, owner: Owner, lease: Duration) -> Self {
+    pub(in crate::engine) fn new(store: Arc<dyn Store>, owner: Owner, lease: Duration) -> Self {
         let (tell, beats) = mpsc::unbounded_channel();
         Self {
             store,
-            run,
             owner,
             lease,
             tell,
@@ -109,7 +107,6 @@ impl Heartbeat {
         &mut self,
         held: impl FnOnce() -> Vec<Lease>,
         done: Done,
-        idle: bool,
     ) -> Result<(), RunError> {
         let every = self.lease / 3;
         let lease_ms = self.lease_ms();
@@ -127,9 +124,8 @@ impl Heartbeat {
         }
         if self.tending.is_due(every)? {
             let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
-            let run = self.run;
             self.tending.task.spawn(async move {
-                let tended = store.tend(run, &owner, done, lease_ms, idle).await;
+                let tended = store.tend(&owner, done, lease_ms).await;
                 if let Err(error) = unless_slow(tended) {
                     drop(tell.send(Err(error.into())));
                 }

@@ -110,7 +110,7 @@ impl<'a> Dispatcher<'a> {
         // Unbounded, because each running queue sends a handful of facts and queues are bounded by slots.
         let (tell, facts) = mpsc::unbounded_channel();
         let tools = Tools::new(services, job, run);
-        let heartbeat = Heartbeat::new(Arc::clone(&services.store), run, owner.clone(), job.lease);
+        let heartbeat = Heartbeat::new(Arc::clone(&services.store), owner.clone(), job.lease);
         let memory = Memory::new(job.memory_limit, job.max_queues);
         if let Some(limit) = memory.limit() {
             services.client.keep_below(limit);

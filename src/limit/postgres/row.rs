@@ -1,4 +1,4 @@
-//! The row in the database, as the functions of `store/schema/postgres/007_limits.sql` serve it.
+//! The row in the database, as the functions of `store/schema/postgres/functions/limits.sql` serve it.
 
 use std::time::Duration;
 

@@ -4,7 +4,6 @@ use tokio_postgres::Row;
 
 use super::calls::int;
 use super::fault::Fault;
-use super::run_of;
 use crate::domain::references::ItemId;
 use crate::postgres::{Connection, Param, Text};
 use crate::store::items::{items, own};
@@ -39,7 +38,7 @@ async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, Fault> {
             "WITH RECURSIVE chain(queue_id, depth) AS (
                SELECT $1, 1
                UNION SELECT p.continues, chain.depth + 1 FROM chain
-                 JOIN nova3_plans p ON p.run_id = chain.queue_id >> 36 AND p.queue_id = chain.queue_id
+                 JOIN nova3_plans p ON p.queue_id = chain.queue_id
                  WHERE p.continues IS NOT NULL AND chain.depth < $2)
              SELECT queue_id FROM chain GROUP BY queue_id ORDER BY min(depth)",
             &[queue.sent(), i32::try_from(CHAIN).unwrap_or(i32::MAX).sent()],
@@ -53,7 +52,7 @@ async fn earlier(c: &mut Connection, chain: &[i64], own: i64) -> Result<Vec<Earl
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.result FROM unnest($1) WITH ORDINALITY i(queue_id, place)
              CROSS JOIN LATERAL (
-               SELECT t.* FROM nova3_tasks t WHERE t.run_id = i.queue_id >> 36 AND t.queue_id = i.queue_id OFFSET 0) t
+               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id OFFSET 0) t
              WHERE t.status = 'completed' ORDER BY i.place DESC, t.task_index",
             &[chain.to_vec().sent()],
         )
@@ -114,11 +113,11 @@ pub(super) async fn rounds(
     let rows = c
         .rows(
             "SELECT q.queue_id, r.round, n.name, q.custom_id, q.status, d.request, q.completed_at,
-               (SELECT CASE WHEN t.action <> $4 THEN t.result END FROM nova3_tasks t WHERE t.run_id = q.run_id AND t.queue_id = q.queue_id
+                (SELECT CASE WHEN t.action <> $4 THEN t.result END FROM nova3_tasks t WHERE t.queue_id = q.queue_id
                  AND t.status = 'completed' ORDER BY t.task_index DESC LIMIT 1)
-             FROM nova3_rounds r JOIN nova3_queues q ON q.run_id = r.queue_id >> 36 AND q.queue_id = r.queue_id
+             FROM nova3_rounds r JOIN nova3_queues q ON q.queue_id = r.queue_id
              JOIN nova3_runs n ON n.run_id = q.run_id
-             LEFT JOIN nova3_requests d ON d.run_id = q.run_id AND d.queue_id = q.queue_id
+             LEFT JOIN nova3_requests d ON d.queue_id = q.queue_id
              WHERE r.user_id = $1 AND r.session_id = $2 AND q.state <> 'superseded' ORDER BY r.round DESC LIMIT $3",
             &[
                 user.sent(),
@@ -172,9 +171,9 @@ pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<
         .row(
             "SELECT array_agg(t.task_id ORDER BY t.task_index), array_agg(t.action ORDER BY t.task_index),
                array_agg(t.description ORDER BY t.task_index), array_agg(t.input ORDER BY t.task_index)
-             FROM nova3_tasks t JOIN nova3_queues q ON q.run_id = t.run_id AND q.queue_id = t.queue_id
-             WHERE t.run_id = $1 AND t.queue_id = $2 AND (NOT $3 OR t.task_index >= q.current_task_index)",
-            &[run_of(queue).sent(), queue.sent(), rest.sent()],
+             FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
+             WHERE t.queue_id = $1 AND (NOT $2 OR t.task_index >= q.current_task_index)",
+            &[queue.sent(), rest.sent()],
         )
         .await?;
     Ok(super::leases::pending(&row, 0))

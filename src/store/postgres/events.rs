@@ -13,10 +13,10 @@ use crate::store::{EventPage, RunId};
 /// `octet_length` takes a result's size from where the result is stored and does not read it, as `length` would.
 const COLUMNS: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
-     e.planned, e.body, e.status, (SELECT coalesce(octet_length(t.result), 0) FROM nova3_tasks t WHERE t.run_id = $1 \
-     AND t.queue_id = e.queue_id AND t.task_index = e.task_index)";
+     e.planned, e.body, e.status, (SELECT coalesce(octet_length(t.result), 0) FROM nova3_tasks t \
+     WHERE t.queue_id = e.queue_id AND t.task_index = e.task_index)";
 
-const SOURCE: &str = "FROM nova3_events e JOIN nova3_queues q ON q.run_id = $1 AND q.queue_id = e.queue_id";
+const SOURCE: &str = "FROM nova3_events e JOIN nova3_queues q ON q.queue_id = e.queue_id";
 
 pub(super) async fn page(
     c: &mut Connection,
@@ -44,25 +44,18 @@ pub(super) async fn page(
         before <= PAGE_BYTES
     };
     let rows: Vec<&Row> = rows.iter().take_while(fits).collect();
-    let page = told(c, run, &rows, after).await?;
+    let page = told(c, &rows, after).await?;
     c.commit().await?;
     Ok(page)
 }
 
-pub(super) async fn of(
-    c: &mut Connection,
-    run: RunId,
-    queues: &[i64],
-    up_to: i64,
-) -> Result<EventPage, Fault> {
+pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result<EventPage, Fault> {
     c.begin_reading().await?;
     let sql = format!(
-        "{COLUMNS}, i.place {SOURCE} JOIN unnest($2) WITH ORDINALITY i(queue_id, place) ON i.queue_id = e.queue_id
-         WHERE e.run_id = $1 AND e.event_no <= $3 ORDER BY i.place, e.event_no"
+        "{COLUMNS}, i.place {SOURCE} JOIN unnest($1) WITH ORDINALITY i(queue_id, place) ON i.queue_id = e.queue_id
+         WHERE e.event_no <= $2 ORDER BY i.place, e.event_no"
     );
-    let rows = c
-        .rows(&sql, &[run.0.sent(), queues.to_vec().sent(), up_to.sent()])
-        .await?;
+    let rows = c.rows(&sql, &[queues.to_vec().sent(), up_to.sent()]).await?;
     // A queue's events stay together.
     let (mut bytes, mut last) = (0, None);
     let fits = |row: &&Row| {
@@ -75,7 +68,7 @@ pub(super) async fn of(
         true
     };
     let fitting: Vec<&Row> = rows.iter().take_while(fits).collect();
-    let page = told(c, run, &fitting, 0).await?;
+    let page = told(c, &fitting, 0).await?;
     c.commit().await?;
     let after = match fitting.last() {
         Some(row) if fitting.len() < rows.len() => row.get(12),
@@ -89,8 +82,8 @@ fn size(row: &Row) -> usize {
     row.get::<_, Option<i32>>(11).map_or(0, i32::unsigned_abs) as usize * 2 + 512
 }
 
-async fn told(c: &mut Connection, run: RunId, rows: &[&Row], after: i64) -> Result<EventPage, Fault> {
-    let tasks = tasks(c, run, rows).await?;
+async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage, Fault> {
+    let tasks = tasks(c, rows).await?;
     let mut page = EventPage {
         rows: Vec::new(),
         after,
@@ -131,18 +124,18 @@ async fn told(c: &mut Connection, run: RunId, rows: &[&Row], after: i64) -> Resu
 }
 
 /// The tasks of all queues that the rows are about; of those the rows are about themselves also what they made.
-async fn tasks(c: &mut Connection, run: RunId, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, Fault> {
+async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, Fault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
     let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();
     let found = c
         .rows(
-            "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task FROM unnest($2, $3) i(queue_id, task))
+            "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task FROM unnest($1, $2) i(queue_id, task))
              SELECT t.queue_id, t.task_id, t.action, t.description, t.input, CASE WHEN t.status = 'completed' AND EXISTS (
                SELECT 1 FROM wanted w WHERE w.queue_id = t.queue_id AND w.task = t.task_index) THEN t.result END
              FROM (SELECT DISTINCT w.queue_id FROM wanted w) i CROSS JOIN LATERAL (
-               SELECT t.* FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = i.queue_id OFFSET 0) t
+               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id OFFSET 0) t
              ORDER BY t.queue_id, t.task_index",
-            &[run.0.sent(), queues.sent(), wanted.sent()],
+            &[queues.sent(), wanted.sent()],
         )
         .await?;
     let mut tasks: HashMap<i64, Vec<Row>> = HashMap::new();

@@ -9,9 +9,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::fault::Fault;
 use super::names::Names;
 use super::rows::{BadRows, Replaced, Rows};
+use super::session_order::Sessions;
 use super::versions::Seen;
-use super::{answered, versions};
-use crate::domain::ids::SessionId;
+use super::{answered, session_order, versions};
 use crate::domain::request::{Claim, Identity};
 use crate::postgres::{Connection, Param, text};
 use crate::store::versions::{Bad, Found, Good, Version};
@@ -39,8 +39,8 @@ pub(super) struct Reading<'a> {
     pub(super) seen: Seen,
     pub(super) replaced: Replaced,
     pub(super) names: Names,
-    /// Sessions whose order may have to be made again.
-    pub(super) sessions: BTreeSet<(String, String)>,
+    /// Sessions of the lines and of their versions. Their heads are locked; the end of the chunk promotes in them.
+    sessions: Sessions,
 }
 
 pub(super) async fn add(
@@ -75,7 +75,7 @@ pub(super) async fn add(
         seen: Seen::default(),
         replaced: Replaced::default(),
         names: Names::default(),
-        sessions: BTreeSet::new(),
+        sessions: Sessions::new(),
         c,
     };
     if let Some(answered) = answered::find(reading.c, run, epoch, before, ticket).await? {
@@ -94,11 +94,7 @@ pub(super) async fn add(
 
 /// Of several readings of a run, one at a time adds lines or ends.
 pub(super) async fn lock(c: &mut Connection, run: RunId) -> Result<(), Fault> {
-    c.rows(
-        "SELECT pg_advisory_xact_lock(hashtextextended('nova3 ingest', $1))",
-        &[run.0.sent()],
-    )
-    .await?;
+    c.rows("SELECT nova3_lock_ingest($1)", &[run.0.sent()]).await?;
     Ok(())
 }
 
@@ -134,7 +130,10 @@ impl Reading<'_> {
             *occurrence += 1;
             wanted.push(keys::occurrence_of(&stem, *occurrence));
         }
-        self.find(wanted).await
+        self.find(wanted).await?;
+        // Before any queue is locked: so do all that change the order of a session.
+        self.sessions = session_order::sessions(lines, self.versions.values().flatten());
+        session_order::add_heads(self.c, self.run, &self.sessions).await
     }
 
     /// How many equal lines of each stem this reading has seen. They are numbered from 1 without a gap, so that few steps
@@ -257,8 +256,6 @@ impl Reading<'_> {
             self.insert(good, key, Some(latest));
             AddOutcome::Changed
         };
-        // The old version may have held up others of its session, which need not be the new one's.
-        self.in_order(&latest.user, latest.session.as_deref());
         Ok(outcome)
     }
 
@@ -326,31 +323,21 @@ impl Reading<'_> {
 
     /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
     fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) {
-        let session = good.request.session.as_ref().map(SessionId::as_str);
-        let user = good.request.user.as_str();
         let seq = old.map_or(self.next_seq, |old| old.seq);
         self.next_seq += i64::from(old.is_none());
         let queue = self.queue();
         self.rows.add(queue, seq, good, key);
-        self.in_order(user, session);
         let version = Version::new(queue, seq, self.epoch.0, good);
         self.versions.entry(key.to_owned()).or_default().push(version);
-    }
-
-    /// The session's order is to hold again after something of it came or went.
-    pub(super) fn in_order(&mut self, user: &str, session: Option<&str>) {
-        if let Some(session) = session {
-            self.sessions.insert((user.to_owned(), session.to_owned()));
-        }
     }
 
     /// Writes what was gathered, and ends the transaction.
     async fn write(self) -> Result<(), Fault> {
         let (c, run, epoch) = (self.c, self.run, self.epoch);
-        let stale = self.seen.write(c, run, epoch).await? || self.stale;
+        let stale = self.seen.write(c, epoch).await? || self.stale;
         self.replaced.write(c, run).await?;
         self.rows.write(c, run, epoch).await?;
-        promote(c, run, self.sessions.into_iter().collect()).await?;
+        session_order::promote(c, run, &self.sessions).await?;
         c.execute(
             "UPDATE nova3_runs SET next_seq = $2, next_queue = $3, lines_epoch = lines_epoch + $4 WHERE run_id = $1",
             &[
@@ -362,11 +349,11 @@ impl Reading<'_> {
         )
         .await?;
         if has_grown(self.first_queue, self.next_queue) {
-            c.rows("SELECT nova3_analyze($1)", &[run.0.sent()]).await?;
+            c.rows("SELECT nova3_analyze()", &[]).await?;
         }
         // Last, because it locks the row that every settlement writes.
         self.bad.write(c, run, epoch).await?;
-        self.names.write(c, run).await?;
+        self.names.write(c).await?;
         Ok(c.commit().await?)
     }
 }
@@ -375,22 +362,4 @@ impl Reading<'_> {
 fn has_grown(before: i64, now: i64) -> bool {
     let step = |rows: i64| rows.max(1).ilog2() / 2;
     now >= 256 && step(before) != step(now)
-}
-
-/// Sees to the order of these sessions.
-pub(super) async fn promote(
-    c: &mut Connection,
-    run: RunId,
-    sessions: Vec<(String, String)>,
-) -> Result<(), Fault> {
-    if sessions.is_empty() {
-        return Ok(());
-    }
-    let (users, names): (Vec<String>, Vec<String>) = sessions.into_iter().unzip();
-    c.rows(
-        "SELECT nova3_promote($1, $2, $3)",
-        &[run.0.sent(), users.sent(), names.sent()],
-    )
-    .await?;
-    Ok(())
 }

@@ -83,14 +83,9 @@ pub(super) async fn mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> R
     let working = mark == CrashMark::Working;
     let rows = c
         .rows(
-            "UPDATE nova3_queues SET working = $4 WHERE run_id = $1 AND queue_id = $2 AND fence = $3 AND state = 'leased'
+            "UPDATE nova3_queues SET working = $3 WHERE queue_id = $1 AND fence = $2 AND state = 'leased'
              RETURNING 1",
-            &[
-                run_of(lease.queue_id).sent(),
-                lease.queue_id.sent(),
-                lease.fence.sent(),
-                working.sent(),
-            ],
+            &[lease.queue_id.sent(), lease.fence.sent(), working.sent()],
         )
         .await?;
     Ok(!rows.is_empty())
@@ -100,10 +95,9 @@ pub(super) async fn mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> R
 pub(super) async fn note_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
     let rows = c
         .rows(
-            "UPDATE nova3_queues SET panics = greatest(panics, $4)
-             WHERE run_id = $1 AND queue_id = $2 AND fence = $3 AND state = 'leased' RETURNING 1",
+            "UPDATE nova3_queues SET panics = greatest(panics, $3)
+             WHERE queue_id = $1 AND fence = $2 AND state = 'leased' RETURNING 1",
             &[
-                run_of(lease.queue_id).sent(),
                 lease.queue_id.sent(),
                 lease.fence.sent(),
                 i64::from(panics).sent(),
@@ -221,7 +215,15 @@ pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> R
     Ok(())
 }
 
+/// A worker that is known to have ended is kept for a day, for people to look at.
+const KEPT_MS: i64 = 24 * 3600 * 1000;
+
 pub(super) async fn join(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(), Fault> {
+    c.execute(
+        "DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2",
+        &[run.0.sent(), KEPT_MS.sent()],
+    )
+    .await?;
     c.execute(
         "INSERT INTO nova3_workers AS w (worker_id, run_id, host, pid, version, joined_at, last_seen)
          VALUES ($1,$2,$3,$4,$5,nova3_now(),nova3_now())
@@ -239,9 +241,6 @@ pub(super) async fn join(c: &mut Connection, run: RunId, worker: &Worker) -> Res
     .await?;
     Ok(())
 }
-
-/// A worker that is known to have ended is kept for a day, for people to look at.
-const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// The worker is alive and has done so much.
 pub(super) async fn seen(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
@@ -291,17 +290,6 @@ async fn reap(c: &mut Connection, lease_ms: i64, rows: i64) -> Result<(), Fault>
     Ok(())
 }
 
-/// Makes up for promotions that were missed, and drops workers that ended long ago.
-pub(super) async fn sweep(c: &mut Connection, run: RunId) -> Result<(), Fault> {
-    c.rows("SELECT nova3_sweep($1)", &[run.0.sent()]).await?;
-    c.execute(
-        "DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2",
-        &[run.0.sent(), KEPT_MS.sent()],
-    )
-    .await?;
-    Ok(())
-}
-
 pub(super) async fn leave(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
     c.execute(
         "UPDATE nova3_workers SET last_seen = nova3_now(), left_at = nova3_now(), settled = greatest(settled, $2),
@@ -316,7 +304,7 @@ pub(super) async fn workers(c: &mut Connection, run: RunId) -> Result<Vec<Worker
     let rows = c
         .rows(
             "SELECT w.worker_id, w.host, w.pid, w.version, w.joined_at, w.last_seen, w.left_at, w.settled, w.finished,
-               (SELECT count(*) FROM nova3_queues q WHERE q.run_id = w.run_id AND q.state = 'leased'
+               (SELECT count(*) FROM nova3_queues q WHERE q.run_id = w.run_id AND q.run_id > 0 AND q.state = 'leased'
                  AND q.lease_owner = w.worker_id), nova3_now()
              FROM nova3_workers w WHERE w.run_id = $1 ORDER BY w.left_at IS NOT NULL, w.joined_at, w.worker_id",
             &[run.0.sent()],

@@ -1,7 +1,7 @@
 //! The store as a PostgreSQL database, for any number of processes on any hosts.
 //!
 //! Locks, uniqueness, durability and replication are PostgreSQL's. Each verb that many workers use at once is a
-//! function in the database (`schema/postgres/*.sql`), so that it is one statement: no lock is ever held across the
+//! function in the database (`schema/postgres/functions`), so that it is one statement: no lock is ever held across the
 //! network, where its holder may stand still. What is rare, or one process's alone, is a transaction from here.
 //!
 //! Failure behaviour: while the database does not answer, whoever asks waits. What was on its way is asked again when
@@ -9,7 +9,8 @@
 //! others; what it offers later changes nothing but the ledger.
 //!
 //! Deliberately absent: session state (a pooler may stand between), notifications for each row, the clock of a host,
-//! and deleting row by row (a run's rows are partitions).
+//! and anything in the database that there is once for each run: its tables, indexes, locks and plans are as many with a
+//! thousand runs as with one.
 
 /// Does a job on a connection, again and again while the database does not answer.
 macro_rules! job {
@@ -49,6 +50,7 @@ mod retry;
 mod rows;
 mod runs;
 mod schema;
+mod session_order;
 mod session_views;
 mod settle;
 mod versions;
@@ -86,6 +88,12 @@ const LONG: Duration = Duration::from_secs(1800);
 
 const fn run_of(queue: i64) -> i64 {
     queue >> RUN_BITS
+}
+
+/// Those of the queues that are of the run.
+fn of_run(run: RunId, queues: Vec<i64>) -> Vec<i64> {
+    let ours = |queue: &i64| run_of(*queue) == run.0;
+    queues.into_iter().filter(ours).collect()
 }
 
 /// A PostgreSQL store.
@@ -211,20 +219,9 @@ impl Queues for PostgresStore {
         job!(self, |c| leases::join(c, run, worker))
     }
 
-    async fn tend(
-        &self,
-        run: RunId,
-        owner: &Owner,
-        done: Done,
-        lease_ms: i64,
-        idle: bool,
-    ) -> Result<(), StoreError> {
+    async fn tend(&self, owner: &Owner, done: Done, lease_ms: i64) -> Result<(), StoreError> {
         job!(self, |c| leases::seen(c, owner, done))?;
-        leases::reap_all(&self.database, &self.reaps, lease_ms).await?;
-        if idle {
-            job!(self, |c| leases::sweep(c, run))?;
-        }
-        Ok(())
+        leases::reap_all(&self.database, &self.reaps, lease_ms).await
     }
 
     async fn leave(&self, owner: &Owner, done: Done) -> Result<(), StoreError> {
@@ -333,8 +330,8 @@ impl Results for PostgresStore {
     }
 
     async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
-        let queues = &queues;
-        job!(self, |c| results::by_id(c, run, queues))
+        let queues = &of_run(run, queues);
+        job!(self, |c| results::by_id(c, queues))
     }
 
     async fn events(
@@ -348,8 +345,8 @@ impl Results for PostgresStore {
     }
 
     async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError> {
-        let queues = &queues;
-        job!(self, |c| events::of(c, run, queues, up_to))
+        let queues = &of_run(run, queues);
+        job!(self, |c| events::of(c, queues, up_to))
     }
 
     async fn planned(

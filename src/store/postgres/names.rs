@@ -40,7 +40,7 @@ impl Names {
         }
         let rows = c
             .rows(
-                "SELECT q.custom_id, q.queue_id FROM nova3_queues q WHERE q.run_id = $1 AND q.custom_id = ANY ($2)
+                "SELECT q.custom_id, q.queue_id FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.custom_id = ANY ($2)
                    AND q.notes_digest IS NULL AND q.custom_id IS NOT NULL AND q.ingest = $3",
                 &[run.0.sent(), names.sent(), epoch.0.sent()],
             )
@@ -76,15 +76,15 @@ impl Names {
     }
 
     /// After the bad lines themselves.
-    pub(super) async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
+    pub(super) async fn write(&self, c: &mut Connection) -> Result<(), Fault> {
         if self.queue.is_empty() {
             return Ok(());
         }
         c.execute(
             "UPDATE nova3_queues q SET custom_id = i.name FROM (
-               SELECT DISTINCT ON (n.queue) n.queue, n.name FROM unnest($2, $3) WITH ORDINALITY n(queue, name, place)
-               ORDER BY n.queue, n.place DESC) i WHERE q.run_id = $1 AND q.queue_id = i.queue",
-            &[run.0.sent(), self.queue.sent(), self.name.sent()],
+               SELECT DISTINCT ON (n.queue) n.queue, n.name FROM unnest($1, $2) WITH ORDINALITY n(queue, name, place)
+               ORDER BY n.queue, n.place DESC) i WHERE q.queue_id = i.queue",
+            &[self.queue.sent(), self.name.sent()],
         )
         .await?;
         Ok(())

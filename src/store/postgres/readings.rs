@@ -6,7 +6,12 @@ use super::{LONG, answered, ingest};
 use crate::postgres::{Connection, Param};
 use crate::store::{Epoch, InputMark, RunId};
 
+/// Queues that one statement holds back at most.
+const HELD_BACK: i64 = 1000;
+
 pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, Fault> {
+    c.begin().await?;
+    c.rows("SELECT nova3_change_order($1)", &[run.0.sent()]).await?;
     let row = c
         .row(
             "UPDATE nova3_runs SET ingest = ingest + 1, input_digest = NULL, input_bytes = NULL, input_requests = NULL
@@ -14,10 +19,11 @@ pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, Fault
             &[run.0.sent()],
         )
         .await?;
+    c.commit().await?;
     Ok(Epoch(row.get(0)))
 }
 
-/// Ends a reading: what it has not seen is no part of the input.
+/// Ends a reading: what it has not seen is no part of the input. The mark comes last: after a crash the input is read again.
 pub(super) async fn end(
     c: &mut Connection,
     run: RunId,
@@ -25,25 +31,14 @@ pub(super) async fn end(
     mark: &InputMark,
     before: Option<i64>,
 ) -> Result<(), Fault> {
+    complete(c, run, epoch, before).await?;
+    let held_back = "SELECT nova3_hold_back($1, $2, $3)";
+    let params = [run.0.sent(), epoch.0.sent(), HELD_BACK.sent()];
+    while c.row(held_back, &params).await?.get::<_, i64>(0) > 0 {}
     c.begin_long(LONG).await?;
-    // What another reading has looked up stays so until it has written.
-    ingest::lock(c, run).await?;
-    answered::whole(c, run, epoch, before).await?;
-    c.execute(
-        "UPDATE nova3_queues SET state = 'blocked' WHERE run_id = $1 AND ingest < $2 AND state = 'ready'",
-        &[run.0.sent(), epoch.0.sent()],
-    )
-    .await?;
     // A later reading is not ended by this one: under way it has no mark, and ended it keeps its own.
     c.execute(
-        "UPDATE nova3_runs r SET complete_ingest = greatest(r.complete_ingest, $2),
-           input_digest = CASE WHEN r.ingest = $2 THEN $3 ELSE r.input_digest END,
-           input_bytes = CASE WHEN r.ingest = $2 THEN $4 ELSE r.input_bytes END,
-           input_requests = CASE WHEN r.ingest = $2 THEN $5 ELSE r.input_requests END,
-           lines_epoch = r.lines_epoch + (SELECT count(*) FROM (SELECT 1 FROM nova3_queues q WHERE q.run_id = $1
-             AND q.state IN ('done','failed','paused','continued') AND q.ingest < $2
-             AND q.ingest >= r.complete_ingest LIMIT 1) gone)
-         WHERE r.run_id = $1",
+        "UPDATE nova3_runs SET input_digest = $3, input_bytes = $4, input_requests = $5 WHERE run_id = $1 AND ingest = $2",
         &[
             run.0.sent(),
             epoch.0.sent(),
@@ -53,8 +48,30 @@ pub(super) async fn end(
         ],
     )
     .await?;
-    c.rows("SELECT nova3_analyze($1)", &[run.0.sent()]).await?;
-    c.rows("SELECT nova3_sweep($1)", &[run.0.sent()]).await?;
+    c.rows("SELECT nova3_analyze()", &[]).await?;
+    c.commit().await?;
+    Ok(())
+}
+
+/// The reading is the last complete one, for every statement that begins from now on.
+async fn complete(c: &mut Connection, run: RunId, epoch: Epoch, before: Option<i64>) -> Result<(), Fault> {
+    c.begin().await?;
+    ingest::lock(c, run).await?;
+    c.rows("SELECT nova3_change_order($1)", &[run.0.sent()]).await?;
+    answered::whole(c, run, epoch, before).await?;
+    // Each state has a small index of its own.
+    let gone = ["done", "failed", "paused", "continued"].map(|state| {
+        format!(
+            "EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = '{state}'
+               AND q.ingest < $2 AND q.ingest >= r.complete_ingest)"
+        )
+    });
+    let gone = gone.join(" OR ");
+    let sql = format!(
+        "UPDATE nova3_runs r SET complete_ingest = greatest(r.complete_ingest, $2),
+           lines_epoch = r.lines_epoch + ({gone})::integer WHERE r.run_id = $1"
+    );
+    c.execute(&sql, &[run.0.sent(), epoch.0.sent()]).await?;
     c.commit().await?;
     Ok(())
 }

@@ -18,12 +18,13 @@ use crate::store::{FinishedPage, Order, RunId};
 /// result is stored and does not read it, as `length` would.
 const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
      q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
-     (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = q.queue_id)";
+     (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id)";
 
 /// What belongs to a queue. `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
-const LINE: &str = "CROSS JOIN LATERAL (SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_id = q.queue_id OFFSET 0) d";
-const PLAN: &str = "LEFT JOIN LATERAL (SELECT p.origin, p.making FROM nova3_plans p WHERE p.run_id = $1 \
-     AND p.queue_id = q.queue_id OFFSET 0) p ON true";
+const LINE: &str =
+    "CROSS JOIN LATERAL (SELECT d.* FROM nova3_requests d WHERE d.queue_id = q.queue_id OFFSET 0) d";
+const PLAN: &str = "LEFT JOIN LATERAL (SELECT p.origin, p.making FROM nova3_plans p \
+     WHERE p.queue_id = q.queue_id OFFSET 0) p ON true";
 
 pub(super) async fn finished(
     c: &mut Connection,
@@ -63,7 +64,7 @@ async fn by_completion(
         .await?;
     let rows = within_bounds(rows);
     let after = rows.last().map_or(after, |row| row.get(1));
-    let rows = read(c, run, &rows).await?;
+    let rows = read(c, &rows).await?;
     Ok(FinishedPage { rows, after })
 }
 
@@ -71,8 +72,8 @@ async fn by_completion(
 async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
     let sql = format!(
         "{COLUMNS} FROM nova3_requests d
-         CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = d.queue_id OFFSET 0) q {PLAN}
-         WHERE d.run_id = $1 AND d.line_index > $2 AND d.line_index <= $2 + $3 AND q.state <> 'superseded'
+         CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = d.queue_id OFFSET 0) q {PLAN}
+         WHERE d.run_id = $1 AND d.run_id > 0 AND d.line_index > $2 AND d.line_index <= $2 + $3 AND q.state <> 'superseded'
            AND q.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = $1) ORDER BY d.line_index LIMIT $3"
     );
     let rows = c
@@ -83,26 +84,26 @@ async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> R
     let rows = (after + 1..).zip(rows).take_while(unbroken).map(|(_, row)| row);
     let rows = within_bounds(rows.collect());
     let after = rows.last().map_or(after, |row| row.get(3));
-    let rows = read(c, run, &rows).await?;
+    let rows = read(c, &rows).await?;
     Ok(FinishedPage { rows, after })
 }
 
-pub(super) async fn by_id(c: &mut Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, Fault> {
+pub(super) async fn by_id(c: &mut Connection, queues: &[i64]) -> Result<FinishedPage, Fault> {
     c.begin_reading().await?;
     let sql = format!(
-        "{COLUMNS}, i.place FROM unnest($2) WITH ORDINALITY i(queue_id, place)
-         CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = i.queue_id OFFSET 0) q
+        "{COLUMNS}, i.place FROM unnest($1) WITH ORDINALITY i(queue_id, place)
+         CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = i.queue_id OFFSET 0) q
          {LINE} {PLAN}
          WHERE q.finish_no IS NOT NULL AND q.state <> 'superseded' ORDER BY i.place"
     );
-    let found = c.rows(&sql, &[run.0.sent(), queues.to_vec().sent()]).await?;
+    let found = c.rows(&sql, &[queues.to_vec().sent()]).await?;
     let count = found.len();
     let rows = within_bounds(found);
     let after = match rows.last() {
         Some(last) if rows.len() < count => last.get(16),
         _ => int(queues.len()),
     };
-    let rows = read(c, run, &rows).await?;
+    let rows = read(c, &rows).await?;
     c.commit().await?;
     Ok(FinishedPage { rows, after })
 }
@@ -119,9 +120,9 @@ fn within_bounds(rows: Vec<Row>) -> Vec<Row> {
 }
 
 /// The rows with their tasks.
-async fn read(c: &mut Connection, run: RunId, rows: &[Row]) -> Result<Vec<Finished>, Fault> {
+async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, Fault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    let mut tasks = tasks(c, run, &queues).await?;
+    let mut tasks = tasks(c, &queues).await?;
     rows.iter()
         .map(|row| {
             let known = known(row);
@@ -190,16 +191,15 @@ fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finishe
 /// The tasks of each queue, or why one of them cannot be read.
 async fn tasks(
     c: &mut Connection,
-    run: RunId,
     queues: &[i64],
 ) -> Result<HashMap<i64, Result<Vec<TaskRecord>, Fault>>, Fault> {
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, t.result, t.making
-             FROM unnest($2) i(queue_id) CROSS JOIN LATERAL (
-               SELECT t.* FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = i.queue_id OFFSET 0) t
+             FROM unnest($1) i(queue_id) CROSS JOIN LATERAL (
+               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id OFFSET 0) t
              ORDER BY t.queue_id, t.task_index",
-            &[run.0.sent(), queues.to_vec().sent()],
+            &[queues.to_vec().sent()],
         )
         .await?;
     let mut tasks: HashMap<i64, Result<Vec<TaskRecord>, Fault>> = HashMap::new();

@@ -140,9 +140,9 @@ impl Replaced {
     pub(super) async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
         if !self.marked.is_empty() {
             c.execute(
-                "UPDATE nova3_queues q SET other_tasks = i.others FROM unnest($2, $3) i(queue, others)
-                 WHERE q.run_id = $1 AND q.queue_id = i.queue",
-                &[run.0.sent(), self.marked.sent(), self.others.sent()],
+                "UPDATE nova3_queues q SET other_tasks = i.others FROM unnest($1, $2) i(queue, others)
+                 WHERE q.queue_id = i.queue",
+                &[self.marked.sent(), self.others.sent()],
             )
             .await?;
         }

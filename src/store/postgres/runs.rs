@@ -59,7 +59,6 @@ pub(super) async fn open(
         let run: i64 = row.get(0);
         c.execute("INSERT INTO nova3_tallies (run_id) VALUES ($1)", &[run.sent()])
             .await?;
-        c.rows("SELECT nova3_make_partitions($1)", &[run.sent()]).await?;
     }
     // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
     c.execute(
@@ -228,18 +227,24 @@ fn read(row: &Row) -> Result<Run, Fault> {
 /// not seen yet are still part of the input, which is why the mark is not asked.
 pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fault> {
     let of = |state: &str| {
+        let ingest = if state == "blocked" {
+            "q.ingest + 0"
+        } else {
+            "q.ingest"
+        };
         format!(
-            "(SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.state = '{state}' AND q.ingest >= r.complete_ingest)"
+            "(SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = '{state}'
+               AND {ingest} >= r.complete_ingest)"
         )
     };
     let sql = format!(
         "SELECT f.done, {}, {}, {}, {}, {}, {}, f.outdated, f.models,
-           (SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.ingest >= r.complete_ingest AND q.other_tasks
+           (SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.ingest >= r.complete_ingest AND q.other_tasks
              AND q.state IN ('ready','blocked','leased'))
          FROM nova3_runs r CROSS JOIN LATERAL (
            SELECT count(*), count(*) FILTER (WHERE q.other_tasks OR q.recipe_no >> 32 <> r.recipe_no >> 32),
              count(*) FILTER (WHERE NOT q.other_tasks AND q.recipe_no >> 32 = r.recipe_no >> 32 AND q.recipe_no <> r.recipe_no)
-           FROM nova3_queues q WHERE q.run_id = $1 AND q.state = 'done' AND q.ingest >= r.complete_ingest)
+           FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = 'done' AND q.ingest >= r.complete_ingest)
            f(done, outdated, models)
          WHERE r.run_id = $1",
         of("continued"),
@@ -303,7 +308,8 @@ pub(super) async fn sessions(
             "SELECT user_id, session_id, count(*), count(*) FILTER (WHERE state = 'done'),
                count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'paused'),
                count(*) FILTER (WHERE state = 'continued')
-             FROM nova3_queues WHERE run_id = $1 AND state <> 'superseded' AND session_id IS NOT NULL
+             FROM nova3_queues WHERE queue_id >= $1 << 36 AND queue_id < ($1 + 1) << 36 AND state <> 'superseded'
+               AND session_id IS NOT NULL
                AND ingest >= (SELECT complete_ingest FROM nova3_runs WHERE run_id = $1)
              GROUP BY user_id, session_id
              ORDER BY count(*) FILTER (WHERE state IN ('blocked','ready','leased')) = 0, user_id, session_id LIMIT $2",

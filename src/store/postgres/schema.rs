@@ -4,44 +4,89 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::Fault;
+use crate::domain::request::Digest;
 use crate::failpoint;
 use crate::postgres::{Connection, Param};
 use crate::store::StoreError;
 
-/// The tables, then the functions over them.
-const SCHEMA: &[&str] = &[
-    include_str!("../schema/postgres/001_tables.sql"),
-    include_str!("../schema/postgres/002_leases.sql"),
-    include_str!("../schema/postgres/003_settling.sql"),
-    include_str!("../schema/postgres/004_plans.sql"),
-    include_str!("../schema/postgres/005_money.sql"),
-    include_str!("../schema/postgres/006_runs.sql"),
-    include_str!("../schema/postgres/007_limits.sql"),
-    include_str!("../schema/postgres/008_cache.sql"),
-    include_str!("../schema/postgres/009_durability.sql"),
+/// The tables. A database gets them once; a change raises [`VERSION`].
+const TABLES: &[&str] = &[
+    include_str!("../schema/postgres/tables/001_tables.sql"),
+    include_str!("../schema/postgres/tables/002_limits.sql"),
+    include_str!("../schema/postgres/tables/003_cache.sql"),
+    include_str!("../schema/postgres/tables/004_durability.sql"),
 ];
 
-/// The schema's version, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 3;
+/// The functions over the tables, in an order in which each finds those that it is made of. A program installs its own
+/// when it opens a store of its version that has others. Their names and parameters belong to [`VERSION`]: programs of one
+/// version call each other's functions.
+const FUNCTIONS: &[&str] = &[
+    include_str!("../schema/postgres/functions/sessions.sql"),
+    include_str!("../schema/postgres/functions/leases.sql"),
+    include_str!("../schema/postgres/functions/settling.sql"),
+    include_str!("../schema/postgres/functions/plans.sql"),
+    include_str!("../schema/postgres/functions/money.sql"),
+    include_str!("../schema/postgres/functions/runs.sql"),
+    include_str!("../schema/postgres/functions/dropping.sql"),
+    include_str!("../schema/postgres/functions/limits.sql"),
+    include_str!("../schema/postgres/functions/cache.sql"),
+];
+
+/// The version of the tables, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
+const VERSION: i32 = 4;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 3;
+const OLDEST: i32 = 4;
 
-/// Another process may be making the schema at the same time.
+/// Another process may be installing the schema at the same time.
 const LONG: Duration = Duration::from_secs(3600);
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS nova3_schema(
   only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   version integer NOT NULL,
-  oldest integer NOT NULL)";
+  oldest integer NOT NULL,
+  functions text NOT NULL)";
 
-/// The schema is there, made now or before. One process makes it at a time, in one transaction, so that a crash leaves all of
-/// it or nothing.
-pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
-    if let Some(version) = version(connection).await? {
-        return check(version, shown);
+/// What a database says about its schema.
+struct Found {
+    version: i32,
+    /// The earliest version whose programs may work on it.
+    oldest: i32,
+    /// The digest of its functions.
+    functions: Option<String>,
+}
+
+/// The functions of this program and their digest.
+struct Functions {
+    sql: String,
+    digest: String,
+}
+
+impl Functions {
+    fn ours() -> Self {
+        let sql: String = FUNCTIONS.iter().map(|sql| failpoint::sql(sql)).collect();
+        let digest = Digest::of(sql.as_bytes()).hex();
+        Self { sql, digest }
     }
-    check_encoding(connection, shown).await?;
+
+    /// Whether the store has them. A store of a later version keeps its own.
+    fn are_in(&self, found: &Found) -> bool {
+        found.version != VERSION || found.functions.as_ref() == Some(&self.digest)
+    }
+}
+
+/// The schema is there with the functions of this program. One process installs at a time, in one transaction, so that a
+/// crash leaves all of it or nothing. Programs at work go on: each statement finds the functions of before or of after.
+pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
+    let functions = Functions::ours();
+    if let Some(found) = find(connection).await? {
+        check(&found, shown)?;
+        if functions.are_in(&found) {
+            return Ok(());
+        }
+    } else {
+        check_encoding(connection, shown).await?;
+    }
     connection.begin_long(LONG).await?;
     connection
         .rows(
@@ -50,24 +95,37 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
         )
         .await?;
     connection.batch(BOOK).await?;
-    let found = connection
-        .optional("SELECT version, oldest FROM nova3_schema", &[])
-        .await?;
-    if let Some(row) = found {
-        let version = (row.get(0), row.get(1));
-        connection.commit().await?;
-        return check(version, shown);
+    let found = read(connection).await?;
+    if let Some(found) = &found {
+        check(found, shown)?;
     }
-    for sql in SCHEMA {
-        connection.batch(&failpoint::sql(sql)).await?;
+    install(connection, &functions, found.as_ref()).await?;
+    Ok(connection.commit().await?)
+}
+
+/// Makes what is missing: the tables with the functions, or the functions of this program.
+async fn install(
+    connection: &mut Connection,
+    functions: &Functions,
+    found: Option<&Found>,
+) -> Result<(), Fault> {
+    if found.is_some_and(|found| functions.are_in(found)) {
+        return Ok(());
     }
+    if found.is_none() {
+        for sql in TABLES {
+            connection.batch(&failpoint::sql(sql)).await?;
+        }
+    }
+    connection.batch(&functions.sql).await?;
     connection
         .execute(
-            "INSERT INTO nova3_schema(version, oldest) VALUES ($1, $2)",
-            &[VERSION.sent(), OLDEST.sent()],
+            "INSERT INTO nova3_schema(version, oldest, functions) VALUES ($1, $2, $3)
+             ON CONFLICT (only_row) DO UPDATE SET functions = excluded.functions",
+            &[VERSION.sent(), OLDEST.sent(), functions.digest.sent()],
         )
         .await?;
-    Ok(connection.commit().await?)
+    Ok(())
 }
 
 /// Any text can come in, so that a database which holds only some of it would fail in the middle of the work.
@@ -88,33 +146,47 @@ async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), 
 
 /// Whether the store is one, and of a version that can be read.
 pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> Result<bool, Fault> {
-    match version(connection).await? {
+    match find(connection).await? {
         None => Ok(false),
-        Some(version) => check(version, shown).map(|()| true),
+        Some(found) => check(&found, shown).map(|()| true),
     }
 }
 
-/// The version that is there, and the earliest that may go on beside it.
-async fn version(connection: &mut Connection) -> Result<Option<(i32, i32)>, Fault> {
+/// What is there, if anything is.
+async fn find(connection: &mut Connection) -> Result<Option<Found>, Fault> {
     let there = connection
         .row("SELECT to_regclass('nova3_schema') IS NOT NULL", &[])
         .await?;
     if !there.get::<_, bool>(0) {
         return Ok(None);
     }
-    let row = connection
-        .optional("SELECT version, oldest FROM nova3_schema", &[])
-        .await?;
-    Ok(row.map(|row| (row.get(0), row.get(1))))
+    read(connection).await
 }
 
-fn check((version, oldest): (i32, i32), shown: &str) -> Result<(), Fault> {
+async fn read(connection: &mut Connection) -> Result<Option<Found>, Fault> {
+    // Earlier versions have no column for the digest.
+    let row = connection
+        .optional(
+            "SELECT s.version, s.oldest, to_jsonb(s)->>'functions' FROM nova3_schema s",
+            &[],
+        )
+        .await?;
+    Ok(row.map(|row| Found {
+        version: row.get(0),
+        oldest: row.get(1),
+        functions: row.get(2),
+    }))
+}
+
+fn check(found: &Found, shown: &str) -> Result<(), Fault> {
     let path = PathBuf::from(shown);
-    let (found, known) = (version.into(), VERSION.into());
-    if version < VERSION {
+    let (version, known) = (found.version.into(), VERSION.into());
+    if found.version < VERSION {
+        let found = version;
         return Err(StoreError::Older { path, found, known }.into());
     }
-    if oldest > VERSION {
+    if found.oldest > VERSION {
+        let found = version;
         return Err(StoreError::Newer { path, found, known }.into());
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use tokio_postgres::Row;
 
 use super::calls::int;
+use super::context;
 use super::fault::Fault;
-use super::{context, run_of};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::TaskStatus;
 use crate::postgres::{Connection, Param, Text, text};
@@ -17,8 +17,8 @@ pub(super) async fn list(c: &mut Connection, limit: usize) -> Result<Vec<Session
     let rows = c
         .rows(
             "SELECT s.user_id, s.session_id, s.last_accessed,
-               (SELECT count(*) FROM nova3_rounds r JOIN nova3_queues q ON q.run_id = r.queue_id >> 36
-                 AND q.queue_id = r.queue_id WHERE r.user_id = s.user_id AND r.session_id = s.session_id
+               (SELECT count(*) FROM nova3_rounds r JOIN nova3_queues q ON q.queue_id = r.queue_id
+                 JOIN nova3_runs n ON n.run_id = q.run_id WHERE r.user_id = s.user_id AND r.session_id = s.session_id
                  AND q.state <> 'superseded'),
                (SELECT count(*) FROM nova3_items i WHERE i.user_id = s.user_id AND i.session_id = s.session_id)
              FROM nova3_sessions s ORDER BY s.last_accessed DESC, s.user_id, s.session_id LIMIT $1",
@@ -76,9 +76,11 @@ async fn items(c: &mut Connection, user: &str, session: &str) -> Result<Vec<Stor
 async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
     let found = c
         .optional(
-            "SELECT queue_id FROM nova3_queues WHERE user_id = $1 AND session_id = $2 AND state <> 'superseded'
-             ORDER BY CASE state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END, queue_id DESC
-             LIMIT 1",
+            "SELECT q.queue_id FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id
+             WHERE q.user_id || '/' || q.session_id = $1 || '/' || $2 AND q.session_id IS NOT NULL AND q.queue_id > 0
+               AND q.state <> 'superseded'
+             ORDER BY CASE q.state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,
+               q.queue_id DESC LIMIT 1",
             &[user.sent(), session.sent()],
         )
         .await?;
@@ -113,9 +115,9 @@ async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, Fault> {
     let row = c
         .row(
             "SELECT n.name, q.custom_id, q.state, q.task_count IS NOT NULL, q.current_task_index,
-               (SELECT array_agg(t.status ORDER BY t.task_index) FROM nova3_tasks t WHERE t.run_id = $1 AND t.queue_id = $2)
-             FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id WHERE q.run_id = $1 AND q.queue_id = $2",
-            &[run_of(queue).sent(), queue.sent()],
+               (SELECT array_agg(t.status ORDER BY t.task_index) FROM nova3_tasks t WHERE t.queue_id = $1)
+             FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id WHERE q.queue_id = $1",
+            &[queue.sent()],
         )
         .await?;
     let statuses: Vec<String> = row.get::<_, Option<Vec<String>>>(5).unwrap_or_default();

@@ -59,7 +59,7 @@ pub(super) async fn of_keys(
              CROSS JOIN LATERAL (
                SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_key = i.key OFFSET 0) d
              CROSS JOIN LATERAL (
-               SELECT q.* FROM nova3_queues q WHERE q.run_id = $1 AND q.queue_id = d.queue_id OFFSET 0) q",
+               SELECT q.* FROM nova3_queues q WHERE q.queue_id = d.queue_id OFFSET 0) q",
             &[run.0.sent(), keys.to_vec().sent()],
         )
         .await?;
@@ -103,30 +103,30 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Answers whether a line that may stand in a result file is no longer true.
-    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<bool, Fault> {
+    pub(super) async fn write(&self, c: &mut Connection, epoch: Epoch) -> Result<bool, Fault> {
         if self.queue.is_empty() {
             return Ok(false);
         }
         // In the order in which others lock them. What has finished since it was looked up is as stale as the rest.
         let locked = c
             .rows(
-                "SELECT q.finish_no IS NOT NULL AND i.changed FROM nova3_queues q
-                 JOIN unnest($2, $3) i(queue, changed) ON q.queue_id = i.queue WHERE q.run_id = $1
-                 ORDER BY q.queue_id FOR UPDATE OF q",
-                &[run.0.sent(), self.queue.sent(), self.changed.sent()],
+                "SELECT q.finished AND i.changed FROM (
+                   SELECT i.* FROM unnest($1, $2) i(queue, changed) ORDER BY i.queue) i
+                 CROSS JOIN LATERAL (SELECT q.finish_no IS NOT NULL AS finished FROM nova3_queues q
+                   WHERE q.queue_id = i.queue FOR UPDATE) q",
+                &[self.queue.sent(), self.changed.sent()],
             )
             .await?;
         c.execute(
-            "UPDATE nova3_queues q SET ingest = greatest(q.ingest, $2) FROM unnest($3) i(queue)
-             WHERE q.run_id = $1 AND q.queue_id = i.queue",
-            &[run.0.sent(), epoch.0.sent(), self.queue.sent()],
+            "UPDATE nova3_queues q SET ingest = greatest(q.ingest, $1) FROM unnest($2) i(queue)
+             WHERE q.queue_id = i.queue",
+            &[epoch.0.sent(), self.queue.sent()],
         )
         .await?;
         c.execute(
-            "UPDATE nova3_requests d SET line = i.line, line_index = i.index FROM unnest($2, $3, $4) i(queue, line, index)
-             WHERE d.run_id = $1 AND d.queue_id = i.queue AND (d.line, d.line_index) IS DISTINCT FROM (i.line, i.index)",
+            "UPDATE nova3_requests d SET line = i.line, line_index = i.index FROM unnest($1, $2, $3) i(queue, line, index)
+             WHERE d.queue_id = i.queue AND (d.line, d.line_index) IS DISTINCT FROM (i.line, i.index)",
             &[
-                run.0.sent(),
                 self.queue.sent(),
                 self.line.sent(),
                 self.index.sent(),
@@ -172,9 +172,9 @@ impl Reading<'_> {
         let action = self
             .c
             .optional(
-                "SELECT t.action FROM nova3_tasks t JOIN nova3_queues q ON q.run_id = $1 AND q.queue_id = t.queue_id
-                 WHERE t.run_id = $1 AND t.queue_id = $2 AND t.task_index = q.current_task_index - 1",
-                &[self.run.0.sent(), version.queue_id.sent()],
+                "SELECT t.action FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
+                 WHERE t.queue_id = $1 AND t.task_index = q.current_task_index - 1",
+                &[version.queue_id.sent()],
             )
             .await?;
         Ok(action.is_some_and(|row| stops.after(row.get(0))))
@@ -188,9 +188,9 @@ impl Reading<'_> {
         let gone_on = self
             .c
             .execute(
-                "UPDATE nova3_queues SET state = $3, status = NULL, finish_no = NULL, completed_at = NULL, run_at = 0
-                 WHERE run_id = $1 AND queue_id = $2 AND state = 'paused'",
-                &[self.run.0.sent(), queue.clone(), state.as_str().sent()],
+                "UPDATE nova3_queues SET state = $2, status = NULL, finish_no = NULL, completed_at = NULL, run_at = 0
+                 WHERE queue_id = $1 AND state = 'paused'",
+                &[queue.clone(), state.as_str().sent()],
             )
             .await?;
         if gone_on == 0 {
@@ -245,16 +245,16 @@ impl Reading<'_> {
         if version.session.is_none() {
             return self.set_state(version.queue_id, QueueState::Ready).await;
         }
-        self.in_order(&version.user, version.session.as_deref());
+        // The end of the chunk promotes the first of each session.
         Ok(())
     }
 
     async fn set_state(&mut self, queue: i64, state: QueueState) -> Result<(), Fault> {
         self.c
             .execute(
-                "UPDATE nova3_queues SET state = $3, status = CASE WHEN $3 IN ('paused','continued') THEN $3 ELSE status END
-                 WHERE run_id = $1 AND queue_id = $2",
-                &[self.run.0.sent(), queue.sent(), state.as_str().sent()],
+                "UPDATE nova3_queues SET state = $2, status = CASE WHEN $2 IN ('paused','continued') THEN $2 ELSE status END
+                 WHERE queue_id = $1",
+                &[queue.sent(), state.as_str().sent()],
             )
             .await?;
         Ok(())
@@ -285,12 +285,11 @@ impl Reading<'_> {
     }
 
     async fn rewrite(&mut self, queue: i64, good: &Good<'_>) -> Result<(), Fault> {
-        let (run, queue) = (self.run.0.sent(), queue.sent());
+        let queue = queue.sent();
         self.c
             .execute(
-                "UPDATE nova3_queues SET notes_digest = $3, priority = $4 WHERE run_id = $1 AND queue_id = $2",
+                "UPDATE nova3_queues SET notes_digest = $2, priority = $3 WHERE queue_id = $1",
                 &[
-                    run.clone(),
                     queue.clone(),
                     good.notes.as_bytes().to_vec().sent(),
                     good.request.priority.sent(),
@@ -299,9 +298,8 @@ impl Reading<'_> {
             .await?;
         self.c
             .execute(
-                "UPDATE nova3_requests SET request = $3, metadata = $4 WHERE run_id = $1 AND queue_id = $2",
+                "UPDATE nova3_requests SET request = $2, metadata = $3 WHERE queue_id = $1",
                 &[
-                    run,
                     queue,
                     good.request.to_stored().sent(),
                     good.request.metadata.as_deref().map(RawValue::get).sent(),
@@ -313,23 +311,24 @@ impl Reading<'_> {
 
     /// The old version is out: not run any more, not shown any more, but kept with all it cost.
     pub(super) async fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
-        let params = [self.run.0.sent(), old.queue_id.sent()];
+        let queue = old.queue_id.sent();
         let out = self
             .c
             .row(
                 "UPDATE nova3_queues SET state = 'superseded', fence = fence + 1, lease_owner = NULL, lease_until = NULL
-                 WHERE run_id = $1 AND queue_id = $2 RETURNING finish_no IS NOT NULL",
-                &params,
+                 WHERE queue_id = $1 RETURNING finish_no IS NOT NULL",
+                std::slice::from_ref(&queue),
             )
             .await?;
         // It may have finished since it was looked up.
         self.stale |= out.get::<_, bool>(0);
         self.c
             .execute(
-                "DELETE FROM nova3_session_leases WHERE queue_id >> 36 = $1 AND queue_id = $2",
-                &params,
+                "DELETE FROM nova3_session_leases WHERE user_id = $1 AND session_id = $2 AND queue_id = $3",
+                &[old.user.sent(), old.session.sent(), queue.clone()],
             )
             .await?;
+        let params = [self.run.0.sent(), queue];
         self.c.rows("SELECT nova3_give_back($1, $2)", &params).await?;
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::{ledger, plan, sessions};
 use crate::domain::ids::SessionId;
 use crate::domain::request::{Claim, Identity};
-use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::domain::state::{QueueState, Status};
 use crate::store::versions::{Bad, Found, Good, Version};
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, RunId, StoreError, keys};
 
@@ -344,11 +344,6 @@ impl Reading<'_> {
 /// Ends a reading: what it has not seen is no part of the input.
 pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), Fault> {
     let removed = removed_finished(c, run, epoch)?;
-    let held_back = super::legal(QueueState::Ready.after(QueueEvent::HeldBack))?;
-    c.execute(
-        "UPDATE nova3_queues SET state=?3 WHERE run_id=?1 AND ingest<?2 AND state='ready'",
-        params![run.0, epoch.0, held_back.as_str()],
-    )?;
     c.execute(
         "UPDATE nova3_runs SET complete_ingest=?2, input_digest=?3, input_bytes=?4, input_requests=?5,
            lines_epoch=lines_epoch+?6 WHERE run_id=?1",
@@ -361,7 +356,7 @@ pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) ->
             removed
         ],
     )?;
-    sessions::promote_all(c, run.0, epoch.0)
+    sessions::hold_back_unseen(c, run.0, epoch.0)
 }
 
 /// Whether a finished line leaves the input with this reading.

@@ -61,20 +61,22 @@ pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Promotes the head of every session that waits for nothing.
-pub(super) fn promote_all(c: &Connection, run: i64, ingest: i64) -> Result<(), Fault> {
+/// Queues that an ended reading has not seen wait again, and the heads of their sessions are promoted. No other session
+/// changes with the end of a reading: whoever ends or adds a queue promotes in its session.
+pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<(), Fault> {
     let mut query = c.prepare_cached(
-        "SELECT DISTINCT user_id, session_id FROM nova3_queues b WHERE run_id=?1 AND state='blocked' AND ingest=?2
-           AND session_id IS NOT NULL AND NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.run_id=b.run_id
-             AND l.user_id=b.user_id AND l.session_id=b.session_id AND l.session_id IS NOT NULL
-             AND l.state IN('ready','leased'))",
+        "SELECT DISTINCT user_id, session_id FROM nova3_queues WHERE run_id=?1 AND state='ready' AND ingest<?2
+           AND session_id IS NOT NULL",
     )?;
-    let mut rows = query.query(params![run, ingest])?;
-    let mut waiting: Vec<(String, String)> = Vec::new();
-    while let Some(row) = rows.next()? {
-        waiting.push((row.get(0)?, row.get(1)?));
-    }
-    for (user, session) in waiting {
+    let held_up = query
+        .query_map(params![run, ingest], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(String, String)>, _>>()?;
+    let blocked = super::legal(QueueState::Ready.after(QueueEvent::HeldBack))?;
+    c.execute(
+        "UPDATE nova3_queues SET state=?3 WHERE run_id=?1 AND ingest<?2 AND state='ready'",
+        params![run, ingest, blocked.as_str()],
+    )?;
+    for (user, session) in held_up {
         promote(c, run, ingest, &user, &session)?;
     }
     Ok(())

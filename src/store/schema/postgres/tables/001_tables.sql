@@ -1,9 +1,14 @@
 -- The contract's tables in PostgreSQL. Times are Unix milliseconds of the server's clock, money is picodollars.
 --
--- A run's rows are partitions of their own: `nova3_drop_run` takes them away without reading one. The number of a
--- queue says which run it is of (`queue_id >> 36`), so that a lease leads to its partition. Indexes are made
--- for each partition (`nova3_make_partitions`) and leave the run out: all rows of a partition have the same, so that an
--- index with it is a way to read every row, which a plan made while there were few would take for ever.
+-- All runs share these tables: the number of tables, indexes, locks and plans does not depend on the number of runs.
+-- A queue's number is unique in the store and contains the number of its run (`queue_id >> 36`).
+--
+-- Plans are made while tables are small and must stay good when they are large. Two rules keep them so:
+--
+-- * A lookup by queue_id names no run_id. In a join it is `q.queue_id = ANY (ARRAY[i.queue_id])`: of a plain equality the
+--   planner also makes plans that read the whole index in its order, and takes one while the table has few rows.
+-- * A partial index by run has `run_id > 0` in its condition. A statement that selects by run and state names
+--   `run_id > 0` too. A lookup by queue_id does not, so that the planner cannot read such an index for it.
 
 CREATE TABLE nova3_runs(
   run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -54,10 +59,18 @@ CREATE TABLE nova3_tallies(
   reserved bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- A run that is being dropped: its row in nova3_runs is gone, its other rows are deleted in batches.
+CREATE TABLE nova3_dropped(
+  run_id bigint PRIMARY KEY,
+  name text NOT NULL,
+  next_queue bigint NOT NULL,                    -- the rows of queues below it are deleted
+  last_queue bigint NOT NULL
+);
+
 -- One row for each (request, content): an edit makes a new row, undoing it finds the old one and its answer.
 CREATE TABLE nova3_queues(
   run_id bigint NOT NULL,
-  queue_id bigint NOT NULL,
+  queue_id bigint PRIMARY KEY,
   seq bigint NOT NULL,                           -- arrival number: the order inside a session
   ingest bigint NOT NULL,                        -- the last reading that saw the line
   notes_digest bytea,                            -- NULL for a bad line
@@ -97,7 +110,46 @@ CREATE TABLE nova3_queues(
   last_accessed bigint NOT NULL,
   completed_at bigint,
   CHECK ((state = 'leased') = (lease_owner IS NOT NULL))
-) PARTITION BY LIST (run_id);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+CREATE UNIQUE INDEX nova3_queues_finished ON nova3_queues(run_id, finish_no) WHERE finish_no IS NOT NULL;
+-- A session has one live queue in a run.
+CREATE UNIQUE INDEX nova3_queues_live ON nova3_queues(user_id, session_id, run_id) -- unless failpoint two-live-in-a-session
+  WHERE session_id IS NOT NULL AND state IN ('ready','leased') AND run_id > 0; -- unless failpoint two-live-in-a-session
+CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state = 'ready' AND run_id > 0;
+-- Of those whose first step is planning. `+ 0` keeps the planner from taking the index above, which holds the planned
+-- ones too.
+CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, (priority + 0), seq)
+  WHERE state = 'ready' AND task_count IS NULL AND run_id > 0;
+-- Of those in quarantine, in the order in which a group is formed.
+CREATE INDEX nova3_queues_quarantine ON nova3_queues(run_id, ingest, quarantine DESC, priority, seq)
+  WHERE state = 'ready' AND quarantine > 0 AND run_id > 0;
+CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, lease_owner, lease_group, lease_ticket)
+  WHERE state = 'leased' AND run_id > 0;
+-- Those of a session, in order.
+CREATE INDEX nova3_queues_waiting ON nova3_queues(user_id, session_id, run_id, ingest, seq)
+  WHERE state = 'blocked' AND session_id IS NOT NULL AND run_id > 0;
+-- Those of a run. `+ 0` keeps the planner from taking it for a session.
+CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, (ingest + 0)) WHERE state = 'blocked' AND run_id > 0;
+-- Holds all that is counted of them, so that no row is read.
+CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest, recipe_no, other_tasks) WHERE state = 'done' AND run_id > 0;
+CREATE INDEX nova3_queues_other_tasks ON nova3_queues(run_id, ingest) WHERE other_tasks AND run_id > 0;
+CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state = 'continued' AND run_id > 0;
+CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state = 'failed' AND run_id > 0;
+CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state = 'paused' AND run_id > 0;
+-- Of a session in all runs, for people who look at it. No other statement can take it.
+CREATE INDEX nova3_queues_session ON nova3_queues((user_id || '/' || session_id), queue_id)
+  WHERE session_id IS NOT NULL AND queue_id > 0;
+-- Bad lines that have a `custom_id`.
+CREATE INDEX nova3_queues_names ON nova3_queues(custom_id, run_id)
+  WHERE notes_digest IS NULL AND custom_id IS NOT NULL AND run_id > 0;
+
+-- A row for each session of a run, locked by whoever changes its order (`functions/sessions.sql`).
+CREATE TABLE nova3_session_heads(
+  user_id text NOT NULL,
+  session_id text NOT NULL,
+  run_id bigint NOT NULL,
+  PRIMARY KEY (user_id, session_id, run_id)
+);
 
 -- In the store a session has one leased queue, whatever the run.
 CREATE TABLE nova3_session_leases(
@@ -111,14 +163,16 @@ CREATE TABLE nova3_session_leases(
 -- and must stay small and in few indexes.
 CREATE TABLE nova3_requests(
   run_id bigint NOT NULL,
-  queue_id bigint NOT NULL,
+  queue_id bigint PRIMARY KEY,
   queue_key text NOT NULL,
   content_digest bytea NOT NULL,
   line_index bigint NOT NULL,
   line bigint NOT NULL,
   request text,                                  -- NULL for a bad line
   metadata text
-) PARTITION BY LIST (run_id);
+) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+CREATE UNIQUE INDEX nova3_requests_identity ON nova3_requests(queue_key, run_id, content_digest);
+CREATE INDEX nova3_requests_lines ON nova3_requests(run_id, line_index) WHERE run_id > 0;
 
 CREATE TABLE nova3_tasks(
   run_id bigint NOT NULL,
@@ -134,13 +188,14 @@ CREATE TABLE nova3_tasks(
   fence bigint,
   ticket bigint,                                 -- which settlement it was
   created_at bigint NOT NULL,
-  completed_at bigint
-) PARTITION BY LIST (run_id);
+  completed_at bigint,
+  PRIMARY KEY (queue_id, task_index)
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
 -- Where a queue's tasks came from, unless its line gave them.
 CREATE TABLE nova3_plans(
   run_id bigint NOT NULL,
-  queue_id bigint NOT NULL,
+  queue_id bigint PRIMARY KEY,
   -- NULL: no plan came of it, because planning failed or `--tasks` took its place
   origin text CHECK (origin IN ('model','default','continued')),
   continues bigint,                              -- the queue whose pending tasks were taken over, of any run
@@ -148,7 +203,8 @@ CREATE TABLE nova3_plans(
   fence bigint NOT NULL,
   ticket bigint NOT NULL,                        -- which settlement it was
   created_at bigint NOT NULL
-) PARTITION BY LIST (run_id);
+) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+CREATE INDEX nova3_plans_continues ON nova3_plans(continues) WHERE continues > 0;
 
 -- What every call came to and cost, also of calls whose answer was not used. Number 0 is what a lost lease may have
 -- cost; its place is taken by what is known later. What is offered again under its ticket is there already.
@@ -172,8 +228,9 @@ CREATE TABLE nova3_attempts(
   uncertain bigint NOT NULL DEFAULT 0,
   started_at bigint NOT NULL,
   duration_ms bigint NOT NULL,
-  first_token_ms bigint
-) PARTITION BY LIST (run_id);
+  first_token_ms bigint,
+  PRIMARY KEY (queue_id, fence, task_index, ticket, attempt_no)
+) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
 -- One row for each thing that was settled; only ever added to, so that a file made from it stays true.
 CREATE TABLE nova3_events(
@@ -184,8 +241,10 @@ CREATE TABLE nova3_events(
   planned boolean NOT NULL,                      -- whether the queue's tasks became known with it
   body text,                                     -- JSON: the failure, or the steps of a plan
   status text,                                   -- how the request ended with it, if it did
-  created_at bigint NOT NULL
-) PARTITION BY LIST (run_id);
+  created_at bigint NOT NULL,
+  PRIMARY KEY (run_id, event_no)
+) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+CREATE INDEX nova3_events_queue ON nova3_events(queue_id, event_no);
 
 CREATE TABLE nova3_sessions(
   user_id text NOT NULL,
@@ -302,3 +361,17 @@ CREATE TABLE nova3_workers(
   finished bigint NOT NULL DEFAULT 0             -- requests
 ) WITH (fillfactor = 50);
 CREATE INDEX nova3_workers_run ON nova3_workers(run_id);
+
+-- if failpoint numbers-before-the-lock: CREATE SEQUENCE nova3_finishes;
+-- A settlement whose lease is good.
+CREATE TYPE nova3_held AS (
+  ord integer,
+  queue_id bigint,
+  fence bigint,
+  task integer,
+  user_id text,
+  session_id text,
+  ends text,                                     -- how the request ends with it, if it does
+  told boolean,                                  -- whether events are told of it: a raw completion has none
+  first boolean                                  -- whether its tasks become known with it
+);

@@ -1,25 +1,6 @@
--- The cache: answers of others that may be used again. Entries are known by the SHA-256 of their key. Sizes are bytes.
+-- The cache: an entry is found, put, and removed when it was used longest ago.
 
-CREATE TABLE nova3_cache(
-  cache_key bytea PRIMARY KEY,
-  body text NOT NULL,
-  bytes bigint NOT NULL,
-  stored_at bigint NOT NULL,
-  fresh_until bigint NOT NULL,
-  stale_until bigint NOT NULL,
-  used bigint NOT NULL                           -- the number of its last use
-);
-CREATE INDEX nova3_cache_used ON nova3_cache(used);
-CREATE SEQUENCE nova3_cache_uses;
-
--- The sum over nova3_cache. Who adds or removes entries locks its row first.
-CREATE TABLE nova3_cache_sum(
-  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-  bytes bigint NOT NULL
-);
-INSERT INTO nova3_cache_sum(bytes) VALUES (0);
-
-CREATE FUNCTION nova3_cache_get(p_key bytea) RETURNS TABLE(body text, age bigint, fresh boolean) LANGUAGE sql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION nova3_cache_get(p_key bytea) RETURNS TABLE(body text, age bigint, fresh boolean) LANGUAGE sql VOLATILE AS $$
   UPDATE nova3_cache c SET used = nextval('nova3_cache_uses') FROM (SELECT nova3_now() AS now) n
   WHERE c.cache_key = p_key AND c.stale_until > n.now
   RETURNING c.body, greatest(n.now - c.stored_at, 0), c.fresh_until > n.now
@@ -27,7 +8,7 @@ $$;
 
 -- Removes the entries used longest ago, at most so many; answers whether the others have at most `p_most` bytes. The entry
 -- `p_besides` stays.
-CREATE FUNCTION nova3_cache_make_room(p_besides bytea, p_most bigint, p_batch bigint) RETURNS boolean LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION nova3_cache_make_room(p_besides bytea, p_most bigint, p_batch bigint) RETURNS boolean LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 DECLARE
   left_over bigint;
@@ -52,7 +33,7 @@ END $$;
 
 -- Puts the entry if there is room for it, else makes some; answers whether the entry has been dealt with. One that is larger
 -- than all of the cache is not kept.
-CREATE FUNCTION nova3_cache_put(p_key bytea, p_body text, p_bytes bigint, p_fresh bigint, p_stale bigint, p_most bigint,
+CREATE OR REPLACE FUNCTION nova3_cache_put(p_key bytea, p_body text, p_bytes bigint, p_fresh bigint, p_stale bigint, p_most bigint,
   p_batch bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   moment bigint := nova3_now();

@@ -1,33 +1,19 @@
 -- Settling: a task's result, its items' numbers, the ledger, the queue's progress and the session's next queue change
 -- together or not at all, for many queues in one statement.
 
--- if failpoint numbers-before-the-lock: CREATE SEQUENCE nova3_finishes;
--- A settlement whose lease is good.
-CREATE TYPE nova3_held AS (
-  ord integer,
-  queue_id bigint,
-  fence bigint,
-  task integer,
-  user_id text,
-  session_id text,
-  ends text,                                     -- how the request ends with it, if it does
-  told boolean,                                  -- whether events are told of it: a raw completion has none
-  first boolean                                  -- whether its tasks become known with it
-);
-
 -- A sum of money as the columns hold it: it stops at two million dollars, as `Cost::MOST` does.
-CREATE FUNCTION nova3_money(p_sum numeric) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION nova3_money(p_sum numeric) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
   SELECT least(greatest(p_sum, 0), 2000000000000000000)::bigint
 $$;
 
 -- Writes calls down, of any use or none, and the sums of the run; answers the last numbers given. What a lease held
 -- back for them is known now. The run's row is locked by this, so that it comes last.
-CREATE FUNCTION nova3_ledger(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
+CREATE OR REPLACE FUNCTION nova3_ledger(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
   p_used integer[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[], p_finishes bigint, p_events bigint, OUT finish_no bigint, OUT event_no bigint)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   added nova3_attempts[];
@@ -49,24 +35,24 @@ BEGIN
       FROM unnest(a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started,
           a_duration, a_first) WITH ORDINALITY
         a(of, route, model, cause, status, input, cached, written, output, cost, uncertain, started, duration, first, place)
-      -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = p_queues[a.of] AND q.fence = p_fences[a.of])
+      -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = p_queues[a.of] AND q.fence = p_fences[a.of])
       WINDOW w AS (PARTITION BY a.of ORDER BY a.place)
       ON CONFLICT DO NOTHING RETURNING n.*)
     SELECT array_agg(put::nova3_attempts) INTO added FROM put;
   END IF;
   IF EXISTS (SELECT 1 FROM nova3_attempts o JOIN unnest(p_queues, p_fences, p_tasks) i(queue_id, fence, task)
-      ON o.queue_id = i.queue_id AND o.fence = i.fence AND o.task_index = i.task
-      WHERE o.run_id = p_run AND o.attempt_no = 0) THEN
+      ON o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
+      WHERE o.ticket = 0 AND o.attempt_no = 0) THEN
     -- Its lease was taken away, and it was counted as what it may have cost; now it is known.
     WITH gone AS (
       DELETE FROM nova3_attempts o USING unnest(p_queues, p_fences, p_tasks) i(queue_id, fence, task)
-      WHERE o.run_id = p_run AND o.queue_id = i.queue_id AND o.fence = i.fence AND o.task_index = i.task
-        AND o.attempt_no = 0 RETURNING o.*)
+      WHERE o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
+        AND o.ticket = 0 AND o.attempt_no = 0 RETURNING o.*)
     SELECT array_agg(gone::nova3_attempts) INTO early FROM gone;
   END IF;
   WITH gone AS (
     DELETE FROM nova3_reservations r USING unnest(p_queues, p_fences) i(queue_id, fence)
-    WHERE r.queue_id = i.queue_id AND r.fence = i.fence RETURNING r.spent + r.in_flight AS held)
+    WHERE r.queue_id = ANY (ARRAY[i.queue_id]) AND r.fence = i.fence RETURNING r.spent + r.in_flight AS held)
   SELECT coalesce(sum(gone.held), 0) INTO freed FROM gone;
   UPDATE nova3_tallies t SET attempts = t.attempts + s.calls, failed_attempts = t.failed_attempts + s.failed,
     unpriced_attempts = t.unpriced_attempts + s.unpriced, input_tokens = t.input_tokens + s.input,
@@ -101,13 +87,13 @@ BEGIN
 END $$;
 
 -- A text of ours as JSON. What stands for a zero in it is left out: PostgreSQL has no text with one.
-CREATE FUNCTION nova3_json(p_text text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION nova3_json(p_text text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN strpos(p_text, '\u0000') = 0 THEN p_text
     ELSE regexp_replace(p_text, '(\\([^u]|u(?!0000)))|\\u0000', '\1', 'g') END::jsonb
 $$;
 
 -- How an earlier failure of a task was made, and how it was made now: what that cost is waste of this.
-CREATE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT (l.making || jsonb_build_object(
     'attempts', (e.making->>'attempts')::bigint + (l.making->>'attempts')::bigint,
     'wasted', nova3_money(coalesce((e.making->>'cost')::numeric, 0) + (e.making->>'wasted')::numeric
@@ -117,14 +103,14 @@ $$;
 
 -- The outcome of each settlement: `stepped`, `good`, `bad`, or `lost` if the lease was and only the calls were written
 -- down. One whose answer was lost is offered again under its ticket, and finds what it did.
-CREATE FUNCTION nova3_settle(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
+CREATE OR REPLACE FUNCTION nova3_settle(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
   p_ends text[],
   p_responses text[], p_makings text[], p_errors text[], p_classes text[], i_of integer[], i_kind text[], i_body text[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -137,6 +123,15 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
+  -- Those that end let the next of their session go on.
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
+  FROM unnest(p_queues, p_tasks, p_ends) i(queue_id, task, how)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL AND (i.how <> 'go_on' OR i.task + 1 >= q.task_count);
+  IF users IS NOT NULL THEN
+    PERFORM nova3_share_order(p_run);
+    PERFORM nova3_lock_sessions(p_run, users, sessions);
+  END IF;
   SELECT array_agg(ROW(h.ord, h.queue_id, h.fence, h.task, h.user_id, h.session_id, h.ends, h.told, h.first)::nova3_held ORDER BY h.ord)
   INTO held FROM (
     SELECT i.ord::integer, q.queue_id, q.fence, i.task, q.user_id, q.session_id,
@@ -144,14 +139,18 @@ BEGIN
         WHEN i.how = 'pause' THEN 'paused' END AS ends,
       t.action <> 'completion' AS told,
       i.task = 0 AND t.making IS NULL AND NOT EXISTS (
-        SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = q.queue_id AND p.origin IS NOT NULL) AS first
-    FROM unnest(p_queues, p_fences, p_tasks, p_ends) WITH ORDINALITY i(queue_id, fence, task, how, ord)
-    JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'leased'
-      AND q.fence = i.fence -- unless failpoint settles-without-fence
-      AND q.current_task_index = i.task -- unless failpoint settled-again
-    JOIN nova3_tasks t ON t.run_id = p_run AND t.queue_id = i.queue_id AND t.task_index = i.task
+        SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[q.queue_id]) AND p.origin IS NOT NULL) AS first
+    FROM (SELECT i.* FROM unnest(p_queues, p_fences, p_tasks, p_ends) WITH ORDINALITY i(queue_id, fence, task, how, ord)
+      ORDER BY i.queue_id) i
+    -- A subquery that locks is a lookup of its own for each, in this order.
+    CROSS JOIN LATERAL (
+      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'leased'
+        AND q.fence = i.fence -- unless failpoint settles-without-fence
+        AND q.current_task_index = i.task -- unless failpoint settled-again
+      FOR UPDATE) q
+    JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task
       AND t.status = 'pending' -- unless failpoint settled-again
-    ORDER BY q.queue_id FOR UPDATE OF q) h;
+    ) h;
 
   IF cardinality(i_of) > 0 THEN
     WITH item AS (
@@ -189,7 +188,7 @@ BEGIN
   UPDATE nova3_tasks t SET status = CASE WHEN p_ends[h.ord] = 'fail' THEN 'failed' ELSE 'completed' END,
     result = p_responses[h.ord], making = CASE WHEN t.making IS NULL THEN p_makings[h.ord] ELSE nova3_together(t.making, p_makings[h.ord]) END, fence = h.fence,
     ticket = p_tickets[h.ord], completed_at = moment
-  FROM unnest(held) h WHERE t.run_id = p_run AND t.queue_id = h.queue_id AND t.task_index = h.task;
+  FROM unnest(held) h WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index = h.task;
 
   SELECT array_agg(h.ord) FILTER (WHERE p_ends[h.ord] <> 'fail'), count(h.ends) INTO good, ended FROM unnest(held) h;
   -- if failpoint numbers-before-the-lock: SELECT array_agg(nextval('nova3_finishes')) INTO early FROM generate_series(1, ended);
@@ -215,14 +214,14 @@ BEGIN
       lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
-    FROM placed p WHERE q.run_id = p_run AND q.queue_id = p.queue_id)
+    FROM placed p WHERE q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
   SELECT p_run, p.event_no, p.queue_id, p.task, p.first, p_errors[p.ord], p.ends, moment
   FROM placed p WHERE p.told;
 
   IF EXISTS (SELECT 1 FROM unnest(held) h WHERE h.ends = 'failed') THEN
     UPDATE nova3_tasks t SET status = 'skipped' FROM unnest(held) h
-    WHERE h.ends = 'failed' AND t.run_id = p_run AND t.queue_id = h.queue_id AND t.task_index > h.task AND t.status = 'pending';
+    WHERE h.ends = 'failed' AND t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index > h.task AND t.status = 'pending';
   END IF;
   SELECT array_agg(h.user_id), array_agg(h.session_id) INTO users, sessions
   FROM unnest(held) h WHERE h.ends IS NOT NULL AND h.session_id IS NOT NULL;
@@ -232,7 +231,7 @@ BEGIN
       WHERE r.user_id = h.user_id AND r.session_id = h.session_id), 0), h.queue_id
     FROM unnest(held) h WHERE h.ends IN ('completed','paused') AND h.session_id IS NOT NULL;
     DELETE FROM nova3_session_leases l USING unnest(held) h
-    WHERE h.ends IS NOT NULL AND l.user_id = h.user_id AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
+    WHERE h.ends IS NOT NULL AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
     PERFORM nova3_promote(p_run, users, sessions);
   END IF;
 
@@ -248,41 +247,48 @@ BEGIN
     ELSE 'lost' END
   FROM generate_subscripts(p_queues, 1) o(ord)
   LEFT JOIN unnest(held) h ON h.ord = o.ord
-  LEFT JOIN nova3_tasks t ON h.ord IS NULL AND t.run_id = p_run AND t.queue_id = p_queues[o.ord]
+  LEFT JOIN nova3_tasks t ON h.ord IS NULL AND t.queue_id = p_queues[o.ord]
     AND t.task_index = p_tasks[o.ord] AND t.ticket = p_tickets[o.ord] AND t.status <> 'pending'
-  LEFT JOIN nova3_queues q ON t.task_id IS NOT NULL AND q.run_id = p_run AND q.queue_id = p_queues[o.ord]
+  LEFT JOIN nova3_queues q ON t.task_id IS NOT NULL AND q.queue_id = p_queues[o.ord]
   ORDER BY o.ord;
 END $$;
 
 -- The last number of a kind among the earlier results of a request that is alone.
-CREATE FUNCTION nova3_last_alone(p_run bigint, p_queue bigint, p_task integer, p_kind text) RETURNS bigint
+CREATE OR REPLACE FUNCTION nova3_last_alone(p_run bigint, p_queue bigint, p_task integer, p_kind text) RETURNS bigint
 LANGUAGE sql STABLE AS $$
   SELECT coalesce(max(substr(i.item->>'id', length(p_kind) + 1)::bigint), 0)
   FROM nova3_tasks t, jsonb_array_elements(nova3_json(t.result)) i(item)
-  WHERE p_task > 0 AND t.run_id = p_run AND t.queue_id = p_queue AND t.task_index < p_task AND t.result IS NOT NULL
+  WHERE p_task > 0 AND t.queue_id = p_queue AND t.task_index < p_task AND t.result IS NOT NULL
     AND i.item->>'id' ~ ('^' || p_kind || '[0-9]+$')
 $$;
 
 -- Gives queues back as if never claimed; what was called for them is in the ledger.
-CREATE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_snoozes bigint[],
+CREATE OR REPLACE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_snoozes bigint[],
   p_tickets bigint[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS void
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   freed bigint[];
+  users text[];
+  sessions text[];
 BEGIN
-  PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
-    ON q.queue_id = i.queue_id AND q.fence = i.fence
-  WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
+  PERFORM nova3_share_order(p_run);
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions FROM unnest(p_queues) i(queue_id)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL;
+  PERFORM nova3_lock_sessions(p_run, users, sessions);
+  PERFORM 1 FROM (SELECT i.* FROM unnest(p_queues, p_fences) i(queue_id, fence) ORDER BY i.queue_id) i
+  CROSS JOIN LATERAL (
+    SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased' FOR UPDATE) q;
   WITH released AS (
     UPDATE nova3_queues q SET state = 'ready', fence = q.fence + 1, attempt = q.attempt - 1, lease_group = 0, working = false,
       lease_owner = NULL, lease_until = NULL,
       run_at = CASE WHEN i.snooze > 0 THEN nova3_now() + i.snooze ELSE 0 END
     FROM unnest(p_queues, p_fences, p_snoozes) i(queue_id, fence, snooze)
-    WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased'
     RETURNING q.queue_id)
   SELECT array_agg(released.queue_id) INTO freed FROM released;
   PERFORM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, '{}', a_of, a_route, a_model, a_cause, a_status, a_input,

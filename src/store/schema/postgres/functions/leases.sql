@@ -2,77 +2,17 @@
 --
 -- Each verb is one statement for its client, so that no lock waits for one that stands still or is cut off.
 
--- The server's clock: hosts need not agree on the time.
-CREATE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS
-  $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
-
--- Sees to it that the earliest waiting queue of each session is its ready one, unless one is leased. A ready one steps
--- back for an earlier one that came back: after a retry, or when an edit was undone.
-CREATE FUNCTION nova3_promote(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
-SET plan_cache_mode = force_generic_plan AS $$
-DECLARE
-  heads bigint[];
-  later bigint[];
-BEGIN
-  SELECT array_agg(h.queue_id ORDER BY h.queue_id), array_agg(l.queue_id ORDER BY l.queue_id) FILTER (WHERE l.queue_id IS NOT NULL)
-  INTO heads, later
-  FROM (SELECT DISTINCT s.u, s.s FROM unnest(p_users, p_sessions) s(u, s)) s
-  CROSS JOIN LATERAL (
-    SELECT b.queue_id, b.seq FROM nova3_queues b
-    WHERE b.run_id = p_run AND b.user_id = s.u AND b.session_id = s.s AND b.state = 'blocked'
-      AND b.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = p_run)
-    ORDER BY b.seq LIMIT 1) h
-  LEFT JOIN LATERAL (
-    SELECT q.queue_id, q.seq, q.state FROM nova3_queues q
-    WHERE q.run_id = p_run AND q.user_id = s.u AND q.session_id = s.s AND q.session_id IS NOT NULL
-      AND q.state IN ('ready','leased') LIMIT 1) l ON true
-  WHERE l.queue_id IS NULL OR (l.state = 'ready' AND l.seq > h.seq) -- unless failpoint two-live-in-a-session
-  ;
-  IF later IS NOT NULL THEN
-    UPDATE nova3_queues q SET state = 'blocked' FROM unnest(later) i(queue_id)
-    WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'ready';
-  END IF;
-  IF heads IS NOT NULL THEN
-    UPDATE nova3_queues q SET state = 'ready' FROM unnest(heads) i(queue_id)
-    WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'blocked';
-  END IF;
-END $$;
-
--- Promotes the head of every session that waits for nothing: a promotion is missed where a queue is added while the
--- one before it finishes, since neither transaction sees the other. So is a line that leaves the input while its queue
--- is given back, which would hold up its session for ever.
-CREATE FUNCTION nova3_sweep(p_run bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  users text[];
-  sessions text[];
-BEGIN
-  IF NOT pg_try_advisory_xact_lock(hashtextextended('nova3 sweep', p_run)) THEN
-    RETURN;
-  END IF;
-  UPDATE nova3_queues q SET state = 'blocked' FROM nova3_runs r
-  WHERE q.run_id = p_run AND q.state = 'ready' AND r.run_id = p_run AND q.ingest < r.complete_ingest;
-  SELECT array_agg(s.user_id), array_agg(s.session_id) INTO users, sessions FROM (
-    SELECT DISTINCT b.user_id, b.session_id FROM nova3_queues b JOIN nova3_runs r ON r.run_id = b.run_id
-    WHERE b.run_id = p_run AND b.state = 'blocked' AND b.ingest = r.ingest AND b.session_id IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM nova3_queues l WHERE l.run_id = p_run AND l.user_id = b.user_id
-        AND l.session_id = b.session_id AND l.session_id IS NOT NULL AND l.state IN ('ready','leased'))) s;
-  IF users IS NOT NULL THEN
-    PERFORM nova3_promote(p_run, users, sessions);
-  END IF;
-END $$;
-
 -- Whether a queue may be claimed at that moment. Nobody sleeps for longer than a minute: a clock was set back.
-CREATE FUNCTION nova3_is_awake(p_run_at bigint, p_moment bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION nova3_is_awake(p_run_at bigint, p_moment bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
   SELECT p_run_at <= p_moment OR p_run_at > p_moment + 60000;
 $$;
 
 -- Leases up to p_limit queues, each under a fence that it never had. A claim whose answer was lost is asked again under
 -- its ticket and finds what it got.
-CREATE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
+CREATE OR REPLACE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
 RETURNS TABLE(queue_id bigint, fence bigint, line_index bigint, current_task integer, planned boolean, request text,
   task_ids text[], actions text[], descriptions text[], inputs text[], recorded boolean, panics bigint)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -84,12 +24,16 @@ DECLARE
 BEGIN
   -- It may be asked again while it is still under way, on a connection that is gone.
   PERFORM pg_advisory_xact_lock(p_ticket);
+  PERFORM nova3_share_order(p_run);
   SELECT r.ingest INTO present FROM nova3_runs r WHERE r.run_id = p_run;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
   SELECT array_agg(q.queue_id) INTO chosen FROM nova3_queues q
-  WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner AND q.lease_ticket = p_ticket;
+  WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'leased' AND q.lease_owner = p_owner AND q.lease_ticket = p_ticket;
   IF chosen IS NULL THEN
     -- A group of the quarantine is all that its owner holds.
-    IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.state = 'leased' AND q.lease_owner = p_owner
+    IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'leased' AND q.lease_owner = p_owner
         AND q.lease_group >= CASE WHEN in_quarantine THEN 0 ELSE 1 END) THEN
       RETURN;
     END IF;
@@ -101,7 +45,7 @@ BEGIN
         SELECT w.*, row_number() OVER (ORDER BY w.quarantine DESC, w.priority, w.seq) AS place
         FROM (
           SELECT q.queue_id, q.session_id, q.quarantine, q.priority, q.seq FROM nova3_queues q
-          WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND nova3_is_awake(q.run_at, moment)
+          WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = present AND q.state = 'ready' AND nova3_is_awake(q.run_at, moment)
             AND q.quarantine > 0
             AND (q.session_id IS NULL OR NOT EXISTS (
               SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
@@ -114,7 +58,7 @@ BEGIN
       INTO free, chosen
       FROM (
         SELECT q.queue_id, q.session_id FROM nova3_queues q
-        WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready' AND q.task_count IS NULL
+        WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = present AND q.state = 'ready' AND q.task_count IS NULL
           AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
           AND (q.session_id IS NULL OR NOT EXISTS (
             SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
@@ -125,7 +69,7 @@ BEGIN
       INTO free, chosen
       FROM (
         SELECT q.queue_id, q.session_id FROM nova3_queues q
-        WHERE q.run_id = p_run AND q.ingest = present AND q.state = 'ready'
+        WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = present AND q.state = 'ready'
           AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
           AND (q.session_id IS NULL OR NOT EXISTS ( -- unless failpoint sessions-of-one-run
             SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id)) -- unless failpoint sessions-of-one-run
@@ -138,7 +82,7 @@ BEGIN
       WITH got AS (
         INSERT INTO nova3_session_leases AS l (user_id, session_id, queue_id)
         SELECT q.user_id, q.session_id, q.queue_id FROM unnest(chosen) i(queue_id)
-        JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
+        JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
         ORDER BY q.user_id, q.session_id
         ON CONFLICT DO NOTHING -- unless failpoint sessions-of-one-run
         -- if failpoint sessions-of-one-run: ON CONFLICT (user_id, session_id) DO UPDATE SET queue_id = excluded.queue_id
@@ -151,72 +95,72 @@ BEGIN
       lease_group = CASE WHEN in_quarantine THEN cardinality(chosen) ELSE 0 END,
       working = q.crashes > 0, fence = q.fence + 1, attempt = q.attempt + 1
     FROM unnest(chosen) i(queue_id)
-    WHERE q.run_id = p_run AND q.queue_id = i.queue_id;
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]);
   END IF;
   RETURN QUERY
   SELECT q.queue_id, q.fence, d.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
     t.ids, t.actions, t.descriptions, t.inputs, q.crashes > 0, q.panics
   FROM unnest(chosen) i(queue_id)
   -- OFFSET 0 keeps each a lookup of its own, however many the planner takes them for.
-  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id OFFSET 0) q
-  CROSS JOIN LATERAL (SELECT d.request, d.line_index FROM nova3_requests d WHERE d.run_id = p_run AND d.queue_id = i.queue_id OFFSET 0) d
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  CROSS JOIN LATERAL (SELECT d.request, d.line_index FROM nova3_requests d WHERE d.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) d
   CROSS JOIN LATERAL (
     SELECT array_agg(t.task_id ORDER BY t.task_index) ids, array_agg(t.action ORDER BY t.task_index) actions,
       array_agg(t.description ORDER BY t.task_index) descriptions, array_agg(t.input ORDER BY t.task_index) inputs
-    FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = i.queue_id) t
+    FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id])) t
   ORDER BY q.priority, q.seq;
 END $$;
 
 -- The leases are good for another p_lease_ms; answers those that are lost. Their owner lives: a crash of it that was
 -- recorded is taken back.
-CREATE FUNCTION nova3_renew(p_run bigint, p_owner text, p_queues bigint[], p_fences bigint[], p_lease_ms bigint)
+CREATE OR REPLACE FUNCTION nova3_renew(p_run bigint, p_owner text, p_queues bigint[], p_fences bigint[], p_lease_ms bigint)
 RETURNS TABLE(queue_id bigint, fence bigint)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
-  PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
-    ON q.queue_id = i.queue_id AND q.fence = i.fence
-  WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR UPDATE OF q;
+  PERFORM 1 FROM (SELECT i.* FROM unnest(p_queues, p_fences) i(queue_id, fence) ORDER BY i.queue_id) i
+  CROSS JOIN LATERAL (
+    SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased' FOR UPDATE) q;
   UPDATE nova3_queues q SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000),
     lease_ms = least(p_lease_ms, 1000000000000)
   FROM unnest(p_queues, p_fences) i(queue_id, fence)
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.state = 'leased'
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'leased'
     AND q.fence = i.fence -- unless failpoint renews-without-fence
   ;
   UPDATE nova3_queues q SET crashes = greatest(q.crashes - 1, 0), lost_by = NULL, quarantine = q.quarantine_before,
     lone_crashes = q.lone_crashes - CASE WHEN q.crash_owner = p_owner THEN least(q.lone_crashes, 1) ELSE 0 END,
     crash_owner = nullif(q.crash_owner, p_owner)
   FROM unnest(p_queues) i(queue_id)
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.lost_by = p_owner;
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.lost_by = p_owner;
   RETURN QUERY SELECT i.queue_id, i.fence FROM unnest(p_queues, p_fences) i(queue_id, fence)
-  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.queue_id = i.queue_id
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id])
     AND q.fence = i.fence -- unless failpoint renews-without-fence
     AND q.state = 'leased');
 END $$;
 
--- Queues that were leased stand in their sessions' order again: held back if their line left the input meanwhile, since
--- they would hold up the others for ever, or if an earlier one came back.
-CREATE FUNCTION nova3_put_back(p_run bigint, p_queues bigint[]) RETURNS void
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+-- Those of the queues whose run's order can be shared and whose session's head can be locked now, without waiting.
+CREATE OR REPLACE FUNCTION nova3_try_order(p_queues bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
-  users text[];
-  sessions text[];
+  run bigint;
+  shared bigint[] := '{}';
+  own bigint[];
 BEGIN
-  DELETE FROM nova3_session_leases l USING unnest(p_queues) i(queue_id), nova3_queues q
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND q.session_id IS NOT NULL AND l.user_id = q.user_id
-    AND l.session_id = q.session_id AND l.queue_id = q.queue_id
-    -- if failpoint lost-leases-hold-sessions: AND false
-  ;
-  UPDATE nova3_queues q SET state = 'blocked' FROM unnest(p_queues) i(queue_id), nova3_runs r
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND r.run_id = p_run AND q.ingest < r.complete_ingest
-    AND q.state = 'ready';
-  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
-  FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
-  WHERE q.session_id IS NOT NULL;
-  IF users IS NOT NULL THEN
-    PERFORM nova3_promote(p_run, users, sessions);
-  END IF;
+  FOR run IN SELECT DISTINCT i.queue_id >> 36 FROM unnest(p_queues) i(queue_id) ORDER BY 1 LOOP
+    IF pg_try_advisory_xact_lock_shared(nova3_order_key(run)) THEN
+      shared := shared || run;
+    END IF;
+  END LOOP;
+  SELECT array_agg(q.queue_id) INTO own
+  FROM unnest(p_queues) i(queue_id)
+  CROSS JOIN LATERAL (
+    SELECT q.queue_id, q.run_id, q.user_id, q.session_id FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  LEFT JOIN LATERAL (
+    SELECT true AS locked FROM nova3_session_heads h
+    WHERE h.user_id = q.user_id AND h.session_id = q.session_id AND h.run_id = q.run_id FOR UPDATE SKIP LOCKED) h ON true
+  WHERE q.run_id = ANY (shared) AND (q.session_id IS NULL OR h.locked);
+  RETURN own;
 END $$;
 
 -- Takes away leases that have run out, of every run: an idle one would hold up the sessions that it shares with others.
@@ -226,8 +170,8 @@ END $$;
 --
 -- A lease that ends later than its own length from now was written before the clock was set back. It is clamped: its owner
 -- renews it, or it runs out as any other.
-CREATE FUNCTION nova3_reap(p_lease_ms bigint, p_rows bigint) RETURNS bigint
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+CREATE OR REPLACE FUNCTION nova3_reap(p_lease_ms bigint, p_rows bigint) RETURNS bigint
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   moment bigint := nova3_now();
   lost record;
@@ -236,16 +180,25 @@ DECLARE
   room bigint;
   reaped bigint := 0;
   held record;
+  late bigint[];
+  own bigint[];
 BEGIN
   UPDATE nova3_queues q SET lease_until = moment + q.lease_ms
-  FROM (SELECT f.run_id, f.queue_id FROM nova3_queues f WHERE f.state = 'leased' AND f.lease_until > moment + f.lease_ms + 1000
+  FROM (SELECT f.run_id, f.queue_id FROM nova3_queues f WHERE f.run_id > 0 AND f.state = 'leased' AND f.lease_until > moment + f.lease_ms + 1000
     ORDER BY f.run_id, f.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED) i
-  WHERE q.run_id = i.run_id AND q.queue_id = i.queue_id;
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]);
+  SELECT array_agg(o.queue_id ORDER BY o.queue_id) INTO late FROM (
+    SELECT q.queue_id FROM nova3_queues q WHERE q.run_id > 0 AND q.state = 'leased'
+      AND q.lease_until < moment -- unless failpoint reaps-good-leases
+    ORDER BY q.run_id, q.queue_id LIMIT p_rows) o;
+  own := nova3_try_order(late);
   FOR lost IN
     SELECT q.run_id, q.queue_id, q.lease_owner, q.working, q.quarantine, q.lease_group, q.lone_crashes, q.crash_owner, q.crashes, q.fence
-    FROM nova3_queues q WHERE q.state = 'leased'
-      AND q.lease_until < moment -- unless failpoint reaps-good-leases
-    ORDER BY q.run_id, q.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
+    FROM (SELECT i.queue_id FROM unnest(own) i(queue_id) ORDER BY i.queue_id) i
+    CROSS JOIN LATERAL (
+      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'leased'
+        AND q.lease_until < moment -- unless failpoint reaps-good-leases
+      FOR UPDATE SKIP LOCKED) q
   LOOP
     crashed := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
       AND (w.left_at IS NOT NULL OR w.last_seen BETWEEN moment - p_lease_ms AND moment + p_lease_ms));
@@ -259,7 +212,7 @@ BEGIN
       crash_owner = CASE WHEN alone THEN lost.lease_owner ELSE q.crash_owner END,
       lost_by = CASE WHEN crashed THEN lost.lease_owner ELSE q.lost_by END,
       quarantine_before = CASE WHEN crashed THEN lost.quarantine ELSE q.quarantine_before END
-    WHERE q.run_id = lost.run_id AND q.queue_id = lost.queue_id AND q.state = 'leased'
+    WHERE q.queue_id = ANY (ARRAY[lost.queue_id]) AND q.state = 'leased'
       AND q.lease_until < moment -- unless failpoint reaps-good-leases
     ;
     CONTINUE WHEN NOT FOUND;
@@ -275,7 +228,7 @@ BEGIN
   FOR held IN
     SELECT r.run_id, r.queue_id FROM nova3_reservations r
     WHERE r.created_at NOT BETWEEN moment - p_lease_ms AND moment + p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_queues q
-      WHERE q.run_id = r.run_id AND q.queue_id = r.queue_id AND q.fence = r.fence AND q.state = 'leased')
+      WHERE q.queue_id = ANY (ARRAY[r.queue_id]) AND q.fence = r.fence AND q.state = 'leased')
     ORDER BY r.run_id, r.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
   LOOP
     PERFORM nova3_count_orphan(held.run_id, held.queue_id, moment);

@@ -6,7 +6,7 @@
 -- answer is durable: a worker sends a call after it.
 --
 -- All calls of a worker that wait are in one statement, because the sums of the run are locked through the commit.
-CREATE FUNCTION nova3_reserve(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_routes text[],
+CREATE OR REPLACE FUNCTION nova3_reserve(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_routes text[],
   p_models text[], p_spent bigint[], p_worst bigint[], p_cap bigint) RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -20,10 +20,10 @@ BEGIN
   -- A worker that has lost its lease sends nothing more; nobody takes a lease away while this is written.
   PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
     ON q.queue_id = i.queue_id AND q.fence = i.fence
-  WHERE q.run_id = p_run AND q.state = 'leased' ORDER BY q.queue_id FOR SHARE OF q;
+  WHERE q.state = 'leased' ORDER BY q.queue_id FOR SHARE OF q;
   owners := ARRAY(SELECT q.lease_owner FROM unnest(p_queues, p_fences) WITH ORDINALITY i(queue_id, fence, ord)
     LEFT JOIN LATERAL (SELECT h.lease_owner FROM nova3_queues h
-      WHERE h.run_id = p_run AND h.queue_id = i.queue_id AND h.fence = i.fence AND h.state = 'leased' OFFSET 0) q ON true
+      WHERE h.queue_id = i.queue_id AND h.fence = i.fence AND h.state = 'leased' OFFSET 0) q ON true
     ORDER BY i.ord);
   SELECT t.cost::numeric + t.uncertain + t.reserved INTO known FROM nova3_tallies t WHERE t.run_id = p_run FOR UPDATE;
   before := ARRAY(SELECT coalesce(r.spent + r.in_flight, 0) FROM unnest(p_queues) WITH ORDINALITY i(queue_id, ord)
@@ -42,7 +42,7 @@ BEGIN
         route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
         created_at = excluded.created_at;
       outcome := CASE WHEN fits THEN 'held' WHEN EXISTS (
-        SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = r.queue_id
+        SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[r.queue_id])
         WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> owners[ord]) THEN 'others' ELSE 'nobody' END;
     END IF;
     RETURN NEXT;
@@ -51,7 +51,7 @@ BEGIN
 END $$;
 
 -- What the calls of a lease that was taken away may have cost counts as spent, until it is known better.
-CREATE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   gone record;
 BEGIN
@@ -77,7 +77,7 @@ BEGIN
 END $$;
 
 -- The queue fails as `poison`, without a call.
-CREATE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_crashes bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_crashes bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   found record;
   failure text;
@@ -85,9 +85,9 @@ DECLARE
   known boolean;
 BEGIN
   SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO found
-  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.run_id = q.run_id AND t.queue_id = q.queue_id
+  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[q.queue_id])
     AND t.task_index = q.current_task_index
-  WHERE q.run_id = p_run AND q.queue_id = p_queue;
+  WHERE q.queue_id = p_queue;
   failure := jsonb_build_object('class', 'poison', 'message', format('nova3 crashed %s times with this '
     || 'request in flight, the last 2 times while it worked on nothing else (it is left out from now on; once you know what it does, '
     || '`nova3 retry --class poison` lets it run again)', p_crashes), 'line', NULL, 'task_id', found.task_id, 'route', NULL,
@@ -96,15 +96,15 @@ BEGIN
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
   -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
   known := found.current_task_index > 0 OR found.tried
-    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = p_queue);
+    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = p_queue);
   IF found.action IS DISTINCT FROM 'completion' THEN
     INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
     VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND found.task_id IS NOT NULL THEN found.current_task_index END,
       false, failure, 'failed', p_now);
   END IF;
-  UPDATE nova3_tasks t SET status = 'skipped' WHERE t.run_id = p_run AND t.queue_id = p_queue AND t.status = 'pending';
+  UPDATE nova3_tasks t SET status = 'skipped' WHERE t.queue_id = p_queue AND t.status = 'pending';
   UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure,
     error_class = 'poison', last_accessed = p_now, completed_at = p_now, crashes = 0, working = false,
-    quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.run_id = p_run AND q.queue_id = p_queue;
+    quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.queue_id = p_queue;
   PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
 END $$;

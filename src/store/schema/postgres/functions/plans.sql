@@ -2,13 +2,13 @@
 
 -- The outcome of each plan: `stepped`, `bad` if there is none, `lost` if the lease was. A queue that has a plan never
 -- gets another.
-CREATE FUNCTION nova3_settle_plans(p_run bigint, p_queues bigint[], p_fences bigint[], p_tickets bigint[], p_origins text[], p_makings text[],
+CREATE OR REPLACE FUNCTION nova3_settle_plans(p_run bigint, p_queues bigint[], p_fences bigint[], p_tickets bigint[], p_origins text[], p_makings text[],
   p_errors text[], p_classes text[], p_steps text[], s_of integer[], s_action text[], s_description text[], s_input text[],
   a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
   a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
   a_first bigint[])
 RETURNS TABLE(ord integer, outcome text)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -20,22 +20,32 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
+  -- Those that fail let the next of their session go on.
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
+  FROM unnest(p_queues, p_origins) i(queue_id, origin)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL AND i.origin IS NULL;
+  IF users IS NOT NULL THEN
+    PERFORM nova3_share_order(p_run);
+    PERFORM nova3_lock_sessions(p_run, users, sessions);
+  END IF;
   SELECT array_agg(ROW(h.ord, h.queue_id, h.fence, -1, h.user_id, h.session_id, h.ends, true, h.ends IS NULL)::nova3_held ORDER BY h.ord)
   INTO held FROM (
     SELECT i.ord::integer, q.queue_id, q.fence, q.user_id, q.session_id,
       CASE WHEN i.origin IS NULL THEN 'failed' END AS ends
-    FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
-    JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id AND q.fence = i.fence AND q.state = 'leased'
-      AND q.task_count IS NULL
-    ORDER BY q.queue_id FOR UPDATE OF q) h;
+    FROM (SELECT i.* FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
+      ORDER BY i.queue_id) i
+    CROSS JOIN LATERAL (
+      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased'
+        AND q.task_count IS NULL FOR UPDATE) q) h;
 
   -- What an earlier failure to plan cost stays in it.
   UPDATE nova3_plans p SET origin = p_origins[h.ord], continues = NULL, making = nova3_together(p.making, p_makings[h.ord]),
     fence = h.fence, ticket = p_tickets[h.ord], created_at = moment
-  FROM unnest(held) h WHERE p.run_id = p_run AND p.queue_id = h.queue_id;
+  FROM unnest(held) h WHERE p.queue_id = ANY (ARRAY[h.queue_id]);
   INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
   SELECT p_run, h.queue_id, p_origins[h.ord], NULL, p_makings[h.ord], h.fence, p_tickets[h.ord], moment FROM unnest(held) h
-  WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = h.queue_id);
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[h.queue_id]));
   INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
   SELECT p_run, h.queue_id, s.nth - 1, 'task' || lpad(s.nth::text, greatest(3, length(s.nth::text)), '0'), s.action, s.description, s.input, moment
   FROM (SELECT s.*, (row_number() OVER (PARTITION BY s.of ORDER BY s.place))::integer AS nth
@@ -61,7 +71,7 @@ BEGIN
       lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
       lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
       lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
-    FROM placed p WHERE q.run_id = p_run AND q.queue_id = p.queue_id)
+    FROM placed p WHERE q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
   SELECT p_run, p.event_no, p.queue_id, NULL, p.first, coalesce(p_errors[p.ord], p_steps[p.ord]), p.ends, moment
   FROM placed p;
@@ -70,7 +80,7 @@ BEGIN
   FROM unnest(held) h WHERE h.ends IS NOT NULL AND h.session_id IS NOT NULL;
   IF users IS NOT NULL THEN
     DELETE FROM nova3_session_leases l USING unnest(held) h
-    WHERE h.ends IS NOT NULL AND l.user_id = h.user_id AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
+    WHERE h.ends IS NOT NULL AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
     PERFORM nova3_promote(p_run, users, sessions);
   END IF;
 
@@ -80,37 +90,38 @@ BEGIN
     ELSE 'lost' END
   FROM generate_subscripts(p_queues, 1) o(ord)
   LEFT JOIN unnest(held) h ON h.ord = o.ord
-  LEFT JOIN nova3_plans p ON h.ord IS NULL AND p.run_id = p_run AND p.queue_id = p_queues[o.ord]
+  LEFT JOIN nova3_plans p ON h.ord IS NULL AND p.queue_id = p_queues[o.ord]
     AND p.ticket = p_tickets[o.ord]
   ORDER BY o.ord;
 END $$;
 
 -- The session's last paused queue with tasks that are still to be done.
-CREATE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bigint LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT q.queue_id FROM (
-    SELECT q.run_id, q.queue_id, q.current_task_index FROM nova3_rounds r
-    JOIN nova3_queues q ON q.run_id = r.queue_id >> 36 AND q.queue_id = r.queue_id
+    SELECT q.queue_id, q.current_task_index FROM nova3_rounds r
+    JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[r.queue_id])
+    JOIN nova3_runs n ON n.run_id = q.run_id
     WHERE r.user_id = p_user AND r.session_id = p_session AND q.state = 'paused' ORDER BY r.round DESC LIMIT 1) q
-  WHERE EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.run_id = q.run_id AND t.queue_id = q.queue_id
+  WHERE EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id])
     AND t.task_index >= q.current_task_index)
 $$;
 
 -- Paused queues are continued, or pending again; answers whether one was. Their lines say so from now on, in whatever
 -- runs they are.
-CREATE FUNCTION nova3_pass_on(p_queues bigint[], p_from text, p_to text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_pass_on(p_queues bigint[], p_from text, p_to text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   runs bigint[];
 BEGIN
   WITH passed AS (
     UPDATE nova3_queues q SET state = p_to, status = p_to FROM unnest(p_queues) i(queue_id)
-    WHERE q.run_id = i.queue_id >> 36 AND q.queue_id = i.queue_id AND q.state = p_from RETURNING q.run_id)
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = p_from RETURNING q.run_id)
   SELECT array_agg(DISTINCT passed.run_id ORDER BY passed.run_id) INTO runs FROM passed;
   UPDATE nova3_runs r SET lines_epoch = r.lines_epoch + 1 WHERE r.run_id = ANY (runs);
   RETURN runs IS NOT NULL;
 END $$;
 
 -- The pending tasks of the session's last paused queue are this queue's: `taken`, `nothing`, or `lost`.
-CREATE FUNCTION nova3_take_over(p_run bigint, p_queue bigint, p_fence bigint, p_ticket bigint, p_making text) RETURNS text
+CREATE OR REPLACE FUNCTION nova3_take_over(p_run bigint, p_queue bigint, p_fence bigint, p_ticket bigint, p_making text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
   moment bigint := nova3_now();
@@ -120,11 +131,11 @@ DECLARE
   given record;
 BEGIN
   SELECT q.user_id, q.session_id INTO mine FROM nova3_queues q
-  WHERE q.run_id = p_run AND q.queue_id = p_queue AND q.fence = p_fence AND q.state = 'leased' AND q.task_count IS NULL FOR UPDATE;
+  WHERE q.queue_id = p_queue AND q.fence = p_fence AND q.state = 'leased' AND q.task_count IS NULL FOR UPDATE;
   IF NOT FOUND THEN
     -- An answer that was lost is given again.
-    RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.run_id = p.run_id AND q.queue_id = p.queue_id
-      WHERE p.run_id = p_run AND p.queue_id = p_queue AND p.ticket = p_ticket AND q.fence = p_fence)
+    RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
+      WHERE p.queue_id = p_queue AND p.ticket = p_ticket AND q.fence = p_fence)
       THEN 'taken' ELSE 'lost' END;
   END IF;
   IF mine.session_id IS NULL THEN
@@ -135,7 +146,7 @@ BEGIN
     RETURN 'nothing';
   END IF;
   UPDATE nova3_plans p SET origin = 'continued', continues = paused, making = nova3_together(p.making, p_making),
-    fence = p_fence, ticket = p_ticket, created_at = moment WHERE p.run_id = p_run AND p.queue_id = p_queue;
+    fence = p_fence, ticket = p_ticket, created_at = moment WHERE p.queue_id = p_queue;
   IF NOT FOUND THEN
     INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
     VALUES (p_run, p_queue, 'continued', paused, p_making, p_fence, p_ticket, moment);
@@ -144,86 +155,87 @@ BEGIN
     INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
     SELECT p_run, p_queue, n.nth - 1, 'task' || lpad(n.nth::text, greatest(3, length(n.nth::text)), '0'), n.action, n.description, n.input, moment
     FROM (SELECT (row_number() OVER (ORDER BY t.task_index))::integer AS nth, t.action, t.description, t.input
-      FROM nova3_tasks t JOIN nova3_queues q ON q.run_id = t.run_id AND q.queue_id = t.queue_id
-      WHERE t.run_id = paused >> 36 AND t.queue_id = paused AND t.task_index >= q.current_task_index) n
+      FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[t.queue_id])
+      WHERE t.queue_id = paused AND t.task_index >= q.current_task_index) n
     RETURNING task_index, action, description, input)
   SELECT json_agg(json_build_object('action', put.action, 'description', put.description, 'input', put.input)
     ORDER BY put.task_index)::text INTO steps FROM put;
   SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[-1], ARRAY[p_ticket], '{}',
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 1) l;
   UPDATE nova3_queues q SET task_count = json_array_length(steps::json), last_accessed = moment, crashes = 0, working = false,
-    quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.run_id = p_run AND q.queue_id = p_queue;
+    quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.queue_id = p_queue;
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
   VALUES (p_run, given.event_no, p_queue, NULL, true, steps, NULL, moment);
   RETURN 'taken';
 END $$;
 
 -- Whether a request that is true, other than p_besides, has the queue's pending tasks.
-CREATE FUNCTION nova3_is_taken(p_queue bigint, p_besides bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.run_id = p.run_id AND q.queue_id = p.queue_id
-    WHERE p.continues = p_queue AND p.queue_id <> p_besides AND q.state <> 'superseded')
+CREATE OR REPLACE FUNCTION nova3_is_taken(p_queue bigint, p_besides bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
+    JOIN nova3_runs n ON n.run_id = q.run_id
+    WHERE p.continues = p_queue AND p.continues > 0 AND p.queue_id <> p_besides AND q.state <> 'superseded')
 $$;
 
 -- The request is no longer true: what it took over is pending again, unless somebody else has it now.
-CREATE FUNCTION nova3_give_back(p_run bigint, p_queue bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION nova3_give_back(p_run bigint, p_queue bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
   SELECT nova3_pass_on(array_agg(p.continues), 'continued', 'paused') FROM nova3_plans p
-  WHERE p.run_id = p_run AND p.queue_id = p_queue AND p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p_queue)
+  WHERE p.queue_id = p_queue AND p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p_queue)
 $$;
 
 -- The request is true again: what it took over is its own again, unless somebody else has it now. Then it has to be
 -- planned anew, as far as nothing of it was done.
-CREATE FUNCTION nova3_take_again(p_run bigint, p_queue bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_take_again(p_run bigint, p_queue bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   before record;
 BEGIN
   SELECT q.queue_id INTO before FROM nova3_plans p
-  JOIN nova3_queues q ON q.run_id = p.continues >> 36 AND q.queue_id = p.continues
-  WHERE p.run_id = p_run AND p.queue_id = p_queue AND p.continues IS NOT NULL;
+  JOIN nova3_queues q ON q.queue_id = p.continues
+  WHERE p.queue_id = p_queue AND p.continues IS NOT NULL;
   -- Somebody else may take it over at this moment.
   IF nova3_pass_on(ARRAY[before.queue_id], 'paused', 'continued') THEN
     RETURN;
   END IF;
   IF nova3_is_taken(before.queue_id, p_queue)
-    AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = p_queue AND t.status <> 'pending') THEN
-    DELETE FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = p_queue;
-    DELETE FROM nova3_plans p WHERE p.run_id = p_run AND p.queue_id = p_queue;
-    UPDATE nova3_queues q SET task_count = NULL WHERE q.run_id = p_run AND q.queue_id = p_queue;
+    AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.status <> 'pending') THEN
+    DELETE FROM nova3_tasks t WHERE t.queue_id = p_queue;
+    DELETE FROM nova3_plans p WHERE p.queue_id = p_queue;
+    UPDATE nova3_queues q SET task_count = NULL WHERE q.queue_id = p_queue;
   END IF;
 END $$;
 
 -- Queues that were not begun have the tasks that line and flags give now instead of those that they had; where none are
 -- given they are to be planned. What their plans cost stays with them, and what they took over is pending again, unless
 -- somebody else has it now. Those that have begun are marked as having other tasks.
-CREATE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], p_given bigint[], s_queue bigint[], s_index integer[],
+CREATE OR REPLACE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], p_given bigint[], s_queue bigint[], s_index integer[],
   s_id text[], s_action text[], s_description text[], s_input text[]) RETURNS void
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   unbegun bigint[];
 BEGIN
   SELECT array_agg(l.queue_id) INTO unbegun FROM (
-    SELECT q.queue_id FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.run_id = p_run AND q.queue_id = i.queue_id
+    SELECT q.queue_id FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
     WHERE q.state IN ('ready','blocked')
-      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = q.queue_id AND t.status <> 'pending')
-      AND NOT EXISTS (SELECT 1 FROM nova3_attempts a WHERE a.run_id = p_run AND a.queue_id = q.queue_id AND a.task_index >= 0)
+      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]) AND t.status <> 'pending')
+      AND NOT EXISTS (SELECT 1 FROM nova3_attempts a WHERE a.queue_id = ANY (ARRAY[q.queue_id]) AND a.task_index >= 0)
     ORDER BY q.queue_id FOR UPDATE OF q) l;
   UPDATE nova3_queues q SET other_tasks = true FROM unnest(p_queues) i(queue_id)
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND NOT q.other_tasks
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND NOT q.other_tasks
     AND NOT i.queue_id = ANY (coalesce(unbegun, '{}'));
   IF unbegun IS NULL THEN
     RETURN;
   END IF;
   PERFORM nova3_pass_on(array_agg(p.continues), 'continued', 'paused') FROM unnest(unbegun) i(queue_id)
-  JOIN nova3_plans p ON p.run_id = p_run AND p.queue_id = i.queue_id
+  JOIN nova3_plans p ON p.queue_id = ANY (ARRAY[i.queue_id])
   WHERE p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p.queue_id);
   UPDATE nova3_plans p SET origin = NULL, continues = NULL FROM unnest(unbegun) i(queue_id)
-  WHERE p.run_id = p_run AND p.queue_id = i.queue_id;
-  DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.run_id = p_run AND t.queue_id = i.queue_id;
+  WHERE p.queue_id = ANY (ARRAY[i.queue_id]);
+  DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]);
   INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
   SELECT p_run, s.queue_id, s.nth, s.id, s.action, s.description, s.input, nova3_now()
   FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input)
   WHERE s.queue_id = ANY (unbegun);
   UPDATE nova3_queues q SET given_tasks = i.given, other_tasks = false, last_accessed = nova3_now(),
-    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.run_id = p_run AND t.queue_id = q.queue_id)
+    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]))
   FROM unnest(p_queues, p_given) i(queue_id, given)
-  WHERE q.run_id = p_run AND q.queue_id = i.queue_id AND i.queue_id = ANY (unbegun);
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND i.queue_id = ANY (unbegun);
 END $$;

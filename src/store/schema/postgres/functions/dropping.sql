@@ -1,0 +1,74 @@
+-- Dropping a run: at once for everybody who asks for it, and in batches for its rows.
+
+-- Takes a run away with everything that only it has; sessions keep their items, and their numbers go on. Answers whether
+-- rows are left: it is called again until none are. Refused while anybody works on the run.
+--
+-- The first call removes the run itself: from then on nobody finds it, claims of it or settles in it. Each call deletes
+-- the rows of up to p_queues queues. A crash between two calls loses nothing: the next call by the same name goes on. A new
+-- run of that name is another run, which it does not touch.
+CREATE OR REPLACE FUNCTION nova3_drop_run(p_name text, p_queues bigint DEFAULT 1000) RETURNS boolean
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
+DECLARE
+  gone nova3_dropped;
+  upper_queue bigint;
+BEGIN
+  SELECT d.* INTO gone FROM nova3_dropped d WHERE d.name = p_name ORDER BY d.run_id LIMIT 1 FOR UPDATE;
+  IF NOT FOUND THEN
+    gone := nova3_begin_drop(p_name);
+  END IF;
+  upper_queue := least(gone.next_queue + greatest(p_queues, 1), gone.last_queue + 1);
+  DELETE FROM nova3_attempts a WHERE a.queue_id >= gone.next_queue AND a.queue_id < upper_queue;
+  DELETE FROM nova3_events e WHERE e.queue_id >= gone.next_queue AND e.queue_id < upper_queue;
+  DELETE FROM nova3_tasks t WHERE t.queue_id >= gone.next_queue AND t.queue_id < upper_queue;
+  DELETE FROM nova3_plans p WHERE p.queue_id >= gone.next_queue AND p.queue_id < upper_queue;
+  DELETE FROM nova3_requests d WHERE d.queue_id >= gone.next_queue AND d.queue_id < upper_queue;
+  DELETE FROM nova3_rounds r WHERE r.queue_id >= gone.next_queue AND r.queue_id < upper_queue;
+  DELETE FROM nova3_session_heads h USING (
+    SELECT DISTINCT q.user_id, q.session_id FROM nova3_queues q
+    WHERE q.queue_id >= gone.next_queue AND q.queue_id < upper_queue AND q.session_id IS NOT NULL) s
+  WHERE h.user_id = s.user_id AND h.session_id = s.session_id AND h.run_id = gone.run_id;
+  DELETE FROM nova3_queues q WHERE q.queue_id >= gone.next_queue AND q.queue_id < upper_queue;
+  IF upper_queue > gone.last_queue THEN
+    DELETE FROM nova3_dropped d WHERE d.run_id = gone.run_id;
+    RETURN false;
+  END IF;
+  UPDATE nova3_dropped d SET next_queue = upper_queue WHERE d.run_id = gone.run_id;
+  RETURN true;
+END $$;
+
+-- Removes the run itself and ends its leases, so that a worker that lost one can change nothing any more.
+CREATE OR REPLACE FUNCTION nova3_begin_drop(p_name text) RETURNS nova3_dropped LANGUAGE plpgsql
+SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+  run nova3_runs;
+  gone nova3_dropped;
+BEGIN
+  SELECT r.* INTO run FROM nova3_runs r WHERE r.name = p_name;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no run `%`', p_name;
+  END IF;
+  -- Nobody adds lines to it or settles in it meanwhile.
+  PERFORM nova3_lock_ingest(run.run_id);
+  PERFORM nova3_change_order(run.run_id);
+  -- In the order in which others lock them.
+  PERFORM 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased'
+  ORDER BY q.queue_id FOR UPDATE;
+  PERFORM 1 FROM nova3_tallies t WHERE t.run_id = run.run_id FOR UPDATE;
+  SELECT r.* INTO run FROM nova3_runs r WHERE r.run_id = run.run_id FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no run `%`', p_name;
+  END IF;
+  IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased'
+      AND q.lease_until >= nova3_now()) THEN
+    RAISE EXCEPTION 'run `%` is being worked on', p_name USING HINT = 'stop its workers first';
+  END IF;
+  WITH ended AS (
+    UPDATE nova3_queues q SET state = 'ready', lease_owner = NULL, lease_until = NULL, fence = q.fence + 1
+    WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased' RETURNING q.queue_id, q.user_id, q.session_id)
+  DELETE FROM nova3_session_leases l USING ended e
+  WHERE l.user_id = ANY (ARRAY[e.user_id]) AND l.session_id = e.session_id AND l.queue_id = e.queue_id;
+  DELETE FROM nova3_runs r WHERE r.run_id = run.run_id;
+  INSERT INTO nova3_dropped (run_id, name, next_queue, last_queue)
+  VALUES (run.run_id, p_name, (run.run_id << 36) + 1, (run.run_id << 36) + run.next_queue) RETURNING * INTO gone;
+  RETURN gone;
+END $$;

@@ -1,0 +1,58 @@
+-- What is asked of a run and done to all of it.
+
+-- The rows have become so many that plans made for fewer are bad. A few thousand of them are read: plans need to know
+-- how many there are, not how each differs. Only tables that have grown are read, and none that another session reads or
+-- vacuums at the moment: nobody waits.
+CREATE OR REPLACE FUNCTION nova3_analyze() RETURNS void LANGUAGE plpgsql SET default_statistics_target = 10 AS $$
+DECLARE
+  grown text;
+BEGIN
+  FOR grown IN SELECT c.relname FROM pg_class c
+    WHERE c.oid IN ('nova3_queues'::regclass, 'nova3_requests'::regclass, 'nova3_tasks'::regclass,
+        'nova3_plans'::regclass, 'nova3_attempts'::regclass, 'nova3_events'::regclass, 'nova3_session_heads'::regclass)
+      AND pg_relation_size(c.oid) > 2 * greatest(c.relpages, 8) * current_setting('block_size')::bigint
+  LOOP
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %I', grown);
+  END LOOP;
+END $$;
+
+-- How many equal lines of a stem a reading has seen: they are numbered from 1 without a gap.
+CREATE OR REPLACE FUNCTION nova3_occurrences(p_run bigint, p_ingest bigint, p_stem text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_indexonlyscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  low bigint;
+  high bigint := 1;
+  middle bigint;
+BEGIN
+  WHILE EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[d.queue_id])
+      WHERE d.run_id = p_run AND d.queue_key = p_stem || ':' || high AND q.ingest >= p_ingest) LOOP
+    high := high * 2;
+  END LOOP;
+  low := high / 2;
+  WHILE low + 1 < high LOOP
+    middle := (low + high) / 2;
+    IF EXISTS (SELECT 1 FROM nova3_requests d JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[d.queue_id])
+        WHERE d.run_id = p_run AND d.queue_key = p_stem || ':' || middle AND q.ingest >= p_ingest) THEN
+      low := middle;
+    ELSE
+      high := middle;
+    END IF;
+  END LOOP;
+  RETURN low;
+END $$;
+
+-- Whether a queue of the present input is neither finished nor paused, and whether one of them can be claimed now. Asked
+-- again and again while others work: never by reading a table of a million finished requests.
+CREATE OR REPLACE FUNCTION nova3_is_open(p_run bigint, OUT open boolean, OUT claimable boolean) LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+  run nova3_runs;
+BEGIN
+  SELECT r.* INTO run FROM nova3_runs r WHERE r.run_id = p_run;
+  claimable := EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'ready' AND q.ingest = run.ingest
+    AND nova3_is_awake(q.run_at, nova3_now()));
+  open := claimable
+    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'leased' AND q.ingest >= run.complete_ingest)
+    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'ready' AND q.ingest >= run.complete_ingest)
+    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'blocked' AND q.ingest + 0 >= run.complete_ingest);
+END $$;

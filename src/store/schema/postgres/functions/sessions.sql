@@ -1,0 +1,143 @@
+-- The order inside a session: one queue of a session in a run is ready or leased, the earliest that waits is next.
+--
+-- Whoever adds a queue to a session, ends one or puts one back locks the session's row in nova3_session_heads first, and
+-- promotes last. Of two such transactions the second waits for the first and sees what it did, so that no promotion is
+-- missed and nothing has to search for one.
+--
+-- Locks are taken in this order: the advisory lock of the run's order, session heads by user and session, queues by
+-- number, the run's tallies.
+
+-- The server's clock: hosts need not agree on the time.
+CREATE OR REPLACE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS
+  $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
+
+-- Advisory locks belong to the whole database: the key is one of this store, which may share the database with others.
+CREATE OR REPLACE FUNCTION nova3_order_key(p_run bigint) RETURNS bigint LANGUAGE sql STABLE AS
+  $$ SELECT hashtextextended('nova3 order of ' || 'nova3_runs'::regclass::oid, p_run) $$;
+
+-- Keeps the numbers of the run's present and last complete reading as they are until the commit. They change, and the run is
+-- dropped, under the same lock taken exclusively (nova3_change_order), and only for the time of a short transaction.
+CREATE OR REPLACE FUNCTION nova3_share_order(p_run bigint) RETURNS void LANGUAGE sql VOLATILE AS
+  $$ SELECT pg_advisory_xact_lock_shared(nova3_order_key(p_run)) $$;
+
+CREATE OR REPLACE FUNCTION nova3_change_order(p_run bigint) RETURNS void LANGUAGE sql VOLATILE AS
+  $$ SELECT pg_advisory_xact_lock(nova3_order_key(p_run)) $$;
+
+-- Of several readings of a run, one at a time adds lines or ends.
+CREATE OR REPLACE FUNCTION nova3_lock_ingest(p_run bigint) RETURNS void LANGUAGE sql VOLATILE AS
+  $$ SELECT pg_advisory_xact_lock(hashtextextended('nova3 ingest of ' || 'nova3_runs'::regclass::oid, p_run)) $$;
+
+-- Locks the heads of these sessions until the commit.
+CREATE OR REPLACE FUNCTION nova3_lock_sessions(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  -- A lookup for each, in their order: the rows of a subquery that locks are locked as they are asked for.
+  PERFORM 1 FROM (SELECT DISTINCT s.u, s.s FROM unnest(p_users, p_sessions) s(u, s) ORDER BY s.u, s.s) s
+  CROSS JOIN LATERAL (
+    SELECT 1 FROM nova3_session_heads h WHERE h.user_id = s.u AND h.session_id = s.s AND h.run_id = p_run FOR UPDATE) h;
+END $$;
+
+-- The same for sessions that may be new in the run.
+CREATE OR REPLACE FUNCTION nova3_add_sessions(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO nova3_session_heads (user_id, session_id, run_id)
+  SELECT DISTINCT s.u, s.s, p_run FROM unnest(p_users, p_sessions) s(u, s) ORDER BY s.u, s.s ON CONFLICT DO NOTHING;
+  PERFORM nova3_lock_sessions(p_run, p_users, p_sessions);
+END $$;
+
+-- Sees to it that the earliest waiting queue of each session is its ready one, unless one is leased. A ready one steps
+-- back for an earlier one that came back: after a retry, or when an edit was undone. Its caller has locked their heads.
+CREATE OR REPLACE FUNCTION nova3_promote(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  first bigint[];
+  later bigint[];
+  stepped bigint[];
+BEGIN
+  SELECT array_agg(h.queue_id ORDER BY h.queue_id), array_agg(l.queue_id ORDER BY h.queue_id)
+  INTO first, later
+  FROM (SELECT DISTINCT s.u, s.s FROM unnest(p_users, p_sessions) s(u, s)) s
+  CROSS JOIN LATERAL (
+    SELECT b.queue_id, b.seq FROM nova3_queues b
+    WHERE b.run_id = p_run AND b.run_id > 0 AND b.user_id = s.u AND b.session_id = s.s AND b.state = 'blocked'
+      AND b.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = p_run)
+    ORDER BY b.seq LIMIT 1) h
+  LEFT JOIN LATERAL (
+    SELECT q.queue_id, q.seq, q.state FROM nova3_queues q
+    WHERE q.run_id = p_run AND q.run_id > 0 AND q.user_id = s.u AND q.session_id = s.s AND q.session_id IS NOT NULL
+      AND q.state IN ('ready','leased') LIMIT 1) l ON true
+  WHERE l.queue_id IS NULL OR (l.state = 'ready' AND l.seq > h.seq) -- unless failpoint two-live-in-a-session
+  ;
+  IF first IS NULL THEN
+    RETURN;
+  END IF;
+  IF cardinality(array_remove(later, NULL)) > 0 THEN
+    -- One that a claim takes at the moment stays what it is.
+    WITH back AS (
+      UPDATE nova3_queues q SET state = 'blocked' FROM unnest(later) i(queue_id)
+      WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'ready' RETURNING q.queue_id)
+    SELECT array_agg(back.queue_id) INTO stepped FROM back;
+  END IF;
+  UPDATE nova3_queues q SET state = 'ready' FROM unnest(first, later) i(queue_id, later)
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'blocked'
+    AND (i.later IS NULL OR i.later = ANY (stepped)) -- unless failpoint two-live-in-a-session
+  ;
+END $$;
+
+-- Up to p_rows ready queues that an ended reading has not seen are held back, and the heads of their sessions promoted;
+-- answers how many. Called until it answers 0.
+CREATE OR REPLACE FUNCTION nova3_hold_back(p_run bigint, p_ingest bigint, p_rows bigint) RETURNS bigint
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  unseen bigint[];
+  users text[];
+  sessions text[];
+BEGIN
+  -- What another reading has looked up stays so until it has written.
+  PERFORM nova3_lock_ingest(p_run);
+  PERFORM nova3_share_order(p_run);
+  SELECT array_agg(u.queue_id), array_agg(u.user_id) FILTER (WHERE u.session_id IS NOT NULL),
+    array_agg(u.session_id) FILTER (WHERE u.session_id IS NOT NULL)
+  INTO unseen, users, sessions FROM (
+    SELECT q.queue_id, q.user_id, q.session_id FROM nova3_queues q
+    WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'ready' AND q.ingest < p_ingest LIMIT p_rows) u;
+  IF unseen IS NULL THEN
+    RETURN 0;
+  END IF;
+  PERFORM nova3_lock_sessions(p_run, users, sessions);
+  PERFORM 1 FROM (SELECT i.queue_id FROM unnest(unseen) i(queue_id) ORDER BY i.queue_id) i
+  CROSS JOIN LATERAL (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) FOR UPDATE) q;
+  UPDATE nova3_queues q SET state = 'blocked' FROM unnest(unseen) i(queue_id)
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'ready' AND q.ingest < p_ingest;
+  PERFORM nova3_promote(p_run, users, sessions);
+  RETURN cardinality(unseen);
+END $$;
+
+-- Queues that were leased stand in their sessions' order again: held back if their line left the input meanwhile, since
+-- they would hold up the others for ever, or if an earlier one came back. Its caller shares the run's order and has locked
+-- the heads of their sessions.
+CREATE OR REPLACE FUNCTION nova3_put_back(p_run bigint, p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  users text[];
+  sessions text[];
+BEGIN
+  DELETE FROM nova3_session_leases l USING unnest(p_queues) i(queue_id), nova3_queues q
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.session_id IS NOT NULL AND l.user_id = ANY (ARRAY[q.user_id])
+    AND l.session_id = q.session_id AND l.queue_id = q.queue_id
+    -- if failpoint lost-leases-hold-sessions: AND false
+  ;
+  UPDATE nova3_queues q SET state = 'blocked' FROM unnest(p_queues) i(queue_id), nova3_runs r
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND r.run_id = p_run AND q.ingest < r.complete_ingest
+    AND q.state = 'ready';
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
+  FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
+  WHERE q.session_id IS NOT NULL;
+  IF users IS NOT NULL THEN
+    PERFORM nova3_promote(p_run, users, sessions);
+  END IF;
+END $$;

@@ -46,10 +46,38 @@ pub enum QueueEvent {
     Continued,
     /// The request that took its pending tasks is no longer true: they are pending again.
     Returned,
-    /// A retry puts it back.
+    /// A retry puts it back into the order of its session.
     Retried,
+    /// A retry puts it back. It has no session to wait for.
+    RetriedAlone,
     /// A line with changed content took its place.
     Superseded,
+    /// The change was undone: the queue has the result with this status again.
+    Revived(Status),
+}
+
+impl QueueEvent {
+    /// Every event.
+    pub const ALL: [Self; 18] = [
+        Self::Promoted,
+        Self::HeldBack,
+        Self::Claimed,
+        Self::Released,
+        Self::Stepped,
+        Self::Finished,
+        Self::Failed,
+        Self::Paused,
+        Self::Continued,
+        Self::Returned,
+        Self::Retried,
+        Self::RetriedAlone,
+        Self::Superseded,
+        Self::Revived(Status::Completed),
+        Self::Revived(Status::Partial),
+        Self::Revived(Status::Failed),
+        Self::Revived(Status::Paused),
+        Self::Revived(Status::Continued),
+    ];
 }
 
 /// An event that has no meaning in a state.
@@ -96,7 +124,9 @@ impl QueueState {
     pub const fn after(self, event: QueueEvent) -> Result<Self, IllegalTransition> {
         use QueueEvent as E;
         match (self, event) {
-            (Self::Blocked, E::Promoted) | (Self::Leased, E::Released) => Ok(Self::Ready),
+            (Self::Blocked, E::Promoted) | (Self::Leased, E::Released) | (Self::Failed, E::RetriedAlone) => {
+                Ok(Self::Ready)
+            }
             (Self::Ready, E::HeldBack)
             | (Self::Failed | Self::Done | Self::Paused | Self::Superseded, E::Retried) => Ok(Self::Blocked),
             (Self::Ready, E::Claimed) | (Self::Leased, E::Stepped) => Ok(Self::Leased),
@@ -105,6 +135,7 @@ impl QueueState {
             (Self::Leased, E::Paused) => Ok(Self::Paused),
             (Self::Paused, E::Continued) => Ok(Self::Continued),
             (Self::Continued, E::Returned) => Ok(Self::Paused),
+            (Self::Superseded, E::Revived(status)) => Ok(status.state()),
             (
                 Self::Blocked
                 | Self::Ready
@@ -117,6 +148,15 @@ impl QueueState {
             ) => Ok(Self::Superseded),
             (from, event) => Err(IllegalTransition { from, event }),
         }
+    }
+}
+
+impl QueueState {
+    /// Whether some event leads from this state to the other one.
+    pub fn can_become(self, other: Self) -> bool {
+        QueueEvent::ALL
+            .into_iter()
+            .any(|event| self.after(event) == Ok(other))
     }
 }
 

@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use crate::store::draft::steps;
 pub(crate) use crate::store::draft::{Draft, bad, batch, lines, nameless, request, tasks};
 use crate::store::server;
+use crate::store::transitions;
 
 pub(crate) const LEASE_MS: i64 = 30_000;
 
@@ -84,9 +85,15 @@ impl Harness {
             Again::Never => return,
             Again::File(folder) => {
                 let path = folder.path().join("nova3.db");
-                Box::new(SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens"))
+                let store = SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens");
+                transitions::hold_in_file(&path);
+                Box::new(store)
             }
-            Again::Postgres(url) => Box::new(postgres_store(url).await),
+            Again::Postgres(url) => {
+                let store = postgres_store(url).await;
+                transitions::hold_in_postgres(url).await;
+                Box::new(store)
+            }
         });
     }
 

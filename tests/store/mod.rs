@@ -32,6 +32,7 @@ use crate::support::postgres as server;
 mod sessions;
 mod settling;
 mod told;
+mod transitions;
 
 use harness::Harness;
 

@@ -207,17 +207,18 @@ impl Reading<'_> {
     /// An edit was undone: the old version stands again, with its answer if it has one. What was paused is so again
     /// only if nobody has gone on with it.
     pub(super) async fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
-        let state = match version.status {
+        let event = match version.status {
             Some(Status::Paused | Status::Continued) if version.finished => {
-                if self.is_taken(version).await? {
-                    QueueState::Continued
+                QueueEvent::Revived(if self.is_taken(version).await? {
+                    Status::Continued
                 } else {
-                    QueueState::Paused
-                }
+                    Status::Paused
+                })
             }
-            Some(status) if version.finished => status.state(),
-            _ => super::legal(version.state.after(QueueEvent::Retried))?,
+            Some(status) if version.finished => QueueEvent::Revived(status),
+            _ => QueueEvent::Retried,
         };
+        let state = super::legal(version.state.after(event))?;
         self.set_state(version.queue_id, state).await?;
         self.c
             .rows(

@@ -26,7 +26,7 @@ pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64,
         row.get(0)
     })?;
     let blocked = super::legal(QueueState::Failed.after(QueueEvent::Retried))?;
-    let ready = super::legal(blocked.after(QueueEvent::Promoted))?;
+    let ready = super::legal(QueueState::Failed.after(QueueEvent::RetriedAlone))?;
     for queue in &chosen {
         c.prepare_cached(&sql(
             "UPDATE nova3_tasks SET status='pending', result=NULL, completed_at=NULL

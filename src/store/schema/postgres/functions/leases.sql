@@ -177,6 +177,7 @@ DECLARE
   lost record;
   crashed boolean;
   alone boolean;
+  poison boolean;
   room bigint;
   reaped bigint := 0;
   held record;
@@ -205,8 +206,11 @@ BEGIN
     alone := crashed AND lost.working AND lost.lease_group = 1 AND lost.lease_owner IS DISTINCT FROM lost.crash_owner;
     room := CASE WHEN NOT crashed OR NOT lost.working THEN lost.quarantine
       WHEN lost.lease_group = 0 THEN 1048576 ELSE (lost.lease_group + 1) / 2 END;
-    UPDATE nova3_queues q SET state = 'ready', attempt = q.attempt - 1, lease_group = 0, working = false,
-      lease_owner = NULL, lease_until = NULL,
+    poison := alone AND lost.lone_crashes + 1 >= 2;
+    -- A poisoned queue fails under its lease: a queue that is ready cannot fail.
+    UPDATE nova3_queues q SET state = CASE WHEN poison THEN q.state ELSE 'ready' END, attempt = q.attempt - 1, lease_group = 0,
+      working = false, lease_owner = CASE WHEN poison THEN q.lease_owner END,
+      lease_until = CASE WHEN poison THEN q.lease_until END,
       fence = q.fence + 1, -- unless failpoint reap-keeps-fence
       crashes = q.crashes + crashed::int, quarantine = room, lone_crashes = q.lone_crashes + alone::int,
       crash_owner = CASE WHEN alone THEN lost.lease_owner ELSE q.crash_owner END,
@@ -218,7 +222,7 @@ BEGIN
     CONTINUE WHEN NOT FOUND;
     reaped := reaped + 1;
     PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, moment);
-    IF alone AND lost.lone_crashes + 1 >= 2 THEN
+    IF poison THEN
       PERFORM nova3_fail_as_poison(lost.run_id, lost.queue_id, lost.crashes + 1, moment);
     ELSE
       PERFORM nova3_put_back(lost.run_id, ARRAY[lost.queue_id]);

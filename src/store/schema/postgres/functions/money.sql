@@ -103,7 +103,7 @@ BEGIN
       false, failure, 'failed', p_now);
   END IF;
   UPDATE nova3_tasks t SET status = 'skipped' WHERE t.queue_id = p_queue AND t.status = 'pending';
-  UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure,
+  UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure, lease_owner = NULL, lease_until = NULL,
     error_class = 'poison', last_accessed = p_now, completed_at = p_now, crashes = 0, working = false,
     quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.queue_id = p_queue;
   PERFORM nova3_put_back(p_run, ARRAY[p_queue]);

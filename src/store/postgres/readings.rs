@@ -32,9 +32,7 @@ pub(super) async fn end(
     before: Option<i64>,
 ) -> Result<(), Fault> {
     complete(c, run, epoch, before).await?;
-    let held_back = "SELECT nova3_hold_back($1, $2, $3)";
-    let params = [run.0.sent(), epoch.0.sent(), HELD_BACK.sent()];
-    while c.row(held_back, &params).await?.get::<_, i64>(0) > 0 {}
+    while hold_back(c, run, epoch).await? > 0 {}
     c.begin_long(LONG).await?;
     // A later reading is not ended by this one: under way it has no mark, and ended it keeps its own.
     c.execute(
@@ -53,7 +51,15 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// The reading is the last complete one, for every statement that begins from now on.
+/// Some of the queues that the reading has not seen wait from now on; answers how many.
+async fn hold_back(c: &mut Connection, run: RunId, epoch: Epoch) -> Result<i64, Fault> {
+    let params = [run.0.sent(), epoch.0.sent(), HELD_BACK.sent()];
+    let row = c.row("SELECT nova3_hold_back($1, $2, $3)", &params).await?;
+    Ok(row.get(0))
+}
+
+/// The reading is the last complete one, for every statement that begins from now on. The first of the queues that it has
+/// not seen are held back with it: for most inputs that is all of them.
 async fn complete(c: &mut Connection, run: RunId, epoch: Epoch, before: Option<i64>) -> Result<(), Fault> {
     c.begin().await?;
     ingest::lock(c, run).await?;
@@ -72,6 +78,6 @@ async fn complete(c: &mut Connection, run: RunId, epoch: Epoch, before: Option<i
            lines_epoch = r.lines_epoch + ({gone})::integer WHERE r.run_id = $1"
     );
     c.execute(&sql, &[run.0.sent(), epoch.0.sent()]).await?;
-    c.commit().await?;
-    Ok(())
+    hold_back(c, run, epoch).await?;
+    Ok(c.commit().await?)
 }

@@ -19,7 +19,7 @@ const READS: &str =
 
 const BLOCKS: &str =
     "SELECT sum(pg_relation_size(reltoastrelid) / current_setting('block_size')::bigint)::bigint
-  FROM pg_class WHERE relname ~ '^nova3_tasks_[0-9]+$' AND reltoastrelid <> 0";
+  FROM pg_class WHERE relname = 'nova3_tasks' AND reltoastrelid <> 0";
 
 /// The store's connections have ended, and what they read is counted.
 async fn ended(sql: &mut Sql) {

@@ -45,8 +45,8 @@ pub struct NewEntry<'a> {
     pub stale_for: Duration,
 }
 
-/// A cache that all processes of a store share, bounded in bytes. The least recently used entries go first, at most
-/// [`BATCH`] in one transaction.
+/// A cache that all processes of a store share, bounded in bytes. The least recently used entries go first, a small batch
+/// in one transaction.
 #[async_trait]
 pub trait Cache: Send + Sync {
     /// What is kept under the key, which counts as used now.

@@ -52,7 +52,7 @@ pub(in crate::engine) struct Exporter {
     /// When the file may be rewritten again before the end.
     next_rewrite: Instant,
     /// When it may be rewritten although the input is still being read; `None` while all its lines are true.
-    impatient: Option<Instant>,
+    rewrite_by: Option<Instant>,
     /// Whether the store knows everything that the cursor says.
     saved: bool,
 }
@@ -144,7 +144,7 @@ impl Exporter {
             returns: 0,
             file: Some(file),
             next_rewrite: Instant::now(),
-            impatient: None,
+            rewrite_by: None,
             saved: false,
         })
     }
@@ -163,7 +163,9 @@ impl Exporter {
                 }
                 Step::Later => {
                     self.save().await?;
-                    let latest = self.next_rewrite.max(self.impatient.unwrap_or(self.next_rewrite));
+                    let latest = self
+                        .next_rewrite
+                        .max(self.rewrite_by.unwrap_or(self.next_rewrite));
                     tokio::select! {
                         () = self.ports.wake.notified() => {}
                         Ok(()) = self.ports.reading.changed() => {}
@@ -195,11 +197,11 @@ impl Exporter {
         let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
         if epoch != self.cursor.epoch {
             let now = Instant::now();
-            let impatient = *self.impatient.get_or_insert(now + READING);
-            let read = self.ports.reading.borrow().is_over() || now >= impatient;
+            let rewrite_by = *self.rewrite_by.get_or_insert(now + READING);
+            let read = self.ports.reading.borrow().is_over() || now >= rewrite_by;
             let finishing = *self.ports.finishing.borrow();
             if finishing || (read && now >= self.next_rewrite) {
-                self.impatient = None;
+                self.rewrite_by = None;
                 self.rewrite(epoch).await?;
                 return Ok(Step::Full);
             }
@@ -311,6 +313,7 @@ impl Exporter {
         self.cursor.epoch = -1;
         self.saved = false;
         self.next_rewrite = Instant::now();
+        self.rewrite_by = Some(self.next_rewrite);
         Ok(())
     }
 

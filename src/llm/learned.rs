@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::refusal::{Part, Refusal};
+use super::refusal::Part;
 use super::wire::CallError;
 use crate::config::{self, Structured};
 
@@ -99,10 +99,10 @@ impl Learned {
     /// Whether the call is to be made again in another manner, and what is new in it where this refusal has taught it.
     /// Calls that were refused together learn together.
     pub(super) fn learn(&self, error: &CallError, asked: &Manner) -> Option<Lesson> {
-        let refusal = Refusal::read(error, asked)?;
+        let refused = Part::refused_by(error, asked)?;
         let mut lessons = self.lessons();
         let before = lessons.clone();
-        let what = lessons.take(&refusal, asked)?;
+        let what = lessons.take(refused, asked)?;
         Some(if *lessons == before {
             Lesson::Known
         } else {
@@ -117,8 +117,8 @@ impl Learned {
 
 impl Lessons {
     /// What is asked otherwise from now on; `None` if nothing is left that could be.
-    fn take(&mut self, refusal: &Refusal, asked: &Manner) -> Option<String> {
-        match refusal.part {
+    fn take(&mut self, refused: Part, asked: &Manner) -> Option<String> {
+        match refused {
             Part::Form => {
                 let below = match asked.structured {
                     Structured::JsonSchema => Structured::JsonObject,

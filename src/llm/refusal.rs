@@ -24,15 +24,9 @@ pub(super) enum Part {
     Optional(&'static str),
 }
 
-/// A refusal that another manner of asking may mend.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) part: Part,
-}
-
-impl Refusal {
-    /// What the error says of the manner in which it was asked; `None` if it is about something else.
-    pub(super) fn read(error: &CallError, asked: &Manner) -> Option<Self> {
+impl Part {
+    /// The part that the error refuses; `None` if the error is about something else.
+    pub(super) fn refused_by(error: &CallError, asked: &Manner) -> Option<Self> {
         let status = error.status?;
         if matches!(status, 401..=403 | 407 | 429)
             || matches!(error.class, Class::ContentFilter | Class::Quota | Class::Schema)
@@ -50,20 +44,19 @@ impl Refusal {
         // A message that names a lower number refuses the number, not the field.
         let is_bounded = most(told, asked.longest).is_some_and(|most| most >= SHORTEST);
         let is_unknown = |name: &str| is_bad_request && says(About::UnknownField) && names(&text, name);
-        let part = if is_unknown(&asked.longest_field) && !is_bounded {
-            Part::LongestField
+        Some(if is_unknown(&asked.longest_field) && !is_bounded {
+            Self::LongestField
         } else if is_bad_request && says(About::Window) {
             window(told)?
         } else if is_bad_request && says(About::Longest) && (is_bounded || !says(About::UnknownField)) {
-            Part::Longest(most(told, asked.longest))
+            Self::Longest(most(told, asked.longest))
         } else if let Some(name) = asked.sent.iter().find(|name| is_unknown(name)) {
-            Part::Optional(name)
+            Self::Optional(name)
         } else if asked.structured != Structured::Prompt && says(About::Form) {
-            Part::Form
+            Self::Form
         } else {
             return None;
-        };
-        Some(Self { part })
+        })
     }
 }
 

@@ -5,6 +5,18 @@ use serde_json::{Value, json};
 use crate::cli::harness::{Harness, setup};
 use crate::cli::provider::{Say, Scripted};
 
+/// All actions that a plan can name, in the order in which the planner is told of them.
+pub(crate) const ACTIONS: [&str; 8] = [
+    "insight",
+    "profile",
+    "hitpoint",
+    "facts",
+    "xhs_writing",
+    "tiktok_script",
+    "wechat_article",
+    "answer",
+];
+
 /// One call, as the model sees it.
 pub(crate) struct Call(Value);
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::harness::{Ran, errors, lines, setup};
-use crate::cli::model::{Call, actions, calls, good, refuses, says, setup_saying};
+use crate::cli::model::{ACTIONS, Call, actions, calls, good, refuses, says, setup_saying};
 use crate::cli::provider::Say;
 
 const PLAN: &str = r#"{"tasks":[{"action":"insight","description":"看清现象","input":"look"},{"action":"hitpoint","description":"定角度","input":"choose"}]}"#;
@@ -44,17 +44,7 @@ fn a_request_is_planned_by_a_call_with_a_strict_schema() {
         (&json!("json_schema"), &json!(true))
     );
     let task = &format["json_schema"]["schema"]["properties"]["tasks"]["items"]["properties"];
-    let known = [
-        "insight",
-        "profile",
-        "hitpoint",
-        "facts",
-        "xhs_writing",
-        "tiktok_script",
-        "wechat_article",
-        "answer",
-    ];
-    assert_eq!(task["action"]["enum"], json!(known));
+    assert_eq!(task["action"]["enum"], json!(ACTIONS));
     assert!(
         calls[1]
             .user()

@@ -1,7 +1,7 @@
 //! Every prompt, golden: a request that has something of everything, through each agent and the supervisor.
 
 use crate::cli::harness::{Harness, lines};
-use crate::cli::model::{good, setup_saying};
+use crate::cli::model::{ACTIONS, good, setup_saying};
 
 const BEFORE: &str = r#"{"custom_id":"before","session_id":"s","query":"先看市场","tasks":["insight","insight","profile"]}
 {"custom_id":"after","session_id":"s","query":"再找角度","tasks":["hitpoint"]}
@@ -9,17 +9,6 @@ const BEFORE: &str = r#"{"custom_id":"before","session_id":"s","query":"先看�
 
 const FULL: &str = r#"{"custom_id":"ID","session_id":"s","query":"结合@profile1写一篇",TASKS"background":{"account_name":"美妆研究室","platform":"小红书","target_audience":"通勤女性","industry":"美妆","brand_style":"亲切","previous_content":["旧文一","旧文二"]},"interaction_context":{"season":"春"},"nova3_selections":{"nova3_insight":[{"id":"insight1","content":"油皮怕被看见补妆","selected":true,"user_comment":"再具体些"},{"id":"insight2","content":"没有选中的内容","selected":false,"user_comment":"太泛"}],"nova3_xhs_post":[{"id":"xhs_post7","title":"旧笔记","content":"旧正文","selected":true}],"task_context":"别硬广"},"references":["@profile1","@fact9"]}
 "#;
-
-const ACTIONS: [&str; 8] = [
-    "insight",
-    "profile",
-    "hitpoint",
-    "facts",
-    "xhs_writing",
-    "tiktok_script",
-    "wechat_article",
-    "answer",
-];
 
 /// The prompts of a request, each from its heading on.
 fn prompts(harness: &Harness, id: &str) -> Vec<String> {

@@ -4,23 +4,14 @@ use nova3::mock::MockConfig;
 use serde_json::{Value, json};
 
 use crate::cli::harness::setup_with;
+use crate::cli::model::ACTIONS;
 
 /// What a `facts` task says without a search, whatever its model answers.
 const NO_SEARCH: &str = "no search: ";
 
 /// The example of the README, and all agents in both languages.
 fn input() -> String {
-    let tasks = [
-        "insight",
-        "profile",
-        "hitpoint",
-        "facts",
-        "xhs_writing",
-        "tiktok_script",
-        "wechat_article",
-        "answer",
-    ];
-    let all = |query: &str| json!({"query": query, "tasks": tasks}).to_string();
+    let all = |query: &str| json!({"query": query, "tasks": ACTIONS}).to_string();
     let example = include_str!("../../fixtures/requests.jsonl");
     let (chinese, english) = (
         all("为冷萃茶写一套内容"),

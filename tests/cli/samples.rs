@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::harness::{Harness, Ran, lines};
-use crate::cli::model::{actions, calls, cut, good, says, setup_saying};
+use crate::cli::model::{ACTIONS, actions, calls, cut, good, says, setup_saying};
 use crate::cli::provider::Say;
 
 fn run(harness: &Harness, line: &Value) -> Ran {
@@ -328,16 +328,6 @@ fn a_plain_question_with_a_chinese_answer_is_asked_once_more() {
 
 #[test]
 fn no_prompt_holds_an_answer_that_could_be_copied() {
-    let actions = [
-        "insight",
-        "profile",
-        "hitpoint",
-        "facts",
-        "xhs_writing",
-        "tiktok_script",
-        "wechat_article",
-        "answer",
-    ];
     let (harness, model) = setup_saying(|call| match call.action() {
         "supervisor" => says(r#"{"tasks":[{"action":"answer","description":"d","input":"i"}]}"#),
         _ => good(call),
@@ -346,13 +336,13 @@ fn no_prompt_holds_an_answer_that_could_be_copied() {
         "in.jsonl",
         format!(
             "{}\n{}\n",
-            json!({"query": "q", "tasks": actions}),
+            json!({"query": "q", "tasks": ACTIONS}),
             json!({"query": "q"})
         ),
     );
     assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
     let calls = calls(&model);
-    assert_eq!(calls.len(), actions.len() + 2);
+    assert_eq!(calls.len(), ACTIONS.len() + 2);
     for call in calls {
         assert!(!call.system().contains('{'), "{}", call.system());
     }

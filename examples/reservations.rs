@@ -1,4 +1,4 @@
-//! What `scripts/bench` measures of a cost cap that a fleet shares: reservations a second of four workers below one cap.
+//! Reservations a second of four workers below one cost cap, for `scripts/bench`.
 //!
 //! Each worker has a store of its own and 128 leases, which reserve as fast as they are answered. It needs an empty
 //! database.

@@ -202,7 +202,7 @@ pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     complaints
 }
 
-/// What is wrong with items that is not worth a second call.
+/// A fault of the items that is not worth a second call.
 pub(super) fn doubts(asked: &Asked<'_>, items: &[NewItem]) -> Option<String> {
     let is_worth_a_call = is_chinese_by_mistake(asked, items);
     let is_other = is_another_language(asked.question(), &said(items));

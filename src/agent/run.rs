@@ -147,10 +147,10 @@ pub fn prompt(
     })
 }
 
-/// What is said of an answer that came to its longest length.
+/// The message about an answer that came to its longest length.
 pub(super) const CUT: &str = "the answer was cut off at its longest length";
 
-/// What is said of an answer that would go on for ever.
+/// The message about an answer that would go on for ever.
 pub(super) const RUNAWAY: &str = "the answer repeated itself without end and was stopped";
 
 /// Items that are kept, and what is to be said about them.

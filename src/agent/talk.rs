@@ -154,7 +154,7 @@ impl<'a, 'w> Talk<'a, 'w> {
             .route
             .manner(self.max_tokens, prompt_tokens, format.is_some());
         if format.is_some() {
-            // What was asked, if the route has learned in between.
+            // The prompt was made for this form. The route may have learned another in between.
             manner.structured = structured;
         }
         let sends = |name: &str| !manner.left_out.contains(&name);

@@ -7,7 +7,7 @@ use super::fields::{Complaint, Fields};
 use super::tree::{Entry, Tree};
 use crate::domain::ids::shortened;
 
-/// What a Batch line asks of its provider, by the last part of its `url`.
+/// The endpoint that a Batch line calls, by the last part of its `url`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {

@@ -1,4 +1,4 @@
-//! What ends a run before its work is done: `--limit`, `--max-failures`, `--max-cost`, dead routes.
+//! The conditions that end a run before its work is done: `--limit`, `--max-failures`, `--max-cost`, dead routes.
 //!
 //! The numbers are counted and compared here. The dispatcher ends the run.
 

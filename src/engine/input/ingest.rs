@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::domain::tally::Counts;
 use crate::engine::RunError;
-#[cfg(debug_assertions)]
 use crate::engine::input::reader::{self, InputError, Seen};
 use crate::engine::job::{Input, Job, Reading, Services};
 use crate::observe::InputChange;

@@ -15,7 +15,6 @@ use crate::domain::usage::{Cost, Usage};
 use crate::engine::job::{Job, Services};
 use crate::engine::work::budget::{CostBudget, LeaseReservation};
 use crate::engine::work::contain::{self, AfterPanic};
-#[cfg(debug_assertions)]
 use crate::engine::work::crash_marks::LeaseCrashMarks;
 use crate::engine::work::perform::{impossible, perform, then};
 use crate::engine::work::planning::{self, Planning};

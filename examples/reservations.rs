@@ -20,8 +20,8 @@ use nova3::domain::usage::Cost;
 use nova3::postgres::Database;
 use nova3::store::postgres::PostgresStore;
 use nova3::store::{
-    Changes, Claimable, Hold, Lease, NewLine, NewRequest, Owner, Planned, Queues, Recipe, Reservation, RunId,
-    RunOpening, Terms,
+    Budget, Changes, Claimable, Hold, Ingest, Lease, Leases, NewLine, NewRequest, Owner, Planned, Recipe,
+    Reservation, RunId, RunOpening, Runs, Terms,
 };
 
 const WORKERS: u64 = 4;
@@ -112,7 +112,7 @@ async fn requests(store: &PostgresStore) -> Result<RunId> {
 async fn reserve(store: Arc<PostgresStore>, run: RunId, lease: Lease, held: Arc<AtomicU64>) -> Result<()> {
     let reservation = Reservation {
         lease,
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         route: "primary".to_owned(),
         model: "m".to_owned(),
         spent: Cost::ZERO,

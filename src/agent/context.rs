@@ -8,6 +8,7 @@ use super::talk::Talk;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure, Verdict};
 use crate::domain::outcome::{Attempt, Making};
+use crate::domain::request::Digest;
 use crate::domain::usage::{Cost, Usage};
 use crate::llm::wire::{Answer, CallError};
 use crate::llm::{
@@ -81,6 +82,7 @@ pub(super) async fn converse<T>(
     let mut walk = context.walk().to_models();
     let mut route = Arc::clone(walk.first());
     let mut warnings = Vec::new();
+    let mut made_from = None;
     let end = loop {
         route = match walk.route() {
             Ok(route) => route,
@@ -88,6 +90,7 @@ pub(super) async fn converse<T>(
         };
         let ended = match make(&route) {
             Ok(prompt) => {
+                made_from = Some(digest_of(agent, &route, &prompt));
                 let mut talk = Talk::new(&mut walk, &route, agent, prompt);
                 let end = talk.until_usable(&judge).await;
                 warnings = talk.warnings;
@@ -105,11 +108,29 @@ pub(super) async fn converse<T>(
     let used = matches!(end, Talked::Well(_));
     let mut making = making(&walk, &route, used);
     making.warnings = warnings;
+    making.made_from = made_from;
     Conversation {
         end,
         making,
         attempts: walk.attempts,
     }
+}
+
+/// A digest of everything that makes an answer what it is. A redo compares it with that of the present prompt.
+fn digest_of(agent: &Agent, route: &Route, prompt: &Prompt) -> String {
+    let parts = (
+        &agent.source,
+        &route.settings.model,
+        (
+            agent.sampling.temperature,
+            agent.sampling.top_p,
+            agent.sampling.seed,
+        ),
+        &prompt.messages,
+    );
+    // Texts and numbers are always JSON.
+    let text = serde_json::to_vec(&parts).unwrap_or_default();
+    Digest::of(&text).hex()
 }
 
 /// There is no prompt for the route. For another one there may be, unless the fault is ours.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
+use super::fan_out::FanOut;
 use super::form::Form;
 use super::prompt;
 use crate::domain::post::PostRules;
@@ -38,6 +39,9 @@ struct Raw {
     #[serde(default)]
     search: bool,
     model: Option<Spanned<String>>,
+    for_each: Option<Spanned<String>>,
+    samples: Option<Spanned<u32>>,
+    keep: Option<Spanned<String>>,
     #[serde(default)]
     sampling: Sampling,
     system: Spanned<String>,
@@ -71,7 +75,7 @@ pub struct Sampling {
 }
 
 /// One agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Agent {
     /// What it does.
     pub action: Action,
@@ -87,6 +91,8 @@ pub struct Agent {
     pub search: bool,
     /// The route it wants, where a line does not name one.
     pub model: Option<String>,
+    /// Whether its tasks are split into parts.
+    pub fan_out: FanOut,
     /// How words are drawn.
     pub sampling: Sampling,
     /// What each of its items must keep beside its schema.
@@ -202,6 +208,7 @@ impl Agent {
             description: raw.description.clone(),
             search: raw.search,
             model: raw.model.as_ref().map(|model| model.get_ref().clone()),
+            fan_out: fan_out(source, &raw)?,
             sampling: raw.sampling,
             rules: rules(&raw.checks, around),
             form,
@@ -315,6 +322,11 @@ fn limits(
     let set = settings.of.get(raw.action.get_ref()).copied();
     let most = set.or(own).unwrap_or(settings.max_results);
     Ok((max_tokens, settings.limits.then_some(most)))
+}
+
+fn fan_out(source: &Source, raw: &Raw) -> Result<FanOut, AgentError> {
+    FanOut::read(raw.for_each.as_ref(), raw.samples.as_ref(), raw.keep.as_ref())
+        .map_err(|(at, reason)| source.problem(at, reason))
 }
 
 fn rules(checks: &RawChecks, around: Surroundings<'_>) -> PostRules {

@@ -3,6 +3,8 @@
 //! A model's text is untrusted: it may be no JSON, half of one, the wrong one, or ten thousand items. Each ends
 //! in a value that fits the schema, or in a sentence that says what is wrong and can be shown to the model.
 
+use std::sync::Arc;
+
 use minijinja::{Environment, context};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -16,12 +18,12 @@ use crate::llm::wire::strip_think;
 const TOLD: usize = 3;
 
 /// The form of an agent's answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Form {
     /// Free text.
     Text,
     /// A JSON object.
-    Json(Box<Schema>),
+    Json(Arc<Schema>),
 }
 
 /// A JSON schema, ready to be sent and to be checked against.
@@ -47,7 +49,7 @@ impl Form {
         }
         let written =
             RawValue::from_string(text.trim().to_owned()).map_err(|error| (1, error.to_string()))?;
-        Ok(Self::Json(Box::new(Schema {
+        Ok(Self::Json(Arc::new(Schema {
             value,
             written,
             validator,
@@ -213,7 +215,7 @@ mod tests {
             {"type":"array","minItems":1,"items":{"type":"object","required":["content"],"additionalProperties":false,
             "properties":{"content":{"type":"string"}}}}}}"#;
         match Form::json(text, &[]).unwrap() {
-            Form::Json(schema) => *schema,
+            Form::Json(schema) => Arc::into_inner(schema).unwrap(),
             Form::Text => unreachable!(),
         }
     }

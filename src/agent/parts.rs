@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::domain::references::references_in;
+use crate::domain::references::{ItemId, references_in};
 use crate::domain::request::Brief;
 use crate::store::{Material, StoredItem};
 
@@ -175,6 +175,13 @@ impl Parts {
             .map(|id| format!("`@{id}` names no item that is known here, and was ignored"))
             .collect();
         (parts, unknown)
+    }
+
+    /// Of the chosen and referenced items of a kind, only the subject stays.
+    pub(super) fn keep_only(&mut self, kind: &str, subject: &str) {
+        let stays = |id: &str| id == subject || ItemId::parse(id).is_none_or(|parsed| parsed.kind != kind);
+        self.chosen.retain(|item| stays(&item.id));
+        self.references.retain(|item| stays(&item.id));
     }
 
     /// Every id and name under which material was given, as far as it was: what a source may name.

@@ -4,6 +4,7 @@ use minijinja::value::Serde;
 
 use super::context::{AgentContext, Conversation, Judged, Talked, converse, max_tokens};
 use super::definition::Agent;
+use super::fan_out;
 use super::form::Form;
 use super::items::{self, Asked};
 use super::language::Language;
@@ -50,6 +51,19 @@ pub struct TaskInput<'a> {
     pub input: &'a str,
     /// What was made before.
     pub material: &'a Material,
+    /// Which part of the task it is, if it has fanned out.
+    pub part: Option<PartOf<'a>>,
+}
+
+/// A part of a task that has fanned out.
+#[derive(Debug, Clone, Copy)]
+pub struct PartOf<'a> {
+    /// Its number, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// The id of the item that it is about; `None` for a sample.
+    pub subject: Option<&'a str>,
 }
 
 /// A prompt with what was noted while it was made.
@@ -72,6 +86,8 @@ pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
 
 /// Lets the agent do its task.
 pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
+    let share = task.part.map(|part| fan_out::of_part(agent, part));
+    let agent = share.as_ref().unwrap_or(agent);
     let make = |route: &Route| prompt(agent, route, context.budget, task);
     let judge = |prompt: &Prompt, answer: &Answer| {
         let asked = Asked {
@@ -95,8 +111,11 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
         );
     }
     let end = match end {
-        Talked::Well(kept) => {
+        Talked::Well(mut kept) => {
             making.warnings.extend(kept.warnings);
+            if let Some(subject) = task.part.and_then(|part| part.subject) {
+                fan_out::name_subject(agent, task, subject, &mut kept.items);
+            }
             TaskEnd::Completed(Product::Items(kept.items))
         }
         Talked::Failed(failure) => TaskEnd::Failed(failure, None),
@@ -124,6 +143,9 @@ pub fn prompt(
     let is_chinese = language == Language::Chinese;
     let system = agent.system(is_chinese).map_err(broken)?;
     let (mut parts, mut warnings) = Parts::gather(task.brief, task.input, task.material);
+    if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
+        parts.keep_only(kind, subject);
+    }
     let taken = wire::estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
     let room = settings.context_window.saturating_sub(taken);
     let left_out = parts.fit(budget, room).map_err(|needed| {

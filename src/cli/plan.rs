@@ -117,7 +117,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         ));
     }
     Ok(match report.ending {
-        Ending::Finished if report.counts.failed > 0 => Exit::Failed,
+        Ending::Finished if report.counts.bad() > 0 => Exit::Failed,
         _ => run::exit_of(&report.ending),
     })
 }
@@ -155,7 +155,7 @@ impl Entry<'_> {
     fn kept(&self) -> Option<&KnownQueue> {
         let begun = |queue: &KnownQueue| {
             let mut tasks = queue.tasks.iter();
-            tasks.any(|(_, status)| *status != TaskStatus::Pending)
+            tasks.any(|(_, status)| !status.is_waiting())
         };
         let stored = self.stored.as_ref().filter(|queue| queue.planned);
         stored.filter(|queue| self.plan.is_empty() || begun(queue))

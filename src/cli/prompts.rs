@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::exit::{Exit, decided};
 use super::plan::{Entry, Known};
-use crate::agent::{self, Agent, Agents, Prompt, TaskInput};
+use crate::agent::{self, Agent, Agents, PartOf, Prompt, TaskInput};
 use crate::config::Config;
 use crate::domain::failure::Class;
 use crate::domain::printable::printable;
@@ -61,10 +61,32 @@ impl Shown<'_> {
     async fn one(&self, name: &str, agent: &Agent, input: &str, index: usize) -> Result<String> {
         let material = self.material(input, index).await?;
         let task = TaskInput {
+            part: None,
             brief: self.brief,
             input,
             material: &material,
         };
+        let parts = agent::split(agent, task);
+        if parts.is_empty() {
+            return self.prompt(name, agent, task);
+        }
+        let mut text = String::new();
+        for (number, part) in (1..).zip(&parts) {
+            let part = PartOf {
+                number,
+                of: parts.len(),
+                subject: part.subject.as_deref(),
+            };
+            let task = TaskInput {
+                part: Some(part),
+                ..task
+            };
+            text += &self.prompt(&format!("{name}.{number}"), &agent::of_part(agent, part), task)?;
+        }
+        Ok(text)
+    }
+
+    fn prompt(&self, name: &str, agent: &Agent, task: TaskInput<'_>) -> Result<String> {
         let route = self.route(agent)?;
         let prompt = agent::prompt(agent, route, &self.config.context, task).map_err(|failure| {
             let exit = match failure.class {
@@ -91,7 +113,7 @@ impl Shown<'_> {
         let mut material = known
             .store
             .context(&Wanted {
-                queue_id: stored.map_or(0, |queue| queue.queue_id),
+                queue_id: stored.map(|queue| queue.queue_id),
                 user: self.entry.request.user.clone(),
                 session: self.entry.request.session.clone(),
                 items: agent::wanted_items(self.brief, input),

@@ -186,7 +186,7 @@ fn exit(report: &Report) -> Exit {
     let counts = &report.counts;
     match &report.ending {
         Ending::Finished if counts.total == 0 => Exit::Nothing,
-        Ending::Finished | Ending::ClosedPipe | Ending::Limit if counts.failed > 0 => Exit::Failed,
+        Ending::Finished | Ending::ClosedPipe | Ending::Limit if counts.bad() > 0 => Exit::Failed,
         Ending::Finished | Ending::ClosedPipe | Ending::Limit => {
             if counts.unfinished() == 0 && report.input_read {
                 Exit::Good

@@ -106,6 +106,13 @@ pub(super) fn run_flags(global: &Global, args: &RunArgs, matches: &ArgMatches) -
             "NOVA3_MAX_FAILURES",
             args.stop.max_failures.as_ref(),
         ),
+        on_task_failure: given(
+            matches,
+            "on_task_failure",
+            "--on-task-failure",
+            "NOVA3_ON_TASK_FAILURE",
+            args.stop.on_task_failure.as_ref(),
+        ),
         deadline: given(
             matches,
             "deadline",
@@ -252,6 +259,7 @@ pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>, tasks
         max_cost: config.conditions.max_cost,
         until: until.map(str::to_owned),
         tasks: tasks.filter(|list| !list.is_empty()),
+        on_failure: config.on_failure,
     }
 }
 

@@ -6,7 +6,7 @@ use super::Flags;
 use super::error::ConfigError;
 use super::origin::Layers;
 use super::raw::RawConfig;
-use crate::domain::conditions::{Conditions, Deadline, MaxFailures, parse_bytes};
+use crate::domain::conditions::{Conditions, Deadline, MaxFailures, OnFailure, parse_bytes};
 use crate::domain::usage::Cost;
 
 pub(super) fn resolve(
@@ -61,6 +61,24 @@ pub(super) fn resolve(
         )?,
         limit,
     })
+}
+
+/// What a request does behind a failed task.
+pub(super) fn on_failure(
+    flags: &Flags,
+    written: &RawConfig,
+    default: &RawConfig,
+    layers: &mut Layers,
+) -> Result<OnFailure, ConfigError> {
+    let key = "run.on_task_failure";
+    let (written, default) = (&written.run.on_task_failure, &default.run.on_task_failure);
+    let name = layers.pick(
+        key,
+        flags.on_task_failure.as_ref(),
+        written.clone(),
+        default.clone(),
+    )?;
+    OnFailure::parse(&name).ok_or_else(|| ConfigError::value(key, &name, "`fail` or `continue`"))
 }
 
 fn cost(usd: f64) -> Result<Cost, ConfigError> {

@@ -8,6 +8,7 @@ mod agents;
 mod chains;
 mod conditions;
 mod error;
+mod flags;
 mod keys;
 mod model_limits;
 mod origin;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use agents::{AgentSettings, ContextBudget};
 pub use chains::Chain;
 pub use error::ConfigError;
+pub use flags::Flags;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
@@ -32,7 +34,7 @@ pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 use self::keys::Keys;
 use self::origin::Layers;
 use self::raw::RawConfig;
-use crate::domain::conditions::Conditions;
+use crate::domain::conditions::{Conditions, OnFailure};
 use crate::domain::retry::{BreakerPolicy, RetryPolicy};
 
 /// The settings with their defaults and what each means; also what `nova3 init` writes.
@@ -60,45 +62,6 @@ pub fn process_env(name: &str) -> Option<String> {
 )]
 pub fn is_empty_variable(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| value.is_empty())
-}
-
-/// Settings that flags or `NOVA3_…` variables gave.
-#[derive(Debug, Clone, Default)]
-pub struct Flags {
-    /// `--config`.
-    pub config: Option<PathBuf>,
-    /// `--store`.
-    pub store: Option<Given<PathBuf>>,
-    /// `--concurrency`.
-    pub concurrency: Option<Given<usize>>,
-    /// `--model`: a route's name, or a model for the default route.
-    pub model: Option<Given<String>>,
-    /// `--rpm`.
-    pub rpm: Option<Given<u32>>,
-    /// `--tpm`.
-    pub tpm: Option<Given<u64>>,
-    /// `--first-token-timeout`.
-    pub first_token: Option<Given<String>>,
-    /// `--idle-timeout`.
-    pub idle: Option<Given<String>>,
-    /// `--timeout`.
-    pub total: Option<Given<String>>,
-    /// `--grace`.
-    pub grace: Option<Given<String>>,
-    /// `--wait-lock`.
-    pub wait_lock: Option<Given<String>>,
-    /// `--max-cost`, in dollars.
-    pub max_cost: Option<Given<f64>>,
-    /// `--max-failures`.
-    pub max_failures: Option<Given<String>>,
-    /// `--deadline`.
-    pub deadline: Option<Given<String>>,
-    /// `--give-up`.
-    pub give_up: Option<Given<String>>,
-    /// `--limit`.
-    pub limit: Option<Given<u64>>,
-    /// `--memory-limit`.
-    pub memory_limit: Option<Given<String>>,
 }
 
 /// How long a call may take, part by part.
@@ -137,6 +100,8 @@ pub struct Config {
     pub patience: Duration,
     /// When the run stops before its work is done.
     pub conditions: Conditions,
+    /// What a request does behind a failed task.
+    pub on_failure: OnFailure,
     /// Queues in memory at most.
     pub max_queues: usize,
     /// Bytes of memory to stay below, instead of the limit of the container or machine.
@@ -188,6 +153,7 @@ impl Config {
         let timeouts = timeouts(flags, &written, &default, &mut layers)?;
         let (retry, breaker, patience) = resilience(&written, &default, &mut layers)?;
         let conditions = conditions::resolve(flags, &written, &default, &mut layers)?;
+        let on_failure = conditions::on_failure(flags, &written, &default, &mut layers)?;
         let max_queues = conditions::max_queues(concurrency, &written, &default, &mut layers)?;
         let memory_limit = conditions::memory_limit(flags, &written, &mut layers)?;
         let store = store::resolve(
@@ -219,6 +185,7 @@ impl Config {
             breaker,
             patience,
             conditions,
+            on_failure,
             max_queues,
             memory_limit,
             idle_connections: layers.pick(

@@ -32,6 +32,7 @@ pub(super) struct RawRun {
     pub(super) give_up: Option<String>,
     pub(super) max_cost: Option<f64>,
     pub(super) max_failures: Option<String>,
+    pub(super) on_task_failure: Option<String>,
     pub(super) max_queues: Option<usize>,
     pub(super) memory_limit: Option<String>,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::usage::Cost;
 
@@ -34,6 +35,34 @@ impl Default for Conditions {
             give_up: Duration::from_secs(3600),
             limit: None,
         }
+    }
+}
+
+/// What a queue does behind a failed task (`--on-task-failure`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It fails, and the tasks behind it are skipped.
+    #[default]
+    Fail,
+    /// It goes on, and ends as `partial`.
+    Continue,
+}
+
+impl OnFailure {
+    /// The name as flags and settings have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Continue => "continue",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Fail, Self::Continue]
+            .into_iter()
+            .find(|known| known.as_str() == name)
     }
 }
 

@@ -20,4 +20,5 @@ pub mod sentences;
 pub mod state;
 pub mod stream_event;
 pub mod tally;
+pub mod task;
 pub mod usage;

@@ -28,6 +28,7 @@ impl Making {
             fallback: None,
             degraded: false,
             warnings: Vec::new(),
+            made_from: None,
         }
     }
 }
@@ -101,7 +102,7 @@ pub struct Fallback {
 }
 
 /// A new piece of a session's material; its number is given when the task settles.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewItem {
     /// The type that its id begins with, `insight` say.
     pub kind: String,
@@ -157,8 +158,90 @@ pub struct TaskRecord {
     pub status: TaskStatus,
     /// The stored result: an array of items with ids, or a Batch response object.
     pub result: Option<Box<RawValue>>,
+    /// How it was made; of a task that has fanned out, its parts together.
+    pub making: Option<Making>,
+    /// Its parts, in order.
+    pub parts: Vec<PartRecord>,
+}
+
+/// A part of a task as a result line shows it.
+#[derive(Debug, Clone)]
+pub struct PartRecord {
+    /// `task001.1` and so on.
+    pub task_id: String,
+    /// The id of the item that it is about; `None` for a sample.
+    pub subject: Option<String>,
+    /// Its state.
+    pub status: TaskStatus,
     /// How it was made.
     pub making: Option<Making>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+impl TaskRecord {
+    /// The same with its parts, whose calls count as its own. The parts ran side by side: it took as long as the longest.
+    #[must_use]
+    pub fn with_parts(self, parts: Vec<PartRecord>) -> Self {
+        let makings = parts.iter().filter_map(|part| part.making.as_ref());
+        let making = makings.fold(None, |sum: Option<Making>, part| {
+            Some(sum.map_or_else(|| part.clone(), |sum| sum.beside(part)))
+        });
+        let making = match (making, self.making) {
+            (Some(parts), Some(own)) => Some(parts.beside(&own)),
+            (parts, own) => parts.or(own),
+        };
+        Self {
+            making,
+            parts,
+            ..self
+        }
+    }
+}
+
+impl Making {
+    /// The bookkeeping of a task that failed before. The cost of the failure is waste, and its calls are attempts.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        let lost = earlier.cost.unwrap_or(Cost::ZERO).plus(earlier.wasted);
+        Self {
+            attempts: earlier.attempts.saturating_add(self.attempts),
+            wasted: self.wasted.plus(lost),
+            ..self.clone()
+        }
+    }
+
+    /// The bookkeeping of two tasks that ran side by side, in one.
+    #[must_use]
+    fn beside(self, other: &Self) -> Self {
+        let mut warnings = self.warnings;
+        warnings.extend(
+            other
+                .warnings
+                .iter()
+                .filter(|warning| !warnings.contains(warning))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
+        let first = |own: String, other: &str| if own.is_empty() { other.to_owned() } else { own };
+        Self {
+            route: first(self.route, &other.route),
+            model: first(self.model, &other.model),
+            attempts: self.attempts.saturating_add(other.attempts),
+            usage: self.usage.plus(other.usage),
+            cost: self.cost.zip(other.cost).map(|(own, other)| own.plus(other)),
+            wasted: self.wasted.plus(other.wasted),
+            duration_ms: self.duration_ms.max(other.duration_ms),
+            first_token_ms: match (self.first_token_ms, other.first_token_ms) {
+                (Some(own), Some(other)) => Some(own.min(other)),
+                (own, other) => own.or(other),
+            },
+            fallback: self.fallback.or_else(|| other.fallback.clone()),
+            degraded: self.degraded || other.degraded,
+            warnings,
+            made_from: None,
+        }
+    }
 }
 
 /// How a task's result was made: the bookkeeping of its line in the result.
@@ -189,6 +272,9 @@ pub struct Making {
     /// What a reader should know beside the result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// A digest of what it was made from: the agent's file, model, sampling, and the prompt with context and instruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
 }
 
 /// Where a queue's tasks came from, and what finding that out took.

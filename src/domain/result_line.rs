@@ -9,7 +9,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
-use super::outcome::{Fallback, Finished, Making, PlanOrigin, PlanRecord, TaskRecord};
+use super::outcome::{Fallback, Finished, Making, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
 use super::state::TaskStatus;
 use super::usage::{Cost, Usage};
 
@@ -83,7 +83,7 @@ impl<'a> Line<'a> {
                 warnings.push(warning);
             }
         }
-        let counted = finished.tasks.iter().all(|task| usage(task).is_some())
+        let counted = finished.tasks.iter().all(|task| usage_of(task).is_some())
             && plan.is_none_or(|plan| plan_usage(plan).is_some());
         let priced = makings().all(|making| making.cost.is_some());
         let cost = makings()
@@ -204,15 +204,73 @@ struct TaskOf<'a> {
     cost_usd: Option<f64>,
     duration_ms: Option<u64>,
     first_token_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartOf<'a>>,
 }
 
-/// What the task's good answer used; `None` where its server did not say so. No answer uses no tokens.
-fn usage(task: &TaskRecord) -> Option<Usage> {
-    let Some(making) = &task.making else {
+/// A part of a task that has fanned out.
+#[derive(Serialize)]
+struct PartOf<'a> {
+    task_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    status: &'static str,
+    route: Option<&'a str>,
+    model: Option<&'a str>,
+    attempts: u32,
+    usage: Option<Usage>,
+    cost_usd: Option<f64>,
+    duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<PartError<'a>>,
+}
+
+#[derive(Serialize)]
+struct PartError<'a> {
+    class: Class,
+    message: &'a str,
+}
+
+impl<'a> PartOf<'a> {
+    fn new(part: &'a PartRecord) -> Self {
+        let making = part.making.as_ref();
+        Self {
+            task_id: &part.task_id,
+            subject: part.subject.as_deref(),
+            status: part.status.shown(),
+            route: making.map(|making| making.route.as_str()),
+            model: making.map(|making| making.model.as_str()),
+            attempts: making.map_or(0, |making| making.attempts),
+            usage: usage(part.status, making),
+            cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
+            duration_ms: making.map(|making| making.duration_ms),
+            error: part.failure.as_ref().map(|failure| PartError {
+                class: failure.class,
+                message: &failure.message,
+            }),
+        }
+    }
+}
+
+/// What the good answer of a task used; `None` where its server did not say so. No answer uses no tokens.
+fn usage(status: TaskStatus, making: Option<&Making>) -> Option<Usage> {
+    let Some(making) = making else {
         return Some(Usage::default());
     };
-    let was_answered = task.status == TaskStatus::Completed && making.attempts > 0;
+    let was_answered = status == TaskStatus::Completed && making.attempts > 0;
     counted(was_answered, making.usage)
+}
+
+/// The same of a planned task: of all its parts, if it has any.
+fn usage_of(task: &TaskRecord) -> Option<Usage> {
+    if task.parts.is_empty() {
+        return usage(task.status, task.making.as_ref());
+    }
+    let mut parts = task
+        .parts
+        .iter()
+        .map(|part| usage(part.status, part.making.as_ref()));
+    parts.try_fold(Usage::default(), |sum, part| Some(sum.plus(part?)))
 }
 
 /// The same of the plan, where a model has made it.
@@ -232,7 +290,7 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
         list.serialize_element(&TaskOf {
             task_id: &task.task_id,
             action: &task.action,
-            status: task.status.as_str(),
+            status: task.status.shown(),
             result: task.result.as_deref(),
             route: making.map(|making| making.route.as_str()),
             model: making.map(|making| making.model.as_str()),
@@ -240,10 +298,11 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
             attempts: making.map_or(0, |making| making.attempts),
             sources: [],
             degraded: making.is_some_and(|making| making.degraded),
-            usage: usage(task),
+            usage: usage_of(task),
             cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
             duration_ms: making.map(|making| making.duration_ms),
             first_token_ms: making.and_then(|making| making.first_token_ms),
+            parts: task.parts.iter().map(PartOf::new).collect(),
         })?;
     }
     list.end()
@@ -335,7 +394,9 @@ mod tests {
                     first_token_ms: Some(4),
                     degraded: false,
                     warnings: vec![],
+                    made_from: None,
                 }),
+                parts: vec![],
             }],
             plan: None,
         }

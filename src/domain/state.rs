@@ -1,4 +1,4 @@
-//! The states of a queue and of a task, and the only ways from one to the next.
+//! The transition table: the states of a queue and of a task, and the events that lead from one to the next.
 
 use std::fmt;
 
@@ -7,10 +7,8 @@ use std::fmt;
 pub enum QueueState {
     /// Waits behind an earlier queue of its session.
     Blocked,
-    /// May be claimed once its `run_at` has come.
-    Ready,
-    /// A worker holds its lease.
-    Leased,
+    /// Its tasks may be leased, or are.
+    Open,
     /// Stopped on purpose, for a person to choose.
     Paused,
     /// Its pending tasks were taken over by a later request of the session.
@@ -30,12 +28,6 @@ pub enum QueueEvent {
     Promoted,
     /// An earlier queue of its session came back, or its line left the input.
     HeldBack,
-    /// A worker took the lease.
-    Claimed,
-    /// The worker gave the lease back, or lost it: the attempt is not counted.
-    Released,
-    /// A task settled and another follows.
-    Stepped,
     /// The last task settled.
     Finished,
     /// A task failed for good.
@@ -58,12 +50,9 @@ pub enum QueueEvent {
 
 impl QueueEvent {
     /// Every event.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 15] = [
         Self::Promoted,
         Self::HeldBack,
-        Self::Claimed,
-        Self::Released,
-        Self::Stepped,
         Self::Finished,
         Self::Failed,
         Self::Paused,
@@ -90,10 +79,9 @@ pub struct IllegalTransition {
 
 impl QueueState {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Blocked,
-        Self::Ready,
-        Self::Leased,
+        Self::Open,
         Self::Paused,
         Self::Continued,
         Self::Superseded,
@@ -105,8 +93,7 @@ impl QueueState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
-            Self::Ready => "ready",
-            Self::Leased => "leased",
+            Self::Open => "open",
             Self::Paused => "paused",
             Self::Continued => "continued",
             Self::Superseded => "superseded",
@@ -124,26 +111,17 @@ impl QueueState {
     pub const fn after(self, event: QueueEvent) -> Result<Self, IllegalTransition> {
         use QueueEvent as E;
         match (self, event) {
-            (Self::Blocked, E::Promoted) | (Self::Leased, E::Released) | (Self::Failed, E::RetriedAlone) => {
-                Ok(Self::Ready)
-            }
-            (Self::Ready, E::HeldBack)
+            (Self::Blocked, E::Promoted) | (Self::Failed | Self::Done, E::RetriedAlone) => Ok(Self::Open),
+            (Self::Open, E::HeldBack)
             | (Self::Failed | Self::Done | Self::Paused | Self::Superseded, E::Retried) => Ok(Self::Blocked),
-            (Self::Ready, E::Claimed) | (Self::Leased, E::Stepped) => Ok(Self::Leased),
-            (Self::Leased, E::Finished) => Ok(Self::Done),
-            (Self::Leased, E::Failed) => Ok(Self::Failed),
-            (Self::Leased, E::Paused) => Ok(Self::Paused),
+            (Self::Open, E::Finished) => Ok(Self::Done),
+            (Self::Open, E::Failed) => Ok(Self::Failed),
+            (Self::Open, E::Paused) => Ok(Self::Paused),
             (Self::Paused, E::Continued) => Ok(Self::Continued),
             (Self::Continued, E::Returned) => Ok(Self::Paused),
             (Self::Superseded, E::Revived(status)) => Ok(status.state()),
             (
-                Self::Blocked
-                | Self::Ready
-                | Self::Leased
-                | Self::Paused
-                | Self::Continued
-                | Self::Done
-                | Self::Failed,
+                Self::Blocked | Self::Open | Self::Paused | Self::Continued | Self::Done | Self::Failed,
                 E::Superseded,
             ) => Ok(Self::Superseded),
             (from, event) => Err(IllegalTransition { from, event }),
@@ -166,35 +144,146 @@ impl fmt::Display for QueueState {
     }
 }
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TaskStatus {
-    /// Not settled yet.
+    /// Waits for tasks that it needs.
     Pending,
+    /// May be leased once its `wake_at` has come.
+    Ready,
+    /// A worker holds its lease.
+    Leased,
+    /// An outside job works on it: it holds no lease and no slot.
+    Submitted,
     /// Its result is stored.
     Completed,
     /// Retries, chain and repair are used up.
     Failed,
-    /// A task before it failed.
+    /// A task that it needs failed.
     Skipped,
 }
 
+/// An event that changes the state of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// The last task that it needs is settled.
+    Met,
+    /// A worker took the lease.
+    Claimed,
+    /// The last task that it needs is settled, and the same worker leases it in that transaction.
+    HandedOn,
+    /// The worker gave the lease back or lost it. The attempt is not counted.
+    Released,
+    /// It was split into parts, and joins them when they are settled.
+    FannedOut,
+    /// Its outside job began.
+    Submitted,
+    /// Its outside job is gone: it runs live.
+    TakenBack,
+    /// Its result is stored.
+    Completed,
+    /// It failed for good.
+    Failed,
+    /// Its queue failed before its turn, or as poison.
+    Skipped,
+    /// A retry puts it back.
+    Retried,
+    /// A retry puts it back behind a task that it needs.
+    RetriedBehind,
+}
+
+impl TaskEvent {
+    /// Every event.
+    pub const ALL: [Self; 12] = [
+        Self::Met,
+        Self::Claimed,
+        Self::HandedOn,
+        Self::Released,
+        Self::FannedOut,
+        Self::Submitted,
+        Self::TakenBack,
+        Self::Completed,
+        Self::Failed,
+        Self::Skipped,
+        Self::Retried,
+        Self::RetriedBehind,
+    ];
+}
+
 impl TaskStatus {
-    /// The name as the store and result lines keep it.
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Ready,
+        Self::Leased,
+        Self::Submitted,
+        Self::Completed,
+        Self::Failed,
+        Self::Skipped,
+    ];
+
+    /// The name as the store keeps it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Leased => "leased",
+            Self::Submitted => "submitted",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
         }
     }
 
-    /// The status of that name.
+    /// The state of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Completed, Self::Failed, Self::Skipped]
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// Whether nobody works on it and it is not settled.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Pending | Self::Ready)
+    }
+
+    /// The name as result lines show it: a task that is not settled is `pending`.
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Pending | Self::Ready | Self::Leased | Self::Submitted => "pending",
+            Self::Completed | Self::Failed | Self::Skipped => self.as_str(),
+        }
+    }
+
+    /// The state after an event; a pair that is not listed is a fault of the caller.
+    pub const fn after(self, event: TaskEvent) -> Option<Self> {
+        use TaskEvent as E;
+        match (self, event) {
+            (Self::Pending, E::Met)
+            | (Self::Leased, E::Released)
+            | (Self::Submitted, E::TakenBack)
+            | (Self::Failed | Self::Skipped, E::Retried) => Some(Self::Ready),
+            (Self::Ready, E::Claimed) | (Self::Pending, E::HandedOn) => Some(Self::Leased),
+            (Self::Leased, E::FannedOut) | (Self::Failed | Self::Skipped, E::RetriedBehind) => {
+                Some(Self::Pending)
+            }
+            (Self::Leased, E::Submitted) => Some(Self::Submitted),
+            (Self::Leased | Self::Submitted, E::Completed) => Some(Self::Completed),
+            (Self::Leased | Self::Submitted, E::Failed) => Some(Self::Failed),
+            (Self::Pending | Self::Ready | Self::Leased, E::Skipped) => Some(Self::Skipped),
+            _ => None,
+        }
+    }
+
+    /// Whether some event leads from this state to the other one.
+    pub fn can_become(self, other: Self) -> bool {
+        TaskEvent::ALL
             .into_iter()
-            .find(|status| status.as_str() == name)
+            .any(|event| self.after(event) == Some(other))
+    }
+}
+
+impl fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -267,7 +356,39 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
+        for status in TaskStatus::ALL {
+            assert_eq!(TaskStatus::parse(status.as_str()), Some(status));
+        }
         assert_eq!(QueueState::parse("available"), None);
+    }
+
+    #[test]
+    fn a_settled_task_is_never_leased_or_settled_again() {
+        for status in [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Skipped] {
+            for event in TaskEvent::ALL {
+                let retried = matches!(event, TaskEvent::Retried | TaskEvent::RetriedBehind);
+                if !retried || status == TaskStatus::Completed {
+                    assert_eq!(status.after(event), None, "{status} {event:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_life_of_a_task_that_is_split() {
+        let life = [
+            (TaskEvent::Met, TaskStatus::Ready),
+            (TaskEvent::Claimed, TaskStatus::Leased),
+            (TaskEvent::FannedOut, TaskStatus::Pending),
+            (TaskEvent::HandedOn, TaskStatus::Leased),
+            (TaskEvent::Failed, TaskStatus::Failed),
+            (TaskEvent::RetriedBehind, TaskStatus::Pending),
+        ];
+        let mut status = TaskStatus::Pending;
+        for (event, expected) in life {
+            status = status.after(event).unwrap();
+            assert_eq!(status, expected);
+        }
     }
 
     #[test]
@@ -278,12 +399,7 @@ mod tests {
             QueueState::Superseded,
             QueueState::Continued,
         ] {
-            for event in [
-                QueueEvent::Claimed,
-                QueueEvent::Finished,
-                QueueEvent::Stepped,
-                QueueEvent::Promoted,
-            ] {
+            for event in [QueueEvent::Finished, QueueEvent::Promoted] {
                 assert_eq!(state.after(event), Err(IllegalTransition { from: state, event }));
             }
         }
@@ -292,11 +408,9 @@ mod tests {
     #[test]
     fn the_ordinary_life_of_a_queue() {
         let life = [
-            (QueueEvent::Promoted, QueueState::Ready),
-            (QueueEvent::Claimed, QueueState::Leased),
-            (QueueEvent::Stepped, QueueState::Leased),
-            (QueueEvent::Released, QueueState::Ready),
-            (QueueEvent::Claimed, QueueState::Leased),
+            (QueueEvent::Promoted, QueueState::Open),
+            (QueueEvent::HeldBack, QueueState::Blocked),
+            (QueueEvent::Promoted, QueueState::Open),
             (QueueEvent::Failed, QueueState::Failed),
             (QueueEvent::Retried, QueueState::Blocked),
             (QueueEvent::Superseded, QueueState::Superseded),

@@ -11,6 +11,8 @@ pub struct Counts {
     pub total: u64,
     /// Finished well, or in part.
     pub done: u64,
+    /// Of those done: with tasks that failed (`--on-task-failure continue`).
+    pub partial: u64,
     /// Finished and failed, bad lines included.
     pub failed: u64,
     /// Stopped on purpose.
@@ -33,6 +35,11 @@ impl Counts {
     /// Those that have their line.
     pub const fn finished(&self) -> u64 {
         self.done + self.failed + self.paused + self.continued
+    }
+
+    /// Those whose line does not say `ok`.
+    pub const fn bad(&self) -> u64 {
+        self.failed + self.partial
     }
 
     /// Those that still need work.

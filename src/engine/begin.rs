@@ -38,7 +38,10 @@ pub(super) async fn begin(services: &Services, job: &Job, run: &Run) -> Result<B
     let exporting = open_exports(services, job, run, &mut wakes, &reading, seen_lines).await?;
     let intake = Intake::start(services, job, run, report_reading, seen).await?;
     let owner = owner();
-    services.store.join(run.id, &worker(&owner, job)).await?;
+    services
+        .store
+        .register_worker(run.id, &worker(&owner, job))
+        .await?;
     Ok(Begun {
         before,
         owner,

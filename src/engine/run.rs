@@ -37,9 +37,10 @@ pub async fn run_batch(
         exporting,
         reading,
     } = until_signal(services, signals, begin(services, job, &run)).await?;
-    // Where others are at work, the run's cap is theirs.
+    // On a shared run the stored terms override ours.
     let mut ours = job.clone();
     ours.conditions.max_cost = run.terms.max_cost;
+    ours.terms = run.terms.clone();
     let dispatcher = Dispatcher::new(services, &ours, run.id, owner, Stop::default(), wakes, began);
     let driven = dispatcher.drive(intake, exporting, signals).await;
     let stand = stand(services, run.id, &driven).await;
@@ -113,9 +114,9 @@ async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
     }
 }
 
-/// Whether a store that others share still holds all that was read of the input.
+/// Whether the store still holds all that was read of the input: a database may have gone back in time.
 async fn is_whole(services: &Services, run: &Run, reading: Reading) -> Result<bool, RunError> {
-    let Some(complete) = reading.complete().filter(|_| services.store.is_shared()) else {
+    let Some(complete) = reading.complete() else {
         return Ok(true);
     };
     let now = services.store.find_run(Some(&run.name)).await?;
@@ -125,7 +126,7 @@ async fn is_whole(services: &Services, run: &Run, reading: Reading) -> Result<bo
 /// How the run stands at its end. A process that was told to end does not wait for ever for a store to tell.
 async fn stand(services: &Services, run: RunId, driven: &Driven) -> Result<(Counts, RunSummary), RunError> {
     let asked = futures::future::try_join(services.store.counts(run), services.store.summary(run));
-    if !services.store.is_shared() || driven.ending == Ending::Finished {
+    if driven.ending == Ending::Finished {
         return Ok(asked.await?);
     }
     let ends = driven.ends.unwrap_or_else(|| Instant::now() + LAST_WAIT);

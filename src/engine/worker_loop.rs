@@ -94,7 +94,7 @@ impl<'a> Search<'a> {
     async fn next(&mut self, services: &Services) -> Result<Option<Run>, RunError> {
         loop {
             self.poll_backoff.due().await;
-            self.tend(services).await?;
+            self.heartbeat(services).await?;
             let mut left = false;
             for (run, claimable) in services.store.open_runs().await? {
                 if !self.is_ours(services, &run)? {
@@ -118,13 +118,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Leases of dead workers run out also while nobody works.
-    async fn tend(&mut self, services: &Services) -> Result<(), RunError> {
+    /// Leases of workers that crashed run out while nobody works, too.
+    async fn heartbeat(&mut self, services: &Services) -> Result<(), RunError> {
         if Instant::now() >= self.next_tend {
             self.next_tend = Instant::now() + self.options.job.lease / 3;
             let lease_ms = i64::try_from(self.options.job.lease.as_millis()).unwrap_or(i64::MAX);
             let done = crate::store::Done::default();
-            let tended = services.store.tend(&self.owner, done, lease_ms);
+            let tended = services.store.heartbeat(&self.owner, done, lease_ms);
             unless_slow(tended.await)?;
         }
         Ok(())
@@ -181,6 +181,7 @@ impl<'a> Search<'a> {
             max_cost: run.terms.max_cost,
             until: run.terms.until.clone(),
             tasks: run.terms.tasks.clone(),
+            on_failure: run.terms.on_failure,
             ..job.terms.clone()
         };
         run.terms.differences(&ours)
@@ -206,12 +207,13 @@ async fn work_on(
             max_cost: run.terms.max_cost,
             ..options.job.conditions
         },
+        terms: run.terms.clone(),
         leaves_to_others: true,
         ..options.job.clone()
     };
     let worker = crate::engine::run::worker(owner, &job);
     tokio::select! {
-        joined = telling(services, services.store.join(run.id, &worker)) => joined?,
+        joined = telling(services, services.store.register_worker(run.id, &worker)) => joined?,
         signal = signals.next() => return Ok(Ending::Signal(signal)),
     }
     services.announcer.announce(RunEvent::Joined {

@@ -202,6 +202,7 @@ fn tell_end(report: &Report) {
             run.ending = report.ending.name(),
             requests.total = counts.total,
             requests.done = counts.done,
+            requests.partial = counts.partial,
             requests.failed = counts.failed,
             requests.paused = counts.paused,
             requests.left = counts.unfinished(),
@@ -218,5 +219,5 @@ fn is_good(report: &Report) -> bool {
     matches!(
         report.ending,
         Ending::Finished | Ending::ClosedPipe | Ending::Limit
-    ) && report.counts.failed == 0
+    ) && report.counts.bad() == 0
 }

@@ -29,6 +29,7 @@ pub fn closing_line(report: &Report) -> String {
     }
     let mut standing = format!("{} of {} done", counts.done, counts.total);
     for (count, what) in [
+        (counts.partial, "of them in part"),
         (counts.failed, "failed"),
         (counts.paused, "paused"),
         (counts.continued, "continued"),
@@ -77,7 +78,7 @@ pub fn closing_line(report: &Report) -> String {
 fn reason(report: &Report) -> String {
     const LONGEST: usize = 200;
     report.commonest.as_ref().map_or_else(String::new, |commonest| {
-        let often = if commonest.requests < report.counts.failed {
+        let often = if commonest.requests < report.counts.bad() {
             "most often: "
         } else {
             ""

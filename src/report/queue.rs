@@ -41,7 +41,7 @@ pub fn tasks_text(tasks: &[(PendingTask, TaskStatus)]) -> String {
             "  {}  {:<14}  {:<9}  {}",
             task.task_id,
             task.action,
-            status.as_str(),
+            status.shown(),
             printable(&said)
         );
         text += &format!("{}\n", line.trim_end());
@@ -71,7 +71,7 @@ pub fn tasks_json(tasks: &[(PendingTask, TaskStatus)]) -> Vec<Value> {
                 "action": task.action,
                 "description": task.description,
                 "input": task.input,
-                "status": status.as_str(),
+                "status": status.shown(),
             })
         })
         .collect()

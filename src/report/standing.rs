@@ -49,6 +49,7 @@ impl Serialize for Standing {
         for (key, value) in [
             ("total", counts.total),
             ("done", counts.done),
+            ("partial", counts.partial),
             ("failed", counts.failed),
             ("paused", counts.paused),
             ("continued", counts.continued),
@@ -146,23 +147,8 @@ fn workers(workers: &[WorkerState]) -> Table {
     rows
 }
 
-/// The table for a terminal.
-pub fn table(standing: &Standing) -> String {
-    let counts = &standing.counts;
-    let input = standing
-        .run
-        .input
-        .as_ref()
-        .map_or("standard input".to_owned(), |path| path.display().to_string());
-    let mut text = format!(
-        "run `{}` of {}\n",
-        printable(&standing.run.name),
-        printable(&input)
-    );
-    if standing.run.mark.is_none() {
-        text.push_str("the input has not been read to its end\n");
-    }
-    text.push('\n');
+/// Requests by state.
+fn requests(counts: &Counts) -> Table {
     let mut rows = table_of(&[
         "total",
         "done",
@@ -186,7 +172,33 @@ pub fn table(standing: &Standing) -> String {
         ]
         .map(|count| count.to_string()),
     );
-    text += &format!("{}\n\n", rows.trim_fmt());
+    rows
+}
+
+/// The table for a terminal.
+pub fn table(standing: &Standing) -> String {
+    let counts = &standing.counts;
+    let input = standing
+        .run
+        .input
+        .as_ref()
+        .map_or("standard input".to_owned(), |path| path.display().to_string());
+    let mut text = format!(
+        "run `{}` of {}\n",
+        printable(&standing.run.name),
+        printable(&input)
+    );
+    if standing.run.mark.is_none() {
+        text.push_str("the input has not been read to its end\n");
+    }
+    text.push('\n');
+    text += &format!("{}\n\n", requests(counts).trim_fmt());
+    if counts.partial > 0 {
+        text += &format!(
+            "{} done in part: a task of each failed, which `nova3 retry` runs again\n",
+            counts.partial
+        );
+    }
     for line in told_otherwise(counts) {
         text += &format!("{line}\n");
     }

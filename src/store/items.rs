@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Earlier, StoredItem};
+use super::{Earlier, Part, PartOutcome, StoredItem};
 
 /// An item's body with what people read first in front.
 pub(super) fn readable(body: &Map<String, Value>) -> Result<String, serde_json::Error> {
@@ -44,4 +44,17 @@ pub(super) fn own(earlier: &[Earlier], wanted: &[String]) -> Vec<StoredItem> {
         .iter()
         .filter_map(|id| known().find(|item| item.id == *id).cloned())
         .collect()
+}
+
+/// A settled part as its row has it.
+pub(super) fn outcome(
+    part: Part,
+    result: Option<&str>,
+    error: Option<&str>,
+) -> Result<PartOutcome, serde_json::Error> {
+    let end = match error {
+        Some(error) => Err(serde_json::from_str(error)?),
+        None => Ok(serde_json::from_str(result.unwrap_or("[]"))?),
+    };
+    Ok(PartOutcome { part, end })
 }

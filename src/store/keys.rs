@@ -5,6 +5,9 @@ use crate::domain::request::{Digest, Identity};
 /// The action of an OpenAI Batch line's only task.
 pub(super) const COMPLETION: &str = "completion";
 
+/// The action of planning.
+pub(super) const PLANNING: &str = "supervisor";
+
 /// Settlements that share one transaction or statement hold at most about so many bytes of results, and one more
 /// settlement of any size. Results are copied on their way into the store, so that a group of large ones would take a
 /// multiple of its size in memory.

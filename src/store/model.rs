@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::claims::PendingTask;
 use super::{Recipe, Terms};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making, PlanOrigin, Product};
+use crate::domain::outcome::{Attempt, Making, PlanOrigin};
 use crate::domain::request::{Claim, Digest, Identity, Request, Stops};
+use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 
 /// The store's number of a run.
@@ -24,12 +25,13 @@ pub struct Epoch(pub i64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner(pub String);
 
-/// The right to settle a queue. The fence grows with every claim and is checked by every write.
+/// The right to settle one task of a queue. A claim draws its fence from a counter of the queue that only grows, and each
+/// write checks it. A settlement can hand the lease on to the next task of the queue, under the same fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The queue.
     pub queue_id: i64,
-    /// The fence of this lease.
+    /// The fence. No other lease of the queue has it.
     pub fence: i64,
 }
 
@@ -202,141 +204,46 @@ pub enum TakeOver {
     LostLease,
 }
 
-/// What a task came to; only the constructors make one, so that no settlement contradicts itself.
-#[derive(Debug, Clone)]
-pub struct Settlement {
-    pub(super) lease: Lease,
-    pub(super) task: usize,
-    pub(super) end: TaskEnd,
-    pub(super) making: Making,
-    pub(super) attempts: Vec<Attempt>,
-}
-
-/// The two ends of a task.
-#[derive(Debug, Clone)]
-pub enum TaskEnd {
-    /// It has a result.
-    Completed(Product, Then),
-    /// It failed for good, and its queue with it; a Batch line's HTTP error still has a response.
-    Failed(Failure, Option<Product>),
-}
-
-/// What a queue does behind a completed task that is not its last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// It goes on.
-    GoOn,
-    /// It pauses, for a person to choose.
-    Pause,
-}
-
-impl Settlement {
-    /// The task has its result; the queue goes on to the next task, pauses, or is finished by the last.
-    pub const fn completed(
-        lease: Lease,
-        task: usize,
-        product: Product,
-        then: Then,
-        making: Making,
-        attempts: Vec<Attempt>,
-    ) -> Self {
-        Self {
-            lease,
-            task,
-            end: TaskEnd::Completed(product, then),
-            making,
-            attempts,
-        }
-    }
-
-    /// The right to settle it.
-    pub const fn lease(&self) -> Lease {
-        self.lease
-    }
-
-    /// The task's place in its queue.
-    pub const fn task(&self) -> usize {
-        self.task
-    }
-
-    /// About how many bytes its result takes in the store.
-    pub(super) fn bytes(&self) -> usize {
-        match &self.end {
-            TaskEnd::Completed(product, _) | TaskEnd::Failed(_, Some(product)) => product.bytes(),
-            TaskEnd::Failed(_, None) => 0,
-        }
-    }
-
-    /// How it was made, and every call.
-    pub fn bill(&self) -> (Making, Vec<Attempt>) {
-        (self.making.clone(), self.attempts.clone())
-    }
-
-    /// The task failed for good: its queue fails, the tasks after it are skipped.
-    pub const fn failed(
-        lease: Lease,
-        task: usize,
-        failure: Failure,
-        response: Option<Product>,
-        making: Making,
-        attempts: Vec<Attempt>,
-    ) -> Self {
-        Self {
-            lease,
-            task,
-            end: TaskEnd::Failed(failure, response),
-            making,
-            attempts,
-        }
-    }
-}
-
-/// The store's answer to a settlement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// The task is settled and its queue goes on under the same lease.
-    Stepped,
-    /// The queue is finished, or paused, and has its line.
-    Finished {
-        /// Whether its line says `ok`.
-        ok: bool,
-    },
-    /// The lease was lost: another owner has the queue, or its line changed.
-    LostLease,
-}
-
-/// A queue that is given back, and the calls that were made for its present task.
+/// A lease that is given back, and the calls that were made for its task.
 #[derive(Debug, Clone)]
 pub struct Left {
     /// The lease.
     pub lease: Lease,
-    /// The task, if the queue has a plan.
-    pub task: Option<usize>,
+    /// The task that the calls were made for.
+    pub task: TaskNo,
     /// The calls.
     pub attempts: Vec<Attempt>,
-    /// For so long nobody can claim it, by the store's clock; at most [`Left::LONGEST_SNOOZE_MS`].
+    /// For so long nobody can claim it, by the store's clock.
     pub snooze: Duration,
 }
 
 impl Left {
-    /// Milliseconds. Also when a clock is set back nobody sleeps longer; `nova3_is_awake` in the SQL says so too.
-    pub const LONGEST_SNOOZE_MS: i64 = 60_000;
-
-    /// A queue for which nothing was called, and which may be claimed at once.
+    /// A lease under which nothing was called, and whose task may be claimed at once.
     pub const fn untouched(lease: Lease) -> Self {
         Self {
             lease,
-            task: None,
+            task: TaskNo::PLAN,
             attempts: Vec::new(),
             snooze: Duration::ZERO,
         }
     }
 
-    /// How long it sleeps, as the databases keep it.
+    /// How long it sleeps, as the databases keep it: no sum of a time and it is too large.
     pub(super) fn snooze_ms(&self) -> i64 {
-        let longest = Self::LONGEST_SNOOZE_MS;
+        let longest = i64::MAX / 4;
         i64::try_from(self.snooze.as_millis()).map_or(longest, |asked| asked.min(longest))
     }
+}
+
+/// A task that an outside job works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The right to settle it together with its handle.
+    pub lease: Lease,
+    /// The task.
+    pub task: TaskNo,
+    /// By which the outside job is known.
+    pub handle: String,
 }
 
 /// What a lease holds back of the money of its run.
@@ -344,8 +251,8 @@ impl Left {
 pub struct Reservation {
     /// The lease.
     pub lease: Lease,
-    /// The task, if the queue has a plan.
-    pub task: Option<usize>,
+    /// The task.
+    pub task: TaskNo,
     /// The route of the call.
     pub route: String,
     /// The model it asks.

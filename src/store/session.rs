@@ -9,8 +9,8 @@ use crate::domain::state::TaskStatus;
 /// What a task wants to know of what was made before.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Its queue.
-    pub queue_id: i64,
+    /// Its queue; `None` for a request that is not stored.
+    pub queue_id: Option<i64>,
     /// Whose it is.
     pub user: UserId,
     /// Its session, where it has one.

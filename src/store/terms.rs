@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::conditions::OnFailure;
 use crate::domain::request::Digest;
 use crate::domain::usage::Cost;
 
@@ -21,6 +22,8 @@ pub struct Terms {
     pub until: Option<String>,
     /// The tasks of lines that name none, by comma; without it they are planned.
     pub tasks: Option<String>,
+    /// What queues do behind a failed task.
+    pub on_failure: OnFailure,
 }
 
 /// What makes answers what they are beside the requests, as digests.
@@ -93,6 +96,10 @@ impl Terms {
                 shown(&ours.tasks)
             ));
         }
+        if self.on_failure != ours.on_failure {
+            let (theirs, mine) = (self.on_failure.as_str(), ours.on_failure.as_str());
+            found.push(format!("it says `{theirs}` on a failed task, not `{mine}`"));
+        }
         for (route, theirs) in &self.limits {
             if let Some(mine) = ours.limits.get(route).filter(|mine| *mine != theirs) {
                 found.push(format!(
@@ -150,6 +157,7 @@ mod tests {
             max_cost: None,
             until: None,
             tasks: None,
+            on_failure: OnFailure::Fail,
         };
         assert!(theirs.differences(&theirs).is_empty());
         let ours = Terms {
@@ -165,6 +173,7 @@ mod tests {
             max_cost: Some(Cost(5_000_000_000_000)),
             until: Some("insight".to_owned()),
             tasks: Some("insight,answer".to_owned()),
+            on_failure: OnFailure::Continue,
         };
         assert_eq!(
             theirs.differences(&ours),
@@ -173,6 +182,7 @@ mod tests {
                 "its cost cap is none, not $5",
                 "it pauses after nothing, not insight",
                 "its tasks are planned, not insight,answer",
+                "it says `fail` on a failed task, not `continue`",
                 "route `primary` has 60 requests a minute, not 9 tokens a minute",
             ]
         );

@@ -43,7 +43,7 @@ impl Good<'_> {
 
     /// What the tasks that it has are to those that line and flags give now.
     pub(super) fn tasks_of(&self, version: &Version) -> TasksNow {
-        let waits = matches!(version.state, QueueState::Ready | QueueState::Blocked);
+        let waits = matches!(version.state, QueueState::Open | QueueState::Blocked) && !version.is_held;
         match (self.given_tasks() == version.given_tasks, version.other_tasks) {
             (true, false) => TasksNow::Same,
             (true, true) => TasksNow::SameAgain,
@@ -132,6 +132,8 @@ pub(super) struct Version {
     pub(super) line_index: i64,
     pub(super) line: i64,
     pub(super) finished: bool,
+    /// Whether a worker or an outside job works on a task of it.
+    pub(super) is_held: bool,
     /// The `custom_id` that its result has.
     pub(super) custom_id: Option<String>,
     /// A digest of the tasks that its line or a flag gave it.

@@ -295,9 +295,8 @@ fn a_stored_queue_without_a_task_gives_its_slot_back_and_holds_up_nobody() {
     harness.nova3(&[&run[..], &["--limit", "1"]].concat());
     assert_eq!(provider.calls(), 1);
     let store = rusqlite::Connection::open(harness.path("nova3.db")).unwrap();
-    let damage =
-        "UPDATE nova3_queues SET current_task_index = task_count WHERE queue_id = (SELECT min(queue_id)
-        FROM nova3_queues WHERE state = 'ready')";
+    let damage = "UPDATE nova3_queues SET ready = 0 WHERE queue_id = (SELECT min(queue_id)
+        FROM nova3_queues WHERE state = 'open')";
     assert_eq!(store.execute(damage, []).unwrap(), 1);
     drop(store);
     let ran = harness.nova3(&run);

@@ -35,6 +35,7 @@ mod money;
 mod names;
 mod open_files;
 mod output;
+mod parts;
 mod places;
 mod planning;
 mod planted;

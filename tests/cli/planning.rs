@@ -264,7 +264,7 @@ fn a_plan_is_paid_once_and_kept() {
     assert_eq!(first.code, Some(0), "{}", first.err);
     assert_eq!(
         first.out,
-        "line 1 · a · planned · ready\n  task001  insight         pending    看清现象\n  task002  hitpoint        pending    定角度\n"
+        "line 1 · a · planned · open\n  task001  insight         pending    看清现象\n  task002  hitpoint        pending    定角度\n"
     );
     let again = harness.nova3(&["plan", "in.jsonl", "--call"]);
     assert_eq!(

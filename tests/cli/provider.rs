@@ -63,7 +63,7 @@ pub(crate) fn read_request(stream: &TcpStream) -> (String, String) {
     (head, String::from_utf8(body).unwrap())
 }
 
-fn answer(mut stream: TcpStream, say: &Say) {
+pub(crate) fn answer(mut stream: TcpStream, say: &Say) {
     let head = format!(
         "HTTP/1.1 {} Said\r\ncontent-length: {}\r\nconnection: close\r\n{}\r\n",
         say.status,

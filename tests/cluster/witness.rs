@@ -3,76 +3,79 @@
 
 use super::postgres::psql;
 
-/// The trigger and its table. A change that is rolled back leaves none. Changes of one queue have their places in the
-/// order in which they happened, since its row is locked; so have those of two queues of which one had to be committed
-/// before the other.
+/// The triggers and their table. A change that is rolled back leaves none. Changes of one queue and of its tasks have their
+/// places in the order in which they happened, since the queue's row is locked; so have those of two queues of which one had to
+/// be committed before the other.
 const TRIGGER: &str = "
 CREATE TABLE cluster_changes(
   place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at_ms bigint NOT NULL, who text NOT NULL,
-  run_id bigint NOT NULL, queue_id bigint NOT NULL, was_state text, state text NOT NULL,
-  was_fence bigint, fence bigint NOT NULL, was_task integer, task integer NOT NULL, was_planned boolean,
-  planned boolean NOT NULL, was_until bigint, until bigint);
-CREATE FUNCTION cluster_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO cluster_changes(at_ms, who, run_id, queue_id, was_state, state, was_fence, fence, was_task, task, was_planned,
-    planned, was_until, until)
+  run_id bigint NOT NULL, queue_id bigint NOT NULL, of_task boolean NOT NULL, was_state text, state text NOT NULL,
+  was_fence bigint, fence bigint, was_until bigint, until bigint);
+CREATE FUNCTION cluster_note_queue() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO cluster_changes(at_ms, who, run_id, queue_id, of_task, was_state, state)
   VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_setting('application_name'), NEW.run_id,
-    NEW.queue_id, OLD.state, NEW.state, OLD.fence, NEW.fence, OLD.current_task_index, NEW.current_task_index,
-    OLD.task_count IS NOT NULL, NEW.task_count IS NOT NULL, OLD.lease_until, NEW.lease_until);
+    NEW.queue_id, false, OLD.state, NEW.state);
   RETURN NULL;
 END $$;
-CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION cluster_note();
+CREATE FUNCTION cluster_note_task() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO cluster_changes(at_ms, who, run_id, queue_id, of_task, was_state, state, was_fence, fence, was_until, until)
+  VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_setting('application_name'), NEW.run_id,
+    NEW.queue_id, true, OLD.status, NEW.status, OLD.fence, NEW.fence, OLD.lease_until, NEW.lease_until);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION cluster_note_queue();
+CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_tasks FOR EACH ROW EXECUTE FUNCTION cluster_note_task();
 ";
 
 /// A queue of the store: its number is the run's and its own.
 pub(crate) type Queue = i64;
 
-/// A change of a queue.
+/// A change of a queue, or of one of its tasks.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) at_ms: i64,
     /// The process that made it.
     pub(crate) who: String,
     pub(crate) queue: Queue,
+    pub(crate) of_task: bool,
     /// Before and after; there is nothing before an insertion.
     pub(crate) was_state: String,
     pub(crate) state: String,
     pub(crate) was_fence: i64,
     pub(crate) fence: i64,
-    pub(crate) was_task: i64,
-    pub(crate) task: i64,
-    pub(crate) was_planned: bool,
-    pub(crate) planned: bool,
     pub(crate) was_until: Option<i64>,
     pub(crate) until: Option<i64>,
 }
 
 impl Change {
-    /// The queue was leased, under a fence of its own.
+    /// The task was leased by a claim, under a fence of its own. A settlement hands a lease on to a task that is not ready.
     pub(crate) fn is_claim(&self) -> bool {
-        self.was_state != "leased" && self.state == "leased"
+        self.of_task && self.was_state == "ready" && self.state == "leased"
+    }
+
+    /// The task was leased, by a claim or with the lease of the task before it.
+    pub(crate) fn begins_lease(&self) -> bool {
+        self.of_task && self.was_state != "leased" && self.state == "leased"
     }
 
     /// Its lease is over, its work is not.
     pub(crate) fn is_loss(&self) -> bool {
-        self.was_state == "leased" && matches!(self.state.as_str(), "ready" | "blocked")
+        self.of_task && self.was_state == "leased" && self.state == "ready"
     }
 
     /// A result was settled: a task's or a plan's, perhaps the last.
     pub(crate) fn is_settled(&self) -> bool {
-        self.was_state == "leased"
-            && (self.task != self.was_task
-                || self.planned != self.was_planned
-                || matches!(self.state.as_str(), "done" | "failed" | "paused"))
+        self.of_task && self.was_state == "leased" && matches!(self.state.as_str(), "completed" | "failed")
     }
 
     /// The lease became longer.
     pub(crate) fn is_renewal(&self) -> bool {
-        self.was_state == "leased" && self.state == "leased" && self.until != self.was_until
+        self.of_task && self.was_state == "leased" && self.state == "leased" && self.until != self.was_until
     }
 
-    /// The lease is over, one way or the other.
+    /// The task is leased no more, one way or the other.
     pub(crate) fn ends_lease(&self) -> bool {
-        self.was_state == "leased" && self.state != "leased"
+        self.of_task && self.was_state == "leased" && self.state != "leased"
     }
 }
 
@@ -143,15 +146,15 @@ pub(crate) fn hear(url: &str, inputs: [&str; 2]) -> Testimony {
             .collect()
     };
     let changes = rows(
-        "SELECT at_ms, who, queue_id, coalesce(was_state, ''), state, coalesce(was_fence, 0), fence, coalesce(was_task, 0),
-           task, coalesce(was_planned, planned), planned, was_until, until FROM cluster_changes ORDER BY place",
+        "SELECT at_ms, who, queue_id, of_task, coalesce(was_state, ''), state, coalesce(was_fence, 0), coalesce(fence, 0),
+           was_until, until FROM cluster_changes ORDER BY place",
     );
     let tasks = rows(
         "SELECT t.queue_id, t.task_index, t.fence, a.fence, a.started_at, a.duration_ms,
            coalesce(substring(t.result from '\\[mock ([0-9a-f]{8})\\]'), '')
          FROM nova3_tasks t LEFT JOIN nova3_attempts a ON a.run_id = t.run_id AND a.queue_id = t.queue_id
            AND a.task_index = t.task_index AND a.ticket = t.ticket AND a.used
-         WHERE t.status = 'completed' ORDER BY t.queue_id, t.task_index",
+         WHERE t.status = 'completed' AND t.task_index >= 0 ORDER BY t.queue_id, t.task_index",
     );
     let plans = rows(
         "SELECT p.queue_id, -1, p.fence, a.fence, a.started_at, a.duration_ms,
@@ -203,16 +206,13 @@ fn change(row: &[String]) -> Change {
         at_ms: number(&row[0]),
         who: row[1].clone(),
         queue: number(&row[2]),
-        was_state: row[3].clone(),
-        state: row[4].clone(),
-        was_fence: number(&row[5]),
-        fence: number(&row[6]),
-        was_task: number(&row[7]),
-        task: number(&row[8]),
-        was_planned: row[9] == "t",
-        planned: row[10] == "t",
-        was_until: row[11].parse().ok(),
-        until: row[12].parse().ok(),
+        of_task: row[3] == "t",
+        was_state: row[4].clone(),
+        state: row[5].clone(),
+        was_fence: number(&row[6]),
+        fence: number(&row[7]),
+        was_until: row[8].parse().ok(),
+        until: row[9].parse().ok(),
     }
 }
 

@@ -67,7 +67,7 @@ struct Talk {
 /// How many lines the store has finished.
 fn settled(scenario: &Scenario) -> usize {
     let states = scenario.store().map(|store| store.states()).unwrap_or_default();
-    let live = ["blocked", "ready", "leased"];
+    let live = ["blocked", "open"];
     states
         .values()
         .filter(|state| !live.contains(&state.as_str()))

@@ -91,7 +91,10 @@ mod real {
 fn quarantine(scenario: &Scenario) {
     let store = rusqlite::Connection::open(scenario.path("nova3.db")).expect("it opens");
     store
-        .execute("UPDATE nova3_queues SET crashes=2, quarantine=1000", [])
+        .execute_batch(
+            "UPDATE nova3_tasks SET crashes=2, quarantine=1000;
+             UPDATE nova3_queues SET ready=0, quarantine=1000 WHERE ready>0",
+        )
         .expect("it can be written");
 }
 

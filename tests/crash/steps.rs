@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nova3::domain::task::TaskNo;
 use serde_json::{Value, json};
 
 use super::form::Form;
@@ -28,6 +29,11 @@ fn requests(count: usize) -> Vec<Value> {
         let row = n / ROW;
         let mut line =
             json!({"custom_id": format!("p{n:04}"), "query": query, "interaction_type": "full_analysis"});
+        if n.is_multiple_of(2) {
+            // Its insight is one call for each profile.
+            let profile = |number| json!({"id": format!("profile{number}"), "content": "a kind of people"});
+            line["nova3_selections"] = json!({"nova3_profile": (90..93).map(profile).collect::<Vec<_>>()});
+        }
         if row.is_multiple_of(2) {
             line["session_id"] = format!("s{row}").into();
         }
@@ -40,6 +46,8 @@ fn requests(count: usize) -> Vec<Value> {
 #[derive(Default)]
 struct Known {
     settled: BTreeMap<StepKey, (usize, usize)>,
+    /// How many of them are parts of a task that has fanned out.
+    parts: usize,
     /// The longest file of events so far.
     events: Vec<u8>,
 }
@@ -68,6 +76,10 @@ impl Known {
                 settled.get(step)
             );
         }
+        self.parts = settled
+            .keys()
+            .filter(|(_, task)| *task >= i64::from(TaskNo::PLANNED_END))
+            .count();
         for (step, (_, used)) in &settled {
             assert!(*used == 1, "oracle `settled`: step {step:?} used {used} answers");
         }
@@ -124,6 +136,7 @@ fn killed_at_every_step_no_answer_is_asked_for_again() {
     for (file, before) in [("out.jsonl", results), ("ev.jsonl", events)] {
         assert!(scenario.bytes(file) == before, "oracle `free`: {file} changed");
     }
+    assert!(known.parts > 0, "oracle `settled`: no task has fanned out");
     report(&scenario, count, &known);
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn faults(cluster: &Cluster) -> Found {
             ));
         }
         let most = scaled["spec"]["maxReplicaCount"].as_u64().unwrap_or_default() * in_hand;
-        if said("query").matches(&format!("LIMIT {most})")).count() != 2 {
+        if said("query").matches(&format!("LIMIT {most})")).count() != 3 {
             faults.push(format!(
                 "{place}: its query does not count up to {most}, what all workers have in hand"
             ));

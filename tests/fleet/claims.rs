@@ -143,8 +143,11 @@ async fn two_runs_that_reach_for_one_session_get_it_once() {
         "INSERT INTO nova3_session_leases SELECT user_id, session_id, queue_id FROM nova3_queues WHERE custom_id = 'a1'",
     );
     let mut hold = hold.await;
+    hold.and("UPDATE nova3_queues SET leased = 1, ready = 0, fence = 1 WHERE custom_id = 'a1'")
+        .await;
     hold.and(
-        "UPDATE nova3_queues SET state = 'leased', lease_owner = 'p', lease_until = 0 WHERE custom_id = 'a1'",
+        "UPDATE nova3_tasks SET status = 'leased', lease_owner = 'p', lease_until = 0, fence = 1
+         WHERE queue_id = (SELECT queue_id FROM nova3_queues WHERE custom_id = 'a1')",
     )
     .await;
     let (got, ()) = tokio::join!(claim(&second, "q", b, 9), async {
@@ -161,7 +164,8 @@ async fn a_group_in_quarantine_is_all_that_its_owner_holds() {
     let run = first.run("a").await;
     first.read(run, &inputs(3)).await;
     let mut sql = Sql::at(&url).await;
-    sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1 WHERE custom_id <> 'r2'")
+    sql.run("UPDATE nova3_tasks SET crashes = 2, quarantine = 1 WHERE queue_id IN (SELECT queue_id FROM nova3_queues WHERE custom_id <> 'r2');
+         SELECT nova3_recount(array_agg(queue_id)) FROM nova3_queues")
         .await;
     let group = async |harness: &Harness, name: &str| {
         ids(&harness.claim_as(name, run, Claimable::Quarantined, 9).await)

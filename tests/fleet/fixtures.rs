@@ -115,7 +115,7 @@ impl Game {
             Move::Release(pick) => {
                 let Some(held) = self.pick(pick) else { return };
                 let left = Left {
-                    task: Some(held.task.min(1)),
+                    task: held.task.min(1).into(),
                     attempts: vec![attempt(None, 11)],
                     ..Left::untouched(held.queue.lease)
                 };
@@ -128,7 +128,7 @@ impl Game {
             Move::Reserve(pick) => {
                 let Some(held) = self.pick(pick) else { return };
                 let call = Reservation {
-                    task: Some(held.task.min(1)),
+                    task: held.task.min(1).into(),
                     ..call(held.queue.lease, 3, 50)
                 };
                 reserve(self.beds[held.who].store(), held.run, &call, 400).await;
@@ -144,7 +144,7 @@ impl Game {
             }
             Move::Expire { who, seen } => {
                 let name = NAMES[who];
-                let expire = format!("UPDATE nova3_queues SET lease_until = 0 WHERE lease_owner = '{name}'");
+                let expire = format!("UPDATE nova3_tasks SET lease_until = 0 WHERE lease_owner = '{name}'");
                 self.sql.run(&expire).await;
                 if !seen {
                     let silence =

@@ -69,7 +69,7 @@ impl Sql {
         let queues: Vec<String> = queues.iter().map(|lease| lease.queue_id.to_string()).collect();
         let list = queues.join(",");
         self.run(&format!(
-            "UPDATE nova3_queues SET lease_until = 0 WHERE state = 'leased' AND queue_id IN ({list})"
+            "UPDATE nova3_tasks SET lease_until = 0 WHERE status = 'leased' AND queue_id IN ({list})"
         ))
         .await;
     }
@@ -142,7 +142,7 @@ pub(crate) fn leases(queues: &[Claimed]) -> Vec<Lease> {
 /// The worker is seen, and takes away what has run out.
 pub(crate) async fn tend(store: &dyn Store, name: &str) {
     store
-        .tend(&owner(name), Done::default(), LEASE_MS)
+        .heartbeat(&owner(name), Done::default(), LEASE_MS)
         .await
         .expect("tends");
 }
@@ -151,7 +151,7 @@ pub(crate) async fn tend(store: &dyn Store, name: &str) {
 pub(crate) fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
     Reservation {
         lease,
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         route: "primary".to_owned(),
         model: "m".to_owned(),
         spent: Cost(spent),
@@ -173,7 +173,7 @@ pub(crate) async fn join(store: &dyn Store, name: &str, run: RunId) {
         pid: 1,
         version: "0".to_owned(),
     };
-    store.join(run, &worker).await.expect("joins");
+    store.register_worker(run, &worker).await.expect("joins");
 }
 
 /// What is true of every store at every moment, by SQL: one answer for each thing that is not.
@@ -185,16 +185,26 @@ pub(crate) async fn wrongs(sql: &mut Sql) -> Vec<String> {
 }
 
 const WRONGS: &str = "
-SELECT 'two live queues of a session in a run', min(q.user_id || '/' || q.session_id) FROM nova3_queues q
-  WHERE q.session_id IS NOT NULL AND q.state IN ('ready','leased') GROUP BY q.run_id, q.user_id, q.session_id HAVING count(*) > 1
+SELECT 'two open queues of a session in a run', min(q.user_id || '/' || q.session_id) FROM nova3_queues q
+  WHERE q.session_id IS NOT NULL AND q.state = 'open' GROUP BY q.run_id, q.user_id, q.session_id HAVING count(*) > 1
 UNION ALL SELECT 'two leased queues of a session', min(q.user_id || '/' || q.session_id) FROM nova3_queues q
-  WHERE q.session_id IS NOT NULL AND q.state = 'leased' GROUP BY q.user_id, q.session_id HAVING count(*) > 1
+  WHERE q.session_id IS NOT NULL AND q.leased > 0 GROUP BY q.user_id, q.session_id HAVING count(*) > 1
 UNION ALL SELECT 'a leased queue without its session', q.queue_id::text FROM nova3_queues q
-  WHERE q.state = 'leased' AND q.session_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM nova3_session_leases l
+  WHERE q.leased > 0 AND q.session_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM nova3_session_leases l
     WHERE l.user_id = q.user_id AND l.session_id = q.session_id AND l.queue_id = q.queue_id)
-UNION ALL SELECT 'a session leased by a queue that is not', l.queue_id::text FROM nova3_session_leases l
-  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = l.queue_id AND q.state = 'leased'
+UNION ALL SELECT 'a session kept by a queue that is not open', l.queue_id::text FROM nova3_session_leases l
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = l.queue_id AND q.state = 'open'
     AND q.user_id = l.user_id AND q.session_id = l.session_id)
+UNION ALL SELECT 'the counts of a queue', q.queue_id::text FROM nova3_queues q CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE t.status = 'ready' AND t.quarantine = 0) AS ready,
+      coalesce(max(t.quarantine) FILTER (WHERE t.status = 'ready'), 0) AS quarantine,
+      count(*) FILTER (WHERE t.status = 'leased') AS leased, count(*) FILTER (WHERE t.status = 'submitted') AS submitted
+    FROM nova3_tasks t WHERE t.queue_id = q.queue_id) t
+  WHERE q.state IN ('open','blocked','paused')
+    AND (q.ready, q.quarantine, q.leased, q.submitted) <> (t.ready, t.quarantine, t.leased, t.submitted)
+UNION ALL SELECT 'a task with unmet needs', t.queue_id || ' ' || t.task_index FROM nova3_tasks t
+  WHERE t.status IN ('pending','ready','leased') AND t.unmet <> (SELECT count(*) FROM nova3_tasks k WHERE k.queue_id = t.queue_id
+    AND k.task_index = ANY (t.needs) AND k.status NOT IN ('completed','failed'))
 UNION ALL SELECT 'finish numbers ' || min(e.finish_no) || ' to ' || max(e.finish_no) || ', next ' || min(t.next_finish_no),
     count(*)::text
   FROM nova3_tallies t LEFT JOIN nova3_queues e ON e.run_id = t.run_id AND e.finish_no IS NOT NULL GROUP BY t.run_id

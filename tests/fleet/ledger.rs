@@ -46,7 +46,7 @@ async fn late_calls_replace_what_was_counted_for_a_lost_lease() {
     assert_eq!(sums(&second, run).await, (2, 100, 320, 7), "now it is known");
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
     let left = Left {
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(None, 30), attempt(None, 4)],
         ..Left::untouched(queues[1].lease)
     };

@@ -13,15 +13,15 @@ use crate::fleet::proxy::{Network, Proxy};
 use crate::store::harness::{Harness, attempt, completed, mark, nameless, planned, request};
 
 /// A worker behind a network that loses answers, and a look at what arrived.
-struct Scene {
-    harness: Harness,
+pub(crate) struct Scene {
+    pub(crate) harness: Harness,
     proxy: Proxy,
     sql: Sql,
     url: String,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (url, [_]) = workers::<1>().await;
         let (proxy, by_proxy) = behind(&url);
         let harness = Harness::at(&by_proxy).await;
@@ -35,7 +35,7 @@ impl Scene {
     }
 
     /// The call's statement arrives; its answer does not, and when it has happened the connection is reset.
-    async fn lose<T>(&mut self, happened: &str, call: impl AsyncFn(&Harness) -> T) -> T {
+    pub(crate) async fn lose<T>(&mut self, happened: &str, call: impl AsyncFn(&Harness) -> T) -> T {
         let connections = self.proxy.accepted();
         self.proxy.set(Network::NoAnswers);
         let (proxy, sql) = (&self.proxy, &mut self.sql);
@@ -67,7 +67,7 @@ impl Scene {
         answer
     }
 
-    async fn wrongs(&mut self) -> Vec<String> {
+    pub(crate) async fn wrongs(&mut self) -> Vec<String> {
         wrongs(&mut self.sql).await
     }
 }
@@ -91,7 +91,7 @@ async fn of_claims_and_what_gives_leases_back() {
     scene.harness.read(run, &input).await;
     let claimed = scene
         .lose(
-            "SELECT count(*) FROM nova3_queues WHERE state = 'leased'",
+            "SELECT count(*) FROM nova3_tasks WHERE status = 'leased'",
             async |harness: &Harness| claim(harness, "p", run, 9).await,
         )
         .await;
@@ -100,13 +100,13 @@ async fn of_claims_and_what_gives_leases_back() {
     assert_eq!(
         scene
             .sql
-            .number("SELECT count(*) FROM nova3_queues WHERE state = 'leased'")
+            .number("SELECT count(*) FROM nova3_tasks WHERE status = 'leased'")
             .await,
         2
     );
 
     let left = || Left {
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(None, 5)],
         ..Left::untouched(claimed[1].lease)
     };
@@ -118,8 +118,8 @@ async fn of_claims_and_what_gives_leases_back() {
             },
         )
         .await;
-    let stands = "SELECT state || ' ' || fence || ' ' || attempt FROM nova3_queues WHERE custom_id = 'y'";
-    assert_eq!(scene.sql.text(stands).await, "ready 2 0");
+    let stands = "SELECT t.status || ' ' || t.fence || ' ' || t.attempt FROM nova3_tasks t JOIN nova3_queues q USING (queue_id) WHERE q.custom_id = 'y'";
+    assert_eq!(scene.sql.text(stands).await, "ready 1 0");
     assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_attempts").await, 1);
     assert_eq!(scene.wrongs().await, Vec::<String>::new());
 }
@@ -137,8 +137,11 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
     // Another run is about to have the session and has not written it yet.
     let taken = "INSERT INTO nova3_session_leases SELECT user_id, session_id, queue_id FROM nova3_queues WHERE custom_id = 'o'";
     let mut hold = Lock::of(&scene.url, taken).await;
+    hold.and("UPDATE nova3_queues SET leased = 1, ready = 0, fence = 1 WHERE custom_id = 'o'")
+        .await;
     hold.and(
-        "UPDATE nova3_queues SET state = 'leased', lease_owner = 'q', lease_until = 0 WHERE custom_id = 'o'",
+        "UPDATE nova3_tasks SET status = 'leased', lease_owner = 'q', lease_until = 0, fence = 1
+         WHERE queue_id = (SELECT queue_id FROM nova3_queues WHERE custom_id = 'o')",
     )
     .await;
     let answered = Cell::new(false);
@@ -162,7 +165,7 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
         ["x", "z"],
         "nothing is leased to nobody"
     );
-    let leased = "SELECT count(*) FROM nova3_queues WHERE state = 'leased' AND lease_owner = 'p'";
+    let leased = "SELECT count(*) FROM nova3_tasks WHERE status = 'leased' AND lease_owner = 'p'";
     assert_eq!(scene.sql.number(leased).await, 2);
 }
 
@@ -228,7 +231,13 @@ async fn of_plans_and_of_what_is_taken_over() {
         })
         .await;
     assert_eq!(plan, Settled::Stepped);
-    assert_eq!(scene.sql.number("SELECT count(*) FROM nova3_tasks").await, 2);
+    assert_eq!(
+        scene
+            .sql
+            .number("SELECT count(*) FROM nova3_tasks WHERE task_index >= 0")
+            .await,
+        2
+    );
     assert_eq!(
         scene
             .harness
@@ -403,7 +412,7 @@ async fn of_what_is_put_back() {
     let before = scene.harness.lines_epoch(run).await;
     let put_back = scene
         .lose_commit(
-            "SELECT count(*) FROM nova3_queues WHERE state = 'ready'",
+            "SELECT count(*) FROM nova3_queues WHERE ready > 0",
             async |harness: &Harness| {
                 harness
                     .store()

@@ -22,6 +22,7 @@ mod lost_answers;
 mod numbers;
 mod opening;
 mod outages;
+mod parts;
 use crate::support::proxy;
 mod readings;
 mod reaping;

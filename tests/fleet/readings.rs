@@ -142,8 +142,8 @@ async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
     // The reading has looked the line up, unfinished, and waits to replace it; its result comes first.
     let epoch = second.begin(run).await;
     let settle = format!(
-        "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['go_on'], ARRAY['[]'],
-           ARRAY['{{}}'], ARRAY[NULL::text], ARRAY[NULL::text], '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
+        "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['go_on'], ARRAY[NULL::text], ARRAY['[]'],
+           ARRAY['{{}}'], ARRAY[NULL::text], ARRAY[NULL::text], ARRAY[NULL::text], '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
            '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
         run.0, queue.lease.queue_id, queue.lease.fence
     );
@@ -178,10 +178,11 @@ async fn a_result_that_comes_while_its_line_moves_is_written_anew() {
     tokio::join!(second.add(run, epoch, &drafts), async {
         hold.until_waited_for(1).await;
         hold.and(
-            "UPDATE nova3_queues SET state = 'done', status = 'completed', finish_no = 1, lease_owner = NULL, lease_until = NULL
-             WHERE custom_id = 'x'",
+            "UPDATE nova3_queues SET state = 'done', status = 'completed', finish_no = 1, leased = 0 WHERE custom_id = 'x'",
         )
         .await;
+        hold.and("UPDATE nova3_tasks SET status = 'completed', lease_owner = NULL, lease_until = NULL")
+            .await;
         hold.commit().await;
     });
     second.end(run, epoch, 2).await;

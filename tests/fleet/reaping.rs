@@ -10,7 +10,7 @@ use crate::store::harness::{Harness, LEASE_MS, ids, opening, request};
 
 async fn crashes(sql: &mut Sql, of: &str) -> i64 {
     sql.number(&format!(
-        "SELECT crashes FROM nova3_queues WHERE custom_id = '{of}'"
+        "SELECT max(t.crashes) FROM nova3_tasks t JOIN nova3_queues q USING (queue_id) WHERE q.custom_id = '{of}'"
     ))
     .await
 }
@@ -43,7 +43,7 @@ async fn only_what_ran_out_is_taken_away_and_no_attempt_is_charged() {
     sql.expire(&leases(&queues[..1])).await;
     tend(second.store(), "q").await;
     let states = sql
-        .text("SELECT string_agg(custom_id || ' ' || state || ' ' || attempt, ', ' ORDER BY seq) FROM nova3_queues")
+        .text("SELECT string_agg(q.custom_id || ' ' || t.status || ' ' || t.attempt, ', ' ORDER BY q.seq) FROM nova3_queues q JOIN nova3_tasks t USING (queue_id)")
         .await;
     assert_eq!(states, "x ready 0, y leased 1");
     assert_eq!(first.done(&queues[0]).await, Settled::LostLease);
@@ -89,7 +89,7 @@ async fn many_reapers_take_each_lease_once() {
     assert_eq!(queues.len(), 60);
     sql.expire(&leases(&queues)).await;
     join_all(beds.iter().map(|harness| tend(harness.store(), "q"))).await;
-    let rows = "SELECT count(*) FROM nova3_queues WHERE state = 'ready' AND fence = 2 AND attempt = 0 AND crashes = 1";
+    let rows = "SELECT count(*) FROM nova3_tasks WHERE status = 'ready' AND fence = 1 AND attempt = 0 AND crashes = 1";
     assert_eq!(sql.number(rows).await, 60);
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
 }
@@ -159,17 +159,17 @@ async fn who_comes_back_takes_its_queues_out_of_quarantine() {
     let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
-    sql.run("UPDATE nova3_queues SET crashes = 1").await;
+    sql.run("UPDATE nova3_tasks SET crashes = 1").await;
     tend(second.store(), "q").await;
     let queue = claim(&first, "p", run, 9).await.remove(0);
     assert!(queue.is_recorded);
     sql.expire(&[queue.lease]).await;
     silence(&mut sql, "p").await;
     tend(second.store(), "q").await;
-    assert!(sql.number("SELECT quarantine FROM nova3_queues").await > 0);
+    assert!(sql.number("SELECT quarantine FROM nova3_tasks").await > 0);
     let lost = first.store().renew(&owner("p"), &[queue.lease], LEASE_MS).await;
     assert_eq!(lost.expect("renews"), [queue.lease]);
-    assert_eq!(sql.number("SELECT quarantine FROM nova3_queues").await, 0);
+    assert_eq!(sql.number("SELECT quarantine FROM nova3_tasks").await, 0);
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn who_comes_back_has_not_crashed_alone_either() {
     let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, _) = run_out(&first, &mut sql).await;
-    sql.run("UPDATE nova3_queues SET crashes = 2, quarantine = 1")
+    sql.run("UPDATE nova3_tasks SET crashes = 2, quarantine = 1")
         .await;
     tend(second.store(), "q").await;
     let mut lost = Vec::new();
@@ -189,17 +189,17 @@ async fn who_comes_back_has_not_crashed_alone_either() {
         tend(second.store(), "q").await;
         lost.push(alone[0].lease);
         if name == "p" {
-            assert_eq!(sql.number("SELECT lone_crashes FROM nova3_queues").await, 1);
+            assert_eq!(sql.number("SELECT lone_crashes FROM nova3_tasks").await, 1);
             first
                 .store()
                 .renew(&owner("p"), &lost, LEASE_MS)
                 .await
                 .expect("renews");
-            assert_eq!(sql.number("SELECT lone_crashes FROM nova3_queues").await, 0);
+            assert_eq!(sql.number("SELECT lone_crashes FROM nova3_tasks").await, 0);
         }
     }
     let stands = sql
-        .text("SELECT state || ' ' || lone_crashes FROM nova3_queues")
+        .text("SELECT status || ' ' || lone_crashes FROM nova3_tasks")
         .await;
     assert_eq!(stands, "ready 1", "one crash alone fails nothing");
 }
@@ -211,7 +211,7 @@ async fn who_left_in_good_order_is_accused_of_nothing() {
     let (_, queue) = run_out(&first, &mut sql).await;
     first
         .store()
-        .leave(&owner("p"), Done::default())
+        .deregister_worker(&owner("p"), Done::default())
         .await
         .expect("leaves");
     silence(&mut sql, "p").await;
@@ -233,12 +233,12 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
     let queues = claim(&first, "p", run, 2).await;
     // As the rows stand when the clock of the server goes back.
     sql.run(&format!(
-        "UPDATE nova3_queues SET lease_until = lease_until + {HOUR} WHERE state = 'leased';
+        "UPDATE nova3_tasks SET lease_until = lease_until + {HOUR} WHERE status = 'leased';
          UPDATE nova3_workers SET last_seen = last_seen + {HOUR}"
     ))
     .await;
     tend(second.store(), "q").await;
-    let longest = "SELECT max(lease_until - nova3_now()) FROM nova3_queues WHERE state = 'leased'";
+    let longest = "SELECT max(lease_until - nova3_now()) FROM nova3_tasks WHERE status = 'leased'";
     assert!((0..=LEASE_MS).contains(&sql.number(longest).await));
     // Whoever is alive renews it; the end of whoever is not is an unclean one.
     let lost = first

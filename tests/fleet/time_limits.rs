@@ -105,12 +105,12 @@ async fn leases_are_taken_away_in_smaller_groups_where_all_of_them_take_too_long
     sql.run(
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
            $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$;
-         CREATE TRIGGER slowly AFTER UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION slowly()",
+         CREATE TRIGGER slowly AFTER UPDATE ON nova3_tasks FOR EACH ROW EXECUTE FUNCTION slowly()",
     )
     .await;
     let second = Harness::at(&format!("{url}%20-cstatement_timeout%3D500ms")).await;
     join(second.store(), "q", run).await;
-    let left = "SELECT count(*) FROM nova3_queues WHERE state = 'leased'";
+    let left = "SELECT count(*) FROM nova3_tasks WHERE status = 'leased'";
     let reaping = async {
         while sql.number(left).await > 0 {
             tend(second.store(), "q").await;

@@ -10,8 +10,9 @@ use crate::store::harness::{Harness, ids, request};
 /// What settles the queue's only task, as a statement of a transaction that goes on.
 pub(crate) fn settlement(run: RunId, queue: &Claimed, end: &str) -> String {
     format!(
-        "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['{end}'],
-           ARRAY['[]'], ARRAY['{{\"route\":\"r\",\"model\":\"m\"}}'], ARRAY[NULL::text], ARRAY[NULL::text], '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
+        "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['{end}'], ARRAY[NULL::text],
+           ARRAY['[]'], ARRAY['{{\"route\":\"r\",\"model\":\"m\"}}'], ARRAY[NULL::text], ARRAY[NULL::text], ARRAY[NULL::text],
+           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
            '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
         run.0, queue.lease.queue_id, queue.lease.fence
     )

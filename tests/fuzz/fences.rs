@@ -148,6 +148,7 @@ impl World {
     ) -> Result<Prompt, Class> {
         let (brief, material) = (texts.brief(), texts.material());
         let task = TaskInput {
+            part: None,
             brief: &brief,
             input: texts.get(1),
             material: &material,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nova3::store::sqlite::SqliteStore;
-use nova3::store::{Claimable, Integrity, Owner, Queues, Results, Settled, StoreError};
+use nova3::store::{Claimable, Ingest, Leases, Owner, Results, Runs, Settled, StoreError, Tasks, Upkeep};
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::store::harness::{LEASE_MS, block_on, completed, lines, mark, opening, request};

@@ -74,7 +74,7 @@ pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(harness: &mu
     let queue = harness.claim_one(next).await;
     assert_eq!(harness.take_over(&queue).await, TakeOver::Nothing);
     let wanted = Wanted {
-        queue_id: queue.lease.queue_id,
+        queue_id: Some(queue.lease.queue_id),
         user: UserId::default(),
         session: Some(session()),
         items: vec!["answer1".to_owned(), "facts1".to_owned()],

@@ -118,14 +118,14 @@ impl Harness {
             Again::Postgres(url) => {
                 server::psql(
                     url,
-                    "UPDATE nova3_queues SET lease_until = 0 WHERE state = 'leased'",
+                    "UPDATE nova3_tasks SET lease_until = 0 WHERE status = 'leased'",
                 );
                 server::psql(url, "UPDATE nova3_workers SET last_seen = 0");
             }
         }
         self.open().await;
         let nobody = Owner("nobody".to_owned());
-        let tended = self.store().tend(&nobody, Done::default(), LEASE_MS).await;
+        let tended = self.store().heartbeat(&nobody, Done::default(), LEASE_MS).await;
         tended.expect("takes away what has run out");
         true
     }
@@ -435,6 +435,7 @@ pub(crate) fn making(cost: u64) -> Making {
         fallback: None,
         degraded: false,
         warnings: vec![],
+        made_from: None,
     }
 }
 
@@ -484,7 +485,7 @@ pub(crate) fn show(finished: &Finished) -> String {
     let mut text = format!("{name}@{} {}", finished.index, finished.status.as_str());
     for task in &finished.tasks {
         let ids = task.result.as_deref().map(item_ids).unwrap_or_default();
-        text.extend([" ", task.status.as_str(), "[", &ids, "]"]);
+        text.extend([" ", task.status.shown(), "[", &ids, "]"]);
     }
     text
 }

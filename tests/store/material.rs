@@ -9,7 +9,7 @@ use crate::store::harness::{Harness, body, completed, ids, request, tasks};
 /// What that queue may build on, with these items and so many rounds.
 async fn context(harness: &Harness, queue: &Claimed, items: &[&str], rounds: usize) -> Material {
     let wanted = Wanted {
-        queue_id: queue.lease.queue_id,
+        queue_id: Some(queue.lease.queue_id),
         user: queue.request.user.clone(),
         session: queue.request.session.clone(),
         items: items.iter().map(|id| (*id).to_owned()).collect(),

@@ -24,6 +24,9 @@ mod material;
 mod money;
 mod older;
 mod opening;
+mod outside;
+mod partial;
+pub(crate) mod parts;
 mod planning;
 mod poison;
 mod removal;
@@ -181,6 +184,30 @@ macro_rules! engines {
                 a_death_spends_what_was_held_back
                 sums_of_money_stop_before_they_break_the_ledger
                 routes_are_remembered_with_the_time_they_were_open
+            }
+            parts {
+                parts_run_side_by_side_and_are_joined
+                a_crash_repeats_only_the_unfinished_parts
+                a_failed_part_lets_its_siblings_finish
+                a_retry_asks_only_the_failed_parts
+                a_part_that_is_given_back_is_claimed_again
+                a_part_is_poison_by_itself
+                an_edit_takes_all_leases_of_its_parts
+                parts_share_the_session_of_their_queue
+                a_sleeping_part_holds_up_nobody
+            }
+            outside {
+                a_submitted_task_has_no_lease
+                whoever_finds_the_answer_settles_it_once
+                an_outside_failure_fails_its_queue
+                a_submitted_task_outlives_a_crash
+                a_job_that_is_gone_is_taken_back_and_runs_live
+                an_edit_leaves_a_job_nothing_to_settle
+            }
+            partial {
+                a_queue_goes_on_behind_a_failed_task
+                a_retry_of_what_ended_in_part_asks_only_what_failed
+                a_join_without_a_part_ends_its_queue_in_part
             }
             poison {
                 a_first_crash_is_only_recorded

@@ -10,7 +10,7 @@ use crate::store::harness::{Harness, attempt, completed, request};
 fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
     Reservation {
         lease,
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         route: "primary".to_owned(),
         model: "m".to_owned(),
         spent: Cost(spent),
@@ -82,7 +82,7 @@ pub(crate) async fn a_call_given_back_is_in_the_ledger(harness: &mut Harness) {
     let mut lost = attempt(Some(Class::Network), 30);
     lost.uncertain = Cost(70);
     let left = Left {
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![lost],
         ..Left::untouched(x.lease)
     };
@@ -165,7 +165,7 @@ pub(crate) async fn sums_of_money_stop_before_they_break_the_ledger(harness: &mu
     };
     for lease in [x.lease, y.lease] {
         let left = Left {
-            task: Some(0),
+            task: nova3::domain::task::TaskNo::planned(0),
             attempts: vec![dear(), dear(), dear()],
             ..Left::untouched(lease)
         };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nova3::store::sqlite::SqliteStore;
-use nova3::store::{Queues, Results, Run, RunOpening, StoreError};
+use nova3::store::{Run, RunOpening, Runs, StoreError, Upkeep};
 
 use crate::store::harness::{self, Harness, block_on, mark, opening, request};
 
@@ -215,7 +215,7 @@ fn a_later_schema_is_not_touched() {
         open(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 5,
+            known: 6,
             ..
         })
     ));
@@ -223,7 +223,7 @@ fn a_later_schema_is_not_touched() {
         SqliteStore::open_to_read(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 5,
+            known: 6,
             ..
         })
     ));

@@ -5,7 +5,9 @@ use std::time::Duration;
 use nova3::domain::failure::Class;
 use nova3::domain::state::TaskStatus;
 use nova3::store::sqlite::SqliteStore;
-use nova3::store::{Changes, Claimable, Claimed, Failures, Owner, Queues, RunId, Settled, Then};
+use nova3::store::{
+    Changes, Claimable, Claimed, Failures, Ingest, Leases, Owner, RunId, Runs, Settled, Then,
+};
 
 use crate::store::harness::{self, Draft, Harness, LEASE_MS, block_on, id, ids, planned, request};
 

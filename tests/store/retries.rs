@@ -1,10 +1,15 @@
 //! Failed requests that are put back.
 
-use nova3::domain::failure::Class;
-use nova3::domain::usage::Cost;
-use nova3::store::Failures;
+use std::time::Duration;
 
-use crate::store::harness::{Harness, bad, completed, failed, ids, request};
+use nova3::domain::failure::{Class, Failure};
+use nova3::domain::outcome::Product;
+use nova3::domain::usage::Cost;
+use nova3::store::sqlite::SqliteStore;
+use nova3::store::{Changes, Claimable, Failures, Ingest, Leases, Runs, Settlement, Tasks};
+use serde_json::value::RawValue;
+
+use crate::store::harness::{self, Harness, bad, batch, completed, failed, ids, request};
 
 pub(crate) async fn by_class_and_by_id(harness: &mut Harness) {
     let run = harness.run("a").await;
@@ -132,4 +137,51 @@ pub(crate) async fn a_retried_request_takes_its_place_again(harness: &mut Harnes
     );
     harness.done(&y).await;
     assert_eq!(harness.drain(run).await, ["x", "z"]);
+}
+
+#[test]
+fn a_retry_overwrites_no_outcome() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("nova3.db");
+    let store = SqliteStore::open(&path, Duration::ZERO, "a test").expect("opens");
+    harness::block_on(async {
+        let run = store.open_run(&harness::opening("a")).await.expect("opens").id;
+        let epoch = store.begin_ingest(run).await.expect("begins");
+        let lines = harness::lines(&[batch("x")]);
+        store
+            .add(run, epoch, lines, Changes::Replace)
+            .await
+            .expect("adds");
+        store
+            .end_ingest(run, epoch, &harness::mark(1))
+            .await
+            .expect("ends");
+        for outcome in ["first", "second"] {
+            let claims = store.claim(run, &harness::owner(), Claimable::All, 1, 1000).await;
+            let lease = claims.expect("claims").queues[0].lease;
+            let raw = RawValue::from_string(format!("{{\"body\":\"{outcome}\"}}")).expect("it is JSON");
+            let failure = Failure::new(Class::Server, outcome);
+            let calls = vec![harness::attempt(Some(Class::Server), 1)];
+            let response = Some(Product::Response(raw));
+            let failed = Settlement::failed(lease, 0, failure, response, harness::making(0), calls);
+            store.settle(failed).await.expect("settles");
+            store.retry(run, &Failures::default()).await.expect("retries");
+        }
+    });
+    drop(store);
+    let store = rusqlite::Connection::open(&path).expect("opens");
+    let rows = |sql: &str| -> Vec<String> {
+        let mut query = store.prepare(sql).expect("it fits the schema");
+        let rows = query.query_map([], |row| row.get(0)).expect("reads");
+        rows.collect::<Result<_, _>>().expect("reads")
+    };
+    assert_eq!(
+        rows("SELECT version || ' ' || result FROM nova3_task_versions ORDER BY version"),
+        ["1 {\"body\":\"first\"}", "2 {\"body\":\"second\"}"]
+    );
+    assert_eq!(rows("SELECT version || '' FROM nova3_tasks"), ["3"]);
+    assert_eq!(
+        rows("SELECT version || '' FROM nova3_attempts ORDER BY attempt_id"),
+        ["1", "2"]
+    );
 }

@@ -72,7 +72,7 @@ pub(crate) async fn a_queue_that_has_begun_keeps_its_tasks_and_is_counted(harnes
     harness.make(&queues[0], 0, Then::GoOn).await;
     harness.release(&queues[0]).await;
     let left = Left {
-        task: Some(0),
+        task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(Some(Class::Network), 30)],
         ..Left::untouched(queues[1].lease)
     };

@@ -11,6 +11,9 @@ pub(in crate::cli) struct StopArgs {
     /// Stop when so many requests have failed (`10`), or such a share of the finished ones (`5%`)
     #[arg(long, value_name = "N|P%", env = "NOVA3_MAX_FAILURES")]
     pub(in crate::cli) max_failures: Option<String>,
+    /// What a request does behind a failed task: `fail`, or `continue` with the others and end as `partial` [default: fail]
+    #[arg(long, value_name = "WHAT", env = "NOVA3_ON_TASK_FAILURE")]
+    pub(in crate::cli) on_task_failure: Option<String>,
     /// Stop after this time (`30m`), or at this moment (`2026-11-25T06:00:00Z`)
     #[arg(long, value_name = "TIME", env = "NOVA3_DEADLINE")]
     pub(in crate::cli) deadline: Option<String>,

@@ -41,10 +41,15 @@ impl Dispatcher<'_> {
 
     pub(super) fn claimed(&mut self, claimed: Result<Claims, StoreError>, until: Uptime) {
         self.claiming = None;
-        let Claims { queues, unreadable } = match claimed {
+        let Claims {
+            queues,
+            unreadable,
+            expire,
+        } = match claimed {
             Ok(claims) => claims,
             Err(error) => return self.shutdown.fail(error.into()),
         };
+        let until = expire.then_some(until);
         let count = queues.len() + unreadable.len();
         if count > 0 {
             self.may_find = true;
@@ -52,7 +57,9 @@ impl Dispatcher<'_> {
         } else if self.slots.is_idle() && !self.may_find {
             self.may_find = self.quarantine.found_nothing(self.tools.plan_only, self.ingested);
         }
-        self.stop_conditions.begun(count);
+        // The request of a part was begun with its task.
+        let parts = queues.iter().filter(|queue| queue.task.is_part()).count();
+        self.stop_conditions.begun(count - parts);
         for queue in unreadable {
             if self.begin(queue.lease, until).is_some() {
                 let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
@@ -68,7 +75,7 @@ impl Dispatcher<'_> {
     }
 
     /// Registers a queue before it runs, so that the counters and the truth agree; gives it back if the run is ending.
-    fn begin(&mut self, lease: Lease, until: Uptime) -> Option<Stop> {
+    fn begin(&mut self, lease: Lease, until: Option<Uptime>) -> Option<Stop> {
         if self.shutdown.has_begun() {
             self.slots.leave(Left::untouched(lease));
             return None;

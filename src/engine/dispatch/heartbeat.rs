@@ -125,7 +125,7 @@ impl Heartbeat {
         if self.tending.is_due(every)? {
             let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
             self.tending.task.spawn(async move {
-                let tended = store.tend(&owner, done, lease_ms).await;
+                let tended = store.heartbeat(&owner, done, lease_ms).await;
                 if let Err(error) = unless_slow(tended) {
                     drop(tell.send(Err(error.into())));
                 }

@@ -12,18 +12,15 @@ use crate::engine::dispatch::event::exported;
 use crate::engine::job::Exported;
 use crate::engine::signals::Signals;
 use crate::engine::work::contain;
-use crate::store::{Lease, Left, StoreError};
+use crate::store::StoreError;
 
-/// How long a store that others share is asked whether anything is left, before the loop goes on without an answer.
+/// How long the store is asked whether anything is left, before the loop goes on without an answer.
 const ASK: Duration = Duration::from_secs(5);
 
 impl Dispatcher<'_> {
     /// Whether anything is left; `None` if it is not known, or was asked a moment ago.
     pub(super) async fn has_unfinished(&mut self) -> Option<Result<bool, StoreError>> {
         let store = Arc::clone(&self.tools.store);
-        if !store.is_shared() {
-            return Some(store.has_unfinished(self.run).await);
-        }
         if std::mem::replace(&mut self.looked, true) {
             return None;
         }
@@ -68,28 +65,14 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// A queue without a task gives its slot back, and rests for as long as a queue may: the row is damaged, and to claim
-    /// it again would find the same. The other requests of the run go on.
-    pub(super) fn stuck(&mut self, lease: Lease) {
-        tracing::warn!(
-            queue = lease.queue_id,
-            "the queue is unfinished and has no task left"
-        );
-        self.slots.leave(Left {
-            snooze: Duration::from_millis(Left::LONGEST_SNOOZE_MS.unsigned_abs()),
-            ..Left::untouched(lease)
-        });
-        self.stuck = Some(lease);
-        self.may_find = true;
-        self.release();
-    }
-
-    /// Ends a run of which only such a queue is left.
-    pub(super) fn ends_with_stuck(&mut self) -> bool {
-        if let Some(lease) = self.stuck {
-            self.shutdown.note(RunError::NoTask {
-                queue: lease.queue_id,
-            });
+    /// Whether a queue is unfinished and has no task that could run: its rows are damaged. It ends the run when everything
+    /// else is done.
+    pub(super) async fn has_stuck(&mut self) -> bool {
+        let asked = tokio::time::timeout(ASK, self.tools.store.stuck(self.run)).await;
+        match asked {
+            Ok(Ok(Some(queue))) => self.shutdown.note(RunError::NoTask { queue }),
+            Ok(Err(error)) => self.shutdown.note(error.into()),
+            Ok(Ok(None)) | Err(_) => return false,
         }
         true
     }
@@ -124,7 +107,7 @@ impl Dispatcher<'_> {
             self.counters.done(),
         );
         self.background_writes
-            .send(async move { store.leave(&owner, done).await });
+            .send(async move { store.deregister_worker(&owner, done).await });
         if let Err(error) = self.background_writes.finish(self.shutdown.ends()).await {
             self.shutdown.note(error);
         }

@@ -50,7 +50,7 @@ use crate::engine::wakes::Wakes;
 use crate::engine::work::worker::{Fact, Tools};
 use crate::llm::{Chain, Stop, Stopped};
 use crate::observe::Ending;
-use crate::store::{Lease, Left, Owner, RunId, Settled, StoreError};
+use crate::store::{Left, Owner, RunId, Settled, StoreError};
 
 /// Snapshots for the display, and the fallback for a wake-up that nobody sent.
 const TICK: Duration = Duration::from_millis(200);
@@ -73,8 +73,6 @@ pub(in crate::engine) struct Dispatcher<'a> {
     ingested: bool,
     /// Since when failures wait for proof.
     held_since: Option<Instant>,
-    /// A queue that the store calls unfinished and that has no task left.
-    stuck: Option<Lease>,
     /// Whether anything may be claimed: not before the input is known to hold something.
     is_read: bool,
     /// Whether it was asked, since the last look at a shared store, if anything is left.
@@ -123,7 +121,7 @@ impl<'a> Dispatcher<'a> {
             owner,
             tools: Arc::new(tools),
             wakes,
-            slots: Slots::new(job.concurrency, job.max_queues, services.store.is_shared()),
+            slots: Slots::new(job.concurrency, job.max_queues),
             workers: JoinSet::new(),
             facts,
             tell,
@@ -132,7 +130,6 @@ impl<'a> Dispatcher<'a> {
             quarantine: Quarantine::new(),
             ingested: false,
             held_since: None,
-            stuck: None,
             is_read: false,
             looked: false,
             leaves_to_others: job.leaves_to_others,
@@ -187,7 +184,7 @@ impl<'a> Dispatcher<'a> {
                 () = self.shutdown.grace_over() => DispatchEvent::GraceOver,
                 () = self.shutdown.end_of_time() => DispatchEvent::TimeOver,
                 () = self.shutdown.deadline() => DispatchEvent::Deadline,
-                () = self.poll_backoff.due(), if self.tools.store.is_shared() => DispatchEvent::Look,
+                () = self.poll_backoff.due() => DispatchEvent::Look,
                 _ = tick.tick() => DispatchEvent::Tick,
             };
             self.handle(event);
@@ -238,9 +235,8 @@ impl<'a> Dispatcher<'a> {
             // What is left waits for a chain that is of no use, or for a session that does.
             Ok(true) if self.slots.has_parked() => self.stop_conditions.no_route(),
             Ok(true) if used_up => Ending::Limit,
-            // The others are done by now.
-            Ok(true) if self.stuck.is_some() => return self.ends_with_stuck(),
-            // Others have it, or it waits for them.
+            Ok(true) if self.has_stuck().await => return true,
+            // Others have it, or it waits for them, for a moment, or for an outside job.
             Ok(true) => return self.leaves_to_others && !self.quarantine.has_snoozing(),
             Err(error) => {
                 self.shutdown.fail(error.into());
@@ -291,12 +287,13 @@ impl<'a> Dispatcher<'a> {
                 cost,
             } => {
                 self.counters.settled(settled, usage, cost);
-                if settled == Settled::Stepped {
+                if matches!(settled, Settled::Stepped | Settled::Moved(_)) {
                     return;
                 }
                 self.slots.end(lease);
                 self.memory.ended();
                 self.may_find = true;
+                self.looked = false;
                 if let Settled::Finished { ok } = settled {
                     self.wakes.all();
                     if let Some(ending) = self.stop_conditions.finished(ok) {
@@ -308,7 +305,7 @@ impl<'a> Dispatcher<'a> {
             }
             Fact::Failed(reason) => self.reasons.failed(reason),
             Fact::Interrupted(left, why) => self.interrupted(left, &why),
-            Fact::NothingToDo(lease) => self.stuck(lease),
+            Fact::FannedOut => self.may_find = true,
             Fact::Unsettled(lease, error) => {
                 tracing::error!(
                     queue.id = lease.queue_id,
@@ -325,9 +322,12 @@ impl<'a> Dispatcher<'a> {
     fn interrupted(&mut self, left: Left, why: &Stopped) {
         let calls = self.slots.calling().saturating_sub(1);
         if !self.stop_conditions.is_about_routes(why) {
+            let is_part = left.task.is_part();
             self.slots.leave(left);
             if !self.shutdown.has_begun() {
-                self.stop_conditions.given_back();
+                if !is_part {
+                    self.stop_conditions.given_back();
+                }
                 self.release();
             }
             if *why == Stopped::NoMoney {

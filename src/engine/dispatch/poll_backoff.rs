@@ -1,4 +1,4 @@
-//! How often a shared store is polled for the work of others.
+//! How often the store is polled for what others did, and for tasks that wake.
 //!
 //! There are no notifications: a message for each change would cost more than polling. The store is polled soon after a
 //! poll that found something, then less and less often. The intervals are jittered, so that many workers do not poll at

@@ -37,7 +37,7 @@ impl ProgressCounters {
             IngestFact::Unchanged(counts) => {
                 self.snapshot.total = counts.total;
                 self.snapshot.finished = counts.finished();
-                self.snapshot.failed = counts.failed;
+                self.snapshot.failed = counts.bad();
             }
             IngestFact::Added { lines, finished, bad } => {
                 self.snapshot.total += *lines;

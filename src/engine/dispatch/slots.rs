@@ -1,4 +1,4 @@
-//! Which queues this process holds, and how far each is on its way to the disk.
+//! The leases of this process, and how far the answer of each is on its way to the disk.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use crate::clock::{self, Uptime};
 use crate::llm::{Route, Standing, Stop};
 use crate::store::{Lease, Left};
 
-/// A queue that is worked on.
+/// A lease that is worked under.
 struct Held {
     lease: Lease,
-    /// Until when nobody else can have it, by this machine's own clock.
-    until: Uptime,
+    /// Until when nobody else can have it, by this machine's own clock; `None` if nobody can.
+    until: Option<Uptime>,
     stop: Stop,
     /// For how long nobody is to claim it when it is given back.
     snooze: Duration,
@@ -20,15 +20,13 @@ struct Held {
 
 /// The slots of a run. Only the dispatcher has them.
 pub(in crate::engine) struct Slots {
-    /// Whether another process may take over a lease that has run out.
-    are_shared: bool,
     concurrency: usize,
     /// Queues held in memory at most.
     most: usize,
     /// Queues whose answers are not in yet: each holds a slot.
-    calling: HashMap<i64, Held>,
+    calling: HashMap<Lease, Held>,
     /// Queues whose answers wait for the disk.
-    settling: HashMap<i64, Held>,
+    settling: HashMap<Lease, Held>,
     /// Queues left over by an ending run, given back together.
     released: Vec<Left>,
     /// Queues whose chain is of no use any more, kept until the run ends: nobody would get further with them.
@@ -36,9 +34,8 @@ pub(in crate::engine) struct Slots {
 }
 
 impl Slots {
-    pub(in crate::engine) fn new(concurrency: usize, most: usize, are_shared: bool) -> Self {
+    pub(in crate::engine) fn new(concurrency: usize, most: usize) -> Self {
         Self {
-            are_shared,
             concurrency,
             most,
             calling: HashMap::new(),
@@ -104,22 +101,22 @@ impl Slots {
     }
 
     /// A queue begins, whose lease is good until then; `stop` reaches its worker.
-    pub(in crate::engine) fn begin(&mut self, lease: Lease, until: Uptime, stop: Stop) {
+    pub(in crate::engine) fn begin(&mut self, lease: Lease, until: Option<Uptime>, stop: Stop) {
         let held = Held {
             lease,
             until,
             stop,
             snooze: Duration::ZERO,
         };
-        if self.are_shared {
+        if let Some(until) = until {
             held.stop.lease_until(until);
         }
-        self.calling.insert(lease.queue_id, held);
+        self.calling.insert(lease, held);
     }
 
     pub(in crate::engine) fn answer_in(&mut self, lease: Lease) {
-        if let Some(held) = self.calling.remove(&lease.queue_id) {
-            self.settling.insert(lease.queue_id, held);
+        if let Some(held) = self.calling.remove(&lease) {
+            self.settling.insert(lease, held);
         }
     }
 
@@ -127,19 +124,16 @@ impl Slots {
     /// these, and what is on its way is given up.
     pub(in crate::engine) fn renewed(&mut self, asked: &[Lease], lost: &[Lease], until: Uptime) {
         for lease in asked {
-            let held = self.calling.get_mut(&lease.queue_id);
-            let held = held.or(self.settling.get_mut(&lease.queue_id));
-            let Some(held) = held.filter(|held| held.lease == *lease) else {
+            let held = self.calling.get_mut(lease);
+            let Some(held) = held.or(self.settling.get_mut(lease)) else {
                 continue;
             };
             if lost.contains(lease) {
                 held.stop.drain.cancel();
                 held.stop.cancel.cancel();
-            } else {
-                held.until = until;
-                if self.are_shared {
-                    held.stop.lease_until(until);
-                }
+            } else if held.until.is_some() {
+                held.until = Some(until);
+                held.stop.lease_until(until);
             }
         }
     }
@@ -149,10 +143,11 @@ impl Slots {
     pub(in crate::engine) fn run_out(&mut self, margin: Duration) {
         let now = clock::uptime();
         for held in self.calling.values() {
-            if held.until <= now + margin {
+            let Some(until) = held.until else { continue };
+            if until <= now + margin {
                 held.stop.drain.cancel();
             }
-            if held.until <= now && !held.stop.cancel.is_cancelled() {
+            if until <= now && !held.stop.cancel.is_cancelled() {
                 tracing::warn!(
                     queue = held.lease.queue_id,
                     "the lease ran out before it was renewed: its call is given up"
@@ -176,13 +171,13 @@ impl Slots {
     }
 
     pub(in crate::engine) fn end(&mut self, lease: Lease) {
-        self.calling.remove(&lease.queue_id);
-        self.settling.remove(&lease.queue_id);
+        self.calling.remove(&lease);
+        self.settling.remove(&lease);
     }
 
     /// The queue stays as it was and is to be given back.
     pub(in crate::engine) fn leave(&mut self, mut left: Left) {
-        if let Some(held) = self.calling.remove(&left.lease.queue_id) {
+        if let Some(held) = self.calling.remove(&left.lease) {
             left.snooze = left.snooze.max(held.snooze);
         }
         self.released.push(left);

@@ -20,10 +20,7 @@ impl Dispatcher<'_> {
         if let Some(snooze) = self.quarantine.tick(self.slots.all_wait()) {
             self.slots.put_off(snooze);
         }
-        self.may_find |= self.slots.is_idle() && !self.tools.store.is_shared();
-        if self.tools.store.is_shared() {
-            self.slots.run_out(self.heartbeat.margin());
-        }
+        self.slots.run_out(self.heartbeat.margin());
         self.outage.look(self.services);
         let kept = self.heartbeat.beat(|| self.slots.held(), self.counters.done());
         if let Err(error) = kept {

@@ -129,7 +129,7 @@ impl Printer {
             )?,
         };
         self.after = page.after;
-        if page.rows > 0 && store.is_shared() {
+        if page.rows > 0 {
             self.refuse_return().await?;
             let epoch = self.ports.store.lines_epoch(self.run).await?;
             self.printed = page.newest.map(|newest| (newest, epoch)).or(self.printed);

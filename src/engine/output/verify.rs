@@ -18,7 +18,7 @@ use crate::domain::result_line;
 use crate::domain::state::Status;
 use crate::engine::RunError;
 use crate::engine::output::pages::{beginning, page, unwritable};
-use crate::store::{Cursor, Feed, FileKey, Results, Run};
+use crate::store::{Cursor, Feed, FileKey, Run, Store};
 
 /// Lines compared at a time.
 const ROWS: usize = 512;
@@ -53,7 +53,7 @@ pub struct Held {
 }
 
 /// Compares the file with the store.
-pub async fn verify(store: &dyn Results, run: &Run, key: &FileKey) -> Result<Proof, RunError> {
+pub async fn verify(store: &dyn Store, run: &Run, key: &FileKey) -> Result<Proof, RunError> {
     let mut looks = 0;
     loop {
         looks += 1;
@@ -83,7 +83,7 @@ fn is_alive(process: u32) -> bool {
 }
 
 async fn so_far(
-    store: &dyn Results,
+    store: &dyn Store,
     run: &Run,
     key: &FileKey,
     cursor: &Cursor,
@@ -105,7 +105,7 @@ async fn so_far(
     )
 }
 
-async fn whole(store: &dyn Results, run: &Run, key: &FileKey, cursor: &Cursor) -> Result<Proof, RunError> {
+async fn whole(store: &dyn Store, run: &Run, key: &FileKey, cursor: &Cursor) -> Result<Proof, RunError> {
     if cursor.announced > 0 || cursor.rewrite.is_some() {
         let cut = "its last writing was cut short (run the same command again to mend it)";
         return Ok(Proof::Wrong(cut.to_owned()));
@@ -121,13 +121,13 @@ async fn whole(store: &dyn Results, run: &Run, key: &FileKey, cursor: &Cursor) -
 }
 
 /// Whether lines have changed in the store since the file was written.
-async fn is_stale(store: &dyn Results, run: &Run, cursor: &Cursor) -> Result<bool, RunError> {
+async fn is_stale(store: &dyn Store, run: &Run, cursor: &Cursor) -> Result<bool, RunError> {
     Ok(cursor.feed == Feed::Results && store.lines_epoch(run.id).await? != cursor.epoch)
 }
 
 /// Compares the first `settled` bytes of the run's lines with the store, or all of them and the end of the file.
 async fn compare(
-    store: &dyn Results,
+    store: &dyn Store,
     run: &Run,
     key: &FileKey,
     cursor: &Cursor,
@@ -205,7 +205,7 @@ struct Lines {
     after: i64,
 }
 
-async fn lines(store: &dyn Results, run: &Run, cursor: &Cursor, after: i64) -> Result<Lines, RunError> {
+async fn lines(store: &dyn Store, run: &Run, cursor: &Cursor, after: i64) -> Result<Lines, RunError> {
     if cursor.feed == Feed::Events {
         let page = page(store, run.id, &run.name, cursor, after, ROWS).await?;
         let lines = page

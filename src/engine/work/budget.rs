@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, watch};
 
+use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 use crate::engine::work::worker::Fact;
 use crate::llm::{CostReservation, Reserve, Reserved, Stop};
@@ -55,7 +56,7 @@ impl CostBudget {
     pub(in crate::engine) fn reservation<'t>(
         &'t self,
         lease: Lease,
-        task: Option<usize>,
+        task: TaskNo,
         stop: &'t Stop,
         facts: &'t UnboundedSender<Fact>,
     ) -> LeaseReservation<'t> {
@@ -75,7 +76,7 @@ impl CostBudget {
 pub(in crate::engine) struct LeaseReservation<'t> {
     cost_budget: &'t CostBudget,
     lease: Lease,
-    task: Option<usize>,
+    task: TaskNo,
     stop: &'t Stop,
     facts: &'t UnboundedSender<Fact>,
     holds: AtomicBool,
@@ -218,7 +219,7 @@ mod tests {
     use crate::domain::request::{Rules, Stops, read_line};
     use crate::store::sqlite::SqliteStore;
     use crate::store::{
-        Changes, Claimable, Claimed, NewLine, NewRequest, Owner, Planned, Queues, RunOpening,
+        Changes, Claimable, Claimed, Ingest, Leases, NewLine, NewRequest, Owner, Planned, RunOpening, Runs,
     };
 
     /// A run with two leased queues.
@@ -277,7 +278,7 @@ mod tests {
         let (facts, _listener) = tokio::sync::mpsc::unbounded_channel();
         let stop = Stop::default();
         let reservation =
-            |queue: usize| cost_budget.reservation(claimed[queue].lease, Some(0), &stop, &facts);
+            |queue: usize| cost_budget.reservation(claimed[queue].lease, TaskNo::planned(0), &stop, &facts);
         let (first, second) = (reservation(0), reservation(1));
         assert_eq!(first.reserve(&call(600)).await, Reserved::AtOnce);
         let waits = async move {

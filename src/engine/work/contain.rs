@@ -7,8 +7,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::domain::conditions::OnFailure;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making};
+use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 use crate::store::{
     Claimed, Left, PlanEnd, PlanSettlement, Settled, Settlement, Store, StoreError, Unreadable,
@@ -31,6 +33,7 @@ pub(in crate::engine) async fn panicked(
     queue: &mut Claimed,
     panic: Box<dyn Any + Send>,
     calls: Vec<Attempt>,
+    on_failure: OnFailure,
 ) -> Result<AfterPanic, StoreError> {
     let reason = reason(panic);
     tracing::error!(
@@ -51,7 +54,7 @@ pub(in crate::engine) async fn panicked(
         queue.panics,
         Class::Poison.as_str()
     );
-    fail(store, queue, Failure::new(Class::Poison, message))
+    fail(store, queue, Failure::new(Class::Poison, message), on_failure)
         .await
         .map(AfterPanic::Over)
 }
@@ -65,15 +68,16 @@ fn reason(panic: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// Fails the queue's present task, or its planning, without an answer.
-pub(in crate::engine) async fn fail(
+/// Fails the leased task without an answer.
+async fn fail(
     store: &dyn Store,
     queue: &mut Claimed,
     failure: Failure,
+    on_failure: OnFailure,
 ) -> Result<Settled, StoreError> {
     let calls = std::mem::take(&mut queue.lost_calls);
     let making = with_lost(Making::without_calls(String::new(), String::new()), &calls);
-    if !queue.planned {
+    if queue.task == TaskNo::PLAN {
         let settlement = PlanSettlement {
             lease: queue.lease,
             end: PlanEnd::Failed(failure),
@@ -83,29 +87,25 @@ pub(in crate::engine) async fn fail(
         return settle_plan(store, settlement).await;
     }
     let failure = Failure {
-        task_id: queue
-            .tasks
-            .get(queue.current_task)
-            .map(|task| task.task_id.clone()),
+        task_id: Some(queue.task.to_string()),
         ..failure
     };
-    let settlement = Settlement::failed(queue.lease, queue.current_task, failure, None, making, calls);
-    settle(store, settlement).await
+    let settlement = Settlement::failed(queue.lease, queue.task, failure, None, making, calls);
+    settle(store, settlement.on_failure(on_failure)).await
 }
 
-/// Fails a queue whose stored request cannot be read.
+/// Fails the task of a queue whose stored request cannot be read.
 pub(in crate::engine) async fn fail_unreadable(
     store: &dyn Store,
     queue: Unreadable,
 ) -> Result<Settled, StoreError> {
     let making = Making::without_calls(String::new(), String::new());
     let failure = Failure {
-        task_id: queue.task_id,
+        task_id: queue.task.index().map(|_| queue.task.to_string()),
         ..Failure::new(Class::Internal, queue.reason)
     };
-    if queue.planned {
-        let (lease, task) = (queue.lease, queue.current_task);
-        let settlement = Settlement::failed(lease, task, failure, None, making, Vec::new());
+    if queue.task != TaskNo::PLAN {
+        let settlement = Settlement::failed(queue.lease, queue.task, failure, None, making, Vec::new());
         return settle(store, settlement).await;
     }
     let settlement = PlanSettlement {
@@ -138,13 +138,15 @@ pub(in crate::engine) async fn settle(
     store: &dyn Store,
     settlement: Settlement,
 ) -> Result<Settled, StoreError> {
-    let (lease, task) = (settlement.lease(), settlement.task());
+    let (lease, task, on_failure) = (settlement.lease(), settlement.task(), settlement.after_failure());
     let (making, attempts) = settlement.bill();
     let error = match store.settle(settlement).await {
         Err(error) if error.is_of_one_row() => error,
         end => return end,
     };
-    let failed = |making, attempts| Settlement::failed(lease, task, refused(&error), None, making, attempts);
+    let failed = |making, attempts| {
+        Settlement::failed(lease, task, refused(&error), None, making, attempts).on_failure(on_failure)
+    };
     match store.settle(failed(wasted(making), attempts)).await {
         Err(again) if again.is_of_one_row() => {
             let nothing = Making::without_calls(String::new(), String::new());

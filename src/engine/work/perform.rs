@@ -1,6 +1,6 @@
 //! One task of a leased queue: its material, its calls, and whether the queue pauses behind it.
 
-use crate::agent::{self, Agent, COMPLETION, Done, TaskEnd, TaskInput};
+use crate::agent::{self, Agent, COMPLETION, Done, PartOf, TaskEnd, TaskInput};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::Making;
 use crate::domain::request;
@@ -43,7 +43,7 @@ pub(in crate::engine) async fn material(
     tools
         .store
         .context(&Wanted {
-            queue_id: queue.lease.queue_id,
+            queue_id: Some(queue.lease.queue_id),
             user: queue.request.user.clone(),
             session: queue.request.session.clone(),
             items,
@@ -52,7 +52,7 @@ pub(in crate::engine) async fn material(
         .await
 }
 
-/// Asks for the queue's present task.
+/// Asks for the queue's present task, or for the part.
 pub(in crate::engine) async fn perform(
     work: &Work<'_>,
     queue: &Claimed,
@@ -74,11 +74,18 @@ pub(in crate::engine) async fn perform(
             Ok(agent::run_completion(context, completion).await)
         }
         (request::Work::Brief(brief), Some(agent)) => {
-            let material = material(tools, queue, &planned.input).await?;
+            let part = queue.parts.iter().find(|part| part.no == queue.task);
+            let input = part.map_or(&planned.input, |part| &part.input);
+            let material = material(tools, queue, input).await?;
             let input = TaskInput {
                 brief,
-                input: &planned.input,
+                input,
                 material: &material,
+                part: part.map(|part| PartOf {
+                    number: part.no.part_no().unwrap_or(1),
+                    of: queue.parts.len(),
+                    subject: part.subject.as_deref(),
+                }),
             };
             Ok(agent::run_agent(context, agent, input).await)
         }
@@ -103,10 +110,11 @@ pub(in crate::engine) fn impossible(route: String, class: Class, message: String
 }
 
 /// Whether the queue pauses behind the task. A stop that its tasks never come to is told at its end.
-pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, task: usize, making: &mut Making) -> Then {
-    let request::Work::Brief(brief) = &queue.request.work else {
+pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, making: &mut Making) -> Then {
+    let (request::Work::Brief(brief), false) = (&queue.request.work, queue.task.is_part()) else {
         return Then::GoOn;
     };
+    let task = queue.current_task;
     let stops = tools.planner.stops_of(brief);
     let last = task + 1 == queue.tasks.len();
     if let Some(until) = stops.until.as_ref().filter(|_| last)

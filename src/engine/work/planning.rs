@@ -65,6 +65,7 @@ async fn ask(
         brief,
         input: &input,
         material: &material,
+        part: None,
     };
     let PlanDone {
         end,

@@ -1,4 +1,4 @@
-//! One leased queue through its tasks: resolve, perform, judge, settle, announce.
+//! One lease: its task, and the tasks of the queue that it is handed on to. Resolve, perform, judge, settle, announce.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,24 +7,23 @@ use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::Instrument;
 
-use crate::agent::{AgentContext, Agents, Done, Planner, TaskEnd};
+use crate::agent::{AgentContext, Agents, Planner};
 use crate::config::ContextBudget;
-use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making, Product};
+use crate::domain::conditions::OnFailure;
+use crate::domain::task::TaskKind;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::job::{Job, Services};
 use crate::engine::work::budget::{CostBudget, LeaseReservation};
 use crate::engine::work::contain::{self, AfterPanic};
 use crate::engine::work::crash_marks::LeaseCrashMarks;
-use crate::engine::work::perform::{impossible, perform, then};
-use crate::engine::work::planning::{self, Planning};
+use crate::engine::work::steps;
 use crate::llm::{Chain, Client, CostReservation, Marks, Stop, Stopped};
-use crate::store::{Claimed, Lease, Left, RunId, Settled, Settlement, Store, StoreError, Then, Unreadable};
+use crate::store::{Claimed, Lease, Left, RunId, Settled, Store, StoreError, Unreadable};
 
 /// What workers tell the dispatcher.
 #[derive(Debug)]
 pub(in crate::engine) enum Fact {
-    /// The last answer of a queue is in and goes to the store: its slot is free.
+    /// The last answer under a lease is in and goes to the store: its slot is free.
     AnswerIn(Lease),
     /// A task, or the plan, is durable.
     Settled {
@@ -37,12 +36,12 @@ pub(in crate::engine) enum Fact {
         /// What that cost, waste included.
         cost: Cost,
     },
+    /// A task was split into parts, which other slots can take.
+    FannedOut,
     /// A request has failed, and why.
     Failed(String),
-    /// The queue was left as it was, and is to be given back.
+    /// The task was left as it was, and is to be given back.
     Interrupted(Left, Stopped),
-    /// The queue has no task left to do, though the store calls it unfinished: it is to be given back, and rests.
-    NothingToDo(Lease),
     /// The store refuses whatever is to be settled of the queue, a failure too.
     Unsettled(Lease, StoreError),
     /// The store failed.
@@ -58,6 +57,8 @@ pub(in crate::engine) struct Tools {
     pub(in crate::engine) budget: ContextBudget,
     /// Whether queues are only planned (`nova3 plan --call`).
     pub(in crate::engine) plan_only: bool,
+    /// What a queue does behind a failed task.
+    pub(in crate::engine) on_failure: OnFailure,
     /// The money of a run with a cost cap.
     pub(in crate::engine) cost_budget: Option<CostBudget>,
 }
@@ -72,6 +73,7 @@ impl Tools {
             planner: Arc::clone(&services.planner),
             budget: services.budget,
             plan_only: job.plan_only,
+            on_failure: job.terms.on_failure,
             cost_budget: cap.map(|cap| CostBudget::new(Arc::clone(&services.store), run, cap)),
         }
     }
@@ -95,23 +97,22 @@ impl Tools {
     }
 
     /// What a task pays from, under a cost cap; to be kept until it is settled.
-    fn reservation<'t>(
+    pub(in crate::engine) fn reservation<'t>(
         &'t self,
-        lease: Lease,
-        task: Option<usize>,
+        queue: &Claimed,
         stop: &'t Stop,
         teller: &'t Teller,
     ) -> Option<LeaseReservation<'t>> {
         let cost_budget = self.cost_budget.as_ref()?;
-        Some(cost_budget.reservation(lease, task, stop, &teller.0))
+        Some(cost_budget.reservation(queue.lease, queue.task, stop, &teller.0))
     }
 }
 
 /// What tells the dispatcher, which may be gone: then it has ended the run and nobody needs the fact.
-struct Teller(UnboundedSender<Fact>);
+pub(in crate::engine) struct Teller(UnboundedSender<Fact>);
 
 impl Teller {
-    fn tell(&self, fact: Fact) {
+    pub(in crate::engine) fn tell(&self, fact: Fact) {
         drop(self.0.send(fact));
     }
 }
@@ -120,7 +121,7 @@ impl Teller {
 pub(in crate::engine) struct Work<'t> {
     pub(in crate::engine) tools: &'t Tools,
     pub(in crate::engine) stop: &'t Stop,
-    teller: &'t Teller,
+    pub(in crate::engine) teller: &'t Teller,
     marks: LeaseCrashMarks<'t>,
 }
 
@@ -131,7 +132,7 @@ impl Work<'_> {
     }
 
     /// The store did not do it for this queue; answers that the queue does not go on.
-    fn store_failed(&self, queue: &Claimed, error: StoreError) -> bool {
+    pub(in crate::engine) fn store_failed(&self, queue: &Claimed, error: StoreError) -> bool {
         self.teller.tell(if error.is_of_one_row() {
             Fact::Unsettled(queue.lease, error)
         } else {
@@ -140,8 +141,13 @@ impl Work<'_> {
         false
     }
 
-    /// Tells what the store said; answers whether the queue goes on.
-    fn settled(&self, queue: &mut Claimed, settled: Settled, (usage, cost): (Usage, Cost)) -> bool {
+    /// Tells what the store said; answers whether the lease goes on, with which task.
+    pub(in crate::engine) fn settled(
+        &self,
+        queue: &mut Claimed,
+        settled: Settled,
+        (usage, cost): (Usage, Cost),
+    ) -> bool {
         let lease = queue.lease;
         self.teller.tell(Fact::Settled {
             lease,
@@ -151,12 +157,24 @@ impl Work<'_> {
         });
         drop(self.stop.take_calls());
         (queue.is_recorded, queue.panics) = (false, 0);
-        settled == Settled::Stepped
+        let next = match settled {
+            Settled::Stepped => queue.task.index().map_or(0, |index| index + 1).into(),
+            Settled::Moved(next) => next,
+            Settled::Yielded | Settled::Finished { .. } | Settled::LostLease => return false,
+        };
+        queue.kind = if matches!(settled, Settled::Moved(_)) && !next.is_part() {
+            TaskKind::Join
+        } else {
+            TaskKind::Call
+        };
+        queue.task = next;
+        queue.current_task = next.index().unwrap_or(0);
+        true
     }
 }
 
-/// Works on the queue until it is finished, paused, interrupted, or no longer ours, which `stop` tells. A panic is caught, and
-/// its task tried once more.
+/// Works on the leased task, and on those that the lease is handed on to, until the lease ends or is lost, which `stop`
+/// tells. A panic is caught, and its task tried once more.
 pub(in crate::engine) async fn work(
     tools: Arc<Tools>,
     mut queue: Claimed,
@@ -176,10 +194,17 @@ pub(in crate::engine) async fn work(
         queue.id = queue.lease.queue_id
     );
     loop {
-        let steps = steps(&work, &mut queue).instrument(span.clone());
+        let steps = steps::run(&work, &mut queue).instrument(span.clone());
         let end = AssertUnwindSafe(steps).catch_unwind().await;
         let Err(panic) = end else { return };
-        let after = contain::panicked(&*tools.store, &mut queue, panic, stop.take_calls()).await;
+        let after = contain::panicked(
+            &*tools.store,
+            &mut queue,
+            panic,
+            stop.take_calls(),
+            tools.on_failure,
+        )
+        .await;
         match after {
             Ok(AfterPanic::Again) if queue.is_recorded => work.marks.works().await,
             Ok(AfterPanic::Again) => {}
@@ -195,7 +220,7 @@ pub(in crate::engine) async fn work(
     }
 }
 
-/// Fails a queue whose stored request cannot be read.
+/// Fails the task of a queue whose stored request cannot be read.
 pub(in crate::engine) async fn fail_unreadable(
     tools: Arc<Tools>,
     unreadable: Unreadable,
@@ -213,165 +238,4 @@ pub(in crate::engine) async fn fail_unreadable(
         Err(error) => Fact::StoreFailed(error),
     };
     Teller(facts).tell(fact);
-}
-
-async fn steps(work: &Work<'_>, queue: &mut Claimed) {
-    if !queue.planned && !plan(work, queue).await {
-        return;
-    }
-    if work.tools.plan_only {
-        let left = Left::untouched(queue.lease);
-        return work.teller.tell(Fact::Interrupted(left, Stopped::Ending));
-    }
-    if queue.current_task >= queue.tasks.len() {
-        return work.teller.tell(Fact::NothingToDo(queue.lease));
-    }
-    while queue.current_task < queue.tasks.len() {
-        if !step(work, queue).await {
-            return;
-        }
-        queue.current_task += 1;
-    }
-}
-
-/// Finds out the queue's tasks; answers whether it goes on.
-async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
-    let (tools, stop) = (work.tools, work.stop);
-    let reservation = tools.reservation(queue.lease, None, stop, work.teller);
-    let planning = planning::plan(tools, queue, stop, reservation.as_ref(), work.marks(queue))
-        .instrument(tracing::info_span!("task", task.id = "plan"))
-        .await;
-    let (mut settlement, tasks) = match planning {
-        Ok(Planning::Known(tasks)) => {
-            queue.tasks = tasks;
-            queue.planned = true;
-            return true;
-        }
-        Ok(Planning::Made(settlement)) => {
-            let tasks = planning::tasks(&settlement.end);
-            (*settlement, tasks)
-        }
-        Ok(Planning::Interrupted(attempts, why)) => {
-            let Some(error) = reservation.as_ref().and_then(LeaseReservation::refused) else {
-                let left = left(queue, None, attempts);
-                work.teller.tell(Fact::Interrupted(left, why));
-                return false;
-            };
-            (
-                planning::failed(queue, contain::refused(error), attempts),
-                Vec::new(),
-            )
-        }
-        Err(error) if error.is_of_one_row() => {
-            let failed = planning::failed(queue, contain::refused(&error), Vec::new());
-            (failed, Vec::new())
-        }
-        Err(error) => return work.store_failed(queue, error),
-    };
-    (settlement.making, settlement.attempts) = with_lost_calls(queue, settlement.making, settlement.attempts);
-    let spent = spent(&settlement.making);
-    match contain::settle_plan(&*tools.store, settlement).await {
-        Ok(settled) => {
-            if settled == Settled::Stepped {
-                queue.tasks = tasks;
-                queue.planned = true;
-            }
-            work.settled(queue, settled, spent)
-        }
-        Err(error) => work.store_failed(queue, error),
-    }
-}
-
-/// Does the present task and settles it; answers whether the queue goes on.
-async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
-    let (tools, stop, task) = (work.tools, work.stop, queue.current_task);
-    let reservation = tools.reservation(queue.lease, Some(task), stop, work.teller);
-    failpoint!("before-call", &queue.tasks[task].input);
-    let span = tracing::info_span!("task", task.id = queue.tasks[task].task_id);
-    let done = match perform(work, queue, reservation.as_ref()).instrument(span).await {
-        Ok(done) => done,
-        Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
-        Err(error) => return work.store_failed(queue, error),
-    };
-    failpoint!("after-call", &queue.tasks[task].input);
-    let Done {
-        end,
-        making,
-        attempts,
-    } = done;
-    let (mut making, attempts) = with_lost_calls(queue, making, attempts);
-    let mut reason = None;
-    let (settlement, ends) = match end {
-        TaskEnd::Interrupted(why) => {
-            let Some(error) = reservation.as_ref().and_then(LeaseReservation::refused) else {
-                let left = left(queue, Some(task), attempts);
-                work.teller.tell(Fact::Interrupted(left, why));
-                return false;
-            };
-            (
-                failed(queue, contain::refused(error), None, making, attempts),
-                true,
-            )
-        }
-        TaskEnd::Completed(product) => {
-            let then = then(tools, queue, task, &mut making);
-            let ends = then == Then::Pause || task + 1 == queue.tasks.len();
-            let settlement =
-                Settlement::completed(queue.lease, task, product, then, making.clone(), attempts);
-            (settlement, ends)
-        }
-        TaskEnd::Failed(failure, response) => {
-            reason = Some(failure.message.clone());
-            (failed(queue, failure, response, making, attempts), true)
-        }
-    };
-    if ends {
-        work.teller.tell(Fact::AnswerIn(queue.lease));
-    }
-    let spent = spent(&settlement.bill().0);
-    match contain::settle(&*tools.store, settlement).await {
-        Ok(settled) => {
-            if let Some(reason) = reason.filter(|_| settled == Settled::Finished { ok: false }) {
-                work.teller.tell(Fact::Failed(reason));
-            }
-            work.settled(queue, settled, spent)
-        }
-        Err(error) => work.store_failed(queue, error),
-    }
-}
-
-/// The settlement of the present task, which failed.
-fn failed(
-    queue: &Claimed,
-    failure: Failure,
-    response: Option<Product>,
-    making: Making,
-    attempts: Vec<Attempt>,
-) -> Settlement {
-    let task = queue.current_task;
-    let failure = Failure {
-        task_id: Some(queue.tasks[task].task_id.clone()),
-        ..failure
-    };
-    Settlement::failed(queue.lease, task, failure, response, making, attempts)
-}
-
-/// The bill of a task together with calls that panics have left without a result.
-fn with_lost_calls(queue: &mut Claimed, making: Making, attempts: Vec<Attempt>) -> (Making, Vec<Attempt>) {
-    let mut calls = std::mem::take(&mut queue.lost_calls);
-    let making = contain::with_lost(making, &calls);
-    calls.extend(attempts);
-    (making, calls)
-}
-
-fn left(queue: &Claimed, task: Option<usize>, attempts: Vec<Attempt>) -> Left {
-    Left {
-        task,
-        attempts,
-        ..Left::untouched(queue.lease)
-    }
-}
-
-fn spent(making: &Making) -> (Usage, Cost) {
-    (making.usage, making.cost.unwrap_or_default().plus(making.wasted))
 }

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::fault::Fault;
+use crate::domain::task::TaskNo;
 use crate::postgres::{Database, Passing, Within};
 use crate::store::keys::GROUP_BYTES;
 use crate::store::{Settled, StoreError};
@@ -176,10 +177,14 @@ async fn together<T: Entry>(database: &Database, run: i64, group: Vec<Waiting<T>
 pub(super) fn settled(outcome: &str) -> Result<Settled, Fault> {
     match outcome {
         "stepped" => Ok(Settled::Stepped),
+        "yielded" => Ok(Settled::Yielded),
         "good" => Ok(Settled::Finished { ok: true }),
         "bad" => Ok(Settled::Finished { ok: false }),
         "lost" => Ok(Settled::LostLease),
-        other => Err(Fault::Row(format!("a settlement ended `{other}`"))),
+        other => match other.strip_prefix("moved:").map(str::parse) {
+            Some(Ok(no)) => Ok(Settled::Moved(TaskNo(no))),
+            _ => Err(Fault::Row(format!("a settlement ended `{other}`"))),
+        },
     }
 }
 

@@ -5,16 +5,20 @@ use tokio_postgres::Row;
 use super::calls::int;
 use super::fault::Fault;
 use crate::domain::references::ItemId;
+use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, Text};
-use crate::store::items::{items, own};
+use crate::store::items::{items, outcome, own};
 use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
-use crate::store::{Earlier, Material, PendingTask, StoredItem, Wanted};
+use crate::store::{Earlier, Material, Part, PartOutcome, PendingTask, StoredItem, Wanted};
 
 /// The material without its rounds, and these.
 pub(super) async fn context(c: &mut Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
     c.begin_reading().await?;
-    let chain = chain(c, wanted.queue_id).await?;
+    let chain = match wanted.queue_id {
+        Some(queue) => chain(c, queue).await?,
+        None => Vec::new(),
+    };
     let mut material = Material {
         earlier: earlier(c, &chain, wanted.queue_id).await?,
         ..Material::default()
@@ -47,21 +51,21 @@ async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, Fault> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn earlier(c: &mut Connection, chain: &[i64], own: i64) -> Result<Vec<Earlier>, Fault> {
+async fn earlier(c: &mut Connection, chain: &[i64], own: Option<i64>) -> Result<Vec<Earlier>, Fault> {
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.result FROM unnest($1) WITH ORDINALITY i(queue_id, place)
              CROSS JOIN LATERAL (
                SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id OFFSET 0) t
-             WHERE t.status = 'completed' ORDER BY i.place DESC, t.task_index",
-            &[chain.to_vec().sent()],
+             WHERE t.status = 'completed' AND t.task_index >= 0 AND t.task_index < $2 ORDER BY i.place DESC, t.task_index",
+            &[chain.to_vec().sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;
     let read = |row: &Row| Earlier {
         task_id: row.get(1),
         action: row.get::<_, Text>(2).0,
         items: items(row.get::<_, Option<&str>>(3).unwrap_or("[]")),
-        own: row.get::<_, i64>(0) == own,
+        own: Some(row.get(0)) == own,
     };
     Ok(rows.iter().map(read).collect())
 }
@@ -114,7 +118,7 @@ pub(super) async fn rounds(
         .rows(
             "SELECT q.queue_id, r.round, n.name, q.custom_id, q.status, d.request, q.completed_at,
                 (SELECT CASE WHEN t.action <> $4 THEN t.result END FROM nova3_tasks t WHERE t.queue_id = q.queue_id
-                 AND t.status = 'completed' ORDER BY t.task_index DESC LIMIT 1)
+                 AND t.status = 'completed' AND t.task_index >= 0 AND t.task_index < $5 ORDER BY t.task_index DESC LIMIT 1)
              FROM nova3_rounds r JOIN nova3_queues q ON q.queue_id = r.queue_id
              JOIN nova3_runs n ON n.run_id = q.run_id
              LEFT JOIN nova3_requests d ON d.queue_id = q.queue_id
@@ -124,6 +128,7 @@ pub(super) async fn rounds(
                 session.sent(),
                 int(limit.saturating_add(besides.len())).sent(),
                 COMPLETION.sent(),
+                TaskNo::PLANNED_END.sent(),
             ],
         )
         .await?;
@@ -165,16 +170,37 @@ pub(super) async fn pending(
     Ok(Some((queue, tasks(c, queue, true).await?)))
 }
 
-/// A queue's tasks in order: all of them, or those after the last that is settled.
+/// A queue's planned tasks in order: all of them, or those after the last that is settled.
 pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<Vec<PendingTask>, Fault> {
     let row = c
         .row(
             "SELECT array_agg(t.task_id ORDER BY t.task_index), array_agg(t.action ORDER BY t.task_index),
                array_agg(t.description ORDER BY t.task_index), array_agg(t.input ORDER BY t.task_index)
              FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
-             WHERE t.queue_id = $1 AND (NOT $2 OR t.task_index >= q.current_task_index)",
-            &[queue.sent(), rest.sent()],
+             WHERE t.queue_id = $1 AND t.task_index >= CASE WHEN $2 THEN q.current_task_index ELSE 0 END AND t.task_index < $3",
+            &[queue.sent(), rest.sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;
-    Ok(super::leases::pending(&row, 0))
+    Ok(super::claims::pending(&row, 0))
+}
+
+/// The outcomes of the settled parts of a planned task, in their order.
+pub(super) async fn parts(c: &mut Connection, queue: i64, task: usize) -> Result<Vec<PartOutcome>, Fault> {
+    let (first, last) = TaskNo::parts_of(task);
+    let rows = c
+        .rows(
+            "SELECT task_index, subject, input, result, error FROM nova3_tasks
+             WHERE queue_id = $1 AND task_index BETWEEN $2 AND $3 AND status IN ('completed','failed') ORDER BY task_index",
+            &[queue.sent(), first.sent(), last.sent()],
+        )
+        .await?;
+    let read = |row: &Row| {
+        let part = Part {
+            no: TaskNo(row.get(0)),
+            subject: row.get::<_, Option<Text>>(1).map(|subject| subject.0),
+            input: row.get::<_, Text>(2).0,
+        };
+        Ok(outcome(part, row.get(3), row.get(4))?)
+    };
+    rows.iter().map(read).collect()
 }

@@ -1,11 +1,41 @@
 //! How far finished lines have been written to which file.
 
+use async_trait::async_trait;
 use tokio_postgres::Row;
 
+use super::PostgresStore;
 use super::calls::int;
 use super::fault::Fault;
 use crate::postgres::{Connection, Param, Text, text};
-use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
+use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Outputs, Rewrite, RowMark, RunId, StoreError};
+
+#[async_trait]
+impl Outputs for PostgresStore {
+    async fn cursor(&self, run: RunId, file: &FileKey) -> Result<Option<Cursor>, StoreError> {
+        job!(self, |c| one(c, run, file))
+    }
+
+    async fn cursors(&self, run: RunId) -> Result<Vec<(FileKey, Cursor)>, StoreError> {
+        job!(self, |c| all(c, run))
+    }
+
+    async fn put_cursor(
+        &self,
+        run: RunId,
+        file: &FileKey,
+        expected: Option<&Cursor>,
+        cursor: &Cursor,
+        newest: Option<RowMark>,
+    ) -> Result<CursorPut, StoreError> {
+        let expected = expected.map(|cursor| cursor.stamp);
+        job!(self, |c| put(c, run, file, expected, cursor, newest))
+    }
+
+    async fn has_rows(&self, run: RunId, feed: Feed, rows: Vec<RowMark>) -> Result<bool, StoreError> {
+        let rows = &rows;
+        job!(self, |c| has_rows(c, run, feed, rows))
+    }
+}
 
 const SELECT: &str = "SELECT host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
      rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer FROM nova3_outputs WHERE run_id = $1";

@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 
 use super::calls::int;
 use super::fault::Fault;
+use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, Text};
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, RunId};
@@ -14,7 +15,7 @@ use crate::store::{EventPage, RunId};
 const COLUMNS: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
      e.planned, e.body, e.status, (SELECT coalesce(octet_length(t.result), 0) FROM nova3_tasks t \
-     WHERE t.queue_id = e.queue_id AND t.task_index = e.task_index)";
+     WHERE t.queue_id = e.queue_id AND t.task_index = e.task_index), e.version";
 
 const SOURCE: &str = "FROM nova3_events e JOIN nova3_queues q ON q.queue_id = e.queue_id";
 
@@ -59,7 +60,7 @@ pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result
     // A queue's events stay together.
     let (mut bytes, mut last) = (0, None);
     let fits = |row: &&Row| {
-        let place: i64 = row.get(12);
+        let place: i64 = row.get(13);
         if bytes > PAGE_BYTES && last != Some(place) {
             return false;
         }
@@ -71,7 +72,7 @@ pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result
     let page = told(c, &fitting, 0).await?;
     c.commit().await?;
     let after = match fitting.last() {
-        Some(row) if fitting.len() < rows.len() => row.get(12),
+        Some(row) if fitting.len() < rows.len() => row.get(13),
         _ => int(queues.len()),
     };
     Ok(EventPage { after, ..page })
@@ -123,19 +124,29 @@ async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage
     Ok(page)
 }
 
-/// The tasks of all queues that the rows are about; of those the rows are about themselves also what they made.
+/// The planned tasks of all queues that the rows are about; of those the rows are about themselves also what they made.
 async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, Fault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
     let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();
+    let versions: Vec<Option<i32>> = rows.iter().map(|row| row.get(12)).collect();
     let found = c
         .rows(
-            "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task FROM unnest($1, $2) i(queue_id, task))
-             SELECT t.queue_id, t.task_id, t.action, t.description, t.input, CASE WHEN t.status = 'completed' AND EXISTS (
-               SELECT 1 FROM wanted w WHERE w.queue_id = t.queue_id AND w.task = t.task_index) THEN t.result END
+            "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task, i.version FROM unnest($1, $2, $4) i(queue_id, task, version))
+             SELECT t.queue_id, t.task_id, t.action, t.description, t.input, (
+               SELECT CASE WHEN w.version = t.version THEN CASE WHEN t.status = 'completed' THEN t.result END
+                 ELSE (SELECT v.result FROM nova3_task_versions v WHERE v.queue_id = t.queue_id AND v.task_index = t.task_index
+                   AND v.version = w.version AND v.status = 'completed') END
+               FROM wanted w WHERE w.queue_id = t.queue_id AND w.task = t.task_index ORDER BY w.version DESC LIMIT 1)
              FROM (SELECT DISTINCT w.queue_id FROM wanted w) i CROSS JOIN LATERAL (
-               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id OFFSET 0) t
+               SELECT t.* FROM nova3_tasks t
+               WHERE t.queue_id = i.queue_id AND t.task_index >= 0 AND t.task_index < $3 OFFSET 0) t
              ORDER BY t.queue_id, t.task_index",
-            &[queues.sent(), wanted.sent()],
+            &[
+                queues.sent(),
+                wanted.sent(),
+                TaskNo::PLANNED_END.sent(),
+                versions.sent(),
+            ],
         )
         .await?;
     let mut tasks: HashMap<i64, Vec<Row>> = HashMap::new();

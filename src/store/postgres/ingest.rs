@@ -5,7 +5,12 @@
 //! them at once; what few need is done one by one. A chunk whose answer was lost is added again and finds its answer.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 
+use async_trait::async_trait;
+
+use super::PostgresStore;
 use super::fault::Fault;
 use super::names::Names;
 use super::rows::{BadRows, Replaced, Rows};
@@ -15,7 +20,41 @@ use super::{answered, session_order, versions};
 use crate::domain::request::{Claim, Identity};
 use crate::postgres::{Connection, Param, text};
 use crate::store::versions::{Bad, Found, Good, Version};
-use crate::store::{AddOutcome, Changes, Epoch, NewLine, NewRequest, RunId, StoreError, keys};
+use crate::store::{
+    AddOutcome, Changes, Epoch, Failures, Ingest, InputMark, NewLine, NewRequest, RunId, StoreError, keys,
+};
+
+#[async_trait]
+impl Ingest for PostgresStore {
+    async fn begin_ingest(&self, run: RunId) -> Result<Epoch, StoreError> {
+        job!(self, |c| super::readings::begin(c, run))
+    }
+
+    async fn add(
+        &self,
+        run: RunId,
+        epoch: Epoch,
+        lines: Vec<NewLine>,
+        changes: Changes,
+    ) -> Result<Vec<AddOutcome>, StoreError> {
+        let (lines, ticket) = (&lines, super::batch::ticket());
+        let tickets = (self.last_chunk(run, epoch), ticket);
+        let added = job!(self, |c| add(c, run, epoch, lines, changes, tickets))?;
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.insert((run.0, epoch.0), ticket);
+        Ok(added)
+    }
+
+    async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError> {
+        let before = self.last_chunk(run, epoch);
+        job!(self, |c| super::readings::end(c, run, epoch, mark, before))
+    }
+
+    async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError> {
+        let told = &AtomicU64::new(0);
+        job!(self, |c| super::retry::retry(c, run, which, told))
+    }
+}
 
 /// What all lines of one call share.
 pub(super) struct Reading<'a> {
@@ -348,7 +387,7 @@ impl Reading<'_> {
             ],
         )
         .await?;
-        if has_grown(self.first_queue, self.next_queue) {
+        if super::rows::has_grown(self.first_queue, self.next_queue) {
             c.rows("SELECT nova3_analyze()", &[]).await?;
         }
         // Last, because it locks the row that every settlement writes.
@@ -356,10 +395,4 @@ impl Reading<'_> {
         self.names.write(c).await?;
         Ok(c.commit().await?)
     }
-}
-
-/// Whether the rows of a run have become several times as many as when they were counted last.
-fn has_grown(before: i64, now: i64) -> bool {
-    let step = |rows: i64| rows.max(1).ilog2() / 2;
-    now >= 256 && step(before) != step(now)
 }

@@ -7,7 +7,30 @@ use async_trait::async_trait;
 use super::PostgresStore;
 use super::fault::Fault;
 use crate::postgres::Connection;
-use crate::store::{Integrity, StoreError};
+use crate::store::{StoreError, Upkeep};
+
+#[async_trait]
+impl Upkeep for PostgresStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        job!(self, |c| check(c, self.database.shown()))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.database.trouble()
+    }
+
+    async fn shed_caches(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.tasks.close().await;
+        self.plans.close().await;
+        self.reservations.close().await;
+        self.database.close();
+        Ok(())
+    }
+}
 
 /// Runs whose sums and numbers are not those of their rows, and queues without what belongs to them.
 const SUMS: &str = "
@@ -21,14 +44,12 @@ const SUMS: &str = "
   UNION ALL SELECT format('run `%s` has a queue without its line', r.name) FROM nova3_runs r
     WHERE EXISTS (SELECT 1 FROM nova3_queues q LEFT JOIN nova3_requests d ON d.run_id = q.run_id AND d.queue_id = q.queue_id
       WHERE q.run_id = r.run_id AND d.queue_id IS NULL)
+  UNION ALL SELECT format('the counts of queue %s are not those of its tasks', q.queue_id) FROM nova3_queues q
+    CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE t.status = 'ready' AND t.quarantine = 0) AS ready,
+      count(*) FILTER (WHERE t.status = 'leased') AS leased, count(*) FILTER (WHERE t.status = 'submitted') AS submitted
+      FROM nova3_tasks t WHERE t.queue_id = q.queue_id) t
+    WHERE q.state = 'open' AND (q.ready, q.leased, q.submitted) <> (t.ready, t.leased, t.submitted)
   LIMIT 1";
-
-#[async_trait]
-impl Integrity for PostgresStore {
-    async fn check(&self) -> Result<(), StoreError> {
-        job!(self, |c| check(c, self.database.shown()))
-    }
-}
 
 async fn check(c: &mut Connection, shown: &str) -> Result<(), Fault> {
     c.begin_long(super::LONG).await?;

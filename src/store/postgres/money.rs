@@ -2,13 +2,39 @@
 
 use async_trait::async_trait;
 
+use super::PostgresStore;
 use super::batch::Entry;
-use super::calls::{int, small};
+use super::calls::int;
 use super::fault::Fault;
-use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
+use crate::domain::tally::{ROUTE_STATES, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
 use crate::postgres::{Connection, Database, Param, Text, Within, text};
-use crate::store::{Hold, Reservation, RunId};
+use crate::store::{Budget, Hold, Reservation, RunId, StoreError};
+
+#[async_trait]
+impl Budget for PostgresStore {
+    async fn reserve(&self, _: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {
+        let reservation = reservation.clone();
+        self.reservations.write(Capped { reservation, cap }).await
+    }
+
+    async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError> {
+        job!(self, |c| super::runs::summary(c, run))
+    }
+
+    async fn waste(&self, run: RunId) -> Result<Vec<Waste>, StoreError> {
+        job!(self, |c| waste(c, run))
+    }
+
+    async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError> {
+        let routes = &routes;
+        job!(self, |c| note_routes(c, run, routes))
+    }
+
+    async fn routes(&self, run: RunId) -> Result<Vec<RouteState>, StoreError> {
+        job!(self, |c| routes(c, run))
+    }
+}
 
 /// A reservation below a cost cap.
 #[derive(Debug)]
@@ -46,7 +72,7 @@ impl Entry for Capped {
         let each = || group.iter().map(|one| &one.reservation);
         let queues: Vec<i64> = each().map(|one| one.lease.queue_id).collect();
         let fences: Vec<i64> = each().map(|one| one.lease.fence).collect();
-        let tasks: Vec<i32> = each().map(|one| one.task.map_or(-1, small)).collect();
+        let tasks: Vec<i32> = each().map(|one| one.task.0).collect();
         let routes: Vec<String> = each().map(|one| text(&one.route)).collect();
         let models: Vec<String> = each().map(|one| text(&one.model)).collect();
         let spent: Vec<i64> = each().map(|one| int(one.spent.0)).collect();

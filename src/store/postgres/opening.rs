@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::batch::Batch;
 use super::fault::Fault;
-use super::leases::REAPED;
+use super::workers::REAPED;
 use super::{PostgresStore, schema};
 use crate::postgres::{Connection, Database};
 use crate::store::StoreError;

@@ -2,23 +2,71 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
+use super::PostgresStore;
 use super::calls::int;
 use super::fault::Fault;
-use crate::domain::outcome::{Finished, PlanOrigin, PlanRecord, TaskRecord};
+use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
+use crate::domain::tally::Counts;
+use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, Text};
 use crate::store::keys::COMPLETION;
+use crate::store::task_rows::TaskRows;
 use crate::store::telling::PAGE_BYTES;
-use crate::store::{FinishedPage, Order, RunId};
+use crate::store::{EventPage, FinishedPage, Order, Results, RunId, StoreError};
+
+#[async_trait]
+impl Results for PostgresStore {
+    async fn finished(
+        &self,
+        run: RunId,
+        order: Order,
+        since: Option<i64>,
+        after: i64,
+        rows: usize,
+    ) -> Result<FinishedPage, StoreError> {
+        job!(self, |c| finished(c, run, order, since, after, rows))
+    }
+
+    async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
+        let queues = &super::of_run(run, queues);
+        job!(self, |c| by_id(c, queues))
+    }
+
+    async fn events(
+        &self,
+        run: RunId,
+        present: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<EventPage, StoreError> {
+        job!(self, |c| super::events::page(c, run, present, after, rows))
+    }
+
+    async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError> {
+        let queues = &super::of_run(run, queues);
+        job!(self, |c| super::events::of(c, queues, up_to))
+    }
+
+    async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError> {
+        job!(self, |c| super::runs::lines_epoch(c, run))
+    }
+
+    async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
+        job!(self, |c| super::runs::counts(c, run))
+    }
+}
 
 /// What is read of each; the queues come from what is asked for. `octet_length` takes a result's size from where the
 /// result is stored and does not read it, as `length` would.
 const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
      q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
-     (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id)";
+     (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id \
+     AND t.task_index < 1048576)";
 
 /// What belongs to a queue. `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
 const LINE: &str =
@@ -195,38 +243,55 @@ async fn tasks(
 ) -> Result<HashMap<i64, Result<Vec<TaskRecord>, Fault>>, Fault> {
     let rows = c
         .rows(
-            "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, t.result, t.making
+            "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 THEN t.result END, t.making,
+               t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END
              FROM unnest($1) i(queue_id) CROSS JOIN LATERAL (
-               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id OFFSET 0) t
+               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.task_index >= 0 OFFSET 0) t
              ORDER BY t.queue_id, t.task_index",
-            &[queues.to_vec().sent()],
+            &[queues.to_vec().sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;
-    let mut tasks: HashMap<i64, Result<Vec<TaskRecord>, Fault>> = HashMap::new();
+    let mut tasks: HashMap<i64, Result<TaskRows, Fault>> = HashMap::new();
     for row in &rows {
-        let of_queue = tasks.entry(row.get(0)).or_insert(Ok(Vec::new()));
-        if let Ok(known) = of_queue {
-            match task(row) {
-                Ok(task) => known.push(task),
-                Err(fault) => *of_queue = Err(fault),
-            }
+        let of_queue = tasks.entry(row.get(0)).or_insert(Ok(TaskRows::default()));
+        if let Ok(known) = of_queue
+            && let Err(fault) = task(row, known)
+        {
+            *of_queue = Err(fault);
         }
     }
-    Ok(tasks)
+    let records = |(queue, rows): (i64, Result<TaskRows, Fault>)| (queue, rows.map(TaskRows::into_records));
+    Ok(tasks.into_iter().map(records).collect())
 }
 
-fn task(row: &Row) -> Result<TaskRecord, Fault> {
+fn task(row: &Row, known: &mut TaskRows) -> Result<(), Fault> {
     let (queue, status): (i64, &str) = (row.get(0), row.get(4));
-    let making: Option<String> = row.get(6);
-    Ok(TaskRecord {
+    let (no, making): (i32, Option<String>) = (row.get(7), row.get(6));
+    let making = making.as_deref().map(serde_json::from_str).transpose()?;
+    let status = TaskStatus::parse(status)
+        .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))?;
+    if TaskNo(no).is_part() {
+        let error: Option<String> = row.get(9);
+        let part = PartRecord {
+            task_id: row.get(1),
+            subject: row.get::<_, Option<Text>>(8).map(|subject| subject.0),
+            status,
+            making,
+            failure: error.as_deref().map(serde_json::from_str).transpose()?,
+        };
+        known.add_part(TaskNo(no), part);
+        return Ok(());
+    }
+    known.add(TaskRecord {
         task_id: row.get(1),
         action: row.get::<_, Text>(2).0,
         input: row.get::<_, Text>(3).0,
-        status: TaskStatus::parse(status)
-            .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))?,
+        status,
         result: raw(row.get(5))?,
-        making: making.as_deref().map(serde_json::from_str).transpose()?,
-    })
+        making,
+        parts: Vec::new(),
+    });
+    Ok(())
 }
 
 fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {

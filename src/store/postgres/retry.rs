@@ -23,7 +23,8 @@ pub(super) async fn retry(
     let found = c
         .rows(
             "SELECT q.queue_id, q.user_id, q.session_id FROM nova3_queues q JOIN nova3_runs r ON r.run_id = q.run_id
-             WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = 'failed' AND q.notes_digest IS NOT NULL
+             WHERE q.run_id = $1 AND q.run_id > 0 AND (q.state = 'failed' OR q.status = 'partial')
+               AND q.notes_digest IS NOT NULL
                AND q.ingest >= r.complete_ingest AND (cardinality($2) = 0 OR q.error_class = ANY ($2))
                AND (cardinality($3) = 0 OR q.custom_id = ANY ($3))",
             &[run.0.sent(), classes.sent(), ids.sent()],
@@ -39,10 +40,10 @@ pub(super) async fn retry(
     let found: Vec<i64> = found.iter().map(|row| row.get(0)).collect();
     let rows = c
         .rows(
-            "UPDATE nova3_queues q SET state = CASE WHEN q.session_id IS NULL THEN 'ready' ELSE 'blocked' END, status = NULL,
-               finish_no = NULL, error = NULL, error_class = NULL, completed_at = NULL, run_at = 0, crashes = 0, panics = 0
+            "UPDATE nova3_queues q SET state = CASE WHEN q.session_id IS NULL THEN 'open' ELSE 'blocked' END, status = NULL,
+               finish_no = NULL, error = NULL, error_class = NULL, completed_at = NULL
              FROM nova3_runs r, unnest($2) i(queue_id)
-             WHERE r.run_id = $1 AND q.queue_id = i.queue_id AND q.state = 'failed' AND q.ingest >= r.complete_ingest
+             WHERE r.run_id = $1 AND q.queue_id = i.queue_id AND (q.state = 'failed' OR (q.state = 'done' AND q.status = 'partial')) AND q.ingest >= r.complete_ingest
              RETURNING q.queue_id",
             &[run.0.sent(), found.sent()],
         )
@@ -52,12 +53,7 @@ pub(super) async fn retry(
         return Ok(told.load(Relaxed));
     }
     let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    c.execute(
-        "UPDATE nova3_tasks t SET status = 'pending', result = NULL, completed_at = NULL FROM unnest($1) i(queue_id)
-         WHERE t.queue_id = i.queue_id AND t.status IN ('failed','skipped')",
-        &[queues.sent()],
-    )
-    .await?;
+    c.rows("SELECT nova3_retry($1)", &[queues.sent()]).await?;
     session_order::promote(c, run, &sessions).await?;
     c.execute(
         "UPDATE nova3_runs SET lines_epoch = lines_epoch + 1 WHERE run_id = $1",

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::calls::{int, small};
 use super::fault::Fault;
 use crate::domain::ids::SessionId;
+use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, text};
 use crate::store::keys::COMPLETION;
 use crate::store::versions::{Bad, Good};
@@ -34,6 +35,8 @@ pub(super) struct Rows {
 /// Their tasks.
 #[derive(Default)]
 struct Tasks {
+    /// Queues that are to be planned.
+    unplanned: Vec<i64>,
     queue: Vec<i64>,
     index: Vec<i32>,
     task_id: Vec<String>,
@@ -70,12 +73,12 @@ impl Rows {
         if self.queue.is_empty() {
             return Ok(());
         }
-        // Of a session, the order says which one is ready.
+        // Of a session, the order says which one is open.
         c.execute(
             "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, notes_digest, custom_id, user_id, session_id, state,
-               priority, task_count, given_tasks, created_at, last_accessed)
+               priority, task_count, given_tasks, created_at, last_accessed, ready)
              SELECT $1, i.queue, i.seq, $2, i.notes, i.custom_id, i.owner, i.session,
-               CASE WHEN i.session IS NULL THEN 'ready' ELSE 'blocked' END, i.priority, i.tasks, i.given, now.now, now.now
+               CASE WHEN i.session IS NULL THEN 'open' ELSE 'blocked' END, i.priority, i.tasks, i.given, now.now, now.now, 1
              FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11)
                  i(queue, seq, notes, custom_id, owner, session, priority, tasks, given),
                (SELECT nova3_now() AS now) now",
@@ -170,10 +173,11 @@ impl Replaced {
 
 impl Tasks {
     fn add(&mut self, queue: i64, steps: &[Planned]) {
+        self.unplanned.extend(steps.is_empty().then_some(queue));
         for (index, step) in (0..).zip(steps) {
             self.queue.push(queue);
             self.index.push(index);
-            self.task_id.push(format!("task{:03}", index + 1));
+            self.task_id.push(TaskNo(index).to_string());
             self.action.push(text(&step.action));
             self.description.push(text(&step.description));
             self.input.push(text(&step.input));
@@ -181,14 +185,11 @@ impl Tasks {
     }
 
     async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
-        if self.queue.is_empty() {
-            return Ok(());
-        }
-        c.execute(
-            "INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
-             SELECT $1, i.*, now.now FROM unnest($2, $3, $4, $5, $6, $7) i, (SELECT nova3_now() AS now) now",
+        c.rows(
+            "SELECT nova3_add_tasks($1, $2, $3, $4, $5, $6, $7, $8)",
             &[
                 run.0.sent(),
+                self.unplanned.sent(),
                 self.queue.sent(),
                 self.index.sent(),
                 self.task_id.sent(),
@@ -286,4 +287,10 @@ impl BadRows {
         .await?;
         Ok(())
     }
+}
+
+/// Whether the rows of a run have become several times as many as when they were counted last.
+pub(super) fn has_grown(before: i64, now: i64) -> bool {
+    let step = |rows: i64| rows.max(1).ilog2() / 2;
+    now >= 256 && step(before) != step(now)
 }

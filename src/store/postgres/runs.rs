@@ -4,14 +4,44 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use async_trait::async_trait;
 use tokio_postgres::Row;
 
+use super::PostgresStore;
 use super::calls::int;
 use super::fault::Fault;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
 use crate::postgres::{Connection, Param, Text, text};
-use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError, Terms};
+use crate::store::{InputMark, Run, RunId, RunOpening, Runs, SessionCounts, StoreError, Terms};
+
+#[async_trait]
+impl Runs for PostgresStore {
+    async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError> {
+        let (shown, changed) = (self.database.shown(), &AtomicBool::new(false));
+        job!(self, |c| open(c, shown, opening, changed))
+    }
+
+    async fn find_run(&self, name: Option<&str>) -> Result<Option<Run>, StoreError> {
+        job!(self, |c| find(c, name))
+    }
+
+    async fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        job!(self, |c| all(c))
+    }
+
+    async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
+        job!(self, |c| open_runs(c))
+    }
+
+    async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {
+        job!(self, |c| has_unfinished(c, run))
+    }
+
+    async fn stuck(&self, run: RunId) -> Result<Option<i64>, StoreError> {
+        job!(self, |c| stuck(c, run))
+    }
+}
 
 const SELECT: &str = "SELECT r.run_id, r.name, r.input_path, r.input_digest, r.input_bytes, r.input_requests, t.next_finish_no, \
      r.created_at, r.last_accessed, t.next_event_no, r.rehearsal, r.terms, r.complete_ingest FROM nova3_runs r JOIN nova3_tallies t USING (run_id)";
@@ -227,20 +257,24 @@ fn read(row: &Row) -> Result<Run, Fault> {
 /// not seen yet are still part of the input, which is why the mark is not asked.
 pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fault> {
     let of = |state: &str| {
-        let ingest = if state == "blocked" {
-            "q.ingest + 0"
-        } else {
-            "q.ingest"
+        let (run, ingest) = match state {
+            "blocked" => ("q.run_id", "q.ingest + 0"),
+            "open" => ("q.run_id + 0", "q.ingest"),
+            _ => ("q.run_id", "q.ingest"),
         };
         format!(
-            "(SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = '{state}'
+            "(SELECT count(*) FROM nova3_queues q WHERE {run} = $1 AND q.run_id > 0 AND q.state = '{state}'
                AND {ingest} >= r.complete_ingest)"
         )
     };
+    let with = |condition: &str| {
+        format!(
+            "(SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.ingest >= r.complete_ingest
+               AND {condition})"
+        )
+    };
     let sql = format!(
-        "SELECT f.done, {}, {}, {}, {}, {}, {}, f.outdated, f.models,
-           (SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.ingest >= r.complete_ingest AND q.other_tasks
-             AND q.state IN ('ready','blocked','leased'))
+        "SELECT f.done, {}, {}, {}, {}, {}, {}, f.outdated, f.models, {}, {}
          FROM nova3_runs r CROSS JOIN LATERAL (
            SELECT count(*), count(*) FILTER (WHERE q.other_tasks OR q.recipe_no >> 32 <> r.recipe_no >> 32),
              count(*) FILTER (WHERE NOT q.other_tasks AND q.recipe_no >> 32 = r.recipe_no >> 32 AND q.recipe_no <> r.recipe_no)
@@ -250,17 +284,20 @@ pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fau
         of("continued"),
         of("failed"),
         of("paused"),
-        of("leased"),
+        with("q.leased > 0"),
         of("blocked"),
-        of("ready")
+        of("open"),
+        with("q.other_tasks AND q.state IN ('open','blocked')"),
+        with("q.status = 'partial'")
     );
     let row = c.row(&sql, &[run.0.sent()]).await?;
     let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
     let (done, continued) = (count(0), count(1));
     let (failed, paused, running, blocked) = (count(2), count(3), count(4), count(5));
     Ok(Counts {
-        total: done + continued + failed + paused + running + blocked + count(6),
+        total: done + continued + failed + paused + blocked + count(6),
         done,
+        partial: count(10),
         failed,
         paused,
         continued,
@@ -312,7 +349,7 @@ pub(super) async fn sessions(
                AND session_id IS NOT NULL
                AND ingest >= (SELECT complete_ingest FROM nova3_runs WHERE run_id = $1)
              GROUP BY user_id, session_id
-             ORDER BY count(*) FILTER (WHERE state IN ('blocked','ready','leased')) = 0, user_id, session_id LIMIT $2",
+             ORDER BY count(*) FILTER (WHERE state IN ('blocked','open')) = 0, user_id, session_id LIMIT $2",
             &[run.0.sent(), int(limit).sent()],
         )
         .await?;
@@ -338,4 +375,17 @@ pub(super) async fn has_unfinished(c: &mut Connection, run: RunId) -> Result<boo
     let sql =
         "SELECT s.open FROM nova3_runs r CROSS JOIN LATERAL nova3_is_open(r.run_id) s WHERE r.run_id = $1";
     Ok(c.row(sql, &[run.0.sent()]).await?.get(0))
+}
+
+/// An open queue none of whose tasks can run.
+pub(super) async fn stuck(c: &mut Connection, run: RunId) -> Result<Option<i64>, Fault> {
+    let found = c
+        .optional(
+            "SELECT q.queue_id FROM nova3_queues q JOIN nova3_runs r ON r.run_id = q.run_id
+             WHERE q.run_id + 0 = $1 AND q.run_id > 0 AND q.state = 'open' AND q.ingest >= r.complete_ingest
+               AND q.ready = 0 AND q.quarantine = 0 AND q.leased = 0 AND q.submitted = 0 LIMIT 1",
+            &[run.0.sent()],
+        )
+        .await?;
+    Ok(found.map(|row| row.get(0)))
 }

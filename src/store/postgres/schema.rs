@@ -22,8 +22,11 @@ const TABLES: &[&str] = &[
 /// version call each other's functions.
 const FUNCTIONS: &[&str] = &[
     include_str!("../schema/postgres/functions/sessions.sql"),
+    include_str!("../schema/postgres/functions/graph.sql"),
+    include_str!("../schema/postgres/functions/claims.sql"),
     include_str!("../schema/postgres/functions/leases.sql"),
     include_str!("../schema/postgres/functions/settling.sql"),
+    include_str!("../schema/postgres/functions/settle.sql"),
     include_str!("../schema/postgres/functions/plans.sql"),
     include_str!("../schema/postgres/functions/money.sql"),
     include_str!("../schema/postgres/functions/runs.sql"),
@@ -33,10 +36,10 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The version of the tables, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 4;
+const OLDEST: i32 = 5;
 
 /// Another process may be installing the schema at the same time.
 const LONG: Duration = Duration::from_secs(3600);

@@ -2,16 +2,57 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::calls::int;
-use super::context;
 use super::fault::Fault;
+use super::{PostgresStore, context};
+use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::TaskStatus;
+use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, Text, text};
-use crate::store::rounds::RoundRow;
-use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, SessionRecord, StoredItem, keys};
+use crate::store::rounds::{self, RoundRow};
+use crate::store::{
+    Cleared, KnownQueue, Material, PendingTask, RunId, SessionCounts, SessionEntry, SessionRecord, Sessions,
+    StoreError, StoredItem, Wanted, keys,
+};
+
+#[async_trait]
+impl Sessions for PostgresStore {
+    async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError> {
+        let (material, rows) = job!(self, |c| context::context(c, wanted))?;
+        Ok(rounds::with_rounds(material, rows))
+    }
+
+    async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError> {
+        job!(self, |c| list(c, limit))
+    }
+
+    async fn session(&self, user: &UserId, session: &SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        job!(self, |c| one(c, user.as_str(), session.as_str()))
+    }
+
+    async fn clear_session(&self, user: &UserId, session: &SessionId) -> Result<Cleared, StoreError> {
+        let told = &Mutex::new(Cleared::default());
+        job!(self, |c| clear(c, user.as_str(), session.as_str(), told))
+    }
+
+    async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError> {
+        job!(self, |c| super::runs::sessions(c, run, limit))
+    }
+
+    async fn planned(
+        &self,
+        run: RunId,
+        identity: &Identity,
+        occurrence: u64,
+        content: Digest,
+    ) -> Result<Option<KnownQueue>, StoreError> {
+        job!(self, |c| planned(c, run, identity, occurrence, content))
+    }
+}
 
 pub(super) async fn list(c: &mut Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
     let rows = c
@@ -79,7 +120,7 @@ async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<
             "SELECT q.queue_id FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id
              WHERE q.user_id || '/' || q.session_id = $1 || '/' || $2 AND q.session_id IS NOT NULL AND q.queue_id > 0
                AND q.state <> 'superseded'
-             ORDER BY CASE q.state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,
+             ORDER BY CASE q.state WHEN 'open' THEN (q.leased = 0)::integer WHEN 'paused' THEN 2 ELSE 3 END,
                q.queue_id DESC LIMIT 1",
             &[user.sent(), session.sent()],
         )
@@ -115,9 +156,10 @@ async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, Fault> {
     let row = c
         .row(
             "SELECT n.name, q.custom_id, q.state, q.task_count IS NOT NULL, q.current_task_index,
-               (SELECT array_agg(t.status ORDER BY t.task_index) FROM nova3_tasks t WHERE t.queue_id = $1)
+               (SELECT array_agg(t.status ORDER BY t.task_index) FROM nova3_tasks t WHERE t.queue_id = $1
+                 AND t.task_index >= 0 AND t.task_index < $2)
              FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id WHERE q.queue_id = $1",
-            &[queue.sent()],
+            &[queue.sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;
     let statuses: Vec<String> = row.get::<_, Option<Vec<String>>>(5).unwrap_or_default();

@@ -33,6 +33,7 @@ impl Version {
             line_index: int(good.line.index),
             line: int(good.line.line),
             finished: false,
+            is_held: false,
             given_tasks: good.given_tasks(),
             other_tasks: false,
             custom_id: good.request.custom_id.clone(),
@@ -54,7 +55,7 @@ pub(super) async fn of_keys(
             // `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
             "SELECT d.queue_key, q.queue_id, q.seq, d.content_digest, q.state, q.user_id, q.session_id, q.ingest,
                q.notes_digest, q.status, d.line_index, d.line, q.finish_no IS NOT NULL,
-               q.given_tasks, q.other_tasks, q.custom_id
+               q.given_tasks, q.other_tasks, q.custom_id, q.leased + q.submitted > 0
              FROM (SELECT DISTINCT i.key FROM unnest($2) i(key)) i
              CROSS JOIN LATERAL (
                SELECT d.* FROM nova3_requests d WHERE d.run_id = $1 AND d.queue_key = i.key OFFSET 0) d
@@ -84,6 +85,7 @@ fn read(row: &Row) -> Result<Version, Fault> {
         given_tasks: row.get(13),
         other_tasks: row.get(14),
         custom_id: row.get::<_, Option<Text>>(15).map(|id| id.0),
+        is_held: row.get(16),
     })
 }
 
@@ -188,7 +190,7 @@ impl Reading<'_> {
         let gone_on = self
             .c
             .execute(
-                "UPDATE nova3_queues SET state = $2, status = NULL, finish_no = NULL, completed_at = NULL, run_at = 0
+                "UPDATE nova3_queues SET state = $2, status = NULL, finish_no = NULL, completed_at = NULL
                  WHERE queue_id = $1 AND state = 'paused'",
                 &[queue.clone(), state.as_str().sent()],
             )
@@ -237,14 +239,14 @@ impl Reading<'_> {
     async fn is_taken(&mut self, version: &Version) -> Result<bool, Fault> {
         let row = self
             .c
-            .row("SELECT nova3_is_taken($1, 0)", &[version.queue_id.sent()])
+            .row("SELECT nova3_is_taken($1, NULL)", &[version.queue_id.sent()])
             .await?;
         Ok(row.get(0))
     }
 
     async fn unblock(&mut self, version: &Version) -> Result<(), Fault> {
         if version.session.is_none() {
-            return self.set_state(version.queue_id, QueueState::Ready).await;
+            return self.set_state(version.queue_id, QueueState::Open).await;
         }
         // The end of the chunk promotes the first of each session.
         Ok(())
@@ -316,19 +318,14 @@ impl Reading<'_> {
         let out = self
             .c
             .row(
-                "UPDATE nova3_queues SET state = 'superseded', fence = fence + 1, lease_owner = NULL, lease_until = NULL
-                 WHERE queue_id = $1 RETURNING finish_no IS NOT NULL",
+                "UPDATE nova3_queues SET state = 'superseded' WHERE queue_id = $1 RETURNING finish_no IS NOT NULL",
                 std::slice::from_ref(&queue),
             )
             .await?;
         // It may have finished since it was looked up.
         self.stale |= out.get::<_, bool>(0);
-        self.c
-            .execute(
-                "DELETE FROM nova3_session_leases WHERE user_id = $1 AND session_id = $2 AND queue_id = $3",
-                &[old.user.sent(), old.session.sent(), queue.clone()],
-            )
-            .await?;
+        let params = [queue.clone()];
+        self.c.rows("SELECT nova3_void($1)", &params).await?;
         let params = [self.run.0.sent(), queue];
         self.c.rows("SELECT nova3_give_back($1, $2)", &params).await?;
         Ok(())

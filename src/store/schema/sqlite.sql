@@ -52,21 +52,16 @@ CREATE TABLE nova3_queues(
   user_id TEXT NOT NULL,
   session_id TEXT,
   state TEXT NOT NULL
-    CHECK(state IN('blocked','ready','leased','paused','continued','superseded','done','failed')),
+    CHECK(state IN('blocked','open','paused','continued','superseded','done','failed')),
   status TEXT CHECK(status IN('completed','partial','failed','paused','continued')),
   priority INTEGER NOT NULL DEFAULT 0,
-  run_at INTEGER NOT NULL DEFAULT 0,
-  attempt INTEGER NOT NULL DEFAULT 0,
-  crashes INTEGER NOT NULL DEFAULT 0,          -- at so many crashes it was leased, since it last settled something
-  working INTEGER NOT NULL DEFAULT 0,          -- its crash mark, kept once a crash is recorded
-  quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest group that it may run in; 0: not in quarantine
-  lease_group INTEGER NOT NULL DEFAULT 0,      -- the size of the group that it was leased in; 0: an ordinary lease
-  lone_crashes INTEGER NOT NULL DEFAULT 0,     -- crashes while it ran alone with its mark set
-  crash_owner TEXT,                            -- who held it at the last of them
-  panics INTEGER NOT NULL DEFAULT 0,           -- panics of workers on its present task
-  fence INTEGER NOT NULL DEFAULT 0,            -- only ever grows
-  lease_owner TEXT,
-  lease_until INTEGER,
+  fence INTEGER NOT NULL DEFAULT 0,            -- the last fence given to a lease of its tasks; only grows
+  ready INTEGER NOT NULL DEFAULT 0,            -- its tasks that are ready and not in quarantine
+  quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest group of its ready tasks in quarantine; 0: it has none
+  leased INTEGER NOT NULL DEFAULT 0,           -- its leased tasks
+  submitted INTEGER NOT NULL DEFAULT 0,        -- its submitted tasks
+  wake_at INTEGER NOT NULL DEFAULT 0,          -- when the first of its ready tasks wakes
+  sleep_ms INTEGER NOT NULL DEFAULT 0,         -- how long that sleeps at most
   current_task_index INTEGER NOT NULL DEFAULT 0,
   task_count INTEGER,                          -- NULL until planned
   given_tasks INTEGER,                         -- digest of the tasks that line or flags gave; NULL: it is planned
@@ -74,43 +69,42 @@ CREATE TABLE nova3_queues(
   recipe_no INTEGER,                           -- what it was finished with; NULL for a Batch line, which has no prompt
   finish_no INTEGER,
   round INTEGER,                               -- its place in its session's history, once finished
-  error TEXT,
+  error TEXT,                                  -- JSON: the first failure of its tasks
   error_class TEXT,
   warnings TEXT,
   created_at INTEGER NOT NULL,
   last_accessed INTEGER NOT NULL,
-  completed_at INTEGER,
-  CHECK((state='leased')=(lease_owner IS NOT NULL))
+  completed_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX nova3_queues_identity ON nova3_queues(run_id, queue_key, content_digest);
 CREATE UNIQUE INDEX nova3_queues_finished ON nova3_queues(run_id, finish_no) WHERE finish_no IS NOT NULL;
-CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state='ready';
--- Of those whose first step is planning: planned ones that wait before them are not read.
+CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state='open' AND ready>0;
+-- Of those whose first task is planning: planned ones that wait before them are not read.
 CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, priority, seq)
-  WHERE state='ready' AND task_count IS NULL;
--- Of those in quarantine, in the order in which a group is formed.
+  WHERE state='open' AND ready>0 AND task_count IS NULL;
+-- Of those with tasks in quarantine, in the order in which a group is formed.
 CREATE INDEX nova3_queues_quarantine ON nova3_queues(run_id, ingest, quarantine DESC, priority, seq)
-  WHERE state='ready' AND quarantine>0;
-CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE state='leased';
+  WHERE state='open' AND quarantine>0;
+-- Open queues that nobody works on now and that have no ready task outside of quarantine: submitted, in quarantine, damaged.
+CREATE INDEX nova3_queues_resting ON nova3_queues(run_id, ingest) WHERE state='open' AND ready=0 AND leased=0;
+CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE leased>0;
+CREATE INDEX nova3_queues_submitted ON nova3_queues(run_id, queue_id) WHERE submitted>0;
 CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, user_id, session_id, seq, ingest) WHERE state='blocked';
 -- Holds all that is counted of them, so that no row is read.
 CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest, recipe_no, other_tasks) WHERE state='done';
 CREATE INDEX nova3_queues_other_tasks ON nova3_queues(run_id, ingest) WHERE other_tasks=1;
 CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state='continued';
 CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state='failed';
+CREATE INDEX nova3_queues_partial ON nova3_queues(run_id, ingest) WHERE status='partial';
 CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state='paused';
 -- Bad lines that have a `custom_id`.
 CREATE INDEX nova3_queues_claims ON nova3_queues(run_id, custom_id) WHERE notes_digest IS NULL AND custom_id IS NOT NULL;
 CREATE INDEX nova3_queues_lines ON nova3_queues(run_id, line_index);
--- A session has one live queue in a run, and one leased queue in the store.
+-- A session has one open queue in a run.
 CREATE UNIQUE INDEX -- unless failpoint sessions-without-order
 -- if failpoint sessions-without-order: CREATE INDEX
-  nova3_queues_one_live ON nova3_queues(run_id, user_id, session_id)
-  WHERE session_id IS NOT NULL AND state IN('ready','leased');
-CREATE UNIQUE INDEX -- unless failpoint sessions-without-order
--- if failpoint sessions-without-order: CREATE INDEX
-  nova3_queues_one_leased ON nova3_queues(user_id, session_id)
-  WHERE session_id IS NOT NULL AND state='leased';
+  nova3_queues_one_open ON nova3_queues(run_id, user_id, session_id)
+  WHERE session_id IS NOT NULL AND state='open';
 CREATE INDEX nova3_queues_rounds ON nova3_queues(user_id, session_id, round) WHERE round IS NOT NULL;
 
 -- What a line says. Apart from its queue, whose row is written again at every step and must stay small.
@@ -120,21 +114,66 @@ CREATE TABLE nova3_requests(
   metadata TEXT
 ) STRICT;
 
+-- A session, and the queue whose tasks may be leased, of any run: from its first lease until it ends or pauses.
+CREATE TABLE nova3_session_leases(
+  user_id TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  queue_id INTEGER NOT NULL,
+  PRIMARY KEY(user_id, session_id)
+) STRICT, WITHOUT ROWID;
+
+-- The unit of work and of lease. `domain/task.rs` gives the numbers, `domain/state.rs` the states.
 CREATE TABLE nova3_tasks(
   queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
-  task_index INTEGER NOT NULL,
+  task_index INTEGER NOT NULL,                 -- its number: -1 plans, planned tasks count from 0, parts are behind them
   task_id TEXT NOT NULL,
+  kind TEXT NOT NULL DEFAULT 'call' CHECK(kind IN('plan','call','join')),
   action TEXT NOT NULL,
   description TEXT NOT NULL DEFAULT '',
   input TEXT NOT NULL,
-  status TEXT NOT NULL DEFAULT 'pending' CHECK(status IN('pending','completed','failed','skipped')),
+  subject TEXT,                                -- the id of the item that a part is about
+  needs TEXT NOT NULL DEFAULT '[]',            -- JSON: the numbers of the tasks that it needs
+  unmet INTEGER NOT NULL DEFAULT 0,            -- those of them that are not settled
+  status TEXT NOT NULL DEFAULT 'pending'
+    CHECK(status IN('pending','ready','leased','submitted','completed','failed','skipped')),
+  wake_at INTEGER NOT NULL DEFAULT 0,          -- not claimed before
+  sleep_ms INTEGER NOT NULL DEFAULT 0,         -- for so long at most, if the clock is set back
+  handle TEXT,                                 -- the outside job that works on it
+  attempt INTEGER NOT NULL DEFAULT 0,
+  crashes INTEGER NOT NULL DEFAULT 0,          -- at so many crashes it was leased
+  working INTEGER NOT NULL DEFAULT 0,          -- its crash mark, kept once a crash is recorded
+  quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest group that it may run in; 0: not in quarantine
+  lease_group INTEGER NOT NULL DEFAULT 0,      -- the size of the group that it was leased in; 0: an ordinary lease
+  lone_crashes INTEGER NOT NULL DEFAULT 0,     -- crashes while it ran alone with its mark set
+  crash_owner TEXT,                            -- who held it at the last of them
+  panics INTEGER NOT NULL DEFAULT 0,           -- panics of its workers
+  fence INTEGER,                               -- of its lease, or of its last
+  lease_owner TEXT,
+  lease_until INTEGER,
+  version INTEGER NOT NULL DEFAULT 1,          -- a task that is put back begins a new one
   result TEXT,
+  error TEXT,                                  -- JSON: its failure
   making TEXT,                                 -- JSON: route, model, attempts, usage, cost, times
-  fence INTEGER,
   created_at INTEGER NOT NULL,
   completed_at INTEGER,
-  UNIQUE(queue_id, task_index)
+  UNIQUE(queue_id, task_index),
+  CHECK((status='leased')=(lease_owner IS NOT NULL)),
+  CHECK((status='submitted')=(handle IS NOT NULL))
 ) STRICT;
+
+-- The outcomes of tasks before they were put back. Events and calls name the version that they are of, so that no outcome
+-- is ever overwritten.
+CREATE TABLE nova3_task_versions(
+  queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
+  task_index INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  status TEXT NOT NULL CHECK(status IN('completed','failed')),
+  result TEXT,
+  error TEXT,
+  making TEXT,
+  completed_at INTEGER,
+  PRIMARY KEY(queue_id, task_index, version)
+) STRICT, WITHOUT ROWID;
 
 -- What every call came to and cost, also of calls whose answer was not used.
 CREATE TABLE nova3_attempts(
@@ -142,6 +181,7 @@ CREATE TABLE nova3_attempts(
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
   queue_id INTEGER NOT NULL,
   task_index INTEGER NOT NULL,
+  version INTEGER NOT NULL,                    -- of the task
   fence INTEGER NOT NULL,
   route TEXT NOT NULL,
   model TEXT NOT NULL,
@@ -244,6 +284,7 @@ CREATE TABLE nova3_events(
   event_no INTEGER NOT NULL,
   queue_id INTEGER NOT NULL,
   task_index INTEGER,                          -- NULL: the plan, or the line itself
+  version INTEGER,                             -- of the task
   planned INTEGER NOT NULL,                    -- whether the queue's tasks became known with it
   body TEXT,                                   -- JSON: the failure, or the steps of a plan
   status TEXT,                                 -- how the request ended with it, if it did
@@ -253,9 +294,9 @@ CREATE TABLE nova3_events(
 CREATE INDEX nova3_events_queue ON nova3_events(queue_id, event_no);
 
 -- Under a cost cap: the spending of a lease that is not in the ledger yet, and the most that its call in flight may
--- cost. A row that outlives its lease belongs to a process that crashed.
+-- cost. A row that outlives its lease belongs to an outside job, or to a process that crashed.
 CREATE TABLE nova3_reservations(
-  queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
+  queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
   fence INTEGER NOT NULL,
   task_index INTEGER NOT NULL,
@@ -263,8 +304,9 @@ CREATE TABLE nova3_reservations(
   model TEXT NOT NULL,
   spent INTEGER NOT NULL,
   in_flight INTEGER NOT NULL,
-  created_at INTEGER NOT NULL
-) STRICT;
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(queue_id, fence)
+) STRICT, WITHOUT ROWID;
 
 -- Calls that gave nothing, by route and cause; sums over nova3_attempts, kept in the same transactions.
 CREATE TABLE nova3_waste(

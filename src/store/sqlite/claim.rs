@@ -1,25 +1,85 @@
-//! Leases: taking, keeping and giving back the right to work on a queue.
+//! Leases: taking, keeping and giving back the right to work on a task.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
+use super::SqliteStore;
 use super::fault::Fault;
+use super::graph;
 use super::ledger::{self, Spent};
-use super::{money, sessions};
-use crate::domain::state::{QueueEvent, QueueState};
+use super::sessions;
+use super::task_counts::recount;
+use super::tasks::{self, TaskRow};
+use crate::domain::state::{TaskEvent, TaskStatus};
+use crate::domain::task::{TaskKind, TaskNo};
 use crate::failpoint::sql;
-use crate::store::{Claimable, Claimed, Claims, Lease, Left, Owner, PendingTask, RunId, Unreadable};
+use crate::store::{
+    Claimable, Claimed, Claims, CrashMark, Lease, Leases, Left, Owner, Part, PendingTask, RunId, StoreError,
+};
 
-/// A claimed queue as it is stored; the request is parsed by whoever asked, not on the store's thread.
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn claim(
+        &self,
+        run: RunId,
+        owner: &Owner,
+        which: Claimable,
+        limit: usize,
+        lease_ms: i64,
+    ) -> Result<Claims, StoreError> {
+        let owner = owner.clone();
+        let rows = self
+            .writer()?
+            .call_first(move |c| claim(c, run, &owner, which, limit, lease_ms, crate::clock::now_ms()))
+            .await?;
+        Ok(read(rows))
+    }
+
+    async fn renew(&self, _owner: &Owner, leases: &[Lease], lease_ms: i64) -> Result<Vec<Lease>, StoreError> {
+        let leases = leases.to_vec();
+        self.write(move |c| renew(c, &leases, lease_ms, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
+        self.write(move |c| release(c, &left, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn mark(&self, lease: Lease, mark: CrashMark) -> Result<bool, StoreError> {
+        self.write(move |c| super::quarantine::mark(c, lease, mark)).await
+    }
+
+    async fn note_panics(&self, lease: Lease, panics: u32) -> Result<bool, StoreError> {
+        self.write(move |c| super::quarantine::note_panics(c, lease, panics))
+            .await
+    }
+}
+
+/// A claimed task as it is stored; the request is parsed by whoever asked, not on the store's thread.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) lease: Lease,
+    pub(super) task: TaskNo,
+    pub(super) kind: TaskKind,
     pub(super) request: String,
     pub(super) index: u64,
     pub(super) planned: bool,
-    pub(super) current_task: usize,
     pub(super) is_recorded: bool,
     pub(super) panics: u32,
     pub(super) tasks: Vec<PendingTask>,
+    pub(super) parts: Vec<Part>,
+}
+
+/// A queue with tasks to lease.
+struct Chosen {
+    queue_id: i64,
+    fence: i64,
+    index: u64,
+    request: String,
+    planned: bool,
+    session: Option<(String, String)>,
+    ready: usize,
 }
 
 pub(super) fn claim(
@@ -31,130 +91,206 @@ pub(super) fn claim(
     lease_ms: i64,
     now: i64,
 ) -> Result<Vec<Row>, Fault> {
-    let mut claimed = Vec::new();
     let quarantined = which == Claimable::Quarantined;
     if quarantined && super::quarantine::any_leased(c)? {
-        return Ok(claimed);
+        return Ok(Vec::new());
     }
-    let order = if quarantined {
-        "quarantine DESC, priority, seq"
-    } else {
-        "priority, seq"
-    };
-    {
-        let (index, only) = match which {
-            Claimable::Unplanned => (
-                "INDEXED BY nova3_queues_unplanned",
-                "AND task_count IS NULL AND quarantine=0",
-            ),
-            Claimable::All => ("", "AND quarantine=0"),
-            Claimable::Quarantined => ("INDEXED BY nova3_queues_quarantine", "AND quarantine>0"),
-        };
-        let mut query = c.prepare_cached(&sql(&format!(
-            "SELECT queue_id, fence, line_index, current_task_index, request, task_count IS NOT NULL, crashes>0, panics,
-               quarantine
-             FROM nova3_queues q {index} JOIN nova3_requests USING(queue_id)
-             WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='ready' {only}
-               AND (run_at<=?2 OR run_at>?2+?4)
-               -- if failpoint sessions-without-order: AND (true OR
-               AND ( -- unless failpoint sessions-without-order
-               session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_queues l WHERE l.user_id=q.user_id
-                 AND l.session_id=q.session_id AND l.session_id IS NOT NULL AND l.state='leased'))
-             ORDER BY {order} LIMIT ?3",
-        )))?;
-        let mut rows = query.query(params![run.0, now, limit, Left::LONGEST_SNOOZE_MS])?;
-        while let Some(row) = rows.next()? {
+    let mut claimed: Vec<(Chosen, Vec<TaskRow>, Vec<usize>)> = Vec::new();
+    let mut count = 0;
+    for queue in choose(c, run, which, limit, now)? {
+        if failpoint!("settled-task-asked-again") {
+            put_back_settled(c, queue.queue_id, "0")?;
+        }
+        if failpoint!("last-task-again") {
+            put_back_settled(c, queue.queue_id, "max(min(task_index)-1, 0)")?;
+        }
+        let tasks = tasks::of_queue(c, queue.queue_id)?;
+        let mut ready: Vec<usize> = (0..tasks.len())
+            .filter(|place| tasks[*place].is_claimable(quarantined, now))
+            .collect();
+        ready.sort_by_key(|place| std::cmp::Reverse(tasks[*place].quarantine));
+        ready.truncate(limit - count);
+        if quarantined {
             // A group is never larger than its smallest member allows.
-            if quarantined && row.get::<_, usize>(8)? <= claimed.len() {
-                break;
-            }
-            claimed.push(Row {
-                is_recorded: row.get(6)?,
-                panics: row.get(7)?,
-                lease: Lease {
-                    queue_id: row.get(0)?,
-                    fence: row.get::<_, i64>(1)? + 1,
-                },
-                request: row.get(4)?,
-                index: row.get(2)?,
-                planned: row.get(5)? && (!failpoint!("plan-asked-again") || row.get::<_, i64>(3)? == 0),
-                current_task: match row.get(3)? {
-                    _ if failpoint!("settled-task-asked-again") => 0,
-                    task if failpoint!("last-task-again") => usize::saturating_sub(task, 1),
-                    task => task,
-                },
-                tasks: Vec::new(),
-            });
+            let fits = |(place, task): (usize, &usize)| tasks[*task].quarantine > count + place;
+            let members = ready
+                .iter()
+                .enumerate()
+                .take_while(|member| fits(*member))
+                .count();
+            ready.truncate(members);
+        }
+        count += ready.len();
+        if !ready.is_empty() {
+            claimed.push((queue, tasks, ready));
         }
     }
-    let group = if quarantined { claimed.len() } else { 0 };
-    let leased = super::legal(QueueState::Ready.after(QueueEvent::Claimed))?;
+    let group = if quarantined { count } else { 0 };
+    let until = now.saturating_add(lease_ms);
+    let mut rows = Vec::with_capacity(count);
+    for (queue, tasks, ready) in claimed {
+        lease(
+            c,
+            owner,
+            (until, group, quarantined),
+            queue,
+            (&tasks, &ready),
+            &mut rows,
+        )?;
+    }
+    Ok(rows)
+}
+
+/// The queues that can be claimed, in their order.
+fn choose(
+    c: &Connection,
+    run: RunId,
+    which: Claimable,
+    limit: usize,
+    now: i64,
+) -> Result<Vec<Chosen>, Fault> {
+    let (index, only, order) = match which {
+        Claimable::Unplanned => (
+            "INDEXED BY nova3_queues_unplanned",
+            "AND ready>0 AND task_count IS NULL",
+            "priority, seq",
+        ),
+        Claimable::All => ("INDEXED BY nova3_queues_ready", "AND ready>0", "priority, seq"),
+        Claimable::Quarantined => (
+            "INDEXED BY nova3_queues_quarantine",
+            "AND quarantine>0",
+            "quarantine DESC, priority, seq",
+        ),
+    };
+    let mut query = c.prepare_cached(&sql(&format!(
+        "SELECT queue_id, fence, line_index, request, task_count IS NOT NULL, user_id, session_id, ready
+         FROM nova3_queues q {index} JOIN nova3_requests USING(queue_id)
+         WHERE run_id=?1 AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) AND state='open' {only}
+           AND (wake_at<=?2 OR wake_at>?2+sleep_ms)
+           -- if failpoint sessions-without-order: AND (true OR
+           AND ( -- unless failpoint sessions-without-order
+           -- No other process works on another run, so that only a leased task keeps its session.
+           session_id IS NULL OR NOT EXISTS(SELECT 1 FROM nova3_session_leases l JOIN nova3_queues h USING(queue_id)
+             WHERE l.user_id=q.user_id AND l.session_id=q.session_id AND l.queue_id<>q.queue_id AND h.leased>0))
+         ORDER BY {order} LIMIT ?3",
+    )))?;
+    let rows = query.query_map(params![run.0, now, limit], |row| {
+        let user = row.get(5)?;
+        let session: Option<String> = row.get(6)?;
+        Ok(Chosen {
+            queue_id: row.get(0)?,
+            fence: row.get(1)?,
+            index: row.get(2)?,
+            request: row.get(3)?,
+            planned: row.get(4)?,
+            session: session.map(|session| (user, session)),
+            ready: row.get(7)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Breaks the rule that a settled task is never done again.
+fn put_back_settled(c: &Connection, queue_id: i64, from: &str) -> Result<(), Fault> {
+    c.execute_batch(&format!(
+        "CREATE TEMP TABLE IF NOT EXISTS again(task INTEGER);
+         DELETE FROM temp.again;
+         INSERT INTO temp.again SELECT {from} FROM nova3_tasks WHERE queue_id={queue_id} AND status='ready'
+           AND task_index BETWEEN 0 AND 1000;
+         UPDATE nova3_tasks SET status='pending', unmet=1 WHERE queue_id={queue_id}
+           AND task_index>=(SELECT task FROM temp.again) AND task_index<=1000;
+         UPDATE nova3_tasks SET status='ready', unmet=0 WHERE queue_id={queue_id}
+           AND task_index=(SELECT task FROM temp.again);"
+    ))?;
+    Ok(())
+}
+
+/// Leases the tasks at those places, each under a fence of its own.
+fn lease(
+    c: &Connection,
+    owner: &Owner,
+    (until, group, quarantined): (i64, usize, bool),
+    queue: Chosen,
+    (tasks, ready): (&[TaskRow], &[usize]),
+    rows: &mut Vec<Row>,
+) -> Result<(), Fault> {
+    let count = ready.len();
+    let leased = graph::after(TaskStatus::Ready, TaskEvent::Claimed)?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?2, lease_owner=?3, lease_until=?4, lease_group=?5, working=(crashes>0),
-           fence=fence+1, attempt=attempt+1
-         WHERE queue_id=?1 AND state='ready'",
+        "UPDATE nova3_tasks SET status=?3, lease_owner=?4, lease_until=?5, lease_group=?6, working=(crashes>0), fence=?7,
+           attempt=attempt+1, wake_at=0, sleep_ms=0
+         WHERE queue_id=?1 AND task_index=?2",
     )?;
-    for row in &mut claimed {
+    for (fence, place) in (queue.fence + 1..).zip(ready) {
+        let ready = &tasks[*place];
         update.execute(params![
-            row.lease.queue_id,
+            queue.queue_id,
+            ready.no.0,
             leased.as_str(),
             owner.0,
-            now.saturating_add(lease_ms),
-            group
+            until,
+            group,
+            fence
         ])?;
-        row.tasks = tasks(c, row.lease.queue_id)?;
+        let again = failpoint!("plan-asked-again") && ready.no == TaskNo::planned(0);
+        rows.push(Row {
+            lease: Lease {
+                queue_id: queue.queue_id,
+                fence,
+            },
+            task: if again { TaskNo::PLAN } else { ready.no },
+            kind: if again { TaskKind::Plan } else { ready.kind },
+            request: queue.request.clone(),
+            index: queue.index,
+            planned: queue.planned && !again,
+            is_recorded: ready.crashes > 0,
+            panics: ready.panics,
+            tasks: tasks.iter().filter_map(TaskRow::planned).collect(),
+            parts: ready.parts_among(tasks),
+        });
     }
-    Ok(claimed)
+    let taken = if quarantined { 0 } else { count };
+    c.prepare_cached(
+        "UPDATE nova3_queues SET fence=fence+?2, leased=leased+?2, ready=ready-?3 WHERE queue_id=?1",
+    )?
+    .execute(params![queue.queue_id, count, taken])?;
+    if quarantined || queue.ready > count {
+        // Those that are left may sleep.
+        recount(c, queue.queue_id)?;
+    }
+    if let Some((user, session)) = queue.session {
+        sessions::lease(c, queue.queue_id, &user, &session)?;
+    }
+    Ok(())
 }
 
 /// The requests of claimed rows.
 pub(super) fn read(rows: Vec<Row>) -> Claims {
     let mut claims = Claims::default();
     for row in rows {
-        let unread = Unreadable {
-            lease: row.lease,
-            planned: row.planned,
-            current_task: row.current_task,
-            task_id: row.tasks.get(row.current_task).map(|task| task.task_id.clone()),
-            reason: String::new(),
-        };
         let queue = |request| Claimed {
             lease: row.lease,
+            task: row.task,
+            kind: row.kind,
             request,
             index: row.index,
             planned: row.planned,
-            current_task: row.current_task,
+            current_task: row.task.index().unwrap_or(0),
             is_recorded: row.is_recorded,
             panics: row.panics,
             lost_calls: Vec::new(),
             tasks: row.tasks,
+            parts: row.parts,
+            flaw: None,
         };
-        claims.add(&row.request, queue, unread);
+        claims.add(&row.request, (row.lease, row.task), queue);
     }
     claims
 }
 
-/// A queue's tasks in order, settled ones too.
-pub(super) fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, Fault> {
-    let mut query = c.prepare_cached(
-        "SELECT task_id, action, description, input FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
-    )?;
-    let mut rows = query.query([queue_id])?;
-    let mut tasks = Vec::new();
-    while let Some(row) = rows.next()? {
-        tasks.push(PendingTask {
-            task_id: row.get(0)?,
-            action: row.get(1)?,
-            description: row.get(2)?,
-            input: row.get(3)?,
-        });
-    }
-    Ok(tasks)
-}
-
 pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -> Result<Vec<Lease>, Fault> {
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET lease_until=?3 WHERE queue_id=?1 AND fence=?2 AND state='leased'",
+        "UPDATE nova3_tasks SET lease_until=?3 WHERE queue_id=?1 AND fence=?2 AND status='leased'",
     )?;
     let mut lost = Vec::new();
     for lease in leases {
@@ -166,34 +302,40 @@ pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -
 }
 
 pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fault> {
-    let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
+    let ready = graph::after(TaskStatus::Leased, TaskEvent::Released)?;
     let mut update = c.prepare_cached(
-        "UPDATE nova3_queues SET state=?3, fence=fence+1, attempt=attempt-1, lease_group=0, working=0, lease_owner=NULL, lease_until=NULL,
-           run_at=?4
-         WHERE queue_id=?1 AND fence=?2 AND state='leased'",
+        "UPDATE nova3_tasks SET status=?3, attempt=attempt-1, lease_group=0, working=0, lease_owner=NULL, lease_until=NULL,
+           wake_at=?4, sleep_ms=?5
+         WHERE queue_id=?1 AND fence=?2 AND status='leased'",
     )?;
     for left in left {
         let lease = left.lease;
         let spent = Spent {
             lease,
-            task: money::task_index(left.task),
+            task: left.task,
+            version: None,
             attempts: &left.attempts,
             completed: false,
         };
         ledger::without_settlement(c, &spent)?;
-        let run_at = match left.snooze_ms() {
-            0 => 0,
-            snooze => now.saturating_add(snooze),
+        let snooze = left.snooze_ms();
+        let wake_at = if snooze == 0 {
+            0
+        } else {
+            now.saturating_add(snooze)
         };
-        if update.execute(params![lease.queue_id, lease.fence, ready.as_str(), run_at])? == 1 {
+        let params = params![lease.queue_id, lease.fence, ready.as_str(), wake_at, snooze];
+        if update.execute(params)? == 1 {
+            recount(c, lease.queue_id)?;
             put_back(c, lease.queue_id)?;
         }
     }
     Ok(())
 }
 
-/// A queue that was leased stands in its session's order again: it is held back if its line left the input
-/// meanwhile, since it would hold up the others for ever, or if an earlier one came back.
+/// A queue with a lease less stands in its session's order again: it is held back if its line left the input meanwhile,
+/// since it would hold up the others for ever, or if an earlier one came back. A queue that a worker or an outside job still
+/// works on stays open.
 pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let (run, ingest, removed, user, session): (i64, i64, bool, String, Option<String>) = c
         .prepare_cached(

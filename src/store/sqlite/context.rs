@@ -4,22 +4,23 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use crate::domain::references::ItemId;
+use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
-use crate::store::items::{items, own};
+use crate::store::items::{items, outcome, own};
 use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
-use crate::store::{Earlier, Material, StoredItem, Wanted};
+use crate::store::{Earlier, Material, Part, PartOutcome, StoredItem, Wanted};
 
 /// The material without its rounds, and these.
 pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
-    let chain = chain(c, wanted.queue_id)?;
+    let chain = wanted.queue_id.map_or(Ok(Vec::new()), |queue| chain(c, queue))?;
     let mut material = Material::default();
     for queue in chain
         .iter()
         .skip(usize::from(failpoint!("results-not-handed-on")))
         .rev()
     {
-        earlier(c, *queue, *queue == wanted.queue_id, &mut material.earlier)?;
+        earlier(c, *queue, Some(*queue) == wanted.queue_id, &mut material.earlier)?;
     }
     let Some(session) = &wanted.session else {
         material.items = own(&material.earlier, &wanted.items);
@@ -50,9 +51,10 @@ fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, Fault> {
 
 fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -> Result<(), Fault> {
     let mut query = c.prepare_cached(
-        "SELECT task_id, action, result FROM nova3_tasks WHERE queue_id=?1 AND status='completed' ORDER BY task_index",
+        "SELECT task_id, action, result FROM nova3_tasks WHERE queue_id=?1 AND status='completed'
+           AND task_index>=0 AND task_index<?2 ORDER BY task_index",
     )?;
-    let mut rows = query.query([queue_id])?;
+    let mut rows = query.query(params![queue_id, TaskNo::PLANNED_END])?;
     while let Some(row) = rows.next()? {
         let result: Option<String> = row.get(2)?;
         found.push(Earlier {
@@ -121,9 +123,9 @@ fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
     let output: Option<Option<String>> = c
         .prepare_cached(
             "SELECT CASE WHEN action<>?2 THEN result END FROM nova3_tasks WHERE queue_id=?1 AND status='completed'
-             ORDER BY task_index DESC LIMIT 1",
+             AND task_index>=0 AND task_index<?3 ORDER BY task_index DESC LIMIT 1",
         )?
-        .query_row(params![queue_id, COMPLETION], |row| row.get(0))
+        .query_row(params![queue_id, COMPLETION, TaskNo::PLANNED_END], |row| row.get(0))
         .optional()?;
     Ok(RoundRow {
         number: row.get(1)?,
@@ -135,4 +137,25 @@ fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
         completed_at: row.get(6)?,
         own,
     })
+}
+
+/// What the settled parts of a planned task came to, in their order.
+pub(super) fn parts(c: &Connection, queue_id: i64, task: usize) -> Result<Vec<PartOutcome>, Fault> {
+    let (first, last) = TaskNo::parts_of(task);
+    let mut query = c.prepare_cached(
+        "SELECT task_index, subject, input, result, error FROM nova3_tasks
+         WHERE queue_id=?1 AND task_index BETWEEN ?2 AND ?3 AND status IN('completed','failed') ORDER BY task_index",
+    )?;
+    let mut rows = query.query(params![queue_id, first, last])?;
+    let mut parts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let part = Part {
+            no: TaskNo(row.get(0)?),
+            subject: row.get(1)?,
+            input: row.get(2)?,
+        };
+        let (result, error): (Option<String>, Option<String>) = (row.get(3)?, row.get(4)?);
+        parts.push(outcome(part, result.as_deref(), error.as_deref())?);
+    }
+    Ok(parts)
 }

@@ -1,9 +1,40 @@
 //! How far finished lines have been written to which file.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::SqliteStore;
 use super::fault::Fault;
-use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
+use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Outputs, Rewrite, RowMark, RunId, StoreError};
+
+#[async_trait]
+impl Outputs for SqliteStore {
+    async fn cursor(&self, run: RunId, file: &FileKey) -> Result<Option<Cursor>, StoreError> {
+        let file = file.clone();
+        self.read(move |c| one(c, run, &file)).await
+    }
+
+    async fn cursors(&self, run: RunId) -> Result<Vec<(FileKey, Cursor)>, StoreError> {
+        self.read(move |c| all(c, run)).await
+    }
+
+    async fn put_cursor(
+        &self,
+        run: RunId,
+        file: &FileKey,
+        expected: Option<&Cursor>,
+        cursor: &Cursor,
+        newest: Option<RowMark>,
+    ) -> Result<CursorPut, StoreError> {
+        let (file, cursor, expected) = (file.clone(), *cursor, expected.map(|cursor| cursor.stamp));
+        self.write(move |c| put(c, run, &file, expected, &cursor, newest))
+            .await
+    }
+
+    async fn has_rows(&self, run: RunId, feed: Feed, rows: Vec<RowMark>) -> Result<bool, StoreError> {
+        self.read(move |c| has_rows(c, run, feed, &rows)).await
+    }
+}
 
 const CURSOR: &str = "host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
      rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer";

@@ -7,6 +7,7 @@ use super::results::complete_ingest;
 use crate::domain::failure::Failure;
 use crate::domain::state::Status;
 use crate::domain::stream_event::SettledEvent;
+use crate::domain::task::TaskNo;
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, Planned, RunId};
 
@@ -14,7 +15,7 @@ use crate::store::{EventPage, Planned, RunId};
 /// retry has found them.
 const SELECT: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
-     e.planned, e.body, e.status FROM nova3_events e JOIN nova3_queues q USING(queue_id)";
+     e.planned, e.body, e.status, e.version FROM nova3_events e JOIN nova3_queues q USING(queue_id)";
 
 /// What is noted of a settlement.
 pub(super) struct Settling<'a> {
@@ -41,8 +42,8 @@ impl Settling<'_> {
 
 pub(super) fn note(c: &Connection, run: i64, event_no: i64, settling: &Settling<'_>) -> Result<(), Fault> {
     c.prepare_cached(
-        "INSERT INTO nova3_events(run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+        "INSERT INTO nova3_events(run_id, event_no, queue_id, task_index, version, planned, body, status, created_at)
+         VALUES(?1,?2,?3,?4,(SELECT version FROM nova3_tasks WHERE queue_id=?3 AND task_index=?4),?5,?6,?7,?8)",
     )?
     .execute(params![
         run,
@@ -125,16 +126,28 @@ fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<u
         body: row.get(9)?,
         status: row.get(10)?,
     };
-    Ok(telling::tell(event, tasks(c, queue_id, task)?, told)?)
+    Ok(telling::tell(
+        event,
+        tasks(c, queue_id, task, row.get(11)?)?,
+        told,
+    )?)
 }
 
-/// The tasks of a queue, one of them with what it made.
-fn tasks(c: &Connection, queue_id: i64, wanted: Option<usize>) -> Result<Vec<EventTask>, Fault> {
+/// The tasks of a queue, one of them with what that version of it made.
+fn tasks(
+    c: &Connection,
+    queue_id: i64,
+    wanted: Option<usize>,
+    version: Option<i64>,
+) -> Result<Vec<EventTask>, Fault> {
     let mut query = c.prepare_cached(
-        "SELECT task_id, action, description, input, CASE WHEN task_index=?2 AND status='completed' THEN result END
-         FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
+        "SELECT task_id, action, description, input, CASE WHEN task_index=?2 THEN
+           CASE WHEN version=?4 THEN CASE WHEN status='completed' THEN result END
+           ELSE (SELECT v.result FROM nova3_task_versions v WHERE v.queue_id=?1 AND v.task_index=?2 AND v.version=?4
+             AND v.status='completed') END END
+         FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?3 ORDER BY task_index",
     )?;
-    let rows = query.query_map(params![queue_id, wanted], |row| {
+    let rows = query.query_map(params![queue_id, wanted, TaskNo::PLANNED_END, version], |row| {
         Ok(EventTask {
             task_id: row.get(0)?,
             action: row.get(1)?,

@@ -3,17 +3,48 @@
 //! A row stands for one content of one request. An edited line makes a new row and supersedes the old
 //! one; undoing the edit finds the old row again, with its answer if it has one.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::value::RawValue;
 
-use super::events::{self, Settling};
+use super::SqliteStore;
 use super::fault::Fault;
-use super::{ledger, plan, sessions};
+use super::{sessions, tasks};
 use crate::domain::ids::SessionId;
-use crate::domain::request::{Claim, Identity};
-use crate::domain::state::{QueueState, Status};
+use crate::domain::request::Identity;
+use crate::domain::state::QueueState;
 use crate::store::versions::{Bad, Found, Good, Version};
-use crate::store::{AddOutcome, Changes, Epoch, InputMark, NewLine, NewRequest, RunId, StoreError, keys};
+use crate::store::{
+    AddOutcome, Changes, Epoch, Failures, Ingest, InputMark, NewLine, NewRequest, RunId, StoreError, keys,
+};
+
+#[async_trait]
+impl Ingest for SqliteStore {
+    async fn begin_ingest(&self, run: RunId) -> Result<Epoch, StoreError> {
+        self.write(move |c| begin(c, run)).await
+    }
+
+    async fn add(
+        &self,
+        run: RunId,
+        epoch: Epoch,
+        lines: Vec<NewLine>,
+        changes: Changes,
+    ) -> Result<Vec<AddOutcome>, StoreError> {
+        self.write(move |c| add(c, run, epoch, &lines, changes, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn end_ingest(&self, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), StoreError> {
+        let mark = *mark;
+        self.write(move |c| end(c, run, epoch, &mark)).await
+    }
+
+    async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError> {
+        let which = which.clone();
+        self.write(move |c| super::retry::retry(c, run, &which)).await
+    }
+}
 
 pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
     let epoch = c.query_row(
@@ -34,7 +65,7 @@ pub(super) struct Reading<'a> {
     pub(super) complete: i64,
     changes: Changes,
     pub(super) now: i64,
-    next_seq: i64,
+    pub(super) next_seq: i64,
     /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
     pub(super) stale: bool,
 }
@@ -157,7 +188,7 @@ impl Reading<'_> {
 
     /// The key of the next occurrence of an equal line in this reading. Occurrences seen so far are
     /// 1 to k without a gap, so doubling and halving finds k in a logarithm of steps, however many there are.
-    fn free_key(&self, stem: &str) -> Result<String, Fault> {
+    pub(super) fn free_key(&self, stem: &str) -> Result<String, Fault> {
         let key = |occurrence: u64| keys::occurrence_of(stem, occurrence);
         let seen = |occurrence: u64| -> Result<bool, Fault> {
             let found = self
@@ -185,100 +216,6 @@ impl Reading<'_> {
         Ok(key(high))
     }
 
-    fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, Fault> {
-        let line = bad.line;
-        let name = self.free_name(bad.claim)?;
-        let key = self.free_key(&keys::bad_stem(bad.digest))?;
-        if let Some(version) = self.versions(&key)?.into_iter().next() {
-            self.see(line, None, &version)?;
-            self.rename(&version, name)?;
-            return Ok(version.queue_id);
-        }
-        let given = ledger::next(self.c, self.run.0)?;
-        self.c
-            .prepare_cached(
-                "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, user_id,
-                   state, status, task_count, finish_no, error, error_class, created_at, last_accessed, completed_at,
-                   custom_id)
-                 VALUES(?1,?2,?3,?4,?5,?6,?7,'default','failed','failed',0,?8,?9,?10,?11,?11,?11,?12)",
-            )?
-            .execute(params![
-                self.run.0,
-                self.next_seq,
-                self.epoch.0,
-                line.index,
-                line.line,
-                key,
-                &bad.digest.as_bytes()[..],
-                given.finish_no,
-                serde_json::to_string(bad.failure)?,
-                bad.failure.class.as_str(),
-                self.now,
-                name,
-            ])?;
-        self.next_seq += 1;
-        let queue_id = self.c.last_insert_rowid();
-        if bad.claim.is_batch {
-            plan::write_failed_completion(self.c, queue_id, self.now)?;
-        }
-        let settling = Settling {
-            queue_id,
-            task: None,
-            planned: false,
-            steps: None,
-            failure: Some(bad.failure),
-            status: Some(Status::Failed),
-            now: self.now,
-        };
-        events::note(self.c, self.run.0, given.event_no, &settling)?;
-        Ok(queue_id)
-    }
-
-    /// The `custom_id` of a bad line, unless another line of this reading has it.
-    fn free_name<'n>(&self, claim: &'n Claim) -> Result<Option<&'n str>, Fault> {
-        let Some(name) = claim.custom_id.as_deref() else {
-            return Ok(None);
-        };
-        let key = keys::key(&Identity::Custom(name.to_owned()), 1);
-        let of_request = self
-            .versions(&key)?
-            .iter()
-            .any(|known| known.ingest == self.epoch.0);
-        let of_bad_line: bool = self
-            .c
-            .prepare_cached(
-                "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND custom_id=?2 AND ingest=?3
-                   AND notes_digest IS NULL AND custom_id IS NOT NULL)",
-            )?
-            .query_row(params![self.run.0, name, self.epoch.0], |row| row.get(0))?;
-        Ok(Some(name).filter(|_| !of_request && !of_bad_line))
-    }
-
-    /// A request's `custom_id` is no bad line's.
-    fn take_name(&mut self, name: Option<&str>) -> Result<(), Fault> {
-        let Some(name) = name else { return Ok(()) };
-        let taken = self
-            .c
-            .prepare_cached(
-                "UPDATE nova3_queues SET custom_id=NULL WHERE run_id=?1 AND custom_id=?2 AND ingest=?3
-                   AND notes_digest IS NULL AND custom_id IS NOT NULL",
-            )?
-            .execute(params![self.run.0, name, self.epoch.0])?;
-        self.stale |= taken > 0;
-        Ok(())
-    }
-
-    /// A bad line that was known has this `custom_id` in its result.
-    fn rename(&mut self, version: &Version, name: Option<&str>) -> Result<(), Fault> {
-        if version.custom_id.as_deref() != name {
-            self.c
-                .prepare_cached("UPDATE nova3_queues SET custom_id=?2 WHERE queue_id=?1")?
-                .execute(params![version.queue_id, name])?;
-            self.stale = true;
-        }
-        Ok(())
-    }
-
     /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
     fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) -> Result<(), Fault> {
         let request = good.request;
@@ -286,9 +223,9 @@ impl Reading<'_> {
         let user = request.user.as_str();
         let state = match session {
             Some(_) if old.is_some() => QueueState::Blocked,
-            Some(_) if failpoint!("sessions-without-order") => QueueState::Ready,
-            Some(session) if sessions::has_live(self.c, self.run.0, user, session)? => QueueState::Blocked,
-            _ => QueueState::Ready,
+            Some(_) if failpoint!("sessions-without-order") => QueueState::Open,
+            Some(session) if sessions::has_open(self.c, self.run.0, user, session)? => QueueState::Blocked,
+            _ => QueueState::Open,
         };
         let seq = old.map_or(self.next_seq, |old| old.seq);
         self.next_seq += i64::from(old.is_none());
@@ -296,8 +233,8 @@ impl Reading<'_> {
         self.c
             .prepare_cached(
                 "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, notes_digest,
-                   custom_id, user_id, session_id, state, priority, task_count, given_tasks, created_at, last_accessed)
-                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?16)",
+                   custom_id, user_id, session_id, state, priority, task_count, given_tasks, created_at, last_accessed, ready)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?16,1)",
             )?
             .execute(params![
                 self.run.0,
@@ -325,7 +262,7 @@ impl Reading<'_> {
                 request.to_stored(),
                 request.metadata.as_deref().map(RawValue::get)
             ])?;
-        plan::write_tasks(self.c, queue_id, good.plan, self.now)?;
+        tasks::write(self.c, queue_id, good.plan, self.now)?;
         if old.is_some() {
             self.in_order(user, session)?;
         }

@@ -5,7 +5,34 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::SqliteStore;
 use super::fault::Fault;
-use crate::store::{Integrity, StoreError};
+use crate::store::{StoreError, Upkeep};
+
+#[async_trait]
+impl Upkeep for SqliteStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        self.read(check).await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    async fn shed_caches(&self) -> Result<(), StoreError> {
+        let shrink = |c: &rusqlite::Connection| Ok(c.execute_batch("PRAGMA shrink_memory")?);
+        self.read(shrink).await?;
+        self.write(shrink).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        if let Some(reader) = &self.reader {
+            reader.close().await;
+        }
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+        Ok(())
+    }
+}
 
 /// Runs whose sums and numbers are not those of their rows.
 const SUMS: &str = "SELECT 'the sums of run `' || r.name || '` are not those of its calls' FROM nova3_runs r
@@ -14,14 +41,11 @@ const SUMS: &str = "SELECT 'the sums of run `' || r.name || '` are not those of 
   UNION ALL SELECT 'the numbers of run `' || r.name || '` go beyond the last one given' FROM nova3_runs r
     WHERE r.next_finish_no < (SELECT max(finish_no) FROM nova3_queues q WHERE q.run_id=r.run_id AND finish_no IS NOT NULL)
       OR r.next_event_no < (SELECT max(event_no) FROM nova3_events e WHERE e.run_id=r.run_id)
+  UNION ALL SELECT 'the counts of queue ' || q.queue_id || ' are not those of its tasks' FROM nova3_queues q
+    WHERE q.state='open' AND (q.ready, q.leased, q.submitted)<>(
+      SELECT count(*) FILTER(WHERE status='ready' AND quarantine=0), count(*) FILTER(WHERE status='leased'),
+        count(*) FILTER(WHERE status='submitted') FROM nova3_tasks t WHERE t.queue_id=q.queue_id)
   LIMIT 1";
-
-#[async_trait]
-impl Integrity for SqliteStore {
-    async fn check(&self) -> Result<(), StoreError> {
-        self.read(check).await
-    }
-}
 
 fn check(connection: &Connection) -> Result<(), Fault> {
     let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;

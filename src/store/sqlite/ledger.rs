@@ -6,16 +6,16 @@ use super::fault::Fault;
 use super::money;
 use crate::domain::outcome::Attempt;
 use crate::domain::tally::RunSummary;
+use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 use crate::store::Lease;
-
-/// The task index under which calls of the supervisor are written down.
-pub(super) const PLANNING: i64 = -1;
 
 /// Calls that were made for something.
 pub(super) struct Spent<'a> {
     pub(super) lease: Lease,
-    pub(super) task: i64,
+    pub(super) task: TaskNo,
+    /// The version of the task, if it is known.
+    pub(super) version: Option<i64>,
     pub(super) attempts: &'a [Attempt],
     /// Whether the last one's answer is the result.
     pub(super) completed: bool,
@@ -24,8 +24,10 @@ pub(super) struct Spent<'a> {
 /// What becomes of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// The queue does not move: its lease was lost, or it is given back.
+    /// Nothing is settled: the lease was lost, or is given back.
     Nothing,
+    /// A part is settled, of which nothing is told.
+    Part,
     /// The queue goes on.
     Step,
     /// The queue ends.
@@ -91,15 +93,15 @@ fn write_attempt(
 ) -> Result<(), Fault> {
     let usage = attempt.usage;
     c.prepare_cached(
-        "INSERT INTO nova3_attempts(run_id, queue_id, task_index, fence, route, model, error_class, used, status_code,
+        "INSERT INTO nova3_attempts(run_id, queue_id, task_index, version, fence, route, model, error_class, used, status_code,
            input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms,
            uncertain)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+         VALUES(?1,?2,?3,coalesce(?19,(SELECT version FROM nova3_tasks WHERE queue_id=?2 AND task_index=?3),1),?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
     )?
     .execute(params![
         run,
         spent.lease.queue_id,
-        spent.task,
+        spent.task.0,
         spent.lease.fence,
         attempt.route,
         attempt.model,
@@ -115,6 +117,7 @@ fn write_attempt(
         attempt.duration_ms,
         attempt.first_token_ms,
         attempt.uncertain.0,
+        spent.version,
     ])?;
     Ok(())
 }
@@ -142,7 +145,7 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
             sums.cost.0,
             sums.wasted.0,
             becomes == Use::End,
-            becomes != Use::Nothing,
+            matches!(becomes, Use::Step | Use::End),
             sums.uncertain.0,
             sums.reserved.0,
             sums.usage.cache_write_tokens,

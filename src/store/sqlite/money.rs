@@ -1,13 +1,41 @@
 //! What a run may still spend, what its calls gave nothing for, and how its routes stood.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::SqliteStore;
 use super::fault::Fault;
-use super::ledger::{self, PLANNING, Spent, Use};
+use super::ledger::{self, Spent, Use};
 use crate::domain::outcome::{Attempt, CallEnd};
-use crate::domain::tally::{ROUTE_STATES, RouteState, Waste};
+use crate::domain::tally::{ROUTE_STATES, RouteState, RunSummary, Waste};
+use crate::domain::task::TaskNo;
 use crate::domain::usage::{Cost, Usage};
-use crate::store::{Hold, Lease, Reservation, RunId};
+use crate::store::{Budget, Hold, Lease, Reservation, RunId, StoreError};
+
+#[async_trait]
+impl Budget for SqliteStore {
+    async fn reserve(&self, run: RunId, reservation: &Reservation, cap: Cost) -> Result<Hold, StoreError> {
+        let reservation = reservation.clone();
+        self.write(move |c| reserve(c, run, &reservation, cap, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError> {
+        self.read(move |c| super::runs::summary(c, run)).await
+    }
+
+    async fn waste(&self, run: RunId) -> Result<Vec<Waste>, StoreError> {
+        self.read(move |c| waste(c, run)).await
+    }
+
+    async fn note_routes(&self, run: RunId, routes: Vec<RouteState>) -> Result<(), StoreError> {
+        self.write(move |c| note_routes(c, run, &routes)).await
+    }
+
+    async fn routes(&self, run: RunId) -> Result<Vec<RouteState>, StoreError> {
+        self.read(move |c| routes(c, run)).await
+    }
+}
 
 /// How a good answer that came too late is called among the calls that gave nothing.
 const REPEATED: &str = "repeated";
@@ -42,7 +70,7 @@ pub(super) fn reserve(
         lease.queue_id,
         run.0,
         lease.fence,
-        task_index(reservation.task),
+        reservation.task.0,
         reservation.route,
         reservation.model,
         spent.0,
@@ -61,19 +89,14 @@ pub(super) fn reserve(
 /// Whether the lease is still good: a call under another one must not be sent.
 fn is_leased(c: &Connection, lease: Lease) -> Result<bool, Fault> {
     let mut query =
-        c.prepare_cached("SELECT 1 FROM nova3_queues WHERE queue_id=?1 AND fence=?2 AND state='leased'")?;
+        c.prepare_cached("SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND fence=?2 AND status='leased'")?;
     Ok(query.exists(params![lease.queue_id, lease.fence])?)
-}
-
-/// The task of a call as the ledger numbers it.
-pub(super) fn task_index(task: Option<usize>) -> i64 {
-    task.map_or(PLANNING, |task| i64::try_from(task).unwrap_or(i64::MAX))
 }
 
 fn held_back(c: &Connection, lease: Lease) -> Result<u64, Fault> {
     Ok(
-        c.prepare_cached("SELECT spent+in_flight FROM nova3_reservations WHERE queue_id=?1")?
-            .query_row([lease.queue_id], |row| row.get(0))
+        c.prepare_cached("SELECT spent+in_flight FROM nova3_reservations WHERE queue_id=?1 AND fence=?2")?
+            .query_row([lease.queue_id, lease.fence], |row| row.get(0))
             .optional()?
             .unwrap_or(0),
     )
@@ -90,12 +113,14 @@ pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
     Ok(Cost(taken.unwrap_or(0)))
 }
 
-/// Calls that were on their way when their process died: what they may have cost counts as spent.
+/// Calls that were on their way when their process crashed: what they may have cost counts as spent. What an outside job may
+/// cost stays reserved.
 pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
     for orphan in orphans(c, now)? {
         let spent = Spent {
             lease: orphan.lease,
             task: orphan.task,
+            version: None,
             attempts: if orphan.attempt.uncertain == Cost::ZERO || failpoint!("orphans-cost-nothing") {
                 &[]
             } else {
@@ -112,14 +137,15 @@ pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
 struct Orphan {
     run: i64,
     lease: Lease,
-    task: i64,
+    task: TaskNo,
     attempt: Attempt,
 }
 
 fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
     let mut query = c.prepare(
         "SELECT queue_id, run_id, fence, task_index, route, model, spent+in_flight, created_at
-         FROM nova3_reservations",
+         FROM nova3_reservations o WHERE NOT EXISTS(SELECT 1 FROM nova3_tasks t
+           WHERE t.queue_id=o.queue_id AND t.fence=o.fence AND t.status='submitted')",
     )?;
     let rows = query.query_map([], |row| {
         let started_at: i64 = row.get(7)?;
@@ -129,7 +155,7 @@ fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
                 fence: row.get(2)?,
             },
             run: row.get(1)?,
-            task: row.get(3)?,
+            task: TaskNo(row.get(3)?),
             attempt: Attempt {
                 route: row.get(4)?,
                 model: row.get(5)?,

@@ -2,16 +2,17 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::ending::{Ending, finish};
 use super::events::{self, Settling};
 use super::fault::Fault;
-use super::ledger::{self, PLANNING, Spent, Use};
-use super::settle::{Ending, finish, together};
-use super::{claim, sessions};
+use super::ledger::{self, Spent, Use};
+use super::task_counts::recount;
+use super::{graph, sessions, tasks};
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{Making, PlanOrigin};
-use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::domain::state::{QueueEvent, QueueState, Status, TaskEvent, TaskStatus};
+use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
-use crate::store::keys::COMPLETION;
 use crate::store::{Lease, PendingTask, PlanEnd, PlanSettlement, Planned, Settled, TakeOver};
 
 /// The queue that is to be planned.
@@ -20,13 +21,29 @@ struct Held {
     ingest: i64,
     user: String,
     session: Option<String>,
+    owner: String,
+    until: i64,
+    group: i64,
+}
+
+impl Held {
+    fn lease(&self, lease: Lease) -> graph::Held<'_> {
+        graph::Held {
+            queue_id: lease.queue_id,
+            fence: lease.fence,
+            owner: &self.owner,
+            until: self.until,
+            group: self.group,
+        }
+    }
 }
 
 pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> Result<Settled, Fault> {
     let lease = settlement.lease;
     let spent = Spent {
         lease,
-        task: PLANNING,
+        task: TaskNo::PLAN,
+        version: None,
         attempts: &settlement.attempts,
         completed: matches!(settlement.end, PlanEnd::Planned(PlanOrigin::Model, _)),
     };
@@ -38,7 +55,7 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
         PlanEnd::Planned(origin, steps) => {
             let given = ledger::write(c, &spent, held.run, Use::Step)?;
             write_plan(c, lease, Some(*origin), None, &settlement.making, now)?;
-            insert_tasks(c, lease.queue_id, steps, now)?;
+            insert_tasks(c, &held.lease(lease), steps, now)?;
             if !failpoint!("plan-not-told") {
                 note(c, held.run, given.event_no, lease.queue_id, Ok(steps), now)?;
             }
@@ -48,6 +65,7 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
             let given = ledger::write(c, &spent, held.run, Use::End)?;
             write_plan(c, lease, None, None, &settlement.making, now)?;
             note(c, held.run, given.event_no, lease.queue_id, Err(failure), now)?;
+            settle_task(c, lease.queue_id, TaskEvent::Failed, now)?;
             let ending = Ending {
                 queue_id: lease.queue_id,
                 status: Status::Failed,
@@ -55,9 +73,11 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
                 settled_tasks: 0,
                 failure: Some(failure),
                 prompted: true,
+                ready: 0,
             };
             finish(c, &ending, now)?;
             if let Some(session) = &held.session {
+                sessions::end_lease(c, lease.queue_id, &held.user, session)?;
                 sessions::promote(c, held.run, held.ingest, &held.user, session)?;
             }
             Ok(Settled::Finished { ok: false })
@@ -90,7 +110,8 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
         c,
         &Spent {
             lease,
-            task: PLANNING,
+            task: TaskNo::PLAN,
+            version: None,
             attempts: &[],
             completed: true,
         },
@@ -99,9 +120,9 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
     )?;
     let making = Making::without_calls(String::new(), String::new());
     write_plan(c, lease, Some(PlanOrigin::Continued), Some(paused), &making, now)?;
-    insert_tasks(c, lease.queue_id, &steps, now)?;
+    insert_tasks(c, &held.lease(lease), &steps, now)?;
     note(c, held.run, given.event_no, lease.queue_id, Ok(&steps), now)?;
-    Ok(TakeOver::Taken(claim::tasks(c, lease.queue_id)?))
+    Ok(TakeOver::Taken(tasks::planned(c, lease.queue_id)?))
 }
 
 /// The pending tasks of the session's last paused queue.
@@ -120,7 +141,7 @@ pub(super) fn pending(
     let Some((queue_id, current)) = paused else {
         return Ok(None);
     };
-    let tasks: Vec<PendingTask> = claim::tasks(c, queue_id)?.into_iter().skip(current).collect();
+    let tasks: Vec<PendingTask> = tasks::planned(c, queue_id)?.into_iter().skip(current).collect();
     Ok((!tasks.is_empty()).then_some((queue_id, tasks)))
 }
 
@@ -153,15 +174,6 @@ fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, Fault>
     .query_row([paused, queue_id], |row| row.get(0))?)
 }
 
-/// Whether a task of the queue was begun: one is settled, or a call for one is in the ledger.
-pub(super) fn is_begun(c: &Connection, run: i64, queue_id: i64) -> Result<bool, Fault> {
-    Ok(c.prepare_cached(
-        "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?2 AND status<>'pending')
-           OR EXISTS(SELECT 1 FROM nova3_attempts WHERE run_id=?1 AND queue_id=?2 AND task_index>=0)",
-    )?
-    .query_row([run, queue_id], |row| row.get(0))?)
-}
-
 /// A queue that was not begun has these tasks instead of those that it had; none means that it is to be planned. What
 /// its plan cost stays with it, and what it took over is pending again, unless somebody else has it now.
 pub(super) fn replace(
@@ -181,19 +193,22 @@ pub(super) fn replace(
     }
     c.prepare_cached("DELETE FROM nova3_tasks WHERE queue_id=?1")?
         .execute([queue_id])?;
-    write_tasks(c, queue_id, steps, now)?;
+    tasks::write(c, queue_id, steps, now)?;
     let count = Some(steps.len()).filter(|count| *count > 0);
     c.prepare_cached(
         "UPDATE nova3_queues SET task_count=?2, given_tasks=?3, other_tasks=0, last_accessed=?4 WHERE queue_id=?1",
     )?
     .execute(params![queue_id, count, given, now])?;
-    Ok(())
+    recount(c, queue_id)
 }
 
-/// A plan of which nothing was done is forgotten.
+/// A plan of which nothing was done is removed: the queue is planned anew.
 fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let begun: bool = c
-        .prepare_cached("SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND status<>'pending')")?
+        .prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0
+               AND status NOT IN('pending','ready'))",
+        )?
         .query_row([queue_id], |row| row.get(0))?;
     if begun {
         return Ok(());
@@ -204,7 +219,11 @@ fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
         .execute([queue_id])?;
     c.prepare_cached("UPDATE nova3_queues SET task_count=NULL WHERE queue_id=?1")?
         .execute([queue_id])?;
-    Ok(())
+    let created_at: i64 = c
+        .prepare_cached("SELECT created_at FROM nova3_queues WHERE queue_id=?1")?
+        .query_row([queue_id], |row| row.get(0))?;
+    tasks::write(c, queue_id, &[], created_at)?;
+    recount(c, queue_id)
 }
 
 fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>, Fault> {
@@ -249,13 +268,14 @@ fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -
     Ok(())
 }
 
-/// The queue, if the lease is still good and it has no plan yet.
+/// The queue, if the lease of its planning is still good.
 fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
     let held = c
         .prepare_cached(&sql(
-            "SELECT q.run_id, r.ingest, q.user_id, q.session_id FROM nova3_queues q JOIN nova3_runs r USING(run_id)
-             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased'
-             AND q.task_count IS NULL -- unless failpoint plan-asked-again
+            "SELECT q.run_id, r.ingest, q.user_id, q.session_id, t.lease_owner, t.lease_until, t.lease_group
+             FROM nova3_tasks t JOIN nova3_queues q USING(queue_id) JOIN nova3_runs r USING(run_id)
+             WHERE t.queue_id=?1 AND t.fence=?2 AND t.status='leased' AND q.state='open'
+             AND t.task_index=-1 -- unless failpoint plan-asked-again
              ",
         ))?
         .query_row(params![lease.queue_id, lease.fence], |row| {
@@ -264,10 +284,25 @@ fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
                 ingest: row.get(1)?,
                 user: row.get(2)?,
                 session: row.get(3)?,
+                owner: row.get(4)?,
+                until: row.get(5)?,
+                group: row.get(6)?,
             })
         })
         .optional()?;
     Ok(held)
+}
+
+/// Planning is settled; its bookkeeping stands in the row of the plan.
+fn settle_task(c: &Connection, queue_id: i64, event: TaskEvent, now: i64) -> Result<(), Fault> {
+    let status = graph::after(TaskStatus::Leased, event)?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET status=?2, completed_at=?3, lease_owner=NULL, lease_until=NULL, crashes=0, working=0,
+           quarantine=0, lease_group=0, lone_crashes=0, crash_owner=NULL, panics=0
+         WHERE queue_id=?1 AND task_index=-1 AND status='leased'",
+    )?
+    .execute(params![queue_id, status.as_str(), now])?;
+    Ok(())
 }
 
 /// The plan's row; what an earlier failure to plan cost stays in it.
@@ -284,7 +319,7 @@ fn write_plan(
         .query_row([lease.queue_id], |row| row.get(0))
         .optional()?;
     let making = match earlier {
-        Some(earlier) => together(&serde_json::from_str(&earlier)?, making),
+        Some(earlier) => making.after(&serde_json::from_str(&earlier)?),
         None => making.clone(),
     };
     c.prepare_cached(
@@ -322,45 +357,13 @@ fn note(
     events::note(c, run, event_no, &settling)
 }
 
-/// The queue has these tasks, and is planned.
-fn insert_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
-    write_tasks(c, queue_id, steps, now)?;
-    c.prepare_cached(
-        "UPDATE nova3_queues SET task_count=?2, last_accessed=?3, crashes=0, working=0, quarantine=0,
-           lone_crashes=0, crash_owner=NULL, panics=0
-         WHERE queue_id=?1",
-    )?
-    .execute(params![queue_id, steps.len(), now])?;
-    Ok(())
-}
-
-/// The only task of a bad Batch line, which gives its result the form of one.
-pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -> Result<(), Fault> {
-    c.prepare_cached(
-        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, status, created_at)
-         VALUES(?1,0,'task001',?2,'','failed',?3)",
-    )?
-    .execute(params![queue_id, COMPLETION, now])?;
-    Ok(())
-}
-
-/// One row for each task.
-pub(super) fn write_tasks(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
-    let mut insert = c.prepare_cached(
-        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, description, input, created_at)
-         VALUES(?1,?2,?3,?4,?5,?6,?7)",
-    )?;
-    for (index, step) in steps.iter().enumerate() {
-        let task_id = format!("task{:03}", index + 1);
-        insert.execute(params![
-            queue_id,
-            index,
-            task_id,
-            step.action,
-            step.description,
-            step.input,
-            now
-        ])?;
-    }
+/// The queue has these tasks, and is planned: the lease is handed on to the first of them.
+fn insert_tasks(c: &Connection, lease: &graph::Held<'_>, steps: &[Planned], now: i64) -> Result<(), Fault> {
+    let queue_id = lease.queue_id;
+    settle_task(c, queue_id, TaskEvent::Completed, now)?;
+    tasks::insert_planned(c, queue_id, steps, now)?;
+    graph::lease(c, lease, TaskNo::planned(0), TaskStatus::Ready)?;
+    c.prepare_cached("UPDATE nova3_queues SET task_count=?2, last_accessed=?3 WHERE queue_id=?1")?
+        .execute(params![queue_id, steps.len(), now])?;
     Ok(())
 }

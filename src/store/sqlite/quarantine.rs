@@ -1,43 +1,45 @@
-//! Which requests a crash of the process counts against, and how the one that causes it is found.
+//! Which tasks a crash of the process counts against, and how the one that causes it is found.
 //!
-//! A crash says nothing of a single request that was in flight. Most crashes are kills from outside: of the operator, of the
-//! kernel, of a machine that goes down. They meet requests that wait for their answers, because that takes nearly all of
-//! the time. A request that crashes the process itself does so while the process works on it: while its prompt is
-//! built, or when its answer is read, judged and settled. So a crash counts only against requests that were worked on.
+//! Most crashes are kills from outside: of the operator, of the kernel, of a machine that goes down. They meet tasks that wait
+//! for their answers, because that takes nearly all of the time. A task that crashes the process does so while the process
+//! works on it: while its prompt is built, or while its answer is read, judged and settled. So a crash counts only against
+//! tasks that were worked on.
 //!
 //! ```text
 //! claim ─▶ working ─▶ waiting (limits, the call on the wire) ─▶ working ─▶ settled
 //!            └──────── again, for a retry or a repair ◀────────────┘
 //! ```
 //!
-//! 1. **Recorded.** A queue that is leased at a crash is recorded (`crashes`). That costs nothing before the first crash and
-//!    accuses nobody. From its next lease on a recorded queue has a durable crash mark (`working`): a claim sets it, the worker
-//!    clears it before the call may be sent, and sets it again before it looks at a byte of the answer. Of a streamed
-//!    answer all pieces are collected first, so that a kill in the middle of a stream meets a clear mark too. These are two
-//!    small writes a call, and only queues that were at a crash pay them.
-//! 2. **Quarantine.** A queue that is leased at a crash with its mark set goes into quarantine. It runs when all others
-//!    have had their turn, in a group that is all its process holds, because others that are not recorded have no mark. The
-//!    first group is as large as the slots allow: innocent requests take one call's time together, not one after the other.
-//! 3. **Halves.** A crash of a group counts against its members whose marks are set: each may run in half of such a group
-//!    from then on. Others keep their place. A group is formed from those with the most room, so that members which
-//!    were only there are done before the one that crashes is alone.
-//! 4. **Poison.** Two crashes while it is alone with its mark set, under different owners, fail a queue as `poison`.
+//! 1. **Recorded.** A task that is leased at a crash is recorded (`crashes`). This costs nothing before the first crash. From
+//!    its next lease on a recorded task has a durable crash mark (`working`). A claim sets it. The worker clears it before the
+//!    call may be sent, and sets it again before it looks at a byte of the answer. All pieces of a streamed answer are
+//!    collected first, so that a kill in the middle of a stream meets a clear mark too. These are two small writes a call,
+//!    and only tasks that were at a crash pay them.
+//! 2. **Quarantine.** A task that is leased at a crash with its mark set goes into quarantine. It runs when all others have
+//!    had their turn, in a group that is all its process holds, because tasks that are not recorded have no mark. The first
+//!    group is as large as the slots allow, so that innocent tasks take one call's time together.
+//! 3. **Halves.** A crash of a group counts against its members whose marks are set: each may run in half of such a group from
+//!    then on. Others keep their place. A group is formed from those with the most room.
+//! 4. **Poison.** Two crashes while it is alone with its mark set, under different owners, fail a task as `poison`. A part
+//!    fails alone; another task fails its queue.
 //!
-//! Whatever a queue settles takes all of it back. A process that ends of itself and cannot give its leases back, as on a full
-//! disk, has not crashed.
+//! A settled task has no record any more. A process that ends of itself and cannot give its leases back, as on a full disk, has
+//! not crashed.
 //!
-//! A kill from outside fails an innocent request only if it meets the milliseconds of work three times, once in company and
-//! twice while it is alone, with nothing settled between.
+//! A kill from outside fails an innocent task only if it meets the milliseconds of work three times, once in company and twice
+//! while it is alone, with nothing settled between.
 
 use rusqlite::{Connection, params};
 
 use super::claim::put_back;
+use super::ending::{Ending, finish};
 use super::events::{self, Settling};
 use super::fault::Fault;
-use super::settle::{Ending, finish};
-use super::{ledger, plan, sessions};
+use super::task_counts::recount;
+use super::{graph, ledger, plan, sessions};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::state::{QueueEvent, QueueState, Status};
+use crate::domain::state::{Status, TaskEvent, TaskStatus};
+use crate::domain::task::TaskNo;
 use crate::store::keys::COMPLETION;
 use crate::store::{CrashMark, Lease};
 
@@ -47,9 +49,10 @@ const ANY_SIZE: i64 = 1 << 20;
 /// So many crashes of a queue that runs alone, under different owners, fail it.
 const POISON: i64 = 2;
 
-/// A queue that a process held when it ended.
+/// A task that a process held when it ended.
 struct Leased {
     queue_id: i64,
+    task: TaskNo,
     crashes: i64,
     working: bool,
     quarantine: i64,
@@ -79,7 +82,7 @@ impl Leased {
 pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool, Fault> {
     let marked = c
         .prepare_cached(
-            "UPDATE nova3_queues SET working=?3 WHERE queue_id=?1 AND fence=?2 AND state='leased'",
+            "UPDATE nova3_tasks SET working=?3 WHERE queue_id=?1 AND fence=?2 AND status='leased'",
         )?
         .execute(params![lease.queue_id, lease.fence, mark == CrashMark::Working])?;
     Ok(marked == 1)
@@ -89,42 +92,43 @@ pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool
 pub(super) fn note_panics(c: &Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
     let noted = c
         .prepare_cached(
-            "UPDATE nova3_queues SET panics=max(panics, ?3) WHERE queue_id=?1 AND fence=?2 AND state='leased'",
+            "UPDATE nova3_tasks SET panics=max(panics, ?3) WHERE queue_id=?1 AND fence=?2 AND status='leased'",
         )?
         .execute(params![lease.queue_id, lease.fence, panics])?;
     Ok(noted == 1)
 }
 
-/// Whether any queue of the store is leased.
+/// Whether any task of the store is leased.
 pub(super) fn any_leased(c: &Connection) -> Result<bool, Fault> {
     Ok(
-        c.prepare_cached("SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE state='leased')")?
+        c.prepare_cached("SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE leased>0)")?
             .query_row([], |row| row.get(0))?,
     )
 }
 
 /// Voids every lease in the store: whoever opens it holds its lock, so their owners are gone. No attempt is charged
-/// to a queue. If they `crashed`, that is recorded.
+/// to a task. If they `crashed`, that is recorded. Submitted tasks have no lease and stay as they are.
 pub(super) fn void_all(c: &Connection, crashed: bool, now: i64) -> Result<(), Fault> {
-    let ready = super::legal(QueueState::Leased.after(QueueEvent::Released))?;
-    for queue in leased(c)? {
-        let alone = crashed && queue.crashed_alone();
-        let room = if crashed { queue.room() } else { queue.quarantine };
+    let ready = graph::after(TaskStatus::Leased, TaskEvent::Released)?;
+    for task in leased(c)? {
+        let alone = crashed && task.crashed_alone();
+        let room = if crashed { task.room() } else { task.quarantine };
         c.prepare_cached(
-            "UPDATE nova3_queues SET attempt=attempt-1, crashes=crashes+?2, lone_crashes=lone_crashes+?3, quarantine=?4,
-               crash_owner=CASE WHEN ?3 THEN lease_owner ELSE crash_owner END, fence=fence+1 WHERE queue_id=?1",
+            "UPDATE nova3_tasks SET attempt=attempt-1, crashes=crashes+?3, lone_crashes=lone_crashes+?4, quarantine=?5,
+               crash_owner=CASE WHEN ?4 THEN lease_owner ELSE crash_owner END WHERE queue_id=?1 AND task_index=?2",
         )?
-        .execute(params![queue.queue_id, crashed, alone, room])?;
-        if alone && queue.lone_crashes + 1 >= POISON {
-            fail_as_poison(c, &queue, now)?;
+        .execute(params![task.queue_id, task.task.0, crashed, alone, room])?;
+        if alone && task.lone_crashes + 1 >= POISON {
+            fail_as_poison(c, &task, now)?;
             continue;
         }
         c.prepare_cached(
-            "UPDATE nova3_queues SET state=?2, working=0, lease_group=0, lease_owner=NULL, lease_until=NULL
-             WHERE queue_id=?1",
+            "UPDATE nova3_tasks SET status=?3, working=0, lease_group=0, lease_owner=NULL, lease_until=NULL
+             WHERE queue_id=?1 AND task_index=?2",
         )?
-        .execute(params![queue.queue_id, ready.as_str()])?;
-        put_back(c, queue.queue_id)?;
+        .execute(params![task.queue_id, task.task.0, ready.as_str()])?;
+        recount(c, task.queue_id)?;
+        put_back(c, task.queue_id)?;
     }
     Ok(())
 }
@@ -133,6 +137,7 @@ fn leased(c: &Connection) -> Result<Vec<Leased>, Fault> {
     let read = |row: &rusqlite::Row<'_>| {
         Ok(Leased {
             queue_id: row.get(0)?,
+            task: TaskNo(row.get(8)?),
             crashes: row.get(1)?,
             working: row.get(2)? || failpoint!("waiting-counts-as-work"),
             quarantine: row.get(3)?,
@@ -143,42 +148,44 @@ fn leased(c: &Connection) -> Result<Vec<Leased>, Fault> {
         })
     };
     Ok(c.prepare_cached(
-        "SELECT queue_id, crashes, working, quarantine, lease_group, lone_crashes, lease_owner, crash_owner
-         FROM nova3_queues WHERE state='leased'",
+        "SELECT t.queue_id, t.crashes, t.working, t.quarantine, t.lease_group, t.lone_crashes, t.lease_owner, t.crash_owner,
+           t.task_index
+         FROM nova3_queues q CROSS JOIN nova3_tasks t USING(queue_id) WHERE q.leased>0 AND t.status='leased'",
     )?
     .query_map([], read)?
     .collect::<Result<_, _>>()?)
 }
 
-/// What the queue is to the transaction that fails it.
+/// The queue, as the transaction needs it that fails it.
 struct Found {
     run: i64,
     ingest: i64,
     user: String,
     session: Option<String>,
-    current: usize,
-    /// The task that was under way, its action, and whether it was tried before; `None` while planning.
-    task: Option<(String, String, bool)>,
+    action: String,
+    /// Whether the task was tried before.
+    tried: bool,
 }
 
-/// The queue fails as its task would, without a call.
-fn fail_as_poison(c: &Connection, queue: &Leased, now: i64) -> Result<(), Fault> {
-    let queue_id = queue.queue_id;
-    let found = found(c, queue_id)?;
+/// The task fails without a call: a part alone, another task with its queue.
+fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault> {
+    let (queue_id, task) = (leased.queue_id, leased.task);
+    let found = found(c, queue_id, task)?;
     let failure = Failure {
-        task_id: found.task.as_ref().map(|(id, ..)| id.clone()),
-        ..Failure::new(Class::Poison, reason(queue.crashes + 1))
+        task_id: task.index().map(|_| task.to_string()),
+        ..Failure::new(Class::Poison, reason(leased.crashes + 1))
     };
+    if task.is_part() {
+        return fail_part(c, leased, &failure, now);
+    }
     let given = ledger::next(c, found.run)?;
     // Its tasks are told of with the first of them that is settled; until then the request is all that is known.
-    let known = found.current > 0
-        || found.task.as_ref().is_some_and(|(.., tried)| *tried)
-        || plan::has_one(c, queue_id)?;
-    let raw = |(_, action, _): &(String, String, bool)| action == COMPLETION;
-    if !found.task.as_ref().is_some_and(raw) {
+    let known =
+        task > TaskNo::planned(0) || task.index().is_some() && found.tried || plan::has_one(c, queue_id)?;
+    if found.action != COMPLETION {
         let settling = Settling {
             queue_id,
-            task: (known && found.task.is_some()).then_some(found.current),
+            task: task.index().filter(|_| known),
             planned: false,
             steps: None,
             failure: Some(&failure),
@@ -187,21 +194,49 @@ fn fail_as_poison(c: &Connection, queue: &Leased, now: i64) -> Result<(), Fault>
         };
         events::note(c, found.run, given.event_no, &settling)?;
     }
-    c.prepare_cached("UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND status='pending'")?
-        .execute([queue_id])?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET status='skipped', lease_owner=NULL, lease_until=NULL, lease_group=0, working=0, crashes=0,
+           quarantine=0, lone_crashes=0, crash_owner=NULL, panics=0
+         WHERE queue_id=?1 AND status IN('pending','ready','leased')",
+    )?
+    .execute([queue_id])?;
     let ending = Ending {
         prompted: true,
         queue_id,
         status: Status::Failed,
         finish_no: given.finish_no,
-        settled_tasks: found.current,
+        settled_tasks: task.index().unwrap_or(0),
         failure: Some(&failure),
+        ready: 0,
     };
     finish(c, &ending, now)?;
     match &found.session {
-        Some(session) => sessions::promote(c, found.run, found.ingest, &found.user, session),
+        Some(session) => {
+            sessions::end_lease(c, queue_id, &found.user, session)?;
+            sessions::promote(c, found.run, found.ingest, &found.user, session)
+        }
         None => Ok(()),
     }
+}
+
+/// The join of the part decides what follows.
+fn fail_part(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Result<(), Fault> {
+    let status = graph::after(TaskStatus::Leased, TaskEvent::Failed)?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET status=?3, error=?4, completed_at=?5, lease_owner=NULL, lease_until=NULL, lease_group=0,
+           working=0, crashes=0, quarantine=0, lone_crashes=0, crash_owner=NULL, panics=0
+         WHERE queue_id=?1 AND task_index=?2",
+    )?
+    .execute(params![
+        leased.queue_id,
+        leased.task.0,
+        status.as_str(),
+        serde_json::to_string(failure)?,
+        now
+    ])?;
+    graph::let_go_on(c, leased.queue_id, leased.task)?;
+    recount(c, leased.queue_id)?;
+    put_back(c, leased.queue_id)
 }
 
 fn reason(crashes: i64) -> String {
@@ -212,27 +247,20 @@ fn reason(crashes: i64) -> String {
     )
 }
 
-fn found(c: &Connection, queue_id: i64) -> Result<Found, Fault> {
+fn found(c: &Connection, queue_id: i64, task: TaskNo) -> Result<Found, Fault> {
     Ok(c.prepare_cached(
-        "SELECT q.run_id, r.ingest, q.user_id, q.session_id, q.current_task_index, t.task_id, t.action,
-           t.making IS NOT NULL
-         FROM nova3_queues q JOIN nova3_runs r USING(run_id)
-         LEFT JOIN nova3_tasks t ON t.queue_id=q.queue_id AND t.task_index=q.current_task_index
-         WHERE q.queue_id=?1",
+        "SELECT q.run_id, r.ingest, q.user_id, q.session_id, t.action, t.making IS NOT NULL
+         FROM nova3_tasks t JOIN nova3_queues q USING(queue_id) JOIN nova3_runs r USING(run_id)
+         WHERE t.queue_id=?1 AND t.task_index=?2",
     )?
-    .query_row([queue_id], |row| {
-        let task: Option<String> = row.get(5)?;
-        let task = match task {
-            Some(id) => Some((id, row.get(6)?, row.get(7)?)),
-            None => None,
-        };
+    .query_row(params![queue_id, task.0], |row| {
         Ok(Found {
             run: row.get(0)?,
             ingest: row.get(1)?,
             user: row.get(2)?,
             session: row.get(3)?,
-            current: row.get(4)?,
-            task,
+            action: row.get(4)?,
+            tried: row.get(5)?,
         })
     })?)
 }

@@ -1,14 +1,62 @@
 //! What is finished, in order, page by page.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
+use super::SqliteStore;
 use super::fault::Fault;
-use crate::domain::outcome::{Finished, PlanOrigin, PlanRecord, TaskRecord};
+use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
+use crate::domain::tally::Counts;
+use crate::domain::task::TaskNo;
 use crate::store::keys::COMPLETION;
+use crate::store::task_rows::TaskRows;
 use crate::store::telling::PAGE_BYTES;
-use crate::store::{FinishedPage, Order, RunId};
+use crate::store::{EventPage, FinishedPage, Order, Results, RunId, StoreError};
+
+#[async_trait]
+impl Results for SqliteStore {
+    async fn finished(
+        &self,
+        run: RunId,
+        order: Order,
+        since: Option<i64>,
+        after: i64,
+        rows: usize,
+    ) -> Result<FinishedPage, StoreError> {
+        self.read(move |c| finished(c, run, order, since, after, rows))
+            .await
+    }
+
+    async fn finished_by_id(&self, run: RunId, queues: Vec<i64>) -> Result<FinishedPage, StoreError> {
+        self.read(move |c| by_id(c, run, &queues)).await
+    }
+
+    async fn events(
+        &self,
+        run: RunId,
+        present: bool,
+        after: i64,
+        rows: usize,
+    ) -> Result<EventPage, StoreError> {
+        self.read(move |c| super::events::page(c, run, present, after, rows))
+            .await
+    }
+
+    async fn events_of(&self, run: RunId, queues: Vec<i64>, up_to: i64) -> Result<EventPage, StoreError> {
+        self.read(move |c| super::events::of(c, run, &queues, up_to))
+            .await
+    }
+
+    async fn lines_epoch(&self, run: RunId) -> Result<i64, StoreError> {
+        self.read(move |c| super::runs::lines_epoch(c, run)).await
+    }
+
+    async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
+        self.read(move |c| super::runs::counts(c, run)).await
+    }
+}
 
 const COLUMNS: &str = "queue_id, finish_no, custom_id, line_index, line, user_id, session_id, status, error, warnings, \
      created_at, completed_at";
@@ -198,24 +246,41 @@ fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, Fault> {
 
 fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, Fault> {
     let mut query = c.prepare_cached(
-        "SELECT task_id, action, input, status, result, making FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
+        "SELECT task_index, task_id, action, input, status, CASE WHEN task_index<?2 THEN result END, making, subject,
+           CASE WHEN task_index>=?2 THEN error END
+         FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 ORDER BY task_index",
     )?;
-    let mut rows = query.query([queue_id])?;
-    let mut tasks = Vec::new();
+    let mut rows = query.query(params![queue_id, TaskNo::PLANNED_END])?;
+    let mut tasks = TaskRows::default();
     while let Some(row) = rows.next()? {
-        let status: String = row.get(3)?;
-        let making: Option<String> = row.get(5)?;
-        tasks.push(TaskRecord {
-            task_id: row.get(0)?,
-            action: row.get(1)?,
-            input: row.get(2)?,
-            status: TaskStatus::parse(&status)
-                .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?,
-            result: raw(row.get(4)?)?,
-            making: making.as_deref().map(serde_json::from_str).transpose()?,
+        let status: String = row.get(4)?;
+        let status = TaskStatus::parse(&status)
+            .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
+        let (no, making): (i32, Option<String>) = (row.get(0)?, row.get(6)?);
+        let making = making.as_deref().map(serde_json::from_str).transpose()?;
+        if TaskNo(no).is_part() {
+            let error: Option<String> = row.get(8)?;
+            let part = PartRecord {
+                task_id: row.get(1)?,
+                subject: row.get(7)?,
+                status,
+                making,
+                failure: error.as_deref().map(serde_json::from_str).transpose()?,
+            };
+            tasks.add_part(TaskNo(no), part);
+            continue;
+        }
+        tasks.add(TaskRecord {
+            task_id: row.get(1)?,
+            action: row.get(2)?,
+            input: row.get(3)?,
+            status,
+            result: raw(row.get(5)?)?,
+            making,
+            parts: Vec::new(),
         });
     }
-    Ok(tasks)
+    Ok(tasks.into_records())
 }
 
 fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {

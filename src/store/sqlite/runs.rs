@@ -3,13 +3,46 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::SqliteStore;
 use super::fault::Fault;
 use super::results::complete_ingest;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
-use crate::store::{InputMark, Run, RunId, RunOpening, SessionCounts, StoreError, Terms};
+use crate::store::{InputMark, Run, RunId, RunOpening, Runs, SessionCounts, StoreError, Terms};
+
+#[async_trait]
+impl Runs for SqliteStore {
+    async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError> {
+        let opening = opening.clone();
+        let path = self.path.clone();
+        self.write(move |c| open(c, &path, &opening, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn find_run(&self, name: Option<&str>) -> Result<Option<Run>, StoreError> {
+        let name = name.map(str::to_owned);
+        self.read(move |c| find(c, name.as_deref())).await
+    }
+
+    async fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        self.read(all).await
+    }
+
+    async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
+        self.read(open_runs).await
+    }
+
+    async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {
+        self.read(move |c| has_unfinished(c, run)).await
+    }
+
+    async fn stuck(&self, run: RunId) -> Result<Option<i64>, StoreError> {
+        self.read(move |c| stuck(c, run)).await
+    }
+}
 
 const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, input_requests, next_finish_no, created_at, \
      last_accessed, next_event_no, rehearsal, complete_ingest";
@@ -59,8 +92,8 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
     if failpoint!("finished-run-asks-again") {
         c.execute_batch(
             "CREATE TEMP TABLE again AS SELECT max(queue_id) AS queue_id FROM nova3_queues HAVING min(state='done');
-             UPDATE nova3_tasks SET status='pending' WHERE task_index=2 AND queue_id IN(SELECT queue_id FROM again);
-             UPDATE nova3_queues SET state='ready', current_task_index=2 WHERE queue_id IN(SELECT queue_id FROM again);",
+             UPDATE nova3_tasks SET status='ready' WHERE task_index=2 AND queue_id IN(SELECT queue_id FROM again);
+             UPDATE nova3_queues SET state='open', ready=1, current_task_index=2 WHERE queue_id IN(SELECT queue_id FROM again);",
         )?;
     }
     let run = find(c, Some(&opening.name))?
@@ -169,20 +202,30 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
     let kept: u64 = c
         .prepare_cached(
             "SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND other_tasks=1
-               AND state IN('ready','blocked','leased')",
+               AND state IN('open','blocked')",
         )?
         .query_row(params![run.0, since], |row| row.get(0))?;
     let failed = of("='failed'")?;
     let paused = of("='paused'")?;
-    let running = of("='leased'")?;
+    let partial: u64 = c
+        .prepare_cached(
+            "SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND status='partial'",
+        )?
+        .query_row(params![run.0, since], |row| row.get(0))?;
+    let running: u64 = c
+        .prepare_cached("SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND leased>0")?
+        .query_row(params![run.0, since], |row| row.get(0))?;
     let blocked = of("='blocked'")?;
-    let ready = of("='ready'")?;
+    let open = of("='open' AND ready>0")?
+        + of("='open' AND leased>0 AND ready=0")?
+        + of("='open' AND ready=0 AND leased=0")?;
     Ok(Counts {
-        total: done + continued + failed + paused + running + blocked + ready,
+        total: done + continued + failed + paused + blocked + open,
         done,
         failed,
         paused,
         continued,
+        partial,
         running,
         blocked,
         outdated,
@@ -234,7 +277,7 @@ pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
 pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, Fault> {
     let mut query = c.prepare_cached(
         "SELECT user_id, session_id, count(*) total, sum(state='done') done, sum(state='failed') failed,
-           sum(state='paused') paused, sum(state='continued') continued, sum(state IN('blocked','ready','leased')) unfinished
+           sum(state='paused') paused, sum(state='continued') continued, sum(state IN('blocked','open')) unfinished
          FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state<>'superseded' AND session_id IS NOT NULL
          GROUP BY user_id, session_id ORDER BY unfinished=0, user_id, session_id LIMIT ?3",
     )?;
@@ -263,10 +306,38 @@ pub(super) fn lines_epoch(c: &Connection, run: RunId) -> Result<i64, Fault> {
 pub(super) fn has_unfinished(c: &Connection, run: RunId) -> Result<bool, Fault> {
     let counts = c
         .prepare_cached(
-            "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='ready')
-             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='blocked')
-             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='leased')",
+            "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='open' AND ready>0)
+             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND leased>0)
+             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='open' AND ready=0 AND leased=0)
+             OR EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='blocked')",
         )?
         .query_row(params![run.0, complete_ingest(c, run)?], |row| row.get(0))?;
     Ok(counts)
+}
+
+/// An open queue none of whose tasks can run.
+pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, Fault> {
+    Ok(c.prepare_cached(
+        "SELECT queue_id FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='open'
+           AND ready=0 AND leased=0 AND quarantine=0 AND submitted=0 LIMIT 1",
+    )?
+    .query_row(params![run.0, complete_ingest(c, run)?], |row| row.get(0))
+    .optional()?)
+}
+
+/// Runs with something left to do, the oldest first, and whether any of it can be claimed now.
+fn open_runs(c: &Connection) -> Result<Vec<(Run, bool)>, Fault> {
+    let mut open = Vec::new();
+    for run in all(c)?.into_iter().rev() {
+        if has_unfinished(c, run.id)? {
+            let claimable = c
+                .prepare_cached(
+                    "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND state='open' AND ready>0
+                       AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1))",
+                )?
+                .query_row([run.id.0], |row| row.get(0))?;
+            open.push((run, claimable));
+        }
+    }
+    Ok(open)
 }

@@ -1,14 +1,73 @@
 //! Sessions as people look at them, and forgetting one.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::SqliteStore;
 use super::context;
 use super::fault::Fault;
-use super::{claim, plan};
+use super::{plan, tasks};
+use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::TaskStatus;
+use crate::domain::task::TaskNo;
 use crate::store::rounds::RoundRow;
-use crate::store::{Cleared, KnownQueue, PendingTask, RunId, SessionEntry, StoredItem, keys};
+use crate::store::{
+    Cleared, KnownQueue, Material, PendingTask, RunId, SessionCounts, SessionEntry, SessionRecord, Sessions,
+    StoreError, StoredItem, Wanted, keys,
+};
+
+#[async_trait]
+impl Sessions for SqliteStore {
+    async fn context(&self, wanted: &Wanted) -> Result<Material, StoreError> {
+        let wanted = wanted.clone();
+        let (material, rounds) = self.read(move |c| super::context::context(c, &wanted)).await?;
+        Ok(crate::store::rounds::with_rounds(material, rounds))
+    }
+
+    async fn list_sessions(&self, limit: usize) -> Result<Vec<SessionEntry>, StoreError> {
+        self.read(move |c| list(c, limit)).await
+    }
+
+    async fn session(&self, user: &UserId, session: &SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let (user, session) = (user.clone(), session.clone());
+        let found = self
+            .read(move |c| one(c, user.as_str(), session.as_str()))
+            .await?;
+        Ok(found.map(|row| SessionRecord {
+            rounds: row
+                .rounds
+                .into_iter()
+                .map(crate::store::rounds::RoundRow::parsed)
+                .collect(),
+            items: row.items,
+            queue: row.queue,
+            pending: row.pending,
+        }))
+    }
+
+    async fn clear_session(&self, user: &UserId, session: &SessionId) -> Result<Cleared, StoreError> {
+        let (user, session) = (user.clone(), session.clone());
+        self.write(move |c| clear(c, user.as_str(), session.as_str()))
+            .await
+    }
+
+    async fn sessions(&self, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, StoreError> {
+        self.read(move |c| super::runs::sessions(c, run, limit)).await
+    }
+
+    async fn planned(
+        &self,
+        run: RunId,
+        identity: &Identity,
+        occurrence: u64,
+        content: Digest,
+    ) -> Result<Option<KnownQueue>, StoreError> {
+        let identity = identity.clone();
+        self.read(move |c| planned(c, run, &identity, occurrence, content))
+            .await
+    }
+}
 
 pub(super) fn list(c: &Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
     let mut query = c.prepare_cached(
@@ -70,7 +129,7 @@ fn latest(c: &Connection, user: &str, session: &str) -> Result<Option<KnownQueue
     let queue: Option<i64> = c
         .prepare_cached(
             "SELECT queue_id FROM nova3_queues WHERE user_id=?1 AND session_id=?2 AND state<>'superseded'
-             ORDER BY CASE state WHEN 'leased' THEN 0 WHEN 'ready' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END, queue_id DESC
+             ORDER BY CASE state WHEN 'open' THEN leased=0 WHEN 'paused' THEN 2 ELSE 3 END, queue_id DESC
              LIMIT 1",
         )?
         .query_row(params![user, session], |row| row.get(0))
@@ -114,11 +173,11 @@ fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, Fault> {
             })
         })?;
     let mut statuses =
-        c.prepare_cached("SELECT status FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index")?;
+        c.prepare_cached("SELECT status FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 ORDER BY task_index")?;
     let statuses: Vec<String> = statuses
-        .query_map([queue_id], |row| row.get(0))?
+        .query_map(params![queue_id, TaskNo::PLANNED_END], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    for (task, status) in claim::tasks(c, queue_id)?.into_iter().zip(statuses) {
+    for (task, status) in tasks::planned(c, queue_id)?.into_iter().zip(statuses) {
         let status = TaskStatus::parse(&status)
             .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
         queue.tasks.push((task, status));

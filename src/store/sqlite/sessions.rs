@@ -6,22 +6,23 @@ use serde_json::{Map, Value};
 use super::fault::Fault;
 use crate::domain::outcome::NewItem;
 use crate::domain::state::{QueueEvent, QueueState};
+use crate::domain::task::TaskNo;
 use crate::store::items::readable;
 
-/// Whether a queue of the session may run or runs in this run.
-pub(super) fn has_live(c: &Connection, run: i64, user: &str, session: &str) -> Result<bool, Fault> {
+/// Whether a queue of the session is open in this run.
+pub(super) fn has_open(c: &Connection, run: i64, user: &str, session: &str) -> Result<bool, Fault> {
     let found = c
         .prepare_cached(
             "SELECT 1 FROM nova3_queues WHERE run_id=?1 AND user_id=?2 AND session_id=?3
-               AND session_id IS NOT NULL AND state IN('ready','leased') LIMIT 1",
+               AND session_id IS NOT NULL AND state='open' LIMIT 1",
         )?
         .query_row(params![run, user, session], |_| Ok(()))
         .optional()?;
     Ok(found.is_some())
 }
 
-/// Sees to it that the session's earliest waiting queue is its ready one, unless one is leased. A ready one
-/// steps back for an earlier one that came back: after a retry, or when an edit was undone.
+/// Opens the session's earliest waiting queue, unless one is open. An open one that nobody works on steps back for an
+/// earlier one that came back: after a retry, or when an edit was undone.
 pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session: &str) -> Result<(), Fault> {
     let waiting: Option<(i64, i64)> = c
         .prepare_cached(
@@ -37,27 +38,54 @@ pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session
     };
     let live: Option<(i64, i64, bool)> = c
         .prepare_cached(
-            "SELECT queue_id, seq, state='leased' FROM nova3_queues WHERE run_id=?1 AND user_id=?2 AND session_id=?3
-               AND session_id IS NOT NULL AND state IN('ready','leased')",
+            "SELECT queue_id, seq, leased+submitted>0 FROM nova3_queues WHERE run_id=?1 AND user_id=?2 AND session_id=?3
+               AND session_id IS NOT NULL AND state='open'",
         )?
         .query_row(params![run, user, session], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     match live {
-        Some((_, other, leased)) if leased || other < seq => return Ok(()),
+        Some((_, other, is_held)) if is_held || other < seq => return Ok(()),
         Some((later, _, _)) => hold_back(c, later)?,
         None => {}
     }
-    let ready = super::legal(QueueState::Blocked.after(QueueEvent::Promoted))?;
+    let open = super::legal(QueueState::Blocked.after(QueueEvent::Promoted))?;
     c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
-        .execute(params![first, ready.as_str()])?;
+        .execute(params![first, open.as_str()])?;
     Ok(())
 }
 
-/// The queue waits again.
+/// The queue waits again, unless a worker or an outside job works on it.
 pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
-    let state = super::legal(QueueState::Ready.after(QueueEvent::HeldBack))?;
-    c.prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
+    let state = super::legal(QueueState::Open.after(QueueEvent::HeldBack))?;
+    let held_back = c
+        .prepare_cached(
+            "UPDATE nova3_queues SET state=?2 WHERE queue_id=?1 AND state='open' AND leased=0 AND submitted=0",
+        )?
         .execute(params![queue_id, state.as_str()])?;
+    if held_back > 0 {
+        c.prepare_cached(
+            "DELETE FROM nova3_session_leases WHERE queue_id=?1 AND (user_id, session_id)=(
+               SELECT user_id, session_id FROM nova3_queues WHERE queue_id=?1)",
+        )?
+        .execute([queue_id])?;
+    }
+    Ok(())
+}
+
+/// Tasks of the session are leased of this queue alone.
+pub(super) fn lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
+    c.prepare_cached(
+        "INSERT INTO nova3_session_leases(user_id, session_id, queue_id) VALUES(?1,?2,?3)
+         ON CONFLICT DO UPDATE SET queue_id=excluded.queue_id WHERE queue_id<>excluded.queue_id",
+    )?
+    .execute(params![user, session, queue_id])?;
+    Ok(())
+}
+
+/// The session is no longer this queue's.
+pub(super) fn end_lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
+    c.prepare_cached("DELETE FROM nova3_session_leases WHERE user_id=?1 AND session_id=?2 AND queue_id=?3")?
+        .execute(params![user, session, queue_id])?;
     Ok(())
 }
 
@@ -65,18 +93,29 @@ pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 /// changes with the end of a reading: whoever ends or adds a queue promotes in its session.
 pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<(), Fault> {
     let mut query = c.prepare_cached(
-        "SELECT DISTINCT user_id, session_id FROM nova3_queues WHERE run_id=?1 AND state='ready' AND ingest<?2
-           AND session_id IS NOT NULL",
+        "SELECT user_id, session_id FROM nova3_queues WHERE run_id=?1 AND state='open' AND ready>0 AND ingest<?2
+           AND leased=0 AND submitted=0 AND session_id IS NOT NULL
+         UNION SELECT user_id, session_id FROM nova3_queues WHERE run_id=?1 AND state='open' AND ready=0 AND leased=0
+           AND ingest<?2 AND submitted=0 AND session_id IS NOT NULL",
     )?;
     let held_up = query
         .query_map(params![run, ingest], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<Vec<(String, String)>, _>>()?;
-    let blocked = super::legal(QueueState::Ready.after(QueueEvent::HeldBack))?;
-    c.execute(
-        "UPDATE nova3_queues SET state=?3 WHERE run_id=?1 AND ingest<?2 AND state='ready'",
-        params![run, ingest, blocked.as_str()],
-    )?;
+    let blocked = super::legal(QueueState::Open.after(QueueEvent::HeldBack))?;
+    for ready in ["ready>0 AND leased=0", "ready=0 AND leased=0"] {
+        c.execute(
+            &format!(
+                "UPDATE nova3_queues SET state=?3 WHERE run_id=?1 AND ingest<?2 AND state='open' AND {ready} AND submitted=0"
+            ),
+            params![run, ingest, blocked.as_str()],
+        )?;
+    }
     for (user, session) in held_up {
+        c.prepare_cached(
+            "DELETE FROM nova3_session_leases WHERE user_id=?1 AND session_id=?2
+               AND queue_id IN(SELECT queue_id FROM nova3_queues WHERE run_id=?3 AND state='blocked')",
+        )?
+        .execute(params![user, session, run])?;
         promote(c, run, ingest, &user, &session)?;
     }
     Ok(())
@@ -97,7 +136,7 @@ pub(super) struct Place<'a> {
     pub(super) user: &'a str,
     pub(super) session: Option<&'a str>,
     pub(super) queue_id: i64,
-    pub(super) task: usize,
+    pub(super) task: TaskNo,
     pub(super) now: i64,
 }
 
@@ -122,7 +161,7 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
                  VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
             )?
             .execute(params![
-                place.user, session, item.kind, number, body, place.queue_id, place.task, place.now
+                place.user, session, item.kind, number, body, place.queue_id, place.task.0, place.now
             ])?;
         }
     }
@@ -154,13 +193,13 @@ fn counters(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fau
 
 fn alone(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fault> {
     let mut counters = Map::new();
-    if place.task == 0 {
+    if place.task <= TaskNo::planned(0) {
         return Ok(counters);
     }
     let mut query = c.prepare_cached(
-        "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND task_index<?2 AND result IS NOT NULL",
+        "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 AND result IS NOT NULL",
     )?;
-    let mut rows = query.query(params![place.queue_id, place.task])?;
+    let mut rows = query.query(params![place.queue_id, place.task.0])?;
     while let Some(row) = rows.next()? {
         let text: String = row.get(0)?;
         let items: Vec<Map<String, Value>> = serde_json::from_str(&text)?;

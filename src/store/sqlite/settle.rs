@@ -1,50 +1,94 @@
-//! Settling a task: its result, its items' numbers, the ledger, the queue's progress and the session's
+//! Settling a task: its result, its items' numbers, the ledger, the tasks behind it, the queue's progress and the session's
 //! next queue change together or not at all.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::SqliteStore;
+use super::ending::{Ending, finish};
 use super::events::{self, Settling};
 use super::fault::Fault;
 use super::ledger::{self, Spent, Use};
 use super::sessions::{self, Place};
+use super::task_counts::recount;
+use super::{graph, parts};
+use crate::domain::conditions::OnFailure;
 use crate::domain::failure::Failure;
-use crate::domain::outcome::{Making, Product};
-use crate::domain::state::{QueueEvent, QueueState, Status, TaskStatus};
-use crate::domain::usage::Cost;
+use crate::domain::outcome::Product;
+use crate::domain::state::{Status, TaskEvent, TaskStatus};
+use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
 use crate::store::keys::COMPLETION;
-use crate::store::{Settled, Settlement, TaskEnd, Then};
+use crate::store::{
+    Lease, PartOutcome, PlanSettlement, Settled, Settlement, StoreError, TakeOver, TaskEnd, Tasks, Then,
+};
 
-/// What the settled queue is to the transaction.
-struct Held {
+#[async_trait]
+impl Tasks for SqliteStore {
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        let bytes = settlement.bytes();
+        self.writer()?
+            .call_of(bytes, move |c| settle(c, &settlement, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn parts(&self, queue: i64, task: usize) -> Result<Vec<PartOutcome>, StoreError> {
+        self.read(move |c| super::context::parts(c, queue, task)).await
+    }
+
+    async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError> {
+        self.write(move |c| super::plan::settle(c, &settlement, crate::clock::now_ms()))
+            .await
+    }
+
+    async fn take_over(&self, lease: Lease) -> Result<TakeOver, StoreError> {
+        self.write(move |c| super::plan::take_over(c, lease, crate::clock::now_ms()))
+            .await
+    }
+}
+
+/// The settled task and its queue, as the transaction needs them.
+pub(super) struct Held {
     run: i64,
     ingest: i64,
     user: String,
     session: Option<String>,
-    task_count: usize,
+    pub(super) status: TaskStatus,
+    owner: Option<String>,
+    until: Option<i64>,
+    group: i64,
     /// How the task was made before, if it failed and was put back.
     making: Option<String>,
     /// Whether events are told of it: a raw completion has none.
     told: bool,
+    /// The version of the task.
+    version: i64,
+    /// Whether it is the last planned task of its queue.
+    is_last: bool,
+    /// Whether no other task of the queue is ready, leased or submitted.
+    is_alone: bool,
+    /// Whether a task of the queue has failed before.
+    has_failed: bool,
 }
 
 impl Held {
-    /// How the request ends with the settlement, if it does.
-    fn ends(&self, settlement: &Settlement) -> Option<Status> {
-        let last = settlement.task + 1 >= self.task_count;
-        match settlement.end {
-            TaskEnd::Failed(..) => Some(Status::Failed),
-            TaskEnd::Completed(..) if last => Some(Status::Completed),
-            TaskEnd::Completed(_, Then::Pause) => Some(Status::Paused),
-            TaskEnd::Completed(_, Then::GoOn) => None,
-        }
+    /// The lease, to be handed on; an outside job has none.
+    pub(super) fn lease(&self, settlement: &Settlement) -> Option<graph::Held<'_>> {
+        Some(graph::Held {
+            queue_id: settlement.lease.queue_id,
+            fence: settlement.lease.fence,
+            owner: self.owner.as_deref()?,
+            until: self.until?,
+            group: self.group,
+        })
     }
 }
 
 pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Result<Settled, Fault> {
     let spent = Spent {
         lease: settlement.lease,
-        task: i64::try_from(settlement.task).unwrap_or(i64::MAX),
+        task: settlement.task,
+        version: None,
         attempts: &settlement.attempts,
         completed: matches!(settlement.end, TaskEnd::Completed(..)),
     };
@@ -52,81 +96,192 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         ledger::without_settlement(c, &spent)?;
         return Ok(Settled::LostLease);
     };
-    let ends = held.ends(settlement);
-    let becomes = if ends.is_some() { Use::End } else { Use::Step };
-    let given = ledger::write(c, &spent, held.run, becomes)?;
-    let (status, product, failure) = match &settlement.end {
-        TaskEnd::Completed(product, _) => (TaskStatus::Completed, Some(product), None),
-        TaskEnd::Failed(failure, response) => (TaskStatus::Failed, response.as_ref(), Some(failure)),
+    let spent = Spent {
+        version: Some(held.version),
+        ..spent
     };
-    store_task(c, settlement, &held, status, product, now)?;
-    if held.told {
-        let first = settlement.task == 0 && held.making.is_none();
-        events::note(
-            c,
-            held.run,
-            given.event_no,
-            &Settling {
-                queue_id: settlement.lease.queue_id,
-                task: Some(settlement.task),
-                planned: first
-                    && (failpoint!("plan-told-twice")
-                        || !super::plan::has_one(c, settlement.lease.queue_id)?),
-                steps: None,
-                failure,
-                status: ends,
-                now,
-            },
-        )?;
+    if let TaskEnd::FannedOut(parts) = &settlement.end {
+        ledger::write(c, &spent, held.run, Use::Part)?;
+        return parts::fan_out(c, settlement, &held, parts, now);
     }
+    if settlement.task.is_part() {
+        ledger::write(c, &spent, held.run, Use::Part)?;
+        return parts::settle(c, settlement, &held, now);
+    }
+    settle_planned(c, settlement, &spent, &held, now)
+}
+
+/// The outcome of a planned task moves its queue.
+fn settle_planned(
+    c: &Connection,
+    settlement: &Settlement,
+    spent: &Spent<'_>,
+    held: &Held,
+    now: i64,
+) -> Result<Settled, Fault> {
+    let queue_id = settlement.lease.queue_id;
+    let (status, product, failure) = match &settlement.end {
+        TaskEnd::Failed(failure, response) => (TaskEvent::Failed, response.as_ref(), Some(failure)),
+        TaskEnd::Completed(product, _) => (TaskEvent::Completed, Some(product), None),
+        TaskEnd::FannedOut(_) => return Err(Fault::Row("a task that fans out has no outcome".to_owned())),
+    };
+    let status = graph::after(held.status, status)?;
+    store_task(c, settlement, held, status, product, now)?;
+    let noted = failure.or(settlement.flaw.as_ref());
+    let fails = failure.is_some() && settlement.on_failure == OnFailure::Fail;
+    let pauses = matches!(settlement.end, TaskEnd::Completed(_, Then::Pause));
+    let (next, ready) = if fails || held.is_last {
+        (None, 0)
+    } else {
+        go_on(c, settlement, held, pauses)?
+    };
+    // A task that is pending needs one that is ready, leased or submitted.
+    let is_over = fails || next.is_none() && ready == 0 && held.is_alone;
+    let ends = if fails {
+        Some(Status::Failed)
+    } else if is_over {
+        Some(end_status(c, queue_id, held.has_failed || noted.is_some())?)
+    } else {
+        pauses.then_some(Status::Paused)
+    };
+    let becomes = if ends.is_some() { Use::End } else { Use::Step };
+    let given = ledger::write(c, spent, held.run, becomes)?;
+    if held.told {
+        note(c, settlement, held, given.event_no, (failure, ends), now)?;
+    }
+    let settled_tasks = settlement.task.index().unwrap_or(0) + usize::from(!fails);
     let Some(ended) = ends else {
-        step(c, settlement, now)?;
-        return Ok(Settled::Stepped);
+        step(c, settlement, noted, (settled_tasks, next.is_none(), ready), now)?;
+        return Ok(if next.is_some() {
+            Settled::Stepped
+        } else {
+            Settled::Yielded
+        });
     };
     if ended == Status::Failed {
-        skip_rest(c, settlement)?;
+        skip_rest(c, queue_id)?;
     }
     let ending = Ending {
-        queue_id: settlement.lease.queue_id,
+        queue_id,
         status: ended,
         finish_no: given.finish_no,
-        settled_tasks: settlement.task + usize::from(failure.is_none()),
-        failure,
+        settled_tasks,
+        failure: noted,
         prompted: held.told,
+        ready,
     };
     finish(c, &ending, now)?;
     if let Some(session) = &held.session {
         if ended != Status::Failed {
-            sessions::note_round(c, settlement.lease.queue_id, &held.user, session)?;
+            sessions::note_round(c, queue_id, &held.user, session)?;
         }
+        sessions::end_lease(c, queue_id, &held.user, session)?;
         sessions::promote(c, held.run, held.ingest, &held.user, session)?;
     }
     Ok(Settled::Finished { ok: ended.is_ok() })
 }
 
-/// The queue, if the lease is still good for this task.
+/// The tasks behind a settled one go on: the first of them under its lease, unless the queue pauses. Answers which that
+/// is, and how many more are ready.
+fn go_on(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &Held,
+    pauses: bool,
+) -> Result<(Option<TaskNo>, usize), Fault> {
+    match held.lease(settlement).filter(|_| !pauses) {
+        Some(lease) => graph::hand_on(c, &lease, settlement.task),
+        None => Ok((
+            None,
+            graph::let_go_on(c, settlement.lease.queue_id, settlement.task)?,
+        )),
+    }
+}
+
+/// How a queue ends all of whose tasks are settled.
+fn end_status(c: &Connection, queue_id: i64, has_failed: bool) -> Result<Status, Fault> {
+    if !has_failed {
+        return Ok(Status::Completed);
+    }
+    let has_result: bool = c
+        .prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2
+               AND status='completed')",
+        )?
+        .query_row(params![queue_id, TaskNo::PLANNED_END], |row| row.get(0))?;
+    Ok(if has_result {
+        Status::Partial
+    } else {
+        Status::Failed
+    })
+}
+
+fn note(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &Held,
+    event_no: i64,
+    (failure, status): (Option<&Failure>, Option<Status>),
+    now: i64,
+) -> Result<(), Fault> {
+    let queue_id = settlement.lease.queue_id;
+    let first = settlement.task == TaskNo::planned(0) && held.making.is_none();
+    let told = failpoint!("plan-told-twice") || !first || !super::plan::has_one(c, queue_id)?;
+    events::note(
+        c,
+        held.run,
+        event_no,
+        &Settling {
+            queue_id,
+            task: settlement.task.index(),
+            planned: first && told,
+            steps: None,
+            failure,
+            status,
+            now,
+        },
+    )
+}
+
+/// The task, if the lease or the handle is still good for it.
 fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> {
+    let status = match settlement.handle {
+        None => TaskStatus::Leased,
+        Some(_) => TaskStatus::Submitted,
+    };
     let held = c
         .prepare_cached(&sql(
-            "SELECT q.run_id, r.ingest, q.user_id, q.session_id, q.task_count, t.making, t.action FROM nova3_queues q
-             JOIN nova3_runs r USING(run_id)
-             LEFT JOIN nova3_tasks t ON t.queue_id=q.queue_id AND t.task_index=q.current_task_index
-             WHERE q.queue_id=?1 AND q.fence=?2 AND q.state='leased'
-             AND q.current_task_index=?3 -- unless failpoint settled-task-asked-again, last-task-again
-             -- if failpoint settled-task-asked-again, last-task-again: AND q.current_task_index>=?3
-             ",
+            "SELECT q.run_id, r.ingest, q.user_id, q.session_id, t.lease_owner, t.lease_until, t.making, t.action,
+               t.lease_group, q.error IS NOT NULL, t.version, q.task_count IS ?3+1,
+               q.ready=0 AND q.quarantine=0 AND q.leased+q.submitted=1
+             FROM nova3_tasks t JOIN nova3_queues q USING(queue_id) JOIN nova3_runs r USING(run_id)
+             WHERE t.queue_id=?1 AND q.state='open'
+               AND t.task_index=?3 AND t.fence=?2 AND t.status=?4 AND t.handle IS ?5",
         ))?
         .query_row(
-            params![settlement.lease.queue_id, settlement.lease.fence, settlement.task],
+            params![
+                settlement.lease.queue_id,
+                settlement.lease.fence,
+                settlement.task.0,
+                status.as_str(),
+                settlement.handle
+            ],
             |row| {
                 Ok(Held {
                     run: row.get(0)?,
                     ingest: row.get(1)?,
                     user: row.get(2)?,
                     session: row.get(3)?,
-                    task_count: row.get::<_, Option<usize>>(4)?.unwrap_or(0),
-                    making: row.get(5)?,
-                    told: row.get_ref(6)?.as_str().is_ok_and(|action| action != COMPLETION),
+                    status,
+                    owner: row.get(4)?,
+                    until: row.get(5)?,
+                    group: row.get(8)?,
+                    making: row.get(6)?,
+                    told: row.get_ref(7)?.as_str().is_ok_and(|action| action != COMPLETION),
+                    has_failed: row.get(9)?,
+                    version: row.get(10)?,
+                    is_last: row.get(11)?,
+                    is_alone: row.get(12)?,
                 })
             },
         )
@@ -134,11 +289,11 @@ fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> 
     Ok(held)
 }
 
-fn skip_rest(c: &Connection, settlement: &Settlement) -> Result<(), Fault> {
+fn skip_rest(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     c.prepare_cached(
-        "UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND task_index>?2 AND status='pending'",
+        "UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND status IN('pending','ready')",
     )?
-    .execute(params![settlement.lease.queue_id, settlement.task])?;
+    .execute([queue_id])?;
     Ok(())
 }
 
@@ -150,11 +305,10 @@ fn store_task(
     product: Option<&Product>,
     now: i64,
 ) -> Result<(), Fault> {
-    let queue_id = settlement.lease.queue_id;
     let place = Place {
         user: &held.user,
         session: held.session.as_deref(),
-        queue_id,
+        queue_id: settlement.lease.queue_id,
         task: settlement.task,
         now,
     };
@@ -167,97 +321,73 @@ fn store_task(
         Some(Product::Response(raw)) => Some(raw.get()),
         None => None,
     };
+    store_row(c, settlement, held, status, result, now)
+}
+
+/// The row of the settled task.
+pub(super) fn store_row(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &Held,
+    status: TaskStatus,
+    result: Option<&str>,
+    now: i64,
+) -> Result<(), Fault> {
+    let (queue_id, task) = (settlement.lease.queue_id, settlement.task);
     let making = match &held.making {
-        Some(earlier) => together(&serde_json::from_str(earlier)?, &settlement.making),
+        Some(earlier) => settlement.making.after(&serde_json::from_str(earlier)?),
         None => settlement.making.clone(),
+    };
+    let error = match &settlement.end {
+        TaskEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
+        TaskEnd::Completed(..) | TaskEnd::FannedOut(_) => None,
     };
     let stored = c
         .prepare_cached(&sql(
-            "UPDATE nova3_tasks SET status=?3, result=?4, making=?5, fence=?6, completed_at=?7
+            "UPDATE nova3_tasks SET status=?3, result=?4, making=?5, completed_at=?6, error=?7, lease_owner=NULL,
+               lease_until=NULL, handle=NULL, crashes=0, working=0, quarantine=0, lease_group=0, lone_crashes=0,
+               crash_owner=NULL, panics=0
              WHERE queue_id=?1 AND task_index=?2
-             AND status='pending' -- unless failpoint last-task-again
-             ",
+               AND status=?8",
         ))?
         .execute(params![
             queue_id,
-            settlement.task,
+            task.0,
             status.as_str(),
             result,
             serde_json::to_string(&making)?,
-            settlement.lease.fence,
             now,
+            error,
+            held.status.as_str(),
         ])?;
     if stored != 1 {
         return Err(Fault::Row(format!(
-            "task {} of queue {queue_id} is not pending",
-            settlement.task
+            "{task} of queue {queue_id} is not `{}`",
+            held.status
         )));
     }
     Ok(())
 }
 
-/// What an earlier failure of the task cost belongs to its waste, and its calls to its attempts.
-pub(super) fn together(earlier: &Making, latest: &Making) -> Making {
-    let lost = earlier.cost.unwrap_or(Cost::ZERO).plus(earlier.wasted);
-    Making {
-        attempts: earlier.attempts.saturating_add(latest.attempts),
-        wasted: latest.wasted.plus(lost),
-        ..latest.clone()
+/// The queue goes on behind a planned task. A first failure of its tasks is its own.
+fn step(
+    c: &Connection,
+    settlement: &Settlement,
+    failure: Option<&Failure>,
+    (settled_tasks, lease_ends, ready): (usize, bool, usize),
+    now: i64,
+) -> Result<(), Fault> {
+    let queue_id = settlement.lease.queue_id;
+    c.prepare_cached("UPDATE nova3_queues SET current_task_index=?2, last_accessed=?3 WHERE queue_id=?1")?
+        .execute(params![queue_id, settled_tasks, now])?;
+    if let Some(failure) = failure {
+        c.prepare_cached(
+            "UPDATE nova3_queues SET error=coalesce(error, ?2), error_class=coalesce(error_class, ?3) WHERE queue_id=?1",
+        )?
+        .execute(params![queue_id, serde_json::to_string(failure)?, failure.class.as_str()])?;
     }
-}
-
-fn step(c: &Connection, settlement: &Settlement, now: i64) -> Result<(), Fault> {
-    let state = super::legal(QueueState::Leased.after(QueueEvent::Stepped))?;
-    c.prepare_cached(
-        "UPDATE nova3_queues SET current_task_index=?2, state=?3, last_accessed=?4,
-           crashes=0, working=0, quarantine=0, lone_crashes=0, crash_owner=NULL, panics=0
-         WHERE queue_id=?1",
-    )?
-    .execute(params![
-        settlement.lease.queue_id,
-        settlement.task + 1,
-        state.as_str(),
-        now
-    ])?;
-    Ok(())
-}
-
-/// How a queue ends.
-pub(super) struct Ending<'a> {
-    pub(super) queue_id: i64,
-    pub(super) status: Status,
-    pub(super) finish_no: i64,
-    pub(super) settled_tasks: usize,
-    pub(super) failure: Option<&'a Failure>,
-    /// Whether it was made with prompts and models of ours, which a Batch line is not.
-    pub(super) prompted: bool,
-}
-
-pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<(), Fault> {
-    let event = match ending.status {
-        Status::Failed => QueueEvent::Failed,
-        Status::Paused => QueueEvent::Paused,
-        Status::Continued => QueueEvent::Continued,
-        Status::Completed | Status::Partial => QueueEvent::Finished,
-    };
-    let state = super::legal(QueueState::Leased.after(event))?;
-    c.prepare_cached(
-        "UPDATE nova3_queues SET state=?2, status=?3, finish_no=?4, current_task_index=?5, error=?6, error_class=?7,
-           lease_owner=NULL, lease_until=NULL, last_accessed=?8, completed_at=?8,
-           recipe_no=CASE WHEN ?9 THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id=nova3_queues.run_id) END,
-           crashes=0, working=0, quarantine=0, lease_group=0, lone_crashes=0, crash_owner=NULL, panics=0
-         WHERE queue_id=?1",
-    )?
-    .execute(params![
-        ending.queue_id,
-        state.as_str(),
-        ending.status.as_str(),
-        ending.finish_no,
-        ending.settled_tasks,
-        ending.failure.map(serde_json::to_string).transpose()?,
-        ending.failure.map(|failure| failure.class.as_str()),
-        now,
-        ending.prompted,
-    ])?;
+    if lease_ends || ready > 0 || settlement.handle.is_some() {
+        recount(c, queue_id)?;
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::fault::Fault;
 use super::ingest::Reading;
-use super::plan;
+use super::{plan, sessions, tasks};
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
 use crate::store::versions::{Good, TasksNow, Version};
@@ -16,7 +16,7 @@ impl Reading<'_> {
     pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, Fault> {
         let mut query = self.c.prepare_cached(
             "SELECT queue_id, seq, content_digest, state, user_id, session_id, ingest, notes_digest, status,
-               line_index, line, finish_no IS NOT NULL, given_tasks, other_tasks, custom_id FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
+               line_index, line, finish_no IS NOT NULL, given_tasks, other_tasks, custom_id, leased+submitted>0 FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
         )?;
         let mut rows = query.query(params![self.run.0, key])?;
         let mut versions = Vec::new();
@@ -38,6 +38,7 @@ impl Reading<'_> {
                 given_tasks: row.get(12)?,
                 other_tasks: row.get(13)?,
                 custom_id: row.get(14)?,
+                is_held: row.get(15)?,
             });
         }
         Ok(versions)
@@ -68,7 +69,7 @@ impl Reading<'_> {
             TasksNow::Same => return Ok(()),
             TasksNow::SameAgain => false,
             TasksNow::Others => true,
-            TasksNow::OthersUnlessBegun => plan::is_begun(self.c, self.run.0, queue_id)?,
+            TasksNow::OthersUnlessBegun => tasks::is_begun(self.c, self.run.0, queue_id)?,
         };
         if others || good.given_tasks() == version.given_tasks {
             self.c
@@ -97,8 +98,7 @@ impl Reading<'_> {
         let state = super::legal(version.state.after(QueueEvent::Retried))?;
         self.c
             .prepare_cached(
-                "UPDATE nova3_queues SET state=?2, status=NULL, finish_no=NULL, round=NULL, completed_at=NULL, run_at=0
-                 WHERE queue_id=?1",
+                "UPDATE nova3_queues SET state=?2, status=NULL, finish_no=NULL, round=NULL, completed_at=NULL WHERE queue_id=?1",
             )?
             .execute(params![version.queue_id, state.as_str()])?;
         self.stale = true;
@@ -132,7 +132,7 @@ impl Reading<'_> {
 
     fn unblock(&self, version: &Version) -> Result<(), Fault> {
         if version.session.is_none() {
-            return self.set_state(version.queue_id, QueueState::Ready);
+            return self.set_state(version.queue_id, QueueState::Open);
         }
         self.in_order(&version.user, version.session.as_deref())
     }
@@ -200,10 +200,21 @@ impl Reading<'_> {
         let state = super::legal(old.state.after(QueueEvent::Superseded))?;
         self.stale |= old.finished && !failpoint!("changed-line-stays");
         self.c
-            .prepare_cached(
-                "UPDATE nova3_queues SET state=?2, fence=fence+1, lease_owner=NULL, lease_until=NULL WHERE queue_id=?1",
-            )?
+            .prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
             .execute(params![old.queue_id, state.as_str()])?;
+        if old.is_held {
+            // A worker that holds one of its tasks finds the lease gone. What an outside job came to is only paid.
+            self.c
+                .prepare_cached(
+                    "UPDATE nova3_tasks SET status='ready', attempt=attempt-1, working=0, lease_group=0, lease_owner=NULL,
+                       lease_until=NULL WHERE queue_id=?1 AND status='leased'",
+                )?
+                .execute([old.queue_id])?;
+            super::task_counts::recount(self.c, old.queue_id)?;
+        }
+        if let Some(session) = &old.session {
+            sessions::end_lease(self.c, old.queue_id, &old.user, session)?;
+        }
         plan::give_back(self.c, old.queue_id)
     }
 }

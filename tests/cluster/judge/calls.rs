@@ -160,6 +160,8 @@ fn recovered(scene: &Scene<'_>) -> Vec<i64> {
                 times.push(change.at_ms - since);
             }
             held.insert(change.queue, &change.who);
+        } else if change.begins_lease() {
+            held.insert(change.queue, &change.who);
         } else if change.ends_lease() {
             let owner = held.remove(&change.queue);
             let dead = owner.and_then(|owner| killed.get(owner));

@@ -79,15 +79,17 @@ pub(super) fn two_owners(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Ve
     verdicts.add("two owners", seen, faults);
 }
 
-/// A fence only grows, and does at every claim and whenever a lease is lost.
+/// A fence only grows, and does at every claim, whatever became of the lease before it.
 pub(super) fn fence_falls(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let (mut losses, mut faults) = (0, Vec::new());
     for (queue, changes) in by_queue(&scene.testimony.changes) {
         let mut last = 0;
         for change in changes {
             losses += usize::from(change.is_loss());
-            let grows = change.is_claim() || change.is_loss();
-            if change.fence < last || (grows && change.fence <= last) {
+            if !change.begins_lease() {
+                continue;
+            }
+            if change.fence < last || (change.is_claim() && change.fence <= last) {
                 let (was, state) = (&change.was_state, &change.state);
                 let now = change.fence;
                 faults.push(format!(
@@ -132,7 +134,7 @@ pub(super) fn late_calls(scene: &Scene<'_>, index: &Index<'_>) -> Vec<i64> {
     // The leases of each process on each queue.
     let mut leases: HashMap<(&str, i64), Vec<Span>> = HashMap::new();
     for change in &scene.testimony.changes {
-        if change.is_claim() {
+        if change.begins_lease() {
             let of = leases.entry((&change.who, change.queue)).or_default();
             of.push((change.at_ms, None));
         } else if change.ends_lease() {

@@ -47,11 +47,11 @@ pub(super) fn session_order(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut
     verdicts.add("session order", seen, faults);
 }
 
-/// Of the queues of a session one is leased at a time, in both runs together; in each run no second one may be.
+/// Tasks are leased of one queue of a session at a time, in both runs together; in each run one queue of it is open.
 fn one_lease(scene: &Scene<'_>, index: &Index<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut holders: HashMap<usize, i64> = HashMap::new();
-    // In each run, which queues may be leased or are.
+    // In each run, which queues are open.
     let mut live: HashMap<(usize, usize), BTreeSet<i64>> = HashMap::new();
     for change in &scene.testimony.changes {
         let request = index.requests.get(&change.queue);
@@ -61,19 +61,19 @@ fn one_lease(scene: &Scene<'_>, index: &Index<'_>) -> Vec<String> {
             continue;
         };
         let live = live.entry((session, scene.work.run_of(request))).or_default();
-        if matches!(change.state.as_str(), "ready" | "leased") {
+        if !change.of_task && change.state == "open" {
             live.insert(change.queue);
-        } else {
+        } else if !change.of_task {
             live.remove(&change.queue);
         }
         if live.len() > 1 {
             let names: Vec<String> = live.iter().map(|queue| index.name(*queue)).collect();
             faults.push(format!(
-                "session {session}: {} may be leased at once",
+                "session {session}: {} are open at once",
                 names.join(" and ")
             ));
         }
-        if change.is_claim() {
+        if change.begins_lease() {
             let before = holders.insert(session, change.queue);
             if let Some(before) = before.filter(|before| *before != change.queue) {
                 let (name, other) = (index.name(change.queue), index.name(before));

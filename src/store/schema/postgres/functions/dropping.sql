@@ -20,9 +20,14 @@ BEGIN
   DELETE FROM nova3_attempts a WHERE a.queue_id >= gone.next_queue AND a.queue_id < upper_queue;
   DELETE FROM nova3_events e WHERE e.queue_id >= gone.next_queue AND e.queue_id < upper_queue;
   DELETE FROM nova3_tasks t WHERE t.queue_id >= gone.next_queue AND t.queue_id < upper_queue;
+  DELETE FROM nova3_task_versions v WHERE v.queue_id >= gone.next_queue AND v.queue_id < upper_queue;
   DELETE FROM nova3_plans p WHERE p.queue_id >= gone.next_queue AND p.queue_id < upper_queue;
   DELETE FROM nova3_requests d WHERE d.queue_id >= gone.next_queue AND d.queue_id < upper_queue;
   DELETE FROM nova3_rounds r WHERE r.queue_id >= gone.next_queue AND r.queue_id < upper_queue;
+  DELETE FROM nova3_session_leases l USING (
+    SELECT q.user_id, q.session_id, q.queue_id FROM nova3_queues q
+    WHERE q.queue_id >= gone.next_queue AND q.queue_id < upper_queue AND q.session_id IS NOT NULL) s
+  WHERE l.user_id = s.user_id AND l.session_id = s.session_id AND l.queue_id = s.queue_id;
   DELETE FROM nova3_session_heads h USING (
     SELECT DISTINCT q.user_id, q.session_id FROM nova3_queues q
     WHERE q.queue_id >= gone.next_queue AND q.queue_id < upper_queue AND q.session_id IS NOT NULL) s
@@ -42,6 +47,7 @@ SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable
 DECLARE
   run nova3_runs;
   gone nova3_dropped;
+  freed bigint[];
 BEGIN
   SELECT r.* INTO run FROM nova3_runs r WHERE r.name = p_name;
   IF NOT FOUND THEN
@@ -51,22 +57,24 @@ BEGIN
   PERFORM nova3_lock_ingest(run.run_id);
   PERFORM nova3_change_order(run.run_id);
   -- In the order in which others lock them.
-  PERFORM 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased'
+  PERFORM 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.leased > 0
   ORDER BY q.queue_id FOR UPDATE;
   PERFORM 1 FROM nova3_tallies t WHERE t.run_id = run.run_id FOR UPDATE;
   SELECT r.* INTO run FROM nova3_runs r WHERE r.run_id = run.run_id FOR UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no run `%`', p_name;
   END IF;
-  IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased'
-      AND q.lease_until >= nova3_now()) THEN
+  IF EXISTS (SELECT 1 FROM nova3_queues q JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[q.queue_id])
+      WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.leased > 0 AND t.status = 'leased' AND t.lease_until >= nova3_now()) THEN
     RAISE EXCEPTION 'run `%` is being worked on', p_name USING HINT = 'stop its workers first';
   END IF;
   WITH ended AS (
-    UPDATE nova3_queues q SET state = 'ready', lease_owner = NULL, lease_until = NULL, fence = q.fence + 1
-    WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.state = 'leased' RETURNING q.queue_id, q.user_id, q.session_id)
-  DELETE FROM nova3_session_leases l USING ended e
-  WHERE l.user_id = ANY (ARRAY[e.user_id]) AND l.session_id = e.session_id AND l.queue_id = e.queue_id;
+    UPDATE nova3_tasks t SET status = 'ready', lease_owner = NULL, lease_until = NULL FROM nova3_queues q
+    WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.leased > 0 AND t.queue_id = ANY (ARRAY[q.queue_id]) AND t.status = 'leased'
+    RETURNING t.queue_id)
+  SELECT array_agg(DISTINCT ended.queue_id) INTO freed FROM ended;
+  PERFORM nova3_recount(freed);
+  PERFORM nova3_end_session_leases(freed);
   DELETE FROM nova3_runs r WHERE r.run_id = run.run_id;
   INSERT INTO nova3_dropped (run_id, name, next_queue, last_queue)
   VALUES (run.run_id, p_name, (run.run_id << 36) + 1, (run.run_id << 36) + run.next_queue) RETURNING * INTO gone;

@@ -1,115 +1,4 @@
--- Leases: taking, keeping, giving back and taking away the right to work on a queue.
---
--- Each verb is one statement for its client, so that no lock waits for one that stands still or is cut off.
-
--- Whether a queue may be claimed at that moment. Nobody sleeps for longer than a minute: a clock was set back.
-CREATE OR REPLACE FUNCTION nova3_is_awake(p_run_at bigint, p_moment bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-  SELECT p_run_at <= p_moment OR p_run_at > p_moment + 60000;
-$$;
-
--- Leases up to p_limit queues, each under a fence that it never had. A claim whose answer was lost is asked again under
--- its ticket and finds what it got.
-CREATE OR REPLACE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint)
-RETURNS TABLE(queue_id bigint, fence bigint, line_index bigint, current_task integer, planned boolean, request text,
-  task_ids text[], actions text[], descriptions text[], inputs text[], recorded boolean, panics bigint)
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
-SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
-#variable_conflict use_column
-DECLARE
-  present bigint;
-  moment bigint := nova3_now();
-  in_quarantine boolean := p_which = 'quarantined';
-  chosen bigint[];
-  free bigint[];
-BEGIN
-  -- It may be asked again while it is still under way, on a connection that is gone.
-  PERFORM pg_advisory_xact_lock(p_ticket);
-  PERFORM nova3_share_order(p_run);
-  SELECT r.ingest INTO present FROM nova3_runs r WHERE r.run_id = p_run;
-  IF NOT FOUND THEN
-    RETURN;
-  END IF;
-  SELECT array_agg(q.queue_id) INTO chosen FROM nova3_queues q
-  WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'leased' AND q.lease_owner = p_owner AND q.lease_ticket = p_ticket;
-  IF chosen IS NULL THEN
-    -- A group of the quarantine is all that its owner holds.
-    IF EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'leased' AND q.lease_owner = p_owner
-        AND q.lease_group >= CASE WHEN in_quarantine THEN 0 ELSE 1 END) THEN
-      RETURN;
-    END IF;
-    IF in_quarantine THEN
-      -- A group is never larger than its smallest member allows.
-      SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
-      INTO free, chosen
-      FROM (
-        SELECT w.*, row_number() OVER (ORDER BY w.quarantine DESC, w.priority, w.seq) AS place
-        FROM (
-          SELECT q.queue_id, q.session_id, q.quarantine, q.priority, q.seq FROM nova3_queues q
-          WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = present AND q.state = 'ready' AND nova3_is_awake(q.run_at, moment)
-            AND q.quarantine > 0
-            AND (q.session_id IS NULL OR NOT EXISTS (
-              SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
-          ORDER BY q.quarantine DESC, q.priority, q.seq LIMIT p_limit
-          FOR UPDATE SKIP LOCKED) w) c
-      WHERE c.quarantine >= c.place;
-    ELSIF p_which = 'unplanned' THEN
-      -- A statement of its own: its condition and its order are those of an index without the planned queues.
-      SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
-      INTO free, chosen
-      FROM (
-        SELECT q.queue_id, q.session_id FROM nova3_queues q
-        WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = present AND q.state = 'ready' AND q.task_count IS NULL
-          AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
-          AND (q.session_id IS NULL OR NOT EXISTS (
-            SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id))
-        ORDER BY q.priority + 0, q.seq LIMIT p_limit
-        FOR UPDATE SKIP LOCKED) c;
-    ELSE
-      SELECT array_agg(c.queue_id) FILTER (WHERE c.session_id IS NULL), array_agg(c.queue_id) FILTER (WHERE c.session_id IS NOT NULL)
-      INTO free, chosen
-      FROM (
-        SELECT q.queue_id, q.session_id FROM nova3_queues q
-        WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = present AND q.state = 'ready'
-          AND nova3_is_awake(q.run_at, moment) AND q.quarantine = 0
-          AND (q.session_id IS NULL OR NOT EXISTS ( -- unless failpoint sessions-of-one-run
-            SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id)) -- unless failpoint sessions-of-one-run
-        ORDER BY q.priority, q.seq LIMIT p_limit
-        FOR UPDATE SKIP LOCKED -- unless failpoint claims-without-lock
-        ) c;
-    END IF;
-    IF chosen IS NOT NULL THEN
-      -- A session has one leased queue in the store, whatever the run.
-      WITH got AS (
-        INSERT INTO nova3_session_leases AS l (user_id, session_id, queue_id)
-        SELECT q.user_id, q.session_id, q.queue_id FROM unnest(chosen) i(queue_id)
-        JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
-        ORDER BY q.user_id, q.session_id
-        ON CONFLICT DO NOTHING -- unless failpoint sessions-of-one-run
-        -- if failpoint sessions-of-one-run: ON CONFLICT (user_id, session_id) DO UPDATE SET queue_id = excluded.queue_id
-        RETURNING l.queue_id)
-      SELECT array_agg(got.queue_id) INTO chosen FROM got;
-    END IF;
-    chosen := array_cat(free, chosen);
-    UPDATE nova3_queues q SET state = 'leased', lease_owner = p_owner, lease_until = moment + least(p_lease_ms, 1000000000000),
-      lease_ms = least(p_lease_ms, 1000000000000), lease_ticket = p_ticket,
-      lease_group = CASE WHEN in_quarantine THEN cardinality(chosen) ELSE 0 END,
-      working = q.crashes > 0, fence = q.fence + 1, attempt = q.attempt + 1
-    FROM unnest(chosen) i(queue_id)
-    WHERE q.queue_id = ANY (ARRAY[i.queue_id]);
-  END IF;
-  RETURN QUERY
-  SELECT q.queue_id, q.fence, d.line_index, q.current_task_index, q.task_count IS NOT NULL, d.request,
-    t.ids, t.actions, t.descriptions, t.inputs, q.crashes > 0, q.panics
-  FROM unnest(chosen) i(queue_id)
-  -- OFFSET 0 keeps each a lookup of its own, however many the planner takes them for.
-  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
-  CROSS JOIN LATERAL (SELECT d.request, d.line_index FROM nova3_requests d WHERE d.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) d
-  CROSS JOIN LATERAL (
-    SELECT array_agg(t.task_id ORDER BY t.task_index) ids, array_agg(t.action ORDER BY t.task_index) actions,
-      array_agg(t.description ORDER BY t.task_index) descriptions, array_agg(t.input ORDER BY t.task_index) inputs
-    FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id])) t
-  ORDER BY q.priority, q.seq;
-END $$;
+-- Leases: keeping, giving back and taking away the right to work on a task; and tasks that outside jobs work on.
 
 -- The leases are good for another p_lease_ms; answers those that are lost. Their owner lives: a crash of it that was
 -- recorded is taken back.
@@ -118,25 +7,30 @@ RETURNS TABLE(queue_id bigint, fence bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
+DECLARE
+  taken_back bigint[];
 BEGIN
-  PERFORM 1 FROM (SELECT i.* FROM unnest(p_queues, p_fences) i(queue_id, fence) ORDER BY i.queue_id) i
-  CROSS JOIN LATERAL (
-    SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased' FOR UPDATE) q;
-  UPDATE nova3_queues q SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000),
+  PERFORM nova3_lock_queues(p_queues);
+  UPDATE nova3_tasks t SET lease_until = nova3_now() + least(p_lease_ms, 1000000000000),
     lease_ms = least(p_lease_ms, 1000000000000)
   FROM unnest(p_queues, p_fences) i(queue_id, fence)
-  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'leased'
-    AND q.fence = i.fence -- unless failpoint renews-without-fence
+  WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'leased'
+    AND t.fence = i.fence -- unless failpoint renews-without-fence
   ;
-  UPDATE nova3_queues q SET crashes = greatest(q.crashes - 1, 0), lost_by = NULL, quarantine = q.quarantine_before,
-    lone_crashes = q.lone_crashes - CASE WHEN q.crash_owner = p_owner THEN least(q.lone_crashes, 1) ELSE 0 END,
-    crash_owner = nullif(q.crash_owner, p_owner)
-  FROM unnest(p_queues) i(queue_id)
-  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.lost_by = p_owner;
+  WITH lives AS (
+    UPDATE nova3_tasks t SET crashes = greatest(t.crashes - 1, 0), lost_by = NULL, quarantine = t.quarantine_before,
+      lone_crashes = t.lone_crashes - CASE WHEN t.crash_owner = p_owner THEN least(t.lone_crashes, 1) ELSE 0 END,
+      crash_owner = nullif(t.crash_owner, p_owner)
+    FROM (SELECT DISTINCT i.queue_id FROM unnest(p_queues) i(queue_id)) i
+    WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.lost_by = p_owner RETURNING t.queue_id)
+  SELECT array_agg(DISTINCT lives.queue_id) INTO taken_back FROM lives;
+  IF taken_back IS NOT NULL THEN
+    PERFORM nova3_recount(taken_back);
+  END IF;
   RETURN QUERY SELECT i.queue_id, i.fence FROM unnest(p_queues, p_fences) i(queue_id, fence)
-  WHERE NOT EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id])
-    AND q.fence = i.fence -- unless failpoint renews-without-fence
-    AND q.state = 'leased');
+  WHERE NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id])
+    AND t.fence = i.fence -- unless failpoint renews-without-fence
+    AND t.status = 'leased');
 END $$;
 
 -- Those of the queues whose run's order can be shared and whose session's head can be locked now, without waiting.
@@ -163,8 +57,37 @@ BEGIN
   RETURN own;
 END $$;
 
+-- Those of the queues whose rows can be locked now, without waiting.
+CREATE OR REPLACE FUNCTION nova3_try_queues(p_queues bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  own bigint[];
+BEGIN
+  SELECT array_agg(q.queue_id) INTO own
+  FROM (SELECT DISTINCT i.queue_id FROM unnest(p_queues) i(queue_id) ORDER BY i.queue_id) i
+  CROSS JOIN LATERAL (SELECT q.queue_id FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) FOR UPDATE SKIP LOCKED) q;
+  RETURN own;
+END $$;
+
+-- Shares the run's order and locks the heads of the queues' sessions, then the queues.
+CREATE OR REPLACE FUNCTION nova3_lock_in_order(p_run bigint, p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  users text[];
+  sessions text[];
+BEGIN
+  PERFORM nova3_share_order(p_run);
+  SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions FROM unnest(p_queues) i(queue_id)
+  CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
+  WHERE q.session_id IS NOT NULL;
+  IF users IS NOT NULL THEN
+    PERFORM nova3_lock_sessions(p_run, users, sessions);
+  END IF;
+  PERFORM nova3_lock_queues(p_queues);
+END $$;
+
 -- Takes away leases that have run out, of every run: an idle one would hold up the sessions that it shares with others.
--- An owner that has not been seen since has crashed; a lost lease alone is no crash. A queue with its crash mark set goes
+-- An owner that has not been seen since has crashed; a lost lease alone is no crash. A task with its crash mark set goes
 -- into quarantine, or into half of its group; one that was alone twice at that, under different owners, fails as `poison`.
 -- The rules are explained in `store/sqlite/quarantine.rs`. At most p_rows leases at once.
 --
@@ -177,65 +100,134 @@ DECLARE
   lost record;
   crashed boolean;
   alone boolean;
-  poison boolean;
   room bigint;
   reaped bigint := 0;
   held record;
-  late bigint[];
   own bigint[];
 BEGIN
-  UPDATE nova3_queues q SET lease_until = moment + q.lease_ms
-  FROM (SELECT f.run_id, f.queue_id FROM nova3_queues f WHERE f.run_id > 0 AND f.state = 'leased' AND f.lease_until > moment + f.lease_ms + 1000
-    ORDER BY f.run_id, f.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED) i
-  WHERE q.queue_id = ANY (ARRAY[i.queue_id]);
-  SELECT array_agg(o.queue_id ORDER BY o.queue_id) INTO late FROM (
-    SELECT q.queue_id FROM nova3_queues q WHERE q.run_id > 0 AND q.state = 'leased'
-      AND q.lease_until < moment -- unless failpoint reaps-good-leases
+  SELECT array_agg(f.queue_id) INTO own FROM (
+    SELECT q.queue_id FROM nova3_queues q JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[q.queue_id])
+    WHERE q.run_id > 0 AND q.leased > 0 AND t.status = 'leased' AND t.lease_until > moment + t.lease_ms + 1000
+    ORDER BY q.run_id, q.queue_id LIMIT p_rows) f;
+  IF own IS NOT NULL THEN
+    own := nova3_try_queues(own);
+    UPDATE nova3_tasks t SET lease_until = moment + t.lease_ms FROM unnest(own) i(queue_id)
+    WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'leased' AND t.lease_until > moment + t.lease_ms + 1000;
+  END IF;
+  SELECT array_agg(DISTINCT o.queue_id) INTO own FROM (
+    SELECT q.queue_id FROM nova3_queues q JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[q.queue_id])
+    WHERE q.run_id > 0 AND q.leased > 0 AND t.status = 'leased'
+      AND t.lease_until < moment -- unless failpoint reaps-good-leases
     ORDER BY q.run_id, q.queue_id LIMIT p_rows) o;
-  own := nova3_try_order(late);
+  own := nova3_try_queues(nova3_try_order(own));
   FOR lost IN
-    SELECT q.run_id, q.queue_id, q.lease_owner, q.working, q.quarantine, q.lease_group, q.lone_crashes, q.crash_owner, q.crashes, q.fence
-    FROM (SELECT i.queue_id FROM unnest(own) i(queue_id) ORDER BY i.queue_id) i
+    SELECT t.* FROM (SELECT i.queue_id FROM unnest(own) i(queue_id) ORDER BY i.queue_id) i
     CROSS JOIN LATERAL (
-      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'leased'
-        AND q.lease_until < moment -- unless failpoint reaps-good-leases
-      FOR UPDATE SKIP LOCKED) q
+      SELECT t.run_id, t.queue_id, t.task_index, t.lease_owner, t.working, t.quarantine, t.lease_group, t.lone_crashes, t.crash_owner,
+        t.crashes, t.fence
+      FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'leased'
+        AND t.lease_until < moment -- unless failpoint reaps-good-leases
+      ORDER BY t.task_index) t
   LOOP
     crashed := NOT EXISTS (SELECT 1 FROM nova3_workers w WHERE w.worker_id = lost.lease_owner
       AND (w.left_at IS NOT NULL OR w.last_seen BETWEEN moment - p_lease_ms AND moment + p_lease_ms));
     alone := crashed AND lost.working AND lost.lease_group = 1 AND lost.lease_owner IS DISTINCT FROM lost.crash_owner;
     room := CASE WHEN NOT crashed OR NOT lost.working THEN lost.quarantine
       WHEN lost.lease_group = 0 THEN 1048576 ELSE (lost.lease_group + 1) / 2 END;
-    poison := alone AND lost.lone_crashes + 1 >= 2;
-    -- A poisoned queue fails under its lease: a queue that is ready cannot fail.
-    UPDATE nova3_queues q SET state = CASE WHEN poison THEN q.state ELSE 'ready' END, attempt = q.attempt - 1, lease_group = 0,
-      working = false, lease_owner = CASE WHEN poison THEN q.lease_owner END,
-      lease_until = CASE WHEN poison THEN q.lease_until END,
-      fence = q.fence + 1, -- unless failpoint reap-keeps-fence
-      crashes = q.crashes + crashed::int, quarantine = room, lone_crashes = q.lone_crashes + alone::int,
-      crash_owner = CASE WHEN alone THEN lost.lease_owner ELSE q.crash_owner END,
-      lost_by = CASE WHEN crashed THEN lost.lease_owner ELSE q.lost_by END,
-      quarantine_before = CASE WHEN crashed THEN lost.quarantine ELSE q.quarantine_before END
-    WHERE q.queue_id = ANY (ARRAY[lost.queue_id]) AND q.state = 'leased'
-      AND q.lease_until < moment -- unless failpoint reaps-good-leases
-    ;
+    -- A poisoned task fails under its lease: a task that is ready cannot fail.
+    IF alone AND lost.lone_crashes + 1 >= 2 THEN
+      PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, lost.fence, moment);
+      reaped := reaped + nova3_fail_as_poison(lost.run_id, lost.queue_id, lost.task_index, lost.crashes + 1, moment);
+      CONTINUE;
+    END IF;
+    UPDATE nova3_tasks t SET status = 'ready', attempt = t.attempt - 1, lease_group = 0, working = false, lease_owner = NULL,
+      lease_until = NULL, crashes = t.crashes + crashed::int, quarantine = room, lone_crashes = t.lone_crashes + alone::int,
+      crash_owner = CASE WHEN alone THEN lost.lease_owner ELSE t.crash_owner END,
+      lost_by = CASE WHEN crashed THEN lost.lease_owner ELSE t.lost_by END,
+      quarantine_before = CASE WHEN crashed THEN lost.quarantine ELSE t.quarantine_before END
+    WHERE t.queue_id = ANY (ARRAY[lost.queue_id]) AND t.task_index = lost.task_index AND t.status = 'leased';
+    -- Its queue may have failed by another of its tasks.
     CONTINUE WHEN NOT FOUND;
     reaped := reaped + 1;
-    PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, moment);
-    IF poison THEN
-      PERFORM nova3_fail_as_poison(lost.run_id, lost.queue_id, lost.crashes + 1, moment);
-    ELSE
-      PERFORM nova3_put_back(lost.run_id, ARRAY[lost.queue_id]);
-    END IF;
+    PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, lost.fence, moment);
+    PERFORM nova3_recount(ARRAY[lost.queue_id]);
+    PERFORM nova3_put_back(lost.run_id, ARRAY[lost.queue_id]);
   END LOOP;
-  -- What was held back for a version that was replaced, by a worker that has not told since what it came to.
+  -- What was held back for a version that was replaced, by a worker that has not told since what it came to. What an outside
+  -- job may cost stays reserved.
   FOR held IN
-    SELECT r.run_id, r.queue_id FROM nova3_reservations r
-    WHERE r.created_at NOT BETWEEN moment - p_lease_ms AND moment + p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_queues q
-      WHERE q.queue_id = ANY (ARRAY[r.queue_id]) AND q.fence = r.fence AND q.state = 'leased')
+    SELECT r.run_id, r.queue_id, r.fence FROM nova3_reservations r
+    WHERE r.created_at NOT BETWEEN moment - p_lease_ms AND moment + p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_tasks t
+      WHERE t.queue_id = ANY (ARRAY[r.queue_id]) AND t.fence = r.fence AND t.status IN ('leased','submitted'))
     ORDER BY r.run_id, r.queue_id LIMIT p_rows FOR UPDATE SKIP LOCKED
   LOOP
-    PERFORM nova3_count_orphan(held.run_id, held.queue_id, moment);
+    PERFORM nova3_count_orphan(held.run_id, held.queue_id, held.fence, moment);
   END LOOP;
   RETURN reaped;
+END $$;
+
+-- Gives tasks back as if never claimed; what was called for them is in the ledger.
+CREATE OR REPLACE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_snoozes bigint[],
+  p_tickets bigint[],
+  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
+  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
+  a_first bigint[])
+RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+DECLARE
+  freed bigint[];
+BEGIN
+  PERFORM nova3_lock_in_order(p_run, p_queues);
+  WITH released AS (
+    UPDATE nova3_tasks t SET status = 'ready', attempt = t.attempt - 1, lease_group = 0, working = false, lease_owner = NULL,
+      lease_until = NULL, wake_at = CASE WHEN i.snooze > 0 THEN nova3_now() + i.snooze ELSE 0 END, sleep_ms = i.snooze
+    FROM unnest(p_queues, p_fences, p_snoozes) i(queue_id, fence, snooze)
+    WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.fence = i.fence AND t.status = 'leased'
+    RETURNING t.queue_id)
+  SELECT array_agg(DISTINCT released.queue_id) INTO freed FROM released;
+  PERFORM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, '{}', a_of, a_route, a_model, a_cause, a_status, a_input,
+    a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, 0, 0);
+  IF freed IS NOT NULL THEN
+    PERFORM nova3_recount(freed);
+    PERFORM nova3_put_back(p_run, freed);
+  END IF;
+END $$;
+
+-- The task of the lease is the outside job's; answers whether the lease was good. It may be asked again.
+CREATE OR REPLACE FUNCTION nova3_submit(p_queue bigint, p_fence bigint, p_handle text) RETURNS boolean
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  PERFORM nova3_lock_queues(ARRAY[p_queue]);
+  UPDATE nova3_tasks t SET status = 'submitted', handle = p_handle, lease_owner = NULL, lease_until = NULL, lease_group = 0,
+    working = false
+  WHERE t.queue_id = p_queue AND t.fence = p_fence AND t.status = 'leased';
+  IF FOUND THEN
+    PERFORM nova3_recount(ARRAY[p_queue]);
+    RETURN true;
+  END IF;
+  RETURN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.fence = p_fence AND t.handle = p_handle);
+END $$;
+
+-- The outside job is gone and its task is ready; answers whether the task was still the job's. It may be asked again under
+-- its ticket.
+CREATE OR REPLACE FUNCTION nova3_take_back(p_run bigint, p_queue bigint, p_fence bigint, p_task integer, p_handle text, p_snooze bigint,
+  p_ticket bigint,
+  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
+  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
+  a_first bigint[])
+RETURNS boolean
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  PERFORM nova3_lock_in_order(p_run, ARRAY[p_queue]);
+  UPDATE nova3_tasks t SET status = 'ready', handle = NULL, attempt = t.attempt - 1, ticket = p_ticket,
+    wake_at = CASE WHEN p_snooze > 0 THEN nova3_now() + p_snooze ELSE 0 END, sleep_ms = p_snooze
+  WHERE t.queue_id = p_queue AND t.fence = p_fence AND t.status = 'submitted' AND t.handle = p_handle;
+  IF NOT FOUND THEN
+    RETURN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.ticket = p_ticket);
+  END IF;
+  PERFORM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[p_task], ARRAY[p_ticket], '{}', a_of, a_route, a_model, a_cause,
+    a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, 0, 0);
+  PERFORM nova3_recount(ARRAY[p_queue]);
+  PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
+  RETURN true;
 END $$;

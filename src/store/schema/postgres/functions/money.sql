@@ -17,17 +17,17 @@ DECLARE
   known numeric;
   fits boolean;
 BEGIN
-  -- A worker that has lost its lease sends nothing more; nobody takes a lease away while this is written.
-  PERFORM 1 FROM nova3_queues q JOIN unnest(p_queues, p_fences) i(queue_id, fence)
-    ON q.queue_id = i.queue_id AND q.fence = i.fence
-  WHERE q.state = 'leased' ORDER BY q.queue_id FOR SHARE OF q;
-  owners := ARRAY(SELECT q.lease_owner FROM unnest(p_queues, p_fences) WITH ORDINALITY i(queue_id, fence, ord)
-    LEFT JOIN LATERAL (SELECT h.lease_owner FROM nova3_queues h
-      WHERE h.queue_id = i.queue_id AND h.fence = i.fence AND h.state = 'leased' OFFSET 0) q ON true
+  -- A worker that has lost its lease sends nothing more; nobody takes a lease away while this is written. The next statement
+  -- sees what those did that held these rows.
+  PERFORM 1 FROM nova3_queues q JOIN (SELECT DISTINCT i.queue_id FROM unnest(p_queues) i(queue_id)) i ON q.queue_id = i.queue_id
+  ORDER BY q.queue_id FOR SHARE OF q;
+  owners := ARRAY(SELECT t.lease_owner FROM unnest(p_queues, p_fences) WITH ORDINALITY i(queue_id, fence, ord)
+    LEFT JOIN LATERAL (SELECT h.lease_owner FROM nova3_tasks h
+      WHERE h.queue_id = i.queue_id AND h.fence = i.fence AND h.status = 'leased' OFFSET 0) t ON true
     ORDER BY i.ord);
   SELECT t.cost::numeric + t.uncertain + t.reserved INTO known FROM nova3_tallies t WHERE t.run_id = p_run FOR UPDATE;
-  before := ARRAY(SELECT coalesce(r.spent + r.in_flight, 0) FROM unnest(p_queues) WITH ORDINALITY i(queue_id, ord)
-    LEFT JOIN nova3_reservations r ON r.queue_id = i.queue_id ORDER BY i.ord);
+  before := ARRAY(SELECT coalesce(r.spent + r.in_flight, 0) FROM unnest(p_queues, p_fences) WITH ORDINALITY i(queue_id, fence, ord)
+    LEFT JOIN nova3_reservations r ON r.queue_id = i.queue_id AND r.fence = i.fence ORDER BY i.ord);
   FOR place IN 1 .. cardinality(p_queues) LOOP
     ord := place;
     outcome := 'lost';
@@ -38,12 +38,11 @@ BEGIN
       INSERT INTO nova3_reservations AS r (queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
       VALUES (p_queues[ord], p_run, p_fences[ord], p_tasks[ord], p_routes[ord], p_models[ord], p_spent[ord],
         CASE WHEN fits THEN p_worst[ord] ELSE 0 END, nova3_now())
-      ON CONFLICT (queue_id) DO UPDATE SET run_id = excluded.run_id, fence = excluded.fence, task_index = excluded.task_index,
-        route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
+      ON CONFLICT (queue_id, fence) DO UPDATE SET run_id = excluded.run_id, task_index = excluded.task_index, route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
         created_at = excluded.created_at;
       outcome := CASE WHEN fits THEN 'held' WHEN EXISTS (
-        SELECT 1 FROM nova3_reservations r JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[r.queue_id])
-        WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND q.lease_owner <> owners[ord]) THEN 'others' ELSE 'nobody' END;
+        SELECT 1 FROM nova3_reservations r JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[r.queue_id]) AND t.task_index = r.task_index
+        WHERE r.run_id = p_run AND r.spent + r.in_flight > 0 AND t.lease_owner <> owners[ord]) THEN 'others' ELSE 'nobody' END;
     END IF;
     RETURN NEXT;
   END LOOP;
@@ -51,11 +50,11 @@ BEGIN
 END $$;
 
 -- What the calls of a lease that was taken away may have cost counts as spent, until it is known better.
-CREATE OR REPLACE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_fence bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   gone record;
 BEGIN
-  DELETE FROM nova3_reservations r WHERE r.queue_id = p_queue RETURNING r.* INTO gone;
+  DELETE FROM nova3_reservations r WHERE r.queue_id = p_queue AND r.fence = p_fence RETURNING r.* INTO gone;
   IF NOT FOUND THEN
     RETURN;
   END IF;
@@ -63,9 +62,10 @@ BEGIN
   IF gone.spent + gone.in_flight = 0 THEN
     RETURN;
   END IF;
-  INSERT INTO nova3_attempts (run_id, queue_id, fence, task_index, ticket, attempt_no, route, model, error_class, used,
+  INSERT INTO nova3_attempts (run_id, queue_id, fence, task_index, version, ticket, attempt_no, route, model, error_class, used,
     input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms)
-  VALUES (p_run, p_queue, gone.fence, gone.task_index, 0, 0, gone.route, gone.model, 'abandoned', false, 0, 0, 0, 0, 0,
+  VALUES (p_run, p_queue, gone.fence, gone.task_index, coalesce((SELECT t.version FROM nova3_tasks t
+    WHERE t.queue_id = p_queue AND t.task_index = gone.task_index), 1), 0, 0, gone.route, gone.model, 'abandoned', false, 0, 0, 0, 0, 0,
     gone.spent + gone.in_flight, gone.created_at, greatest(p_now - gone.created_at, 0))
   ON CONFLICT DO NOTHING;
   UPDATE nova3_tallies t SET attempts = t.attempts + 1, failed_attempts = t.failed_attempts + 1,
@@ -76,35 +76,54 @@ BEGIN
     uncertain = nova3_money(w.uncertain::numeric + excluded.uncertain);
 END $$;
 
--- The queue fails as `poison`, without a call.
-CREATE OR REPLACE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_crashes bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- The task fails as `poison` without a call: a part alone, another task with its queue. Answers how many leases it has ended.
+CREATE OR REPLACE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_task integer, p_crashes bigint, p_now bigint) RETURNS bigint
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
-  found record;
+  task record;
   failure text;
   given record;
   known boolean;
 BEGIN
-  SELECT q.user_id, q.session_id, q.current_task_index, t.task_id, t.action, t.making IS NOT NULL AS tried INTO found
-  FROM nova3_queues q LEFT JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[q.queue_id])
-    AND t.task_index = q.current_task_index
-  WHERE q.queue_id = p_queue;
+  SELECT t.task_id, t.action, t.making IS NOT NULL AS tried, t.fence INTO task
+  FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.task_index = p_task AND t.status = 'leased';
+  IF NOT FOUND THEN
+    -- Its queue has failed by another of its tasks.
+    RETURN 0;
+  END IF;
   failure := jsonb_build_object('class', 'poison', 'message', format('nova3 crashed %s times with this '
     || 'request in flight, the last 2 times while it worked on nothing else (it is left out from now on; once you know what it does, '
-    || '`nova3 retry --class poison` lets it run again)', p_crashes), 'line', NULL, 'task_id', found.task_id, 'route', NULL,
+    || '`nova3 retry --class poison` lets it run again)', p_crashes), 'line', NULL,
+    'task_id', CASE WHEN p_task >= 0 THEN task.task_id END, 'route', NULL,
     'status_code', NULL, 'retryable', false, 'causes', '[]'::jsonb)::text;
+  IF p_task >= 1048576 THEN
+    UPDATE nova3_tasks t SET status = 'failed', error = failure, completed_at = p_now, lease_owner = NULL, lease_until = NULL,
+      lease_group = 0, working = false, crashes = 0, quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0
+    WHERE t.queue_id = p_queue AND t.task_index = p_task;
+    -- The lease is not handed on: its owner crashed.
+    PERFORM nova3_go_on(ARRAY[ROW(1, p_queue, task.fence, p_task, NULL, NULL, 'fail', false, false, false, NULL, NULL, NULL, NULL,
+      0)::nova3_held], 1);
+    PERFORM nova3_recount(ARRAY[p_queue]);
+    PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
+    RETURN 1;
+  END IF;
+  -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
+  known := p_task > 0 OR (p_task = 0 AND task.tried)
+    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = p_queue AND p.origin IS NOT NULL);
+  UPDATE nova3_tasks t SET status = 'skipped', lease_owner = NULL, lease_until = NULL, lease_group = 0, working = false, crashes = 0,
+    quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0
+  WHERE t.queue_id = p_queue AND t.status IN ('pending','ready','leased');
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, '{}', '{}', '{}', '{}', '{}',
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
-  -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
-  known := found.current_task_index > 0 OR found.tried
-    OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = p_queue);
-  IF found.action IS DISTINCT FROM 'completion' THEN
+  IF task.action <> 'completion' THEN
     INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-    VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND found.task_id IS NOT NULL THEN found.current_task_index END,
-      false, failure, 'failed', p_now);
+    VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND p_task >= 0 THEN p_task END, false, failure, 'failed', p_now);
   END IF;
-  UPDATE nova3_tasks t SET status = 'skipped' WHERE t.queue_id = p_queue AND t.status = 'pending';
-  UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = failure, lease_owner = NULL, lease_until = NULL,
-    error_class = 'poison', last_accessed = p_now, completed_at = p_now, crashes = 0, working = false,
-    quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.queue_id = p_queue;
+  UPDATE nova3_queues q SET state = 'failed', status = 'failed', finish_no = given.finish_no, error = coalesce(q.error, failure),
+    error_class = coalesce(q.error_class, 'poison'), current_task_index = greatest(p_task, 0), last_accessed = p_now,
+    completed_at = p_now, ready = 0, leased = 0, submitted = 0, quarantine = 0, wake_at = 0, sleep_ms = 0
+  WHERE q.queue_id = p_queue;
+  PERFORM nova3_end_session_leases(ARRAY[p_queue]);
   PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
+  RETURN 1;
 END $$;

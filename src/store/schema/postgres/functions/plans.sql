@@ -29,15 +29,14 @@ BEGIN
     PERFORM nova3_share_order(p_run);
     PERFORM nova3_lock_sessions(p_run, users, sessions);
   END IF;
-  SELECT array_agg(ROW(h.ord, h.queue_id, h.fence, -1, h.user_id, h.session_id, h.ends, true, h.ends IS NULL)::nova3_held ORDER BY h.ord)
-  INTO held FROM (
-    SELECT i.ord::integer, q.queue_id, q.fence, q.user_id, q.session_id,
-      CASE WHEN i.origin IS NULL THEN 'failed' END AS ends
-    FROM (SELECT i.* FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
-      ORDER BY i.queue_id) i
-    CROSS JOIN LATERAL (
-      SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.fence = i.fence AND q.state = 'leased'
-        AND q.task_count IS NULL FOR UPDATE) q) h;
+  -- The next statement sees what those did that held these rows.
+  PERFORM nova3_lock_queues(p_queues);
+  SELECT array_agg(ROW(i.ord, q.queue_id, t.fence, -1, q.user_id, q.session_id, CASE WHEN i.origin IS NULL THEN 'fail' ELSE 'go_on' END,
+    true, i.origin IS NOT NULL, false, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held ORDER BY i.ord)
+  INTO held
+  FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
+  JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open'
+  JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = -1 AND t.fence = i.fence AND t.status = 'leased';
 
   -- What an earlier failure to plan cost stays in it.
   UPDATE nova3_plans p SET origin = p_origins[h.ord], continues = NULL, making = nova3_together(p.making, p_makings[h.ord]),
@@ -46,46 +45,43 @@ BEGIN
   INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
   SELECT p_run, h.queue_id, p_origins[h.ord], NULL, p_makings[h.ord], h.fence, p_tickets[h.ord], moment FROM unnest(held) h
   WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[h.queue_id]));
-  INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
-  SELECT p_run, h.queue_id, s.nth - 1, 'task' || lpad(s.nth::text, greatest(3, length(s.nth::text)), '0'), s.action, s.description, s.input, moment
-  FROM (SELECT s.*, (row_number() OVER (PARTITION BY s.of ORDER BY s.place))::integer AS nth
-    FROM unnest(s_of, s_action, s_description, s_input) WITH ORDINALITY s(of, action, description, input, place)) s
-  JOIN unnest(held) h ON h.ord = s.of WHERE h.ends IS NULL;
+  PERFORM nova3_put_plans(p_run, held, s_of, s_action, s_description, s_input, moment);
 
   -- Only a plan of the model used its last call.
-  SELECT array_agg(h.ord) FILTER (WHERE p_origins[h.ord] = 'model'), count(h.ends) INTO made, ended FROM unnest(held) h;
+  SELECT array_agg(h.ord) FILTER (WHERE p_origins[h.ord] = 'model'), count(*) FILTER (WHERE h.how = 'fail')
+  INTO made, ended FROM unnest(held) h;
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, p_queues, p_fences,
     array_fill(-1, ARRAY[cardinality(p_queues)]), p_tickets, made, a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output,
     a_cost, a_uncertain, a_started, a_duration, a_first, ended, coalesce(cardinality(held), 0)) l;
 
   WITH placed AS (
     SELECT h.*, given.event_no - coalesce(cardinality(held), 0) + row_number() OVER (ORDER BY h.ord) AS event_no,
-      CASE WHEN h.ends IS NOT NULL THEN given.finish_no - ended + count(h.ends) OVER (ORDER BY h.ord) END AS finish_no
+      given.finish_no - ended + count(*) FILTER (WHERE h.how = 'fail') OVER (ORDER BY h.ord) AS finish_no
     FROM unnest(held) h),
-  moved AS (
-    UPDATE nova3_queues q SET last_accessed = moment, crashes = 0, working = false, quarantine = 0, lone_crashes = 0,
-      crash_owner = NULL, lost_by = NULL, panics = 0,
-      task_count = CASE WHEN p.ends IS NULL THEN (SELECT count(*) FROM unnest(s_of) s(of) WHERE s.of = p.ord) END,
-      state = coalesce(p.ends, q.state), status = p.ends, finish_no = p.finish_no, error = p_errors[p.ord],
-      error_class = p_classes[p.ord], completed_at = CASE WHEN p.ends IS NOT NULL THEN moment END,
-      lease_group = CASE WHEN p.ends IS NULL THEN q.lease_group ELSE 0 END,
-      lease_owner = CASE WHEN p.ends IS NULL THEN q.lease_owner END,
-      lease_until = CASE WHEN p.ends IS NULL THEN q.lease_until END
-    FROM placed p WHERE q.queue_id = ANY (ARRAY[p.queue_id]))
+  planned AS (
+    UPDATE nova3_queues q SET last_accessed = moment,
+      task_count = (SELECT count(*) FROM unnest(s_of) s(of) WHERE s.of = p.ord)
+    FROM placed p WHERE p.how <> 'fail' AND q.queue_id = ANY (ARRAY[p.queue_id])),
+  failed AS (
+    UPDATE nova3_queues q SET last_accessed = moment, state = 'failed', status = 'failed', finish_no = p.finish_no,
+      error = p_errors[p.ord], error_class = p_classes[p.ord], completed_at = moment, ready = 0, leased = 0, submitted = 0,
+      quarantine = 0, wake_at = 0, sleep_ms = 0
+    FROM placed p WHERE p.how = 'fail' AND q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-  SELECT p_run, p.event_no, p.queue_id, NULL, p.first, coalesce(p_errors[p.ord], p_steps[p.ord]), p.ends, moment
+  SELECT p_run, p.event_no, p.queue_id, NULL, p.first, coalesce(p_errors[p.ord], p_steps[p.ord]),
+    CASE WHEN p.how = 'fail' THEN 'failed' END, moment
   FROM placed p;
 
   SELECT array_agg(h.user_id), array_agg(h.session_id) INTO users, sessions
-  FROM unnest(held) h WHERE h.ends IS NOT NULL AND h.session_id IS NOT NULL;
+  FROM unnest(held) h WHERE h.how = 'fail' AND h.session_id IS NOT NULL;
   IF users IS NOT NULL THEN
     DELETE FROM nova3_session_leases l USING unnest(held) h
-    WHERE h.ends IS NOT NULL AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
+    WHERE h.how = 'fail' AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
     PERFORM nova3_promote(p_run, users, sessions);
   END IF;
 
   RETURN QUERY SELECT o.ord, CASE
-    WHEN h.ord IS NOT NULL THEN CASE WHEN h.ends IS NULL THEN 'stepped' ELSE 'bad' END
+    WHEN h.ord IS NOT NULL THEN CASE WHEN h.how = 'fail' THEN 'bad' ELSE 'stepped' END
     WHEN p.queue_id IS NOT NULL THEN CASE WHEN p.origin IS NULL THEN 'bad' ELSE 'stepped' END
     ELSE 'lost' END
   FROM generate_subscripts(p_queues, 1) o(ord)
@@ -93,6 +89,29 @@ BEGIN
   LEFT JOIN nova3_plans p ON h.ord IS NULL AND p.queue_id = p_queues[o.ord]
     AND p.ticket = p_tickets[o.ord]
   ORDER BY o.ord;
+END $$;
+
+-- Planning is settled, and the queues that have a plan have its tasks: the lease is handed on to the first of them. The
+-- bookkeeping of planning stands in the row of the plan.
+CREATE OR REPLACE FUNCTION nova3_put_plans(p_run bigint, p_held nova3_held[], s_of integer[], s_action text[], s_description text[],
+  s_input text[], p_moment bigint) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  UPDATE nova3_tasks t SET status = CASE WHEN h.how = 'fail' THEN 'failed' ELSE 'completed' END, completed_at = p_moment,
+    lease_owner = NULL, lease_until = NULL, crashes = 0, working = false, quarantine = 0, lease_group = 0, lone_crashes = 0,
+    crash_owner = NULL, lost_by = NULL, panics = 0
+  FROM unnest(p_held) h WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index = -1;
+  INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, needs, unmet, status, attempt, fence,
+    lease_owner, lease_until, lease_ms, lease_ticket, lease_group, created_at)
+  SELECT p_run, h.queue_id, s.nth, 'task' || lpad((s.nth + 1)::text, greatest(3, length((s.nth + 1)::text)), '0'), s.action,
+    s.description, s.input, CASE WHEN s.nth = 0 THEN '{}' ELSE ARRAY[s.nth - 1] END, (s.nth > 0)::integer,
+    CASE WHEN s.nth = 0 THEN 'leased' ELSE 'pending' END, (s.nth = 0)::integer, CASE WHEN s.nth = 0 THEN h.fence END,
+    CASE WHEN s.nth = 0 THEN h.lease_owner END, CASE WHEN s.nth = 0 THEN h.lease_until END,
+    CASE WHEN s.nth = 0 THEN h.lease_ms END, CASE WHEN s.nth = 0 THEN h.lease_ticket END,
+    CASE WHEN s.nth = 0 THEN h.lease_group ELSE 0 END, p_moment
+  FROM (SELECT s.*, (row_number() OVER (PARTITION BY s.of ORDER BY s.place))::integer - 1 AS nth
+    FROM unnest(s_of, s_action, s_description, s_input) WITH ORDINALITY s(of, action, description, input, place)) s
+  JOIN unnest(p_held) h ON h.ord = s.of WHERE h.how <> 'fail';
 END $$;
 
 -- The session's last paused queue with tasks that are still to be done.
@@ -103,7 +122,7 @@ CREATE OR REPLACE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bi
     JOIN nova3_runs n ON n.run_id = q.run_id
     WHERE r.user_id = p_user AND r.session_id = p_session AND q.state = 'paused' ORDER BY r.round DESC LIMIT 1) q
   WHERE EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id])
-    AND t.task_index >= q.current_task_index)
+    AND t.task_index >= q.current_task_index AND t.task_index < 1048576)
 $$;
 
 -- Paused queues are continued, or pending again; answers whether one was. Their lines say so from now on, in whatever
@@ -125,17 +144,20 @@ CREATE OR REPLACE FUNCTION nova3_take_over(p_run bigint, p_queue bigint, p_fence
 LANGUAGE plpgsql AS $$
 DECLARE
   moment bigint := nova3_now();
-  mine record;
+  mine nova3_held;
   paused bigint;
-  steps text;
+  steps record;
   given record;
 BEGIN
-  SELECT q.user_id, q.session_id INTO mine FROM nova3_queues q
-  WHERE q.queue_id = p_queue AND q.fence = p_fence AND q.state = 'leased' AND q.task_count IS NULL FOR UPDATE;
+  PERFORM nova3_lock_queues(ARRAY[p_queue]);
+  SELECT 1, q.queue_id, t.fence, -1, q.user_id, q.session_id, 'go_on', true, true, false, t.lease_owner, t.lease_until, t.lease_ms,
+    t.lease_ticket, t.lease_group
+  INTO mine FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
+  WHERE t.queue_id = p_queue AND t.task_index = -1 AND t.fence = p_fence AND t.status = 'leased' AND q.state = 'open';
   IF NOT FOUND THEN
     -- An answer that was lost is given again.
-    RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
-      WHERE p.queue_id = p_queue AND p.ticket = p_ticket AND q.fence = p_fence)
+    RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_tasks t ON t.queue_id = p.queue_id
+      WHERE p.queue_id = p_queue AND p.ticket = p_ticket AND t.fence = p_fence AND t.status = 'leased')
       THEN 'taken' ELSE 'lost' END;
   END IF;
   IF mine.session_id IS NULL THEN
@@ -151,21 +173,18 @@ BEGIN
     INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
     VALUES (p_run, p_queue, 'continued', paused, p_making, p_fence, p_ticket, moment);
   END IF;
-  WITH put AS (
-    INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
-    SELECT p_run, p_queue, n.nth - 1, 'task' || lpad(n.nth::text, greatest(3, length(n.nth::text)), '0'), n.action, n.description, n.input, moment
-    FROM (SELECT (row_number() OVER (ORDER BY t.task_index))::integer AS nth, t.action, t.description, t.input
-      FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[t.queue_id])
-      WHERE t.queue_id = paused AND t.task_index >= q.current_task_index) n
-    RETURNING task_index, action, description, input)
-  SELECT json_agg(json_build_object('action', put.action, 'description', put.description, 'input', put.input)
-    ORDER BY put.task_index)::text INTO steps FROM put;
+  SELECT array_agg(n.action ORDER BY n.task_index) AS actions, array_agg(n.description ORDER BY n.task_index) AS descriptions,
+    array_agg(n.input ORDER BY n.task_index) AS inputs, json_agg(json_build_object('action', n.action, 'description', n.description,
+      'input', n.input) ORDER BY n.task_index)::text AS body
+  INTO steps FROM nova3_tasks n JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[n.queue_id])
+  WHERE n.queue_id = paused AND n.task_index >= q.current_task_index AND n.task_index < 1048576;
+  PERFORM nova3_put_plans(p_run, ARRAY[mine], array_fill(1, ARRAY[cardinality(steps.actions)]), steps.actions, steps.descriptions,
+    steps.inputs, moment);
   SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[-1], ARRAY[p_ticket], '{}',
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 1) l;
-  UPDATE nova3_queues q SET task_count = json_array_length(steps::json), last_accessed = moment, crashes = 0, working = false,
-    quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0 WHERE q.queue_id = p_queue;
+  UPDATE nova3_queues q SET task_count = cardinality(steps.actions), last_accessed = moment WHERE q.queue_id = p_queue;
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-  VALUES (p_run, given.event_no, p_queue, NULL, true, steps, NULL, moment);
+  VALUES (p_run, given.event_no, p_queue, NULL, true, steps.body, NULL, moment);
   RETURN 'taken';
 END $$;
 
@@ -173,7 +192,7 @@ END $$;
 CREATE OR REPLACE FUNCTION nova3_is_taken(p_queue bigint, p_besides bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
     JOIN nova3_runs n ON n.run_id = q.run_id
-    WHERE p.continues = p_queue AND p.continues > 0 AND p.queue_id <> p_besides AND q.state <> 'superseded')
+    WHERE p.continues = p_queue AND p.continues > 0 AND p.queue_id IS DISTINCT FROM p_besides AND q.state <> 'superseded')
 $$;
 
 -- The request is no longer true: what it took over is pending again, unless somebody else has it now.
@@ -196,10 +215,13 @@ BEGIN
     RETURN;
   END IF;
   IF nova3_is_taken(before.queue_id, p_queue)
-    AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.status <> 'pending') THEN
+    AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.task_index >= 0
+      AND t.status NOT IN ('pending','ready')) THEN
     DELETE FROM nova3_tasks t WHERE t.queue_id = p_queue;
     DELETE FROM nova3_plans p WHERE p.queue_id = p_queue;
     UPDATE nova3_queues q SET task_count = NULL WHERE q.queue_id = p_queue;
+    PERFORM nova3_add_tasks(p_run, ARRAY[p_queue], '{}', '{}', '{}', '{}', '{}', '{}');
+    PERFORM nova3_recount(ARRAY[p_queue]);
   END IF;
 END $$;
 
@@ -211,11 +233,13 @@ CREATE OR REPLACE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], 
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   unbegun bigint[];
+  steps record;
 BEGIN
   SELECT array_agg(l.queue_id) INTO unbegun FROM (
     SELECT q.queue_id FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
-    WHERE q.state IN ('ready','blocked')
-      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]) AND t.status <> 'pending')
+    WHERE q.state IN ('open','blocked') AND q.leased = 0 AND q.submitted = 0
+      AND NOT EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]) AND t.task_index >= 0
+        AND t.status NOT IN ('pending','ready'))
       AND NOT EXISTS (SELECT 1 FROM nova3_attempts a WHERE a.queue_id = ANY (ARRAY[q.queue_id]) AND a.task_index >= 0)
     ORDER BY q.queue_id FOR UPDATE OF q) l;
   UPDATE nova3_queues q SET other_tasks = true FROM unnest(p_queues) i(queue_id)
@@ -230,12 +254,17 @@ BEGIN
   UPDATE nova3_plans p SET origin = NULL, continues = NULL FROM unnest(unbegun) i(queue_id)
   WHERE p.queue_id = ANY (ARRAY[i.queue_id]);
   DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]);
-  INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, created_at)
-  SELECT p_run, s.queue_id, s.nth, s.id, s.action, s.description, s.input, nova3_now()
+  -- Their arrays are those of all queues: the tasks of those that were begun are left out.
+  SELECT array_agg(s.queue_id) AS queues, array_agg(s.nth) AS places, array_agg(s.id) AS ids, array_agg(s.action) AS actions,
+    array_agg(s.description) AS descriptions, array_agg(s.input) AS inputs INTO steps
   FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input)
   WHERE s.queue_id = ANY (unbegun);
+  PERFORM nova3_add_tasks(p_run, ARRAY(SELECT i.queue_id FROM unnest(unbegun) i(queue_id)
+    WHERE i.queue_id <> ALL (coalesce(steps.queues, '{}'))), steps.queues, steps.places, steps.ids, steps.actions, steps.descriptions,
+    steps.inputs);
   UPDATE nova3_queues q SET given_tasks = i.given, other_tasks = false, last_accessed = nova3_now(),
-    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]))
+    task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]) AND t.task_index >= 0)
   FROM unnest(p_queues, p_given) i(queue_id, given)
   WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND i.queue_id = ANY (unbegun);
+  PERFORM nova3_recount(unbegun);
 END $$;

@@ -49,10 +49,11 @@ DECLARE
   run nova3_runs;
 BEGIN
   SELECT r.* INTO run FROM nova3_runs r WHERE r.run_id = p_run;
-  claimable := EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'ready' AND q.ingest = run.ingest
-    AND nova3_is_awake(q.run_at, nova3_now()));
+  claimable := EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'open' AND q.ready > 0
+      AND q.ingest = run.ingest AND nova3_is_awake(q.wake_at, q.sleep_ms, nova3_now()))
+    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'open' AND q.quarantine > 0
+      AND q.ingest = run.ingest AND nova3_is_awake(q.wake_at, q.sleep_ms, nova3_now()));
   open := claimable
-    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'leased' AND q.ingest >= run.complete_ingest)
-    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'ready' AND q.ingest >= run.complete_ingest)
+    OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id + 0 = p_run AND q.run_id > 0 AND q.state = 'open' AND q.ingest >= run.complete_ingest)
     OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'blocked' AND q.ingest + 0 >= run.complete_ingest);
 END $$;

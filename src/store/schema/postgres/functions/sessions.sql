@@ -1,11 +1,11 @@
--- The order inside a session: one queue of a session in a run is ready or leased, the earliest that waits is next.
+-- The order inside a session: one queue of a session in a run is open, the earliest that waits is next.
 --
 -- Whoever adds a queue to a session, ends one or puts one back locks the session's row in nova3_session_heads first, and
 -- promotes last. Of two such transactions the second waits for the first and sees what it did, so that no promotion is
 -- missed and nothing has to search for one.
 --
 -- Locks are taken in this order: the advisory lock of the run's order, session heads by user and session, queues by
--- number, the run's tallies.
+-- number, their tasks, the run's tallies.
 
 -- The server's clock: hosts need not agree on the time.
 CREATE OR REPLACE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS
@@ -47,8 +47,17 @@ BEGIN
   PERFORM nova3_lock_sessions(p_run, p_users, p_sessions);
 END $$;
 
--- Sees to it that the earliest waiting queue of each session is its ready one, unless one is leased. A ready one steps
--- back for an earlier one that came back: after a retry, or when an edit was undone. Its caller has locked their heads.
+-- The sessions are no longer these queues'.
+CREATE OR REPLACE FUNCTION nova3_end_session_leases(p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  DELETE FROM nova3_session_leases l USING unnest(p_queues) i(queue_id), nova3_queues q
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.session_id IS NOT NULL AND l.user_id = ANY (ARRAY[q.user_id])
+    AND l.session_id = q.session_id AND l.queue_id = q.queue_id;
+END $$;
+
+-- Opens the earliest waiting queue of each session, unless one is open. An open one that nobody works on steps back for
+-- an earlier one that came back: after a retry, or when an edit was undone. Its caller has locked their heads.
 CREATE OR REPLACE FUNCTION nova3_promote(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -66,10 +75,10 @@ BEGIN
       AND b.ingest = (SELECT r.ingest FROM nova3_runs r WHERE r.run_id = p_run)
     ORDER BY b.seq LIMIT 1) h
   LEFT JOIN LATERAL (
-    SELECT q.queue_id, q.seq, q.state FROM nova3_queues q
+    SELECT q.queue_id, q.seq, q.leased + q.submitted > 0 AS is_held FROM nova3_queues q
     WHERE q.run_id = p_run AND q.run_id > 0 AND q.user_id = s.u AND q.session_id = s.s AND q.session_id IS NOT NULL
-      AND q.state IN ('ready','leased') LIMIT 1) l ON true
-  WHERE l.queue_id IS NULL OR (l.state = 'ready' AND l.seq > h.seq) -- unless failpoint two-live-in-a-session
+      AND q.state = 'open' LIMIT 1) l ON true
+  WHERE l.queue_id IS NULL OR (NOT l.is_held AND l.seq > h.seq) -- unless failpoint two-live-in-a-session
   ;
   IF first IS NULL THEN
     RETURN;
@@ -78,17 +87,19 @@ BEGIN
     -- One that a claim takes at the moment stays what it is.
     WITH back AS (
       UPDATE nova3_queues q SET state = 'blocked' FROM unnest(later) i(queue_id)
-      WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'ready' RETURNING q.queue_id)
+      WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open' AND q.leased = 0 AND q.submitted = 0
+      RETURNING q.queue_id)
     SELECT array_agg(back.queue_id) INTO stepped FROM back;
+    PERFORM nova3_end_session_leases(stepped);
   END IF;
-  UPDATE nova3_queues q SET state = 'ready' FROM unnest(first, later) i(queue_id, later)
+  UPDATE nova3_queues q SET state = 'open' FROM unnest(first, later) i(queue_id, later)
   WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'blocked'
     AND (i.later IS NULL OR i.later = ANY (stepped)) -- unless failpoint two-live-in-a-session
   ;
 END $$;
 
--- Up to p_rows ready queues that an ended reading has not seen are held back, and the heads of their sessions promoted;
--- answers how many. Called until it answers 0.
+-- Up to p_rows open queues that an ended reading has not seen and nobody works on are held back, and the heads of their
+-- sessions promoted; answers how many. Called until it answers 0.
 CREATE OR REPLACE FUNCTION nova3_hold_back(p_run bigint, p_ingest bigint, p_rows bigint) RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -104,36 +115,44 @@ BEGIN
     array_agg(u.session_id) FILTER (WHERE u.session_id IS NOT NULL)
   INTO unseen, users, sessions FROM (
     SELECT q.queue_id, q.user_id, q.session_id FROM nova3_queues q
-    WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'ready' AND q.ingest < p_ingest LIMIT p_rows) u;
+    WHERE q.run_id + 0 = p_run AND q.run_id > 0 AND q.state = 'open' AND q.ingest < p_ingest AND q.leased = 0
+      AND q.submitted = 0 LIMIT p_rows) u;
   IF unseen IS NULL THEN
     RETURN 0;
   END IF;
   PERFORM nova3_lock_sessions(p_run, users, sessions);
   PERFORM 1 FROM (SELECT i.queue_id FROM unnest(unseen) i(queue_id) ORDER BY i.queue_id) i
   CROSS JOIN LATERAL (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) FOR UPDATE) q;
-  UPDATE nova3_queues q SET state = 'blocked' FROM unnest(unseen) i(queue_id)
-  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'ready' AND q.ingest < p_ingest;
+  WITH back AS (
+    UPDATE nova3_queues q SET state = 'blocked' FROM unnest(unseen) i(queue_id)
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open' AND q.ingest < p_ingest AND q.leased = 0
+      AND q.submitted = 0 RETURNING q.queue_id, q.session_id)
+  SELECT array_agg(back.queue_id) INTO unseen FROM back;
+  PERFORM nova3_end_session_leases(unseen);
   PERFORM nova3_promote(p_run, users, sessions);
-  RETURN cardinality(unseen);
+  -- One that was leased meanwhile is no reason to ask for ever.
+  RETURN coalesce(cardinality(unseen), 0);
 END $$;
 
--- Queues that were leased stand in their sessions' order again: held back if their line left the input meanwhile, since
--- they would hold up the others for ever, or if an earlier one came back. Its caller shares the run's order and has locked
--- the heads of their sessions.
+-- Queues with a lease less stand in their sessions' order again: held back if their line left the input meanwhile, since
+-- they would hold up the others for ever, or if an earlier one came back. A queue that a worker or an outside job still
+-- works on stays open. The session stays its last holder's. Its caller shares the run's order and has locked the heads of
+-- their sessions.
 CREATE OR REPLACE FUNCTION nova3_put_back(p_run bigint, p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
+  back bigint[];
   users text[];
   sessions text[];
 BEGIN
-  DELETE FROM nova3_session_leases l USING unnest(p_queues) i(queue_id), nova3_queues q
-  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.session_id IS NOT NULL AND l.user_id = ANY (ARRAY[q.user_id])
-    AND l.session_id = q.session_id AND l.queue_id = q.queue_id
-    -- if failpoint lost-leases-hold-sessions: AND false
-  ;
-  UPDATE nova3_queues q SET state = 'blocked' FROM unnest(p_queues) i(queue_id), nova3_runs r
-  WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND r.run_id = p_run AND q.ingest < r.complete_ingest
-    AND q.state = 'ready';
+  WITH held AS (
+    UPDATE nova3_queues q SET state = 'blocked' FROM unnest(p_queues) i(queue_id), nova3_runs r
+    WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND r.run_id = p_run AND q.ingest < r.complete_ingest
+      AND q.state = 'open' AND q.leased = 0 AND q.submitted = 0 RETURNING q.queue_id)
+  SELECT array_agg(held.queue_id) INTO back FROM held;
+  IF back IS NOT NULL THEN
+    PERFORM nova3_end_session_leases(back);
+  END IF;
   SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
   FROM unnest(p_queues) i(queue_id) JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
   WHERE q.session_id IS NOT NULL;

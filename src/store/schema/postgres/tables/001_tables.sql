@@ -78,25 +78,16 @@ CREATE TABLE nova3_queues(
   user_id text NOT NULL,
   session_id text,
   state text NOT NULL
-    CHECK (state IN ('blocked','ready','leased','paused','continued','superseded','done','failed')),
+    CHECK (state IN ('blocked','open','paused','continued','superseded','done','failed')),
   status text CHECK (status IN ('completed','partial','failed','paused','continued')),
   priority bigint NOT NULL DEFAULT 0,
-  run_at bigint NOT NULL DEFAULT 0,
-  attempt bigint NOT NULL DEFAULT 0,
-  crashes bigint NOT NULL DEFAULT 0,             -- at so many crashes it was leased, since it last settled something
-  fence bigint NOT NULL DEFAULT 0,               -- only ever grows
-  lease_owner text,
-  lease_until bigint,                            -- in no index: renewing touches none
-  lease_ms bigint,                               -- how long the lease was asked for
-  lease_ticket bigint,                           -- which claim of its owner it was
-  working boolean NOT NULL DEFAULT false,        -- its crash mark, kept once a crash is recorded
-  quarantine bigint NOT NULL DEFAULT 0,          -- the largest group that it may run in; 0: not in quarantine
-  lease_group bigint NOT NULL DEFAULT 0,         -- the size of the group that it was leased in; 0: an ordinary lease
-  lone_crashes bigint NOT NULL DEFAULT 0,        -- crashes while it ran alone with its mark set
-  crash_owner text,                              -- who held it at the last of them
-  lost_by text,                                  -- whose crash was recorded last
-  quarantine_before bigint NOT NULL DEFAULT 0,   -- `quarantine` before that crash
-  panics bigint NOT NULL DEFAULT 0,              -- panics of workers on its present task
+  fence bigint NOT NULL DEFAULT 0,               -- the last fence given to a lease of its tasks; only grows
+  ready integer NOT NULL DEFAULT 0,              -- its tasks that are ready and not in quarantine
+  quarantine bigint NOT NULL DEFAULT 0,          -- the largest group of its ready tasks in quarantine; 0: it has none
+  leased integer NOT NULL DEFAULT 0,             -- its leased tasks
+  submitted integer NOT NULL DEFAULT 0,          -- its submitted tasks
+  wake_at bigint NOT NULL DEFAULT 0,             -- when the first of its ready tasks wakes
+  sleep_ms bigint NOT NULL DEFAULT 0,            -- how long that sleeps at most
   current_task_index integer NOT NULL DEFAULT 0,
   task_count integer,                            -- NULL until planned
   given_tasks bigint,                            -- digest of the tasks that line or flags gave; NULL: it is planned
@@ -108,23 +99,25 @@ CREATE TABLE nova3_queues(
   warnings text,
   created_at bigint NOT NULL,
   last_accessed bigint NOT NULL,
-  completed_at bigint,
-  CHECK ((state = 'leased') = (lease_owner IS NOT NULL))
+  completed_at bigint
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 CREATE UNIQUE INDEX nova3_queues_finished ON nova3_queues(run_id, finish_no) WHERE finish_no IS NOT NULL;
--- A session has one live queue in a run.
-CREATE UNIQUE INDEX nova3_queues_live ON nova3_queues(user_id, session_id, run_id) -- unless failpoint two-live-in-a-session
-  WHERE session_id IS NOT NULL AND state IN ('ready','leased') AND run_id > 0; -- unless failpoint two-live-in-a-session
-CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state = 'ready' AND run_id > 0;
--- Of those whose first step is planning. `+ 0` keeps the planner from taking the index above, which holds the planned
+-- A session has one open queue in a run.
+CREATE UNIQUE INDEX nova3_queues_one_open ON nova3_queues(user_id, session_id, run_id) -- unless failpoint two-live-in-a-session
+  WHERE session_id IS NOT NULL AND state = 'open' AND run_id > 0; -- unless failpoint two-live-in-a-session
+CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq)
+  WHERE state = 'open' AND ready > 0 AND run_id > 0;
+-- Of those whose first task is planning. `+ 0` keeps the planner from taking the index above, which holds the planned
 -- ones too.
 CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, (priority + 0), seq)
-  WHERE state = 'ready' AND task_count IS NULL AND run_id > 0;
--- Of those in quarantine, in the order in which a group is formed.
+  WHERE state = 'open' AND ready > 0 AND task_count IS NULL AND run_id > 0;
+-- Of those with tasks in quarantine, in the order in which a group is formed.
 CREATE INDEX nova3_queues_quarantine ON nova3_queues(run_id, ingest, quarantine DESC, priority, seq)
-  WHERE state = 'ready' AND quarantine > 0 AND run_id > 0;
-CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, lease_owner, lease_group, lease_ticket)
-  WHERE state = 'leased' AND run_id > 0;
+  WHERE state = 'open' AND quarantine > 0 AND run_id > 0;
+-- Those of a run. `+ 0` keeps the planner from taking it for a session, or for those that are ready.
+CREATE INDEX nova3_queues_open ON nova3_queues((run_id + 0), ingest) WHERE state = 'open' AND run_id > 0;
+CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE leased > 0 AND run_id > 0;
+CREATE INDEX nova3_queues_submitted ON nova3_queues(run_id, queue_id) WHERE submitted > 0 AND run_id > 0;
 -- Those of a session, in order.
 CREATE INDEX nova3_queues_waiting ON nova3_queues(user_id, session_id, run_id, ingest, seq)
   WHERE state = 'blocked' AND session_id IS NOT NULL AND run_id > 0;
@@ -135,6 +128,7 @@ CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest, recipe_no, other_
 CREATE INDEX nova3_queues_other_tasks ON nova3_queues(run_id, ingest) WHERE other_tasks AND run_id > 0;
 CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state = 'continued' AND run_id > 0;
 CREATE INDEX nova3_queues_failed ON nova3_queues(run_id, ingest) WHERE state = 'failed' AND run_id > 0;
+CREATE INDEX nova3_queues_partial ON nova3_queues(run_id, ingest) WHERE status = 'partial' AND run_id > 0;
 CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state = 'paused' AND run_id > 0;
 -- Of a session in all runs, for people who look at it. No other statement can take it.
 CREATE INDEX nova3_queues_session ON nova3_queues((user_id || '/' || session_id), queue_id)
@@ -151,7 +145,7 @@ CREATE TABLE nova3_session_heads(
   PRIMARY KEY (user_id, session_id, run_id)
 );
 
--- In the store a session has one leased queue, whatever the run.
+-- A session, and the queue whose tasks may be leased, of any run: from its first lease until it ends, pauses or waits.
 CREATE TABLE nova3_session_leases(
   user_id text NOT NULL,
   session_id text NOT NULL,
@@ -174,23 +168,76 @@ CREATE TABLE nova3_requests(
 CREATE UNIQUE INDEX nova3_requests_identity ON nova3_requests(queue_key, run_id, content_digest);
 CREATE INDEX nova3_requests_lines ON nova3_requests(run_id, line_index) WHERE run_id > 0;
 
+-- The unit of work and of lease. `domain/task.rs` gives the numbers, `domain/state.rs` the states. Whoever changes tasks of
+-- a queue has locked the row of the queue, so that its counts are those of its tasks.
+--
+-- A task is written at every step, and no index but the primary key holds it: a new version is in its old one's page and
+-- touches no index. That needs room for its lease and its result. Leases are found by the queues that have any.
 CREATE TABLE nova3_tasks(
   run_id bigint NOT NULL,
   queue_id bigint NOT NULL,
-  task_index integer NOT NULL,
+  task_index integer NOT NULL,                   -- its number: -1 plans, planned tasks count from 0, parts are behind them
   task_id text NOT NULL,
+  kind text NOT NULL DEFAULT 'call' CHECK (kind IN ('plan','call','join')),
   action text NOT NULL,
   description text NOT NULL DEFAULT '',
   input text NOT NULL,
-  status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending','completed','failed','skipped')),
+  subject text,                                  -- the id of the item that a part is about
+  needs integer[] NOT NULL DEFAULT '{}',         -- the numbers of the tasks that it needs
+  unmet integer NOT NULL DEFAULT 0,              -- those of them that are not settled
+  status text NOT NULL DEFAULT 'pending'
+    CHECK (status IN ('pending','ready','leased','submitted','completed','failed','skipped')),
+  wake_at bigint NOT NULL DEFAULT 0,             -- not claimed before
+  sleep_ms bigint NOT NULL DEFAULT 0,            -- for so long at most, if the clock is set back
+  handle text,                                   -- the outside job that works on it
+  attempt bigint NOT NULL DEFAULT 0,
+  crashes bigint NOT NULL DEFAULT 0,             -- at so many crashes it was leased
+  working boolean NOT NULL DEFAULT false,        -- its crash mark, kept once a crash is recorded
+  quarantine bigint NOT NULL DEFAULT 0,          -- the largest group that it may run in; 0: not in quarantine
+  lease_group bigint NOT NULL DEFAULT 0,         -- the size of the group that it was leased in; 0: an ordinary lease
+  lone_crashes bigint NOT NULL DEFAULT 0,        -- crashes while it ran alone with its mark set
+  crash_owner text,                              -- who held it at the last of them
+  lost_by text,                                  -- whose crash was recorded last
+  quarantine_before bigint NOT NULL DEFAULT 0,   -- `quarantine` before that crash
+  panics bigint NOT NULL DEFAULT 0,              -- panics of its workers
+  fence bigint,                                  -- of its lease, or of its last
+  lease_owner text,
+  lease_until bigint,
+  lease_ms bigint,                               -- how long the lease was asked for
+  lease_ticket bigint,                           -- which claim of its owner it was
+  version integer NOT NULL DEFAULT 1,            -- a task that is put back begins a new one
   result text,
+  error text,                                    -- JSON: its failure
   making text,                                   -- JSON: route, model, attempts, usage, cost, times
-  fence bigint,
   ticket bigint,                                 -- which settlement it was
   created_at bigint NOT NULL,
   completed_at bigint,
-  PRIMARY KEY (queue_id, task_index)
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+  PRIMARY KEY (queue_id, task_index),
+  CHECK ((status = 'leased') = (lease_owner IS NOT NULL)),
+  CHECK ((status = 'submitted') = (handle IS NOT NULL))
+) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+
+-- The queues of the quarantine's group that an owner leased last. Whether it still holds it, the tasks say.
+CREATE TABLE nova3_groups(
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  owner text NOT NULL,
+  queues bigint[] NOT NULL,
+  PRIMARY KEY (run_id, owner)
+);
+
+-- The outcomes of tasks before they were put back. Events and calls name the version that they are of, so that no outcome
+-- is ever overwritten.
+CREATE TABLE nova3_task_versions(
+  queue_id bigint NOT NULL,
+  task_index integer NOT NULL,
+  version integer NOT NULL,
+  status text NOT NULL CHECK (status IN ('completed','failed')),
+  result text,
+  error text,
+  making text,
+  completed_at bigint,
+  PRIMARY KEY (queue_id, task_index, version)
+);
 
 -- Where a queue's tasks came from, unless its line gave them.
 CREATE TABLE nova3_plans(
@@ -213,6 +260,7 @@ CREATE TABLE nova3_attempts(
   queue_id bigint NOT NULL,
   fence bigint NOT NULL,
   task_index integer NOT NULL,
+  version integer NOT NULL DEFAULT 1,            -- of the task
   ticket bigint NOT NULL,                        -- with which settlement it came in
   attempt_no integer NOT NULL,
   route text NOT NULL,
@@ -238,6 +286,7 @@ CREATE TABLE nova3_events(
   event_no bigint NOT NULL,
   queue_id bigint NOT NULL,
   task_index integer,                            -- NULL: the plan, or the line itself
+  version integer,                               -- of the task
   planned boolean NOT NULL,                      -- whether the queue's tasks became known with it
   body text,                                     -- JSON: the failure, or the steps of a plan
   status text,                                   -- how the request ended with it, if it did
@@ -310,9 +359,10 @@ CREATE TABLE nova3_outputs(
 );
 
 -- Under a cost cap: what the calls of a lease have spent that is not in the ledger yet, and what the one on its way
--- may cost at most. A row that outlives its lease is counted as spent when the lease is taken away.
+-- may cost at most. A row that outlives its lease belongs to an outside job, or is counted as spent when the lease is
+-- taken away.
 CREATE TABLE nova3_reservations(
-  queue_id bigint PRIMARY KEY,
+  queue_id bigint NOT NULL,
   run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
   fence bigint NOT NULL,
   task_index integer NOT NULL,
@@ -320,7 +370,8 @@ CREATE TABLE nova3_reservations(
   model text NOT NULL,
   spent bigint NOT NULL,
   in_flight bigint NOT NULL,
-  created_at bigint NOT NULL
+  created_at bigint NOT NULL,
+  PRIMARY KEY (queue_id, fence)
 );
 
 -- Calls that gave nothing, by route and cause; sums over nova3_attempts, kept in the same transactions.
@@ -363,7 +414,7 @@ CREATE TABLE nova3_workers(
 CREATE INDEX nova3_workers_run ON nova3_workers(run_id);
 
 -- if failpoint numbers-before-the-lock: CREATE SEQUENCE nova3_finishes;
--- A settlement whose lease is good.
+-- A settlement whose lease, or whose handle, is good.
 CREATE TYPE nova3_held AS (
   ord integer,
   queue_id bigint,
@@ -371,7 +422,13 @@ CREATE TYPE nova3_held AS (
   task integer,
   user_id text,
   session_id text,
-  ends text,                                     -- how the request ends with it, if it does
+  how text,                                      -- `go_on`, `pause`, `fail`, `fail_on` or `fan_out`
   told boolean,                                  -- whether events are told of it: a raw completion has none
-  first boolean                                  -- whether its tasks become known with it
+  first boolean,                                 -- whether its tasks become known with it
+  has_failed boolean,                            -- whether a task of the queue, or a part, has failed
+  lease_owner text,                              -- NULL: an outside job did it
+  lease_until bigint,
+  lease_ms bigint,
+  lease_ticket bigint,
+  lease_group bigint
 );

@@ -1,0 +1,74 @@
+//! A task that fans out: its parts, and the join of what they made.
+
+use crate::agent::{self, Done, FanOut, TaskEnd, TaskInput};
+use crate::domain::failure::Failure;
+use crate::domain::outcome::{Making, Product};
+use crate::domain::request;
+use crate::domain::task::TaskNo;
+use crate::engine::work::perform::material;
+use crate::engine::work::worker::Tools;
+use crate::store::{Claimed, NewPart, Part, PartOutcome, StoreError};
+
+/// The parts of the present task, if it is to be split: it is a planned one, and its agent fans out.
+pub(in crate::engine) async fn split(
+    tools: &Tools,
+    queue: &Claimed,
+) -> Result<Option<Vec<NewPart>>, StoreError> {
+    let request::Work::Brief(brief) = &queue.request.work else {
+        return Ok(None);
+    };
+    let planned = &queue.tasks[queue.current_task];
+    let agent = tools.agents.get(&planned.action);
+    let Some(agent) = agent.filter(|agent| agent.fan_out != FanOut::No && !queue.task.is_part()) else {
+        return Ok(None);
+    };
+    let material = material(tools, queue, &planned.input).await?;
+    let input = TaskInput {
+        brief,
+        input: &planned.input,
+        material: &material,
+        part: None,
+    };
+    let parts = agent::split(agent, input);
+    Ok((!parts.is_empty()).then_some(parts))
+}
+
+/// New parts as the store numbers them.
+pub(in crate::engine) fn numbered(index: usize, new: &[NewPart]) -> Vec<Part> {
+    let part = |(number, part): (usize, &NewPart)| Part {
+        no: TaskNo::part(index, number),
+        subject: part.subject.clone(),
+        input: part.input.clone(),
+    };
+    (1..).zip(new).map(part).collect()
+}
+
+/// A join that is to be settled.
+pub(in crate::engine) struct Joined {
+    pub(in crate::engine) done: Done,
+    /// The failure of a part that the task goes on without.
+    pub(in crate::engine) flaw: Option<Failure>,
+}
+
+/// Joins the parts of the present task, without a call.
+pub(in crate::engine) fn join(tools: &Tools, queue: &Claimed, outcomes: Vec<PartOutcome>) -> Joined {
+    let action = queue.tasks.get(queue.current_task).map(|task| &task.action);
+    let agent = action.and_then(|action| tools.agents.get(action));
+    let agent::Joined { end, flaw } = agent::join(agent, outcomes, tools.on_failure);
+    let mut making = Making::without_calls(String::new(), String::new());
+    let end = match end {
+        Ok((items, warnings)) => {
+            making.warnings = warnings;
+            TaskEnd::Completed(Product::Items(items))
+        }
+        Err(failure) => TaskEnd::Failed(failure, None),
+    };
+    Joined {
+        done: Done {
+            end,
+            making,
+            attempts: Vec::new(),
+        },
+        flaw,
+    }
+}

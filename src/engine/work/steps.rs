@@ -1,0 +1,235 @@
+//! The steps of a lease: planning, a call, a fan-out, a join. Each ends in one settlement.
+
+use tracing::Instrument;
+
+use crate::agent::{Done, TaskEnd};
+use crate::domain::conditions::OnFailure;
+use crate::domain::failure::{Class, Failure};
+use crate::domain::outcome::{Attempt, Making, Product};
+use crate::domain::task::TaskKind;
+use crate::domain::usage::{Cost, Usage};
+use crate::engine::work::budget::LeaseReservation;
+use crate::engine::work::perform::{impossible, perform, then};
+use crate::engine::work::planning::{self, Planning};
+use crate::engine::work::worker::{Fact, Tools, Work};
+use crate::engine::work::{contain, parts};
+use crate::llm::Stopped;
+use crate::store::{Claimed, Left, NewPart, Settled, Settlement, StoreError, Then};
+
+/// One task after the other, for as long as the lease goes on.
+pub(in crate::engine) async fn run(work: &Work<'_>, queue: &mut Claimed) {
+    loop {
+        if work.tools.plan_only && queue.planned {
+            let left = Left::untouched(queue.lease);
+            return work.teller.tell(Fact::Interrupted(left, Stopped::Ending));
+        }
+        let goes_on = match queue.kind {
+            TaskKind::Plan => plan(work, queue).await,
+            TaskKind::Join => join(work, queue).await,
+            TaskKind::Call => step(work, queue).await,
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Finds out the queue's tasks; answers whether it goes on.
+async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
+    let (tools, stop) = (work.tools, work.stop);
+    let reservation = tools.reservation(queue, stop, work.teller);
+    let planning = planning::plan(tools, queue, stop, reservation.as_ref(), work.marks(queue))
+        .instrument(tracing::info_span!("task", task.id = "plan"))
+        .await;
+    let (mut settlement, tasks) = match planning {
+        Ok(Planning::Known(tasks)) => {
+            queue.tasks = tasks;
+            queue.planned = true;
+            return work.settled(queue, Settled::Stepped, Default::default());
+        }
+        Ok(Planning::Made(settlement)) => {
+            let tasks = planning::tasks(&settlement.end);
+            (*settlement, tasks)
+        }
+        Ok(Planning::Interrupted(attempts, why)) => {
+            let Some(error) = reservation.as_ref().and_then(LeaseReservation::refused) else {
+                let left = left(queue, attempts);
+                work.teller.tell(Fact::Interrupted(left, why));
+                return false;
+            };
+            (
+                planning::failed(queue, contain::refused(error), attempts),
+                Vec::new(),
+            )
+        }
+        Err(error) if error.is_of_one_row() => {
+            let failed = planning::failed(queue, contain::refused(&error), Vec::new());
+            (failed, Vec::new())
+        }
+        Err(error) => return work.store_failed(queue, error),
+    };
+    (settlement.making, settlement.attempts) = with_lost_calls(queue, settlement.making, settlement.attempts);
+    let spent = spent(&settlement.making);
+    match contain::settle_plan(&*tools.store, settlement).await {
+        Ok(settled) => {
+            if settled == Settled::Stepped {
+                queue.tasks = tasks;
+                queue.planned = true;
+            }
+            work.settled(queue, settled, spent)
+        }
+        Err(error) => work.store_failed(queue, error),
+    }
+}
+
+/// Does the present task, or the part, and settles it; answers whether the lease goes on.
+async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
+    let (tools, stop, index) = (work.tools, work.stop, queue.current_task);
+    let Some(task_id) = queue.tasks.get(index).map(|_| queue.task.to_string()) else {
+        let reason = format!("queue {} has no {}", queue.lease.queue_id, queue.task);
+        let path = std::path::PathBuf::new();
+        return work.store_failed(queue, StoreError::Row { path, reason });
+    };
+    match parts::split(tools, queue).await {
+        Ok(Some(new)) => return fan_out(work, queue, new).await,
+        Ok(None) => {}
+        Err(error) if error.is_of_one_row() => {
+            let done = impossible(String::new(), Class::Internal, error.to_string());
+            return settle(work, queue, done, None).await;
+        }
+        Err(error) => return work.store_failed(queue, error),
+    }
+    let reservation = tools.reservation(queue, stop, work.teller);
+    failpoint!("before-call", &queue.tasks[index].input);
+    let span = tracing::info_span!("task", task.id = task_id);
+    let done = match perform(work, queue, reservation.as_ref()).instrument(span).await {
+        Ok(done) => done,
+        Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
+        Err(error) => return work.store_failed(queue, error),
+    };
+    failpoint!("after-call", &queue.tasks[index].input);
+    settle(work, queue, done, reservation.as_ref()).await
+}
+
+/// Splits the present task; answers whether the lease goes on, with the first part.
+async fn fan_out(work: &Work<'_>, queue: &mut Claimed, new: Vec<NewPart>) -> bool {
+    queue.parts = parts::numbered(queue.current_task, &new);
+    let settlement = Settlement::fanned_out(queue.lease, queue.task, new);
+    match contain::settle(&*work.tools.store, settlement).await {
+        Ok(settled) => {
+            work.teller.tell(Fact::FannedOut);
+            work.settled(queue, settled, Default::default())
+        }
+        Err(error) => work.store_failed(queue, error),
+    }
+}
+
+/// Joins the parts of the present task; answers whether the lease goes on.
+async fn join(work: &Work<'_>, queue: &mut Claimed) -> bool {
+    let outcomes = match work
+        .tools
+        .store
+        .parts(queue.lease.queue_id, queue.current_task)
+        .await
+    {
+        Ok(outcomes) => outcomes,
+        Err(error) => return work.store_failed(queue, error),
+    };
+    let parts::Joined { done, flaw } = parts::join(work.tools, queue, outcomes);
+    queue.flaw = flaw;
+    settle(work, queue, done, None).await
+}
+
+/// Settles what the present task came to; answers whether the lease goes on.
+async fn settle(
+    work: &Work<'_>,
+    queue: &mut Claimed,
+    done: Done,
+    reservation: Option<&LeaseReservation<'_>>,
+) -> bool {
+    let tools = work.tools;
+    let Done {
+        end,
+        making,
+        attempts,
+    } = done;
+    let (mut making, attempts) = with_lost_calls(queue, making, attempts);
+    let mut reason = queue.flaw.as_ref().map(|flaw| flaw.message.clone());
+    let is_last = queue.current_task + 1 == queue.tasks.len();
+    let (settlement, ends) = match end {
+        TaskEnd::Interrupted(why) => {
+            let Some(error) = reservation.and_then(LeaseReservation::refused) else {
+                let left = left(queue, attempts);
+                work.teller.tell(Fact::Interrupted(left, why));
+                return false;
+            };
+            let failure = contain::refused(error);
+            (failed(tools, queue, failure, None, making, attempts), true)
+        }
+        TaskEnd::Completed(product) => {
+            let then = then(tools, queue, &mut making);
+            let settlement =
+                Settlement::completed(queue.lease, queue.task, product, then, making.clone(), attempts);
+            let settlement = match queue.flaw.take() {
+                Some(flaw) => settlement.in_part(flaw),
+                None => settlement,
+            };
+            (settlement, then == Then::Pause || is_last)
+        }
+        TaskEnd::Failed(failure, response) => {
+            reason = Some(failure.message.clone());
+            let ends = is_last || tools.on_failure == OnFailure::Fail;
+            (failed(tools, queue, failure, response, making, attempts), ends)
+        }
+    };
+    if ends && !queue.task.is_part() {
+        work.teller.tell(Fact::AnswerIn(queue.lease));
+    }
+    let spent = spent(&settlement.bill().0);
+    match contain::settle(&*tools.store, settlement).await {
+        Ok(settled) => {
+            if let Some(reason) = reason.filter(|_| settled == Settled::Finished { ok: false }) {
+                work.teller.tell(Fact::Failed(reason));
+            }
+            work.settled(queue, settled, spent)
+        }
+        Err(error) => work.store_failed(queue, error),
+    }
+}
+
+/// The settlement of the present task, which failed.
+fn failed(
+    tools: &Tools,
+    queue: &Claimed,
+    failure: Failure,
+    response: Option<Product>,
+    making: Making,
+    attempts: Vec<Attempt>,
+) -> Settlement {
+    let failure = Failure {
+        task_id: Some(queue.task.to_string()),
+        ..failure
+    };
+    Settlement::failed(queue.lease, queue.task, failure, response, making, attempts)
+        .on_failure(tools.on_failure)
+}
+
+/// The bill of a task together with calls that panics have left without a result.
+fn with_lost_calls(queue: &mut Claimed, making: Making, attempts: Vec<Attempt>) -> (Making, Vec<Attempt>) {
+    let mut calls = std::mem::take(&mut queue.lost_calls);
+    let making = contain::with_lost(making, &calls);
+    calls.extend(attempts);
+    (making, calls)
+}
+
+fn left(queue: &Claimed, attempts: Vec<Attempt>) -> Left {
+    Left {
+        task: queue.task,
+        attempts,
+        ..Left::untouched(queue.lease)
+    }
+}
+
+fn spent(making: &Making) -> (Usage, Cost) {
+    (making.usage, making.cost.unwrap_or_default().plus(making.wasted))
+}

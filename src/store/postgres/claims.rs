@@ -1,0 +1,110 @@
+//! Claims: ready tasks with all that is needed to work on them.
+
+use tokio_postgres::Row;
+
+use super::calls::int;
+use super::fault::Fault;
+use crate::domain::task::{TaskKind, TaskNo};
+use crate::postgres::{Connection, Param, Text};
+use crate::store::{Claimable, Claimed, Claims, Lease, Owner, Part, PendingTask, RunId};
+
+/// What a claim asks for.
+pub(super) struct Claim<'a> {
+    pub(super) run: RunId,
+    pub(super) owner: &'a Owner,
+    pub(super) which: Claimable,
+    pub(super) limit: usize,
+    pub(super) lease_ms: i64,
+    pub(super) ticket: i64,
+}
+
+/// `again`: it was asked before, and may have got something.
+pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>, again: bool) -> Result<Claims, Fault> {
+    let which = match claim.which {
+        Claimable::All => "all",
+        Claimable::Unplanned => "unplanned",
+        Claimable::Quarantined => "quarantined",
+    };
+    let rows = c
+        .rows(
+            "SELECT * FROM nova3_claim($1,$2,$3,$4,$5,$6,$7)",
+            &[
+                claim.run.0.sent(),
+                claim.owner.0.sent(),
+                which.sent(),
+                int(claim.limit).sent(),
+                claim.lease_ms.sent(),
+                claim.ticket.sent(),
+                again.sent(),
+            ],
+        )
+        .await?;
+    let mut claims = Claims {
+        expire: true,
+        ..Claims::default()
+    };
+    for row in &rows {
+        add(&mut claims, row)?;
+    }
+    Ok(claims)
+}
+
+fn add(claims: &mut Claims, row: &Row) -> Result<(), Fault> {
+    let lease = Lease {
+        queue_id: row.get(0),
+        fence: row.get(1),
+    };
+    let (task, kind) = (TaskNo(row.get(2)), row.get::<_, &str>(3));
+    let kind = TaskKind::parse(kind).ok_or_else(|| Fault::Row(format!("a task is a `{kind}`")))?;
+    let queue = |request| Claimed {
+        lease,
+        task,
+        kind,
+        request,
+        index: row.get::<_, i64>(4).unsigned_abs(),
+        planned: row.get(5),
+        current_task: task.index().unwrap_or(0),
+        is_recorded: row.get(14),
+        panics: row.get::<_, i64>(15).try_into().unwrap_or(u32::MAX),
+        lost_calls: Vec::new(),
+        tasks: pending(row, 7),
+        parts: parts(row, 11),
+        flaw: None,
+    };
+    claims.add(row.get(6), (lease, task), queue);
+    Ok(())
+}
+
+/// Tasks that stand as four arrays from column `first` on.
+pub(super) fn pending(row: &Row, first: usize) -> Vec<PendingTask> {
+    let column = |offset: usize| -> Vec<Text> {
+        row.get::<_, Option<Vec<Text>>>(first + offset)
+            .unwrap_or_default()
+    };
+    let names = column(0).into_iter().zip(column(1));
+    let texts = column(2).into_iter().zip(column(3));
+    names
+        .zip(texts)
+        .map(|((task_id, action), (description, input))| PendingTask {
+            task_id: task_id.0,
+            action: action.0,
+            description: description.0,
+            input: input.0,
+        })
+        .collect()
+}
+
+/// Parts that stand as three arrays from column `first` on.
+fn parts(row: &Row, first: usize) -> Vec<Part> {
+    let numbers: Vec<i32> = row.get::<_, Option<_>>(first).unwrap_or_default();
+    let subjects: Vec<Option<Text>> = row.get::<_, Option<_>>(first + 1).unwrap_or_default();
+    let inputs: Vec<Text> = row.get::<_, Option<_>>(first + 2).unwrap_or_default();
+    let parts = numbers.into_iter().zip(subjects).zip(inputs);
+    parts
+        .map(|((no, subject), input)| Part {
+            no: TaskNo(no),
+            subject: subject.map(|subject| subject.0),
+            input: input.0,
+        })
+        .collect()
+}

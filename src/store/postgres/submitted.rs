@@ -1,0 +1,96 @@
+//! Tasks that outside jobs work on: they hold no lease, and whoever finds the answer settles them once.
+
+use async_trait::async_trait;
+
+use super::PostgresStore;
+use super::calls::{Calls, int};
+use super::fault::Fault;
+use super::run_of;
+use crate::domain::task::TaskNo;
+use crate::postgres::{Connection, Param, Text, text};
+use crate::store::{Lease, Left, OutsideJobs, RunId, StoreError, Submitted};
+
+#[async_trait]
+impl OutsideJobs for PostgresStore {
+    async fn submit(&self, lease: Lease, handle: &str) -> Result<bool, StoreError> {
+        job!(self, |c| submit(c, lease, handle))
+    }
+
+    async fn submitted(&self, run: RunId, after: i64, limit: usize) -> Result<Vec<Submitted>, StoreError> {
+        job!(self, |c| list(c, run, after, limit))
+    }
+
+    async fn take_back(&self, handle: &str, left: Left) -> Result<bool, StoreError> {
+        let (left, ticket) = (&left, super::batch::ticket());
+        job!(self, |c| take_back(c, handle, left, ticket))
+    }
+}
+
+/// Whether the lease was good; then the task is the outside job's.
+pub(super) async fn submit(c: &mut Connection, lease: Lease, handle: &str) -> Result<bool, Fault> {
+    let row = c
+        .row(
+            "SELECT nova3_submit($1, $2, $3)",
+            &[lease.queue_id.sent(), lease.fence.sent(), text(handle).sent()],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+pub(super) async fn list(
+    c: &mut Connection,
+    run: RunId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Submitted>, Fault> {
+    let rows = c
+        .rows(
+            "SELECT t.queue_id, t.fence, t.task_index, t.handle FROM (
+               SELECT q.queue_id FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.queue_id > $2 AND q.submitted > 0
+               ORDER BY q.queue_id LIMIT $3) i
+             CROSS JOIN LATERAL (
+               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.status = 'submitted' OFFSET 0) t
+             ORDER BY t.queue_id, t.task_index",
+            &[run.0.sent(), after.sent(), int(limit).sent()],
+        )
+        .await?;
+    let read = |row: &tokio_postgres::Row| Submitted {
+        lease: Lease {
+            queue_id: row.get(0),
+            fence: row.get(1),
+        },
+        task: TaskNo(row.get(2)),
+        handle: row.get::<_, Text>(3).0,
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+/// Whether the task was still the outside job's; then it is ready.
+pub(super) async fn take_back(
+    c: &mut Connection,
+    handle: &str,
+    left: &Left,
+    ticket: i64,
+) -> Result<bool, Fault> {
+    let lease = left.lease;
+    let mut calls = Calls::default();
+    calls.add(1, &left.attempts);
+    let (run, handle, snooze) = (run_of(lease.queue_id), text(handle), left.snooze_ms());
+    let mut params = vec![
+        run.sent(),
+        lease.queue_id.sent(),
+        lease.fence.sent(),
+        left.task.0.sent(),
+        handle.sent(),
+        snooze.sent(),
+        ticket.sent(),
+    ];
+    params.extend(calls.sent());
+    let row = c
+        .row(
+            "SELECT nova3_take_back($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21)",
+            &params,
+        )
+        .await?;
+    Ok(row.get(0))
+}

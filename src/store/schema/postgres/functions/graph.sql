@@ -1,0 +1,161 @@
+-- The tasks of a queue as a graph: which of them a settled task lets go on, which of them the lease is handed on to, and the
+-- counts of a queue over its tasks. Planned tasks have numbers below 1048576; part k of task i is 1048576 + (i << 8) + k.
+
+-- The counts of these queues, whose rows are locked, are those of their tasks.
+CREATE OR REPLACE FUNCTION nova3_recount(p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  UPDATE nova3_queues q SET ready = s.ready, quarantine = s.quarantine, leased = s.leased, submitted = s.submitted,
+    wake_at = s.wake_at, sleep_ms = s.sleep_ms
+  FROM unnest(p_queues) i(queue_id)
+  CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE t.status = 'ready' AND t.quarantine = 0) AS ready,
+      coalesce(max(t.quarantine) FILTER (WHERE t.status = 'ready'), 0) AS quarantine,
+      count(*) FILTER (WHERE t.status = 'leased') AS leased, count(*) FILTER (WHERE t.status = 'submitted') AS submitted,
+      coalesce(min(t.wake_at) FILTER (WHERE t.status = 'ready'), 0) AS wake_at,
+      coalesce(max(t.sleep_ms) FILTER (WHERE t.status = 'ready'), 0) AS sleep_ms
+    FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id])) s
+  WHERE q.queue_id = ANY (ARRAY[i.queue_id]);
+END $$;
+
+-- Locks these queues until the commit, in their order.
+CREATE OR REPLACE FUNCTION nova3_lock_queues(p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  PERFORM 1 FROM (SELECT DISTINCT i.queue_id FROM unnest(p_queues) i(queue_id) ORDER BY i.queue_id) i
+  CROSS JOIN LATERAL (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) FOR UPDATE) q;
+END $$;
+
+-- Tasks that need a settled one need one less. The first of each queue that needs none any more is leased under the lease
+-- of the settled one, if that has one and the queue does not pause; the others are ready. A part that is not the last, and a
+-- task that fans out, hand the lease on to a ready part. Answers by place which task has the lease, and how many are ready.
+CREATE OR REPLACE FUNCTION nova3_go_on(p_held nova3_held[], p_places integer, OUT handed integer[], OUT ready integer[])
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  later integer[];
+BEGIN
+  WITH need AS (
+    SELECT h.*, t.task_index, t.unmet = 1 AS met, t.unmet = 1 AND h.lease_owner IS NOT NULL AND h.how <> 'pause'
+      AND row_number() OVER (PARTITION BY h.ord, t.unmet = 1 ORDER BY t.task_index) = 1 AS leases
+    FROM unnest(p_held) h
+    -- Of a part it is its join alone.
+    CROSS JOIN LATERAL (
+      SELECT t.task_index, t.unmet FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id])
+        AND t.task_index >= CASE WHEN h.task < 1048576 THEN h.task + 1 ELSE (h.task - 1048576) >> 8 END
+        AND t.task_index <= CASE WHEN h.task < 1048576 THEN 1048575 ELSE (h.task - 1048576) >> 8 END
+        AND t.status = 'pending' AND t.unmet > 0 AND t.needs @> ARRAY[h.task] OFFSET 0) t
+    WHERE h.how <> 'fan_out' AND (h.how <> 'fail' OR h.task >= 1048576)),
+  moved AS (
+    UPDATE nova3_tasks t SET unmet = t.unmet - 1,
+      status = CASE WHEN n.leases THEN 'leased' WHEN n.met THEN 'ready' ELSE t.status END,
+      fence = CASE WHEN n.leases THEN n.fence ELSE t.fence END, lease_owner = CASE WHEN n.leases THEN n.lease_owner END,
+      lease_until = CASE WHEN n.leases THEN n.lease_until END, lease_ms = CASE WHEN n.leases THEN n.lease_ms END,
+      lease_ticket = CASE WHEN n.leases THEN n.lease_ticket END,
+      lease_group = CASE WHEN n.leases THEN n.lease_group ELSE 0 END, attempt = t.attempt + n.leases::integer,
+      working = n.leases AND t.crashes > 0
+    FROM need n WHERE t.queue_id = ANY (ARRAY[n.queue_id]) AND t.task_index = n.task_index
+    RETURNING n.ord, t.task_index, t.status)
+  SELECT array_agg(s.leased ORDER BY o.ord), array_agg(coalesce(s.ready, 0) ORDER BY o.ord) INTO handed, ready
+  FROM generate_series(1, p_places) o(ord) LEFT JOIN (
+    SELECT m.ord, min(m.task_index) FILTER (WHERE m.status = 'leased') AS leased,
+      (count(*) FILTER (WHERE m.status = 'ready'))::integer AS ready
+    FROM moved m GROUP BY m.ord) s ON s.ord = o.ord;
+  IF NOT EXISTS (SELECT 1 FROM unnest(p_held) h WHERE (h.task >= 1048576 OR h.how = 'fan_out')
+      AND h.lease_owner IS NOT NULL AND handed[h.ord] IS NULL) THEN
+    RETURN;
+  END IF;
+  WITH part AS (
+    SELECT h.*, t.task_index FROM unnest(p_held) h
+    CROSS JOIN LATERAL (
+      SELECT t.task_index FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index >= 1048576
+        AND t.status = 'ready' AND t.quarantine = 0 AND t.wake_at = 0 ORDER BY t.task_index LIMIT 1) t
+    WHERE (h.task >= 1048576 OR h.how = 'fan_out') AND h.lease_owner IS NOT NULL AND handed[h.ord] IS NULL),
+  moved AS (
+    UPDATE nova3_tasks t SET status = 'leased', fence = p.fence, lease_owner = p.lease_owner, lease_until = p.lease_until,
+      lease_ms = p.lease_ms, lease_ticket = p.lease_ticket, lease_group = p.lease_group, attempt = t.attempt + 1,
+      working = t.crashes > 0
+    FROM part p WHERE t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task_index
+    RETURNING p.ord, t.task_index)
+  SELECT array_agg(coalesce(handed[o.ord], m.task_index) ORDER BY o.ord) INTO later
+  FROM generate_series(1, p_places) o(ord) LEFT JOIN moved m ON m.ord = o.ord;
+  handed := later;
+END $$;
+
+-- The tasks wait for their parts, which are ready.
+CREATE OR REPLACE FUNCTION nova3_fan_out(p_run bigint, p_held nova3_held[], p_tickets bigint[], f_of integer[], f_subject text[],
+  f_description text[], f_input text[], p_moment bigint) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  WITH part AS (
+    SELECT h.ord, h.queue_id, h.task, f.subject, f.description, f.input,
+      (row_number() OVER (PARTITION BY f.of ORDER BY f.place))::integer AS nth
+    FROM unnest(f_of, f_subject, f_description, f_input) WITH ORDINALITY f(of, subject, description, input, place)
+    JOIN unnest(p_held) h ON h.ord = f.of AND h.how = 'fan_out'),
+  put AS (
+    INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, subject, status, created_at)
+    SELECT p_run, p.queue_id, 1048576 + (p.task << 8) + p.nth, t.task_id || '.' || p.nth, t.action, p.description, p.input,
+      p.subject, 'ready', p_moment
+    FROM part p JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task)
+  UPDATE nova3_tasks t SET kind = 'join', status = 'pending', needs = n.needs, unmet = cardinality(n.needs),
+    ticket = p_tickets[n.ord], attempt = t.attempt - 1, working = false, crashes = 0, lease_group = 0, lease_owner = NULL,
+    lease_until = NULL
+  FROM (SELECT p.ord, p.queue_id, p.task, array_agg(1048576 + (p.task << 8) + p.nth ORDER BY p.nth) AS needs
+    FROM part p GROUP BY p.ord, p.queue_id, p.task) n
+  WHERE t.queue_id = ANY (ARRAY[n.queue_id]) AND t.task_index = n.task;
+END $$;
+
+-- Planned tasks of new queues, each of which needs the one before; of those that are to be planned, their planning. The
+-- first is ready.
+CREATE OR REPLACE FUNCTION nova3_add_tasks(p_run bigint, p_unplanned bigint[], s_queue bigint[], s_index integer[], s_id text[],
+  s_action text[], s_description text[], s_input text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  moment bigint := nova3_now();
+BEGIN
+  INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, needs, unmet, status, created_at)
+  SELECT p_run, s.queue_id, s.nth, s.id, s.action, s.description, s.input,
+    CASE WHEN s.nth = 0 THEN '{}' ELSE ARRAY[s.nth - 1] END, (s.nth > 0)::integer,
+    CASE WHEN s.nth = 0 THEN 'ready' ELSE 'pending' END, moment
+  FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input);
+  INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, kind, action, input, status, created_at)
+  SELECT p_run, i.queue_id, -1, 'plan', 'plan', 'supervisor', '', 'ready', moment FROM unnest(p_unplanned) i(queue_id);
+END $$;
+
+-- Tasks of these queues, whose rows are locked, that failed or were skipped run again, behind those that they need. A task that
+-- has fanned out runs its failed parts alone.
+CREATE OR REPLACE FUNCTION nova3_retry(p_queues bigint[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  INSERT INTO nova3_task_versions (queue_id, task_index, version, status, result, error, making, completed_at)
+  SELECT t.queue_id, t.task_index, t.version, t.status, t.result, t.error, t.making, t.completed_at
+  FROM unnest(p_queues) i(queue_id) JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) WHERE t.status = 'failed';
+  UPDATE nova3_tasks t SET status = 'pending', version = t.version + (t.status = 'failed')::integer, result = NULL, error = NULL,
+    completed_at = NULL, wake_at = 0, sleep_ms = 0
+  FROM unnest(p_queues) i(queue_id)
+  WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status IN ('failed','skipped');
+  UPDATE nova3_tasks t SET unmet = (SELECT count(*) FROM nova3_tasks k WHERE k.queue_id = ANY (ARRAY[i.queue_id])
+    AND k.task_index = ANY (t.needs) AND k.status = 'pending')
+  FROM unnest(p_queues) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'pending';
+  UPDATE nova3_tasks t SET status = 'ready' FROM unnest(p_queues) i(queue_id)
+  WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'pending' AND t.unmet = 0;
+  -- One that ended in part has a place in its session's history.
+  DELETE FROM nova3_rounds r USING unnest(p_queues) i(queue_id) WHERE r.queue_id = i.queue_id;
+  PERFORM nova3_recount(p_queues);
+END $$;
+
+-- The queue was replaced, and its row is locked: a worker that holds one of its tasks finds the lease gone. What an outside job
+-- came to is only paid.
+CREATE OR REPLACE FUNCTION nova3_void(p_queue bigint) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
+BEGIN
+  UPDATE nova3_tasks t SET status = 'ready', attempt = t.attempt - 1, working = false, lease_group = 0, lease_owner = NULL,
+    lease_until = NULL
+  WHERE t.queue_id = p_queue AND t.status = 'leased';
+  IF FOUND THEN
+    PERFORM nova3_recount(ARRAY[p_queue]);
+  END IF;
+  PERFORM nova3_end_session_leases(ARRAY[p_queue]);
+END $$;

@@ -1,0 +1,206 @@
+//! The tasks of a queue as a graph: which of them a settled task lets go on, and which of them the lease is handed on to.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use crate::domain::state::{TaskEvent, TaskStatus};
+use crate::domain::task::TaskNo;
+use crate::store::NewPart;
+
+/// A lease as the row of its task has it.
+pub(super) struct Held<'a> {
+    pub(super) queue_id: i64,
+    pub(super) fence: i64,
+    pub(super) owner: &'a str,
+    pub(super) until: i64,
+    pub(super) group: i64,
+}
+
+/// The state of a task after an event, as the table in `domain` has it.
+pub(super) fn after(status: TaskStatus, event: TaskEvent) -> Result<TaskStatus, Fault> {
+    status
+        .after(event)
+        .ok_or_else(|| Fault::Row(format!("a task that is `{status}` cannot be `{event:?}`")))
+}
+
+/// The tasks that need this one need one less; answers those that need none any more. They are still pending.
+fn met(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<Vec<TaskNo>, Fault> {
+    let mut update = c.prepare_cached(
+        "UPDATE nova3_tasks SET unmet=unmet-1
+         WHERE queue_id=?1 AND status='pending' AND unmet>0 AND EXISTS(SELECT 1 FROM json_each(needs) WHERE value=?2)
+         RETURNING task_index, unmet",
+    )?;
+    let rows = update.query_map(params![queue_id, settled.0], |row| {
+        Ok((TaskNo(row.get(0)?), row.get::<_, i64>(1)?))
+    })?;
+    let mut met = Vec::new();
+    for row in rows {
+        let (task, unmet) = row?;
+        if unmet == 0 {
+            met.push(task);
+        }
+    }
+    met.sort();
+    Ok(met)
+}
+
+/// The tasks that needed this one only are ready; answers how many.
+pub(super) fn let_go_on(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<usize, Fault> {
+    let met = met(c, queue_id, settled)?;
+    for task in &met {
+        set_ready(c, queue_id, *task)?;
+    }
+    Ok(met.len())
+}
+
+/// The same, but for the first of them, which the lease is handed on to. One statement does both for a chain, which is most of
+/// all work.
+pub(super) fn hand_on(
+    c: &Connection,
+    held: &Held<'_>,
+    settled: TaskNo,
+) -> Result<(Option<TaskNo>, usize), Fault> {
+    let leased = after(TaskStatus::Pending, TaskEvent::HandedOn)?;
+    let mut update = c.prepare_cached(
+        "UPDATE nova3_tasks SET unmet=unmet-1, status=CASE WHEN unmet=1 THEN ?3 ELSE status END,
+           fence=CASE WHEN unmet=1 THEN ?4 ELSE fence END, lease_owner=CASE WHEN unmet=1 THEN ?5 END,
+           lease_until=CASE WHEN unmet=1 THEN ?6 END, lease_group=CASE WHEN unmet=1 THEN ?7 ELSE 0 END,
+           attempt=attempt+(unmet=1), working=(unmet=1 AND crashes>0)
+         WHERE queue_id=?1 AND status='pending' AND unmet>0 AND EXISTS(SELECT 1 FROM json_each(needs) WHERE value=?2)
+         RETURNING task_index, unmet",
+    )?;
+    let params = params![
+        held.queue_id,
+        settled.0,
+        leased.as_str(),
+        held.fence,
+        held.owner,
+        held.until,
+        held.group
+    ];
+    let mut met = Vec::new();
+    {
+        let mut rows = update.query(params)?;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(1)? == 0 {
+                met.push(TaskNo(row.get(0)?));
+            }
+        }
+    }
+    met.sort();
+    for other in met.iter().skip(1) {
+        give_up(c, held.queue_id, *other)?;
+    }
+    Ok((met.first().copied(), met.len().saturating_sub(1)))
+}
+
+/// A task that was leased in this transaction is ready instead.
+fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
+    let ready = after(TaskStatus::Leased, TaskEvent::Released)?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET status=?3, lease_owner=NULL, lease_until=NULL, lease_group=0, attempt=attempt-1, working=0
+         WHERE queue_id=?1 AND task_index=?2",
+    )?
+    .execute(params![queue_id, task.0, ready.as_str()])?;
+    Ok(())
+}
+
+/// The lease is handed on to a ready part of the queue, if there is one that may be leased; answers which.
+pub(super) fn hand_on_to_part(c: &Connection, held: &Held<'_>) -> Result<Option<TaskNo>, Fault> {
+    let part: Option<i32> = c
+        .prepare_cached(
+            "SELECT task_index FROM nova3_tasks WHERE queue_id=?1 AND task_index>=?2 AND status='ready' AND quarantine=0
+               AND wake_at=0 ORDER BY task_index LIMIT 1",
+        )?
+        .query_row(params![held.queue_id, TaskNo::PLANNED_END], |row| row.get(0))
+        .optional()?;
+    let part = part.map(TaskNo);
+    if let Some(part) = part {
+        lease(c, held, part, TaskStatus::Ready)?;
+    }
+    Ok(part)
+}
+
+fn set_ready(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
+    let ready = after(TaskStatus::Pending, TaskEvent::Met)?;
+    c.prepare_cached("UPDATE nova3_tasks SET status=?3 WHERE queue_id=?1 AND task_index=?2")?
+        .execute(params![queue_id, task.0, ready.as_str()])?;
+    Ok(())
+}
+
+/// The lease goes on with a task that was in that state.
+pub(super) fn lease(c: &Connection, held: &Held<'_>, task: TaskNo, from: TaskStatus) -> Result<(), Fault> {
+    let event = match from {
+        TaskStatus::Ready => TaskEvent::Claimed,
+        _ => TaskEvent::HandedOn,
+    };
+    let leased = after(from, event)?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET status=?3, fence=?4, lease_owner=?5, lease_until=?6, lease_group=?7, attempt=attempt+1,
+           working=(crashes>0)
+         WHERE queue_id=?1 AND task_index=?2",
+    )?
+    .execute(params![
+        held.queue_id,
+        task.0,
+        leased.as_str(),
+        held.fence,
+        held.owner,
+        held.until,
+        held.group
+    ])?;
+    Ok(())
+}
+
+/// The task waits for its parts, which are ready.
+pub(super) fn fan_out(
+    c: &Connection,
+    queue_id: i64,
+    task: TaskNo,
+    parts: &[NewPart],
+    now: i64,
+) -> Result<(), Fault> {
+    let Some(index) = task
+        .index()
+        .filter(|_| !task.is_part() && (1..=TaskNo::MOST_PARTS).contains(&parts.len()))
+    else {
+        return Err(Fault::Row(format!("{task} cannot have {} parts", parts.len())));
+    };
+    let numbers: Vec<i32> = (1..=parts.len())
+        .map(|part| TaskNo::part(index, part).0)
+        .collect();
+    let pending = after(TaskStatus::Leased, TaskEvent::FannedOut)?;
+    let action: String = c
+        .prepare_cached(
+            "UPDATE nova3_tasks SET kind='join', status=?3, needs=?4, unmet=?5, attempt=attempt-1, working=0, crashes=0,
+               lease_group=0, lease_owner=NULL, lease_until=NULL
+             WHERE queue_id=?1 AND task_index=?2 RETURNING action",
+        )?
+        .query_row(
+            params![
+                queue_id,
+                task.0,
+                pending.as_str(),
+                serde_json::to_string(&numbers)?,
+                parts.len()
+            ],
+            |row| row.get(0),
+        )?;
+    let mut insert = c.prepare_cached(
+        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, description, input, subject, status, created_at)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,'ready',?8)",
+    )?;
+    for (number, part) in numbers.into_iter().zip(parts) {
+        insert.execute(params![
+            queue_id,
+            number,
+            TaskNo(number).to_string(),
+            action,
+            part.description,
+            part.input,
+            part.subject,
+            now
+        ])?;
+    }
+    Ok(())
+}

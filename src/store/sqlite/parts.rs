@@ -1,0 +1,76 @@
+//! The parts of a task that fans out: making them, settling one, and going on to the next or to the join.
+
+use rusqlite::Connection;
+
+use super::claim::put_back;
+use super::fault::Fault;
+use super::graph;
+use super::settle::{Held, store_row};
+use super::task_counts::recount;
+use crate::domain::outcome::Product;
+use crate::domain::state::TaskEvent;
+use crate::store::{NewPart, Settled, Settlement, TaskEnd};
+
+/// The task waits for its parts; the lease goes on with the first of them.
+pub(super) fn fan_out(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &Held,
+    parts: &[NewPart],
+    now: i64,
+) -> Result<Settled, Fault> {
+    let queue_id = settlement.lease.queue_id;
+    graph::fan_out(c, queue_id, settlement.task, parts, now)?;
+    let next = match held.lease(settlement) {
+        Some(lease) => graph::hand_on_to_part(c, &lease)?,
+        None => None,
+    };
+    recount(c, queue_id)?;
+    Ok(next.map_or(Settled::Yielded, Settled::Moved))
+}
+
+/// The join goes on under the lease of its last part; else another part does.
+fn after_part(c: &Connection, settlement: &Settlement, held: &Held) -> Result<Settled, Fault> {
+    let queue_id = settlement.lease.queue_id;
+    let Some(lease) = held.lease(settlement) else {
+        graph::let_go_on(c, queue_id, settlement.task)?;
+        recount(c, queue_id)?;
+        return Ok(Settled::Yielded);
+    };
+    let (join, _) = graph::hand_on(c, &lease, settlement.task)?;
+    let next = match join {
+        Some(join) => Some(join),
+        None => graph::hand_on_to_part(c, &lease)?,
+    };
+    recount(c, queue_id)?;
+    if next.is_none() {
+        put_back(c, queue_id)?;
+    }
+    Ok(next.map_or(Settled::Yielded, Settled::Moved))
+}
+
+/// A settled part moves its join alone.
+pub(super) fn settle(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &Held,
+    now: i64,
+) -> Result<Settled, Fault> {
+    store_part(c, settlement, held, now)?;
+    after_part(c, settlement, held)
+}
+
+/// The items of a part have no numbers; its join gives them.
+fn store_part(c: &Connection, settlement: &Settlement, held: &Held, now: i64) -> Result<(), Fault> {
+    let (event, result) = match &settlement.end {
+        TaskEnd::Completed(Product::Items(items), _) => {
+            (TaskEvent::Completed, Some(serde_json::to_string(items)?))
+        }
+        TaskEnd::Failed(..) => (TaskEvent::Failed, None),
+        TaskEnd::Completed(Product::Response(_), _) | TaskEnd::FannedOut(_) => {
+            return Err(Fault::Row("a part has items or a failure".to_owned()));
+        }
+    };
+    let status = graph::after(held.status, event)?;
+    store_row(c, settlement, held, status, result.as_deref(), now)
+}

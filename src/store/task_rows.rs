@@ -1,0 +1,38 @@
+//! The tasks of a queue as result lines show them, from their rows in order, on every engine.
+
+use crate::domain::outcome::{PartRecord, TaskRecord};
+use crate::domain::task::TaskNo;
+
+/// Rows in the order of their numbers: planned tasks, then the parts of each.
+#[derive(Debug, Default)]
+pub(super) struct TaskRows {
+    tasks: Vec<TaskRecord>,
+    parts: Vec<(usize, PartRecord)>,
+}
+
+impl TaskRows {
+    pub(super) fn add(&mut self, task: TaskRecord) {
+        self.tasks.push(task);
+    }
+
+    pub(super) fn add_part(&mut self, no: TaskNo, part: PartRecord) {
+        self.parts.extend(no.index().map(|index| (index, part)));
+    }
+
+    /// Each planned task with its parts.
+    pub(super) fn into_records(self) -> Vec<TaskRecord> {
+        let mut parts = self.parts.into_iter().peekable();
+        let with_parts = |(index, task): (usize, TaskRecord)| {
+            let mut own = Vec::new();
+            while let Some((_, part)) = parts.next_if(|(of, _)| *of == index) {
+                own.push(part);
+            }
+            if own.is_empty() {
+                task
+            } else {
+                task.with_parts(own)
+            }
+        };
+        self.tasks.into_iter().enumerate().map(with_parts).collect()
+    }
+}

@@ -95,6 +95,21 @@ impl Fault {
         }
     }
 
+    /// The schema has no type of that name, or one of its fields is none of ours.
+    pub(super) fn unknown_type(name: &str) -> Self {
+        Self {
+            code: Some(SqlState::UNDEFINED_OBJECT),
+            reason: format!("it has no type `{name}` as this program knows it"),
+            passes: false,
+            is_gone: false,
+        }
+    }
+
+    /// Whether the server does not know a type or a function that it was asked for.
+    pub fn is_about_a_name(&self) -> bool {
+        self.code == Some(SqlState::UNDEFINED_OBJECT) || self.code == Some(SqlState::UNDEFINED_FUNCTION)
+    }
+
     pub(super) fn of_pool(error: PoolError) -> Self {
         match error {
             PoolError::Backend(error) => error.into(),

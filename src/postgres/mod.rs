@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: SQL, which belongs to whoever asks.
 
+mod composites;
 mod connection;
 mod fault;
 mod params;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::time::Instant;
 
+pub use composites::Composites;
 pub use connection::Connection;
 pub use fault::{Fault, Passes, Passing};
 pub use params::{Param, Sent, Text, text};
@@ -65,6 +67,7 @@ pub struct Database {
     apart: Pool,
     shown: Arc<str>,
     trouble: Arc<Mutex<Option<Trouble>>>,
+    composites: Arc<Mutex<Option<Arc<Composites>>>>,
 }
 
 /// How long each statement may take.
@@ -133,6 +136,7 @@ impl Database {
             apart: pool(&connection, 1)?,
             shown: address.to_string().into(),
             trouble: Arc::default(),
+            composites: Arc::default(),
         })
     }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use nova3::config::{Source, StoreAddress};
 use nova3::postgres::Database;
-use nova3::store::StoreError;
 use nova3::store::postgres::PostgresStore;
+use nova3::store::{Settled, StoreError};
 
-use crate::fleet::harness::{Sql, workers};
+use crate::fleet::harness::{Sql, claim, workers};
 use crate::fleet::server::{self, Server};
 use crate::store::harness::{Harness, database, request};
 
@@ -226,4 +226,37 @@ async fn a_check_finds_sums_that_are_not_those_of_the_rows() {
     Sql::at(&url).await.run("DELETE FROM nova3_attempts").await;
     let error = harness.store().check().await.expect_err("calls are gone");
     assert!(error.to_string().contains("the sums of run `a`"), "{error}");
+}
+
+/// Every row in another schema, and that one in the place of the first: its types have other numbers.
+const COPY: &str = "
+    SET session_replication_role = replica;
+    DO $$ DECLARE name text; ours text := current_schema(); BEGIN
+      FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = ours LOOP
+        EXECUTE format('DELETE FROM %I.%I', 'COPY', name);
+        EXECUTE format('INSERT INTO %I.%I OVERRIDING SYSTEM VALUE SELECT * FROM %I.%I', 'COPY', name, ours, name);
+      END LOOP;
+      EXECUTE format('ALTER SCHEMA %I RENAME TO %I', ours, ours || '_gone');
+      EXECUTE format('ALTER SCHEMA %I RENAME TO %I', 'COPY', ours);
+    END $$;
+    SET session_replication_role = origin";
+
+#[tokio::test]
+async fn a_copy_takes_the_place_of_the_database_while_there_is_work() {
+    let (url, [harness]) = workers::<1>().await;
+    let run = harness.run("a").await;
+    harness
+        .read(run, &[request("x"), request("y"), request("z")])
+        .await;
+    let held = claim(&harness, "p", run, 3).await;
+    assert_eq!(harness.done(&held[0]).await, Settled::Finished { ok: true });
+    let copy = server::fresh_schema(server::shared());
+    open(&copy).await.expect("opens");
+    let copy = Sql::at(&copy).await.text("SELECT current_schema()").await;
+    Sql::at(&url).await.run(&COPY.replace("COPY", &copy)).await;
+    assert_eq!(harness.done(&held[1]).await, Settled::Finished { ok: true });
+    harness.release(&held[2]).await;
+    assert_eq!(harness.drain(run).await, ["z"]);
+    let all = ["x@0", "y@1", "z@2"].map(|line| format!("{line} completed completed[answer1]"));
+    assert_eq!(harness.names(run).await, all);
 }

@@ -10,10 +10,8 @@ use crate::store::harness::{Harness, ids, request};
 /// What settles the queue's only task, as a statement of a transaction that goes on.
 pub(crate) fn settlement(run: RunId, queue: &Claimed, end: &str) -> String {
     format!(
-        "SELECT * FROM nova3_settle({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[1::bigint], ARRAY['{end}'], ARRAY[NULL::text],
-           ARRAY['[]'], ARRAY['{{\"route\":\"r\",\"model\":\"m\"}}'], ARRAY[NULL::text], ARRAY[NULL::text], ARRAY[NULL::text],
-           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
-           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+        "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, '{end}', NULL, '[]', '{{\"route\":\"r\",\"model\":\"m\"}}',
+           NULL, NULL, NULL, '{{}}', '{{}}', '{{}}')::nova3_settlement])",
         run.0, queue.lease.queue_id, queue.lease.fence
     )
 }
@@ -136,8 +134,7 @@ async fn a_session_that_is_added_to_holds_up_the_leases_of_no_other() {
 /// What gives the queue back, as a statement of a transaction that goes on.
 fn given_back(run: RunId, queue: &Claimed) -> String {
     format!(
-        "SELECT nova3_release({}, ARRAY[{}::bigint], ARRAY[{}::bigint], ARRAY[0], ARRAY[0::bigint], ARRAY[1::bigint], '{{}}', '{{}}', '{{}}', '{{}}',
-           '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+        "SELECT nova3_release({}, ARRAY[ROW({}, {}, 0, 1, 0, '{{}}')::nova3_left])",
         run.0, queue.lease.queue_id, queue.lease.fence
     )
 }

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::request::Digest;
 use crate::postgres::{Connection, Param, Text, text};
 use crate::store::StoreError;

@@ -2,8 +2,8 @@
 
 use tokio_postgres::Row;
 
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::task::{TaskKind, TaskNo};
 use crate::postgres::{Connection, Param, Text};
 use crate::store::{Claimable, Claimed, Claims, Lease, Owner, Part, PendingTask, RunId};

@@ -2,8 +2,8 @@
 
 use tokio_postgres::Row;
 
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::references::ItemId;
 use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, Text};

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::postgres::{Connection, Param, Text, text};
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Outputs, Rewrite, RowMark, RunId, StoreError};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use tokio_postgres::Row;
 
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, Text};
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};

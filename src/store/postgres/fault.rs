@@ -12,6 +12,8 @@ use crate::store::StoreError;
 pub(super) enum Fault {
     /// The database said so, or did not answer.
     Database(postgres::Fault),
+    /// The database numbers its types in another way than before: a copy has taken its place. They are asked for anew.
+    Renumbered(postgres::Fault),
     /// The job refused; nothing of it is kept.
     Refused(StoreError),
     /// A row holds what it must not.
@@ -44,7 +46,11 @@ impl From<serde_json::Error> for Fault {
 
 impl Passing for Fault {
     fn passing(&self) -> Option<Passes> {
-        let Self::Database(fault) = self else { return None };
+        let fault = match self {
+            Self::Database(fault) => fault,
+            Self::Renumbered(fault) => return Some(Passes::rival(&fault.reason)),
+            Self::Refused(_) | Self::Row(_) => return None,
+        };
         // Two transactions that promoted queues of one session: the second finds it done.
         if fault.code == Some(SqlState::UNIQUE_VIOLATION) {
             return Some(Passes::rival(&fault.reason));
@@ -80,7 +86,7 @@ impl Fault {
                 reason: fault.reason,
             },
             Self::Database(fault) if fault.is_gone => StoreError::WentBack { reason: fault.reason },
-            Self::Database(fault) => of_database(&fault, path),
+            Self::Database(fault) | Self::Renumbered(fault) => of_database(&fault, path),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::calls::Calls;
 use super::fault::Fault;
+use super::told::{Asking, ToldLeft};
 use super::{context, run_of};
 use crate::domain::outcome::Making;
 use crate::postgres::{Connection, Database, Param};
@@ -44,7 +44,7 @@ impl Leases for PostgresStore {
 
     async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
         let (left, ticket) = (&left, super::batch::ticket());
-        job!(self, |c| release(c, left, ticket))
+        job!(self, |c| release(&self.database, c, left, ticket))
     }
 
     async fn mark(&self, lease: Lease, mark: CrashMark) -> Result<bool, StoreError> {
@@ -145,31 +145,22 @@ async fn renew(
     Ok(lost)
 }
 
-pub(super) async fn release(c: &mut Connection, left: &[Left], ticket: i64) -> Result<(), Fault> {
-    for (run, queues, fences) in by_run(left.iter().map(|left| left.lease)) {
-        let mut calls = Calls::default();
+pub(super) async fn release(
+    database: &Database,
+    c: &mut Connection,
+    left: &[Left],
+    ticket: i64,
+) -> Result<(), Fault> {
+    for (run, _, _) in by_run(left.iter().map(|left| left.lease)) {
         let ours = left.iter().filter(|left| run_of(left.lease.queue_id) == run);
-        let (mut tasks, mut snoozes) = (Vec::<i32>::new(), Vec::<i64>::new());
-        for (of, left) in (1..).zip(ours) {
-            tasks.push(left.task.0);
-            snoozes.push(left.snooze_ms());
-            calls.add(of, &left.attempts);
-        }
-        let tickets = vec![ticket; tasks.len()];
-        let mut params = vec![
-            run.sent(),
-            queues.sent(),
-            fences.sent(),
-            tasks.sent(),
-            snoozes.sent(),
-            tickets.sent(),
-        ];
-        params.extend(calls.sent());
-        c.rows(
-            "SELECT nova3_release($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)",
-            &params,
-        )
-        .await?;
+        let told: Vec<ToldLeft> = ours.map(|left| ToldLeft::of(left, ticket)).collect();
+        let asking = Asking {
+            database,
+            connection: &mut *c,
+            sql: "SELECT nova3_release($1, $2)",
+            run,
+        };
+        asking.with_all(&told).await?;
     }
     Ok(())
 }

@@ -34,7 +34,6 @@ macro_rules! job {
 mod answered;
 mod batch;
 mod cache;
-mod calls;
 mod claims;
 mod context;
 mod cursors;
@@ -56,6 +55,7 @@ mod session_order;
 mod session_views;
 mod settle;
 mod submitted;
+mod told;
 mod versions;
 mod workers;
 

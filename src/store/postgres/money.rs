@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::batch::Entry;
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::tally::{ROUTE_STATES, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
 use crate::postgres::{Connection, Database, Param, Text, Within, text};

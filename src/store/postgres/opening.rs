@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::workers::REAPED;
-use super::{PostgresStore, schema};
+use super::{PostgresStore, schema, told};
 use crate::postgres::{Connection, Database};
 use crate::store::StoreError;
 
@@ -18,9 +18,12 @@ impl PostgresStore {
     pub async fn open(database: Database, wait: Duration) -> Result<Self, StoreError> {
         let mut connection = first(&database, wait).await?;
         let shown = database.shown();
-        schema::bring_up(&mut connection, shown)
-            .await
-            .map_err(|fault| fault.at(shown))?;
+        let ready = async {
+            schema::bring_up(&mut connection, shown).await?;
+            database.composites(&mut connection, told::TYPES).await?;
+            Ok(())
+        };
+        ready.await.map_err(|fault: Fault| fault.at(shown))?;
         Ok(Self::over(database))
     }
 

@@ -1,7 +1,7 @@
 //! Readings of the input: they begin, and what they have not seen is no part of it when they end.
 
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use super::{LONG, answered, ingest};
 use crate::postgres::{Connection, Param};
 use crate::store::{Epoch, InputMark, RunId};

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::tally::Counts;

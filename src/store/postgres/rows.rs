@@ -2,7 +2,6 @@
 
 use serde_json::value::RawValue;
 
-use super::calls::{int, small};
 use super::fault::Fault;
 use crate::domain::ids::SessionId;
 use crate::domain::task::TaskNo;
@@ -293,4 +292,14 @@ impl BadRows {
 pub(super) fn has_grown(before: i64, now: i64) -> bool {
     let step = |rows: i64| rows.max(1).ilog2() / 2;
     now >= 256 && step(before) != step(now)
+}
+
+/// A count as the columns hold it.
+pub(super) fn int(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// A place in an array or a queue.
+pub(super) fn small(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
 }

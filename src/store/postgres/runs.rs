@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
 use crate::postgres::{Connection, Param, Text, text};

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use super::{PostgresStore, context};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};

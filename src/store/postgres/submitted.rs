@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::calls::{Calls, int};
 use super::fault::Fault;
+use super::rows::int;
 use super::run_of;
+use super::told::{Asking, ToldLeft};
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Database, Param, Text, text};
 use crate::store::{Lease, Left, OutsideJobs, RunId, StoreError, Submitted};
 
 #[async_trait]
@@ -22,7 +23,7 @@ impl OutsideJobs for PostgresStore {
 
     async fn take_back(&self, handle: &str, left: Left) -> Result<bool, StoreError> {
         let (left, ticket) = (&left, super::batch::ticket());
-        job!(self, |c| take_back(c, handle, left, ticket))
+        job!(self, |c| take_back(&self.database, c, handle, left, ticket))
     }
 }
 
@@ -67,30 +68,20 @@ pub(super) async fn list(
 
 /// Whether the task was still the outside job's; then it is ready.
 pub(super) async fn take_back(
+    database: &Database,
     c: &mut Connection,
     handle: &str,
     left: &Left,
     ticket: i64,
 ) -> Result<bool, Fault> {
-    let lease = left.lease;
-    let mut calls = Calls::default();
-    calls.add(1, &left.attempts);
-    let (run, handle, snooze) = (run_of(lease.queue_id), text(handle), left.snooze_ms());
-    let mut params = vec![
-        run.sent(),
-        lease.queue_id.sent(),
-        lease.fence.sent(),
-        left.task.0.sent(),
-        handle.sent(),
-        snooze.sent(),
-        ticket.sent(),
-    ];
-    params.extend(calls.sent());
-    let row = c
-        .row(
-            "SELECT nova3_take_back($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21)",
-            &params,
-        )
+    let asking = Asking {
+        database,
+        connection: c,
+        sql: "SELECT nova3_take_back($1, $2, $3)",
+        run: run_of(left.lease.queue_id),
+    };
+    let rows = asking
+        .with_one(&ToldLeft::of(left, ticket), &text(handle))
         .await?;
-    Ok(row.get(0))
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }

@@ -3,9 +3,9 @@
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
-use super::calls::int;
 use super::fault::Fault;
 use super::ingest::Reading;
+use super::rows::int;
 use crate::domain::ids::SessionId;
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::calls::int;
 use super::fault::Fault;
+use super::rows::int;
 use crate::postgres::{Connection, Database, Param, Passing, Text, text};
 use crate::store::{Done, Owner, RunId, StoreError, Worker, WorkerState, Workers};
 

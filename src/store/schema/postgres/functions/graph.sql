@@ -85,22 +85,20 @@ BEGIN
 END $$;
 
 -- The tasks wait for their parts, which are ready.
-CREATE OR REPLACE FUNCTION nova3_fan_out(p_run bigint, p_held nova3_held[], p_tickets bigint[], f_of integer[], f_subject text[],
-  f_description text[], f_input text[], p_moment bigint) RETURNS void
+CREATE OR REPLACE FUNCTION nova3_fan_out(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
+RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
   WITH part AS (
-    SELECT h.ord, h.queue_id, h.task, f.subject, f.description, f.input,
-      (row_number() OVER (PARTITION BY f.of ORDER BY f.place))::integer AS nth
-    FROM unnest(f_of, f_subject, f_description, f_input) WITH ORDINALITY f(of, subject, description, input, place)
-    JOIN unnest(p_held) h ON h.ord = f.of AND h.how = 'fan_out'),
+    SELECT h.ord, h.queue_id, h.task, f.subject, f.description, f.input, f.ordinality::integer AS nth
+    FROM unnest(p_held) h CROSS JOIN LATERAL unnest((p_settlements[h.ord]).parts) WITH ORDINALITY f WHERE h.how = 'fan_out'),
   put AS (
     INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, subject, status, created_at)
     SELECT p_run, p.queue_id, 1048576 + (p.task << 8) + p.nth, t.task_id || '.' || p.nth, t.action, p.description, p.input,
       p.subject, 'ready', p_moment
     FROM part p JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task)
   UPDATE nova3_tasks t SET kind = 'join', status = 'pending', needs = n.needs, unmet = cardinality(n.needs),
-    ticket = p_tickets[n.ord], attempt = t.attempt - 1, working = false, crashes = 0, lease_group = 0, lease_owner = NULL,
+    ticket = (p_settlements[n.ord]).ticket, attempt = t.attempt - 1, working = false, crashes = 0, lease_group = 0, lease_owner = NULL,
     lease_until = NULL
   FROM (SELECT p.ord, p.queue_id, p.task, array_agg(1048576 + (p.task << 8) + p.nth ORDER BY p.nth) AS needs
     FROM part p GROUP BY p.ord, p.queue_id, p.task) n

@@ -167,26 +167,20 @@ BEGIN
 END $$;
 
 -- Gives tasks back as if never claimed; what was called for them is in the ledger.
-CREATE OR REPLACE FUNCTION nova3_release(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_snoozes bigint[],
-  p_tickets bigint[],
-  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
-  a_first bigint[])
-RETURNS void
+CREATE OR REPLACE FUNCTION nova3_release(p_run bigint, p_left nova3_left[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   freed bigint[];
 BEGIN
-  PERFORM nova3_lock_in_order(p_run, p_queues);
+  PERFORM nova3_lock_in_order(p_run, ARRAY(SELECT i.queue_id FROM unnest(p_left) i));
   WITH released AS (
     UPDATE nova3_tasks t SET status = 'ready', attempt = t.attempt - 1, lease_group = 0, working = false, lease_owner = NULL,
       lease_until = NULL, wake_at = CASE WHEN i.snooze > 0 THEN nova3_now() + i.snooze ELSE 0 END, sleep_ms = i.snooze
-    FROM unnest(p_queues, p_fences, p_snoozes) i(queue_id, fence, snooze)
+    FROM unnest(p_left) i
     WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.fence = i.fence AND t.status = 'leased'
     RETURNING t.queue_id)
   SELECT array_agg(DISTINCT released.queue_id) INTO freed FROM released;
-  PERFORM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, '{}', a_of, a_route, a_model, a_cause, a_status, a_input,
-    a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, 0, 0);
+  PERFORM nova3_ledger(p_run, ARRAY(SELECT ROW(i.queue_id, i.fence, i.task, i.ticket, i.calls)::nova3_calls FROM unnest(p_left) i), '{}', 0, 0);
   IF freed IS NOT NULL THEN
     PERFORM nova3_recount(freed);
     PERFORM nova3_put_back(p_run, freed);
@@ -210,24 +204,19 @@ END $$;
 
 -- The outside job is gone and its task is ready; answers whether the task was still the job's. It may be asked again under
 -- its ticket.
-CREATE OR REPLACE FUNCTION nova3_take_back(p_run bigint, p_queue bigint, p_fence bigint, p_task integer, p_handle text, p_snooze bigint,
-  p_ticket bigint,
-  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
-  a_first bigint[])
-RETURNS boolean
+CREATE OR REPLACE FUNCTION nova3_take_back(p_run bigint, p_left nova3_left, p_handle text) RETURNS boolean
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
-  PERFORM nova3_lock_in_order(p_run, ARRAY[p_queue]);
-  UPDATE nova3_tasks t SET status = 'ready', handle = NULL, attempt = t.attempt - 1, ticket = p_ticket,
-    wake_at = CASE WHEN p_snooze > 0 THEN nova3_now() + p_snooze ELSE 0 END, sleep_ms = p_snooze
-  WHERE t.queue_id = p_queue AND t.fence = p_fence AND t.status = 'submitted' AND t.handle = p_handle;
+  PERFORM nova3_lock_in_order(p_run, ARRAY[p_left.queue_id]);
+  UPDATE nova3_tasks t SET status = 'ready', handle = NULL, attempt = t.attempt - 1, ticket = p_left.ticket,
+    wake_at = CASE WHEN p_left.snooze > 0 THEN nova3_now() + p_left.snooze ELSE 0 END, sleep_ms = p_left.snooze
+  WHERE t.queue_id = p_left.queue_id AND t.fence = p_left.fence AND t.status = 'submitted' AND t.handle = p_handle;
   IF NOT FOUND THEN
-    RETURN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.ticket = p_ticket);
+    RETURN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_left.queue_id AND t.ticket = p_left.ticket);
   END IF;
-  PERFORM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[p_task], ARRAY[p_ticket], '{}', a_of, a_route, a_model, a_cause,
-    a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, 0, 0);
-  PERFORM nova3_recount(ARRAY[p_queue]);
-  PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
+  PERFORM nova3_ledger(p_run, ARRAY[ROW(p_left.queue_id, p_left.fence, p_left.task, p_left.ticket, p_left.calls)::nova3_calls], '{}',
+    0, 0);
+  PERFORM nova3_recount(ARRAY[p_left.queue_id]);
+  PERFORM nova3_put_back(p_run, ARRAY[p_left.queue_id]);
   RETURN true;
 END $$;

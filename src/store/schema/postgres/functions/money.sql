@@ -113,8 +113,7 @@ BEGIN
   UPDATE nova3_tasks t SET status = 'skipped', lease_owner = NULL, lease_until = NULL, lease_group = 0, working = false, crashes = 0,
     quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0
   WHERE t.queue_id = p_queue AND t.status IN ('pending','ready','leased');
-  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, '{}', '{}', '{}', '{}', '{}',
-    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 1) l;
+  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, '{}', '{}', 1, 1) l;
   IF task.action <> 'completion' THEN
     INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
     VALUES (p_run, given.event_no, p_queue, CASE WHEN known AND p_task >= 0 THEN p_task END, false, failure, 'failed', p_now);

@@ -2,11 +2,7 @@
 
 -- The outcome of each plan: `stepped`, `bad` if there is none, `lost` if the lease was. A queue that has a plan never
 -- gets another.
-CREATE OR REPLACE FUNCTION nova3_settle_plans(p_run bigint, p_queues bigint[], p_fences bigint[], p_tickets bigint[], p_origins text[], p_makings text[],
-  p_errors text[], p_classes text[], p_steps text[], s_of integer[], s_action text[], s_description text[], s_input text[],
-  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
-  a_first bigint[])
+CREATE OR REPLACE FUNCTION nova3_settle_plans(p_run bigint, p_plans nova3_plan_settlement[])
 RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -22,7 +18,7 @@ DECLARE
 BEGIN
   -- Those that fail let the next of their session go on.
   SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
-  FROM unnest(p_queues, p_origins) i(queue_id, origin)
+  FROM unnest(p_plans) i
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
   WHERE q.session_id IS NOT NULL AND i.origin IS NULL;
   IF users IS NOT NULL THEN
@@ -30,29 +26,30 @@ BEGIN
     PERFORM nova3_lock_sessions(p_run, users, sessions);
   END IF;
   -- The next statement sees what those did that held these rows.
-  PERFORM nova3_lock_queues(p_queues);
-  SELECT array_agg(ROW(i.ord, q.queue_id, t.fence, -1, q.user_id, q.session_id, CASE WHEN i.origin IS NULL THEN 'fail' ELSE 'go_on' END,
-    true, i.origin IS NOT NULL, false, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held ORDER BY i.ord)
+  PERFORM nova3_lock_queues(ARRAY(SELECT i.queue_id FROM unnest(p_plans) i));
+  SELECT array_agg(ROW(i.ordinality, q.queue_id, t.fence, -1, q.user_id, q.session_id, CASE WHEN i.origin IS NULL THEN 'fail' ELSE 'go_on' END,
+    true, i.origin IS NOT NULL, false, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held
+    ORDER BY i.ordinality)
   INTO held
-  FROM unnest(p_queues, p_fences, p_origins) WITH ORDINALITY i(queue_id, fence, origin, ord)
+  FROM unnest(p_plans) WITH ORDINALITY i
   JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open'
   JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = -1 AND t.fence = i.fence AND t.status = 'leased';
 
   -- What an earlier failure to plan cost stays in it.
-  UPDATE nova3_plans p SET origin = p_origins[h.ord], continues = NULL, making = nova3_together(p.making, p_makings[h.ord]),
-    fence = h.fence, ticket = p_tickets[h.ord], created_at = moment
+  UPDATE nova3_plans p SET origin = (p_plans[h.ord]).origin, continues = NULL, making = nova3_together(p.making, (p_plans[h.ord]).making),
+    fence = h.fence, ticket = (p_plans[h.ord]).ticket, created_at = moment
   FROM unnest(held) h WHERE p.queue_id = ANY (ARRAY[h.queue_id]);
   INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
-  SELECT p_run, h.queue_id, p_origins[h.ord], NULL, p_makings[h.ord], h.fence, p_tickets[h.ord], moment FROM unnest(held) h
+  SELECT p_run, h.queue_id, (p_plans[h.ord]).origin, NULL, (p_plans[h.ord]).making, h.fence, (p_plans[h.ord]).ticket, moment FROM unnest(held) h
   WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[h.queue_id]));
-  PERFORM nova3_put_plans(p_run, held, s_of, s_action, s_description, s_input, moment);
+  PERFORM nova3_put_plans(p_run, held, p_plans, moment);
 
   -- Only a plan of the model used its last call.
-  SELECT array_agg(h.ord) FILTER (WHERE p_origins[h.ord] = 'model'), count(*) FILTER (WHERE h.how = 'fail')
+  SELECT array_agg(h.ord) FILTER (WHERE (p_plans[h.ord]).origin = 'model'), count(*) FILTER (WHERE h.how = 'fail')
   INTO made, ended FROM unnest(held) h;
-  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, p_queues, p_fences,
-    array_fill(-1, ARRAY[cardinality(p_queues)]), p_tickets, made, a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output,
-    a_cost, a_uncertain, a_started, a_duration, a_first, ended, coalesce(cardinality(held), 0)) l;
+  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run,
+    ARRAY(SELECT ROW(i.queue_id, i.fence, -1, i.ticket, i.calls)::nova3_calls FROM unnest(p_plans) WITH ORDINALITY i ORDER BY i.ordinality),
+    made, ended, coalesce(cardinality(held), 0)) l;
 
   WITH placed AS (
     SELECT h.*, given.event_no - coalesce(cardinality(held), 0) + row_number() OVER (ORDER BY h.ord) AS event_no,
@@ -60,15 +57,15 @@ BEGIN
     FROM unnest(held) h),
   planned AS (
     UPDATE nova3_queues q SET last_accessed = moment,
-      task_count = (SELECT count(*) FROM unnest(s_of) s(of) WHERE s.of = p.ord)
+      task_count = cardinality((p_plans[p.ord]).steps)
     FROM placed p WHERE p.how <> 'fail' AND q.queue_id = ANY (ARRAY[p.queue_id])),
   failed AS (
     UPDATE nova3_queues q SET last_accessed = moment, state = 'failed', status = 'failed', finish_no = p.finish_no,
-      error = p_errors[p.ord], error_class = p_classes[p.ord], completed_at = moment, ready = 0, leased = 0, submitted = 0,
+      error = (p_plans[p.ord]).error, error_class = (p_plans[p.ord]).class, completed_at = moment, ready = 0, leased = 0, submitted = 0,
       quarantine = 0, wake_at = 0, sleep_ms = 0
     FROM placed p WHERE p.how = 'fail' AND q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-  SELECT p_run, p.event_no, p.queue_id, NULL, p.first, coalesce(p_errors[p.ord], p_steps[p.ord]),
+  SELECT p_run, p.event_no, p.queue_id, NULL, p.first, coalesce((p_plans[p.ord]).error, (p_plans[p.ord]).body),
     CASE WHEN p.how = 'fail' THEN 'failed' END, moment
   FROM placed p;
 
@@ -84,17 +81,17 @@ BEGIN
     WHEN h.ord IS NOT NULL THEN CASE WHEN h.how = 'fail' THEN 'bad' ELSE 'stepped' END
     WHEN p.queue_id IS NOT NULL THEN CASE WHEN p.origin IS NULL THEN 'bad' ELSE 'stepped' END
     ELSE 'lost' END
-  FROM generate_subscripts(p_queues, 1) o(ord)
+  FROM generate_subscripts(p_plans, 1) o(ord)
   LEFT JOIN unnest(held) h ON h.ord = o.ord
-  LEFT JOIN nova3_plans p ON h.ord IS NULL AND p.queue_id = p_queues[o.ord]
-    AND p.ticket = p_tickets[o.ord]
+  LEFT JOIN nova3_plans p ON h.ord IS NULL AND p.queue_id = (p_plans[o.ord]).queue_id
+    AND p.ticket = (p_plans[o.ord]).ticket
   ORDER BY o.ord;
 END $$;
 
 -- Planning is settled, and the queues that have a plan have its tasks: the lease is handed on to the first of them. The
 -- bookkeeping of planning stands in the row of the plan.
-CREATE OR REPLACE FUNCTION nova3_put_plans(p_run bigint, p_held nova3_held[], s_of integer[], s_action text[], s_description text[],
-  s_input text[], p_moment bigint) RETURNS void
+CREATE OR REPLACE FUNCTION nova3_put_plans(p_run bigint, p_held nova3_held[], p_plans nova3_plan_settlement[], p_moment bigint)
+RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
   UPDATE nova3_tasks t SET status = CASE WHEN h.how = 'fail' THEN 'failed' ELSE 'completed' END, completed_at = p_moment,
@@ -109,9 +106,9 @@ BEGIN
     CASE WHEN s.nth = 0 THEN h.lease_owner END, CASE WHEN s.nth = 0 THEN h.lease_until END,
     CASE WHEN s.nth = 0 THEN h.lease_ms END, CASE WHEN s.nth = 0 THEN h.lease_ticket END,
     CASE WHEN s.nth = 0 THEN h.lease_group ELSE 0 END, p_moment
-  FROM (SELECT s.*, (row_number() OVER (PARTITION BY s.of ORDER BY s.place))::integer - 1 AS nth
-    FROM unnest(s_of, s_action, s_description, s_input) WITH ORDINALITY s(of, action, description, input, place)) s
-  JOIN unnest(p_held) h ON h.ord = s.of WHERE h.how <> 'fail';
+  FROM unnest(p_held) h CROSS JOIN LATERAL (SELECT s.*, s.ordinality::integer - 1 AS nth
+    FROM unnest((p_plans[h.ord]).steps) WITH ORDINALITY s) s
+  WHERE h.how <> 'fail';
 END $$;
 
 -- The session's last paused queue with tasks that are still to be done.
@@ -146,7 +143,7 @@ DECLARE
   moment bigint := nova3_now();
   mine nova3_held;
   paused bigint;
-  steps record;
+  taken record;
   given record;
 BEGIN
   PERFORM nova3_lock_queues(ARRAY[p_queue]);
@@ -173,18 +170,17 @@ BEGIN
     INSERT INTO nova3_plans (run_id, queue_id, origin, continues, making, fence, ticket, created_at)
     VALUES (p_run, p_queue, 'continued', paused, p_making, p_fence, p_ticket, moment);
   END IF;
-  SELECT array_agg(n.action ORDER BY n.task_index) AS actions, array_agg(n.description ORDER BY n.task_index) AS descriptions,
-    array_agg(n.input ORDER BY n.task_index) AS inputs, json_agg(json_build_object('action', n.action, 'description', n.description,
-      'input', n.input) ORDER BY n.task_index)::text AS body
-  INTO steps FROM nova3_tasks n JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[n.queue_id])
+  SELECT array_agg(ROW(n.action, n.description, n.input)::nova3_new_step ORDER BY n.task_index) AS steps,
+    json_agg(json_build_object('action', n.action, 'description', n.description, 'input', n.input) ORDER BY n.task_index)::text AS body
+  INTO taken
+  FROM nova3_tasks n JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[n.queue_id])
   WHERE n.queue_id = paused AND n.task_index >= q.current_task_index AND n.task_index < 1048576;
-  PERFORM nova3_put_plans(p_run, ARRAY[mine], array_fill(1, ARRAY[cardinality(steps.actions)]), steps.actions, steps.descriptions,
-    steps.inputs, moment);
-  SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[p_queue], ARRAY[p_fence], ARRAY[-1], ARRAY[p_ticket], '{}',
-    '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 1) l;
-  UPDATE nova3_queues q SET task_count = cardinality(steps.actions), last_accessed = moment WHERE q.queue_id = p_queue;
+  PERFORM nova3_put_plans(p_run, ARRAY[mine], ARRAY[ROW(p_queue, p_fence, p_ticket, 'continued', p_making, NULL, NULL, taken.body,
+    taken.steps, NULL)::nova3_plan_settlement], moment);
+  SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[ROW(p_queue, p_fence, -1, p_ticket, NULL)::nova3_calls], '{}', 0, 1) l;
+  UPDATE nova3_queues q SET task_count = cardinality(taken.steps), last_accessed = moment WHERE q.queue_id = p_queue;
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, planned, body, status, created_at)
-  VALUES (p_run, given.event_no, p_queue, NULL, true, steps.body, NULL, moment);
+  VALUES (p_run, given.event_no, p_queue, NULL, true, taken.body, NULL, moment);
   RETURN 'taken';
 END $$;
 

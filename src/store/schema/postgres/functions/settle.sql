@@ -2,19 +2,23 @@
 -- on to a part or a join, `yielded` if it has ended, `good` or `bad` if the queue has, or `lost` if the lease was and only the
 -- calls were written down. One whose answer was lost is offered again under its ticket, and finds what it did. A queue stands
 -- in a statement once.
-CREATE OR REPLACE FUNCTION nova3_settle(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
-  p_ends text[], p_handles text[],
-  p_responses text[], p_makings text[], p_errors text[], p_noted text[], p_classes text[], i_of integer[], i_kind text[], i_body text[],
-  f_of integer[], f_subject text[], f_description text[], f_input text[],
-  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
-  a_first bigint[])
+CREATE OR REPLACE FUNCTION nova3_settle(p_run bigint, p_settlements nova3_settlement[])
 RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   moment bigint := nova3_now();
+  queues bigint[];
+  fences bigint[];
+  tasks integer[];
+  ways text[];
+  handles text[];
+  noted boolean[];
+  calls nova3_calls[];
+  with_items boolean;
+  with_parts boolean;
+  results text[];
   held nova3_held[];
   last boolean;
   single boolean;
@@ -31,9 +35,16 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
+  -- What is small and asked for often stands apart from results, which can be large.
+  SELECT array_agg((i.s).queue_id ORDER BY i.ord), array_agg((i.s).fence ORDER BY i.ord), array_agg((i.s).task ORDER BY i.ord),
+    array_agg((i.s).how ORDER BY i.ord), array_agg((i.s).handle ORDER BY i.ord), array_agg((i.s).noted IS NOT NULL ORDER BY i.ord),
+    array_agg(ROW((i.s).queue_id, (i.s).fence, (i.s).task, (i.s).ticket, (i.s).calls)::nova3_calls ORDER BY i.ord),
+    bool_or(cardinality((i.s).items) > 0), bool_or(cardinality((i.s).parts) > 0)
+  INTO queues, fences, tasks, ways, handles, noted, calls, with_items, with_parts
+  FROM (SELECT o.ord, p_settlements[o.ord] AS s FROM generate_subscripts(p_settlements, 1) o(ord) OFFSET 0) i;
   -- Those that end let the next of their session go on. A part may be the last that is worked on.
   SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
-  FROM unnest(p_queues, p_tasks, p_ends) i(queue_id, task, how)
+  FROM unnest(queues, tasks, ways) i(queue_id, task, how)
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
   WHERE q.session_id IS NOT NULL AND i.how <> 'fan_out' AND (i.how <> 'go_on' OR i.task + 1 >= q.task_count);
   IF users IS NOT NULL THEN
@@ -41,43 +52,43 @@ BEGIN
     PERFORM nova3_lock_sessions(p_run, users, sessions);
   END IF;
   -- The next statement sees what those did that held these rows.
-  PERFORM nova3_lock_queues(p_queues);
+  PERFORM nova3_lock_queues(queues);
   SELECT array_agg(ROW(i.ord, q.queue_id, t.fence, i.task, q.user_id, q.session_id, i.how, t.action <> 'completion',
     i.task = 0 AND t.making IS NULL AND NOT EXISTS (
       SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[q.queue_id]) AND p.origin IS NOT NULL),
-    q.error IS NOT NULL OR p_noted[i.ord] IS NOT NULL, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held ORDER BY i.ord),
+    q.error IS NOT NULL OR i.noted, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held ORDER BY i.ord),
     bool_and(i.task < 1048576 AND i.how <> 'fan_out' AND (i.how = 'fail' OR coalesce(i.task + 1 >= q.task_count, false))),
-    bool_and(i.how = 'go_on' AND i.task = 0 AND coalesce(q.task_count = 1, false) AND q.error IS NULL AND p_noted[i.ord] IS NULL)
+    bool_and(i.how = 'go_on' AND i.task = 0 AND coalesce(q.task_count = 1, false) AND q.error IS NULL AND NOT i.noted)
   INTO held, last, single
-  FROM unnest(p_queues, p_fences, p_tasks, p_ends, p_handles) WITH ORDINALITY i(queue_id, fence, task, how, handle, ord)
+  FROM unnest(queues, fences, tasks, ways, handles, noted) WITH ORDINALITY i(queue_id, fence, task, how, handle, noted, ord)
   JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open'
   JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task
     AND t.fence = i.fence -- unless failpoint settles-without-fence
     AND t.status = CASE WHEN i.handle IS NULL THEN 'leased' ELSE 'submitted' END -- unless failpoint settled-again
     AND t.handle IS NOT DISTINCT FROM i.handle;
 
-  IF cardinality(i_of) > 0 THEN
-    p_responses := nova3_number(p_run, held, p_responses, i_of, i_kind, i_body, moment);
+  IF with_items THEN
+    results := nova3_number(p_run, held, p_settlements, moment);
   END IF;
   UPDATE nova3_tasks t SET status = CASE WHEN h.how IN ('fail','fail_on') THEN 'failed' ELSE 'completed' END,
-    result = p_responses[h.ord], error = p_errors[h.ord],
-    making = CASE WHEN t.making IS NULL THEN p_makings[h.ord] ELSE nova3_together(t.making, p_makings[h.ord]) END,
-    ticket = p_tickets[h.ord], completed_at = moment, lease_owner = NULL, lease_until = NULL, handle = NULL, crashes = 0,
+    result = CASE WHEN with_items THEN results[h.ord] ELSE (p_settlements[h.ord]).response END, error = (p_settlements[h.ord]).error,
+    making = CASE WHEN t.making IS NULL THEN (p_settlements[h.ord]).making ELSE nova3_together(t.making, (p_settlements[h.ord]).making) END,
+    ticket = (p_settlements[h.ord]).ticket, completed_at = moment, lease_owner = NULL, lease_until = NULL, handle = NULL, crashes = 0,
     working = false, quarantine = 0, lease_group = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0
   FROM unnest(held) h WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index = h.task AND h.how <> 'fan_out';
-  IF cardinality(f_of) > 0 THEN
-    PERFORM nova3_fan_out(p_run, held, p_tickets, f_of, f_subject, f_description, f_input, moment);
+  IF with_parts THEN
+    PERFORM nova3_fan_out(p_run, held, p_settlements, moment);
   END IF;
   IF last THEN
     -- Nothing waits for the last planned tasks of their queues.
-    handed := array_fill(NULL::integer, ARRAY[cardinality(p_queues)]);
-    freed := array_fill(0, ARRAY[cardinality(p_queues)]);
+    handed := array_fill(NULL::integer, ARRAY[cardinality(queues)]);
+    freed := array_fill(0, ARRAY[cardinality(queues)]);
   ELSE
-    SELECT g.handed, g.ready INTO handed, freed FROM nova3_go_on(held, cardinality(p_queues)) g;
+    SELECT g.handed, g.ready INTO handed, freed FROM nova3_go_on(held, cardinality(queues)) g;
   END IF;
   IF single THEN
     -- They have no other task that could be open.
-    ends := array_fill('completed'::text, ARRAY[cardinality(p_queues)]);
+    ends := array_fill('completed'::text, ARRAY[cardinality(queues)]);
   ELSE
     ends := nova3_ends(held, handed);
   END IF;
@@ -90,9 +101,7 @@ BEGIN
     count(*) FILTER (WHERE h.task < 1048576 AND h.how <> 'fan_out')
   INTO good, ended, notes FROM unnest(held) h;
   -- if failpoint numbers-before-the-lock: SELECT array_agg(nextval('nova3_finishes')) INTO early FROM generate_series(1, ended);
-  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, p_queues, p_fences, p_tasks, p_tickets, good, a_of, a_route,
-    a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started, a_duration, a_first, ended,
-    notes) l;
+  SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, calls, good, ended, notes) l;
 
   -- From here on the run's row is locked: numbers become visible in their order.
   WITH placed AS (
@@ -104,7 +113,7 @@ BEGIN
     UPDATE nova3_queues q SET last_accessed = moment, current_task_index = p.task + (p.how <> 'fail')::integer,
       state = CASE WHEN p.ends IS NULL THEN q.state WHEN p.ends IN ('completed','partial') THEN 'done' ELSE p.ends END,
       status = p.ends, finish_no = p.finish_no,
-      error = coalesce(q.error, p_noted[p.ord]), error_class = coalesce(q.error_class, p_classes[p.ord]),
+      error = coalesce(q.error, (p_settlements[p.ord]).noted), error_class = coalesce(q.error_class, (p_settlements[p.ord]).class),
       completed_at = CASE WHEN p.ends IS NOT NULL THEN moment END,
       recipe_no = CASE WHEN p.ends IS NOT NULL AND p.told THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id = p_run) END,
       ready = CASE WHEN p.ends IS NULL THEN q.ready WHEN p.ends = 'paused' THEN freed[p.ord] ELSE 0 END,
@@ -115,7 +124,7 @@ BEGIN
     FROM placed p WHERE q.queue_id = ANY (ARRAY[p.queue_id]))
   INSERT INTO nova3_events (run_id, event_no, queue_id, task_index, version, planned, body, status, created_at)
   SELECT p_run, p.event_no, p.queue_id, p.task, (SELECT t.version FROM nova3_tasks t
-    WHERE t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task), p.first, p_errors[p.ord], p.ends, moment
+    WHERE t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task), p.first, (p_settlements[p.ord]).error, p.ends, moment
   FROM placed p WHERE p.told;
 
   -- A lease that is handed on to the next planned task changes no count.
@@ -142,17 +151,17 @@ BEGIN
   END IF;
 
   RETURN QUERY SELECT o.ord, CASE
-    WHEN h.ord IS NULL THEN nova3_settled(p_queues[o.ord], p_fences[o.ord], p_tasks[o.ord], p_tickets[o.ord], p_ends[o.ord])
+    WHEN h.ord IS NULL THEN nova3_settled(p_settlements[o.ord])
     WHEN ends[o.ord] IN ('failed','partial') THEN 'bad'
     WHEN ends[o.ord] IS NOT NULL THEN 'good'
     WHEN handed[o.ord] IS NULL THEN 'yielded'
     WHEN h.task >= 1048576 OR h.how = 'fan_out' THEN 'moved:' || handed[o.ord]
     ELSE 'stepped' END
-  FROM generate_subscripts(p_queues, 1) o(ord) LEFT JOIN unnest(held) h ON h.ord = o.ord ORDER BY o.ord;
+  FROM generate_subscripts(p_settlements, 1) o(ord) LEFT JOIN unnest(held) h ON h.ord = o.ord ORDER BY o.ord;
 END $$;
 
 -- The outcome of a settlement that finds no lease: what it came to when it was offered before, if it was.
-CREATE OR REPLACE FUNCTION nova3_settled(p_queue bigint, p_fence bigint, p_task integer, p_ticket bigint, p_how text) RETURNS text
+CREATE OR REPLACE FUNCTION nova3_settled(p_settlement nova3_settlement) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
   settled record;
@@ -160,17 +169,17 @@ DECLARE
 BEGIN
   SELECT t.task_index + 1 >= q.task_count AS is_last, q.status INTO settled
   FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
-  WHERE t.queue_id = p_queue AND t.task_index = p_task AND t.ticket = p_ticket
-    AND (p_how = 'fan_out' OR t.status IN ('completed','failed'));
+  WHERE t.queue_id = p_settlement.queue_id AND t.task_index = p_settlement.task AND t.ticket = p_settlement.ticket
+    AND (p_settlement.how = 'fan_out' OR t.status IN ('completed','failed'));
   IF NOT FOUND THEN
     RETURN 'lost';
   END IF;
-  SELECT t.task_index INTO holder FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.fence = p_fence AND t.status = 'leased';
+  SELECT t.task_index INTO holder FROM nova3_tasks t WHERE t.queue_id = p_settlement.queue_id AND t.fence = p_settlement.fence AND t.status = 'leased';
   RETURN CASE
-    WHEN p_task >= 1048576 OR p_how = 'fan_out' THEN coalesce('moved:' || holder, 'yielded')
-    WHEN p_how = 'fail' THEN 'bad'
+    WHEN p_settlement.task >= 1048576 OR p_settlement.how = 'fan_out' THEN coalesce('moved:' || holder, 'yielded')
+    WHEN p_settlement.how = 'fail' THEN 'bad'
     WHEN holder IS NOT NULL THEN 'stepped'
     WHEN settled.is_last THEN CASE WHEN settled.status IN ('failed','partial') THEN 'bad' ELSE 'good' END
-    WHEN p_how = 'pause' THEN 'good'
+    WHEN p_settlement.how = 'pause' THEN 'good'
     ELSE 'yielded' END;
 END $$;

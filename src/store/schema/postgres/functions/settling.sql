@@ -7,12 +7,10 @@ CREATE OR REPLACE FUNCTION nova3_money(p_sum numeric) RETURNS bigint LANGUAGE sq
 $$;
 
 -- Writes calls down, of any use or none, and the sums of the run; answers the last numbers given. What a lease held
--- back for them is known now. The run's row is locked by this, so that it comes last.
-CREATE OR REPLACE FUNCTION nova3_ledger(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_tickets bigint[],
-  p_used integer[],
-  a_of integer[], a_route text[], a_model text[], a_cause text[], a_status integer[], a_input bigint[],
-  a_cached bigint[], a_written bigint[], a_output bigint[], a_cost bigint[], a_uncertain bigint[], a_started bigint[], a_duration bigint[],
-  a_first bigint[], p_finishes bigint, p_events bigint, OUT finish_no bigint, OUT event_no bigint)
+-- back for them is known now. The run's row is locked by this, so that it comes last. p_used holds the places whose last
+-- call's answer, if it is a good one, is the result.
+CREATE OR REPLACE FUNCTION nova3_ledger(p_run bigint, p_calls nova3_calls[], p_used integer[], p_finishes bigint, p_events bigint,
+  OUT finish_no bigint, OUT event_no bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -24,35 +22,29 @@ BEGIN
     -- The run was dropped, and its ledger with it.
     RETURN;
   END IF;
-  IF cardinality(a_of) > 0 THEN
-    -- p_used holds the settlements whose last call's answer, if it is a good one, is the result.
-    WITH put AS (
-      INSERT INTO nova3_attempts AS n (run_id, queue_id, fence, task_index, version, ticket, attempt_no, route, model, error_class,
-        used, status_code, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms)
-      SELECT p_run, p_queues[a.of], p_fences[a.of], p_tasks[a.of], coalesce((SELECT t.version FROM nova3_tasks t
-        WHERE t.queue_id = ANY (ARRAY[p_queues[a.of]]) AND t.task_index = p_tasks[a.of]), 1), p_tickets[a.of], row_number() OVER w, a.route, a.model, a.cause,
-        a.cause IS NULL AND a.of = ANY (coalesce(p_used, '{}')) AND lead(a.of) OVER w IS NULL,
-        a.status, a.input, a.cached, a.written, a.output, a.cost, a.uncertain, a.started, a.duration, a.first
-      FROM unnest(a_of, a_route, a_model, a_cause, a_status, a_input, a_cached, a_written, a_output, a_cost, a_uncertain, a_started,
-          a_duration, a_first) WITH ORDINALITY
-        a(of, route, model, cause, status, input, cached, written, output, cost, uncertain, started, duration, first, place)
-      -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = p_queues[a.of] AND q.fence = p_fences[a.of])
-      WINDOW w AS (PARTITION BY a.of ORDER BY a.place)
-      ON CONFLICT DO NOTHING RETURNING n.*)
-    SELECT array_agg(put::nova3_attempts) INTO added FROM put;
-  END IF;
-  IF EXISTS (SELECT 1 FROM nova3_attempts o JOIN unnest(p_queues, p_fences, p_tasks) i(queue_id, fence, task)
+  WITH put AS (
+    INSERT INTO nova3_attempts AS n (run_id, queue_id, fence, task_index, version, ticket, attempt_no, route, model, error_class,
+      used, status_code, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms)
+    SELECT p_run, i.queue_id, i.fence, i.task, coalesce((SELECT t.version FROM nova3_tasks t
+      WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task), 1), i.ticket, c.ordinality, c.route, c.model, c.cause,
+      c.cause IS NULL AND i.ordinality = ANY (coalesce(p_used, '{}')) AND c.ordinality = cardinality(i.calls),
+      c.status, c.input, c.cached, c.written, c.output, c.cost, c.uncertain, c.started, c.duration, c.first
+    FROM unnest(p_calls) WITH ORDINALITY i CROSS JOIN LATERAL unnest(i.calls) WITH ORDINALITY c
+    -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = i.queue_id AND q.fence = i.fence)
+    ON CONFLICT DO NOTHING RETURNING n.*)
+  SELECT array_agg(put::nova3_attempts) INTO added FROM put;
+  IF EXISTS (SELECT 1 FROM nova3_attempts o JOIN unnest(p_calls) i
       ON o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
       WHERE o.ticket = 0 AND o.attempt_no = 0) THEN
     -- Its lease was taken away, and it was counted as what it may have cost; now it is known.
     WITH gone AS (
-      DELETE FROM nova3_attempts o USING unnest(p_queues, p_fences, p_tasks) i(queue_id, fence, task)
+      DELETE FROM nova3_attempts o USING unnest(p_calls) i
       WHERE o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
         AND o.ticket = 0 AND o.attempt_no = 0 RETURNING o.*)
     SELECT array_agg(gone::nova3_attempts) INTO early FROM gone;
   END IF;
   WITH gone AS (
-    DELETE FROM nova3_reservations r USING unnest(p_queues, p_fences) i(queue_id, fence)
+    DELETE FROM nova3_reservations r USING unnest(p_calls) i
     WHERE r.queue_id = ANY (ARRAY[i.queue_id]) AND r.fence = i.fence RETURNING r.spent + r.in_flight AS held)
   SELECT coalesce(sum(gone.held), 0) INTO freed FROM gone;
   UPDATE nova3_tallies t SET attempts = t.attempts + s.calls, failed_attempts = t.failed_attempts + s.failed,
@@ -112,17 +104,17 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Gives the items of planned tasks their numbers, and keeps those of sessions; answers the results by place.
-CREATE OR REPLACE FUNCTION nova3_number(p_run bigint, p_held nova3_held[], p_responses text[], i_of integer[], i_kind text[], i_body text[],
-  p_moment bigint) RETURNS text[]
+CREATE OR REPLACE FUNCTION nova3_number(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
+RETURNS text[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   results text[];
 BEGIN
   WITH item AS (
-    SELECT h.ord, h.queue_id, h.task, h.user_id, h.session_id, i.kind, i.body, i.place,
-      row_number() OVER (PARTITION BY h.ord, i.kind ORDER BY i.place) AS nth
-    FROM unnest(i_of, i_kind, i_body) WITH ORDINALITY i(of, kind, body, place) JOIN unnest(p_held) h ON h.ord = i.of),
+    SELECT h.ord, h.queue_id, h.task, h.user_id, h.session_id, i.kind, i.body, i.ordinality AS place,
+      row_number() OVER (PARTITION BY h.ord, i.kind ORDER BY i.ordinality) AS nth
+    FROM unnest(p_held) h CROSS JOIN LATERAL unnest((p_settlements[h.ord]).items) WITH ORDINALITY i),
   session AS (
     INSERT INTO nova3_sessions AS s (user_id, session_id, created_at, last_accessed)
     SELECT DISTINCT item.user_id, item.session_id, p_moment, p_moment FROM item WHERE item.session_id IS NOT NULL
@@ -147,8 +139,8 @@ BEGIN
     SELECT n.ord, '[' || string_agg('{"id":"' || n.kind || n.number || '"'
       || CASE WHEN n.body = '{}' THEN '}' ELSE ',' || substr(n.body, 2) END, ',' ORDER BY n.place) || ']' AS array
     FROM numbered n GROUP BY n.ord)
-  SELECT array_agg(coalesce(r.array, p_responses[o.ord]) ORDER BY o.ord) INTO results
-  FROM generate_subscripts(p_responses, 1) o(ord) LEFT JOIN result r ON r.ord = o.ord;
+  SELECT array_agg(coalesce(r.array, (p_settlements[o.ord]).response) ORDER BY o.ord) INTO results
+  FROM generate_subscripts(p_settlements, 1) o(ord) LEFT JOIN result r ON r.ord = o.ord;
   RETURN results;
 END $$;
 

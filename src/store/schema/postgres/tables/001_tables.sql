@@ -414,6 +414,75 @@ CREATE TABLE nova3_workers(
 CREATE INDEX nova3_workers_run ON nova3_workers(run_id);
 
 -- if failpoint numbers-before-the-lock: CREATE SEQUENCE nova3_finishes;
+-- What a worker tells, as `store/postgres/told.rs` sends it. A program of this version sends these fields: a change raises the
+-- version.
+--
+-- A call to a model.
+CREATE TYPE nova3_call AS (
+  route text,
+  model text,
+  cause text,                                    -- why its answer is of no use; NULL for a good one
+  status integer,
+  input bigint,
+  cached bigint,
+  written bigint,
+  output bigint,
+  cost bigint,
+  uncertain bigint,
+  started bigint,
+  duration bigint,
+  first bigint
+);
+-- The calls that were made for a task under a lease, in their order.
+CREATE TYPE nova3_calls AS (
+  queue_id bigint,
+  fence bigint,
+  task integer,
+  ticket bigint,                                 -- with which settlement they come in
+  calls nova3_call[]
+);
+CREATE TYPE nova3_new_item AS (kind text, body text);
+CREATE TYPE nova3_new_part AS (subject text, description text, input text);
+CREATE TYPE nova3_new_step AS (action text, description text, input text);
+-- How a task ends.
+CREATE TYPE nova3_settlement AS (
+  queue_id bigint,
+  fence bigint,
+  task integer,
+  ticket bigint,
+  how text,                                      -- `go_on`, `pause`, `fail`, `fail_on` or `fan_out`
+  handle text,                                   -- of the outside job that did it
+  response text,                                 -- its result, without its items
+  making text,
+  error text,                                    -- JSON: its failure
+  noted text,                                    -- JSON: the failure that the queue keeps, of it or of a part
+  class text,                                    -- of that
+  items nova3_new_item[],
+  parts nova3_new_part[],
+  calls nova3_call[]
+);
+-- How planning ends.
+CREATE TYPE nova3_plan_settlement AS (
+  queue_id bigint,
+  fence bigint,
+  ticket bigint,
+  origin text,                                   -- NULL: no plan came of it
+  making text,
+  error text,                                    -- JSON: its failure
+  class text,                                    -- of that
+  body text,                                     -- JSON: the steps, for its event
+  steps nova3_new_step[],
+  calls nova3_call[]
+);
+-- A task that is given back.
+CREATE TYPE nova3_left AS (
+  queue_id bigint,
+  fence bigint,
+  task integer,
+  ticket bigint,
+  snooze bigint,                                 -- not claimed for so many milliseconds
+  calls nova3_call[]
+);
 -- A settlement whose lease, or whose handle, is good.
 CREATE TYPE nova3_held AS (
   ord integer,

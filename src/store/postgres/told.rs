@@ -1,0 +1,320 @@
+//! What a worker tells the functions that settle and give back: rows of the composite types in
+//! `schema/postgres/tables/001_tables.sql`, field by field.
+
+use std::borrow::Cow;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::fault::Fault;
+use super::rows::int;
+use crate::domain::conditions::OnFailure;
+use crate::domain::outcome::{Attempt, PlanOrigin, Product};
+use crate::domain::task::TaskNo;
+use crate::postgres::{Connection, Database, Param, Sent, text};
+use crate::store::items::readable;
+use crate::store::{Left, NewPart, PlanEnd, PlanSettlement, Planned, Settlement, TaskEnd, Then};
+
+/// The types, each after those that its fields have.
+pub(super) const TYPES: &[&str] = &[
+    "nova3_call",
+    "nova3_new_item",
+    "nova3_new_part",
+    "nova3_new_step",
+    "nova3_settlement",
+    "nova3_plan_settlement",
+    "nova3_left",
+];
+
+/// A composite type of the schema.
+pub(super) trait Told: ToSql + Sync {
+    /// Its name there.
+    const TYPE: &'static str;
+}
+
+/// A call on its way into the ledger.
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_call")]
+struct Call {
+    route: String,
+    model: String,
+    cause: Option<String>,
+    status: Option<i32>,
+    input: i64,
+    cached: i64,
+    written: i64,
+    output: i64,
+    cost: Option<i64>,
+    uncertain: i64,
+    started: i64,
+    duration: i64,
+    first: Option<i64>,
+}
+
+impl Call {
+    fn all(attempts: &[Attempt]) -> Vec<Self> {
+        attempts.iter().map(Self::of).collect()
+    }
+
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            route: text(&attempt.route),
+            model: text(&attempt.model),
+            cause: attempt.end.cause().map(str::to_owned),
+            status: attempt.status_code.map(i32::from),
+            input: int(attempt.usage.input_tokens),
+            cached: int(attempt.usage.cached_input_tokens),
+            written: int(attempt.usage.cache_write_tokens),
+            output: int(attempt.usage.output_tokens),
+            cost: attempt.cost.map(|cost| int(cost.0)),
+            uncertain: int(attempt.uncertain.0),
+            started: attempt.started_at,
+            duration: int(attempt.duration_ms),
+            first: attempt.first_token_ms.map(int),
+        }
+    }
+}
+
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_new_item")]
+struct Item<'a> {
+    kind: &'a str,
+    body: String,
+}
+
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_new_part")]
+struct Part {
+    subject: Option<String>,
+    description: String,
+    input: String,
+}
+
+impl Part {
+    fn of(part: &NewPart) -> Self {
+        Self {
+            subject: part.subject.as_deref().map(text),
+            description: text(&part.description),
+            input: text(&part.input),
+        }
+    }
+}
+
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_new_step")]
+struct Step {
+    action: String,
+    description: String,
+    input: String,
+}
+
+impl Step {
+    fn of(planned: &Planned) -> Self {
+        Self {
+            action: text(&planned.action),
+            description: text(&planned.description),
+            input: text(&planned.input),
+        }
+    }
+}
+
+/// How a task ends.
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_settlement")]
+pub(super) struct ToldSettlement<'a> {
+    queue_id: i64,
+    fence: i64,
+    task: i32,
+    ticket: i64,
+    how: &'static str,
+    handle: Option<String>,
+    /// A response is not copied: it can be large.
+    response: Option<Cow<'a, str>>,
+    making: String,
+    error: Option<String>,
+    /// A queue keeps the failure of a part that its task goes on without. The task has none.
+    noted: Option<String>,
+    class: Option<&'static str>,
+    items: Vec<Item<'a>>,
+    parts: Vec<Part>,
+    calls: Vec<Call>,
+}
+
+impl Told for ToldSettlement<'_> {
+    const TYPE: &'static str = "nova3_settlement";
+}
+
+impl<'a> ToldSettlement<'a> {
+    /// An error is of this settlement alone.
+    pub(super) fn of(settlement: &'a Settlement, ticket: i64) -> Result<Self, Fault> {
+        let task = settlement.task;
+        let mut parts = Vec::new();
+        let (how, product, failure) = match &settlement.end {
+            TaskEnd::Completed(product, Then::GoOn) => ("go_on", Some(product), None),
+            TaskEnd::Completed(product, Then::Pause) => ("pause", Some(product), None),
+            TaskEnd::Failed(failure, response) => match settlement.on_failure {
+                OnFailure::Fail => ("fail", response.as_ref(), Some(failure)),
+                OnFailure::Continue => ("fail_on", response.as_ref(), Some(failure)),
+            },
+            TaskEnd::FannedOut(new) => {
+                let can_split = task.index().is_some() && !task.is_part();
+                if !can_split || !(1..=TaskNo::MOST_PARTS).contains(&new.len()) {
+                    return Err(Fault::Row(format!("{task} cannot have {} parts", new.len())));
+                }
+                parts = new.iter().map(Part::of).collect();
+                ("fan_out", None, None)
+            }
+        };
+        let (response, items) = result(task, product)?;
+        let noted = failure.or(settlement.flaw.as_ref());
+        Ok(Self {
+            queue_id: settlement.lease.queue_id,
+            fence: settlement.lease.fence,
+            task: task.0,
+            ticket,
+            how,
+            handle: settlement.handle.as_deref().map(text),
+            response,
+            making: serde_json::to_string(&settlement.making)?,
+            error: failure.map(serde_json::to_string).transpose()?,
+            noted: noted.map(serde_json::to_string).transpose()?,
+            class: noted.map(|failure| failure.class.as_str()),
+            items,
+            parts,
+            calls: Call::all(&settlement.attempts),
+        })
+    }
+}
+
+/// A task's result. The items of a planned task get their numbers in the database, and their array takes the place of the
+/// response; those of a part get none, its join gives them.
+fn result(task: TaskNo, product: Option<&Product>) -> Result<(Option<Cow<'_, str>>, Vec<Item<'_>>), Fault> {
+    match product {
+        None => Ok((None, Vec::new())),
+        Some(Product::Response(_)) if task.is_part() => {
+            Err(Fault::Row("a part has items or a failure".to_owned()))
+        }
+        Some(Product::Response(raw)) => Ok((Some(Cow::Borrowed(raw.get())), Vec::new())),
+        Some(Product::Items(items)) if task.is_part() => {
+            Ok((Some(Cow::Owned(serde_json::to_string(items)?)), Vec::new()))
+        }
+        Some(Product::Items(items)) => {
+            let mut numbered = Vec::with_capacity(items.len());
+            for item in items {
+                let body = readable(&item.body)?;
+                numbered.push(Item {
+                    kind: &item.kind,
+                    body,
+                });
+            }
+            Ok((Some(Cow::Borrowed("[]")), numbered))
+        }
+    }
+}
+
+/// How planning ends.
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_plan_settlement")]
+pub(super) struct ToldPlan {
+    queue_id: i64,
+    fence: i64,
+    ticket: i64,
+    origin: Option<&'static str>,
+    making: String,
+    error: Option<String>,
+    class: Option<&'static str>,
+    body: Option<String>,
+    steps: Vec<Step>,
+    calls: Vec<Call>,
+}
+
+impl Told for ToldPlan {
+    const TYPE: &'static str = "nova3_plan_settlement";
+}
+
+impl ToldPlan {
+    /// An error is of this plan alone.
+    pub(super) fn of(settlement: &PlanSettlement, ticket: i64) -> Result<Self, Fault> {
+        let (origin, planned, failure) = match &settlement.end {
+            PlanEnd::Planned(origin, planned) => (Some(*origin), Some(planned), None),
+            PlanEnd::Failed(failure) => (None, None, Some(failure)),
+        };
+        Ok(Self {
+            queue_id: settlement.lease.queue_id,
+            fence: settlement.lease.fence,
+            ticket,
+            origin: origin.map(PlanOrigin::as_str),
+            making: serde_json::to_string(&settlement.making)?,
+            error: failure.map(serde_json::to_string).transpose()?,
+            class: failure.map(|failure| failure.class.as_str()),
+            body: planned.map(serde_json::to_string).transpose()?,
+            steps: planned.into_iter().flatten().map(Step::of).collect(),
+            calls: Call::all(&settlement.attempts),
+        })
+    }
+}
+
+/// A task that is given back.
+#[derive(Debug, ToSql)]
+#[postgres(name = "nova3_left")]
+pub(super) struct ToldLeft {
+    queue_id: i64,
+    fence: i64,
+    task: i32,
+    ticket: i64,
+    snooze: i64,
+    calls: Vec<Call>,
+}
+
+impl Told for ToldLeft {
+    const TYPE: &'static str = "nova3_left";
+}
+
+impl ToldLeft {
+    pub(super) fn of(left: &Left, ticket: i64) -> Self {
+        Self {
+            queue_id: left.lease.queue_id,
+            fence: left.lease.fence,
+            task: left.task.0,
+            ticket,
+            snooze: left.snooze_ms(),
+            calls: Call::all(&left.attempts),
+        }
+    }
+}
+
+/// Asks a function whose parameters are the run's number, what is told, and maybe more.
+pub(super) struct Asking<'a> {
+    pub(super) database: &'a Database,
+    pub(super) connection: &'a mut Connection,
+    pub(super) sql: &'static str,
+    pub(super) run: i64,
+}
+
+impl Asking<'_> {
+    /// With an array.
+    pub(super) async fn with_all<T: Told>(self, told: &Vec<T>) -> Result<Vec<Row>, Fault> {
+        let types = self.database.composites(self.connection, TYPES).await?;
+        let many = types.many(T::TYPE)?;
+        self.rows(&[(told, many)]).await
+    }
+
+    /// With one, and a text.
+    pub(super) async fn with_one<T: Told>(self, told: &T, besides: &str) -> Result<Vec<Row>, Fault> {
+        let types = self.database.composites(self.connection, TYPES).await?;
+        let one = types.one(T::TYPE)?;
+        self.rows(&[(told, one), besides.sent()]).await
+    }
+
+    async fn rows(self, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {
+        let run = self.run.sent();
+        let params: Vec<Sent<'_>> = std::iter::once(run).chain(params.iter().cloned()).collect();
+        self.connection.rows(self.sql, &params).await.map_err(|fault| {
+            if fault.is_about_a_name() {
+                self.database.forget_composites();
+                return Fault::Renumbered(fault);
+            }
+            fault.into()
+        })
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 
 use super::PostgresStore;
+use super::composite_rows::{FunctionCall, ReleaseRow};
 use super::fault::Fault;
-use super::told::{Asking, ToldLeft};
 use super::{context, run_of};
 use crate::domain::outcome::Making;
 use crate::postgres::{Connection, Database, Param};
@@ -153,14 +153,14 @@ pub(super) async fn release(
 ) -> Result<(), Fault> {
     for (run, _, _) in by_run(left.iter().map(|left| left.lease)) {
         let ours = left.iter().filter(|left| run_of(left.lease.queue_id) == run);
-        let told: Vec<ToldLeft> = ours.map(|left| ToldLeft::of(left, ticket)).collect();
-        let asking = Asking {
+        let rows: Vec<ReleaseRow> = ours.map(|left| ReleaseRow::of(left, ticket)).collect();
+        let call = FunctionCall {
             database,
             connection: &mut *c,
             sql: "SELECT nova3_release($1, $2)",
             run,
         };
-        asking.with_all(&told).await?;
+        call.with_all(&rows).await?;
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ mod answered;
 mod batch;
 mod cache;
 mod claims;
+mod composite_rows;
 mod context;
 mod cursors;
 mod events;
@@ -55,7 +56,6 @@ mod session_order;
 mod session_views;
 mod settle;
 mod submitted;
-mod told;
 mod versions;
 mod workers;
 

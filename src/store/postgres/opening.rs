@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::workers::REAPED;
-use super::{PostgresStore, schema, told};
+use super::{PostgresStore, composite_rows, schema};
 use crate::postgres::{Connection, Database};
 use crate::store::StoreError;
 
@@ -20,7 +20,9 @@ impl PostgresStore {
         let shown = database.shown();
         let ready = async {
             schema::bring_up(&mut connection, shown).await?;
-            database.composites(&mut connection, told::TYPES).await?;
+            database
+                .composites(&mut connection, composite_rows::TYPES)
+                .await?;
             Ok(())
         };
         ready.await.map_err(|fault: Fault| fault.at(shown))?;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::batch::{Entry, settled};
+use super::composite_rows::{CompositeRow, FunctionCall, PlanSettlementRow, SettlementRow};
 use super::fault::Fault;
-use super::told::{Asking, Told, ToldPlan, ToldSettlement};
 use crate::postgres::{Database, Within};
 use crate::store::{
     Lease, PartOutcome, PlanEnd, PlanSettlement, Settled, Settlement, StoreError, TakeOver, Tasks,
@@ -54,11 +54,11 @@ impl Entry for Settlement {
         tickets: &[i64],
         within: Within,
     ) -> Result<Vec<Settled>, Fault> {
-        let told = group.iter().zip(tickets);
-        let told = told.map(|(one, ticket)| ToldSettlement::of(one, *ticket));
-        let told = told.collect::<Result<Vec<_>, _>>()?;
+        let rows = group.iter().zip(tickets);
+        let rows = rows.map(|(one, ticket)| SettlementRow::of(one, *ticket));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let bytes = group.iter().map(|one| Entry::bytes(*one)).sum();
-        outcomes(database, TASKS, run, &told, within, bytes).await
+        outcomes(database, TASKS, run, &rows, within, bytes).await
     }
 }
 
@@ -84,31 +84,31 @@ impl Entry for PlanSettlement {
         tickets: &[i64],
         within: Within,
     ) -> Result<Vec<Settled>, Fault> {
-        let told = group.iter().zip(tickets);
-        let told = told.map(|(one, ticket)| ToldPlan::of(one, *ticket));
-        let told = told.collect::<Result<Vec<_>, _>>()?;
+        let rows = group.iter().zip(tickets);
+        let rows = rows.map(|(one, ticket)| PlanSettlementRow::of(one, *ticket));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let bytes = group.iter().map(|one| Entry::bytes(*one)).sum();
-        outcomes(database, PLANS, run, &told, within, bytes).await
+        outcomes(database, PLANS, run, &rows, within, bytes).await
     }
 }
 
-async fn outcomes<T: Told>(
+async fn outcomes<T: CompositeRow>(
     database: &Database,
     sql: &'static str,
     run: i64,
-    told: &Vec<T>,
+    rows: &Vec<T>,
     within: Within,
     bytes: usize,
 ) -> Result<Vec<Settled>, Fault> {
     let connection = &mut database.connect_within(within).await?;
     connection.carries(bytes);
-    let asking = Asking {
+    let call = FunctionCall {
         database,
         connection: &mut *connection,
         sql,
         run,
     };
-    let rows = asking.with_all(told).await?;
+    let rows = call.with_all(rows).await?;
     connection.end_within().await?;
     rows.iter().map(|row| settled(row.get(0))).collect()
 }

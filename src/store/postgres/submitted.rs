@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
+use super::composite_rows::{FunctionCall, ReleaseRow};
 use super::fault::Fault;
 use super::rows::int;
 use super::run_of;
-use super::told::{Asking, ToldLeft};
 use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Database, Param, Text, text};
 use crate::store::{Lease, Left, OutsideJobs, RunId, StoreError, Submitted};
@@ -74,14 +74,14 @@ pub(super) async fn take_back(
     left: &Left,
     ticket: i64,
 ) -> Result<bool, Fault> {
-    let asking = Asking {
+    let call = FunctionCall {
         database,
         connection: c,
         sql: "SELECT nova3_take_back($1, $2, $3)",
         run: run_of(left.lease.queue_id),
     };
-    let rows = asking
-        .with_one(&ToldLeft::of(left, ticket), &text(handle))
+    let rows = call
+        .with_one(&ReleaseRow::of(left, ticket), &text(handle))
         .await?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }

@@ -414,8 +414,8 @@ CREATE TABLE nova3_workers(
 CREATE INDEX nova3_workers_run ON nova3_workers(run_id);
 
 -- if failpoint numbers-before-the-lock: CREATE SEQUENCE nova3_finishes;
--- What a worker tells, as `store/postgres/told.rs` sends it. A program of this version sends these fields: a change raises the
--- version.
+-- Parameters of the functions that settle and release, as `store/postgres/composite_rows.rs` sends them. Programs of one
+-- schema version send the same fields: a change of a type raises the version.
 --
 -- A call to a model.
 CREATE TYPE nova3_call AS (

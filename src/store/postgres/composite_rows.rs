@@ -1,5 +1,5 @@
-//! What a worker tells the functions that settle and give back: rows of the composite types in
-//! `schema/postgres/tables/001_tables.sql`, field by field.
+//! Rows of the composite types in `schema/postgres/tables/001_tables.sql`: the parameters of the functions that settle and
+//! release.
 
 use std::borrow::Cow;
 
@@ -26,8 +26,8 @@ pub(super) const TYPES: &[&str] = &[
     "nova3_left",
 ];
 
-/// A composite type of the schema.
-pub(super) trait Told: ToSql + Sync {
+/// A row of a composite type of the schema.
+pub(super) trait CompositeRow: ToSql + Sync {
     /// Its name there.
     const TYPE: &'static str;
 }
@@ -121,7 +121,7 @@ impl Step {
 /// How a task ends.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_settlement")]
-pub(super) struct ToldSettlement<'a> {
+pub(super) struct SettlementRow<'a> {
     queue_id: i64,
     fence: i64,
     task: i32,
@@ -140,11 +140,11 @@ pub(super) struct ToldSettlement<'a> {
     calls: Vec<Call>,
 }
 
-impl Told for ToldSettlement<'_> {
+impl CompositeRow for SettlementRow<'_> {
     const TYPE: &'static str = "nova3_settlement";
 }
 
-impl<'a> ToldSettlement<'a> {
+impl<'a> SettlementRow<'a> {
     /// An error is of this settlement alone.
     pub(super) fn of(settlement: &'a Settlement, ticket: i64) -> Result<Self, Fault> {
         let task = settlement.task;
@@ -215,7 +215,7 @@ fn result(task: TaskNo, product: Option<&Product>) -> Result<(Option<Cow<'_, str
 /// How planning ends.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_plan_settlement")]
-pub(super) struct ToldPlan {
+pub(super) struct PlanSettlementRow {
     queue_id: i64,
     fence: i64,
     ticket: i64,
@@ -228,11 +228,11 @@ pub(super) struct ToldPlan {
     calls: Vec<Call>,
 }
 
-impl Told for ToldPlan {
+impl CompositeRow for PlanSettlementRow {
     const TYPE: &'static str = "nova3_plan_settlement";
 }
 
-impl ToldPlan {
+impl PlanSettlementRow {
     /// An error is of this plan alone.
     pub(super) fn of(settlement: &PlanSettlement, ticket: i64) -> Result<Self, Fault> {
         let (origin, planned, failure) = match &settlement.end {
@@ -257,7 +257,7 @@ impl ToldPlan {
 /// A task that is given back.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_left")]
-pub(super) struct ToldLeft {
+pub(super) struct ReleaseRow {
     queue_id: i64,
     fence: i64,
     task: i32,
@@ -266,11 +266,11 @@ pub(super) struct ToldLeft {
     calls: Vec<Call>,
 }
 
-impl Told for ToldLeft {
+impl CompositeRow for ReleaseRow {
     const TYPE: &'static str = "nova3_left";
 }
 
-impl ToldLeft {
+impl ReleaseRow {
     pub(super) fn of(left: &Left, ticket: i64) -> Self {
         Self {
             queue_id: left.lease.queue_id,
@@ -283,27 +283,27 @@ impl ToldLeft {
     }
 }
 
-/// Asks a function whose parameters are the run's number, what is told, and maybe more.
-pub(super) struct Asking<'a> {
+/// A call of a function whose parameters are the run's number, rows, and perhaps a text.
+pub(super) struct FunctionCall<'a> {
     pub(super) database: &'a Database,
     pub(super) connection: &'a mut Connection,
     pub(super) sql: &'static str,
     pub(super) run: i64,
 }
 
-impl Asking<'_> {
+impl FunctionCall<'_> {
     /// With an array.
-    pub(super) async fn with_all<T: Told>(self, told: &Vec<T>) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn with_all<T: CompositeRow>(self, rows: &Vec<T>) -> Result<Vec<Row>, Fault> {
         let types = self.database.composites(self.connection, TYPES).await?;
         let many = types.many(T::TYPE)?;
-        self.rows(&[(told, many)]).await
+        self.rows(&[(rows, many)]).await
     }
 
     /// With one, and a text.
-    pub(super) async fn with_one<T: Told>(self, told: &T, besides: &str) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn with_one<T: CompositeRow>(self, row: &T, besides: &str) -> Result<Vec<Row>, Fault> {
         let types = self.database.composites(self.connection, TYPES).await?;
         let one = types.one(T::TYPE)?;
-        self.rows(&[(told, one), besides.sent()]).await
+        self.rows(&[(row, one), besides.sent()]).await
     }
 
     async fn rows(self, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {

@@ -57,12 +57,14 @@ BEGIN
       lease_group = CASE WHEN n.leases THEN n.lease_group ELSE 0 END, attempt = t.attempt + n.leases::integer,
       working = n.leases AND t.crashes > 0
     FROM need n WHERE t.queue_id = ANY (ARRAY[n.queue_id]) AND t.task_index = n.task_index
-    RETURNING n.ord, t.task_index, t.status)
-  SELECT array_agg(s.leased ORDER BY o.ord), array_agg(coalesce(s.ready, 0) ORDER BY o.ord) INTO handed, ready
-  FROM generate_series(1, p_places) o(ord) LEFT JOIN (
+    RETURNING n.ord, t.task_index, t.status),
+  -- Computed once, not once for each place that it is joined to.
+  counted AS MATERIALIZED (
     SELECT m.ord, min(m.task_index) FILTER (WHERE m.status = 'leased') AS leased,
       (count(*) FILTER (WHERE m.status = 'ready'))::integer AS ready
-    FROM moved m GROUP BY m.ord) s ON s.ord = o.ord;
+    FROM moved m GROUP BY m.ord)
+  SELECT array_agg(c.leased ORDER BY o.ord), array_agg(coalesce(c.ready, 0) ORDER BY o.ord) INTO handed, ready
+  FROM generate_series(1, p_places) o(ord) LEFT JOIN counted c ON c.ord = o.ord;
   IF NOT EXISTS (SELECT 1 FROM unnest(p_held) h WHERE (h.task >= 1048576 OR h.how = 'fan_out')
       AND h.lease_owner IS NOT NULL AND handed[h.ord] IS NULL) THEN
     RETURN;

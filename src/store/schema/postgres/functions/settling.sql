@@ -127,7 +127,8 @@ BEGIN
     ON CONFLICT (user_id, session_id, kind) DO UPDATE SET last = c.last + excluded.last
     RETURNING c.user_id, c.session_id, c.kind, c.last),
   numbered AS (
-    SELECT item.*, item.nth + CASE WHEN item.session_id IS NULL THEN nova3_last_alone(p_run, item.queue_id, item.task, item.kind)
+    SELECT item.*, item.nth + CASE
+      WHEN item.session_id IS NULL THEN CASE WHEN item.task > 0 THEN nova3_last_alone(p_run, item.queue_id, item.task, item.kind) ELSE 0 END
       ELSE (SELECT c.last FROM counter c WHERE c.user_id = item.user_id AND c.session_id = item.session_id AND c.kind = item.kind)
         - count(*) OVER (PARTITION BY item.ord, item.kind) END AS number
     FROM item),
@@ -135,7 +136,8 @@ BEGIN
     INSERT INTO nova3_items (user_id, session_id, kind, number, body, queue_id, task_index, created_at)
     SELECT n.user_id, n.session_id, n.kind, n.number, n.body, n.queue_id, n.task, p_moment
     FROM numbered n WHERE n.session_id IS NOT NULL),
-  result AS (
+  -- Computed once, not once for each place that it is joined to.
+  result AS MATERIALIZED (
     SELECT n.ord, '[' || string_agg('{"id":"' || n.kind || n.number || '"'
       || CASE WHEN n.body = '{}' THEN '}' ELSE ',' || substr(n.body, 2) END, ',' ORDER BY n.place) || ']' AS array
     FROM numbered n GROUP BY n.ord)

@@ -6,7 +6,7 @@
 use super::parts::{Chosen, Comment, Named, Parts, Piece, RoundPart, TaskPart};
 use crate::config::ContextBudget;
 use crate::domain::printable::counted;
-use crate::llm::wire::estimate_tokens;
+use crate::llm::estimate_tokens;
 
 /// What the chat format and the marks around a piece take, about.
 const PER_PIECE: u64 = 16;

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use super::conversation::Conversation;
 use super::definition::Agent;
 use super::run::Prompt;
-use super::talk::Talk;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure, Verdict};
 use crate::domain::outcome::{Attempt, Making};
 use crate::domain::request::Digest;
 use crate::domain::usage::{Cost, Usage};
-use crate::llm::wire::{Answer, CallError};
 use crate::llm::{
-    Chain, Client, CostReservation, Ended, Marks, Over, Route, Stop, Stopped, Unanswered, Walk,
+    Answer, CallError, CallFailure, Chain, ChainError, Client, CostReservation, Marks, Route, RouteError,
+    RouteSelector, Stop, Stopped,
 };
 
 /// What an agent works with.
@@ -33,15 +33,15 @@ pub struct AgentContext<'a> {
 }
 
 impl<'a> AgentContext<'a> {
-    /// A task's way along the chain.
-    pub(super) fn walk(self) -> Walk<'a> {
+    /// Selects routes of the chain for one task.
+    pub(super) fn selector(self) -> RouteSelector<'a> {
         self.client
-            .walk(self.chain, self.stop, self.reservation, self.marks)
+            .selector(self.chain, self.stop, self.reservation, self.marks)
     }
 }
 
 /// What an answer is worth.
-pub(super) enum Judged<T> {
+pub(super) enum Validation<T> {
     /// It will do.
     Good(T),
     /// It can be used, but there is something to mend.
@@ -55,7 +55,7 @@ pub(super) enum Judged<T> {
 }
 
 /// How a conversation ended.
-pub(super) enum Talked<T> {
+pub(super) enum Outcome<T> {
     /// With something to use; what is still to mend is told in warnings.
     Well(T),
     /// Without, on every route that there is.
@@ -64,9 +64,9 @@ pub(super) enum Talked<T> {
     Interrupted(Stopped),
 }
 
-/// A conversation and what it took.
-pub(super) struct Conversation<T> {
-    pub(super) end: Talked<T>,
+/// An outcome and what it took.
+pub(super) struct ConversationResult<T> {
+    pub(super) outcome: Outcome<T>,
     pub(super) making: Making,
     pub(super) attempts: Vec<Attempt>,
 }
@@ -77,42 +77,41 @@ pub(super) async fn converse<T>(
     context: AgentContext<'_>,
     agent: &Agent,
     make: impl Fn(&Route) -> Result<Prompt, Failure>,
-    judge: impl Fn(&Prompt, &Answer) -> Judged<T>,
-) -> Conversation<T> {
-    let mut walk = context.walk().to_models();
-    let mut route = Arc::clone(walk.first());
+    validate: impl Fn(&Prompt, &Answer) -> Validation<T>,
+) -> ConversationResult<T> {
+    let mut selector = context.selector().to_models();
+    let mut route = Arc::clone(selector.first());
     let mut warnings = Vec::new();
     let mut made_from = None;
-    let end = loop {
-        route = match walk.route() {
+    let outcome = loop {
+        route = match selector.route() {
             Ok(route) => route,
             Err(over) => break closed(&route, over),
         };
         let ended = match make(&route) {
             Ok(prompt) => {
                 made_from = Some(digest_of(agent, &route, &prompt));
-                let mut talk = Talk::new(&mut walk, &route, agent, prompt);
-                let end = talk.until_usable(&judge).await;
-                warnings = talk.warnings;
-                match end {
-                    Ok(product) => break Talked::Well(product),
+                let mut conversation = Conversation::new(&mut selector, &route, agent, prompt);
+                let answered = conversation.until_usable(&validate).await;
+                warnings = conversation.warnings;
+                match answered {
+                    Ok(product) => break Outcome::Well(product),
                     Err(ended) => ended,
                 }
             }
             Err(failure) => unsent(&failure),
         };
-        if let Some(over) = walk.leave(&route, ended).await {
+        if let Some(over) = selector.leave(&route, ended).await {
             break closed(&route, over);
         }
     };
-    let used = matches!(end, Talked::Well(_));
-    let mut making = making(&walk, &route, used);
+    let mut making = making(&selector, &route);
     making.warnings = warnings;
     making.made_from = made_from;
-    Conversation {
-        end,
+    ConversationResult {
+        outcome,
         making,
-        attempts: walk.attempts,
+        attempts: selector.attempts,
     }
 }
 
@@ -134,7 +133,7 @@ fn digest_of(agent: &Agent, route: &Route, prompt: &Prompt) -> String {
 }
 
 /// There is no prompt for the route. For another one there may be, unless the fault is ours.
-fn unsent(failure: &Failure) -> Ended {
+fn unsent(failure: &Failure) -> RouteError {
     let verdict = match failure.class {
         Class::Internal => Verdict::Final,
         _ => Verdict::Elsewhere,
@@ -142,15 +141,15 @@ fn unsent(failure: &Failure) -> Ended {
     CallError::new(failure.class, verdict, &failure.message).into()
 }
 
-fn closed<T>(route: &Route, over: Over) -> Talked<T> {
+fn closed<T>(route: &Route, over: ChainError) -> Outcome<T> {
     match over {
-        Over::Failed(with) => Talked::Failed(failure(route, *with)),
-        Over::Stopped(why) => Talked::Interrupted(why),
+        ChainError::Failed(with) => Outcome::Failed(failure(route, *with)),
+        ChainError::Stopped(why) => Outcome::Interrupted(why),
     }
 }
 
 /// The failure of a task whose last route was this one.
-pub(super) fn failure(route: &Route, with: Unanswered) -> Failure {
+pub(super) fn failure(route: &Route, with: CallFailure) -> Failure {
     let error = with.error;
     Failure {
         route: Some(route.settings.name.clone()),
@@ -170,9 +169,9 @@ pub(super) fn max_tokens(route: &Route, agent: &Agent) -> u32 {
 }
 
 /// The bookkeeping of a task: what its good answer used, and what the other calls cost for nothing.
-pub(super) fn making(walk: &Walk<'_>, route: &Route, used: bool) -> Making {
-    let attempts = &walk.attempts;
-    let used = attempts.last().filter(|attempt| used && attempt.end.is_good());
+pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Making {
+    let attempts = &selector.attempts;
+    let used = attempts.iter().rfind(|attempt| attempt.used);
     let cost = attempts
         .iter()
         .filter_map(|attempt| attempt.cost)
@@ -180,15 +179,15 @@ pub(super) fn making(walk: &Walk<'_>, route: &Route, used: bool) -> Making {
     let good = used.map_or(route.settings.price.as_ref().map(|_| Cost::ZERO), |attempt| {
         attempt.cost
     });
-    let model = attempts.last().map(|attempt| attempt.model.clone());
+    let model = used.or(attempts.last()).map(|attempt| attempt.model.clone());
     Making {
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
         usage: used.map_or_else(Usage::default, |attempt| attempt.usage),
         cost: good,
         wasted: Cost(cost.0.saturating_sub(good.unwrap_or_default().0)),
-        duration_ms: walk.duration_ms,
+        duration_ms: selector.duration_ms,
         first_token_ms: used.and_then(|attempt| attempt.first_token_ms),
-        fallback: walk.fallback(),
+        fallback: selector.fallback(),
         ..Making::without_calls(
             route.settings.name.clone(),
             model.or_else(|| route.settings.model.clone()).unwrap_or_default(),

@@ -13,6 +13,7 @@ use super::form::Form;
 use super::prompt;
 use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
+use crate::llm::Sampling;
 
 /// An agent that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,18 +61,6 @@ struct RawChecks {
     /// Lists of words, beside `tags`, in which the program drops the words that stand twice.
     #[serde(default)]
     distinct: Vec<String>,
-}
-
-/// How an agent's model is to draw its words. What is absent is not sent: some models refuse its mere presence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sampling {
-    /// Temperature.
-    pub temperature: Option<f64>,
-    /// Nucleus sampling.
-    pub top_p: Option<f64>,
-    /// Seed.
-    pub seed: Option<i64>,
 }
 
 /// One agent.

@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use toml::Spanned;
 
-use super::definition::{Agent, Sampling};
+use super::definition::Agent;
 use super::run::{PartOf, TaskInput};
 use super::texts::keep_distinct;
 use crate::domain::conditions::OnFailure;
@@ -17,6 +17,7 @@ use crate::domain::printable::counted;
 use crate::domain::references::ItemId;
 use crate::domain::request::is_name;
 use crate::domain::task::TaskNo;
+use crate::llm::Sampling;
 use crate::store::{NewPart, PartOutcome};
 
 /// A task has no more samples: each is paid.

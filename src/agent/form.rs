@@ -10,9 +10,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::language::Language;
-use crate::config::Structured;
 use crate::domain::ids::shortened;
-use crate::llm::wire::strip_think;
+use crate::llm::{OutputSchema, strip_think};
 
 /// So many things that are wrong are told; more would not help the model.
 const TOLD: usize = 3;
@@ -56,28 +55,15 @@ impl Form {
         })))
     }
 
-    /// The `response_format` of a call, as the API spells it.
-    pub(super) fn response_format(&self, name: &str, structured: Structured) -> Option<Box<RawValue>> {
-        let Self::Json(schema) = self else { return None };
-        let text = match structured {
-            Structured::JsonSchema => format!(
-                r#"{{"type":"json_schema","json_schema":{{"name":"{name}","strict":true,"schema":{}}}}}"#,
-                schema.written
-            ),
-            Structured::JsonObject => r#"{"type":"json_object"}"#.to_owned(),
-            Structured::Prompt => return None,
-        };
-        // An action is a name without anything to escape, and the schema is JSON.
-        RawValue::from_string(text).ok()
-    }
-
-    /// What the prompt must say of the form, where the server is not told.
-    pub(super) fn instruction(&self, structured: Structured, language: Language) -> Option<String> {
+    /// The schema that a model must be held to, under this name; `None` for free text.
+    pub(super) fn output_schema<'a>(&'a self, name: &'a str, language: Language) -> Option<OutputSchema<'a>> {
         match self {
-            Self::Json(schema) if structured != Structured::JsonSchema => {
-                Some(language.schema(schema.written.get()))
-            }
-            _ => None,
+            Self::Json(schema) => Some(OutputSchema {
+                name,
+                schema: &schema.written,
+                instruction: language.before_schema(),
+            }),
+            Self::Text => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::language::{Language, is_another_language};
 use super::texts::{is_usable, keep_distinct, placeholders, says_something};
 use crate::domain::outcome::NewItem;
 use crate::domain::printable::counted;
-use crate::llm::wire::strip_think;
+use crate::llm::strip_think;
 
 /// Where limits are off, a task still has no more items than this.
 const MOST: usize = 1000;

@@ -32,16 +32,15 @@ impl Language {
         }
     }
 
-    /// How a model is told the schema that its answer must fit.
-    pub(super) fn schema(self, schema: &str) -> String {
+    /// How a model is told that its answer must fit the schema that follows.
+    pub(super) const fn before_schema(self) -> &'static str {
         match self {
-            Self::Chinese => format!(
-                "只输出一个 JSON 对象，不要代码块标记，不要任何解释。它必须符合这个 JSON Schema：\n{schema}"
-            ),
-            Self::Other => format!(
-                "Give one JSON object, without a code fence and without any explanation. It must fit this JSON \
-                 Schema:\n{schema}"
-            ),
+            Self::Chinese => {
+                "只输出一个 JSON 对象，不要代码块标记，不要任何解释。它必须符合这个 JSON Schema："
+            }
+            Self::Other => {
+                "Give one JSON object, without a code fence and without any explanation. It must fit this JSON Schema:"
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! agents/*.toml → Agents → Planner (which tasks) ─┐
-//!                                                 ├─▶ converse: ask → judge → at most one repair → items or plan
+//!                                                 ├─▶ converse: ask → validate → at most one repair → items or plan
 //! request + Material → Parts (cut to a budget) ───┘
 //! ```
 //!
@@ -12,6 +12,7 @@
 mod budget;
 mod completion;
 mod context;
+mod conversation;
 mod definition;
 mod fan_out;
 mod form;
@@ -23,12 +24,11 @@ mod plan;
 mod prompt;
 mod run;
 mod supervise;
-mod talk;
 mod texts;
 
 pub use completion::run_completion;
 pub use context::AgentContext;
-pub use definition::{Agent, AgentError, Sampling};
+pub use definition::{Agent, AgentError};
 pub use fan_out::{FanOut, Joined, join, of_part, split};
 pub use form::Form;
 pub use library::{Agents, SUPERVISOR};

@@ -1,8 +1,8 @@
-//! One task through one model: compose, ask, judge.
+//! One task through one model: compose, ask, validate.
 
 use minijinja::value::Serde;
 
-use super::context::{AgentContext, Conversation, Judged, Talked, converse, max_tokens};
+use super::context::{AgentContext, ConversationResult, Outcome, Validation, converse, max_tokens};
 use super::definition::Agent;
 use super::fan_out;
 use super::form::Form;
@@ -13,8 +13,7 @@ use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making, NewItem, Product};
 use crate::domain::request::Brief;
-use crate::llm::wire::{self, Answer, Message, Role};
-use crate::llm::{Route, Stopped};
+use crate::llm::{Answer, Message, Role, Route, Stopped, estimate_tokens};
 use crate::store::Material;
 
 /// What headings and fences take in a prompt beside the texts, about.
@@ -89,20 +88,20 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
     let share = task.part.map(|part| fan_out::of_part(agent, part));
     let agent = share.as_ref().unwrap_or(agent);
     let make = |route: &Route| prompt(agent, route, context.budget, task);
-    let judge = |prompt: &Prompt, answer: &Answer| {
+    let validate = |prompt: &Prompt, answer: &Answer| {
         let asked = Asked {
             agent,
             query: task.brief.query.as_deref().unwrap_or_default(),
             input: task.input,
             sources: &prompt.sources,
         };
-        judge(&asked, answer)
+        validate(&asked, answer)
     };
-    let Conversation {
-        end,
+    let ConversationResult {
+        outcome,
         mut making,
         attempts,
-    } = converse(context, agent, make, judge).await;
+    } = converse(context, agent, make, validate).await;
     if agent.search {
         making.degraded = true;
         making.warnings.push(
@@ -110,16 +109,16 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
                 .to_owned(),
         );
     }
-    let end = match end {
-        Talked::Well(mut kept) => {
+    let end = match outcome {
+        Outcome::Well(mut kept) => {
             making.warnings.extend(kept.warnings);
             if let Some(subject) = task.part.and_then(|part| part.subject) {
                 fan_out::name_subject(agent, task, subject, &mut kept.items);
             }
             TaskEnd::Completed(Product::Items(kept.items))
         }
-        Talked::Failed(failure) => TaskEnd::Failed(failure, None),
-        Talked::Interrupted(why) => TaskEnd::Interrupted(why),
+        Outcome::Failed(failure) => TaskEnd::Failed(failure, None),
+        Outcome::Interrupted(why) => TaskEnd::Interrupted(why),
     };
     Done {
         end,
@@ -146,7 +145,7 @@ pub fn prompt(
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
     }
-    let taken = wire::estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
+    let taken = estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
     let room = settings.context_window.saturating_sub(taken);
     let left_out = parts.fit(budget, room).map_err(|needed| {
         let message = format!(
@@ -182,21 +181,21 @@ struct Kept {
 }
 
 /// An answer becomes items, or the reason why it cannot.
-fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
+fn validate(asked: &Asked<'_>, answer: &Answer) -> Validation<Kept> {
     if let Err(error) = answer.verdict_of_finish() {
-        return Judged::Refused(error);
+        return Validation::Refused(error);
     }
     if let Some(from) = answer.runaway_from() {
-        return judge_runaway(asked, answer, from);
+        return validate_runaway(asked, answer, from);
     }
     let cut = answer.finish_reason == "length";
     let read = match &asked.agent.form {
-        Form::Json(_) if cut => return Judged::Cut(CUT.to_owned()),
+        Form::Json(_) if cut => return Validation::Cut(CUT.to_owned()),
         Form::Text if answer.is_cut_before_its_text() => {
-            return Judged::Cut("the answer was cut off before its text began".to_owned());
+            return Validation::Cut("the answer was cut off before its text began".to_owned());
         }
         Form::Text => match items::from_text(asked, &answer.text, cut) {
-            Err(_) if cut => return Judged::Cut(CUT.to_owned()),
+            Err(_) if cut => return Validation::Cut(CUT.to_owned()),
             Ok((items, mut warnings)) if cut => {
                 warnings.push(format!(
                     "{CUT} (raise `max_tokens` of the agent `{}` or of its route)",
@@ -216,18 +215,18 @@ fn judge(asked: &Asked<'_>, answer: &Answer) -> Judged<Kept> {
             warnings.extend(items::doubts(asked, &items));
             let kept = Kept { items, warnings };
             if complaints.is_empty() {
-                Judged::Good(kept)
+                Validation::Good(kept)
             } else {
-                Judged::Mend(kept, complaints)
+                Validation::Mend(kept, complaints)
             }
         }
-        Err(wrong) => Judged::Bad(wrong),
+        Err(wrong) => Validation::Bad(wrong),
     }
 }
 
 /// An answer that repeats itself is asked for once more; what stands before the repetitions is kept in case the second
 /// answer is of no use. Repetitions of whole items are items that are the same: their answer is as good as complete.
-fn judge_runaway(asked: &Asked<'_>, answer: &Answer, from: usize) -> Judged<Kept> {
+fn validate_runaway(asked: &Asked<'_>, answer: &Answer, from: usize) -> Validation<Kept> {
     let repeated = answer.text.len() - from;
     let read = match &asked.agent.form {
         Form::Text => items::from_text(asked, answer.text.get(..from).unwrap_or_default(), true)
@@ -242,11 +241,11 @@ fn judge_runaway(asked: &Asked<'_>, answer: &Answer, from: usize) -> Judged<Kept
             let mut complaints = items::complaints(asked, &items);
             if complete && complaints.is_empty() {
                 warnings.push(RUNAWAY.to_owned());
-                return Judged::Good(Kept { items, warnings });
+                return Validation::Good(Kept { items, warnings });
             }
             complaints.insert(0, RUNAWAY.to_owned());
-            Judged::Mend(Kept { items, warnings }, complaints)
+            Validation::Mend(Kept { items, warnings }, complaints)
         }
-        Err(_) => Judged::Bad(RUNAWAY.to_owned()),
+        Err(_) => Validation::Bad(RUNAWAY.to_owned()),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::context::{AgentContext, Conversation, Judged, Talked, converse};
+use super::context::{AgentContext, ConversationResult, Outcome, Validation, converse};
 use super::form::Form;
 use super::library::Agents;
 use super::run::{Prompt, RUNAWAY, TaskInput, prompt};
@@ -12,8 +12,7 @@ use crate::domain::ids::shortened;
 use crate::domain::outcome::{Attempt, Making, PlanOrigin};
 use crate::domain::printable::counted;
 use crate::domain::request::Brief;
-use crate::llm::wire::Answer;
-use crate::llm::{Route, Stopped};
+use crate::llm::{Answer, Route, Stopped};
 use crate::store::{PlanEnd, Planned};
 
 /// A plan has at most so many tasks.
@@ -41,14 +40,14 @@ pub struct PlanDone {
 pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
     let supervisor = agents.supervisor();
     let make = |route: &Route| prompt(supervisor, route, context.budget, task);
-    let judge = |_: &Prompt, answer: &Answer| judge(agents, answer);
-    let Conversation {
-        end,
+    let validate = |_: &Prompt, answer: &Answer| validate(agents, answer);
+    let ConversationResult {
+        outcome,
         mut making,
         attempts,
-    } = converse(context, supervisor, make, judge).await;
-    let end = match end {
-        Talked::Well((steps, dropped)) => {
+    } = converse(context, supervisor, make, validate).await;
+    let end = match outcome {
+        Outcome::Well((steps, dropped)) => {
             if dropped > 0 {
                 making.warnings.push(format!(
                     "the plan had {} that an earlier one says already, dropped",
@@ -57,7 +56,7 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
             }
             Ok(PlanEnd::Planned(PlanOrigin::Model, steps))
         }
-        Talked::Failed(failure) if failure.class == Class::Schema => {
+        Outcome::Failed(failure) if failure.class == Class::Schema => {
             making.warnings.push(format!(
                 "the model's plan could not be used ({}), the default plan was taken",
                 failure.message
@@ -67,11 +66,11 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
                 default_steps(agents, task.brief),
             ))
         }
-        Talked::Failed(failure) => Ok(PlanEnd::Failed(Failure {
+        Outcome::Failed(failure) => Ok(PlanEnd::Failed(Failure {
             message: format!("planning failed: {}", failure.message),
             ..failure
         })),
-        Talked::Interrupted(why) => Err(why),
+        Outcome::Interrupted(why) => Err(why),
     };
     PlanDone {
         end,
@@ -80,25 +79,25 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
     }
 }
 
-fn judge(agents: &Agents, answer: &Answer) -> Judged<Steps> {
+fn validate(agents: &Agents, answer: &Answer) -> Validation<Steps> {
     if let Err(error) = answer.verdict_of_finish() {
-        return Judged::Refused(error);
+        return Validation::Refused(error);
     }
     if answer.runaway_from().is_some() {
-        return Judged::Bad(RUNAWAY.to_owned());
+        return Validation::Bad(RUNAWAY.to_owned());
     }
     if answer.finish_reason == "length" {
-        return Judged::Cut("the plan was cut off at its longest length".to_owned());
+        return Validation::Cut("the plan was cut off at its longest length".to_owned());
     }
     let Form::Json(schema) = &agents.supervisor().form else {
-        return Judged::Bad("the supervisor has no schema".to_owned());
+        return Validation::Bad("the supervisor has no schema".to_owned());
     };
     match schema
         .read(answer.object_text())
         .and_then(|plan| steps(agents, &plan))
     {
-        Ok(steps) => Judged::Good(steps),
-        Err(wrong) => Judged::Bad(wrong),
+        Ok(steps) => Validation::Good(steps),
+        Err(wrong) => Validation::Bad(wrong),
     }
 }
 

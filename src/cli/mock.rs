@@ -80,8 +80,9 @@ fn faults(list: &str) -> Result<Faults> {
             "stall" => faults.stall = value,
             "garbage" => faults.garbage = value,
             "error" => faults.error_in_stream = value,
+            "529" => faults.overloaded = value,
             other => {
-                let known = "429, 500, disconnect, truncate, stall, garbage, error";
+                let known = "429, 500, disconnect, truncate, stall, garbage, error, 529";
                 return Err(decided(
                     Exit::Usage,
                     format!("`--faults`: `{other}` is none of {known}"),

@@ -10,8 +10,7 @@ use crate::domain::failure::Class;
 use crate::domain::printable::printable;
 use crate::domain::request::{Brief, Work};
 use crate::domain::state::TaskStatus;
-use crate::llm::wire::Role;
-use crate::llm::{Client, Route};
+use crate::llm::{Client, Role, Route};
 use crate::store::{Material, Wanted};
 
 /// The prompts of a request's tasks, or the supervisor's if they are not known yet.

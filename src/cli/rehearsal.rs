@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::setup;
-use crate::config::{Chain, Config, Flags, Route, StoreAddress, process_env};
+use crate::config::{Config, Flags, Route, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
 /// The settings; in a rehearsal also the server that stands in for every route.
@@ -27,11 +27,6 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         .await
         .context("failed to start the mock server")?;
     let mut config = Config::load_without_keys(flags, &process_env)?;
-    if config.routes.is_empty() {
-        let bare = Route::bare(flags)?;
-        config.chains.push(Chain::of(&bare.name));
-        config.routes.push(bare);
-    }
     // Every route leads to the mock under its own name: lines and agents may ask for any of them.
     for route in &mut config.routes {
         let mock = Route::mock(&server.base_url(), route)?;

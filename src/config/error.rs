@@ -24,6 +24,16 @@ pub enum ConfigError {
         /// What it may be.
         expected: String,
     },
+    /// A setting that cannot be used where it stands.
+    #[error("`{key}` cannot be used: {reason} ({cure})")]
+    Refused {
+        /// The setting.
+        key: String,
+        /// Why it cannot be used.
+        reason: String,
+        /// What to do.
+        cure: String,
+    },
     /// A setting that is needed is not there.
     #[error("`{key}` is missing ({cure})")]
     Missing {
@@ -59,6 +69,15 @@ impl ConfigError {
             key: key.into(),
             value: value.to_string(),
             expected: expected.into(),
+        }
+    }
+
+    /// A setting that cannot be used where it stands.
+    pub fn refused(key: impl Into<String>, reason: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Refused {
+            key: key.into(),
+            reason: reason.into(),
+            cure: cure.into(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keys: from the environment or a file, never from anywhere else, and never shown.
 //!
 //! A key goes where it was meant to go: `OPENAI_API_KEY` to the route that the environment makes, to `OpenAI`, and to
-//! routes that name it. No key leaves this machine in clear text unless its route allows it.
+//! routes that name it; `ANTHROPIC_API_KEY` to Anthropic and to routes that name it. No key leaves this machine in clear text unless its route allows it.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -16,7 +16,14 @@ use super::raw::RawRoute;
 
 const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
-const OPENAI_HOST: &str = "api.openai.com";
+/// The variables whose keys belong to one host.
+const KEYS_OF_HOSTS: [(&str, &str); 2] = [
+    ("api.openai.com", OPENAI_KEY),
+    ("api.anthropic.com", "ANTHROPIC_API_KEY"),
+];
+
+/// What to do about a secret that would go over plain http.
+pub(super) const OVER_HTTP: &str = "`key_over_http = true` allows it in a network that you trust";
 
 /// Whether keys are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +68,15 @@ pub(super) fn of_route(
     if raw.no_key == Some(true) {
         return Ok(None);
     }
-    let is_openai = endpoint.scheme() == "https" && endpoint.host_str() == Some(OPENAI_HOST);
+    let of_host = KEYS_OF_HOSTS
+        .iter()
+        .find(|(host, _)| endpoint.scheme() == "https" && endpoint.host_str() == Some(host))
+        .map(|(_, variable)| *variable);
     let (text, source, place) = if let Some(path) = &raw.api_key_file {
         let place = format!("put one into `{}`", path.display());
         (Some(read_key(path)?), Source::File(path.clone()), place)
-    } else if let Some(variable) = raw.api_key_env.as_deref().or(is_openai.then_some(OPENAI_KEY)) {
-        let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if variable.is_empty() || !variable.bytes().all(named) {
+    } else if let Some(variable) = raw.api_key_env.as_deref().or(of_host) {
+        if !is_variable(variable) {
             return Err(ConfigError::value(
                 format!("routes.{name}.api_key_env"),
                 // Somebody may have put the key itself here.
@@ -87,13 +96,15 @@ pub(super) fn of_route(
     };
     let text = tidy(text).ok_or_else(|| missing(name, &place))?;
     if raw.key_over_http != Some(true) {
-        in_the_open(
-            name,
-            endpoint,
-            "`key_over_http = true` allows it in a network that you trust",
-        )?;
+        in_the_open(name, endpoint, OVER_HTTP)?;
     }
     checked(name, text, source, layers).map(Some)
+}
+
+/// Whether a text can be the name of a variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty() && name.bytes().all(named)
 }
 
 /// Whether a server is on this machine, so that nothing on the way to it can be read by others.
@@ -109,7 +120,7 @@ pub(super) fn is_here(endpoint: &Url) -> bool {
 }
 
 /// A key would go to another machine in clear text.
-fn in_the_open(name: &str, endpoint: &Url, cure: &str) -> Result<(), ConfigError> {
+pub(super) fn in_the_open(name: &str, endpoint: &Url, cure: &str) -> Result<(), ConfigError> {
     if endpoint.scheme() != "http" || is_here(endpoint) {
         return Ok(());
     }
@@ -149,7 +160,7 @@ fn checked(
     Ok(SecretString::from(text))
 }
 
-fn read_key(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read_key(path: &Path) -> Result<String, ConfigError> {
     let problem = |reason: String| ConfigError::File {
         path: path.to_path_buf(),
         reason,

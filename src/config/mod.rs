@@ -5,31 +5,40 @@
 //! shown: `nova3 config` says where a key comes from, not what it is.
 
 mod agents;
+mod body;
 mod chains;
 mod conditions;
+mod dialect;
 mod error;
 mod flags;
+mod headers;
 mod keys;
 mod model_limits;
 mod origin;
 mod paths;
 mod prices;
 mod raw;
+#[cfg(test)]
+mod route_tests;
 mod routes;
 mod store;
+mod timeouts;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use agents::{AgentSettings, ContextBudget};
 pub use chains::Chain;
+pub use dialect::Dialect;
 pub use error::ConfigError;
 pub use flags::Flags;
+pub use headers::KeyHeader;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
 pub use routes::Route;
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
+pub use timeouts::Timeouts;
 
 use self::keys::Keys;
 use self::origin::Layers;
@@ -64,19 +73,6 @@ pub fn is_empty_variable(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| value.is_empty())
 }
 
-/// How long a call may take, part by part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To connect, TLS included.
-    pub connect: Duration,
-    /// To the first data event of a stream.
-    pub first_token: Duration,
-    /// Between two data events.
-    pub idle: Duration,
-    /// For one call as a whole.
-    pub total: Duration,
-}
-
 /// Everything that is in force.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -90,7 +86,7 @@ pub struct Config {
     pub wait_lock: Duration,
     /// How long a worker that is not heard of keeps what it works on.
     pub lease: Duration,
-    /// The four timeouts.
+    /// The four timeouts of routes that have none of their own.
     pub timeouts: Timeouts,
     /// When a call is tried again.
     pub retry: RetryPolicy,
@@ -150,7 +146,7 @@ impl Config {
         if !(1..=100_000).contains(&concurrency) {
             return Err(ConfigError::value("run.concurrency", concurrency, "1 to 100000"));
         }
-        let timeouts = timeouts(flags, &written, &default, &mut layers)?;
+        let timeouts = timeouts::of_run(flags, &written, &default, &mut layers)?;
         let (retry, breaker, patience) = resilience(&written, &default, &mut layers)?;
         let conditions = conditions::resolve(flags, &written, &default, &mut layers)?;
         let on_failure = conditions::on_failure(flags, &written, &default, &mut layers)?;
@@ -163,7 +159,7 @@ impl Config {
             env,
             &mut layers,
         )?;
-        let (routes, chains) = routes::resolve(flags, &written, env, keys, &mut layers)?;
+        let (routes, chains) = routes::resolve(flags, &written, timeouts, env, keys, &mut layers)?;
         let config = Self {
             concurrency,
             store,
@@ -275,52 +271,6 @@ fn resilience(
         default.retry.patience.as_ref(),
     )?;
     Ok((retry, breaker, patience))
-}
-
-/// The four timeouts; none may be zero.
-fn timeouts(
-    flags: &Flags,
-    written: &RawConfig,
-    default: &RawConfig,
-    layers: &mut Layers,
-) -> Result<Timeouts, ConfigError> {
-    let timeouts = Timeouts {
-        connect: layers.duration(
-            "timeouts.connect",
-            None,
-            written.timeouts.connect.as_ref(),
-            default.timeouts.connect.as_ref(),
-        )?,
-        first_token: layers.duration(
-            "timeouts.first_token",
-            flags.first_token.as_ref(),
-            written.timeouts.first_token.as_ref(),
-            default.timeouts.first_token.as_ref(),
-        )?,
-        idle: layers.duration(
-            "timeouts.idle",
-            flags.idle.as_ref(),
-            written.timeouts.idle.as_ref(),
-            default.timeouts.idle.as_ref(),
-        )?,
-        total: layers.duration(
-            "timeouts.total",
-            flags.total.as_ref(),
-            written.timeouts.total.as_ref(),
-            default.timeouts.total.as_ref(),
-        )?,
-    };
-    for (key, value) in [
-        ("timeouts.connect", timeouts.connect),
-        ("timeouts.first_token", timeouts.first_token),
-        ("timeouts.idle", timeouts.idle),
-        ("timeouts.total", timeouts.total),
-    ] {
-        if value.is_zero() {
-            return Err(ConfigError::value(key, "0s", "a time above zero"));
-        }
-    }
-    Ok(timeouts)
 }
 
 /// The settings file: one that was asked for must be there, the others may.

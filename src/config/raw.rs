@@ -95,8 +95,10 @@ pub(super) struct RawContext {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRoute {
+    pub(super) dialect: Option<String>,
     pub(super) base_url: Option<String>,
     pub(super) model: Option<String>,
+    pub(super) key_header: Option<String>,
     pub(super) api_key_env: Option<String>,
     pub(super) api_key_file: Option<PathBuf>,
     pub(super) no_key: Option<bool>,
@@ -104,7 +106,10 @@ pub(super) struct RawRoute {
     pub(super) rpm: Option<u32>,
     pub(super) tpm: Option<u64>,
     pub(super) max_tokens: Option<u32>,
+    pub(super) token_field: Option<String>,
+    /// The former name of `token_field`, which is refused.
     pub(super) max_tokens_field: Option<String>,
+    pub(super) stream: Option<bool>,
     pub(super) stream_usage: Option<bool>,
     pub(super) structured: Option<String>,
     pub(super) context_window: Option<u64>,
@@ -113,6 +118,9 @@ pub(super) struct RawRoute {
     pub(super) cached_input_usd_per_million: Option<f64>,
     pub(super) cache_write_usd_per_million: Option<f64>,
     pub(super) price: Option<RawPrice>,
+    pub(super) timeouts: RawTimeouts,
+    pub(super) body: toml::Table,
+    pub(super) headers: BTreeMap<String, toml::Value>,
 }
 
 /// What a price has beside its amounts.

@@ -1,18 +1,20 @@
 //! Routes: from what is written to what can be called.
 
 use reqwest::Url;
+use reqwest::header::HeaderName;
 use secrecy::SecretString;
 
 use super::chains::{self, Chain};
+use super::dialect::{self, Dialect, OPENAI, without_query};
 use super::error::ConfigError;
+use super::headers::{self, KeyHeader};
 use super::keys::{self, Keys};
-use super::model_limits::{self, CONTEXT_WINDOW, Structured};
+use super::model_limits::{self, Structured};
 use super::origin::{Layers, Source};
-use super::prices;
 use super::raw::{RawConfig, RawRoute};
-use super::{Env, Flags};
+use super::timeouts::{self, Timeouts};
+use super::{Env, Flags, body, prices};
 use crate::domain::bucket::Limits;
-use crate::domain::ids::shortened;
 use crate::domain::prices::Price;
 
 /// One way to reach a model.
@@ -20,12 +22,20 @@ use crate::domain::prices::Price;
 pub struct Route {
     /// Its name in settings, results and messages.
     pub name: String,
-    /// Where Chat Completions are asked for.
+    /// The API that its server speaks.
+    pub dialect: Dialect,
+    /// The complete address of its chat.
     pub endpoint: Url,
     /// The model that agents ask for; a Batch line names its own.
     pub model: Option<String>,
     /// The key, where one is needed.
     pub key: Option<SecretString>,
+    /// The header that carries the key.
+    pub key_header: KeyHeader,
+    /// Extra headers of its requests.
+    pub headers: Vec<(HeaderName, SecretString)>,
+    /// Extra fields of its request bodies; none is one that nova3 writes itself.
+    pub body: serde_json::Map<String, serde_json::Value>,
     /// Requests a minute.
     pub rpm: Option<u32>,
     /// Tokens a minute.
@@ -33,7 +43,9 @@ pub struct Route {
     /// Tokens an answer may have at most.
     pub max_tokens: Option<u32>,
     /// The field that says so.
-    pub max_tokens_field: String,
+    pub token_field: String,
+    /// Whether its answers are streamed.
+    pub stream: bool,
     /// Whether to ask for usage in streams.
     pub stream_usage: bool,
     /// What it understands of structured output, as far as the settings know.
@@ -42,12 +54,12 @@ pub struct Route {
     pub context_window: u64,
     /// What it costs.
     pub price: Option<Price>,
+    /// How long its calls may take.
+    pub timeouts: Timeouts,
 }
 
 /// The route that the environment makes where the settings name none.
 const DEFAULT_NAME: &str = "default";
-
-const OPENAI: &str = "https://api.openai.com/v1";
 
 impl Route {
     /// What it may be asked in a minute.
@@ -81,32 +93,14 @@ impl Route {
         };
         Ok(Self {
             name: name.to_owned(),
-            endpoint: endpoint(name, base_url)?,
+            endpoint: dialect::endpoint(name, base_url, written.dialect)?,
             model: Some("mock".to_owned()),
             key: None,
             price: Some(Price::default()),
-            max_tokens_field: "max_completion_tokens".to_owned(),
+            token_field: written.dialect.token_field().to_owned(),
             stream_usage: true,
             structured: Structured::JsonSchema,
             ..written.clone()
-        })
-    }
-
-    /// What `--mock` starts from when nothing is configured: only the limits that flags give.
-    pub fn bare(flags: &Flags) -> Result<Self, ConfigError> {
-        Ok(Self {
-            name: DEFAULT_NAME.to_owned(),
-            endpoint: endpoint(DEFAULT_NAME, OPENAI)?,
-            model: None,
-            key: None,
-            rpm: flags.rpm.as_ref().map(|given| given.value),
-            tpm: flags.tpm.as_ref().map(|given| given.value),
-            max_tokens: None,
-            max_tokens_field: "max_completion_tokens".to_owned(),
-            stream_usage: true,
-            structured: Structured::JsonSchema,
-            context_window: CONTEXT_WINDOW,
-            price: None,
         })
     }
 }
@@ -115,16 +109,19 @@ impl Route {
 pub(super) fn resolve(
     flags: &Flags,
     written: &RawConfig,
+    timeouts: Timeouts,
     env: Env<'_>,
     keys: Keys,
     layers: &mut Layers,
 ) -> Result<(Vec<Route>, Vec<Chain>), ConfigError> {
     let mut routes = Vec::with_capacity(written.routes.len().max(1));
     if written.routes.is_empty() {
-        routes.push(from_env(env, keys, layers)?);
+        routes.push(from_env(env, keys, timeouts, layers)?);
     }
     for (name, raw) in &written.routes {
-        let mut route = checked(name, raw, layers)?;
+        let mut route = checked(name, raw, timeouts, layers)?;
+        route.timeouts = timeouts::of_route(name, raw, timeouts, flags, layers)?;
+        route.headers = headers::extra(raw, &route, env, keys, layers)?;
         if keys == Keys::Needed {
             route.key = keys::of_route(name, raw, &route.endpoint, env, layers)?;
         }
@@ -229,7 +226,7 @@ fn choose(
     Ok(Chain::of(&routes[0].name))
 }
 
-fn from_env(env: Env<'_>, keys: Keys, layers: &mut Layers) -> Result<Route, ConfigError> {
+fn from_env(env: Env<'_>, keys: Keys, timeouts: Timeouts, layers: &mut Layers) -> Result<Route, ConfigError> {
     let raw = RawRoute {
         base_url: env("OPENAI_BASE_URL"),
         model: env("OPENAI_MODEL"),
@@ -255,80 +252,60 @@ fn from_env(env: Env<'_>, keys: Keys, layers: &mut Layers) -> Result<Route, Conf
         base_url: Some(url),
         ..raw
     };
-    let mut route = checked(DEFAULT_NAME, &raw, layers)?;
+    // What nobody wrote is not shown.
+    let mut route = checked(DEFAULT_NAME, &raw, timeouts, &mut Layers::new(None))?;
     if keys == Keys::Needed {
         route.key = keys::of_environment(DEFAULT_NAME, &route.endpoint, env, layers)?;
     }
     Ok(route)
 }
 
-/// The route without its key.
-fn checked(name: &str, raw: &RawRoute, layers: &mut Layers) -> Result<Route, ConfigError> {
+/// The route without its key and headers, and with the timeouts of the run.
+fn checked(
+    name: &str,
+    raw: &RawRoute,
+    timeouts: Timeouts,
+    layers: &mut Layers,
+) -> Result<Route, ConfigError> {
+    let dialect = dialect::dialect(name, raw, layers)?;
     let base_url = raw.base_url.clone().ok_or_else(|| ConfigError::Missing {
         key: format!("routes.{name}.base_url"),
-        cure: format!("for OpenAI it is `{OPENAI}`"),
+        cure: match dialect {
+            Dialect::OpenAi => format!("for OpenAI it is `{}`", dialect.base_url()),
+            Dialect::Anthropic => format!("for Anthropic it is `{}`", dialect.base_url()),
+        },
     })?;
-    let endpoint = endpoint(name, &base_url)?;
-    if raw.base_url.is_some() && layers.file_source() != Source::Default && name != DEFAULT_NAME {
-        let file = layers.file_source();
-        layers.note(
-            &format!("routes.{name}.base_url"),
-            without_query(&base_url),
-            file.clone(),
-        );
-        if let Some(model) = &raw.model {
-            layers.note(&format!("routes.{name}.model"), model, file);
-        }
+    let endpoint = dialect::endpoint(name, &base_url, dialect)?;
+    let file = layers.file_source();
+    layers.note(
+        &format!("routes.{name}.base_url"),
+        without_query(&base_url),
+        file.clone(),
+    );
+    if let Some(model) = &raw.model {
+        layers.note(&format!("routes.{name}.model"), model, file);
     }
+    let key_header = headers::key_header(name, raw, dialect, layers)?;
+    let token_field = dialect::token_field(name, raw, dialect, layers)?;
+    let (stream, stream_usage) = dialect::streaming(name, raw, dialect, layers)?;
     Ok(Route {
         name: name.to_owned(),
+        dialect,
         endpoint,
         model: raw.model.clone(),
         key: None,
+        key_header,
+        headers: Vec::new(),
+        body: body::extra(name, raw, &token_field, layers)?,
         rpm: raw.rpm,
         tpm: raw.tpm,
         max_tokens: raw.max_tokens,
-        max_tokens_field: raw
-            .max_tokens_field
-            .clone()
-            .unwrap_or_else(|| "max_completion_tokens".to_owned()),
-        stream_usage: raw.stream_usage.unwrap_or(true),
+        token_field,
+        stream,
+        stream_usage,
         structured: model_limits::structured(name, raw)?,
         context_window: model_limits::context_window(name, raw)?,
         price: prices::price(name, raw)?,
+        timeouts,
     })
-}
-
-fn endpoint(name: &str, base_url: &str) -> Result<Url, ConfigError> {
-    let key = format!("routes.{name}.base_url");
-    let expected =
-        "an http or https address such as `https://api.openai.com/v1`, without a name or password in it";
-    // What cannot be read as an address may still hold a password before its `@`.
-    let shown = if base_url.contains('@') {
-        "…".to_owned()
-    } else {
-        shortened(without_query(base_url), 80)
-    };
-    let wrong = || ConfigError::value(&key, &shown, expected);
-    let base = Url::parse(base_url.trim()).map_err(|_| wrong())?;
-    if !base.username().is_empty() || base.password().is_some() {
-        return Err(ConfigError::value(&key, "…", expected));
-    }
-    if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-        return Err(wrong());
-    }
-    let mut url = base;
-    let path = url.path().trim_end_matches('/').to_owned();
-    let path = if path.ends_with("/chat/completions") {
-        path
-    } else {
-        format!("{path}/chat/completions")
-    };
-    url.set_path(&path);
-    Ok(url)
-}
-
-/// An address as it is shown: some providers take their key in the query.
-fn without_query(base_url: &str) -> &str {
-    base_url.split_once('?').map_or(base_url, |(address, _)| address)
 }

@@ -42,6 +42,8 @@ pub struct Attempt {
     pub model: String,
     /// What came of it.
     pub end: CallEnd,
+    /// Whether its answer is the result of its task.
+    pub used: bool,
     /// The HTTP status, where there was one.
     pub status_code: Option<u16>,
     /// What the provider counted.

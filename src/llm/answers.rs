@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 
-use super::client::{Ask, Form};
 use super::wire::Limits;
 
 /// No answer is longer: nobody reads it.
@@ -48,16 +47,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// What the request allows; `most` is what the memory has room for.
-    fn of(ask: &Ask, most: u64) -> Self {
+    /// What the request allows: so many tokens, with their probabilities or without. `most` is what the memory has room for.
+    fn of(longest: Option<u64>, probabilities: bool, most: u64) -> Self {
         let most = most.clamp(FLOOR, LONGEST);
         let bound = |each: u64, floor: u64, most: u64| {
-            let asked = ask
-                .longest
-                .map(|tokens| tokens.saturating_mul(each).saturating_add(floor));
+            let asked = longest.map(|tokens| tokens.saturating_mul(each).saturating_add(floor));
             usize::try_from(asked.unwrap_or(most).min(most)).unwrap_or(usize::MAX)
         };
-        let each = if ask.form != Form::Agent && has_probabilities(&ask.body) {
+        let each = if probabilities {
             BODY_OF_TOKEN_WITH_PROBABILITIES
         } else {
             BODY_OF_TOKEN
@@ -73,11 +70,6 @@ impl Bounds {
             },
         }
     }
-}
-
-fn has_probabilities(body: &[u8]) -> bool {
-    let name: &[u8] = b"logprobs\"";
-    body.windows(name.len()).any(|part| part == name)
 }
 
 /// What all answers on their way may have.
@@ -108,9 +100,9 @@ impl AnswerMemory {
         self.most.store(limit / 4, Ordering::Relaxed);
     }
 
-    /// How long the answer of a call may be.
-    pub(super) fn bounds(&self, ask: &Ask) -> Bounds {
-        Bounds::of(ask, self.most.load(Ordering::Relaxed) / COPIES)
+    /// How long an answer may be that has so many tokens at most, with their probabilities or without.
+    pub(super) fn bounds(&self, longest: Option<u64>, probabilities: bool) -> Bounds {
+        Bounds::of(longest, probabilities, self.most.load(Ordering::Relaxed) / COPIES)
     }
 
     /// The memory of one answer, of which nothing has come yet.
@@ -182,38 +174,23 @@ impl Drop for Share<'_> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures::FutureExt;
 
     use super::*;
 
-    fn ask(longest: Option<u64>, body: &'static str) -> Ask {
-        Ask {
-            body: Bytes::from_static(body.as_bytes()),
-            form: Form::Verbatim {
-                streams: false,
-                endpoint: crate::domain::request::Endpoint::Chat,
-            },
-            model: "m".to_owned(),
-            tokens: 0,
-            longest,
-            manner: None,
-        }
-    }
-
     #[test]
     fn an_answer_is_as_long_as_its_request_allows_and_its_memory_has_room_for() {
         let memory = AnswerMemory::default();
-        let of = |longest, body| memory.bounds(&ask(longest, body));
-        let short = of(Some(16), "{}");
+        let of = |longest| memory.bounds(longest, false);
+        let short = of(Some(16));
         assert_eq!(short.text, (16 * 32) + (1 << 20));
         assert_eq!(short.body, (16 * 128) + (1 << 20));
         assert!(short.stream.stream_bytes < 9 << 20);
-        assert!(of(Some(4096), r#"{"logprobs":true}"#).body > 32 << 20);
-        assert_eq!(of(None, "{}").body, 64 << 20);
-        assert_eq!(of(Some(u64::MAX), "{}").text, 64 << 20);
+        assert!(memory.bounds(Some(4096), true).body > 32 << 20);
+        assert_eq!(of(None).body, 64 << 20);
+        assert_eq!(of(Some(u64::MAX)).text, 64 << 20);
         memory.keep_below(256 << 20);
-        let (none, long) = (of(None, "{}"), of(Some(10_000_000), "{}"));
+        let (none, long) = (of(None), of(Some(10_000_000)));
         assert_eq!((none.body, long.body, long.text), (16 << 20, 16 << 20, 16 << 20));
         assert_eq!(none.stream.event_bytes, 8 << 20);
     }

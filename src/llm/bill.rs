@@ -1,6 +1,7 @@
 //! What a call is billed for, as its server says.
 
-use super::wire::{self, Answer};
+use super::dialect::openai::Whole;
+use super::response::Answer;
 use crate::domain::usage::Usage;
 
 /// What a server says that its answer used.
@@ -24,8 +25,8 @@ impl Bill {
     }
 }
 
-impl From<wire::Whole> for Bill {
-    fn from(whole: wire::Whole) -> Self {
+impl From<Whole> for Bill {
+    fn from(whole: Whole) -> Self {
         Self {
             usage: whole.usage,
             doubt: whole.doubt,

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use super::client::{Ask, Reply};
+use super::dialect::Call;
+use super::response::{Answer, ModelResponse};
 use super::route::Route;
 use super::transport::Got;
-use super::wire::{Answer, CallError};
+use super::wire::CallError;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::prices::Span;
 use crate::domain::usage::{Cost, Usage};
 
 /// The most that a call can cost: no tokenizer makes more tokens of a text than it has bytes.
-pub(super) fn worst(route: &Route, ask: &Ask) -> Option<Cost> {
+pub(super) fn worst(route: &Route, call: &Call<'_>) -> Option<Cost> {
     let price = route.settings.price.as_ref()?;
-    Some(price.worst(ask.body.len() as u64, ask.longest?))
+    Some(price.worst(call.body_bytes(), call.longest?))
 }
 
 pub(super) fn unbounded(route: &Route) -> CallError {
@@ -28,22 +29,23 @@ pub(super) fn unbounded(route: &Route) -> CallError {
 
 impl Attempt {
     /// What it may have cost beyond what is known, where its answer was lost.
-    pub(super) fn uncertain(mut self, route: &Route, ask: &Ask) -> Self {
-        self.uncertain = worst(route, ask).unwrap_or(Cost::ZERO);
+    pub(super) fn uncertain(mut self, route: &Route, call: &Call<'_>) -> Self {
+        self.uncertain = worst(route, call).unwrap_or(Cost::ZERO);
         self
     }
 }
 
 pub(super) fn attempt(
     route: &Route,
-    ask: &Ask,
+    call: &Call<'_>,
     end: CallEnd,
     (started_at, duration_ms): (i64, u64),
 ) -> Attempt {
     Attempt {
         route: route.settings.name.clone(),
-        model: ask.model.clone(),
+        model: call.model.clone(),
         end,
+        used: false,
         status_code: None,
         usage: Usage::default(),
         cost: route.settings.price.as_ref().map(|_| Cost::ZERO),
@@ -54,11 +56,11 @@ pub(super) fn attempt(
     }
 }
 
-pub(super) fn good(route: &Route, ask: &Ask, got: &Got, took: (i64, u64)) -> Attempt {
-    let mut attempt = attempt(route, ask, CallEnd::Answered, took);
-    if let Reply::Answer(Answer {
+pub(super) fn good(route: &Route, call: &Call<'_>, got: &Got, took: (i64, u64)) -> Attempt {
+    let mut attempt = attempt(route, call, CallEnd::Answered, took);
+    if let ModelResponse::Answer(Answer {
         model: Some(model), ..
-    }) = &got.reply
+    }) = &got.response
         && !model.is_empty()
     {
         attempt.model.clone_from(model);
@@ -77,7 +79,7 @@ pub(super) fn good(route: &Route, ask: &Ask, got: &Got, took: (i64, u64)) -> Att
         }
         // What it cost is not known, only what it may have cost at most.
         attempt.cost = None;
-        return attempt.uncertain(route, ask);
+        return attempt.uncertain(route, call);
     };
     let price = route.settings.price.as_ref();
     let (from, lasted) = (

@@ -14,17 +14,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::booking::{attempt, good, millis, unbounded, worst};
-use super::client::{Ask, Ended, Form, Reply, Stopped, Unanswered};
+use super::client::{CallFailure, RouteError, Stopped};
 use super::cost_reservation::{Reserve, Reserved};
+use super::dialect::Call;
 use super::evidence::{Proof, is_page};
 use super::fault::{Failed, Reached};
 use super::limits::Leave;
 use super::proof::latch;
+use super::request::ModelRequest;
+use super::response::ModelResponse;
 use super::route::{Gate, Route};
+use super::selector::{Probe, RouteSelector};
 use super::sent::Sent;
 use super::transport::{self, Got};
 use super::tries::{Tries, is_of_server};
-use super::walk::{Probe, Walk};
 use super::wire::CallError;
 use crate::clock;
 use crate::domain::failure::{Class, Verdict};
@@ -32,33 +35,65 @@ use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::usage::{Cost, Usage};
 use crate::limit::Waiting;
 
-impl Walk<'_> {
+/// What follows a failed call on the same route.
+enum Next {
+    /// It is made again after so long.
+    Again(Duration),
+    /// The server refused how it was asked, and the route has learned another way.
+    Otherwise,
+}
+
+impl RouteSelector<'_> {
     /// Asks the route until there is an answer or no sense in asking it again.
-    pub async fn ask(&mut self, route: &Arc<Route>, ask: &Ask) -> Result<Reply, Ended> {
+    pub async fn ask(
+        &mut self,
+        route: &Arc<Route>,
+        request: &ModelRequest<'_>,
+    ) -> Result<ModelResponse, RouteError> {
         let began = Instant::now();
-        let end = self.until_end(route, ask).await;
+        let end = self.until_end(route, request).await;
         self.duration_ms = self.duration_ms.saturating_add(millis(began.elapsed()));
         end
     }
 
-    async fn until_end(&mut self, route: &Route, ask: &Ask) -> Result<Reply, Ended> {
+    /// A server that refuses how it is asked is asked in another way, at once.
+    async fn until_end(
+        &mut self,
+        route: &Route,
+        request: &ModelRequest<'_>,
+    ) -> Result<ModelResponse, RouteError> {
+        loop {
+            let call = Call::new(route, request, self.is_capped())?;
+            self.asked = Some(call.model.clone());
+            if let Some(response) = self.until_answered(route, &call).await? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Makes the call until it is answered; `None` if it has to be made in another way.
+    async fn until_answered(
+        &mut self,
+        route: &Route,
+        call: &Call<'_>,
+    ) -> Result<Option<ModelResponse>, RouteError> {
         let mut tries = Tries::new(self.client.give_up);
         loop {
-            let (grant, mut probe) = self.admitted(route, ask).await?;
+            let (grant, mut probe) = self.admitted(route, call).await?;
             let (started, started_at) = (Instant::now(), clock::now_ms());
             let sent = Sent::default();
             let got = tokio::select! {
                 biased;
-                got = transport::send(self.client, route, ask, self.marks, &sent) => got,
+                got = transport::send(self.client, route, call, self.marks, &sent) => got,
                 () = self.stop.cancel.cancelled() => {
-                    route.settle(grant, if sent.has_begun() { ask.tokens } else { 0 });
+                    route.settle(grant, if sent.has_begun() { call.tokens } else { 0 });
                     let took = (started_at, millis(started.elapsed()));
-                    let mut given_up = attempt(route, ask, CallEnd::Abandoned, took);
+                    let mut given_up = attempt(route, call, CallEnd::Abandoned, took);
                     if sent.has_begun() {
-                        given_up = given_up.uncertain(route, ask);
+                        given_up = given_up.uncertain(route, call);
                     }
                     self.note(given_up);
-                    return Err(Ended::Stopped(Stopped::Ending));
+                    return Err(RouteError::Stopped(Stopped::Ending));
                 }
             };
             let took = (started_at, millis(started.elapsed()));
@@ -68,20 +103,20 @@ impl Walk<'_> {
             let failed = match got.and_then(|got| broken_off(route, got)) {
                 Ok(got) => {
                     let usage = got.bill.usage;
-                    route.settle(grant, usage.map_or(ask.tokens, Usage::total));
+                    route.settle(grant, usage.map_or(call.tokens, Usage::total));
                     route.answered();
                     probe.over();
-                    route.correct(&got.rate, ask);
+                    route.correct(&got.rate, call);
                     tracing::debug!(
                         llm.route = route.settings.name,
-                        llm.model = ask.model,
+                        llm.model = call.model,
                         llm.input_tokens = usage.map(|usage| usage.input_tokens),
                         llm.output_tokens = usage.map(|usage| usage.output_tokens),
                         duration_ms = took.1,
                         "call answered"
                     );
-                    self.note(good(route, ask, &got, took));
-                    return Ok(got.reply);
+                    self.note(good(route, call, &got, took));
+                    return Ok(Some(got.response));
                 }
                 Err(failed) => failed,
             };
@@ -89,25 +124,30 @@ impl Walk<'_> {
             let used = match failed.reached {
                 Reached::Nobody => 0,
                 Reached::Refusal if failed.error.verdict == Verdict::Pause => 0,
-                Reached::Refusal | Reached::Server => ask.tokens,
+                Reached::Refusal | Reached::Server => call.tokens,
             };
             route.settle(grant, used);
             let end = CallEnd::Failed(failed.error.class);
-            let mut bad = attempt(route, ask, end, took);
+            let mut bad = attempt(route, call, end, took);
             bad.status_code = failed.error.status;
             if failed.reached == Reached::Server {
-                bad = bad.uncertain(route, ask);
+                bad = bad.uncertain(route, call);
             }
             self.note(bad);
             if let Some(reservation) = self.reservation {
-                reservation.give_back(&self.reserve(route, ask, Cost::ZERO)).await;
+                reservation
+                    .give_back(&self.reserve(route, call, Cost::ZERO))
+                    .await;
             }
-            route.correct(&failed.rate, ask);
-            let wait = self.judge(route, ask, failed, &mut probe, &mut tries)?;
+            route.correct(&failed.rate, call);
+            let wait = match self.judge(route, call, failed, &mut probe, &mut tries)? {
+                Next::Again(wait) => wait,
+                Next::Otherwise => return Ok(None),
+            };
             drop(probe);
             tokio::select! {
                 biased;
-                () = self.stop.drain.cancelled() => return Err(Ended::Stopped(Stopped::Ending)),
+                () = self.stop.drain.cancelled() => return Err(RouteError::Stopped(Stopped::Ending)),
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -115,34 +155,38 @@ impl Walk<'_> {
 
     /// Everything that stands before a call: latch, breaker, pause, limits, money. Whatever was waited for, nothing
     /// is sent on a leave that has grown old.
-    async fn admitted<'r>(&self, route: &'r Route, ask: &Ask) -> Result<(Leave, Probe<'r>), Ended> {
+    async fn admitted<'r>(
+        &self,
+        route: &'r Route,
+        call: &Call<'_>,
+    ) -> Result<(Leave, Probe<'r>), RouteError> {
         let mut paid = self.reservation.is_none();
         let _waiting = Waiting::begin(&self.stop.waiting);
         if let Some(marks) = self.marks
             && !marks.waits().await
         {
-            return Err(Ended::Stopped(Stopped::Ending));
+            return Err(RouteError::Stopped(Stopped::Ending));
         }
         loop {
             let probe = self.pass(route).await?;
             let grant = tokio::select! {
                 biased;
-                () = self.stop.drain.cancelled() => return Err(Ended::Stopped(Stopped::Ending)),
+                () = self.stop.drain.cancelled() => return Err(RouteError::Stopped(Stopped::Ending)),
                 // Whoever waits for the limits of a paused route waits for the pause instead, or goes elsewhere.
                 () = route.until_paused() => continue,
-                grant = route.take(ask) => grant,
+                grant = route.take(call) => grant,
             };
             let grant = grant.map_err(|refusal| {
                 CallError::new(Class::BadRequest, Verdict::Elsewhere, &refusal.to_string())
             })?;
             let waited = match self.reservation {
                 Some(reservation) if !paid => {
-                    let Some(worst) = worst(route, ask) else {
+                    let Some(worst) = worst(route, call) else {
                         route.give_back(grant);
                         return Err(unbounded(route).into());
                     };
                     paid = true;
-                    match reservation.reserve(&self.reserve(route, ask, worst)).await {
+                    match reservation.reserve(&self.reserve(route, call, worst)).await {
                         Reserved::AtOnce => false,
                         Reserved::AfterWaiting => true,
                         refused => {
@@ -152,7 +196,7 @@ impl Walk<'_> {
                             } else {
                                 Stopped::Ending
                             };
-                            return Err(Ended::Stopped(why));
+                            return Err(RouteError::Stopped(why));
                         }
                     }
                 }
@@ -169,21 +213,21 @@ impl Walk<'_> {
             }
             if self.stop.has_run_out() {
                 route.give_back(grant);
-                return Err(Ended::Stopped(Stopped::Ending));
+                return Err(RouteError::Stopped(Stopped::Ending));
             }
             return Ok((grant, probe));
         }
     }
 
-    /// What follows a failed attempt: a wait before the next one, or the end on this route.
+    /// What follows a failed attempt: the next one, or the end on this route.
     fn judge(
         &self,
         route: &Route,
-        ask: &Ask,
+        call: &Call<'_>,
         failed: Failed,
         probe: &mut Probe<'_>,
         tries: &mut Tries,
-    ) -> Result<Duration, Ended> {
+    ) -> Result<Next, RouteError> {
         let is_out = is_of_server(&failed);
         let Failed {
             error,
@@ -192,10 +236,10 @@ impl Walk<'_> {
             ..
         } = failed;
         let name = route.settings.name.as_str();
-        if route.learns(&error, ask) {
+        if route.learns(&error, call) {
             route.alive();
             probe.over();
-            return Err(Ended::Refused);
+            return Ok(Next::Otherwise);
         }
         match error.verdict {
             Verdict::Pause => {
@@ -207,20 +251,21 @@ impl Walk<'_> {
                 route.pause(pause.or(error.retry_after), &error.message);
                 tracing::info!(llm.route = name, "the route pauses: {}", error.message);
                 if error.retry_after != Some(Duration::ZERO) {
-                    return Ok(Duration::ZERO);
+                    return Ok(Next::Again(Duration::ZERO));
                 }
                 // One that may be asked again at once is not asked again in a loop, nor for ever.
                 if let Some(stopped) = self.gave_up(Instant::now()) {
                     return Err(stopped);
                 }
                 tries.all += 1;
-                return Ok(self.client.retry.backoff(tries.all - 1, fastrand::f64()));
+                let wait = self.client.retry.backoff(tries.all - 1, fastrand::f64());
+                return Ok(Next::Again(wait));
             }
-            Verdict::Latch if !is_about_the_model(ask, &error) => {
+            Verdict::Latch if !is_about_the_model(call, &error) => {
                 let proof = route.evidence.refused(self.stop.request, &error, false);
                 if proof == Proof::OfRoute {
                     latch(route, error);
-                    return Err(Ended::Elsewhere);
+                    return Err(RouteError::Elsewhere);
                 }
                 route.breathes();
                 probe.over();
@@ -228,7 +273,7 @@ impl Walk<'_> {
                 let may_pass = route.evidence.answers() > 0 && !is_page(&error);
                 if may_pass && tries.counted < self.client.retry.retries {
                     tries.counted += 1;
-                    return Ok(self.again(route, ask, error, tries, false));
+                    return Ok(Next::Again(self.again(route, call, error, tries, false)));
                 }
             }
             Verdict::Retry | Verdict::RetryQuietly => {
@@ -249,7 +294,7 @@ impl Walk<'_> {
                     !tries.is_unreadable_again(&error) && tries.counted < self.client.retry.retries;
                 if !fails && (excused || may_retry) {
                     tries.counted += u32::from(!excused);
-                    return Ok(self.again(route, ask, error, tries, ill));
+                    return Ok(Next::Again(self.again(route, call, error, tries, ill)));
                 }
             }
             _ => {
@@ -259,7 +304,7 @@ impl Walk<'_> {
                 }
             }
         }
-        Err(Ended::Failed(Box::new(Unanswered {
+        Err(RouteError::Failed(Box::new(CallFailure {
             error,
             response,
             causes: std::mem::take(&mut tries.causes),
@@ -267,7 +312,14 @@ impl Walk<'_> {
     }
 
     /// The wait before the next try. The gate makes it where the route is shut.
-    fn again(&self, route: &Route, ask: &Ask, error: CallError, tries: &mut Tries, shut: bool) -> Duration {
+    fn again(
+        &self,
+        route: &Route,
+        call: &Call<'_>,
+        error: CallError,
+        tries: &mut Tries,
+        shut: bool,
+    ) -> Duration {
         let wait = if shut || error.retry_after.is_some() {
             Duration::ZERO
         } else {
@@ -276,7 +328,7 @@ impl Walk<'_> {
         tries.all += 1;
         tracing::info!(
             llm.route = route.settings.name,
-            llm.model = ask.model,
+            llm.model = call.model,
             error.class = error.class.as_str(),
             wait_ms = millis(wait),
             "call failed, retry {} follows: {}",
@@ -292,10 +344,10 @@ impl Walk<'_> {
         self.attempts.push(call);
     }
 
-    fn reserve<'r>(&self, route: &'r Route, ask: &'r Ask, worst: Cost) -> Reserve<'r> {
+    fn reserve<'r>(&self, route: &'r Route, call: &'r Call<'_>, worst: Cost) -> Reserve<'r> {
         Reserve {
             route: &route.settings.name,
-            model: &ask.model,
+            model: &call.model,
             spent: self
                 .attempts
                 .iter()
@@ -308,9 +360,9 @@ impl Walk<'_> {
 
 /// An answer that its server broke off is none, though it has a finish reason.
 fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
-    let verdict = match &got.reply {
-        Reply::Answer(answer) => answer.verdict_of_finish(),
-        Reply::Verbatim(_) => Ok(()),
+    let verdict = match &got.response {
+        ModelResponse::Answer(answer) => answer.verdict_of_finish(),
+        ModelResponse::Verbatim(_) => Ok(()),
     };
     match verdict {
         Err(error) if error.verdict == Verdict::Retry => Err(Failed {
@@ -322,8 +374,8 @@ fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
 }
 
 /// A Batch line names its own model: a wrong one fails that line, and says nothing about the route.
-fn is_about_the_model(ask: &Ask, error: &CallError) -> bool {
-    matches!(ask.form, Form::Verbatim { .. }) && !is_about_the_route(error)
+fn is_about_the_model(call: &Call<'_>, error: &CallError) -> bool {
+    call.is_line() && !is_about_the_route(error)
 }
 
 /// Whether a refusal is about the key, the account or the address, whatever was asked.

@@ -1,12 +1,10 @@
-//! What is asked and answered, and the client that holds the routes.
+//! The client that holds the routes, and why it gives no answer.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -14,15 +12,14 @@ use super::answers::AnswerMemory;
 use super::cost_reservation::CostReservation;
 use super::doubts::Doubts;
 use super::http::Http;
-use super::learned::Manner;
 use super::mark::Marks;
+use super::response::Verbatim;
 use super::route::{Changes, Route};
-use super::walk::Walk;
-use super::wire::{Answer, CallError};
+use super::selector::RouteSelector;
+use super::wire::CallError;
 use crate::clock::{self, Uptime};
-use crate::config::{self, Config, Timeouts};
+use crate::config::{self, Config};
 use crate::domain::outcome::Attempt;
-use crate::domain::request::Endpoint;
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{InProcess, Limiter, Limits};
 
@@ -45,88 +42,29 @@ pub enum ClientError {
     },
 }
 
-/// What is asked.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// The JSON body.
-    pub body: Bytes,
-    /// How the answer is wanted.
-    pub form: Form,
-    /// The model named in the body, for the ledger.
-    pub model: String,
-    /// Tokens that the call may use: its prompt and its longest answer, for the limit a minute.
-    pub tokens: u64,
-    /// The most tokens that its answer may have, for a cost cap; `None` if nothing bounds it.
-    pub longest: Option<u64>,
-    /// How an agent's call asks; a Batch line is sent as it stands.
-    pub manner: Option<Manner>,
-}
-
-/// How an answer is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Streamed and understood.
-    Agent,
-    /// As it came, for an OpenAI Batch line.
-    Verbatim {
-        /// Whether the body asks for a stream.
-        streams: bool,
-        /// Where it goes.
-        endpoint: Endpoint,
-    },
-}
-
-impl Form {
-    pub(super) const fn streams(self) -> bool {
-        matches!(self, Self::Agent | Self::Verbatim { streams: true, .. })
-    }
-}
-
-/// A response as it came.
-#[derive(Debug, Clone)]
-pub struct Verbatim {
-    /// The HTTP status.
-    pub status: u16,
-    /// The provider's id of the request.
-    pub request_id: Option<String>,
-    /// The body, on one line.
-    pub body: Box<RawValue>,
-}
-
-/// A good answer.
-#[derive(Debug, Clone)]
-pub enum Reply {
-    /// An agent's.
-    Answer(Answer),
-    /// A Batch line's.
-    Verbatim(Verbatim),
-}
-
-/// Why there is none on a route.
+/// Why a route gave no answer.
 #[derive(Debug)]
-pub enum Ended {
+pub enum RouteError {
     /// Retries are used up, or there was no sense in any.
-    Failed(Box<Unanswered>),
+    Failed(Box<CallFailure>),
     /// The route is of no use now, and another of the chain may be.
     Elsewhere,
-    /// The server refused how it was asked: the call is to be made again as the route now asks.
-    Refused,
     /// Nothing more is sent; the request is as good as before.
     Stopped(Stopped),
 }
 
-/// Why there is none on a whole chain.
+/// Why a whole chain gave no answer.
 #[derive(Debug)]
-pub enum Over {
+pub enum ChainError {
     /// It failed on all routes that were left, or on one in a way that would be the same on each.
-    Failed(Box<Unanswered>),
+    Failed(Box<CallFailure>),
     /// Nothing more is sent; the request is as good as before.
     Stopped(Stopped),
 }
 
 /// A call without an answer.
 #[derive(Debug)]
-pub struct Unanswered {
+pub struct CallFailure {
     /// The last error.
     pub error: CallError,
     /// The HTTP error as it came, for a Batch line.
@@ -135,9 +73,9 @@ pub struct Unanswered {
     pub causes: Vec<String>,
 }
 
-impl From<CallError> for Ended {
+impl From<CallError> for RouteError {
     fn from(error: CallError) -> Self {
-        Self::Failed(Box::new(Unanswered {
+        Self::Failed(Box::new(CallFailure {
             error,
             response: None,
             causes: Vec::new(),
@@ -255,7 +193,6 @@ pub struct Client {
     pub(super) answers: AnswerMemory,
     routes: Vec<Arc<Route>>,
     chains: Vec<Chain>,
-    pub(super) timeouts: Timeouts,
     pub(super) retry: RetryPolicy,
     /// A longer pause of a route sends calls to the next one.
     pub(super) patience: Duration,
@@ -320,7 +257,6 @@ impl Client {
             answers: AnswerMemory::default(),
             chains: config.chains.iter().map(chain).collect(),
             routes,
-            timeouts: config.timeouts,
             retry: config.retry,
             patience: config.patience,
             give_up: config.conditions.give_up,
@@ -365,14 +301,14 @@ impl Client {
         }
     }
 
-    /// A task's way along a chain. With a reservation, no call is sent before it is reserved.
-    pub fn walk<'a>(
+    /// Selects routes of a chain for one task. With a reservation, no call is sent before it is reserved.
+    pub fn selector<'a>(
         &'a self,
         chain: &'a Chain,
         stop: &'a Stop,
         reservation: Option<&'a dyn CostReservation>,
         marks: Option<&'a dyn Marks>,
-    ) -> Walk<'a> {
-        Walk::new(self, chain, stop, reservation, marks)
+    ) -> RouteSelector<'a> {
+        RouteSelector::new(self, chain, stop, reservation, marks)
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::client::Verbatim;
 use super::connections::is_permanent;
+use super::response::Verbatim;
 use super::wire::{CallError, RateHeaders};
 use crate::config::Timeouts;
 use crate::domain::failure::{Class, Verdict};

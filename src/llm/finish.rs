@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::{Failed, failed};
+use super::response::Answer;
 use super::transport::Got;
 use super::warnings::Warnings;
+use super::wire::End;
 use super::wire::runaway::REPETITION;
-use super::wire::{Answer, End};
 use crate::domain::failure::Class;
 
 /// How an answer ended, as far as its server said so.

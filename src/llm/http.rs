@@ -25,9 +25,27 @@ enum Authorities {
 /// The clients of all routes.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// For servers on this machine: a proxy knows another machine by that name, and would be shown what is sent.
-    here: Pair,
-    elsewhere: Pair,
+    /// One for each kind of route.
+    pairs: Vec<Pair>,
+}
+
+/// What routes have in common that share a client: both are properties of the client, not of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    /// Whether the server is on this machine: a proxy knows another machine by that name, and would be shown what is
+    /// sent.
+    here: bool,
+    /// The time to connect.
+    connect: Duration,
+}
+
+impl Kind {
+    fn of(route: &config::Route) -> Self {
+        Self {
+            here: route.is_here(),
+            connect: route.timeouts.connect,
+        }
+    }
 }
 
 /// A client that keeps connections for the next request, and one that makes a new one for each.
@@ -42,18 +60,16 @@ struct Pair {
 /// How a client is made.
 #[derive(Debug)]
 struct Recipe {
-    connect: Duration,
+    kind: Kind,
     ca_file: Option<PathBuf>,
     authorities: Authorities,
-    /// Whether its servers are on this machine.
-    here: bool,
 }
 
 impl Recipe {
     fn client(&self, idle_connections: usize) -> Result<reqwest::Client, ClientError> {
-        let builder = builder(self.connect, idle_connections);
+        let builder = builder(self.kind.connect, idle_connections);
         let builder = move || {
-            if self.here {
+            if self.kind.here {
                 builder().no_proxy()
             } else {
                 builder()
@@ -64,17 +80,16 @@ impl Recipe {
 }
 
 impl Pair {
-    fn new(config: &Config, here: bool) -> Result<Self, ClientError> {
-        let mut routes = config.routes.iter().filter(|route| route.is_here() == here);
+    fn new(config: &Config, kind: Kind) -> Result<Self, ClientError> {
+        let mut routes = config.routes.iter().filter(|route| Kind::of(route) == kind);
         let recipe = Recipe {
-            connect: config.timeouts.connect,
+            kind,
             ca_file: config.ca_file.clone(),
             authorities: if routes.all(|route| route.endpoint.scheme() == "http") {
                 Authorities::Bundled
             } else {
                 Authorities::System
             },
-            here,
         };
         Ok(Self {
             keeping: recipe.client(config.idle_connections)?,
@@ -87,10 +102,13 @@ impl Pair {
 impl Http {
     /// The clients for these settings.
     pub(super) fn new(config: &Config) -> Result<Self, ClientError> {
-        Ok(Self {
-            here: Pair::new(config, true)?,
-            elsewhere: Pair::new(config, false)?,
-        })
+        let mut pairs: Vec<Pair> = Vec::new();
+        for kind in config.routes.iter().map(Kind::of) {
+            if pairs.iter().all(|pair| pair.recipe.kind != kind) {
+                pairs.push(Pair::new(config, kind)?);
+            }
+        }
+        Ok(Self { pairs })
     }
 
     /// The client for a route.
@@ -106,11 +124,10 @@ impl Http {
     }
 
     fn pair(&self, route: &config::Route) -> &Pair {
-        if route.is_here() {
-            &self.here
-        } else {
-            &self.elsewhere
-        }
+        let kind = Kind::of(route);
+        let pair = self.pairs.iter().find(|pair| pair.recipe.kind == kind);
+        // Every route that is called is one of the settings.
+        pair.unwrap_or(&self.pairs[0])
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::refusal::Part;
 use super::wire::CallError;
-use crate::config::{self, Structured};
+use crate::config::{self, Dialect, Structured};
 
 /// Below this, an answer is of no use: a refusal of it is no lesson.
 pub(super) const SHORTEST: u32 = 256;
@@ -18,19 +18,19 @@ const LONGEST_FIELDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
 /// How a call of an agent asks: what a lesson may change of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manner {
-    /// How the form of the answer is asked for; `Prompt` where no `response_format` is sent.
-    pub structured: Structured,
+pub(super) struct Manner {
+    /// How the form of the answer is asked for; `Prompt` where the server is not told of it.
+    pub(super) structured: Structured,
     /// The longest answer.
-    pub longest: u32,
+    pub(super) longest: u32,
     /// The field that says so.
-    pub longest_field: String,
+    pub(super) longest_field: String,
     /// What the prompt has at most, in tokens.
-    pub prompt_tokens: u64,
+    pub(super) prompt_tokens: u64,
     /// Optional fields that were left out, by their names.
-    pub left_out: Vec<&'static str>,
+    pub(super) left_out: Vec<&'static str>,
     /// Optional fields that were sent.
-    pub sent: Vec<&'static str>,
+    pub(super) sent: Vec<&'static str>,
 }
 
 /// What a refusal has taught.
@@ -63,26 +63,22 @@ impl Learned {
             structured: settings.structured,
             longest: None,
             window: None,
-            field: settings.max_tokens_field.clone(),
-            has_other_field: false,
+            field: settings.token_field.clone(),
+            // Anthropic's API has one name for it.
+            has_other_field: settings.dialect == Dialect::Anthropic,
             left_out: Vec::new(),
         }))
     }
 
-    /// How to ask: for so long an answer to a prompt of so many tokens, whose form is asked for in a `response_format`
-    /// or not.
-    pub(super) fn manner(&self, longest: u32, prompt_tokens: u64, has_form: bool) -> Manner {
+    /// How to ask: for so long an answer to a prompt of so many tokens, whose form is asked for in this way.
+    pub(super) fn manner(&self, longest: u32, prompt_tokens: u64, structured: Structured) -> Manner {
         let lessons = self.lessons();
         let room = lessons
             .window
             .map_or(u64::MAX, |window| window.saturating_sub(prompt_tokens));
         let room = u32::try_from(room).unwrap_or(u32::MAX).max(SHORTEST);
         Manner {
-            structured: if has_form {
-                lessons.structured
-            } else {
-                Structured::Prompt
-            },
+            structured,
             longest: longest.min(lessons.longest.unwrap_or(u32::MAX)).min(room),
             longest_field: lessons.field.clone(),
             prompt_tokens,
@@ -126,7 +122,9 @@ impl Lessons {
                     Structured::Prompt => return None,
                 };
                 self.structured = self.structured.max(below);
-                Some("refuses `response_format`, it is asked in a simpler way from now on".to_owned())
+                Some(
+                    "refuses the form of the answer, it is asked for in a simpler way from now on".to_owned(),
+                )
             }
             Part::LongestField => {
                 if self.field == asked.longest_field {
@@ -138,7 +136,7 @@ impl Lessons {
                     self.has_other_field = true;
                 }
                 Some(format!(
-                    "refuses `{}`, it is asked with `{}` from now on (`max_tokens_field`)",
+                    "refuses `{}`, it is asked with `{}` from now on (`token_field`)",
                     asked.longest_field, self.field
                 ))
             }
@@ -228,13 +226,21 @@ mod tests {
             ("max_tokens 参数非法", 6000),
         ] {
             let learned = learned();
-            let asked = learned.manner(12_000, 100, false);
+            let asked = learned.manner(12_000, 100, Structured::Prompt);
             assert!(
                 matches!(learned.learn(&refused(400, said), &asked), Some(Lesson::New(_))),
                 "{said}"
             );
-            assert_eq!(learned.manner(12_000, 100, false).longest, most, "{said}");
-            assert_eq!(learned.manner(1000, 100, false).longest, 1000, "{said}");
+            assert_eq!(
+                learned.manner(12_000, 100, Structured::Prompt).longest,
+                most,
+                "{said}"
+            );
+            assert_eq!(
+                learned.manner(1000, 100, Structured::Prompt).longest,
+                1000,
+                "{said}"
+            );
             // A call that was sent before is made again, and nothing is said twice.
             assert_eq!(
                 learned.learn(&refused(400, said), &asked),
@@ -248,16 +254,25 @@ mod tests {
     fn a_window_leaves_room_for_the_prompt_of_each_call() {
         for said in [
             "This model's maximum context length is 8192 tokens. However, you requested 12100 tokens (100 in the messages, 12000 in the completion).",
+            "input length and `max_tokens` exceed context limit: 120 + 12000 > 8192, decrease input length or `max_tokens` and try again",
             "'max_tokens' is too large: 12000. This model's maximum context length is 8192 tokens and your request has 100 input tokens (12000 > 8192 - 100).",
         ] {
             let learned = learned();
-            let asked = learned.manner(12_000, 120, false);
+            let asked = learned.manner(12_000, 120, Structured::Prompt);
             assert!(learned.learn(&refused(400, said), &asked).is_some(), "{said}");
-            assert_eq!(learned.manner(12_000, 120, false).longest, 8072, "{said}");
-            assert_eq!(learned.manner(12_000, 4096, false).longest, 4096, "{said}");
+            assert_eq!(
+                learned.manner(12_000, 120, Structured::Prompt).longest,
+                8072,
+                "{said}"
+            );
+            assert_eq!(
+                learned.manner(12_000, 4096, Structured::Prompt).longest,
+                4096,
+                "{said}"
+            );
         }
         let learned = learned();
-        let asked = learned.manner(2000, 8500, false);
+        let asked = learned.manner(2000, 8500, Structured::Prompt);
         let said = "This model's maximum context length is 8192 tokens. However, you requested 10500 tokens (8500 in the messages, 2000 in the completion).";
         assert_eq!(
             learned.learn(&refused(400, said), &asked),
@@ -277,9 +292,9 @@ mod tests {
                 ),
             )
         };
-        let asked = learned.manner(2000, 100, false);
+        let asked = learned.manner(2000, 100, Structured::Prompt);
         assert!(learned.learn(&said("max_completion_tokens"), &asked).is_some());
-        let asked = learned.manner(2000, 100, false);
+        let asked = learned.manner(2000, 100, Structured::Prompt);
         assert_eq!(asked.longest_field, "max_tokens");
         assert_eq!(learned.learn(&said("max_tokens"), &asked), None);
     }
@@ -288,11 +303,11 @@ mod tests {
     fn an_optional_field_is_left_out() {
         let learned = learned();
         let said = refused(400, "Unrecognized request argument supplied: stream_options");
-        let mut asked = learned.manner(2000, 100, false);
+        let mut asked = learned.manner(2000, 100, Structured::Prompt);
         assert_eq!(learned.learn(&said, &asked), None, "it was not sent");
         asked.sent = vec!["stream_options"];
         assert!(learned.learn(&said, &asked).is_some());
-        let asked = learned.manner(2000, 100, false);
+        let asked = learned.manner(2000, 100, Structured::Prompt);
         assert_eq!(asked.left_out, ["stream_options"]);
         assert_eq!(learned.learn(&said, &asked), None);
     }
@@ -310,18 +325,30 @@ mod tests {
             (400, "Json mode is not supported for this model."),
             (501, "guided decoding is off"),
             (422, "response_format.type: Input should be 'text'"),
+            (400, "output_config: Extra inputs are not permitted"),
+            (400, "'claude-3-haiku' does not support output format."),
+            (
+                400,
+                "output_config.format.schema: For 'array' type, property 'minItems' is not supported",
+            ),
+            (
+                400,
+                "Thinking may not be enabled when tool_choice forces tool use.",
+            ),
+            (400, "tools.0.custom.input_schema.type: Field required"),
         ] {
             let learned = learned();
-            let asked = learned.manner(2000, 100, true);
+            let asked = learned.manner(2000, 100, learned.structured());
             assert!(learned.learn(&refused(status, said), &asked).is_some(), "{said}");
-            let asked = learned.manner(2000, 100, true);
+            let asked = learned.manner(2000, 100, learned.structured());
             assert_eq!(asked.structured, Structured::JsonObject, "{said}");
             assert!(learned.learn(&refused(status, said), &asked).is_some(), "{said}");
-            let asked = learned.manner(2000, 100, true);
+            let asked = learned.manner(2000, 100, learned.structured());
             assert_eq!(asked.structured, Structured::Prompt, "{said}");
             assert_eq!(learned.learn(&refused(status, said), &asked), None, "{said}");
         }
-        let (learned, asked) = (learned(), learned().manner(2000, 100, true));
+        let learned = learned();
+        let asked = learned.manner(2000, 100, learned.structured());
         for (status, said) in [
             (401, "the key has no access to response_format"),
             (429, "too many requests with a json_schema"),

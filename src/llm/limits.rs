@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::Ask;
+use super::dialect::Call;
 use crate::domain::bucket::KEPT;
 use crate::limit::{Grant, Limiter, Limits, TooLarge};
 
@@ -73,13 +73,13 @@ impl RouteLimits {
     }
 
     /// Waits until the call may be made; dropping the future gives everything back.
-    pub(super) async fn take(&self, ask: &Ask) -> Result<Leave, TooLarge> {
+    pub(super) async fn take(&self, call: &Call<'_>) -> Result<Leave, TooLarge> {
         let mut held = Held(None);
-        if let Some(limiter) = self.learned(&ask.model) {
-            let grant = limiter.take(ask.tokens).await?;
+        if let Some(limiter) = self.learned(&call.model) {
+            let grant = limiter.take(call.tokens).await?;
             held.0 = Some((limiter, grant));
         }
-        let grant = self.limiter.take(ask.tokens).await?;
+        let grant = self.limiter.take(call.tokens).await?;
         Ok(Leave {
             grant,
             of_model: held.0.take(),

@@ -1,9 +1,11 @@
 //! Calls to models: routes and chains, limits, retries, the wire.
 //!
 //! ```text
-//! Walk: choose a route → gate (latch, breaker, pause) → limiter → reservation → transport::send → wire → verdict
-//!         ▲                                                                                       │
-//!         └──────────────── retry, or the next route ◀────────────────────────────────────────────┴──▶ answer
+//! ModelRequest ─▶ RouteSelector ─▶ gate (latch, breaker, pause) ─▶ limits ─▶ reservation ─▶ dialect writes ─▶ transport sends
+//!                      ▲                                                                                        │
+//!                      └──── retry, the next route, or asked otherwise ◀── verdict ◀── dialect reads ◀──────────┤
+//!                                                                                                               ▼
+//!                                                                                                         ModelResponse
 //! ```
 //!
 //! Failure behaviour: a 429 pauses the whole route and spends no attempt; a refused key or an empty account
@@ -19,6 +21,7 @@ mod call;
 pub mod client;
 mod connections;
 mod cost_reservation;
+pub mod dialect;
 mod doubts;
 mod evidence;
 mod fault;
@@ -31,21 +34,26 @@ mod pieces;
 mod proof;
 mod refusal;
 mod refused;
+mod request;
+mod response;
 mod route;
+mod selector;
 mod sent;
 mod transport;
 mod tries;
 mod verbatim;
-mod walk;
 mod warnings;
 pub mod wire;
 
-pub use client::{
-    Ask, Chain, Client, ClientError, Ended, Form, Over, Reply, Stop, Stopped, Unanswered, Verbatim,
-};
+pub use client::{CallFailure, Chain, ChainError, Client, ClientError, RouteError, Stop, Stopped};
 pub use cost_reservation::{CostReservation, Reserve, Reserved};
 pub use doubts::Doubts;
-pub use learned::Manner;
 pub use mark::Marks;
+pub use request::{
+    ChatRequest, Message, ModelRequest, OutputSchema, Role, Sampling, Tool, VerbatimRequest,
+    estimate_messages, estimate_tokens,
+};
+pub use response::{Answer, ModelResponse, Verbatim, strip_think};
 pub use route::{Route, Standing};
-pub use walk::Walk;
+pub use selector::RouteSelector;
+pub use wire::CallError;

@@ -10,6 +10,7 @@ use reqwest::Response;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::dialect::says_its_end;
 use super::mark::Marks;
 use super::transport::{LINGER, Room};
 
@@ -64,7 +65,7 @@ async fn collect(response: &mut Response, room: &mut Room<'_>, started: Instant)
             break;
         };
         bytes += chunk.len();
-        let last = chunk.windows(6).any(|bytes| bytes == b"[DONE]");
+        let last = says_its_end(room.dialect, chunk);
         collected.push_back(piece);
         room.share.grow_to(bytes).await;
         deadline = Instant::now() + if last { LINGER } else { timeouts.idle };

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::call::is_about_the_route;
-use super::client::{Stopped, Unanswered};
+use super::client::{CallFailure, Stopped};
 use super::evidence::Proof;
 use super::route::Route;
-use super::walk::Walk;
+use super::selector::RouteSelector;
 use super::wire::CallError;
 use crate::domain::failure::{Class, Verdict};
 
@@ -22,7 +22,7 @@ enum Doubt {
 }
 
 impl Doubt {
-    fn of(with: &Unanswered) -> Option<Self> {
+    fn of(with: &CallFailure) -> Option<Self> {
         let error = &with.error;
         match error.verdict {
             Verdict::Latch => Some(Self::Refusal {
@@ -47,9 +47,9 @@ pub(super) fn latch(route: &Route, error: CallError) {
     route.latch(error);
 }
 
-impl Walk<'_> {
+impl RouteSelector<'_> {
     /// Whose the failure is. While that is not known, the request is held and its slot is free.
-    pub(super) async fn proof(&self, route: &Arc<Route>, with: &Unanswered) -> Result<Proof, Stopped> {
+    pub(super) async fn proof(&self, route: &Arc<Route>, with: &CallFailure) -> Result<Proof, Stopped> {
         let (Some(doubt), Some(request)) = (Doubt::of(with), self.stop.request) else {
             return Ok(Proof::OfRequest);
         };

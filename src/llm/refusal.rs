@@ -8,7 +8,7 @@ use crate::domain::failure::Class;
 /// A part of a call that a server refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// `response_format`.
+    /// The form of the answer.
     Form,
     /// The name of the field that holds the longest answer.
     LongestField,
@@ -84,7 +84,17 @@ fn window(text: &str) -> Option<Part> {
     let at = words_about(About::Window)
         .filter_map(|words| text.find(words))
         .min()?;
-    let (window, _) = *numbers(&text[at..]).first()?;
+    let told = numbers(&text[at..]);
+    let &(window, rest) = told.first()?;
+    // Anthropic: "context limit: 188240 + 21333 > 200000", the prompt first.
+    if rest.starts_with(" + ")
+        && let Some(&(limit, _)) = told.get(2)
+    {
+        return Some(Part::Window {
+            window: limit,
+            prompt: Some(window),
+        });
+    }
     let of_prompt = [
         "in the messages",
         "in your prompt",

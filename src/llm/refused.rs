@@ -4,12 +4,12 @@ use futures::StreamExt;
 use reqwest::Response;
 use tokio::time::timeout;
 
-use super::client::{Ask, Form, Verbatim};
+use super::dialect::{self, Call, secrets};
 use super::fault::{Failed, Reached, address};
 use super::mark::Marks;
-use super::transport::{answered_at, looked_at, rate_headers, request_id, secrets};
+use super::response::Verbatim;
+use super::transport::{answered_at, looked_at, rate_headers, request_id};
 use super::verbatim::one_line;
-use super::wire;
 use crate::config::{self, Timeouts};
 
 /// Of an error's body, more than this tells nothing; the rest is not read.
@@ -21,15 +21,14 @@ const LONGEST_SECRET: usize = 8 << 10;
 /// An HTTP error: judged, and kept as it came for a Batch line.
 pub(super) async fn refused(
     response: Response,
-    ask: &Ask,
-    timeouts: &Timeouts,
+    call: &Call<'_>,
     marks: Option<&dyn Marks>,
     route: &config::Route,
 ) -> Failed {
     let secrets = secrets(route);
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let body = read_beginning(response, timeouts).await;
+    let body = read_beginning(response, &route.timeouts).await;
     looked_at(marks).await;
     let request_id = request_id(&headers, &secrets);
     let body = secrets.mask_body(&body);
@@ -40,12 +39,11 @@ pub(super) async fn refused(
             .map(str::to_owned)
     };
     let now = answered_at(&headers);
-    let mut error = wire::classify(status, &header, &body, now);
+    let mut error = dialect::classify(route.dialect, status, &header, &body, now);
     if is_about_the_address(status) {
         error.message += &format!(" (asked: `{}`)", address(&route.endpoint));
     }
-    let verbatim = matches!(ask.form, Form::Verbatim { .. });
-    let response = verbatim.then(|| Verbatim {
+    let response = call.is_line().then(|| Verbatim {
         status,
         request_id,
         body: one_line(body.into_owned()),

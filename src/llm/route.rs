@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Door};
-use super::client::Ask;
+use super::dialect::Call;
 use super::evidence::Evidence;
 use super::finish::Finishes;
 use super::learned::{Learned, Lesson, Manner};
@@ -127,19 +127,18 @@ impl Route {
     }
 
     /// How the form of an answer is asked for now.
-    pub fn structured(&self) -> Structured {
+    pub(super) fn structured(&self) -> Structured {
         self.learned.structured()
     }
 
-    /// How to ask for so long an answer to a prompt of so many tokens, whose form is asked for or not.
-    pub fn manner(&self, longest: u32, prompt_tokens: u64, has_form: bool) -> Manner {
-        self.learned.manner(longest, prompt_tokens, has_form)
+    /// How to ask for so long an answer to a prompt of so many tokens, whose form is asked for in this way.
+    pub(super) fn manner(&self, longest: u32, prompt_tokens: u64, structured: Structured) -> Manner {
+        self.learned.manner(longest, prompt_tokens, structured)
     }
 
     /// Whether the server refused how it was asked, so that the call is to be made again; what is new is said once.
-    pub(super) fn learns(&self, error: &CallError, ask: &Ask) -> bool {
-        let asked = ask.manner.as_ref();
-        let lesson = asked.and_then(|asked| self.learned.learn(error, asked));
+    pub(super) fn learns(&self, error: &CallError, call: &Call<'_>) -> bool {
+        let lesson = call.manner().and_then(|asked| self.learned.learn(error, asked));
         if let Some(Lesson::New(what)) = &lesson {
             self.warnings.add(format!("{what}: {}", error.message));
         }
@@ -191,8 +190,8 @@ impl Route {
     }
 
     /// Waits for the limits a minute; dropping the future gives everything back.
-    pub(super) async fn take(&self, ask: &Ask) -> Result<Leave, TooLarge> {
-        self.limits.take(ask).await
+    pub(super) async fn take(&self, call: &Call<'_>) -> Result<Leave, TooLarge> {
+        self.limits.take(call).await
     }
 
     /// Returns when the route is paused, whoever was asked for it.
@@ -239,9 +238,9 @@ impl Route {
 
     /// What the provider says of its limits: where nothing is left the route pauses, and a lower limit than ours slows
     /// the calls of that model.
-    pub(super) fn correct(&self, rate: &RateHeaders, ask: &Ask) {
-        self.limits.learn(&ask.model, rate.a_minute());
-        if let Some(wait) = rate.wait(ask.tokens) {
+    pub(super) fn correct(&self, rate: &RateHeaders, call: &Call<'_>) {
+        self.limits.learn(&call.model, rate.a_minute());
+        if let Some(wait) = rate.wait(call.tokens) {
             self.pause(Some(wait), "its rate-limit headers say that nothing is left");
         }
     }

@@ -3,36 +3,36 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
-use reqwest::{Response, Url};
-use secrecy::ExposeSecret;
+use reqwest::Response;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap};
 use serde_json::value::to_raw_value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{Bounds, Share};
 use super::bill::Bill;
-use super::client::{Ask, Client, Form, Reply, Verbatim};
+use super::client::Client;
 use super::connections::{is_closed_early, on_reused};
+use super::dialect::{self, Call, Incoming, Progress, openai, secrets};
 use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
 use super::finish::Finish;
 use super::mark::Marks;
 use super::pieces::Pieces;
 use super::refused::refused;
+use super::response::{ModelResponse, Verbatim};
 use super::route::Route;
 use super::sent::Sent;
 use super::verbatim::one_line;
-use super::wire::{self, Incoming, Progress, RateHeaders, Secrets};
+use super::wire::{self, RateHeaders, Secrets};
 use crate::clock;
-use crate::config::{self, Timeouts};
+use crate::config::{Dialect, Timeouts};
 use crate::domain::failure::{Class, Verdict};
-use crate::domain::request::Endpoint;
 
 /// What a server may take to close a stream after its last event, before the connection is given up.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
 
 /// A good exchange.
 pub(super) struct Got {
-    pub(super) reply: Reply,
+    pub(super) response: ModelResponse,
     pub(super) status: u16,
     pub(super) bill: Bill,
     pub(super) finish: Finish,
@@ -44,13 +44,13 @@ pub(super) struct Got {
 pub(super) async fn send(
     client: &Client,
     route: &Route,
-    ask: &Ask,
+    call: &Call<'_>,
     marks: Option<&dyn Marks>,
     sent: &Sent,
 ) -> Result<Got, Failed> {
-    let (started, timeouts) = (Instant::now(), &client.timeouts);
+    let (started, timeouts) = (Instant::now(), &route.settings.timeouts);
     let total = started + timeouts.total;
-    let got = timeout_at(total, exchange(client, route, ask, marks, started, sent))
+    let got = timeout_at(total, exchange(client, route, call, marks, started, sent))
         .await
         .unwrap_or_else(|_| {
             Err(failed(
@@ -69,13 +69,13 @@ pub(super) async fn send(
 async fn exchange(
     client: &Client,
     route: &Route,
-    ask: &Ask,
+    call: &Call<'_>,
     marks: Option<&dyn Marks>,
     started: Instant,
     sent: &Sent,
 ) -> Result<Got, Failed> {
-    let (timeouts, settings) = (&client.timeouts, &route.settings);
-    let sending = first_byte(client.http.of(settings), route, ask, timeouts, started, sent);
+    let settings = &route.settings;
+    let sending = first_byte(client.http.of(settings), route, call, started, sent);
     let (first, reused) = on_reused(sending).await;
     let response = match first? {
         Err(error) if reused && is_closed_early(&error) => {
@@ -83,24 +83,25 @@ async fn exchange(
                 llm.route = settings.name,
                 "the server closed an idle connection, the call is sent on a new one"
             );
-            first_byte(client.http.fresh(settings), route, ask, timeouts, started, sent).await?
+            first_byte(client.http.fresh(settings), route, call, started, sent).await?
         }
         first => first,
     };
-    let response = response.map_err(|error| unreachable(&error, timeouts, &settings.endpoint))?;
+    let response = response.map_err(|error| unreachable(&error, &settings.timeouts, &settings.endpoint))?;
     if !response.status().is_success() {
-        return Err(refused(response, ask, timeouts, marks, settings).await);
+        return Err(refused(response, call, marks, settings).await);
     }
     let mut room = Room {
-        bounds: client.answers.bounds(ask),
+        bounds: client.answers.bounds(call.longest, call.has_probabilities()),
         share: client.answers.share(),
-        timeouts,
+        timeouts: &settings.timeouts,
+        dialect: settings.dialect,
     };
-    if ask.form.streams() && !is_json(response.headers()) {
+    if call.streams && !is_json(response.headers()) {
         let pieces = Pieces::of(response, &mut room, marks, started).await;
-        read_stream(pieces, ask, room, started, secrets(settings)).await
+        read_stream(pieces, call, room, started, secrets(settings)).await
     } else {
-        read_plain(response, ask, room, marks, &secrets(settings)).await
+        read_plain(response, call, room, marks, &secrets(settings)).await
     }
 }
 
@@ -108,49 +109,26 @@ async fn exchange(
 async fn first_byte(
     http: &reqwest::Client,
     route: &Route,
-    ask: &Ask,
-    timeouts: &Timeouts,
+    call: &Call<'_>,
     started: Instant,
     sent: &Sent,
 ) -> Result<reqwest::Result<Response>, Failed> {
     let mut request = http
-        .post(endpoint(&route.settings, ask))
-        .header(CONTENT_TYPE, "application/json");
-    if let Some(key) = &route.settings.key {
-        let mut value = reqwest::header::HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
-            .map_err(|_| failed(Class::Auth, "the key cannot be sent in a header"))?;
-        value.set_sensitive(true);
-        request = request.header(AUTHORIZATION, value);
-    }
-    let streams = ask.form.streams();
-    if streams {
+        .post(call.address())
+        .headers(dialect::headers(&route.settings)?);
+    if call.streams {
         request = request.header(ACCEPT, "text/event-stream");
     }
-    let sending = request.body(sent.body(ask.body.clone())).send();
+    let sending = request.body(sent.body(call.body())).send();
     // Headers belong to the wait for the first data of a stream; an unstreamed call may take its whole time.
-    if streams {
+    if call.streams {
+        let timeouts = &route.settings.timeouts;
         timeout_at(started + timeouts.first_token, sending)
             .await
             .map_err(|_| first_token_late(timeouts))
     } else {
         Ok(sending.await)
     }
-}
-
-/// Where the route takes a call of this kind.
-fn endpoint(route: &config::Route, ask: &Ask) -> Url {
-    let mut url = route.endpoint.clone();
-    if let Form::Verbatim { endpoint, .. } = ask.form
-        && endpoint != Endpoint::Chat
-    {
-        let base = url
-            .path()
-            .strip_suffix(Endpoint::Chat.path())
-            .unwrap_or(url.path());
-        let path = format!("{base}{}", endpoint.path());
-        url.set_path(&path);
-    }
-    url
 }
 
 /// From here on the process works on the answer.
@@ -165,11 +143,7 @@ pub(super) struct Room<'c> {
     pub(super) bounds: Bounds,
     pub(super) share: Share<'c>,
     pub(super) timeouts: &'c Timeouts,
-}
-
-pub(super) fn secrets(route: &config::Route) -> Secrets {
-    let key = route.key.as_ref().map(ExposeSecret::expose_secret);
-    Secrets::of(key, &route.endpoint)
+    pub(super) dialect: Dialect,
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -181,7 +155,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn read_stream(
     mut pieces: Pieces,
-    ask: &Ask,
+    call: &Call<'_>,
     room: Room<'_>,
     started: Instant,
     secrets: Secrets,
@@ -190,16 +164,17 @@ async fn read_stream(
         bounds,
         mut share,
         timeouts,
+        dialect,
     } = room;
     let headers = pieces.response.headers_mut();
     let (request_id, rate) = (request_id(headers, &secrets), rate_headers(headers));
     // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
     headers.clear();
-    let mut incoming = Incoming::new(bounds.stream, bounds.text).hiding(secrets);
-    if ask.form == Form::Agent {
-        incoming = incoming.without_repetitions();
-    } else {
+    let mut incoming = Incoming::new(dialect, bounds.stream, bounds.text).hiding(secrets);
+    if call.is_line() {
         incoming = incoming.assembling(bounds.body);
+    } else {
+        incoming = incoming.without_repetitions();
     }
     let mut deadline = started + timeouts.first_token;
     let mut first_token = None;
@@ -236,23 +211,23 @@ async fn read_stream(
     }
     let (answer, object) = incoming.end_with_object()?;
     let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
-    let reply = match object {
+    let response = match object {
         Some(object) => {
             answer.verdict_of_finish().or_else(|error| match error.verdict {
                 Verdict::Retry => Err(error),
                 // A filter's work is an answer like another to whoever sent the body.
                 _ => Ok(()),
             })?;
-            Reply::Verbatim(Verbatim {
+            ModelResponse::Verbatim(Verbatim {
                 status: 200,
                 request_id,
                 body: to_raw_value(&object).map_err(|error| failed(Class::Internal, &error.to_string()))?,
             })
         }
-        None => Reply::Answer(answer),
+        None => ModelResponse::Answer(answer),
     };
     Ok(Got {
-        reply,
+        response,
         status: 200,
         bill,
         finish,
@@ -263,7 +238,7 @@ async fn read_stream(
 
 async fn read_plain(
     response: Response,
-    ask: &Ask,
+    call: &Call<'_>,
     mut room: Room<'_>,
     marks: Option<&dyn Marks>,
     secrets: &Secrets,
@@ -273,28 +248,30 @@ async fn read_plain(
     looked_at(marks).await;
     let (request_id, rate) = (request_id(&headers, secrets), rate_headers(&headers));
     // What is no answer is judged again without secrets, for its words go into the error.
-    let (reply, bill, finish) = match ask.form {
-        Form::Verbatim { endpoint, .. } => {
-            let is_chat = endpoint == Endpoint::Chat;
-            let mut whole = wire::passed_on(&body, is_chat)
-                .or_else(|_| wire::passed_on(&secrets.mask_body(&body), is_chat))?;
-            let instead = whole.instead.take();
-            let verbatim = Verbatim {
-                status,
-                request_id,
-                body: one_line(instead.map_or(body, String::into_bytes)),
-            };
-            (Reply::Verbatim(verbatim), Bill::from(whole), Finish::default())
-        }
-        Form::Agent => {
-            let answer = wire::plain(&body).or_else(|_| wire::plain(&secrets.mask_body(&body)))?;
-            let answer = answer.hiding(secrets);
-            let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
-            (Reply::Answer(answer), bill, finish)
-        }
+    let (response, bill, finish) = if call.is_line() {
+        let is_chat = call.is_chat();
+        let mut whole = openai::passed_on(&body, is_chat)
+            .or_else(|_| openai::passed_on(&secrets.mask_body(&body), is_chat))?;
+        let instead = whole.instead.take();
+        let verbatim = Verbatim {
+            status,
+            request_id,
+            body: one_line(instead.map_or(body, String::into_bytes)),
+        };
+        (
+            ModelResponse::Verbatim(verbatim),
+            Bill::from(whole),
+            Finish::default(),
+        )
+    } else {
+        let plain = |body: &[u8]| dialect::plain(room.dialect, body);
+        let answer = plain(&body).or_else(|_| plain(&secrets.mask_body(&body)))?;
+        let answer = answer.hiding(secrets);
+        let (bill, finish) = (Bill::of(&answer), Finish::of(&answer));
+        (ModelResponse::Answer(answer), bill, finish)
     };
     Ok(Got {
-        reply,
+        response,
         status,
         bill,
         finish,

@@ -3,7 +3,8 @@
 use fastrand::Rng;
 use serde_json::json;
 
-use super::request::{Prompt, ResponseFormat};
+use super::prompt::Prompt;
+use super::request::ResponseFormat;
 use super::samples;
 use super::schema;
 use super::tokens;
@@ -14,7 +15,6 @@ use super::topic::Topic;
 pub(crate) struct Answer {
     text: String,
     ends: Vec<usize>,
-    /// Whether the limit of the request cut it.
     cut: bool,
 }
 
@@ -76,8 +76,9 @@ impl Answer {
         }
     }
 
-    pub(crate) fn finish_reason(&self) -> &'static str {
-        if self.cut { "length" } else { "stop" }
+    /// Whether the limit of the request cut the answer.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
     }
 }
 
@@ -128,8 +129,8 @@ mod tests {
 
     fn answer(body: &str, seed: u64, target: usize, limit: usize) -> Answer {
         let request = ChatRequest::parse(body.as_bytes()).expect("a request");
-        let prompt = request.prompt().expect("a prompt");
-        Answer::compose(&prompt, request.response_format.as_ref(), seed, target, limit)
+        let request = request.checked().expect("a prompt");
+        Answer::compose(&request.prompt, request.format.as_ref(), seed, target, limit)
     }
 
     const ENGLISH: &str = r#"{"messages":[{"role":"user","content":"Compare heat pumps with gas boilers"}]}"#;
@@ -181,7 +182,7 @@ mod tests {
             assert!(answer.text().ends_with(']'));
         }
         let cut = answer(ENGLISH, 1, 40, 7);
-        assert_eq!((cut.pieces(), cut.finish_reason()), (7, "length"));
+        assert_eq!((cut.pieces(), cut.is_cut()), (7, true));
         assert_eq!(answer(ENGLISH, 1, 40, 0).text(), "");
     }
 }

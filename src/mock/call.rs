@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::extras::Extras;
 use super::log::{End, Start};
 use super::server::Shared;
 use super::tally::Outcome;
@@ -20,6 +21,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) stream: bool,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
+    pub(crate) extras: &'a Extras,
 }
 
 /// A call that arrived and was counted. It is counted out exactly once: by `finish`, or by being dropped,
@@ -52,6 +54,8 @@ impl Call {
                 key: arrival.key,
                 user: arrival.user,
                 stream: arrival.stream,
+                fields: &arrival.extras.fields,
+                headers: &arrival.extras.headers,
             });
         }
         Self {

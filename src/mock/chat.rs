@@ -1,4 +1,4 @@
-//! One chat call: read, count, judge, wait, answer.
+//! One chat call, in either dialect: read, count, judge, wait, answer.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,24 +6,33 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::HeaderMap;
 use hyper::{Response, StatusCode};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::answer_request::AnswerRequest;
 use super::call::{Arrival, Call};
+use super::chunks::{self, Chunks};
 use super::config::Latency;
-use super::error_object::{GARBAGE, SERVER_ERROR};
+use super::credentials;
+use super::error_object::{GARBAGE, OVERLOADED, SERVER_ERROR};
+use super::events::Events;
+use super::extras::Extras;
 use super::faults::{Chance, Fault};
-use super::frames::{Frames, Usage};
+use super::frames::{Frames, StreamFormat};
+use super::messages::MessagesRequest;
+use super::prompt::key_id;
+use super::prompt_cache::TokenUsage;
 use super::refusal;
 use super::reply::{Cut, Ending, Reply};
-use super::request::{ChatRequest, key_id};
+use super::request::ChatRequest;
 use super::response;
 use super::server::Shared;
 use super::tally::Outcome;
 use crate::clock;
+use crate::config::Dialect;
 
 /// Larger than any prompt, small enough that a runaway client cannot fill the memory.
 const LARGEST_BODY: usize = 64 << 20;
@@ -31,15 +40,18 @@ const LARGEST_BODY: usize = 64 << 20;
 /// Answers a chat call.
 pub(crate) async fn chat(
     shared: &Arc<Shared>,
+    dialect: Dialect,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<Reply>, Cut> {
     let body = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Ok(refusal::too_large(shared, LARGEST_BODY)),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Ok(refusal::too_large(shared, dialect, LARGEST_BODY));
+        }
         Err(_) => return Err(Cut),
     };
-    match admit(shared, headers, &body) {
+    match admit(shared, dialect, headers, &body) {
         Ok(job) => {
             // The prompt has done its work; ten thousand waiting calls must not hold ten thousand prompts.
             drop(body);
@@ -52,77 +64,158 @@ pub(crate) async fn chat(
 /// An admitted call with its answer, which is known before the wait because its price is.
 struct Job {
     call: Call,
-    identity: String,
+    dialect: Dialect,
     answer: Answer,
+    writer: Writer,
     stream: bool,
-    include_usage: bool,
-    usage: Usage,
     fault: Option<Fault>,
     rare_face: bool,
     latency: Latency,
     limits: HeaderMap,
 }
 
+/// How the answer of a call is written.
+enum Writer {
+    Chat {
+        /// The fields that every chunk of an answer repeats.
+        identity: String,
+        include_usage: bool,
+        usage: TokenUsage,
+    },
+    Messages(Events),
+}
+
 /// Counts the call, then admits it or says what is wrong with it.
-fn admit(shared: &Arc<Shared>, headers: &HeaderMap, body: &[u8]) -> Result<Job, Box<Response<Reply>>> {
-    let parsed = ChatRequest::parse(body).and_then(|request| Ok((request.prompt()?, request)));
-    let (prompt, request) = match parsed {
-        Ok((prompt, request)) => (prompt, request),
-        Err(message) => return Err(Box::new(refusal::malformed(shared, headers, &message))),
+fn admit(
+    shared: &Arc<Shared>,
+    dialect: Dialect,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Job, Box<Response<Reply>>> {
+    let read = match dialect {
+        Dialect::OpenAi => ChatRequest::parse(body).and_then(ChatRequest::checked),
+        Dialect::Anthropic => MessagesRequest::parse(body).and_then(MessagesRequest::checked),
+    };
+    let request = match read {
+        Ok(request) => request,
+        Err(message) => return Err(Box::new(refusal::malformed(shared, dialect, headers, &message))),
     };
     let config = &shared.config;
     let answer = Answer::compose(
-        &prompt,
-        request.response_format.as_ref(),
+        &request.prompt,
+        request.format.as_ref(),
         config.seed,
         config.answer_tokens,
-        request.limit(),
+        request.limit,
     );
-    let stream = request.stream.unwrap_or(false);
+    let (input_tokens, output_tokens) = (request.prompt.input_tokens, answer.pieces() as u64);
+    let extras = shared
+        .log
+        .as_ref()
+        .map_or_else(Extras::default, |_| Extras::of(headers, body));
     let mut call = Call::begin(
         shared,
         &Arrival {
-            prompt: Some(&prompt.id),
+            prompt: Some(&request.prompt.id),
             custom: custom(headers, &request).as_deref(),
             model: &request.model,
-            key: bearer(headers).map(key_id).as_deref(),
-            user: &prompt.user,
-            stream,
-            input_tokens: prompt.input_tokens,
-            output_tokens: answer.pieces() as u64,
+            key: credentials::key(dialect, headers).map(key_id).as_deref(),
+            user: &request.prompt.user,
+            stream: request.stream,
+            input_tokens,
+            output_tokens,
+            extras: &extras,
         },
     );
-    if !shared.knows(headers) {
-        return Err(Box::new(refusal::unauthorized(call)));
+    if !shared.knows(dialect, headers) {
+        return Err(Box::new(refusal::unauthorized(dialect, call)));
+    }
+    if config.api_key.is_some() && !credentials::names_version(dialect, headers) {
+        let message = "anthropic-version: header is required";
+        return Err(Box::new(refusal::bad_request(dialect, call, message)));
     }
     let mut chance = Chance::new(config.seed, call.number());
     let (fault, rare_face) = (chance.fault(&config.faults), chance.rare_face());
-    match fault {
-        Some(Fault::RateLimited) => return Err(Box::new(refusal::rate_limited(shared, call, None))),
-        Some(Fault::ServerError) => return Err(Box::new(refusal::server_error(call, rare_face))),
-        _ => {}
+    let refused = |call, fault| match fault {
+        Fault::RateLimited => Ok(refusal::rate_limited(shared, dialect, call, None)),
+        Fault::ServerError => Ok(refusal::server_error(dialect, call, rare_face)),
+        Fault::Overloaded => Ok(refusal::overloaded(dialect, call)),
+        _ => Err(call),
+    };
+    if let Some(fault) = fault {
+        match refused(call, fault) {
+            Ok(response) => return Err(Box::new(response)),
+            Err(admitted) => call = admitted,
+        }
     }
-    let usage = Usage::new(prompt.input_tokens, answer.pieces() as u64);
     let mut limits = HeaderMap::new();
-    if let Err(denial) = shared.admit(usage.total_tokens, &mut limits) {
-        return Err(Box::new(refusal::rate_limited(shared, call, Some(&denial))));
+    if let Err(denial) = shared.admit(dialect, input_tokens + output_tokens, &mut limits) {
+        return Err(Box::new(refusal::rate_limited(
+            shared,
+            dialect,
+            call,
+            Some(&denial),
+        )));
     }
-    call.costs(usage.prompt_tokens, 0);
-    let identity = identity(&call, &request, stream);
+    call.costs(input_tokens, 0);
+    let usage = shared
+        .prompt_cache
+        .usage(input_tokens, output_tokens, request.prefix);
     let latency = chance.latency(config.latency);
-    let include_usage = request.include_usage();
+    let stream = request.stream;
     Ok(Job {
+        writer: Writer::new(dialect, &call, request, usage),
         call,
-        identity,
+        dialect,
         answer,
         stream,
-        include_usage,
-        usage,
         fault,
         rare_face,
         latency,
         limits,
     })
+}
+
+impl Writer {
+    fn new(dialect: Dialect, call: &Call, request: AnswerRequest<'_>, usage: TokenUsage) -> Self {
+        match dialect {
+            Dialect::OpenAi => Self::Chat {
+                identity: identity(call, &request.model, request.stream),
+                include_usage: request.include_usage,
+                usage,
+            },
+            Dialect::Anthropic => {
+                Self::Messages(Events::new(call.number(), &request.model, request.tool, usage))
+            }
+        }
+    }
+
+    /// About how many bytes a frame of a stream has.
+    fn frame_size(&self) -> usize {
+        match self {
+            Self::Chat { identity, .. } => identity.len() + 120,
+            Self::Messages(_) => 160,
+        }
+    }
+
+    fn stream_format(self) -> StreamFormat {
+        match self {
+            Self::Chat {
+                identity,
+                include_usage,
+                usage,
+            } => StreamFormat::Chat(Chunks::new(&identity, include_usage.then_some(usage))),
+            Self::Messages(events) => StreamFormat::Messages(events),
+        }
+    }
+
+    /// The JSON of an answer that is not streamed.
+    fn whole(&self, answer: &Answer) -> String {
+        match self {
+            Self::Chat { identity, usage, .. } => chunks::whole(identity, answer, *usage),
+            Self::Messages(events) => events.whole(answer),
+        }
+    }
 }
 
 impl Job {
@@ -142,22 +235,22 @@ impl Job {
             self.call.finish();
             return Err(Cut);
         }
-        let (number, limits) = (self.call.number(), std::mem::take(&mut self.limits));
+        let (dialect, number) = (self.dialect, self.call.number());
+        let limits = std::mem::take(&mut self.limits);
         let mut response = if self.stream {
             self.streamed()
         } else {
             self.unstreamed()
         };
         response.headers_mut().extend(limits);
-        response::name_request(response.headers_mut(), number);
+        response::name_request(response.headers_mut(), dialect, number);
         Ok(response)
     }
 
     fn streamed(mut self) -> Response<Reply> {
-        let usage = self.include_usage.then_some(self.usage);
         let ending = ending(self.fault);
-        let size = (self.answer.pieces() + 4) * (self.identity.len() + 120);
-        let mut frames = Frames::new(&self.identity, self.answer, usage, self.fault);
+        let size = (self.answer.pieces() + 4) * self.writer.frame_size();
+        let mut frames = Frames::new(self.writer.stream_format(), self.answer, self.fault);
         if !self.latency.per_token.is_zero() {
             return response::stream(Reply::paced(frames, self.latency.per_token, ending, self.call));
         }
@@ -170,14 +263,17 @@ impl Job {
     }
 
     fn unstreamed(mut self) -> Response<Reply> {
-        let whole = Bytes::from(self.completion());
+        let whole = Bytes::from(self.writer.whole(&self.answer));
         let (length, half) = (whole.len(), whole.slice(..whole.len() / 2));
         let (body, length, pieces) = match self.fault {
             Some(Fault::Disconnect | Fault::Stall) => (half, length, self.answer.pieces() / 2),
             Some(Fault::Truncate) => (half.clone(), half.len(), self.answer.pieces() / 2),
             Some(Fault::Garbage) => (Bytes::from_static(GARBAGE.as_bytes()), GARBAGE.len(), 0),
             Some(Fault::ErrorInStream) => {
-                let error = SERVER_ERROR.json();
+                let error = match self.dialect {
+                    Dialect::OpenAi => SERVER_ERROR.json(self.dialect),
+                    Dialect::Anthropic => OVERLOADED.json(self.dialect),
+                };
                 (error.clone(), error.len(), 0)
             }
             _ => (whole, length, self.answer.pieces()),
@@ -185,19 +281,6 @@ impl Job {
         self.call.sent(pieces as u64);
         let reply = Reply::whole(body, ending(self.fault), Some(self.call));
         response::sized(StatusCode::OK, "application/json", length, reply)
-    }
-
-    /// The JSON of an answer that is not streamed.
-    fn completion(&self) -> String {
-        let message = json!({ "role": "assistant", "content": self.answer.text(), "refusal": null });
-        let finish_reason = self.answer.finish_reason();
-        let choice =
-            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason });
-        format!(
-            "{{{},\"choices\":[{choice}],\"usage\":{}}}",
-            self.identity,
-            json!(self.usage)
-        )
     }
 }
 
@@ -220,18 +303,19 @@ fn outcome(fault: Option<Fault>) -> Outcome {
         Some(Fault::Stall) => Outcome::Stall,
         Some(Fault::Garbage) => Outcome::Garbage,
         Some(Fault::ErrorInStream) => Outcome::ErrorInStream,
+        Some(Fault::Overloaded) => Outcome::Overloaded,
     }
 }
 
 /// The fields that every chunk of an answer repeats.
-fn identity(call: &Call, request: &ChatRequest<'_>, stream: bool) -> String {
+fn identity(call: &Call, model: &str, stream: bool) -> String {
     let created = clock::now_ms() / 1000;
     let object = if stream {
         "chat.completion.chunk"
     } else {
         "chat.completion"
     };
-    let model = Value::from(request.model.as_ref());
+    let model = Value::from(model);
     let n = call.number();
     format!(
         "\"id\":\"chatcmpl-{created:x}{n:012x}\",\"object\":\"{object}\",\"created\":{created},\"model\":{model},\
@@ -240,7 +324,7 @@ fn identity(call: &Call, request: &ChatRequest<'_>, stream: bool) -> String {
 }
 
 /// What the client says about the call for the log: a header, or the metadata of the request.
-fn custom<'a>(headers: &HeaderMap, request: &ChatRequest<'a>) -> Option<Cow<'a, RawValue>> {
+fn custom<'a>(headers: &HeaderMap, request: &AnswerRequest<'a>) -> Option<Cow<'a, RawValue>> {
     if let Some(id) = headers.get("x-nova3-id") {
         let id = String::from_utf8_lossy(id.as_bytes());
         return serde_json::value::to_raw_value(&id).ok().map(Cow::Owned);
@@ -252,13 +336,4 @@ fn custom<'a>(headers: &HeaderMap, request: &ChatRequest<'a>) -> Option<Cow<'a, 
     // A line of the log must stay one line, however the client lays out its JSON.
     let value: Value = serde_json::from_str(metadata.get()).ok()?;
     serde_json::value::to_raw_value(&value).ok().map(Cow::Owned)
-}
-
-/// Whether the bearer key of a request is the expected one.
-pub(crate) fn bears(headers: &HeaderMap, key: &str) -> bool {
-    bearer(headers) == Some(key)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }

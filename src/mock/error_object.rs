@@ -1,29 +1,41 @@
-//! Errors in the form OpenAI gives them.
+//! Errors in the form that each dialect gives them.
 
 use bytes::Bytes;
 use serde_json::json;
 
-/// The fields of an error object. OpenAI sends `null` for those that do not apply.
+use crate::config::Dialect;
+
+/// The fields of an error object. OpenAI sends `null` for those that do not apply; Anthropic sends type and message alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorObject<'a> {
     pub(crate) message: &'a str,
+    /// OpenAI's type.
     pub(crate) kind: &'a str,
+    /// Anthropic's type.
+    pub(crate) anthropic_kind: &'a str,
     pub(crate) param: Option<&'a str>,
     pub(crate) code: Option<&'a str>,
 }
 
 impl ErrorObject<'_> {
     /// `{"error": {...}}`
-    pub(crate) fn json(&self) -> Bytes {
+    pub(crate) fn json(&self, dialect: Dialect) -> Bytes {
         let Self {
             message,
             kind,
+            anthropic_kind,
             param,
             code,
         } = self;
-        json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
-            .to_string()
-            .into()
+        let object = match dialect {
+            Dialect::OpenAi => {
+                json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
+            }
+            Dialect::Anthropic => {
+                json!({ "type": "error", "error": { "type": anthropic_kind, "message": message } })
+            }
+        };
+        object.to_string().into()
     }
 }
 
@@ -32,6 +44,7 @@ pub(crate) fn invalid<'a>(message: &'a str, code: Option<&'a str>) -> ErrorObjec
     ErrorObject {
         message,
         kind: "invalid_request_error",
+        anthropic_kind: "invalid_request_error",
         param: None,
         code,
     }
@@ -41,6 +54,7 @@ pub(crate) fn invalid<'a>(message: &'a str, code: Option<&'a str>) -> ErrorObjec
 pub(crate) const SERVER_ERROR: ErrorObject<'static> = ErrorObject {
     message: "The server had an error while processing your request. Sorry about that!",
     kind: "server_error",
+    anthropic_kind: "api_error",
     param: None,
     code: None,
 };
@@ -49,8 +63,18 @@ pub(crate) const SERVER_ERROR: ErrorObject<'static> = ErrorObject {
 pub(crate) const WRONG_KEY: ErrorObject<'static> = ErrorObject {
     message: "Incorrect API key provided.",
     kind: "invalid_request_error",
+    anthropic_kind: "authentication_error",
     param: None,
     code: Some("invalid_api_key"),
+};
+
+/// The error of a server that has too much to do.
+pub(crate) const OVERLOADED: ErrorObject<'static> = ErrorObject {
+    message: "Overloaded",
+    kind: "service_unavailable_error",
+    anthropic_kind: "overloaded_error",
+    param: None,
+    code: Some("server_is_overloaded"),
 };
 
 /// What a proxy in front of a broken server says.

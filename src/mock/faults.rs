@@ -25,6 +25,8 @@ pub struct Faults {
     pub garbage: f64,
     /// An error object inside an answer that began with status 200.
     pub error_in_stream: f64,
+    /// 529 `overloaded_error` of the Messages API, 503 `server_is_overloaded` of Chat Completions.
+    pub overloaded: f64,
 }
 
 /// The one fault of a call.
@@ -37,6 +39,7 @@ pub(crate) enum Fault {
     Stall,
     Garbage,
     ErrorInStream,
+    Overloaded,
 }
 
 /// The shape of the long tail: of the calls in it, one in nine takes more than four times as long.
@@ -64,6 +67,7 @@ impl Chance {
             (faults.stall, Fault::Stall),
             (faults.garbage, Fault::Garbage),
             (faults.error_in_stream, Fault::ErrorInStream),
+            (faults.overloaded, Fault::Overloaded),
         ];
         let mut left = self.0.f64();
         for (probability, fault) in table {

@@ -1,68 +1,38 @@
-//! A streamed answer as server-sent events, in the order and shape OpenAI sends them.
+//! A streamed answer as server-sent events, in the order and shape of its dialect.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::error_object::{GARBAGE, SERVER_ERROR};
+use super::chunks::{self, Chunks};
+use super::events::{self, Events};
 use super::faults::Fault;
 
-/// What an answer cost.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Usage {
-    pub(crate) prompt_tokens: u64,
-    pub(crate) completion_tokens: u64,
-    pub(crate) total_tokens: u64,
-    pub(crate) prompt_tokens_details: PromptDetails,
-    pub(crate) completion_tokens_details: CompletionDetails,
-}
-
-/// Nothing is ever cached here, but clients expect to find the number.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct PromptDetails {
-    cached_tokens: u64,
-}
-
-/// Nothing is ever reasoned here, but clients expect to find the number.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct CompletionDetails {
-    reasoning_tokens: u64,
-}
-
-impl Usage {
-    pub(crate) fn new(prompt_tokens: u64, completion_tokens: u64) -> Self {
-        Self {
-            prompt_tokens,
-            completion_tokens,
-            total_tokens: prompt_tokens + completion_tokens,
-            prompt_tokens_details: PromptDetails::default(),
-            completion_tokens_details: CompletionDetails::default(),
-        }
-    }
+/// How the frames of a dialect are written.
+pub(crate) enum StreamFormat {
+    /// Chunks of Chat Completions.
+    Chat(Chunks),
+    /// Events of the Messages API.
+    Messages(Events),
 }
 
 /// The frames of one answer. They are rendered when they are due, so a waiting stream holds its text only.
 ///
-/// Step 0 is the role, steps 1 to k are the k pieces, then follow the finish reason, the usage if it was
-/// asked for, and `[DONE]`. A fault strikes in the middle of the pieces.
+/// Step 0 opens the answer, steps 1 to k are the k pieces, then follow the frames that close it. A fault strikes in the
+/// middle of the pieces.
 pub(crate) struct Frames {
     answer: Answer,
-    /// Every chunk up to the value of `choices`.
-    head: String,
-    usage: Option<Usage>,
+    format: StreamFormat,
     fault: Option<Fault>,
     next: usize,
 }
 
 impl Frames {
-    /// `identity` is the part of a chunk from `id` to `model`, with neither brace nor trailing comma.
-    pub(crate) fn new(identity: &str, answer: Answer, usage: Option<Usage>, fault: Option<Fault>) -> Self {
-        let head = format!("data: {{{identity},\"choices\":[");
+    pub(crate) fn new(format: StreamFormat, answer: Answer, fault: Option<Fault>) -> Self {
         Self {
             answer,
-            head,
-            usage,
+            format,
             fault,
             next: 0,
         }
@@ -90,74 +60,51 @@ impl Frames {
             return;
         }
         self.next += 1;
-        match self.fault {
-            Some(Fault::Garbage) if step == self.middle() => return raw(out, GARBAGE.as_bytes()),
-            Some(Fault::ErrorInStream) if step == self.middle() => return raw(out, &SERVER_ERROR.json()),
-            _ => {}
-        }
-        if step == 0 {
-            self.chunk(out, |out| {
-                delta(out, br#""role":"assistant","content":"","refusal":null"#, None);
-            });
-        } else if step <= pieces {
-            self.chunk(out, |out| {
-                out.extend_from_slice(br#"{"index":0,"delta":{"content":"#);
-                string(out, self.answer.piece(step - 1));
-                out.extend_from_slice(br#"},"logprobs":null,"finish_reason":null}"#);
-            });
-        } else if step == pieces + 1 {
-            self.chunk(out, |out| delta(out, b"", Some(self.answer.finish_reason())));
-        } else if let (Some(usage), true) = (self.usage, step == pieces + 2) {
-            out.extend_from_slice(self.head.as_bytes());
-            out.extend_from_slice(b"],\"usage\":");
-            json(out, &usage);
-            out.extend_from_slice(b"}\n\n");
-        } else {
-            raw(out, b"[DONE]");
+        match (self.fault, &self.format) {
+            (Some(Fault::Garbage), StreamFormat::Chat(_)) if step == self.middle() => chunks::garbage(out),
+            (Some(Fault::Garbage), StreamFormat::Messages(_)) if step == self.middle() => {
+                events::garbage(out)
+            }
+            (Some(Fault::ErrorInStream), StreamFormat::Chat(_)) if step == self.middle() => {
+                chunks::error(out)
+            }
+            (Some(Fault::ErrorInStream), StreamFormat::Messages(_)) if step == self.middle() => {
+                events::error(out);
+            }
+            (_, StreamFormat::Chat(chunks)) => match step {
+                0 => chunks.open(out),
+                step if step <= pieces => chunks.piece(out, self.answer.piece(step - 1)),
+                step => chunks.close(out, step - pieces - 1, &self.answer),
+            },
+            (_, StreamFormat::Messages(events)) => match step {
+                0 => events.open(out),
+                step if step <= pieces => events.piece(out, self.answer.piece(step - 1)),
+                step => events.close(out, step - pieces - 1, &self.answer),
+            },
         }
     }
 
-    fn chunk(&self, out: &mut Vec<u8>, choice: impl FnOnce(&mut Vec<u8>)) {
-        out.extend_from_slice(self.head.as_bytes());
-        choice(out);
-        out.extend_from_slice(if self.usage.is_some() {
-            b"],\"usage\":null}\n\n"
-        } else {
-            b"]}\n\n"
-        });
-    }
-
-    /// The step a fault strikes at: after the role and half of the pieces.
+    /// The step a fault strikes at: after the opening and half of the pieces.
     fn middle(&self) -> usize {
         1 + self.answer.pieces() / 2
     }
 
     /// The number of steps that are sent.
     fn end(&self) -> usize {
+        let closing = match &self.format {
+            StreamFormat::Chat(chunks) => chunks.closing(),
+            StreamFormat::Messages(_) => events::CLOSING,
+        };
         match self.fault {
             Some(Fault::Truncate | Fault::Disconnect | Fault::Stall) => self.middle(),
             Some(Fault::ErrorInStream) => self.middle() + 1,
-            _ => self.answer.pieces() + 3 + usize::from(self.usage.is_some()),
+            _ => 1 + self.answer.pieces() + closing,
         }
     }
 }
 
-fn delta(out: &mut Vec<u8>, fields: &[u8], finish_reason: Option<&str>) {
-    out.extend_from_slice(br#"{"index":0,"delta":{"#);
-    out.extend_from_slice(fields);
-    out.extend_from_slice(br#"},"logprobs":null,"finish_reason":"#);
-    json(out, &finish_reason);
-    out.push(b'}');
-}
-
-fn raw(out: &mut Vec<u8>, data: &[u8]) {
-    out.extend_from_slice(b"data: ");
-    out.extend_from_slice(data);
-    out.extend_from_slice(b"\n\n");
-}
-
-/// Most pieces need no escape; the check is cheaper than the serializer.
-fn string(out: &mut Vec<u8>, text: &str) {
+/// Writes a JSON string. Most pieces need no escape; the check is cheaper than the serializer.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     if text
         .bytes()
         .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
@@ -169,7 +116,8 @@ fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-fn json(out: &mut Vec<u8>, value: &impl Serialize) {
+/// Writes a value as JSON.
+pub(crate) fn json(out: &mut Vec<u8>, value: &impl Serialize) {
     // Plain values written to memory cannot fail.
     let _ = serde_json::to_writer(out, value);
 }

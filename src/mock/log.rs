@@ -4,6 +4,7 @@
 //! not for a system call. A line reaches the file within a few milliseconds; `close` returns when all
 //! have. Losing a line would make the evidence worthless, so a full buffer makes callers wait.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Far more than a healthy disk ever leaves behind; reaching it means the disk is the bottleneck.
@@ -31,6 +33,10 @@ pub(crate) struct Start<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) user: &'a str,
     pub(crate) stream: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) fields: &'a BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: &'a BTreeMap<String, String>,
 }
 
 /// The line of a call that is over.

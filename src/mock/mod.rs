@@ -1,14 +1,14 @@
-//! A server that speaks OpenAI's chat API and makes its answers up: for rehearsals without a key, for
-//! demos without a network, and as the evidence of every test.
+//! A server that speaks OpenAI's Chat Completions and Anthropic's Messages and makes its answers up: for rehearsals
+//! without a key, for demos without a network, and as the evidence of every test.
 //!
-//! An answer is the same whenever the seed and the prompt are. It can be checked: a marker in it names the
+//! An answer is the same whenever the seed and the prompt are, in both dialects. It can be checked: a marker in it names the
 //! prompt, as in `[mock 1a2b3c4d]`. A plain text ends with the marker; JSON has it in its first string of
 //! any length, a plan in its first instruction. JSON is filled by its schema, with strings such as
 //! `[mock] cover 1`. The titles, texts and tags of the embedded agents come from a table of samples, so
 //! that people can read a first rehearsal. Faults are injected by probability, rate limits are enforced by
 //! a strict window, and a log tells what really arrived.
 //!
-//! Deliberately absent: TLS, HTTP/2, tools, several choices for one request, and any knowledge of
+//! Deliberately absent: TLS, HTTP/2, tools other than a forced one, several choices for one request, and any knowledge of
 //! nova3's client beside the names of its agents; what the client does right or wrong shows only on the
 //! wire.
 //!
@@ -16,16 +16,24 @@
 //! or a log that cannot be opened is an error of the server, and it is one before the server starts.
 
 mod answer;
+mod answer_request;
 mod call;
 mod chat;
+mod chunks;
 mod config;
+mod credentials;
 mod error_object;
+mod events;
+mod extras;
 mod faults;
 mod frames;
 mod limiter;
 mod log;
+mod messages;
 mod number;
 mod plan;
+mod prompt;
+mod prompt_cache;
 mod refusal;
 mod reply;
 mod request;
@@ -48,7 +56,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::config::{Latency, MockConfig};
 pub use self::faults::Faults;
-pub use self::request::{key_id, prompt_id};
+pub use self::prompt::{key_id, prompt_id};
 pub use self::tally::{Busiest, Gauge, Stats};
 
 use self::log::Log;

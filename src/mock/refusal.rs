@@ -7,12 +7,14 @@ use hyper::header::HeaderMap;
 use hyper::{Response, StatusCode};
 
 use super::call::{Arrival, Call};
-use super::error_object::{ErrorObject, PROXY_PAGE, SERVER_ERROR, WRONG_KEY, invalid};
+use super::error_object::{ErrorObject, OVERLOADED, PROXY_PAGE, SERVER_ERROR, WRONG_KEY, invalid};
+use super::extras::Extras;
 use super::limiter::{Denial, Scarce};
 use super::reply::{Ending, Reply};
 use super::response;
 use super::server::Shared;
 use super::tally::Outcome;
+use crate::config::Dialect;
 
 /// What a fault without a limiter behind it asks the client to wait.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
@@ -31,40 +33,57 @@ fn begin_unread(shared: &Arc<Shared>) -> Call {
             stream,
             input_tokens: 0,
             output_tokens: 0,
+            extras: &Extras::default(),
         },
     )
 }
 
 /// 400: the body is not a chat request.
-pub(crate) fn malformed(shared: &Arc<Shared>, headers: &HeaderMap, message: &str) -> Response<Reply> {
-    let mut call = begin_unread(shared);
-    if !shared.knows(headers) {
-        return unauthorized(call);
+pub(crate) fn malformed(
+    shared: &Arc<Shared>,
+    dialect: Dialect,
+    headers: &HeaderMap,
+    message: &str,
+) -> Response<Reply> {
+    let call = begin_unread(shared);
+    if !shared.knows(dialect, headers) {
+        return unauthorized(dialect, call);
     }
+    bad_request(dialect, call, message)
+}
+
+/// 400.
+pub(crate) fn bad_request(dialect: Dialect, mut call: Call, message: &str) -> Response<Reply> {
     call.heads_for(Outcome::BadRequest);
-    response::refusal(StatusCode::BAD_REQUEST, &invalid(message, None), Some(call))
+    response::refusal(
+        StatusCode::BAD_REQUEST,
+        dialect,
+        &invalid(message, None),
+        Some(call),
+    )
 }
 
 /// 413.
-pub(crate) fn too_large(shared: &Arc<Shared>, limit: usize) -> Response<Reply> {
+pub(crate) fn too_large(shared: &Arc<Shared>, dialect: Dialect, limit: usize) -> Response<Reply> {
     let mut call = begin_unread(shared);
     call.heads_for(Outcome::BadRequest);
     let message = format!("Request body is too large. Expected at most {limit} bytes.");
     response::refusal(
         StatusCode::PAYLOAD_TOO_LARGE,
+        dialect,
         &invalid(&message, Some("request_too_large")),
         Some(call),
     )
 }
 
 /// 401.
-pub(crate) fn unauthorized(mut call: Call) -> Response<Reply> {
+pub(crate) fn unauthorized(dialect: Dialect, mut call: Call) -> Response<Reply> {
     call.heads_for(Outcome::Unauthorized);
-    response::refusal(StatusCode::UNAUTHORIZED, &WRONG_KEY, Some(call))
+    response::refusal(StatusCode::UNAUTHORIZED, dialect, &WRONG_KEY, Some(call))
 }
 
 /// 500 as the service says it, or 503 as a proxy in front of it does.
-pub(crate) fn server_error(mut call: Call, behind_a_proxy: bool) -> Response<Reply> {
+pub(crate) fn server_error(dialect: Dialect, mut call: Call, behind_a_proxy: bool) -> Response<Reply> {
     call.heads_for(Outcome::ServerError);
     let number = call.number();
     let mut response = if behind_a_proxy {
@@ -76,14 +95,38 @@ pub(crate) fn server_error(mut call: Call, behind_a_proxy: bool) -> Response<Rep
             page,
         )
     } else {
-        response::refusal(StatusCode::INTERNAL_SERVER_ERROR, &SERVER_ERROR, Some(call))
+        response::refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            dialect,
+            &SERVER_ERROR,
+            Some(call),
+        )
     };
-    response::name_request(response.headers_mut(), number);
+    response::name_request(response.headers_mut(), dialect, number);
+    response
+}
+
+/// 529 as Anthropic says it, or 503 as OpenAI does.
+pub(crate) fn overloaded(dialect: Dialect, mut call: Call) -> Response<Reply> {
+    call.heads_for(Outcome::Overloaded);
+    let number = call.number();
+    let status = match dialect {
+        Dialect::OpenAi => StatusCode::SERVICE_UNAVAILABLE,
+        // The number is within the bounds of a status.
+        Dialect::Anthropic => StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+    };
+    let mut response = response::refusal(status, dialect, &OVERLOADED, Some(call));
+    response::name_request(response.headers_mut(), dialect, number);
     response
 }
 
 /// A 429 from the limiter, or without a reason from a fault.
-pub(crate) fn rate_limited(shared: &Shared, mut call: Call, denial: Option<&Denial>) -> Response<Reply> {
+pub(crate) fn rate_limited(
+    shared: &Shared,
+    dialect: Dialect,
+    mut call: Call,
+    denial: Option<&Denial>,
+) -> Response<Reply> {
     call.heads_for(Outcome::RateLimited);
     let number = call.number();
     let wait = shared
@@ -101,14 +144,15 @@ pub(crate) fn rate_limited(shared: &Shared, mut call: Call, denial: Option<&Deni
     let error = ErrorObject {
         message: &message,
         kind,
+        anthropic_kind: "rate_limit_error",
         param: None,
         code: Some("rate_limit_exceeded"),
     };
-    let mut response = response::refusal(StatusCode::TOO_MANY_REQUESTS, &error, Some(call));
+    let mut response = response::refusal(StatusCode::TOO_MANY_REQUESTS, dialect, &error, Some(call));
     let headers = response.headers_mut();
-    response::ask_to_wait(headers, wait);
-    response::show_limits(headers, &shared.standings());
-    response::name_request(headers, number);
+    response::ask_to_wait(headers, dialect, wait);
+    response::show_limits(headers, dialect, &shared.standings());
+    response::name_request(headers, dialect, number);
     response
 }
 

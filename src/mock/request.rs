@@ -1,36 +1,30 @@
-//! The part of a chat request that shapes its answer.
-//!
-//! Parsing borrows from the body wherever it can, because it is on the path of every call. The prompt
-//! is identified by the SHA-256 of its messages in canonical JSON: compact, UTF-8, keys sorted, which is
-//! how `serde_json::Value` prints and how Python does with `sort_keys`, `ensure_ascii=False` and compact
-//! separators.
+//! The part of a Chat Completions request that shapes its answer. Parsing borrows from the body wherever it can.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
-use super::tokens;
+use super::answer_request::AnswerRequest;
+use super::prompt::Prompt;
 
 /// A chat request as it stands in the body.
 #[derive(Deserialize)]
 pub(crate) struct ChatRequest<'a> {
     #[serde(borrow, default)]
-    pub(crate) model: Cow<'a, str>,
+    model: Cow<'a, str>,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
     #[serde(default)]
-    pub(crate) stream: Option<bool>,
+    stream: Option<bool>,
     #[serde(default)]
     stream_options: Option<StreamOptions>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
-    pub(crate) response_format: Option<ResponseFormat>,
+    response_format: Option<ResponseFormat>,
     #[serde(borrow)]
-    pub(crate) metadata: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -61,8 +55,25 @@ impl<'a> ChatRequest<'a> {
             .map_err(|error| format!("We could not parse the JSON body of your request: {error}."))
     }
 
-    /// The prompt; the error is the message a provider would send.
-    pub(crate) fn prompt(&self) -> Result<Prompt<'a>, String> {
+    /// What it asks for; the error is the message a provider would send.
+    pub(crate) fn checked(self) -> Result<AnswerRequest<'a>, String> {
+        let prompt = self.prompt()?;
+        let include_usage = self.include_usage();
+        let limit = self.max_completion_tokens.or(self.max_tokens);
+        Ok(AnswerRequest {
+            prompt,
+            model: self.model,
+            stream: self.stream.unwrap_or(false),
+            include_usage,
+            limit: limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            format: self.response_format,
+            tool: None,
+            prefix: None,
+            metadata: self.metadata,
+        })
+    }
+
+    fn prompt(&self) -> Result<Prompt<'a>, String> {
         let messages = self.messages.ok_or("Missing required parameter: 'messages'.")?;
         let prompt =
             Prompt::read(messages).map_err(|error| format!("Invalid type for 'messages': {error}."))?;
@@ -70,166 +81,23 @@ impl<'a> ChatRequest<'a> {
             .ok_or_else(|| "Invalid 'messages': empty array. Expected an array with minimum length 1.".into())
     }
 
-    pub(crate) fn include_usage(&self) -> bool {
+    fn include_usage(&self) -> bool {
         self.stream_options
             .as_ref()
             .and_then(|options| options.include_usage)
             .unwrap_or(false)
     }
-
-    /// The most pieces the answer may have.
-    pub(crate) fn limit(&self) -> usize {
-        let limit = self.max_completion_tokens.or(self.max_tokens).unwrap_or(u64::MAX);
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    }
-}
-
-/// What the messages of a request come to.
-pub(crate) struct Prompt<'a> {
-    /// The first 16 hex digits of the hash.
-    pub(crate) id: String,
-    /// The first eight bytes of the hash, for drawing from it.
-    pub(crate) seed: u64,
-    /// The text of the last user message, or of the last message if none is from a user.
-    pub(crate) user: Cow<'a, str>,
-    pub(crate) input_tokens: u64,
-}
-
-/// The shape of nearly every message. Any other field sends the prompt down the general path.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlainMessage<'a> {
-    #[serde(borrow)]
-    role: &'a RawValue,
-    #[serde(borrow)]
-    content: &'a RawValue,
-}
-
-impl PlainMessage<'_> {
-    /// Whether the raw fields are their own canonical form: strings in which nothing is escaped needlessly.
-    fn is_canonical(&self) -> bool {
-        [self.role.get(), self.content.get()]
-            .iter()
-            .all(|raw| raw.starts_with('"') && !raw.contains("\\u") && !raw.contains("\\/"))
-    }
-}
-
-impl<'a> Prompt<'a> {
-    /// Reads the messages; `None` if there are none.
-    fn read(messages: &'a RawValue) -> serde_json::Result<Option<Self>> {
-        match serde_json::from_str::<Vec<PlainMessage<'a>>>(messages.get()) {
-            Ok(plain) if plain.iter().all(PlainMessage::is_canonical) => Self::from_plain(&plain),
-            _ => Self::from_values(&serde_json::from_str::<Vec<Value>>(messages.get())?),
-        }
-    }
-
-    fn from_plain(messages: &[PlainMessage<'a>]) -> serde_json::Result<Option<Self>> {
-        let mut hash = Sha256::new();
-        let (mut user, mut last, mut input_tokens) = (None, None, 0);
-        for (i, message) in messages.iter().enumerate() {
-            hash.update(if i == 0 {
-                "[{\"content\":"
-            } else {
-                ",{\"content\":"
-            });
-            hash.update(message.content.get());
-            hash.update(",\"role\":");
-            hash.update(message.role.get());
-            hash.update("}");
-            let text = text_of(message.content.get())?;
-            input_tokens += tokens::count(&text) + tokens::PER_MESSAGE;
-            if message.role.get() == "\"user\"" {
-                user = Some(text);
-            } else {
-                last = Some(text);
-            }
-        }
-        hash.update("]");
-        Ok(user
-            .or(last)
-            .map(|text| Self::new(hash.finalize().into(), text, input_tokens)))
-    }
-
-    fn from_values(messages: &[Value]) -> serde_json::Result<Option<Self>> {
-        let (mut user, mut last, mut input_tokens) = (None, None, 0);
-        for message in messages {
-            let text = text_of_value(&message["content"]);
-            input_tokens += tokens::count(&text) + tokens::PER_MESSAGE;
-            if message["role"] == "user" {
-                user = Some(text);
-            } else {
-                last = Some(text);
-            }
-        }
-        let canonical = serde_json::to_vec(messages)?;
-        let hash = Sha256::digest(&canonical).into();
-        Ok(user
-            .or(last)
-            .map(|text| Self::new(hash, Cow::Owned(text), input_tokens)))
-    }
-
-    fn new(hash: [u8; 32], user: Cow<'a, str>, input_tokens: u64) -> Self {
-        let seed = hash
-            .iter()
-            .take(8)
-            .fold(0, |seed, &byte| seed << 8 | u64::from(byte));
-        Self {
-            id: hex(seed),
-            seed,
-            user,
-            input_tokens,
-        }
-    }
-}
-
-/// The id under which the log shows a prompt: 16 hex digits, of which an answer's marker shows eight.
-pub fn prompt_id(messages: &Value) -> String {
-    let hash: [u8; 32] = Sha256::digest(messages.to_string()).into();
-    Prompt::new(hash, Cow::Borrowed(""), 0).id
-}
-
-/// The id under which the log shows who called: the first 16 hex digits of the SHA-256 of the bearer key.
-pub fn key_id(key: &str) -> String {
-    let hash: [u8; 32] = Sha256::digest(key).into();
-    Prompt::new(hash, Cow::Borrowed(""), 0).id
-}
-
-fn hex(bits: u64) -> String {
-    let mut digits = String::with_capacity(16);
-    // Writing to a String cannot fail.
-    let _ = write!(digits, "{bits:016x}");
-    digits
-}
-
-/// The text of a raw JSON string, borrowed unless it holds an escape.
-fn text_of(raw: &str) -> serde_json::Result<Cow<'_, str>> {
-    match serde_json::from_str::<&str>(raw) {
-        Ok(text) => Ok(Cow::Borrowed(text)),
-        Err(_) => serde_json::from_str::<String>(raw).map(Cow::Owned),
-    }
-}
-
-/// The text of a content: a string, or the text parts of an array.
-fn text_of_value(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect::<Vec<_>>()
-            .join("\n"),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::prompt::prompt_id;
     use super::*;
     use serde_json::json;
 
     fn prompt_of(body: &str) -> (String, String, u64) {
         let request = ChatRequest::parse(body.as_bytes()).expect("a request");
-        let prompt = request.prompt().expect("a prompt");
+        let prompt = request.checked().expect("a prompt").prompt;
         (prompt.id, prompt.user.into_owned(), prompt.input_tokens)
     }
 
@@ -267,7 +135,7 @@ mod tests {
             assert!(
                 ChatRequest::parse(body.as_bytes())
                     .expect("JSON")
-                    .prompt()
+                    .checked()
                     .is_err(),
                 "{body}"
             );

@@ -9,8 +9,11 @@ use super::call::Call;
 use super::error_object::ErrorObject;
 use super::limiter::{Scarce, Standing};
 use super::reply::{Ending, Reply};
+use crate::clock;
+use crate::config::Dialect;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// A complete JSON response.
@@ -25,9 +28,14 @@ pub(crate) fn json(status: StatusCode, body: impl Into<bytes::Bytes>, call: Opti
     )
 }
 
-/// An error in OpenAI's form.
-pub(crate) fn refusal(status: StatusCode, error: &ErrorObject<'_>, call: Option<Call>) -> Response<Reply> {
-    json(status, error.json(), call)
+/// An error in the form of the dialect.
+pub(crate) fn refusal(
+    status: StatusCode,
+    dialect: Dialect,
+    error: &ErrorObject<'_>,
+    call: Option<Call>,
+) -> Response<Reply> {
+    json(status, error.json(dialect), call)
 }
 
 /// A response that announces its length, truly or not.
@@ -56,19 +64,25 @@ pub(crate) fn stream(body: Reply) -> Response<Reply> {
 }
 
 /// Names the request, as a support ticket would.
-pub(crate) fn name_request(headers: &mut HeaderMap, call: u64) {
-    insert(headers, REQUEST_ID, &format!("req_{call:016x}"));
+pub(crate) fn name_request(headers: &mut HeaderMap, dialect: Dialect, call: u64) {
+    let name = match dialect {
+        Dialect::OpenAi => REQUEST_ID,
+        Dialect::Anthropic => ANTHROPIC_REQUEST_ID,
+    };
+    insert(headers, name, &format!("req_{call:016x}"));
 }
 
-/// Tells the client how long to wait: in seconds rounded up, and exactly in milliseconds.
-pub(crate) fn ask_to_wait(headers: &mut HeaderMap, wait: Duration) {
+/// Tells the client how long to wait: in seconds rounded up, and at OpenAI exactly in milliseconds too.
+pub(crate) fn ask_to_wait(headers: &mut HeaderMap, dialect: Dialect, wait: Duration) {
     let ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
     headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
-    headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
+    if dialect == Dialect::OpenAi {
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
+    }
 }
 
-/// The `x-ratelimit-*` headers.
-pub(crate) fn show_limits(headers: &mut HeaderMap, standings: &[Standing]) {
+/// The `x-ratelimit-*` or `anthropic-ratelimit-*` headers.
+pub(crate) fn show_limits(headers: &mut HeaderMap, dialect: Dialect, standings: &[Standing]) {
     for Standing {
         scarce,
         limit,
@@ -76,25 +90,51 @@ pub(crate) fn show_limits(headers: &mut HeaderMap, standings: &[Standing]) {
         reset,
     } in standings
     {
-        let [limit_name, remaining_name, reset_name] = match scarce {
-            Scarce::Requests => [
-                "x-ratelimit-limit-requests",
-                "x-ratelimit-remaining-requests",
-                "x-ratelimit-reset-requests",
-            ],
-            Scarce::Tokens => [
-                "x-ratelimit-limit-tokens",
-                "x-ratelimit-remaining-tokens",
-                "x-ratelimit-reset-tokens",
-            ],
-        };
+        let [limit_name, remaining_name, reset_name] = limit_headers(dialect, scarce);
         headers.insert(HeaderName::from_static(limit_name), HeaderValue::from(*limit));
         headers.insert(
             HeaderName::from_static(remaining_name),
             HeaderValue::from(*remaining),
         );
-        insert(headers, HeaderName::from_static(reset_name), &go_duration(*reset));
+        let reset = match dialect {
+            Dialect::OpenAi => go_duration(*reset),
+            Dialect::Anthropic => moment(*reset),
+        };
+        insert(headers, HeaderName::from_static(reset_name), &reset);
     }
+}
+
+/// The names of the headers for limit, rest and reset.
+const fn limit_headers(dialect: Dialect, scarce: &Scarce) -> [&'static str; 3] {
+    match (dialect, scarce) {
+        (Dialect::OpenAi, Scarce::Requests) => [
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-reset-requests",
+        ],
+        (Dialect::OpenAi, Scarce::Tokens) => [
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-tokens",
+        ],
+        (Dialect::Anthropic, Scarce::Requests) => [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+        (Dialect::Anthropic, Scarce::Tokens) => [
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+        ],
+    }
+}
+
+/// The moment after a wait as Anthropic writes it: RFC 3339, whole seconds, rounded up.
+fn moment(wait: Duration) -> String {
+    let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    let second = clock::now_ms().saturating_add(wait).div_euclid(1000) + 1;
+    jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |moment| moment.to_string())
 }
 
 /// A duration as OpenAI writes it: `12ms`, `59.951s`, `1m0s`.

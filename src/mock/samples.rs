@@ -30,6 +30,25 @@ wechat_article | zh | 为“%s”写公众号文章 | 为什么总是选不好 |
 wechat_article | en | Write a WeChat article on “%s” | Why choices go wrong | ## A scene\nPeople are tired and still have to choose, so they take what is nearest.\n\n## What to do\nSet one standard, then compare two things only. Try it today. | Make it short | ## Why short\nReaders have a few minutes and keep one thing.\n\n## How\nWrite the conclusion, then delete what it does not need.
 ";
 
+/// What stands in the first line of the instructions of each embedded agent that has a row. Messages requests do not
+/// name the agent otherwise.
+const FIRST_LINES: [(&str, &str); 7] = [
+    ("insight", "洞察策划"),
+    ("profile", "人群策略师"),
+    ("hitpoint", "爆款选题操盘手"),
+    ("facts", "事实核查编辑"),
+    ("xhs_writing", "小红书头部品牌号的主笔"),
+    ("tiktok_script", "抖音品牌号的编导"),
+    ("wechat_article", "品牌公众号的主编"),
+];
+
+/// The action of the embedded agent that has these instructions.
+pub(crate) fn action_of(instructions: &str) -> Option<&'static str> {
+    let first = instructions.lines().next()?;
+    let found = FIRST_LINES.iter().find(|(_, words)| first.contains(words));
+    found.map(|(action, _)| *action)
+}
+
 /// The texts of a row.
 pub(crate) type Row = Vec<&'static str>;
 
@@ -87,6 +106,19 @@ mod tests {
             let other = if *language == "zh" { "en" } else { "zh" };
             assert!(TABLE.contains(&format!("\n{name} | {other} | ")), "{line}");
         }
+    }
+
+    #[test]
+    fn each_embedded_agent_is_known_by_its_first_line() {
+        for (action, _) in FIRST_LINES {
+            let path = format!("{}/agents/{action}.toml", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).expect("an agent");
+            let agent: toml::Table = text.parse().expect("TOML");
+            let instructions = agent["system"].as_str().expect("instructions");
+            assert_eq!(action_of(instructions), Some(action));
+            assert!(row(action, Language::Chinese).is_some());
+        }
+        assert_eq!(action_of("Answer."), None);
     }
 
     #[test]

@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::chat;
 use super::config::MockConfig;
+use super::credentials;
 use super::error_object::{WRONG_KEY, invalid};
 use super::limiter::{Denial, Limiter, Standing};
 use super::log::Log;
+use super::prompt_cache::PromptCache;
 use super::reply::{Cut, Reply};
 use super::response;
 use super::tally::{Stats, Tally};
+use crate::config::Dialect;
 
 /// Connections that wait to be accepted; a client may open thousands at once. The kernel may allow fewer.
 const BACKLOG: u32 = 16_384;
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) config: MockConfig,
     pub(crate) tally: Tally,
     pub(crate) log: Option<Log>,
+    pub(crate) prompt_cache: PromptCache,
     limiter: Option<Mutex<Limiter>>,
     began: Instant,
 }
@@ -47,6 +51,7 @@ impl Shared {
             config,
             tally: Tally::default(),
             log,
+            prompt_cache: PromptCache::default(),
             limiter,
             began: Instant::now(),
         }
@@ -58,7 +63,7 @@ impl Shared {
     }
 
     /// Admits a call that costs `tokens`, and notes in `headers` where the limits stand.
-    pub(crate) fn admit(&self, tokens: u64, headers: &mut HeaderMap) -> Result<(), Denial> {
+    pub(crate) fn admit(&self, dialect: Dialect, tokens: u64, headers: &mut HeaderMap) -> Result<(), Denial> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
@@ -66,7 +71,7 @@ impl Shared {
         // Read under the lock, so that the times in the window never run backwards.
         let now = self.now_us();
         limiter.admit(now, tokens)?;
-        response::show_limits(headers, &limiter.standings(now));
+        response::show_limits(headers, dialect, &limiter.standings(now));
         Ok(())
     }
 
@@ -82,11 +87,11 @@ impl Shared {
     }
 
     /// Whether the request may be answered.
-    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn knows(&self, dialect: Dialect, headers: &HeaderMap) -> bool {
         self.config
             .api_key
             .as_ref()
-            .is_none_or(|key| chat::bears(headers, key))
+            .is_none_or(|key| credentials::key(dialect, headers) == Some(key.as_str()))
     }
 
     /// The counts so far.
@@ -159,11 +164,14 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let (parts, body) = request.into_parts();
     let response = match (&parts.method, parts.uri.path()) {
         (&Method::POST, "/v1/chat/completions" | "/chat/completions") => {
-            return chat::chat(shared, &parts.headers, body).await;
+            return chat::chat(shared, Dialect::OpenAi, &parts.headers, body).await;
         }
-        (&Method::GET, "/v1/models" | "/models") if shared.knows(&parts.headers) => models(),
+        (&Method::POST, "/v1/messages" | "/messages") => {
+            return chat::chat(shared, Dialect::Anthropic, &parts.headers, body).await;
+        }
+        (&Method::GET, "/v1/models" | "/models") if shared.knows(Dialect::OpenAi, &parts.headers) => models(),
         (&Method::GET, "/v1/models" | "/models") => {
-            response::refusal(StatusCode::UNAUTHORIZED, &WRONG_KEY, None)
+            response::refusal(StatusCode::UNAUTHORIZED, Dialect::OpenAi, &WRONG_KEY, None)
         }
         (&Method::GET, "/health") => response::json(StatusCode::OK, r#"{"status":"ok"}"#, None),
         (&Method::GET, "/mock/stats") => {
@@ -184,6 +192,7 @@ fn unknown(method: &Method, path: &str) -> Response<Reply> {
     let message = format!("Invalid URL ({method} {path})");
     response::refusal(
         StatusCode::NOT_FOUND,
+        Dialect::OpenAi,
         &invalid(&message, Some("unknown_url")),
         None,
     )

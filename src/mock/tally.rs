@@ -18,6 +18,7 @@ pub(crate) enum Outcome {
     Stall,
     Garbage,
     ErrorInStream,
+    Overloaded,
     BadRequest,
     Unauthorized,
     /// The client, or the stop of the server, ended the call before its answer was complete.
@@ -36,6 +37,7 @@ impl Outcome {
             Self::Stall => "stall",
             Self::Garbage => "garbage",
             Self::ErrorInStream => "error_in_stream",
+            Self::Overloaded => "overloaded",
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
             Self::ClientGone => "client_gone",

@@ -241,7 +241,7 @@ fn a_mock_that_cannot_be_is_refused() {
         ),
         (
             ["--faults", "fire=0.1"],
-            "`--faults`: `fire` is none of 429, 500, disconnect, truncate, stall, garbage, error",
+            "`--faults`: `fire` is none of 429, 500, disconnect, truncate, stall, garbage, error, 529",
         ),
         (
             ["--latency", "soon"],

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
 
 mod agents;
+mod anthropic;
 mod bad_input;
 mod batch_form;
 mod chains;
@@ -14,6 +15,7 @@ mod changed_input;
 mod commands;
 mod contained;
 mod continuing;
+mod dialects;
 mod echo;
 mod endings;
 mod environment;
@@ -46,6 +48,7 @@ mod provider;
 use crate::support::proxy;
 mod refusals;
 mod rehearsal;
+mod route_settings;
 mod samples;
 mod secrets;
 use crate::support::postgres as server;

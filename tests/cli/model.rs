@@ -129,7 +129,8 @@ pub(crate) fn task_of(user: &str) -> &str {
     after.rsplit_once("\n任务>>>").unwrap().0
 }
 
-fn item(schema: &Value, content: &str) -> Value {
+/// An item that fits the schema.
+pub(crate) fn item(schema: &Value, content: &str) -> Value {
     let properties = schema["properties"]["items"]["items"]["properties"].as_object();
     let filled = properties.unwrap().iter().map(|(name, property)| {
         let value = match (name.as_str(), &property["enum"][0]) {

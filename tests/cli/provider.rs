@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 /// Answers each call with what the script makes of its body.
 pub(crate) struct Scripted {
     address: SocketAddr,
-    bodies: Arc<Mutex<Vec<String>>>,
+    /// Head and body of each call.
+    calls: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 /// An answer: status, further header lines, body.
@@ -21,17 +22,17 @@ impl Scripted {
     pub(crate) fn start(script: impl Fn(&str) -> Say + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let bodies = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&bodies);
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&calls);
         // Ends with the test process; nothing is left behind.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (_, body) = read_request(&stream);
-                heard.lock().unwrap().push(body.clone());
+                let (head, body) = read_request(&stream);
+                heard.lock().unwrap().push((head, body.clone()));
                 answer(stream, &script(&body));
             }
         });
-        Self { address, bodies }
+        Self { address, calls }
     }
 
     pub(crate) fn base_url(&self) -> String {
@@ -40,7 +41,14 @@ impl Scripted {
 
     /// The bodies of all calls so far.
     pub(crate) fn bodies(&self) -> Vec<String> {
-        self.bodies.lock().unwrap().clone()
+        let calls = self.calls.lock().unwrap();
+        calls.iter().map(|(_, body)| body.clone()).collect()
+    }
+
+    /// The request lines and headers of all calls so far, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().map(|(head, _)| head.to_lowercase()).collect()
     }
 }
 

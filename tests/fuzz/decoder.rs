@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nova3::config::Dialect;
 use nova3::domain::usage::Usage;
-use nova3::llm::wire::{
-    Answer, CallError, Decoder, Frame, Incoming, Limits, Progress, RateHeaders, Secrets, SseError, classify,
-    plain, strip_think,
-};
+use nova3::llm::dialect::{self, Incoming, Progress};
+use nova3::llm::wire::{Decoder, Frame, Limits, RateHeaders, Secrets, SseError, classify};
+use nova3::llm::{Answer, CallError, strip_think};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,7 +33,7 @@ const MOST_OUTPUT: u64 = 20_000_000;
 fn any_bytes_in_any_pieces_mean_the_same() {
     super::campaign::Campaign {
         target: "decoder",
-        seeds: &["fixtures/llm"],
+        seeds: &["fixtures/llm", "fixtures/llm/anthropic"],
         check,
     }
     .run();
@@ -64,33 +64,42 @@ pub(crate) fn check(input: &[u8]) -> Vec<u64> {
     }
 
     let room = choices.usize(..=body.len() + 1);
-    let whole = arrive(Limits::default(), room, &[body]);
-    for _ in 0..2 {
+    for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+        let arrive = |limits, pieces: &[&[u8]]| arrive(dialect, limits, room, pieces);
+        let whole = arrive(Limits::default(), &[body]);
+        for _ in 0..2 {
+            let parts = pieces(body, &mut choices);
+            assert_eq!(
+                arrive(Limits::default(), &parts),
+                whole,
+                "{dialect:?} in pieces of {:?}",
+                lengths(&parts)
+            );
+        }
         let parts = pieces(body, &mut choices);
-        assert_eq!(
-            arrive(Limits::default(), room, &parts),
-            whole,
-            "in pieces of {:?}",
-            lengths(&parts)
-        );
-    }
-    let parts = pieces(body, &mut choices);
-    assert_eq!(arrive(tight, room, &parts), arrive(tight, room, &[body]));
-    if let Ok(answer) = &whole {
-        assert!(answer.text.len() <= room, "the text outgrew its {room} bytes");
+        assert_eq!(arrive(tight, &parts), arrive(tight, &[body]), "{dialect:?}");
+        if let Ok(answer) = &whole {
+            assert!(answer.text.len() <= room, "the text outgrew its {room} bytes");
+        }
     }
 
-    let streamed = arrive(Limits::default(), usize::MAX, &[body]);
+    let streamed = arrive(Dialect::OpenAi, Limits::default(), usize::MAX, &[body]);
     judge_stream(&streamed, &frames.0);
+    let message = arrive(Dialect::Anthropic, Limits::default(), usize::MAX, &[body]);
+    judge(&message);
     let cut = &body[..choices.usize(..=body.len())];
     judge_stream(
-        &arrive(Limits::default(), usize::MAX, &[cut]),
+        &arrive(Dialect::OpenAi, Limits::default(), usize::MAX, &[cut]),
         &decode(Limits::default(), &[cut]).0,
     );
-    let at_once = plain(body).or_else(|_| plain(&secrets().mask_body(body)));
+    let [at_once, message_at_once] = [Dialect::OpenAi, Dialect::Anthropic].map(|dialect| {
+        let plain = |body: &[u8]| dialect::plain(dialect, body);
+        plain(body).or_else(|_| plain(&secrets().mask_body(body)))
+    });
     judge(&at_once);
+    judge(&message_at_once);
     let refused = response.refused();
-    let results = [streamed, at_once, Err(refused)];
+    let results = [streamed, at_once, Err(refused), message, message_at_once];
     results
         .iter()
         .zip(0..)
@@ -192,8 +201,8 @@ fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
 }
 
 /// What becomes of a stream that arrives in these pieces.
-fn arrive(limits: Limits, room: usize, pieces: &[&[u8]]) -> Result<Answer, CallError> {
-    let mut incoming = Incoming::new(limits, room).hiding(secrets());
+fn arrive(dialect: Dialect, limits: Limits, room: usize, pieces: &[&[u8]]) -> Result<Answer, CallError> {
+    let mut incoming = Incoming::new(dialect, limits, room).hiding(secrets());
     let mut done = false;
     for piece in pieces {
         done |= incoming.push(piece)? == Progress::Done;

@@ -12,8 +12,7 @@ use nova3::agent::{self, Agent, Agents, Prompt, TaskInput};
 use nova3::config::{Config, ContextBudget, Flags};
 use nova3::domain::failure::Class;
 use nova3::domain::request::{Brief, Rules, Work, read_line};
-use nova3::llm::Client;
-use nova3::llm::wire::Message;
+use nova3::llm::{Client, Message};
 use nova3::store::{Earlier, Material, Round, StoredItem};
 use serde_json::{Value, json};
 

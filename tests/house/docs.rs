@@ -285,6 +285,7 @@ fn every_file_that_the_pages_name_is_there() {
         "docs/performance.md",
         "docs/dependencies.md",
         "docs/operations.md",
+        "docs/providers.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let prose: String = text

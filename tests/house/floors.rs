@@ -232,6 +232,31 @@ fn imports_point_down_the_floors() {
     assert_none("uses that do not point down", &upward_uses(&sources()));
 }
 
+/// Uses of wire formats above the floor that knows them.
+fn uses_of_the_wire(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for source in sources.iter().filter(|source| source.part() != "llm") {
+        for (line, code) in source.code() {
+            for inner in ["llm::wire", "llm::dialect"] {
+                if code.contains(inner) {
+                    problems.push(format!("src/{}:{line}: uses `{inner}`", source.path));
+                }
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn only_the_models_floor_knows_wire_formats() {
+    assert_none("wire formats outside of `llm`", &uses_of_the_wire(&sources()));
+    let used = uses_of_the_wire(&[Source {
+        path: "agent/run.rs".to_owned(),
+        text: "use crate::llm::dialect::plain;".to_owned(),
+    }]);
+    assert_eq!(used.len(), 1);
+}
+
 /// Uses of one folder of the engine by another one that may not use it.
 fn circles_of_the_engine(sources: &[Source]) -> Vec<String> {
     let mut problems = Vec::new();

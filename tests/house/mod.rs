@@ -8,3 +8,4 @@
 mod docs;
 mod floors;
 mod mutants;
+mod providers;

@@ -28,6 +28,16 @@ impl Harness {
             .body(body.to_string())
     }
 
+    /// The same for the Messages API.
+    pub(super) fn post_message(&self, body: &Value) -> reqwest::RequestBuilder {
+        let url = format!("{}/messages", self.mock.base_url());
+        self.client
+            .post(url)
+            .header("content-type", "application/json")
+            .header("anthropic-version", "2023-06-01")
+            .body(body.to_string())
+    }
+
     /// The status and the whole text of an answer.
     pub(super) async fn ask(&self, body: &Value) -> (u16, String) {
         let response = self.post(body).send().await.expect("a response");

@@ -6,4 +6,5 @@ mod answers;
 mod evidence;
 mod faults;
 mod harness;
+mod messages;
 mod rehearsal;

@@ -402,6 +402,7 @@ pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
         route: "primary".to_owned(),
         model: "m".to_owned(),
         end: class.map_or(CallEnd::Answered, CallEnd::Failed),
+        used: class.is_none(),
         status_code: Some(200),
         usage: Usage {
             input_tokens: 10,

@@ -2,9 +2,12 @@
 
 use proptest::prelude::*;
 
-use crate::wire::harness::{answer, decode, fails, usage};
+use crate::wire::harness::{answer, decode, fails, plain, usage};
+use nova3::config::Dialect;
 use nova3::domain::failure::Class;
-use nova3::llm::wire::{Collector, Frame, Incoming, Limits, Progress, Secrets, plain};
+use nova3::llm::dialect::openai::Collector;
+use nova3::llm::dialect::{Incoming, Progress};
+use nova3::llm::wire::{Frame, Limits, Secrets};
 
 #[test]
 fn only_substance_counts_as_progress() {
@@ -75,7 +78,7 @@ fn a_refusal_tells_no_secret() {
         chunk(r#"{"delta":{"refusal":"No to open-"}}"#),
         chunk(r#"{"delta":{"refusal":"sesame."},"finish_reason":"stop"}"#),
     ];
-    let mut incoming = Incoming::new(Limits::default(), 1000).hiding(secrets.clone());
+    let mut incoming = Incoming::new(Dialect::OpenAi, Limits::default(), 1000).hiding(secrets.clone());
     incoming.push(stream.concat().as_bytes()).expect("no failure");
     let body = br#"{"choices":[{"message":{"refusal":"No to open-sesame."},"finish_reason":"stop"}]}"#;
     for answer in [incoming.end(), plain(body).map(|answer| answer.hiding(&secrets))] {

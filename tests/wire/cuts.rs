@@ -4,9 +4,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::wire::harness::{answer, arrived, arrived_within, decode, fixture, streams};
+use crate::wire::harness::{arrived, arrived_within, decode, dialect_of, fixture, streams};
+use nova3::config::Dialect;
 use nova3::domain::failure::{Class, Verdict};
-use nova3::llm::wire::{Answer, CallError, Limits};
+use nova3::llm::wire::Limits;
+use nova3::llm::{Answer, CallError};
 
 /// `bytes` in pieces that part at these places.
 fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
@@ -22,14 +24,14 @@ fn a_recorded_stream_in_two_pieces_is_the_same() {
     for name in streams() {
         let bytes = fixture(&name);
         let frames = decode(Limits::default(), [&bytes[..]]);
-        let whole = answer(&bytes);
+        let whole = arrived(&name, [&bytes[..]]);
         for cut in 0..=bytes.len() {
             let parts = [&bytes[..cut], &bytes[cut..]];
             assert_eq!(decode(Limits::default(), parts), frames, "{name} parted at {cut}");
-            assert_eq!(arrived(parts), whole, "{name} parted at {cut}");
+            assert_eq!(arrived(&name, parts), whole, "{name} parted at {cut}");
         }
         assert_eq!(decode(Limits::default(), bytes.chunks(1)), frames, "{name}");
-        assert_eq!(arrived(bytes.chunks(1)), whole, "{name}");
+        assert_eq!(arrived(&name, bytes.chunks(1)), whole, "{name}");
     }
 }
 
@@ -46,17 +48,21 @@ proptest! {
                 decode(Limits::default(), [&bytes[..]]),
                 "{}", name
             );
-            prop_assert_eq!(arrived(parts), answer(&bytes), "{}", name);
+            prop_assert_eq!(arrived(&name, parts), arrived(&name, [&bytes[..]]), "{}", name);
         }
     }
 }
 
 /// How many bytes of a stream hold the event with the finish reason, up to the last brace of its object; on old
 /// Ollama, which never gives a reason, up to its `[DONE]`.
-fn vouched(bytes: &[u8]) -> usize {
+fn vouched(name: &str, bytes: &[u8]) -> usize {
     const BLANKS: [&str; 4] = ["\n\n", "\r\n\r\n", "\r\r", "\ndata: [DONE]"];
     let text = String::from_utf8_lossy(bytes);
-    let reason = text.match_indices("\"finish_reason\":").find(|(at, name)| {
+    let member = match dialect_of(name) {
+        Dialect::OpenAi => "\"finish_reason\":",
+        Dialect::Anthropic => "\"stop_reason\":",
+    };
+    let reason = text.match_indices(member).find(|(at, name)| {
         let value = text[at + name.len()..].trim_start();
         let line = text[..*at].rfind(['\n', '\r']).unwrap_or(0);
         let second = text[line..*at].contains("\"index\":1,\"delta\"");
@@ -79,8 +85,8 @@ fn good() -> Vec<(String, Vec<u8>, Answer, usize)> {
         .into_iter()
         .filter_map(|name| {
             let bytes = fixture(&name);
-            let whole = answer(&bytes).ok()?;
-            let end = vouched(&bytes);
+            let whole = arrived(&name, [&bytes[..]]).ok()?;
+            let end = vouched(&name, &bytes);
             Some((name, bytes, whole, end))
         })
         .collect()
@@ -91,7 +97,7 @@ fn good() -> Vec<(String, Vec<u8>, Answer, usize)> {
 fn no_cut_before_the_finish_is_an_answer() {
     for (name, bytes, whole, end) in good() {
         for cut in 0..=bytes.len() {
-            match answer(&bytes[..cut]) {
+            match arrived(&name, [&bytes[..cut]]) {
                 Ok(_) if cut < end => panic!("{name} cut at {cut} of {end} is an answer"),
                 Err(fault) if cut >= end => panic!("{name} cut at {cut} of {end}: {fault}"),
                 Ok(got) => assert_eq!(
@@ -110,11 +116,11 @@ fn no_cut_before_the_finish_is_an_answer() {
 fn no_cut_of_a_failing_stream_is_an_answer() {
     for name in streams() {
         let bytes = fixture(&name);
-        if answer(&bytes).is_ok() || name == "error_after_finish.sse" {
+        if arrived(&name, [&bytes[..]]).is_ok() || name == "error_after_finish.sse" {
             continue;
         }
         for cut in 0..=bytes.len() {
-            let result = answer(&bytes[..cut]);
+            let result = arrived(&name, [&bytes[..cut]]);
             assert!(result.is_err(), "{name} cut at {cut} gave {result:?}");
         }
     }
@@ -146,9 +152,9 @@ proptest! {
         for (name, bytes, whole, end) in good() {
             let stream_bytes = limit.index(bytes.len() + 1);
             let limits = Limits { stream_bytes, ..Limits::default() };
-            let at_once = arrived_within(limits, [&bytes[..]]);
-            prop_assert_eq!(&arrived_within(limits, pieces(&bytes, &cuts)), &at_once, "{}", name);
-            prop_assert_eq!(&arrived_within(limits, bytes.chunks(1)), &at_once, "{}", name);
+            let at_once = arrived_within(&name, limits, [&bytes[..]]);
+            prop_assert_eq!(&arrived_within(&name, limits, pieces(&bytes, &cuts)), &at_once, "{}", name);
+            prop_assert_eq!(&arrived_within(&name, limits, bytes.chunks(1)), &at_once, "{}", name);
             match at_once {
                 Ok(got) => {
                     prop_assert!(stream_bytes >= end, "{} within {} of {}", name, stream_bytes, end);
@@ -167,9 +173,9 @@ proptest! {
     fn the_limit_of_an_event_holds_in_any_pieces(event_bytes in 0usize..700, cuts in vec(any::<Index>(), 0..8)) {
         for (name, bytes, _, end) in good() {
             let limits = Limits { event_bytes, ..Limits::default() };
-            let at_once = arrived_within(limits, [&bytes[..]]);
-            prop_assert_eq!(&arrived_within(limits, pieces(&bytes, &cuts)), &at_once, "{}", name);
-            prop_assert_eq!(&arrived_within(limits, bytes.chunks(1)), &at_once, "{}", name);
+            let at_once = arrived_within(&name, limits, [&bytes[..]]);
+            prop_assert_eq!(&arrived_within(&name, limits, pieces(&bytes, &cuts)), &at_once, "{}", name);
+            prop_assert_eq!(&arrived_within(&name, limits, bytes.chunks(1)), &at_once, "{}", name);
             let longest = bytes[..end].split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::len).max();
             if longest > Some(event_bytes) {
                 let fault = at_once.expect_err("an event is too large");

@@ -5,9 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
+use super::harness::plain;
 use super::rows::Recorded;
 use nova3::domain::failure::{Class, Verdict};
-use nova3::llm::wire::{CallError, classify};
+use nova3::llm::CallError;
+use nova3::llm::wire::classify;
 
 fn judge(status: u16, body: &[u8]) -> CallError {
     classify(status, &|_| None, body, Timestamp::UNIX_EPOCH)
@@ -200,7 +202,7 @@ const WORDS: [Word; 22] = [
 fn the_words_of_a_provider_beat_its_status() {
     for (status, body, class, verdict) in WORDS {
         let error = if status == 200 {
-            nova3::llm::wire::plain(body.as_bytes()).expect_err("an error")
+            plain(body.as_bytes()).expect_err("an error")
         } else {
             judge(status, body.as_bytes())
         };

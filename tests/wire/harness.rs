@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use nova3::config::Dialect;
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
-use nova3::llm::wire::{Answer, CallError, Decoder, Frame, Incoming, Limits, SseError};
+use nova3::llm::dialect::{self, Incoming};
+use nova3::llm::wire::{Decoder, Frame, Limits, SseError};
+use nova3::llm::{Answer, CallError};
 
 /// The bytes of a file under `fixtures/llm`.
 pub(super) fn fixture(name: &str) -> Vec<u8> {
@@ -16,12 +19,32 @@ pub(super) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llm")
 }
 
+/// The folder of what speaks Anthropic's dialect; the rest speaks OpenAI's.
+const ANTHROPIC: &str = "anthropic/";
+
+/// The dialect of a fixture.
+pub(super) fn dialect_of(name: &str) -> Dialect {
+    if name.starts_with(ANTHROPIC) {
+        Dialect::Anthropic
+    } else {
+        Dialect::OpenAi
+    }
+}
+
 /// Every fixture of one kind: `sse` for streams, `http` for whole responses.
 pub(super) fn fixtures(kind: &str) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder())
+    ["", ANTHROPIC]
+        .iter()
+        .flat_map(|below| fixtures_below(below, kind))
+        .collect()
+}
+
+fn fixtures_below(below: &str, kind: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder().join(below))
         .expect("fixtures are there")
         .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
         .filter(|name| Path::new(name).extension().is_some_and(|found| found == kind))
+        .map(|name| format!("{below}{name}"))
         .collect();
     names.sort();
     names
@@ -47,26 +70,35 @@ pub(super) fn decode<'a>(
     (frames, fault)
 }
 
-/// What becomes of a stream that ends with these bytes.
+/// What becomes of a stream of OpenAI's dialect that ends with these bytes.
 pub(super) fn answer(bytes: &[u8]) -> Result<Answer, CallError> {
-    arrived([bytes])
+    arrived("", [bytes])
 }
 
-/// What becomes of a stream that arrives in these pieces.
-pub(super) fn arrived<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Answer, CallError> {
-    arrived_within(Limits::default(), pieces)
+/// What becomes of a stream that arrives in these pieces, in the dialect of this fixture.
+pub(super) fn arrived<'a>(
+    name: &str,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Answer, CallError> {
+    arrived_within(name, Limits::default(), pieces)
 }
 
 /// The same, from a peer that may send no more than this.
 pub(super) fn arrived_within<'a>(
+    name: &str,
     limits: Limits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Answer, CallError> {
-    let mut incoming = Incoming::new(limits, 1 << 20);
+    let mut incoming = Incoming::new(dialect_of(name), limits, 1 << 20);
     for piece in pieces {
         incoming.push(piece)?;
     }
     incoming.end()
+}
+
+/// What becomes of a body that was not streamed.
+pub(super) fn plain(body: &[u8]) -> Result<Answer, CallError> {
+    dialect::plain(Dialect::OpenAi, body)
 }
 
 /// What a failure comes to.

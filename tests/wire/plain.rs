@@ -1,9 +1,9 @@
 //! Plain bodies, usage in its dialects, and inline thoughts.
 
-use crate::wire::harness::{answer, fails, usage};
+use crate::wire::harness::{answer, fails, plain, usage};
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
-use nova3::llm::wire::{Answer, CallError, plain, strip_think};
+use nova3::llm::{Answer, CallError, strip_think};
 
 #[test]
 fn plain_bodies_that_are_no_answer_fail() {

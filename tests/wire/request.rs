@@ -1,66 +1,7 @@
-//! Request bodies and estimates.
+//! Batch bodies and estimates; the bodies of chats have tests in `llm/dialect`.
 
-use serde_json::json;
-
-use nova3::llm::wire::{
-    BatchFields, ChatCall, Message, Role, batch_fields, estimate_messages, estimate_tokens,
-};
-
-#[test]
-fn bodies_hold_what_is_set_and_nothing_else() {
-    let messages = [
-        Message {
-            role: Role::System,
-            content: "sei kurz".to_owned(),
-        },
-        Message {
-            role: Role::User,
-            content: "你好\n\"x\"".to_owned(),
-        },
-    ];
-    let bare = ChatCall {
-        model: "m",
-        messages: &messages,
-        stream: false,
-        include_usage: true,
-        max_tokens: None,
-        max_tokens_field: "max_completion_tokens",
-        temperature: None,
-        top_p: None,
-        seed: None,
-        response_format: None,
-    };
-    assert_eq!(
-        String::from_utf8(bare.to_body()).expect("UTF-8"),
-        r#"{"model":"m","messages":[{"role":"system","content":"sei kurz"},{"role":"user","content":"你好\n\"x\""}]}"#
-    );
-    let format = serde_json::value::to_raw_value(&json!({"type": "json_object"})).unwrap();
-    let full = ChatCall {
-        stream: true,
-        max_tokens: Some(9),
-        max_tokens_field: "max_tokens",
-        temperature: Some(0.5),
-        top_p: Some(1.0),
-        seed: Some(-1),
-        response_format: Some(&format),
-        ..bare
-    };
-    let body: serde_json::Value = serde_json::from_slice(&full.to_body()).expect("JSON");
-    assert_eq!(
-        body,
-        json!({
-            "model": "m",
-            "messages": messages,
-            "stream": true,
-            "stream_options": {"include_usage": true},
-            "max_tokens": 9,
-            "temperature": 0.5,
-            "top_p": 1.0,
-            "seed": -1,
-            "response_format": {"type": "json_object"},
-        })
-    );
-}
+use nova3::llm::dialect::openai::{BatchFields, batch_fields};
+use nova3::llm::{Message, Role, estimate_messages, estimate_tokens};
 
 #[test]
 fn estimates_err_on_the_upper_side() {

@@ -40,7 +40,7 @@ pub(in crate::cli) struct MockArgs {
     /// Write every call to this file
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) log: Option<PathBuf>,
-    /// Faults as shares of calls, by comma: `429=0.03,500=0.05,disconnect=0.02,truncate=…,stall=…,garbage=…,error=…`
+    /// Faults as shares of calls, by comma: `429=0.03,500=0.05,disconnect=0.02,truncate=…,stall=…,garbage=…,error=…,529=…`
     #[arg(long, value_name = "LIST", default_value = "")]
     pub(in crate::cli) faults: String,
 }

@@ -95,7 +95,7 @@ pub(in crate::cli) enum Command {
     Retry(RetryArgs),
     /// Prove that a result file holds each finished request's latest line exactly once
     Verify(VerifyArgs),
-    /// A fault-injecting OpenAI-compatible server for rehearsal
+    /// A fault-injecting server for rehearsal that speaks both dialects
     Mock(MockArgs),
     /// Show the settings in force and where each value came from
     Config(ConfigArgs),

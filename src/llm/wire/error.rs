@@ -56,7 +56,7 @@ impl CallError {
 
     /// The error of an answer that could not be read.
     #[must_use]
-    pub(super) fn of_unreadable(self) -> Self {
+    pub(in crate::llm) fn of_unreadable(self) -> Self {
         Self {
             unreadable: true,
             ..self
@@ -105,7 +105,7 @@ pub fn classify(
 
 /// Judges an error object that came inside an HTTP 200, where a numeric code stands for the status and only its
 /// message can say how long to wait.
-pub(super) fn in_band(body: &str) -> CallError {
+pub(in crate::llm) fn in_band(body: &str) -> CallError {
     let detail = Detail::read(body.as_bytes());
     let mut error = judge(200, &detail);
     error.retry_after = retry_after::from_body(&detail.waits, Timestamp::UNIX_EPOCH)

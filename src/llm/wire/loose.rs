@@ -12,7 +12,7 @@ const MOST_LEVELS: u8 = 100;
 const FIRST_HALF: u32 = 0x0010_F800;
 
 /// The half of a surrogate pair that a character of a loosely read text stands for.
-pub(super) fn half(c: char) -> Option<u16> {
+pub(in crate::llm) fn half(c: char) -> Option<u16> {
     let offset = u32::from(c).checked_sub(FIRST_HALF)?;
     u16::try_from(offset + 0xD800).ok()
 }
@@ -22,7 +22,7 @@ fn of_half(half: u32) -> char {
 }
 
 /// The value that the text holds, and nothing behind it.
-pub(super) fn read(text: &str) -> Option<Value> {
+pub(in crate::llm) fn read(text: &str) -> Option<Value> {
     let mut reader = Reader { rest: text };
     let value = reader.value(MOST_LEVELS)?;
     reader.skip_blanks();
@@ -172,14 +172,14 @@ impl Reader<'_> {
 
 /// A text that grows by pieces, which may have been parted inside a surrogate pair.
 #[derive(Debug, Default)]
-pub(super) struct Joined {
+pub(in crate::llm) struct Joined {
     text: String,
     /// The first half of a pair whose second has not come.
     waiting: Option<u16>,
 }
 
 impl Joined {
-    pub(super) const fn new() -> Self {
+    pub(in crate::llm) const fn new() -> Self {
         Self {
             text: String::new(),
             waiting: None,
@@ -187,7 +187,7 @@ impl Joined {
     }
 
     /// Appends a piece; `loose` if it was read by [`read`], so that private characters in it are halves.
-    pub(super) fn push(&mut self, piece: &str, loose: bool) {
+    pub(in crate::llm) fn push(&mut self, piece: &str, loose: bool) {
         if piece.is_empty() {
             return;
         }
@@ -216,21 +216,21 @@ impl Joined {
     }
 
     /// The text as far as it is whole.
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::llm) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) const fn capacity(&self) -> usize {
+    pub(in crate::llm) const fn capacity(&self) -> usize {
         self.text.capacity()
     }
 
     /// Forgets the text, and gives its memory back.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::llm) fn clear(&mut self) {
         *self = Self::new();
     }
 
     /// The text; a half that stayed alone is replaced.
-    pub(super) fn end(mut self) -> String {
+    pub(in crate::llm) fn end(mut self) -> String {
         if self.waiting.is_some() {
             self.text.push(char::REPLACEMENT_CHARACTER);
         }

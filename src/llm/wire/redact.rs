@@ -14,10 +14,10 @@ const MIN_PREFIXED: usize = 10;
 const MIN_BARE: usize = 32;
 /// How far before a bare key the word "key" may stand.
 const KEY_REACH: usize = 48;
-pub(super) const MASK: &str = "[redacted]";
+pub(in crate::llm) const MASK: &str = "[redacted]";
 
 /// One printable line of at most `max_chars` characters, without anything that looks like a key.
-pub(super) fn clean(text: &str, max_chars: usize) -> String {
+pub(in crate::llm) fn clean(text: &str, max_chars: usize) -> String {
     // Redaction can only shorten what is shown by what it masks; four times the room is ample and keeps
     // a hostile megabyte cheap.
     let head: String = text.trim().chars().take(max_chars.saturating_mul(4)).collect();

@@ -3,7 +3,7 @@
 //! A small model may fall into a loop that only its longest answer ends. [`Watch`] looks at a text while it streams and
 //! says when its tail is nothing but repetitions, so that the call ends early.
 
-use super::answer::Answer;
+use crate::llm::response::Answer;
 
 /// The finish reason of an answer whose stream was ended because it repeated itself.
 pub const REPETITION: &str = "repetition";

@@ -18,8 +18,10 @@ const MIN_SECRET: usize = 8;
 pub struct Secrets(Vec<SecretString>);
 
 impl Secrets {
-    /// What a route sends to be let in: its key, and what stands in the query of its address, save a version.
-    pub fn of(key: Option<&str>, endpoint: &Url) -> Self {
+    /// The secrets that a route sends: its key and the values of its headers, and what stands in the query of its
+    /// address, save a version.
+    pub fn of<'a>(sent: impl IntoIterator<Item = &'a str>, endpoint: &Url) -> Self {
+        let sent: Vec<&str> = sent.into_iter().collect();
         let written = endpoint.query().unwrap_or_default().split('&');
         let written = written.filter_map(|pair| pair.split_once('='));
         let decoded: Vec<_> = endpoint.query_pairs().collect();
@@ -27,7 +29,7 @@ impl Secrets {
         let query = written
             .chain(decoded)
             .filter(|(name, _)| !name.ends_with("version"));
-        Self::new(key.into_iter().chain(query.map(|(_, value)| value)))
+        Self::new(sent.into_iter().chain(query.map(|(_, value)| value)))
     }
 
     /// These, as far as they are long enough to be secrets, in every spelling that JSON has for them.

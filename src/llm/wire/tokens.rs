@@ -10,7 +10,7 @@ const MOST_TOKENS: f64 = 20e6;
 
 /// What a server said of the tokens of its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Counted {
+pub(in crate::llm) enum Counted {
     /// So many.
     Tokens(Usage),
     /// A count that cannot be true, and which one.
@@ -92,7 +92,7 @@ struct Details {
 ///
 /// What is no number is passed over: the answer is paid for, whatever its bill looks like. A number that cannot be a
 /// count of tokens makes the whole bill unbelievable, wherever it stands.
-pub(super) fn read(json: &str) -> Option<Counted> {
+pub(in crate::llm) fn read(json: &str) -> Option<Counted> {
     // serde would take an array for a struct whose names were left out.
     let raw: Raw<'_> = json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
     match raw.counts() {

@@ -1,20 +1,14 @@
-//! JSON of a provider that is broken, or of another shape: what it means all the same, or which fault it is.
+//! JSON of a provider that is broken: which fault it is.
 
 use serde_json::Value;
 use serde_json::error::Category;
 
 use super::error::{self, CallError};
-use super::{loose, shape};
+use super::loose;
 use crate::domain::failure::{Class, Verdict};
 
-/// The chunk that is meant by JSON that is none, or by JSON of another shape.
-pub(super) fn mend(json: &str) -> Option<String> {
-    let value = loose::read(json).filter(Value::is_object)?;
-    Some(shape::reshaped(value).to_string())
-}
-
 /// Whether the list has an error in it, as Google's has.
-pub(super) fn is_list_of_errors(json: &str) -> bool {
+pub(in crate::llm) fn is_list_of_errors(json: &str) -> bool {
     let Some(Value::Array(items)) = loose::read(json) else {
         return false;
     };
@@ -24,7 +18,7 @@ pub(super) fn is_list_of_errors(json: &str) -> bool {
 }
 
 /// A whole body that is no JSON: an HTML page, a text, or an answer of which only the beginning came.
-pub(super) fn not_an_answer(fault: &serde_json::Error, json: &str) -> CallError {
+pub(in crate::llm) fn not_an_answer(fault: &serde_json::Error, json: &str) -> CallError {
     if fault.is_eof() && json.starts_with('{') {
         let message = "the answer was cut in the middle of its JSON";
         return CallError::new(Class::Network, Verdict::Retry, message);
@@ -33,7 +27,7 @@ pub(super) fn not_an_answer(fault: &serde_json::Error, json: &str) -> CallError 
 }
 
 /// A frame that is no JSON. One that merely ends too early was cut on its way.
-pub(super) fn malformed(fault: &serde_json::Error) -> CallError {
+pub(in crate::llm) fn malformed(fault: &serde_json::Error) -> CallError {
     match fault.classify() {
         Category::Eof => CallError::new(
             Class::Network,

@@ -36,10 +36,10 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The version of the tables, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 6;
+const VERSION: i32 = 7;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 6;
+const OLDEST: i32 = 7;
 
 /// Another process may be installing the schema at the same time.
 const LONG: Duration = Duration::from_secs(3600);

@@ -57,15 +57,14 @@ pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<()
 /// the settlement's if it ends its queue.
 pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -> Result<Given, Fault> {
     let completed = becomes != Use::Nothing && spent.completed;
-    let last = spent.attempts.len().saturating_sub(1);
     let mut sums = RunSummary::default();
     let booked = if failpoint!("failed-calls-unbooked") {
-        last
+        spent.attempts.len().saturating_sub(1)
     } else {
         0
     };
-    for (index, attempt) in spent.attempts.iter().enumerate().skip(booked) {
-        let used = completed && index == last && attempt.end.is_good();
+    for attempt in spent.attempts.iter().skip(booked) {
+        let used = completed && attempt.used && attempt.end.is_good();
         write_attempt(c, spent, run, attempt, used)?;
         if !used {
             money::note_waste(c, run, attempt)?;

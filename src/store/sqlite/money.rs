@@ -160,6 +160,7 @@ fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
                 route: row.get(4)?,
                 model: row.get(5)?,
                 end: CallEnd::Abandoned,
+                used: false,
                 status_code: None,
                 usage: Usage::default(),
                 cost: Some(Cost::ZERO),

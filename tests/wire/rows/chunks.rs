@@ -4,7 +4,7 @@ use super::{Row, billed, ended, fixture, hold, said, undone, unreasoned};
 use crate::wire::harness::answer;
 use nova3::domain::failure::Class::{ContentFilter, Server};
 use nova3::domain::failure::Verdict::{Elsewhere, Final, Retry};
-use nova3::llm::wire::{Answer, strip_think};
+use nova3::llm::{Answer, strip_think};
 
 #[test]
 fn chunks_mean_what_the_table_says() {

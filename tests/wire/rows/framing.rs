@@ -5,7 +5,7 @@ use nova3::domain::failure::Class::{
     BadRequest, ContentFilter, ContextLength, Network, Quota, RateLimited, Server,
 };
 use nova3::domain::failure::Verdict::{Elsewhere, Latch, Pause, Retry};
-use nova3::llm::wire::Answer;
+use nova3::llm::Answer;
 
 #[test]
 fn streams_come_to_what_the_table_says() {
@@ -103,7 +103,7 @@ fn ends() -> Vec<Row> {
         Server,
         Retry,
         None,
-        "the stream was empty: `[DONE]` came before any content",
+        "the stream was empty: its end came before any content",
     ));
     vec![
         (

@@ -2,6 +2,7 @@
 //!
 //! Every file under `fixtures/llm` stands in at least one row.
 
+mod anthropic;
 mod chunks;
 mod framing;
 mod limits;
@@ -10,10 +11,12 @@ mod servers;
 
 use jiff::Timestamp;
 
-use crate::wire::harness::{answer, fixture, fixtures, streams};
+use crate::wire::harness::{answer, arrived, dialect_of, fixture, fixtures, streams};
+use nova3::config::Dialect;
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
-use nova3::llm::wire::{Answer, CallError, classify, plain};
+use nova3::llm::dialect::{classify, plain};
+use nova3::llm::{Answer, CallError};
 
 /// The case, the file, and what comes of it.
 type Row = (&'static str, &'static str, Result<Answer, Fault>);
@@ -23,6 +26,7 @@ type Fault = (Class, Verdict, Option<u16>, &'static str);
 
 /// A whole HTTP response of a fixture: `STATUS LINE`, header lines, a blank line, the body.
 pub(super) struct Recorded {
+    dialect: Dialect,
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
@@ -48,6 +52,7 @@ impl Recorded {
             })
             .collect();
         Self {
+            dialect: dialect_of(name),
             status,
             headers,
             body: bytes[blank + 2..].to_vec(),
@@ -61,7 +66,13 @@ impl Recorded {
 
     /// The judgement of an HTTP error.
     pub(super) fn judge(&self) -> CallError {
-        classify(self.status, &|name| self.header(name), &self.body, now())
+        classify(
+            self.dialect,
+            self.status,
+            &|name| self.header(name),
+            &self.body,
+            now(),
+        )
     }
 }
 
@@ -73,11 +84,11 @@ pub(super) fn now() -> Timestamp {
 /// What a call gets from a fixture: streams are streamed, other HTTP 200 are read whole, the rest is judged.
 fn outcome(file: &str) -> Result<Answer, CallError> {
     let answer = if streams().iter().any(|stream| stream == file) {
-        answer(&fixture(file))
+        arrived(file, [&fixture(file)[..]])
     } else {
         let recorded = Recorded::read(file);
         match recorded.status {
-            200 => plain(&recorded.body),
+            200 => plain(recorded.dialect, &recorded.body),
             _ => Err(recorded.judge()),
         }
     }?;
@@ -155,8 +166,10 @@ fn every_fixture_has_a_row() {
         .iter()
         .chain(&chunks::rows())
         .chain(&servers::rows())
+        .chain(&anthropic::rows())
         .map(|(_, file, _)| *file)
         .chain(refusals::rows().iter().map(|row| row.1))
+        .chain(anthropic::refusals().iter().map(|row| row.1))
         .chain(limits::waits().iter().map(|row| row.1))
         .chain(limits::buckets().iter().map(|row| row.1))
         .collect();

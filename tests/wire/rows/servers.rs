@@ -3,7 +3,7 @@
 use super::{Row, billed, hold, said, unreasoned};
 use nova3::domain::failure::Class::ContentFilter;
 use nova3::domain::failure::Verdict::Final;
-use nova3::llm::wire::Answer;
+use nova3::llm::Answer;
 
 #[test]
 fn each_server_is_understood() {

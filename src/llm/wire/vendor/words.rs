@@ -77,6 +77,7 @@ pub(super) static ERRORS: &[Row] = &[
     is("insufficient_user_quota", Balance, ONE_API),
     is("pre_consume_token_quota_failed", Balance, ONE_API),
     // Not "exceeded your current quota": Google says so of its limits by the minute.
+    begins("your credit balance is too low", Balance, ANTHROPIC).with(With::Only(&[400])),
     says("insufficient balance", Balance, DEEPSEEK).with(NOT_QUOTED),
     says("insufficient_quota", Balance, OPENAI).with(NOT_QUOTED),
     says("余额不足", Balance, ZHIPU).with(NOT_QUOTED),
@@ -220,7 +221,7 @@ pub(super) static ERRORS: &[Row] = &[
 ];
 
 /// Refusals of a part of a request: the words in the message, the part, their source. "Grammar", "guided" and the like are
-/// what local servers make of `response_format`.
+/// what local servers make of `response_format`; `tool_choice` is refused where an answer is asked for by a tool.
 #[rustfmt::skip]
 pub(super) static REFUSALS: &[(&str, About, &str)] = &[
     ("response_format", About::Form, OPENAI),
@@ -241,6 +242,11 @@ pub(super) static REFUSALS: &[(&str, About, &str)] = &[
     ("outlines", About::Form, VLLM),
     ("grammar", About::Form, LLAMA_CPP),
     ("constrained decoding", About::Form, VLLM),
+    ("output_config", About::Form, ANTHROPIC),
+    ("output_format", About::Form, ANTHROPIC),
+    ("output format", About::Form, ANTHROPIC),
+    ("tool_choice", About::Form, ANTHROPIC),
+    ("input_schema", About::Form, ANTHROPIC),
     ("结构化输出", About::Form, ZHIPU),
     ("json模式", About::Form, ARK),
 
@@ -257,6 +263,7 @@ pub(super) static REFUSALS: &[(&str, About, &str)] = &[
     ("context length is", About::Window, VLLM),
     ("context window of", About::Window, LITELLM),
     ("max_model_len", About::Window, VLLM),
+    ("exceed context limit", About::Window, ANTHROPIC),
 
     ("unrecognized", About::UnknownField, OPENAI),
     ("unsupported parameter", About::UnknownField, OPENAI),
@@ -272,6 +279,8 @@ pub(super) static REFUSALS: &[(&str, About, &str)] = &[
     ("unknown", About::UnknownField, GOOGLE),
     ("unexpected keyword", About::UnknownField, VLLM),
     ("no such field", About::UnknownField, GOOGLE),
+    ("cannot both be specified", About::UnknownField, ANTHROPIC),
+    ("is deprecated for this model", About::UnknownField, ANTHROPIC),
 ];
 
 /// Finish reasons: the word, what it means, its source.
@@ -304,6 +313,7 @@ pub(super) static ENDS: &[(&str, End, &str)] = &[
     ("error", End::Broken, OPENROUTER),
     ("insufficient_system_resource", End::Broken, DEEPSEEK),
     ("abort", End::Broken, VLLM),
+    ("pause_turn", End::Broken, ANTHROPIC),
     ("network_error", End::Broken, ZHIPU),
     ("malformed_function_call", End::Broken, GEMINI),
     ("", End::Unnamed, LITELLM),

@@ -44,7 +44,7 @@ BEGIN
   WHERE NOT EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[h.queue_id]));
   PERFORM nova3_put_plans(p_run, held, p_plans, moment);
 
-  -- Only a plan of the model used its last call.
+  -- Only a plan of the model used a call.
   SELECT array_agg(h.ord) FILTER (WHERE (p_plans[h.ord]).origin = 'model'), count(*) FILTER (WHERE h.how = 'fail')
   INTO made, ended FROM unnest(held) h;
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run,

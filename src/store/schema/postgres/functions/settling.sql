@@ -7,8 +7,8 @@ CREATE OR REPLACE FUNCTION nova3_money(p_sum numeric) RETURNS bigint LANGUAGE sq
 $$;
 
 -- Writes calls down, of any use or none, and the sums of the run; answers the last numbers given. What a lease held
--- back for them is known now. The run's row is locked by this, so that it comes last. p_used holds the places whose last
--- call's answer, if it is a good one, is the result.
+-- back for them is known now. The run's row is locked by this, so that it comes last. p_used holds the places
+-- whose task completed: there the answer of a call that is marked as used is the result.
 CREATE OR REPLACE FUNCTION nova3_ledger(p_run bigint, p_calls nova3_calls[], p_used integer[], p_finishes bigint, p_events bigint,
   OUT finish_no bigint, OUT event_no bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -27,7 +27,7 @@ BEGIN
       used, status_code, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms)
     SELECT p_run, i.queue_id, i.fence, i.task, coalesce((SELECT t.version FROM nova3_tasks t
       WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task), 1), i.ticket, c.ordinality, c.route, c.model, c.cause,
-      c.cause IS NULL AND i.ordinality = ANY (coalesce(p_used, '{}')) AND c.ordinality = cardinality(i.calls),
+      c.cause IS NULL AND c.used AND i.ordinality = ANY (coalesce(p_used, '{}')),
       c.status, c.input, c.cached, c.written, c.output, c.cost, c.uncertain, c.started, c.duration, c.first
     FROM unnest(p_calls) WITH ORDINALITY i CROSS JOIN LATERAL unnest(i.calls) WITH ORDINALITY c
     -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = i.queue_id AND q.fence = i.fence)

@@ -422,6 +422,7 @@ CREATE TYPE nova3_call AS (
   route text,
   model text,
   cause text,                                    -- why its answer is of no use; NULL for a good one
+  used boolean,                                  -- whether its answer is the task's result, if the task completes
   status integer,
   input bigint,
   cached bigint,

@@ -1,0 +1,196 @@
+//! The body of a Messages call; see Anthropic's API reference, "Create a Message".
+
+use std::borrow::Cow;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::{self, Structured};
+use crate::llm::dialect::instructed;
+use crate::llm::learned::Manner;
+use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
+
+/// The tool whose input is the answer, where the form of an answer is asked for by a tool.
+pub(super) const ANSWER_TOOL: &str = "nova3_answer";
+
+/// Anthropic knows no higher temperature.
+const HOTTEST: f64 = 1.0;
+
+/// A Messages request. What is `None` is left out.
+#[derive(Debug)]
+pub(in crate::llm) struct Body<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    /// The instructions, where the prompt has to say which form the answer has.
+    instructed: Option<String>,
+    stream: bool,
+    longest: u32,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    schema: Option<OutputSchema<'a>>,
+    structured: Structured,
+    tools: &'a [Tool],
+    extra: &'a Map<String, Value>,
+}
+
+impl<'a> Body<'a> {
+    /// The body of a call on a route, in the manner that the route has learned.
+    pub(in crate::llm) fn new(chat: &ChatRequest<'a>, settings: &'a config::Route, manner: &Manner) -> Self {
+        let sends = |name: &str| !manner.left_out.contains(&name);
+        let sampling = &chat.sampling;
+        Self {
+            model: settings.model.as_deref().unwrap_or_default(),
+            messages: chat.messages,
+            // A tool is given the schema.
+            instructed: chat
+                .schema
+                .filter(|_| manner.structured == Structured::Prompt)
+                .map(|schema| instructed(&system(chat.messages), &schema)),
+            stream: settings.stream,
+            longest: manner.longest,
+            temperature: sampling
+                .temperature
+                .filter(|_| sends("temperature"))
+                .map(|temperature| temperature.min(HOTTEST)),
+            top_p: sampling.top_p.filter(|_| sends("top_p")),
+            schema: chat.schema,
+            structured: manner.structured,
+            tools: chat.tools,
+            extra: &settings.body,
+        }
+    }
+
+    /// The fields of the body that it can do without.
+    pub(in crate::llm) fn optional_fields(&self) -> Vec<&'static str> {
+        let sent = [
+            ("temperature", self.temperature.is_some()),
+            ("top_p", self.top_p.is_some()),
+        ];
+        sent.into_iter()
+            .filter_map(|(name, is_sent)| is_sent.then_some(name))
+            .collect()
+    }
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", self.model)?;
+        map.serialize_entry("max_tokens", &self.longest)?;
+        let system = match &self.instructed {
+            Some(instructed) => Cow::Borrowed(instructed.as_str()),
+            None => system(self.messages),
+        };
+        optional(
+            &mut map,
+            "system",
+            Some(system).filter(|system| !system.is_empty()),
+        )?;
+        map.serialize_entry("messages", &Spoken(self.messages))?;
+        if self.stream {
+            map.serialize_entry("stream", &true)?;
+        }
+        optional(&mut map, "temperature", self.temperature)?;
+        optional(&mut map, "top_p", self.top_p)?;
+        let mut tools: Vec<Declared<'_>> = self.tools.iter().map(Declared::of).collect();
+        let mut choice = None;
+        match (self.schema, self.structured) {
+            (Some(schema), Structured::JsonSchema) => {
+                map.serialize_entry("output_config", &OutputConfig::of(schema.schema))?;
+            }
+            (Some(schema), Structured::JsonObject) => {
+                tools.push(Declared::answer(schema.schema));
+                choice = Some(Choice::Tool { name: ANSWER_TOOL });
+            }
+            _ => {}
+        }
+        if !tools.is_empty() {
+            map.serialize_entry("tools", &tools)?;
+        }
+        optional(&mut map, "tool_choice", choice)?;
+        for (name, value) in self.extra {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The instructions of a conversation, which are no message here.
+fn system(messages: &[Message]) -> Cow<'_, str> {
+    let systems = messages.iter().filter(|message| message.role == Role::System);
+    let texts: Vec<&str> = systems.map(|message| message.content.as_str()).collect();
+    match texts[..] {
+        [] => Cow::Borrowed(""),
+        [only] => Cow::Borrowed(only),
+        _ => Cow::Owned(texts.join("\n\n")),
+    }
+}
+
+/// The messages that are no instructions.
+struct Spoken<'a>(&'a [Message]);
+
+impl Serialize for Spoken<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let spoken = self.0.iter().filter(|message| message.role != Role::System);
+        serializer.collect_seq(spoken)
+    }
+}
+
+#[derive(Serialize)]
+struct OutputConfig<'a> {
+    format: Format<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Format<'a> {
+    JsonSchema { schema: &'a RawValue },
+}
+
+impl<'a> OutputConfig<'a> {
+    const fn of(schema: &'a RawValue) -> Self {
+        Self {
+            format: Format::JsonSchema { schema },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Declared<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a RawValue,
+}
+
+impl<'a> Declared<'a> {
+    fn of(tool: &'a Tool) -> Self {
+        Self {
+            name: &tool.name,
+            description: &tool.description,
+            input_schema: &tool.parameters,
+        }
+    }
+
+    const fn answer(schema: &'a RawValue) -> Self {
+        Self {
+            name: ANSWER_TOOL,
+            description: "Takes the answer to the request.",
+            input_schema: schema,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Choice {
+    Tool { name: &'static str },
+}
+
+fn optional<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(key, &value),
+        None => Ok(()),
+    }
+}

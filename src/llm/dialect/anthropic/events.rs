@@ -1,0 +1,342 @@
+//! Folds the events of a streamed message into an [`Answer`].
+//!
+//! An answer counts when the server said why it stopped: in the `stop_reason` of `message_delta`. A stream that ends
+//! without one is a failure, also after `message_stop`. After the reason a broken event is passed over; an error still
+//! fails the call.
+//!
+//! Where the form of the answer was asked for by a tool, the input of that tool is the text. Other tools are passed over.
+
+use serde_json::value::RawValue;
+
+use super::body::ANSWER_TOOL;
+use super::shape::{Block, Delta, Event, Message, Parts, Usage, Whole, mend};
+use crate::domain::failure::{Class, Verdict};
+use crate::llm::dialect::draft::{Draft, Progress};
+use crate::llm::response::Answer;
+use crate::llm::wire::error::{self, CallError};
+use crate::llm::wire::sse::Frame;
+use crate::llm::wire::text::{Text, is_blank};
+use crate::llm::wire::tokens;
+use crate::llm::wire::unreadable::{malformed, not_an_answer};
+use crate::llm::wire::vendor::End;
+
+/// A number of tokens is no longer, in characters.
+const MOST_OF_A_NUMBER: usize = 40;
+
+/// An answer in the making.
+#[derive(Debug)]
+pub struct Collector {
+    draft: Draft,
+    tool: Tool,
+    counts: Counts,
+}
+
+/// How far the tool has come whose input is the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    /// It is not called.
+    Uncalled,
+    /// Its input comes in pieces.
+    Called,
+    /// Its input is whole.
+    Whole,
+}
+
+/// Counts of tokens as they were written, each as it was last named. `message_start` counts the prompt and
+/// `message_delta` the answer, or both.
+#[derive(Debug, Default)]
+struct Counts([Option<Box<str>>; 4]);
+
+impl Counts {
+    const NAMES: [&str; 4] = [
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+    ];
+
+    /// Takes a usage; whether it counts anything.
+    fn take(&mut self, usage: &Usage<'_>) -> bool {
+        let named = [
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_input_tokens,
+            usage.cache_creation_input_tokens,
+        ];
+        let mut counts = false;
+        for (kept, named) in self.0.iter_mut().zip(named) {
+            if let Some(raw) = named.filter(|raw| raw.get() != "null" && raw.get().len() <= MOST_OF_A_NUMBER)
+            {
+                *kept = Some(raw.get().into());
+                counts = true;
+            }
+        }
+        counts
+    }
+
+    fn read(&self) -> Option<tokens::Counted> {
+        let named = Self::NAMES.iter().zip(&self.0);
+        let members: Vec<String> = named
+            .filter_map(|(name, count)| Some(format!("\"{name}\":{}", count.as_ref()?)))
+            .collect();
+        tokens::read(&format!("{{{}}}", members.join(",")))
+    }
+}
+
+impl Collector {
+    /// An empty answer that may grow to so many bytes of text.
+    pub const fn new(max_text_bytes: usize) -> Self {
+        Self {
+            draft: Draft::new(max_text_bytes),
+            tool: Tool::Uncalled,
+            counts: Counts([const { None }; 4]),
+        }
+    }
+
+    /// Takes the next frame; after an error the answer is beyond use.
+    pub fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
+        if frame.event.as_deref() == Some("error") && !self.draft.done {
+            return Err(error::in_band(&frame.data));
+        }
+        self.data(frame.data.trim(), frame.event.as_deref().unwrap_or_default())
+    }
+
+    /// Bytes of the answer that are kept.
+    pub fn held_bytes(&self) -> usize {
+        self.draft.held_bytes()
+    }
+
+    /// The text so far.
+    pub(in crate::llm) fn text(&self) -> &str {
+        self.draft.text()
+    }
+
+    /// Ends the answer here, for this reason.
+    pub(in crate::llm) fn finish(&mut self, reason: &str) {
+        self.draft.finish(reason);
+    }
+
+    /// Whether the model has begun to write, be it content or thoughts.
+    pub const fn first_token_seen(&self) -> bool {
+        self.draft.token_seen
+    }
+
+    /// Whether nothing that is still to come can change the answer: the server has said why it ended, or that the stream
+    /// is over.
+    pub const fn is_complete(&self) -> bool {
+        self.draft.finish_reason.is_some() || self.draft.done
+    }
+
+    /// Ends the stream: an answer where the server finished one, else the error that was hiding in EOF.
+    pub fn end(mut self) -> Result<Answer, CallError> {
+        match self.draft.finish_reason.take() {
+            Some(reason) => self.into_answer(&reason),
+            None => Err(self.draft.unfinished()),
+        }
+    }
+
+    /// An answer that came as one message instead of a stream; being whole vouches for its end.
+    pub(in crate::llm) fn whole(self, json: &str) -> Result<Answer, CallError> {
+        match Whole::parse(json) {
+            Ok(whole) => self.message(&whole, json, false),
+            Err(fault) => {
+                let mended = mend(json).ok_or_else(|| not_an_answer(&fault, json))?;
+                let whole = Whole::parse(&mended).map_err(|fault| not_an_answer(&fault, json))?;
+                self.message(&whole, json, true)
+            }
+        }
+    }
+
+    fn message(mut self, whole: &Whole<'_>, json: &str, loose: bool) -> Result<Answer, CallError> {
+        if whole.event.is_error() {
+            return Err(error::in_band(json));
+        }
+        let Some(blocks) = &whole.blocks else {
+            return Err(error::in_band(json).of_unreadable());
+        };
+        self.start(&whole.message);
+        for block in blocks {
+            self.block(block, loose)?;
+        }
+        self.draft.done = true;
+        let named = whole.message.stop_reason.as_ref();
+        let reason = match named.filter(|Text(reason)| is_named(reason)) {
+            Some(Text(reason)) => reason,
+            None if self.draft.token_seen => "end_turn",
+            None => {
+                let message = "the answer has neither content nor a finish reason";
+                return Err(CallError::new(Class::Server, Verdict::Retry, message));
+            }
+        };
+        self.into_answer(reason)
+    }
+
+    fn into_answer(mut self, reason: &str) -> Result<Answer, CallError> {
+        let is_called = self.tool != Tool::Uncalled;
+        if is_called && self.draft.text().is_empty() {
+            // A tool that is called with nothing has no piece of input.
+            self.draft.append("{}", false)?;
+        }
+        self.draft.counted = self.counts.read();
+        Ok(self
+            .draft
+            .into_answer(translated(reason, is_called).to_owned(), true))
+    }
+
+    fn data(&mut self, data: &str, name: &str) -> Result<Progress, CallError> {
+        if self.draft.done || data.is_empty() {
+            return Ok(Progress::Quiet);
+        }
+        if data.starts_with("[DONE]") {
+            // Gateways add the end that they know from OpenAI.
+            self.draft.done = true;
+            return Ok(Progress::Done);
+        }
+        let fault = match parse(data) {
+            Ok((event, parts)) => return self.event(&event, &parts, data, name, false),
+            Err(fault) => fault,
+        };
+        if let Some(mended) = mend(data)
+            && let Ok((event, parts)) = parse(&mended)
+        {
+            return self.event(&event, &parts, data, name, true);
+        }
+        if data.contains('\n') {
+            // Some gateways forget the blank line between events, so that two objects share a frame.
+            return data.split('\n').try_fold(Progress::Quiet, |progress, line| {
+                Ok(progress.max(self.data(line.trim(), "")?))
+            });
+        }
+        match data.as_bytes().first() {
+            Some(b'{') if !self.is_complete() => Err(malformed(&fault)),
+            _ => Ok(Progress::Waits),
+        }
+    }
+
+    /// Takes an event; `loose` if its text may hold halves of surrogate pairs.
+    fn event(
+        &mut self,
+        event: &Event<'_>,
+        parts: &Parts<'_>,
+        json: &str,
+        name: &str,
+        loose: bool,
+    ) -> Result<Progress, CallError> {
+        if event.is_error() {
+            return Err(error::in_band(json));
+        }
+        let kind = if event.kind.is_some() { event.kind() } else { name };
+        match kind {
+            "message_start" => self.start(&parts.message),
+            "content_block_start" => self.block(&parts.block, loose)?,
+            "content_block_delta" => self.delta(&parts.delta, loose)?,
+            "content_block_stop" => {
+                if self.tool == Tool::Called {
+                    self.tool = Tool::Whole;
+                }
+            }
+            "message_delta" => {
+                self.count(event.usage);
+                let reason = parts.delta.stop_reason.as_ref();
+                if let Some(Text(reason)) = reason.filter(|Text(reason)| is_named(reason)) {
+                    self.draft.finish(reason);
+                }
+            }
+            "message_stop" => {
+                self.draft.done = true;
+                return Ok(Progress::Done);
+            }
+            // A ping, or an event of a later version.
+            _ => return Ok(Progress::Waits),
+        }
+        Ok(Progress::Data)
+    }
+
+    fn start(&mut self, message: &Message<'_>) {
+        self.draft.id(message.id.as_ref().map(|Text(id)| &**id));
+        self.draft
+            .model(message.model.as_ref().map(|Text(model)| &**model));
+        self.count(message.usage);
+    }
+
+    fn count(&mut self, usage: Option<&RawValue>) {
+        let usage = Usage::of(usage);
+        self.counts.take(&usage);
+        self.draft
+            .tier(usage.service_tier.as_ref().map(|Text(tier)| &**tier));
+    }
+
+    /// Takes a block that begins, or one of a whole message.
+    fn block(&mut self, block: &Block<'_>, loose: bool) -> Result<(), CallError> {
+        let kind = block.kind.as_ref().map_or("", |Text(kind)| kind);
+        match kind {
+            "text" => self.say(block.text.as_ref(), loose),
+            "thinking" => {
+                self.think(block.thinking.as_ref(), loose);
+                Ok(())
+            }
+            "tool_use" => {
+                self.draft.token_seen = true;
+                let is_answer = block.name.as_ref().is_some_and(|Text(name)| name == ANSWER_TOOL);
+                if !is_answer || self.tool != Tool::Uncalled {
+                    return Ok(());
+                }
+                self.tool = Tool::Called;
+                self.draft.restart_text();
+                match block.input.filter(|input| !is_blank(input)) {
+                    Some(input) => {
+                        self.tool = Tool::Whole;
+                        self.draft.append(input.get(), loose)
+                    }
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn delta(&mut self, delta: &Delta<'_>, loose: bool) -> Result<(), CallError> {
+        self.say(delta.text.as_ref(), loose)?;
+        self.think(delta.thinking.as_ref(), loose);
+        match &delta.partial_json {
+            Some(Text(piece)) if self.tool == Tool::Called => self.draft.append(piece, loose),
+            _ => Ok(()),
+        }
+    }
+
+    /// Text beside the tool that answers is no part of the answer.
+    fn say(&mut self, text: Option<&Text<'_>>, loose: bool) -> Result<(), CallError> {
+        match text {
+            Some(Text(text)) if self.tool == Tool::Uncalled => self.draft.append(text, loose),
+            _ => Ok(()),
+        }
+    }
+
+    fn think(&mut self, thinking: Option<&Text<'_>>, loose: bool) {
+        if let Some(Text(thinking)) = thinking {
+            self.draft.think(thinking, loose);
+        }
+    }
+}
+
+fn parse(json: &str) -> serde_json::Result<(Event<'_>, Parts<'_>)> {
+    let event = Event::parse(json)?;
+    let parts = event.parts()?;
+    Ok((event, parts))
+}
+
+fn is_named(reason: &str) -> bool {
+    End::of(reason) != End::Unnamed
+}
+
+/// The finish reason in OpenAI's words; `answered` if the tool was called whose input is the answer.
+fn translated(reason: &str, answered: bool) -> &str {
+    match reason {
+        "end_turn" | "stop_sequence" => "stop",
+        "tool_use" if answered => "stop",
+        "tool_use" => "tool_calls",
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "refusal" => "content_filter",
+        other => other,
+    }
+}

@@ -1,0 +1,197 @@
+//! The JSON shapes of events and whole messages, borrowed from the text they were read from.
+//!
+//! Fields are read as loosely as their use allows: a wrong type in a field that is merely reported must not cost an
+//! answer.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::llm::wire::loose;
+use crate::llm::wire::text::{Text, is_blank};
+
+/// An event of a stream, or a whole message: their members have different names.
+#[derive(Deserialize)]
+pub(super) struct Event<'a> {
+    #[serde(borrow, default, rename = "type")]
+    pub(super) kind: Option<Text<'a>>,
+    /// Of `message_start`.
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    /// Of `content_block_start`.
+    #[serde(borrow, default)]
+    content_block: Option<&'a RawValue>,
+    /// Of `content_block_delta` and `message_delta`.
+    #[serde(borrow, default)]
+    delta: Option<&'a RawValue>,
+    /// Of `message_delta`, and of a whole message.
+    #[serde(borrow, default)]
+    pub(super) usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads an object; serde alone would also take an array for a struct without its names.
+    pub(super) fn parse(json: &'a str) -> serde_json::Result<Self> {
+        if json.starts_with('{') {
+            serde_json::from_str(json)
+        } else {
+            Err(serde::de::Error::custom("expected a JSON object"))
+        }
+    }
+
+    /// Its type, or the name of the event where the object has none.
+    pub(super) fn kind(&self) -> &str {
+        self.kind.as_ref().map_or("", |Text(kind)| kind)
+    }
+
+    /// Whether it reports an error.
+    pub(super) fn is_error(&self) -> bool {
+        self.kind() == "error" || self.error.is_some_and(|error| !is_blank(error))
+    }
+
+    /// What it adds to a stream.
+    pub(super) fn parts(&self) -> serde_json::Result<Parts<'a>> {
+        Ok(Parts {
+            message: read(self.message)?,
+            block: read(self.content_block)?,
+            delta: read(self.delta)?,
+        })
+    }
+
+    /// The blocks of a whole message; `None` if there is no content.
+    pub(super) fn blocks(&self) -> serde_json::Result<Option<Vec<Block<'a>>>> {
+        let Some(content) = self.content.filter(|content| content.get() != "null") else {
+            return Ok(None);
+        };
+        if content.get().starts_with('[') {
+            let blocks: Vec<&'a RawValue> = serde_json::from_str(content.get())?;
+            return blocks
+                .into_iter()
+                .map(|block| read(Some(block)))
+                .collect::<Result<_, _>>()
+                .map(Some);
+        }
+        // Some gateways write the text alone.
+        Ok(Some(vec![Block {
+            kind: Some(Text("text".into())),
+            text: serde_json::from_str(content.get())?,
+            ..Block::default()
+        }]))
+    }
+}
+
+/// What an event adds: the message that begins, without its content; a block that begins; a piece.
+pub(super) struct Parts<'a> {
+    pub(super) message: Message<'a>,
+    pub(super) block: Block<'a>,
+    pub(super) delta: Delta<'a>,
+}
+
+/// A whole message.
+pub(super) struct Whole<'a> {
+    pub(super) event: Event<'a>,
+    pub(super) message: Message<'a>,
+    pub(super) blocks: Option<Vec<Block<'a>>>,
+}
+
+impl<'a> Whole<'a> {
+    pub(super) fn parse(json: &'a str) -> serde_json::Result<Self> {
+        let event = Event::parse(json)?;
+        Ok(Self {
+            message: Message::of(json)?,
+            blocks: event.blocks()?,
+            event,
+        })
+    }
+}
+
+/// A member that is an object; what is none says nothing.
+fn read<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> serde_json::Result<T> {
+    match raw.filter(|raw| raw.get().starts_with('{')) {
+        Some(raw) => serde_json::from_str(raw.get()),
+        None => Ok(T::default()),
+    }
+}
+
+/// What is said of a message beside its content.
+#[derive(Default, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) stop_reason: Option<Text<'a>>,
+}
+
+impl<'a> Message<'a> {
+    /// A whole message.
+    pub(super) fn of(json: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
+}
+
+/// A block of content.
+#[derive(Default, Deserialize)]
+pub(super) struct Block<'a> {
+    #[serde(borrow, default, rename = "type")]
+    pub(super) kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) thinking: Option<Text<'a>>,
+    /// The tool that is called.
+    #[serde(borrow, default)]
+    pub(super) name: Option<Text<'a>>,
+    /// What the tool is called with; in a stream it is empty and follows in pieces.
+    #[serde(borrow, default)]
+    pub(super) input: Option<&'a RawValue>,
+}
+
+/// What an event adds: to a block, or to the message.
+#[derive(Default, Deserialize)]
+pub(super) struct Delta<'a> {
+    #[serde(borrow, default)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) thinking: Option<Text<'a>>,
+    /// A piece of the JSON that a tool is called with.
+    #[serde(borrow, default)]
+    pub(super) partial_json: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) stop_reason: Option<Text<'a>>,
+}
+
+/// What is said of tokens.
+#[derive(Default, Deserialize)]
+pub(super) struct Usage<'a> {
+    #[serde(borrow, default)]
+    pub(super) input_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) cache_read_input_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) cache_creation_input_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) service_tier: Option<Text<'a>>,
+}
+
+impl<'a> Usage<'a> {
+    /// A bill that cannot be read must not cost the answer.
+    pub(super) fn of(raw: Option<&'a RawValue>) -> Self {
+        read(raw).unwrap_or_default()
+    }
+}
+
+/// The object that is meant by JSON that is none.
+pub(super) fn mend(json: &str) -> Option<String> {
+    let value = loose::read(json).filter(Value::is_object)?;
+    Some(value.to_string())
+}

@@ -1,0 +1,240 @@
+//! A streamed answer as it arrives: bytes in, an [`Answer`] or its failure out.
+//!
+//! What comes of a stream depends on its bytes and never on how the network cut them: every event that
+//! came whole before a fault is heard first. From the finish reason on the text is complete and paid
+//! for, so that bytes which cannot be decoded after it end the stream and cost nothing but a usage count.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::draft::Progress;
+use super::openai::Assembly;
+use super::{anthropic, openai};
+use crate::config::Dialect;
+use crate::llm::response::Answer;
+use crate::llm::wire::error::CallError;
+use crate::llm::wire::runaway::{REPETITION, Watch};
+use crate::llm::wire::secrets::Secrets;
+use crate::llm::wire::sse::{Decoder, Frame, Limits};
+
+/// The decoder of a dialect's frames.
+#[derive(Debug)]
+enum Collector {
+    OpenAi(openai::Collector),
+    Anthropic(anthropic::Collector),
+}
+
+/// Calls a method that both decoders have.
+macro_rules! each {
+    ($collector:expr, $of:ident => $call:expr) => {
+        match $collector {
+            Collector::OpenAi($of) => $call,
+            Collector::Anthropic($of) => $call,
+        }
+    };
+}
+
+impl Collector {
+    fn new(dialect: Dialect, max_text_bytes: usize) -> Self {
+        match dialect {
+            Dialect::OpenAi => Self::OpenAi(openai::Collector::new(max_text_bytes)),
+            Dialect::Anthropic => Self::Anthropic(anthropic::Collector::new(max_text_bytes)),
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
+        each!(self, of => of.frame(frame))
+    }
+
+    fn text(&self) -> &str {
+        each!(self, of => of.text())
+    }
+
+    fn finish(&mut self, reason: &str) {
+        each!(self, of => of.finish(reason));
+    }
+
+    const fn first_token_seen(&self) -> bool {
+        each!(self, of => of.first_token_seen())
+    }
+
+    const fn is_complete(&self) -> bool {
+        each!(self, of => of.is_complete())
+    }
+
+    fn held_bytes(&self) -> usize {
+        each!(self, of => of.held_bytes())
+    }
+
+    fn end(self) -> Result<Answer, CallError> {
+        each!(self, of => of.end())
+    }
+}
+
+/// A stream in the making.
+#[derive(Debug)]
+pub struct Incoming {
+    decoder: Decoder,
+    collector: Collector,
+    frames: Vec<Frame>,
+    over: bool,
+    secrets: Secrets,
+    watch: Option<Watch>,
+    assembly: Option<Assembly>,
+}
+
+impl Incoming {
+    /// A stream of this dialect within these limits, whose text may grow to so many bytes.
+    pub fn new(dialect: Dialect, limits: Limits, max_text_bytes: usize) -> Self {
+        Self {
+            decoder: Decoder::new(limits),
+            collector: Collector::new(dialect, max_text_bytes),
+            frames: Vec::new(),
+            over: false,
+            secrets: Secrets::default(),
+            watch: None,
+            assembly: None,
+        }
+    }
+
+    /// Keeps all that the stream says, as the one object that it stands for; it may take so many bytes. Only OpenAI's
+    /// streams stand for one.
+    #[must_use]
+    pub fn assembling(self, most: usize) -> Self {
+        let is_openai = matches!(self.collector, Collector::OpenAi(_));
+        Self {
+            assembly: is_openai.then(|| Assembly::new(most)),
+            ..self
+        }
+    }
+
+    /// Ends the stream, with the reason [`REPETITION`], when its text repeats itself.
+    #[must_use]
+    pub fn without_repetitions(self) -> Self {
+        Self {
+            watch: Some(Watch::default()),
+            ..self
+        }
+    }
+
+    /// Whether nothing that still comes would be heard.
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// What its failures must not tell.
+    #[must_use]
+    pub fn hiding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Takes the next bytes; after an error the answer is beyond use.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Progress, CallError> {
+        if self.over {
+            return Ok(Progress::Quiet);
+        }
+        let fault = self.decoder.push(bytes, &mut self.frames).err();
+        let mut progress = self.collect()?;
+        if self.decoder.take_comment() {
+            progress = progress.max(Progress::Waits);
+        }
+        match fault {
+            Some(fault) if !self.is_complete() => Err(fault.into()),
+            Some(_) => {
+                self.over = true;
+                Ok(Progress::Done)
+            }
+            None => Ok(progress),
+        }
+    }
+
+    /// Whether the model has begun to write, be it content, reasoning or a refusal.
+    pub const fn first_token_seen(&self) -> bool {
+        self.collector.first_token_seen()
+    }
+
+    /// Whether the text is known to be whole, so that a connection that breaks now breaks nothing.
+    pub const fn is_complete(&self) -> bool {
+        self.collector.is_complete()
+    }
+
+    /// Bytes of the stream that are kept.
+    pub fn held_bytes(&self) -> usize {
+        let whole = self.assembly.as_ref().map_or(0, Assembly::held_bytes);
+        self.decoder.held_bytes() + self.collector.held_bytes() + whole
+    }
+
+    /// Ends the stream where its bytes end.
+    pub fn end(self) -> Result<Answer, CallError> {
+        self.end_with_object().map(|(answer, _)| answer)
+    }
+
+    /// Ends the stream, with the object of one that was put together.
+    pub fn end_with_object(mut self) -> Result<(Answer, Option<Value>), CallError> {
+        if !self.over {
+            let fault = self.decoder.finish(&mut self.frames).err();
+            self.collect()?;
+            if let Some(fault) = fault.filter(|_| !self.is_complete()) {
+                return Err(fault.into());
+            }
+        }
+        let answer = self.collector.end()?;
+        let answer = answer.hiding(&self.secrets);
+        Ok((answer, self.assembly.map(Assembly::end)))
+    }
+
+    fn collect(&mut self) -> Result<Progress, CallError> {
+        let Self {
+            frames,
+            collector,
+            secrets,
+            watch,
+            assembly,
+            over,
+            ..
+        } = self;
+        let mut progress = Progress::Quiet;
+        // The list goes with its frames: one piece with thousands of them must not leave its size behind in a stream.
+        for frame in std::mem::take(frames) {
+            match collector.frame(&frame) {
+                Ok(heard) => progress = progress.max(heard),
+                Err(fault) => return Err(masked(fault, collector, frame, secrets)),
+            }
+            if let Some(assembly) = assembly {
+                assembly.frame(&frame)?;
+            }
+            // Looked at after each frame, so that the end does not depend on how the network cut the bytes.
+            if let Some(watch) = watch
+                && !collector.is_complete()
+                && watch.sees_repetition(collector.text())
+            {
+                collector.finish(REPETITION);
+                *over = true;
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(progress)
+    }
+}
+
+/// The fault as the frame would have made it without secrets in it: in a text that was already cut to size, the
+/// rest of one would not be known again.
+fn masked(fault: CallError, collector: &mut Collector, frame: Frame, secrets: &Secrets) -> CallError {
+    match secrets.mask(&frame.data) {
+        Cow::Borrowed(_) => fault,
+        Cow::Owned(data) => collector.frame(&Frame { data, ..frame }).err().unwrap_or(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_events_in_one_piece_leave_nothing_behind() {
+        let mut incoming = Incoming::new(Dialect::OpenAi, Limits::default(), 1000);
+        incoming.push("data: {}\n\n".repeat(10_000).as_bytes()).unwrap();
+        assert_eq!((incoming.frames.capacity(), incoming.held_bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,211 @@
+//! The body of a Chat Completions call; see OpenAI's API reference, "Create chat completion".
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::{self, Structured};
+use crate::llm::dialect::instructed;
+use crate::llm::learned::Manner;
+use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
+
+/// A Chat Completions request.
+///
+/// What is `None` is left out rather than sent as null: reasoning models refuse the mere presence of
+/// some sampling fields.
+#[derive(Debug)]
+pub(in crate::llm) struct Body<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    /// The system message, where the prompt has to say which form the answer has.
+    instructed: Option<String>,
+    stream: bool,
+    include_usage: bool,
+    longest: u32,
+    longest_field: &'a str,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    seed: Option<i64>,
+    format: Option<Format<'a>>,
+    tools: &'a [Tool],
+    extra: &'a Map<String, Value>,
+}
+
+impl<'a> Body<'a> {
+    /// The body of a call on a route, in the manner that the route has learned.
+    pub(in crate::llm) fn new(
+        chat: &ChatRequest<'a>,
+        settings: &'a config::Route,
+        manner: &'a Manner,
+    ) -> Self {
+        let sends = |name: &str| !manner.left_out.contains(&name);
+        let sampling = &chat.sampling;
+        Self {
+            model: settings.model.as_deref().unwrap_or_default(),
+            messages: chat.messages,
+            instructed: chat
+                .schema
+                .filter(|_| manner.structured != Structured::JsonSchema)
+                .map(|schema| instructed(system(chat.messages).unwrap_or_default(), &schema)),
+            stream: settings.stream,
+            include_usage: settings.stream && settings.stream_usage && sends("stream_options"),
+            longest: manner.longest,
+            longest_field: &manner.longest_field,
+            temperature: sampling.temperature.filter(|_| sends("temperature")),
+            top_p: sampling.top_p.filter(|_| sends("top_p")),
+            seed: sampling.seed.filter(|_| sends("seed")),
+            format: chat
+                .schema
+                .and_then(|schema| Format::of(schema, manner.structured)),
+            tools: chat.tools,
+            extra: &settings.body,
+        }
+    }
+
+    /// The fields of the body that it can do without.
+    pub(in crate::llm) fn optional_fields(&self) -> Vec<&'static str> {
+        let sent = [
+            ("stream_options", self.include_usage),
+            ("temperature", self.temperature.is_some()),
+            ("top_p", self.top_p.is_some()),
+            ("seed", self.seed.is_some()),
+        ];
+        sent.into_iter()
+            .filter_map(|(name, is_sent)| is_sent.then_some(name))
+            .collect()
+    }
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", self.model)?;
+        map.serialize_entry("messages", &Messages(self))?;
+        if self.stream {
+            map.serialize_entry("stream", &true)?;
+            if self.include_usage {
+                map.serialize_entry("stream_options", &StreamOptions { include_usage: true })?;
+            }
+        }
+        map.serialize_entry(self.longest_field, &self.longest)?;
+        optional(&mut map, "temperature", self.temperature)?;
+        optional(&mut map, "top_p", self.top_p)?;
+        optional(&mut map, "seed", self.seed)?;
+        optional(&mut map, "response_format", self.format.as_ref())?;
+        if !self.tools.is_empty() {
+            let tools: Vec<Function<'_>> = self.tools.iter().map(Function::of).collect();
+            map.serialize_entry("tools", &tools)?;
+        }
+        for (name, value) in self.extra {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The conversation, whose first message may say more.
+struct Messages<'b, 'a>(&'b Body<'a>);
+
+impl Serialize for Messages<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(body) = self;
+        let Some(system) = &body.instructed else {
+            return body.messages.serialize(serializer);
+        };
+        let first = Spoken {
+            role: Role::System,
+            content: system,
+        };
+        let rest = body.messages.iter().map(|message| Spoken {
+            role: message.role,
+            content: &message.content,
+        });
+        // The form is a message of its own where the conversation begins without instructions.
+        let replaced = usize::from(self::system(body.messages).is_some());
+        serializer.collect_seq(std::iter::once(first).chain(rest.skip(replaced)))
+    }
+}
+
+/// The instructions that the conversation begins with.
+fn system(messages: &[Message]) -> Option<&str> {
+    let first = messages.first().filter(|first| first.role == Role::System);
+    first.map(|first| first.content.as_str())
+}
+
+#[derive(Serialize)]
+struct Spoken<'a> {
+    role: Role,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+/// The `response_format` of a call.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Format<'a> {
+    JsonSchema {
+        #[serde(rename = "json_schema")]
+        form: Schema<'a>,
+    },
+    JsonObject,
+}
+
+#[derive(Debug, Serialize)]
+struct Schema<'a> {
+    name: &'a str,
+    strict: bool,
+    schema: &'a RawValue,
+}
+
+impl<'a> Format<'a> {
+    fn of(schema: OutputSchema<'a>, structured: Structured) -> Option<Self> {
+        match structured {
+            Structured::JsonSchema => Some(Self::JsonSchema {
+                form: Schema {
+                    name: schema.name,
+                    strict: true,
+                    schema: schema.schema,
+                },
+            }),
+            Structured::JsonObject => Some(Self::JsonObject),
+            Structured::Prompt => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Function<'a> {
+    Function { function: Declared<'a> },
+}
+
+#[derive(Serialize)]
+struct Declared<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a RawValue,
+}
+
+impl<'a> Function<'a> {
+    fn of(tool: &'a Tool) -> Self {
+        Self::Function {
+            function: Declared {
+                name: &tool.name,
+                description: &tool.description,
+                parameters: &tool.parameters,
+            },
+        }
+    }
+}
+
+fn optional<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(key, &value),
+        None => Ok(()),
+    }
+}

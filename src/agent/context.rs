@@ -1,4 +1,4 @@
-//! What every call of an agent needs, and the conversation along a chain that ends in a usable answer.
+//! The context of an agent's calls, and the conversation along a chain that ends in a usable answer.
 
 use std::sync::Arc;
 
@@ -14,22 +14,25 @@ use crate::llm::{
     Answer, CallError, CallFailure, Chain, ChainError, Client, CostReservation, Marks, Route, RouteError,
     RouteSelector, Stop, Stopped,
 };
+use crate::observe::TaskEvents;
 
-/// What an agent works with.
+/// The services and limits that an agent's calls share.
 #[derive(Clone, Copy)]
 pub struct AgentContext<'a> {
-    /// The way to models.
+    /// Calls the models.
     pub client: &'a Client,
-    /// The routes it may take.
+    /// The routes that the calls may use.
     pub chain: &'a Chain,
-    /// How much of earlier work may stand in a prompt.
+    /// How much of earlier work a prompt may hold.
     pub budget: &'a ContextBudget,
-    /// How the run ends early.
+    /// Ends the run early.
     pub stop: &'a Stop,
-    /// What calls are paid from, under a cost cap.
+    /// Reserves the cost of each call, if the run has a cost cap.
     pub reservation: Option<&'a dyn CostReservation>,
     /// The crash mark of a request that was in flight at a crash.
     pub marks: Option<&'a dyn Marks>,
+    /// Publishes the events of its calls, if any sink receives them.
+    pub events: Option<&'a TaskEvents>,
 }
 
 impl<'a> AgentContext<'a> {
@@ -37,42 +40,43 @@ impl<'a> AgentContext<'a> {
     pub(super) fn selector(self) -> RouteSelector<'a> {
         self.client
             .selector(self.chain, self.stop, self.reservation, self.marks)
+            .publishing(self.events)
     }
 }
 
-/// What an answer is worth.
+/// The validation result of an answer.
 pub(super) enum Validation<T> {
-    /// It will do.
+    /// The answer can be used.
     Good(T),
-    /// It can be used, but there is something to mend.
+    /// The answer can be used, but a repair should fix these complaints.
     Mend(T, Vec<String>),
-    /// It cannot be used; the model can be told why.
+    /// The answer cannot be used. The model can be shown why.
     Bad(String),
-    /// It was cut at its longest length.
+    /// The answer ended at its token limit.
     Cut(String),
-    /// It cannot be used, and telling the model would not help.
+    /// The answer cannot be used, and a repair would not help.
     Refused(CallError),
 }
 
-/// How a conversation ended.
+/// The end of a conversation.
 pub(super) enum Outcome<T> {
-    /// With something to use; what is still to mend is told in warnings.
+    /// The conversation has a usable result. Remaining complaints are warnings.
     Well(T),
-    /// Without, on every route that there is.
+    /// Every route of the chain failed.
     Failed(Failure),
-    /// Nothing more is sent; the task is as good as before.
+    /// The run stopped and sends nothing more. The task keeps its state.
     Interrupted(Stopped),
 }
 
-/// An outcome and what it took.
+/// An outcome, with its bookkeeping and its calls.
 pub(super) struct ConversationResult<T> {
     pub(super) outcome: Outcome<T>,
     pub(super) making: Making,
     pub(super) attempts: Vec<Attempt>,
 }
 
-/// Asks until there is a usable answer: on each route of the chain one conversation with at most one repair. The prompt
-/// is made for each, since their windows differ.
+/// Asks until an answer is usable. Each route of the chain has one conversation with at most one repair. The prompt is
+/// built for each route, because context windows differ.
 pub(super) async fn converse<T>(
     context: AgentContext<'_>,
     agent: &Agent,
@@ -115,7 +119,8 @@ pub(super) async fn converse<T>(
     }
 }
 
-/// A digest of everything that makes an answer what it is. A redo compares it with that of the present prompt.
+/// Returns a digest of everything that determines the answer. A redo compares it with the digest of the present
+/// prompt.
 fn digest_of(agent: &Agent, route: &Route, prompt: &Prompt) -> String {
     let parts = (
         &agent.source,
@@ -127,12 +132,12 @@ fn digest_of(agent: &Agent, route: &Route, prompt: &Prompt) -> String {
         ),
         &prompt.messages,
     );
-    // Texts and numbers are always JSON.
+    // Texts and numbers always serialize to JSON.
     let text = serde_json::to_vec(&parts).unwrap_or_default();
     Digest::of(&text).hex()
 }
 
-/// There is no prompt for the route. For another one there may be, unless the fault is ours.
+/// Returns the error for a route that has no prompt. Another route may have one, unless the failure is internal.
 fn unsent(failure: &Failure) -> RouteError {
     let verdict = match failure.class {
         Class::Internal => Verdict::Final,
@@ -148,7 +153,7 @@ fn closed<T>(route: &Route, over: ChainError) -> Outcome<T> {
     }
 }
 
-/// The failure of a task whose last route was this one.
+/// Returns the failure of a task whose last route was `route`.
 pub(super) fn failure(route: &Route, with: CallFailure) -> Failure {
     let error = with.error;
     Failure {
@@ -159,16 +164,16 @@ pub(super) fn failure(route: &Route, with: CallFailure) -> Failure {
     }
 }
 
-/// The longest answer of an agent on a route.
+/// Returns the token limit of an agent's answer on a route.
 pub(super) fn max_tokens(route: &Route, agent: &Agent) -> u32 {
     let settings = &route.settings;
-    // At least half of the window is for the prompt.
+    // The prompt gets at least half of the window.
     let half = u32::try_from(settings.context_window / 2).unwrap_or(u32::MAX);
     let most = settings.max_tokens.unwrap_or(u32::MAX);
     agent.max_tokens.min(most).min(half)
 }
 
-/// The bookkeeping of a task: what its good answer used, and what the other calls cost for nothing.
+/// Returns the bookkeeping of a task: the usage of the answer in use, and the cost of the other calls as waste.
 pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Making {
     let attempts = &selector.attempts;
     let used = attempts.iter().rfind(|attempt| attempt.used);

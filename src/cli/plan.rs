@@ -18,7 +18,7 @@ use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work
 use crate::domain::state::TaskStatus;
 use crate::engine::{Input, Job, Seen, Services, Signals, read_input, run_batch};
 use crate::observe::tell;
-use crate::observe::{Announcer, Ending, Style};
+use crate::observe::{Ending, EventBus, Screen, Style};
 use crate::report;
 use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
 
@@ -47,17 +47,17 @@ pub(super) fn main(
     }
     let shown = show(args, &config, &runtime)?;
     Ok(match (asked, shown) {
-        // A bad line counts as failed too, and is told as what it is.
+        // A bad line also counts as failed; bad input is the more precise exit code.
         (Exit::Good, shown) | (Exit::Failed, shown @ Exit::BadInput) => shown,
         (asked, _) => asked,
     })
 }
 
-/// Plans what is not planned yet, keeps it, and does nothing else.
+/// Makes and stores the missing plans. Runs no other task.
 async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Signals) -> Result<Exit> {
     let input = setup::input(&args.input)?;
     input.probe()?;
-    // Nothing would be left to show, and nothing would find the paid plans again.
+    // Standard input is read only once: the plans could not be shown, and no later run would find them.
     if input == Input::Stdin {
         let message = "`plan --call` reads its input twice (give a file instead of standard input)";
         return Err(decided(Exit::Usage, message));
@@ -93,25 +93,28 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
+    let screen = Screen::new();
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
         agents,
         planner,
         budget: config.context,
-        // What is shown are the queues; a run's closing line would speak of requests that are not even begun.
-        announcer: Announcer::start(Style::Silent).context("failed to start the display")?,
+        // `plan` prints the queues. A run's closing line would count requests that have not started.
+        events: EventBus::start(Style::Silent.sinks(&screen))
+            .context("failed to start the sinks of events")?,
+        screen,
     };
     let report = run_batch(&mut services, &job, signals).await;
-    services.announcer.close();
+    services.events.close();
     if let Some(mock) = mock {
         mock.stop().await;
     }
     let report = report?;
-    // Whatever else ended it has said so itself.
+    // Every other ending has already printed its reason.
     if !global.quiet && report.ending == Ending::Finished {
         tell(&format!(
-            "{}, ${:.4}; plans are kept, and `nova3 run` goes on with them",
+            "{}, ${:.4}; the plans are stored, and `nova3 run` uses them",
             counted(report.calls_now, "call"),
             report.cost_now.usd()
         ));
@@ -133,25 +136,25 @@ fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Plan
     setup::planner(agents, routes, args.tasks.as_deref(), None)
 }
 
-/// What the store knows, if there is one.
+/// The store and the run in it.
 pub(super) struct Known {
     pub(super) store: std::sync::Arc<dyn crate::store::Store>,
     run: Option<RunId>,
 }
 
-/// A request and what is known of its queue.
+/// A request, and its queue as far as it is known.
 pub(super) struct Entry<'l> {
     pub(super) line: u64,
     pub(super) request: &'l Request,
     plan: &'l [Planned],
-    /// Whether `--tasks` says what is done where a line does not.
+    /// Whether the tasks come from `--tasks`.
     flagged: bool,
     pub(super) stored: Option<KnownQueue>,
 }
 
 impl Entry<'_> {
-    /// Its stored tasks, if a run would keep them: it takes those of its line or of `--tasks` instead where nothing was
-    /// begun.
+    /// The stored tasks, if a run would keep them. A run takes the tasks of the line or of `--tasks` instead when no stored
+    /// task has started.
     fn kept(&self) -> Option<&KnownQueue> {
         let begun = |queue: &KnownQueue| {
             let mut tasks = queue.tasks.iter();
@@ -161,7 +164,7 @@ impl Entry<'_> {
         stored.filter(|queue| self.plan.is_empty() || begun(queue))
     }
 
-    /// Its tasks, if they are known.
+    /// The tasks, if they are known.
     pub(super) fn tasks(&self) -> Option<Vec<(PendingTask, TaskStatus)>> {
         if let Some(queue) = self.kept() {
             return Some(queue.tasks.clone());
@@ -178,7 +181,7 @@ impl Entry<'_> {
         (!self.plan.is_empty()).then(|| tasks.collect())
     }
 
-    /// Whether it keeps stored tasks that are none of its line or of `--tasks`.
+    /// Whether the stored tasks are kept although the line or `--tasks` gives others.
     fn keeps_others(&self) -> bool {
         self.kept().is_some_and(|queue| {
             let stored = queue.tasks.iter().map(|(task, _)| task.action.as_str());
@@ -201,7 +204,7 @@ impl Entry<'_> {
             (_, Work::Brief(_)) if self.flagged => "--tasks",
             (_, Work::Brief(_)) if !self.plan.is_empty() => "quick_suggestion",
             (_, Work::Brief(brief)) => match brief.interaction {
-                Interaction::Continue | Interaction::Select => "what is pending in its session, else a plan",
+                Interaction::Continue | Interaction::Select => "pending tasks of its session, else a plan",
                 _ => "not planned yet",
             },
         }
@@ -217,7 +220,7 @@ impl Entry<'_> {
         let state = self
             .stored
             .as_ref()
-            // Where planning failed, the origin says so.
+            // The origin already says that planning failed.
             .filter(|queue| queue.planned || queue.state != "failed")
             .map_or_else(String::new, |queue| format!(" · {}", queue.state));
         let tasks = self
@@ -293,7 +296,7 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
             let name = args.show_prompt.as_deref().unwrap_or_default();
             Err(decided(
                 Exit::Nothing,
-                format!("no request is called `{name}`, and none stands on that line"),
+                format!("no request has the `custom_id` or line number `{name}`"),
             ))
         }
         None if bad > 0 => Ok(Exit::BadInput),
@@ -302,7 +305,7 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
     }
 }
 
-/// The store, if it is there: what it knows is shown, and it is never made for it.
+/// The store and its run, if the store exists. `plan` never creates a store.
 fn known(
     args: &PlanArgs,
     config: &Config,
@@ -317,7 +320,7 @@ fn known(
     Ok(Some(Known { store, run }))
 }
 
-/// What a line asks and what is known of it; nothing for a bad one, which is told.
+/// The request of a line and its stored queue. A bad line is printed, and gives `None`.
 fn entry<'l>(
     line: &'l NewLine,
     planner: &Planner,

@@ -13,13 +13,13 @@ use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, run_batch};
-use crate::observe::{Announcer, Ending, Report, Style, tell};
+use crate::observe::{Ending, EventBus, Report, Screen, Style, tell};
 use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     let runtime = super::runtime()?;
     let exit = runtime.block_on(run(args, global, matches, signals));
-    // The reader may be blocked on a pipe that nobody closes; it must not keep the process alive.
+    // The reader thread may block on a pipe that stays open; it must not keep the process alive.
     runtime.shutdown_background();
     exit
 }
@@ -33,7 +33,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
             "no input (give a file, or pipe requests in: one JSON object a line)",
         ));
     }
-    // Before the store: a mistyped name must not leave a run behind.
+    // Check the input before the store is opened, or a mistyped name leaves an empty run behind.
     if let Err(error) = input.probe() {
         refuse_vanished(args, &flags, &input).await?;
         return Err(error.into());
@@ -59,16 +59,18 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
+    let screen = Screen::new();
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
         agents,
         planner,
         budget: config.context,
-        announcer: Announcer::start(style).context("failed to start the display")?,
+        events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
+        screen,
     };
     let report = run_batch(&mut services, &job, &mut signals).await;
-    services.announcer.close();
+    services.events.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
@@ -76,7 +78,8 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     Ok(exit(&report))
 }
 
-/// An input that a run was made from and that is gone is as an empty one: nothing is selected, and nothing is changed.
+/// Refuses an input file that no longer exists and that the run was made from. Exit code 4, as for an empty input; the run
+/// stays unchanged.
 async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result<()> {
     let Input::File(path) = input else { return Ok(()) };
     if path.exists() {
@@ -94,7 +97,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
         Some(run) if run.input.as_ref() == Some(path) => {
             let path = path.display();
             let message = format!(
-                "input `{path}` of run `{name}` is gone (its results stay as they are; bring it back to go on)"
+                "input `{path}` of run `{name}` no longer exists (the results stay; put the file back to go on)"
             );
             Err(decided(Exit::Nothing, message))
         }
@@ -154,7 +157,7 @@ pub(super) fn run_name(given: Option<&str>, input: &Input) -> Result<(String, bo
             let name = path.file_name().unwrap_or(path.as_os_str());
             (name.to_string_lossy().into_owned(), false)
         }
-        // Nothing names standard input: without `--run` each invocation is a run of its own.
+        // Standard input has no name: without `--run` each invocation is a new run.
         Input::Stdin | Input::Spooled(_) => (
             format!("stdin-{:.3}-{:04x}", crate::clock::now(), fastrand::u16(..)),
             true,
@@ -168,7 +171,7 @@ pub(super) fn style(progress: Option<Progress>, global: &Global) -> Result<Style
     }
     let json = global.log_format == Some(LogFormat::Json);
     if json && progress == Some(Progress::Bar) {
-        let message = "`--progress bar` draws on stderr, and `--log-format json` writes only JSON lines to it (leave one out)";
+        let message = "`--progress bar` draws on stderr, but `--log-format json` allows only JSON lines there (remove one of the two)";
         return Err(decided(Exit::Usage, message));
     }
     let terminal = std::io::stderr().is_terminal();
@@ -176,7 +179,7 @@ pub(super) fn style(progress: Option<Progress>, global: &Global) -> Result<Style
     Ok(match progress.unwrap_or(Progress::Auto) {
         Progress::None => Style::Silent,
         Progress::Plain => Style::Plain,
-        // Log lines would tear a bar apart.
+        // Log lines would break the bar.
         Progress::Auto if !terminal || plain || json || global.verbose > 0 => Style::Plain,
         Progress::Auto | Progress::Bar => Style::Bar,
     })
@@ -198,7 +201,7 @@ fn exit(report: &Report) -> Exit {
     }
 }
 
-/// What the ending itself means, whatever became of the requests.
+/// The exit code of the ending alone; failed requests do not count.
 pub(super) const fn exit_of(ending: &Ending) -> Exit {
     match ending {
         Ending::Finished => Exit::Good,

@@ -10,7 +10,7 @@ use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, WorkerOptions, work_on_runs};
-use crate::observe::Announcer;
+use crate::observe::{EventBus, Screen};
 use crate::store::{Changes, Order};
 
 pub(super) fn main(
@@ -36,7 +36,7 @@ async fn worker(
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     if let StoreAddress::File(path) = &config.store {
         let message = format!(
-            "store `{}` is a file, which one `nova3 run` works on (workers share a database: `--store postgres://user@host/database`)",
+            "store `{}` is a file, and only one process can work on a file (workers share a database: `--store postgres://user@host/database`)",
             path.display()
         );
         return Err(decided(Exit::Usage, message));
@@ -52,16 +52,18 @@ async fn worker(
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
+    let screen = Screen::new();
     let mut services = Services {
         store: opened.store,
         client: client.into(),
         agents,
         planner,
         budget: config.context,
-        announcer: Announcer::start(style).context("failed to start the display")?,
+        events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
+        screen,
     };
     let ending = work_on_runs(&mut services, &options, &mut signals).await;
-    services.announcer.close();
+    services.events.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
@@ -90,7 +92,7 @@ fn flags(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Flags {
     }
 }
 
-/// What is the same for every run that is joined.
+/// The settings of this worker, the same for every run that it joins.
 fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job {
     Job {
         name: String::new(),

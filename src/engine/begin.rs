@@ -1,10 +1,11 @@
-//! The beginning of a run: it is opened, its outputs are, and its input is being read. Nothing is sent before.
+//! Begins a run: opens the run and its outputs, and starts to read the input. No call is sent here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::domain::tally::RunSummary;
 use crate::engine::RunError;
@@ -19,7 +20,7 @@ use crate::engine::wakes::Wakes;
 use crate::observe::RunEvent;
 use crate::store::{Owner, Run, RunOpening};
 
-/// A run whose input is being read and whose outputs are open. Nothing was sent yet.
+/// A run with open outputs whose input is being read. No call was sent yet.
 pub(super) struct Begun {
     pub(super) before: RunSummary,
     pub(super) owner: Owner,
@@ -29,7 +30,7 @@ pub(super) struct Begun {
     pub(super) reading: watch::Receiver<Reading>,
 }
 
-/// Opens the outputs and begins to read the input.
+/// Opens the outputs and starts to read the input.
 pub(super) async fn begin(services: &Services, job: &Job, run: &Run) -> Result<Begun, RunError> {
     let before = services.store.summary(run.id).await?;
     let mut wakes = Wakes::default();
@@ -52,8 +53,8 @@ pub(super) async fn begin(services: &Services, job: &Job, run: &Run) -> Result<B
     })
 }
 
-/// Does a part of the beginning, and says meanwhile if the database is waited for. Nothing is lost by leaving at the first
-/// signal; the store is left in good order if it answers.
+/// Does one part of the beginning, and reports while the database does not answer. The first signal drops the part,
+/// which loses nothing, and closes the store within [`LEAVE`] if the database answers.
 pub(super) async fn until_signal<T>(
     services: &Services,
     signals: &mut Signals,
@@ -67,10 +68,10 @@ pub(super) async fn until_signal<T>(
     Err(RunError::Interrupted { signal })
 }
 
-/// How long a store is waited for that is left before anything was sent.
+/// How long a signal before the first call waits for the store to close.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// The run under its terms.
+/// Opens the run under its terms, and puts failed requests back if the job retries them.
 pub(super) async fn open_run(services: &Services, job: &Job) -> Result<Run, RunError> {
     let input = match &job.input {
         Input::File(path) => Some(path.clone()),
@@ -89,16 +90,16 @@ pub(super) async fn open_run(services: &Services, job: &Job) -> Result<Run, RunE
     if let Some(which) = &job.retry {
         services.store.retry(run.id, which).await?;
     }
-    services.announcer.announce(RunEvent::Opened {
+    services.events.publish_run(RunEvent::Opened {
         run: run.name.clone(),
     });
     if run.recipe_changed {
-        services.announcer.announce(RunEvent::RecipeChanged);
+        services.events.publish_run(RunEvent::RecipeChanged);
     }
     Ok(run)
 }
 
-/// Files are opened and compared before anything is spent.
+/// Opens the outputs. Files are opened and compared with the store before any money is spent.
 async fn open_exports(
     services: &Services,
     job: &Job,
@@ -121,12 +122,16 @@ async fn open_exports(
             (Target::File { path, existing }, unused) => {
                 seen = unused;
                 let exporter = Exporter::open(ports, job, run, output.feed, path, *existing).await?;
-                tasks.spawn(exporter.run());
+                tasks.spawn(exporter.run().in_current_span());
             }
             (Target::Stdout | Target::Terminal, Some(seen)) => {
                 let is_terminal = output.target == Target::Terminal;
-                let terminal = is_terminal.then(|| services.announcer.screen());
-                tasks.spawn(Printer::new(ports, job, run, output.feed, seen, terminal).run());
+                let terminal = is_terminal.then(|| services.screen.clone());
+                tasks.spawn(
+                    Printer::new(ports, job, run, output.feed, seen, terminal)
+                        .run()
+                        .in_current_span(),
+                );
             }
             (Target::Stdout | Target::Terminal, None) => {
                 return Err(RunError::Broken {

@@ -1,4 +1,4 @@
-//! What a run works with, what it is told to do, and what its parts have in common.
+//! The job of a run, the services that it uses, and the types that its parts share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,24 +14,26 @@ use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
 use crate::engine::RunError;
 use crate::llm::Client;
-use crate::observe::{Announcer, Commonest, Ending};
+use crate::observe::{Commonest, Ending, EventBus, Screen};
 use crate::sink::Existing;
 use crate::store::{Changes, Done, Failures, Feed, Order, Recipe, Store, Terms};
 
-/// What a run works with.
+/// The services that a run uses.
 pub struct Services {
     /// The durable store.
     pub store: Arc<dyn Store>,
-    /// The way to models.
+    /// The client for models.
     pub client: Arc<Client>,
     /// The agents.
     pub agents: Arc<Agents>,
-    /// Decides the tasks of requests.
+    /// Decides the tasks of each request.
     pub planner: Arc<Planner>,
-    /// How much of earlier work may stand in a prompt.
+    /// How much of earlier work a prompt may hold.
     pub budget: ContextBudget,
-    /// Shows what happens.
-    pub announcer: Announcer,
+    /// Sends events to the sinks.
+    pub events: EventBus,
+    /// The terminal that a bar and printed results share.
+    pub screen: Screen,
 }
 
 /// Where requests come from.
@@ -39,18 +41,18 @@ pub struct Services {
 pub enum Input {
     /// A file, by its absolute path.
     File(PathBuf),
-    /// Standard input, perhaps while it is still being written.
+    /// Standard input, which may still be written while it is read.
     Stdin,
-    /// Standard input, copied to this file as a whole.
+    /// Standard input, copied completely to this file.
     Spooled(PathBuf),
 }
 
-/// Something that a run writes.
+/// One output of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// What is written.
+    /// The kind of lines.
     pub feed: Feed,
-    /// Where to.
+    /// Where they are written.
     pub target: Target,
 }
 
@@ -61,21 +63,21 @@ pub enum Target {
     File {
         /// The path.
         path: PathBuf,
-        /// What to do with a file that is not ours.
+        /// How to treat a file whose content the cursor does not explain.
         existing: Existing,
     },
-    /// Standard output, in lines for programs; of one output at most.
+    /// Standard output, as lines for programs. At most one output may use it.
     Stdout,
-    /// Standard output that is a terminal: results are written as text, beside the bar.
+    /// Standard output that is a terminal: results are written as text, above the bar.
     Terminal,
 }
 
-/// What to do.
+/// Everything that an invocation was asked to do.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// The run's name.
     pub name: String,
-    /// Whether a person chose it.
+    /// Whether the user chose the name.
     pub named: bool,
     /// Whether a mock server answers.
     pub rehearsal: bool,
@@ -83,48 +85,49 @@ pub struct Job {
     pub input: Input,
     /// How strictly lines are read.
     pub rules: Rules,
-    /// What a changed line does.
+    /// How a changed line is treated.
     pub changes: Changes,
-    /// What is written where.
+    /// The outputs.
     pub outputs: Vec<Output>,
     /// In which order results are written.
     pub order: Order,
-    /// Whether queues are only planned, and nothing else is done.
+    /// Whether queues are planned and not worked on.
     pub plan_only: bool,
-    /// What makes answers what they are beside the requests.
+    /// The models, prompts and settings that determine answers beside the requests.
     pub recipe: Recipe,
-    /// What everybody who works on the run has to agree on.
+    /// The terms that all processes of the run must agree on.
     pub terms: Terms,
-    /// Whether other terms are accepted, where others work under them.
+    /// Whether this process accepts the stored terms when they differ from its own and others work under them.
     pub accept_drift: bool,
-    /// Failed requests to put back first.
+    /// Failed requests to put back before the work begins.
     pub retry: Option<Failures>,
-    /// Calls at once.
+    /// Calls in flight at most.
     pub concurrency: usize,
     /// Queues in memory at most.
     pub max_queues: usize,
-    /// Bytes of memory to stay below, instead of the container's or machine's limit.
+    /// The limit of memory in bytes. `None`: the container's or machine's limit.
     pub memory_limit: Option<u64>,
-    /// What stops the run before its work is done.
+    /// The conditions that stop the run before its work is done.
     pub conditions: Conditions,
-    /// Time to finish calls after a first signal.
+    /// How long calls in flight may take after the run begins to drain.
     pub grace: Duration,
-    /// How long a lease is good; it is renewed three times in that time. The length of a task does not matter.
+    /// How long a lease is good. It is renewed three times in that time, so a task may take longer.
     pub lease: Duration,
-    /// Whether the run is over for this process when nothing is left that it could claim, though others may be at work.
+    /// Whether the run ends for this process when it can claim nothing more, although other processes may still work on
+    /// it.
     pub leaves_to_others: bool,
-    /// This host's name: a cursor is by run, host and path.
+    /// This host's name. It is part of a cursor's key, with the run and the path.
     pub host: String,
 }
 
-/// How a drive ended.
+/// How the dispatcher's loop ended.
 pub(in crate::engine) struct Driven {
     pub(in crate::engine) ending: Ending,
-    /// Until when a run that gave up its calls waits for its store.
+    /// When the process stops to wait for the store. `None` if the calls in flight were not cancelled.
     pub(in crate::engine) ends: Option<Instant>,
-    /// What this process did in it.
+    /// The number of tasks and requests that this process finished.
     pub(in crate::engine) done: Done,
-    /// Why most of its requests failed.
+    /// The most frequent reason for which requests failed.
     pub(in crate::engine) commonest: Option<Commonest>,
     pub(in crate::engine) failed: Option<RunError>,
 }
@@ -132,23 +135,23 @@ pub(in crate::engine) struct Driven {
 /// How far the input has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Reading {
-    /// It is being compared with what the store knows.
+    /// The input is being compared with the last complete reading in the store.
     Unknown,
-    /// It is being read.
+    /// The input is being read.
     UnderWay,
-    /// It was read to its end, by the reading of that number.
+    /// The input was read to its end, by the reading of that number.
     Ended(i64),
-    /// It is what the store knows of the reading of that number.
+    /// The input is the same as at the reading of that number, which was complete.
     Unchanged(i64),
 }
 
 impl Reading {
-    /// Whether the store knows the whole input.
+    /// Whether the store knows every line of the input.
     pub(in crate::engine) const fn is_over(self) -> bool {
         self.complete().is_some()
     }
 
-    /// The reading that saw the whole input.
+    /// The number of the reading that saw the whole input.
     pub(in crate::engine) const fn complete(self) -> Option<i64> {
         match self {
             Self::Ended(reading) | Self::Unchanged(reading) => Some(reading),
@@ -157,23 +160,23 @@ impl Reading {
     }
 }
 
-/// What an exporter listens to.
+/// The store and the signals that an exporter uses.
 pub(in crate::engine) struct ExportPorts {
     pub(in crate::engine) store: Arc<dyn Store>,
-    /// Something may have finished.
+    /// Notified when a request may have finished.
     pub(in crate::engine) wake: Arc<Notify>,
     /// How far the input has been read.
     pub(in crate::engine) reading: watch::Receiver<Reading>,
-    /// Whether everything that will finish has.
+    /// True when no more requests will finish.
     pub(in crate::engine) finishing: watch::Receiver<bool>,
 }
 
-/// How an exporter ended before it was told to.
+/// How an exporter ended without an error.
 #[derive(Debug)]
 pub(in crate::engine) enum Exported {
-    /// Everything finished is written.
+    /// Every finished line is written.
     All,
-    /// Whoever read the output has gone.
+    /// The reader of the output closed it.
     Closed,
 }
 

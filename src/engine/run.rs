@@ -1,8 +1,9 @@
-//! The whole job on one screen: open the run, open its outputs, read and work together, finish.
+//! One whole run: open it, open its outputs, read and work in parallel, finish.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::domain::tally::{Counts, RunSummary};
 use crate::engine::RunError;
@@ -16,15 +17,17 @@ use crate::llm::Stop;
 use crate::observe::{Ending, Report, RunEvent};
 use crate::store::{Owner, Run, RunId, StoreError, Worker};
 
-/// Does the whole job, or goes on with it where it was left.
+/// Runs a job to its end, or continues it from where an earlier invocation stopped.
 ///
-/// On return the store holds every settled task and the output every finished line, whatever the ending.
+/// On return the store holds every settled task. The output holds every finished line, unless it failed or the run ended
+/// at once.
 pub async fn run_batch(
     services: &mut Services,
     job: &Job,
     signals: &mut Signals,
 ) -> Result<Report, RunError> {
     let began = Instant::now();
+    let span = run_span(&job.name);
     signals.take();
     let run = until_signal(services, signals, open_run(services, job)).await?;
     keep_terms(services, &run);
@@ -36,13 +39,18 @@ pub async fn run_batch(
         intake,
         exporting,
         reading,
-    } = until_signal(services, signals, begin(services, job, &run)).await?;
+    } = until_signal(services, signals, begin(services, job, &run))
+        .instrument(span.clone())
+        .await?;
     // On a shared run the stored terms override ours.
     let mut ours = job.clone();
     ours.conditions.max_cost = run.terms.max_cost;
     ours.terms = run.terms.clone();
     let dispatcher = Dispatcher::new(services, &ours, run.id, owner, Stop::default(), wakes, began);
-    let driven = dispatcher.drive(intake, exporting, signals).await;
+    let driven = dispatcher
+        .drive(intake, exporting, signals)
+        .instrument(span)
+        .await;
     let stand = stand(services, run.id, &driven).await;
     let reading = *reading.borrow();
     let is_whole = driven.ending != Ending::Finished || is_whole(services, &run, reading).await?;
@@ -73,17 +81,23 @@ pub async fn run_batch(
         elapsed: began.elapsed(),
     };
     services
-        .announcer
-        .announce(RunEvent::Ended(Box::new(report.clone())));
+        .events
+        .publish_run(RunEvent::Ended(Box::new(report.clone())));
     Ok(report)
 }
 
-/// A name that no other process has.
+/// The span of a run's log lines. The spans of its requests are inside it.
+pub(in crate::engine) fn run_span(name: &str) -> Span {
+    tracing::info_span!("run", run.name = name)
+}
+
+/// Makes a random owner name, so that no other process has the same one.
 pub(in crate::engine) fn owner() -> Owner {
     Owner(format!("{:016x}", fastrand::u64(..)))
 }
 
-/// Tasks and pauses are those of the run's terms, and no route is asked for more than they allow.
+/// Applies the run's terms to the services: the planner takes its tasks and pauses from them, and the client keeps each
+/// route's limits.
 pub(in crate::engine) fn keep_terms(services: &mut Services, run: &Run) {
     services.planner = Arc::new(services.planner.under(&run.terms));
     services.client.keep_limits(&|route| {
@@ -92,7 +106,7 @@ pub(in crate::engine) fn keep_terms(services: &mut Services, run: &Run) {
     });
 }
 
-/// Who this process is to others.
+/// This process as the store and other processes see it.
 pub(in crate::engine) fn worker(owner: &Owner, job: &Job) -> Worker {
     Worker {
         owner: owner.clone(),
@@ -102,7 +116,7 @@ pub(in crate::engine) fn worker(owner: &Owner, job: &Job) -> Worker {
     }
 }
 
-/// Leaves limits and store in good order. A process whose time is over does not wait for it.
+/// Closes the limits and the store. If the end of the process has a fixed time, closing is given up at that time.
 async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
     let closing = async {
         services.client.close().await;
@@ -114,7 +128,7 @@ async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
     }
 }
 
-/// Whether the store still holds all that was read of the input: a database may have gone back in time.
+/// Whether the store still holds every line that was read from the input. It does not if a database went back in time.
 async fn is_whole(services: &Services, run: &Run, reading: Reading) -> Result<bool, RunError> {
     let Some(complete) = reading.complete() else {
         return Ok(true);
@@ -123,7 +137,8 @@ async fn is_whole(services: &Services, run: &Run, reading: Reading) -> Result<bo
     Ok(now.is_some_and(|now| now.id == run.id && now.complete >= complete))
 }
 
-/// How the run stands at its end. A process that was told to end does not wait for ever for a store to tell.
+/// The counts and the summary of the run at its end. If the run ended early, the store has limited time to answer, and
+/// a store that does not answer is [`RunError::OutOfReach`].
 async fn stand(services: &Services, run: RunId, driven: &Driven) -> Result<(Counts, RunSummary), RunError> {
     let asked = futures::future::try_join(services.store.counts(run), services.store.summary(run));
     if driven.ending == Ending::Finished {

@@ -1,13 +1,14 @@
 //! A worker: it joins a run of a shared store that has claimable work, and then the next one.
 //!
-//! A worker reads no input and writes no result file; the `nova3 run` that loaded the run does. A worker joins a run only
-//! if its own terms are those of the run, unless `--accept-drift` is given.
+//! A worker reads no input and writes no result file. The `nova3 run` that loaded the run does both. A worker joins a
+//! run only if its own terms equal the run's, unless `--accept-drift` is given.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::domain::conditions::Conditions;
 use crate::engine::RunError;
@@ -23,10 +24,10 @@ use crate::llm::Stop;
 use crate::observe::{Ending, RunEvent};
 use crate::store::{Owner, Run, RunId, StoreError};
 
-/// How a worker works.
+/// The options of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// What is the same for every run; its name, terms and conditions are the run's own.
+    /// The job for every run. The run itself gives the name, the terms and the cost cap.
     pub job: Job,
     /// The only run to join.
     pub only: Option<String>,
@@ -34,10 +35,10 @@ pub struct WorkerOptions {
     pub until_idle: bool,
 }
 
-/// A run that can go no further for now is looked at again after so long.
+/// A run whose cost cap is reached is skipped for this long.
 const RESTS: Duration = Duration::from_secs(60);
 
-/// Works on runs until it is told to end, or until nothing is left.
+/// Works on runs until a signal or an error ends the worker, or until nothing is left if `until_idle` is set.
 pub async fn work_on_runs(
     services: &mut Services,
     options: &WorkerOptions,
@@ -56,24 +57,24 @@ pub async fn work_on_runs(
         let ending = work_on(services, options, &search.owner, &run, signals).await?;
         match ending {
             Ending::Finished => {}
-            // Its money is spent, or will be when others have settled.
+            // The run's money is spent, or is reserved by other processes until they settle.
             Ending::Budget { .. } => search.rest(run.id),
             other => return Ok(other),
         }
     }
 }
 
-/// Looks for a run to work on.
+/// Searches for a run to work on.
 struct Search<'a> {
     options: &'a WorkerOptions,
     owner: Owner,
-    /// Runs that can go no further, and since when.
+    /// Runs that are skipped, and since when.
     resting: HashMap<i64, Instant>,
-    /// Runs whose terms are not ours, as far as they were told of.
+    /// Runs with other terms than ours, which were reported.
     told: Vec<RunId>,
     next_tend: Instant,
     poll_backoff: PollBackoff,
-    /// Whether it was told that there is nothing to do, since there was.
+    /// Whether the wait for work was reported since the last work was found.
     waits: bool,
 }
 
@@ -90,7 +91,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The next run to work on; `None` when nothing is left and that is the end. Cancel-safe.
+    /// The next run to work on; `None` if nothing is left and `until_idle` is set. Cancel-safe.
     async fn next(&mut self, services: &Services) -> Result<Option<Run>, RunError> {
         loop {
             self.poll_backoff.due().await;
@@ -109,16 +110,16 @@ impl<'a> Search<'a> {
             }
             let only = self.options.only.clone();
             if !left && self.options.until_idle {
-                services.announcer.announce(RunEvent::NothingLeft { only });
+                services.events.publish_run(RunEvent::NothingLeft { only });
                 return Ok(None);
             }
             if !std::mem::replace(&mut self.waits, true) {
-                services.announcer.announce(RunEvent::Waiting { only });
+                services.events.publish_run(RunEvent::Waiting { only });
             }
         }
     }
 
-    /// Leases of workers that crashed run out while nobody works, too.
+    /// Registers that the worker is alive, and takes expired leases away, also while the worker has no run.
     async fn heartbeat(&mut self, services: &Services) -> Result<(), RunError> {
         if Instant::now() >= self.next_tend {
             self.next_tend = Instant::now() + self.options.job.lease / 3;
@@ -152,7 +153,7 @@ impl<'a> Search<'a> {
         if !self.told.contains(&run.id) {
             self.told.push(run.id);
             let reason = drift.to_string();
-            services.announcer.announce(RunEvent::Refused { reason });
+            services.events.publish_run(RunEvent::Refused { reason });
         }
         Ok(false)
     }
@@ -176,7 +177,7 @@ impl<'a> Search<'a> {
         if job.accept_drift {
             return Vec::new();
         }
-        // The cap and the pauses are the run's, whatever a worker's settings say.
+        // The cap, the tasks and the pauses are the run's. A worker's own settings do not count for them.
         let ours = crate::store::Terms {
             max_cost: run.terms.max_cost,
             until: run.terms.until.clone(),
@@ -192,7 +193,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Works on one run until nothing of it is left to claim.
+/// Works on one run until this process can claim nothing more in it.
 async fn work_on(
     services: &mut Services,
     options: &WorkerOptions,
@@ -216,7 +217,7 @@ async fn work_on(
         joined = telling(services, services.store.register_worker(run.id, &worker)) => joined?,
         signal = signals.next() => return Ok(Ending::Signal(signal)),
     }
-    services.announcer.announce(RunEvent::Joined {
+    services.events.publish_run(RunEvent::Joined {
         run: run.name.clone(),
     });
     let stop = Stop::default();
@@ -233,11 +234,12 @@ async fn work_on(
         ending, failed, done, ..
     } = dispatcher
         .drive(Intake::nothing(), Exporting::nothing(), signals)
+        .instrument(crate::engine::run::run_span(&run.name))
         .await;
     if let Some(error) = failed {
         return Err(error);
     }
-    services.announcer.announce(RunEvent::Left {
+    services.events.publish_run(RunEvent::Left {
         run: run.name.clone(),
         requests: done.finished,
         steps: done.settled,
@@ -246,17 +248,17 @@ async fn work_on(
 }
 
 impl Intake {
-    /// Of a worker: whoever loaded the run reads its input.
+    /// The intake of a worker. It reads no input, because the process that loaded the run does.
     fn nothing() -> Self {
         let (tell, facts) = mpsc::channel(1);
-        // The channel has room for it.
+        // The channel has room for one fact.
         drop(tell.try_send(crate::engine::input::ingest::IngestFact::Ended));
         Self { facts }
     }
 }
 
 impl Exporting {
-    /// Of a worker: whoever was given `-o` writes it.
+    /// The exporters of a worker: none, because the process with `-o` writes the result file.
     fn nothing() -> Self {
         Self {
             tasks: tokio::task::JoinSet::new(),

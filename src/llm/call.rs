@@ -1,4 +1,4 @@
-//! A call from the first attempt to its end: the one place where a route is asked again.
+//! A call from the first attempt to its end. This is the only place that retries a route.
 //!
 //! ```text
 //! gate (latch, breaker, pause) ─▶ limiter ─▶ reservation ─▶ send ─▶ judge ─▶ answer
@@ -6,7 +6,7 @@
 //!    └───────────────────────── again ◀─────────────────────┴─▶ retries used up, or dead: the next route
 //! ```
 //!
-//! While the breaker of a route is open, the request waits and no attempt is counted against it.
+//! While the breaker of a route is open, the request waits, and no attempt is counted against it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use super::response::ModelResponse;
 use super::route::{Gate, Route};
 use super::selector::{Probe, RouteSelector};
 use super::sent::Sent;
-use super::transport::{self, Got};
+use super::transport::{self, Got, Observers};
 use super::tries::{Tries, is_of_server};
 use super::wire::CallError;
 use crate::clock;
@@ -34,17 +34,18 @@ use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::usage::{Cost, Usage};
 use crate::limit::Waiting;
+use crate::observe::CallFact;
 
-/// What follows a failed call on the same route.
+/// The next step after a failed call on the same route.
 enum Next {
-    /// It is made again after so long.
+    /// The call is sent again after this wait.
     Again(Duration),
-    /// The server refused how it was asked, and the route has learned another way.
+    /// The server refused the manner of the call, and the route has learned another one.
     Otherwise,
 }
 
 impl RouteSelector<'_> {
-    /// Asks the route until there is an answer or no sense in asking it again.
+    /// Calls the route until it answers or a retry is pointless.
     pub async fn ask(
         &mut self,
         route: &Arc<Route>,
@@ -56,7 +57,7 @@ impl RouteSelector<'_> {
         end
     }
 
-    /// A server that refuses how it is asked is asked in another way, at once.
+    /// Repeats a call in another manner, at once, when the server refuses its manner.
     async fn until_end(
         &mut self,
         route: &Route,
@@ -71,7 +72,7 @@ impl RouteSelector<'_> {
         }
     }
 
-    /// Makes the call until it is answered; `None` if it has to be made in another way.
+    /// Makes the call until it is answered; `None` if it must be made in another manner.
     async fn until_answered(
         &mut self,
         route: &Route,
@@ -82,9 +83,17 @@ impl RouteSelector<'_> {
             let (grant, mut probe) = self.admitted(route, call).await?;
             let (started, started_at) = (Instant::now(), clock::now_ms());
             let sent = Sent::default();
+            self.publish(|| CallFact::Begun {
+                route: route.settings.name.clone(),
+                model: call.model.clone(),
+            });
+            let observers = Observers {
+                marks: self.marks,
+                events: self.events,
+            };
             let got = tokio::select! {
                 biased;
-                got = transport::send(self.client, route, call, self.marks, &sent) => got,
+                got = transport::send(self.client, route, call, observers, &sent) => got,
                 () = self.stop.cancel.cancelled() => {
                     route.settle(grant, if sent.has_begun() { call.tokens } else { 0 });
                     let took = (started_at, millis(started.elapsed()));
@@ -107,20 +116,13 @@ impl RouteSelector<'_> {
                     route.answered();
                     probe.over();
                     route.correct(&got.rate, call);
-                    tracing::debug!(
-                        llm.route = route.settings.name,
-                        llm.model = call.model,
-                        llm.input_tokens = usage.map(|usage| usage.input_tokens),
-                        llm.output_tokens = usage.map(|usage| usage.output_tokens),
-                        duration_ms = took.1,
-                        "call answered"
-                    );
                     self.note(good(route, call, &got, took));
                     return Ok(Some(got.response));
                 }
                 Err(failed) => failed,
             };
-            // What a failed call used is unknown: its reservation counts as used, unless the server never worked on it.
+            // The usage of a failed call is unknown. Its reservation counts as used, unless the server never worked on
+            // the call.
             let used = match failed.reached {
                 Reached::Nobody => 0,
                 Reached::Refusal if failed.error.verdict == Verdict::Pause => 0,
@@ -153,8 +155,8 @@ impl RouteSelector<'_> {
         }
     }
 
-    /// Everything that stands before a call: latch, breaker, pause, limits, money. Whatever was waited for, nothing
-    /// is sent on a leave that has grown old.
+    /// Waits for everything that a call needs: latch, breaker, pause, limits, money. A permission that is no longer
+    /// fresh is given back and taken again, so that no call is sent with it.
     async fn admitted<'r>(
         &self,
         route: &'r Route,
@@ -172,7 +174,8 @@ impl RouteSelector<'_> {
             let grant = tokio::select! {
                 biased;
                 () = self.stop.drain.cancelled() => return Err(RouteError::Stopped(Stopped::Ending)),
-                // Whoever waits for the limits of a paused route waits for the pause instead, or goes elsewhere.
+                // A call that waits for the limits of a paused route waits for the pause instead, or uses another
+                // route.
                 () = route.until_paused() => continue,
                 grant = route.take(call) => grant,
             };
@@ -219,7 +222,7 @@ impl RouteSelector<'_> {
         }
     }
 
-    /// What follows a failed attempt: the next one, or the end on this route.
+    /// Decides the step after a failed attempt: another attempt, or the end on this route.
     fn judge(
         &self,
         route: &Route,
@@ -249,11 +252,15 @@ impl RouteSelector<'_> {
                 }
                 let pause = failpoint!("every-refusal-pauses").then_some(Duration::from_secs(2));
                 route.pause(pause.or(error.retry_after), &error.message);
-                tracing::info!(llm.route = name, "the route pauses: {}", error.message);
+                self.publish(|| CallFact::Paused {
+                    route: name.to_owned(),
+                    message: error.message.clone(),
+                    pause: error.retry_after,
+                });
                 if error.retry_after != Some(Duration::ZERO) {
                     return Ok(Next::Again(Duration::ZERO));
                 }
-                // One that may be asked again at once is not asked again in a loop, nor for ever.
+                // A call that may be repeated at once still backs off, and still ends at `--give-up`.
                 if let Some(stopped) = self.gave_up(Instant::now()) {
                     return Err(stopped);
                 }
@@ -269,11 +276,11 @@ impl RouteSelector<'_> {
                 }
                 route.breathes();
                 probe.over();
-                // It may be one stray answer of a route that has answered others.
+                // One refusal may be an error of a route that has answered others.
                 let may_pass = route.evidence.answers() > 0 && !is_page(&error);
                 if may_pass && tries.counted < self.client.retry.retries {
                     tries.counted += 1;
-                    return Ok(Next::Again(self.again(route, call, error, tries, false)));
+                    return Ok(Next::Again(self.again(route, error, tries, false)));
                 }
             }
             Verdict::Retry | Verdict::RetryQuietly => {
@@ -287,14 +294,14 @@ impl RouteSelector<'_> {
                 }
                 let alone = is_out && route.evidence.failed(self.stop.request);
                 let out = is_out && tries.is_outage(route.evidence.answers(), alone);
-                // A route that is ill, or that nothing reaches, says nothing of the request.
+                // A failure of an open or unreachable route does not count against the request.
                 let excused = (ill && !tries.is_over(alone)) || out || reached == Reached::Nobody;
                 let fails = ill && failpoint!("outage-is-the-requests");
                 let may_retry =
                     !tries.is_unreadable_again(&error) && tries.counted < self.client.retry.retries;
                 if !fails && (excused || may_retry) {
                     tries.counted += u32::from(!excused);
-                    return Ok(Next::Again(self.again(route, call, error, tries, ill)));
+                    return Ok(Next::Again(self.again(route, error, tries, ill)));
                 }
             }
             _ => {
@@ -311,35 +318,35 @@ impl RouteSelector<'_> {
         })))
     }
 
-    /// The wait before the next try. The gate makes it where the route is shut.
-    fn again(
-        &self,
-        route: &Route,
-        call: &Call<'_>,
-        error: CallError,
-        tries: &mut Tries,
-        shut: bool,
-    ) -> Duration {
+    /// Returns the wait before the next attempt. It is zero if the gate makes the wait: the breaker is open, or the
+    /// provider requested a pause.
+    fn again(&self, route: &Route, error: CallError, tries: &mut Tries, shut: bool) -> Duration {
         let wait = if shut || error.retry_after.is_some() {
             Duration::ZERO
         } else {
             self.client.retry.backoff(tries.all, fastrand::f64())
         };
         tries.all += 1;
-        tracing::info!(
-            llm.route = route.settings.name,
-            llm.model = call.model,
-            error.class = error.class.as_str(),
-            wait_ms = millis(wait),
-            "call failed, retry {} follows: {}",
-            tries.all,
-            error.message
-        );
+        self.publish(|| CallFact::Retried {
+            route: route.settings.name.clone(),
+            class: error.class,
+            message: error.message.clone(),
+            retry: tries.all,
+            wait,
+        });
         tries.note(error.message);
         wait
     }
 
     fn note(&mut self, call: Attempt) {
+        self.publish(|| CallFact::Ended {
+            route: call.route.clone(),
+            model: call.model.clone(),
+            end: call.end,
+            usage: call.usage,
+            cost: call.cost,
+            duration: Duration::from_millis(call.duration_ms),
+        });
         self.stop.note(call.clone());
         self.attempts.push(call);
     }
@@ -358,7 +365,7 @@ impl RouteSelector<'_> {
     }
 }
 
-/// An answer that its server broke off is none, though it has a finish reason.
+/// Turns an answer that its server broke off into a failure, although it has a finish reason.
 fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
     let verdict = match &got.response {
         ModelResponse::Answer(answer) => answer.verdict_of_finish(),
@@ -373,12 +380,13 @@ fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
     }
 }
 
-/// A Batch line names its own model: a wrong one fails that line, and says nothing about the route.
+/// Whether an error is about the model of a Batch line. A Batch line names its own model, so a wrong one fails only
+/// that line and not the route.
 fn is_about_the_model(call: &Call<'_>, error: &CallError) -> bool {
     call.is_line() && !is_about_the_route(error)
 }
 
-/// Whether a refusal is about the key, the account or the address, whatever was asked.
+/// Whether a refusal is about the key, the account or the address. Such a refusal does not depend on the request.
 pub(super) const fn is_about_the_route(error: &CallError) -> bool {
     matches!(error.class, Class::Auth | Class::Quota | Class::Network)
 }

@@ -1,7 +1,7 @@
-//! Selects the routes of a chain for one task: which route it takes, when it waits, and when no route is left.
+//! Selects the routes of a chain for one task: the route to use, the time to wait, and the end when no route is left.
 //!
-//! Nothing fails because all routes are down: then the task waits for the first that comes back, up to `--give-up`.
-//! A call on the chosen route is made in `call.rs`.
+//! A task does not fail because all routes are down: it waits for the first route that recovers, up to `--give-up`.
+//! `call.rs` makes the call on the chosen route.
 
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use super::route::{Gate, Route, Shut, Standing};
 use crate::clock;
 use crate::domain::failure::Verdict;
 use crate::domain::outcome::{Attempt, Fallback};
+use crate::observe::{CallFact, TaskEvents};
 
-/// Selects routes of a chain for one task, and keeps every call that was made for it.
+/// Selects routes of a chain for one task, and keeps every call of the task.
 pub struct RouteSelector<'a> {
     pub(super) client: &'a Client,
     chain: &'a Chain,
@@ -24,16 +25,20 @@ pub struct RouteSelector<'a> {
     pub(super) reservation: Option<&'a dyn CostReservation>,
     /// The crash mark of a request that was in flight at a crash.
     pub(super) marks: Option<&'a dyn Marks>,
+    /// Publishes the events of its calls, if any sink receives them.
+    pub(super) events: Option<&'a TaskEvents>,
     left: Vec<Left>,
-    /// Whether a route without a model is of no use.
+    /// The position of the route that was chosen last.
+    chosen: usize,
+    /// Whether a route without a model is unusable.
     needs_model: bool,
-    /// Why the routes before the chosen one were not chosen.
+    /// The skipped routes before the chosen one, each with the reason.
     passed: Vec<(String, String)>,
     /// Every call, oldest first.
     pub attempts: Vec<Attempt>,
-    /// Milliseconds of all asking, waits included.
+    /// Milliseconds of all calls, including waits.
     pub duration_ms: u64,
-    /// The model that was asked last.
+    /// The model of the last call.
     pub asked: Option<String>,
 }
 
@@ -44,7 +49,7 @@ struct Left {
 }
 
 impl Left {
-    /// What went wrong on the route before its last error, under its name; nothing is left of it.
+    /// Takes the causes before the last error of the route, each with the route's name.
     fn told_causes(&mut self) -> Vec<String> {
         let name = &self.route.settings.name;
         let causes = std::mem::take(&mut self.with.causes);
@@ -55,7 +60,7 @@ impl Left {
     }
 }
 
-/// Leave to go to see whether an open route is well again; given back unless it was used.
+/// Permission for the probe of an open route. It is given back on drop unless it was used.
 pub(super) struct Probe<'a>(Option<&'a Route>);
 
 impl Probe<'_> {
@@ -63,7 +68,7 @@ impl Probe<'_> {
         self.0.is_some()
     }
 
-    /// The call has told the breaker how it ended.
+    /// Marks the probe as used: the call has reported its end to the breaker.
     pub(super) const fn over(&mut self) {
         self.0 = None;
     }
@@ -91,7 +96,9 @@ impl<'a> RouteSelector<'a> {
             stop,
             reservation,
             marks,
+            events: None,
             left: Vec::new(),
+            chosen: 0,
             needs_model: false,
             passed: Vec::new(),
             attempts: Vec::new(),
@@ -100,14 +107,28 @@ impl<'a> RouteSelector<'a> {
         }
     }
 
-    /// The same for calls that ask a route's own model: a route that names none is passed over.
+    /// Returns the selector for calls to a route's own model. Routes without a model are skipped.
     #[must_use]
     pub const fn to_models(mut self) -> Self {
         self.needs_model = true;
         self
     }
 
-    /// The first choice of the chain, whether it can be used or not.
+    /// Returns the selector with a publisher for the events of its calls.
+    #[must_use]
+    pub const fn publishing(mut self, events: Option<&'a TaskEvents>) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Publishes an event of a call, if any sink receives it.
+    pub(super) fn publish(&self, fact: impl FnOnce() -> CallFact) {
+        if let Some(events) = self.events {
+            events.call(fact());
+        }
+    }
+
+    /// Returns the first choice of the chain, even if it is unusable.
     pub fn first(&self) -> &'a Arc<Route> {
         self.chain.first()
     }
@@ -117,8 +138,8 @@ impl<'a> RouteSelector<'a> {
         self.reservation.is_some()
     }
 
-    /// The route to take now: the first that is free, else the one that will be free first. Without any, the task has
-    /// failed on all of them, or all that are left are dead.
+    /// Returns the route to use now: the first free one, else the one that is free soonest. `Err` if the task has
+    /// failed on all routes, or the remaining routes are dead.
     pub fn route(&mut self) -> Result<Arc<Route>, ChainError> {
         let now = Instant::now();
         let known = if failpoint!("first-route-only") {
@@ -128,7 +149,7 @@ impl<'a> RouteSelector<'a> {
         };
         let routes = self.chain.routes.iter().enumerate().take(known);
         let usable = routes.filter(|(_, route)| self.is_open_to_us(route));
-        // No obstacle is less than one; a probe on its way, which may be back at any moment, less than a wait.
+        // No obstacle sorts first. Next is a probe in flight, which may return at any moment, then the earliest time.
         let chosen = usable
             .map(|(place, route)| (self.obstacle(route, now).map(|shut| shut.until), place))
             .min();
@@ -139,10 +160,19 @@ impl<'a> RouteSelector<'a> {
             .iter()
             .map(|route| (route.settings.name.clone(), self.why_not(route)))
             .collect();
+        let before = std::mem::replace(&mut self.chosen, place);
+        if before < place {
+            let from = &self.chain.routes[before];
+            self.publish(|| CallFact::FailedOver {
+                from: from.settings.name.clone(),
+                to: self.chain.routes[place].settings.name.clone(),
+                message: self.why_not(from),
+            });
+        }
         Ok(Arc::clone(&self.chain.routes[place]))
     }
 
-    /// Why the task is not done on the first route of its chain, if that is so.
+    /// Returns why the task is not done on the first route of its chain, if that is so.
     pub fn fallback(&self) -> Option<Fallback> {
         let (from, reason) = self.passed.first()?;
         let reason = match self.passed.as_slice() {
@@ -155,8 +185,8 @@ impl<'a> RouteSelector<'a> {
         })
     }
 
-    /// The task came to no end on the route. Answers what that means for it; `None`, if it goes on with another, or with
-    /// the same one. Where it is not known whether the task or the route is at fault, it waits until it is.
+    /// Leaves a route after a failure. Returns the end of the task; `None` if the task continues on another route or
+    /// on the same one. Waits while it is not known whether the task or the route is at fault.
     pub async fn leave(&mut self, route: &Arc<Route>, ended: RouteError) -> Option<ChainError> {
         let with = match ended {
             RouteError::Elsewhere => return None,
@@ -176,11 +206,10 @@ impl<'a> RouteSelector<'a> {
         if is_final || !self.chain.routes.iter().any(|other| self.is_open_to_us(other)) {
             return Some(self.nowhere());
         }
-        tracing::info!(llm.route = route.settings.name, "the next route is tried");
         None
     }
 
-    /// Waits until the route may be called, or says that another should be.
+    /// Waits until the route may be called. `Elsewhere` means that another route should be used.
     pub(super) async fn pass<'r>(&self, route: &'r Route) -> Result<Probe<'r>, RouteError> {
         loop {
             if self.stop.drain.is_cancelled() {
@@ -189,7 +218,7 @@ impl<'a> RouteSelector<'a> {
             if route.latched().is_none() && matches!(route.look(Instant::now()), Gate::Free) {
                 return Ok(Probe(None));
             }
-            // Before the next look, so that no change is lost between it and the wait.
+            // Subscribe before the check, or a change in between is lost.
             let mut changes = self.client.changes.subscribe();
             if route.latched().is_some() {
                 return Err(RouteError::Elsewhere);
@@ -218,7 +247,8 @@ impl<'a> RouteSelector<'a> {
         }
     }
 
-    /// Whether the route is neither dead nor has failed this task.
+    /// Whether the route can serve this task: it is not dead, has not failed the task, and has the model that the task
+    /// needs.
     fn is_open_to_us(&self, route: &Route) -> bool {
         route.latched().is_none()
             && !self.has_no_model(route)
@@ -232,7 +262,7 @@ impl<'a> RouteSelector<'a> {
         self.needs_model && route.settings.model.is_none()
     }
 
-    /// What keeps calls from the route now, short pauses aside.
+    /// Returns the obstacle of a route now; short pauses do not count.
     fn obstacle(&self, route: &Route, now: Instant) -> Option<Shut> {
         match route.look(now) {
             Gate::Free | Gate::Probe => None,
@@ -245,14 +275,14 @@ impl<'a> RouteSelector<'a> {
         !(shut.paused && shut.until.is_some_and(short))
     }
 
-    /// Since when all routes that are left to the task have been out of use; `None` if one is not.
+    /// Returns since when all remaining routes of the task are out of use; `None` if one of them is in use.
     fn down_since(&self) -> Option<Instant> {
         let usable = self.chain.routes.iter().filter(|route| self.is_open_to_us(route));
         let since: Option<Vec<Instant>> = usable.map(|route| route.down_since()).collect();
         since?.into_iter().max()
     }
 
-    /// When the task's routes will have been out of use for too long, if all of them are.
+    /// Returns when all routes of the task will have been out of use for too long; `None` if one of them is in use.
     fn give_up(&self) -> Option<Instant> {
         let patience = if failpoint!("gives-up-at-once") {
             std::time::Duration::ZERO
@@ -262,7 +292,7 @@ impl<'a> RouteSelector<'a> {
         self.down_since()?.checked_add(patience)
     }
 
-    /// Whether they have.
+    /// Returns the end of the task if all its routes have been out of use for too long.
     pub(super) fn gave_up(&self, now: Instant) -> Option<RouteError> {
         let over = self.give_up().is_some_and(|moment| moment <= now);
         over.then(|| {
@@ -271,7 +301,7 @@ impl<'a> RouteSelector<'a> {
         })
     }
 
-    /// The end of a task that has no route left: it failed on some, or all are dead.
+    /// Returns the end of a task without any route left: it failed on some, or all are dead.
     fn nowhere(&mut self) -> ChainError {
         let Some(mut last) = self.left.pop() else {
             let reason = self.all_reasons();
@@ -300,7 +330,7 @@ impl<'a> RouteSelector<'a> {
         ChainError::Failed(Box::new(last.with))
     }
 
-    /// Why the route is not taken.
+    /// Returns why the route is not used.
     fn why_not(&self, route: &Route) -> String {
         if let Some(left) = self
             .left

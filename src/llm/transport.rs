@@ -1,4 +1,4 @@
-//! One HTTP exchange: bytes out, a judged answer back, under four timeouts.
+//! One HTTP exchange under four timeouts: sends the request, reads and classifies the answer.
 
 use std::time::Duration;
 
@@ -24,13 +24,14 @@ use super::sent::Sent;
 use super::verbatim::one_line;
 use super::wire::{self, RateHeaders, Secrets};
 use crate::clock;
-use crate::config::{Dialect, Timeouts};
+use crate::config::{self, Dialect, Timeouts};
 use crate::domain::failure::{Class, Verdict};
+use crate::observe::{CallFact, TaskEvents};
 
-/// What a server may take to close a stream after its last event, before the connection is given up.
+/// The time for a server to close a stream after its last event. After that the connection is dropped.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
 
-/// A good exchange.
+/// A successful exchange.
 pub(super) struct Got {
     pub(super) response: ModelResponse,
     pub(super) status: u16,
@@ -40,17 +41,26 @@ pub(super) struct Got {
     pub(super) rate: RateHeaders,
 }
 
+/// The parts of the program that observe a call.
+#[derive(Clone, Copy)]
+pub(super) struct Observers<'a> {
+    /// The crash mark of a request that was in flight at a crash.
+    pub(super) marks: Option<&'a dyn Marks>,
+    /// Publishes the events of the call, if any sink receives them.
+    pub(super) events: Option<&'a TaskEvents>,
+}
+
 /// Sends the request and reads the answer to its end. Dropping the future closes the connection.
 pub(super) async fn send(
     client: &Client,
     route: &Route,
     call: &Call<'_>,
-    marks: Option<&dyn Marks>,
+    observers: Observers<'_>,
     sent: &Sent,
 ) -> Result<Got, Failed> {
     let (started, timeouts) = (Instant::now(), &route.settings.timeouts);
     let total = started + timeouts.total;
-    let got = timeout_at(total, exchange(client, route, call, marks, started, sent))
+    let got = timeout_at(total, exchange(client, route, call, observers, started, sent))
         .await
         .unwrap_or_else(|_| {
             Err(failed(
@@ -70,10 +80,11 @@ async fn exchange(
     client: &Client,
     route: &Route,
     call: &Call<'_>,
-    marks: Option<&dyn Marks>,
+    observers: Observers<'_>,
     started: Instant,
     sent: &Sent,
 ) -> Result<Got, Failed> {
+    let marks = observers.marks;
     let settings = &route.settings;
     let sending = first_byte(client.http.of(settings), route, call, started, sent);
     let (first, reused) = on_reused(sending).await;
@@ -99,7 +110,7 @@ async fn exchange(
     };
     if call.streams && !is_json(response.headers()) {
         let pieces = Pieces::of(response, &mut room, marks, started).await;
-        read_stream(pieces, call, room, started, secrets(settings)).await
+        read_stream(pieces, call, room, (started, observers.events), settings).await
     } else {
         read_plain(response, call, room, marks, &secrets(settings)).await
     }
@@ -120,7 +131,7 @@ async fn first_byte(
         request = request.header(ACCEPT, "text/event-stream");
     }
     let sending = request.body(sent.body(call.body())).send();
-    // Headers belong to the wait for the first data of a stream; an unstreamed call may take its whole time.
+    // The headers of a stream belong to the wait for its first data. A call without streaming may use its whole time.
     if call.streams {
         let timeouts = &route.settings.timeouts;
         timeout_at(started + timeouts.first_token, sending)
@@ -131,14 +142,14 @@ async fn first_byte(
     }
 }
 
-/// From here on the process works on the answer.
+/// Sets the crash mark: from here on the process works on the answer.
 pub(super) async fn looked_at(marks: Option<&dyn Marks>) {
     if let Some(marks) = marks {
         marks.works().await;
     }
 }
 
-/// What an answer may take, in memory and in time.
+/// The limits of an answer, in memory and in time.
 pub(super) struct Room<'c> {
     pub(super) bounds: Bounds,
     pub(super) share: Share<'c>,
@@ -157,9 +168,10 @@ async fn read_stream(
     mut pieces: Pieces,
     call: &Call<'_>,
     room: Room<'_>,
-    started: Instant,
-    secrets: Secrets,
+    (started, events): (Instant, Option<&TaskEvents>),
+    settings: &config::Route,
 ) -> Result<Got, Failed> {
+    let secrets = secrets(settings);
     let Room {
         bounds,
         mut share,
@@ -168,7 +180,7 @@ async fn read_stream(
     } = room;
     let headers = pieces.response.headers_mut();
     let (request_id, rate) = (request_id(headers, &secrets), rate_headers(headers));
-    // Headers are slices of the connection's first buffer, which could not be used again for as long as they live.
+    // Headers are slices of the connection's first buffer and would keep it from being reused.
     headers.clear();
     let mut incoming = Incoming::new(dialect, bounds.stream, bounds.text).hiding(secrets);
     if call.is_line() {
@@ -182,7 +194,7 @@ async fn read_stream(
         let chunk = match pieces.next(deadline).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,
-            // After the finish reason nothing more can be lost than a count of tokens.
+            // After the finish reason only a token count can be lost.
             Ok(Err(_)) | Err(_) if incoming.is_complete() => break,
             Ok(Err(error)) => return Err(cut(&error)),
             Err(_) if first_token.is_none() => return Err(first_token_late(timeouts)),
@@ -190,11 +202,18 @@ async fn read_stream(
         };
         let progress = incoming.push(&chunk)?;
         if first_token.is_none() && incoming.first_token_seen() {
-            first_token = Some(started.elapsed());
+            let after = started.elapsed();
+            first_token = Some(after);
+            if let Some(events) = events {
+                events.call(CallFact::FirstToken {
+                    route: settings.name.clone(),
+                    after,
+                });
+            }
         }
         match progress {
-            // A request that waits its turn has up to the total time for it. Behind the first token comments and empty
-            // frames do not count: a server that only keeps the line warm has stalled.
+            // A request in the server's queue may wait up to the total timeout. After the first token, comments and
+            // empty frames do not count: a server that sends nothing else has stalled.
             Progress::Waits if first_token.is_none() => deadline = Instant::now() + timeouts.first_token,
             Progress::Quiet | Progress::Waits => {}
             Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
@@ -205,7 +224,7 @@ async fn read_stream(
             break;
         }
         if share.grow_to(incoming.held_bytes()).await {
-            // The server was not read meanwhile, and has not stalled.
+            // The server was not read in the meantime, so it has not stalled.
             deadline = deadline.max(Instant::now() + timeouts.idle);
         }
     }
@@ -215,7 +234,7 @@ async fn read_stream(
         Some(object) => {
             answer.verdict_of_finish().or_else(|error| match error.verdict {
                 Verdict::Retry => Err(error),
-                // A filter's work is an answer like another to whoever sent the body.
+                // For a Batch line, an answer of a content filter is an answer like any other.
                 _ => Ok(()),
             })?;
             ModelResponse::Verbatim(Verbatim {
@@ -247,7 +266,7 @@ async fn read_plain(
     let body = read_body(response, &mut room).await?;
     looked_at(marks).await;
     let (request_id, rate) = (request_id(&headers, secrets), rate_headers(&headers));
-    // What is no answer is judged again without secrets, for its words go into the error.
+    // A failed body is classified again without secrets, because its text becomes an error message.
     let (response, bill, finish) = if call.is_line() {
         let is_chat = call.is_chat();
         let mut whole = openai::passed_on(&body, is_chat)
@@ -280,7 +299,7 @@ async fn read_plain(
     })
 }
 
-/// What the headers say of limits; most servers say nothing.
+/// Reads the rate-limit headers. Most servers send none.
 pub(super) fn rate_headers(headers: &HeaderMap) -> RateHeaders {
     let told = headers.keys().any(|name| {
         name.as_str().starts_with("x-ratelimit-") || name.as_str().starts_with("anthropic-ratelimit-")
@@ -295,7 +314,7 @@ pub(super) fn rate_headers(headers: &HeaderMap) -> RateHeaders {
     RateHeaders::read(&header, answered_at(headers))
 }
 
-/// The moment of the answer, by the clock of the server that names further moments in its headers.
+/// Returns the time of the answer by the server's clock, because other headers use that clock.
 pub(super) fn answered_at(headers: &HeaderMap) -> Timestamp {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
@@ -307,7 +326,7 @@ async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Vec<u8
     let limit = room.bounds.body;
     let mut body: Vec<u8> = Vec::new();
     loop {
-        // The body has begun with its headers; from here on silence is a stall.
+        // The body follows its headers, so silence is a stall from here on.
         let chunk = timeout(room.timeouts.idle, response.chunk())
             .await
             .map_err(|_| stalled(room.timeouts))?
@@ -319,7 +338,7 @@ async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Vec<u8
         }
         room.share.grow_to(length).await;
         if body.is_empty() {
-            // What a header announces takes address space only, until it comes.
+            // The announced size takes only address space until the data arrives.
             let announced = response.content_length().unwrap_or(0);
             body.reserve_exact(usize::try_from(announced).unwrap_or(limit).min(limit));
         }

@@ -1,12 +1,22 @@
-//! The facts that observers see.
+//! The events of a run, and their data.
 
 use std::time::Duration;
 
+use super::task_event::TaskEvent;
 use crate::domain::tally::RouteState;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
 
-/// Something that happened to a run.
+/// An event.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// An event of the run.
+    Run(RunEvent),
+    /// An event of a task, a part or a call.
+    Task(TaskEvent),
+}
+
+/// An event of a run.
 #[derive(Debug, Clone)]
 pub enum RunEvent {
     /// The run was opened under this name.
@@ -14,142 +24,142 @@ pub enum RunEvent {
         /// Its name.
         run: String,
     },
-    /// The input is not what it was at its last complete reading.
+    /// The input differs from its last complete reading.
     InputChanged {
         /// The run's name.
         run: String,
         /// How it differs.
         change: InputChange,
     },
-    /// Its unfinished requests were begun with other models, prompts or settings than these.
+    /// The run's unfinished requests were begun with other models, prompts or settings than the present ones.
     RecipeChanged,
     /// A worker has joined a run.
     Joined {
         /// Its name.
         run: String,
     },
-    /// A worker has left a run, of which nothing was left for it, or which it was told to leave.
+    /// A worker has left a run. It could claim nothing more, or was stopped.
     Left {
         /// Its name.
         run: String,
-        /// Requests that it finished.
+        /// Requests that the worker finished.
         requests: u64,
-        /// Tasks and plans that it settled.
+        /// Tasks and plans that the worker settled.
         steps: u64,
     },
-    /// A worker has found nothing to do, and looks again and again.
+    /// A worker has found nothing to do, and polls.
     Waiting {
-        /// The only run it would work on.
+        /// The only run that it may work on.
         only: Option<String>,
     },
     /// A worker ends because nothing is left to do.
     NothingLeft {
-        /// The only run it would have worked on.
+        /// The only run that it could work on.
         only: Option<String>,
     },
-    /// A worker leaves a run to others.
+    /// A worker does not join a run.
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// So it stood a moment ago.
+    /// A snapshot of the progress.
     Progressed(Snapshot),
-    /// A route stands otherwise than before.
+    /// The state of a route changed.
     RouteChanged(RouteState),
-    /// A warning about a route, which is given once.
+    /// A warning about a route, given once.
     RouteWarned {
         /// The route's name.
         route: String,
-        /// The warning, after the name of the route.
+        /// The warning, without the route's name.
         warning: String,
     },
-    /// The run was told to end: nothing new is sent.
+    /// The run drains: no new call is sent.
     Draining {
-        /// What told it.
+        /// The cause.
         cause: String,
-        /// Calls on their way.
+        /// Calls in flight.
         calls: usize,
     },
-    /// Calls on their way were given up.
+    /// Calls in flight were cancelled.
     Cancelled,
-    /// The database does not answer and is waited for.
+    /// The database does not answer, and the run waits for it.
     OutOfReach {
-        /// What is known of it.
+        /// Why it does not answer.
         trouble: String,
     },
     /// The database answers again.
     InReach,
-    /// It is over.
+    /// The run is over.
     Ended(Box<Report>),
 }
 
-/// How an input differs from what it was at its last complete reading.
+/// How an input differs from its last complete reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InputChange {
-    /// Lines that were not in it.
+    /// Lines that are new.
     pub new: u64,
     /// Lines with other content.
     pub changed: u64,
-    /// Lines that are in it no longer.
+    /// Lines that were removed.
     pub removed: u64,
 }
 
-/// How a run stands.
+/// The progress of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Requests known so far.
     pub total: u64,
     /// Whether the input has been read to its end.
     pub total_known: bool,
-    /// Finished ones, those of earlier invocations included.
+    /// Finished requests, with those of earlier invocations.
     pub finished: u64,
-    /// Failed ones among them.
+    /// Failed requests among them.
     pub failed: u64,
-    /// Finished by this invocation.
+    /// Requests that this invocation finished.
     pub finished_now: u64,
-    /// Tasks and plans settled by this invocation.
+    /// Tasks and plans that this invocation settled.
     pub tasks: u64,
-    /// Calls on their way.
+    /// Calls in flight.
     pub running: usize,
-    /// Tokens used by this invocation.
+    /// Tokens that this invocation used.
     pub usage: Usage,
-    /// Money spent by this invocation.
+    /// Money that this invocation spent.
     pub cost: Cost,
-    /// Since the start of this invocation.
+    /// Time since the start of this invocation.
     pub elapsed: Duration,
-    /// What is waited for, in words.
+    /// Messages about everything that the run waits for.
     pub waits: Vec<String>,
 }
 
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// There was nothing left to do.
+    /// Nothing is left to do.
     Finished,
-    /// The input held no request: nothing was changed.
+    /// The input holds no request. Nothing was changed.
     NoRequests,
-    /// A signal of that number ended it.
+    /// A signal of that number ended the run.
     Signal(i32),
-    /// Whoever read its output has gone.
+    /// The reader of its output closed it.
     ClosedPipe,
     /// No route is usable.
     NoRoute {
-        /// What the providers said.
+        /// The providers' messages.
         reason: String,
     },
-    /// So many requests failed (`--max-failures`).
+    /// Too many requests failed (`--max-failures`).
     Failures {
-        /// How many in this invocation.
+        /// The number of failures in this invocation.
         failed: u64,
     },
-    /// The next call might have cost more than the run may (`--max-cost`).
+    /// The next call could exceed the cost cap (`--max-cost`).
     Budget {
-        /// What it may cost.
+        /// The cap.
         cap: Cost,
     },
-    /// Its time was over (`--deadline`).
+    /// The deadline came (`--deadline`).
     Deadline,
-    /// It has worked on as many requests as it was to (`--limit`).
+    /// As many requests were begun as the limit allows (`--limit`).
     Limit,
 }
 
@@ -170,29 +180,29 @@ impl Ending {
     }
 }
 
-/// Why requests failed.
+/// The most frequent reason of failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commonest {
-    /// What the first of them was told.
+    /// The message of the first of these failures.
     pub message: String,
-    /// How many failed so.
+    /// How many requests failed for this reason.
     pub requests: u64,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Its name.
+    /// The run's name.
     pub run: String,
     /// Why it ended.
     pub ending: Ending,
-    /// How the requests of the present input stand.
+    /// The counts of the requests of the present input.
     pub counts: Counts,
     /// Whether the input was read to its end.
     pub input_read: bool,
-    /// What the run has used, earlier invocations included.
+    /// The calls, tokens and money that the run has used, with earlier invocations.
     pub summary: RunSummary,
-    /// Why most of the requests failed that failed in this invocation.
+    /// The most frequent reason of failures in this invocation.
     pub commonest: Option<Commonest>,
     /// Calls of this invocation.
     pub calls_now: u64,

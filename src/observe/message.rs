@@ -1,7 +1,7 @@
 //! Messages for people on stderr.
 //!
-//! A message is an event of `tracing` under a target of its own, so that one place decides its form: a bare line, or with
-//! `--log-format json` an object like every log line. A closed stderr is no error.
+//! A message is a `tracing` event with its own target, so that one place decides its form: a bare line, or, with
+//! `--log-format json`, an object like every log line. A closed stderr is no error.
 
 use crate::domain::printable::printable;
 

@@ -1,15 +1,29 @@
-//! What people see of a run. Observers get facts in the past tense and can neither slow nor break it: an
-//! event that finds the channel full is dropped and counted.
+//! Shows a run to people and programs: events, and the sinks that receive them.
+//!
+//! ```text
+//! engine, llm ── Event ──▶ EventBus ─┬─▶ bounded queue ─▶ thread: progress (the bar)
+//!                                    ├─▶ bounded queue ─▶ thread: log (messages, log lines)
+//!                                    └─▶ bounded queue ─▶ thread: summary (the closing line)
+//! ```
+//!
+//! Events are facts in the past tense. A sink runs on its own thread behind its own bounded queue. Publishing never
+//! blocks: an event that finds a queue full is dropped for that sink alone, and counted. A sink that is slow, stuck or
+//! panics changes nothing for the run and for the other sinks.
+//!
+//! To add a sink: implement [`EventSink`] in `sinks/`, and name it in [`Style::sinks`].
 
-mod display;
 mod event;
+mod event_bus;
 mod message;
-mod progress;
 mod screen;
-mod summary;
+mod sinks;
+mod style;
+mod task_event;
 
-pub use display::{Announcer, Style};
-pub use event::{Commonest, Ending, InputChange, Report, RunEvent, Snapshot};
+pub use event::{Commonest, Ending, Event, InputChange, Report, RunEvent, Snapshot};
+pub use event_bus::{EventBus, EventSink};
 pub use message::{MESSAGE, tell, tell_error};
 pub use screen::Screen;
-pub use summary::{closing_line, told_otherwise};
+pub use sinks::summary::{closing_line, told_otherwise};
+pub use style::Style;
+pub use task_event::{CallFact, TaskEnding, TaskEvent, TaskEvents, TaskFact, TaskRef};

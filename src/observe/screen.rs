@@ -1,50 +1,86 @@
-//! The terminal that a bar, messages and results share.
+//! The terminal that the bar, messages and results share.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use console::Term;
-use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, TermLike};
+
+use super::message::tell;
+use crate::domain::printable::printable;
 
 /// Redraws of the bar a second at most.
 const REDRAWS: u8 = 8;
 
-/// A terminal on which results and messages stand above the bar. Clones share it.
+/// A terminal with results and messages above the bar. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Screen(MultiProgress);
+pub struct Screen {
+    bars: MultiProgress,
+    /// Whether a bar is shown.
+    has_bar: Arc<AtomicBool>,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Screen {
-    /// The terminal at stderr; without one, no bar is drawn.
-    pub(super) fn new() -> Self {
+    /// The terminal at stderr. Without one, no bar is drawn.
+    #[must_use]
+    pub fn new() -> Self {
         let target = if io::stderr().is_terminal() {
             ProgressDrawTarget::term_like_with_hz(Box::new(Lines(Term::buffered_stderr())), REDRAWS)
         } else {
             ProgressDrawTarget::hidden()
         };
-        Self(MultiProgress::with_draw_target(target))
+        Self {
+            bars: MultiProgress::with_draw_target(target),
+            has_bar: Arc::default(),
+        }
     }
 
-    /// Writes to standard output while the bar is taken away, and draws the bar again below.
+    /// Writes to standard output while the bar is hidden, and draws the bar again below.
     pub fn write(&self, text: &[u8]) -> io::Result<()> {
-        self.0.suspend(|| {
+        self.bars.suspend(|| {
             let mut out = io::stdout().lock();
             out.write_all(text).and_then(|()| out.flush())
         })
     }
 
-    /// Writes a line above the bar.
-    pub(super) fn print(&self, line: &str) {
-        self.0.println(line).unwrap_or_default();
+    /// Writes a message: above the bar if there is one, or else with [`tell`].
+    pub(super) fn message(&self, line: &str) {
+        if self.has_bar() {
+            self.bars.println(printable(line)).unwrap_or_default();
+        } else {
+            tell(line);
+        }
     }
 
-    pub(super) fn bars(&self) -> &MultiProgress {
-        &self.0
+    /// Whether a bar is shown.
+    pub(super) fn has_bar(&self) -> bool {
+        self.has_bar.load(Ordering::Relaxed)
+    }
+
+    /// Shows the bar.
+    pub(super) fn add(&self, bar: ProgressBar) -> ProgressBar {
+        self.has_bar.store(true, Ordering::Relaxed);
+        self.bars.add(bar)
+    }
+
+    /// Removes the bar.
+    pub(super) fn remove(&self, bar: &ProgressBar) {
+        bar.finish_and_clear();
+        self.has_bar.store(false, Ordering::Relaxed);
     }
 }
 
 /// A terminal whose cursor rests at the left edge of the bar's last line.
 ///
-/// A terminal echoes Ctrl-C as `^C` where the cursor stands. At the right edge, where a full line leaves the cursor, the echo
-/// moves it one line down; the next redraw then misses the bar's first line and leaves it on the screen.
+/// A terminal echoes Ctrl-C as `^C` at the cursor. A full line leaves the cursor at the right edge. There the echo
+/// moves the cursor one line down. The next redraw then misses the bar's first line and leaves it on the screen.
 #[derive(Debug)]
 struct Lines(Term);
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::cli::harness::{setup, setup_with};
 use crate::cli::provider::{Say, Scripted};
 
-/// Each line of stderr.
+/// The JSON objects of stderr, one for each line.
 fn objects(err: &str) -> Vec<Value> {
     err.lines()
         .map(|line| {
@@ -70,7 +70,7 @@ fn errors_are_objects_too() {
 
 #[test]
 fn a_log_line_names_its_request_and_its_task() {
-    // A 500 is tried again, and that is logged.
+    // A 500 is retried, and the retry is logged.
     let provider = Scripted::start(|_| Say {
         status: 500,
         headers: "content-type: application/json\r\n",
@@ -100,13 +100,64 @@ fn a_log_line_names_its_request_and_its_task() {
         let message = object["fields"]["message"].as_str().unwrap_or_default();
         message.starts_with("call failed")
     });
-    let spans = &retry.unwrap()["spans"];
-    assert_eq!(
-        (&spans[0]["name"], &spans[0]["request.id"]),
-        (&"request".into(), &"a".into())
-    );
-    assert_eq!(
-        (&spans[1]["name"], &spans[1]["task.id"]),
-        (&"task".into(), &"task001".into())
-    );
+    assert_eq!(spans(retry.unwrap()), ["in.jsonl", "a", "task001"]);
+}
+
+/// The run, the request and the task that a log line names.
+fn spans(line: &Value) -> Vec<&str> {
+    let named = [
+        ("run", "run.name"),
+        ("request", "request.id"),
+        ("task", "task.id"),
+    ];
+    let spans = line["spans"].as_array().unwrap();
+    spans
+        .iter()
+        .zip(named)
+        .map(|(span, (name, field))| {
+            assert_eq!(span["name"], name, "{line}");
+            span[field].as_str().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn each_event_of_a_task_and_its_calls_is_logged() {
+    let (harness, _provider) = setup_with(MockConfig::default());
+    let line =
+        |id| format!("{{\"custom_id\":\"{id}\",\"query\":\"q\",\"tasks\":[\"insight\",\"profile\"]}}\n");
+    harness.write("in.jsonl", format!("{}{}", line("a"), line("b")));
+    let args = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "-vv",
+        "--log-format",
+        "json",
+    ];
+    let ran = harness.nova3(&args);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let logged = objects(&ran.err);
+    for request in ["a", "b"] {
+        for task in ["task001", "task002"] {
+            let of_task = logged.iter().filter(|line| line["level"] == "DEBUG");
+            let messages: Vec<&str> = of_task
+                .filter(|line| line["spans"].is_array() && spans(line) == ["in.jsonl", request, task])
+                .map(|line| line["fields"]["message"].as_str().unwrap())
+                .collect();
+            assert_eq!(
+                messages,
+                [
+                    "task begun",
+                    "call begun",
+                    "first token",
+                    "call answered",
+                    "task completed"
+                ],
+                "{request} {task}"
+            );
+        }
+    }
+    assert!(ran.err.contains("cost_usd"), "{}", ran.err);
 }

@@ -1,9 +1,10 @@
-//! Writes to the store that the dispatcher does not wait for: queues that are given back, the states of routes.
+//! Writes to the store that the dispatcher does not wait for: released queues and the states of routes.
 
 use std::future::Future;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use crate::engine::RunError;
 use crate::store::StoreError;
@@ -15,12 +16,12 @@ pub(in crate::engine) struct BackgroundWrites(JoinSet<Result<(), StoreError>>);
 impl BackgroundWrites {
     pub(in crate::engine) fn send(
         &mut self,
-        errand: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+        write: impl Future<Output = Result<(), StoreError>> + Send + 'static,
     ) {
-        self.0.spawn(errand);
+        self.0.spawn(write.in_current_span());
     }
 
-    /// The next that is done; never, if there is none. Cancel-safe.
+    /// The outcome of the next write that ends. Never returns if none is in flight. Cancel-safe.
     pub(in crate::engine) async fn done(&mut self) -> Result<(), RunError> {
         match self.0.join_next().await {
             Some(done) => outcome(done),
@@ -28,7 +29,8 @@ impl BackgroundWrites {
         }
     }
 
-    /// Waits for all of them until then; answers the first error. What could not be told is told by time: leases run out.
+    /// Waits for all writes until the given time, and returns the first error. A release that is not written in time
+    /// needs no repetition: its lease expires.
     pub(in crate::engine) async fn finish(&mut self, until: Instant) -> Result<(), RunError> {
         let all = async {
             let mut first = Ok(());
@@ -45,7 +47,7 @@ fn outcome(done: Result<Result<(), StoreError>, JoinError>) -> Result<(), RunErr
     match done {
         Ok(done) => Ok(done?),
         Err(_) => Err(RunError::Broken {
-            part: "an errand to the store".to_owned(),
+            part: "a background write to the store".to_owned(),
         }),
     }
 }

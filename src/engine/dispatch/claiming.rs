@@ -1,9 +1,10 @@
-//! Asking for queues, and starting those that were claimed.
+//! Claims queues and starts their workers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::Dispatcher;
 use crate::clock::Uptime;
@@ -12,17 +13,17 @@ use crate::engine::work::worker::{fail_unreadable, work};
 use crate::llm::Stop;
 use crate::store::{Claims, Lease, Left, StoreError};
 
-/// A failure that waits for proof waits so long for another line of an input that is still read.
+/// How long a held failure waits for another line while the input is still being read.
 const FOR_INPUT: Duration = Duration::from_secs(2);
 
 impl Dispatcher<'_> {
-    /// Asks for as many queues as may be claimed, one question at a time.
+    /// Starts a claim of as many queues as may start now. At most one claim is in flight.
     pub(super) fn start_claim(&mut self) {
         let held = self.shutdown.doubts().held();
         let room = self.memory.room(self.slots.in_memory());
         let free = self.stop_conditions.at_most(self.slots.free(held).min(room));
         let waits = self.claiming.is_some() || !self.is_read || !self.may_find;
-        // Held requests may be as many failures as the run may have.
+        // All held requests may fail together. No more begin if that would reach the run's failure limit.
         let waits = waits || (held > 0 && self.stop_conditions.would_end(held));
         if waits || self.shutdown.has_begun() || free == 0 {
             return;
@@ -57,36 +58,41 @@ impl Dispatcher<'_> {
         } else if self.slots.is_idle() && !self.may_find {
             self.may_find = self.quarantine.found_nothing(self.tools.plan_only, self.ingested);
         }
-        // The request of a part was begun with its task.
+        // The request of a part was counted when its task began.
         let parts = queues.iter().filter(|queue| queue.task.is_part()).count();
         self.stop_conditions.begun(count - parts);
         for queue in unreadable {
-            if self.begin(queue.lease, until).is_some() {
+            let span = request_span(queue.lease, None);
+            if self.begin(queue.lease, until, span.clone()).is_some() {
                 let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
-                self.workers.spawn(fail_unreadable(tools, queue, tell));
+                self.workers
+                    .spawn(fail_unreadable(tools, queue, tell).instrument(span));
             }
         }
         for queue in queues {
-            if let Some(stop) = self.begin(queue.lease, until) {
+            let span = request_span(queue.lease, queue.request.custom_id.as_deref());
+            if let Some(stop) = self.begin(queue.lease, until, span.clone()) {
                 let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
-                self.workers.spawn(work(tools, queue, stop, tell));
+                self.workers
+                    .spawn(work(tools, queue, stop, tell).instrument(span));
             }
         }
     }
 
-    /// Registers a queue before it runs, so that the counters and the truth agree; gives it back if the run is ending.
-    fn begin(&mut self, lease: Lease, until: Option<Uptime>) -> Option<Stop> {
+    /// Registers a queue before its worker starts, so that the counters include it. Releases the queue if the run is
+    /// ending.
+    fn begin(&mut self, lease: Lease, until: Option<Uptime>, span: Span) -> Option<Stop> {
         if self.shutdown.has_begun() {
             self.slots.leave(Left::untouched(lease));
             return None;
         }
         let stop = self.shutdown.stop_for_one(lease.queue_id);
-        self.slots.begin(lease, until, stop.clone());
+        self.slots.begin(lease, until, stop.clone(), span);
         Some(stop)
     }
 
-    /// Releases the requests whose failure waits for proof when no other request can be begun that could bring one, or
-    /// when they are as many failures as the run may have.
+    /// Releases the held failures when no other request can begin that could prove anything about their route, or when
+    /// they would reach the run's failure limit.
     pub(super) fn weigh_doubts(&mut self) {
         let held = self.shutdown.doubts().held();
         if held == 0 {
@@ -100,4 +106,9 @@ impl Dispatcher<'_> {
             self.shutdown.doubts().release();
         }
     }
+}
+
+/// The span of one request's log lines, inside the run's span.
+fn request_span(lease: Lease, custom_id: Option<&str>) -> Span {
+    tracing::info_span!("request", request.id = custom_id, queue.id = lease.queue_id)
 }

@@ -13,13 +13,13 @@ use crate::engine::job::Exported;
 use crate::engine::work::worker::Fact;
 use crate::store::{Claims, StoreError};
 
-/// A claim under way, and until when its leases are good.
+/// A claim in flight, and the time until which its leases are good.
 pub(in crate::engine) struct Claiming {
     pub(in crate::engine) answer: Pin<Box<dyn Future<Output = Result<Claims, StoreError>> + Send>>,
     pub(in crate::engine) until: Uptime,
 }
 
-/// Something to react to.
+/// An event of the loop.
 pub(in crate::engine) enum DispatchEvent {
     Claimed(Result<Claims, StoreError>, Uptime),
     Renewed(Result<Renewed, RunError>),
@@ -29,7 +29,7 @@ pub(in crate::engine) enum DispatchEvent {
     Ingest(IngestFact),
     Signal(i32),
     Exported(Result<Exported, RunError>),
-    /// A failure waits for proof, or no longer does.
+    /// A failure began to wait for proof, or stopped waiting.
     InDoubt,
     GraceOver,
     TimeOver,
@@ -38,7 +38,7 @@ pub(in crate::engine) enum DispatchEvent {
     Tick,
 }
 
-/// How an exporter ended; one that fell is a fault of nova3.
+/// How an exporter ended. A panic of it is a fault of nova3.
 pub(in crate::engine) fn exported(
     end: Result<Result<Exported, RunError>, JoinError>,
 ) -> Result<Exported, RunError> {
@@ -49,7 +49,7 @@ pub(in crate::engine) fn exported(
     })
 }
 
-/// The outcome of the claim under way; never, if there is none.
+/// The outcome of the claim in flight. Never returns if there is none.
 pub(in crate::engine) async fn poll(claiming: &mut Option<Claiming>) -> DispatchEvent {
     match claiming {
         Some(claiming) => {

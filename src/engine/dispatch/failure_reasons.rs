@@ -1,11 +1,11 @@
-//! Why requests failed in this invocation: the commonest reason stands in the closing line.
+//! Counts why requests failed in this invocation. The closing line shows the most frequent reason.
 
 use std::collections::HashMap;
 
 use crate::domain::failure::kind_of;
 use crate::observe::Commonest;
 
-/// Reasons of more kinds are not kept.
+/// The most kinds of reasons that are counted; further kinds are dropped.
 const KINDS: usize = 64;
 
 /// Failures by kind.
@@ -13,7 +13,7 @@ const KINDS: usize = 64;
 pub(in crate::engine) struct FailureReasons(HashMap<String, Commonest>);
 
 impl FailureReasons {
-    /// A request has failed.
+    /// Counts a request that failed.
     pub(in crate::engine) fn failed(&mut self, message: String) {
         let kind = kind_of(&message);
         if self.0.len() >= KINDS && !self.0.contains_key(&kind) {
@@ -23,7 +23,7 @@ impl FailureReasons {
         reason.requests += 1;
     }
 
-    /// The reason of most of them.
+    /// The most frequent reason, with its first message.
     pub(in crate::engine) fn commonest(self) -> Option<Commonest> {
         self.0.into_values().max_by_key(|reason| reason.requests)
     }

@@ -1,12 +1,12 @@
-//! Heartbeats: leases are renewed, and the worker is seen by others.
+//! Heartbeats: they renew leases and register that the worker is alive.
 //!
-//! Renewal and housekeeping are two tasks. Each runs three times in the duration of a lease, and never twice at once.
-//! Renewal has a connection of its own in the store, so that slow housekeeping or a busy pool makes no lease run out.
-//! While the database does not answer, both wait. A renewed lease is counted from the moment of the request, not of the
-//! answer.
+//! Renewal and housekeeping are two tasks. Each runs three times in the duration of a lease, and at most one of each
+//! runs at once. Renewal has its own connection to the store, so that slow housekeeping or a busy pool makes no lease
+//! expire. Both wait while the database does not answer. A renewed lease counts from the moment of the request, not of
+//! the answer.
 //!
-//! A renewal that the database cancels at its time limit is halved, because one locked row must not cost the other leases.
-//! A lease that cannot be renewed alone keeps the time it has, and is part of the next renewal.
+//! A renewal that the database cancels at its time limit is split in two halves, because one locked row must not cost
+//! the other leases. A lease that cannot be renewed alone keeps its time, and is part of the next renewal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,34 +14,35 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::clock::{self, Uptime};
 use crate::engine::RunError;
 use crate::store::{Done, Lease, Owner, Store, StoreError};
 
-/// What a renewal came to.
+/// The outcome of a renewal.
 pub(in crate::engine) struct Renewed {
-    /// The leases that were asked for.
+    /// The leases that were to be renewed.
     pub(in crate::engine) asked: Vec<Lease>,
     /// Those of them that are lost.
     pub(in crate::engine) lost: Vec<Lease>,
-    /// Until when the others are good.
+    /// The time until which the others are good.
     pub(in crate::engine) until: Uptime,
 }
 
-/// Keeps the leases of a process.
+/// The heartbeat of a process: it renews its leases.
 pub(in crate::engine) struct Heartbeat {
     store: Arc<dyn Store>,
     owner: Owner,
     lease: Duration,
-    /// Unbounded: a renewal sends a few beats, and the dispatcher takes them.
+    /// Unbounded, because a renewal sends only a few results and the dispatcher takes them.
     tell: mpsc::UnboundedSender<Result<Renewed, RunError>>,
     beats: mpsc::UnboundedReceiver<Result<Renewed, RunError>>,
     renewing: Periodic,
     tending: Periodic,
 }
 
-/// A task that is begun again and again, and runs once at a time.
+/// A task that starts at intervals and runs at most once at a time.
 struct Periodic {
     part: &'static str,
     task: JoinSet<()>,
@@ -57,7 +58,7 @@ impl Periodic {
         }
     }
 
-    /// Whether it is time to begin it; an error if it has crashed.
+    /// Whether the task should start now. An error if it panicked.
     fn is_due(&mut self, every: Duration) -> Result<bool, RunError> {
         if let Some(Err(_)) = self.task.try_join_next() {
             return Err(RunError::Broken {
@@ -86,23 +87,23 @@ impl Heartbeat {
         }
     }
 
-    /// Until when a lease is good that is asked for now.
+    /// The time until which a lease is good that is asked for now.
     pub(in crate::engine) fn until(&self) -> Uptime {
         clock::uptime() + self.lease
     }
 
-    /// The time of a lease in milliseconds.
+    /// The duration of a lease in milliseconds.
     pub(in crate::engine) fn lease_ms(&self) -> i64 {
         let parts = if failpoint!("leases-too-short") { 20 } else { 1 };
         i64::try_from(self.lease.as_millis() / parts).unwrap_or(i64::MAX)
     }
 
-    /// Before the last quarter of a lease nobody may begin anything under it.
+    /// The last quarter of a lease, in which no new call may start under it.
     pub(in crate::engine) fn margin(&self) -> Duration {
         self.lease / 4
     }
 
-    /// Renews these leases and does the housekeeping, where it is time for it and it is not on its way.
+    /// Starts the renewal of these leases and the housekeeping, each if it is due and not already running.
     pub(in crate::engine) fn beat(
         &mut self,
         held: impl FnOnce() -> Vec<Lease>,
@@ -115,26 +116,28 @@ impl Heartbeat {
             if !held.is_empty() {
                 let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
                 let lease = self.lease;
-                self.renewing.task.spawn(async move {
+                let renewing = async move {
                     if let Err(error) = renew(&*store, &owner, held, (lease, lease_ms), &tell).await {
                         drop(tell.send(Err(error.into())));
                     }
-                });
+                };
+                self.renewing.task.spawn(renewing.in_current_span());
             }
         }
         if self.tending.is_due(every)? {
             let (store, owner, tell) = (Arc::clone(&self.store), self.owner.clone(), self.tell.clone());
-            self.tending.task.spawn(async move {
+            let tending = async move {
                 let tended = store.heartbeat(&owner, done, lease_ms).await;
                 if let Err(error) = unless_slow(tended) {
                     drop(tell.send(Err(error.into())));
                 }
-            });
+            };
+            self.tending.task.spawn(tending.in_current_span());
         }
         Ok(())
     }
 
-    /// The next beat, or the error that ends the run. Cancel-safe.
+    /// The next renewal, or the error that ends the run. Cancel-safe.
     pub(in crate::engine) async fn beaten(&mut self) -> Result<Renewed, RunError> {
         match self.beats.recv().await {
             Some(beat) => beat,
@@ -144,7 +147,7 @@ impl Heartbeat {
     }
 }
 
-/// Housekeeping that the database had no time for is left to the next time.
+/// Ignores housekeeping that the database cancelled at its time limit: the next heartbeat repeats it.
 pub(in crate::engine) fn unless_slow(tended: Result<(), StoreError>) -> Result<(), StoreError> {
     match tended {
         Err(error @ StoreError::Slow { .. }) => {
@@ -155,7 +158,7 @@ pub(in crate::engine) fn unless_slow(tended: Result<(), StoreError>) -> Result<(
     }
 }
 
-/// Renews what can be renewed, in parts where the database has no time for all of them at once.
+/// Renews the leases, in smaller parts if the database has no time for all of them at once.
 async fn renew(
     store: &dyn Store,
     owner: &Owner,

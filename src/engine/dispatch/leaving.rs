@@ -1,4 +1,4 @@
-//! How the loop ends: is anything left, and giving back what it holds.
+//! The end of the loop: whether anything is left, and the release of the leases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::engine::signals::Signals;
 use crate::engine::work::contain;
 use crate::store::StoreError;
 
-/// How long the store is asked whether anything is left, before the loop goes on without an answer.
+/// How long the store may take to answer whether anything is left. Without an answer the loop goes on.
 const ASK: Duration = Duration::from_secs(5);
 
 impl Dispatcher<'_> {
-    /// Whether anything is left; `None` if it is not known, or was asked a moment ago.
+    /// Whether anything is unfinished. `None` if the store did not answer in time, or was already asked.
     pub(super) async fn has_unfinished(&mut self) -> Option<Result<bool, StoreError>> {
         let store = Arc::clone(&self.tools.store);
         if std::mem::replace(&mut self.looked, true) {
@@ -53,8 +53,9 @@ impl Dispatcher<'_> {
         self.shutdown.time_is_over(self.tools.store.trouble());
     }
 
-    /// The workers of a run that ends at once have given up their calls. What each has sent is booked with its queue;
-    /// whoever does not say it in time keeps its lease and its reservation, which count as a call that was sent.
+    /// Receives the last facts of the workers when the run ends at once. Their calls are cancelled, and each worker
+    /// reports the calls that it has sent, which are recorded with its queue. A worker that does not report in time
+    /// keeps its lease and its reservation, which then counts as spent.
     async fn last_facts(&mut self) {
         let ends = self.shutdown.ends();
         while self.slots.calling() > 0 {
@@ -65,8 +66,8 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Whether a queue is unfinished and has no task that could run: its rows are damaged. It ends the run when everything
-    /// else is done.
+    /// Whether a queue is unfinished and has no task that could run, because its rows are damaged. Such a queue ends
+    /// the run after all others are done.
     pub(super) async fn has_stuck(&mut self) -> bool {
         let asked = tokio::time::timeout(ASK, self.tools.store.stuck(self.run)).await;
         match asked {
@@ -77,7 +78,7 @@ impl Dispatcher<'_> {
         true
     }
 
-    /// Gives back what is left over, without waiting for it.
+    /// Releases the queues that were given back, in the background.
     pub(super) fn release(&mut self) {
         let left = self.slots.take_released();
         let store = Arc::clone(&self.tools.store);
@@ -85,7 +86,7 @@ impl Dispatcher<'_> {
             .send(async move { contain::release(store, left).await });
     }
 
-    /// Gives back what was claimed and not done. If the store is broken, the next start does it.
+    /// Releases everything that was claimed and not done. If the store failed, the next start releases it.
     pub(super) async fn give_back(&mut self) {
         if !self.shutdown.has_failed() {
             self.watched

@@ -1,29 +1,31 @@
-//! How much of the work is taken into memory at once.
+//! Limits how many queues are in memory at once.
 //!
-//! Answers cannot be foretold: a run begins with as many queues as could each hold a large one, and takes twice as many
-//! after each round in which memory stayed low. Above 80 % of the limit it takes nothing new and gives caches back,
-//! until it is below 70 %. What answers on their way may take is bounded by `llm/answers.rs`; one queue at a time always goes on, so that a neighbour's memory stops nobody for ever.
+//! The size of answers is not known before they arrive. A run therefore begins with as many queues as have room for one
+//! large answer each. The number doubles after each round in which memory stayed below 50 % of the limit. At 80 % it is
+//! halved, caches are dropped, and no queue is claimed until memory is below 70 %. One queue is always allowed, so that
+//! the memory of another process cannot block the run for ever. `llm/answers.rs` bounds the memory of answers that are
+//! arriving.
 
 use std::path::{Path, PathBuf};
 
 use crate::domain::memory::{self, Cgroup};
 
-/// What one queue may take with a large answer: its bytes, the text, the items, and the row they become.
+/// The memory of one queue with a large answer: its bytes, the text, the items and the row.
 const LARGE: u64 = 8 << 20;
 
-/// The window of queues that memory has room for.
+/// The number of queues that memory has room for.
 #[derive(Debug)]
 pub(in crate::engine) struct Memory {
     gauge: Option<Gauge>,
-    /// Queues in memory at once, at present.
+    /// How many queues may be in memory at once now.
     window: usize,
     most: usize,
-    /// Queues that have ended since the window was set.
+    /// Queues that ended since the window was set.
     ended: usize,
     pressed: bool,
 }
 
-/// A limit, and where what is used of it can be read.
+/// A limit of memory, and the source of the amount in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Gauge {
     limit: u64,
@@ -32,14 +34,14 @@ struct Gauge {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Used {
-    /// What this process has resident.
+    /// The resident memory of this process.
     Resident,
-    /// What the container has, its page cache aside, which the kernel takes back before it kills anyone.
+    /// The memory of the container without its page cache, which the kernel frees before it kills a process.
     Container(PathBuf, Cgroup),
 }
 
 impl Memory {
-    /// Room for `most` queues, below the given limit, else the container's or machine's.
+    /// Room for `most` queues, below the given limit, or else the container's or machine's.
     pub(in crate::engine) fn new(given: Option<u64>, most: usize) -> Self {
         Self::under(Gauge::find(Path::new("/"), given), most)
     }
@@ -57,12 +59,12 @@ impl Memory {
         }
     }
 
-    /// What the process is to stay below, if that is known.
+    /// The limit that the process stays below, if one is known.
     pub(in crate::engine) fn limit(&self) -> Option<u64> {
         self.gauge.as_ref().map(|gauge| gauge.limit)
     }
 
-    /// How many queues may be taken while so many are held.
+    /// How many queues may be claimed while this many are in memory.
     pub(in crate::engine) const fn room(&self, held: usize) -> usize {
         if self.pressed {
             return if held == 0 { 1 } else { 0 };
@@ -70,12 +72,12 @@ impl Memory {
         self.window.saturating_sub(held)
     }
 
-    /// A queue has ended.
+    /// Counts a queue that ended.
     pub(in crate::engine) const fn ended(&mut self) {
         self.ended += 1;
     }
 
-    /// Reads how much memory is used; answers whether caches are to be dropped, which is when the pressure begins.
+    /// Reads how much memory is used. Returns true when caches should be dropped: once, when the limit comes near.
     pub(in crate::engine) fn look(&mut self) -> bool {
         let Some((used, limit)) = self
             .gauge
@@ -101,14 +103,14 @@ impl Memory {
         self.pressed && !before
     }
 
-    /// What is waited for, in words.
+    /// The message for the display while memory is short.
     pub(in crate::engine) fn wait(&self) -> Option<String> {
         self.pressed.then(|| "waiting for memory".to_owned())
     }
 }
 
 impl Gauge {
-    /// The limit that is in force: the given one, else the lower of the container's and the machine's.
+    /// The limit in force: the given one, or else the lower one of the container's and the machine's.
     fn find(root: &Path, given: Option<u64>) -> Option<Self> {
         if let Some(limit) = given {
             return Some(Self {

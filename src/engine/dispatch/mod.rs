@@ -1,7 +1,7 @@
-//! The loop that owns the truth: what runs, what may start, when it is over.
+//! The dispatcher's loop: it decides what runs, what may start, and when the run is over.
 //!
-//! Each turn waits for one event, changes the counters, and starts what may be started. No other part changes
-//! a counter, claims a queue, or cancels a call.
+//! Each round waits for one event, changes the counters, and starts what may start. No other part changes a counter,
+//! claims a queue, or cancels a call.
 
 pub(in crate::engine) mod background_writes;
 mod claiming;
@@ -52,7 +52,7 @@ use crate::llm::{Chain, Stop, Stopped};
 use crate::observe::Ending;
 use crate::store::{Left, Owner, RunId, Settled, StoreError};
 
-/// Snapshots for the display, and the fallback for a wake-up that nobody sent.
+/// The interval of progress snapshots. It is also the longest wait if a wake-up was lost.
 const TICK: Duration = Duration::from_millis(200);
 
 pub(in crate::engine) struct Dispatcher<'a> {
@@ -67,20 +67,20 @@ pub(in crate::engine) struct Dispatcher<'a> {
     facts: mpsc::UnboundedReceiver<Fact>,
     tell: mpsc::UnboundedSender<Fact>,
     claiming: Option<Claiming>,
-    /// Whether a claim may find something: set by whatever makes queues ready.
+    /// Whether a claim may find a queue. Every event that may make a queue ready sets it.
     may_find: bool,
     quarantine: Quarantine,
     ingested: bool,
-    /// Since when failures wait for proof.
+    /// The time since which failures wait for proof.
     held_since: Option<Instant>,
-    /// Whether anything may be claimed: not before the input is known to hold something.
+    /// Whether queues may be claimed. Not before the input is known to hold a request.
     is_read: bool,
-    /// Whether it was asked, since the last look at a shared store, if anything is left.
+    /// Whether the store was already asked if anything is unfinished. A poll and a settlement reset it.
     looked: bool,
-    /// Whether the run is over for this process when nothing is left that it could claim.
+    /// Whether the run ends for this process when nothing is left that it could claim.
     leaves_to_others: bool,
 
-    /// Why a queue is parked of which the store takes nothing: the run ends with that when all others are done.
+    /// The first error of a queue whose outcome the store refuses. The run ends with it when all others are done.
     unsettled: Option<StoreError>,
 
     shutdown: Shutdown<'a>,
@@ -134,7 +134,7 @@ impl<'a> Dispatcher<'a> {
             looked: false,
             leaves_to_others: job.leaves_to_others,
             unsettled: None,
-            shutdown: Shutdown::new(&services.announcer, stop, job.grace, deadline),
+            shutdown: Shutdown::new(&services.events, stop, job.grace, deadline),
             stop_conditions: StopConditions::new(job.conditions),
             watched: RouteChanges::default(),
             heartbeat,
@@ -147,8 +147,8 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Drives the run to its end. Whatever the ending, every settled task is durable on return, every
-    /// finished line is written (unless the output failed), and every other lease was given back.
+    /// Drives the run to its end. On return every settled task is durable. Every finished line is written and every
+    /// other lease was released, unless the run ended at once or the store or the output failed.
     pub(in crate::engine) async fn drive(
         mut self,
         mut intake: Intake,
@@ -199,7 +199,7 @@ impl<'a> Dispatcher<'a> {
         self.shutdown.into_driven(done, self.reasons.commonest())
     }
 
-    /// Over is when nothing runs, nothing can be started and nothing more will come.
+    /// Whether the loop is over: nothing runs, nothing can start and nothing more will come.
     async fn is_over(&mut self) -> bool {
         if self.shutdown.is_abandoned() {
             return true;
@@ -232,11 +232,12 @@ impl<'a> Dispatcher<'a> {
                     .for_each(|error| self.shutdown.note(error.into()));
                 return true;
             }
-            // What is left waits for a chain that is of no use, or for a session that does.
+            // The remaining queues are blocked: their chain is dead, or an earlier line of their session waits for a
+            // dead chain.
             Ok(true) if self.slots.has_parked() => self.stop_conditions.no_route(),
             Ok(true) if used_up => Ending::Limit,
             Ok(true) if self.has_stuck().await => return true,
-            // Others have it, or it waits for them, for a moment, or for an outside job.
+            // The remaining queues are leased by others, wait for them, are snoozed, or belong to an outside job.
             Ok(true) => return self.leaves_to_others && !self.quarantine.has_snoozing(),
             Err(error) => {
                 self.shutdown.fail(error.into());
@@ -267,7 +268,7 @@ impl<'a> Dispatcher<'a> {
                 self.shutdown
                     .drain(Ending::Deadline, "the deadline has come", calls);
             }
-            // Its slot is free.
+            // A held request holds no slot, so another queue may start.
             DispatchEvent::InDoubt => self.may_find = true,
             DispatchEvent::Look => self.look(),
             DispatchEvent::Tick => self.tick(),
@@ -307,10 +308,6 @@ impl<'a> Dispatcher<'a> {
             Fact::Interrupted(left, why) => self.interrupted(left, &why),
             Fact::FannedOut => self.may_find = true,
             Fact::Unsettled(lease, error) => {
-                tracing::error!(
-                    queue.id = lease.queue_id,
-                    "nothing can be settled of a queue: {error}"
-                );
                 self.slots.park(Left::untouched(lease));
                 self.unsettled.get_or_insert(error);
                 self.may_find = true;
@@ -336,7 +333,7 @@ impl<'a> Dispatcher<'a> {
             }
             return;
         }
-        // Failing these requests would make people pay again; others may name a route that is alive.
+        // Failing these requests would make the user pay again. Other requests may use a chain that still works.
         self.slots.park(left);
         let chains = self.services.client.chains();
         if chains.iter().all(Chain::is_dead) || chains.len() == 1 || self.slots.is_full_of_parked() {

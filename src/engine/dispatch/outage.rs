@@ -1,4 +1,4 @@
-//! Announces that the run waits for its database: after two seconds, and every half minute while it lasts.
+//! Reports that the run waits for its database: after two seconds, and every half minute while the outage lasts.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,28 +9,28 @@ use tokio::time::{Instant, interval};
 use crate::engine::job::Services;
 use crate::observe::RunEvent;
 
-/// So often it is said again.
+/// The interval of repeated reports.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// A hiccup is not told.
+/// A shorter outage is not reported.
 const HICCUP: Duration = Duration::from_secs(2);
 
-/// A part of the run without a clock of its own polls this often.
+/// How often a part of the run without its own ticks polls the store's state.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What is known of a database that does not answer.
+/// The outage of a database, if it does not answer.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Outage {
     since: Option<Instant>,
-    /// When it was told last.
+    /// The time of the last report.
     told: Option<Instant>,
 }
 
 impl Outage {
-    /// Asks the store whether it answers, and announces a change.
+    /// Polls whether the store answers, and reports a change.
     pub(in crate::engine) fn look(&mut self, services: &Services) {
         if let Some(event) = self.event(services.store.trouble(), Instant::now()) {
-            services.announcer.announce(event);
+            services.events.publish_run(event);
         }
     }
 
@@ -49,7 +49,7 @@ impl Outage {
     }
 }
 
-/// Does it, and says meanwhile if the database is what it waits for.
+/// Does the work, and reports meanwhile if the database does not answer.
 pub(in crate::engine) async fn telling<T>(services: &Services, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let (mut outage, mut poll_backoff) = (Outage::default(), interval(LOOK));

@@ -7,7 +7,7 @@ use crate::engine::input::ingest::IngestFact;
 use crate::observe::Snapshot;
 use crate::store::{Done, Settled};
 
-/// The numbers that people see while a run goes on.
+/// The progress of a run, as the display shows it.
 pub(in crate::engine) struct ProgressCounters {
     begun: Instant,
     snapshot: Snapshot,
@@ -49,7 +49,7 @@ impl ProgressCounters {
         }
     }
 
-    /// What this process has done.
+    /// The numbers of tasks and requests that this process finished.
     pub(in crate::engine) const fn done(&self) -> Done {
         Done {
             settled: self.snapshot.tasks,
@@ -57,7 +57,7 @@ impl ProgressCounters {
         }
     }
 
-    /// How it stands now.
+    /// A snapshot of the present progress.
     pub(in crate::engine) fn shown(&mut self, running: usize, waits: Vec<String>) -> Snapshot {
         self.snapshot.running = running;
         self.snapshot.elapsed = self.begun.elapsed();

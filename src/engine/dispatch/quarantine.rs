@@ -1,8 +1,8 @@
-//! When queues in quarantine run: in groups, after all others have had their turn.
+//! Decides when quarantined queues run: in groups, after all other queues.
 //!
-//! The store decides who is in quarantine and how large a group may be (`store/sqlite/quarantine.rs`). A group is all that its
-//! process holds, so others wait until it has ended. A group whose calls all wait to be sent, which may take hours, is given
-//! back and claimed again some time later.
+//! The store decides which queues are quarantined and how large a group may be (`store/sqlite/quarantine.rs`). A
+//! process runs a group alone, and claims nothing else until the group has ended. If all calls of a group wait to be
+//! sent, which may take hours, the group is released and claimed again later.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use tokio::time::Instant;
 
 use crate::store::Claimable;
 
-/// A group whose calls all wait at so many ticks in a row is given back.
+/// A group is released when all its calls wait at this many ticks in a row.
 const LOOKS: u32 = 2;
 
-/// A group that was given back is not claimed again before.
+/// The pause before a released group may be claimed again.
 const SNOOZE: Duration = Duration::from_secs(5);
 
-/// Whose turn it is.
+/// Which queues may be claimed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The turn of all queues that are not in quarantine.
+    /// All queues that are not quarantined.
     Others,
     /// A group may be claimed.
     Due,
-    /// A group was claimed, or is at work: nothing else may start.
+    /// A group was claimed or is running. Nothing else may start.
     Group,
 }
 
-/// Lets groups in one by one.
+/// Lets quarantined groups run one after the other.
 #[derive(Debug)]
 pub(in crate::engine) struct Quarantine {
     turn: Turn,
-    /// Whether lines have come in since the last tick.
+    /// Whether lines were stored since the last tick.
     input_came: bool,
-    /// Whether none came for a whole tick.
+    /// Whether no line was stored for a whole tick.
     input_is_quiet: bool,
     /// At how many ticks in a row all calls of the group waited.
     seen_waiting: u32,
-    /// Until when the last group that was given back sleeps.
+    /// The time until which the last released group is not claimed.
     snoozing: Option<Instant>,
 }
 
@@ -52,14 +52,14 @@ impl Quarantine {
         }
     }
 
-    /// Lines have come in.
+    /// Notes that lines were stored.
     pub(in crate::engine) const fn input(&mut self) {
         self.input_came = true;
         self.input_is_quiet = false;
     }
 
-    /// Time goes by; `waiting` says that all calls in flight wait to be sent. Answers for how long the group at work is to
-    /// sleep, if it is to be given back.
+    /// Counts a tick; `waiting` says that all calls in flight wait to be sent. Returns a pause if the running group is
+    /// to be released; the group is not claimed again before the pause is over.
     pub(in crate::engine) fn tick(&mut self, waiting: bool) -> Option<Duration> {
         self.input_is_quiet = !self.input_came;
         self.input_came = false;
@@ -73,7 +73,7 @@ impl Quarantine {
         Some(SNOOZE)
     }
 
-    /// Whether a group that was given back is still to be claimed.
+    /// Whether a released group still has to wait before it is claimed again.
     pub(in crate::engine) fn has_snoozing(&self) -> bool {
         self.snoozing.is_some_and(|until| Instant::now() < until)
     }
@@ -95,10 +95,10 @@ impl Quarantine {
         })
     }
 
-    /// Nothing could be claimed and nothing is in flight; answers whether a group may be claimed now. While the input is
-    /// still being read the group waits for a pause in it, because the next line may be any other's.
+    /// Notes that nothing could be claimed and nothing is in flight. Returns whether a group may be claimed now. While
+    /// the input is being read, a group waits for a pause in it, because the next line may be another queue.
     ///
-    /// `nova3 plan --call` makes no plans in quarantine: a queue there is planned when it runs.
+    /// `nova3 plan --call` does not plan quarantined queues: they are planned when they run.
     pub(in crate::engine) fn found_nothing(&mut self, plan_only: bool, ingested: bool) -> bool {
         let claimed_already = self.turn == Turn::Group;
         let due = !claimed_already && !plan_only && (ingested || self.input_is_quiet);

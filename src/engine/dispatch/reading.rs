@@ -1,4 +1,4 @@
-//! What the reading of the input means for the loop.
+//! Handles the facts of the reading of the input.
 
 use super::Dispatcher;
 use crate::engine::input::ingest::IngestFact;
@@ -15,8 +15,8 @@ impl Dispatcher<'_> {
             IngestFact::Begun { run, change } => {
                 self.is_read = true;
                 self.services
-                    .announcer
-                    .announce(RunEvent::InputChanged { run, change });
+                    .events
+                    .publish_run(RunEvent::InputChanged { run, change });
             }
             IngestFact::Empty => return self.shutdown.drain(Ending::NoRequests, "", 0),
             IngestFact::Added { .. } => self.quarantine.input(),

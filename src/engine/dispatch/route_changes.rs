@@ -1,4 +1,4 @@
-//! What changes in the standing of routes, for people and for the store.
+//! Reports changed states of routes to people and to the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::llm::{Route, Standing};
 use crate::observe::RunEvent;
 use crate::store::RunId;
 
-/// How the routes stood when they were looked at last.
+/// The states of the routes when they were last checked.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct RouteChanges(HashMap<String, &'static str>);
 
 impl RouteChanges {
-    /// Tells people what has changed, and sends word to the store.
+    /// Reports warnings and changed states as events, and writes the states to the store.
     pub(in crate::engine) fn tell(
         &mut self,
         services: &Services,
@@ -27,15 +27,15 @@ impl RouteChanges {
             for warning in route.take_warnings() {
                 let route = route.settings.name.clone();
                 services
-                    .announcer
-                    .announce(RunEvent::RouteWarned { route, warning });
+                    .events
+                    .publish_run(RunEvent::RouteWarned { route, warning });
             }
         }
         let changes = self.changes(services.client.routes());
         if changes.is_empty() {
             return;
         }
-        // When all are dead the run ends, and its closing line says why.
+        // If all routes are dead the run ends, and its closing line gives the reason.
         let all_dead = services
             .client
             .routes()
@@ -43,14 +43,14 @@ impl RouteChanges {
             .all(|route| route.latched().is_some());
         for change in changes.iter().filter(|_| !all_dead) {
             services
-                .announcer
-                .announce(RunEvent::RouteChanged(change.clone()));
+                .events
+                .publish_run(RunEvent::RouteChanged(change.clone()));
         }
         let store = Arc::clone(&services.store);
         background_writes.send(async move { store.note_routes(run, changes).await });
     }
 
-    /// The routes that stand otherwise than before. A route that was never anything but well has not changed.
+    /// The routes with a changed state. Routes that were never unhealthy are not reported.
     fn changes(&mut self, routes: &[Arc<Route>]) -> Vec<RouteState> {
         let mut changed = Vec::new();
         for route in routes {

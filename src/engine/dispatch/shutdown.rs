@@ -1,8 +1,8 @@
-//! How a run ends: of itself, drained, cancelled, or at once.
+//! How a run ends: by itself, drained, cancelled, or at once.
 //!
-//! A first signal drains: nothing new is sent, what is on its way is paid and therefore awaited. A second
-//! one, or the end of the grace, cancels. A third one, or the end of the time that is left then, leaves everything as it
-//! stands but for what was sent, which is booked; the store is consistent at every moment.
+//! The first signal drains: no new call is sent, and calls in flight are awaited because they are paid. The second
+//! signal, or the end of the grace, cancels the calls. The third signal, or the end of the time after that, ends the
+//! run at once: it only records the calls that were sent. The store is consistent at every moment.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::clock;
 use crate::engine::RunError;
 use crate::engine::job::Driven;
 use crate::llm::{Doubts, Stop};
-use crate::observe::{Announcer, Commonest, Ending, RunEvent};
+use crate::observe::{Commonest, Ending, EventBus, RunEvent};
 use crate::store::Done;
 
-/// How long a run that gave up its calls waits for what is left to do: for a store that does not answer, or a reader that
-/// does not read. A grace of a supervisor that is ten seconds longer than ours is kept.
+/// How long a cancelled run waits for a store that does not answer, or for a reader that does not read. A supervisor
+/// whose grace is ten seconds longer than ours does not kill the process.
 pub(in crate::engine) const LAST_WAIT: Duration = Duration::from_secs(7);
 
-/// How long a run that ends at once takes to book what it has sent.
+/// How long a run that ends at once takes to record the calls that it sent.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How far the run is on its way to an end.
+/// The phase of the run's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
@@ -31,14 +31,14 @@ enum Phase {
     Abandoned,
 }
 
-/// The end of a run in the making.
+/// The end of a run.
 pub(in crate::engine) struct Shutdown<'a> {
-    announcer: &'a Announcer,
+    events: &'a EventBus,
     stop: Stop,
     grace: Duration,
     phase: Phase,
     grace_over: Option<Instant>,
-    /// When nothing is waited for any more.
+    /// The time at which all waiting ends.
     ends: Option<Instant>,
     deadline: Option<Instant>,
     ending: Ending,
@@ -47,13 +47,13 @@ pub(in crate::engine) struct Shutdown<'a> {
 
 impl<'a> Shutdown<'a> {
     pub(in crate::engine) const fn new(
-        announcer: &'a Announcer,
+        events: &'a EventBus,
         stop: Stop,
         grace: Duration,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
-            announcer,
+            events,
             stop,
             grace,
             phase: Phase::Running,
@@ -65,7 +65,7 @@ impl<'a> Shutdown<'a> {
         }
     }
 
-    /// What stops one queue: as all the others, or alone.
+    /// The stop of one queue: it stops with all others, or alone.
     pub(in crate::engine) fn stop_for_one(&self, queue: i64) -> Stop {
         self.stop.of_queue(queue)
     }
@@ -80,12 +80,12 @@ impl<'a> Shutdown<'a> {
         self.phase > Phase::Running
     }
 
-    /// Whether nothing is awaited any more.
+    /// Whether the run ends at once and waits for nothing more.
     pub(in crate::engine) fn is_abandoned(&self) -> bool {
         self.phase == Phase::Abandoned
     }
 
-    /// Whether leases can still be given back: not to a store that has failed.
+    /// Whether an error ended the run. Leases cannot be released to a store that failed.
     pub(in crate::engine) const fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
@@ -103,7 +103,7 @@ impl<'a> Shutdown<'a> {
         }
     }
 
-    /// Ends the run; what is on its way is paid, so it is awaited and settled.
+    /// Ends the run. Calls in flight are paid, so they are awaited and settled.
     pub(in crate::engine) fn drain(&mut self, ending: Ending, cause: &str, calls: usize) {
         if self.has_begun() {
             return;
@@ -114,11 +114,11 @@ impl<'a> Shutdown<'a> {
         self.stop.drain.cancel();
         if calls > 0 {
             let cause = cause.to_owned();
-            self.announcer.announce(RunEvent::Draining { cause, calls });
+            self.events.publish_run(RunEvent::Draining { cause, calls });
         }
     }
 
-    /// As [`Self::drain`], after an error that leaves the store whole; with a store that takes nothing more, at once.
+    /// Drains the run after an error that leaves the store usable. Ends the run at once if the store has failed.
     pub(in crate::engine) fn fail_gently(&mut self, error: RunError, calls: usize) {
         if error.is_end_of_store() {
             return self.fail(error);
@@ -127,7 +127,7 @@ impl<'a> Shutdown<'a> {
         self.drain(Ending::Finished, "stopping after an error", calls);
     }
 
-    /// Ends the run at once: nothing that comes in could be kept.
+    /// Ends the run at once: the store could keep no further answer.
     pub(in crate::engine) fn fail(&mut self, error: RunError) {
         self.note(error);
         self.stop.drain.cancel();
@@ -135,7 +135,7 @@ impl<'a> Shutdown<'a> {
         self.abandon();
     }
 
-    /// Ends the run at once; what was sent is still booked, if the store takes it.
+    /// Ends the run at once. Calls that were sent are still recorded, if the store accepts it.
     fn abandon(&mut self) {
         let ends = Instant::now() + AT_ONCE;
         self.phase = Phase::Abandoned;
@@ -145,7 +145,7 @@ impl<'a> Shutdown<'a> {
         );
     }
 
-    /// The time of a run that was cancelled is over. What it could not store is done again by whoever has the lease next.
+    /// Ends a cancelled run whose time is over. Work that it could not store is done again under the next lease.
     pub(in crate::engine) fn time_is_over(&mut self, trouble: Option<String>) {
         if let Some(trouble) = trouble {
             let signal = self.signalled();
@@ -162,12 +162,12 @@ impl<'a> Shutdown<'a> {
         }
     }
 
-    /// Until when the store and others may still be waited for.
+    /// The time until which the run may still wait for the store and for the output.
     pub(in crate::engine) fn ends(&self) -> Instant {
         self.ends.unwrap_or_else(|| Instant::now() + LAST_WAIT)
     }
 
-    /// The first error is the cause of the others.
+    /// Keeps the first error, because it causes the others.
     pub(in crate::engine) fn note(&mut self, error: RunError) {
         if self.failed.is_none() {
             self.failed = Some(error);
@@ -180,7 +180,7 @@ impl<'a> Shutdown<'a> {
             self.phase = Phase::Cancelled;
             self.ends = Some(Instant::now() + LAST_WAIT);
             self.stop.cancel.cancel();
-            self.announcer.announce(RunEvent::Cancelled);
+            self.events.publish_run(RunEvent::Cancelled);
         }
     }
 
@@ -189,7 +189,7 @@ impl<'a> Shutdown<'a> {
         clock::sleep_until(self.grace_over).await;
     }
 
-    /// Waits for the end of what a cancelled run has time for; for ever, if it is not cancelled or over already.
+    /// Waits for the end of a cancelled run's time; for ever, if the run is not cancelled or has already ended.
     /// Cancel-safe.
     pub(in crate::engine) async fn end_of_time(&self) {
         clock::sleep_until(self.ends.filter(|_| self.phase == Phase::Cancelled)).await;

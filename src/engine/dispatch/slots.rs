@@ -1,35 +1,41 @@
-//! The leases of this process, and how far the answer of each is on its way to the disk.
+//! The leases of this process, and whether their answers are awaited or being stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::clock::{self, Uptime};
 use crate::llm::{Route, Standing, Stop};
 use crate::store::{Lease, Left};
 
-/// A lease that is worked under.
+/// A lease whose queue is running.
 struct Held {
     lease: Lease,
-    /// Until when nobody else can have it, by this machine's own clock; `None` if nobody can.
+    /// The time until which no other process can take the lease, by this machine's clock. `None` if the store gives leases
+    /// that do not expire.
     until: Option<Uptime>,
     stop: Stop,
-    /// For how long nobody is to claim it when it is given back.
+    /// Names the run and the request in log lines.
+    span: Span,
+    /// How long the queue may not be claimed after it is released.
     snooze: Duration,
 }
 
-/// The slots of a run. Only the dispatcher has them.
+/// The slots of a run. Only the dispatcher uses them.
 pub(in crate::engine) struct Slots {
     concurrency: usize,
     /// Queues held in memory at most.
     most: usize,
-    /// Queues whose answers are not in yet: each holds a slot.
+    /// Queues whose last answer is awaited: each holds a slot.
     calling: HashMap<Lease, Held>,
-    /// Queues whose answers wait for the disk.
+    /// Queues whose last answer is being stored.
     settling: HashMap<Lease, Held>,
-    /// Queues left over by an ending run, given back together.
+    /// Queues that were given back and are released together.
     released: Vec<Left>,
-    /// Queues whose chain is of no use any more, kept until the run ends: nobody would get further with them.
+    /// Queues whose chain is dead, or whose outcome the store refuses. They are kept until the run ends, because another
+    /// claim would not help.
     parked: Vec<Left>,
 }
 
@@ -45,9 +51,9 @@ impl Slots {
         }
     }
 
-    /// How many queues may be claimed: as many as there are free slots, unless the disk is behind. Then the
-    /// answers that wait for it are let in first, so that a kill never costs more than twice the slots. A queue whose
-    /// failure waits for proof holds no slot.
+    /// How many queues may be claimed: as many as there are free slots. None if the disk is behind: answers that wait
+    /// for it are stored first, so that a kill costs at most twice the slots. A queue whose failure waits for proof
+    /// holds no slot.
     pub(in crate::engine) fn free(&self, in_doubt: usize) -> usize {
         if self.disk_is_behind() {
             0
@@ -62,17 +68,17 @@ impl Slots {
         }
     }
 
-    /// Whether so many queues are parked that no other can be taken.
+    /// Whether so many queues are parked that no other can be claimed.
     pub(in crate::engine) fn is_full_of_parked(&self) -> bool {
         self.parked.len() >= self.most
     }
 
-    /// Whether queues wait for a chain that is of no use any more.
+    /// Whether queues are parked.
     pub(in crate::engine) fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }
 
-    /// Queues whose requests and answers are in memory.
+    /// How many queues have their requests and answers in memory.
     pub(in crate::engine) fn in_memory(&self) -> usize {
         self.calling.len() + self.settling.len()
     }
@@ -85,12 +91,12 @@ impl Slots {
         self.calling.is_empty() && self.settling.is_empty()
     }
 
-    /// Calls on their way.
+    /// How many queues do not have their last answer yet.
     pub(in crate::engine) fn calling(&self) -> usize {
         self.calling.len()
     }
 
-    /// Every lease that must stay good.
+    /// Every lease that must be renewed.
     pub(in crate::engine) fn held(&self) -> Vec<Lease> {
         self.calling
             .values()
@@ -100,12 +106,13 @@ impl Slots {
             .collect()
     }
 
-    /// A queue begins, whose lease is good until then; `stop` reaches its worker.
-    pub(in crate::engine) fn begin(&mut self, lease: Lease, until: Option<Uptime>, stop: Stop) {
+    /// Registers a queue whose lease is good until the given time; `stop` reaches its worker.
+    pub(in crate::engine) fn begin(&mut self, lease: Lease, until: Option<Uptime>, stop: Stop, span: Span) {
         let held = Held {
             lease,
             until,
             stop,
+            span,
             snooze: Duration::ZERO,
         };
         if let Some(until) = until {
@@ -120,8 +127,8 @@ impl Slots {
         }
     }
 
-    /// The leases that were asked for are good until then, but for those that are lost: nothing more is called for
-    /// these, and what is on its way is given up.
+    /// Records a renewal: the asked leases are good until the given time, except the lost ones. A queue with a lost
+    /// lease sends no new call, and its call in flight is cancelled.
     pub(in crate::engine) fn renewed(&mut self, asked: &[Lease], lost: &[Lease], until: Uptime) {
         for lease in asked {
             let held = self.calling.get_mut(lease);
@@ -138,8 +145,8 @@ impl Slots {
         }
     }
 
-    /// Leases that run out unless they are renewed within `margin` start no call any more, and those that have run out
-    /// give up what is on its way: another worker may have it now.
+    /// Stops queues whose leases expire. Within `margin` of its end a lease starts no new call. A call under an expired
+    /// lease is cancelled, because another worker may have the lease now.
     pub(in crate::engine) fn run_out(&mut self, margin: Duration) {
         let now = clock::uptime();
         for held in self.calling.values() {
@@ -148,21 +155,20 @@ impl Slots {
                 held.stop.drain.cancel();
             }
             if until <= now && !held.stop.cancel.is_cancelled() {
-                tracing::warn!(
-                    queue = held.lease.queue_id,
-                    "the lease ran out before it was renewed: its call is given up"
-                );
+                held.span.in_scope(|| {
+                    tracing::warn!("the lease expired before it was renewed: its call is given up");
+                });
                 held.stop.cancel.cancel();
             }
         }
     }
 
-    /// Whether queues are there, and the calls of all of them wait to be sent.
+    /// Whether queues are running and all their calls wait to be sent.
     pub(in crate::engine) fn all_wait(&self) -> bool {
         !self.calling.is_empty() && self.calling.values().all(|held| held.stop.is_waiting())
     }
 
-    /// Nothing more is called for those that are there; they are given back, and rest for so long.
+    /// Stops all queues from sending new calls, so that they are released. They may not be claimed again for that long.
     pub(in crate::engine) fn put_off(&mut self, snooze: Duration) {
         for held in self.calling.values_mut() {
             held.snooze = snooze;
@@ -175,7 +181,7 @@ impl Slots {
         self.settling.remove(&lease);
     }
 
-    /// The queue stays as it was and is to be given back.
+    /// Marks the queue for release; its tasks stay as they were.
     pub(in crate::engine) fn leave(&mut self, mut left: Left) {
         if let Some(held) = self.calling.remove(&left.lease) {
             left.snooze = left.snooze.max(held.snooze);
@@ -183,25 +189,25 @@ impl Slots {
         self.released.push(left);
     }
 
-    /// The queue stays as it was; nothing can be done for it in this run.
+    /// Parks the queue until the run ends; its tasks stay as they were.
     pub(in crate::engine) fn park(&mut self, left: Left) {
         self.end(left.lease);
         self.parked.push(left);
     }
 
-    /// What is to be given back, without what waits for its chain.
+    /// Takes the queues that are to be released now, without the parked ones.
     pub(in crate::engine) fn take_released(&mut self) -> Vec<Left> {
         std::mem::take(&mut self.released)
     }
 
-    /// What is to be given back.
+    /// Takes all queues that are to be released at the end, parked ones included.
     pub(in crate::engine) fn take_left(&mut self) -> Vec<Left> {
         let mut left = std::mem::take(&mut self.released);
         left.append(&mut self.parked);
         left
     }
 
-    /// What is waited for, in words.
+    /// Messages for the display about everything that queues wait for.
     pub(in crate::engine) fn waits(&self, routes: &[Arc<Route>], ingested: bool) -> Vec<String> {
         let mut waits: Vec<String> = routes.iter().filter_map(|route| wait_of(route)).collect();
         if self.disk_is_behind() {

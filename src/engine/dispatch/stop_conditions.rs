@@ -1,21 +1,21 @@
 //! The conditions that end a run before its work is done: `--limit`, `--max-failures`, `--max-cost`, dead routes.
 //!
-//! The numbers are counted and compared here. The dispatcher ends the run.
+//! This file counts and compares. The dispatcher ends the run.
 
 use crate::domain::conditions::Conditions;
 use crate::llm::Stopped;
 use crate::observe::Ending;
 
-/// The stop conditions of a run and how far it is from them.
+/// The stop conditions of a run, and the counts that they are compared with.
 #[derive(Debug)]
 pub(in crate::engine) struct StopConditions {
     conditions: Conditions,
-    /// Requests that may still be begun.
+    /// Requests that may still begin.
     allowed: Option<u64>,
-    /// Requests that failed in this invocation, bad lines aside.
+    /// Requests that failed in this invocation, without bad lines.
     failed: u64,
     finished: u64,
-    /// What the first chain said that was found to be of no use.
+    /// The reason of the first chain that became unusable.
     reason: Option<String>,
 }
 
@@ -30,32 +30,32 @@ impl StopConditions {
         }
     }
 
-    /// How many of so many queues may be begun.
+    /// How many of `free` queues may begin.
     pub(in crate::engine) fn at_most(&self, free: usize) -> usize {
         self.allowed
             .map_or(free, |allowed| free.min(usize::try_from(allowed).unwrap_or(free)))
     }
 
-    /// So many were begun.
+    /// Counts requests that began.
     pub(in crate::engine) fn begun(&mut self, queues: usize) {
         if let Some(allowed) = &mut self.allowed {
             *allowed = allowed.saturating_sub(queues as u64);
         }
     }
 
-    /// One was begun and given back.
+    /// Takes back the count of one request that began and was given back.
     pub(in crate::engine) fn given_back(&mut self) {
         if let Some(allowed) = &mut self.allowed {
             *allowed += 1;
         }
     }
 
-    /// Whether no more may be begun.
+    /// Whether no more requests may begin.
     pub(in crate::engine) fn is_used_up(&self) -> bool {
         self.allowed == Some(0)
     }
 
-    /// A request has finished; answers how the run ends with it, if it does.
+    /// Counts a finished request. Returns the ending if a failure limit is reached.
     pub(in crate::engine) fn finished(&mut self, ok: bool) -> Option<Ending> {
         self.finished += 1;
         self.failed += u64::from(!ok);
@@ -63,7 +63,7 @@ impl StopConditions {
         (reached && !ok).then_some(Ending::Failures { failed: self.failed })
     }
 
-    /// Whether the run would end with so many more failures.
+    /// Whether this many more failures would end the run.
     pub(in crate::engine) fn would_end(&self, failures: usize) -> bool {
         let more = failures as u64;
         self.conditions
@@ -71,14 +71,14 @@ impl StopConditions {
             .is_some_and(|most| most.reached(self.failed + more, self.finished + more))
     }
 
-    /// The run ends because no more money may be spent.
+    /// The ending of a run that may spend no more money.
     pub(in crate::engine) fn no_money(&self) -> Ending {
         Ending::Budget {
             cap: self.conditions.max_cost.unwrap_or_default(),
         }
     }
 
-    /// A chain is of no use any more; whether that is why the queue was left.
+    /// Whether the queue was given back because its chain is unusable. The reason of the first such chain is kept.
     pub(in crate::engine) fn is_about_routes(&mut self, why: &Stopped) -> bool {
         let reason = match why {
             Stopped::Ending | Stopped::NoMoney => return false,
@@ -92,7 +92,7 @@ impl StopConditions {
         true
     }
 
-    /// The run ends because nothing can be sent any more.
+    /// The ending of a run without a usable route.
     pub(in crate::engine) fn no_route(&self) -> Ending {
         Ending::NoRoute {
             reason: self.reason.clone().unwrap_or_default(),

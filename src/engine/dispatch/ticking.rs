@@ -1,4 +1,4 @@
-//! What the loop does because time has passed: leases, memory, the display, another look.
+//! Handles polls, ticks and renewals: leases, memory, the display.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::engine::work::budget::CostBudget;
 use crate::observe::RunEvent;
 
 impl Dispatcher<'_> {
-    /// Others may have made something ready, or finished.
+    /// Other processes may have made a queue ready, or finished one.
     pub(super) fn look(&mut self) {
         self.may_find = true;
         self.looked = false;
@@ -34,7 +34,7 @@ impl Dispatcher<'_> {
         self.watched
             .tell(self.services, self.run, &mut self.background_writes);
         let snapshot = self.counters.shown(self.slots.calling(), self.waits());
-        self.services.announcer.announce(RunEvent::Progressed(snapshot));
+        self.services.events.publish_run(RunEvent::Progressed(snapshot));
     }
 
     pub(super) fn beaten(&mut self, beat: Result<Renewed, RunError>) {
@@ -44,7 +44,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// What is waited for, in words.
+    /// Messages for the display about everything that the run waits for.
     fn waits(&self) -> Vec<String> {
         let mut waits = self.slots.waits(self.services.client.routes(), self.ingested);
         waits.extend(self.memory.wait());

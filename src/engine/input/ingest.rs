@@ -1,4 +1,4 @@
-//! From the reader into the store, while the first requests are already being worked on.
+//! Stores the lines that the reader reads, while the first requests are already worked on.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
 
 use crate::domain::tally::Counts;
 use crate::engine::RunError;
@@ -15,11 +16,11 @@ use crate::engine::job::{Input, Job, Reading, Services};
 use crate::observe::InputChange;
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, Run, RunId, Store};
 
-/// What ingest tells the dispatcher.
+/// The facts that ingest sends to the dispatcher.
 #[derive(Debug)]
 pub(in crate::engine) enum IngestFact {
-    /// A reading has begun, and what it has seen may be worked on. Where the run is known and the input is a file, that
-    /// waits until all of it is read, so that people are told first how it has changed.
+    /// A reading has begun, and requests that it has seen may be claimed. If the run is known and the input is a file,
+    /// this fact comes after the last line, so that the changes of the input are reported before any work begins.
     Begun {
         /// The run's name.
         run: String,
@@ -28,33 +29,33 @@ pub(in crate::engine) enum IngestFact {
     },
     /// The input holds no request: nothing was changed.
     Empty,
-    /// Lines were added.
+    /// Lines were stored.
     Added {
-        /// All of them.
+        /// The number of lines.
         lines: u64,
-        /// Those finished before, bad ones included.
+        /// How many of them are finished, bad ones included.
         finished: u64,
-        /// Bad ones.
+        /// How many of them are bad.
         bad: u64,
     },
-    /// The input is as it was at the last complete reading.
+    /// The input is the same as at the last complete reading.
     Unchanged(Counts),
-    /// Everything has been read.
+    /// Every line was read and stored.
     Ended,
-    /// Reading or storing failed; what was added stays added.
+    /// Reading or storing failed. Lines that were stored stay stored.
     Failed(RunError),
 }
 
-/// A running ingest.
+/// An ingest that is under way.
 #[derive(Debug)]
 pub(in crate::engine) struct Intake {
     pub(in crate::engine) facts: mpsc::Receiver<IngestFact>,
 }
 
 impl Intake {
-    /// Begins to read, unless the input is known to be unchanged.
+    /// Starts to read, unless the input is known to be unchanged.
     ///
-    /// `reading` says how far the input is read; `seen` gets the numbers of known requests that are finished.
+    /// `reading` reports how far the input is read; `seen` receives the queue numbers of known requests and of bad lines.
     pub(in crate::engine) async fn start(
         services: &Services,
         job: &Job,
@@ -62,17 +63,17 @@ impl Intake {
         reading: watch::Sender<Reading>,
         seen: mpsc::Sender<Vec<i64>>,
     ) -> Result<Self, RunError> {
-        // The dispatcher is never far behind; a few facts wait at most.
+        // Small, because the dispatcher takes facts at once.
         let (tell, facts) = mpsc::channel(8);
         if let Some(counts) = unchanged(services, job, run).await? {
-            // Both are said before anybody listens: the channel has room for two.
+            // Both facts are sent before the dispatcher listens: the channel has room for them.
             drop(tell.try_send(IngestFact::Unchanged(counts)));
-            tracing::info!(run.name = run.name, "the input is unchanged");
+            tracing::info!("the input is unchanged");
             drop(tell.try_send(IngestFact::Ended));
             reading.send_replace(Reading::Unchanged(run.complete));
             return Ok(Self { facts });
         }
-        // Opened here as well as on the thread, so that a missing file is an error before anything starts.
+        // Opened here as well as on the thread, so that a missing file is an error before any work starts.
         job.input.probe()?;
         let chunks = spawn_reader(services, job)?;
         reading.send_replace(Reading::UnderWay);
@@ -85,7 +86,7 @@ impl Intake {
             tell,
             seen,
         };
-        tokio::spawn(async move {
+        let reading_on = async move {
             let all = AssertUnwindSafe(ingest.all(chunks)).catch_unwind();
             let end = all.await.unwrap_or_else(|_| {
                 Err(RunError::Broken {
@@ -101,13 +102,14 @@ impl Intake {
                 Err(error) => IngestFact::Failed(error),
             };
             drop(ingest.tell.send(fact).await);
-        });
+        };
+        tokio::spawn(reading_on.in_current_span());
         Ok(Self { facts })
     }
 }
 
-/// How the requests stand, if there is nothing to read. A queue that kept its tasks is read for again: it may have been
-/// put back since without having begun.
+/// The counts of the requests, if the input is unchanged and needs no reading. A queue that kept its old tasks makes
+/// another reading necessary: it may have been put back since without having begun.
 async fn unchanged(services: &Services, job: &Job, run: &Run) -> Result<Option<Counts>, RunError> {
     let Some(mark) = run.mark else {
         return Ok(None);
@@ -117,14 +119,14 @@ async fn unchanged(services: &Services, job: &Job, run: &Run) -> Result<Option<C
     Ok(unchanged.then_some(counts))
 }
 
-/// Hashes a file of the same length as last time; nothing is parsed.
+/// Whether a file of the same length has the same digest as last time. No line is parsed.
 async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result<bool, RunError> {
     let (Input::File(path) | Input::Spooled(path)) = &job.input else {
         return Ok(false);
     };
     let (path, rules, planner) = (path.clone(), job.rules, Arc::clone(&services.planner));
     let compared = tokio::task::spawn_blocking(move || -> std::io::Result<bool> {
-        // A pipe is not opened for it: its writer would take that for the reading, which would then wait for ever.
+        // A pipe is not opened here: its writer would take this open for the reading, which would then wait for ever.
         let data = std::fs::metadata(&path)?;
         if !data.is_file() || data.len() != mark.bytes {
             return Ok(false);
@@ -140,7 +142,7 @@ async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result
             hasher.update(&buffer[..read]);
         }
     });
-    // What cannot be read now is said by the reading that follows.
+    // An error counts as changed: the reading that follows reports it.
     Ok(compared
         .await
         .map_err(|_| RunError::Broken {
@@ -149,12 +151,13 @@ async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result
         .unwrap_or(false))
 }
 
-/// A thread, not a task: a read from a pipe may block for ever, and must not keep the process alive.
+/// Starts the reader on a thread and not as a task: a read from a pipe may block for ever and must not keep the process
+/// alive.
 fn spawn_reader(
     services: &Services,
     job: &Job,
 ) -> Result<mpsc::Receiver<Result<Seen, InputError>>, RunError> {
-    // One chunk is stored while the next is parsed; more would only use memory.
+    // One chunk is stored while the next is parsed. A larger channel would only use memory.
     let (chunks, receiver) = mpsc::channel(2);
     let (input, rules, planner) = (job.input.clone(), job.rules, Arc::clone(&services.planner));
     std::thread::Builder::new()
@@ -177,7 +180,7 @@ struct Ingest {
     store: Arc<dyn Store>,
     run: RunId,
     name: String,
-    /// Whether the whole input is compared with what the store knows before anything is worked on.
+    /// Whether the whole input is compared with the store before any request is claimed.
     is_compared: bool,
     changes: Changes,
     tell: mpsc::Sender<IngestFact>,
@@ -185,7 +188,8 @@ struct Ingest {
 }
 
 impl Ingest {
-    /// Reads to the end; `None` if no line came. A reading begins with its first line: an empty input changes nothing.
+    /// Stores all lines; `None` if the input has none. A reading begins with its first line, so an empty input changes
+    /// nothing.
     async fn all(
         &self,
         mut chunks: mpsc::Receiver<Result<Seen, InputError>>,
@@ -227,12 +231,12 @@ impl Ingest {
         Ok(epoch)
     }
 
-    /// Ends the reading, and tells how the input differs from the `known` requests of the last one.
+    /// Ends the reading, and reports how the input differs from the `known` requests of the last one.
     async fn end(&self, epoch: Epoch, mark: &InputMark, known: u64, changed: u64) -> Result<(), RunError> {
         if !self.is_compared {
             return Ok(self.store.end_ingest(self.run, epoch, mark).await?);
         }
-        // Before its end, a reading has only added to the input.
+        // Until its end a reading only adds to the input, so the total still includes removed lines.
         let with_all = self.store.counts(self.run).await?.total;
         self.store.end_ingest(self.run, epoch, mark).await?;
         let now = self.store.counts(self.run).await?.total;
@@ -264,13 +268,13 @@ impl Ingest {
                     bad += 1;
                     known.push(*queue);
                 }
-                // What of it was settled before is told again where events are printed.
+                // Its settled tasks are printed again where events are printed.
                 AddOutcome::Waiting(queue) => known.push(*queue),
                 AddOutcome::Queued | AddOutcome::Changed => {}
             }
         }
         let lines = outcomes.len() as u64;
-        // Whoever does not listen any more does not need it.
+        // A send fails only if the dispatcher or the printer has ended.
         drop(self.tell.send(IngestFact::Added { lines, finished, bad }).await);
         if !known.is_empty() {
             drop(self.seen.send(known).await);

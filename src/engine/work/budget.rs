@@ -1,8 +1,8 @@
-//! The cost cap of a run: each call reserves the most that it may cost before it is sent.
+//! The cost cap of a run: each call reserves its highest possible cost before it is sent.
 //!
-//! The store decides about a reservation. A call that finds no room waits while other calls are in flight, because most
-//! calls cost far less than they reserve. Calls that wait ask in the order in which they came. When no call is in flight
-//! any more, in this process or in another one of the run, the budget is spent.
+//! The store decides whether a reservation fits below the cap. A call that does not fit waits while other calls are in
+//! flight, because most calls cost far less than they reserve. Waiting calls are served in order of arrival. When no
+//! call of the run is in flight any more, in this process or in another one, the budget is spent.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use crate::engine::work::worker::Fact;
 use crate::llm::{CostReservation, Reserve, Reserved, Stop};
 use crate::store::{Hold, Lease, Reservation, RunId, Store, StoreError};
 
-/// How long those who wait for money that another process holds back wait before they ask again.
+/// How often a waiting call asks again while only other processes hold reservations.
 const ELSEWHERE: Duration = Duration::from_millis(500);
 
 /// The cost cap of a run, shared by the workers of this process.
@@ -26,10 +26,10 @@ pub(in crate::engine) struct CostBudget {
     store: Arc<dyn Store>,
     run: RunId,
     cap: Cost,
-    /// Held by the one that waits and asks again; tokio's mutex is fair.
+    /// Held by the waiting call that asks again. Tokio's mutex is fair, which keeps the order of arrival.
     turn: Mutex<()>,
     queueing: AtomicUsize,
-    /// Calls that hold money back: sent, or answered and not settled yet.
+    /// Calls with a reservation: they are in flight, or answered and not settled yet.
     on_their_way: AtomicUsize,
     freed: watch::Sender<()>,
 }
@@ -47,12 +47,12 @@ impl CostBudget {
         }
     }
 
-    /// How many calls wait for money.
+    /// How many calls wait for a reservation.
     pub(in crate::engine) fn queueing(&self) -> usize {
         self.queueing.load(Ordering::Relaxed)
     }
 
-    /// What a task under a lease pays from.
+    /// The reservation of a task under this lease. It is empty at first.
     pub(in crate::engine) fn reservation<'t>(
         &'t self,
         lease: Lease,
@@ -72,7 +72,7 @@ impl CostBudget {
     }
 }
 
-/// The reservation of one task. It ends when it is dropped, which must be after the task is settled.
+/// The reservation of one task. It ends when it is dropped, which must happen after the task is settled.
 pub(in crate::engine) struct LeaseReservation<'t> {
     cost_budget: &'t CostBudget,
     lease: Lease,
@@ -83,7 +83,7 @@ pub(in crate::engine) struct LeaseReservation<'t> {
     refused: OnceLock<StoreError>,
 }
 
-/// Counts one that waits for as long as it waits.
+/// Counts one waiting call until it is dropped.
 struct Queueing<'t>(&'t AtomicUsize);
 
 impl Drop for Queueing<'_> {
@@ -93,12 +93,12 @@ impl Drop for Queueing<'_> {
 }
 
 impl LeaseReservation<'_> {
-    /// Why the store refused to hold money back for this lease, if it did.
+    /// The error with which the store refused a reservation of this lease, if it did.
     pub(in crate::engine) fn refused(&self) -> Option<&StoreError> {
         self.refused.get()
     }
 
-    /// Whether the store holds the money back; `None` if it failed, which ends the run, or if the lease is lost.
+    /// Asks the store for the reservation. `None` if the store failed, which ends the run, or if the lease is lost.
     async fn ask(&self, call: &Reserve<'_>) -> Option<Hold> {
         let reservation = Reservation {
             lease: self.lease,
@@ -117,12 +117,12 @@ impl LeaseReservation<'_> {
             Ok(Hold::LostLease) => None,
             Ok(hold) => Some(hold),
             Err(error) if error.is_of_one_row() => {
-                // The first is the cause.
+                // A later error does not replace the first one, which is the cause.
                 let _: Result<(), _> = self.refused.set(error);
                 None
             }
             Err(error) => {
-                // A dispatcher that is gone has ended the run already.
+                // A dispatcher that has gone has already ended the run.
                 drop(self.facts.send(Fact::StoreFailed(error)));
                 None
             }
@@ -177,7 +177,8 @@ impl LeaseReservation<'_> {
 impl CostReservation for LeaseReservation<'_> {
     async fn reserve(&self, call: &Reserve<'_>) -> Reserved {
         if self.holds.load(Ordering::Relaxed) {
-            // For a call that was never sent, because its route went out of use; nobody is to wait for that.
+            // The reservation is for a call that was never sent, because its route became unusable. Other calls must
+            // not wait for it.
             let nothing = Reserve {
                 worst: Cost::ZERO,
                 ..*call
@@ -185,7 +186,7 @@ impl CostReservation for LeaseReservation<'_> {
             self.give_back(&nothing).await;
         }
         if self.cost_budget.queueing() == 0 {
-            // Held before it is known, so that nobody takes the run for spent meanwhile.
+            // Counted before the store answers, or another call could take the budget for spent meanwhile.
             self.hold();
             match self.ask(call).await {
                 None => return Reserved::Ending,
@@ -197,7 +198,7 @@ impl CostReservation for LeaseReservation<'_> {
     }
 
     async fn give_back(&self, call: &Reserve<'_>) {
-        // Durable first: whoever is woken by it finds the money.
+        // The store first: calls that this wakes up find the free money.
         if self.ask(call).await.is_some() {
             self.let_go();
         }
@@ -292,10 +293,10 @@ mod tests {
             reserved = &mut waits => panic!("{reserved:?} above the cap"),
             () = async { while cost_budget.queueing() == 0 { tokio::task::yield_now().await; } } => {}
         }
-        // The route of the first went out of use before it was sent, and another one costs more.
+        // The route of the first call became unusable before the call was sent, and another route costs more.
         let again = async move { first.reserve(&call(900)).await };
         let over = tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(waits, again) });
-        // What the second may have cost stays spent, so that there is no room for the first.
+        // The possible cost of the second call stays spent, so the first call has no room.
         assert_eq!(over.await.unwrap(), (Reserved::AfterWaiting, Reserved::NoMoney));
     }
 }

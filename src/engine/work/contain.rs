@@ -1,8 +1,8 @@
-//! A fault of one request ends in that request.
+//! Contains the fault of one request: no other request is affected.
 //!
-//! A worker that panics is caught: its task is tried once more, and a second panic, under any owner, fails it as `poison`.
-//! A value that the store refuses fails its task as `internal`. What concerns the whole store is handed on, and ends the
-//! run.
+//! The panic of a worker is caught and its task is tried once more. A second panic, under any owner, fails the task as
+//! `poison`. A value that the store refuses fails its task as `internal`. An error of the whole store is passed on, and
+//! ends the run.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,39 +12,42 @@ use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making};
 use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
+use crate::engine::work::worker::Tools;
+use crate::observe::TaskEnding;
 use crate::store::{
     Claimed, Left, PlanEnd, PlanSettlement, Settled, Settlement, Store, StoreError, Unreadable,
 };
 
-/// So many panics of workers on one task fail it.
+/// The number of worker panics that fail a task.
 const POISON: u32 = 2;
 
-/// What follows a panic.
+/// The reaction to a panic.
 pub(in crate::engine) enum AfterPanic {
     /// The task is tried again under the same lease.
     Again,
     /// The queue has failed, or its lease was lost.
-    Over(Settled),
+    Over(Settled, TaskEnding),
 }
 
 /// Counts a panic of the queue's worker in the store.
 pub(in crate::engine) async fn panicked(
-    store: &dyn Store,
+    tools: &Tools,
     queue: &mut Claimed,
     panic: Box<dyn Any + Send>,
     calls: Vec<Attempt>,
-    on_failure: OnFailure,
 ) -> Result<AfterPanic, StoreError> {
-    let reason = reason(panic);
+    let (store, reason) = (&*tools.store, reason(panic));
     tracing::error!(
+        run.name = &*tools.run_name,
         request.id = queue.request.custom_id,
         queue.id = queue.lease.queue_id,
+        task.id = %queue.task,
         "a worker panicked: {reason}"
     );
     queue.panics = queue.panics.saturating_add(1);
     queue.lost_calls.extend(calls);
     if !store.note_panics(queue.lease, queue.panics).await? {
-        return Ok(AfterPanic::Over(Settled::LostLease));
+        return Ok(AfterPanic::Over(Settled::LostLease, TaskEnding::LeaseLost));
     }
     if queue.panics < POISON {
         return Ok(AfterPanic::Again);
@@ -54,9 +57,18 @@ pub(in crate::engine) async fn panicked(
         queue.panics,
         Class::Poison.as_str()
     );
-    fail(store, queue, Failure::new(Class::Poison, message), on_failure)
-        .await
-        .map(AfterPanic::Over)
+    let ending = TaskEnding::Failed {
+        class: Class::Poison,
+        message: message.clone(),
+    };
+    fail(
+        store,
+        queue,
+        Failure::new(Class::Poison, message),
+        tools.on_failure,
+    )
+    .await
+    .map(|settled| AfterPanic::Over(settled, ending))
 }
 
 fn reason(panic: Box<dyn Any + Send>) -> String {
@@ -117,7 +129,7 @@ pub(in crate::engine) async fn fail_unreadable(
     settle_plan(store, settlement).await
 }
 
-/// The bookkeeping of a task together with calls that panics have left without a result.
+/// Adds the calls that panics left without a result to the attempts and the waste of a task.
 pub(in crate::engine) fn with_lost(making: Making, lost: &[Attempt]) -> Making {
     let wasted = lost
         .iter()
@@ -132,8 +144,8 @@ pub(in crate::engine) fn with_lost(making: Making, lost: &[Attempt]) -> Making {
     }
 }
 
-/// Settles a task. If the store refuses a value of it, the task fails as `internal`; what was called stays in the ledger
-/// unless that is what the store refuses.
+/// Settles a task. If the store refuses a value of the settlement, the task fails as `internal`. Its calls stay in the
+/// ledger, unless the store refuses them too.
 pub(in crate::engine) async fn settle(
     store: &dyn Store,
     settlement: Settlement,
@@ -156,7 +168,7 @@ pub(in crate::engine) async fn settle(
     }
 }
 
-/// As [`settle`], for a plan.
+/// Settles a plan, in the same way as [`settle`].
 pub(in crate::engine) async fn settle_plan(
     store: &dyn Store,
     settlement: PlanSettlement,
@@ -182,12 +194,12 @@ pub(in crate::engine) async fn settle_plan(
     }
 }
 
-/// The failure of a task that the store refused.
+/// The failure of a task whose settlement the store refused.
 pub(in crate::engine) fn refused(error: &StoreError) -> Failure {
     Failure::new(Class::Internal, error.to_string())
 }
 
-/// What was paid has given nothing.
+/// Counts the whole cost as waste, because the result is lost.
 fn wasted(making: Making) -> Making {
     Making {
         wasted: making.wasted.plus(making.cost.unwrap_or(Cost::ZERO)),
@@ -197,7 +209,7 @@ fn wasted(making: Making) -> Making {
     }
 }
 
-/// Gives queues back; one that the store refuses keeps its lease until that is void, and holds up none of the others.
+/// Releases queues. A queue that the store refuses keeps its lease until the lease ends. The other queues are released.
 pub(in crate::engine) async fn release(store: Arc<dyn Store>, left: Vec<Left>) -> Result<(), StoreError> {
     let several = left.len() > 1;
     let error = match store.release(left.clone()).await {

@@ -9,12 +9,12 @@ use crate::engine::work::worker::Fact;
 use crate::llm::Marks;
 use crate::store::{CrashMark, Lease, Store};
 
-/// Keeps the mark in the store as the work goes on.
+/// Sets and clears the mark in the store as the work goes on.
 pub(in crate::engine) struct LeaseCrashMarks<'t> {
     store: &'t dyn Store,
     lease: Lease,
     facts: &'t UnboundedSender<Fact>,
-    /// As the store has it. A claim sets the mark.
+    /// Whether the stored mark is set. A claim sets it.
     works: AtomicBool,
 }
 
@@ -32,7 +32,7 @@ impl<'t> LeaseCrashMarks<'t> {
         }
     }
 
-    /// Whether the lease is still good and the mark is durable.
+    /// Stores the mark if it changed. Returns whether the lease is still good and the mark is durable.
     async fn put(&self, mark: CrashMark) -> bool {
         let works = mark == CrashMark::Working;
         if self.works.load(Ordering::Relaxed) == works {
@@ -44,7 +44,7 @@ impl<'t> LeaseCrashMarks<'t> {
                 held
             }
             Err(error) => {
-                // A dispatcher that is gone has ended the run already.
+                // A dispatcher that has gone has already ended the run.
                 drop(self.facts.send(Fact::StoreFailed(error)));
                 false
             }
@@ -59,7 +59,7 @@ impl Marks for LeaseCrashMarks<'_> {
     }
 
     async fn works(&self) {
-        // Under a lost lease nothing can be settled either.
+        // The answer does not matter: under a lost lease nothing can be settled either.
         let _: bool = self.put(CrashMark::Working).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One lease through its tasks.
+//! Performs the tasks of one lease.
 
 pub(in crate::engine) mod budget;
 pub(in crate::engine) mod contain;

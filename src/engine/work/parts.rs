@@ -1,4 +1,4 @@
-//! A task that fans out: its parts, and the join of what they made.
+//! A task that fans out: splits it into parts, and joins their results.
 
 use crate::agent::{self, Done, FanOut, TaskEnd, TaskInput};
 use crate::domain::failure::Failure;
@@ -9,7 +9,7 @@ use crate::engine::work::perform::material;
 use crate::engine::work::worker::Tools;
 use crate::store::{Claimed, NewPart, Part, PartOutcome, StoreError};
 
-/// The parts of the present task, if it is to be split: it is a planned one, and its agent fans out.
+/// The parts of the present task. `None` if it is not split: only a planned task whose agent fans out is.
 pub(in crate::engine) async fn split(
     tools: &Tools,
     queue: &Claimed,
@@ -33,7 +33,7 @@ pub(in crate::engine) async fn split(
     Ok((!parts.is_empty()).then_some(parts))
 }
 
-/// New parts as the store numbers them.
+/// New parts with the numbers that the store gives them.
 pub(in crate::engine) fn numbered(index: usize, new: &[NewPart]) -> Vec<Part> {
     let part = |(number, part): (usize, &NewPart)| Part {
         no: TaskNo::part(index, number),
@@ -43,10 +43,10 @@ pub(in crate::engine) fn numbered(index: usize, new: &[NewPart]) -> Vec<Part> {
     (1..).zip(new).map(part).collect()
 }
 
-/// A join that is to be settled.
+/// A join that is ready to be settled.
 pub(in crate::engine) struct Joined {
     pub(in crate::engine) done: Done,
-    /// The failure of a part that the task goes on without.
+    /// The failure of a part. The task is completed without that part.
     pub(in crate::engine) flaw: Option<Failure>,
 }
 

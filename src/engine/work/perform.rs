@@ -1,4 +1,4 @@
-//! One task of a leased queue: its material, its calls, and whether the queue pauses behind it.
+//! Performs one task of a leased queue: its material, its calls, and whether the queue pauses after it.
 
 use crate::agent::{self, Agent, COMPLETION, Done, PartOf, TaskEnd, TaskInput};
 use crate::domain::failure::{Class, Failure};
@@ -7,9 +7,10 @@ use crate::domain::request;
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::worker::{Tools, Work};
 use crate::llm::Chain;
+use crate::observe::TaskEvents;
 use crate::store::{Claimed, Material, StoreError, Then, Wanted};
 
-/// The route or chain that the line asks for, else the one its agent wants, else the default one.
+/// The route or chain that the line names, or else the one that the agent names, or else the default one.
 pub(in crate::engine) fn chain<'t>(
     tools: &'t Tools,
     queue: &Claimed,
@@ -26,7 +27,7 @@ pub(in crate::engine) fn chain<'t>(
         .ok_or_else(|| wanted.unwrap_or_default().to_owned())
 }
 
-/// What was made before, as far as the request may build on it.
+/// Earlier results that the task may use.
 pub(in crate::engine) async fn material(
     tools: &Tools,
     queue: &Claimed,
@@ -36,7 +37,7 @@ pub(in crate::engine) async fn material(
         return Ok(Material::default());
     };
     let items = agent::wanted_items(brief, input);
-    // A single task of a request that is alone has nothing before it.
+    // The only task of a request without a session has no earlier results.
     if queue.request.session.is_none() && queue.tasks.len() <= 1 && items.is_empty() {
         return Ok(Material::default());
     }
@@ -52,11 +53,12 @@ pub(in crate::engine) async fn material(
         .await
 }
 
-/// Asks for the queue's present task, or for the part.
+/// Performs the queue's present task, or the present part.
 pub(in crate::engine) async fn perform(
     work: &Work<'_>,
     queue: &Claimed,
     reservation: Option<&LeaseReservation<'_>>,
+    events: Option<&TaskEvents>,
 ) -> Result<Done, StoreError> {
     let (tools, stop) = (work.tools, work.stop);
     let planned = &queue.tasks[queue.current_task];
@@ -68,7 +70,7 @@ pub(in crate::engine) async fn perform(
             return Ok(impossible(name, Class::BadRequest, message));
         }
     };
-    let context = tools.context(chain, stop, reservation, work.marks(queue));
+    let context = tools.context(chain, stop, reservation, work.marks(queue), events);
     match (&queue.request.work, agent) {
         (request::Work::Completion(completion), _) if planned.action == COMPLETION => {
             Ok(agent::run_completion(context, completion).await)
@@ -109,7 +111,7 @@ pub(in crate::engine) fn impossible(route: String, class: Class, message: String
     }
 }
 
-/// Whether the queue pauses behind the task. A stop that its tasks never come to is told at its end.
+/// Whether the queue pauses after the task. At the last task, warns if the queue has no task for the request's `until`.
 pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, making: &mut Making) -> Then {
     let (request::Work::Brief(brief), false) = (&queue.request.work, queue.task.is_part()) else {
         return Then::GoOn;

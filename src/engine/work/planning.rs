@@ -1,56 +1,55 @@
-//! The first step of a queue whose tasks nobody gave: pending tasks of the session, else the supervisor's plan.
+//! Plans a queue whose request names no tasks: takes the pending tasks of the session, or else asks the supervisor.
 
 use super::contain;
 use crate::agent::{PlanDone, TaskInput, run_supervisor};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Making};
-use crate::domain::request::{Brief, Interaction, Work};
+use crate::domain::request::{self, Brief, Interaction};
 use crate::engine::work::budget::LeaseReservation;
-use crate::engine::work::crash_marks::LeaseCrashMarks;
 use crate::engine::work::perform::{chain, material};
-use crate::engine::work::worker::Tools;
-use crate::llm::{Stop, Stopped};
+use crate::engine::work::worker::Work;
+use crate::llm::Stopped;
+use crate::observe::TaskEvents;
 use crate::store::{Claimed, PendingTask, PlanEnd, PlanSettlement, StoreError, TakeOver};
 
-/// What planning came to.
+/// The outcome of planning.
 pub(in crate::engine) enum Planning {
-    /// The tasks are the queue's already.
+    /// The queue has taken over pending tasks. They are already stored.
     Known(Vec<PendingTask>),
-    /// There is something to settle.
+    /// A plan, or its failure, that has to be settled.
     Made(Box<PlanSettlement>),
-    /// Nothing more is sent, or the lease was lost; and what was called.
+    /// Planning stopped without an outcome, for this reason. Holds the calls that were made.
     Interrupted(Vec<Attempt>, Stopped),
 }
 
 pub(in crate::engine) async fn plan(
-    tools: &Tools,
+    work: &Work<'_>,
     queue: &Claimed,
-    stop: &Stop,
     reservation: Option<&LeaseReservation<'_>>,
-    marks: Option<&LeaseCrashMarks<'_>>,
+    events: Option<&TaskEvents>,
 ) -> Result<Planning, StoreError> {
-    let Work::Brief(brief) = &queue.request.work else {
+    let request::Work::Brief(brief) = &queue.request.work else {
         let failure = Failure::new(Class::Internal, "a Batch line has no plan");
         return Ok(Planning::Made(Box::new(failed(queue, failure, Vec::new()))));
     };
     if matches!(brief.interaction, Interaction::Continue | Interaction::Select) {
-        match tools.store.take_over(queue.lease).await? {
+        match work.tools.store.take_over(queue.lease).await? {
             TakeOver::Taken(tasks) => return Ok(Planning::Known(tasks)),
             TakeOver::LostLease => return Ok(Planning::Interrupted(Vec::new(), Stopped::Ending)),
             TakeOver::Nothing => {}
         }
     }
-    ask(tools, queue, brief, stop, reservation, marks).await
+    ask(work, queue, brief, reservation, events).await
 }
 
 async fn ask(
-    tools: &Tools,
+    work: &Work<'_>,
     queue: &Claimed,
     brief: &Brief,
-    stop: &Stop,
     reservation: Option<&LeaseReservation<'_>>,
-    marks: Option<&LeaseCrashMarks<'_>>,
+    events: Option<&TaskEvents>,
 ) -> Result<Planning, StoreError> {
+    let tools = work.tools;
     let chain = match chain(tools, queue, Some(tools.agents.supervisor())) {
         Ok(chain) => chain,
         Err(name) => {
@@ -72,7 +71,7 @@ async fn ask(
         making,
         attempts,
     } = run_supervisor(
-        tools.context(chain, stop, reservation, marks),
+        tools.context(chain, work.stop, reservation, work.marks(queue), events),
         &tools.agents,
         task,
     )
@@ -88,7 +87,7 @@ async fn ask(
     })
 }
 
-/// There is no plan.
+/// The settlement of a plan that failed.
 pub(in crate::engine) fn failed(queue: &Claimed, failure: Failure, attempts: Vec<Attempt>) -> PlanSettlement {
     PlanSettlement {
         lease: queue.lease,
@@ -98,7 +97,7 @@ pub(in crate::engine) fn failed(queue: &Claimed, failure: Failure, attempts: Vec
     }
 }
 
-/// The tasks of a plan as the store numbers them.
+/// The tasks of a plan with the numbers that the store gives them.
 pub(in crate::engine) fn tasks(end: &PlanEnd) -> Vec<PendingTask> {
     let PlanEnd::Planned(_, steps) = end else {
         return Vec::new();

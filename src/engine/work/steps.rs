@@ -1,4 +1,5 @@
-//! The steps of a lease: planning, a call, a fan-out, a join. Each ends in one settlement.
+//! The steps of a lease: planning, a call, a fan-out, a join. Each ends in one settlement, unless it is interrupted or
+//! planning takes over tasks of the session.
 
 use tracing::Instrument;
 
@@ -14,37 +15,71 @@ use crate::engine::work::planning::{self, Planning};
 use crate::engine::work::worker::{Fact, Tools, Work};
 use crate::engine::work::{contain, parts};
 use crate::llm::Stopped;
-use crate::store::{Claimed, Left, NewPart, Settled, Settlement, StoreError, Then};
+use crate::observe::{TaskEnding, TaskEvents, TaskFact};
+use crate::store::{Claimed, Left, NewPart, PlanEnd, Settled, Settlement, StoreError, Then};
 
-/// One task after the other, for as long as the lease goes on.
+/// Performs one task after the other until the lease ends.
 pub(in crate::engine) async fn run(work: &Work<'_>, queue: &mut Claimed) {
     loop {
         if work.tools.plan_only && queue.planned {
             let left = Left::untouched(queue.lease);
             return work.teller.tell(Fact::Interrupted(left, Stopped::Ending));
         }
-        let goes_on = match queue.kind {
-            TaskKind::Plan => plan(work, queue).await,
-            TaskKind::Join => join(work, queue).await,
-            TaskKind::Call => step(work, queue).await,
+        let events = work.tools.task_events(queue);
+        let events = events.as_ref();
+        publish(events, || TaskFact::Begun);
+        let span = tracing::info_span!("task", task.id = %queue.task);
+        let task = async {
+            match queue.kind {
+                TaskKind::Plan => plan(work, queue, events).await,
+                TaskKind::Join => join(work, queue, events).await,
+                TaskKind::Call => step(work, queue, events).await,
+            }
         };
-        if !goes_on {
+        if !task.instrument(span).await {
             return;
         }
     }
 }
 
-/// Finds out the queue's tasks; answers whether it goes on.
-async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
+/// Publishes what happened to the task, if any sink receives it.
+fn publish(events: Option<&TaskEvents>, fact: impl FnOnce() -> TaskFact) {
+    if let Some(events) = events {
+        events.publish(fact());
+    }
+}
+
+/// Publishes how the task ended, as the store answered.
+fn publish_settled(
+    events: Option<&TaskEvents>,
+    settled: Settled,
+    failure: Option<&Failure>,
+    (usage, cost): (Usage, Cost),
+) {
+    publish(events, || TaskFact::Settled {
+        ending: match (settled, failure) {
+            (Settled::LostLease, _) => TaskEnding::LeaseLost,
+            (_, Some(failure)) => TaskEnding::Failed {
+                class: failure.class,
+                message: failure.message.clone(),
+            },
+            (_, None) => TaskEnding::Completed,
+        },
+        usage,
+        cost,
+    });
+}
+
+/// Plans the queue. Returns whether the lease goes on.
+async fn plan(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let (tools, stop) = (work.tools, work.stop);
     let reservation = tools.reservation(queue, stop, work.teller);
-    let planning = planning::plan(tools, queue, stop, reservation.as_ref(), work.marks(queue))
-        .instrument(tracing::info_span!("task", task.id = "plan"))
-        .await;
+    let planning = planning::plan(work, queue, reservation.as_ref(), events).await;
     let (mut settlement, tasks) = match planning {
         Ok(Planning::Known(tasks)) => {
             queue.tasks = tasks;
             queue.planned = true;
+            publish_settled(events, Settled::Stepped, None, Default::default());
             return work.settled(queue, Settled::Stepped, Default::default());
         }
         Ok(Planning::Made(settlement)) => {
@@ -54,6 +89,7 @@ async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
         Ok(Planning::Interrupted(attempts, why)) => {
             let Some(error) = reservation.as_ref().and_then(LeaseReservation::refused) else {
                 let left = left(queue, attempts);
+                publish(events, || TaskFact::Released);
                 work.teller.tell(Fact::Interrupted(left, why));
                 return false;
             };
@@ -70,8 +106,13 @@ async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
     };
     (settlement.making, settlement.attempts) = with_lost_calls(queue, settlement.making, settlement.attempts);
     let spent = spent(&settlement.making);
+    let failure = match &settlement.end {
+        PlanEnd::Failed(failure) if events.is_some() => Some(failure.clone()),
+        _ => None,
+    };
     match contain::settle_plan(&*tools.store, settlement).await {
         Ok(settled) => {
+            publish_settled(events, settled, failure.as_ref(), spent);
             if settled == Settled::Stepped {
                 queue.tasks = tasks;
                 queue.planned = true;
@@ -82,41 +123,47 @@ async fn plan(work: &Work<'_>, queue: &mut Claimed) -> bool {
     }
 }
 
-/// Does the present task, or the part, and settles it; answers whether the lease goes on.
-async fn step(work: &Work<'_>, queue: &mut Claimed) -> bool {
+/// Performs and settles the present task or part. Returns whether the lease goes on.
+async fn step(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let (tools, stop, index) = (work.tools, work.stop, queue.current_task);
-    let Some(task_id) = queue.tasks.get(index).map(|_| queue.task.to_string()) else {
+    if queue.tasks.get(index).is_none() {
         let reason = format!("queue {} has no {}", queue.lease.queue_id, queue.task);
         let path = std::path::PathBuf::new();
         return work.store_failed(queue, StoreError::Row { path, reason });
-    };
+    }
     match parts::split(tools, queue).await {
-        Ok(Some(new)) => return fan_out(work, queue, new).await,
+        Ok(Some(new)) => return fan_out(work, queue, new, events).await,
         Ok(None) => {}
         Err(error) if error.is_of_one_row() => {
             let done = impossible(String::new(), Class::Internal, error.to_string());
-            return settle(work, queue, done, None).await;
+            return settle(work, queue, done, None, events).await;
         }
         Err(error) => return work.store_failed(queue, error),
     }
     let reservation = tools.reservation(queue, stop, work.teller);
     failpoint!("before-call", &queue.tasks[index].input);
-    let span = tracing::info_span!("task", task.id = task_id);
-    let done = match perform(work, queue, reservation.as_ref()).instrument(span).await {
+    let done = match perform(work, queue, reservation.as_ref(), events).await {
         Ok(done) => done,
         Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
         Err(error) => return work.store_failed(queue, error),
     };
     failpoint!("after-call", &queue.tasks[index].input);
-    settle(work, queue, done, reservation.as_ref()).await
+    settle(work, queue, done, reservation.as_ref(), events).await
 }
 
-/// Splits the present task; answers whether the lease goes on, with the first part.
-async fn fan_out(work: &Work<'_>, queue: &mut Claimed, new: Vec<NewPart>) -> bool {
+/// Splits the present task. Returns whether the lease goes on, with the first part.
+async fn fan_out(
+    work: &Work<'_>,
+    queue: &mut Claimed,
+    new: Vec<NewPart>,
+    events: Option<&TaskEvents>,
+) -> bool {
+    let parts = new.len();
     queue.parts = parts::numbered(queue.current_task, &new);
     let settlement = Settlement::fanned_out(queue.lease, queue.task, new);
     match contain::settle(&*work.tools.store, settlement).await {
         Ok(settled) => {
+            publish(events, || TaskFact::FannedOut { parts });
             work.teller.tell(Fact::FannedOut);
             work.settled(queue, settled, Default::default())
         }
@@ -124,8 +171,8 @@ async fn fan_out(work: &Work<'_>, queue: &mut Claimed, new: Vec<NewPart>) -> boo
     }
 }
 
-/// Joins the parts of the present task; answers whether the lease goes on.
-async fn join(work: &Work<'_>, queue: &mut Claimed) -> bool {
+/// Joins the parts of the present task. Returns whether the lease goes on.
+async fn join(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let outcomes = match work
         .tools
         .store
@@ -137,17 +184,19 @@ async fn join(work: &Work<'_>, queue: &mut Claimed) -> bool {
     };
     let parts::Joined { done, flaw } = parts::join(work.tools, queue, outcomes);
     queue.flaw = flaw;
-    settle(work, queue, done, None).await
+    settle(work, queue, done, None, events).await
 }
 
-/// Settles what the present task came to; answers whether the lease goes on.
+/// Settles the outcome of the present task. Returns whether the lease goes on.
 async fn settle(
     work: &Work<'_>,
     queue: &mut Claimed,
     done: Done,
     reservation: Option<&LeaseReservation<'_>>,
+    events: Option<&TaskEvents>,
 ) -> bool {
     let tools = work.tools;
+    let mut failed_with = None;
     let Done {
         end,
         making,
@@ -160,10 +209,12 @@ async fn settle(
         TaskEnd::Interrupted(why) => {
             let Some(error) = reservation.and_then(LeaseReservation::refused) else {
                 let left = left(queue, attempts);
+                publish(events, || TaskFact::Released);
                 work.teller.tell(Fact::Interrupted(left, why));
                 return false;
             };
             let failure = contain::refused(error);
+            failed_with = events.map(|_| failure.clone());
             (failed(tools, queue, failure, None, making, attempts), true)
         }
         TaskEnd::Completed(product) => {
@@ -178,6 +229,7 @@ async fn settle(
         }
         TaskEnd::Failed(failure, response) => {
             reason = Some(failure.message.clone());
+            failed_with = events.map(|_| failure.clone());
             let ends = is_last || tools.on_failure == OnFailure::Fail;
             (failed(tools, queue, failure, response, making, attempts), ends)
         }
@@ -188,6 +240,7 @@ async fn settle(
     let spent = spent(&settlement.bill().0);
     match contain::settle(&*tools.store, settlement).await {
         Ok(settled) => {
+            publish_settled(events, settled, failed_with.as_ref(), spent);
             if let Some(reason) = reason.filter(|_| settled == Settled::Finished { ok: false }) {
                 work.teller.tell(Fact::Failed(reason));
             }
@@ -197,7 +250,7 @@ async fn settle(
     }
 }
 
-/// The settlement of the present task, which failed.
+/// The settlement of the present task as failed.
 fn failed(
     tools: &Tools,
     queue: &Claimed,
@@ -214,7 +267,7 @@ fn failed(
         .on_failure(tools.on_failure)
 }
 
-/// The bill of a task together with calls that panics have left without a result.
+/// The bill of a task together with calls that panics left without a result.
 fn with_lost_calls(queue: &mut Claimed, making: Making, attempts: Vec<Attempt>) -> (Making, Vec<Attempt>) {
     let mut calls = std::mem::take(&mut queue.lost_calls);
     let making = contain::with_lost(making, &calls);

@@ -1,13 +1,12 @@
-//! One lease: its task, and the tasks of the queue that it is handed on to. Resolve, perform, judge, settle, announce.
+//! The worker of one lease: it performs the leased task, and then each task that the lease is handed on to.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::Instrument;
 
-use crate::agent::{AgentContext, Agents, Planner};
+use crate::agent::{AgentContext, Agents, Planner, SUPERVISOR};
 use crate::config::ContextBudget;
 use crate::domain::conditions::OnFailure;
 use crate::domain::task::TaskKind;
@@ -18,48 +17,52 @@ use crate::engine::work::contain::{self, AfterPanic};
 use crate::engine::work::crash_marks::LeaseCrashMarks;
 use crate::engine::work::steps;
 use crate::llm::{Chain, Client, CostReservation, Marks, Stop, Stopped};
+use crate::observe::{EventBus, TaskEvents, TaskFact, TaskRef};
 use crate::store::{Claimed, Lease, Left, RunId, Settled, Store, StoreError, Unreadable};
 
-/// What workers tell the dispatcher.
+/// The facts that workers send to the dispatcher.
 #[derive(Debug)]
 pub(in crate::engine) enum Fact {
-    /// The last answer under a lease is in and goes to the store: its slot is free.
+    /// The last answer under a lease has arrived and is being stored: its slot is free.
     AnswerIn(Lease),
     /// A task, or the plan, is durable.
     Settled {
-        /// Its queue.
+        /// Its lease.
         lease: Lease,
-        /// What the store said.
+        /// The store's answer.
         settled: Settled,
-        /// What it used.
+        /// The tokens of its answer.
         usage: Usage,
-        /// What that cost, waste included.
+        /// The cost of its calls, waste included.
         cost: Cost,
     },
     /// A task was split into parts, which other slots can take.
     FannedOut,
-    /// A request has failed, and why.
+    /// A request has failed, with this message.
     Failed(String),
-    /// The task was left as it was, and is to be given back.
+    /// The task was not settled and has to be released.
     Interrupted(Left, Stopped),
-    /// The store refuses whatever is to be settled of the queue, a failure too.
+    /// The store refuses every outcome of the queue's task, also a failure.
     Unsettled(Lease, StoreError),
     /// The store failed.
     StoreFailed(StoreError),
 }
 
-/// What all workers share: ports and settings, never state.
+/// The ports and settings that all workers share. They share no state beside the cost budget.
 pub(in crate::engine) struct Tools {
     pub(in crate::engine) store: Arc<dyn Store>,
     pub(in crate::engine) client: Arc<Client>,
     pub(in crate::engine) agents: Arc<Agents>,
     pub(in crate::engine) planner: Arc<Planner>,
     pub(in crate::engine) budget: ContextBudget,
+    pub(in crate::engine) events: EventBus,
+    /// The run's name, in events and spans.
+    pub(in crate::engine) run_name: Arc<str>,
     /// Whether queues are only planned (`nova3 plan --call`).
     pub(in crate::engine) plan_only: bool,
-    /// What a queue does behind a failed task.
+    /// Whether a queue goes on after a failed task.
     pub(in crate::engine) on_failure: OnFailure,
-    /// The money of a run with a cost cap.
+    /// The cost budget of a run with a cost cap.
     pub(in crate::engine) cost_budget: Option<CostBudget>,
 }
 
@@ -72,19 +75,22 @@ impl Tools {
             agents: Arc::clone(&services.agents),
             planner: Arc::clone(&services.planner),
             budget: services.budget,
+            events: services.events.clone(),
+            run_name: job.name.as_str().into(),
             plan_only: job.plan_only,
             on_failure: job.terms.on_failure,
             cost_budget: cap.map(|cap| CostBudget::new(Arc::clone(&services.store), run, cap)),
         }
     }
 
-    /// What an agent works with on a chain.
+    /// The context in which an agent calls a chain.
     pub(in crate::engine) fn context<'t>(
         &'t self,
         chain: &'t Chain,
         stop: &'t Stop,
         reservation: Option<&'t LeaseReservation<'t>>,
         marks: Option<&'t LeaseCrashMarks<'t>>,
+        events: Option<&'t TaskEvents>,
     ) -> AgentContext<'t> {
         AgentContext {
             client: &self.client,
@@ -93,10 +99,28 @@ impl Tools {
             stop,
             reservation: reservation.map(|reservation| reservation as &dyn CostReservation),
             marks: marks.map(|marks| marks as &dyn Marks),
+            events,
         }
     }
 
-    /// What a task pays from, under a cost cap; to be kept until it is settled.
+    /// The publisher of the present task's events, if any sink receives them.
+    pub(in crate::engine) fn task_events(&self, queue: &Claimed) -> Option<TaskEvents> {
+        TaskEvents::of(&self.events, || {
+            let planned = queue.tasks.get(queue.current_task);
+            let action = planned
+                .filter(|_| queue.kind != TaskKind::Plan)
+                .map_or(SUPERVISOR, |task| &task.action);
+            TaskRef {
+                run: Arc::clone(&self.run_name),
+                custom_id: queue.request.custom_id.clone(),
+                queue_id: queue.lease.queue_id,
+                task_id: queue.task.to_string(),
+                action: action.to_owned(),
+            }
+        })
+    }
+
+    /// The reservation of the present task, if the run has a cost cap. Keep it until the task is settled.
     pub(in crate::engine) fn reservation<'t>(
         &'t self,
         queue: &Claimed,
@@ -108,7 +132,7 @@ impl Tools {
     }
 }
 
-/// What tells the dispatcher, which may be gone: then it has ended the run and nobody needs the fact.
+/// Sends facts to the dispatcher. A fact is dropped if the dispatcher has ended, because the run has then ended.
 pub(in crate::engine) struct Teller(UnboundedSender<Fact>);
 
 impl Teller {
@@ -117,7 +141,7 @@ impl Teller {
     }
 }
 
-/// What the steps of one lease share.
+/// The data that the steps of one lease share.
 pub(in crate::engine) struct Work<'t> {
     pub(in crate::engine) tools: &'t Tools,
     pub(in crate::engine) stop: &'t Stop,
@@ -126,14 +150,21 @@ pub(in crate::engine) struct Work<'t> {
 }
 
 impl Work<'_> {
-    /// The crash mark, if the queue needs one: until it settles something after a crash.
+    /// The crash mark, if the queue needs one: after a crash, until the queue settles something.
     pub(in crate::engine) fn marks(&self, queue: &Claimed) -> Option<&LeaseCrashMarks<'_>> {
         queue.is_recorded.then_some(&self.marks)
     }
 
-    /// The store did not do it for this queue; answers that the queue does not go on.
+    /// Reports that the store failed or refused the queue's outcome. Returns false: the lease does not go on.
     pub(in crate::engine) fn store_failed(&self, queue: &Claimed, error: StoreError) -> bool {
         self.teller.tell(if error.is_of_one_row() {
+            tracing::error!(
+                run.name = &*self.tools.run_name,
+                request.id = queue.request.custom_id,
+                queue.id = queue.lease.queue_id,
+                task.id = %queue.task,
+                "the store refuses every outcome of the task, which stays unfinished: {error}"
+            );
             Fact::Unsettled(queue.lease, error)
         } else {
             Fact::StoreFailed(error)
@@ -141,7 +172,7 @@ impl Work<'_> {
         false
     }
 
-    /// Tells what the store said; answers whether the lease goes on, with which task.
+    /// Reports the store's answer to a settlement. Returns whether the lease goes on, and sets the queue's next task.
     pub(in crate::engine) fn settled(
         &self,
         queue: &mut Claimed,
@@ -173,8 +204,8 @@ impl Work<'_> {
     }
 }
 
-/// Works on the leased task, and on those that the lease is handed on to, until the lease ends or is lost, which `stop`
-/// tells. A panic is caught, and its task tried once more.
+/// Works on the leased task and on the tasks that the lease is handed on to, until the lease ends or is lost, or `stop`
+/// ends the work. A panic is caught, and its task is tried once more.
 pub(in crate::engine) async fn work(
     tools: Arc<Tools>,
     mut queue: Claimed,
@@ -188,27 +219,22 @@ pub(in crate::engine) async fn work(
         teller: &teller,
         marks: LeaseCrashMarks::new(&*tools.store, queue.lease, &teller.0),
     };
-    let span = tracing::info_span!(
-        "request",
-        request.id = queue.request.custom_id,
-        queue.id = queue.lease.queue_id
-    );
     loop {
-        let steps = steps::run(&work, &mut queue).instrument(span.clone());
+        let steps = steps::run(&work, &mut queue);
         let end = AssertUnwindSafe(steps).catch_unwind().await;
         let Err(panic) = end else { return };
-        let after = contain::panicked(
-            &*tools.store,
-            &mut queue,
-            panic,
-            stop.take_calls(),
-            tools.on_failure,
-        )
-        .await;
+        let after = contain::panicked(&tools, &mut queue, panic, stop.take_calls()).await;
         match after {
             Ok(AfterPanic::Again) if queue.is_recorded => work.marks.works().await,
             Ok(AfterPanic::Again) => {}
-            Ok(AfterPanic::Over(settled)) => {
+            Ok(AfterPanic::Over(settled, ending)) => {
+                if let Some(events) = tools.task_events(&queue) {
+                    events.publish(TaskFact::Settled {
+                        ending,
+                        usage: Usage::default(),
+                        cost: Cost::ZERO,
+                    });
+                }
                 work.settled(&mut queue, settled, Default::default());
                 return;
             }
@@ -220,7 +246,7 @@ pub(in crate::engine) async fn work(
     }
 }
 
-/// Fails the task of a queue whose stored request cannot be read.
+/// Fails the task of a queue whose stored request cannot be read, and reports the outcome.
 pub(in crate::engine) async fn fail_unreadable(
     tools: Arc<Tools>,
     unreadable: Unreadable,

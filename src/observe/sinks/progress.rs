@@ -1,46 +1,85 @@
-//! The bar of a terminal.
+//! The progress bar of a terminal: a sink that shows a run's snapshots.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::event::Snapshot;
-use super::screen::Screen;
 use super::summary::seconds;
 use crate::domain::ids::shortened;
+use crate::observe::event::{Event, RunEvent, Snapshot};
+use crate::observe::event_bus::EventSink;
+use crate::observe::screen::Screen;
 
-/// Of a run's name, so much is shown: the bar needs the place.
+/// The longest run name that the bar shows, in characters.
 const NAME: usize = 24;
 
-/// Two lines, so that a narrow terminal cuts only the end of the second: how far, then how it goes.
+/// Two lines, so that a narrow terminal cuts only the end of the second one. The first line shows the progress, the
+/// second the details.
 const COUNTING: &str = "{prefix} {spinner} {pos} done\n{wide_msg}";
 const KNOWN: &str = "{prefix} [{wide_bar}] {pos}/{len}\n{wide_msg}";
 
-/// A bar that shows the latest snapshot.
-pub(super) struct Bar(ProgressBar);
+/// Shows the progress of a run from its opening to its end.
+pub(in crate::observe) struct Progress {
+    screen: Screen,
+    bar: Option<ProgressBar>,
+}
 
-impl Bar {
-    pub(super) fn new(screen: &Screen, run: &str) -> Self {
-        // Hidden until it has its style: whatever is set is drawn, in the style of the moment.
+impl Progress {
+    pub(in crate::observe) const fn new(screen: Screen) -> Self {
+        Self { screen, bar: None }
+    }
+
+    fn open(&mut self, run: &str) {
+        self.close();
+        // Hidden until it has its style, because every setter draws the bar.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         bar.set_style(style(COUNTING));
         bar.set_prefix(shortened(run, NAME));
-        Self(screen.bars().add(bar))
+        self.bar = Some(self.screen.add(bar));
     }
 
-    pub(super) fn show(&self, snapshot: &Snapshot) {
-        if snapshot.total_known && self.0.length() != Some(snapshot.total) {
-            self.0.set_length(snapshot.total);
-            self.0.set_style(style(KNOWN));
+    fn close(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            self.screen.remove(&bar);
         }
-        self.0.set_position(snapshot.finished);
-        self.0.set_message(message(snapshot));
-        self.0.tick();
+    }
+}
+
+impl EventSink for Progress {
+    fn name(&self) -> &'static str {
+        "progress"
     }
 
-    pub(super) fn clear(&self) {
-        self.0.finish_and_clear();
+    fn takes_tasks(&self) -> bool {
+        false
     }
+
+    fn receive(&mut self, event: &Event) {
+        match event {
+            Event::Run(RunEvent::Opened { run } | RunEvent::Joined { run }) => self.open(run),
+            Event::Run(RunEvent::Progressed(snapshot)) => {
+                if let Some(bar) = &self.bar {
+                    show(bar, snapshot);
+                }
+            }
+            Event::Run(RunEvent::Left { .. } | RunEvent::Ended(_)) => self.close(),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        self.close();
+    }
+}
+
+fn show(bar: &ProgressBar, snapshot: &Snapshot) {
+    if snapshot.total_known && bar.length() != Some(snapshot.total) {
+        bar.set_length(snapshot.total);
+        bar.set_style(style(KNOWN));
+    }
+    bar.set_position(snapshot.finished);
+    bar.set_message(message(snapshot));
+    bar.tick();
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -49,10 +88,10 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// The second line. What is waited for comes before tokens and money: it is why somebody looks.
+/// The second line. Waits come before tokens and money, because they explain a standstill.
 fn message(snapshot: &Snapshot) -> String {
     let mut parts = vec![format!("{} running", snapshot.running)];
-    // Queues of several steps move long before a request is done.
+    // Tasks of a queue with several tasks are settled long before the request is finished.
     if snapshot.tasks > snapshot.finished_now {
         parts.push(format!("{} steps done", snapshot.tasks));
     }

@@ -1,14 +1,58 @@
-//! The closing line.
+//! The closing line: a sink of a run's end.
 
 use std::time::Duration;
 
-use super::event::{Ending, InputChange, Report};
 use crate::domain::ids::shortened;
-use crate::domain::printable::counted;
+use crate::domain::printable::{counted, printable};
 use crate::domain::tally::Counts;
 use crate::domain::usage::Cost;
+use crate::observe::event::{Ending, Event, Report, RunEvent};
+use crate::observe::event_bus::EventSink;
+use crate::observe::message::{MESSAGE, tell};
 
-/// One line that says what happened and what it cost.
+/// Writes the closing line after all other sinks have finished.
+pub(in crate::observe) struct Summary {
+    /// Whether only runs that did not end well get a closing line, without the lines before it.
+    quiet: bool,
+    report: Option<Box<Report>>,
+}
+
+impl Summary {
+    pub(in crate::observe) const fn new(quiet: bool) -> Self {
+        Self { quiet, report: None }
+    }
+}
+
+impl EventSink for Summary {
+    fn name(&self) -> &'static str {
+        "summary"
+    }
+
+    fn takes_tasks(&self) -> bool {
+        false
+    }
+
+    fn receive(&mut self, event: &Event) {
+        if let Event::Run(RunEvent::Ended(report)) = event {
+            self.report = Some(report.clone());
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(report) = self.report.take() else { return };
+        if self.quiet && is_good(&report) {
+            return;
+        }
+        if !self.quiet {
+            for line in told_otherwise(&report.counts) {
+                tell(&format!("run `{}`: {line}", report.run));
+            }
+        }
+        tell_end(&report);
+    }
+}
+
+/// One line with the run's outcome and its cost.
 pub fn closing_line(report: &Report) -> String {
     let counts = &report.counts;
     let ending = match &report.ending {
@@ -60,7 +104,7 @@ pub fn closing_line(report: &Report) -> String {
         used += &format!(
             ", up to {} more for {}",
             money(report.summary.uncertain),
-            // What was answered without a count of tokens is not lost.
+            // A call without a token count was answered, so its answer is not lost.
             if report.summary.unpriced == 0 {
                 "lost answers"
             } else {
@@ -74,7 +118,7 @@ pub fn closing_line(report: &Report) -> String {
     format!("run `{}`: {ending}; {standing}; {used}", report.run)
 }
 
-/// Why requests failed in this invocation, where one did.
+/// The most frequent reason of failure in this invocation, if a request failed.
 fn reason(report: &Report) -> String {
     const LONGEST: usize = 200;
     report.commonest.as_ref().map_or_else(String::new, |commonest| {
@@ -87,22 +131,7 @@ fn reason(report: &Report) -> String {
     })
 }
 
-/// One line that says how the input has changed; `None` if no line came, went or changed.
-pub(super) fn change_line(run: &str, change: InputChange) -> Option<String> {
-    let parts = [
-        (change.new, "new"),
-        (change.changed, "changed"),
-        (change.removed, "removed"),
-    ];
-    let parts: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    (!parts.is_empty()).then(|| format!("run `{run}`: the input has changed: {}", parts.join(", ")))
-}
-
-/// What is finished or begun otherwise than this invocation was told, a line for each kind.
+/// Lines about requests that were finished or begun with other tasks, prompts or models than this invocation's.
 pub fn told_otherwise(counts: &Counts) -> Vec<String> {
     let finished = |count: u64, with: &str| {
         (count > 0).then(|| format!("{count} finished with {with}; they stay. Anew: --run NAME"))
@@ -123,7 +152,7 @@ pub fn told_otherwise(counts: &Counts) -> Vec<String> {
     .collect()
 }
 
-/// What this invocation cost, as far as that is known.
+/// The known cost of this invocation.
 fn known_cost(report: &Report) -> String {
     let summary = &report.summary;
     if summary.unpriced == 0 {
@@ -144,13 +173,43 @@ fn money(cost: Cost) -> String {
 }
 
 /// A duration for people.
-pub(super) fn seconds(duration: Duration) -> String {
+pub(in crate::observe) fn seconds(duration: Duration) -> String {
     let whole = duration.as_secs();
     match whole {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// The closing line, and its figures as fields for programs that read the log.
+fn tell_end(report: &Report) {
+    let counts = &report.counts;
+    tracing::info!(
+        target: MESSAGE,
+        {
+            run.name = report.run,
+            run.ending = report.ending.name(),
+            requests.total = counts.total,
+            requests.done = counts.done,
+            requests.partial = counts.partial,
+            requests.failed = counts.failed,
+            requests.paused = counts.paused,
+            requests.left = counts.unfinished(),
+            calls = report.calls_now,
+            cost_usd = report.cost_now.usd(),
+            duration_ms = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX)
+        },
+        "{}",
+        printable(&closing_line(report))
+    );
+}
+
+fn is_good(report: &Report) -> bool {
+    matches!(
+        report.ending,
+        Ending::Finished | Ending::ClosedPipe | Ending::Limit
+    ) && report.counts.bad() == 0
 }
 
 #[cfg(test)]

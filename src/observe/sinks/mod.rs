@@ -1,0 +1,5 @@
+//! The sinks of events, one file each.
+
+pub(super) mod log;
+pub(super) mod progress;
+pub(super) mod summary;

@@ -1,0 +1,171 @@
+//! The events of tasks, parts and calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::Event;
+use super::event_bus::EventBus;
+use crate::domain::failure::Class;
+use crate::domain::outcome::CallEnd;
+use crate::domain::usage::{Cost, Usage};
+
+/// Names a task, or a part, in events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRef {
+    /// The run's name.
+    pub run: Arc<str>,
+    /// The request's `custom_id`, if it has one.
+    pub custom_id: Option<String>,
+    /// The queue's number in the store.
+    pub queue_id: i64,
+    /// `plan`, `task001`, or `task003.2` for a part.
+    pub task_id: String,
+    /// The agent's action; `supervisor` for a plan.
+    pub action: String,
+}
+
+/// An event of a task or a part.
+#[derive(Debug, Clone)]
+pub struct TaskEvent {
+    /// The task or part.
+    pub task: Arc<TaskRef>,
+    /// The event's data.
+    pub fact: TaskFact,
+}
+
+/// The kind and data of an event of a task or a part.
+#[derive(Debug, Clone)]
+pub enum TaskFact {
+    /// This process began to work on it.
+    Begun,
+    /// It was split into parts.
+    FannedOut {
+        /// How many.
+        parts: usize,
+    },
+    /// Its outcome is durable.
+    Settled {
+        /// How it ended.
+        ending: TaskEnding,
+        /// Tokens of the answer that is used.
+        usage: Usage,
+        /// Cost of all its calls.
+        cost: Cost,
+    },
+    /// It was given back without an outcome. Its calls stay in the ledger.
+    Released,
+    /// Something happened to one of its calls.
+    Call(CallFact),
+}
+
+/// How a task or a part ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskEnding {
+    /// It has a result.
+    Completed,
+    /// It failed.
+    Failed {
+        /// The class of its failure.
+        class: Class,
+        /// Its message.
+        message: String,
+    },
+    /// Another worker holds its lease; this outcome was not stored.
+    LeaseLost,
+}
+
+/// An event of a call of a model.
+#[derive(Debug, Clone)]
+pub enum CallFact {
+    /// The request is being sent.
+    Begun {
+        /// The route's name.
+        route: String,
+        /// The model that was asked for.
+        model: String,
+    },
+    /// The first token of a streamed answer arrived.
+    FirstToken {
+        /// The route's name.
+        route: String,
+        /// Time since the call began.
+        after: Duration,
+    },
+    /// The call ended; it is in the ledger once its task is settled or given back.
+    Ended {
+        /// The route's name.
+        route: String,
+        /// The model that was asked for.
+        model: String,
+        /// How it ended.
+        end: CallEnd,
+        /// Tokens, as far as they are known.
+        usage: Usage,
+        /// Cost, if it is known.
+        cost: Option<Cost>,
+        /// Time since the call began.
+        duration: Duration,
+    },
+    /// The call failed and is made again on the same route.
+    Retried {
+        /// The route's name.
+        route: String,
+        /// The class of the failure.
+        class: Class,
+        /// The failure's message.
+        message: String,
+        /// How many retries this task has made on the route, this one included.
+        retry: u32,
+        /// The wait before it.
+        wait: Duration,
+    },
+    /// The provider asked for a pause of the whole route.
+    Paused {
+        /// The route's name.
+        route: String,
+        /// The provider's message.
+        message: String,
+        /// The pause, where the provider named one.
+        pause: Option<Duration>,
+    },
+    /// The task goes on with a later route of its chain.
+    FailedOver {
+        /// The name of the route that is left.
+        from: String,
+        /// The name of the route that is tried.
+        to: String,
+        /// Why it is left.
+        message: String,
+    },
+}
+
+/// Publishes the events of one task.
+#[derive(Debug, Clone)]
+pub struct TaskEvents {
+    bus: EventBus,
+    task: Arc<TaskRef>,
+}
+
+impl TaskEvents {
+    /// The events of this task; `None` if no sink receives events of tasks, so that none are built.
+    #[must_use]
+    pub fn of(bus: &EventBus, task: impl FnOnce() -> TaskRef) -> Option<Self> {
+        bus.takes_tasks().then(|| Self {
+            bus: bus.clone(),
+            task: Arc::new(task()),
+        })
+    }
+
+    /// Publishes an event of the task. Never blocks.
+    pub fn publish(&self, fact: TaskFact) {
+        self.bus.publish(Event::Task(TaskEvent {
+            task: Arc::clone(&self.task),
+            fact,
+        }));
+    }
+
+    /// Publishes an event of one of its calls. Never blocks.
+    pub fn call(&self, fact: CallFact) {
+        self.publish(TaskFact::Call(fact));
+    }
+}

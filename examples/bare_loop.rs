@@ -1,8 +1,8 @@
-//! The limit that `scripts/bench` measures beside nova3: a bare `reqwest` loop over the same lines.
+//! The upper bound that `scripts/bench` measures beside nova3: a bare `reqwest` loop over the same lines.
 //!
-//! It sends the `body` of each OpenAI Batch line to a server, so many at once, reads each answer to its end
-//! and forgets it. It checks nothing but the status, stores nothing, retries nothing and limits nothing:
-//! whatever nova3 adds to that is what its promises cost.
+//! It sends the `body` of each OpenAI Batch line to a server, up to CONCURRENCY at once, and reads each answer to its
+//! end. It checks only the status, and it stores nothing, retries nothing and limits nothing. The difference to nova3
+//! is the cost of nova3's guarantees.
 //!
 //! ```text
 //! bare_loop BASE_URL LINES.jsonl CONCURRENCY
@@ -76,7 +76,7 @@ fn bodies(path: &Path) -> Result<Vec<Bytes>> {
 }
 
 fn client(concurrency: usize) -> Result<reqwest::Client> {
-    // The TLS provider is set up although the server is plain HTTP: `reqwest` asks for one.
+    // `reqwest` needs a TLS provider, although the server speaks plain HTTP.
     rustls::crypto::ring::default_provider().install_default().ok();
     let builder = reqwest::Client::builder()
         .pool_max_idle_per_host(concurrency)
@@ -85,7 +85,7 @@ fn client(concurrency: usize) -> Result<reqwest::Client> {
     builder.build().context("failed to set up the HTTP client")
 }
 
-/// Takes one line after the other until there are none; answers how many bytes came back.
+/// Sends one line after the other until there are none. Returns the number of bytes received.
 async fn ask(
     client: reqwest::Client,
     url: Arc<str>,

@@ -1,7 +1,7 @@
-//! Reservations a second of four workers below one cost cap, for `scripts/bench`.
+//! Reservations per second of four workers below one cost cap, for `scripts/bench`.
 //!
-//! Each worker has a store of its own and 128 leases, which reserve as fast as they are answered. It needs an empty
-//! database.
+//! Each worker has its own store and 128 leases. Each lease makes its next reservation when the last one is answered.
+//! The database must be empty.
 //!
 //! ```text
 //! reservations DATABASE_URL SECONDS

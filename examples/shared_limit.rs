@@ -1,7 +1,7 @@
-//! What `scripts/bench` measures of a limit that a fleet shares: grants a second of four workers on one row.
+//! Grants per second of four workers that share one limit, for `scripts/bench`.
 //!
-//! Each worker has its own connections and its own 64 callers, who take as fast as they are let. It needs an empty
-//! database.
+//! Each worker has its own connections and 64 callers. Each caller asks for its next grant when it has the last one.
+//! The database must be empty.
 //!
 //! ```text
 //! shared_limit DATABASE_URL REQUESTS_A_MINUTE SECONDS
@@ -21,7 +21,7 @@ use nova3::postgres::Database;
 const WORKERS: usize = 4;
 const CALLERS: usize = 64;
 
-/// What a call reserves; the limit of tokens is as far away as the one of requests.
+/// The tokens that a call reserves. The limit of tokens is this many times the limit of requests.
 const TOKENS: u64 = 1_000;
 
 const SCHEMA: &str = concat!(
@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
             callers.spawn(take(Arc::clone(&limiter), Arc::clone(&granted)));
         }
     }
-    // It starts empty, and each worker connects first.
+    // The limit starts empty, and the workers need time to connect.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (before, begun) = (granted.load(Ordering::Relaxed), tokio::time::Instant::now());
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;

@@ -1,24 +1,25 @@
-//! Failpoints: named places where a debug build can break one rule, or the process, on purpose.
+//! Failpoints: named places where a debug build can break one rule, or end the process, on purpose.
 //!
 //! A test switches them on with `NOVA3_FAILPOINTS`, a comma-separated list:
 //!
 //! * `NAME` breaks the rule of `failpoint!("NAME")`. Such a failpoint is a mutant: `tests/laws.toml` names the law that
 //!   must turn red.
-//! * `NAME=ACTION:TEXT` acts at `failpoint!("NAME", subject)` when the subject contains TEXT. `panic` panics, `once` panics
-//!   the first time, `abort` ends the process.
+//! * `NAME=ACTION:TEXT` acts at `failpoint!("NAME", subject)` if the subject contains TEXT. `panic` panics, `once`
+//!   panics the first time, `abort` ends the process.
 //!
 //! SQL has failpoints too, in comments that [`sql`] reads:
 //!
 //! * A line that ends with `-- unless failpoint NAME` is left out while NAME is on.
 //! * A line `-- if failpoint NAME: SQL` is replaced by its SQL while NAME is on.
 //!
-//! In a release build `failpoint!("NAME")` is the constant `false`, `failpoint!("NAME", subject)` is nothing, and [`sql`]
-//! returns its argument. The comments stay what they are.
+//! In a release build `failpoint!("NAME")` is the constant `false`, `failpoint!("NAME", subject)` does nothing, and
+//! [`sql`] returns its argument unchanged.
 
 #[cfg(not(debug_assertions))]
 use std::borrow::Cow;
 
-/// Whether a rule is broken here (`failpoint!("NAME")`), or an action at a place (`failpoint!("NAME", subject)`).
+/// Returns whether a rule is broken here (`failpoint!("NAME")`), or runs an action here (`failpoint!("NAME",
+/// subject)`).
 #[cfg(debug_assertions)]
 macro_rules! failpoint {
     ($name:literal) => {
@@ -29,7 +30,7 @@ macro_rules! failpoint {
     };
 }
 
-/// Whether a rule is broken here, or an action at a place: never in a release build.
+/// Does nothing and breaks no rule in a release build.
 #[cfg(not(debug_assertions))]
 macro_rules! failpoint {
     ($name:literal) => {
@@ -38,7 +39,7 @@ macro_rules! failpoint {
     ($name:literal, $subject:expr) => {{}};
 }
 
-/// Applies the failpoints in the comments of SQL.
+/// Returns the SQL unchanged in a release build.
 #[cfg(not(debug_assertions))]
 pub(crate) fn sql(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
@@ -101,7 +102,7 @@ mod debug {
             .any(|entry| entry.name == name && entry.action.is_none())
     }
 
-    /// Panics or ends the process if that was asked for at this place and for this subject.
+    /// Panics or ends the process if an entry asks for it at this place and for this subject.
     #[expect(clippy::panic, reason = "a fault on purpose, which no release build has")]
     pub(crate) fn act(name: &str, subject: &str) {
         static HIT: AtomicBool = AtomicBool::new(false);
@@ -125,7 +126,7 @@ mod debug {
         Cow::Owned(with(text, is_on))
     }
 
-    /// The SQL while the failpoints are on for which `is_on` answers so.
+    /// Returns the SQL with those failpoints on for which `is_on` returns true.
     pub(super) fn with(text: &str, is_on: impl Fn(&str) -> bool) -> String {
         let any = |names: &str| names.split(',').any(|name| is_on(name.trim()));
         let mut out = String::with_capacity(text.len());

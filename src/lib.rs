@@ -1,8 +1,8 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
-// scripts/test turns the warning into an error: a crate that only tests use belongs to the development dependencies.
+// scripts/test turns the warning into an error. A crate that only tests use has to be a development dependency.
 #![cfg_attr(not(test), warn(unused_crate_dependencies))]
 
-// The allocator is chosen in `main.rs`.
+// `main.rs` sets the allocator.
 use tikv_jemallocator as _;
 
 #[macro_use]

@@ -1,8 +1,9 @@
-//! The exit code, nothing else.
+//! Ends the process with the exit code of the command line.
 
 use std::process::ExitCode;
 
-/// The system's allocator scatters what a thousand streams have freed; this one gives it back (`.cargo/config.toml`).
+/// jemalloc gives the freed memory of a thousand streams back to the system; its settings are in `.cargo/config.toml`.
+/// The system's allocator leaves that memory fragmented.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,19 +1,20 @@
-//! The enhanced input within a budget of tokens.
+//! Cuts the enhanced input to a budget of tokens.
 //!
-//! Each part has a bound of its own, and all together that of the route's context window. Where something must
-//! go, the oldest goes first, in the order in which it is least missed; what went is told in a warning.
+//! Each part has its own bound, and all parts together must fit the context window of the route. Pieces that do not
+//! fit are left out: the least important part first, and its oldest piece first. A warning lists everything that was
+//! left out.
 
 use super::parts::{Chosen, Comment, Named, Parts, Piece, RoundPart, TaskPart};
 use crate::config::ContextBudget;
 use crate::domain::printable::counted;
 use crate::llm::estimate_tokens;
 
-/// What the chat format and the marks around a piece take, about.
+/// Estimated tokens of the chat format and the marks around one piece.
 const PER_PIECE: u64 = 16;
 
 impl Parts {
-    /// Cuts each part to its bound, then all of them to `room` tokens. Answers what was left out; `Err` with the
-    /// tokens that are needed at least if even the request itself does not fit.
+    /// Cuts each part to its bound, then all parts together to `room` tokens. Returns a description of everything that
+    /// was left out. `Err` holds the tokens that are still needed when the request itself does not fit.
     pub(super) fn fit(&mut self, budget: &ContextBudget, room: u64) -> Result<Option<String>, u64> {
         let mut out = LeftOut::default();
         self.bound_parts(budget, &mut out);
@@ -25,7 +26,7 @@ impl Parts {
         Ok(out.told())
     }
 
-    /// A text that alone is longer than its part may be is cut; none is left out for that.
+    /// Cuts each text that alone exceeds the bound of its part. No text is dropped here.
     fn cut_texts(&mut self, budget: &ContextBudget, out: &mut LeftOut) {
         let mut cut = |text: &mut String, tokens: u64| out.cut += u64::from(cut_to(text, tokens));
         for item in &mut self.chosen {
@@ -61,7 +62,8 @@ impl Parts {
         out.chosen += drop_to(&mut self.comments, budget.chosen_tokens);
     }
 
-    /// What is least missed goes first.
+    /// Drops one piece, the least important first: rounds, background, earlier results, references, comments, choices.
+    /// Returns `false` if nothing is left to drop.
     fn leave_one_out(&mut self, out: &mut LeftOut) -> bool {
         if drop_first(&mut self.rounds) {
             out.rounds += 1;
@@ -89,7 +91,7 @@ impl Parts {
         left
     }
 
-    /// One item of the oldest task.
+    /// Drops one item of the oldest task.
     fn leave_earlier_out(&mut self, out: &mut LeftOut) -> bool {
         let Some(oldest) = self.earlier.first_mut() else {
             return false;
@@ -102,7 +104,7 @@ impl Parts {
         true
     }
 
-    /// About how many tokens all of it has.
+    /// Estimates the tokens of all parts.
     pub(super) fn tokens(&self) -> u64 {
         let texts = [&self.query, &self.context, &self.task_context];
         let texts: u64 = texts
@@ -122,7 +124,7 @@ impl Parts {
     }
 }
 
-/// What had to go.
+/// Counts the pieces that were left out.
 #[derive(Debug, Default)]
 struct LeftOut {
     rounds: u64,
@@ -155,7 +157,7 @@ impl LeftOut {
     }
 }
 
-/// About how many tokens a piece takes in a prompt.
+/// Estimates the tokens of a piece in a prompt.
 trait Weigh {
     fn weigh(&self) -> u64;
 }
@@ -206,9 +208,9 @@ fn weigh_all<T: Weigh>(list: &[T]) -> u64 {
     list.iter().map(Weigh::weigh).sum()
 }
 
-/// Leaves out the first pieces until the others have no more tokens than that. Answers how many went.
+/// Drops pieces from the front until the others have at most `bound` tokens. Returns how many were dropped.
 ///
-/// Each piece is weighed once: one line may bring a million of them.
+/// Each piece is weighed once, because one line may bring a million pieces.
 fn drop_to<T: Weigh>(list: &mut Vec<T>, bound: u64) -> u64 {
     let mut total = weigh_all(list);
     let mut count = 0;
@@ -220,7 +222,7 @@ fn drop_to<T: Weigh>(list: &mut Vec<T>, bound: u64) -> u64 {
     count as u64
 }
 
-/// Cuts a text that has more tokens than that, to well below it.
+/// Cuts a text of more than `tokens` tokens to well below that. Returns whether it was cut.
 fn cut_to(text: &mut String, tokens: u64) -> bool {
     if estimate_tokens(text) + PER_PIECE <= tokens {
         return false;
@@ -319,7 +321,7 @@ mod tests {
         assert_eq!(parts.earlier, full().earlier);
     }
 
-    /// A quadratic search for the cut needs hours for this list, a linear one milliseconds.
+    /// A quadratic search for the cut needs hours for this list; a linear one needs milliseconds.
     #[test]
     fn of_very_many_pieces_the_last_ones_stay() {
         let many = 100_000;

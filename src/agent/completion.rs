@@ -1,4 +1,4 @@
-//! An OpenAI Batch line: one raw completion, without a prompt of ours.
+//! An OpenAI Batch line: one raw completion, without a prompt of nova3.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::domain::outcome::{Making, Product};
 use crate::domain::request::Completion;
 use crate::llm::{ChainError, ModelRequest, ModelResponse, Route, Verbatim, VerbatimRequest};
 
-/// Sends an OpenAI Batch line: as it stands to the first route of the chain. A further route is asked for its own
-/// model, since the line's is a name of the first one's.
+/// Sends an OpenAI Batch line along the chain. The first route gets the model that the line names. Each further route
+/// gets its own model, because the line's model belongs to the first route.
 pub async fn run_completion(context: AgentContext<'_>, completion: &Completion) -> Done {
     let mut selector = context.selector();
     let first = Arc::clone(selector.first());
@@ -71,7 +71,7 @@ fn closed(route: &Route, end: Result<ModelResponse, ChainError>) -> TaskEnd {
     }
 }
 
-/// `{status_code, request_id, body}`: the `response` of a Batch output line.
+/// Builds `{status_code, request_id, body}`, the `response` of a Batch output line.
 fn response(verbatim: Verbatim) -> Box<RawValue> {
     let id = serde_json::to_string(&verbatim.request_id).unwrap_or_else(|_| "null".to_owned());
     let head = format!(
@@ -79,10 +79,10 @@ fn response(verbatim: Verbatim) -> Box<RawValue> {
         verbatim.status
     );
     let body = verbatim.body.get();
-    // A body may be large: the text must not be copied when it grows or is done.
+    // A body may be large. The exact capacity avoids a copy when the text grows or becomes a `RawValue`.
     let mut text = String::with_capacity(head.len() + body.len() + 1);
     text.extend([&head, body, "}"]);
     drop(verbatim);
-    // All three parts are JSON already; without them there is nothing to show.
+    // All three parts are JSON already, so this cannot fail.
     RawValue::from_string(text).unwrap_or_default()
 }

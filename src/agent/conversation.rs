@@ -1,4 +1,4 @@
-//! One conversation with one route: a question, and at most one repair.
+//! One conversation with one route: a question and at most one repair.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use crate::llm::{
     RouteSelector, estimate_messages, strip_think,
 };
 
-/// So many characters of a bad answer are shown to the model again: a small model copies what it is shown.
+/// Characters of a bad answer that a repair shows to the model. A small model copies the text that it is shown.
 const SHOWN: usize = 300;
 
-/// And so many of what is wrong with it.
+/// Characters of the complaints that a repair shows to the model.
 const TOLD: usize = 600;
 
-/// One conversation on its way.
+/// A conversation in progress.
 pub(super) struct Conversation<'a, 'w> {
     selector: &'a mut RouteSelector<'w>,
     route: &'a Arc<Route>,
     agent: &'a Agent,
     prompt: Prompt,
-    /// The one copy that is kept while a model works.
+    /// The only copy of the messages that is kept while a model works.
     messages: Vec<Message>,
     max_tokens: u32,
-    /// What is to be said beside the answer.
+    /// Warnings beside the answer.
     pub(super) warnings: Vec<String>,
 }
 
@@ -50,8 +50,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
         }
     }
 
-    /// Asks until there is a usable answer: one more turn in which the model is shown what is wrong, and none beyond
-    /// that.
+    /// Asks until there is a usable answer. One repair shows the model its complaints; there is no second repair.
     pub(super) async fn until_usable<T>(
         &mut self,
         validate: impl Fn(&Prompt, &Answer) -> Validation<T>,
@@ -86,7 +85,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
                 );
                 Ok(self.replaced(first, product))
             }
-            // The first answer was good enough to be shown, and is paid.
+            // The first answer was good enough to show, and it is paid.
             (_, Some(product)) => Ok(self.kept(first, product, &wrong)),
             (Validation::Refused(error), None) => {
                 self.mark(first, Class::Schema);
@@ -103,7 +102,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
         }
     }
 
-    /// One call.
+    /// Sends one call.
     async fn ask(&mut self) -> Result<Answer, RouteError> {
         let name = self.agent.action.as_str();
         let request = ModelRequest::Chat(ChatRequest {
@@ -130,7 +129,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
         }
     }
 
-    /// The model is shown what it said and what is wrong with it.
+    /// Adds the answer and its complaints to the messages.
     fn repair(&mut self, answer: &Answer, wrong: &str) {
         tracing::info!(
             agent.action = self.agent.action.as_str(),
@@ -152,7 +151,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
         });
     }
 
-    /// Twice the length, as far as the route's window allows.
+    /// Returns twice the token limit, as far as the route's window and `max_tokens` allow.
     fn longer(&self) -> u32 {
         let prompt = estimate_messages(&self.messages);
         let window = self
@@ -170,7 +169,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
         self.max_tokens.saturating_mul(2).min(room).min(most)
     }
 
-    /// The call was paid, its answer is of no use: the ledger calls it what it is.
+    /// Records the failure class of an unusable answer in the ledger. Its call is paid all the same.
     fn mark(&mut self, attempt: usize, class: Class) {
         if let Some(attempt) = self.selector.attempts.get_mut(attempt)
             && attempt.end.is_good()
@@ -179,12 +178,12 @@ impl<'a, 'w> Conversation<'a, 'w> {
         }
     }
 
-    /// The last call.
+    /// Returns the index of the last call.
     fn last(&self) -> usize {
         self.selector.attempts.len().saturating_sub(1)
     }
 
-    /// The answer of this call is the result.
+    /// Marks the answer of this call as the result.
     fn uses(&mut self, attempt: usize) {
         if let Some(attempt) = self.selector.attempts.get_mut(attempt) {
             attempt.used = true;
@@ -197,7 +196,7 @@ impl<'a, 'w> Conversation<'a, 'w> {
         product
     }
 
-    /// The first answer is used after all.
+    /// Uses the first answer although it has complaints.
     fn kept<T>(&mut self, first: usize, product: T, wrong: &str) -> T {
         let last = self.last();
         if last != first {
@@ -208,7 +207,8 @@ impl<'a, 'w> Conversation<'a, 'w> {
         product
     }
 
-    /// The second turn was not answered. What is usable is kept: it is paid, and asking again would pay twice.
+    /// Ends a conversation whose repair got no answer. A usable first answer is kept: it is paid, and another call
+    /// would pay twice.
     fn without_repair<T>(
         &mut self,
         usable: Option<T>,

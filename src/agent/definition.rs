@@ -1,4 +1,4 @@
-//! What an agent is, read from TOML and checked.
+//! An agent, read from TOML and checked.
 
 use std::path::PathBuf;
 
@@ -15,19 +15,19 @@ use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
 use crate::llm::Sampling;
 
-/// An agent that cannot be used.
+/// An error in an agent file.
 #[derive(Debug, thiserror::Error)]
 #[error("agent file `{}`{}: {reason}", file.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
 pub struct AgentError {
     /// The file.
     pub file: PathBuf,
-    /// The line, counted from 1, where one is at fault.
+    /// The line of the fault, counted from 1, if one line is at fault.
     pub line: Option<usize>,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 
-/// An agent file as it may be written.
+/// An agent file in its written form.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -58,7 +58,7 @@ struct RawChecks {
     title_chars: Option<usize>,
     content_chars: Option<usize>,
     tags: Option<(usize, usize)>,
-    /// Lists of words, beside `tags`, in which the program drops the words that stand twice.
+    /// Lists of words, beside `tags`, from which repeated words are dropped.
     #[serde(default)]
     distinct: Vec<String>,
 }
@@ -66,38 +66,38 @@ struct RawChecks {
 /// One agent.
 #[derive(Debug, Clone)]
 pub struct Agent {
-    /// What it does.
+    /// Its action.
     pub action: Action,
     /// The word that begins the ids of its items.
     pub item: String,
-    /// What it makes, for whoever plans.
+    /// A description of its result, for the planner.
     pub description: String,
-    /// Tokens that its answer may have at most.
+    /// Token limit of its answer.
     pub max_tokens: u32,
-    /// Items of one task at most; `None` where limits are off.
+    /// Item limit of one task; `None` if limits are off.
     pub max_results: Option<usize>,
-    /// Whether it should have searched the web first.
+    /// Whether it needs a web search. Without one its result is marked as degraded.
     pub search: bool,
-    /// The route it wants, where a line does not name one.
+    /// The route it uses when a line names none.
     pub model: Option<String>,
     /// Whether its tasks are split into parts.
     pub fan_out: FanOut,
-    /// How words are drawn.
+    /// Sampling parameters of its calls.
     pub sampling: Sampling,
-    /// What each of its items must keep beside its schema.
+    /// Rules for each item beside the schema.
     pub rules: PostRules,
-    /// What its answer looks like.
+    /// The form of its answer.
     pub form: Form,
     /// Its file.
     pub file: PathBuf,
-    /// Whether it came with the program.
+    /// Whether it is built in.
     pub embedded: bool,
-    /// What its templates say, for telling whether it changed.
+    /// The text of its file. A digest of it shows whether the agent changed.
     pub source: String,
     templates: Environment<'static>,
 }
 
-/// What an agent file is read with.
+/// The shared data that an agent file is read with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     /// The shared part of every user template.
@@ -112,7 +112,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) banned: &'a [String],
 }
 
-/// A file and what it says.
+/// A file and its text.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) file: PathBuf,
@@ -120,7 +120,7 @@ pub(super) struct Source {
     pub(super) embedded: bool,
 }
 
-/// The name and the description of an agent file, before anything else of it is looked at.
+/// Returns the name and the description of an agent file. Of its values only the name is checked here.
 pub(super) fn outline(source: &Source) -> Result<(String, String), AgentError> {
     let raw = parse(source)?;
     let action = raw.action.get_ref();
@@ -141,7 +141,7 @@ fn parse(source: &Source) -> Result<Raw, AgentError> {
 }
 
 impl Source {
-    /// A complaint about what stands at a byte of the file.
+    /// Returns the error for a byte offset of the file.
     fn problem(&self, at: usize, reason: String) -> AgentError {
         self.complaint(self.line_of(at), reason)
     }
@@ -159,11 +159,11 @@ impl Source {
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// A complaint about a line within a string that begins at a byte of the file.
+    /// Returns the error for a line within a string of the file.
     fn within(&self, text: &Spanned<String>, line: usize, reason: String) -> AgentError {
         let quoted = self.text.get(text.span()).unwrap_or_default();
         let opens = quoted.trim_start_matches(['"', '\'']);
-        // TOML takes no line end that follows the opening quotes for a part of the string.
+        // A line end right after the opening quotes is not a part of a TOML string.
         let skipped = usize::from(opens.starts_with('\n') || opens.starts_with("\r\n"));
         self.complaint(
             self.line_of(text.span().start) + skipped + line.saturating_sub(1),
@@ -212,14 +212,14 @@ impl Agent {
         Ok(agent)
     }
 
-    /// The type of its results in events and selections.
+    /// Returns the type of its results in events and selections.
     pub fn content_type(&self) -> String {
         content_type(self.action.as_str(), &self.item).into_owned()
     }
 
-    /// The part of its prompt that is the same for every request.
+    /// Renders the part of its prompt that is the same for every request.
     ///
-    /// `chinese` tells the template the language of the request.
+    /// `chinese` says whether the request is in Chinese.
     pub fn system(&self, chinese: bool) -> Result<String, minijinja::Error> {
         let limits = context! {
             chinese,
@@ -234,7 +234,7 @@ impl Agent {
             .to_owned())
     }
 
-    /// The part that is the request's.
+    /// Renders the part of its prompt that depends on the request.
     pub fn user(&self, material: &minijinja::Value, chinese: bool) -> Result<String, minijinja::Error> {
         let all = context! { max_results => self.max_results, chinese, ..material.clone() };
         Ok(self
@@ -245,7 +245,8 @@ impl Agent {
             .to_owned())
     }
 
-    /// Renders both templates once with everything and once with nothing: what is wrong shows now, not at night.
+    /// Renders both templates once with every part and once with the task only, so that a template error shows at the
+    /// start.
     fn try_out(&self, source: &Source, raw: &Raw) -> Result<(), AgentError> {
         let told = |text: &Spanned<String>, error: &minijinja::Error| {
             source.within(text, error.line().unwrap_or(1), reason(error))
@@ -261,7 +262,7 @@ impl Agent {
     }
 }
 
-/// The message without the excerpt that minijinja puts behind it, and with its cause.
+/// Returns the message with its causes, without the excerpt that minijinja appends.
 fn reason(error: &minijinja::Error) -> String {
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -277,7 +278,7 @@ fn item_type(source: &Source, raw: &Raw, action: &Action) -> Result<String, Agen
         return Ok(action.as_str().to_owned());
     };
     let name = item.get_ref();
-    // A digit at its end would make `post11` both item 1 of `post1` and item 11 of `post`.
+    // With a digit at the end, `post11` would be both item 1 of `post1` and item 11 of `post`.
     if is_name(name) && !name.ends_with(|c: char| c.is_ascii_digit()) {
         return Ok(name.clone());
     }

@@ -1,8 +1,8 @@
-//! Splitting a task into parts that run side by side, and joining what they made.
+//! Splits a task into parts that run in parallel, and joins their results.
 //!
-//! An agent says whether its tasks fan out: `for_each = "profile"` gives one part for each chosen or referenced profile,
-//! `samples = 3` three answers to the same question. The parts are tasks of their own. The join is computed here, without a
-//! model, and its items get their numbers when it is settled, in the order of the parts.
+//! An agent's file sets the fan-out. `for_each = "profile"` gives one part for each chosen or referenced profile.
+//! `samples = 3` gives three answers to the same question. Each part is a task of its own. The join needs no model.
+//! Its items get their numbers when the join is settled, in the order of the parts.
 
 use serde_json::{Value, json};
 use toml::Spanned;
@@ -20,28 +20,28 @@ use crate::domain::task::TaskNo;
 use crate::llm::Sampling;
 use crate::store::{NewPart, PartOutcome};
 
-/// A task has no more samples: each is paid.
+/// The largest number of samples of a task, because each sample is paid.
 const MOST_SAMPLES: u32 = 10;
 
-/// Whether a task is split into parts that run side by side.
+/// How a task is split into parts that run in parallel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum FanOut {
-    /// It is one call.
+    /// The task is one call.
     #[default]
     No,
     /// One part for each chosen or referenced item of this type, if there are several.
     Each(String),
-    /// So many answers to the same question.
+    /// Several answers to the same question.
     Samples {
-        /// How many.
+        /// The number of answers.
         count: usize,
-        /// Whether all items are kept. Otherwise items that say the same are merged, and cut to `max_results`.
+        /// Whether all items are kept. Otherwise equal items are merged and the list is cut to `max_results`.
         keep_all: bool,
     },
 }
 
 impl FanOut {
-    /// What an agent's file says, or where it is wrong and why.
+    /// Reads the fan-out of an agent's file. `Err` holds the byte offset of the fault and the reason.
     pub(super) fn read(
         for_each: Option<&Spanned<String>>,
         samples: Option<&Spanned<u32>>,
@@ -81,7 +81,7 @@ impl FanOut {
         }
     }
 
-    /// The type of the items that have a part each.
+    /// Returns the type of the items that get one part each.
     pub fn each(&self) -> Option<&str> {
         match self {
             Self::Each(kind) => Some(kind),
@@ -93,13 +93,13 @@ impl FanOut {
 /// The outcome of a join.
 #[derive(Debug)]
 pub struct Joined {
-    /// The items of the task and what is to be said about them, or why it failed.
+    /// The items of the task and the warnings about them, or the failure of the task.
     pub end: Result<(Vec<NewItem>, Vec<String>), Failure>,
-    /// The failure of a part that the task goes on without.
+    /// The failure of a part that the task continues without.
     pub flaw: Option<Failure>,
 }
 
-/// The parts of a task; none if it is one call.
+/// Returns the parts of a task; the list is empty if the task is one call.
 pub fn split(agent: &Agent, task: TaskInput<'_>) -> Vec<NewPart> {
     let part = |subject: Option<String>, description: String| NewPart {
         subject,
@@ -120,7 +120,7 @@ pub fn split(agent: &Agent, task: TaskInput<'_>) -> Vec<NewPart> {
     if parts.len() > 1 { parts } else { Vec::new() }
 }
 
-/// Chosen items of a type, then referenced ones, each with its title. None stands twice.
+/// Returns the chosen items of a type, then the referenced ones, each with its title and without repetition.
 fn subjects(kind: &str, task: TaskInput<'_>) -> Vec<(String, String)> {
     let is_of_kind = |id: &str| ItemId::parse(id).is_some_and(|parsed| parsed.kind == kind);
     let chosen = task.brief.selections.chosen();
@@ -139,7 +139,7 @@ fn title_of(title: Option<&Value>) -> String {
     title.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The agent as a part asks it: with its share of `max_results`, or with a seed of its own.
+/// Returns the agent for one part: with its share of `max_results`, or with its own seed.
 pub fn of_part(agent: &Agent, part: PartOf<'_>) -> Agent {
     let mut own = agent.clone();
     if part.subject.is_some() {
@@ -158,13 +158,14 @@ fn index(part: PartOf<'_>) -> i64 {
     i64::try_from(part.number.saturating_sub(1)).unwrap_or(0)
 }
 
-/// Every subject has its share, and one item at least.
+/// Returns the item limit of one part: an equal share of `most`, and at least one.
 fn share(most: usize, part: PartOf<'_>) -> usize {
     let of = part.of.max(1);
     (most / of + usize::from(part.number <= most % of)).max(1)
 }
 
-/// Each item names the item that it is about: `profile` its id, `profile_title` its title.
+/// Adds the subject of a part to each item: for the kind `profile`, the id as `profile` and the title as
+/// `profile_title`.
 pub(super) fn name_subject(agent: &Agent, task: TaskInput<'_>, subject: &str, items: &mut [NewItem]) {
     let Some(kind) = agent.fan_out.each() else { return };
     let subjects = subjects(kind, task);
@@ -182,8 +183,8 @@ pub(super) fn name_subject(agent: &Agent, task: TaskInput<'_>, subject: &str, it
     }
 }
 
-/// Joins the settled parts of a task. A failed part fails the task; of samples one good one is enough. A run that is told to go
-/// on takes what there is.
+/// Joins the settled parts of a task. A failed part fails the task, with two exceptions. One good sample is enough,
+/// and a run with `OnFailure::Continue` uses the parts that succeeded.
 pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFailure) -> Joined {
     let fan_out = agent.map_or(&FanOut::No, |agent| &agent.fan_out);
     let are_samples = outcomes.iter().all(|outcome| outcome.part.subject.is_none());

@@ -1,7 +1,7 @@
-//! What an answer must look like, and reading what a model made of that.
+//! The form of an answer, and the reading of a model's text in that form.
 //!
-//! A model's text is untrusted: it may be no JSON, half of one, the wrong one, or ten thousand items. Each ends
-//! in a value that fits the schema, or in a sentence that says what is wrong and can be shown to the model.
+//! A model's text is untrusted. It may be no JSON, incomplete JSON, the wrong JSON, or ten thousand items. Each text
+//! is read as a value that fits the schema, or gives an error message that the model can be shown.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::language::Language;
 use crate::domain::ids::shortened;
 use crate::llm::{OutputSchema, strip_think};
 
-/// So many things that are wrong are told; more would not help the model.
+/// Schema errors in a message. More of them would not help the model.
 const TOLD: usize = 3;
 
 /// The form of an agent's answer.
@@ -25,18 +25,18 @@ pub enum Form {
     Json(Arc<Schema>),
 }
 
-/// A JSON schema, ready to be sent and to be checked against.
+/// A JSON schema, ready to send and to validate with.
 #[derive(Debug)]
 pub struct Schema {
     /// The schema.
     pub value: Value,
-    /// The schema as it was written: models fill objects in its order.
+    /// The schema as it was written. Models fill objects in its order.
     written: Box<RawValue>,
     validator: jsonschema::Validator,
 }
 
 impl Form {
-    /// The form of a schema, which may name `actions`; or the line that is wrong with it, and why.
+    /// Reads a schema, which may use `actions`. `Err` holds the line of the fault and the reason.
     pub(super) fn json(template: &str, actions: &[String]) -> Result<Self, (usize, String)> {
         let text = Environment::new()
             .render_str(template, context! { actions => actions.to_vec() })
@@ -55,7 +55,7 @@ impl Form {
         })))
     }
 
-    /// The schema that a model must be held to, under this name; `None` for free text.
+    /// Returns the schema for the request under this name; `None` for free text.
     pub(super) fn output_schema<'a>(&'a self, name: &'a str, language: Language) -> Option<OutputSchema<'a>> {
         match self {
             Self::Json(schema) => Some(OutputSchema {
@@ -69,7 +69,7 @@ impl Form {
 }
 
 impl Schema {
-    /// The object that the text holds, if it fits; else what is wrong with it.
+    /// Returns the object in the text if it fits the schema, else an error message.
     pub(super) fn read(&self, text: &str) -> Result<Map<String, Value>, String> {
         let value = self.wrapped(value_in(text)?);
         let wrong: Vec<String> = self
@@ -92,8 +92,8 @@ impl Schema {
         }
     }
 
-    /// The object that an unfinished text begins, with those entries of its list that are whole; and how many bytes follow
-    /// the last of them.
+    /// Reads an unfinished text. Returns its object with the complete entries of its list, and the number of bytes
+    /// behind the last of them.
     pub(super) fn read_begun(&self, text: &str) -> Result<(Map<String, Value>, usize), String> {
         let answer = strip_think(text);
         let (begin, end) = whole_entries(answer).ok_or("the answer has no whole item")?;
@@ -101,7 +101,7 @@ impl Schema {
         Ok((object, answer.len() - end))
     }
 
-    /// A bare list where the schema has an object of one list: the list was meant.
+    /// Wraps a bare list in an object, if the schema has an object with exactly one list.
     fn wrapped(&self, value: Value) -> Value {
         let only = self.value["properties"]
             .as_object()
@@ -117,8 +117,8 @@ impl Schema {
     }
 }
 
-/// The JSON in an answer, whatever stands around it: reasoning, a code fence, a sentence before or after. What is
-/// JSON as it stands is taken so, for its texts may hold such marks themselves.
+/// Returns the JSON in an answer and ignores reasoning, a code fence and sentences around it. A text that is JSON as a
+/// whole is read first, because its strings may hold such marks.
 fn value_in(text: &str) -> Result<Value, String> {
     let whole = text.trim_start_matches('\u{feff}').trim();
     let answer = strip_think(whole).trim().trim_start_matches('\u{feff}');
@@ -133,7 +133,7 @@ fn value_in(text: &str) -> Result<Value, String> {
         Ok(value) => return Ok(value),
         Err(wrong) => wrong,
     };
-    // A text of the JSON itself may have looked like the end of reasoning, if what follows ends an object.
+    // A string inside the JSON may look like the end of reasoning, if an object ends after it.
     let spanned = if answer.contains('}') { whole } else { "" };
     within(answer)
         .or_else(|| within(unfenced))
@@ -146,7 +146,7 @@ fn value_in(text: &str) -> Result<Value, String> {
         })
 }
 
-/// The object in a text, else the list.
+/// Returns the object in a text, else the list.
 fn within(text: &str) -> Option<Value> {
     let between = |open: char, close: char| {
         let (start, end) = (text.find(open)?, text.rfind(close)?);
@@ -155,7 +155,7 @@ fn within(text: &str) -> Option<Value> {
     between('{', '}').or_else(|| between('[', ']'))
 }
 
-/// Where an object begins, and where the last whole object in its list ends.
+/// Returns the start of an object and the end of the last complete object in its list.
 fn whole_entries(text: &str) -> Option<(usize, usize)> {
     let begin = text.find('{')?;
     let (mut depth, mut quoted, mut escaped, mut end) = (0_u32, false, false, None);
@@ -178,13 +178,13 @@ fn whole_entries(text: &str) -> Option<(usize, usize)> {
     end.map(|end| (begin, end))
 }
 
-/// What a Markdown code fence holds, if there is one.
+/// Returns the content of a Markdown code fence, or the whole text without a fence.
 fn unfenced(text: &str) -> &str {
     let Some((_, after)) = text.split_once("```") else {
         return text;
     };
     let inner = after.split_once("```").map_or(after, |(inner, _)| inner);
-    // The language stands on the line of the opening fence.
+    // The language is on the line of the opening fence.
     match inner.split_once('\n') {
         Some((language, rest)) if !language.contains(['{', '[']) => rest.trim(),
         _ => inner.trim(),

@@ -1,4 +1,4 @@
-//! From a model's answer to items: bounded, without what they must not say, checked by rule.
+//! Turns a model's answer into items: bounded, filtered and checked by rules.
 
 use serde_json::{Map, Value};
 
@@ -10,26 +10,26 @@ use crate::domain::outcome::NewItem;
 use crate::domain::printable::counted;
 use crate::llm::strip_think;
 
-/// Where limits are off, a task still has no more items than this.
+/// The item limit of a task when limits are off.
 const MOST: usize = 1000;
 
-/// No text of an item is longer, in characters: a long article has a tenth of it.
+/// The character limit of one text of an item. A long article has a tenth of it.
 const LONGEST: usize = 50_000;
 
-/// Complaints about so many items are told; more would not help the model.
+/// Complaints that are reported. More of them would not help the model.
 const TOLD: usize = 5;
 
-/// What was asked, as far as its answer is judged by it.
+/// The parts of the request that its answer is validated against.
 pub(super) struct Asked<'a> {
     pub(super) agent: &'a Agent,
     pub(super) query: &'a str,
     pub(super) input: &'a str,
-    /// Under which names material was given.
+    /// The names under which the prompt gave material.
     pub(super) sources: &'a [String],
 }
 
 impl Asked<'_> {
-    /// The query, or the task's input where there is none.
+    /// Returns the query, or the task's input if there is no query.
     const fn question(&self) -> &str {
         if self.query.is_empty() {
             self.input
@@ -41,7 +41,7 @@ impl Asked<'_> {
 
 type Read = (Vec<NewItem>, Vec<String>);
 
-/// The one item of free text, which may be the beginning of a longer one.
+/// Returns the one item of free text. A truncated text is marked `truncated`.
 pub(super) fn from_text(asked: &Asked<'_>, text: &str, truncated: bool) -> Result<Read, String> {
     let text = strip_think(text).trim();
     if !says_something(text) {
@@ -57,12 +57,12 @@ pub(super) fn from_text(asked: &Asked<'_>, text: &str, truncated: bool) -> Resul
     Ok((vec![item(asked, body)], warnings))
 }
 
-/// The items of an object that fits the agent's schema; `Err` if none of them says anything.
+/// Returns the items of an object that fits the agent's schema; `Err` if items were given and none has text.
 pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Result<Read, String> {
     let mut warnings = Vec::new();
     let mut list = list_of(object);
     for body in &mut list {
-        // Ids are the store's to give.
+        // The store assigns the ids.
         body.remove("id");
         asked.agent.rules.drop_repeated_words(body);
     }
@@ -89,7 +89,7 @@ pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Resu
     Ok((items, warnings))
 }
 
-/// Drops the items without a text, and those that are the same as an earlier one.
+/// Drops items without text, and items equal to an earlier one.
 fn drop_useless(
     asked: &Asked<'_>,
     list: &mut Vec<Map<String, Value>>,
@@ -117,7 +117,7 @@ fn drop_useless(
     Ok(())
 }
 
-/// The objects of its list; an object without one is an item itself.
+/// Returns the objects of the first list of objects. An object without such a list is an item itself.
 fn list_of(mut object: Map<String, Value>) -> Vec<Map<String, Value>> {
     let name = object
         .iter()
@@ -158,7 +158,7 @@ fn bound_texts(body: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     }
 }
 
-/// A source that names nothing the model was given is none, whatever it says.
+/// Sets `source` to null if it names nothing from the prompt, and sets `sourced` to whether it does.
 fn mark_source(body: &mut Map<String, Value>, sources: &[String]) {
     let named = |text: &str| {
         text.split(['、', '，', ',', '；', ';', '/', ' '])
@@ -173,7 +173,7 @@ fn mark_source(body: &mut Map<String, Value>, sources: &[String]) {
     body.insert("sourced".to_owned(), Value::Bool(sourced));
 }
 
-/// Whether a name is that of a part, or of one piece of it: `背景.行业`, `历史内容2`.
+/// Whether a name is that of a part, or of one piece of a part: `背景.行业`, `历史内容2`.
 fn names(name: &str, known: &str) -> bool {
     match name.strip_prefix(known) {
         Some("") => true,
@@ -183,7 +183,7 @@ fn names(name: &str, known: &str) -> bool {
     }
 }
 
-/// What is wrong with items that fit their schema.
+/// Returns the complaints about items that fit their schema.
 pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (index, item) in items.iter().enumerate() {
@@ -202,7 +202,7 @@ pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     complaints
 }
 
-/// A fault of the items that is not worth a second call.
+/// Returns a fault of the items that is not worth a second call.
 pub(super) fn doubts(asked: &Asked<'_>, items: &[NewItem]) -> Option<String> {
     let is_worth_a_call = is_chinese_by_mistake(asked, items);
     let is_other = is_another_language(asked.question(), &said(items));
@@ -211,8 +211,8 @@ pub(super) fn doubts(asked: &Asked<'_>, items: &[NewItem]) -> Option<String> {
 
 const OTHER_LANGUAGE: &str = "the answer is not in the language of the query";
 
-/// Whether a plain question that is not Chinese has an answer in Chinese, as the built-in prompts may bring about. Posts
-/// are for Chinese platforms: theirs may be meant.
+/// Whether a free-text question that is not Chinese has an answer in Chinese. The built-in Chinese prompts may cause
+/// this. Agents with a schema are left out: their posts are for Chinese platforms and may be meant to be Chinese.
 fn is_chinese_by_mistake(asked: &Asked<'_>, items: &[NewItem]) -> bool {
     let question = asked.question();
     matches!(asked.agent.form, Form::Text)

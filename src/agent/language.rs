@@ -1,16 +1,17 @@
-//! The language of a request: the built-in prompts are Chinese, the answers are not unless the request is.
+//! The language of a request. The built-in prompts are Chinese; an answer is Chinese only if its request is.
 
-/// In which language a request is written.
+/// The language of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
-    /// Chinese, and texts without letters.
+    /// Chinese, or a text without letters.
     Chinese,
     /// Any other.
     Other,
 }
 
 impl Language {
-    /// The language of a request with this query and this instruction.
+    /// Returns the language of a request with this query and this instruction. The instruction counts only without a
+    /// query.
     pub(super) fn of(query: &str, input: &str) -> Self {
         let question = if query.is_empty() { input } else { query };
         match shares(question, 1) {
@@ -19,7 +20,7 @@ impl Language {
         }
     }
 
-    /// How a model is told that its answer cannot be used.
+    /// Returns the message that asks a model to correct its answer.
     pub(super) fn repair(self, wrong: &str) -> String {
         match self {
             Self::Chinese => format!(
@@ -32,7 +33,7 @@ impl Language {
         }
     }
 
-    /// How a model is told that its answer must fit the schema that follows.
+    /// Returns the instruction in front of the schema.
     pub(super) const fn before_schema(self) -> &'static str {
         match self {
             Self::Chinese => {
@@ -45,11 +46,11 @@ impl Language {
     }
 }
 
-/// A text of fewer letters does not tell whether an answer is in its language; a Chinese question may be as short.
+/// Letters that a text needs before its language counts. A Chinese question may have as few.
 const TELLING: u32 = 4;
 
-/// Whether a question in Chinese was answered without any, or one without any in Chinese. A question that names a
-/// language, or asks for a translation, may be answered in any.
+/// Whether a Chinese question has an answer without Chinese, or a question without Chinese an answer in Chinese. A
+/// question that names a language or asks for a translation never counts.
 pub(super) fn is_another_language(question: &str, answer: &str) -> bool {
     const NAMED: [&str; 10] = [
         "英文", "英语", "翻译", "日语", "日文", "中文", "双语", "nglish", "ranslat", "hinese",
@@ -65,13 +66,13 @@ pub(super) fn is_another_language(question: &str, answer: &str) -> bool {
     }
 }
 
-/// Shares of scripts among the letters of a text.
+/// The shares of scripts among the letters of a text.
 struct Shares {
     han: f64,
     kana_or_hangul: f64,
 }
 
-/// The shares of a text; `None` for one of fewer letters than that.
+/// Returns the shares of a text; `None` if it has fewer than `least` letters.
 fn shares(text: &str, least: u32) -> Option<Shares> {
     let (mut han, mut kana_or_hangul, mut letters) = (0_u32, 0_u32, 0_u32);
     for c in text.chars().filter(|c| c.is_alphabetic()).take(2000) {

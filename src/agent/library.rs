@@ -1,4 +1,4 @@
-//! All agents: those that come with the program, those of a folder in their place or beside them.
+//! All agents: the built-in ones, and those of a folder that replace or extend them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::form::Form;
 use crate::config::AgentSettings;
 use crate::domain::request::{Action, Digest};
 
-/// The action of the agent that plans; no request can ask for it.
+/// The action of the supervisor. No request can ask for it.
 pub const SUPERVISOR: &str = "supervisor";
 
 const MATERIAL: &str = include_str!("../../agents/material.jinja");
@@ -38,7 +38,7 @@ const EMBEDDED: [(&str, &str); 9] = [
     ),
 ];
 
-/// A larger file is no prompt.
+/// The size limit of an agent file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// All agents.
@@ -47,10 +47,12 @@ pub struct Agents {
     supervisor: Agent,
     workers: Vec<Agent>,
     default_plan: Vec<Action>,
+    /// The template that shows earlier work in every prompt.
+    material: String,
 }
 
 impl Agents {
-    /// Reads and checks all of them. Whatever is wrong with one is an error here, before anything is spent.
+    /// Reads and checks all agents. Every fault of an agent file is an error here, before any call is paid.
     pub fn load(settings: &AgentSettings) -> Result<Self, AgentError> {
         let mut sources: Vec<Source> = EMBEDDED
             .iter()
@@ -111,30 +113,31 @@ impl Agents {
             default_plan: default_plan(&agents, settings)?,
             supervisor,
             workers: agents,
+            material: material.to_owned(),
         })
     }
 
-    /// The agent for an action.
+    /// Returns the agent for an action.
     pub fn get(&self, action: &str) -> Option<&Agent> {
         self.workers.iter().find(|agent| agent.action.as_str() == action)
     }
 
-    /// The agent that plans.
+    /// Returns the supervisor.
     pub const fn supervisor(&self) -> &Agent {
         &self.supervisor
     }
 
-    /// Every agent but the supervisor.
+    /// Returns every agent except the supervisor.
     pub fn all(&self) -> &[Agent] {
         &self.workers
     }
 
-    /// The actions of a request whose plan cannot be used.
+    /// Returns the actions for a request whose plan cannot be used.
     pub fn default_plan(&self) -> &[Action] {
         &self.default_plan
     }
 
-    /// The names of all actions in backticks, for a message that lists them.
+    /// Returns the names of all actions in backticks, for messages.
     pub fn known(&self) -> String {
         let names: Vec<String> = self
             .workers
@@ -144,9 +147,10 @@ impl Agents {
         names.join(", ")
     }
 
-    /// A digest of everything that decides prompts.
+    /// Returns a digest of everything that makes prompts and checks answers: the agent files, the template of earlier work,
+    /// item limits and rules.
     pub fn fingerprint(&self) -> String {
-        let mut all = String::new();
+        let mut all = format!("{}\n", self.material);
         for agent in self.workers.iter().chain([&self.supervisor]) {
             all += &format!("{}\n{:?}\n{:?}\n", agent.source, agent.max_results, agent.rules);
         }
@@ -154,7 +158,7 @@ impl Agents {
     }
 }
 
-/// What a folder holds.
+/// The content of an agent folder.
 struct Folder {
     agents: Vec<Source>,
     material: Option<String>,
@@ -204,7 +208,7 @@ fn text_of(path: &Path) -> Result<String, AgentError> {
     std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))
 }
 
-/// An agent of the folder takes the place of the one with its action, or comes behind the others.
+/// Merges the agents of a folder: each replaces the agent with the same action or is appended.
 fn merge(sources: &mut Vec<Source>, added: Vec<Source>) -> Result<(), AgentError> {
     let mut known = BTreeMap::new();
     for (index, source) in sources.iter().enumerate() {
@@ -234,7 +238,7 @@ fn merge(sources: &mut Vec<Source>, added: Vec<Source>) -> Result<(), AgentError
     Ok(())
 }
 
-/// Ids must say which agent made them.
+/// Checks that no two agents share an `item`, so that an item id identifies its agent.
 fn one_agent_an_item(agents: &[Agent]) -> Result<(), AgentError> {
     for (index, agent) in agents.iter().enumerate() {
         if let Some(other) = agents[..index].iter().find(|other| other.item == agent.item) {
@@ -261,7 +265,7 @@ fn default_plan(agents: &[Agent], settings: &AgentSettings) -> Result<Vec<Action
         .collect()
 }
 
-/// One word a line; what follows `#` is a comment.
+/// Reads one word a line. `#` starts a comment.
 fn words(text: &str) -> Vec<String> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())

@@ -1,4 +1,4 @@
-//! Agents are data: a prompt, the form of the answer, the rules of its items. Behaviour is one function.
+//! Agents are data: a prompt, the form of the answer, and the rules of its items. One function runs all of them.
 //!
 //! ```text
 //! agents/*.toml → Agents → Planner (which tasks) ─┐
@@ -6,8 +6,8 @@
 //! request + Material → Parts (cut to a budget) ───┘
 //! ```
 //!
-//! Everything that can be wrong with an agent is found when it is loaded, before anything is spent. What a model
-//! says is untrusted: it ends as items that fit the agent's schema, or as a failure that says what is wrong.
+//! Loading an agent checks its whole file, before any call is paid. A model's text is untrusted. It becomes items that
+//! fit the agent's schema, or a failure with its reason.
 
 mod budget;
 mod completion;

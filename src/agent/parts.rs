@@ -1,5 +1,5 @@
-//! The enhanced input: what a task is given beside its instruction, gathered from the request and what was made
-//! before. `budget` cuts it to size.
+//! The enhanced input: the material of a task beside its instruction. It comes from the request and from earlier
+//! results. `budget` cuts it to size.
 
 use std::collections::HashSet;
 
@@ -10,32 +10,32 @@ use crate::domain::references::{ItemId, references_in};
 use crate::domain::request::Brief;
 use crate::store::{Material, StoredItem};
 
-/// The enhanced input, as templates see it.
+/// The enhanced input, as templates get it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Parts {
     /// The task's own instruction.
     pub(super) input: String,
-    /// What was asked.
+    /// The query of the request.
     pub(super) query: Option<String>,
-    /// Who asks, and for whom.
+    /// The account and its audience, as named values.
     pub(super) background: Vec<Named>,
-    /// What was published before, oldest first.
+    /// Contents that were published before, oldest first.
     pub(super) previous: Vec<String>,
     /// The client's free-form context, as JSON.
     pub(super) context: Option<String>,
-    /// What the person says about the task as a whole.
+    /// The user's comment on the task as a whole.
     pub(super) task_context: Option<String>,
-    /// Items the person chose.
+    /// Items that the user chose.
     pub(super) chosen: Vec<Chosen>,
-    /// What the person says about items that were not chosen.
+    /// The user's comments on items that were not chosen.
     pub(super) comments: Vec<Comment>,
-    /// Items that are referred to.
+    /// Items that the request or its task references.
     pub(super) references: Vec<Piece>,
     /// Results of earlier tasks, oldest first.
     pub(super) earlier: Vec<TaskPart>,
     /// Rounds of the session, oldest first.
     pub(super) rounds: Vec<RoundPart>,
-    /// What a search found.
+    /// Search results.
     pub(super) results: Vec<Found>,
 }
 
@@ -61,14 +61,14 @@ pub(super) struct Chosen {
     pub(super) comment: Option<String>,
 }
 
-/// A word about an item that was not chosen.
+/// A comment on an item that was not chosen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Comment {
     pub(super) id: String,
     pub(super) comment: String,
 }
 
-/// What an earlier task made.
+/// The result of an earlier task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct TaskPart {
     pub(super) task_id: String,
@@ -76,14 +76,14 @@ pub(super) struct TaskPart {
     pub(super) items: Vec<Piece>,
 }
 
-/// What an earlier request asked and got.
+/// The query and the result of an earlier request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RoundPart {
     pub(super) query: Option<String>,
     pub(super) items: Vec<Piece>,
 }
 
-/// Something that a search found.
+/// One search result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Found {
     pub(super) id: String,
@@ -92,7 +92,7 @@ pub(super) struct Found {
     pub(super) text: String,
 }
 
-/// The ids that a request or one of its tasks names.
+/// Returns the ids that a request or one of its tasks references.
 pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
     let listed = brief
         .references
@@ -108,7 +108,7 @@ pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
 }
 
 impl Parts {
-    /// Everything there is, before any bound; and a warning for each reference that names nothing.
+    /// Gathers all material before any bound. Also returns a warning for each reference that names no known item.
     pub(super) fn gather(brief: &Brief, input: &str, material: &Material) -> (Self, Vec<String>) {
         let chosen: HashSet<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
         let left: HashSet<&str> = brief
@@ -124,9 +124,9 @@ impl Parts {
             .filter(|item| !chosen.contains(item.id.as_str()))
             .collect();
         let referred: HashSet<&str> = references.iter().map(|item| item.id.as_str()).collect();
-        // What was shown and not chosen stays out; what stands in another part need not stand here too.
+        // Items that were shown and not chosen are left out. An item in another part is not repeated here.
         let told = |id: &str| left.contains(id) || chosen.contains(id) || referred.contains(id);
-        // What the request makes itself nobody was shown before, whatever the ids of a choice say.
+        // Items made by this request were never shown, so the ids of a selection cannot mean them.
         let own_pieces = |items: &[StoredItem]| -> Vec<Piece> {
             let new = items.iter().filter(|item| !referred.contains(item.id.as_str()));
             new.map(piece).collect()
@@ -177,14 +177,14 @@ impl Parts {
         (parts, unknown)
     }
 
-    /// Of the chosen and referenced items of a kind, only the subject stays.
+    /// Removes all other chosen and referenced items of the subject's kind.
     pub(super) fn keep_only(&mut self, kind: &str, subject: &str) {
         let stays = |id: &str| id == subject || ItemId::parse(id).is_none_or(|parsed| parsed.kind != kind);
         self.chosen.retain(|item| stays(&item.id));
         self.references.retain(|item| stays(&item.id));
     }
 
-    /// Every id and name under which material was given, as far as it was: what a source may name.
+    /// Returns every id and name in the prompt that a `source` may name.
     pub(super) fn sources(&self) -> Vec<String> {
         let ids = self
             .chosen
@@ -279,7 +279,7 @@ fn piece(item: &StoredItem) -> Piece {
     }
 }
 
-/// An item as text: its title, its content, then what else it says.
+/// Returns an item as text: its title, its content, then its other fields.
 pub fn text_of(body: &Map<String, Value>) -> String {
     let main = ["title", "content"];
     let mut lines: Vec<String> = main

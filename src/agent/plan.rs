@@ -1,4 +1,4 @@
-//! Which tasks a request has, as far as that needs no model.
+//! Plans the tasks of a request, as far as no model is needed.
 
 use super::library::Agents;
 use crate::domain::ids::shortened;
@@ -11,27 +11,27 @@ pub const COMPLETION: &str = "completion";
 /// Decides the tasks of each request.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    /// The known actions, and the lists from which people may select.
+    /// The known actions, and the selection list of each.
     known: Vec<(String, String)>,
     routes: Vec<String>,
-    /// `--tasks`: what requests get that name none.
+    /// `--tasks`: the tasks of requests that name none.
     given: Option<Vec<Action>>,
-    /// `--until`: where queues pause whose line does not say.
+    /// `--until`: where a queue pauses if its line does not say.
     until: Option<Action>,
 }
 
-/// What is known of a request's tasks before any model is asked.
+/// The part of a request's plan that needs no model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
-    /// Its tasks; none if planning is its first step.
+    /// Its tasks; empty if the supervisor plans first.
     pub tasks: Vec<Planned>,
-    /// Where its queue pauses.
+    /// The points where its queue pauses.
     pub stops: Stops,
 }
 
 impl Planner {
-    /// A planner for the agents and routes there are. `given` are the tasks of requests that name none, `until` is
-    /// where queues pause whose line does not say.
+    /// Makes a planner for these agents and routes. `given` are the tasks of requests that name none. `until` is where
+    /// a queue pauses if its line does not say.
     pub fn new(
         agents: &Agents,
         routes: Vec<String>,
@@ -68,8 +68,7 @@ impl Planner {
         Ok(planner)
     }
 
-    /// The same planner for a run of these terms: where its queues pause and which tasks they have, if their lines do
-    /// not say.
+    /// Returns the same planner with the stored terms of a run: its `--until` and its `--tasks`.
     #[must_use]
     pub fn under(&self, terms: &Terms) -> Self {
         let tasks = terms.tasks.as_deref().map(task_names);
@@ -80,7 +79,8 @@ impl Planner {
         }
     }
 
-    /// What decides the plans beside the lines themselves: a change means that they are read again.
+    /// Returns a fingerprint of the settings that decide plans beside the lines. The lines are read again when it
+    /// changes.
     pub fn fingerprint(&self) -> String {
         let given: Vec<&str> = self.given.iter().flatten().map(Action::as_str).collect();
         let known: Vec<&str> = self.known.iter().map(|(action, _)| action.as_str()).collect();
@@ -98,7 +98,7 @@ impl Planner {
         self.given.is_some()
     }
 
-    /// The tasks, as far as they are known, or why the request cannot be done.
+    /// Returns the tasks that are known without a model, or the reason why the request is refused.
     pub fn plan(&self, request: &Request) -> Result<Work, String> {
         if let Some(model) = &request.model {
             self.check_route("`model`", model)?;
@@ -115,7 +115,7 @@ impl Planner {
         }
     }
 
-    /// Where the queue of a request pauses: where its line says, else where the flag says.
+    /// Returns where the queue of a request pauses: as its line says, else as the flag says.
     pub fn stops_of(&self, brief: &Brief) -> Stops {
         let stops = brief.stops();
         if stops.is_none() {
@@ -197,7 +197,7 @@ fn planned(action: &str, input: String) -> Planned {
     }
 }
 
-/// The names in a list of tasks by comma.
+/// Returns the names in a comma-separated list of tasks.
 pub fn task_names(list: &str) -> Vec<&str> {
     list.split(',')
         .map(str::trim)
@@ -205,7 +205,7 @@ pub fn task_names(list: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What a task is given that nobody wrote an instruction for.
+/// Returns the input of a task without an instruction of its own.
 pub fn own_input(brief: &Brief) -> String {
     brief
         .query

@@ -1,18 +1,19 @@
-//! Templates, and how untrusted text stands in them.
+//! Templates, and the quoting of untrusted text in them.
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
 use super::parts::{Chosen, Comment, Found, Named, Parts, Piece, RoundPart, TaskPart};
 
-/// A template is trusted, what it is given is not: a loop over hostile material must still end.
+/// The instruction limit of one rendering. A template is trusted and its material is not, so a loop over hostile
+/// material must end.
 const FUEL: u64 = 2_000_000;
 
-/// A name between fences is no longer than this.
+/// The length limit of a name between fences, in characters.
 const NAME: usize = 60;
 
-/// An environment in which `{% include "material" %}` is the shared part of all prompts, and `{% include "language" %}`
-/// their last words.
+/// Builds the template environment. `{% include "material" %}` is the shared part of all prompts, and `{% include
+/// "language" %}` is the last part.
 pub(super) fn environment(material: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -23,7 +24,7 @@ pub(super) fn environment(material: &str) -> Result<Environment<'static>, miniji
     Ok(templates)
 }
 
-/// Text between marks that it cannot write itself, so that it can never look like a part of the prompt around it.
+/// Puts a text between marks that the text cannot contain, so that it never looks like a part of the prompt.
 fn fenced(text: &str, name: &str) -> String {
     let name: String = name
         .chars()
@@ -39,7 +40,7 @@ fn fenced(text: &str, name: &str) -> String {
     format!("<<<{name}\n{}\n{name}>>>", unmarked(text))
 }
 
-/// The text with a space behind every second of several angle brackets, so that three never stand together.
+/// Inserts a space before each third equal angle bracket, so that no three of them are adjacent.
 fn unmarked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut last, mut run) = (None, 0);
@@ -55,7 +56,7 @@ fn unmarked(text: &str) -> String {
     out
 }
 
-/// Something of everything, for trying a template out.
+/// Returns material with every part present, to test a template.
 pub(super) fn probe() -> Value {
     let text = || "probe".to_owned();
     let piece = || Piece {
@@ -100,7 +101,7 @@ pub(super) fn probe() -> Value {
     }))
 }
 
-/// Nothing but a task.
+/// Returns material with a task only, to test a template.
 pub(super) fn empty_probe() -> Value {
     Value::from(Serde(Parts {
         input: "probe".to_owned(),

@@ -1,4 +1,4 @@
-//! One task through one model: compose, ask, validate.
+//! Runs one task with one agent: compose, ask, validate.
 
 use minijinja::value::Serde;
 
@@ -16,41 +16,41 @@ use crate::domain::request::Brief;
 use crate::llm::{Answer, Message, Role, Route, Stopped, estimate_tokens};
 use crate::store::Material;
 
-/// What headings and fences take in a prompt beside the texts, about.
+/// Estimated tokens of the headings and fences in a prompt.
 const AROUND: u64 = 300;
 
-/// A task that came to its end.
+/// A finished task.
 #[derive(Debug)]
 pub struct Done {
-    /// Its end.
+    /// The end of the task.
     pub end: TaskEnd,
-    /// How it was made.
+    /// The bookkeeping.
     pub making: Making,
     /// Every call.
     pub attempts: Vec<Attempt>,
 }
 
-/// Where a task ends.
+/// The end of a task.
 #[derive(Debug)]
 pub enum TaskEnd {
-    /// With a result.
+    /// The task has a result.
     Completed(Product),
-    /// With a failure; a Batch line may still have a response.
+    /// The task failed. A Batch line may still have a response.
     Failed(Failure, Option<Product>),
-    /// Nowhere: nothing more is sent. The task is as good as before.
+    /// The run stopped and sends nothing more. The task keeps its state.
     Interrupted(Stopped),
 }
 
-/// What a task is to be done with.
+/// The input of a task.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskInput<'a> {
-    /// What the request says.
+    /// The content of the request.
     pub brief: &'a Brief,
     /// The task's own instruction.
     pub input: &'a str,
-    /// What was made before.
+    /// Results from before.
     pub material: &'a Material,
-    /// Which part of the task it is, if it has fanned out.
+    /// The part of the task, if it has fanned out.
     pub part: Option<PartOf<'a>>,
 }
 
@@ -59,31 +59,31 @@ pub struct TaskInput<'a> {
 pub struct PartOf<'a> {
     /// Its number, from 1.
     pub number: usize,
-    /// How many there are.
+    /// The number of parts.
     pub of: usize,
     /// The id of the item that it is about; `None` for a sample.
     pub subject: Option<&'a str>,
 }
 
-/// A prompt with what was noted while it was made.
+/// A prompt and its warnings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
     /// The conversation.
     pub messages: Vec<Message>,
-    /// References that name nothing, parts that were left out.
+    /// References that name nothing, and parts that were left out.
     pub warnings: Vec<String>,
-    /// Under which names material was given.
+    /// The names under which the prompt gave material.
     pub(super) sources: Vec<String>,
     /// The language of the request.
     pub(super) language: Language,
 }
 
-/// The ids of items that a task refers to, to be looked up for its [`Material`].
+/// Returns the ids of items that a task references, to be looked up for its [`Material`].
 pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
     super::parts::wanted(brief, input)
 }
 
-/// Lets the agent do its task.
+/// Runs a task with its agent.
 pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
     let share = task.part.map(|part| fan_out::of_part(agent, part));
     let agent = share.as_ref().unwrap_or(agent);
@@ -127,7 +127,7 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
     }
 }
 
-/// The prompt of a task, within the bounds of its parts and the window of its route.
+/// Builds the prompt of a task within the bounds of its parts and the window of its route.
 pub fn prompt(
     agent: &Agent,
     route: &Route,
@@ -168,19 +168,19 @@ pub fn prompt(
     })
 }
 
-/// The message about an answer that came to its longest length.
+/// The message about an answer that ended at its token limit.
 pub(super) const CUT: &str = "the answer was cut off at its longest length";
 
-/// The message about an answer that would go on for ever.
+/// The message about an answer that repeats itself without end.
 pub(super) const RUNAWAY: &str = "the answer repeated itself without end and was stopped";
 
-/// Items that are kept, and what is to be said about them.
+/// Items that are kept, and the warnings about them.
 struct Kept {
     items: Vec<NewItem>,
     warnings: Vec<String>,
 }
 
-/// An answer becomes items, or the reason why it cannot.
+/// Reads an answer as items and validates them.
 fn validate(asked: &Asked<'_>, answer: &Answer) -> Validation<Kept> {
     if let Err(error) = answer.verdict_of_finish() {
         return Validation::Refused(error);
@@ -224,8 +224,9 @@ fn validate(asked: &Asked<'_>, answer: &Answer) -> Validation<Kept> {
     }
 }
 
-/// An answer that repeats itself is asked for once more; what stands before the repetitions is kept in case the second
-/// answer is of no use. Repetitions of whole items are items that are the same: their answer is as good as complete.
+/// Validates an answer that repeats itself. The model is asked once more, and the items before the repetitions are
+/// kept in case the second answer is unusable. If whole items repeat, the answer counts as complete, because equal
+/// items are merged.
 fn validate_runaway(asked: &Asked<'_>, answer: &Answer, from: usize) -> Validation<Kept> {
     let repeated = answer.text.len() - from;
     let read = match &asked.agent.form {

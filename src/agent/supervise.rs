@@ -1,4 +1,4 @@
-//! Planning: the supervisor model says which tasks a request needs. Its plan is checked and never trusted.
+//! Planning: the supervisor model chooses the tasks of a request. Its plan is checked like any untrusted text.
 
 use serde_json::{Map, Value, json};
 
@@ -15,28 +15,29 @@ use crate::domain::request::Brief;
 use crate::llm::{Answer, Route, Stopped};
 use crate::store::{PlanEnd, Planned};
 
-/// A plan has at most so many tasks.
+/// The largest number of tasks in a plan.
 const MOST_TASKS: usize = 10;
 
-/// An instruction is no longer, in characters.
+/// The length limit of an instruction, in characters.
 const LONGEST_INPUT: usize = 5000;
 
-/// A description is one line of at most so many characters.
+/// The length limit of a description, in characters. It is one line.
 const LONGEST_DESCRIPTION: usize = 200;
 
-/// Planning that came to its end.
+/// Finished planning.
 #[derive(Debug)]
 pub struct PlanDone {
-    /// The plan, or why there is none; or why nothing more is sent, and the request is as good as before.
+    /// The plan, or the failure of planning. `Err` if the run stopped: nothing more is sent, and the request keeps its
+    /// state.
     pub end: Result<PlanEnd, Stopped>,
-    /// How it was made.
+    /// The bookkeeping.
     pub making: Making,
     /// Every call.
     pub attempts: Vec<Attempt>,
 }
 
-/// Asks the supervisor for a plan. What it makes of that cannot be used after one repair is replaced by the default
-/// plan, which is said in a warning.
+/// Asks the supervisor for a plan. A plan that is unusable after one repair is replaced by the default plan, with a
+/// warning.
 pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: TaskInput<'_>) -> PlanDone {
     let supervisor = agents.supervisor();
     let make = |route: &Route| prompt(supervisor, route, context.budget, task);
@@ -101,10 +102,10 @@ fn validate(agents: &Agents, answer: &Answer) -> Validation<Steps> {
     }
 }
 
-/// The tasks of a plan, and how many more were the same as one of them.
+/// The tasks of a plan, and the number of repeated tasks that were dropped.
 type Steps = (Vec<Planned>, u64);
 
-/// The tasks of a plan: one to ten, each for an agent that there is.
+/// Reads the tasks of a plan: one to [`MOST_TASKS`], each with an action that has an agent.
 fn steps(agents: &Agents, plan: &Map<String, Value>) -> Result<Steps, String> {
     let list = plan
         .values()
@@ -141,7 +142,7 @@ fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
         .unwrap_or_default()
         .split_whitespace()
         .collect::<Vec<_>>();
-    // A store must be able to hold it: PostgreSQL knows no NUL.
+    // PostgreSQL cannot store NUL.
     let clean = |text: &str, most: usize| text.chars().filter(|c| *c != '\0').take(most).collect::<String>();
     Ok(Planned {
         action: action.to_owned(),
@@ -150,7 +151,7 @@ fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
     })
 }
 
-/// The plan of the settings.
+/// Returns the default plan of the settings.
 fn default_steps(agents: &Agents, brief: &Brief) -> Vec<Planned> {
     let input = super::plan::own_input(brief);
     agents

@@ -1,4 +1,4 @@
-//! Texts of a model that say nothing, and texts that say the same.
+//! Texts of a model without content, and texts that are equal.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,8 @@ pub(super) fn says_something(text: &str) -> bool {
     text.chars().any(char::is_alphanumeric)
 }
 
-/// Whether an item can be used: its `content` says something, or, without a `content`, any of its values does.
+/// Whether an item is usable: its `content` has a letter or a digit, or, without a `content`, any of its values has
+/// one. A number or a boolean counts as text. An item without fields is usable.
 pub(super) fn is_usable(body: &Map<String, Value>) -> bool {
     match body.get("content") {
         None | Some(Value::Null) => body.is_empty() || body.values().any(holds_something),
@@ -17,7 +18,7 @@ pub(super) fn is_usable(body: &Map<String, Value>) -> bool {
     }
 }
 
-/// The fields of an item that hold a placeholder: a text with characters, none of them a letter or a digit. An empty
+/// Returns the fields of an item that hold a placeholder: a text of characters without any letter or digit. An empty
 /// title counts as one.
 pub(super) fn placeholders(body: &Map<String, Value>) -> impl Iterator<Item = &str> {
     body.iter()
@@ -39,7 +40,7 @@ fn holds_something(value: &Value) -> bool {
     }
 }
 
-/// Keeps the first of equal entries; answers how many were dropped. Texts are equal whatever their white space and case.
+/// Keeps the first of equal entries. Returns how many were dropped. White space and case do not count.
 pub(super) fn keep_distinct<T>(list: &mut Vec<T>, value: impl Fn(&T) -> Value) -> usize {
     let before = list.len();
     let mut known = HashSet::new();
@@ -47,7 +48,7 @@ pub(super) fn keep_distinct<T>(list: &mut Vec<T>, value: impl Fn(&T) -> Value) -
     before - list.len()
 }
 
-/// A value as it is compared.
+/// Returns a value in the form that is compared.
 fn plain(value: &Value) -> Value {
     match value {
         Value::String(text) => {
@@ -55,7 +56,7 @@ fn plain(value: &Value) -> Value {
             Value::from(words.join(" ").to_lowercase())
         }
         Value::Array(list) => list.iter().map(plain).collect(),
-        // The order of an object's keys is the model's; a sorted list of pairs has none.
+        // A sorted list of pairs ignores the order of an object's keys.
         Value::Object(body) => {
             let mut pairs: Vec<(&String, Value)> =
                 body.iter().map(|(key, value)| (key, plain(value))).collect();

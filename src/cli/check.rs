@@ -17,7 +17,7 @@ use crate::observe::tell;
 use crate::store::NewRequest;
 use crate::store::sqlite::Identities;
 
-/// Bad lines are told one by one up to so many; the rest are only counted.
+/// At most this many bad lines are printed one by one; the rest are only counted.
 const TOLD: u64 = 100;
 
 pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
@@ -38,7 +38,7 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
         bad_lines(found.bad)
     );
     print(summary.as_bytes())?;
-    // What would stop a run, after all that is wrong with its lines.
+    // Faults that would stop a run, reported after all bad lines.
     if input != Input::Stdin {
         models::of_input(&config, &agents, &planner, &input, rules)?;
     }
@@ -58,7 +58,7 @@ fn bad_lines(count: u64) -> String {
     format!("{count} bad {}", if count == 1 { "line" } else { "lines" })
 }
 
-/// What an input holds.
+/// The numbers of good and bad lines of an input.
 struct Found {
     good: u64,
     bad: u64,
@@ -82,7 +82,7 @@ fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<Found> {
                     ..
                 } => match known.first_line(id, line.line) {
                     Ok(first) => first.map(|first| {
-                        format!("`custom_id` `{id}` stands on line {first} too (give each line its own)")
+                        format!("`custom_id` `{id}` is already used on line {first} (give each line its own)")
                     }),
                     Err(error) => {
                         failed = Some(error);
@@ -111,8 +111,8 @@ fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<Found> {
     Ok(found)
 }
 
-/// `--strict`: checks the whole input before the run. Standard input is spooled to a file for it, which is
-/// removed when the answer is dropped.
+/// `--strict`: checks the whole input before the run. Standard input is first spooled to a temporary file, which is
+/// removed when the returned value is dropped.
 pub(super) fn first(job: &mut Job, planner: &Arc<Planner>) -> Result<Option<NamedTempFile>> {
     let mut spool = None;
     if job.input == Input::Stdin {

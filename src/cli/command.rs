@@ -1,4 +1,4 @@
-//! A command and the signals that end it.
+//! Runs a command, and ends it when a signal arrives.
 
 use std::pin::pin;
 
@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use super::exit::{Exit, decided};
 use crate::engine::{Listener, Signals};
 
-/// As much as the main thread has: commands build deep values.
+/// The size of the main thread's stack, because commands build deeply nested values.
 const STACK: usize = 8 << 20;
 
-/// Does the command on a thread of its own, so that a signal is answered whatever the command waits for: a pipe, a lock, a
-/// database. A command that is ended is left where it stands, and goes with the process.
+/// Runs the command on its own thread, so that a signal ends it also while it waits for a pipe, a lock or a database.
+/// The thread is not joined after a signal; it ends with the process.
 pub(super) fn answering_signals(
     command: impl FnOnce(Signals) -> Result<Exit> + Send + 'static,
 ) -> Result<Exit> {
@@ -27,7 +27,7 @@ pub(super) fn answering_signals(
         std::thread::Builder::new()
             .name("command".to_owned())
             .stack_size(STACK)
-            // Nobody listens any more to a command that was ended.
+            // The receiver is gone when a signal has ended the command.
             .spawn(move || drop(tell.send(command(signals))))
             .context("failed to start the command")?;
         match select(told, pin!(listener.until_end())).await {

@@ -52,7 +52,7 @@ pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> 
     Ok(Exit::Good)
 }
 
-/// What the environment sets for `run` without there being a flag of `config` for it.
+/// A variable of `run` for which `config` has no flag.
 fn variable(name: &str) -> Option<Given<String>> {
     process_env(name).map(|value| Given {
         value,

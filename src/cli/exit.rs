@@ -1,4 +1,4 @@
-//! Exit codes: one table, for people who write cron jobs.
+//! Exit codes. Cron jobs and scripts depend on these numbers.
 
 use crate::config::ConfigError;
 use crate::engine::{InputError, RunError};
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 pub enum Exit {
     /// Every request of this input is good.
     Good,
-    /// A fault of nova3, or of the machine under it.
+    /// A fault of nova3 or of the machine.
     Internal,
     /// Bad flags or settings.
     Usage,
@@ -62,7 +62,7 @@ impl Exit {
     }
 }
 
-/// A failure whose exit code was decided where it was found.
+/// A failure with the exit code that its origin chose.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct Decided {

@@ -18,7 +18,7 @@ pub(super) fn main(args: &InitArgs) -> Result<Exit> {
         .with_context(|| format!("failed to create `{}`", args.folder.display()))?;
     let files = [("nova3.toml", config::DEFAULT), ("requests.jsonl", EXAMPLE)]
         .map(|(name, text)| (args.folder.join(name), text));
-    // Both or none: half of it would stand in the way of the next try.
+    // Both files or none: one file alone would make the next `init` fail.
     if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
         return Err(there_already(path));
     }
@@ -34,7 +34,7 @@ pub(super) fn main(args: &InitArgs) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
-/// What is there already is somebody's work: it is not replaced.
+/// Creates a file. An existing file is never replaced.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => file,
@@ -52,7 +52,7 @@ fn there_already(path: &Path) -> anyhow::Error {
     decided(
         Exit::Usage,
         format!(
-            "`{}` is there already (remove it, or give another folder)",
+            "`{}` already exists (remove it, or give another folder)",
             path.display()
         ),
     )

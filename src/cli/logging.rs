@@ -1,6 +1,6 @@
-//! What is written to stderr: log lines for `-v`, and messages for people at every verbosity.
+//! Log lines (with `-v`) and messages for people (always), both on stderr.
 //!
-//! With `--log-format json` both are JSON objects, one a line, and so are errors and panics.
+//! With `--log-format json`, log lines, messages, errors and panics are JSON objects, one a line.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -23,7 +23,7 @@ use crate::observe::{MESSAGE, tell_error};
 /// The variable of `--log-format`.
 const VARIABLE: &str = "NOVA3_LOG_FORMAT";
 
-/// Whether stderr gets colours: the flag, then `NO_COLOR`, then whether it is a terminal.
+/// Whether stderr gets colours. The flag decides first, then `NO_COLOR`, then whether stderr is a terminal.
 pub(super) fn colours(global: &Global) -> bool {
     match global.color {
         Some(When::Always) => true,
@@ -32,7 +32,7 @@ pub(super) fn colours(global: &Global) -> bool {
     }
 }
 
-/// Starts logging. Only nova3's own events are shown: those of libraries could hold a request's headers.
+/// Starts logging. Only nova3's own events are shown, because those of libraries could hold a request's headers.
 pub(super) fn start(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "off",
@@ -48,7 +48,7 @@ pub(super) fn start(global: &Global) {
     );
 }
 
-/// Starts logging for a command line that could not be parsed; answers the form that it asks for.
+/// Starts logging for a command line that could not be parsed. Returns the form that the command line asks for.
 pub(super) fn start_unparsed() -> LogFormat {
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -77,11 +77,11 @@ fn begin(level: &str, form: LogFormat, ansi: bool) {
             .with_writer(std::io::stderr)
             .with_ansi(ansi)
             .with_target(false)
-            // A closed stderr is no error.
+            // A closed stderr is not an error.
             .log_internal_errors(false)
     };
     let filter = EnvFilter::new(level);
-    // A second start in one process keeps the first.
+    // A second start in the same process changes nothing.
     match form {
         LogFormat::Json => {
             let logs = layer().json().with_filter(is_log).with_filter(filter).boxed();

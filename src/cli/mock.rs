@@ -14,7 +14,7 @@ pub(super) fn main(args: &MockArgs, mut signals: Signals) -> Result<Exit> {
     super::runtime()?.block_on(async {
         signals.take();
         let server = mock::start(config).await?;
-        // The address is data: scripts read it to find the free port.
+        // Scripts read the address from stdout to find the port.
         print(format!("{}\n", server.base_url()).as_bytes())?;
         signals.next().await;
         server.stop().await;

@@ -1,4 +1,4 @@
-//! The commands: each builds the services that it needs and hands them down.
+//! The commands. Each command builds the services that it needs and passes them down.
 
 mod agents;
 mod args;
@@ -43,7 +43,7 @@ use crate::config::is_empty_variable;
 use crate::engine::Signals;
 use crate::observe::tell_error;
 
-/// Parses the command line and does what it says; an error is written to stderr with its causes.
+/// Parses the command line and runs the command. An error is written to stderr with its causes.
 pub fn main() -> Exit {
     command_line().unwrap_or_else(|error| {
         tell_error(&format!("nova3: {error:#}"));
@@ -89,8 +89,8 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     }
 }
 
-/// The command line, with variables as scripts write them: an empty one is unset, and a switch is `1` or `yes`
-/// as well as `true`.
+/// The command line. An empty variable counts as unset, and a switch can be `1` or `yes` as well as `true`, because scripts
+/// write variables like this.
 fn command() -> clap::Command {
     Cli::command()
         .mut_args(lenient_variable)
@@ -117,7 +117,7 @@ fn lenient_variable(arg: Arg) -> Arg {
     }
 }
 
-/// Help and version go to stdout and are no failure; everything else clap says is a wrong flag.
+/// Help and version go to stdout and exit with 0. Every other error of clap is a wrong flag.
 fn usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         error.print().unwrap_or_default();
@@ -138,7 +138,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("failed to start the runtime")
 }
 
-/// Writes data to stdout; answers false when its reader has gone, which is no failure.
+/// Writes data to stdout. Returns false when the reader has closed the pipe, which is not a failure.
 fn print(text: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

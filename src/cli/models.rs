@@ -1,4 +1,4 @@
-//! A model that nobody named is missed before anything is sent: without it every request of an agent would fail.
+//! Refuses a run or worker whose routes have no model. Without this check every request of an agent would fail.
 
 use std::io::BufRead;
 
@@ -11,7 +11,7 @@ use crate::domain::request::{Brief, Rules, Work, read_line};
 use crate::engine::{Input, Seen, read_input};
 use crate::store::NewRequest;
 
-/// Refuses a worker whose calls have no model to ask: it does not know what will come.
+/// Refuses a worker whose default chain has no model, because any request may come to a worker.
 pub(super) fn of_worker(config: &Config, agents: &Agents) -> Result<()> {
     of_agents(config, agents)?;
     if is_named(config, &config.chains[0].name) {
@@ -20,7 +20,7 @@ pub(super) fn of_worker(config: &Config, agents: &Agents) -> Result<()> {
     Err(missing(config, ""))
 }
 
-/// Refuses an input with a request whose agents have no model to ask. An OpenAI Batch line names its own.
+/// Refuses an input with a request whose agents have no model. An OpenAI Batch line names its own model.
 pub(super) fn of_input(
     config: &Config,
     agents: &Agents,
@@ -33,14 +33,14 @@ pub(super) fn of_input(
         return Ok(());
     }
     let line = match input {
-        // What is looked at here is read again by the run.
+        // The run reads the same line again.
         Input::Stdin => first_of_stdin(agents, rules),
         Input::File(_) | Input::Spooled(_) => first_of_file(agents, planner, input, rules)?,
     };
     line.map_or(Ok(()), |line| Err(missing(config, &format!("line {line}: "))))
 }
 
-/// An agent that names a route or chain goes there, and is refused with it.
+/// Refuses an agent that names a route or chain without a model.
 fn of_agents(config: &Config, agents: &Agents) -> Result<()> {
     let all = agents.all().iter().chain([agents.supervisor()]);
     for agent in all {
@@ -55,7 +55,7 @@ fn of_agents(config: &Config, agents: &Agents) -> Result<()> {
     Ok(())
 }
 
-/// Whether a route of the chain says which model it asks. A chain that is not there has an error of its own.
+/// Whether a route of the chain has a model. An unknown chain is reported elsewhere.
 fn is_named(config: &Config, chain: &str) -> bool {
     let chain = config.chains.iter().find(|known| known.name == chain);
     chain.is_none_or(|chain| {
@@ -75,7 +75,7 @@ fn missing(config: &Config, place: &str) -> anyhow::Error {
     decided(Exit::Usage, message)
 }
 
-/// The first line of a file that needs the model.
+/// The first line of a file that needs the default model.
 fn first_of_file(agents: &Agents, planner: &Planner, input: &Input, rules: Rules) -> Result<Option<u64>> {
     let mut found = None;
     read_input(input, rules, planner, |seen| {
@@ -93,7 +93,7 @@ fn first_of_file(agents: &Agents, planner: &Planner, input: &Input, rules: Rules
     Ok(found)
 }
 
-/// Whether the first line of standard input needs the model, as far as it is there. Nothing is taken from it.
+/// Line 1, if the buffered part of standard input holds it and it needs the default model. Consumes no input.
 fn first_of_stdin(agents: &Agents, rules: Rules) -> Option<u64> {
     let mut stdin = std::io::stdin().lock();
     let begun = stdin.fill_buf().ok()?;
@@ -102,7 +102,7 @@ fn first_of_stdin(agents: &Agents, rules: Rules) -> Option<u64> {
     (request.model.is_none() && needs(agents, &request.work, &[])).then_some(1)
 }
 
-/// Whether a request that names no model needs the default one. Its actions may not be known yet.
+/// Whether a request that names no model needs the default one. Its actions may still be unknown.
 fn needs(agents: &Agents, work: &Work, actions: &[&str]) -> bool {
     let Work::Brief(brief) = work else { return false };
     let named = |action: &str| agents.get(action).is_some_and(|agent| agent.model.is_some());

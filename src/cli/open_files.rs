@@ -1,26 +1,26 @@
-//! The limit of open files: each call on its way has a connection.
+//! The limit of open files. Each call in flight has a connection.
 
 use anyhow::Result;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::exit::{Exit, decided};
 
-/// The store, the result file, the runtime, and what the system opens to find a host.
+/// Files of the store, the result file, the runtime and host name lookups.
 const BESIDE_CALLS: u64 = 48;
 
-/// A thousand streams need a thousand descriptors; the hard limit is what the operator allows.
+/// Raises the soft limit to the hard limit, because a thousand streams need a thousand descriptors.
 pub(super) fn raise() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Where this fails the soft limit stays, and `check` says whether it is enough.
+    // If this fails, the soft limit stays, and `check` reports whether it is enough.
     setrlimit(Resource::Nofile, limit).unwrap_or_default();
 }
 
-/// Refuses more calls at once than this process may have connections: they would fail for a reason that is
-/// neither theirs nor the provider's.
+/// Refuses a concurrency that needs more open files than this process may have. Without this check calls would fail although
+/// nothing is wrong with them or the provider.
 pub(super) fn check(concurrency: usize, rehearsal: bool) -> Result<()> {
     let calls = u64::try_from(concurrency).unwrap_or(u64::MAX);
-    // Ended connections are still closing while new ones open; a rehearsal has both ends of each.
+    // Old connections still close while new ones open. A rehearsal holds both ends of each connection.
     let connections = calls.saturating_add(calls / 4);
     let needed = connections
         .saturating_mul(if rehearsal { 2 } else { 1 })

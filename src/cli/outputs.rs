@@ -1,4 +1,4 @@
-//! What a run writes where, and which files it must not write to.
+//! The outputs of a run, and the files that it must not write to.
 
 use std::fs::Metadata;
 use std::io::IsTerminal;
@@ -15,7 +15,7 @@ use crate::engine::{Input, Output, Target};
 use crate::sink::Existing;
 use crate::store::Feed;
 
-/// What is written where: results or events to standard output or a file, and events beside them.
+/// The outputs: results or events to standard output or a file, and with `--events` a second output of events.
 pub(super) fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<Vec<Output>> {
     let feed = match args.emit {
         Some(Emit::Events) => Feed::Events,
@@ -39,7 +39,8 @@ pub(super) fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<
         Ok(Target::Stdout)
     };
     if feed == Feed::Events && args.keep_order {
-        let message = "`--keep-order` orders results, and `--emit events` writes none (leave one out)";
+        let message =
+            "`--keep-order` orders results, but `--emit events` writes no results (remove one of the two)";
         return Err(decided(Exit::Usage, message));
     }
     let main = Output {
@@ -54,18 +55,17 @@ pub(super) fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<
         target: target(written(Some(events)), "--events")?,
     };
     if feed == Feed::Events {
-        let message =
-            "`--events` writes events beside results, and `--emit events` writes none (leave one out)";
+        let message = "`--events` writes events as well as results, but `--emit events` writes no results (remove one of the two)";
         return Err(decided(Exit::Usage, message));
     }
     if same(&beside.target, &main.target) {
-        let message = "`--events` names the place where results go (give another file)";
+        let message = "`--events` names the same place as the results (give another file)";
         return Err(decided(Exit::Usage, message));
     }
     Ok(vec![main, beside])
 }
 
-/// Whether two outputs would be written to one place, under whatever names.
+/// Whether two outputs go to the same place, also when their names differ.
 fn same(one: &Target, other: &Target) -> bool {
     match (one, other) {
         (Target::File { path: one, .. }, Target::File { path: other, .. }) => {
@@ -75,12 +75,12 @@ fn same(one: &Target, other: &Target) -> bool {
     }
 }
 
-/// The path of a file to be written, which must not be one that the run needs.
+/// The path of an output file. Refuses a file that the run needs.
 fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
     let path = setup::result_path(path)?;
     if path.to_str().is_none() {
         let message = format!(
-            "result file `{}` has a name that is not UTF-8, which the store could not remember (give another)",
+            "result file `{}` has a name that is not UTF-8, so the store cannot keep it (give another name)",
             path.display()
         );
         return Err(decided(Exit::Usage, message));
@@ -107,7 +107,7 @@ fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathB
     }
 }
 
-/// Standard output may lead into a file that the run needs, too: `>> in.jsonl`.
+/// Refuses standard output that is redirected into a file that the run needs, such as `>> in.jsonl`.
 fn refuse_needed_stdout(config: &Config, input: &Input) -> Result<()> {
     let place = Place {
         inode: inode_of_file(Path::new("/dev/stdout")),
@@ -122,7 +122,7 @@ fn refuse_needed_stdout(config: &Config, input: &Input) -> Result<()> {
     }
 }
 
-/// Which file it is, whatever its name: device and inode.
+/// Device and inode: the identity of a file under any name.
 type Inode = (u64, u64);
 
 fn inode_at(path: &Path) -> Option<Inode> {
@@ -133,13 +133,13 @@ fn inode(data: &Metadata) -> Inode {
     (data.dev(), data.ino())
 }
 
-/// Only of a file: a terminal or `/dev/null` may well be input and output at once.
+/// The inode of a stream that is a file. A terminal or `/dev/null` may be input and output at once.
 fn inode_of_file(stream: &Path) -> Option<Inode> {
     let data = std::fs::metadata(stream).ok()?;
     data.is_file().then(|| inode(&data))
 }
 
-/// Where an output would go.
+/// The place that an output goes to.
 struct Place<'a> {
     /// The file there, if there is one.
     inode: Option<Inode>,
@@ -148,7 +148,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// What it is that the run needs, if it is such a file.
+    /// The role of this place in the run, if the run needs it.
     fn needed(&self, config: &Config, input: &Input) -> Option<&'static str> {
         if self.is_input(input) {
             return Some("the input itself");
@@ -165,7 +165,7 @@ impl Place<'_> {
             .as_deref()
             .is_some_and(|folder| self.is_in(folder))
         {
-            return Some("an agent of the agents' folder");
+            return Some("an agent file in the agents folder");
         }
         if secrets(config).iter().any(|file| self.is(file)) {
             return Some("a file of keys or certificates that the settings name");
@@ -187,9 +187,9 @@ impl Place<'_> {
         }
     }
 
-    /// Whether a result file would stand where the store keeps its data, its log or its lock, there already or not.
+    /// Whether this is the path of the store's data, log or lock. The files need not exist yet.
     fn is_of_store(&self, store: &Path) -> bool {
-        // A store in a folder that cannot be used has an error of its own.
+        // A store in an unusable folder is reported elsewhere.
         let Ok(store) = setup::result_path(store) else {
             return false;
         };
@@ -200,7 +200,7 @@ impl Place<'_> {
         })
     }
 
-    /// Whether it is one of the agents in the folder, or would be read as one.
+    /// Whether this is an agent file in the folder, or would be read as one.
     fn is_in(&self, folder: &Path) -> bool {
         let is_agent = |path: &Path| path.extension().is_some_and(|kind| kind == "toml");
         let there = |parent: &Path| inode_at(parent).is_some_and(|inode| inode_at(folder) == Some(inode));
@@ -215,7 +215,7 @@ impl Place<'_> {
     }
 }
 
-/// Files of keys, passwords and certificates that are in force.
+/// The files of keys, passwords and certificates that the settings use.
 fn secrets(config: &Config) -> Vec<PathBuf> {
     let named = config.origins.iter().filter_map(|origin| match &origin.source {
         Source::File(path) => Some(path.clone()),

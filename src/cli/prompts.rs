@@ -1,4 +1,4 @@
-//! `nova3 plan --show-prompt`: what would be sent for each task of a request, as far as it is known now.
+//! `nova3 plan --show-prompt`: the prompt of each task of a request, as far as it is known now.
 
 use anyhow::{Context, Result};
 
@@ -23,7 +23,7 @@ pub(super) async fn text(
     let Work::Brief(brief) = &entry.request.work else {
         return Err(decided(
             Exit::Usage,
-            "an OpenAI Batch line has no prompt of nova3's: its body is sent as it stands",
+            "an OpenAI Batch line has no nova3 prompt; its body is sent unchanged",
         ));
     };
     let client = Client::new(config).context("failed to set up the client")?;
@@ -103,7 +103,8 @@ impl Shown<'_> {
         Ok(chain.first())
     }
 
-    /// What the store holds for the task; of later tasks of its queue it would know nothing when it runs.
+    /// The context that the store holds for the task. Results of later tasks of its queue are left out, because the task does
+    /// not have them when it runs.
     async fn material(&self, input: &str, index: usize) -> Result<Material> {
         let Some(known) = self.known else {
             return Ok(Material::default());

@@ -1,4 +1,4 @@
-//! `--mock`: the settings of a run, and of one that a mock server in this process answers.
+//! The settings of a run. With `--mock`, a mock server in this process replaces every route.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::setup;
 use crate::config::{Config, Flags, Route, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
-/// The settings; in a rehearsal also the server that stands in for every route.
+/// The settings. In a rehearsal also the server that replaces every route.
 pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<mock::Mock>, Config)> {
     if !rehearsal {
         return Ok((None, Config::load(flags, &process_env)?));
     }
     let config = MockConfig {
-        // A demo that answers at once shows nothing: tokens come as from a quick provider.
+        // Tokens come at the speed of a fast provider, so that a demo shows streaming and progress.
         latency: Latency {
             first_token: Duration::from_millis(120),
             per_token: Duration::from_millis(2),
@@ -27,10 +27,10 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         .await
         .context("failed to start the mock server")?;
     let mut config = Config::load_without_keys(flags, &process_env)?;
-    // Every route leads to the mock under its own name: lines and agents may ask for any of them.
+    // Each route leads to the mock and keeps its name, because lines and agents may ask for any route.
     for route in &mut config.routes {
         let mock = Route::mock(&server.base_url(), route)?;
-        // The route that nobody named has another name now.
+        // `Route::mock` renames the route that has no configured name.
         for chain in &mut config.chains {
             if chain.name == route.name && chain.routes == [route.name.as_str()] {
                 chain.name.clone_from(&mock.name);

@@ -11,7 +11,7 @@ use crate::domain::state::Status;
 use crate::domain::{result_line, result_text};
 use crate::store::Order;
 
-/// Requests in one page.
+/// Requests in one page of the store.
 const ROWS: usize = 512;
 
 pub(super) fn main(args: &ResultsArgs, global: &Global) -> Result<Exit> {

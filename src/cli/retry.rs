@@ -34,7 +34,7 @@ pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
         if !global.quiet {
             let requests = if put_back == 1 { "request" } else { "requests" };
             tell(&format!(
-                "run `{}`: {put_back} failed {requests} put back; run it again to do them",
+                "run `{}`: {put_back} failed {requests} put back; `nova3 run` runs them again",
                 run.name
             ));
         }

@@ -15,7 +15,7 @@ use crate::observe::tell;
 use crate::report;
 use crate::store::{SessionRecord, Store, StoredItem};
 
-/// Sessions listed at most.
+/// At most this many sessions are listed.
 const LISTED: usize = 1000;
 
 pub(super) fn main(args: &SessionArgs, global: &Global) -> Result<Exit> {
@@ -127,14 +127,14 @@ async fn clear(which: &WhichSession, wait_lock: Option<&str>, global: &Global) -
         Some(text) => setup::duration("--wait-lock", text)?,
         None => Duration::ZERO,
     };
-    // Looked at first, so that a mistyped name is told.
+    // Read the session first, so that a mistyped name is reported.
     drop(read(which, global).await?);
     let store = stores::to_change(which.store.as_ref(), global, wait).await?;
     let cleared = store.clear_session(&user, &session).await?;
     store.close().await?;
     if !global.quiet {
         tell(&format!(
-            "session `{}` of user `{}`: forgot {}, {} and {}; results stay with their runs",
+            "session `{}` of user `{}`: deleted {}, {} and {}; results stay with their runs",
             session.as_str(),
             user.as_str(),
             counted(cleared.rounds, "round"),

@@ -1,4 +1,4 @@
-//! What several commands build: settings, paths, stores, the planner.
+//! Settings, paths and services that several commands build.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
 use crate::store::{Recipe, RouteLimits, Run, Store, Terms};
 
-/// The store of rehearsals, so that they never mix with a real run.
+/// The default store of rehearsals, so that they never mix with a real run.
 pub(super) const MOCK_STORE: &str = "nova3-mock.db";
 
-/// A value with where clap found it.
+/// A value, and the place where clap found it.
 pub(super) fn given<T: Clone>(
     matches: &ArgMatches,
     id: &str,
@@ -36,7 +36,7 @@ pub(super) fn given<T: Clone>(
     Some(Given { value, source })
 }
 
-/// `--store`, and where it was given.
+/// `--store`, and the place where it was given.
 pub(super) fn given_store(matches: &ArgMatches, store: Option<&PathBuf>) -> Option<Given<PathBuf>> {
     given(matches, "store", "--store", "NOVA3_STORE", store)
 }
@@ -157,7 +157,7 @@ pub(super) fn duration(flag: &str, text: &str) -> Result<Duration> {
         })
 }
 
-/// Where requests come from.
+/// The input that a path means; `-` is standard input.
 pub(super) fn input(path: &Path) -> Result<Input> {
     if path.as_os_str() == "-" {
         return Ok(Input::Stdin);
@@ -174,7 +174,7 @@ pub(super) fn result_path(path: &Path) -> Result<PathBuf> {
         .map_err(|error| decided(Exit::Output, format!("result file `{}`: {error}", path.display())))
 }
 
-/// The planner for agents, routes, and the tasks and stops that flags give.
+/// The planner for the agents, the routes, `--tasks` and `--until`.
 pub(super) fn planner(
     agents: &Agents,
     routes: Vec<String>,
@@ -207,19 +207,19 @@ fn action(flag: &str, name: &str) -> Result<Action> {
     })
 }
 
-/// The names that a line, an agent or a flag may give to where its calls go.
+/// The names of routes and chains that a line, an agent or a flag may use.
 pub(super) fn names(config: &Config) -> Vec<String> {
     config.chains.iter().map(|chain| chain.name.clone()).collect()
 }
 
-/// Under a cost cap every route has a price: a line may name any of them.
+/// Refuses a cost cap when a route has no price, because a line may name any route.
 pub(super) fn require_prices(config: &Config) -> Result<()> {
     let unpriced = config.routes.iter().find(|route| route.price.is_none());
     match unpriced.filter(|_| config.conditions.max_cost.is_some()) {
         Some(route) => Err(decided(
             Exit::Usage,
             format!(
-                "`--max-cost` needs to know what calls cost, and route `{0}` has no price (set \
+                "`--max-cost` needs a price for every route, but route `{0}` has no price (set \
                  `input_usd_per_million` and `output_usd_per_million` in `[routes.{0}]`)",
                 route.name
             ),
@@ -228,12 +228,22 @@ pub(super) fn require_prices(config: &Config) -> Result<()> {
     }
 }
 
-/// What makes answers what they are, beside the requests: prompts, and which models are asked.
+/// The digests of all that shapes an answer beside its request: the prompts, and the models of the routes.
 pub(super) fn recipe(agents: &Agents, config: &Config) -> Recipe {
     let routes: Vec<String> = config
         .routes
         .iter()
-        .map(|route| format!("{}={}", route.name, route.model.as_deref().unwrap_or_default()))
+        .map(|route| {
+            let model = route.model.as_deref().unwrap_or_default();
+            if route.body.is_empty() {
+                return format!("{}={model}", route.name);
+            }
+            format!(
+                "{}={model} {}",
+                route.name,
+                serde_json::Value::from(route.body.clone())
+            )
+        })
         .collect();
     let asked = config.chains.first().map(|chain| chain.routes.join(","));
     let models = format!("{}\n{}", asked.unwrap_or_default(), routes.join("\n"));
@@ -243,7 +253,7 @@ pub(super) fn recipe(agents: &Agents, config: &Config) -> Recipe {
     }
 }
 
-/// What others who work on the same run have to agree on.
+/// The settings that all workers of one run must share.
 pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>, tasks: Option<&str>) -> Terms {
     let tasks = tasks.map(|list| task_names(list).join(","));
     let limits = config.routes.iter().map(|route| {
@@ -263,8 +273,8 @@ pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>, tasks
     }
 }
 
-/// The `custom_id`s that a flag names: each value as it stands, because an id may hold a comma, and its parts between
-/// commas.
+/// The `custom_id`s that a flag names. Each value counts as a whole, because an id may hold a comma, and each part between
+/// commas counts too.
 pub(super) fn ids(given: &[String]) -> Vec<String> {
     let parts = |value: &String| -> Vec<String> {
         let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -276,7 +286,7 @@ pub(super) fn ids(given: &[String]) -> Vec<String> {
     given.iter().flat_map(parts).collect()
 }
 
-/// Who we are to another process that finds the store in use.
+/// The text that names this process to another one that finds the store in use.
 pub(super) fn holder() -> String {
     format!("process {} since {:.0}", std::process::id(), crate::clock::now())
 }
@@ -286,7 +296,7 @@ pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The run to look at.
+/// The run that the arguments name, or the run that was used last.
 pub(super) async fn find_run(store: &dyn Store, which: &Which) -> Result<Run> {
     let found = store.find_run(which.run.as_deref()).await?;
     match (found, &which.run) {
@@ -325,7 +335,7 @@ pub(super) fn session(user: &str, session: &str) -> Result<(UserId, SessionId)> 
     Ok((user, session))
 }
 
-/// There is no such session in the store.
+/// The error for a session that the store does not hold.
 pub(super) fn no_session(user: &UserId, session: &SessionId) -> anyhow::Error {
     decided(
         Exit::Nothing,

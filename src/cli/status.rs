@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::{print, setup, stores};
 use crate::report::{self, Standing};
 
-/// Sessions shown at most.
+/// At most this many sessions are shown.
 const SESSIONS: usize = 20;
 
 pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
@@ -35,7 +35,7 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
     })
 }
 
-/// The queue of a session that is under way, paused, or was last.
+/// Prints the running or paused queue of a session, else its last queue.
 async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result<Exit> {
     let (user, session) = setup::session(&args.user, session)?;
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
@@ -52,7 +52,7 @@ async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result
     Ok(Exit::Good)
 }
 
-/// Opened anew each time: a reader that stays would keep the store's log from being folded back.
+/// Opens the store again each time. A reader that stays open would block the checkpoint of the write-ahead log.
 async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
     let run = setup::find_run(&*store, &args.which).await?;

@@ -1,4 +1,4 @@
-//! Which store a command means, and opening it.
+//! Finds and opens the store of a command.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -24,21 +24,21 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
-/// An open store, and where it keeps limits a minute.
+/// An open store, and the place of its limits a minute.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     limits: LimitsIn,
 }
 
-/// Where limits a minute outlive the process.
+/// The place where limits a minute outlive the process.
 enum LimitsIn {
-    /// In the file, from one process to the next.
+    /// In the store's file, for the next process.
     File(Arc<SqliteStore>),
-    /// In a database, where hosts share them.
+    /// In a database, shared by all hosts.
     Database(Database),
 }
 
-/// The limits of one route in a store that is a file.
+/// The limits of one route in a SQLite file.
 #[derive(Debug)]
 struct FileLimits {
     store: Arc<SqliteStore>,
@@ -56,7 +56,7 @@ impl LimitStore for FileLimits {
     }
 }
 
-/// Which store a command means that looks into one.
+/// The store of a command that only reads or changes an existing one.
 pub(super) fn address(store: Option<&PathBuf>, global: &Global) -> Result<StoreAddress> {
     let store = store.cloned().map(|value| Given {
         source: source(&value),
@@ -70,7 +70,7 @@ pub(super) fn address(store: Option<&PathBuf>, global: &Global) -> Result<StoreA
     Ok(store_in_force(&flags, &process_env)?)
 }
 
-/// Clap has put flag and variable into one: what the variable says came from there.
+/// Clap merges flag and variable. A value equal to the variable came from the variable.
 fn source(value: &Path) -> Source {
     match process_env("NOVA3_STORE") {
         Some(variable) if Path::new(&variable) == value => Source::Env("NOVA3_STORE".to_owned()),
@@ -78,14 +78,14 @@ fn source(value: &Path) -> Source {
     }
 }
 
-/// How often it is said that a store is waited for.
+/// A waiting command prints its message this often.
 const SAID: Duration = Duration::from_secs(30);
 
-/// A shorter wait is not told.
+/// A shorter wait prints no message.
 const TOLD: Duration = Duration::from_secs(1);
 
-/// Opens the store to work on it; makes it if it is not there. A store that is in use, or that does not answer, is waited
-/// for up to `wait`; that is said at once and every half minute.
+/// Opens the store to work on it, and creates it if it does not exist. Waits up to `wait` for a store that is in use or does
+/// not answer, and prints a message at once and every half minute.
 pub(super) async fn to_work(address: &StoreAddress, wait: Duration, global: &Global) -> Result<Opened> {
     let begun = Instant::now();
     let mut patience = Duration::ZERO;
@@ -96,7 +96,7 @@ pub(super) async fn to_work(address: &StoreAddress, wait: Duration, global: &Glo
             Err(error) => error,
         };
         let left = wait.saturating_sub(begun.elapsed());
-        // What ends before its time does not pass by waiting.
+        // An error that came before the timeout does not go away by waiting.
         let passes = patience.is_zero() || tried.elapsed() >= patience;
         let Some(waits) = waits(address, &error).filter(|_| passes && !left.is_zero()) else {
             return Err(error);
@@ -108,7 +108,7 @@ pub(super) async fn to_work(address: &StoreAddress, wait: Duration, global: &Glo
     }
 }
 
-/// What an error says that may pass.
+/// The message of an error that waiting may solve.
 fn waits(address: &StoreAddress, error: &anyhow::Error) -> Option<String> {
     match error.downcast_ref::<StoreError>()? {
         StoreError::InUse { path, holder } => {
@@ -145,8 +145,8 @@ async fn open(address: &StoreAddress, wait: Duration) -> Result<Opened> {
 }
 
 impl Opened {
-    /// A client for the configured routes, whose limits go on from what the store knows. Where hosts share the store, they
-    /// share the limits too.
+    /// A client for the configured routes. Its limits continue from the stored state, and hosts that share the store share
+    /// the limits.
     pub(super) async fn client(&self, config: &Config) -> Result<Client> {
         let made = match &self.limits {
             LimitsIn::File(store) => {
@@ -180,7 +180,7 @@ fn database(address: &PostgresAddress) -> Result<Database> {
     Database::new(address).map_err(|reason| decided(Exit::Usage, format!("store `{address}`: {reason}")))
 }
 
-/// Opens a store that exists, to look into it.
+/// Opens an existing store to read it.
 pub(super) async fn to_read(store: Option<&PathBuf>, global: &Global) -> Result<Arc<dyn Store>> {
     let address = address(store, global)?;
     match &address {
@@ -195,7 +195,7 @@ pub(super) async fn to_read(store: Option<&PathBuf>, global: &Global) -> Result<
     }
 }
 
-/// Opens a store that exists, to change something in it: a mistyped path leaves no empty store behind.
+/// Opens an existing store to change it. A mistyped path leaves no empty store behind.
 pub(super) async fn to_change(
     store: Option<&PathBuf>,
     global: &Global,
@@ -216,7 +216,7 @@ pub(super) async fn to_change(
     Ok(to_work(&address, wait, global).await?.store)
 }
 
-/// A store to look into, if it is there.
+/// Opens a store to read it, if it exists.
 pub(super) async fn if_there(address: &StoreAddress) -> Result<Option<Arc<dyn Store>>> {
     match address {
         StoreAddress::File(path) if !path.is_file() => Ok(None),

@@ -35,7 +35,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
         for (key, cursor) in files {
             let before = match cursor.base {
                 0 => String::new(),
-                bytes => format!(", behind {bytes} bytes that are not this run's"),
+                bytes => format!(", after {bytes} bytes that this run did not write"),
             };
             let each = match cursor.feed {
                 Feed::Results => "finished request",
@@ -46,7 +46,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                     let newer = match newer {
                         0 => String::new(),
                         count => format!(
-                            "; {count} of them newer in the store: continued, or pending again (the next run writes them)"
+                            "; newer in the store: {count} (continued, or pending again; the next run writes them)"
                         ),
                     };
                     format!("{lines} lines, each {each} exactly once{before}{newer}")
@@ -58,7 +58,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                     "being written by process {process}; {lines} lines so far, each {each} exactly once{before}"
                 ),
                 Proof::BeingWritten { process, lines: None } => {
-                    format!("being written by process {process}, which replaces lines that have changed")
+                    format!("being written by process {process}, which replaces changed lines")
                 }
                 Proof::Wrong(problem) => {
                     exit = Exit::Output;
@@ -71,7 +71,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
     })
 }
 
-/// That the run has not written the wanted file on this host, and which ones it has written.
+/// The error for a file that the run has not written on this host. It names the files that the run has written.
 async fn unknown(store: &dyn Store, run: &Run, wanted: Option<&Path>, host: &str) -> Result<anyhow::Error> {
     let file = wanted.map_or_else(
         || "no file".to_owned(),

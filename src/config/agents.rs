@@ -1,4 +1,4 @@
-//! Settings of agents and of what their prompts may hold.
+//! Settings of agents and of the material in their prompts.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -10,26 +10,26 @@ use super::origin::{Given, Layers, Source};
 use super::raw::RawConfig;
 use crate::domain::request::is_name;
 
-/// What the settings say about agents.
+/// The settings of agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentSettings {
     /// A folder of agent files that override the embedded ones or add to them.
     pub folder: Option<PathBuf>,
-    /// Whether a task's items are limited at all.
+    /// Whether the number of a task's items is limited.
     pub limits: bool,
-    /// Items of a task where neither its agent nor `of` says more.
+    /// Items of a task at most, unless `of` or its agent sets another number.
     pub max_results: usize,
-    /// Items of a task by action.
+    /// Items of a task at most, by action. Overrides the agent's number.
     pub of: BTreeMap<String, usize>,
-    /// The actions of a request whose plan could not be used.
+    /// The plan of a request whose model plan cannot be used: its actions.
     pub default_plan: Vec<String>,
-    /// What every post must carry.
+    /// A text that every post must contain.
     pub label: Option<String>,
-    /// Words that no post may hold, beside those of the list.
+    /// Words that no post may contain, in addition to the list of banned words.
     pub banned_words: Vec<String>,
 }
 
-/// How much of what was made before may stand in a prompt, in tokens by part.
+/// The most earlier material that a prompt may contain, in tokens for each part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContextBudget {
     /// Rounds of the session, at most.
@@ -40,13 +40,13 @@ pub struct ContextBudget {
     pub background_tokens: u64,
     /// Tokens of the results of earlier tasks.
     pub earlier_tokens: u64,
-    /// Tokens of items that are referred to.
+    /// Tokens of referenced items.
     pub reference_tokens: u64,
-    /// Tokens of chosen items and what is said about them.
+    /// Tokens of chosen items and the comments on them.
     pub chosen_tokens: u64,
 }
 
-/// A list as `nova3 config` shows it.
+/// A list in the form that `nova3 config` shows.
 struct Listed<'a>(&'a [String]);
 
 impl Display for Listed<'_> {
@@ -158,7 +158,7 @@ pub(super) fn context(
     })
 }
 
-/// A value of a variable that has no flag; the names are the service's.
+/// Reads a variable that has no flag. The names of these variables come from the Python service.
 fn from_env<T>(
     env: Env<'_>,
     name: &str,

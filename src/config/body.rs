@@ -6,7 +6,7 @@ use super::error::ConfigError;
 use super::origin::Layers;
 use super::raw::RawRoute;
 
-/// Fields that nova3 writes itself, each with the way to set it.
+/// Fields that nova3 writes itself, each with the setting to use instead.
 const OWN_FIELDS: &[(&str, &str)] = &[
     ("model", "set `model` of the route"),
     ("messages", "the agents' prompts make them; remove the line"),
@@ -29,7 +29,7 @@ const LONGEST: &str = "set `max_tokens` of the route, and `token_field` for the 
 const STRUCTURED: &str = "set `structured` of the route";
 const SAMPLING: &str = "set it in the agent's file";
 
-/// The extra fields of a route.
+/// Returns the extra fields of a route.
 pub(super) fn extra(
     name: &str,
     raw: &RawRoute,
@@ -54,7 +54,7 @@ pub(super) fn extra(
     Ok(body)
 }
 
-/// The JSON of a TOML value. Times, `inf` and `nan` have none.
+/// Converts a TOML value to JSON. Times, `inf` and `nan` have no JSON form.
 fn json(written: &toml::Value) -> Option<Value> {
     Some(match written {
         toml::Value::String(text) => Value::from(text.as_str()),

@@ -1,20 +1,20 @@
-//! Chains: in which order routes are tried.
+//! Chains: the order in which routes are tried.
 
 use super::error::ConfigError;
 use super::origin::Layers;
 use super::raw::RawConfig;
 
-/// Routes in the order in which they are tried.
+/// An ordered list of routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
-    /// Its name in settings and lines. A route alone is a chain of its own name.
+    /// Its name in settings and input lines. Each route is also a chain of one, under its own name.
     pub name: String,
-    /// Names of its routes, the first choice first; never empty.
+    /// Names of its routes, in the order in which they are tried. Never empty.
     pub routes: Vec<String>,
 }
 
 impl Chain {
-    /// The chain of one route.
+    /// Returns the chain of one route.
     pub fn of(route: &str) -> Self {
         Self {
             name: route.to_owned(),
@@ -23,10 +23,10 @@ impl Chain {
     }
 }
 
-/// The chain that is taken where several things could be, and nothing says which.
+/// The chain that is used when there are several and none is named.
 const DEFAULT_NAME: &str = "default";
 
-/// The chains as they are written, each of routes that there are.
+/// Returns the chains of the settings file. Every route that they name must exist.
 pub(super) fn written(written: &RawConfig, layers: &mut Layers) -> Result<Vec<Chain>, ConfigError> {
     let mut chains = Vec::with_capacity(written.chains.len());
     for (name, routes) in &written.chains {
@@ -56,7 +56,7 @@ pub(super) fn written(written: &RawConfig, layers: &mut Layers) -> Result<Vec<Ch
     Ok(chains)
 }
 
-/// The chain that is taken where nobody names one, if the settings leave no doubt.
+/// Returns the chain that is used when none is named: the only one, or the one called `default`.
 pub(super) fn only(chains: &[Chain]) -> Option<&Chain> {
     match chains {
         [only] => Some(only),

@@ -1,4 +1,4 @@
-//! When a run stops, and how much of it is held in memory.
+//! Stop conditions of a run, its lease, and its limits on memory.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(super) fn resolve(
     })
 }
 
-/// What a request does behind a failed task.
+/// Returns how a request continues after a failed task.
 pub(super) fn on_failure(
     flags: &Flags,
     written: &RawConfig,
@@ -97,7 +97,7 @@ fn cost(usd: f64) -> Result<Cost, ConfigError> {
     Ok(Cost((usd * 1e12).floor() as u64))
 }
 
-/// How many queues are held in memory at most: no fewer than calls at once, whose number the default follows.
+/// Returns the most queues in memory. It is at least `run.concurrency`; the default grows with it.
 pub(super) fn max_queues(
     concurrency: usize,
     written: &RawConfig,
@@ -120,7 +120,7 @@ pub(super) fn max_queues(
     Ok(max_queues)
 }
 
-/// Bytes of memory to stay below, where the machine's or container's own limit is not to be taken.
+/// Returns the memory limit in bytes that replaces the limit of the container or machine.
 pub(super) fn memory_limit(
     flags: &Flags,
     written: &RawConfig,
@@ -146,7 +146,8 @@ pub(super) fn memory_limit(
         .transpose()
 }
 
-/// Much shorter, and a busy machine would lose what it works on; much longer, and what a dead one had would wait.
+/// Returns the length of a lease. Below a second, a busy machine would lose its leases; above an hour, the work of a
+/// crashed one would wait too long.
 pub(super) fn lease(
     written: &RawConfig,
     default: &RawConfig,

@@ -1,4 +1,4 @@
-//! Dialects: which API a route speaks, and at which address.
+//! Dialects: the API that a route's server speaks, and its address.
 
 use reqwest::Url;
 
@@ -22,11 +22,11 @@ pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 /// The base address of Anthropic.
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 
-/// Anthropic's only field for the longest answer.
+/// The only field of Anthropic's API for the longest answer.
 const ANTHROPIC_TOKENS: &str = "max_tokens";
 
 impl Dialect {
-    /// Both.
+    /// All dialects.
     const ALL: [Self; 2] = [Self::OpenAi, Self::Anthropic];
 
     /// Its name in the settings.
@@ -37,7 +37,7 @@ impl Dialect {
         }
     }
 
-    /// The path of its chat behind a base address.
+    /// Returns the path of its chat endpoint below a base address.
     pub const fn chat_path(self) -> &'static str {
         match self {
             Self::OpenAi => "/chat/completions",
@@ -45,7 +45,7 @@ impl Dialect {
         }
     }
 
-    /// The base address of the company that the dialect comes from.
+    /// Returns the base address of the company that defined the dialect.
     pub(super) const fn base_url(self) -> &'static str {
         match self {
             Self::OpenAi => OPENAI,
@@ -53,7 +53,7 @@ impl Dialect {
         }
     }
 
-    /// The field for the longest answer where the settings name none.
+    /// Returns the default name of the field for the longest answer.
     pub(super) const fn token_field(self) -> &'static str {
         match self {
             Self::OpenAi => "max_completion_tokens",
@@ -62,7 +62,7 @@ impl Dialect {
     }
 }
 
-/// The dialect of a route.
+/// Returns the dialect of a route.
 pub(super) fn dialect(name: &str, raw: &RawRoute, layers: &mut Layers) -> Result<Dialect, ConfigError> {
     let key = format!("routes.{name}.dialect");
     let default = Dialect::OpenAi.as_str().to_owned();
@@ -73,7 +73,7 @@ pub(super) fn dialect(name: &str, raw: &RawRoute, layers: &mut Layers) -> Result
     known.ok_or_else(|| ConfigError::value(key, shortened(&written, 80), "`openai` or `anthropic`"))
 }
 
-/// The field for the longest answer of a route.
+/// Returns the name of a route's field for the longest answer.
 pub(super) fn token_field(
     name: &str,
     raw: &RawRoute,
@@ -112,7 +112,7 @@ pub(super) fn token_field(
     Ok(field)
 }
 
-/// Whether a route's answers are streamed, and whether usage is asked for in streams.
+/// Returns whether a route's answers are streamed, and whether a stream is asked for its usage.
 pub(super) fn streaming(
     name: &str,
     raw: &RawRoute,
@@ -138,14 +138,14 @@ pub(super) fn streaming(
     Ok((stream, usage))
 }
 
-/// The complete address of a route's chat.
+/// Returns the complete address of a route's chat endpoint.
 pub(super) fn endpoint(name: &str, base_url: &str, dialect: Dialect) -> Result<Url, ConfigError> {
     let key = format!("routes.{name}.base_url");
     let expected = format!(
         "an http or https address such as `{}`, without a name or password in it",
         dialect.base_url()
     );
-    // What cannot be read as an address may still hold a password before its `@`.
+    // A text that is not a valid address may still contain a password before its `@`.
     let shown = if base_url.contains('@') {
         "…".to_owned()
     } else {
@@ -177,7 +177,7 @@ pub(super) fn endpoint(name: &str, base_url: &str, dialect: Dialect) -> Result<U
     Ok(url)
 }
 
-/// An address as it is shown: some providers take their key in the query.
+/// Returns the address without its query, which contains the key at some providers.
 pub(super) fn without_query(base_url: &str) -> &str {
     base_url.split_once('?').map_or(base_url, |(address, _)| address)
 }

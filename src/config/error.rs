@@ -1,69 +1,69 @@
-//! What can be wrong with settings.
+//! Errors of settings.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 
-/// A setting that cannot be used. All of them end the program with exit code 2 before anything is spent.
+/// A setting that cannot be used. Each error ends the program with exit code 2 before the first call.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is missing or cannot be understood.
+    /// The file is missing or is not valid.
     #[error("settings file `{}`: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         reason: String,
     },
-    /// A value is not one of those that make sense.
+    /// A value is not allowed.
     #[error("`{key}` is `{value}`: expected {expected}")]
     Value {
         /// The setting.
         key: String,
-        /// What it was set to.
+        /// Its value.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         expected: String,
     },
-    /// A setting that cannot be used where it stands.
+    /// A setting that is not allowed in this place.
     #[error("`{key}` cannot be used: {reason} ({cure})")]
     Refused {
         /// The setting.
         key: String,
         /// Why it cannot be used.
         reason: String,
-        /// What to do.
+        /// How to correct it.
         cure: String,
     },
-    /// A setting that is needed is not there.
+    /// A required setting is missing.
     #[error("`{key}` is missing ({cure})")]
     Missing {
         /// The setting.
         key: String,
-        /// What to do.
+        /// How to correct it.
         cure: String,
     },
-    /// A route without a key.
+    /// A route needs a key and has none.
     #[error("route `{route}` has no key ({cure})")]
     NoKey {
         /// The route.
         route: String,
-        /// What to do.
+        /// How to give it one.
         cure: String,
     },
-    /// A key that others could read on its way.
+    /// A key would be sent to another host without encryption.
     #[error("route `{route}` would send its key to `{host}` over plain http (use https; {cure})")]
     KeyInTheOpen {
         /// The route.
         route: String,
-        /// Where it leads.
+        /// The host of the route.
         host: String,
-        /// What else to do.
+        /// The alternative to https.
         cure: String,
     },
 }
 
 impl ConfigError {
-    /// A wrong value.
+    /// Returns the error of a value that is not allowed.
     pub fn value(key: impl Into<String>, value: impl Display, expected: impl Into<String>) -> Self {
         Self::Value {
             key: key.into(),
@@ -72,7 +72,7 @@ impl ConfigError {
         }
     }
 
-    /// A setting that cannot be used where it stands.
+    /// Returns the error of a setting that is not allowed in this place.
     pub fn refused(key: impl Into<String>, reason: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Refused {
             key: key.into(),

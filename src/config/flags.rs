@@ -1,10 +1,10 @@
-//! The settings that a command line gives.
+//! Settings from the command line.
 
 use std::path::PathBuf;
 
 use super::Given;
 
-/// Settings that flags or `NOVA3_…` variables gave.
+/// Settings that flags or `NOVA3_…` variables set.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`.
@@ -13,7 +13,7 @@ pub struct Flags {
     pub store: Option<Given<PathBuf>>,
     /// `--concurrency`.
     pub concurrency: Option<Given<usize>>,
-    /// `--model`: a route's name, or a model for the default route.
+    /// `--model`: the name of a route or chain, or a model for the only route.
     pub model: Option<Given<String>>,
     /// `--rpm`.
     pub rpm: Option<Given<u32>>,

@@ -1,4 +1,4 @@
-//! Headers of a route's requests: the key's, and extra ones. Their values are secret.
+//! Headers of a route's requests: the header of the key, and extra headers. Their values are secret.
 
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,11 @@ use super::routes::Route;
 pub enum KeyHeader {
     /// `authorization: Bearer KEY`.
     Bearer,
-    /// This header, with the bare key.
+    /// This header, whose value is the key alone.
     Named(HeaderName),
 }
 
-/// Headers that nova3 or its HTTP library writes.
+/// Headers that nova3 or its HTTP library writes. Settings cannot set them.
 const OWN_HEADERS: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -39,13 +39,13 @@ const OWN_HEADERS: &[&str] = &[
     "user-agent",
 ];
 
-/// The header in which Anthropic's dialect names its version.
+/// The header for the version of Anthropic's API.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
-/// What a header's value may be.
+/// The allowed values of a header, for errors.
 const EXPECTED: &str = "text in printable ASCII, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`";
 
-/// The header for the key of a route.
+/// Returns the header for the key of a route.
 pub(super) fn key_header(
     name: &str,
     raw: &RawRoute,
@@ -64,7 +64,7 @@ pub(super) fn key_header(
     let written = layers.pick(&key, None, raw.key_header.clone(), Some(default.to_owned()))?;
     let expected = "`authorization`, or the name of a header for the bare key such as `api-key`";
     let header = HeaderName::from_bytes(written.as_bytes())
-        // A key may stand here by mistake.
+        // The error does not show the value: it may be a key, set here by mistake.
         .map_err(|_| ConfigError::value(&key, "…", expected))?;
     if is_own(&header, dialect) {
         return Err(ConfigError::value(&key, written, expected));
@@ -76,7 +76,7 @@ pub(super) fn key_header(
     })
 }
 
-/// The extra headers of a route. With [`Keys::Unread`] none is read from the environment or a file.
+/// Returns the extra headers of a route. With [`Keys::Unread`], headers from the environment or a file are left out.
 pub(super) fn extra(
     raw: &RawRoute,
     route: &Route,
@@ -116,7 +116,7 @@ pub(super) fn extra(
 
 const NAME_CURE: &str = "write letters, digits and `-`, such as `X-Title`";
 
-/// Why a header cannot be an extra one, and what to do.
+/// Returns the reason and the cure if a header cannot be an extra header.
 fn refusal(header: &HeaderName, route: &Route) -> Option<(&'static str, &'static str)> {
     let carries_key = match &route.key_header {
         KeyHeader::Bearer => false,
@@ -138,13 +138,13 @@ fn is_own(header: &HeaderName, dialect: Dialect) -> bool {
     OWN_HEADERS.contains(&header.as_str()) || (dialect == Dialect::Anthropic && header == ANTHROPIC_VERSION)
 }
 
-/// Where the value of a header stands.
+/// The source of a header's value.
 enum Place<'a> {
-    /// In the settings file.
+    /// The settings file.
     Here(&'a str),
-    /// In a variable of the environment.
+    /// A variable of the environment.
     Env(&'a str),
-    /// In a file of its own.
+    /// A separate file.
     File(&'a str),
 }
 

@@ -1,7 +1,8 @@
-//! Keys: from the environment or a file, never from anywhere else, and never shown.
+//! Keys of routes. A key comes from the environment or a file, from no other place, and is never shown.
 //!
-//! A key goes where it was meant to go: `OPENAI_API_KEY` to the route that the environment makes, to `OpenAI`, and to
-//! routes that name it; `ANTHROPIC_API_KEY` to Anthropic and to routes that name it. No key leaves this machine in clear text unless its route allows it.
+//! `OPENAI_API_KEY` is used for the route that the environment makes, for OpenAI's host over https, and for routes that
+//! name it. `ANTHROPIC_API_KEY` is used for Anthropic's host over https and for routes that name it. A key is sent to
+//! another machine over plain http only if its route allows it.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -16,25 +17,25 @@ use super::raw::RawRoute;
 
 const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
-/// The variables whose keys belong to one host.
+/// The variables whose keys are used for one host without being named.
 const KEYS_OF_HOSTS: [(&str, &str); 2] = [
     ("api.openai.com", OPENAI_KEY),
     ("api.anthropic.com", "ANTHROPIC_API_KEY"),
 ];
 
-/// What to do about a secret that would go over plain http.
+/// The cure for a secret that would be sent over plain http.
 pub(super) const OVER_HTTP: &str = "`key_over_http = true` allows it in a network that you trust";
 
-/// Whether keys are wanted.
+/// Whether keys are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// Each route has the key that it needs, or there is no configuration.
+    /// Each route must have the key that it needs, or loading the settings fails.
     Needed,
-    /// Nothing is sent to anyone who wants a key; none is read.
+    /// No key is read and none is required, because no call needs a key.
     Unread,
 }
 
-/// The key of the route that the environment makes, if it needs one.
+/// Returns the key of the route that the environment makes, if the route needs one.
 pub(super) fn of_environment(
     name: &str,
     endpoint: &Url,
@@ -51,13 +52,13 @@ pub(super) fn of_environment(
             )?;
             checked(name, text, source, layers).map(Some)
         }
-        // A server on plain HTTP is a local one, which seldom wants a key.
+        // A server on plain http is usually local and seldom needs a key.
         None if endpoint.scheme() == "http" => Ok(None),
         None => Err(missing(name, &format!("set the variable `{OPENAI_KEY}`"))),
     }
 }
 
-/// The key of a route of the settings file, if it needs one.
+/// Returns the key of a route of the settings file, if the route needs one.
 pub(super) fn of_route(
     name: &str,
     raw: &RawRoute,
@@ -79,7 +80,7 @@ pub(super) fn of_route(
         if !is_variable(variable) {
             return Err(ConfigError::value(
                 format!("routes.{name}.api_key_env"),
-                // Somebody may have put the key itself here.
+                // The error does not show the value: it may be the key itself, set here by mistake.
                 "…",
                 "the name of an environment variable",
             ));
@@ -101,13 +102,13 @@ pub(super) fn of_route(
     checked(name, text, source, layers).map(Some)
 }
 
-/// Whether a text can be the name of a variable.
+/// Returns whether a text can be the name of a variable.
 pub(super) fn is_variable(name: &str) -> bool {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     !name.is_empty() && name.bytes().all(named)
 }
 
-/// Whether a server is on this machine, so that nothing on the way to it can be read by others.
+/// Returns whether a server is on this machine. Requests to it cross no network.
 pub(super) fn is_here(endpoint: &Url) -> bool {
     let host = endpoint.host_str().unwrap_or_default().trim_end_matches('.');
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -119,7 +120,7 @@ pub(super) fn is_here(endpoint: &Url) -> bool {
     }
 }
 
-/// A key would go to another machine in clear text.
+/// Returns an error if the endpoint is another machine over plain http.
 pub(super) fn in_the_open(name: &str, endpoint: &Url, cure: &str) -> Result<(), ConfigError> {
     if endpoint.scheme() != "http" || is_here(endpoint) {
         return Ok(());

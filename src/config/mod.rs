@@ -1,8 +1,7 @@
-//! Flags, environment and settings file become one checked, complete [`Config`]; each value knows where
-//! it came from.
+//! Makes one checked, complete [`Config`] from flags, environment and settings file, with the source of each value.
 //!
-//! This is the only place that reads the environment and key files. A secret is held as one and never
-//! shown: `nova3 config` says where a key comes from, not what it is.
+//! This is the only module that reads the environment and key files. Secrets have a type that does not print them:
+//! `nova3 config` shows the source of a key and not the key.
 
 mod agents;
 mod body;
@@ -46,16 +45,16 @@ use self::raw::RawConfig;
 use crate::domain::conditions::{Conditions, OnFailure};
 use crate::domain::retry::{BreakerPolicy, RetryPolicy};
 
-/// The settings with their defaults and what each means; also what `nova3 init` writes.
+/// All settings with their defaults and meanings. `nova3 init` writes this text.
 pub const DEFAULT: &str = include_str!("default.toml");
 
-/// The default store, as `default.toml` names it; a test holds the two together.
+/// The default store. A test checks that `default.toml` names the same one.
 pub const DEFAULT_STORE: &str = "nova3.db";
 
-/// Reads one variable of the environment; tests hand in their own.
+/// Reads one variable of the environment. Tests pass a function of their own.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's environment. An empty variable counts as unset.
+/// Returns a variable of the process's environment. An empty variable counts as unset.
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is the home of the environment"
@@ -64,7 +63,7 @@ pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the process's environment has the variable without a value: that is how scripts unset one.
+/// Returns whether the variable is set to an empty value. Scripts unset a variable in this way.
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is the home of the environment"
@@ -73,60 +72,60 @@ pub fn is_empty_variable(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| value.is_empty())
 }
 
-/// Everything that is in force.
+/// All settings in force.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Requests in flight at once.
     pub concurrency: usize,
     /// The durable store.
     pub store: StoreAddress,
-    /// Time to finish calls after a first signal.
+    /// Time for calls in flight to finish after the first signal.
     pub grace: Duration,
-    /// How long to wait for a store in use.
+    /// Time to wait for a store that is in use.
     pub wait_lock: Duration,
-    /// How long a worker that is not heard of keeps what it works on.
+    /// Time from a worker's last heartbeat until its leases expire.
     pub lease: Duration,
-    /// The four timeouts of routes that have none of their own.
+    /// The timeouts of routes that set none of their own.
     pub timeouts: Timeouts,
-    /// When a call is tried again.
+    /// How often and when a call is retried.
     pub retry: RetryPolicy,
-    /// When a route is left alone for a while.
+    /// When the breaker of a route opens.
     pub breaker: BreakerPolicy,
-    /// A route that asks for a longer pause is passed over while another of its chain is free.
+    /// A route whose pause is longer than this is skipped while another route of its chain is free.
     pub patience: Duration,
-    /// When the run stops before its work is done.
+    /// Conditions that stop the run before its work is done.
     pub conditions: Conditions,
-    /// What a request does behind a failed task.
+    /// How a request continues after a failed task.
     pub on_failure: OnFailure,
     /// Queues in memory at most.
     pub max_queues: usize,
-    /// Bytes of memory to stay below, instead of the limit of the container or machine.
+    /// Memory limit in bytes, instead of the limit of the container or machine.
     pub memory_limit: Option<u64>,
-    /// Idle connections kept for each host.
+    /// Idle connections that are kept for each host.
     pub idle_connections: usize,
-    /// Further certificate authorities, PEM.
+    /// A PEM file of additional certificate authorities.
     pub ca_file: Option<PathBuf>,
-    /// What is said about agents.
+    /// The settings of agents.
     pub agents: AgentSettings,
-    /// How much of what was made before may stand in a prompt.
+    /// The most earlier material that a prompt may contain.
     pub context: ContextBudget,
-    /// The routes; the first one is the default chain's first choice.
+    /// The routes. The first one is the first route of the default chain.
     pub routes: Vec<Route>,
-    /// The chains, the default one first, and each route as a chain of its own.
+    /// The chains, and each route as a chain of one. The default chain is first.
     pub chains: Vec<Chain>,
     /// The settings file that was read.
     pub file: Option<PathBuf>,
-    /// Where each value came from.
+    /// The source of each value.
     pub origins: Vec<Origin>,
 }
 
 impl Config {
-    /// Reads what is written and answers what is true, or says which key has which wrong value and the cure.
+    /// Loads the settings. An error names the setting, its wrong value, and the allowed values or the cure.
     pub fn load(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
         Self::load_with(Keys::Needed, flags, env)
     }
 
-    /// The same for what sends nothing to anyone who wants a key: none is read, none is missing.
+    /// Loads the settings for a command that needs no keys. No key is read, and a missing key is no error.
     pub fn load_without_keys(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
         Self::load_with(Keys::Unread, flags, env)
     }
@@ -202,7 +201,7 @@ impl Config {
     }
 }
 
-/// What is said about agents, and how much their prompts may hold: for commands that need no route.
+/// Loads the settings of agents and of their prompts alone, for commands that need no route.
 pub fn agents_in_force(flags: &Flags, env: Env<'_>) -> Result<(AgentSettings, ContextBudget), ConfigError> {
     let file = find_file(flags, env)?;
     let written = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
@@ -221,7 +220,7 @@ fn defaults() -> Result<RawConfig, ConfigError> {
     })
 }
 
-/// When a call is tried again, when a route is left alone, and how long a pause is waited for.
+/// Returns the settings of retries and of the breaker, and the longest pause for which a call stays on its route.
 fn resilience(
     written: &RawConfig,
     default: &RawConfig,
@@ -273,7 +272,7 @@ fn resilience(
     Ok((retry, breaker, patience))
 }
 
-/// The settings file: one that was asked for must be there, the others may.
+/// Returns the path of the settings file. A file that `--config` or `NOVA3_CONFIG` names must exist; the others may.
 fn find_file(flags: &Flags, env: Env<'_>) -> Result<Option<PathBuf>, ConfigError> {
     if let Some(path) = flags
         .config
@@ -304,7 +303,7 @@ fn read_file(path: &Path) -> Result<RawConfig, ConfigError> {
         reason: error.to_string(),
     })?;
     toml::from_str(&text).map_err(|error| {
-        // The line is named and not shown: a key may stand in it where none belongs.
+        // The error names the line and does not show it: the line may contain a key by mistake.
         let before = error.span().and_then(|span| text.as_bytes().get(..span.start));
         let line = 1 + before.map_or(0, |before| before.iter().filter(|byte| **byte == b'\n').count());
         ConfigError::File {

@@ -1,20 +1,20 @@
-//! What a route's model can do and hold.
+//! Limits of a route's model: its structured output and its context window.
 
 use super::error::ConfigError;
 use super::raw::RawRoute;
 
-/// How an answer's form is asked for, from the strictest down.
+/// How a call asks for the form of its answer, strictest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Structured {
-    /// `response_format` with a schema, which the server holds the model to.
+    /// A schema that the server enforces: `response_format`, or `output_config` in Anthropic's dialect.
     JsonSchema,
-    /// `response_format` for any JSON object; the schema stands in the prompt.
+    /// `response_format` for any JSON object, with the schema in the prompt. Anthropic's dialect: a forced tool.
     JsonObject,
-    /// The prompt alone.
+    /// The prompt alone, which contains the schema.
     Prompt,
 }
 
-/// A window that every present model has; settings may know of a larger or smaller one.
+/// The default context window. Every current model has at least this much; settings can set another number.
 pub(super) const CONTEXT_WINDOW: u64 = 32_000;
 
 pub(super) fn structured(name: &str, raw: &RawRoute) -> Result<Structured, ConfigError> {

@@ -1,4 +1,4 @@
-//! Where a value came from: the layers, and the account of them that `nova3 config` prints.
+//! The sources of settings, in their order of precedence, and the list that `nova3 config` prints.
 
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 
-/// Where a setting was given.
+/// The source of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// On the command line.
+    /// The command line.
     Flag(&'static str),
-    /// In the environment.
+    /// The environment.
     Env(String),
-    /// In the settings file.
+    /// The settings file.
     File(PathBuf),
-    /// Nowhere: the default.
+    /// The built-in default.
     Default,
 }
 
@@ -30,27 +30,27 @@ impl Display for Source {
     }
 }
 
-/// A value that a flag or a variable gave.
+/// A value from a flag or a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given<T> {
     /// The value.
     pub value: T,
-    /// Which of the two.
+    /// The flag or the variable.
     pub source: Source,
 }
 
-/// One setting that is in force.
+/// One setting in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Its key as the settings file writes it.
+    /// Its key in the settings file.
     pub key: String,
-    /// Its value, shown.
+    /// Its value as text.
     pub value: String,
-    /// Where it came from.
+    /// Its source.
     pub source: Source,
 }
 
-/// Picks each value from the highest layer that has it, and remembers which that was.
+/// Picks each value from the first source that has it, and records the source.
 pub(super) struct Layers {
     file: Option<PathBuf>,
     origins: Vec<Origin>,
@@ -80,7 +80,7 @@ impl Layers {
         });
     }
 
-    /// The value in force; the built-in defaults have one for every key that is picked.
+    /// Returns the value in force. The built-in defaults have a value for every key that is picked here.
     pub(super) fn pick<T: Clone + Display>(
         &mut self,
         key: &str,
@@ -103,7 +103,7 @@ impl Layers {
         Ok(value)
     }
 
-    /// The value in force of a setting that has no default.
+    /// Returns the value in force of a setting that has no default.
     pub(super) fn optional<T: Clone + Display>(
         &mut self,
         key: &str,
@@ -134,7 +134,7 @@ impl Layers {
 
 fn parse_duration(text: &str) -> Option<Duration> {
     let span: jiff::SignedDuration = text.trim().parse().ok()?;
-    // No run lives so long, and no clock counts much further.
+    // At most a year: no run lasts longer, and a much longer duration can overflow an `Instant`.
     let year = Duration::from_secs(366 * 24 * 3600);
     Duration::try_from(span).ok().filter(|duration| *duration <= year)
 }

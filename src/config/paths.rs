@@ -1,12 +1,12 @@
-//! Which file a written path means.
+//! Resolves a path of the settings or flags to a file.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-/// So many links in a row are followed, as the kernel does (`path_resolution(7)`).
+/// The most links that are followed in a row, as in the kernel (`path_resolution(7)`).
 const LINKS: usize = 40;
 
-/// The file that a path means: absolute, every link followed, also one that leads to a file that is still to be made.
+/// Returns the absolute path of a file with every link followed. The file may be missing, also at the end of a link.
 pub fn resolved(path: &Path) -> Result<PathBuf> {
     let mut absolute = std::path::absolute(path)?;
     if let Ok(known) = absolute.canonicalize() {
@@ -20,7 +20,7 @@ pub fn resolved(path: &Path) -> Result<PathBuf> {
         absolute.push(target);
     }
     let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is no file name"));
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a file name"));
     };
     let folder = folder
         .canonicalize()

@@ -1,4 +1,4 @@
-//! Prices of a route: from what is written to a formula.
+//! Converts the prices of a route's settings to a formula.
 
 use super::error::ConfigError;
 use super::raw::{RawHours, RawPrice, RawRoute, RawStep};
@@ -6,7 +6,7 @@ use crate::domain::prices::{DAY, Factor, Hours, Price, Step};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// The price of a route, if the settings know it.
+/// Returns the price of a route, if the settings have one.
 pub(super) fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigError> {
     let key = |field: &str| format!("routes.{name}.{field}");
     let (input, output) = match (raw.input_usd_per_million, raw.output_usd_per_million) {
@@ -26,7 +26,7 @@ pub(super) fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigE
         }
     };
     let of = |field: &str, usd: f64| {
-        // A dollar a million tokens is a million picodollars a token.
+        // One dollar per million tokens is one million picodollars per token.
         millionths(usd).ok_or_else(|| ConfigError::value(key(field), usd, "0 to 1000000 dollars"))
     };
     let cached = raw.cached_input_usd_per_million.unwrap_or(input);
@@ -123,7 +123,7 @@ fn minute(text: &str) -> Option<u16> {
     Some(hours * 60 + minutes).filter(|minute| minutes < 60 && *minute <= DAY)
 }
 
-/// A number of dollars or of times in millionths.
+/// Converts a number of dollars or a factor to millionths.
 fn millionths(number: f64) -> Option<u64> {
     (0.0..=1e6).contains(&number).then(|| {
         #[expect(

@@ -1,4 +1,4 @@
-//! Settings as they may be written: everything optional, nothing unknown.
+//! The form of a settings file. Every key is optional; an unknown key is an error.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ pub(super) struct RawRoute {
     pub(super) tpm: Option<u64>,
     pub(super) max_tokens: Option<u32>,
     pub(super) token_field: Option<String>,
-    /// The former name of `token_field`, which is refused.
+    /// The former name of `token_field`. It is refused.
     pub(super) max_tokens_field: Option<String>,
     pub(super) stream: Option<bool>,
     pub(super) stream_usage: Option<bool>,
@@ -123,7 +123,7 @@ pub(super) struct RawRoute {
     pub(super) headers: BTreeMap<String, toml::Value>,
 }
 
-/// What a price has beside its amounts.
+/// The parts of a price besides its amounts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPrice {

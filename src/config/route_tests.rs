@@ -1,4 +1,4 @@
-//! What a route may say, and what is refused.
+//! Tests of the settings of routes: allowed and refused values.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn load(text: &str) -> Result<Config, String> {
 
 const HERE: &str = "[routes.a]\nbase_url = \"http://127.0.0.1:1/v1\"\n";
 
-/// A route on this machine with these lines.
+/// Returns a route on this machine with these settings.
 fn route(lines: &str) -> Route {
     load(&format!("{HERE}{lines}")).unwrap().routes.remove(0)
 }
@@ -93,7 +93,7 @@ fn a_complete_address_is_accepted_and_one_of_the_other_dialect_refused() {
 fn keys_go_to_their_own_host_alone() {
     let elsewhere = load("[routes.a]\ndialect = \"anthropic\"\nbase_url = \"https://h/v1\"\n").unwrap_err();
     assert!(elsewhere.contains("has no key"), "{elsewhere}");
-    // Anthropic's host takes Chat Completions too.
+    // Anthropic's host accepts Chat Completions too.
     let config = load("[routes.a]\nbase_url = \"https://api.anthropic.com/v1\"\n").unwrap();
     let key = config.routes[0].key.as_ref().map(ExposeSecret::expose_secret);
     assert_eq!(key, Some("sk-anthropic"));

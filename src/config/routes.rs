@@ -1,4 +1,4 @@
-//! Routes: from what is written to what can be called.
+//! Makes the routes that can be called from the settings.
 
 use reqwest::Url;
 use reqwest::header::HeaderName;
@@ -22,47 +22,47 @@ use crate::domain::prices::Price;
 pub struct Route {
     /// Its name in settings, results and messages.
     pub name: String,
-    /// The API that its server speaks.
+    /// The API of its server.
     pub dialect: Dialect,
-    /// The complete address of its chat.
+    /// The complete address of its chat endpoint.
     pub endpoint: Url,
-    /// The model that agents ask for; a Batch line names its own.
+    /// The model for the calls of agents. A Batch line names its own.
     pub model: Option<String>,
-    /// The key, where one is needed.
+    /// The key, if the server needs one.
     pub key: Option<SecretString>,
     /// The header that carries the key.
     pub key_header: KeyHeader,
     /// Extra headers of its requests.
     pub headers: Vec<(HeaderName, SecretString)>,
-    /// Extra fields of its request bodies; none is one that nova3 writes itself.
+    /// Extra fields of its request bodies. Fields that nova3 writes itself are not among them.
     pub body: serde_json::Map<String, serde_json::Value>,
     /// Requests a minute.
     pub rpm: Option<u32>,
     /// Tokens a minute.
     pub tpm: Option<u64>,
-    /// Tokens an answer may have at most.
+    /// Most tokens of an answer.
     pub max_tokens: Option<u32>,
-    /// The field that says so.
+    /// The request field for `max_tokens`.
     pub token_field: String,
     /// Whether its answers are streamed.
     pub stream: bool,
     /// Whether to ask for usage in streams.
     pub stream_usage: bool,
-    /// What it understands of structured output, as far as the settings know.
+    /// The strictest structured output that its server supports, by the settings.
     pub structured: Structured,
     /// Tokens of prompt and answer together.
     pub context_window: u64,
-    /// What it costs.
+    /// Its price, if the settings have one.
     pub price: Option<Price>,
     /// How long its calls may take.
     pub timeouts: Timeouts,
 }
 
-/// The route that the environment makes where the settings name none.
+/// The name of the route that is made from the environment when the settings have no routes.
 const DEFAULT_NAME: &str = "default";
 
 impl Route {
-    /// What it may be asked in a minute.
+    /// Returns its limits per minute.
     pub const fn limits(&self) -> Limits {
         Limits {
             rpm: self.rpm,
@@ -70,7 +70,7 @@ impl Route {
         }
     }
 
-    /// The server that answers: host and port.
+    /// Returns host and port of its server.
     pub fn server(&self) -> String {
         let host = self.endpoint.host_str().unwrap_or_default();
         match self.endpoint.port_or_known_default() {
@@ -79,12 +79,12 @@ impl Route {
         }
     }
 
-    /// Whether its server is on this machine.
+    /// Returns whether its server is on this machine.
     pub fn is_here(&self) -> bool {
         keys::is_here(&self.endpoint)
     }
 
-    /// What stands in for a route with `--mock`: no key, free. One that nobody named is called `mock`.
+    /// Returns the replacement of a route for `--mock`: without key and cost. A `default` route is renamed to `mock`.
     pub fn mock(base_url: &str, written: &Self) -> Result<Self, ConfigError> {
         let name = if written.name == DEFAULT_NAME {
             "mock"
@@ -105,7 +105,7 @@ impl Route {
     }
 }
 
-/// All routes, the first choice of the default chain first; and all chains, the default one first.
+/// Returns all routes and all chains. The default chain and its first route come first.
 pub(super) fn resolve(
     flags: &Flags,
     written: &RawConfig,
@@ -171,8 +171,8 @@ pub(super) fn resolve(
     Ok((routes, chains))
 }
 
-/// Which chain is the default: the only route or chain, the one called `default`, or the one that `--model` or
-/// `run.model` names. A name that is neither's is a model for the only route.
+/// Returns the default chain: the one that `--model` or `run.model` names, the only chain, the one called `default`, or
+/// the only route. A name that is no route and no chain is a model for the only route.
 fn choose(
     flags: &Flags,
     written: &RawConfig,
@@ -252,7 +252,7 @@ fn from_env(env: Env<'_>, keys: Keys, timeouts: Timeouts, layers: &mut Layers) -
         base_url: Some(url),
         ..raw
     };
-    // What nobody wrote is not shown.
+    // `nova3 config` does not show the defaults of this route: they go to a second list, which is discarded.
     let mut route = checked(DEFAULT_NAME, &raw, timeouts, &mut Layers::new(None))?;
     if keys == Keys::Needed {
         route.key = keys::of_environment(DEFAULT_NAME, &route.endpoint, env, layers)?;
@@ -260,7 +260,7 @@ fn from_env(env: Env<'_>, keys: Keys, timeouts: Timeouts, layers: &mut Layers) -
     Ok(route)
 }
 
-/// The route without its key and headers, and with the timeouts of the run.
+/// Returns a checked route without its key and headers, with the timeouts of the run.
 fn checked(
     name: &str,
     raw: &RawRoute,

@@ -1,4 +1,4 @@
-//! Where runs live: a file, or a database that many hosts share.
+//! The address of the store: a file, or a database that many hosts share.
 
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
@@ -18,27 +18,27 @@ pub enum StoreAddress {
     Postgres(Box<PostgresAddress>),
 }
 
-/// How a PostgreSQL database is reached. Its password is never shown.
+/// The address of a PostgreSQL database. Its password is never shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresAddress {
     /// User, hosts, database, password, options.
     pub connection: tokio_postgres::Config,
-    /// How much of the server's certificate is asked for.
+    /// Whether TLS is used and the server's certificate is checked.
     pub tls: Tls,
-    /// Further certificate authorities, PEM.
+    /// A PEM file of additional certificate authorities.
     pub root_certificates: Option<PathBuf>,
-    /// The address without its password, for people.
+    /// The address without its password, for messages.
     shown: String,
 }
 
 /// `sslmode` of a database's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
-    /// None.
+    /// No TLS.
     Disable,
-    /// If the server offers it; its certificate is not checked, since a server without TLS would do as well.
+    /// TLS if the server offers it. The certificate is not checked, because a server without TLS is accepted too.
     Prefer,
-    /// Always, and the certificate must be good for the host.
+    /// TLS always. The certificate must be valid for the host.
     Require,
 }
 
@@ -58,7 +58,7 @@ impl Display for PostgresAddress {
 }
 
 impl StoreAddress {
-    /// What is meant by the value of `--store`, `NOVA3_STORE` or `run.store`.
+    /// Reads the value of `--store`, `NOVA3_STORE` or `run.store`.
     pub fn read(given: &Path, source: &Source, env: Env<'_>) -> Result<Self, ConfigError> {
         let Some(url) = given.to_str().filter(|text| is_postgres(text)) else {
             return Ok(Self::File(path_of(given)?));
@@ -66,7 +66,7 @@ impl StoreAddress {
         PostgresAddress::read(url, source, env).map(|address| Self::Postgres(Box::new(address)))
     }
 
-    /// The file, if it is one.
+    /// Returns the path if the store is a file.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -75,8 +75,9 @@ impl StoreAddress {
     }
 }
 
-/// The path that a name means. SQLite reads some names otherwise: a store in memory would be lost with the process, and a
-/// `file:` URI may carry options and escapes, which are refused. A plain `file:PATH` is the file at that path.
+/// Returns the path of a SQLite store. Names with a special meaning for SQLite are refused: `:memory:`, because the
+/// store would end with the process, and `file:` URIs with options or escapes. A plain `file:PATH` is the file at that
+/// path.
 fn path_of(given: &Path) -> Result<PathBuf, ConfigError> {
     let Some(text) = given.to_str() else {
         return Ok(given.to_path_buf());
@@ -111,7 +112,7 @@ fn is_postgres(text: &str) -> bool {
 impl PostgresAddress {
     fn read(url: &str, source: &Source, env: Env<'_>) -> Result<Self, ConfigError> {
         let (rest, tls, root_certificates) = without_tls(url)?;
-        // Its own words never hold the address, which may hold a password.
+        // The driver's errors do not contain the address, which may contain a password.
         let mut connection: tokio_postgres::Config =
             rest.parse().map_err(|error: tokio_postgres::Error| {
                 let cause =
@@ -163,7 +164,7 @@ impl PostgresAddress {
     }
 }
 
-/// The address without what is said of TLS, which the driver knows less of than libpq
+/// Splits the TLS options off an address, because the driver supports fewer of them than libpq
 /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS>).
 fn without_tls(url: &str) -> Result<(String, Tls, Option<PathBuf>), ConfigError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
@@ -222,7 +223,7 @@ fn shown(connection: &tokio_postgres::Config) -> String {
     )
 }
 
-/// The password of the environment, or of the file that it names.
+/// Returns the password from `PGPASSWORD`, or from the file that `PGPASSFILE` names.
 fn password(connection: &tokio_postgres::Config, env: Env<'_>) -> Result<Option<SecretString>, ConfigError> {
     if let Some(password) = env("PGPASSWORD") {
         return Ok(Some(SecretString::from(password)));
@@ -243,8 +244,9 @@ fn password(connection: &tokio_postgres::Config, env: Env<'_>) -> Result<Option<
     Ok(found.map(SecretString::from))
 }
 
-/// The password of a line `host:port:database:user:password`, if it is about what is wanted; `*` is anything, and a
-/// backslash stands before a `:` or a `\` (<https://www.postgresql.org/docs/current/libpq-pgpass.html>).
+/// Returns the password of a line `host:port:database:user:password` if its first four fields match. A field `*`
+/// matches anything; a backslash escapes a `:` or a `\`
+/// (<https://www.postgresql.org/docs/current/libpq-pgpass.html>).
 fn of_line(line: &str, wanted: &[String; 4]) -> Option<String> {
     if line.starts_with('#') {
         return None;
@@ -263,7 +265,7 @@ fn of_line(line: &str, wanted: &[String; 4]) -> Option<String> {
     fields.iter().zip(wanted).all(fits).then(|| password.clone())
 }
 
-/// The store in force, and where it was named.
+/// Returns the store in force and records its source.
 pub(super) fn resolve(
     flag: Option<&Given<PathBuf>>,
     file: Option<&PathBuf>,
@@ -281,7 +283,7 @@ pub(super) fn resolve(
     Ok(address)
 }
 
-/// The store in force: for commands that look into it and need no route.
+/// Returns the store in force, for commands that read it and need no route.
 pub fn store_in_force(flags: &super::Flags, env: Env<'_>) -> Result<StoreAddress, ConfigError> {
     let file = super::find_file(flags, env)?;
     let written = match (&flags.store, &file) {

@@ -1,4 +1,4 @@
-//! Time-outs: those of the run, and those that a route has instead.
+//! Timeouts of the run, and timeouts of a route that replace them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::origin::{Given, Layers};
 use super::raw::{RawConfig, RawRoute};
 
-/// How long a call may take, part by part.
+/// The most time for each part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// To connect, TLS included.
@@ -20,7 +20,7 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-/// The four timeouts of the run; none may be zero.
+/// Returns the timeouts of the run. None may be zero.
 pub(super) fn of_run(
     flags: &Flags,
     written: &RawConfig,
@@ -61,7 +61,7 @@ pub(super) fn of_run(
     })
 }
 
-/// The timeouts of a route: its own, and those of the run where it has none. A flag goes before both.
+/// Returns the timeouts of a route: its own, else those of the run. A flag overrides both.
 pub(super) fn of_route(
     name: &str,
     raw: &RawRoute,
@@ -97,7 +97,7 @@ pub(super) fn of_route(
         idle: part("idle", flags.idle.as_ref(), own.idle.as_ref(), of_run.idle)?,
         total: part("total", flags.total.as_ref(), own.total.as_ref(), of_run.total)?,
     };
-    // A flag may shorten what is written.
+    // With a flag the comparison is skipped: a short `--timeout` may be below a written `first_token`.
     let written = flags.first_token.is_none() && flags.total.is_none();
     match &own.first_token {
         Some(first) if written && timeouts.first_token > timeouts.total => Err(ConfigError::value(

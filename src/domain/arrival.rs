@@ -1,8 +1,9 @@
-//! The theoretical arrival time of a bucket. `governor` decides when it admits a grant, and by how much one moves it.
+//! The theoretical arrival time of a bucket, computed with `governor`: it decides whether a grant is admitted and how
+//! far the grant moves the time.
 //!
-//! One nanosecond is one cell of `governor`'s rate algorithm, and a grant is a question of one cell. The weight of the
-//! grant, in nanoseconds, travels in the key of the question, because `governor` has no weights above 32 bits. Our own
-//! state store adds it, which also lets the time be moved from outside: `governor` gives nothing back.
+//! One nanosecond is one cell of `governor`'s rate algorithm, and each grant asks for one cell. The key of the request
+//! carries the weight of the grant in nanoseconds, because a weight of `governor` has at most 32 bits. Our own state
+//! store adds this weight. The store also lets a caller move the time back, which `governor` cannot do.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use governor::{Quota, RateLimiter};
 
 use super::bucket::TOLERANCE;
 
-/// The arrival time of one bucket, in nanoseconds of a clock that its caller reads.
+/// The arrival time of one bucket, in nanoseconds of a clock that the caller reads.
 #[derive(Debug)]
 pub(super) struct Arrival {
     limiter: RateLimiter<Ask, Moment, Moment, NoOpMiddleware<Nanos>>,
@@ -25,16 +26,16 @@ pub(super) struct Arrival {
     present: Moment,
 }
 
-/// What is asked of the rate algorithm.
+/// A request to the rate algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Ask {
-    /// What a grant is charged.
+    /// The charge of the grant in nanoseconds.
     ns: u64,
-    /// Whether it is taken, or only asked for.
+    /// Whether the grant is taken; if not, the request only returns the wait.
     take: bool,
 }
 
-/// A moment that `governor` reads, and that we set.
+/// A moment that we set and `governor` reads.
 #[derive(Debug, Clone, Default)]
 struct Moment(Arc<AtomicU64>);
 
@@ -69,7 +70,7 @@ impl StateStore for Moment {
             if !ask.take {
                 return Ok(granted);
             }
-            // The cell that `governor` has added is part of the weight.
+            // `governor` has added one cell; that cell is part of the weight.
             let after = (next.as_u64() - 1).saturating_add(ask.ns);
             match self
                 .0
@@ -88,7 +89,7 @@ impl Arrival {
         let tolerance = u32::try_from(TOLERANCE).unwrap_or(u32::MAX - 1);
         let burst = NonZeroU32::MIN.saturating_add(tolerance);
         let quota = Quota::with_period(Duration::from_nanos(1)).unwrap_or(Quota::per_second(NonZeroU32::MIN));
-        // The clock reads 0 here, which makes 0 the origin of all times.
+        // The clock reads 0 here, so that 0 is the origin of all times.
         let limiter = RateLimiter::new(quota.allow_burst(burst), arrival.clone(), present.clone());
         arrival.set(ns);
         Self {
@@ -106,12 +107,12 @@ impl Arrival {
         self.at.set(ns);
     }
 
-    /// How long a grant has to wait; 0 if it may be taken now.
+    /// Returns how long a grant has to wait; 0 if it may be taken now.
     pub(super) fn wait(&self, now: i64) -> i64 {
         self.ask(now, Ask { ns: 0, take: false })
     }
 
-    /// Takes a grant of that weight. One that should have waited is charged all the same.
+    /// Takes a grant of this weight. A grant that should have waited is charged too.
     pub(super) fn take(&mut self, now: i64, ns: i64) {
         let ask = Ask {
             ns: unsigned(ns),

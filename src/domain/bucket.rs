@@ -1,45 +1,48 @@
-//! The arithmetic of a limit a minute whose reservations can be settled, as a generic cell rate algorithm (GCRA).
+//! The arithmetic of a limit per minute as a generic cell rate algorithm (GCRA) whose reservations can be settled.
 //!
-//! A bucket keeps one number: the *theoretical arrival time*, the moment at which everything granted so far will
-//! have been paid for at the sustained rate. A grant moves it forward, a settlement back by what was reserved and not
-//! used. Times are nanoseconds of one clock, which begins at 0. `governor` does the arithmetic of that number
-//! (`arrival.rs`). `store/schema/postgres/functions/limits.sql` does the same for many processes, and `tests/limit` holds both to
-//! the same numbers.
+//! A bucket keeps one number, the *theoretical arrival time*: the moment at which all grants so far are paid for at the
+//! sustained rate. A grant moves it forward. A settlement moves it back by the unused part of the reservation. Times
+//! are nanoseconds of one clock, which begins at 0. `governor` does the arithmetic of that number (`arrival.rs`).
+//! `store/schema/postgres/functions/limits.sql` does the same for many processes, and `tests/limit` checks that both
+//! give the same numbers.
 //!
-//! Strictness: a grant needs `arrival <= now + TOLERANCE` and moves `arrival` to at least `now + charge`. So the charges
-//! of a window's grants without its last one are less than [`WINDOW`], which is a minute, the tolerance and the time on
-//! the way together. One unit is charged `WINDOW / (limit - largest + 1)`: those without the last are at most
-//! `limit - largest`, and with it at most `limit`. No charge is more than `WINDOW`, after which the minute is empty.
-//! Where a call is larger than any before it, `arrival` first moves by the difference: its headroom is earned before it
-//! is used. That makes it safe to forget a large call once it is a minute old. Several buckets with different limits may
-//! share one arrival time: each grant is charged by its own limit, so that the strictest of them is kept too.
+//! Strictness: a grant needs `arrival <= now + TOLERANCE` and moves `arrival` to at least `now + charge`. So the
+//! charges of all grants of a minute but the last are together less than [`WINDOW`], which is the sum of a minute, the
+//! tolerance and the travel time. One unit is charged `WINDOW / (limit - largest + 1)`: the grants before the last one
+//! have at most `limit - largest` units, and all grants of the minute at most `limit`. No charge is more than `WINDOW`,
+//! after which the minute is empty. A call that is larger than all calls before it first moves `arrival` by the
+//! difference: its headroom is earned before it is used. A large call may therefore be dropped from `largest` once it
+//! is a minute old. Several buckets with different limits may share one arrival time: each grant is charged by its own
+//! limit, so that the strictest limit is kept too.
 //!
-//! A lower limit that is *learned* from a provider's answers charges more for each unit, and lapses. It has no headroom and
-//! refuses no call: the provider has answered calls of that size, and what it names may be the limit of another window.
+//! A lower limit that is *learned* from a provider's answers charges more for each unit, and expires. It has no
+//! headroom and refuses no call: the provider has answered calls of that size, and the number may be the limit of a
+//! window other than a minute.
 //!
-//! What is given back is counted where it is given back: what was granted in a window less what was given back in it is
-//! never above the limit.
+//! A refund counts at the time of the refund: the grants of a window minus the refunds of that window are never above
+//! the limit.
 
 use super::arrival::Arrival;
 
-/// So much traffic may be granted at once: a tenth of a second.
+/// The traffic that may be granted at once: a tenth of a second.
 pub const TOLERANCE: i64 = 100_000_000;
 
-/// Calls may reach the provider so much later than they are granted, and at unequal speed, and still keep its minute.
+/// The travel time: calls that reach the provider up to this much later than their grants, at unequal speed, still keep
+/// its limit per minute.
 const TRAVEL: i64 = 300_000_000;
 
-/// What a whole limit is charged: less than one per cent over a minute.
+/// The charge of a whole limit: less than one per cent above a minute.
 pub const WINDOW: i64 = 60_000_000_000 + TOLERANCE + TRAVEL;
 
-/// A learned limit lapses when no answer of the provider has named it for so long: ten minutes.
+/// A learned limit expires when no answer of the provider has named it for this long: ten minutes.
 pub const KEPT: i64 = 600_000_000_000;
 
-/// A bucket for a limit of so much a minute.
+/// A bucket for one limit per minute.
 #[derive(Debug)]
 pub struct Bucket {
     limit: u64,
     learned: Option<Learned>,
-    /// The largest call of late; 0 before the first.
+    /// The largest recent call; 0 before the first call.
     largest: u64,
     largest_at: i64,
     arrival: Arrival,
@@ -52,16 +55,16 @@ struct Learned {
     until: i64,
 }
 
-/// What a grant was charged.
+/// The charge of one grant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Charge {
-    /// What was reserved.
+    /// The reserved amount.
     pub amount: u64,
-    /// How much would have been charged a whole window; 0 where nothing is limited.
+    /// The amount that is charged a whole window; 0 if nothing is limited.
     pub units: u64,
 }
 
-/// A reservation that no wait can satisfy.
+/// A reservation that the limit can never satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a call of about {asked} tokens can never pass a limit of {limit} tokens a minute")]
 pub struct TooLarge {
@@ -72,12 +75,13 @@ pub struct TooLarge {
 }
 
 impl Charge {
-    /// Nanoseconds.
+    /// The charge in nanoseconds.
     pub fn ns(self) -> i64 {
         ns(self.amount, self.units)
     }
 
-    /// By how much the arrival time moves when so much was used: back, or forward if it was more than reserved.
+    /// Returns how far the arrival time moves when `used` units were used: back, or forward if the call used more than
+    /// it reserved.
     pub fn correction(self, used: u64) -> i64 {
         ns(used, self.units) - self.ns()
     }
@@ -92,20 +96,20 @@ fn ns(amount: u64, units: u64) -> i64 {
 }
 
 impl Bucket {
-    /// An empty bucket: the first grant waits for its tolerance to fill, so that a restart in the middle of a minute
-    /// never adds a burst to what the process before it was granted.
+    /// Creates an empty bucket. The first grant waits until the tolerance has filled, so that a restart in the middle
+    /// of a minute adds no burst to the grants of the process before.
     pub fn new(limit: u64, now: i64) -> Self {
         Self {
             limit: limit.max(1),
             learned: None,
             largest: 0,
             largest_at: now,
-            // The wait is `arrival - tolerance`; twice the tolerance makes the first grant wait for one.
+            // The wait is `arrival - now - tolerance`; twice the tolerance makes the first grant wait one tolerance.
             arrival: Arrival::at(now + 2 * TOLERANCE),
         }
     }
 
-    /// How long a call of that size has to wait; 0 if it may be taken now.
+    /// Returns how long a call of this size has to wait; 0 if it may be taken now.
     pub fn wait(&mut self, now: i64, amount: u64) -> Result<i64, TooLarge> {
         if amount > self.limit {
             return Err(TooLarge {
@@ -128,7 +132,7 @@ impl Bucket {
         Ok(self.arrival.wait(now))
     }
 
-    /// Takes what need not wait.
+    /// Takes a call that need not wait and returns its charge.
     pub fn take(&mut self, now: i64, amount: u64) -> Charge {
         let charge = self.charge(now, amount);
         if amount >= self.largest {
@@ -143,12 +147,12 @@ impl Bucket {
         self.arrival.ns()
     }
 
-    /// The largest call of late; 0 before the first.
+    /// The largest recent call; 0 before the first call.
     pub const fn largest(&self) -> u64 {
         self.largest
     }
 
-    /// Where the arrival time would be after a grant.
+    /// Returns the arrival time as it would be after a grant.
     pub fn after(&self, now: i64, amount: u64) -> i64 {
         self.arrival.ns().max(now) + self.charge(now, amount).ns()
     }
@@ -162,14 +166,14 @@ impl Bucket {
         }
     }
 
-    /// The limit is this from now on; what was granted stays granted.
+    /// Sets the limit. Earlier grants stay as they were charged.
     pub fn keep(&mut self, limit: u64) {
         self.limit = limit.max(1);
         self.largest = self.largest.min(self.limit);
     }
 
-    /// The provider has named this limit. A lower one that it has named before stays until it lapses; whether this is
-    /// another one than was known.
+    /// Records a limit that the provider has named. A lower one that it named before stays until it expires. Returns
+    /// whether the learned limit changed.
     pub fn learn(&mut self, now: i64, limit: u64) -> bool {
         let known = self.learned.filter(|learned| learned.until > now);
         if limit == 0 || limit >= self.limit || known.is_some_and(|known| known.limit < limit) {
@@ -180,24 +184,24 @@ impl Bucket {
         known.is_none_or(|known| known.limit != limit)
     }
 
-    /// Moves the arrival time, but never so far that more than a whole window would have to pass.
+    /// Moves the arrival time, but never further than one window from now.
     pub fn move_by(&mut self, now: i64, ns: i64) {
         self.arrival.set((self.arrival.ns() + ns).min(now + WINDOW));
     }
 
-    /// An earlier process has granted up to that arrival time. No more than a window of it is believed.
+    /// Goes on from the arrival time of an earlier process, up to one window from now.
     pub fn restore(&mut self, now: i64, arrival: i64) {
         self.arrival.set(self.arrival.ns().max(arrival).min(now + WINDOW));
     }
 
-    /// The largest call of an earlier process had that size, a moment ago.
+    /// Sets the largest recent call to that of an earlier process, as if it were made now.
     pub fn restore_largest(&mut self, now: i64, largest: u64) {
         self.largest = largest.min(self.limit);
         self.largest_at = now;
     }
 }
 
-/// What may be asked in a minute; `None` is no limit.
+/// Limits per minute; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Requests.
@@ -207,7 +211,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of each, the lower one of both; the only one, where one is set.
+    /// Returns the lower limit of both, for requests and for tokens; the one that is set if only one is.
     #[must_use]
     pub fn strictest(self, those: Self) -> Self {
         fn lower<T: Ord>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
@@ -222,7 +226,8 @@ impl Limits {
         }
     }
 
-    /// What of these is set, not 0, and lower than the one of `those` that is set.
+    /// Returns those limits that are not 0 and lower than the limit in `those`. A limit that `those` does not set is
+    /// left out.
     #[must_use]
     pub fn below(self, those: Self) -> Self {
         fn below<T: Ord + Default>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
@@ -236,7 +241,7 @@ impl Limits {
     }
 }
 
-/// What a call was charged.
+/// The charges of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Charges {
     /// For its request.
@@ -245,7 +250,7 @@ pub struct Charges {
     pub tokens: Charge,
 }
 
-/// By how many nanoseconds arrival times move.
+/// How many nanoseconds the arrival times move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Correction {
     /// That of requests.
@@ -261,7 +266,8 @@ mod tests {
 
     const SECOND: i64 = 1_000_000_000;
 
-    /// Runs calls of the given sizes as fast as the bucket allows, each settled at once; answers (time, used) of each.
+    /// Runs calls of the given sizes as fast as the bucket allows and settles each at once; returns (time, used) of
+    /// each.
     fn grants(limit: u64, calls: impl Iterator<Item = (u64, u64)>, seconds: i64) -> Vec<(i64, u64)> {
         let mut bucket = Bucket::new(limit, 0);
         let (mut now, mut granted) = (0, Vec::new());
@@ -356,7 +362,7 @@ mod tests {
         assert_eq!(Bucket::new(100, 0).wait(0, 101), Err(refusal));
     }
 
-    /// How long the next call waits after one of 1,000 at a moment.
+    /// Returns how long the next call waits after one of 1,000 at this moment.
     fn wait_after(bucket: &mut Bucket, now: i64) -> i64 {
         bucket.take(now, 1_000);
         bucket.wait(now, 1).unwrap() + TOLERANCE
@@ -382,7 +388,7 @@ mod tests {
         assert_eq!(bucket.wait(SECOND, 1_000), Ok(0));
         let charge = bucket.take(SECOND, 1_000);
         assert_eq!(charge.ns(), WINDOW);
-        // What it did not use is free again, by the same limit.
+        // The unused part is free again, at the same limit.
         bucket.move_by(SECOND, charge.correction(1));
         assert_eq!(bucket.wait(SECOND, 1_000), Ok(ns(1, 100) - TOLERANCE));
     }

@@ -1,4 +1,4 @@
-//! When a run stops before its work is done, as numbers: what may be spent, what may fail, how long it may take.
+//! The conditions that stop a run before its work is done: cost, failures and time.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use super::usage::Cost;
 
-/// A rate is not judged before so many requests have finished: the first failure alone would be 100 %.
+/// A failure rate is judged only after this many finished requests: else the first failure alone would be 100 %.
 const FEWEST_JUDGED: u64 = 20;
 
-/// What stops a run.
+/// The stop conditions of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conditions {
-    /// What the run may cost, all its invocations together.
+    /// The run's cost cap, all its invocations together.
     pub max_cost: Option<Cost>,
     /// How many requests may fail in this invocation.
     pub max_failures: Option<MaxFailures>,
     /// When this invocation ends.
     pub deadline: Option<Deadline>,
-    /// How long every route of a chain may be out of use.
+    /// How long every route of a chain may be unavailable before the run gives up.
     pub give_up: Duration,
     /// How many requests this invocation works on.
     pub limit: Option<u64>,
@@ -38,19 +38,19 @@ impl Default for Conditions {
     }
 }
 
-/// What a queue does behind a failed task (`--on-task-failure`).
+/// How a queue goes on after a failed task (`--on-task-failure`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// It fails, and the tasks behind it are skipped.
+    /// The queue fails, and its remaining tasks are skipped.
     #[default]
     Fail,
-    /// It goes on, and ends as `partial`.
+    /// The queue goes on, and ends as `partial`.
     Continue,
 }
 
 impl OnFailure {
-    /// The name as flags and settings have it.
+    /// The name in flags and settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fail => "fail",
@@ -58,7 +58,7 @@ impl OnFailure {
         }
     }
 
-    /// The one of that name.
+    /// Returns the variant with this name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Fail, Self::Continue]
             .into_iter()
@@ -69,9 +69,9 @@ impl OnFailure {
 /// How many requests may fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaxFailures {
-    /// So many; the run stops with the last of them.
+    /// This number; the run stops when it is reached.
     Count(u64),
-    /// More than so many of a hundred finished ones, once twenty have finished.
+    /// A percentage of the finished requests; the run stops above it, once twenty requests have finished.
     Percent(f64),
 }
 
@@ -88,7 +88,7 @@ impl MaxFailures {
         }
     }
 
-    /// Whether so many failed ones among so many finished ones are too many.
+    /// Returns whether `failed` of `finished` requests are too many.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn reached(self, failed: u64, finished: u64) -> bool {
         match self {
@@ -112,9 +112,9 @@ impl fmt::Display for MaxFailures {
 /// When a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
-    /// So long after its start.
+    /// This long after its start.
     After(Duration),
-    /// At a moment.
+    /// At this moment.
     At(Timestamp),
 }
 
@@ -129,7 +129,7 @@ impl Deadline {
         }
     }
 
-    /// What is left of it; nothing, if it has passed.
+    /// Returns the time that is left; zero after the deadline.
     pub fn left(self, now: Timestamp) -> Duration {
         match self {
             Self::After(span) => span,

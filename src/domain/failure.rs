@@ -1,24 +1,24 @@
-//! Why a call, a task or a request failed, and what the failure asks of the layer that meets it.
+//! Why a call, a task or a request failed, and how the layer above reacts.
 
 use serde::{Deserialize, Serialize};
 
-/// The closed list of error classes a result line may carry.
+/// The closed list of error classes in result lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// The request, or a parameter of the call, is wrong; the same again would fail again.
+    /// The request, or a parameter of the call, is wrong; the same call would fail again.
     BadRequest,
-    /// The key was refused.
+    /// The provider refused the key.
     Auth,
     /// Money or a spending limit is used up.
     Quota,
     /// The provider asked for fewer requests (429).
     RateLimited,
-    /// Connect, first token or total time ran out.
+    /// The time for the connection, the first token or the whole call ran out.
     Timeout,
     /// A stream stopped sending data.
     Stalled,
-    /// The connection failed, was cut, or ended before the answer did.
+    /// The connection failed, was cut, or ended before the answer.
     Network,
     /// The provider failed (5xx, or an error in the stream).
     Server,
@@ -26,18 +26,18 @@ pub enum Class {
     ContextLength,
     /// The provider's filter, or the model itself, refused.
     ContentFilter,
-    /// The answer does not have the form that was asked for.
+    /// The answer does not have the requested form.
     Schema,
     /// No search provider answered.
     Search,
-    /// The request kills the process that works on it.
+    /// A poison message: processes crashed while they worked on the request.
     Poison,
-    /// A fault of nova3 itself.
+    /// An error of nova3 itself.
     Internal,
 }
 
 impl Class {
-    /// The name as it stands in result lines.
+    /// The name in result lines.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -75,24 +75,24 @@ impl Class {
         Self::Internal,
     ];
 
-    /// The class of that name.
+    /// Returns the class with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 }
 
-/// What a failed call asks of the route that made it.
+/// How a route reacts to a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Try again on the same route after a backoff; costs an attempt and counts against the breaker.
     Retry,
-    /// As `Retry`, but says nothing about the health of the route (409).
+    /// As `Retry`, but does not count against the breaker (409).
     RetryQuietly,
     /// The whole route pauses; costs no attempt (429).
     Pause,
-    /// The route is dead for this run: key, balance or model refused.
+    /// The route is not used again in this run: key, balance or model was refused.
     Latch,
-    /// This route cannot serve this request; another might (context length, content filter).
+    /// This route cannot serve this request; another one may (context length, content filter).
     Elsewhere,
     /// No route can serve this request.
     Final,
@@ -101,11 +101,11 @@ pub enum Verdict {
 /// The error object of a result line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What kind of failure.
+    /// The error class.
     pub class: Class,
-    /// One sentence for a person: what failed, with which value, and the cure where there is one.
+    /// One sentence for a person: the failure with its value, and the cure if there is one.
     pub message: String,
-    /// The input line, counted from 1, where the line itself is at fault.
+    /// The input line, counted from 1, if the line itself is wrong.
     pub line: Option<u64>,
     /// The task that failed.
     pub task_id: Option<String>,
@@ -113,14 +113,14 @@ pub struct Failure {
     pub route: Option<String>,
     /// The HTTP status of the last attempt.
     pub status_code: Option<u16>,
-    /// Whether running it again may succeed.
+    /// Whether the request may succeed when it runs again.
     pub retryable: bool,
-    /// Every cause on the way, oldest first.
+    /// Every earlier cause, oldest first.
     pub causes: Vec<String>,
 }
 
 impl Failure {
-    /// A failure with nothing but its class and message.
+    /// Creates a failure that has only a class and a message.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         let retryable = matches!(
             class,
@@ -143,7 +143,7 @@ impl Failure {
         }
     }
 
-    /// A bad input line.
+    /// Creates the failure of a bad input line.
     pub fn bad_line(line: u64, message: impl Into<String>) -> Self {
         Self {
             line: Some(line),
@@ -152,8 +152,8 @@ impl Failure {
     }
 }
 
-/// A message without what is different each time: a word with a digit may be an id, a number or a time. Failures with the
-/// same are of the same kind.
+/// Returns the message without the words that contain a digit: such a word may be an id, a number or a time. Failures
+/// with equal results are of the same kind.
 pub fn kind_of(message: &str) -> String {
     let words = message.split_whitespace();
     let same: Vec<&str> = words

@@ -1,4 +1,4 @@
-//! Names that must not be confused with one another.
+//! Names of users and sessions, each with its own type.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ fn checked(name: &str) -> Result<String, BadName> {
     }
 }
 
-/// The first `limit` characters of `text`, those that would steer a terminal replaced, for use in a message.
+/// Returns the first `limit` characters of `text` for use in a message. Terminal control characters are replaced.
 pub fn shortened(text: &str, limit: usize) -> String {
     let mut short: String = text
         .chars()
@@ -47,7 +47,7 @@ pub fn shortened(text: &str, limit: usize) -> String {
 macro_rules! name {
     ($kind:ident) => {
         impl $kind {
-            /// Checks the rule.
+            /// Checks the name against the rule.
             pub fn parse(name: &str) -> Result<Self, BadName> {
                 checked(name).map(Self)
             }
@@ -71,7 +71,7 @@ name!(UserId);
 name!(SessionId);
 
 impl Default for UserId {
-    /// The user of lines that name none.
+    /// The user of a line without a `user_id`.
     fn default() -> Self {
         Self("default".to_owned())
     }

@@ -1,17 +1,17 @@
-//! What Linux says of memory: `/proc` and both versions of control groups
-//! (kernel documentation, `admin-guide/cgroup-v1/memory.rst` and `admin-guide/cgroup-v2.rst`).
+//! Memory limits and use as Linux reports them: `/proc` and both versions of control groups (kernel documentation,
+//! `admin-guide/cgroup-v1/memory.rst` and `admin-guide/cgroup-v2.rst`).
 
 /// A version of the memory controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cgroup {
-    /// The first.
+    /// Version 1.
     V1,
-    /// The unified hierarchy.
+    /// Version 2, the unified hierarchy.
     V2,
 }
 
 impl Cgroup {
-    /// The file that holds the limit.
+    /// The file with the limit.
     pub const fn limit_file(self) -> &'static str {
         match self {
             Self::V1 => "memory.limit_in_bytes",
@@ -19,7 +19,7 @@ impl Cgroup {
         }
     }
 
-    /// The file that says what is used.
+    /// The file with the current use.
     pub const fn usage_file(self) -> &'static str {
         match self {
             Self::V1 => "memory.usage_in_bytes",
@@ -28,8 +28,8 @@ impl Cgroup {
     }
 }
 
-/// Where the memory of the process is accounted for, by `/proc/self/cgroup`: its own group first, then the root of the
-/// mount, which is what a container sees of its own group.
+/// Returns the control groups that account for the memory of the process, read from `/proc/self/cgroup`: its own group
+/// first, then the root of the mount. A container sees its own group as that root.
 pub fn cgroups(text: &str) -> Vec<(Cgroup, String)> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -50,12 +50,12 @@ pub fn cgroups(text: &str) -> Vec<(Cgroup, String)> {
     found
 }
 
-/// A number of bytes; `max`, and a number that means it, is no limit.
+/// Reads a number of bytes; `max`, or a number from 2⁶⁰, is no limit.
 pub fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
 }
 
-/// Bytes of a group's page cache, by its `memory.stat`: the first version says `total_cache`, the second `file`.
+/// Returns the bytes of a group's page cache from its `memory.stat`: `total_cache` in version 1, `file` in version 2.
 pub fn page_cache(text: &str) -> u64 {
     let of = |name: &str| {
         text.lines()
@@ -64,12 +64,12 @@ pub fn page_cache(text: &str) -> u64 {
     of("total_cache").or_else(|| of("file")).unwrap_or(0)
 }
 
-/// Bytes of memory that the machine has, by `/proc/meminfo`.
+/// Returns the bytes of memory of the machine, from `/proc/meminfo`.
 pub fn machine(text: &str) -> Option<u64> {
     kibibytes(text, "MemTotal:")
 }
 
-/// Bytes that the process has resident, by `/proc/self/status`.
+/// Returns the resident bytes of the process, from `/proc/self/status`.
 pub fn resident(text: &str) -> Option<u64> {
     kibibytes(text, "VmRSS:")
 }

@@ -1,4 +1,4 @@
-//! What a finished task or request amounts to, as the store keeps it and result lines show it.
+//! The results of calls, tasks and requests, as the store keeps them and result lines show them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::state::{Status, TaskStatus};
 use super::usage::{Cost, Usage};
 
 impl Making {
-    /// The bookkeeping of what took no call.
+    /// Creates the bookkeeping of a task that made no call.
     pub const fn without_calls(route: String, model: String) -> Self {
         Self {
             route,
@@ -36,21 +36,21 @@ impl Making {
 /// One call to a model, as the ledger of attempts keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The route that was asked.
+    /// The route of the call.
     pub route: String,
-    /// The model that was asked for.
+    /// The requested model.
     pub model: String,
-    /// What came of it.
+    /// How the call ended.
     pub end: CallEnd,
     /// Whether its answer is the result of its task.
     pub used: bool,
-    /// The HTTP status, where there was one.
+    /// The HTTP status, if there was one.
     pub status_code: Option<u16>,
-    /// What the provider counted.
+    /// The tokens that the provider counted.
     pub usage: Usage,
-    /// What that costs; `None` when the route has no price.
+    /// The cost of that usage; `None` when the route has no price.
     pub cost: Option<Cost>,
-    /// What it may have cost beyond that: the provider may have worked on an answer whose tokens nobody counted.
+    /// The cost that may come on top: the provider may have worked on an answer whose tokens were not reported.
     pub uncertain: Cost,
     /// Unix milliseconds at the start.
     pub started_at: i64,
@@ -61,25 +61,25 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The most that it may have cost.
+    /// Returns the most that the call may have cost.
     pub fn worst(&self) -> Cost {
         self.cost.unwrap_or(Cost::ZERO).plus(self.uncertain)
     }
 }
 
-/// What came of a call.
+/// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
-    /// A good answer.
+    /// With a good answer.
     Answered,
-    /// None, or one that could not be used.
+    /// Without an answer, or with one that could not be used.
     Failed(Class),
-    /// It was given up before its end: by a signal, or by a process that died.
+    /// Before its end: a signal stopped it, or its process crashed.
     Abandoned,
 }
 
 impl CallEnd {
-    /// Under what it is written down among the calls that gave nothing; `None` for a good answer.
+    /// Returns the cause under which the waste statistics count the call; `None` for a good answer.
     pub const fn cause(self) -> Option<&'static str> {
         match self {
             Self::Answered => None,
@@ -88,7 +88,7 @@ impl CallEnd {
         }
     }
 
-    /// Whether there was a good answer.
+    /// Whether the call ended with a good answer.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Answered)
     }
@@ -99,20 +99,20 @@ impl CallEnd {
 pub struct Fallback {
     /// The first route.
     pub from: String,
-    /// What was wrong with it, and with those between it and the one that answered.
+    /// The errors of the first route and of those between it and the route that answered.
     pub reason: String,
 }
 
-/// A new piece of a session's material; its number is given when the task settles.
+/// A new item of a session; the item gets its number when the task settles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewItem {
-    /// The type that its id begins with, `insight` say.
+    /// The type that its id begins with, such as `insight`.
     pub kind: String,
     /// The item without its id: a JSON object.
     pub body: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What a task produced.
+/// The result of a task.
 #[derive(Debug, Clone)]
 pub enum Product {
     /// An agent's items; they get their numbers in the transaction that settles the task.
@@ -122,7 +122,7 @@ pub enum Product {
 }
 
 impl Product {
-    /// About how many bytes it takes in the store.
+    /// Estimates how many bytes the result takes in the store.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Items(items) => items
@@ -152,15 +152,15 @@ fn bytes_of(value: &Value) -> usize {
 pub struct TaskRecord {
     /// `task001` and so on.
     pub task_id: String,
-    /// What was to be done.
+    /// The action.
     pub action: String,
-    /// What it was given.
+    /// The instruction.
     pub input: String,
-    /// Where it stands.
+    /// The state of the task.
     pub status: TaskStatus,
     /// The stored result: an array of items with ids, or a Batch response object.
     pub result: Option<Box<RawValue>>,
-    /// How it was made; of a task that has fanned out, its parts together.
+    /// How the result was made; for a task that has fanned out, all its parts together.
     pub making: Option<Making>,
     /// Its parts, in order.
     pub parts: Vec<PartRecord>,
@@ -171,18 +171,19 @@ pub struct TaskRecord {
 pub struct PartRecord {
     /// `task001.1` and so on.
     pub task_id: String,
-    /// The id of the item that it is about; `None` for a sample.
+    /// The id of the item that the part is about; `None` for a sample.
     pub subject: Option<String>,
-    /// Its state.
+    /// The state of the part.
     pub status: TaskStatus,
-    /// How it was made.
+    /// How the result was made.
     pub making: Option<Making>,
-    /// Why it failed.
+    /// Why the part failed.
     pub failure: Option<Failure>,
 }
 
 impl TaskRecord {
-    /// The same with its parts, whose calls count as its own. The parts ran side by side: it took as long as the longest.
+    /// Returns the task with its parts. The calls of the parts count as calls of the task. The parts ran side by side,
+    /// so the duration is that of the longest one.
     #[must_use]
     pub fn with_parts(self, parts: Vec<PartRecord>) -> Self {
         let makings = parts.iter().filter_map(|part| part.making.as_ref());
@@ -202,7 +203,8 @@ impl TaskRecord {
 }
 
 impl Making {
-    /// The bookkeeping of a task that failed before. The cost of the failure is waste, and its calls are attempts.
+    /// Returns this bookkeeping together with that of an earlier, failed try. The cost of the earlier try is waste, and
+    /// its calls are attempts.
     #[must_use]
     pub fn after(&self, earlier: &Self) -> Self {
         let lost = earlier.cost.unwrap_or(Cost::ZERO).plus(earlier.wasted);
@@ -213,7 +215,7 @@ impl Making {
         }
     }
 
-    /// The bookkeeping of two tasks that ran side by side, in one.
+    /// Merges the bookkeeping of two tasks that ran side by side.
     #[must_use]
     fn beside(self, other: &Self) -> Self {
         let mut warnings = self.warnings;
@@ -246,10 +248,10 @@ impl Making {
     }
 }
 
-/// How a task's result was made: the bookkeeping of its line in the result.
+/// How a task's result was made: the bookkeeping in its result line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Making {
-    /// The route that answered, or failed last.
+    /// The route that answered, or that failed last.
     pub route: String,
     /// The model that answered.
     pub model: String,
@@ -259,36 +261,36 @@ pub struct Making {
     pub usage: Usage,
     /// Its cost.
     pub cost: Option<Cost>,
-    /// Cost of the calls that gave nothing.
+    /// Cost of the calls without a usable answer.
     pub wasted: Cost,
     /// Milliseconds of the whole task.
     pub duration_ms: u64,
     /// Milliseconds to the first piece of the answer that was used.
     pub first_token_ms: Option<u64>,
-    /// Why it was not the first route of its chain.
+    /// Why another route than the first of its chain answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
-    /// Whether it was made without something that it should have had, such as a search.
+    /// Whether an input is missing that the task should have had, such as a search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
-    /// What a reader should know beside the result.
+    /// Warnings for the reader of the result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// A digest of what it was made from: the agent's file, model, sampling, and the prompt with context and instruction.
+    /// The digest of the task's inputs: the agent's file, model, sampling, and the prompt with context and instruction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_from: Option<String>,
 }
 
-/// Where a queue's tasks came from, and what finding that out took.
+/// The origin of a queue's tasks, and the bookkeeping of the planning.
 #[derive(Debug, Clone)]
 pub struct PlanRecord {
-    /// Who made the plan; `None` if there is none because planning failed.
+    /// The origin of the plan; `None` if planning failed.
     pub origin: Option<PlanOrigin>,
-    /// How it was made.
+    /// How the plan was made.
     pub making: Making,
 }
 
-/// Who made a plan.
+/// The origin of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanOrigin {
@@ -296,12 +298,12 @@ pub enum PlanOrigin {
     Model,
     /// The settings, because the model's plan could not be used.
     Default,
-    /// An earlier request of the session, whose pending tasks were taken over.
+    /// An earlier request of the session: its pending tasks were taken over.
     Continued,
 }
 
 impl PlanOrigin {
-    /// The name as the store and result lines keep it.
+    /// The name in the store and in result lines.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -310,7 +312,7 @@ impl PlanOrigin {
         }
     }
 
-    /// The origin of that name.
+    /// Returns the origin with this name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Model, Self::Default, Self::Continued]
             .into_iter()
@@ -318,14 +320,14 @@ impl PlanOrigin {
     }
 }
 
-/// A finished request, with everything that its result line needs.
+/// A finished request, with all fields of its result line.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// The store's number of the queue.
     pub queue_id: i64,
     /// The order of finishing; grows, with gaps.
     pub finish_no: i64,
-    /// The name the line gave itself; `None` also for a bad line.
+    /// The `custom_id` of the line; `None` also for a bad line.
     pub custom_id: Option<String>,
     /// Its place in the input, from 0.
     pub index: u64,
@@ -333,30 +335,30 @@ pub struct Finished {
     pub line: u64,
     /// The user.
     pub user_id: String,
-    /// The session, where there is one.
+    /// The session, if it has one.
     pub session_id: Option<String>,
-    /// How it ended.
+    /// How the request ended.
     pub status: Status,
-    /// Whether the line is an OpenAI Batch line, which is answered in Batch form.
+    /// Whether the line is an OpenAI Batch line; its result has Batch form.
     pub is_completion: bool,
-    /// Why it failed.
+    /// Why the request failed.
     pub failure: Option<Failure>,
-    /// What a reader should know beside the result.
+    /// Warnings for the reader of the result.
     pub warnings: Vec<String>,
     /// The line's own `metadata`.
     pub metadata: Option<Box<RawValue>>,
     /// Unix milliseconds at which the line arrived.
     pub created_at: i64,
-    /// Unix milliseconds at which it finished.
+    /// Unix milliseconds at which the request finished.
     pub completed_at: i64,
-    /// Where its tasks came from, unless the line or a flag gave them.
+    /// How its tasks were planned; `None` if the line or a flag gave them.
     pub plan: Option<PlanRecord>,
     /// Its tasks in order.
     pub tasks: Vec<TaskRecord>,
 }
 
 impl Finished {
-    /// The request, of which no more than this can be read.
+    /// Returns the request as failed, because its stored result cannot be read.
     #[must_use]
     pub fn unreadable(self, reason: &str) -> Self {
         let message = format!("its stored result cannot be read: {reason}");

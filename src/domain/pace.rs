@@ -1,10 +1,10 @@
-//! The pace of a route: its requests and its tokens a minute together.
+//! The pace of a route: its requests and its tokens per minute together.
 
 use std::time::Duration;
 
 use super::bucket::{Bucket, Charge, Charges, Correction, Limits, TooLarge};
 
-/// Both limits of a route: a call takes of both or of none.
+/// Both limits of a route: a call takes from both or from none.
 #[derive(Debug)]
 pub struct Pace {
     limits: Limits,
@@ -12,7 +12,7 @@ pub struct Pace {
     tokens: Option<Bucket>,
 }
 
-/// The arrival times; `None` where nothing is limited.
+/// The arrival times; `None` if the quantity is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrivals {
     /// That of requests.
@@ -22,7 +22,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Both, each changed in the same way.
+    /// Applies `change` to both.
     #[must_use]
     pub fn map(self, change: impl Fn(i64) -> i64) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl Arrivals {
         }
     }
 
-    /// Of each the earlier one; unknown, where one is.
+    /// Returns the earlier time of each; `None` if either is `None`.
     #[must_use]
     pub fn earliest(self, those: Self) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Arrivals {
         }
     }
 
-    /// Of each the later one; the only one, where one is known.
+    /// Returns the later time of each; the known one if only one is known.
     #[must_use]
     pub fn latest(self, those: Self) -> Self {
         Self {
@@ -49,18 +49,18 @@ impl Arrivals {
         }
     }
 
-    /// Whether these are nowhere earlier than those.
+    /// Whether neither time is earlier than its counterpart in `those`.
     pub fn cover(self, those: Self) -> bool {
         self.requests >= those.requests && self.tokens >= those.tokens
     }
 }
 
-/// What the store holds of a route's limits, for the process that comes next. Times are nanoseconds since 1970.
+/// The stored state of a route's limits, for the next process. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitState {
-    /// Up to where calls may have been granted.
+    /// The arrival times up to which calls may have been granted.
     pub arrivals: Arrivals,
-    /// The largest call of late, in tokens.
+    /// The largest recent call, in tokens.
     pub largest: u64,
     /// A pause that the provider has asked for.
     pub pause: Option<StoredPause>,
@@ -71,14 +71,14 @@ pub struct LimitState {
 pub struct StoredPause {
     /// Its end.
     pub until: i64,
-    /// How long it was at first. No more is believed to be left, also when the clock was set back.
+    /// Its length at the beginning. The rest of the pause is never longer, even when the clock was set back.
     pub lasting: i64,
-    /// What the provider said.
+    /// The provider's message.
     pub reason: String,
 }
 
 impl StoredPause {
-    /// What is left of it; `None` if it is over.
+    /// Returns the rest of the pause; `None` if it is over.
     pub fn left(&self, now: i64) -> Option<Duration> {
         let left = self.until.saturating_sub(now).min(self.lasting);
         (left > 0).then(|| Duration::from_nanos(left.unsigned_abs()))
@@ -86,7 +86,7 @@ impl StoredPause {
 }
 
 impl Pace {
-    /// Empty buckets.
+    /// Creates empty buckets.
     pub fn new(limits: Limits, now: i64) -> Self {
         let mut pace = Self {
             limits: Limits::default(),
@@ -97,12 +97,12 @@ impl Pace {
         pace
     }
 
-    /// The limits in force, without those that are learned.
+    /// The configured limits, without learned ones.
     pub const fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// These are the limits from now on. What was granted stays granted; a new limit begins empty.
+    /// Sets the limits. Earlier grants stay as they were charged; a new limit begins with an empty bucket.
     pub fn keep(&mut self, limits: Limits, now: i64) {
         let keep = |bucket: &mut Option<Bucket>, limit: Option<u64>| match (bucket.as_mut(), limit) {
             (Some(bucket), Some(limit)) => bucket.keep(limit),
@@ -114,7 +114,7 @@ impl Pace {
         self.limits = limits;
     }
 
-    /// How long a call of so many tokens has to wait; 0 if it may be taken now.
+    /// Returns how long a call of this many tokens has to wait; 0 if it may be taken now.
     pub fn wait(&mut self, now: i64, tokens: u64) -> Result<Duration, TooLarge> {
         let mut wait = 0;
         if let Some(bucket) = &mut self.tokens {
@@ -126,7 +126,7 @@ impl Pace {
         Ok(Duration::from_nanos(wait.unsigned_abs()))
     }
 
-    /// Takes a request of so many tokens that need not wait.
+    /// Takes one request of this many tokens that need not wait.
     pub fn take(&mut self, now: i64, tokens: u64) -> Charges {
         let take = |bucket: &mut Option<Bucket>, amount| {
             bucket
@@ -139,7 +139,7 @@ impl Pace {
         }
     }
 
-    /// The arrival times as they are.
+    /// The present arrival times.
     pub fn arrivals(&self) -> Arrivals {
         let arrival = |bucket: &Option<Bucket>| bucket.as_ref().map(Bucket::arrival);
         Arrivals {
@@ -148,7 +148,7 @@ impl Pace {
         }
     }
 
-    /// The arrival times as they would be after a call of so many tokens.
+    /// Returns the arrival times as they would be after a call of this many tokens.
     pub fn arrivals_after(&self, now: i64, tokens: u64) -> Arrivals {
         let after = |bucket: &Option<Bucket>, amount| bucket.as_ref().map(|bucket| bucket.after(now, amount));
         Arrivals {
@@ -157,12 +157,12 @@ impl Pace {
         }
     }
 
-    /// The largest call of late, in tokens.
+    /// The largest recent call, in tokens.
     pub fn largest(&self) -> u64 {
         self.tokens.as_ref().map_or(0, Bucket::largest)
     }
 
-    /// An earlier process has granted up to these arrival times, and its largest call had so many tokens.
+    /// Goes on from the arrival times and the largest call, in tokens, of an earlier process.
     pub fn restore(&mut self, now: i64, arrivals: Arrivals, largest: u64) {
         if let (Some(bucket), Some(arrival)) = (&mut self.requests, arrivals.requests) {
             bucket.restore(now, arrival);
@@ -175,8 +175,8 @@ impl Pace {
         }
     }
 
-    /// The provider has named these limits. Those that are lower than ours slow calls down, until they lapse; whether
-    /// any is new.
+    /// Records the limits that the provider has named. Those that are lower than ours slow calls down until they
+    /// expire. Returns whether any of them is new.
     pub fn learn(&mut self, now: i64, limits: Limits) -> bool {
         let learn = |bucket: &mut Option<Bucket>, limit: Option<u64>| match (bucket, limit) {
             (Some(bucket), Some(limit)) => bucket.learn(now, limit),
@@ -187,7 +187,7 @@ impl Pace {
         requests || tokens
     }
 
-    /// Gives back, or charges for, what a call did not take as it was reserved.
+    /// Corrects the arrival times after a call that used more or less than it reserved.
     pub fn correct(&mut self, now: i64, by: Correction) {
         if let Some(bucket) = &mut self.requests {
             bucket.move_by(now, by.requests);
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(restored(Some(-SECOND), Some(SECOND)), arrivals(empty, SECOND));
         let hour = 3_600 * SECOND;
         assert_eq!(restored(Some(hour), Some(hour)), arrivals(WINDOW, WINDOW));
-        // A larger call than any of the minute before earns its headroom.
+        // A call that is larger than the largest one of the last minute waits for its headroom.
         let mut pace = Pace::new(limits, 0);
         pace.restore(0, arrivals(0, 0), 500);
         assert!(pace.wait(SECOND, 900).unwrap() > Duration::from_secs(40));

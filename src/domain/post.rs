@@ -1,7 +1,7 @@
-//! The rules that a finished post must keep, so that the platform takes it.
+//! The rules of the platform for a finished post.
 //!
-//! Whether the fields are there and of the right type is the business of the answer's schema: what is absent, or
-//! is something else, counts here as empty.
+//! The answer's schema checks whether the fields are there and of the right type. Here an absent field, or one of
+//! another type, counts as empty.
 
 use std::collections::HashSet;
 
@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 
 use super::ids::shortened;
 
-/// A model can mend a handful of faults at once; a longer list drowns the warning line that carries it.
+/// A model can mend a handful of faults at once; a longer list would fill the warning line.
 const MOST_COMPLAINTS: usize = 10;
 
-/// As much of a quoted word as a reader needs to find it again.
+/// How many characters of a word a message quotes: enough to find it again.
 const QUOTED: usize = 60;
 
-/// What a post must keep; a rule that is not set is not checked.
+/// The rules of a post; a rule that is not set is not checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PostRules {
     /// The longest title, in Unicode scalar values.
@@ -24,17 +24,17 @@ pub struct PostRules {
     pub content_chars: Option<usize>,
     /// The fewest and the most tags.
     pub tags: Option<(usize, usize)>,
-    /// The words by which a reader knows that a model wrote it, in the body or as a tag.
+    /// The label that marks a text as written by a model, in the body or as a tag.
     pub label: Option<String>,
-    /// Words that must stand nowhere.
+    /// Words that must not occur in any field.
     pub banned: Vec<String>,
-    /// Lists of words, such as `tags`, in which no word stands twice.
+    /// Lists of words, such as `tags`, in which no word may occur twice.
     pub distinct: Vec<String>,
 }
 
 impl PostRules {
-    /// What is wrong with `post`, each with the value and the bound, for a warning and for whoever must mend it.
-    /// Words and tags are the same whatever their ASCII case and the width of their letters.
+    /// Returns the broken rules of `post`, each with the value and the bound, for a warning and for the model that
+    /// corrects it. ASCII case and full-width forms make no difference between words or tags.
     pub fn complaints(&self, post: &Map<String, Value>) -> Vec<String> {
         let post = Post::of(post);
         let lengths = [
@@ -51,7 +51,7 @@ impl PostRules {
         complaints
     }
 
-    /// Drops from each list of distinct words the words that stand there already and those without a letter or a digit.
+    /// Removes repeated words, and words without a letter or a digit, from each list of distinct words.
     pub fn drop_repeated_words(&self, post: &mut Map<String, Value>) {
         for name in &self.distinct {
             let Some(Value::Array(list)) = post.get_mut(name) else {
@@ -90,12 +90,12 @@ impl PostRules {
     }
 }
 
-/// The fields of a post that the rules speak of.
+/// The fields of a post that the rules check.
 struct Post<'a> {
     title: &'a str,
     content: &'a str,
     tags: Vec<&'a str>,
-    /// Entries of the list of tags, those that are no text included.
+    /// Entries of the list of tags, including those that are not strings.
     entries: usize,
 }
 
@@ -140,12 +140,12 @@ fn wrong_number(entries: usize, least: usize, most: usize) -> Option<String> {
         .then(|| format!("`tags` has {entries} {noun}, {least} to {most} are asked"))
 }
 
-/// A tag without the mark that models put before some tags and not before others.
+/// Returns a tag without the leading `#` that some models write.
 fn bare(tag: &str) -> &str {
     tag.trim().trim_start_matches(['#', '＃']).trim_start()
 }
 
-/// Text as it is compared: full-width forms as their ASCII kin, in lower case.
+/// Returns the text in the form for comparison: full-width forms as their ASCII counterparts, in lower case.
 fn folded(text: &str) -> String {
     let narrow = |c: char| match c {
         '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
@@ -176,7 +176,7 @@ mod tests {
         json!({"title": "油皮早八", "content": "先洗脸。（AI生成）", "tags": ["护肤", "油皮", "早八"]})
     }
 
-    /// What is wrong with a good post whose `key` has this value.
+    /// Returns the complaints about a good post whose `key` has this value.
     fn with(key: &str, value: Value) -> Vec<String> {
         let mut post = good();
         post[key] = value;

@@ -1,12 +1,12 @@
-//! What a call costs: a formula of its tokens, its size, the hour and the tier that served it.
+//! The cost of a call: a formula of its tokens, its size, the hour and the service tier.
 //!
-//! All of it is integer arithmetic, and no factor makes a smaller amount larger than a greater one: the worst case of a
-//! call is never below what the call comes to.
+//! The arithmetic uses integers only, and every factor keeps the order of amounts: the worst case of a call is never
+//! below its real cost.
 
 use super::usage::{Cost, Usage};
 
-/// No call costs more, whatever its numbers say: ten thousand dollars. It keeps the sums of a run far from the
-/// end of what the stores can count.
+/// The most that one call may cost: ten thousand dollars. The cap keeps the sums of a run far below the largest number
+/// of the stores.
 pub const MOST_OF_A_CALL: Cost = Cost(10_000_000_000_000_000);
 
 const MINUTE_MS: i64 = 60_000;
@@ -14,22 +14,22 @@ const MINUTE_MS: i64 = 60_000;
 /// Minutes of a day.
 pub const DAY: u16 = 24 * 60;
 
-/// Prices of a route.
+/// The prices of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Price {
     /// Picodollars for a prompt token that was neither read from the provider's cache nor written to it.
     pub input: u64,
-    /// For one that was read from the cache.
+    /// For a prompt token that was read from the cache.
     pub cached_input: u64,
-    /// For one that was written to the cache.
+    /// For a prompt token that was written to the cache.
     pub cache_write: u64,
     /// For a token of the answer.
     pub output: u64,
-    /// What a larger request costs, in rising order of `above`.
+    /// The prices of larger requests, in rising order of `above`.
     pub steps: Vec<Step>,
-    /// Hours at which all of it costs more or less.
+    /// Hours at which all prices are multiplied.
     pub hours: Vec<Hours>,
-    /// What a tier of service costs, by its name in lower case.
+    /// The factors of service tiers, by their names in lower case.
     pub tiers: Vec<(String, Factor)>,
 }
 
@@ -38,10 +38,10 @@ pub struct Price {
 pub struct Factor(pub u64);
 
 impl Factor {
-    /// The price as it is.
+    /// Factor one: the price itself.
     pub const ONE: Self = Self(1_000_000);
 
-    /// The greatest that settings may name.
+    /// The greatest factor in settings.
     pub const MOST: Self = Self(1_000_000_000);
 
     fn times(self, amount: u128) -> u128 {
@@ -51,10 +51,10 @@ impl Factor {
     }
 }
 
-/// A request of more prompt tokens than this costs other prices as a whole.
+/// A price step: a request with more prompt tokens than `above` is charged these factors on all its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// The most prompt tokens that still cost what smaller requests do.
+    /// The step applies to requests with more prompt tokens than this.
     pub above: u64,
     /// For prompt tokens of every kind.
     pub input: Factor,
@@ -65,13 +65,13 @@ pub struct Step {
 /// A time of the week, in UTC, at which prices are multiplied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hours {
-    /// On which days it begins, Monday first.
+    /// The days on which it begins, Monday first.
     pub days: [bool; 7],
     /// The first minute of the day.
     pub from: u16,
-    /// The minute at which it is over; at or before `from` on the next day.
+    /// The minute at which it ends; on the next day if it is not after `from`.
     pub to: u16,
-    /// How many times the price.
+    /// The factor on the price.
     pub factor: Factor,
 }
 
@@ -95,13 +95,13 @@ impl Hours {
 pub struct Span {
     /// When it was sent.
     pub from: i64,
-    /// When its answer was there.
+    /// When its answer was complete.
     pub to: i64,
 }
 
 impl Price {
-    /// What a usage costs that was served in `tier` at this time. Nobody knows when in it the tokens were made: the
-    /// dearest minute counts.
+    /// Returns the cost of a usage that was served in `tier` during `span`. The minute in which the tokens were made is
+    /// unknown, so the most expensive minute counts.
     pub fn of(&self, usage: Usage, tier: Option<&str>, span: Span) -> Cost {
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
         let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
@@ -121,7 +121,7 @@ impl Price {
         )
     }
 
-    /// The most that a call of so many tokens may cost, whatever it is served from, whenever and in which tier.
+    /// Returns the most that a call of this many tokens may cost, for any cache state, hour and tier.
     pub fn worst(&self, input_tokens: u64, output_tokens: u64) -> Cost {
         let dearest = self.input.max(self.cached_input).max(self.cache_write);
         let input = product(input_tokens, dearest);
@@ -136,7 +136,7 @@ impl Price {
         bounded(tier.times(hour.times(sized)))
     }
 
-    /// A tier without a price of its own costs what none does.
+    /// Returns the factor of a tier. A tier without a price of its own has factor one.
     fn tier(&self, name: Option<&str>) -> Factor {
         let known = name.and_then(|name| {
             let is = |(tier, _): &&(String, Factor)| tier.eq_ignore_ascii_case(name);
@@ -150,13 +150,13 @@ impl Price {
             return Factor::ONE;
         }
         let (first, last) = (span.from.div_euclid(MINUTE_MS), span.to.div_euclid(MINUTE_MS));
-        // A week holds every minute there is.
+        // One week contains every minute of the week.
         let last = last.clamp(first, first.saturating_add(7 * i64::from(DAY)));
         let dearest = (first..=last).map(|minute| self.at(minute)).max();
         dearest.unwrap_or(Factor::ONE)
     }
 
-    /// Where several hours hold, the dearest of them.
+    /// Returns the highest factor of all hours that cover this minute.
     fn at(&self, minute: i64) -> Factor {
         let holding = self.hours.iter().filter(|hours| hours.holds(minute));
         holding.map(|hours| hours.factor).max().unwrap_or(Factor::ONE)
@@ -214,7 +214,7 @@ mod tests {
             plain().of(usage(10, 4, 3, 2), None, NOON),
             Cost(300 + 40 + 375 + 800)
         );
-        // More cached and written than there is: the prompt is not paid twice.
+        // Cached and written tokens are more than the prompt has: no token is paid twice.
         assert_eq!(plain().of(usage(10, 8, 8, 0), None, NOON), Cost(80 + 250));
     }
 

@@ -1,21 +1,21 @@
 //! Text for a terminal.
 
-/// What a model, a file or a file's name says, without what would move the cursor, change colours or turn the
-/// direction of the text that follows. Line ends and tabs stay.
+/// Returns text of a model or a file, or a file's name, without characters that would move the cursor, change colours
+/// or change the direction of the text that follows. Line ends and tabs stay.
 pub fn printable(text: &str) -> String {
     text.chars()
         .filter(|&c| matches!(c, '\n' | '\t') || !steers(c))
         .collect()
 }
 
-/// A number of things, in words: `1 call`, `2 calls`.
+/// Returns a number with its noun: `1 call`, `2 calls`.
 pub fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 
-/// Whether a character is a command to whoever shows it: a control character, or an embedding, override or
-/// isolate of the bidirectional algorithm (UAX #9), with which text can be made to look like another.
+/// Whether a terminal takes the character for a command: a control character, or an embedding, override or isolate of
+/// the bidirectional algorithm (UAX #9). The latter can make one text look like another.
 pub(super) fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

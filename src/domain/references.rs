@@ -1,11 +1,11 @@
-//! Ids of a session's items, and the places in free text that refer to them.
+//! Ids of a session's items, and references to them in free text.
 
 use std::fmt;
 
-/// More references than a prompt could carry as context; the rest of the text is not searched.
+/// More references than a prompt can carry as context; the rest of the text is not searched.
 const MOST_REFERENCES: usize = 100;
 
-/// The most digits of a number; a longer one was never given to an item.
+/// The most digits of a number; no item has a longer one.
 const MOST_DIGITS: usize = 9;
 
 /// The id of an item of a session: `insight1`.
@@ -18,7 +18,7 @@ pub struct ItemId {
 }
 
 impl ItemId {
-    /// The id that `text` is, whole.
+    /// Reads the whole of `text` as an id.
     pub fn parse(text: &str) -> Option<Self> {
         let kind = text.trim_end_matches(|c: char| c.is_ascii_digit());
         let digits = text.get(kind.len()..)?;
@@ -40,10 +40,11 @@ impl fmt::Display for ItemId {
     }
 }
 
-/// The ids that `text` names as `@insight1`, without the `@`, in order, each once.
+/// Returns the ids that `text` refers to as `@insight1`, without the `@`, in order, each once.
 ///
-/// A name that goes on in ASCII letters or digits is another name, and an `@` behind such a character belongs to an
-/// e-mail address, unless that character ends a reference itself: `@insight1@profile2` are two.
+/// A word that goes on with ASCII letters, digits or underscores after the number is no reference. An `@` behind an
+/// ASCII letter or digit belongs to an e-mail address, unless a reference ends there: `@insight1@profile2` are two
+/// references.
 pub fn references_in(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut last_end = 0;
@@ -173,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Text in which references, and what nearly is one, are frequent.
+    /// Texts with many references and near-references.
     fn pieces() -> impl Strategy<Value = String> {
         let pieces = ["@", "fact", "1", "0", "_", "和", " ", "999999999", "é"];
         prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..40).prop_map(|pieces| pieces.concat())

@@ -1,6 +1,6 @@
 //! One finished request as one line of output.
 //!
-//! The same stored rows give the same bytes at any time: `verify` and the rebuilding of a file rely on it.
+//! The same stored rows always give the same bytes: `verify` and the rebuilding of a file rely on it.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use super::outcome::{Fallback, Finished, Making, PartRecord, PlanOrigin, PlanRec
 use super::state::TaskStatus;
 use super::usage::{Cost, Usage};
 
-/// Times as result lines show them; handed in because the ground floor knows no calendar.
+/// Formats a time for result lines. The caller passes it in, because the ground floor has no calendar.
 pub type ShowTime = fn(i64) -> Option<String>;
 
-/// Writes the line of `finished`, with its newline, behind what `out` holds.
+/// Writes the line of `finished`, with its newline, behind the present content of `out`.
 pub fn write(
     run: &str,
     finished: &Finished,
@@ -34,11 +34,11 @@ pub fn write(
     Ok(())
 }
 
-/// About how long the line is; more than it, unless names and failures are long.
+/// Estimates the length of the line. The estimate is too high unless names and failures are long.
 fn size(finished: &Finished) -> usize {
     let result = |task: &TaskRecord| task.result.as_ref().map_or(0, |raw| raw.get().len());
     let results: usize = finished.tasks.iter().map(result).sum();
-    // What the last task made stands in the line twice.
+    // The result of the last task occurs twice in the line.
     let output = finished.tasks.last().map_or(0, result);
     let twice = if finished.is_completion { 0 } else { output };
     results + twice + 1024 * (finished.tasks.len() + 1)
@@ -126,7 +126,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// `metadata` as it came, an empty object where the line had none.
+/// `metadata` as it came; an empty object if the line had none.
 struct Metadata<'a>(Option<&'a RawValue>);
 
 impl Serialize for Metadata<'_> {
@@ -151,7 +151,7 @@ struct ErrorOf<'a> {
 }
 
 impl<'a> ErrorOf<'a> {
-    /// The line number is taken from the present input: a bad line may have moved since it was stored.
+    /// The line number comes from the present input: a bad line may have moved since it was stored.
     fn new(failure: &'a Failure, line: u64) -> Self {
         Self {
             class: failure.class,
@@ -166,7 +166,7 @@ impl<'a> ErrorOf<'a> {
     }
 }
 
-/// The step in which the tasks were found.
+/// The planning step.
 #[derive(Serialize)]
 struct PlanOf {
     origin: Option<PlanOrigin>,
@@ -252,7 +252,8 @@ impl<'a> PartOf<'a> {
     }
 }
 
-/// What the good answer of a task used; `None` where its server did not say so. No answer uses no tokens.
+/// Returns the tokens of a task's good answer; `None` if its server did not report them. A task without an answer used
+/// no tokens.
 fn usage(status: TaskStatus, making: Option<&Making>) -> Option<Usage> {
     let Some(making) = making else {
         return Some(Usage::default());
@@ -261,7 +262,7 @@ fn usage(status: TaskStatus, making: Option<&Making>) -> Option<Usage> {
     counted(was_answered, making.usage)
 }
 
-/// The same of a planned task: of all its parts, if it has any.
+/// Returns the same for a planned task: the sum of its parts, if it has any.
 fn usage_of(task: &TaskRecord) -> Option<Usage> {
     if task.parts.is_empty() {
         return usage(task.status, task.making.as_ref());
@@ -273,7 +274,7 @@ fn usage_of(task: &TaskRecord) -> Option<Usage> {
     parts.try_fold(Usage::default(), |sum, part| Some(sum.plus(part?)))
 }
 
-/// The same of the plan, where a model has made it.
+/// Returns the same for the plan, if a model made it.
 fn plan_usage(plan: &PlanRecord) -> Option<Usage> {
     let was_answered = plan.origin == Some(PlanOrigin::Model) && plan.making.attempts > 0;
     counted(was_answered, plan.making.usage)
@@ -329,7 +330,7 @@ impl<'a> BatchLine<'a> {
         let error = match (&finished.failure, response) {
             (Some(failure), None) => Some(BatchError {
                 code: failure.class.as_str(),
-                // There is no other place for the number of a bad line.
+                // A Batch error has no other field for the number of a bad line.
                 message: match failure.line {
                     Some(_) => format!("line {}: {}", finished.line, failure.message).into(),
                     None => failure.message.as_str().into(),

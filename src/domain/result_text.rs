@@ -1,4 +1,4 @@
-//! A finished request as text for people: its name, how it ended, and what its last completed task made.
+//! A finished request as text for people: its name, how it ended, and the result of its last completed task.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::outcome::Finished;
 use super::printable::printable;
 use super::state::{Status, TaskStatus};
 
-/// The request's text, ending in an empty line. Without characters that steer a terminal.
+/// Returns the request's text, which ends in an empty line and has no terminal control characters.
 pub fn render(finished: &Finished) -> String {
     let name = finished
         .custom_id
@@ -23,12 +23,12 @@ pub fn render(finished: &Finished) -> String {
     text
 }
 
-/// A name with a line end in it must not look like a result of its own.
+/// Puts a name on one line: a name with a line end must not look like a result of its own.
 fn single_line(name: &str) -> String {
     printable(name).replace(['\n', '\t'], " ")
 }
 
-/// How a request ended that is not simply completed.
+/// Returns how a request ended; empty for a completed one.
 fn ending(finished: &Finished) -> String {
     let last = finished
         .tasks
@@ -67,7 +67,8 @@ fn paragraphs(finished: &Finished) -> Vec<String> {
     items.iter().map(|shown| item(shown, alone)).collect()
 }
 
-/// An item under its id, by which a later line of its session can refer to it. One without a title that is alone needs none.
+/// Formats an item under its id, by which a later line of its session can refer to it. A single item without a title is
+/// shown without its id.
 fn item(item: &Map<String, Value>, alone: bool) -> String {
     let field = |name: &str| item.get(name).and_then(Value::as_str);
     let title = field("title");

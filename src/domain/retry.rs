@@ -1,27 +1,27 @@
-//! When a call is tried again: the numbers, without a clock.
+//! When a call is retried: the numbers, without a clock.
 
 use std::time::Duration;
 
-/// How often and how patiently a route is asked again.
+/// How often and after which backoff a call is retried on its route.
 ///
-/// The worst wait of one call on one route is `retries` times the longest backoff, or what the provider
-/// asks for in `Retry-After`; pauses after 429 are not counted here, they belong to the route.
+/// The backoffs of one call on one route last at most `retries` times `longest` in total. Waits of the route itself
+/// come on top: a pause after a 429, a `Retry-After`, an open breaker, and the retries during an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Calls after the first one.
     pub retries: u32,
-    /// The ceiling of the first wait; it doubles with each retry.
+    /// The ceiling of the first backoff; it doubles with each retry.
     pub base: Duration,
-    /// The ceiling of every wait.
+    /// The ceiling of every backoff.
     pub longest: Duration,
 }
 
-/// When a route that keeps failing is left alone.
+/// When the breaker of a failing route opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// Failures in a row that open it.
     pub failures: u32,
-    /// How long it stays open before one call is let through to see.
+    /// How long it stays open before one call probes the route.
     pub open: Duration,
 }
 
@@ -46,8 +46,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait before retry number `retry` (from 0): between half the ceiling and the ceiling, so that
-    /// calls which failed together do not come back together. `jitter` is in `0..1`.
+    /// Returns the backoff before retry number `retry` (from 0): between half the ceiling and the ceiling, so that
+    /// calls which failed together are not retried together. `jitter` is in `0..1`.
     pub fn backoff(&self, retry: u32, jitter: f64) -> Duration {
         let doubled = self.base.saturating_mul(2_u32.saturating_pow(retry.min(16)));
         doubled
@@ -55,7 +55,8 @@ impl RetryPolicy {
             .mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
     }
 
-    /// How long a route pauses after the `nth` 429 in a row (from 0) that named no time: 1 s doubling to a minute.
+    /// Returns how long a route pauses after the `nth` 429 in a row (from 0) without a `Retry-After`: 1 s, doubled each
+    /// time up to a minute, plus jitter.
     pub fn pause(nth: u32, jitter: f64) -> Duration {
         let ceiling = Duration::from_secs(2_u64.saturating_pow(nth.min(6)).min(60));
         ceiling.mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))

@@ -1,11 +1,11 @@
-//! Free text, cut into the pieces in which a stream of events carries it.
+//! Free text, cut into the pieces of a stream of events.
 //!
-//! This is no grammar: it cuts where a reader can pause, and in doubt it does not cut.
+//! The cut follows no grammar: it is made where a reader can pause, and in doubt there is none.
 
-/// The most pieces of one text; fewer than the ids that the lines of one stream event may take.
+/// The most pieces of one text; fewer than the ids of one stream event.
 pub const MAX_PIECES: usize = 900;
 
-/// Cuts `text` behind sentence ends and blank lines; the pieces put together are the text again.
+/// Cuts `text` behind sentence ends and blank lines; the joined pieces are the text again.
 ///
 /// Latin marks end a sentence only before whitespace or the end, so that `3.14` and addresses stay whole. Further
 /// marks, closing quotes and brackets, and whitespace stay with the sentence before them.
@@ -22,7 +22,7 @@ pub fn sentences(text: &str) -> Vec<&str> {
     pieces
 }
 
-/// Where the first sentence of `text` ends, with all that stays with it.
+/// Returns the end of the first sentence of `text`, with the marks and the whitespace behind it.
 fn first_end(text: &str) -> usize {
     let mut from = leading(text, char::is_whitespace).len();
     while let Some(found) = text[from..].find(|c| is_mark(c) || c.is_whitespace()) {
@@ -37,13 +37,13 @@ fn first_end(text: &str) -> usize {
     text.len()
 }
 
-/// Whether a sentence ends at these marks and the whitespace behind them. The end of the text needs no answer.
+/// Whether a sentence ends at these marks and the whitespace behind them. The end of the text is not checked here.
 fn ends_sentence(marks: &str, space: &str) -> bool {
     let is_blank_line = || space.matches('\n').nth(1).is_some();
     marks.contains(is_wide_mark) || !(marks.is_empty() || space.is_empty()) || is_blank_line()
 }
 
-/// The characters at the start of `text` that are such.
+/// Returns the characters at the start of `text` for which `such` holds.
 fn leading(text: &str, such: impl Fn(char) -> bool) -> &str {
     let end = text.find(|c| !such(c)).unwrap_or(text.len());
     &text[..end]
@@ -57,7 +57,7 @@ const fn is_mark(c: char) -> bool {
     is_wide_mark(c) || matches!(c, '.' | '!' | '?' | ';')
 }
 
-/// The straight quotes are not among them: nobody knows whether they open or close.
+/// Whether the character closes a quote or a bracket. A straight quote is not counted: it may open or close.
 const fn is_closing(c: char) -> bool {
     matches!(c, '”' | '’' | '」' | '』' | ')' | '】' | '）')
 }

@@ -2,31 +2,31 @@
 
 use std::fmt;
 
-/// Where a queue stands.
+/// The state of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QueueState {
     /// Waits behind an earlier queue of its session.
     Blocked,
-    /// Its tasks may be leased, or are.
+    /// Its tasks are leased or may be leased.
     Open,
     /// Stopped on purpose, for a person to choose.
     Paused,
-    /// Its pending tasks were taken over by a later request of the session.
+    /// A later request of the session took over its pending tasks.
     Continued,
-    /// A line with changed content took its place.
+    /// A line with changed content replaced it.
     Superseded,
-    /// Finished, well or in part.
+    /// Finished, completely or in part.
     Done,
     /// Finished without a result; final until a retry.
     Failed,
 }
 
-/// What happens to a queue.
+/// An event that changes the state of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueEvent {
-    /// Nothing of its session is before it any more.
+    /// No queue of its session is before it any more.
     Promoted,
-    /// An earlier queue of its session came back, or its line left the input.
+    /// An earlier queue of its session came back, or its own line left the input.
     HeldBack,
     /// The last task settled.
     Finished,
@@ -34,15 +34,15 @@ pub enum QueueEvent {
     Failed,
     /// `until` or `auto: false` stopped it.
     Paused,
-    /// A later request of the session took its pending tasks.
+    /// A later request of the session took over its pending tasks.
     Continued,
-    /// The request that took its pending tasks is no longer true: they are pending again.
+    /// The request that took over its pending tasks is no longer valid: they are pending again.
     Returned,
     /// A retry puts it back into the order of its session.
     Retried,
-    /// A retry puts it back. It has no session to wait for.
+    /// A retry puts it back; it has no session to wait for.
     RetriedAlone,
-    /// A line with changed content took its place.
+    /// A line with changed content replaced it.
     Superseded,
     /// The change was undone: the queue has the result with this status again.
     Revived(Status),
@@ -69,7 +69,7 @@ impl QueueEvent {
     ];
 }
 
-/// An event that has no meaning in a state.
+/// An event that is not allowed in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a queue that is `{from}` cannot be `{event:?}`")]
 pub struct IllegalTransition {
@@ -89,7 +89,7 @@ impl QueueState {
         Self::Failed,
     ];
 
-    /// The name as the store keeps it.
+    /// The name in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
@@ -102,12 +102,12 @@ impl QueueState {
         }
     }
 
-    /// The state of that name.
+    /// Returns the state with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// The state after an event; every pair that is not listed is a fault of the caller.
+    /// Returns the state after an event; any pair that is not listed is a bug of the caller.
     pub const fn after(self, event: QueueEvent) -> Result<Self, IllegalTransition> {
         use QueueEvent as E;
         match (self, event) {
@@ -178,13 +178,13 @@ pub enum TaskEvent {
     FannedOut,
     /// Its outside job began.
     Submitted,
-    /// Its outside job is gone: it runs live.
+    /// Its outside job is gone: it runs with live calls.
     TakenBack,
     /// Its result is stored.
     Completed,
     /// It failed for good.
     Failed,
-    /// Its queue failed before its turn, or as poison.
+    /// Its queue failed before it ran, or failed as poison.
     Skipped,
     /// A retry puts it back.
     Retried,
@@ -222,7 +222,7 @@ impl TaskStatus {
         Self::Skipped,
     ];
 
-    /// The name as the store keeps it.
+    /// The name in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -235,17 +235,17 @@ impl TaskStatus {
         }
     }
 
-    /// The state of that name.
+    /// Returns the state with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// Whether nobody works on it and it is not settled.
+    /// Whether it is pending or ready: neither a worker nor an outside job works on it, and it is not settled.
     pub const fn is_waiting(self) -> bool {
         matches!(self, Self::Pending | Self::Ready)
     }
 
-    /// The name as result lines show it: a task that is not settled is `pending`.
+    /// The name in result lines: a task that is not settled is `pending`.
     pub const fn shown(self) -> &'static str {
         match self {
             Self::Pending | Self::Ready | Self::Leased | Self::Submitted => "pending",
@@ -253,7 +253,7 @@ impl TaskStatus {
         }
     }
 
-    /// The state after an event; a pair that is not listed is a fault of the caller.
+    /// Returns the state after an event; `None` for a pair that is not listed, which is a bug of the caller.
     pub const fn after(self, event: TaskEvent) -> Option<Self> {
         use TaskEvent as E;
         match (self, event) {
@@ -287,23 +287,23 @@ impl fmt::Display for TaskStatus {
     }
 }
 
-/// How a request ended, as its result line says it.
+/// The status of a finished request in its result line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Every task completed.
     Completed,
-    /// Some tasks failed and the run was told to go on.
+    /// Some tasks failed, and the run was configured to go on.
     Partial,
-    /// It failed.
+    /// The request failed.
     Failed,
-    /// It stopped on purpose, for a person to choose.
+    /// The request stopped on purpose, for a person to choose.
     Paused,
-    /// It had paused, and a later request of its session does the rest.
+    /// The request had paused, and a later request of its session does the rest.
     Continued,
 }
 
 impl Status {
-    /// The name as result lines and the store keep it.
+    /// The name in result lines and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -323,17 +323,17 @@ impl Status {
         Self::Continued,
     ];
 
-    /// The status of that name.
+    /// Returns the status with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// Whether the result line says `ok`.
+    /// The value of `ok` in the result line.
     pub const fn is_ok(self) -> bool {
         matches!(self, Self::Completed | Self::Paused | Self::Continued)
     }
 
-    /// The state of the queue that ended so.
+    /// The state of a queue that ended with this status.
     pub const fn state(self) -> QueueState {
         match self {
             Self::Completed | Self::Partial => QueueState::Done,

@@ -1,7 +1,7 @@
-//! What happens in a run as the service's stream events, one JSON line each.
+//! The events of a run as the service's stream events, one JSON line each.
 //!
-//! They are made from settled rows only, so the same rows give the same bytes at any time, and nothing is told
-//! that a crash could take back.
+//! The lines are made from settled rows only. So the same rows always give the same bytes, and a crash cannot undo an
+//! event that was written.
 
 mod data;
 
@@ -19,29 +19,29 @@ use super::result_line::ShowTime;
 use super::sentences::sentences;
 use super::state::Status;
 
-/// The numbers that one event's lines may take; more than a text has pieces.
+/// How many ids the lines of one event may take; more than a text has pieces.
 const IDS_OF_EVENT: i64 = 1000;
 
-/// Something that happened to a request, with what its lines say of the request.
+/// An event of a request, with the request's fields for its lines.
 #[derive(Debug, Clone)]
 pub struct SettledEvent {
-    /// From 1, unique in the run.
+    /// The number of the event, from 1; unique in the run.
     pub event_no: i64,
     /// Unix milliseconds at which it was settled.
     pub settled_at: i64,
-    /// The name the line gave itself.
+    /// The `custom_id` of the line.
     pub custom_id: Option<String>,
     /// The user.
     pub user_id: String,
-    /// The session, where there is one.
+    /// The session, if it has one.
     pub session_id: Option<String>,
     /// How many tasks the request has.
     pub total_tasks: usize,
-    /// What happened.
+    /// The event itself.
     pub what: Happening,
 }
 
-/// What happened to a request.
+/// The kinds of events of a request.
 #[derive(Debug, Clone)]
 pub enum Happening {
     /// Its tasks are known.
@@ -53,32 +53,32 @@ pub enum Happening {
     Completed {
         /// `task001` and so on.
         task_id: String,
-        /// What was done.
+        /// The action of the task.
         action: String,
         /// The stored result: an array of item objects, each with an `id`.
         result: Box<RawValue>,
     },
     /// A task, or the request before any task, failed for good.
     Failed {
-        /// The task, where one was at fault.
+        /// The task that failed, if one did.
         task_id: Option<String>,
-        /// What was to be done.
+        /// The action of the task.
         action: Option<String>,
-        /// What kind of failure.
+        /// The error class.
         class: Class,
         /// One sentence for a person.
         message: String,
     },
-    /// It stopped for a person to choose.
+    /// The request stopped for a person to choose.
     Paused {
         /// The last task that settled.
         after: String,
         /// The action of the next pending task.
         next: Option<String>,
     },
-    /// It is finished.
+    /// The request is finished.
     Ended {
-        /// How it ended.
+        /// Its status.
         status: Status,
     },
 }
@@ -88,17 +88,17 @@ pub enum Happening {
 pub struct StepRow {
     /// `task001` and so on.
     pub task_id: String,
-    /// What is to be done.
+    /// The action.
     pub action: String,
-    /// In one sentence for a person.
+    /// One sentence about the task for a person.
     pub description: String,
-    /// What the task is given.
+    /// The instruction of the task.
     pub input: String,
 }
 
-/// Writes the lines of `event`, each with its newline, behind what `out` holds.
+/// Writes the lines of `event`, each with its newline, behind the present content of `out`.
 ///
-/// Only a stored result that is no list of items with ids is an error; `out` is then as it was.
+/// Returns an error only if the stored result is not a list of items with ids; `out` is then unchanged.
 pub fn write(
     run: &str,
     event: &SettledEvent,
@@ -163,7 +163,7 @@ fn completed(
 ) -> Result<(), serde_json::Error> {
     let items: Vec<Item<'_>> = serde_json::from_str(result.get())?;
     let head = Head::completed(task_id, action, &items);
-    // Only for a single item are the pieces fewer than the event's ids.
+    // Only a single item has fewer pieces than the event has ids.
     if let [answer] = &items[..]
         && action == Action::ANSWER.as_str()
         && let Some(text) = answer.text("content")
@@ -192,7 +192,7 @@ fn answered(
     Ok(())
 }
 
-/// Writes one line: the `nth` of its event, from 0.
+/// Writes the `nth` line of its event, from 0.
 fn line<D: Serialize>(
     frame: &Frame<'_>,
     head: &Head<'_>,
@@ -214,7 +214,7 @@ fn line<D: Serialize>(
         },
     };
     serde_json::to_writer(&mut *out, &line)?;
-    // Strings hold no raw line ends: these stand between the tokens of a stored value, where a space says the same.
+    // Strings hold no raw line ends: these stand between the tokens of a stored value, where a space means the same.
     for byte in &mut out[start..] {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
@@ -224,19 +224,19 @@ fn line<D: Serialize>(
     Ok(())
 }
 
-/// What all lines of an event share.
+/// The common fields of all lines of an event.
 struct Frame<'a> {
     run: &'a str,
     event: &'a SettledEvent,
     timestamp: Option<String>,
 }
 
-/// What a line says of its data.
+/// The fields of a line that describe its data.
 struct Head<'a> {
     event_type: &'static str,
     agent_source: Cow<'static, str>,
     content_type: Cow<'static, str>,
-    /// The key of the metadata that counts items, and their number.
+    /// The metadata key with the number of items, and that number.
     count: Option<(String, usize)>,
     task_id: Option<&'a str>,
 }
@@ -362,7 +362,7 @@ mod tests {
             .to_owned()
     }
 
-    /// The content type, the data and the head of the metadata of each line.
+    /// Returns the content type, the data and the beginning of the metadata of each line.
     fn parts(event: &SettledEvent) -> Vec<(String, String)> {
         let part = |line: &str| {
             let (_, rest) = line.split_once(r#""content_type":"#)?;

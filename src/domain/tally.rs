@@ -1,54 +1,54 @@
-//! How a run stands, in numbers.
+//! The counts and sums of a run.
 
 use serde::Serialize;
 
 use super::usage::{Cost, Usage};
 
-/// How the requests of a run's present input stand.
+/// The requests of a run's present input by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests and bad lines.
+    /// All requests, bad lines included.
     pub total: u64,
-    /// Finished well, or in part.
+    /// Finished, completely or in part.
     pub done: u64,
-    /// Of those done: with tasks that failed (`--on-task-failure continue`).
+    /// The part of `done` with failed tasks (`--on-task-failure continue`).
     pub partial: u64,
     /// Finished and failed, bad lines included.
     pub failed: u64,
     /// Stopped on purpose.
     pub paused: u64,
-    /// Stopped on purpose, and a later request of their session does the rest.
+    /// Stopped on purpose; a later request of their session does the rest.
     pub continued: u64,
-    /// Under a lease.
+    /// With a leased task.
     pub running: u64,
-    /// Behind another queue of their session.
+    /// Waiting behind another queue of their session.
     pub blocked: u64,
-    /// Of those done: with other tasks or prompts than an invocation would use now.
+    /// The part of `done` whose tasks or prompts differ from the present ones.
     pub outdated: u64,
-    /// Of those done and not counted there: with other models.
+    /// The part of `done` whose models, but not tasks or prompts, differ from the present ones.
     pub other_models: u64,
-    /// Unfinished ones that keep the tasks with which they were begun, although others are given now.
+    /// Unfinished requests that keep the tasks with which they began, although the present input or flags give others.
     pub kept: u64,
 }
 
 impl Counts {
-    /// Those that have their line.
+    /// Requests that have their result line.
     pub const fn finished(&self) -> u64 {
         self.done + self.failed + self.paused + self.continued
     }
 
-    /// Those whose line does not say `ok`.
+    /// Requests whose result line has `ok: false`.
     pub const fn bad(&self) -> u64 {
         self.failed + self.partial
     }
 
-    /// Those that still need work.
+    /// Requests that still need work.
     pub const fn unfinished(&self) -> u64 {
         self.total.saturating_sub(self.finished())
     }
 }
 
-/// What a run has used so far.
+/// The calls, tokens and costs of a run so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunSummary {
     /// Calls made.
@@ -57,38 +57,38 @@ pub struct RunSummary {
     pub failed_attempts: u64,
     /// Tokens of all calls.
     pub usage: Usage,
-    /// Money of all calls with a price.
+    /// Cost of all calls that have a price.
     pub cost: Cost,
-    /// The part of it that gave nothing.
+    /// The part of `cost` without a usable answer.
     pub wasted: Cost,
     /// Calls without a price.
     pub unpriced: u64,
-    /// What calls may have cost beyond `cost`, because their answers were lost.
+    /// The cost that may come on top of `cost`, because answers were lost.
     pub uncertain: Cost,
-    /// What is held back for calls on their way, under a cost cap.
+    /// The budget reserved for calls in progress, under a cost cap.
     pub reserved: Cost,
 }
 
-/// Calls of one route that gave nothing for one reason.
+/// Calls of one route without a usable answer, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waste {
     /// The route.
     pub route: String,
-    /// A class of errors, `abandoned` (given up, or lost with its process) or `repeated` (answered too late).
+    /// An error class, `abandoned` (given up, or lost in a crash) or `repeated` (answered too late).
     pub cause: String,
-    /// How many.
+    /// How many calls.
     pub calls: u64,
     /// Tokens of their prompts, as far as they were counted.
     pub input_tokens: u64,
     /// Tokens of their answers, as far as they were counted.
     pub output_tokens: u64,
-    /// What they cost for certain.
+    /// Their known cost.
     pub cost: Cost,
-    /// What they may have cost beyond that.
+    /// The cost that may come on top.
     pub uncertain: Cost,
 }
 
-/// How a route stands.
+/// The state of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteState {
     /// Its name.
@@ -99,9 +99,9 @@ pub struct RouteState {
     pub reason: Option<String>,
     /// Unix milliseconds of the change.
     pub since: i64,
-    /// Milliseconds for which its breaker has been open in all, this time aside.
+    /// Milliseconds for which its breaker has been open in total, without the present time.
     pub open_ms: u64,
 }
 
-/// The states that a route may have in the store.
+/// The states of a route in the store.
 pub const ROUTE_STATES: [&str; 5] = ["closed", "open", "half_open", "paused", "latched"];

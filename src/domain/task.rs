@@ -10,8 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a task in its queue: -1 for planning, from 0 for planned tasks in order. Parts have higher numbers, which
-/// contain the number of their task.
+/// The number of a task in its queue: -1 for planning, from 0 for planned tasks in order. Parts have higher numbers,
+/// which contain the number of their task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskNo(pub i32);
@@ -23,18 +23,18 @@ impl TaskNo {
     /// Planning.
     pub const PLAN: Self = Self(-1);
 
-    /// Planned tasks have lower numbers, parts have others.
+    /// Planned tasks have numbers below this one, parts from it upwards.
     pub const PLANNED_END: i32 = 1 << 20;
 
-    /// A task has at most so many parts.
+    /// The most parts of a task.
     pub const MOST_PARTS: usize = (1 << PART_BITS) - 1;
 
-    /// The planned task at that place, from 0.
+    /// The planned task with this index, from 0.
     pub fn planned(index: usize) -> Self {
         Self(i32::try_from(index).map_or(Self::PLANNED_END - 1, |index| index.min(Self::PLANNED_END - 1)))
     }
 
-    /// A part of the planned task at that place. Parts are counted from 1.
+    /// A part of the planned task with this index. Parts are counted from 1.
     pub fn part(index: usize, part: usize) -> Self {
         let part = i32::try_from(part.min(Self::MOST_PARTS)).unwrap_or(0);
         Self(Self::PLANNED_END + (Self::planned(index).0 << PART_BITS) + part)
@@ -45,7 +45,7 @@ impl TaskNo {
         self.0 >= Self::PLANNED_END
     }
 
-    /// The place of the planned task that it is, or is a part of; `None` for planning.
+    /// The index of the planned task that it is, or is a part of; `None` for planning.
     pub fn index(self) -> Option<usize> {
         let of = if self.is_part() {
             (self.0 - Self::PLANNED_END) >> PART_BITS
@@ -55,26 +55,26 @@ impl TaskNo {
         usize::try_from(of).ok()
     }
 
-    /// Which part it is, from 1; `None` if it is none.
+    /// The number of the part, from 1; `None` if it is not a part.
     pub fn part_no(self) -> Option<usize> {
         let part = (self.0 - Self::PLANNED_END) & ((1 << PART_BITS) - 1);
         usize::try_from(part).ok().filter(|_| self.is_part())
     }
 
-    /// The numbers of the parts of the planned task at that place: from the first, to the last that is possible.
+    /// The range of the part numbers of the planned task with this index: the first one and the last possible one.
     pub fn parts_of(index: usize) -> (i32, i32) {
         (Self::part(index, 1).0, Self::part(index, Self::MOST_PARTS).0)
     }
 }
 
 impl From<usize> for TaskNo {
-    /// The planned task at that place.
+    /// The planned task with this index.
     fn from(index: usize) -> Self {
         Self::planned(index)
     }
 }
 
-/// `plan`, `task003`, `task003.1`.
+/// Writes `plan`, `task003` or `task003.1`.
 impl fmt::Display for TaskNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.index(), self.part_no()) {
@@ -85,12 +85,12 @@ impl fmt::Display for TaskNo {
     }
 }
 
-/// What a task does.
+/// The kind of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TaskKind {
-    /// It finds the tasks of its queue.
+    /// It plans the tasks of its queue.
     Plan,
-    /// An agent, or a raw call, does it; a part too.
+    /// An agent, or a raw call, does it; a part has this kind too.
     Call,
     /// It joins its parts.
     Join,
@@ -100,7 +100,7 @@ impl TaskKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Plan, Self::Call, Self::Join];
 
-    /// The name as the store keeps it.
+    /// The name in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plan => "plan",
@@ -109,7 +109,7 @@ impl TaskKind {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }

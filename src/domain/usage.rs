@@ -1,7 +1,7 @@
 //! Tokens and money.
 //!
-//! Money is counted in picodollars (10⁻¹² USD) as integers, so that a price of 0.0375 USD per million
-//! tokens is exact and a million small costs add up to the same sum in any order.
+//! Money is counted in picodollars (10⁻¹² USD) as integers. So a price of 0.0375 USD per million tokens is exact, and a
+//! million small costs add up to the same sum in any order.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +12,14 @@ pub struct Usage {
     pub input_tokens: u64,
     /// The part of `input_tokens` that the provider read from its cache.
     pub cached_input_tokens: u64,
-    /// The part of `input_tokens` that the provider wrote to its cache, which some bill apart.
+    /// The part of `input_tokens` that the provider wrote to its cache; some providers bill it separately.
     pub cache_write_tokens: u64,
     /// Completion tokens, reasoning included.
     pub output_tokens: u64,
 }
 
 impl Usage {
-    /// The sum of two usages; saturates.
+    /// Returns the sum of two usages; saturates.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -30,14 +30,14 @@ impl Usage {
         }
     }
 
-    /// Why this cannot be what an answer used, if so. Every prompt has tokens, and so has every answer that says
-    /// something.
+    /// Returns why this usage cannot be right, if so. Every prompt has tokens, and every answer with content has
+    /// tokens.
     pub const fn doubt(self, answered: bool) -> Option<&'static str> {
         if self.input_tokens == 0 {
             return Some("it counts no tokens of the prompt");
         }
         if answered && self.output_tokens == 0 {
-            return Some("it counts no tokens of an answer that has some");
+            return Some("it counts no tokens of an answer that has text");
         }
         None
     }
@@ -57,17 +57,17 @@ impl Cost {
     /// Nothing spent.
     pub const ZERO: Self = Self(0);
 
-    /// No sum grows further: two million dollars. Four such sums fit into the 63 bits that the stores count in.
+    /// The cap of every sum: two million dollars. Four such sums fit into the 63 bits of the stores' integers.
     pub const MOST: Self = Self(2_000_000_000_000_000_000);
 
-    /// The sum; stops at [`Self::MOST`].
+    /// Returns the sum, at most [`Self::MOST`].
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         let sum = self.0.saturating_add(other.0);
         if sum < Self::MOST.0 { Self(sum) } else { Self::MOST }
     }
 
-    /// As dollars, for result lines and people.
+    /// Returns the amount in dollars, for result lines and people.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a display value; sums are made in integers"

@@ -1,4 +1,4 @@
-//! The whole job: requests in, work side by side, results out.
+//! The engine: it reads requests, works on them in parallel and writes results.
 //!
 //! ```text
 //! reader (thread) ──chunks──▶ ingest ──▶ store ◀── settle ── worker ──▶ model
@@ -9,14 +9,14 @@
 //! ```
 //!
 //! One loop, the dispatcher, owns counters, claims and cancellation. The other parts send it facts and share no state.
-//! Everything that matters is in the store: a kill at any point loses at most the calls in flight.
+//! The store holds all progress: a kill at any point loses at most the calls in flight.
 //!
 //! | folder | duty |
 //! |---|---|
 //! | `input/` | reads lines and stores them |
 //! | `dispatch/` | the loop: claims, heartbeats, stop conditions, shutdown |
-//! | `work/` | one leased queue through its tasks: calls, money, containment of faults |
-//! | `output/` | writes finished lines to files and to standard output, and proves them |
+//! | `work/` | performs the tasks of one leased queue: calls, money, containment of faults |
+//! | `output/` | writes finished lines to files and to standard output, and verifies result files |
 //!
 //! `dispatch/` uses `input/` and `work/`; the other folders do not use each other.
 

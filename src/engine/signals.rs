@@ -1,8 +1,8 @@
-//! Signals as facts, from the first moment of a command to its last.
+//! Signals of the system, as facts for the engine.
 //!
-//! One listener hears the system's signals for the whole command. Until the engine takes them over, the first signal ends
-//! the command at once: nothing was sent yet, and the store is consistent at every moment. From then on the engine answers
-//! them; the listener only makes sure that a third one ends the process, whatever the engine waits for.
+//! One listener receives the signals of the whole command. Before the engine takes them over, the first signal ends the
+//! command at once: no call was sent yet, and the store is always consistent. After that the engine handles them. The
+//! listener then makes sure that a third signal ends the process, even if the engine is blocked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,24 +14,24 @@ use tokio::time::Instant;
 
 use crate::clock;
 
-/// How long the engine has after a third signal to book what was sent.
+/// How long the engine has after a third signal to record the calls that were sent.
 const LAST: Duration = Duration::from_secs(3);
 
-/// The signals of a command, as the engine gets them.
+/// The signals of a command, as the engine receives them.
 #[derive(Debug)]
 pub struct Signals {
-    /// Unbounded: people and supervisors send a handful.
+    /// Unbounded, because people and supervisors send only a few.
     numbers: mpsc::UnboundedReceiver<i32>,
     taken: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// From now on whoever has this answers the signals.
+    /// From now on the owner of this value handles the signals.
     pub fn take(&self) {
         self.taken.store(true, Ordering::SeqCst);
     }
 
-    /// From now on the next signal ends the command again.
+    /// From now on the next signal ends the command at once again.
     pub fn give_back(&self) {
         self.taken.store(false, Ordering::SeqCst);
     }
@@ -45,23 +45,23 @@ impl Signals {
     }
 }
 
-/// Hears the signals that end a command: from a person, a supervisor, or a closed terminal.
+/// Receives the signals that end a command: from a person, a supervisor or a closed terminal.
 #[derive(Debug)]
 pub struct Listener {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` where whoever started the command had it ignored, as `nohup` does.
+    /// `None` if the command was started with this signal ignored, as `nohup` does.
     hangup: Option<Signal>,
     forward: mpsc::UnboundedSender<i32>,
     taken: Arc<AtomicBool>,
     first: Option<i32>,
     heard: u32,
-    /// When the process ends at the latest.
+    /// The latest time at which the process ends.
     ends: Option<Instant>,
 }
 
 impl Listener {
-    /// Listens from now on.
+    /// Starts to listen.
     pub fn listen() -> std::io::Result<(Self, Signals)> {
         let (forward, numbers) = mpsc::unbounded_channel();
         let taken = Arc::new(AtomicBool::new(false));
@@ -86,7 +86,7 @@ impl Listener {
         Ok((listener, signals))
     }
 
-    /// Hands signals on until one of them ends the process; answers the number of the first.
+    /// Forwards signals until one of them ends the process. Returns the number of the first one.
     pub async fn until_end(&mut self) -> i32 {
         loop {
             let signal = tokio::select! {
@@ -101,7 +101,7 @@ impl Listener {
                 return first;
             }
             self.heard += 1;
-            // An engine that is gone has ended, and the command ends after it.
+            // A send fails only after the engine has ended. The command ends then, too.
             self.forward.send(number).unwrap_or_default();
             if self.heard == 3 {
                 self.ends = Some(Instant::now() + LAST);
@@ -110,7 +110,7 @@ impl Listener {
     }
 }
 
-/// The next hangup; never, where it is ignored.
+/// Waits for the next hangup. Never returns if hangups are ignored.
 async fn hung_up(hangup: Option<&mut Signal>) {
     match hangup {
         Some(hangup) => drop(hangup.recv().await),
@@ -118,7 +118,7 @@ async fn hung_up(hangup: Option<&mut Signal>) {
     }
 }
 
-/// Whether the process was started with this signal ignored: to listen would undo that. Where there is no `/proc`, it
+/// Whether the process was started with this signal ignored. A listener would undo that. Without `/proc` the signal
 /// counts as not ignored.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Waking those that write finished lines.
+//! Wakes the exporters.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// Wakes every exporter: something may have finished.
+/// Wakes every exporter when a request may have finished.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Wakes(Vec<Arc<Notify>>);
 

@@ -1,8 +1,8 @@
 //! The limiter of one process.
 //!
-//! Where it has a store, it grants only what the store already counts: the stored arrival times run a little ahead of the
-//! grants, and a grant beyond them waits for the next write (`record.rs`). A process that is killed therefore leaves every
-//! call that it has sent as granted.
+//! With a store, the limiter grants only calls that the store already counts. The stored arrival times run a little
+//! ahead of the grants, and a grant beyond them waits for the next write (`record.rs`). So after a kill the store
+//! counts every call that the process has sent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -18,20 +18,20 @@ use super::{Grant, LimitStore, Limiter, Limits, Pause, TooLarge, Waiting, prolon
 use crate::domain::bucket::Correction;
 use crate::domain::pace::{LimitState, Pace};
 
-/// A limiter that no other process shares.
+/// A limiter that is not shared with other processes.
 #[derive(Debug)]
 pub struct InProcess {
-    /// Held by the one caller that waits; tokio's mutex is fair, so no caller is overtaken.
+    /// Held by the first caller in line; tokio's mutex is fair, so the order of callers is kept.
     turn: Mutex<()>,
     shared: Arc<Shared>,
-    /// Something came back, which may be what is waited for.
+    /// Notified when capacity is given back or the limits change.
     freed: Notify,
     waiting: AtomicUsize,
-    /// Writes the record, and ends with this.
+    /// The task that writes the record; it ends with the limiter.
     _writer: JoinSet<()>,
 }
 
-/// What the limiter shares with the task that writes its record.
+/// The state shared with the task that writes the record.
 #[derive(Debug)]
 pub(super) struct Shared {
     pace: StdMutex<Pace>,
@@ -40,21 +40,21 @@ pub(super) struct Shared {
     record: Option<Record>,
 }
 
-/// What a caller does next.
+/// The next step of a caller.
 enum Step {
     Granted(Grant),
     Wait(Duration),
-    /// Until the store counts the call.
+    /// Wait until the store counts the call.
     Write(watch::Receiver<()>),
 }
 
 impl InProcess {
-    /// An empty limiter, which ends with the process.
+    /// Creates an empty limiter without a store; its state is lost with the process.
     pub fn new(limits: Limits) -> Self {
         Self::over(Shared::new(limits, None), JoinSet::new())
     }
 
-    /// A limiter that goes on from the stored state, and keeps that up to date.
+    /// Creates a limiter that goes on from the stored state and keeps that up to date.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
@@ -132,7 +132,7 @@ impl Shared {
         Ok(Step::Granted(Grant::new(charges, Instant::now())))
     }
 
-    /// Goes on from what an earlier process has left.
+    /// Goes on from the stored state of an earlier process.
     fn restore(&self, state: &LimitState) {
         let wall = super::record::wall();
         let now = self.now();
@@ -172,7 +172,7 @@ impl Limiter for InProcess {
                         () = self.freed.notified() => {}
                     }
                 }
-                // Its sender is in this limiter.
+                // The sender is in this limiter, so it is still there.
                 Step::Write(mut written) => drop(written.changed().await),
             }
         }
@@ -193,7 +193,7 @@ impl Limiter for InProcess {
 
     fn learn(&self, limits: Limits) {
         if self.shared.pace().learn(self.shared.now(), limits) {
-            tracing::info!(?limits, "the provider allows less a minute than configured");
+            tracing::info!(?limits, "the provider's limits are lower than configured");
         }
     }
 

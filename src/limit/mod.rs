@@ -1,20 +1,23 @@
-//! Requests and tokens a minute: take before a call, settle after it.
+//! Requests and tokens per minute: take before a call, settle after it.
 //!
 //! ```text
-//! callers ──take──▶ Limiter: InProcess, or InPostgres ──one statement for all who wait──▶ a row that the fleet shares
-//!                            └── LimitStore: what the process after this one has to know
+//! callers ──take──▶ Limiter: InProcess, or InPostgres ──one statement for all callers──▶ a row that the fleet shares
+//!                            └── LimitStore: the state for the next process
 //! ```
 //!
-//! Failure behaviour: a limiter never fails open. It starts empty, and where it has a store it goes on from what the
-//! process before it used, so that a restart adds nothing to a minute. A call larger than the configured limit is refused
-//! with a message rather than delayed for ever. A limiter whose store or database is out of reach grants nothing; what
-//! the end of a statement leaves unknown counts as granted and is not used. A limit that is learned from a provider's
-//! answers slows calls down; it refuses none, and it lapses.
+//! Failure behaviour: a limiter never fails open.
 //!
-//! A grant is leave to send now: [`Grant::is_fresh`] says whether it still is. What a frozen process wakes up with is
-//! taken anew, since a call that is sent late falls into a minute that others have filled.
+//! * It starts empty. With a store it goes on from the use of the process before, so that a restart adds nothing to a
+//!   minute.
+//! * A call larger than the configured limit is refused with a message instead of being delayed for ever.
+//! * It grants nothing while its store or database is out of reach. A grant whose statement has an unknown end counts
+//!   as used, but no call uses it.
+//! * A limit that is learned from a provider's answers slows calls down; it refuses none, and it expires.
 //!
-//! Deliberately absent: the choice when to pause, which belongs to the route (`llm/route.rs`).
+//! A grant is a permission to send now: [`Grant::is_fresh`] says whether it still is. A process that was frozen takes a
+//! new grant, because a late call falls into a minute that others have filled.
+//!
+//! Deliberately absent: the decision when to pause, which belongs to the route (`llm/route.rs`).
 
 mod in_process;
 mod postgres;
@@ -36,59 +39,62 @@ pub use postgres::InPostgres;
 
 use crate::domain::bucket::{Charges, Correction};
 
-/// A call is sent within this of its grant: less than what the arithmetic leaves for the way to the provider.
+/// A call is sent within this time of its grant. It is shorter than the travel time to the provider that the arithmetic
+/// allows for.
 pub const FRESH: Duration = Duration::from_millis(250);
 
-/// Keeps what a process knows of the limits of one route for the process after it.
+/// Keeps the limit state of one route for the next process.
 #[async_trait]
 pub trait LimitStore: Debug + Send + Sync {
-    /// That is the state: durable, also after a crash. On an error it may be, or the one before it is.
+    /// Stores the state. On return it is durable, also after a crash. After an error the store holds this state or the
+    /// one before.
     async fn put(&self, state: &LimitState) -> Result<(), String>;
 }
 
 /// Paces the calls of one route, in the order in which they ask.
 #[async_trait]
 pub trait Limiter: Debug + Send + Sync {
-    /// Waits until one call of about `tokens` tokens may be made; the grant is fresh. Dropping the future gives
-    /// everything back. After a crash of the process what it was granted counts as used.
+    /// Waits until one call of about `tokens` tokens may be made; the grant is fresh. Dropping the future gives the
+    /// reservation back. After a crash of the process its grants count as used.
     async fn take(&self, tokens: u64) -> Result<Grant, TooLarge>;
 
-    /// The call is over and used so many tokens: the rest is free again, an excess is charged. Durable nowhere: a
-    /// crash leaves the reservation as it was made.
+    /// Settles a call that is over and used this many tokens: the rest is free again, an excess is charged. A
+    /// settlement is not durable: after a crash the reservation counts as it was made.
     fn settle(&self, grant: Grant, used: u64);
 
-    /// The call was not made. Its tokens are free again, and its request too if the grant is fresh.
+    /// Gives back the grant of a call that was not made. Its tokens are free again, and its request too if the grant is
+    /// fresh.
     fn give_back(&self, grant: Grant);
 
-    /// These are the limits from now on, also where there were none.
+    /// Sets the limits, also where there were none.
     fn keep(&self, limits: Limits);
 
-    /// The provider has named these limits. Calls are paced by those that are lower than the limits in force, of everyone
-    /// who shares them, until no answer has named them for a while. They refuse no call.
+    /// Records the limits that the provider has named. Those lower than the limits in force pace the calls of everyone
+    /// who shares the limits, until no answer has named them for a while. They refuse no call.
     fn learn(&self, limits: Limits);
 
-    /// A limiter of the same limits for the calls of one model, apart from this one.
+    /// Returns a separate limiter with the same limits for the calls of one model.
     fn of_model(&self, model: &str) -> Arc<dyn Limiter>;
 
-    /// Nothing is granted for so long, to anyone who shares the limits. A shorter pause never ends a longer one.
+    /// Pauses all grants for this long, for everyone who shares the limits. A shorter pause never ends a longer one.
     fn pause(&self, lasting: Duration, reason: &str);
 
-    /// The longest pause so far, over or not, whoever asked for it.
+    /// Returns the pause that ends last so far, whether it is over or not, of this process or another one.
     fn pauses(&self) -> watch::Receiver<Option<Pause>>;
 
-    /// How many callers wait for their turn here.
+    /// Returns how many callers wait here.
     fn waiting(&self) -> usize;
 
-    /// What the process after this one has to know is stored as exactly as it can be.
+    /// Stores the state for the next process as exactly as possible.
     async fn close(&self);
 }
 
-/// Leave to make one call.
+/// The permission to make one call.
 #[derive(Debug)]
-#[must_use = "what it reserves stays reserved until it is settled or given back"]
+#[must_use = "its reservation stays until it is settled or given back"]
 pub struct Grant {
     charges: Charges,
-    /// No later than the moment at which it was granted.
+    /// The moment of the grant, or a little earlier.
     since: Instant,
 }
 
@@ -97,7 +103,7 @@ impl Grant {
         Self { charges, since }
     }
 
-    /// Whether a call may still be sent on it.
+    /// Whether a call may still be sent with it.
     pub fn is_fresh(&self) -> bool {
         self.since.elapsed() < FRESH
     }
@@ -109,7 +115,8 @@ impl Grant {
         }
     }
 
-    /// A request that is given back late would be one too many in the minute that follows.
+    /// Returns the correction of an unused grant. A request that is given back late would be one too many in the
+    /// following minute.
     fn unused(&self) -> Correction {
         Correction {
             requests: if self.is_fresh() {
@@ -127,20 +134,20 @@ impl Grant {
 pub struct Pause {
     /// Its end.
     pub until: Instant,
-    /// How long it is from its beginning.
+    /// Its whole length.
     pub lasting: Duration,
-    /// What the provider said.
+    /// The provider's message.
     pub reason: Arc<str>,
 }
 
 impl Pause {
-    /// The end, unless it is over.
+    /// Returns the end of the pause, unless it is over.
     pub fn end(pause: Option<&Self>, now: Instant) -> Option<Instant> {
         pause.map(|pause| pause.until).filter(|until| *until > now)
     }
 }
 
-/// Pauses for so long, unless it does so already.
+/// Pauses for this long, unless a pause that ends later is set.
 fn prolong(pauses: &watch::Sender<Option<Pause>>, since: Instant, lasting: Duration, reason: &str) {
     let until = since + lasting;
     pauses.send_if_modified(|pause| {
@@ -156,7 +163,7 @@ fn prolong(pauses: &watch::Sender<Option<Pause>>, since: Instant, lasting: Durat
     });
 }
 
-/// Counts a waiting caller for as long as it waits.
+/// Counts a waiting caller while it waits.
 pub(crate) struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {

@@ -1,8 +1,8 @@
-//! What the store holds of a limiter: enough of its grants that a process which is killed loses none.
+//! The stored state of a limiter: it covers every grant, so that a killed process loses none.
 //!
 //! ```text
 //! take ── is the grant covered? ── no ──▶ wait ◀── written ──┐
-//!   └── arrival times come near what is stored ──▶ wake ──▶ writer: one small write, about one a second
+//!   └── arrival times come near the stored ones ──▶ wake ──▶ writer: one small write, about one a second
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use super::in_process::Shared;
 use crate::domain::bucket::WINDOW;
 use crate::domain::pace::{Arrivals, LimitState, StoredPause};
 
-/// So far ahead of the grants are the stored arrival times: so much less may be granted after a kill.
+/// How far the stored arrival times are ahead of the grants. After a kill, this much less may be granted.
 const LEAD: i64 = 1_000_000_000;
 
-/// After a write that failed, the next one is tried so much later.
+/// The wait before the next try after a failed write.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The present moment as it is stored: nanoseconds since 1970.
@@ -27,29 +27,29 @@ pub(super) fn wall() -> i64 {
     i64::try_from(crate::clock::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-/// What is stored of one route.
+/// The stored record of one route.
 #[derive(Debug)]
 pub(super) struct Record {
     store: Arc<dyn LimitStore>,
     horizon: Mutex<Horizon>,
     wake: Notify,
     written: watch::Sender<()>,
-    /// One write at a time.
+    /// Allows one write at a time.
     writing: tokio::sync::Mutex<()>,
 }
 
 /// How far the store is ahead of the grants, in nanoseconds of the limiter's clock.
 #[derive(Debug)]
 struct Horizon {
-    /// What the store certainly counts.
+    /// The arrival times that the store certainly covers.
     covered: Arrivals,
-    /// What a caller waits for.
+    /// The arrival times that a waiting caller needs.
     wanted: Arrivals,
-    /// The next write is so far ahead.
+    /// How far ahead the next write stores.
     lead: i64,
-    /// Whether there is a pause that the store does not know.
+    /// Whether the store lacks a pause.
     unknown_pause: bool,
-    /// Whether the store knows something else than what was granted.
+    /// Whether the stored arrival times differ from the granted ones.
     inexact: bool,
 }
 
@@ -70,7 +70,7 @@ impl Record {
         }
     }
 
-    /// Whether the store does not count so much yet, and what tells of its next write.
+    /// Returns a receiver of the next write if the store does not cover these arrival times yet.
     pub(super) fn uncovered(&self, needed: Arrivals) -> Option<watch::Receiver<()>> {
         let mut horizon = self.horizon();
         if horizon.covered.cover(needed) {
@@ -82,7 +82,7 @@ impl Record {
         Some(written)
     }
 
-    /// The arrival times are these now: the next write comes before they pass what is stored.
+    /// Notes the present arrival times: the next write comes before they pass the stored ones.
     pub(super) fn moved(&self, arrivals: Arrivals) {
         if arrivals == Arrivals::default() {
             return;
@@ -94,7 +94,7 @@ impl Record {
         }
     }
 
-    /// There is a pause to store.
+    /// Notes a pause to store.
     pub(super) fn paused(&self) {
         let mut horizon = self.horizon();
         horizon.unknown_pause = true;
@@ -102,20 +102,20 @@ impl Record {
         self.wake.notify_one();
     }
 
-    /// Writes whenever there is something to write.
+    /// Writes the state whenever it is due.
     pub(super) async fn keep(&self, limiter: &Shared) {
         loop {
             self.wake.notified().await;
             while self.is_due(limiter)
                 && let Err(reason) = self.write(limiter, true).await
             {
-                tracing::warn!("the store does not keep the limits, and no call is made without: {reason}");
+                tracing::warn!("the store does not keep the limits, so no call is made: {reason}");
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
 
-    /// The store knows exactly what was granted.
+    /// Stores exactly the granted arrival times.
     pub(super) async fn close(&self, limiter: &Shared) {
         if self.horizon().inexact
             && let Err(reason) = self.write(limiter, false).await
@@ -139,7 +139,7 @@ impl Record {
         let mut horizon = self.horizon();
         if outcome.is_ok() {
             horizon.covered = target;
-            // A store that takes longer than the lead would otherwise never catch up with the callers.
+            // Without this, a store that takes longer than the lead would never catch up with the callers.
             let took = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
             horizon.lead = took.saturating_mul(2).clamp(LEAD, WINDOW);
         } else {
@@ -150,8 +150,8 @@ impl Record {
         outcome
     }
 
-    /// What to write next, by the limiter's clock and as it is stored. Until the answer, the store holds this or what it
-    /// held before, and covers the earlier of the two.
+    /// Returns the next arrival times to cover, by the limiter's clock, and the state to store. Until the write is
+    /// acknowledged, the store holds this state or the one before, and covers the earlier of the two.
     fn next(&self, limiter: &Shared, ahead: bool) -> (Arrivals, LimitState) {
         let pace = limiter.pace();
         let mut horizon = self.horizon();
@@ -178,7 +178,7 @@ impl Record {
 }
 
 impl Horizon {
-    /// Whether the store has to be written before the arrival times, or a caller, pass what it counts.
+    /// Whether a write is due before the arrival times, or a waiting caller, pass the covered ones.
     fn is_due(&self, arrivals: Arrivals) -> bool {
         let soon = arrivals.map(|at| at + self.lead / 8);
         self.unknown_pause || !self.covered.cover(soon) || !self.covered.cover(self.wanted)

@@ -1,9 +1,10 @@
-//! The memory of answers on their way: how much one may have, and how much all of them.
+//! The memory of answers in flight: the bound of one answer, and the share of all answers.
 //!
-//! What one answer may have follows from what its request allows it to say ([`Bounds`]); a longer one fails its request and
-//! harms no other. What all of them may have is a share of the memory limit ([`AnswerMemory`]). A call whose answer finds
-//! no room there is not read on until there is some, which its server sees as a slow reader. One such call at a time goes
-//! on without room, up to its own bound: calls that wait for one another always come to an end.
+//! The bound of one answer follows from the tokens that its request allows ([`Bounds`]). A longer answer fails its
+//! request and harms no other. All answers together may use a share of the memory limit ([`AnswerMemory`]). When the
+//! share has no room for an answer, its call stops reading until there is room; its server sees a slow reader. One
+//! such call at a time continues without room, up to its own bound. So calls that wait for each other always make
+//! progress.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,30 +13,32 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::wire::Limits;
 
-/// No answer is longer: nobody reads it.
+/// The largest size of any answer, in bytes. No reader needs a longer one.
 const LONGEST: u64 = 64 << 20;
 
-/// Bytes of text that a token may be: ten times the usual, and as much as a run of spaces has.
+/// Bytes of text that one token may have. This is ten times the usual size, and covers a token that is a run of
+/// spaces.
 const TEXT_OF_TOKEN: u64 = 32;
 
-/// What a token may take in the JSON of a body: its characters escaped. With its probabilities it takes far more.
+/// Bytes that one token may have in a JSON body, with its characters escaped. A token with its probabilities has far
+/// more.
 const BODY_OF_TOKEN: u64 = 128;
 const BODY_OF_TOKEN_WITH_PROBABILITIES: u64 = 8 << 10;
 
-/// What a token may take in a stream: an event of its own, with its probabilities.
+/// Bytes that one token may have in a stream: one event for each token, with its probabilities.
 const STREAM_OF_TOKEN: u64 = 8 << 10;
 
-/// What any answer may have beside its tokens: framing, and reasoning that some servers do not count.
+/// Bytes that any answer may have beside its tokens: framing, and reasoning that some servers do not count.
 const FLOOR: u64 = 1 << 20;
 const STREAM_FLOOR: u64 = 8 << 20;
 
-/// Copies of an answer on its way to the store, the growth of its buffer included.
+/// Copies of an answer on its way to the store, including the growth of its buffer.
 const COPIES: u64 = 4;
 
-/// The memory grows in steps of so many bytes.
+/// The step in which the reserved memory grows, in bytes.
 const STEP: u64 = 64 << 10;
 
-/// How long one answer may be.
+/// The size bounds of one answer, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// The text of a stream.
@@ -47,7 +50,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// What the request allows: so many tokens, with their probabilities or without. `most` is what the memory has room for.
+    /// Returns the bounds of an answer of `longest` tokens, with their probabilities or without. `most` is the room in
+    /// memory.
     fn of(longest: Option<u64>, probabilities: bool, most: u64) -> Self {
         let most = most.clamp(FLOOR, LONGEST);
         let bound = |each: u64, floor: u64, most: u64| {
@@ -65,20 +69,20 @@ impl Bounds {
             body,
             stream: Limits {
                 event_bytes: body.min(Limits::default().event_bytes),
-                // Of a stream only its text is kept.
+                // Only the text of a stream is kept in memory.
                 stream_bytes: bound(STREAM_OF_TOKEN, STREAM_FLOOR, LONGEST),
             },
         }
     }
 }
 
-/// What all answers on their way may have.
+/// The memory of all answers in flight.
 #[derive(Debug)]
 pub(super) struct AnswerMemory {
     most: AtomicU64,
     used: Mutex<u64>,
     freed: Notify,
-    /// Held by the one call that goes on without room.
+    /// Held by the one call that continues without room.
     without_room: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -94,18 +98,18 @@ impl Default for AnswerMemory {
 }
 
 impl AnswerMemory {
-    /// The process is to stay below so many bytes. A quarter of them is for answers that find room, and as much for the
-    /// one that finds none.
+    /// Keeps the process below `limit` bytes. A quarter of them is for the answers that find room, and another quarter
+    /// for the one answer that finds none.
     pub(super) fn keep_below(&self, limit: u64) {
         self.most.store(limit / 4, Ordering::Relaxed);
     }
 
-    /// How long an answer may be that has so many tokens at most, with their probabilities or without.
+    /// Returns the bounds of an answer of at most `longest` tokens, with their probabilities or without.
     pub(super) fn bounds(&self, longest: Option<u64>, probabilities: bool) -> Bounds {
         Bounds::of(longest, probabilities, self.most.load(Ordering::Relaxed) / COPIES)
     }
 
-    /// The memory of one answer, of which nothing has come yet.
+    /// Returns the memory of one answer, still empty.
     pub(super) fn share(&self) -> Share<'_> {
         Share {
             memory: self,
@@ -124,7 +128,7 @@ impl AnswerMemory {
     }
 }
 
-/// The memory of one answer; given back when it is dropped.
+/// The memory of one answer. It is given back on drop.
 #[derive(Debug)]
 pub(super) struct Share<'m> {
     memory: &'m AnswerMemory,
@@ -133,8 +137,8 @@ pub(super) struct Share<'m> {
 }
 
 impl Share<'_> {
-    /// The answer has so many bytes now. Waits until there is room for them, or until it is the one that goes on without;
-    /// answers whether it has waited. Cancel-safe.
+    /// Grows the reserved memory to `bytes` of the answer. Waits until there is room, or until this is the one answer
+    /// that continues without room. Returns whether it waited. Cancel-safe.
     pub(super) async fn grow_to(&mut self, bytes: usize) -> bool {
         let bytes = (bytes as u64).div_ceil(STEP).saturating_mul(STEP * COPIES);
         let more = bytes.saturating_sub(self.held);
@@ -146,7 +150,7 @@ impl Share<'_> {
             return false;
         }
         loop {
-            // Subscribed before asking, or what is freed in between is lost.
+            // Subscribe before asking, or a release in between is lost.
             let freed = self.memory.freed.notified();
             if self.memory.take(more) {
                 self.held = bytes;

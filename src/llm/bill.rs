@@ -1,15 +1,15 @@
-//! What a call is billed for, as its server says.
+//! The usage that a server reports for a call.
 
 use super::dialect::openai::Whole;
 use super::response::Answer;
 use crate::domain::usage::Usage;
 
-/// What a server says that its answer used.
+/// The usage that a server reports for its answer.
 #[derive(Debug, Default)]
 pub(super) struct Bill {
-    /// Tokens, where it counted them and can be believed.
+    /// The token counts, if the server sent them and they are plausible.
     pub(super) usage: Option<Usage>,
-    /// Why its count is not believed.
+    /// The reason why the counts are not plausible.
     pub(super) doubt: Option<String>,
     /// The tier of service.
     pub(super) tier: Option<String>,

@@ -1,4 +1,4 @@
-//! What a call is booked as: what it used, what it cost, and what it may have cost.
+//! The ledger entry of a call: its usage, its cost, and the largest cost that it may have had.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::prices::Span;
 use crate::domain::usage::{Cost, Usage};
 
-/// The most that a call can cost: no tokenizer makes more tokens of a text than it has bytes.
+/// Returns the highest possible cost of a call. No tokenizer makes more tokens from a text than it has bytes.
 pub(super) fn worst(route: &Route, call: &Call<'_>) -> Option<Cost> {
     let price = route.settings.price.as_ref()?;
     Some(price.worst(call.body_bytes(), call.longest?))
@@ -28,7 +28,7 @@ pub(super) fn unbounded(route: &Route) -> CallError {
 }
 
 impl Attempt {
-    /// What it may have cost beyond what is known, where its answer was lost.
+    /// Adds the highest possible cost as uncertain, for a call whose answer was lost.
     pub(super) fn uncertain(mut self, route: &Route, call: &Call<'_>) -> Self {
         self.uncertain = worst(route, call).unwrap_or(Cost::ZERO);
         self
@@ -77,7 +77,7 @@ pub(super) fn good(route: &Route, call: &Call<'_>, got: &Got, took: (i64, u64)) 
             let warning = "sends no `usage`: what its answers used and cost is not known";
             route.warnings.add(warning.to_owned());
         }
-        // What it cost is not known, only what it may have cost at most.
+        // The cost is unknown. Only its upper bound is known.
         attempt.cost = None;
         return attempt.uncertain(route, call);
     };

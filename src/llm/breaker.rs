@@ -1,4 +1,4 @@
-//! The circuit breaker of a route: failures in a row open it, and after a while one call goes to see.
+//! The circuit breaker of a route: consecutive failures open it, and after a while one call goes through as a probe.
 //!
 //! ```text
 //!             failures in a row                open time over: one probe
@@ -8,8 +8,8 @@
 //!                                     └──────────────── it failed ───────────────┘
 //! ```
 //!
-//! What counts is what says that the route is ill: no connection, 5xx, a timeout, a cut answer. An answer of any call,
-//! also of one that was sent before it opened, closes it. Time is handed in.
+//! Only failures of the route count: no connection, 5xx, a timeout, a cut answer. An answer to any call closes the
+//! breaker, also to a call that was sent before the breaker opened. The caller passes the time in.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::domain::retry::BreakerPolicy;
 
-/// A breaker; closed at first.
+/// A circuit breaker, closed at first.
 #[derive(Debug)]
 pub(super) struct Breaker {
     policy: BreakerPolicy,
@@ -55,18 +55,18 @@ impl State {
     }
 }
 
-/// What a breaker says to a call that wants to pass.
+/// The breaker's decision for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Door {
-    /// Go on.
+    /// The call may be sent.
     Free,
-    /// One call may go and see.
+    /// One call may be sent as the probe.
     Probe,
-    /// Not before that moment; `None` while a probe is on its way.
+    /// No call may be sent before that moment; `None` while a probe is in flight.
     Shut {
-        /// When to ask again.
+        /// The time to ask again.
         until: Option<Instant>,
-        /// The failure that shut it.
+        /// The failure that opened the breaker.
         reason: String,
     },
 }
@@ -83,13 +83,13 @@ impl Breaker {
         }
     }
 
-    /// How it stands; nothing changes.
+    /// Returns the decision without a change of state.
     pub(super) fn look(&self, now: Instant) -> Door {
         self.state().door(now)
     }
 
-    /// As [`Self::look`]; the call that gets [`Door::Probe`] is the only probe, and must report. Looking and entering
-    /// happen under one lock, so that two callers never both become the probe.
+    /// Returns the decision as [`Self::look`] does. The call that gets [`Door::Probe`] is the only probe and must
+    /// report its end. Decision and change happen under one lock, so that two callers never both become the probe.
     pub(super) fn enter(&self, now: Instant) -> Door {
         let mut state = self.state();
         let door = state.door(now);
@@ -99,7 +99,7 @@ impl Breaker {
         door
     }
 
-    /// The route answered; whether that closed the breaker.
+    /// Records an answer of the route. Returns whether it closed the breaker.
     pub(super) fn answered(&self) -> bool {
         let mut state = self.state();
         state.in_a_row = 0;
@@ -108,7 +108,8 @@ impl Breaker {
         was_shut
     }
 
-    /// The route failed; whether the breaker is open now, so that the failure is the route's and not the call's.
+    /// Records a failure of the route. Returns whether the breaker is open now; the failure then counts against the
+    /// route and not against the call.
     pub(super) fn failed(&self, now: Instant, probe: bool, reason: &str) -> bool {
         let mut state = self.state();
         state.in_a_row = state.in_a_row.saturating_add(1);
@@ -126,7 +127,7 @@ impl Breaker {
         state.phase != Phase::Closed
     }
 
-    /// The probe came to no end; another call may go at once.
+    /// Ends a probe without a result. Another call may become the probe at once.
     pub(super) fn probe_given_up(&self, now: Instant) {
         let mut state = self.state();
         if state.phase == Phase::HalfOpen {
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(breaker.look(later), Door::Probe);
         assert_eq!(breaker.enter(later), Door::Probe);
         assert!(shut(&breaker.enter(later)), "a second call waits for the first");
-        // A call that was sent before it opened says nothing new.
+        // A call that was sent before the breaker opened does not change its state.
         assert!(breaker.failed(later, false, "late") && shut(&breaker.enter(later)));
         assert!(breaker.failed(later, true, "still down"));
         assert!(shut(&breaker.enter(later + POLICY.open / 2)));

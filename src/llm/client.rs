@@ -1,4 +1,4 @@
-//! The client that holds the routes, and why it gives no answer.
+//! The client with its routes, and the reasons why a route or a chain gives no answer.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::domain::outcome::Attempt;
 use crate::domain::retry::RetryPolicy;
 use crate::limit::{InProcess, Limiter, Limits};
 
-/// A client that cannot be made.
+/// An error that prevents a client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// A file of certificate authorities cannot be used.
@@ -31,34 +31,34 @@ pub enum ClientError {
     CaFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up: {reason}")]
     Setup {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Why a route gave no answer.
+/// The reason why a route gave no answer.
 #[derive(Debug)]
 pub enum RouteError {
-    /// Retries are used up, or there was no sense in any.
+    /// All retries failed, or a retry was pointless.
     Failed(Box<CallFailure>),
-    /// The route is of no use now, and another of the chain may be.
+    /// The route is unusable now. Another route of the chain may be usable.
     Elsewhere,
-    /// Nothing more is sent; the request is as good as before.
+    /// The run sends nothing more. The request keeps its state.
     Stopped(Stopped),
 }
 
-/// Why a whole chain gave no answer.
+/// The reason why a whole chain gave no answer.
 #[derive(Debug)]
 pub enum ChainError {
-    /// It failed on all routes that were left, or on one in a way that would be the same on each.
+    /// The task failed on all routes that were left, or on one in a way that would be the same on each.
     Failed(Box<CallFailure>),
-    /// Nothing more is sent; the request is as good as before.
+    /// The run sends nothing more. The request keeps its state.
     Stopped(Stopped),
 }
 
@@ -67,9 +67,9 @@ pub enum ChainError {
 pub struct CallFailure {
     /// The last error.
     pub error: CallError,
-    /// The HTTP error as it came, for a Batch line.
+    /// The HTTP error response, unchanged, for a Batch line.
     pub response: Option<Verbatim>,
-    /// What went wrong before, oldest first.
+    /// The causes of earlier attempts, oldest first.
     pub causes: Vec<String>,
 }
 
@@ -83,46 +83,46 @@ impl From<CallError> for RouteError {
     }
 }
 
-/// Why nothing more is sent for a request that has not failed.
+/// The reason why nothing more is sent for a request that has not failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
     /// The run is ending.
     Ending,
     /// Every route of the chain is dead for this run.
     NoRoute {
-        /// What each of them said.
+        /// The message of each route.
         reason: String,
     },
     /// Every route of the chain has been out of use for too long.
     GaveUp {
-        /// What each of them said.
+        /// The message of each route.
         reason: String,
     },
-    /// The run may not cost more.
+    /// The cost cap of the run is used up.
     NoMoney,
 }
 
-/// The two ways in which a run ends early.
+/// The signals that end a run early, and the state that its calls share.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Nothing new is sent; what is on its way is awaited.
+    /// Drains: no new call is sent, and calls in flight are awaited.
     pub drain: CancellationToken,
-    /// What is on its way is given up.
+    /// Cancels: calls in flight are abandoned.
     pub cancel: CancellationToken,
-    /// How many calls wait to be sent.
+    /// The number of calls that wait to be sent.
     pub(super) waiting: Arc<AtomicUsize>,
-    /// Milliseconds of uptime until which the lease is good that calls are made under; 0 where there is none.
+    /// The uptime in milliseconds until which the lease of the calls is valid; 0 without a lease.
     lease: Arc<AtomicU64>,
-    /// The queue whose calls this stops, where it is one.
+    /// The queue whose calls this stops, if it belongs to one queue.
     pub(super) request: Option<i64>,
     /// The requests of the run whose failure waits for proof.
     pub(super) doubts: Doubts,
-    /// The calls of the present task, kept outside its worker: a panic loses none.
+    /// The calls of the present task. They are kept outside of its worker, so that a panic does not lose them.
     calls: Arc<Mutex<Vec<Attempt>>>,
 }
 
 impl Stop {
-    /// A part of what this stops, which can also be stopped alone.
+    /// Returns a child, which also can be stopped alone.
     #[must_use]
     pub fn child(&self) -> Self {
         Self {
@@ -136,7 +136,8 @@ impl Stop {
         }
     }
 
-    /// A part of what this stops: the calls of one queue. Its failure may be held until it is known whose it is.
+    /// Returns a child for the calls of one queue. A failure of the queue may be held until it is proven whether the
+    /// request or the route is at fault.
     #[must_use]
     pub fn of_queue(&self, queue: i64) -> Self {
         Self {
@@ -145,26 +146,26 @@ impl Stop {
         }
     }
 
-    /// The requests whose failure waits for proof.
+    /// Returns the requests whose failure waits for proof.
     #[must_use]
     pub const fn doubts(&self) -> &Doubts {
         &self.doubts
     }
 
-    /// Calls are made under a lease that is good until then. It is asked for right before a call is sent: a process that
-    /// stood still, or a machine that slept, learns nothing of it from its timers.
+    /// Sets the uptime until which the lease is valid. The lease is checked right before a call is sent, because
+    /// timers do not show that the process was stopped or the machine slept.
     pub fn lease_until(&self, until: Uptime) {
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         self.lease.store(until, Ordering::Relaxed);
     }
 
-    /// Whether the lease has run out, so that another process may work on the request.
+    /// Whether the lease has expired, so that another process may work on the request.
     pub(super) fn has_run_out(&self) -> bool {
         let until = self.lease.load(Ordering::Relaxed);
         until > 0 && u128::from(until) <= clock::uptime().as_millis()
     }
 
-    /// A call of the present task has ended.
+    /// Records a finished call of the present task.
     pub(super) fn note(&self, call: Attempt) {
         self.calls
             .lock()
@@ -172,7 +173,7 @@ impl Stop {
             .push(call);
     }
 
-    /// The calls that were noted; the next task begins without any.
+    /// Takes the recorded calls. The next task begins without any.
     #[must_use]
     pub fn take_calls(&self) -> Vec<Attempt> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,7 +187,7 @@ impl Stop {
     }
 }
 
-/// Asks models.
+/// Calls models.
 #[derive(Debug)]
 pub struct Client {
     pub(super) http: Http,
@@ -194,9 +195,9 @@ pub struct Client {
     routes: Vec<Arc<Route>>,
     chains: Vec<Chain>,
     pub(super) retry: RetryPolicy,
-    /// A longer pause of a route sends calls to the next one.
+    /// The longest pause that calls wait for. A longer pause of a route sends them to the next route.
     pub(super) patience: Duration,
-    /// How long every route of a chain may be out of use.
+    /// The longest time for which every route of a chain may be out of use.
     pub(super) give_up: Duration,
     pub(super) changes: Arc<Changes>,
 }
@@ -211,7 +212,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The first choice.
+    /// Returns the first choice.
     pub fn first(&self) -> &Arc<Route> {
         &self.routes[0]
     }
@@ -223,12 +224,12 @@ impl Chain {
 }
 
 impl Client {
-    /// A client for the configured routes, whose limits are its own.
+    /// Makes a client for the configured routes with its own limits.
     pub fn new(config: &Config) -> Result<Self, ClientError> {
         Self::with_limits(config, &|route| Arc::new(InProcess::new(route.limits())))
     }
 
-    /// A client for the configured routes, with the limiter of each.
+    /// Makes a client for the configured routes with the given limiter of each.
     pub fn with_limits(
         config: &Config,
         limiter: &dyn Fn(&config::Route) -> Arc<dyn Limiter>,
@@ -264,36 +265,36 @@ impl Client {
         })
     }
 
-    /// The routes.
+    /// Returns the routes.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
 
-    /// No route is asked for more a minute than the run allows it, nor for more than its settings do.
+    /// Limits every route to the calls and tokens a minute that the run allows. The limits of the settings also hold.
     pub fn keep_limits(&self, of_run: &dyn Fn(&str) -> Limits) {
         for route in &self.routes {
             route.keep(of_run(&route.settings.name));
         }
     }
 
-    /// What the process after this one has to know of limits and pauses is stored. No call is made any more.
+    /// Stores limits and pauses for the next process. No call is made after this.
     pub async fn close(&self) {
         for route in &self.routes {
             route.close().await;
         }
     }
 
-    /// The process is to stay below so many bytes of memory: answers on their way take a share of it.
+    /// Sets the memory limit of the process in bytes. Answers in flight may use a share of it.
     pub fn keep_below(&self, limit: u64) {
         self.answers.keep_below(limit);
     }
 
-    /// The chains, the default one first.
+    /// Returns the chains, the default one first.
     pub fn chains(&self) -> &[Chain] {
         &self.chains
     }
 
-    /// The chain of that name, or the default one.
+    /// Returns the chain of that name, or the default chain without a name.
     pub fn chain(&self, name: Option<&str>) -> Option<&Chain> {
         match name {
             Some(name) => self.chains.iter().find(|chain| chain.name == name),

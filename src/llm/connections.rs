@@ -1,8 +1,9 @@
-//! The connections of a route: which failures of one say nothing of the route, and which no wait mends.
+//! The connections of a route: which connection failures do not count against the route, and which of them are
+//! permanent.
 //!
-//! A server closes a connection that has been idle for its own keep-alive time, without a word. A request that is sent at
-//! that moment meets a reset before the first byte of an answer. It is sent again at once on a new connection, and the
-//! first try is not counted.
+//! A server closes a connection without notice when it has been idle for the server's keep-alive time. A request that
+//! is sent at that moment meets a reset before the first byte of an answer. It is sent again at once on a new
+//! connection, and the first attempt is not counted.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
@@ -12,10 +13,11 @@ use tower::{Layer, Service};
 
 use super::fault::causes;
 
-/// How long an idle connection is kept. Servers close theirs after 20 s and more; load balancers after 60 s.
+/// The time for which an idle connection is kept. Servers close theirs after 20 s or more, load balancers after 60 s.
 pub(super) const KEPT_IDLE: Duration = Duration::from_secs(15);
 
-/// What resolvers say of a name that does not exist: glibc, musl, macOS. A resolver that is out of reach says otherwise.
+/// Resolver messages for a name that does not exist: glibc, musl, macOS. An unreachable resolver gives another
+/// message.
 const UNKNOWN_NAME: [&str; 4] = [
     "Name or service not known",
     "No address associated with hostname",
@@ -23,15 +25,15 @@ const UNKNOWN_NAME: [&str; 4] = [
     "nodename nor servname provided",
 ];
 
-/// What is said of a scheme in `HTTPS_PROXY` that is not supported.
+/// The message for an unsupported scheme in `HTTPS_PROXY`.
 const UNSUPPORTED_PROXY: &str = "unsupported scheme";
 
 tokio::task_local! {
-    /// Whether the request of this task has begun a new connection.
+    /// Whether the request of this task has opened a new connection.
     static BEGUN: Cell<bool>;
 }
 
-/// Sees each new connection of a client.
+/// Observes each new connection of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watched;
 
@@ -43,7 +45,7 @@ impl<S> Layer<S> for Watched {
     }
 }
 
-/// A connector behind [`Watched`].
+/// A connector wrapped by [`Watched`].
 #[derive(Debug, Clone)]
 pub(super) struct WatchedService<S>(S);
 
@@ -57,15 +59,15 @@ impl<S: Service<A>, A> Service<A> for WatchedService<S> {
     }
 
     fn call(&mut self, address: A) -> S::Future {
-        // Connections that nobody waits for are begun outside of any request.
+        // A connection that no request waits for is opened outside of any request.
         BEGUN.try_with(|begun| begun.set(true)).unwrap_or_default();
         self.0.call(address)
     }
 }
 
-/// Sends a request; answers whether it went out on a connection that had carried another one before.
+/// Sends a request. Returns whether it was sent on a connection that had carried another request before.
 ///
-/// A request that began a new connection and was overtaken by one that came back counts as on a new one.
+/// A request counts as sent on a new connection if it opened one, even if a returned connection was free earlier.
 pub(super) async fn on_reused<T>(sending: impl Future<Output = T>) -> (T, bool) {
     BEGUN
         .scope(Cell::new(false), async {
@@ -93,8 +95,8 @@ pub(super) fn is_closed_early(error: &reqwest::Error) -> bool {
         })
 }
 
-/// Whether a setting has to change before there can be a connection: the certificate is refused, the server speaks no
-/// TLS, the proxy's scheme is not supported, or the name does not exist.
+/// Whether a setting must change before a connection is possible: the certificate is refused, the server does not use
+/// TLS, the scheme of the proxy is not supported, or the name does not exist.
 pub(super) fn is_permanent(error: &reqwest::Error) -> bool {
     error.is_connect() && causes(error).any(|cause| is_refused_tls(cause) || is_setting(&cause.to_string()))
 }
@@ -111,7 +113,7 @@ fn is_refused_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
     )
 }
 
-/// What an I/O error was made of: its `source` is only what lies behind that.
+/// Returns the error inside an I/O error. The `source` of an I/O error skips that error.
 fn innermost<'e>(cause: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
     let mut cause = cause;
     while let Some(inner) = cause

@@ -7,35 +7,36 @@ use crate::domain::usage::Cost;
 /// Keeps a run below its cost cap. Each lease has one.
 #[async_trait]
 pub trait CostReservation: Send + Sync {
-    /// The call may cost so much, and that is durable: after a crash it counts as spent. Waits for calls on their way
-    /// to come in below what they may cost.
+    /// Reserves the highest possible cost of a call. A granted reservation is durable: after a crash it counts as
+    /// spent. Waits while calls in flight may still cost less than their reservations.
     async fn reserve(&self, call: &Reserve<'_>) -> Reserved;
 
-    /// The last call has failed, and those of this lease may have cost so much so far; the rest is free again.
+    /// Reduces the reservation after a failed call to the highest possible cost of the lease's calls so far, and frees
+    /// the rest.
     async fn give_back(&self, call: &Reserve<'_>);
 }
 
-/// A call that is to be paid for.
+/// A call that needs a reservation.
 #[derive(Debug, Clone, Copy)]
 pub struct Reserve<'a> {
-    /// The route it takes.
+    /// Its route.
     pub route: &'a str,
-    /// The model it asks.
+    /// Its model.
     pub model: &'a str,
-    /// What the calls of the task before it may have cost.
+    /// The highest possible cost of the earlier calls of the task.
     pub spent: Cost,
-    /// What it may cost itself.
+    /// The highest possible cost of this call.
     pub worst: Cost,
 }
 
-/// Whether a call can be paid for.
+/// The result of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserved {
-    /// It can, and nobody waited.
+    /// The cost is reserved without a wait.
     AtOnce,
-    /// It can, after a wait: its leave to call may have grown old.
+    /// The cost is reserved after a wait. The call's permission may be too old now.
     AfterWaiting,
-    /// It cannot: nothing is left, and nothing will come back.
+    /// The cost cap is used up, and no reservation will be given back.
     NoMoney,
     /// The run is ending.
     Ending,

@@ -1,11 +1,11 @@
-//! Requests whose failure waits for proof: is it the request's, or the route's?
+//! Requests whose failure waits for proof: is the request at fault, or the route?
 //!
 //! ```text
 //!   refused ─▶ held: its slot is free for another request
 //!                │
-//!                ├─ the route answers another request ──▶ it fails
-//!                ├─ enough requests are refused alike ──▶ the route is dead, it stays unfinished
-//!                └─ no other request can be begun ──────▶ released: it fails
+//!                ├─ the route answers another request ──────────▶ the request fails
+//!                ├─ enough requests get the same refusal ───────▶ the route is dead, the request stays unfinished
+//!                └─ no other request can start ─▶ released ─────▶ the request fails, or its refusal latches the route
 //! ```
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, watch};
 
-/// The held requests of a run. The dispatcher looks at their number and releases them.
+/// The held requests of a run. The dispatcher reads their number and releases them.
 #[derive(Debug, Clone)]
 pub struct Doubts(Arc<Shared>);
 
@@ -35,23 +35,23 @@ impl Default for Doubts {
 }
 
 impl Doubts {
-    /// How many requests are held.
+    /// Returns how many requests are held.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::Relaxed)
     }
 
-    /// Returns when a request has been held. Cancel-safe.
+    /// Returns when a request has been held or is no longer held. Cancel-safe.
     pub async fn came(&self) {
         self.0.came.notified().await;
     }
 
-    /// Nothing more will be known of the requests that are held.
+    /// Releases all held requests, because no more proof will arrive.
     pub fn release(&self) {
         self.0.released.send_modify(|times| *times += 1);
     }
 
-    /// One more is held until this is dropped.
+    /// Holds one more request until the returned value is dropped.
     pub(super) fn hold(&self) -> Held {
         let released = self.0.released.subscribe();
         self.0.held.fetch_add(1, Ordering::Relaxed);
@@ -71,7 +71,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Returns when it is released. Cancel-safe.
+    /// Returns when the request is released. Cancel-safe.
     pub(super) async fn released(&mut self) {
         if self.released.changed().await.is_err() {
             std::future::pending::<()>().await;

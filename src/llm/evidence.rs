@@ -1,7 +1,9 @@
-//! What the refusals of a route prove: that one request is at fault, or the route.
+//! The proof in the refusals of a route: is one request at fault, or the route?
 //!
-//! A refusal that names the key, the account or the model is proof by itself, unless the route has answered before. Every
-//! other one is proof against the route when several requests got the same, and no request got an answer in between.
+//! A refused account is proof against the route at once. A clear refusal of the key, the address or the model is proof
+//! at once if the route has never answered. Any other refusal is proof against the route only if several requests get
+//! the same one without an answer in between. A refusal that does not latch counts against its request once the route
+//! has answered.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,19 +12,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::wire::CallError;
 use crate::domain::failure::{Class, Verdict, kind_of};
 
-/// So many requests with the same refusal prove that a route which has answered none of them never will.
+/// Requests with the same refusal that prove a route dead which has never answered.
 const SAME_REFUSALS: usize = 5;
 
-/// So many requests whose key, address or model is refused prove that the route is dead.
+/// Requests with the same refusal of key, address or model that prove a route dead.
 const REFUSED_ALIKE: usize = 3;
 
-/// Refusals of more requests are not kept for one route.
+/// Requests whose refusals are kept for one route.
 const KEPT: usize = 64;
 
-/// More requests with refusals of different kinds are not held at once.
+/// Requests with different refusals that are held at once.
 const HELD: usize = 10;
 
-/// What a refusal says of its route.
+/// The proof in a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     /// The route is dead.
@@ -40,16 +42,16 @@ pub(super) struct Evidence(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     answers: u64,
-    /// Requests that were refused since the last answer, and what each was told.
+    /// Requests that were refused since the last answer, with a fingerprint of each refusal.
     refused: HashMap<i64, u64>,
-    /// The first request that met a failure of the server since the last answer.
+    /// The first request that met a server failure since the last answer.
     first_failing: Option<i64>,
-    /// Whether others have met one, too.
+    /// Whether other requests have met one too.
     others_fail: bool,
 }
 
 impl Evidence {
-    /// The route has answered; whether that decides anything.
+    /// Records an answer of the route. Returns whether refusals were pending, so that waiting requests can decide.
     pub(super) fn answered(&self) -> bool {
         let mut state = self.state();
         state.answers += 1;
@@ -59,12 +61,12 @@ impl Evidence {
         decides
     }
 
-    /// How many answers there were.
+    /// Returns the number of answers.
     pub(super) fn answers(&self) -> u64 {
         self.state().answers
     }
 
-    /// The request was refused; what that proves.
+    /// Records a refusal of the request. Returns its proof.
     pub(super) fn refused(&self, request: Option<i64>, error: &CallError, of_model: bool) -> Proof {
         let mut state = self.state();
         let new = state.answers == 0;
@@ -94,7 +96,7 @@ impl Evidence {
         }
     }
 
-    /// Nothing more will be known of a refusal; what it is taken for.
+    /// Returns the proof of a refusal for which no more evidence will arrive.
     pub(super) fn verdict(&self, error: &CallError, of_model: bool) -> Proof {
         let latches = error.verdict == Verdict::Latch && !of_model;
         if latches && self.answers() == 0 && !is_page(error) {
@@ -104,7 +106,8 @@ impl Evidence {
         }
     }
 
-    /// The request has met a failure of the server; whether it is the only one since the last answer.
+    /// Records a server failure of the request. Returns whether this is the only failing request since the last
+    /// answer.
     pub(super) fn failed(&self, request: Option<i64>) -> bool {
         let mut state = self.state();
         let Some(request) = request else { return false };
@@ -113,7 +116,7 @@ impl Evidence {
         !state.others_fail
     }
 
-    /// Whether several requests have met a failure of the server since the last answer.
+    /// Whether several requests have met a server failure since the last answer.
     pub(super) fn several_fail(&self) -> bool {
         self.state().others_fail
     }
@@ -123,17 +126,17 @@ impl Evidence {
     }
 }
 
-/// Whether the refusal is proof by itself on a route that has never answered.
+/// Whether a refusal alone is proof on a route that has never answered.
 pub(super) fn is_clear(error: &CallError) -> bool {
     error.is_named || (!is_page(error) && !matches!(error.status, Some(403 | 404)))
 }
 
-/// Whether a page came instead of an error of the API, as from a firewall.
+/// Whether the answer is an HTML page instead of an API error, such as from a firewall.
 pub(super) fn is_page(error: &CallError) -> bool {
     error.message.contains(": HTML page")
 }
 
-/// What a refusal says.
+/// Returns a hash of a refusal's content.
 fn fingerprint(error: &CallError) -> u64 {
     let mut hasher = DefaultHasher::new();
     (error.status, &error.code, kind_of(&error.message)).hash(&mut hasher);

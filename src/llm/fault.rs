@@ -1,4 +1,4 @@
-//! What can go wrong on the way of one exchange, in the words of a person.
+//! The failures of one HTTP exchange, with messages for people.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use super::wire::{CallError, RateHeaders};
 use crate::config::Timeouts;
 use crate::domain::failure::{Class, Verdict};
 
-/// How long a route pauses when this machine has no descriptor or port left for a connection.
+/// The pause of a route when this machine has no file descriptor or port left for a connection.
 const LOCAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// A bad one.
+/// A failed exchange.
 pub(super) struct Failed {
     pub(super) error: CallError,
-    /// The HTTP error as it came, for a Batch line.
+    /// The HTTP error response, unchanged, for a Batch line.
     pub(super) response: Option<Verbatim>,
-    /// How far it went.
+    /// How far the call got.
     pub(super) reached: Reached,
     pub(super) rate: RateHeaders,
 }
 
-/// How far a failed call went, which decides what it may have cost.
+/// How far a failed call got. This decides its possible cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// There was no connection: nothing was sent.
+    /// No connection: nothing was sent.
     Nobody,
-    /// The server refused it by its status: nothing is charged for that.
+    /// The server refused the call by its status. A refused call costs nothing.
     Refusal,
-    /// The server may have worked on it.
+    /// The server may have worked on the call.
     Server,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn cut(error: &reqwest::Error) -> Failed {
     )
 }
 
-/// An address without its query, which may hold a key.
+/// Returns an address without its query, which may hold a key.
 pub(super) fn address(endpoint: &Url) -> String {
     let mut shown = endpoint.clone();
     shown.set_query(None);
@@ -124,8 +124,8 @@ pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts, endpoint:
     failed(Class::Network, &message)
 }
 
-/// Whether this machine has no descriptor or no port left for a connection: it says nothing of the provider or
-/// the request, and passes as other calls end.
+/// Whether this machine has no file descriptor or port left for a connection. Such a failure counts against neither
+/// the provider nor the request, and ends as other calls end.
 fn is_local(error: &reqwest::Error) -> bool {
     use rustix::io::Errno;
     causes(error)
@@ -139,14 +139,14 @@ fn is_local(error: &reqwest::Error) -> bool {
         })
 }
 
-/// The error and what lies behind it, the innermost cause last.
+/// Returns the error and its causes, the innermost last.
 pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| {
         cause.source()
     })
 }
 
-/// The innermost cause: reqwest's own text is only the address.
+/// Returns the innermost cause, because reqwest's own text shows only the address.
 fn root(error: &reqwest::Error) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! How the answers of a route end.
+//! The ends of a route's answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +10,12 @@ use super::wire::End;
 use super::wire::runaway::REPETITION;
 use crate::domain::failure::Class;
 
-/// How an answer ended, as far as its server said so.
+/// The end of an answer, as its server reported it.
 #[derive(Debug, Default)]
 pub(super) struct Finish {
-    /// The finish reason, where one was named.
+    /// The finish reason, if the server sent one.
     reason: Option<String>,
-    /// Whether only `[DONE]` says that the answer is whole.
+    /// Whether only `[DONE]` shows that the answer is complete.
     missing: bool,
 }
 
@@ -29,14 +29,15 @@ impl Finish {
     }
 }
 
-/// Whether the answers of a route have named finish reasons so far.
+/// Whether the answers of a route have had finish reasons so far.
 #[derive(Debug, Default)]
 pub(super) struct Finishes {
     named: AtomicBool,
 }
 
 impl Finishes {
-    /// Takes an answer, unless its server names finish reasons and named none: then the answer was cut.
+    /// Accepts an answer. An answer without a finish reason counts as cut if its server has sent finish reasons
+    /// before.
     pub(super) fn take(&self, warnings: &Warnings, got: Got) -> Result<Got, Failed> {
         if got.finish.missing {
             if self.named.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! The HTTP client: TLS roots, connection limits.
+//! The HTTP client: TLS roots and connection limits.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -12,30 +12,30 @@ use super::client::ClientError;
 use super::connections::{KEPT_IDLE, Watched};
 use crate::config::{self, Config};
 
-/// Whose word on a server's certificate is taken, beside that of `http.ca_file`.
+/// The certificate authorities that are trusted, beside those of `http.ca_file`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Authorities {
-    /// Those that come with the program: enough where every route is plain HTTP, as to a model on this machine.
-    /// The system's are hundreds of files, whose reading is most of a start.
+    /// The bundled authorities. They suffice if every route uses plain HTTP, for example to a model on this machine.
+    /// The system's authorities are hundreds of files, and reading them takes most of a start.
     Bundled,
-    /// The system's too.
+    /// The bundled and the system's authorities.
     System,
 }
 
 /// The clients of all routes.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// One for each kind of route.
+    /// One pair for each kind of route.
     pairs: Vec<Pair>,
 }
 
-/// What routes have in common that share a client: both are properties of the client, not of a call.
+/// The properties that routes must share to share a client. Both belong to the client, not to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kind {
-    /// Whether the server is on this machine: a proxy knows another machine by that name, and would be shown what is
-    /// sent.
+    /// Whether the server is on this machine. Such a route uses no proxy: for the proxy the name means another
+    /// machine, and the proxy would see the data.
     here: bool,
-    /// The time to connect.
+    /// The connect timeout.
     connect: Duration,
 }
 
@@ -48,16 +48,16 @@ impl Kind {
     }
 }
 
-/// A client that keeps connections for the next request, and one that makes a new one for each.
+/// A client that reuses connections, and one that opens a new connection for each request.
 #[derive(Debug)]
 struct Pair {
     recipe: Recipe,
     keeping: reqwest::Client,
-    /// Made when it is first needed: reading the system's authorities takes time.
+    /// Made on first use, because reading the system's authorities takes time.
     fresh: OnceLock<Option<reqwest::Client>>,
 }
 
-/// How a client is made.
+/// The settings of a client.
 #[derive(Debug)]
 struct Recipe {
     kind: Kind,
@@ -100,7 +100,7 @@ impl Pair {
 }
 
 impl Http {
-    /// The clients for these settings.
+    /// Makes the clients for these settings.
     pub(super) fn new(config: &Config) -> Result<Self, ClientError> {
         let mut pairs: Vec<Pair> = Vec::new();
         for kind in config.routes.iter().map(Kind::of) {
@@ -111,12 +111,12 @@ impl Http {
         Ok(Self { pairs })
     }
 
-    /// The client for a route.
+    /// Returns the client for a route.
     pub(super) fn of(&self, route: &config::Route) -> &reqwest::Client {
         &self.pair(route).keeping
     }
 
-    /// The client for a route whose calls have a new connection each.
+    /// Returns the client that opens a new connection for each call of a route.
     pub(super) fn fresh(&self, route: &config::Route) -> &reqwest::Client {
         let pair = self.pair(route);
         let fresh = pair.fresh.get_or_init(|| pair.recipe.client(0).ok());
@@ -126,15 +126,15 @@ impl Http {
     fn pair(&self, route: &config::Route) -> &Pair {
         let kind = Kind::of(route);
         let pair = self.pairs.iter().find(|pair| pair.recipe.kind == kind);
-        // Every route that is called is one of the settings.
+        // The settings contain every route that is called.
         pair.unwrap_or(&self.pairs[0])
     }
 }
 
-/// The client with everything but its trust.
+/// Returns a builder for a client with all settings except its trusted authorities.
 ///
-/// HTTP/1.1 only: a stream then has a connection of its own, and a slow one cannot hold back others on
-/// the same connection. Redirects are not followed, so that a key never travels to another host.
+/// It uses HTTP/1.1 only: each stream then has its own connection, and a slow stream cannot delay others on the same
+/// connection. It does not follow redirects, so that a key is never sent to another host.
 fn builder(connect: Duration, idle_connections: usize) -> impl Fn() -> reqwest::ClientBuilder {
     move || {
         reqwest::Client::builder()
@@ -144,7 +144,8 @@ fn builder(connect: Duration, idle_connections: usize) -> impl Fn() -> reqwest::
             .pool_idle_timeout(KEPT_IDLE)
             .connector_layer(Watched)
             .redirect(Policy::none())
-            // Compression is not asked for, since a proxy may hold a stream back for it; one that comes is undone.
+            // Compression is not requested, because a proxy may delay a stream for it. A compressed answer is still
+            // decompressed.
             .default_headers(HeaderMap::from_iter([(
                 ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
@@ -159,7 +160,7 @@ fn build(
     ca_file: Option<&Path>,
     authorities: Authorities,
 ) -> Result<reqwest::Client, ClientError> {
-    // Only the first call installs it; a later one finds the same provider in place.
+    // Only the first call installs the provider. A later call finds the same one installed.
     drop(rustls::crypto::ring::default_provider().install_default());
     let extra = ca_file.map(read_roots).transpose()?.unwrap_or_default();
     let bundled = || {
@@ -170,7 +171,7 @@ fn build(
     let without_system = || builder().tls_certs_only(bundled().chain(extra.clone())).build();
     let built = match authorities {
         Authorities::Bundled => without_system(),
-        // An image without any system file gets the bundled ones alone.
+        // An image without system files gets only the bundled authorities.
         Authorities::System => builder()
             .tls_certs_merge(bundled().chain(extra.clone()))
             .build()

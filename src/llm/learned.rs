@@ -1,8 +1,8 @@
-//! What a route's refusals have taught of how it can be asked.
+//! The lessons from a route's refusals: how the route can be called.
 //!
-//! A server refuses a part of the call that it does not know: the form of the answer, the longest answer, the name of a
-//! field. The call is then made again without that part, and so is every later call of the route. Each lesson leaves less
-//! to refuse, so that asking again ends.
+//! A server may refuse a part of a call: the form of the answer, the token limit, or a field name. The call is then
+//! made again without that part, and so is every later call of the route. Each lesson leaves fewer parts to refuse, so
+//! the repetition ends.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,39 +10,39 @@ use super::refusal::Part;
 use super::wire::CallError;
 use crate::config::{self, Dialect, Structured};
 
-/// Below this, an answer is of no use: a refusal of it is no lesson.
+/// The smallest useful token limit of an answer. A refusal below it teaches nothing.
 pub(super) const SHORTEST: u32 = 256;
 
-/// The two names of the longest answer.
+/// The two names of the field for the token limit.
 const LONGEST_FIELDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
-/// How a call of an agent asks: what a lesson may change of it.
+/// The manner of an agent's call: the parts that a lesson may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// How the form of the answer is asked for; `Prompt` where the server is not told of it.
+    /// How the call enforces the form of the answer; `Prompt` if only the prompt describes it.
     pub(super) structured: Structured,
-    /// The longest answer.
+    /// The token limit of the answer.
     pub(super) longest: u32,
-    /// The field that says so.
+    /// The field that holds the token limit.
     pub(super) longest_field: String,
-    /// What the prompt has at most, in tokens.
+    /// The largest number of tokens of the prompt.
     pub(super) prompt_tokens: u64,
-    /// Optional fields that were left out, by their names.
+    /// The names of optional fields that were left out.
     pub(super) left_out: Vec<&'static str>,
-    /// Optional fields that were sent.
+    /// The names of optional fields that were sent.
     pub(super) sent: Vec<&'static str>,
 }
 
-/// What a refusal has taught.
+/// The lesson of a refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lesson {
-    /// This, which is to be said.
+    /// A new lesson, with a message for people.
     New(String),
-    /// What another refusal has taught before.
+    /// An earlier refusal has taught it already.
     Known,
 }
 
-/// What is known of a route.
+/// The lessons of a route.
 #[derive(Debug)]
 pub(super) struct Learned(Mutex<Lessons>);
 
@@ -50,7 +50,7 @@ pub(super) struct Learned(Mutex<Lessons>);
 struct Lessons {
     structured: Structured,
     longest: Option<u32>,
-    /// The window of prompt and answer together.
+    /// The window of prompt and answer together, in tokens.
     window: Option<u64>,
     field: String,
     has_other_field: bool,
@@ -64,13 +64,13 @@ impl Learned {
             longest: None,
             window: None,
             field: settings.token_field.clone(),
-            // Anthropic's API has one name for it.
+            // Anthropic's API has one name for the field.
             has_other_field: settings.dialect == Dialect::Anthropic,
             left_out: Vec::new(),
         }))
     }
 
-    /// How to ask: for so long an answer to a prompt of so many tokens, whose form is asked for in this way.
+    /// Returns the manner for a call with this token limit, this prompt size and this way to enforce the form.
     pub(super) fn manner(&self, longest: u32, prompt_tokens: u64, structured: Structured) -> Manner {
         let lessons = self.lessons();
         let room = lessons
@@ -87,13 +87,13 @@ impl Learned {
         }
     }
 
-    /// How the form of an answer is asked for now.
+    /// Returns how the route enforces the form of an answer now.
     pub(super) fn structured(&self) -> Structured {
         self.lessons().structured
     }
 
-    /// Whether the call is to be made again in another manner, and what is new in it where this refusal has taught it.
-    /// Calls that were refused together learn together.
+    /// Learns from a refusal. Returns the lesson if the call must be made again in another manner. Calls that were
+    /// refused at the same time learn the same lesson.
     pub(super) fn learn(&self, error: &CallError, asked: &Manner) -> Option<Lesson> {
         let refused = Part::refused_by(error, asked)?;
         let mut lessons = self.lessons();
@@ -112,7 +112,7 @@ impl Learned {
 }
 
 impl Lessons {
-    /// What is asked otherwise from now on; `None` if nothing is left that could be.
+    /// Applies a lesson. Returns its message; `None` if no other manner is left.
     fn take(&mut self, refused: Part, asked: &Manner) -> Option<String> {
         match refused {
             Part::Form => {
@@ -156,7 +156,8 @@ impl Lessons {
                 if room < u64::from(SHORTEST) || room >= u64::from(asked.longest) {
                     return None;
                 }
-                // The server counts the prompt in its own way: what it counts beyond ours is taken off the window.
+                // The server counts the prompt in its own way. Tokens beyond our estimate are subtracted from the
+                // window.
                 let more = prompt.unwrap_or(0).saturating_sub(asked.prompt_tokens);
                 let window = window.saturating_sub(more);
                 self.window = Some(self.window.map_or(window, |known| known.min(window)));
@@ -241,7 +242,7 @@ mod tests {
                 1000,
                 "{said}"
             );
-            // A call that was sent before is made again, and nothing is said twice.
+            // A call that was sent before the lesson is made again, and no message is repeated.
             assert_eq!(
                 learned.learn(&refused(400, said), &asked),
                 Some(Lesson::Known),
@@ -356,7 +357,7 @@ mod tests {
         ] {
             assert_eq!(learned.learn(&refused(status, said), &asked), None, "{said}");
         }
-        // A sample that did not come to fit is no refusal of the form.
+        // A sample that does not fit the form is not a refusal of the form.
         let mut failed = refused(400, "Failed to generate JSON that fits the json_schema");
         failed.class = Class::Schema;
         assert_eq!(learned.learn(&failed, &asked), None);

@@ -1,8 +1,8 @@
-//! The limits a minute of one route, and those that a provider's answers name for one model.
+//! The limits a minute of one route, and the limits that a provider's answers report for one model.
 //!
-//! A learned limit belongs to the model whose answer named it: a Batch file may name many models, and the limit of one
-//! must not slow the others. A call takes first of its model's limits, then of the route's. Only the second decides
-//! whether the grant is fresh, because a learned limit is a courtesy that the provider enforces itself.
+//! A learned limit belongs to the model whose answer reported it. A Batch file may name many models, and the limit of
+//! one must not slow the others. A call takes from its model's limits first, then from the route's. Only the route's
+//! grant decides whether the permission is fresh, because the provider enforces a learned limit itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,29 +14,29 @@ use super::dialect::Call;
 use crate::domain::bucket::KEPT;
 use crate::limit::{Grant, Limiter, Limits, TooLarge};
 
-/// Limits of more models are not kept for one route.
+/// Models whose learned limits are kept for one route.
 const MODELS: usize = 64;
 
 /// The limits of one route.
 #[derive(Debug)]
 pub(super) struct RouteLimits {
     limiter: Arc<dyn Limiter>,
-    /// What the settings allow.
+    /// The limits of the settings.
     configured: Limits,
-    /// What is in force: no more than the run allows, either.
+    /// The limits in force: the stricter ones of the settings and the run.
     in_force: Mutex<Limits>,
     models: Mutex<HashMap<String, Learned>>,
 }
 
-/// The limits that were learned for one model.
+/// The learned limits of one model.
 #[derive(Debug)]
 struct Learned {
     limiter: Arc<dyn Limiter>,
-    /// When an answer last named them.
+    /// The time when an answer last reported them.
     named_at: Instant,
 }
 
-/// Leave to make one call.
+/// Permission for one call.
 #[derive(Debug)]
 #[must_use = "what it reserves stays reserved until it is settled or given back"]
 pub(super) struct Leave {
@@ -45,13 +45,13 @@ pub(super) struct Leave {
 }
 
 impl Leave {
-    /// Whether a call may still be sent on it.
+    /// Whether a call may still be sent with it.
     pub(super) fn is_fresh(&self) -> bool {
         self.grant.is_fresh()
     }
 }
 
-/// What a model's limiter has granted while the route's is waited for; given back unless it is used.
+/// The grant of a model's limiter while the call waits for the route's. It is given back unless it is used.
 struct Held(Option<(Arc<dyn Limiter>, Grant)>);
 
 impl Drop for Held {
@@ -72,7 +72,7 @@ impl RouteLimits {
         }
     }
 
-    /// Waits until the call may be made; dropping the future gives everything back.
+    /// Waits until the call may be sent. Dropping the future gives everything back.
     pub(super) async fn take(&self, call: &Call<'_>) -> Result<Leave, TooLarge> {
         let mut held = Held(None);
         if let Some(limiter) = self.learned(&call.model) {
@@ -86,7 +86,7 @@ impl RouteLimits {
         })
     }
 
-    /// The call is over and used so many tokens.
+    /// Records the end of a call that used so many tokens.
     pub(super) fn settle(&self, leave: Leave, used: u64) {
         if let Some((limiter, grant)) = leave.of_model {
             limiter.settle(grant, used);
@@ -94,7 +94,7 @@ impl RouteLimits {
         self.limiter.settle(leave.grant, used);
     }
 
-    /// The call is not made.
+    /// Gives the permission of an unsent call back.
     pub(super) fn give_back(&self, leave: Leave) {
         if let Some((limiter, grant)) = leave.of_model {
             limiter.give_back(grant);
@@ -102,12 +102,12 @@ impl RouteLimits {
         self.limiter.give_back(leave.grant);
     }
 
-    /// Nothing is granted for so long.
+    /// Stops all grants for this duration.
     pub(super) fn pause(&self, lasting: Duration, reason: &str) {
         self.limiter.pause(lasting, reason);
     }
 
-    /// The run allows so much, and the settings no more than they did.
+    /// Applies the limits of the run. The stricter limit of settings and run holds.
     pub(super) fn keep(&self, run: Limits) {
         let limits = self.configured.strictest(run);
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = limits;
@@ -117,7 +117,7 @@ impl RouteLimits {
         }
     }
 
-    /// An answer to a call of that model has named these limits.
+    /// Records the limits in an answer to a call of that model.
     pub(super) fn learn(&self, model: &str, limits: Limits) {
         let in_force = *self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
         if limits.below(in_force) == Limits::default() {
@@ -139,7 +139,7 @@ impl RouteLimits {
         learned.limiter.learn(limits);
     }
 
-    /// How many calls wait.
+    /// Returns how many calls wait.
     pub(super) fn waiting(&self) -> usize {
         let of_models: usize = self
             .models()
@@ -149,12 +149,12 @@ impl RouteLimits {
         of_models + self.limiter.waiting()
     }
 
-    /// What the process after this one has to know is stored.
+    /// Stores the state for the next process.
     pub(super) async fn close(&self) {
         self.limiter.close().await;
     }
 
-    /// The limiter of what was learned for the model, unless that has lapsed.
+    /// Returns the limiter of the model's learned limits, unless they have expired.
     fn learned(&self, model: &str) -> Option<Arc<dyn Limiter>> {
         let mut models = self.models();
         let learned = models.get(model)?;

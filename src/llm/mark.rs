@@ -1,14 +1,15 @@
-//! Telling the store when the process works on a request, and when the request only waits.
+//! The crash mark: tells the store whether the process works on a request or the request only waits.
 
 use async_trait::async_trait;
 
 /// The crash mark of one lease. A crash of the process counts against its request only while the mark is set.
 #[async_trait]
 pub trait Marks: Send + Sync {
-    /// That the request waits is durable: for its turn to call, or for the answer. Answers whether it may be sent; it may
-    /// not under a lease that is lost.
+    /// Clears the mark: the request waits for its turn or for the answer. Returns whether the request may be sent: the
+    /// change is then durable. A request under a lost lease may not be sent.
     async fn waits(&self) -> bool;
 
-    /// That the process works on the request is durable. Called before a byte of its answer is looked at.
+    /// Sets the mark: the process works on the request. The change is durable on return, unless the lease is lost or
+    /// the store fails. Called before any byte of the answer is read.
     async fn works(&self);
 }

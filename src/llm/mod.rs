@@ -1,17 +1,21 @@
 //! Calls to models: routes and chains, limits, retries, the wire.
 //!
 //! ```text
-//! ModelRequest ─▶ RouteSelector ─▶ gate (latch, breaker, pause) ─▶ limits ─▶ reservation ─▶ dialect writes ─▶ transport sends
-//!                      ▲                                                                                        │
-//!                      └──── retry, the next route, or asked otherwise ◀── verdict ◀── dialect reads ◀──────────┤
-//!                                                                                                               ▼
-//!                                                                                                         ModelResponse
+//! ModelRequest ─▶ RouteSelector ─▶ gate (latch, breaker, pause) ─▶ limits ─▶ reservation ─▶ dialect ─▶ transport
+//!                      ▲                                                                                   │
+//!                      └──── retry, next route, or another manner ◀── verdict ◀── dialect ◀────────────────┤
+//!                                                                                                          ▼
+//!                                                                                                    ModelResponse
 //! ```
 //!
-//! Failure behaviour: a 429 pauses the whole route and spends no attempt; a refused key or an empty account
-//! latches it for the run; failures in a row open its breaker, and then the request waits for it or goes to the next
-//! route; everything else is tried again with jitter, up to the policy. A stream that does not say why it ended
-//! gives no answer. A call that is cancelled closes its connection.
+//! Failure behaviour:
+//!
+//! * A 429 pauses the whole route and spends no attempt.
+//! * A refused key or an empty account latches the route for the run.
+//! * Consecutive failures open the breaker of the route. Its requests then wait or use the next route.
+//! * Other temporary failures are retried with jitter, up to the retry policy. A faulty request is not retried.
+//! * A stream that ends without a finish reason or `[DONE]` gives no answer.
+//! * A cancelled call closes its connection.
 
 mod answers;
 mod bill;

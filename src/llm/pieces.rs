@@ -1,7 +1,7 @@
-//! The pieces of a streamed answer, as they come in or all at once.
+//! The pieces of a streamed answer, read one by one or all at once.
 //!
-//! A request with a crash mark is read when its whole answer is there: until then the process looks at nothing of it, and a
-//! kill from outside meets a clear mark. Every other answer is read piece by piece.
+//! The answer to a request with a crash mark is read after all of it has arrived. Until then the process does not read
+//! any of it, so a kill from outside meets a clear mark. Every other answer is read piece by piece.
 
 use std::collections::VecDeque;
 
@@ -14,13 +14,13 @@ use super::dialect::says_its_end;
 use super::mark::Marks;
 use super::transport::{LINGER, Room};
 
-/// A piece, the end of the answer, or why there is neither.
+/// A piece, the end of the answer, a network error, or a timeout.
 type Piece = Result<Result<Option<Bytes>, reqwest::Error>, Elapsed>;
 
 /// A streamed answer.
 pub(super) struct Pieces {
     pub(super) response: Response,
-    /// All of them, if they were collected; the last one is no piece.
+    /// All pieces, if they were collected. The last entry is the end or the error.
     collected: Option<VecDeque<Piece>>,
 }
 
@@ -42,7 +42,7 @@ impl Pieces {
         Self { response, collected }
     }
 
-    /// The next piece, which has to come in before the deadline if it was not collected.
+    /// Returns the next piece. Unless it was collected, it must arrive before the deadline.
     pub(super) async fn next(&mut self, deadline: Instant) -> Piece {
         match &mut self.collected {
             Some(collected) => collected.pop_front().unwrap_or(Ok(Ok(None))),
@@ -51,7 +51,7 @@ impl Pieces {
     }
 }
 
-/// Waits for the end under the same limits of time and memory, as far as they can be known without reading.
+/// Collects all pieces under the same limits of time and memory, as far as they apply without reading.
 async fn collect(response: &mut Response, room: &mut Room<'_>, started: Instant) -> VecDeque<Piece> {
     let timeouts = room.timeouts;
     let mut collected = VecDeque::new();

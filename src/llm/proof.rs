@@ -1,4 +1,4 @@
-//! Waiting for proof: is a refused request at fault, or its route?
+//! Waits for proof: is a refused request at fault, or its route?
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::selector::RouteSelector;
 use super::wire::CallError;
 use crate::domain::failure::{Class, Verdict};
 
-/// What a request without an answer waits for.
+/// The question that a request without an answer waits for.
 enum Doubt {
-    /// Whether others get the same refusal.
+    /// Do other requests get the same refusal?
     Refusal {
-        /// Whether it is about the model that a Batch line names.
+        /// Whether the refusal is about the model that a Batch line names.
         of_model: bool,
     },
-    /// Whether the server fails others, too.
+    /// Do other requests meet the server failure too?
     Outage,
 }
 
@@ -37,7 +37,7 @@ impl Doubt {
     }
 }
 
-/// The route is dead for this run.
+/// Latches the route: it is dead for this run.
 pub(super) fn latch(route: &Route, error: CallError) {
     tracing::warn!(
         llm.route = route.settings.name,
@@ -48,7 +48,8 @@ pub(super) fn latch(route: &Route, error: CallError) {
 }
 
 impl RouteSelector<'_> {
-    /// Whose the failure is. While that is not known, the request is held and its slot is free.
+    /// Decides whether the request or the route is at fault. The request is held, and its slot is free, until that is
+    /// known.
     pub(super) async fn proof(&self, route: &Arc<Route>, with: &CallFailure) -> Result<Proof, Stopped> {
         let (Some(doubt), Some(request)) = (Doubt::of(with), self.stop.request) else {
             return Ok(Proof::OfRequest);
@@ -64,7 +65,7 @@ impl RouteSelector<'_> {
                 Proof::OfRequest => return Ok(Proof::OfRequest),
                 Proof::None => {}
             },
-            // Others were answered, or are out as well, as is told below.
+            // The route has answered before, and other requests meet the failure too. There is nothing to wait for.
             Doubt::Outage if answers > 0 && !route.evidence.failed(Some(request)) => {
                 return Ok(Proof::OfRequest);
             }

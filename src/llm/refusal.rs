@@ -1,4 +1,4 @@
-//! Which part of a call a refusal is about, by the words of [`About`].
+//! Finds the part of a call that a refusal is about, by the words of [`About`].
 
 use super::learned::{Manner, SHORTEST};
 use super::wire::{About, CallError, speaks_of, words_about};
@@ -10,14 +10,14 @@ use crate::domain::failure::Class;
 pub(super) enum Part {
     /// The form of the answer.
     Form,
-    /// The name of the field that holds the longest answer.
+    /// The name of the field that holds the token limit.
     LongestField,
-    /// The longest answer, and the most that the server allows where it says so.
+    /// The token limit, with the largest value that the server allows, if it says so.
     Longest(Option<u32>),
-    /// The longest answer, since it does not fit the window together with the prompt.
+    /// The token limit, because it does not fit the window together with the prompt.
     Window {
         window: u64,
-        /// What the server counts for the prompt, where it says so.
+        /// The server's token count of the prompt, if it says so.
         prompt: Option<u64>,
     },
     /// A field that can be left out.
@@ -25,7 +25,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The part that the error refuses; `None` if the error is about something else.
+    /// Returns the part that the error refuses; `None` if the error is about something else.
     pub(super) fn refused_by(error: &CallError, asked: &Manner) -> Option<Self> {
         let status = error.status?;
         if matches!(status, 401..=403 | 407 | 429)
@@ -34,7 +34,7 @@ impl Part {
             return None;
         }
         let text = error.message.to_lowercase();
-        // The status is a number as well, and no bound.
+        // The status is also a number, but not a bound.
         let told = text
             .strip_prefix("http ")
             .and_then(|rest| rest.split_once(": "))
@@ -60,7 +60,7 @@ impl Part {
     }
 }
 
-/// Whether the text names the field itself, and not one whose name it is a part of.
+/// Whether the text names the field itself, and not a longer name that contains it.
 fn names(text: &str, field: &str) -> bool {
     let is_part = |sign: Option<char>| sign.is_some_and(|sign| sign.is_alphanumeric() || sign == '_');
     text.match_indices(field).any(|(at, _)| {
@@ -68,7 +68,7 @@ fn names(text: &str, field: &str) -> bool {
     })
 }
 
-/// The largest number below what was asked for; a bound that is not allowed itself is one less.
+/// Returns the largest number below the requested one. An exclusive bound counts as one less.
 fn most(text: &str, asked: u32) -> Option<u32> {
     let most = numbers(text)
         .into_iter()
@@ -79,14 +79,15 @@ fn most(text: &str, asked: u32) -> Option<u32> {
     Some(number - u32::from(rest.trim_start().starts_with("(exclusive)")))
 }
 
-/// The window is the first number after its name; the prompt is what a number of messages or of input has.
+/// Reads the window and the prompt size. The window is the first number after its name. The prompt size is the number
+/// in front of "in the messages" or a similar phrase.
 fn window(text: &str) -> Option<Part> {
     let at = words_about(About::Window)
         .filter_map(|words| text.find(words))
         .min()?;
     let told = numbers(&text[at..]);
     let &(window, rest) = told.first()?;
-    // Anthropic: "context limit: 188240 + 21333 > 200000", the prompt first.
+    // Anthropic writes "context limit: 188240 + 21333 > 200000", with the prompt first.
     if rest.starts_with(" + ")
         && let Some(&(limit, _)) = told.get(2)
     {
@@ -112,7 +113,7 @@ fn window(text: &str) -> Option<Part> {
     Some(Part::Window { window, prompt })
 }
 
-/// Every whole number of the text with what follows it; `8,192` is one.
+/// Returns every whole number of the text with the text after it. `8,192` is one number.
 fn numbers(text: &str) -> Vec<(u64, &str)> {
     let mut found = Vec::new();
     let mut rest = text;

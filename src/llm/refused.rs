@@ -1,4 +1,4 @@
-//! An answer with an error status: its body is read as far as it tells something, and judged.
+//! An answer with an error status. Its body is read up to a limit and classified.
 
 use futures::StreamExt;
 use reqwest::Response;
@@ -12,13 +12,13 @@ use super::transport::{answered_at, looked_at, rate_headers, request_id};
 use super::verbatim::one_line;
 use crate::config::{self, Timeouts};
 
-/// Of an error's body, more than this tells nothing; the rest is not read.
+/// Bytes of an error body that are read. The rest has no further information.
 const MAX_ERROR_BODY: usize = 256 << 10;
 
-/// No key is longer.
+/// The size limit of a key, in bytes.
 const LONGEST_SECRET: usize = 8 << 10;
 
-/// An HTTP error: judged, and kept as it came for a Batch line.
+/// Reads and classifies an HTTP error. For a Batch line the response is kept unchanged.
 pub(super) async fn refused(
     response: Response,
     call: &Call<'_>,
@@ -51,7 +51,7 @@ pub(super) async fn refused(
     Failed {
         error,
         response,
-        // A gateway that ran out of time says nothing of what the server behind it did.
+        // A timeout of a gateway does not show whether the server behind it did any work.
         reached: if matches!(status, 408 | 504 | 524) {
             Reached::Server
         } else {
@@ -61,12 +61,12 @@ pub(super) async fn refused(
     }
 }
 
-/// Whether such a status may mean that the base URL is wrong.
+/// Whether the status may mean that the base URL is wrong.
 const fn is_about_the_address(status: u16) -> bool {
     matches!(status, 300..400 | 404 | 405 | 410)
 }
 
-/// The beginning of an error's body, as far as it comes.
+/// Returns the beginning of an error body, as far as it arrives.
 async fn read_beginning(response: Response, timeouts: &Timeouts) -> Vec<u8> {
     let mut chunks = response.bytes_stream();
     let mut body = Vec::new();
@@ -74,7 +74,7 @@ async fn read_beginning(response: Response, timeouts: &Timeouts) -> Vec<u8> {
         let room = MAX_ERROR_BODY - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() >= room {
-            // What was cut may be a secret, of which the rest would not be known again.
+            // The cut may split a secret, and the first part of it would not be recognized.
             body.truncate(MAX_ERROR_BODY - LONGEST_SECRET);
             break;
         }

@@ -1,17 +1,17 @@
-//! What is asked of a model, in no dialect, and a guess at its size.
+//! A request to a model, independent of the dialect, and an estimate of its size.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::request::Endpoint;
 
-/// What is asked of a model. The conversation is borrowed: a dialect writes the body when the call is sent, and the
-/// body is gone when it is sent.
+/// A request to a model. The conversation is borrowed: a dialect writes the body when the call is sent, and drops it
+/// after that.
 #[derive(Debug, Clone, Copy)]
 pub enum ModelRequest<'a> {
     /// A chat, which every dialect can write.
     Chat(ChatRequest<'a>),
-    /// A Batch line, which is sent as it stands.
+    /// A Batch line, whose body is sent unchanged where possible.
     Verbatim(VerbatimRequest<'a>),
 }
 
@@ -22,23 +22,23 @@ pub struct ChatRequest<'a> {
     pub messages: &'a [Message],
     /// The form of the answer; `None` for free text.
     pub schema: Option<OutputSchema<'a>>,
-    /// Tokens that the answer may have at most.
+    /// The token limit of the answer.
     pub longest: u32,
-    /// How words are drawn.
+    /// Sampling parameters.
     pub sampling: Sampling,
     /// Tools that the model may call.
     pub tools: &'a [Tool],
 }
 
-/// The form that an answer must have. The route decides how it is asked for, by its settings and by what its server
-/// refused.
+/// The form that an answer must have. The route decides how to enforce it, by its settings and by its server's
+/// refusals.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputSchema<'a> {
     /// Its name: letters, digits, `_` and `-`.
     pub name: &'a str,
-    /// The JSON schema, as it was written.
+    /// The JSON schema in its written form.
     pub schema: &'a RawValue,
-    /// What the prompt says before the schema, where the server is not given the schema.
+    /// The prompt text in front of the schema, for a server that does not get the schema as a field.
     pub instruction: &'a str,
 }
 
@@ -47,13 +47,13 @@ pub struct OutputSchema<'a> {
 pub struct Tool {
     /// Its name: letters, digits, `_` and `-`.
     pub name: String,
-    /// What it does.
+    /// The description of the tool.
     pub description: String,
-    /// The JSON schema of what it is called with.
+    /// The JSON schema of its arguments.
     pub parameters: Box<RawValue>,
 }
 
-/// How a model is to draw its words. What is absent is not sent: some models refuse its mere presence.
+/// Sampling parameters of a model. An absent parameter is not sent, because some models refuse its mere presence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
@@ -70,21 +70,21 @@ pub struct Sampling {
 pub struct VerbatimRequest<'a> {
     /// The body, in OpenAI's dialect.
     pub body: &'a str,
-    /// Where it goes.
+    /// The endpoint of the call.
     pub endpoint: Endpoint,
-    /// Whether the body asks for a stream.
+    /// Whether the body requests a stream.
     pub streams: bool,
-    /// Whether the model of the route is asked, and not the one that the body names.
+    /// Whether the route's model replaces the model of the body.
     pub to_model_of_route: bool,
 }
 
-/// Who speaks.
+/// The role of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The instructions.
     System,
-    /// The one who asks.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -93,25 +93,26 @@ pub enum Role {
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The role of its author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
-/// Tokens a text may have, on the upper side: 1.1 for a character beyond ASCII, one for three in it.
+/// Estimates the tokens of a text, on the high side: 1.1 for each character beyond ASCII, and one for three ASCII
+/// characters.
 ///
-/// English runs at four characters a token and Chinese below one token a character in the tokenizers in
-/// use; a limiter that borrows too much gives back, one that borrows too little meets a 429.
+/// Current tokenizers make one token of four English characters, and less than one token of a Chinese character. A
+/// limiter that reserves too much gives the rest back; one that reserves too little gets a 429.
 pub fn estimate_tokens(text: &str) -> u64 {
     let ascii = text.bytes().filter(u8::is_ascii).count() as u64;
-    // A byte that does not continue a character begins one.
+    // Each character has one byte that is not a continuation byte.
     let chars = text.bytes().filter(|byte| byte & 0xc0 != 0x80).count() as u64;
     let wide = chars - ascii;
     (33 * wide + 10 * ascii).div_ceil(30)
 }
 
-/// Tokens a conversation may have as a prompt, with what the chat format wraps around each message.
+/// Estimates the tokens of a conversation as a prompt, including the framing of each message in the chat format.
 pub fn estimate_messages(messages: &[Message]) -> u64 {
     const PER_MESSAGE: u64 = 4;
     const REPLY_PRIMING: u64 = 3;

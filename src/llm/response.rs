@@ -1,4 +1,4 @@
-//! What a model answers, in no dialect: the text, why it ended, what it used.
+//! The answer of a model, independent of the dialect: its text, its finish reason, its usage.
 
 use serde_json::value::RawValue;
 
@@ -8,16 +8,16 @@ use super::wire::vendor::End;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::usage::Usage;
 
-/// What came of a [`ModelRequest`](super::ModelRequest).
+/// The response to a [`ModelRequest`](super::ModelRequest).
 #[derive(Debug, Clone)]
 pub enum ModelResponse {
     /// The answer to a chat.
     Answer(Answer),
-    /// The response to a Batch line, as it came.
+    /// The response to a Batch line, unchanged.
     Verbatim(Verbatim),
 }
 
-/// A response as it came.
+/// An unchanged response.
 #[derive(Debug, Clone)]
 pub struct Verbatim {
     /// The HTTP status.
@@ -28,49 +28,49 @@ pub struct Verbatim {
     pub body: Box<RawValue>,
 }
 
-/// What a model answered, complete as far as the server says.
+/// The answer of a model, complete as far as the server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The content of choice 0.
     pub text: String,
-    /// How many characters of reasoning came beside the content.
+    /// Characters of reasoning beside the content.
     pub reasoning_chars: u64,
-    /// The reasoning, where there is no content: some servers put the whole answer there.
+    /// The reasoning, if there is no content. Some servers put the whole answer there.
     pub reasoning: String,
-    /// The model's refusal, where it gave one in place of content.
+    /// The model's refusal, if it sent one instead of content.
     pub refusal: Option<String>,
-    /// Why the server stopped, in the words of OpenAI where another dialect has its own: `length` for every word that
-    /// means a cut, and `stop` where a server names no reason for a complete answer.
+    /// The finish reason in OpenAI's words. Every word for a cut answer becomes `length`. A complete answer without a
+    /// reason gets `stop`.
     pub finish_reason: String,
-    /// Whether the server named no reason, so that only its `[DONE]` says that the answer is whole.
+    /// Whether the server sent no reason, so that only `[DONE]` shows that the answer is complete.
     pub reason_missing: bool,
-    /// The tokens the server counted; the last count wins, as some servers count up in every chunk. One that cannot be
-    /// true is none.
+    /// The token counts of the server. The last count is kept, because some servers count up in every chunk. An
+    /// impossible count is left out.
     pub usage: Option<Usage>,
-    /// Why the server's count is not believed, where it gave one that cannot be true.
+    /// The reason why the server's count is impossible.
     pub doubt: Option<String>,
-    /// The tier of service that the answer was given in, by the server's name for it.
+    /// The tier of service of the answer, in the server's words.
     pub tier: Option<String>,
-    /// The model that answered, which may be another than was asked for.
+    /// The model that answered. It may differ from the requested one.
     pub model: Option<String>,
     /// The server's id of the answer.
     pub id: Option<String>,
-    /// Whether the stream ended without its `[DONE]`, after a finish reason.
+    /// Whether the stream ended without `[DONE]`, after a finish reason.
     pub done_missing: bool,
 }
 
 impl Answer {
-    /// The answer without these secrets in what it tells as an error: its refusal. Its text goes to whoever asked, as it
-    /// came.
+    /// Returns the answer with these secrets masked in its refusal, which becomes an error message. The text stays
+    /// unchanged for the client.
     #[must_use]
     pub fn hiding(self, secrets: &Secrets) -> Self {
         let refusal = self.refusal.map(|refusal| secrets.mask(&refusal).into_owned());
         Self { refusal, ..self }
     }
 
-    /// Whether the finish reason leaves an answer to use.
+    /// Whether the finish reason allows the use of the answer.
     ///
-    /// `length` passes: only the caller knows whether a part of this answer is worth anything.
+    /// `length` is allowed, because only the caller can tell whether a cut answer is useful.
     pub fn verdict_of_finish(&self) -> Result<(), CallError> {
         if let Some(refusal) = &self.refusal {
             let message = format!("the model refused: {refusal}");
@@ -96,7 +96,7 @@ impl Answer {
         }
     }
 
-    /// Where an object is to be looked for: the content, or the reasoning where nothing else came.
+    /// Returns the text that may hold an object: the content, or the reasoning if there is no content.
     pub fn object_text(&self) -> &str {
         if self.text.trim().is_empty() {
             &self.reasoning
@@ -105,16 +105,16 @@ impl Answer {
         }
     }
 
-    /// Whether it was cut before its text began: the model spent its tokens on thoughts.
+    /// Whether the answer was cut before its text began, because the model spent its tokens on reasoning.
     pub fn is_cut_before_its_text(&self) -> bool {
         self.finish_reason == "length" && strip_think(&self.text).trim().is_empty()
     }
 }
 
-/// The text without the reasoning that local models write inline in front of it.
+/// Returns the text without the reasoning that local models write in front of it.
 ///
-/// A closing tag alone ends reasoning too: some chat templates put the opening one into the prompt. An
-/// opening tag alone leaves nothing, for then the answer itself never began.
+/// A closing tag alone also ends reasoning, because some chat templates put the opening tag into the prompt. An
+/// opening tag alone leaves an empty text, because the answer never began.
 pub fn strip_think(text: &str) -> &str {
     const OPEN: &str = "<think>";
     const CLOSE: &str = "</think>";

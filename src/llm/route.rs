@@ -1,4 +1,4 @@
-//! One route at work: its limiter, its pauses, its breaker, its latch.
+//! A route in use: its limiter, pauses, breaker and latch.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,72 +20,72 @@ use crate::domain::bucket::TooLarge;
 use crate::domain::retry::{BreakerPolicy, RetryPolicy};
 use crate::limit::{Limiter, Limits, Pause};
 
-/// A day. No provider's window is longer, and a pause outlives the process: an absurd number must not shut a route for
-/// good.
+/// One day. No provider has a longer window. A pause outlives the process, so an absurd number must not close a route
+/// for good.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
-/// Tells everyone who waits for a route that one of them has changed.
+/// Notifies all waiting calls that a route has changed.
 pub(super) type Changes = watch::Sender<()>;
 
-/// A route and what is known of it in this process.
+/// A route and its state in this process.
 #[derive(Debug)]
 pub struct Route {
-    /// Where it leads and what it costs.
+    /// Its address, model and price.
     pub settings: config::Route,
     pub(super) evidence: Evidence,
     pub(super) warnings: Warnings,
     limits: RouteLimits,
-    /// Its limits', which carries them to everyone who shares it.
+    /// The pauses of its limiter, which shares them with every worker on the same limits.
     pauses: watch::Receiver<Option<Pause>>,
-    /// 429 answers in a row that named no time.
+    /// 429 answers in a row without a time.
     unnamed: AtomicU32,
     breaker: Breaker,
     latch: OnceLock<CallError>,
-    /// Since when it has been open or paused without an answer in between.
+    /// The time since when it has been open or paused without an answer in between.
     down_since: Mutex<Option<Instant>>,
-    /// How its answers end.
+    /// The ends of its answers.
     pub(super) finishes: Finishes,
     learned: Learned,
     changes: Arc<Changes>,
 }
 
-/// How a route stands.
+/// The state of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Calls go out.
+    /// Calls are sent.
     Free,
     /// Calls wait for the limits a minute.
     Limited {
-        /// How many.
+        /// The number of calls.
         calls: usize,
     },
-    /// It asked for a pause (429, `Retry-After`).
+    /// The provider requested a pause (429, `Retry-After`).
     Paused {
-        /// What is left of it.
+        /// The time left.
         left: Duration,
-        /// What the provider said.
+        /// The provider's message.
         reason: String,
     },
-    /// It failed so often in a row that it is left alone for a while.
+    /// The breaker is open after several failures in a row.
     Open {
-        /// Until one call goes to see.
+        /// The time until the probe.
         left: Duration,
         /// The last failure.
         reason: String,
     },
-    /// One call has gone to see.
+    /// A probe is in flight.
     HalfOpen {
         /// The last failure.
         reason: String,
     },
-    /// It is dead for this run.
+    /// The route is dead for this run.
     Latched {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Leave to call, or what to wait for.
+/// Permission to call, or the reason to wait.
 pub(super) enum Gate {
     Free,
     Probe,
@@ -95,11 +95,11 @@ pub(super) enum Gate {
 /// A route that cannot be called now.
 #[derive(Debug, Clone)]
 pub(super) struct Shut {
-    /// When to look again; `None` while a probe is on its way.
+    /// The time to check again; `None` while a probe is in flight.
     pub(super) until: Option<Instant>,
-    /// Why.
+    /// The reason.
     pub(super) reason: String,
-    /// Whether it merely asked for a pause.
+    /// Whether it is only a requested pause.
     pub(super) paused: bool,
 }
 
@@ -126,17 +126,18 @@ impl Route {
         }
     }
 
-    /// How the form of an answer is asked for now.
+    /// Returns how the route enforces the form of an answer now.
     pub(super) fn structured(&self) -> Structured {
         self.learned.structured()
     }
 
-    /// How to ask for so long an answer to a prompt of so many tokens, whose form is asked for in this way.
+    /// Returns the manner for a call with this token limit, this prompt size and this way to enforce the form.
     pub(super) fn manner(&self, longest: u32, prompt_tokens: u64, structured: Structured) -> Manner {
         self.learned.manner(longest, prompt_tokens, structured)
     }
 
-    /// Whether the server refused how it was asked, so that the call is to be made again; what is new is said once.
+    /// Learns from a refusal. Returns whether the call must be made again in another manner. Warns once for each new
+    /// lesson.
     pub(super) fn learns(&self, error: &CallError, call: &Call<'_>) -> bool {
         let lesson = call.manner().and_then(|asked| self.learned.learn(error, asked));
         if let Some(Lesson::New(what)) = &lesson {
@@ -145,18 +146,18 @@ impl Route {
         lesson.is_some()
     }
 
-    /// Warnings for people that nobody has taken yet.
+    /// Returns the warnings that were added since the last call.
     pub fn take_warnings(&self) -> Vec<String> {
         self.warnings.take()
     }
 
-    /// Whether it can be called now; nothing changes.
+    /// Returns whether the route can be called now, without a change of state.
     pub(super) fn look(&self, now: Instant) -> Gate {
         self.gate(now, self.breaker.look(now))
     }
 
-    /// As [`Self::look`]; whoever gets [`Gate::Probe`] is the one that goes to see. A pause that somebody else was asked
-    /// for is known of from here on.
+    /// Returns the gate as [`Self::look`] does. The caller that gets [`Gate::Probe`] is the only probe. A pause that
+    /// another worker received starts the down time here.
     pub(super) fn enter(&self, now: Instant) -> Gate {
         match self.look(now) {
             Gate::Probe => self.gate(now, self.breaker.enter(now)),
@@ -189,12 +190,12 @@ impl Route {
         }
     }
 
-    /// Waits for the limits a minute; dropping the future gives everything back.
+    /// Waits for the limits a minute. Dropping the future gives everything back.
     pub(super) async fn take(&self, call: &Call<'_>) -> Result<Leave, TooLarge> {
         self.limits.take(call).await
     }
 
-    /// Returns when the route is paused, whoever was asked for it.
+    /// Returns when the route is paused, by this worker or by another one.
     pub(super) async fn until_paused(&self) {
         let mut pauses = self.pauses.clone();
         let is_on = |pause: &Option<Pause>| Pause::end(pause.as_ref(), Instant::now()).is_some();
@@ -203,17 +204,18 @@ impl Route {
         }
     }
 
-    /// The call is over and used so many tokens.
+    /// Records the end of a call that used so many tokens.
     pub(super) fn settle(&self, leave: Leave, used: u64) {
         self.limits.settle(leave, used);
     }
 
-    /// The call is not made.
+    /// Gives the permission of an unsent call back.
     pub(super) fn give_back(&self, leave: Leave) {
         self.limits.give_back(leave);
     }
 
-    /// All calls wait. A shorter pause never ends a longer one.
+    /// Pauses the route for all calls. A shorter pause never ends a longer one. A pause of zero only records that the
+    /// route is down.
     pub(super) fn pause(&self, asked: Option<Duration>, reason: &str) {
         if asked == Some(Duration::ZERO) {
             return self.is_down(Instant::now());
@@ -226,18 +228,18 @@ impl Route {
         self.is_down(Instant::now());
     }
 
-    /// The run allows so much a minute; the settings may allow less.
+    /// Applies the limits of the run. The stricter limit of settings and run holds.
     pub(super) fn keep(&self, run: Limits) {
         self.limits.keep(run);
     }
 
-    /// What the process after this one has to know of its limits is stored.
+    /// Stores the state of the limits for the next process.
     pub(super) async fn close(&self) {
         self.limits.close().await;
     }
 
-    /// What the provider says of its limits: where nothing is left the route pauses, and a lower limit than ours slows
-    /// the calls of that model.
+    /// Applies the provider's rate-limit headers. The route pauses if no capacity is left. A limit that is lower than
+    /// ours slows the calls of that model.
     pub(super) fn correct(&self, rate: &RateHeaders, call: &Call<'_>) {
         self.limits.learn(&call.model, rate.a_minute());
         if let Some(wait) = rate.wait(call.tokens) {
@@ -245,20 +247,20 @@ impl Route {
         }
     }
 
-    /// An answer of the server to this very request, good or not: it is well.
+    /// Records an answer to a request, good or not: it ends the down time and closes the breaker.
     pub(super) fn alive(&self) {
         *self.down() = None;
         self.breathes();
     }
 
-    /// Something came back from the server, even if it was that it has no time: it is not ill.
+    /// Closes the breaker after any response of the server, even a 429.
     pub(super) fn breathes(&self) {
         if self.breaker.answered() {
             self.changes.send_replace(());
         }
     }
 
-    /// A good answer: the next pause without a time begins short again.
+    /// Records a good answer. The next pause without a time starts short again.
     pub(super) fn answered(&self) {
         self.unnamed.store(0, Ordering::Relaxed);
         self.alive();
@@ -267,7 +269,7 @@ impl Route {
         }
     }
 
-    /// It failed in a way that says that it is ill; whether its breaker is open now.
+    /// Records a failure that counts against the route. Returns whether the breaker is open now.
     pub(super) fn failed(&self, probe: bool, reason: &str) -> bool {
         let now = Instant::now();
         let open = self.breaker.failed(now, probe, reason);
@@ -277,30 +279,30 @@ impl Route {
         open
     }
 
-    /// The call that went to see came to no end.
+    /// Ends a probe without a result.
     pub(super) fn probe_given_up(&self) {
         self.breaker.probe_given_up(Instant::now());
         self.changes.send_replace(());
     }
 
-    /// The route is dead for this run; only the first reason is kept.
+    /// Latches the route: it is dead for this run. Only the first reason is kept.
     pub(super) fn latch(&self, error: CallError) {
         if self.latch.set(error).is_ok() {
             self.changes.send_replace(());
         }
     }
 
-    /// Why the route is dead, if it is.
+    /// Returns the reason why the route is dead, if it is.
     pub fn latched(&self) -> Option<&CallError> {
         self.latch.get()
     }
 
-    /// Since when it has been out of use without an answer in between.
+    /// Returns the time since when the route has been out of use without an answer in between.
     pub(super) fn down_since(&self) -> Option<Instant> {
         *self.down()
     }
 
-    /// How it stands now.
+    /// Returns the present state.
     pub fn standing(&self) -> Standing {
         if let Some(error) = self.latch.get() {
             let reason = error.message.clone();
@@ -349,7 +351,7 @@ mod tests {
     use crate::config::{Config, Flags};
     use crate::limit::InProcess;
 
-    /// Routes of two workers that share their limits.
+    /// Returns the routes of two workers that share their limits.
     fn two() -> [Route; 2] {
         let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "test".to_owned());
         let config = Config::load(&Flags::default(), &env).unwrap();

@@ -1,4 +1,4 @@
-//! Whether anything of a request has left this process: a call of which nothing has costs nothing.
+//! Whether any part of a request has left this process. An unsent call costs nothing.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// Set when the connection is there and takes the request; shared between a call and its body.
+/// A flag that is set when a connection takes the request. A call and its body share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sent(Arc<AtomicBool>);
 
@@ -19,7 +19,7 @@ impl Sent {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The body of the request, which sets this.
+    /// Returns the body of the request. The body sets the flag.
     pub(super) fn body(&self, bytes: Bytes) -> reqwest::Body {
         reqwest::Body::wrap(WatchedBody {
             bytes: Some(bytes),
@@ -28,7 +28,7 @@ impl Sent {
     }
 }
 
-/// A body in one piece. A connection asks for it right after it was given the headers.
+/// A body in one piece. A connection polls it right after it got the headers.
 struct WatchedBody {
     bytes: Option<Bytes>,
     sent: Sent,

@@ -1,4 +1,4 @@
-//! How often a call was tried on one route, and which of the failures count against its request.
+//! The attempts of a call on one route, and which failures count against its request.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use super::fault::{Failed, Reached};
 use super::wire::CallError;
 use crate::domain::failure::kind_of;
 
-/// Of one call so many causes are told; a route that was down for an hour has more.
+/// Causes that are kept for one call. A route that was down for an hour has more.
 const CAUSES: usize = 20;
 
-/// A server that fails one request alone is out for at most this long. Later failures count against the request.
+/// The longest outage that excuses a request which fails alone. Later failures count against the request.
 const OUTAGE: Duration = Duration::from_secs(180);
 
-/// What a call has tried on one route.
+/// The attempts of a call on one route.
 pub(super) struct Tries {
-    /// [`OUTAGE`], or `--give-up` where that is shorter.
+    /// [`OUTAGE`], or `--give-up` if that is shorter.
     outage: Duration,
     /// Retries that count against the request.
     pub(super) counted: u32,
-    /// All of them, for the backoff.
+    /// All retries, for the backoff.
     pub(super) all: u32,
     pub(super) causes: Vec<String>,
-    /// The route's answers at the last failure of the server.
+    /// The route's number of answers at the last server failure.
     answers: Option<u64>,
-    /// Since when the server has failed without an answer to anybody.
+    /// The time since when the server has failed without an answer to any request.
     out_since: Option<Instant>,
-    /// Why the last answer could not be read.
+    /// The reason why the last answer was unreadable.
     unreadable: Option<String>,
 }
 
@@ -50,8 +50,8 @@ impl Tries {
         }
     }
 
-    /// Whether the server is out: it has answered nobody since the last failure of this call, and the time is not over in
-    /// which that says nothing of the request.
+    /// Whether a server failure is an outage: the route has answered no request since the last failure of this call.
+    /// If this request fails alone, an outage excuses it only for a limited time.
     pub(super) fn is_outage(&mut self, answers: u64, alone: bool) -> bool {
         let now = Instant::now();
         if self.answers.replace(answers) == Some(answers) {
@@ -63,19 +63,19 @@ impl Tries {
         }
     }
 
-    /// Whether the answer could not be read for the same reason as the one before: a third one would be paid for nothing.
+    /// Whether the answer is unreadable for the same reason as the one before. A third call would be paid for nothing.
     pub(super) fn is_unreadable_again(&mut self, error: &CallError) -> bool {
         let reason = error.unreadable.then(|| kind_of(&error.message));
         reason.is_some() && std::mem::replace(&mut self.unreadable, reason.clone()) == reason
     }
 
-    /// Whether the time is over in which a failure that nobody else meets says nothing of the request.
+    /// Whether this request fails alone and the time is over in which an outage excuses it.
     pub(super) fn is_over(&self, alone: bool) -> bool {
         alone && self.out_since.is_some_and(|since| since.elapsed() >= self.outage)
     }
 }
 
-/// Whether the server says by its status that it has failed.
+/// Whether the server reports its failure by a status.
 pub(super) fn is_of_server(failed: &Failed) -> bool {
     failed.reached == Reached::Refusal && failed.error.status.is_some_and(|status| status >= 500)
 }

@@ -1,9 +1,9 @@
-//! Bodies as a Batch line returns them.
+//! Bodies in the form in which a Batch line returns them.
 
 use serde_json::value::RawValue;
 
-/// A body as one line of JSON: as it came, without line ends between its parts; what is no JSON becomes a string. A body
-/// that is one line of JSON already is not copied.
+/// Returns a body as one line of JSON: unchanged except for the line ends between its tokens. A body that is not JSON
+/// becomes a string. A body that is one line of JSON already is not copied.
 pub(super) fn one_line(body: Vec<u8>) -> Box<RawValue> {
     let mut text = String::from_utf8(body)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
@@ -23,7 +23,8 @@ fn as_string(text: &str) -> Box<RawValue> {
     serde_json::value::to_raw_value(text).unwrap_or_default()
 }
 
-/// Line ends can stand in JSON only between its parts: inside a string they are escaped.
+/// Replaces the line ends of a JSON text. In valid JSON they stand only between tokens, because they are escaped
+/// inside a string.
 fn without_line_ends(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

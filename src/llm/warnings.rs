@@ -1,9 +1,9 @@
-//! Warnings of a route for people: each text once.
+//! The warnings of a route for people, each text once.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A route gives at most this many warnings in one process. Their texts may quote a server.
+/// The largest number of warnings of a route in one process. Their texts may quote a server.
 const MOST: usize = 50;
 
 /// The warnings of one route. A display takes them from time to time.
@@ -25,7 +25,7 @@ impl Warnings {
         }
     }
 
-    /// The warnings that were added since the last call.
+    /// Returns the warnings that were added since the last call.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.state().waiting)
     }

@@ -1,4 +1,4 @@
-//! The answer to a prompt. It is the same for the same seed and prompt.
+//! The answer to a prompt. Equal seeds and prompts give equal answers.
 
 use fastrand::Rng;
 use serde_json::json;
@@ -19,8 +19,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Answers `prompt` in the form asked for. `target` is about how many pieces a text has, 0 for its
-    /// natural length; `limit` is the most pieces the request allows.
+    /// Answers `prompt` in the requested form. `target` is the approximate number of pieces of a text; 0 means its
+    /// natural length. `limit` is the most pieces that the request allows.
     pub(crate) fn compose(
         prompt: &Prompt<'_>,
         format: Option<&ResponseFormat>,
@@ -58,12 +58,12 @@ impl Answer {
         &self.text
     }
 
-    /// How many pieces the answer has, which is also its price in tokens.
+    /// Returns the number of pieces. The answer costs as many tokens.
     pub(crate) fn pieces(&self) -> usize {
         self.ends.len()
     }
 
-    /// Piece `i`, or nothing behind the last.
+    /// Returns piece `i`, or an empty text after the last one.
     pub(crate) fn piece(&self, i: usize) -> &str {
         let start = if i == 0 {
             Some(0)
@@ -76,13 +76,13 @@ impl Answer {
         }
     }
 
-    /// Whether the limit of the request cut the answer.
+    /// Returns whether the limit of the request cut the answer.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut
     }
 }
 
-/// An opening, a few points, a closing sentence and the marker.
+/// Returns an opening, a few points, a closing sentence and the marker.
 fn essay(topic: &Topic<'_>, marker: &str, rng: &mut Rng, target: usize) -> String {
     let row = samples::row("plain answer", topic.language).unwrap_or_default();
     let [opening, closing, points @ ..] = &row[..] else {
@@ -100,7 +100,7 @@ fn essay(topic: &Topic<'_>, marker: &str, rng: &mut Rng, target: usize) -> Strin
             break;
         }
         let start = text.len();
-        // A text that repeats itself would be taken for a runaway.
+        // The word makes each point different: the client stops a text that repeats itself.
         let word: String = (0..6).map(|_| rng.lowercase()).collect();
         text.push_str(&if target == 0 {
             format!("\n- {point}")

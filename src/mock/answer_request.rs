@@ -1,4 +1,4 @@
-//! What a request asks for, in whichever dialect it came.
+//! The request for an answer, the same for both dialects.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use super::prompt::Prompt;
 use super::prompt_cache::CachedPrefix;
 use super::request::ResponseFormat;
 
-/// What a request asks for.
+/// The request for an answer.
 pub(crate) struct AnswerRequest<'a> {
     pub(crate) prompt: Prompt<'a>,
     pub(crate) model: Cow<'a, str>,
     pub(crate) stream: bool,
-    /// Whether a stream of Chat Completions is to end with its usage.
+    /// Whether a stream of Chat Completions ends with its usage.
     pub(crate) include_usage: bool,
-    /// The form the answer must have.
+    /// The form of the answer.
     pub(crate) format: Option<ResponseFormat>,
-    /// The most pieces the answer may have.
+    /// The most pieces of the answer.
     pub(crate) limit: usize,
-    /// The tool of the Messages API whose input the answer has to be.
+    /// The forced tool of the Messages API. The answer is its input.
     pub(crate) tool: Option<String>,
-    /// The part of the prompt that the Messages API is asked to cache.
+    /// The part of the prompt that a Messages request asks to cache.
     pub(crate) prefix: Option<CachedPrefix>,
     pub(crate) metadata: Option<&'a RawValue>,
 }

@@ -1,4 +1,4 @@
-//! One chat call from its arrival to its end, whichever way it ends.
+//! One chat call from its arrival to its end.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::server::Shared;
 use super::tally::Outcome;
 use crate::clock;
 
-/// What is known of a call when it arrives.
+/// The properties of a call that are known on its arrival.
 pub(crate) struct Arrival<'a> {
     pub(crate) prompt: Option<&'a str>,
     pub(crate) custom: Option<&'a RawValue>,
     pub(crate) model: &'a str,
-    /// The beginning of the digest of the caller's key, which tells callers apart and gives no key away.
+    /// The beginning of the digest of the caller's key. It distinguishes callers and does not reveal the key.
     pub(crate) key: Option<&'a str>,
     pub(crate) user: &'a str,
     pub(crate) stream: bool,
@@ -24,13 +24,13 @@ pub(crate) struct Arrival<'a> {
     pub(crate) extras: &'a Extras,
 }
 
-/// A call that arrived and was counted. It is counted out exactly once: by `finish`, or by being dropped,
-/// which is what happens to it when the client leaves or the server stops.
+/// A call that arrived and was counted. Its end is counted exactly once: by `finish`, or when it is dropped because the
+/// client closed the connection or the server stops.
 pub(crate) struct Call {
     shared: Arc<Shared>,
     n: u64,
     prompt: Option<String>,
-    /// How the call ends if nobody interrupts it.
+    /// The outcome of the call if it is not interrupted.
     outcome: Outcome,
     input_tokens: u64,
     output_tokens: u64,
@@ -69,27 +69,27 @@ impl Call {
         }
     }
 
-    /// The number of the call, from 1.
+    /// Returns the number of the call, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.n
     }
 
-    /// Says how the call will end.
+    /// Sets the planned outcome.
     pub(crate) fn heads_for(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 
-    /// Says what the call has cost so far.
+    /// Sets the tokens that the call has cost so far.
     pub(crate) fn costs(&mut self, input_tokens: u64, output_tokens: u64) {
         (self.input_tokens, self.output_tokens) = (input_tokens, output_tokens);
     }
 
-    /// Says how much of the answer was handed over so far.
+    /// Sets the tokens of the answer that were sent so far.
     pub(crate) fn sent(&mut self, output_tokens: u64) {
         self.output_tokens = output_tokens;
     }
 
-    /// The call ends as planned.
+    /// Ends the call with the planned outcome.
     pub(crate) fn finish(&mut self) {
         self.end(self.outcome);
     }
@@ -117,7 +117,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // A stalled call can only end by being left, so leaving it is how it ends as planned.
+        // A stalled call ends only when the client closes the connection, so this is its planned outcome.
         self.end(if self.outcome == Outcome::Stall {
             Outcome::Stall
         } else {

@@ -1,4 +1,4 @@
-//! One chat call, in either dialect: read, count, judge, wait, answer.
+//! One chat call, in either dialect: read, count, admit or refuse, wait, answer.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use super::tally::Outcome;
 use crate::clock;
 use crate::config::Dialect;
 
-/// Larger than any prompt, small enough that a runaway client cannot fill the memory.
+/// Larger than any prompt, and small enough that a faulty client cannot fill the memory.
 const LARGEST_BODY: usize = 64 << 20;
 
 /// Answers a chat call.
@@ -53,7 +53,7 @@ pub(crate) async fn chat(
     };
     match admit(shared, dialect, headers, &body) {
         Ok(job) => {
-            // The prompt has done its work; ten thousand waiting calls must not hold ten thousand prompts.
+            // The prompt is no longer needed. Ten thousand waiting calls must not hold ten thousand prompts.
             drop(body);
             job.perform().await
         }
@@ -61,7 +61,7 @@ pub(crate) async fn chat(
     }
 }
 
-/// An admitted call with its answer, which is known before the wait because its price is.
+/// An admitted call with its answer. The answer is made before the wait, because the limiter needs its tokens.
 struct Job {
     call: Call,
     dialect: Dialect,
@@ -74,10 +74,10 @@ struct Job {
     limits: HeaderMap,
 }
 
-/// How the answer of a call is written.
+/// Writes the answer of a call in its dialect.
 enum Writer {
     Chat {
-        /// The fields that every chunk of an answer repeats.
+        /// The fields that are in every chunk of the answer.
         identity: String,
         include_usage: bool,
         usage: TokenUsage,
@@ -85,7 +85,7 @@ enum Writer {
     Messages(Events),
 }
 
-/// Counts the call, then admits it or says what is wrong with it.
+/// Counts the call, then admits it or returns its refusal.
 fn admit(
     shared: &Arc<Shared>,
     dialect: Dialect,
@@ -190,7 +190,7 @@ impl Writer {
         }
     }
 
-    /// About how many bytes a frame of a stream has.
+    /// Returns the approximate bytes of a frame of a stream.
     fn frame_size(&self) -> usize {
         match self {
             Self::Chat { identity, .. } => identity.len() + 120,
@@ -209,7 +209,7 @@ impl Writer {
         }
     }
 
-    /// The JSON of an answer that is not streamed.
+    /// Returns the JSON of an answer that is not streamed.
     fn whole(&self, answer: &Answer) -> String {
         match self {
             Self::Chat { identity, usage, .. } => chunks::whole(identity, answer, *usage),
@@ -284,7 +284,7 @@ impl Job {
     }
 }
 
-/// What a fault does to the end of the body.
+/// Returns the ending of a body with this fault.
 fn ending(fault: Option<Fault>) -> Ending {
     match fault {
         Some(Fault::Disconnect) => Ending::Abort,
@@ -307,7 +307,7 @@ fn outcome(fault: Option<Fault>) -> Outcome {
     }
 }
 
-/// The fields that every chunk of an answer repeats.
+/// Returns the fields that are in every chunk of an answer.
 fn identity(call: &Call, model: &str, stream: bool) -> String {
     let created = clock::now_ms() / 1000;
     let object = if stream {
@@ -323,7 +323,7 @@ fn identity(call: &Call, model: &str, stream: bool) -> String {
     )
 }
 
-/// What the client says about the call for the log: a header, or the metadata of the request.
+/// Returns the client's note on the call for the log: the header `x-nova3-id`, or the metadata of the request.
 fn custom<'a>(headers: &HeaderMap, request: &AnswerRequest<'a>) -> Option<Cow<'a, RawValue>> {
     if let Some(id) = headers.get("x-nova3-id") {
         let id = String::from_utf8_lossy(id.as_bytes());
@@ -333,7 +333,7 @@ fn custom<'a>(headers: &HeaderMap, request: &AnswerRequest<'a>) -> Option<Cow<'a
     if !metadata.get().contains(['\n', '\r']) {
         return Some(Cow::Borrowed(metadata));
     }
-    // A line of the log must stay one line, however the client lays out its JSON.
+    // The log has one line for each event, so line breaks inside the client's JSON are removed.
     let value: Value = serde_json::from_str(metadata.get()).ok()?;
     serde_json::value::to_raw_value(&value).ok().map(Cow::Owned)
 }

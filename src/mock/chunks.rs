@@ -9,7 +9,7 @@ use super::frames::{json, string};
 use super::prompt_cache::TokenUsage;
 use crate::config::Dialect;
 
-/// What an answer cost, as Chat Completions says it.
+/// The usage of an answer in the form of Chat Completions.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct ChatUsage {
     prompt_tokens: u64,
@@ -19,13 +19,13 @@ struct ChatUsage {
     completion_tokens_details: CompletionDetails,
 }
 
-/// Nothing is ever cached here, but clients expect to find the number.
+/// Nothing is cached here, but clients expect the number.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 struct PromptDetails {
     cached_tokens: u64,
 }
 
-/// Nothing is ever reasoned here, but clients expect to find the number.
+/// There is no reasoning here, but clients expect the number.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 struct CompletionDetails {
     reasoning_tokens: u64,
@@ -43,7 +43,7 @@ impl ChatUsage {
     }
 }
 
-/// How many frames follow the last piece: the finish reason and `[DONE]`.
+/// The number of frames after the last piece: the finish reason and `[DONE]`.
 const CLOSING: usize = 2;
 
 /// The chunks of one answer.
@@ -54,7 +54,7 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// `identity` is the part of a chunk from `id` to `model`, with neither brace nor trailing comma.
+    /// `identity` is the fields that are in every chunk, without braces and without a trailing comma.
     pub(crate) fn new(identity: &str, usage: Option<TokenUsage>) -> Self {
         Self {
             head: format!("data: {{{identity},\"choices\":["),
@@ -62,7 +62,7 @@ impl Chunks {
         }
     }
 
-    /// The frame before the first piece: the role.
+    /// Writes the frame before the first piece: the role.
     pub(crate) fn open(&self, out: &mut Vec<u8>) {
         self.chunk(out, |out| {
             delta(out, br#""role":"assistant","content":"","refusal":null"#, None);
@@ -77,12 +77,12 @@ impl Chunks {
         });
     }
 
-    /// How many frames follow the last piece.
+    /// Returns the number of frames after the last piece.
     pub(crate) fn closing(&self) -> usize {
         CLOSING + usize::from(self.usage.is_some())
     }
 
-    /// Frame `step`, from 0, behind the last piece.
+    /// Writes frame `step`, from 0, after the last piece.
     pub(crate) fn close(&self, out: &mut Vec<u8>, step: usize, answer: &Answer) {
         match (step, self.usage) {
             (0, _) => self.chunk(out, |out| delta(out, b"", Some(finish_reason(answer)))),
@@ -107,17 +107,17 @@ impl Chunks {
     }
 }
 
-/// What stands in a stream where a chunk should be.
+/// Writes garbage in place of a chunk.
 pub(crate) fn garbage(out: &mut Vec<u8>) {
     raw(out, GARBAGE.as_bytes());
 }
 
-/// An error inside a stream.
+/// Writes an error inside a stream.
 pub(crate) fn error(out: &mut Vec<u8>) {
     raw(out, &SERVER_ERROR.json(Dialect::OpenAi));
 }
 
-/// The JSON of an answer that is not streamed.
+/// Returns the JSON of an answer that is not streamed.
 pub(crate) fn whole(identity: &str, answer: &Answer, usage: TokenUsage) -> String {
     let message = json!({ "role": "assistant", "content": answer.text(), "refusal": null });
     let finish_reason = finish_reason(answer);

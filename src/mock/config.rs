@@ -1,4 +1,4 @@
-//! What a mock server is told before it starts.
+//! The settings of a mock server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use super::faults::Faults;
 
-/// Everything that shapes a mock server. Two servers with equal settings give equal answers.
+/// The settings of a mock server. Two servers with equal settings give equal answers.
 #[derive(Debug, Clone)]
 pub struct MockConfig {
-    /// Where to listen; port 0 takes a free port.
+    /// The address to listen on. Port 0 takes a free port.
     pub listen: SocketAddr,
     /// The seed of answers and faults.
     pub seed: u64,
-    /// How long answers take.
+    /// The time that answers take.
     pub latency: Latency,
-    /// How often, and how, calls go wrong.
+    /// The probability of each fault.
     pub faults: Faults,
     /// Admitted calls in any 60 seconds; `None` means no limit.
     pub rpm: Option<u32>,
     /// Admitted tokens, prompt and answer together, in any 60 seconds; `None` means no limit.
     pub tpm: Option<u64>,
-    /// The wait named by every 429; `None` means what the limiter computes, or one second for a fault.
+    /// The wait in every 429. `None` means the wait that the limiter computes, or one second for a fault.
     pub retry_after: Option<Duration>,
-    /// The file that receives two lines for each call; it is appended to, so one file may span restarts.
+    /// The call log: two lines for each call. Lines are appended, so one file may span restarts.
     pub log: Option<PathBuf>,
-    /// About how many pieces a text answer has; 0 means its natural length.
+    /// The approximate number of pieces of a text answer; 0 means its natural length.
     pub answer_tokens: usize,
-    /// When set, any other bearer key is refused with 401.
+    /// If it is set, a call with another key or without one is refused with 401.
     pub api_key: Option<String>,
 }
 
@@ -48,10 +48,10 @@ impl Default for MockConfig {
     }
 }
 
-/// How long an answer takes. The default takes no time at all and sets no timer.
+/// The time that an answer takes. The default is none and sets no timer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Latency {
-    /// The wait before the first byte of an answer; exact without a tail, the median with one below 0.5.
+    /// The wait before the first byte of an answer. It is exact without a tail, and the median with a tail below 0.5.
     pub first_token: Duration,
     /// The wait before each further piece of an answer.
     pub per_token: Duration,
@@ -60,7 +60,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// This latency with every wait stretched by `factor`.
+    /// Returns this latency with every wait multiplied by `factor`.
     pub(crate) fn stretched(self, factor: f64) -> Self {
         Self {
             first_token: self.first_token.mul_f64(factor),

@@ -1,10 +1,11 @@
-//! Who calls: the key of a request, and the header that the Messages API demands beside it.
+//! The key of a request, and the version header that the Messages API requires in addition.
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use crate::config::Dialect;
 
-/// The key of a request: `authorization: Bearer KEY` or `api-key` in OpenAI's dialect, `x-api-key` in Anthropic's.
+/// Returns the key of a request. It is `authorization: Bearer KEY` or `api-key` in OpenAI's dialect, and `x-api-key` in
+/// Anthropic's.
 pub(crate) fn key(dialect: Dialect, headers: &HeaderMap) -> Option<&str> {
     let bare = |name: &str| headers.get(name)?.to_str().ok();
     match dialect {
@@ -15,7 +16,7 @@ pub(crate) fn key(dialect: Dialect, headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// Whether the version of the API is named where it has to be.
+/// Returns whether the request names the version of the API, which only Anthropic's dialect requires.
 pub(crate) fn names_version(dialect: Dialect, headers: &HeaderMap) -> bool {
     dialect == Dialect::OpenAi || headers.contains_key("anthropic-version")
 }

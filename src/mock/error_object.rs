@@ -1,11 +1,12 @@
-//! Errors in the form that each dialect gives them.
+//! Errors in the form of each dialect.
 
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::config::Dialect;
 
-/// The fields of an error object. OpenAI sends `null` for those that do not apply; Anthropic sends type and message alone.
+/// The fields of an error object. OpenAI sends `null` for fields that do not apply. Anthropic sends type and message
+/// only.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorObject<'a> {
     pub(crate) message: &'a str,
@@ -18,7 +19,7 @@ pub(crate) struct ErrorObject<'a> {
 }
 
 impl ErrorObject<'_> {
-    /// `{"error": {...}}`
+    /// Returns the JSON: `{"error": {...}}`, with `"type": "error"` in Anthropic's dialect.
     pub(crate) fn json(&self, dialect: Dialect) -> Bytes {
         let Self {
             message,
@@ -39,7 +40,7 @@ impl ErrorObject<'_> {
     }
 }
 
-/// A request that is wrong in itself.
+/// Returns the error of a request that is not valid.
 pub(crate) fn invalid<'a>(message: &'a str, code: Option<&'a str>) -> ErrorObject<'a> {
     ErrorObject {
         message,
@@ -50,7 +51,7 @@ pub(crate) fn invalid<'a>(message: &'a str, code: Option<&'a str>) -> ErrorObjec
     }
 }
 
-/// The error of a broken server, also inside a stream.
+/// The error of a failed server, also inside a stream.
 pub(crate) const SERVER_ERROR: ErrorObject<'static> = ErrorObject {
     message: "The server had an error while processing your request. Sorry about that!",
     kind: "server_error",
@@ -68,7 +69,7 @@ pub(crate) const WRONG_KEY: ErrorObject<'static> = ErrorObject {
     code: Some("invalid_api_key"),
 };
 
-/// The error of a server that has too much to do.
+/// The error of an overloaded server.
 pub(crate) const OVERLOADED: ErrorObject<'static> = ErrorObject {
     message: "Overloaded",
     kind: "service_unavailable_error",
@@ -77,9 +78,9 @@ pub(crate) const OVERLOADED: ErrorObject<'static> = ErrorObject {
     code: Some("server_is_overloaded"),
 };
 
-/// What a proxy in front of a broken server says.
+/// The page that a proxy sends for a failed server behind it.
 pub(crate) const PROXY_PAGE: &str = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n\
      <center><h1>503 Service Temporarily Unavailable</h1></center>\r\n</body>\r\n</html>\r\n";
 
-/// What stands where JSON should be.
+/// A text that is not JSON, in place of JSON.
 pub(crate) const GARBAGE: &str = "{\"id\":\"chatcmpl-\u{fffd}<<upstream buffer overrun>>";

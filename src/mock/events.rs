@@ -8,17 +8,17 @@ use super::frames::string;
 use super::prompt_cache::TokenUsage;
 use crate::config::Dialect;
 
-/// How many frames follow the last piece: the end of the block, the stop reason with the usage, the end.
+/// The number of frames after the last piece: the end of the block, the stop reason with the usage, the end.
 pub(crate) const CLOSING: usize = 3;
 
-/// A stream has counted so many tokens of the answer when it begins.
+/// The answer tokens that the first frame of a stream reports.
 const AT_START: u64 = 1;
 
 /// The events of one answer.
 pub(crate) struct Events {
     id: String,
     model: String,
-    /// The tool whose input the answer is.
+    /// The forced tool. The answer is its input.
     tool: Option<String>,
     usage: TokenUsage,
 }
@@ -33,7 +33,7 @@ impl Events {
         }
     }
 
-    /// The frames before the first piece: the message, its only block, a ping.
+    /// Writes the frames before the first piece: the message, its only block, a ping.
     pub(crate) fn open(&self, out: &mut Vec<u8>) {
         let usage = self.usage(AT_START.min(self.usage.answer));
         let message = self.message(&json!([]), None, &usage);
@@ -62,7 +62,7 @@ impl Events {
         out.extend_from_slice(b"}}\n\n");
     }
 
-    /// Frame `step`, from 0, behind the last piece.
+    /// Writes frame `step`, from 0, after the last piece.
     pub(crate) fn close(&self, out: &mut Vec<u8>, step: usize, answer: &Answer) {
         match step {
             0 => event(out, &json!({"type": "content_block_stop", "index": 0})),
@@ -78,11 +78,11 @@ impl Events {
         }
     }
 
-    /// The JSON of an answer that is not streamed.
+    /// Returns the JSON of an answer that is not streamed.
     pub(crate) fn whole(&self, answer: &Answer) -> String {
         let block = match &self.tool {
             Some(name) => {
-                // An input that was cut is no JSON; the API then shows none.
+                // An input that was cut is not valid JSON. The API then sends an empty input.
                 let input = serde_json::from_str(answer.text()).unwrap_or_else(|_| json!({}));
                 json!({"type": "tool_use", "id": self.tool_id(), "name": name, "input": input})
             }
@@ -106,7 +106,7 @@ impl Events {
         })
     }
 
-    /// The usage with so many tokens of the answer. Tokens of the cache are counted apart from the input.
+    /// Returns the usage with `answer` tokens of the answer. Tokens of the cache are not part of `input_tokens`.
     fn usage(&self, answer: u64) -> Value {
         let TokenUsage {
             prompt,
@@ -136,12 +136,12 @@ impl Events {
     }
 }
 
-/// What stands in a stream where an event should be.
+/// Writes garbage in place of an event.
 pub(crate) fn garbage(out: &mut Vec<u8>) {
     raw(out, "content_block_delta", GARBAGE.as_bytes());
 }
 
-/// An error inside a stream.
+/// Writes an error inside a stream.
 pub(crate) fn error(out: &mut Vec<u8>) {
     raw(out, "error", &OVERLOADED.json(Dialect::Anthropic));
 }

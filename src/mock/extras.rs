@@ -1,4 +1,4 @@
-//! What a request has that the mock makes no use of: evidence for the log that it arrived.
+//! The fields and headers of a request that the mock does not use. The log shows them, so that tests can check them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::prompt::key_id;
 
-/// Fields that every request may have.
+/// Fields that are not logged.
 const FIELDS: &[&str] = &[
     "max_completion_tokens",
     "max_tokens",
@@ -28,7 +28,7 @@ const FIELDS: &[&str] = &[
     "top_p",
 ];
 
-/// Headers that every request may have.
+/// Headers that are not logged.
 const HEADERS: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -45,11 +45,11 @@ const HEADERS: &[&str] = &[
     "x-nova3-id",
 ];
 
-/// Other fields and headers of a request.
+/// The other fields and headers of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) fields: BTreeMap<String, Value>,
-    /// By name; the values may be secret, and the log shows their [`key_id`].
+    /// The [`key_id`] of each value, by name. The values may be secret.
     pub(crate) headers: BTreeMap<String, String>,
 }
 

@@ -1,27 +1,28 @@
-//! Which call goes wrong, in which way, and how slow it is.
+//! The fault and the latency of each call.
 //!
-//! Every draw depends on the seed and the number of the call alone. A run with one connection at a time
-//! therefore repeats exactly; with many connections the same numbers fail, but the prompts that carry
-//! these numbers depend on the order of arrival.
+//! Every draw depends on the seed and the number of the call only. A run with one connection at a time therefore
+//! repeats exactly. With many connections the same numbers fail, but the order of arrival decides which prompts have
+//! these numbers.
 
 use fastrand::Rng;
 
 use super::config::Latency;
 
-/// The probability, 0..=1, of each fault. A call suffers at most one; above a sum of 1 the later ones starve.
+/// The probability of each fault, 0..=1. A call has at most one fault. If the sum is above 1, the last faults are
+/// rarer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Faults {
     /// 429 `rate_limit_exceeded`, with the time to wait.
     pub rate_limited: f64,
-    /// 500 with an OpenAI-style error, or now and then 503 with an HTML page as a proxy sends it.
+    /// 500 with an error of the dialect, or sometimes 503 with the HTML page of a proxy.
     pub server_error: f64,
-    /// The connection breaks in the middle of the answer, or now and then before its headers.
+    /// The connection breaks in the middle of the answer, or sometimes before its headers.
     pub disconnect: f64,
     /// The answer ends cleanly in its middle: no finish reason, no `[DONE]`, or half a JSON object.
     pub truncate: f64,
     /// Half of the answer, then silence until the client leaves.
     pub stall: f64,
-    /// Something that is not JSON takes the place of a piece of the answer, or of all of it.
+    /// A text that is not JSON replaces a piece of a stream, or a whole answer.
     pub garbage: f64,
     /// An error object inside an answer that began with status 200.
     pub error_in_stream: f64,
@@ -42,22 +43,23 @@ pub(crate) enum Fault {
     Overloaded,
 }
 
-/// The shape of the long tail: of the calls in it, one in nine takes more than four times as long.
+/// The shape of the long tail. One in nine of its calls takes more than four times as long.
 const SHAPE: f64 = 1.5;
 
-/// The chances of one call.
+/// The random draws of one call.
 pub(crate) struct Chance(Rng);
 
 impl Chance {
     pub(crate) fn new(seed: u64, call: u64) -> Self {
-        // The odd constant is 2^64 divided by the golden ratio: it spreads neighbouring call numbers apart.
+        // The first constant is 2^64 divided by the golden ratio. Both are odd and separate neighbouring seeds and
+        // calls.
         Self(Rng::with_seed(
             seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
                 ^ call.wrapping_mul(0xD1B5_4A32_D192_ED03),
         ))
     }
 
-    /// The fault of this call, if it has one.
+    /// Returns the fault of this call, if it has one.
     pub(crate) fn fault(&mut self, faults: &Faults) -> Option<Fault> {
         let table = [
             (faults.rate_limited, Fault::RateLimited),
@@ -79,12 +81,12 @@ impl Chance {
         None
     }
 
-    /// One call in four of those that fail shows the rarer face of its fault.
+    /// Returns whether a fault has its rarer form, which is drawn for one call in four.
     pub(crate) fn rare_face(&mut self) -> bool {
         self.0.u8(..) < 64
     }
 
-    /// The waits of this call: a Pareto factor, cut off at ten, for the calls of the tail.
+    /// Returns the waits of this call. A call in the tail is longer by a Pareto factor of at most ten.
     pub(crate) fn latency(&mut self, latency: Latency) -> Latency {
         if latency.tail <= 0.0 || self.0.f64() >= latency.tail {
             return latency;

@@ -1,4 +1,4 @@
-//! A streamed answer as server-sent events, in the order and shape of its dialect.
+//! A streamed answer as server-sent events, in the order and form of its dialect.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::chunks::{self, Chunks};
 use super::events::{self, Events};
 use super::faults::Fault;
 
-/// How the frames of a dialect are written.
+/// Writes the frames of a dialect.
 pub(crate) enum StreamFormat {
     /// Chunks of Chat Completions.
     Chat(Chunks),
@@ -17,10 +17,10 @@ pub(crate) enum StreamFormat {
     Messages(Events),
 }
 
-/// The frames of one answer. They are rendered when they are due, so a waiting stream holds its text only.
+/// The frames of one answer. A frame is rendered when it is due, so that a waiting stream holds only its text.
 ///
-/// Step 0 opens the answer, steps 1 to k are the k pieces, then follow the frames that close it. A fault strikes in the
-/// middle of the pieces.
+/// Step 0 opens the answer, steps 1 to k are the k pieces, and the closing frames follow. A fault happens in the middle
+/// of the pieces.
 pub(crate) struct Frames {
     answer: Answer,
     format: StreamFormat,
@@ -38,7 +38,7 @@ impl Frames {
         }
     }
 
-    /// The pieces rendered so far.
+    /// Returns the number of pieces rendered so far.
     pub(crate) fn pieces_sent(&self) -> u64 {
         self.next.saturating_sub(1).min(self.answer.pieces()) as u64
     }
@@ -47,7 +47,7 @@ impl Frames {
         self.next >= self.end()
     }
 
-    /// When the next frame is due, counted from the first. All that follows the last piece comes with it.
+    /// Returns when the next frame is due, counted from the first. The closing frames are due with the last piece.
     pub(crate) fn due(&self, per_token: Duration) -> Duration {
         let step = self.next.min(self.answer.pieces());
         per_token.saturating_mul(u32::try_from(step).unwrap_or(u32::MAX))
@@ -63,10 +63,10 @@ impl Frames {
         match (self.fault, &self.format) {
             (Some(Fault::Garbage), StreamFormat::Chat(_)) if step == self.middle() => chunks::garbage(out),
             (Some(Fault::Garbage), StreamFormat::Messages(_)) if step == self.middle() => {
-                events::garbage(out)
+                events::garbage(out);
             }
             (Some(Fault::ErrorInStream), StreamFormat::Chat(_)) if step == self.middle() => {
-                chunks::error(out)
+                chunks::error(out);
             }
             (Some(Fault::ErrorInStream), StreamFormat::Messages(_)) if step == self.middle() => {
                 events::error(out);
@@ -84,12 +84,12 @@ impl Frames {
         }
     }
 
-    /// The step a fault strikes at: after the opening and half of the pieces.
+    /// Returns the step of a fault: after the opening and half of the pieces.
     fn middle(&self) -> usize {
         1 + self.answer.pieces() / 2
     }
 
-    /// The number of steps that are sent.
+    /// Returns the number of steps that are sent.
     fn end(&self) -> usize {
         let closing = match &self.format {
             StreamFormat::Chat(chunks) => chunks.closing(),
@@ -103,7 +103,7 @@ impl Frames {
     }
 }
 
-/// Writes a JSON string. Most pieces need no escape; the check is cheaper than the serializer.
+/// Writes a JSON string. Most pieces need no escape, and the check is cheaper than the serializer.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     if text
         .bytes()

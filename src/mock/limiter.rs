@@ -1,12 +1,12 @@
-//! The strict sliding window behind `rpm` and `tpm`, and behind the statistics that show a breach of them.
+//! The strict sliding window for `rpm` and `tpm`, and for the statistics that show when a client exceeds them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The span of every window.
+/// The length of every window.
 const SPAN_US: u64 = 60_000_000;
 
-/// What happened in the last 60 seconds, exactly. Times are microseconds since the server started.
+/// The requests and tokens of the last 60 seconds, exactly. Times are microseconds since the start of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     entries: VecDeque<Entry>,
@@ -22,7 +22,7 @@ struct Entry {
 }
 
 impl Window {
-    /// Forgets what is 60 seconds old or older.
+    /// Removes entries that are 60 seconds old or older.
     fn advance(&mut self, now: u64) {
         while self
             .entries
@@ -36,7 +36,7 @@ impl Window {
         }
     }
 
-    /// Counts one call. Calls of one moment share an entry, so a coarse clock bounds the memory.
+    /// Counts one call. Calls of the same time share an entry, so that coarse times bound the memory.
     pub(crate) fn add(&mut self, now: u64, tokens: u64) {
         self.advance(now);
         self.requests += 1;
@@ -54,7 +54,7 @@ impl Window {
         }
     }
 
-    /// How long until enough has left that `fits` holds for the rest; the whole span if it never will.
+    /// Returns the time until enough entries have left for `fits` to hold, or the whole span if it never holds.
     fn wait_until(&self, now: u64, fits: impl Fn(u64, u64) -> bool) -> u64 {
         let (mut requests, mut tokens) = (self.requests, self.tokens);
         for entry in &self.entries {
@@ -70,35 +70,35 @@ impl Window {
     }
 }
 
-/// The two quantities a provider limits.
+/// The two quantities that a provider limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scarce {
     Requests,
     Tokens,
 }
 
-/// Why a call was not admitted.
+/// The reason why a call was not admitted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Denial {
     pub(crate) scarce: Scarce,
     pub(crate) limit: u64,
     pub(crate) used: u64,
     pub(crate) requested: u64,
-    /// Until the window has room, if nobody else takes it.
+    /// The time until the window has room for the call, if no other call takes it.
     pub(crate) wait: Duration,
 }
 
-/// Where one limit stands after a call, for the `x-ratelimit-*` headers.
+/// The state of one limit after a call, for the rate-limit headers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) scarce: Scarce,
     pub(crate) limit: u64,
     pub(crate) remaining: u64,
-    /// Until the window is empty, which is what OpenAI's reset headers mean.
+    /// The time until the window is empty. OpenAI's reset headers have this meaning.
     pub(crate) reset: Duration,
 }
 
-/// Admits calls under both limits, and counts only those it admits.
+/// Admits calls under both limits, and counts admitted calls only.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     rpm: Option<u64>,
@@ -107,7 +107,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    /// A limiter, unless there is nothing to limit.
+    /// Returns a limiter, or `None` if there is no limit.
     pub(crate) fn new(rpm: Option<u32>, tpm: Option<u64>) -> Option<Self> {
         (rpm.is_some() || tpm.is_some()).then(|| Self {
             rpm: rpm.map(u64::from),
@@ -116,7 +116,7 @@ impl Limiter {
         })
     }
 
-    /// Admits a call that costs `tokens`, or says what is scarce and for how long.
+    /// Admits a call that costs `tokens`, or returns the exceeded limit and the wait.
     pub(crate) fn admit(&mut self, now: u64, tokens: u64) -> Result<(), Denial> {
         self.window.advance(now);
         if let Some(limit) = self.rpm.filter(|&limit| self.window.requests >= limit) {
@@ -147,7 +147,7 @@ impl Limiter {
         Ok(())
     }
 
-    /// Where each limit stands.
+    /// Returns the state of each limit.
     pub(crate) fn standings(&mut self, now: u64) -> Vec<Standing> {
         self.window.advance(now);
         let reset = Duration::from_micros(self.window.wait_until(now, |requests, _| requests == 0));

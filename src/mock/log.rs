@@ -1,8 +1,8 @@
-//! The call log: the evidence of what reached the server.
+//! The call log: a record of all calls that reached the server.
 //!
-//! Lines gather in one buffer that a thread of its own writes out, so a call pays for a short copy and
-//! not for a system call. A line reaches the file within a few milliseconds; `close` returns when all
-//! have. Losing a line would make the evidence worthless, so a full buffer makes callers wait.
+//! Calls copy their lines into one buffer, and a separate thread writes the buffer to the file. A call therefore costs
+//! a short copy and no system call. A line is in the file within a few milliseconds; `close` returns when all lines
+//! are. A full buffer makes callers wait, because tests rely on a log without gaps.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Far more than a healthy disk ever leaves behind; reaching it means the disk is the bottleneck.
+/// The size of a full buffer in bytes. It is reached only if the disk is too slow.
 const FULL: usize = 16 << 20;
-/// Lines of this long share one write, which keeps the writer off the processor at high rates.
+/// Lines of this time share one write, so that the writer needs little CPU at high rates.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// The line of a call that arrived.
@@ -39,7 +39,7 @@ pub(crate) struct Start<'a> {
     pub(crate) headers: &'a BTreeMap<String, String>,
 }
 
-/// The line of a call that is over.
+/// The line of a call that ended.
 #[derive(Serialize)]
 pub(crate) struct End<'a> {
     pub(crate) t_ms: i64,
@@ -51,7 +51,7 @@ pub(crate) struct End<'a> {
     pub(crate) output_tokens: u64,
 }
 
-/// A log that is open. Dropping it writes the rest too, but does not wait for it.
+/// An open log. Dropping it writes the rest too, but does not wait until it is written.
 pub(crate) struct Log {
     inbox: Arc<Inbox>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -60,9 +60,9 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Inbox {
     state: Mutex<State>,
-    /// Wakes the writer: the buffer is no longer empty, or the log closes.
+    /// Wakes the writer when the buffer is no longer empty or the log closes.
     filled: Condvar,
-    /// Wakes callers that found the buffer full.
+    /// Wakes callers that wait because the buffer was full.
     drained: Condvar,
 }
 
@@ -97,17 +97,17 @@ impl Log {
         }
     }
 
-    /// Why lines were lost, if the file could not be written.
+    /// Returns the error that lost lines, if the file could not be written.
     pub(crate) fn error(&self) -> Option<String> {
         self.inbox.lock().error.clone()
     }
 
-    /// Returns when every line is with the operating system. Blocks.
+    /// Blocks until every line is written to the operating system.
     pub(crate) fn close(&self) {
         self.inbox.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
-            // A writer that panicked has nothing more to say; its lines are lost and the server ends anyway.
+            // An error means that the writer panicked. Its lines are lost, and the server ends anyway.
             let _ = writer.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The part of a Messages request that shapes its answer.
+//! The part of a Messages request that decides its answer.
 //!
 //! The prompt is the same as that of a Chat Completions request with the same texts: `system` is its first message, and
 //! the text blocks of a message are one text.
@@ -18,7 +18,7 @@ use super::request::{NamedSchema, ResponseFormat};
 use super::samples;
 use super::tokens;
 
-/// A Messages request as it stands in the body.
+/// A Messages request in the form of the body.
 #[derive(Deserialize)]
 pub(crate) struct MessagesRequest<'a> {
     #[serde(borrow, default)]
@@ -34,7 +34,7 @@ pub(crate) struct MessagesRequest<'a> {
     output_config: Option<OutputConfig>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
-    // Fields of Chat Completions.
+    // Fields of Chat Completions, which are refused.
     seed: Option<IgnoredAny>,
     response_format: Option<IgnoredAny>,
     stream_options: Option<IgnoredAny>,
@@ -69,12 +69,12 @@ enum OutputFormat {
 }
 
 impl<'a> MessagesRequest<'a> {
-    /// Reads a body; the error is the message a provider would send.
+    /// Reads a body. The error is the message that a provider would send.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
         serde_json::from_slice(body).map_err(|error| format!("The request body is not valid: {error}"))
     }
 
-    /// What it asks for; the error is the message a provider would send.
+    /// Checks the request. The error is the message that a provider would send.
     pub(crate) fn checked(mut self) -> Result<AnswerRequest<'a>, String> {
         self.refuse_foreign_fields()?;
         let limit = self.max_tokens.ok_or("max_tokens: Field required")?;
@@ -115,7 +115,7 @@ impl<'a> MessagesRequest<'a> {
         })
     }
 
-    /// The API takes no field that it does not know.
+    /// Refuses fields of Chat Completions, because the API refuses unknown fields.
     fn refuse_foreign_fields(&self) -> Result<(), String> {
         let fields = [
             ("seed", &self.seed),
@@ -129,7 +129,7 @@ impl<'a> MessagesRequest<'a> {
         }
     }
 
-    /// The tool that the answer has to call.
+    /// Returns the tool that the answer must call.
     fn forced_tool(&mut self) -> Result<Option<Tool>, String> {
         let place = match &self.tool_choice {
             None | Some(ToolChoice::Auto | ToolChoice::None) => return Ok(None),
@@ -148,7 +148,7 @@ fn named(name: &str, schema: Value) -> ResponseFormat {
     }
 }
 
-/// The messages as Chat Completions writes them.
+/// Returns the messages in the form of Chat Completions.
 fn canonical(system: &Value, messages: &[Value]) -> Vec<Value> {
     let system = text_of(system);
     let system = (!system.is_empty()).then(|| json!({"role": "system", "content": system}));
@@ -158,7 +158,7 @@ fn canonical(system: &Value, messages: &[Value]) -> Vec<Value> {
     system.into_iter().chain(messages).collect()
 }
 
-/// The text of a content: a string, or its blocks one behind the other.
+/// Returns the text of a content: a string, or the joined texts of its blocks.
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -176,7 +176,7 @@ fn text_of_block(block: &Value) -> String {
     }
 }
 
-/// The beginning of the prompt up to the last block that has `cache_control`.
+/// Returns the beginning of the prompt up to the last block that has `cache_control`.
 fn prefix(system: &Value, messages: &[Value]) -> Option<CachedPrefix> {
     let contents = std::iter::once(system).chain(messages.iter().map(|message| &message["content"]));
     let (mut hash, mut tokens, mut found) = (Sha256::new(), 0, None);

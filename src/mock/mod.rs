@@ -1,19 +1,18 @@
-//! A server that speaks OpenAI's Chat Completions and Anthropic's Messages and makes its answers up: for rehearsals
-//! without a key, for demos without a network, and as the evidence of every test.
+//! A server that speaks OpenAI's Chat Completions and Anthropic's Messages and invents its answers. It serves
+//! rehearsals without a key, demos without a network, and the tests.
 //!
-//! An answer is the same whenever the seed and the prompt are, in both dialects. It can be checked: a marker in it names the
-//! prompt, as in `[mock 1a2b3c4d]`. A plain text ends with the marker; JSON has it in its first string of
-//! any length, a plan in its first instruction. JSON is filled by its schema, with strings such as
-//! `[mock] cover 1`. The titles, texts and tags of the embedded agents come from a table of samples, so
-//! that people can read a first rehearsal. Faults are injected by probability, rate limits are enforced by
-//! a strict window, and a log tells what really arrived.
+//! Equal seeds and prompts give equal answers, in both dialects. An answer can be checked: a marker in it names the
+//! prompt, as in `[mock 1a2b3c4d]`. A plain text ends with the marker. JSON has it in its first string that may have
+//! any length; a plan has it in its first instruction. JSON is filled by its schema, with strings such as
+//! `[mock] cover 1`. The titles, texts and tags of the embedded agents come from a table of samples, so that people can
+//! read a first rehearsal. Faults are injected by probability, a strict window enforces the rate limits, and a log
+//! records every call that arrived.
 //!
-//! Deliberately absent: TLS, HTTP/2, tools other than a forced one, several choices for one request, and any knowledge of
-//! nova3's client beside the names of its agents; what the client does right or wrong shows only on the
-//! wire.
+//! Deliberately absent: TLS, HTTP/2, tools other than a forced one, several choices for one request, and any knowledge
+//! of nova3's client except the names of its agents. The mock knows a client only by its requests.
 //!
-//! Failure behaviour: an error of one connection ends that connection and nothing else. Only a socket
-//! or a log that cannot be opened is an error of the server, and it is one before the server starts.
+//! Failure behaviour: an error of one connection ends that connection and nothing else. The server itself fails only
+//! before its start, if its socket or its log cannot be opened.
 
 mod answer;
 mod answer_request;
@@ -65,25 +64,25 @@ use self::server::Shared;
 /// Why a mock server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum MockError {
-    /// The address is taken or not ours.
+    /// The address is in use or does not belong to this machine.
     #[error("failed to listen on `{address}` (choose another with `--listen`)")]
     Bind {
         /// The address as configured.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The log cannot be written.
+    /// The log cannot be opened.
     #[error("failed to open the call log `{}`", path.display())]
     Log {
         /// The file as configured.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// A server that runs. Dropping it stops it without waiting for anything.
+/// A running server. Dropping it stops the server and does not wait for its end.
 pub struct Mock {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -124,12 +123,12 @@ pub async fn start(config: MockConfig) -> Result<Mock, MockError> {
 }
 
 impl Mock {
-    /// Where the server listens.
+    /// Returns the address on which the server listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What a client is configured with.
+    /// Returns the base address for clients.
     pub fn base_url(&self) -> String {
         let mut reachable = self.addr;
         if reachable.ip().is_unspecified() {
@@ -138,12 +137,12 @@ impl Mock {
         format!("http://{reachable}/v1")
     }
 
-    /// The chat calls that arrived so far.
+    /// Returns the number of chat calls that arrived so far.
     pub fn calls(&self) -> u64 {
         self.shared.tally.calls()
     }
 
-    /// The counts so far, as `GET /mock/stats` gives them.
+    /// Returns the counts so far, like `GET /mock/stats`.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
@@ -151,14 +150,14 @@ impl Mock {
     /// Stops accepting and closes every connection. When it returns, the log is complete.
     pub async fn stop(self) {
         drop(self.stop);
-        // The task cannot panic and is never aborted; if it did, there would be nothing left to close.
+        // The task does not panic and is never aborted. After a panic there would be nothing left to close.
         let _ = self.serving.await;
         let shared = self.shared;
         let flush = move || shared.log.as_ref().map(Log::close);
         let _ = tokio::task::spawn_blocking(flush).await;
     }
 
-    /// Returns when the server has ended, for whatever reason.
+    /// Returns when the server has ended, for any reason.
     pub async fn stopped(&self) {
         self.ended.cancelled().await;
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A number that fits `schema`; small whole ones if it leaves the choice. Equal draws give equal numbers.
+/// Returns a number that fits `schema`, a small whole one if `schema` allows it. Equal draws give equal numbers.
 pub(crate) fn number(schema: &Value, whole: bool, draw: usize) -> Value {
     // A double holds these whole numbers exactly.
     let at = |key: &str| schema[key].as_f64().map(|bound| bound.clamp(-9e15, 9e15));
@@ -13,7 +13,7 @@ pub(crate) fn number(schema: &Value, whole: bool, draw: usize) -> Value {
         let high = at("maximum").or(below);
         let low = low.or(high.map(|high| high - 10.0)).unwrap_or(0.0);
         let high = high.unwrap_or(low + 10.0);
-        // Quarters of the range, never its ends, which an exclusive bound would forbid.
+        // Quarters of the range, never its ends, because an exclusive bound forbids them.
         return json!(low + (high - low) * small(draw % 3 + 1) / 4.0);
     };
     let low = at("minimum").map(|low| (low / step).ceil());

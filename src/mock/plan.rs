@@ -1,11 +1,11 @@
-//! Plans: lists of tasks, recognised by an `action` that has to be one of several.
+//! Plans: lists of tasks. A list is a plan if its items have an `action` with an enumeration.
 
 use super::topic::Topic;
 
-/// The action that answers at once, and so has no place beside others.
+/// The action that answers the question directly. A plan does not combine it with other actions.
 const AT_ONCE: &str = "answer";
 
-/// What names the outlet that an action writes for, in lower case.
+/// Names of outlets in lower case, each with the action that writes for it.
 const OUTLETS: [(&str, &str); 8] = [
     ("小红书", "xhs_writing"),
     ("rednote", "xhs_writing"),
@@ -17,7 +17,7 @@ const OUTLETS: [(&str, &str); 8] = [
     ("wechat", "wechat_article"),
 ];
 
-/// At most `most` of the actions in their order. The last one writes for the outlet that the prompt names last.
+/// Returns at most `most` of the actions in their order. The last one writes for the outlet that the prompt names last.
 pub(crate) fn actions<'c>(choices: &[&'c str], topic: &Topic<'_>, most: usize) -> Vec<&'c str> {
     if choices.is_empty() {
         return Vec::new();
@@ -36,12 +36,12 @@ pub(crate) fn actions<'c>(choices: &[&'c str], topic: &Topic<'_>, most: usize) -
     plan
 }
 
-/// The action whose outlet the prompt names last.
+/// Returns the action whose outlet the prompt names last.
 fn outlet_action<'c>(choices: &[&'c str], prompt: &str) -> Option<&'c str> {
     let prompt = prompt.to_lowercase();
     let named = OUTLETS.iter().filter_map(|(name, action)| {
         let choice = choices.iter().find(|choice| *choice == action)?;
-        // Names of items, as in `tiktok_script1`, name no outlet.
+        // A name of an item, such as `tiktok_script1`, names no outlet.
         let is_outlet = |at: &usize| !prompt[at + name.len()..].starts_with('_');
         let at = prompt.rmatch_indices(name).map(|(at, _)| at).find(is_outlet)?;
         Some((at, *choice))

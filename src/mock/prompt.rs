@@ -1,9 +1,8 @@
-//! The prompt of a request: what decides its answer, in whichever dialect it came.
+//! The prompt of a request. It decides the answer, in both dialects.
 //!
-//! A prompt is identified by the SHA-256 of its messages in canonical JSON, as Chat Completions writes them: compact,
-//! UTF-8, keys sorted, which is how `serde_json::Value` prints and how Python does with `sort_keys`,
-//! `ensure_ascii=False` and compact separators. Reading borrows from the body wherever it can, because it is on the path
-//! of every call.
+//! The id of a prompt is the SHA-256 of its messages in the form of Chat Completions, as canonical JSON: compact,
+//! UTF-8, keys sorted. `serde_json::Value` prints this form, and so does Python with `sort_keys`, `ensure_ascii=False`
+//! and compact separators. Reading borrows from the body if possible, because every call is read.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,18 +14,18 @@ use sha2::{Digest, Sha256};
 
 use super::tokens;
 
-/// What the messages of a request come to.
+/// The prompt that the messages of a request make.
 pub(crate) struct Prompt<'a> {
     /// The first 16 hex digits of the hash.
     pub(crate) id: String,
-    /// The first eight bytes of the hash, for drawing from it.
+    /// The first eight bytes of the hash, a seed for random draws.
     pub(crate) seed: u64,
-    /// The text of the last user message, or of the last message if none is from a user.
+    /// The text of the last user message, or of the last message if there is no user message.
     pub(crate) user: Cow<'a, str>,
     pub(crate) input_tokens: u64,
 }
 
-/// The shape of nearly every message. Any other field sends the prompt down the general path.
+/// The form of nearly every message. A prompt with another field is read in the general form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainMessage<'a> {
@@ -37,7 +36,7 @@ struct PlainMessage<'a> {
 }
 
 impl PlainMessage<'_> {
-    /// Whether the raw fields are their own canonical form: strings in which nothing is escaped needlessly.
+    /// Returns whether the raw fields are in canonical form: strings without needless escapes.
     fn is_canonical(&self) -> bool {
         [self.role.get(), self.content.get()]
             .iter()
@@ -46,7 +45,7 @@ impl PlainMessage<'_> {
 }
 
 impl<'a> Prompt<'a> {
-    /// Reads the messages; `None` if there are none.
+    /// Reads the messages. Returns `None` if there are none.
     pub(crate) fn read(messages: &'a RawValue) -> serde_json::Result<Option<Self>> {
         match serde_json::from_str::<Vec<PlainMessage<'a>>>(messages.get()) {
             Ok(plain) if plain.iter().all(PlainMessage::is_canonical) => Self::from_plain(&plain),
@@ -81,7 +80,7 @@ impl<'a> Prompt<'a> {
             .map(|text| Self::new(hash.finalize().into(), text, input_tokens)))
     }
 
-    /// The same for messages that are JSON values already.
+    /// Reads messages that are JSON values. Returns `None` if there are none.
     pub(crate) fn from_values(messages: &[Value]) -> serde_json::Result<Option<Self>> {
         let (mut user, mut last, mut input_tokens) = (None, None, 0);
         for message in messages {
@@ -114,14 +113,14 @@ impl<'a> Prompt<'a> {
     }
 }
 
-/// The id under which the log shows a prompt: 16 hex digits, of which an answer's marker shows eight.
+/// Returns the id of a prompt in the log: 16 hex digits. The marker of an answer has the first eight.
 pub fn prompt_id(messages: &Value) -> String {
     let hash: [u8; 32] = Sha256::digest(messages.to_string()).into();
     Prompt::new(hash, Cow::Borrowed(""), 0).id
 }
 
-/// The id under which the log shows who called: the first 16 hex digits of the SHA-256 of the key. It stands for the
-/// value of an extra header too.
+/// Returns the id of a key in the log: the first 16 hex digits of its SHA-256. The log shows values of extra headers in
+/// the same form.
 pub fn key_id(key: &str) -> String {
     let hash: [u8; 32] = Sha256::digest(key).into();
     Prompt::new(hash, Cow::Borrowed(""), 0).id
@@ -134,7 +133,7 @@ fn hex(bits: u64) -> String {
     digits
 }
 
-/// The text of a raw JSON string, borrowed unless it holds an escape.
+/// Returns the text of a raw JSON string, borrowed unless it has an escape.
 fn text_of(raw: &str) -> serde_json::Result<Cow<'_, str>> {
     match serde_json::from_str::<&str>(raw) {
         Ok(text) => Ok(Cow::Borrowed(text)),
@@ -142,7 +141,7 @@ fn text_of(raw: &str) -> serde_json::Result<Cow<'_, str>> {
     }
 }
 
-/// The text of a content: a string, or the text parts of an array.
+/// Returns the text of a content: a string, or the text parts of an array.
 fn text_of_value(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),

@@ -1,13 +1,13 @@
-//! Which beginnings of prompts the server has seen: the Messages API bills the first call of one as a write to its cache
-//! and each later call as a read. It changes what usage says and nothing else.
+//! The beginnings of prompts that the server has seen. The Messages API bills the first call with a beginning as a
+//! write to its cache and each later call as a read. The cache changes the usage and nothing else.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// A shorter beginning is not cached.
+/// The fewest tokens of a beginning that is cached.
 const SHORTEST: u64 = 1024;
 
-/// As many beginnings are kept; later ones are written each time.
+/// The most beginnings that are kept. Further ones count as a write in each call.
 const MOST: usize = 100_000;
 
 /// The beginning of a prompt up to its last `cache_control`.
@@ -18,14 +18,14 @@ pub(crate) struct CachedPrefix {
     pub(crate) tokens: u64,
 }
 
-/// The beginnings that were written.
+/// The beginnings that are in the cache.
 #[derive(Default)]
 pub(crate) struct PromptCache(Mutex<HashSet<u64>>);
 
-/// What a call cost, in tokens.
+/// The tokens of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenUsage {
-    /// Tokens of the prompt, those of the cache included.
+    /// Tokens of the prompt, including those of the cache.
     pub(crate) prompt: u64,
     /// Of these, read from the cache.
     pub(crate) cache_read: u64,
@@ -35,7 +35,7 @@ pub(crate) struct TokenUsage {
 }
 
 impl PromptCache {
-    /// The usage of a call, whose beginning is in the cache from now on.
+    /// Returns the usage of a call, and puts its beginning into the cache.
     pub(crate) fn usage(&self, prompt: u64, answer: u64, prefix: Option<CachedPrefix>) -> TokenUsage {
         let cached = prefix.filter(|prefix| prefix.tokens >= SHORTEST);
         let tokens = cached.map_or(0, |prefix| prefix.tokens.min(prompt));

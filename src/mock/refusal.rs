@@ -1,4 +1,4 @@
-//! The calls that get no answer, and what they get instead.
+//! Responses to calls that get no answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::server::Shared;
 use super::tally::Outcome;
 use crate::config::Dialect;
 
-/// What a fault without a limiter behind it asks the client to wait.
+/// The wait in a 429 that comes from a fault and not from the limiter.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
-/// A call without a readable prompt.
+/// Begins a call without a readable prompt.
 fn begin_unread(shared: &Arc<Shared>) -> Call {
     let (prompt, custom, key, stream) = (None, None, None, false);
     Call::begin(
@@ -82,7 +82,7 @@ pub(crate) fn unauthorized(dialect: Dialect, mut call: Call) -> Response<Reply> 
     response::refusal(StatusCode::UNAUTHORIZED, dialect, &WRONG_KEY, Some(call))
 }
 
-/// 500 as the service says it, or 503 as a proxy in front of it does.
+/// 500 in the form of the service, or 503 in the form of a proxy in front of it.
 pub(crate) fn server_error(dialect: Dialect, mut call: Call, behind_a_proxy: bool) -> Response<Reply> {
     call.heads_for(Outcome::ServerError);
     let number = call.number();
@@ -106,13 +106,13 @@ pub(crate) fn server_error(dialect: Dialect, mut call: Call, behind_a_proxy: boo
     response
 }
 
-/// 529 as Anthropic says it, or 503 as OpenAI does.
+/// 529 in the form of Anthropic, or 503 in the form of OpenAI.
 pub(crate) fn overloaded(dialect: Dialect, mut call: Call) -> Response<Reply> {
     call.heads_for(Outcome::Overloaded);
     let number = call.number();
     let status = match dialect {
         Dialect::OpenAi => StatusCode::SERVICE_UNAVAILABLE,
-        // The number is within the bounds of a status.
+        // 529 is a valid status number, so the second status is never used.
         Dialect::Anthropic => StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
     };
     let mut response = response::refusal(status, dialect, &OVERLOADED, Some(call));
@@ -120,7 +120,7 @@ pub(crate) fn overloaded(dialect: Dialect, mut call: Call) -> Response<Reply> {
     response
 }
 
-/// A 429 from the limiter, or without a reason from a fault.
+/// 429. `denial` is the limiter's reason; a 429 from a fault has none.
 pub(crate) fn rate_limited(
     shared: &Shared,
     dialect: Dialect,

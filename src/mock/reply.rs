@@ -1,4 +1,4 @@
-//! The body of every response, including the ways in which a body can go wrong.
+//! The body of every response, including the bodies of faults.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use super::call::Call;
 use super::frames::Frames;
 
-/// Makes hyper close the connection at once; nobody reads it.
+/// An error that makes hyper close the connection at once. Its text is not used.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is cut on purpose")]
 pub(crate) struct Cut;
@@ -23,7 +23,7 @@ impl From<Infallible> for Cut {
     }
 }
 
-/// What happens after the last byte of a body.
+/// The event after the last byte of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The body ends.
@@ -34,12 +34,12 @@ pub(crate) enum Ending {
     Hang,
 }
 
-/// A body. Holding the call, it knows when the client left: hyper drops it unfinished.
+/// A body. It holds its call: if the client closes the connection, hyper drops both and the call ends.
 pub(crate) struct Reply {
     content: Content,
     ending: Ending,
     call: Option<Call>,
-    /// Whether hyper had a turn to flush what came before the cut.
+    /// Whether hyper was polled once more to flush the bytes before the cut.
     flushed: bool,
 }
 
@@ -49,8 +49,8 @@ enum Content {
     Sent,
 }
 
-/// Frames that appear one after the other, on a schedule counted from the first: a late timer does not
-/// delay the rest, and frames due together travel together.
+/// Frames on a schedule that is counted from the first one. A late timer does not delay the later frames, and frames
+/// that are due together are sent together.
 struct Paced {
     frames: Frames,
     per_token: Duration,
@@ -116,7 +116,7 @@ impl Reply {
 }
 
 impl Paced {
-    /// The frames that are due, at least one. Not to be polled when all are sent.
+    /// Returns the frames that are due, at least one. It must not be polled after the last frame.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         loop {
             let elapsed = self.began.elapsed();
@@ -142,8 +142,8 @@ impl Body for Reply {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         if let Some(bytes) = std::task::ready!(this.poll_content(cx)) {
-            // The call is over before the client can see the last byte, so the client's next call never
-            // overlaps with this one in the statistics.
+            // The call ends before the client can read the last byte, so that the client's next call never overlaps
+            // with this one in the statistics.
             if matches!(this.content, Content::Whole(_) | Content::Sent) && this.ending == Ending::Clean {
                 this.finish();
             }

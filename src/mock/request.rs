@@ -1,4 +1,4 @@
-//! The part of a Chat Completions request that shapes its answer. Parsing borrows from the body wherever it can.
+//! The part of a Chat Completions request that decides its answer. Parsing borrows from the body if possible.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::answer_request::AnswerRequest;
 use super::prompt::Prompt;
 
-/// A chat request as it stands in the body.
+/// A chat request in the form of the body.
 #[derive(Deserialize)]
 pub(crate) struct ChatRequest<'a> {
     #[serde(borrow, default)]
@@ -32,7 +32,7 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
-/// The form the answer must have.
+/// The form of the answer.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ResponseFormat {
@@ -49,13 +49,13 @@ pub(crate) struct NamedSchema {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// Reads a body; the error is the message a provider would send.
+    /// Reads a body. The error is the message that a provider would send.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
         serde_json::from_slice(body)
             .map_err(|error| format!("We could not parse the JSON body of your request: {error}."))
     }
 
-    /// What it asks for; the error is the message a provider would send.
+    /// Checks the request. The error is the message that a provider would send.
     pub(crate) fn checked(self) -> Result<AnswerRequest<'a>, String> {
         let prompt = self.prompt()?;
         let include_usage = self.include_usage();

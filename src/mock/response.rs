@@ -16,7 +16,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
-/// A complete JSON response.
+/// Returns a complete JSON response.
 pub(crate) fn json(status: StatusCode, body: impl Into<bytes::Bytes>, call: Option<Call>) -> Response<Reply> {
     let body = body.into();
     let length = body.len();
@@ -28,7 +28,7 @@ pub(crate) fn json(status: StatusCode, body: impl Into<bytes::Bytes>, call: Opti
     )
 }
 
-/// An error in the form of the dialect.
+/// Returns an error in the form of the dialect.
 pub(crate) fn refusal(
     status: StatusCode,
     dialect: Dialect,
@@ -38,7 +38,7 @@ pub(crate) fn refusal(
     json(status, error.json(dialect), call)
 }
 
-/// A response that announces its length, truly or not.
+/// Returns a response that announces `length`. A fault may send a shorter body.
 pub(crate) fn sized(status: StatusCode, kind: &'static str, length: usize, body: Reply) -> Response<Reply> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -51,7 +51,7 @@ pub(crate) fn sized(status: StatusCode, kind: &'static str, length: usize, body:
     response
 }
 
-/// An event stream, sent in chunks as OpenAI does.
+/// Returns an event stream, sent in chunks like OpenAI's.
 pub(crate) fn stream(body: Reply) -> Response<Reply> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -63,7 +63,7 @@ pub(crate) fn stream(body: Reply) -> Response<Reply> {
     response
 }
 
-/// Names the request, as a support ticket would.
+/// Adds the header with the id of the request.
 pub(crate) fn name_request(headers: &mut HeaderMap, dialect: Dialect, call: u64) {
     let name = match dialect {
         Dialect::OpenAi => REQUEST_ID,
@@ -72,7 +72,7 @@ pub(crate) fn name_request(headers: &mut HeaderMap, dialect: Dialect, call: u64)
     insert(headers, name, &format!("req_{call:016x}"));
 }
 
-/// Tells the client how long to wait: in seconds rounded up, and at OpenAI exactly in milliseconds too.
+/// Adds the wait for the client: in seconds rounded up, and in OpenAI's dialect also in milliseconds.
 pub(crate) fn ask_to_wait(headers: &mut HeaderMap, dialect: Dialect, wait: Duration) {
     let ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
     headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
@@ -81,7 +81,7 @@ pub(crate) fn ask_to_wait(headers: &mut HeaderMap, dialect: Dialect, wait: Durat
     }
 }
 
-/// The `x-ratelimit-*` or `anthropic-ratelimit-*` headers.
+/// Adds the `x-ratelimit-*` or `anthropic-ratelimit-*` headers.
 pub(crate) fn show_limits(headers: &mut HeaderMap, dialect: Dialect, standings: &[Standing]) {
     for Standing {
         scarce,
@@ -90,7 +90,7 @@ pub(crate) fn show_limits(headers: &mut HeaderMap, dialect: Dialect, standings: 
         reset,
     } in standings
     {
-        let [limit_name, remaining_name, reset_name] = limit_headers(dialect, scarce);
+        let [limit_name, remaining_name, reset_name] = limit_headers(dialect, *scarce);
         headers.insert(HeaderName::from_static(limit_name), HeaderValue::from(*limit));
         headers.insert(
             HeaderName::from_static(remaining_name),
@@ -104,8 +104,8 @@ pub(crate) fn show_limits(headers: &mut HeaderMap, dialect: Dialect, standings: 
     }
 }
 
-/// The names of the headers for limit, rest and reset.
-const fn limit_headers(dialect: Dialect, scarce: &Scarce) -> [&'static str; 3] {
+/// Returns the names of the headers for limit, rest and reset.
+const fn limit_headers(dialect: Dialect, scarce: Scarce) -> [&'static str; 3] {
     match (dialect, scarce) {
         (Dialect::OpenAi, Scarce::Requests) => [
             "x-ratelimit-limit-requests",
@@ -130,14 +130,14 @@ const fn limit_headers(dialect: Dialect, scarce: &Scarce) -> [&'static str; 3] {
     }
 }
 
-/// The moment after a wait as Anthropic writes it: RFC 3339, whole seconds, rounded up.
+/// Returns the end of a wait in Anthropic's form: RFC 3339, whole seconds, rounded up.
 fn moment(wait: Duration) -> String {
     let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
     let second = clock::now_ms().saturating_add(wait).div_euclid(1000) + 1;
     jiff::Timestamp::from_second(second).map_or_else(|_| String::new(), |moment| moment.to_string())
 }
 
-/// A duration as OpenAI writes it: `12ms`, `59.951s`, `1m0s`.
+/// Returns a duration in OpenAI's form: `12ms`, `59.951s`, `1m0s`.
 fn go_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     if ms < 1000 {

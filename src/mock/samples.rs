@@ -1,10 +1,10 @@
-//! The texts that a newcomer sees in a rehearsal.
+//! The sample texts of a rehearsal, for readers who see nova3 for the first time.
 
 use super::topic::{Language, Topic};
 
-/// One row for each action of the embedded agents and each language: the task in a plan, then title and content of one
-/// item after the other. Rows whose names have a space are no actions: a plain answer is an opening, a closing and
-/// points; the last line ends each content. `%s` stands for the subject of the prompt.
+/// One row for each action of the embedded agents and each language: the task in a plan, then the title and the content
+/// of each item. Rows whose names have a space are not actions: a plain answer has an opening, a closing and points,
+/// and `last line` ends each content. `%s` is replaced by the subject of the prompt.
 const TABLE: &str = r"
 plain answer | zh | 关于“%s”，这是模拟服务器的样例，不是模型的回答。 | 换成真实的模型，这里就是它的回答。 | 先给结论，再给理由。 | 举一个具体的场景，说明结论在哪里成立。 | 写出还不确定的地方，以及怎样核实。 | 留一步今天就能做的事。
 plain answer | en | On “%s”: this is a sample of the mock server, not the answer of a model. | A real run has the model's answer here. | Give the conclusion first, then the reason. | Name one concrete case in which it holds. | Say what is still uncertain and how to check it. | End with one step that can be taken today.
@@ -30,8 +30,8 @@ wechat_article | zh | 为“%s”写公众号文章 | 为什么总是选不好 |
 wechat_article | en | Write a WeChat article on “%s” | Why choices go wrong | ## A scene\nPeople are tired and still have to choose, so they take what is nearest.\n\n## What to do\nSet one standard, then compare two things only. Try it today. | Make it short | ## Why short\nReaders have a few minutes and keep one thing.\n\n## How\nWrite the conclusion, then delete what it does not need.
 ";
 
-/// What stands in the first line of the instructions of each embedded agent that has a row. Messages requests do not
-/// name the agent otherwise.
+/// Words in the first line of the instructions of each embedded agent that has a row. They identify the agent of a
+/// Messages request, which has no other name of it.
 const FIRST_LINES: [(&str, &str); 7] = [
     ("insight", "洞察策划"),
     ("profile", "人群策略师"),
@@ -42,7 +42,7 @@ const FIRST_LINES: [(&str, &str); 7] = [
     ("wechat_article", "品牌公众号的主编"),
 ];
 
-/// The action of the embedded agent that has these instructions.
+/// Returns the action of the embedded agent that has these instructions.
 pub(crate) fn action_of(instructions: &str) -> Option<&'static str> {
     let first = instructions.lines().next()?;
     let found = FIRST_LINES.iter().find(|(_, words)| first.contains(words));
@@ -52,7 +52,7 @@ pub(crate) fn action_of(instructions: &str) -> Option<&'static str> {
 /// The texts of a row.
 pub(crate) type Row = Vec<&'static str>;
 
-/// The row of an action or of another name in the table.
+/// Returns the row of an action or of another name in the table.
 pub(crate) fn row(name: &str, language: Language) -> Option<Row> {
     let language = match language {
         Language::Chinese => "zh",
@@ -64,12 +64,12 @@ pub(crate) fn row(name: &str, language: Language) -> Option<Row> {
     })
 }
 
-/// How many items the row of an action has.
+/// Returns the number of items in the row of an action.
 pub(crate) fn items(row: &Row) -> usize {
     row.len() / 2
 }
 
-/// The text that the row of an action has for the property `name` of the item with this number.
+/// Returns the text in the row of an action for the property `name` of the item with this number.
 pub(crate) fn text(row: &Row, name: &str, topic: &Topic<'_>, item: usize) -> Option<String> {
     let title = 1 + 2 * (item % items(row).max(1));
     let cell = |place: usize| row.get(place).map(|text| text.replace(r"\n", "\n"));
@@ -77,7 +77,7 @@ pub(crate) fn text(row: &Row, name: &str, topic: &Topic<'_>, item: usize) -> Opt
         "description" | "input" => cell(0)?,
         "title" => cell(title)?,
         "content" => cell(title + 1)? + "\n" + &self::row("last line", topic.language)?.concat(),
-        // Tags differ, so there are no more of them than the table has.
+        // The tags of an item must differ, so there are at most as many as in the table.
         "tags" | "search_words" if items(row) > 0 => {
             (*self::row("three tags", topic.language)?.get(item)?).to_owned()
         }

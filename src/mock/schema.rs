@@ -1,9 +1,9 @@
-//! An instance of a JSON schema.
+//! Makes an instance of a JSON schema.
 //!
-//! Honoured: type (also a list), properties, required, items, minItems, maxItems, uniqueItems of an enumeration,
+//! Supported: type (also a list), properties, required, items, minItems, maxItems, uniqueItems of an enumeration,
 //! enum, const, string lengths and the common formats, number bounds and multipleOf, anyOf and oneOf (first
-//! branch), allOf (merged), and $ref inside the document. Ignored: everything else, pattern among it. A recursive
-//! schema ends: deep values keep to what is required, and nothing is nested deeper than `DEEPEST`.
+//! branch), allOf (merged), and $ref inside the document. Everything else is ignored, also pattern. A recursive
+//! schema ends: deep values have required properties only, and nothing is nested deeper than `DEEPEST`.
 
 use serde_json::{Map, Value};
 
@@ -13,13 +13,13 @@ use super::samples::{self, Row};
 use super::strings::{bound, filler, formatted, is_free, sized};
 use super::topic::Topic;
 
-/// From here on optional properties and items are left out.
+/// From this depth on, optional properties and items are left out.
 const SPARSE: usize = 6;
-/// Nothing is nested deeper; a schema that demands it gets `null` there.
+/// The greatest depth. A schema that requires more gets `null` there.
 const DEEPEST: usize = 32;
 
-/// An instance of `schema`, which the request calls `name`. `draw` decides what the schema leaves open. The first
-/// string that may have any length ends with `marker`.
+/// Returns an instance of `schema`, which has the name `name` in the request. `draw` decides where the schema leaves a
+/// choice. The first string that may have any length ends with `marker`.
 pub(crate) fn instance(schema: &Value, name: &str, topic: &Topic<'_>, marker: &str, draw: usize) -> Value {
     let mut filler = Filler {
         root: schema,
@@ -36,7 +36,7 @@ pub(crate) fn instance(schema: &Value, name: &str, topic: &Topic<'_>, marker: &s
 struct Filler<'a> {
     root: &'a Value,
     topic: &'a Topic<'a>,
-    /// Taken by the string that carries it.
+    /// The marker, until a string has taken it.
     marker: Option<&'a str>,
     draw: usize,
     /// The place in the innermost list, from 0.
@@ -86,7 +86,7 @@ impl Filler<'_> {
         let row = self.sample.as_ref();
         let text = row.and_then(|row| samples::text(row, name, self.topic, self.item));
         let mut text = text.unwrap_or_else(|| filler(name, self.topic.language, self.item));
-        // Of a task, people read the description, and the next prompt gets the instruction.
+        // In a task the marker goes into the instruction, for the next prompt. People read the description.
         let is_description = self.action.is_some() && name == "description";
         if let Some(marker) = self.marker.take_if(|_| is_free(schema) && !is_description) {
             text.push(' ');
@@ -129,7 +129,7 @@ impl Filler<'_> {
         let actions = resolved(self.root, &items["properties"]["action"])["enum"].as_array();
         let actions: Vec<&str> = actions.into_iter().flatten().filter_map(Value::as_str).collect();
         let known = self.sample.as_ref().map_or(0, samples::items);
-        // Lists of strings are often tags, and platforms want three of them.
+        // Lists of strings are often tags, and platforms require three.
         let natural = match kind(items, depth) {
             _ if depth >= SPARSE => 0,
             _ if !actions.is_empty() => 4 + self.draw % 2,
@@ -158,7 +158,7 @@ impl Filler<'_> {
     }
 }
 
-/// What `schema` refers to inside the document.
+/// Returns the part of the document that `schema` refers to.
 fn referred<'s>(root: &'s Value, schema: &Value) -> Option<&'s Value> {
     let at = schema["$ref"].as_str()?;
     root.pointer(at.strip_prefix('#')?)
@@ -168,7 +168,7 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     referred(root, schema).unwrap_or(schema)
 }
 
-/// The first branch; deep down the one that ends a recursion, if there is one.
+/// Returns the first branch. From depth `SPARSE` on, it returns the `null` branch or the last one, to end a recursion.
 fn branch(branches: &[Value], depth: usize) -> &Value {
     let null = branches.iter().find(|branch| branch["type"] == "null");
     let chosen = if depth < SPARSE {
@@ -179,7 +179,7 @@ fn branch(branches: &[Value], depth: usize) -> &Value {
     chosen.unwrap_or(&Value::Null)
 }
 
-/// The type to make: the named one, the first of several that is not null, or the one its keywords imply.
+/// Returns the type to make: the named one, the first of several that is not null, or the one that its keywords imply.
 fn kind(schema: &Value, depth: usize) -> &str {
     const IMPLIED: [(&str, &str); 6] = [
         ("properties", "object"),
@@ -208,7 +208,7 @@ fn kind(schema: &Value, depth: usize) -> &str {
     }
 }
 
-/// One schema that asks for all that `parts` ask for; properties and required names add up.
+/// Returns one schema with the requirements of all `parts`. Properties and required names add up.
 fn merge(root: &Value, schema: &Value, parts: &[Value]) -> Value {
     let mut merged = schema.as_object().cloned().unwrap_or_default();
     merged.remove("allOf");

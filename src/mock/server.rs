@@ -1,4 +1,4 @@
-//! The sockets: accepting, serving, routing, and closing all of it.
+//! Accepts connections, routes their requests, and closes all connections at the end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,13 +28,13 @@ use super::response;
 use super::tally::{Stats, Tally};
 use crate::config::Dialect;
 
-/// Connections that wait to be accepted; a client may open thousands at once. The kernel may allow fewer.
+/// The most connections that wait to be accepted. A client may open thousands at once. The kernel may allow fewer.
 const BACKLOG: u32 = 16_384;
 
-/// The pause after a failed accept, which is nearly always a lack of file descriptors.
+/// The pause after a failed accept. The cause is nearly always a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// What all calls of a server share.
+/// The state that all calls of a server share.
 pub(crate) struct Shared {
     pub(crate) config: MockConfig,
     pub(crate) tally: Tally,
@@ -57,25 +57,25 @@ impl Shared {
         }
     }
 
-    /// Microseconds since the start.
+    /// Returns the microseconds since the start.
     pub(crate) fn now_us(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Admits a call that costs `tokens`, and notes in `headers` where the limits stand.
+    /// Admits a call that costs `tokens`, and adds the state of the limits to `headers`.
     pub(crate) fn admit(&self, dialect: Dialect, tokens: u64, headers: &mut HeaderMap) -> Result<(), Denial> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
         let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock, so that the times in the window never run backwards.
+        // The time is read under the lock, so that times in the window never decrease.
         let now = self.now_us();
         limiter.admit(now, tokens)?;
         response::show_limits(headers, dialect, &limiter.standings(now));
         Ok(())
     }
 
-    /// Where the limits stand.
+    /// Returns the state of the limits.
     pub(crate) fn standings(&self) -> Vec<Standing> {
         let Some(limiter) = &self.limiter else {
             return Vec::new();
@@ -86,7 +86,7 @@ impl Shared {
             .standings(self.now_us())
     }
 
-    /// Whether the request may be answered.
+    /// Returns whether the request has the key of the server, or the server needs none.
     pub(crate) fn knows(&self, dialect: Dialect, headers: &HeaderMap) -> bool {
         self.config
             .api_key
@@ -94,7 +94,7 @@ impl Shared {
             .is_none_or(|key| credentials::key(dialect, headers) == Some(key.as_str()))
     }
 
-    /// The counts so far.
+    /// Returns the counts so far.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             log_error: self.log.as_ref().and_then(Log::error),
@@ -115,7 +115,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop`, then closes every connection and returns when all of them are gone.
+/// Serves until `stop`. Then it closes every connection and returns when all are closed.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
     let mut open = JoinSet::new();
     loop {
@@ -134,7 +134,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
     open.shutdown().await;
 }
 
-/// A connection in the statistics, counted out when it is dropped.
+/// A connection in the statistics. Its end is counted when it is dropped.
 struct Counted(Arc<Shared>);
 
 impl Counted {
@@ -150,9 +150,9 @@ impl Drop for Counted {
     }
 }
 
-/// Serves one connection to its end. Its errors are the client's affair, or were made on purpose.
+/// Serves one connection to its end. Its errors are ignored: they come from the client or from a planned fault.
 async fn connection(socket: TcpStream, counted: Counted) {
-    // Without this, small frames would wait for the acknowledgement of the ones before them.
+    // Without this, small frames would wait for the acknowledgement of earlier ones.
     let _ = socket.set_nodelay(true);
     let service = service_fn(|request| route(&counted.0, request));
     let _ = http1::Builder::new()

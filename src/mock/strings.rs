@@ -1,11 +1,11 @@
-//! Strings of a JSON answer that the table of samples does not have.
+//! Strings of a JSON answer that are not in the table of samples.
 
 use serde_json::Value;
 
 use super::topic::Language;
 
-/// A string that is recognised as made up: `[mock] cover 1`. A Chinese one has Chinese in it, because an answer must
-/// be in the language of its question.
+/// Returns a string that is recognisable as invented: `[mock] cover 1`. A Chinese one contains Chinese, because an
+/// answer must be in the language of its question.
 pub(crate) fn filler(name: &str, language: Language, item: usize) -> String {
     let name = if name.is_empty() { "text" } else { name };
     let word = match language {
@@ -15,7 +15,7 @@ pub(crate) fn filler(name: &str, language: Language, item: usize) -> String {
     format!("[mock] {name} {word}{}", item + 1)
 }
 
-/// A string of a common format.
+/// Returns a string of a common format.
 pub(crate) fn formatted(schema: &Value, item: usize) -> Option<String> {
     let n = item % 28 + 1;
     Some(match schema["format"].as_str()? {
@@ -29,12 +29,12 @@ pub(crate) fn formatted(schema: &Value, item: usize) -> Option<String> {
     })
 }
 
-/// Whether a string may have any length and form.
+/// Returns whether a string has no greatest length and no pattern.
 pub(crate) fn is_free(schema: &Value) -> bool {
     schema["maxLength"].is_null() && schema["pattern"].is_null()
 }
 
-/// `text` in the length that `schema` asks for.
+/// Returns `text` in the length that `schema` requires.
 pub(crate) fn sized(mut text: String, schema: &Value) -> String {
     let least = bound(schema, "minLength").unwrap_or(0);
     text.extend(std::iter::repeat_n(
@@ -46,7 +46,7 @@ pub(crate) fn sized(mut text: String, schema: &Value) -> String {
     text
 }
 
-/// The number under `key`, if it is a length or a count.
+/// Returns the number of `key`, if it is a length or a count.
 pub(crate) fn bound(schema: &Value, key: &str) -> Option<usize> {
     schema[key].as_u64().and_then(|bound| usize::try_from(bound).ok())
 }

@@ -1,4 +1,4 @@
-//! What the server counts: the other half of the evidence, beside the log.
+//! The counts of the server. Tests check them together with the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,12 @@ pub(crate) enum Outcome {
     Overloaded,
     BadRequest,
     Unauthorized,
-    /// The client, or the stop of the server, ended the call before its answer was complete.
+    /// The call ended before its answer was complete: the client closed the connection, or the server stopped.
     ClientGone,
 }
 
 impl Outcome {
-    /// The name in the log and in the statistics.
+    /// Returns the name in the log and in the statistics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -45,31 +45,31 @@ impl Outcome {
     }
 }
 
-/// The counts of a server, as `GET /mock/stats` gives them.
+/// The counts of a server, in the form of `GET /mock/stats`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Chat calls that arrived.
     pub calls: u64,
-    /// Chat calls that are over, by how they ended.
+    /// Chat calls that ended, by outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Prompt tokens of the calls that were answered, whole or in part.
     pub input_tokens: u64,
-    /// Answer tokens handed to the network.
+    /// Answer tokens that were sent to the network.
     pub output_tokens: u64,
     /// Connections.
     pub connections: Gauge,
-    /// Chat calls that arrived and are not over.
+    /// Chat calls that arrived and have not ended.
     pub in_flight: Gauge,
-    /// The fullest 60 seconds, refused calls included, so that a breach of a limit shows.
+    /// The busiest 60 seconds, including refused calls. They show whether a client exceeds a limit.
     pub window: Busiest,
-    /// Why lines of the log were lost, if any were.
+    /// The error that lost lines of the log, if any were lost.
     pub log_error: Option<String>,
 }
 
-/// A number that goes up and down.
+/// A number that rises and falls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Gauge {
-    /// Its value at this moment.
+    /// Its present value.
     pub now: u64,
     /// Its highest value so far.
     pub max: u64,
@@ -80,7 +80,7 @@ pub struct Gauge {
 pub struct Busiest {
     /// Calls that arrived.
     pub requests_max: u64,
-    /// Prompt and answer tokens of the calls that arrived, as they would cost in full.
+    /// Prompt and answer tokens of the calls that arrived, counted as if each had a complete answer.
     pub tokens_max: u64,
 }
 
@@ -95,7 +95,7 @@ impl Gauge {
     }
 }
 
-/// The running counts. One short lock for each arrival and each end keeps all of them consistent.
+/// The running counts. One short lock for each arrival and each end keeps the counts consistent.
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<Running>);
 
@@ -106,10 +106,10 @@ struct Running {
 }
 
 impl Tally {
-    /// Counts a call that arrived, costing `tokens` if it is answered in full; returns its number from 1.
+    /// Counts a call that arrived and costs `tokens` if it gets a complete answer. Returns its number, from 1.
     pub(crate) fn arrived(&self, now_us: u64, tokens: u64) -> u64 {
         let mut running = self.lock();
-        // Whole milliseconds let calls of the same one share an entry: the window stays small at any rate.
+        // Calls of the same millisecond share an entry, so that the window stays small at any rate.
         running.arrivals.add(now_us / 1000 * 1000, tokens);
         let (requests, tokens) = (running.arrivals.requests, running.arrivals.tokens);
         let stats = &mut running.stats;
@@ -120,7 +120,7 @@ impl Tally {
         stats.calls
     }
 
-    /// Counts a call that is over.
+    /// Counts a call that ended.
     pub(crate) fn ended(&self, outcome: Outcome, input_tokens: u64, output_tokens: u64) {
         let stats = &mut self.lock().stats;
         *stats.outcomes.entry(outcome.as_str()).or_default() += 1;

@@ -1,28 +1,28 @@
-//! How text is counted and cut into pieces.
+//! Counts the tokens of texts and cuts texts into pieces.
 //!
-//! Counting rule: one token for each CJK character and one for each four other characters, rounded up.
-//! A message costs four more for its frame. An answer costs its number of pieces, and a piece is one CJK
-//! character or one word with the white space before it, where a word longer than eight characters
-//! continues in a new piece. The two rules differ a little, as a real tokenizer differs from any estimate.
+//! A prompt costs one token for each CJK character and one for each four other characters, rounded up, and four more
+//! for each message. An answer costs its number of pieces. A piece is one CJK character, or one word with the white
+//! space before it. A word longer than eight characters continues in a new piece. The two rules give slightly different
+//! numbers, like a real tokenizer and an estimate.
 
-/// What each message of a prompt costs besides its text.
+/// The tokens of a message besides its text.
 pub(crate) const PER_MESSAGE: u64 = 4;
 
 const LONGEST_PIECE: usize = 8;
 
-/// Whether `c` stands alone as a token: CJK and full-width signs, kana and hangul included.
+/// Returns whether `c` is a token by itself: CJK and full-width characters, also kana and hangul.
 pub(crate) fn is_cjk(c: char) -> bool {
     matches!(c,
         '\u{2E80}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}'
         | '\u{FF00}'..='\u{FFEF}' | '\u{20000}'..='\u{3FFFF}')
 }
 
-/// Whether `c` is a Han character, which is what makes a text Chinese here.
+/// Returns whether `c` is a Han character. A text with a Han character counts as Chinese here.
 pub(crate) fn is_han(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}')
 }
 
-/// The estimated tokens of a text.
+/// Returns the estimated tokens of a text.
 pub(crate) fn count(text: &str) -> u64 {
     if text.is_ascii() {
         return text.len().div_ceil(4) as u64;
@@ -37,10 +37,10 @@ pub(crate) fn count(text: &str) -> u64 {
     cjk + other.div_ceil(4)
 }
 
-/// The byte offsets at which the pieces of `text` end; together the pieces are the text.
+/// Returns the byte offsets of the ends of the pieces of `text`. The joined pieces are the text.
 pub(crate) fn piece_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::with_capacity(text.len() / 4 + 1);
-    // `letters` counts the characters after the white space of the piece that is being filled.
+    // `letters` counts the characters after the white space in the current piece.
     let (mut letters, mut closed) = (0, true);
     for (at, c) in text.char_indices() {
         let starts = closed || is_cjk(c) || letters == LONGEST_PIECE || (c.is_whitespace() && letters > 0);

@@ -1,8 +1,8 @@
 //! The topic of a prompt: its language and its subject.
 //!
 //! A prompt may have parts, under headings (`# …`) and between fences (`<<<name`, `name>>>`). The last part
-//! with text is the question. A prompt without parts is the question as a whole. What stands behind a fence is no part:
-//! it says how to answer.
+//! with text is the question. A prompt without parts is the question as a whole. Text after a closing fence is not a
+//! part: it tells the model how to answer.
 
 use super::tokens::is_han;
 
@@ -20,7 +20,7 @@ pub(crate) struct Topic<'a> {
     pub(crate) prompt: &'a str,
     /// Chinese if the question has a Han character.
     pub(crate) language: Language,
-    /// The last line of the question, or the first passage that it quotes, cut to a readable length.
+    /// The last line of the question, or the first quoted passage in it, cut to a readable length.
     pub(crate) subject: String,
 }
 
@@ -62,7 +62,7 @@ fn subject(line: &str, language: Language) -> String {
         Language::Chinese => (40, "这个问题"),
         Language::English => (80, "your question"),
     };
-    // Instructions that the mock planned quote the subject of their plan and may end with its marker.
+    // An instruction from a plan of the mock quotes the subject of the plan and may end with the plan's marker.
     let line = line.split_once(" [mock ").map_or(line, |(before, _)| before);
     let quoted = line.split_once('“').and_then(|(_, rest)| rest.split_once('”'));
     let subject = quoted.map_or(line, |(quoted, _)| quoted);

@@ -1,4 +1,5 @@
-//! Composite types of a schema. Each database numbers them itself, so that a statement that carries its types has to ask first.
+//! Composite types of a schema. Each database gives them its own numbers, so a statement that carries types has to read
+//! these first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -54,7 +55,7 @@ impl Composites {
         Ok(found)
     }
 
-    /// The type of that name.
+    /// Returns the type of this name.
     pub fn one(&self, name: &str) -> Result<Type, Fault> {
         self.one
             .get(name)
@@ -62,7 +63,7 @@ impl Composites {
             .ok_or_else(|| Fault::unknown_type(name))
     }
 
-    /// Its array.
+    /// Returns the array type of this name.
     pub fn many(&self, name: &str) -> Result<Type, Fault> {
         self.many
             .get(name)
@@ -72,7 +73,8 @@ impl Composites {
 }
 
 impl Database {
-    /// The types of these names, each after those that its fields have. The database is asked once.
+    /// Returns the types of these names; a type stands behind the types of its fields. They are read from the database
+    /// once.
     pub async fn composites(
         &self,
         connection: &mut Connection,
@@ -91,7 +93,8 @@ impl Database {
         Ok(read)
     }
 
-    /// The database is asked anew: another one has taken its place, and numbers them in its own way.
+    /// Drops the known types, so that the next use reads them again. Another database, with other numbers, has replaced
+    /// the old one.
     pub fn forget_composites(&self) {
         *self.composites.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

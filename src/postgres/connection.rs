@@ -1,4 +1,4 @@
-//! One connection, in the hands of one job.
+//! One connection, used by one job at a time.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio_postgres::Row;
 use super::fault::Fault;
 use super::params::Sent;
 
-/// A connection that has carried more than so many bytes in one statement is closed after its job: its buffers keep the
+/// A connection that has carried more bytes than this in one statement is closed after its job: its buffers keep the
 /// size of the largest statement or answer.
 const LARGE: usize = 16 << 20;
 
-/// A connection. Dropped in the middle of a statement or transaction it is closed, not given back: the server rolls
-/// back what was begun.
+/// A connection. If it is dropped in the middle of a statement or transaction, it is closed instead of given back: the
+/// server rolls the transaction back.
 pub struct Connection {
     pooled: Option<Object>,
     limit: Duration,
@@ -33,12 +33,12 @@ impl Connection {
         }
     }
 
-    /// The next statement's parameters have about so many bytes.
+    /// Notes that the next statement's parameters have about this many bytes.
     pub const fn carries(&mut self, bytes: usize) {
         self.large |= bytes > LARGE;
     }
 
-    /// All rows of a statement.
+    /// Returns all rows of a statement.
     pub async fn rows(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.query_typed(sql, params)).await;
@@ -47,25 +47,25 @@ impl Connection {
         Ok(rows)
     }
 
-    /// The only row of a statement that always has one.
+    /// Returns the only row of a statement that always has one.
     pub async fn row(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Row, Fault> {
         let found = self.optional(sql, params).await?;
         found.ok_or_else(Fault::missing)
     }
 
-    /// The first row of a statement, if it has any.
+    /// Returns the first row of a statement, if it has any.
     pub async fn optional(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Option<Row>, Fault> {
         Ok(self.rows(sql, params).await?.into_iter().next())
     }
 
-    /// How many rows a statement changed.
+    /// Returns how many rows a statement changed.
     pub async fn execute(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<u64, Fault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.execute_typed(sql, params)).await;
         self.end_statement(answer)
     }
 
-    /// Several statements without parameters.
+    /// Runs several statements without parameters.
     pub async fn batch(&mut self, sql: &str) -> Result<(), Fault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.batch_execute(sql)).await;
@@ -78,7 +78,7 @@ impl Connection {
         self.batch("BEGIN").await
     }
 
-    /// Begins one whose statements may take so long each.
+    /// Begins a transaction with this limit for each of its statements.
     pub async fn begin_long(&mut self, limit: Duration) -> Result<(), Fault> {
         self.in_transaction = true;
         self.limit = limit + Duration::from_secs(5);
@@ -89,14 +89,14 @@ impl Connection {
         .await
     }
 
-    /// Begins one that reads, and sees one moment.
+    /// Begins a transaction that only reads, and reads one snapshot.
     pub async fn begin_reading(&mut self) -> Result<(), Fault> {
         self.in_transaction = true;
         self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
     }
 
-    /// What was done on a connection of [`super::Database::connect_within`] is durable on return.
+    /// Ends the work on a connection of [`super::Database::connect_within`]; it is durable on return.
     pub async fn end_within(&mut self) -> Result<(), Fault> {
         if self.in_transaction {
             self.commit().await?;
@@ -104,7 +104,7 @@ impl Connection {
         Ok(())
     }
 
-    /// What the transaction did is durable on return.
+    /// Commits the transaction; it is durable on return.
     pub async fn commit(&mut self) -> Result<(), Fault> {
         self.batch("COMMIT").await?;
         self.in_transaction = false;
@@ -129,7 +129,7 @@ impl Connection {
                 Ok(value)
             }
             Ok(Err(error)) => {
-                // A refusal of the server is the end of its statement, and leaves the connection as it was.
+                // A refusal of the server ends its statement only; the connection stays usable.
                 self.busy = error.as_db_error().is_none();
                 Err(error.into())
             }

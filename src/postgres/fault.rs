@@ -1,15 +1,16 @@
-//! What went wrong with the database, and whether it will pass.
+//! The failures of a database, and whether waiting cures them.
 
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
-/// A statement or connection that failed; a statement alone has changed nothing, unless its answer was lost.
+/// A failed statement or connection. A failed statement outside a transaction has changed nothing, unless its answer
+/// was lost.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{reason}")]
 pub struct Fault {
-    /// The server's code, if it said anything.
+    /// The server's code, if it sent one.
     pub code: Option<SqlState>,
-    /// What it said.
+    /// The server's message, or the reason here.
     pub reason: String,
     passes: bool,
     /// Whether a row is missing that every run has.
@@ -18,25 +19,25 @@ pub struct Fault {
 
 /// An error that says whether waiting cures it.
 pub trait Passing {
-    /// What passes, if the same may succeed later.
+    /// Returns the passing cause if the same operation may succeed later.
     fn passing(&self) -> Option<Passes>;
 
-    /// Whether the server cancelled the statement, which it does at its time limit. The same statement would be cancelled
-    /// again: it is made smaller, or tried within a longer limit, or given up.
+    /// Whether the server cancelled the statement, which it does at its time limit. The same statement would be
+    /// cancelled again: the caller splits it, tries it within a longer limit, or gives up.
     fn is_cancelled(&self) -> bool;
 }
 
-/// Something that passes.
+/// A passing cause.
 #[derive(Debug, Clone)]
 pub struct Passes {
-    /// What it is.
+    /// The cause as text.
     pub reason: String,
-    /// Whether it came of others who did the same at that moment; the database is well.
+    /// Whether concurrent transactions caused it; the database itself is well.
     pub of_rivals: bool,
 }
 
 impl Passes {
-    /// Others did the same.
+    /// Creates the cause of a conflict with concurrent transactions.
     pub fn rival(reason: &str) -> Self {
         Self {
             reason: reason.to_owned(),
@@ -59,18 +60,18 @@ impl Passing for Fault {
     }
 }
 
-/// A deadlock, a conflict, a lock that was not to be had.
+/// A serialization failure, a deadlock, a lock that was not available.
 const RIVALS: &[&str] = &["40001", "40P01", "55P03"];
 
-/// Codes that pass by waiting, as a restart, a failover, an overload or a rival gives them; `58030` and class 53 are the server's disk and
-/// memory (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+/// Codes that waiting cures: a restart, a failover, an overload or a concurrent transaction. `58030` and class 53 are
+/// the server's disk and memory (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 const PASSING: &[&str] = &[
     "25006", "25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57P05", "58030",
 ];
 const PASSING_CLASSES: &[&str] = &["08", "53"];
 
 impl Fault {
-    /// A failure that will pass.
+    /// Creates a failure that waiting cures.
     pub fn lost(reason: impl Into<String>) -> Self {
         Self {
             code: None,
@@ -80,12 +81,12 @@ impl Fault {
         }
     }
 
-    /// Whether a lock was not to be had in time.
+    /// Whether a lock was not available in time.
     pub fn is_about_a_lock(&self) -> bool {
         self.code == Some(SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    /// A row that every run has is not there. Waiting does not bring it back.
+    /// Creates the failure of a missing row that every run has. Waiting does not cure it.
     pub(super) fn missing() -> Self {
         Self {
             code: None,
@@ -95,7 +96,7 @@ impl Fault {
         }
     }
 
-    /// The schema has no type of that name, or one of its fields is none of ours.
+    /// Creates the failure of a type that the schema lacks, or of a field whose type is unknown.
     pub(super) fn unknown_type(name: &str) -> Self {
         Self {
             code: Some(SqlState::UNDEFINED_OBJECT),
@@ -105,7 +106,7 @@ impl Fault {
         }
     }
 
-    /// Whether the server does not know a type or a function that it was asked for.
+    /// Whether the server does not know a type or a function of the statement.
     pub fn is_about_a_name(&self) -> bool {
         self.code == Some(SqlState::UNDEFINED_OBJECT) || self.code == Some(SqlState::UNDEFINED_FUNCTION)
     }
@@ -155,12 +156,12 @@ impl From<tokio_postgres::Error> for Fault {
     }
 }
 
-/// Whether the error comes from under the protocol: a refused, cut or silent connection.
+/// Whether the error comes from below the protocol: a refused, cut or silent connection.
 fn is_io(error: &tokio_postgres::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            // TLS wraps what is wrong with a certificate in an error of the network, and that does not pass.
+            // TLS wraps a certificate error in an I/O error; waiting does not cure it.
             return io.kind() != std::io::ErrorKind::InvalidData
                 && io.kind() != std::io::ErrorKind::InvalidInput;
         }

@@ -1,14 +1,18 @@
-//! The way to a PostgreSQL database: connections, their time limits, and what a failure of theirs means.
+//! Connections to a PostgreSQL database, their time limits, and the meaning of their failures.
 //!
-//! Failure behaviour: nothing waits for ever. Every statement has a limit here and on the server; one that the server
-//! cancelled at its limit is never sent again as it was; a dead network is
-//! noticed by keepalives and `tcp_user_timeout`; a connection that was left in the middle of something is thrown away,
-//! which rolls it back. Whoever asks is told whether the failure will pass, and [`Database::patiently`] waits until it
-//! has: for a database that restarts, fails over or cannot be reached, nothing is lost by waiting.
+//! Failure behaviour: nothing waits for ever.
+//!
+//! * Every statement has a time limit here and on the server. A statement that the server cancelled at its limit is
+//!   never sent again unchanged.
+//! * Keepalives and `tcp_user_timeout` detect a dead network.
+//! * A connection that was left in the middle of a statement or transaction is closed, which rolls the transaction
+//!   back.
+//! * An error says whether waiting cures it, and [`Database::patiently`] waits until then: a database that restarts,
+//!   fails over or cannot be reached loses nothing meanwhile.
 //!
 //! Statements are unnamed and a session has no state, so that a pooler in transaction mode may stand between.
 //!
-//! Deliberately absent: SQL, which belongs to whoever asks.
+//! Deliberately absent: SQL, which belongs to the callers.
 
 mod composites;
 mod connection;
@@ -29,58 +33,60 @@ pub use params::{Param, Sent, Text, text};
 
 use crate::config::PostgresAddress;
 
-/// Connections of one process at most, beside the one that is kept for leases. Statements are short, so that few serve
-/// many calls; each is a process of the server.
+/// The most connections of one process, beside the one for lease renewals. Statements are short, so that few
+/// connections serve many calls; each one is a process of the server.
 const CONNECTIONS: usize = 7;
 
-/// How long connecting may take, TLS included.
+/// The time limit of connecting, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a statement may take, as the client sees it; the server ends it a little earlier.
+/// The time limit of a statement at the client; the server ends it a little earlier.
 const STATEMENT: Duration = Duration::from_secs(20);
 
-/// Limits that the server holds: a statement, waiting for a lock, and idling in a transaction whose client is gone or
-/// stands still, which would hold others up. It gives up a dead network as soon as the client does.
+/// Time limits at the server: for a statement, for a lock, and for idling in a transaction. A transaction whose client
+/// is gone or frozen would block other clients. The server gives up a dead network as soon as the client does.
 const SERVER_LIMITS: &str = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s \
      -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=10s \
      -c jit=off";
 
-/// The same for the connection that renews leases. A renewal that takes longer comes too late, and one row that is locked
-/// must not hold up the others.
+/// Shorter limits for the connection that renews leases. A renewal that takes longer is too late, and one locked row
+/// must not delay the others.
 const RENEWAL_LIMITS: &str = "-c statement_timeout=5s -c lock_timeout=2s";
 
-/// What is sent and not acknowledged for so long means that the network is dead (`tcp(7)`).
+/// Data that is not acknowledged for this long means that the network is dead (`tcp(7)`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// Between two tries while the database is out of reach, at first and at most; the true wait is jittered below it.
+/// The first and the longest wait between two tries while the database is out of reach; the real wait is jittered below
+/// it.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// So often a statement gives way to rivals; more would be a fault of ours that looks like one.
+/// How often a statement is retried after conflicts with concurrent transactions. More conflicts would be a bug of ours
+/// that looks like a conflict.
 const RIVALS: u32 = 50;
 
 /// A database and its connections. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: Pool,
-    /// A connection of its own for what must not wait for others.
+    /// A separate connection for work that must not wait for other work.
     apart: Pool,
     shown: Arc<str>,
     trouble: Arc<Mutex<Option<Trouble>>>,
     composites: Arc<Mutex<Option<Arc<Composites>>>>,
 }
 
-/// How long each statement may take.
+/// The time limit of each statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Within {
     /// The limit of the connection.
     Usual,
-    /// This one.
+    /// This limit.
     Longer(Duration),
 }
 
 impl Within {
-    /// The limit to try after this one; `None` after the longest.
+    /// Returns the next longer limit; `None` after the longest.
     fn longer(self) -> Option<Self> {
         match self {
             Self::Usual => Some(Self::Longer(Duration::from_secs(60))),
@@ -90,7 +96,7 @@ impl Within {
     }
 }
 
-/// Why the database is not answering.
+/// Why the database does not answer.
 #[derive(Debug, Clone)]
 struct Trouble {
     since: Instant,
@@ -98,7 +104,7 @@ struct Trouble {
 }
 
 impl Database {
-    /// A pool for that address; nothing is connected yet. An error names a certificate that cannot be used.
+    /// Creates a pool for the address without connecting. The error names a certificate that cannot be used.
     pub fn new(address: &PostgresAddress) -> Result<Self, String> {
         let mut connection = address.connection.clone();
         if connection.get_application_name().is_none() {
@@ -145,19 +151,19 @@ impl Database {
         &self.shown
     }
 
-    /// A connection of the pool, or a new one; waits for one to be free.
+    /// Returns a connection of the pool, or a new one; waits until one is free.
     pub async fn connect(&self) -> Result<Connection, Fault> {
         let pooled = self.pool.get().await.map_err(Fault::of_pool)?;
         Ok(Connection::new(pooled, STATEMENT))
     }
 
-    /// The connection that is kept for renewing leases: no other work ever holds it up.
+    /// Returns the connection for lease renewals, which no other work uses.
     pub async fn connect_apart(&self) -> Result<Connection, Fault> {
         let pooled = self.apart.get().await.map_err(Fault::of_pool)?;
         Ok(Connection::new(pooled, STATEMENT))
     }
 
-    /// As [`Self::connect`]; within a longer limit what is done is one transaction, which [`Connection::end_within`] ends.
+    /// As [`Self::connect`]. With a longer limit the work is one transaction, which [`Connection::end_within`] ends.
     pub async fn connect_within(&self, within: Within) -> Result<Connection, Fault> {
         let mut connection = self.connect().await?;
         if let Within::Longer(limit) = within {
@@ -166,7 +172,7 @@ impl Database {
         Ok(connection)
     }
 
-    /// What is known of a database that does not answer, and since when.
+    /// Returns why the database does not answer, and since when.
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let Trouble { since, reason } = trouble.as_ref()?;
@@ -176,8 +182,9 @@ impl Database {
         ))
     }
 
-    /// Tries until it is done, or fails in a way that does not pass. What is tried may have happened although its
-    /// answer was lost, and must be safe to do again. Cancel-safe between two tries.
+    /// Repeats the attempt until it succeeds, fails in a way that waiting does not cure, or has had `RIVALS` conflicts.
+    /// An attempt may have taken effect although its answer was lost, so it must be safe to repeat. Cancel-safe between
+    /// two tries.
     pub async fn patiently<T, E, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, E>
     where
         E: Passing,
@@ -205,8 +212,8 @@ impl Database {
         }
     }
 
-    /// As [`Self::patiently`]. What the server cancelled for its time limit is not asked for again as it was, but within
-    /// limits that grow; it fails when the longest was too short.
+    /// As [`Self::patiently`]. A statement that the server cancelled at its time limit is repeated with a longer limit;
+    /// the call fails when the longest one was too short.
     pub async fn patiently_within<T, E, F>(&self, mut attempt: impl FnMut(Within) -> F) -> Result<T, E>
     where
         E: Passing,

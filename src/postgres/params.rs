@@ -4,10 +4,10 @@ use std::fmt;
 
 use tokio_postgres::types::{ToSql, Type};
 
-/// A value and its type, on its way to the server.
+/// A value and its type, as sent to the server.
 pub type Sent<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A value that knows its type there.
+/// A value that knows its type at the server.
 pub trait Param: ToSql + Sync {
     /// The type.
     const TYPE: Type;
@@ -44,14 +44,14 @@ types! {
     &[u8] => BYTEA, BYTEA_ARRAY;
 }
 
-/// Text of others in the form that a column can hold, and back: PostgreSQL has no text with a zero in it. The last code
-/// point, which Unicode sets aside for uses such as this, and a digit stand for it; and with another digit for itself.
+/// Text from outside in a form that a column can hold, and back: PostgreSQL cannot store a NUL. The last code point,
+/// which Unicode reserves for such internal uses, with the digit 0 stands for a NUL, and with the digit 1 for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(pub String);
 
 const MARK: char = '\u{10FFFF}';
 
-/// What a column holds for that text.
+/// Returns the text in the form of a column.
 pub fn text(text: &str) -> String {
     if !text.contains(['\0', MARK]) {
         return text.to_owned();

@@ -12,8 +12,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::Tls;
 
-/// Makes connections secret: checked against the given authorities, or else those that come with the program; not
-/// checked at all where plain text would do as well.
+/// Creates the TLS connector. Certificates are checked against the given authorities, or else against those of the
+/// program. They are not checked if plain text is allowed and no authorities are given.
 pub(super) fn connector(tls: Tls, roots: Option<&Path>) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -52,7 +52,7 @@ fn authorities(roots: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
-/// Takes any certificate, for `sslmode=prefer`.
+/// Accepts any certificate, for `sslmode=prefer`.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

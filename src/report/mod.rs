@@ -1,4 +1,4 @@
-//! Tables and texts for people, from the results port.
+//! Tables and texts for people, made from the results port.
 
 mod queue;
 mod session;

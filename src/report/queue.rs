@@ -7,10 +7,10 @@ use crate::domain::printable::printable;
 use crate::domain::state::TaskStatus;
 use crate::store::{KnownQueue, PendingTask};
 
-/// Of an instruction, so many characters are shown.
+/// How many characters of an instruction are shown.
 const SHOWN: usize = 100;
 
-/// A queue with a heading.
+/// Returns a queue as text, with a heading.
 pub fn queue_text(queue: &KnownQueue) -> String {
     let name = queue.custom_id.as_deref().unwrap_or("(no custom_id)");
     let mut text = format!(
@@ -27,7 +27,7 @@ pub fn queue_text(queue: &KnownQueue) -> String {
     text + &tasks_text(&queue.tasks)
 }
 
-/// The lines of tasks.
+/// Returns the lines of the tasks.
 pub fn tasks_text(tasks: &[(PendingTask, TaskStatus)]) -> String {
     let mut text = String::new();
     for (task, status) in tasks {
@@ -49,7 +49,7 @@ pub fn tasks_text(tasks: &[(PendingTask, TaskStatus)]) -> String {
     text
 }
 
-/// The queue as the service's `GET /novachat/queue/{user_id}/{session_id}` shows one.
+/// Returns the queue in the form of the service's `GET /novachat/queue/{user_id}/{session_id}`.
 pub fn queue_json(queue: &KnownQueue) -> Value {
     json!({
         "run": queue.run,
@@ -61,7 +61,7 @@ pub fn queue_json(queue: &KnownQueue) -> Value {
     })
 }
 
-/// The tasks alone.
+/// Returns the tasks alone.
 pub fn tasks_json(tasks: &[(PendingTask, TaskStatus)]) -> Vec<Value> {
     tasks
         .iter()

@@ -9,10 +9,10 @@ use crate::domain::ids::shortened;
 use crate::domain::printable::printable;
 use crate::store::{Round, SessionRecord, StoredItem};
 
-/// Of a query, so many characters are shown in a list.
+/// How many characters of a query are shown in a list.
 const SHOWN: usize = 80;
 
-/// A session for people.
+/// Returns a session as text for people.
 pub fn session_text(record: &SessionRecord) -> String {
     let mut text = String::new();
     if let Some(queue) = &record.queue {
@@ -20,7 +20,10 @@ pub fn session_text(record: &SessionRecord) -> String {
     }
     if !record.pending.is_empty() {
         let actions: Vec<&str> = record.pending.iter().map(|task| task.action.as_str()).collect();
-        text += &format!("pending, for a request that continues: {}\n", actions.join(", "));
+        text += &format!(
+            "pending tasks, for the next request that continues: {}\n",
+            actions.join(", ")
+        );
     }
     text += &format!("\nrounds: {}\n", record.rounds.len());
     for round in &record.rounds {
@@ -47,7 +50,7 @@ fn round_text(round: &Round) -> String {
     format!("{}\n", line.trim_end())
 }
 
-/// A session for programs.
+/// Returns a session as JSON for programs.
 pub fn session_json(user: &str, session: &str, record: &SessionRecord) -> Value {
     let rounds: Vec<Value> = record
         .rounds
@@ -79,7 +82,7 @@ pub fn session_json(user: &str, session: &str, record: &SessionRecord) -> Value 
     })
 }
 
-/// Items as one JSON list.
+/// Returns items as one JSON list.
 pub fn items_json(items: &[StoredItem]) -> Vec<Value> {
     items.iter().map(item_json).collect()
 }
@@ -90,7 +93,7 @@ fn item_json(item: &StoredItem) -> Value {
     Value::Object(body)
 }
 
-/// Items as text, each under its id.
+/// Returns items as text, each under its id.
 pub fn items_text(items: &[StoredItem]) -> String {
     let mut text = String::new();
     for item in items {
@@ -99,7 +102,7 @@ pub fn items_text(items: &[StoredItem]) -> String {
     text
 }
 
-/// Items as CSV (RFC 4180): id, type, title, content, then everything else as JSON.
+/// Returns items as CSV (RFC 4180): id, type, title, content, then everything else as JSON.
 pub fn csv(items: &[StoredItem]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["id", "type", "title", "content", "other"])?;
@@ -117,7 +120,7 @@ pub fn csv(items: &[StoredItem]) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
-/// A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection").
+/// Puts an apostrophe before a cell that a spreadsheet would take for a formula (OWASP, "CSV Injection").
 fn harmless(cell: &str) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         format!("'{cell}")

@@ -1,4 +1,4 @@
-//! How a run stands, as a table or as JSON.
+//! The state of a run, as a table or as JSON.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -11,24 +11,24 @@ use crate::domain::usage::Cost;
 use crate::observe::told_otherwise;
 use crate::store::{FileKey, Run, SessionCounts, WorkerState};
 
-/// Everything that `status` shows.
+/// The data of `status`.
 #[derive(Debug)]
 pub struct Standing {
     /// The run.
     pub run: Run,
-    /// Its requests.
+    /// Its requests by state.
     pub counts: Counts,
-    /// What it used.
+    /// Its use of calls, tokens and money.
     pub summary: RunSummary,
-    /// Its calls that gave nothing.
+    /// Its calls without a usable answer.
     pub waste: Vec<Waste>,
-    /// How its routes stood last, those that were ever out of use.
+    /// The last state of its routes; routes that were never unhealthy are not listed.
     pub routes: Vec<RouteState>,
-    /// Its sessions, the first of them.
+    /// The first of its sessions.
     pub sessions: Vec<SessionCounts>,
     /// Its result files.
     pub files: Vec<FileKey>,
-    /// Who works on it, or lately did.
+    /// Its workers, present and recent.
     pub workers: Vec<WorkerState>,
 }
 
@@ -125,7 +125,7 @@ fn session(session: &SessionCounts) -> serde_json::Value {
 
 fn workers(workers: &[WorkerState]) -> Table {
     let mut rows = table_of(&[
-        "worker", "host", "pid", "steps", "a second", "requests", "holds", "seen",
+        "worker", "host", "pid", "steps", "a second", "requests", "leases", "seen",
     ]);
     for state in workers {
         let seen = if state.has_left {
@@ -175,7 +175,7 @@ fn requests(counts: &Counts) -> Table {
     rows
 }
 
-/// The table for a terminal.
+/// Returns the table for a terminal.
 pub fn table(standing: &Standing) -> String {
     let counts = &standing.counts;
     let input = standing
@@ -195,7 +195,7 @@ pub fn table(standing: &Standing) -> String {
     text += &format!("{}\n\n", requests(counts).trim_fmt());
     if counts.partial > 0 {
         text += &format!(
-            "{} done in part: a task of each failed, which `nova3 retry` runs again\n",
+            "{} done in part: each has a failed task, which `nova3 retry` runs again\n",
             counts.partial
         );
     }
@@ -262,7 +262,7 @@ pub fn table(standing: &Standing) -> String {
     text
 }
 
-/// Calls, tokens and money.
+/// Returns the lines about calls, tokens and money.
 fn spent(summary: &RunSummary) -> String {
     let price = if !knows_prices(summary) {
         "– (no price known)".to_owned()
@@ -289,19 +289,19 @@ fn spent(summary: &RunSummary) -> String {
     );
     if summary.uncertain > Cost::ZERO {
         text += &format!(
-            "up to ${:.4} more for answers that were lost on the way\n",
+            "up to ${:.4} more for answers that were lost in transit\n",
             summary.uncertain.usd()
         );
     }
     text
 }
 
-/// Whether any call has a price; before the first one nothing was spent for certain.
+/// Whether any call has a price; true before the first call, when nothing is spent.
 const fn knows_prices(summary: &RunSummary) -> bool {
     summary.attempts == 0 || summary.unpriced < summary.attempts
 }
 
-/// Money of some calls. A zero is told as one only where each call has a price.
+/// Formats the cost of some calls. A zero is shown as one only if every call has a price.
 fn dollars(cost: Cost, summary: &RunSummary) -> String {
     if cost == Cost::ZERO && summary.unpriced > 0 {
         return "–".to_owned();

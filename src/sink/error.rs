@@ -1,14 +1,14 @@
-//! Why a result file cannot be written.
+//! The errors of writing a result file.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-/// All of these end a run with exit code 110; what is finished stays in the store.
+/// The error ends a run with exit code 110; finished results stay in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The file holds something that this run did not write.
     #[error(
-        "result file `{}` is not what this run wrote there: {reason} (use `--append` to keep it and add to it, \
+        "result file `{}` does not hold what this run wrote: {reason} (use `--append` to keep it and add to it, \
          `--overwrite` to replace it, or another `-o`)",
         path.display()
     )]
@@ -18,10 +18,10 @@ pub enum SinkError {
         /// How it differs.
         reason: String,
     },
-    /// Somebody else changed the file while this process wrote it.
+    /// Another program changed the file while this process wrote it.
     #[error(
         "result file `{}` was changed while this run wrote it: {reason} (nothing was overwritten and nothing finished is \
-         lost: move away what stands there, or use another `-o`, and run the same command again)",
+         lost: move that file away, or use another `-o`, and run the same command again)",
         path.display()
     )]
     Changed {
@@ -30,7 +30,7 @@ pub enum SinkError {
         /// How it differs.
         reason: String,
     },
-    /// Another process writes it.
+    /// Another process writes the file.
     #[error("result file `{}` is being written by another process (wait for it, or use another `-o`)", path.display())]
     Locked {
         /// The file.
@@ -41,15 +41,15 @@ pub enum SinkError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The failed operation.
         action: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// What to do about a full disk or a limit; other errors of the system speak for themselves.
+/// Returns the cure for a full disk or a size limit; other errors of the system need none.
 fn cure(source: &std::io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

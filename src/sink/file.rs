@@ -1,6 +1,6 @@
-//! One result file, locked and watched for as long as it is open.
+//! One result file, locked and checked while it is open.
 //!
-//! Only this process writes the file while it is open. If somebody else removes, replaces, cuts or extends it, the
+//! Only this process writes the file while it is open. If another program removes, replaces, cuts or extends it, the
 //! next append fails and nothing more is written.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -12,10 +12,10 @@ use rustix::fs::OFlags;
 
 use super::error::SinkError;
 
-/// So many bytes before the end of ours are recognised by their digest.
+/// How many bytes before the end of our lines the tail digest covers.
 const TAIL: u64 = 4096;
 
-/// What to do with a file that is not what the mark says.
+/// The handling of a file that does not match the mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
     /// Stop.
@@ -26,34 +26,34 @@ pub enum Existing {
     Overwrite,
 }
 
-/// What should be in the file.
+/// The expected content of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// Bytes before the first line of ours.
+    /// Bytes before our first line.
     pub base: u64,
-    /// Bytes of ours that are certain.
+    /// Our bytes that are certainly in the file.
     pub settled: u64,
-    /// Bytes that may follow them, whole or in part.
+    /// Our bytes that may follow them, completely or in part.
     pub announced: u64,
-    /// These bytes themselves, where they are known: what else follows the certain ones belongs to somebody else.
+    /// The announced bytes, if they are known: any other bytes behind the settled ones belong to another program.
     pub lines: Option<Vec<u8>>,
     /// Digest of the last bytes before `base + settled`.
     pub tail: [u8; 32],
-    /// Length and tail of a file that may have taken this one's place.
+    /// Length and tail of a replacement that may have taken the file's place.
     pub replacement: Option<(u64, [u8; 32])>,
 }
 
-/// What was found, after at most the announced bytes were cut off.
+/// The state of the file, after at most the announced bytes were cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing of ours: every line is still to be written, behind so many bytes of someone else's.
+    /// The file holds none of our lines: all of them are still to be written, behind `base` foreign bytes.
     Nothing {
-        /// Bytes of someone else's.
+        /// Foreign bytes.
         base: u64,
     },
-    /// The file that the mark describes.
+    /// The file matches the mark.
     AsMarked,
-    /// The announced replacement.
+    /// The file is the announced replacement.
     Replaced,
 }
 
@@ -68,7 +68,7 @@ pub struct ResultFile {
 }
 
 impl ResultFile {
-    /// Opens and locks the file, makes it if it is absent, and compares it with the mark.
+    /// Opens and locks the file, creates it if it is absent, and compares it with the mark.
     pub fn open(path: &Path, mark: Option<&Mark>, existing: Existing) -> Result<(Self, Found), SinkError> {
         let io = |action| {
             move |source| SinkError::Io {
@@ -95,11 +95,11 @@ impl ResultFile {
             return Ok(Found::Nothing { base: 0 });
         }
         let reason = match mark {
-            // What others wrote before our first line was kept once; now it shall go too.
+            // An earlier run kept the foreign bytes before our first line; `--overwrite` removes them too.
             Some(mark) if existing == Existing::Overwrite && mark.base > 0 => {
-                format!("{} bytes of others stand before ours", mark.base)
+                format!("{} bytes that this run did not write come first", mark.base)
             }
-            None => "it was there before".to_owned(),
+            None => "it existed before this run".to_owned(),
             Some(mark) => match self.explain(mark)? {
                 Ok(found) => return Ok(found),
                 Err(reason) => reason,
@@ -121,10 +121,10 @@ impl ResultFile {
         }
     }
 
-    /// The state that the mark explains, or how the file differs from every such state.
+    /// Returns the state that the mark explains, or how the file differs from every such state.
     ///
-    /// A replacement may look like the file it replaces: as long, with the same end. Such a file is taken for
-    /// the old one, because that is written anew for nothing, while a replacement is believed.
+    /// A replacement may look like the file that it replaces: the same length and the same tail. Such a file counts as
+    /// the old one: writing it again costs only time, while a file that counts as the replacement is not written again.
     fn explain(&mut self, mark: &Mark) -> Result<Result<Found, String>, SinkError> {
         let Some(reason) = self.difference(mark)? else {
             return Ok(Ok(Found::AsMarked));
@@ -138,24 +138,24 @@ impl ResultFile {
         Ok(Err(reason))
     }
 
-    /// How the file differs from the settled bytes; what may have been torn behind them is cut off.
+    /// Returns how the file differs from the settled bytes. It cuts off a torn write behind them.
     fn difference(&mut self, mark: &Mark) -> Result<Option<String>, SinkError> {
         let settled = mark.base.saturating_add(mark.settled);
         if self.length < settled {
             return Ok(Some(format!(
-                "it has {} bytes where {settled} were written",
+                "it has {} bytes, but {settled} were written",
                 self.length
             )));
         }
         if self.tail_at(settled)? != mark.tail {
             return Ok(Some(format!(
-                "the {} bytes before byte {settled} are others",
+                "the {} bytes before byte {settled} were changed",
                 settled.min(TAIL)
             )));
         }
         let more = self.length - settled;
         if more > mark.announced || !self.is_torn(settled, mark)? {
-            return Ok(Some(format!("{more} bytes were added behind byte {settled}")));
+            return Ok(Some(format!("{more} bytes were added after byte {settled}")));
         }
         if more > 0 && !failpoint!("announced-not-cut") {
             self.cut(settled)?;
@@ -163,8 +163,8 @@ impl ResultFile {
         Ok(None)
     }
 
-    /// Whether what follows the settled bytes is the beginning of the announced lines, as far as these are known. After a
-    /// power cut zeros may stand in the place of what was not written.
+    /// Whether the bytes behind the settled ones are the beginning of the announced lines, as far as these are known.
+    /// After a power cut, zeros may stand in place of bytes that were not written.
     fn is_torn(&mut self, settled: u64, mark: &Mark) -> Result<bool, SinkError> {
         let Some(lines) = &mark.lines else {
             return Ok(true);
@@ -174,7 +174,7 @@ impl ResultFile {
         Ok(lines.starts_with(&found[..written]))
     }
 
-    /// Someone else's last line gets its end, so that ours does not run into it.
+    /// Ends the last line of a foreign file, so that our first line does not join it.
     fn end_last_line(&mut self) -> Result<(), SinkError> {
         if self.read_tail(self.length)?.last() != Some(&b'\n') {
             self.file
@@ -186,9 +186,9 @@ impl ResultFile {
         Ok(())
     }
 
-    /// Fails if somebody else changed the file, or gave its name to another one, since it was opened.
+    /// Fails if another program changed the file, or gave its name to another file, since it was opened.
     ///
-    /// Compares inode, length and the last bytes, so a change of the same length further up goes unnoticed.
+    /// It compares inode, length and the last bytes, so it does not notice a change further up that keeps the length.
     pub fn check(&mut self) -> Result<(), SinkError> {
         let reason = match std::fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Some("it was removed".to_owned()),
@@ -211,32 +211,30 @@ impl ResultFile {
         }
         let (expected, found) = (self.length, ours.len());
         if found < expected {
-            return Ok(Some(format!(
-                "it has {found} bytes where {expected} were written"
-            )));
+            return Ok(Some(format!("it has {found} bytes, but {expected} were written")));
         }
         if found > expected {
             let more = found - expected;
-            return Ok(Some(format!("{more} bytes were added behind byte {expected}")));
+            return Ok(Some(format!("{more} bytes were added after byte {expected}")));
         }
         if self.read_tail(expected)? != self.last {
             let last = self.last.len();
             return Ok(Some(format!(
-                "the {last} bytes before byte {expected} are others"
+                "the {last} bytes before byte {expected} were changed"
             )));
         }
         Ok(None)
     }
 
-    /// The lines are in the file and on the disk. After an error the file may hold a part of them, which
-    /// the announcement covers.
+    /// Appends the lines. On return they are in the file and on the disk. After an error the file may hold a part of
+    /// them, which the announcement covers.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), SinkError> {
         self.check()?;
         self.add(lines)?;
         self.file.sync_data().map_err(self.io("writing to disk"))
     }
 
-    /// Adds lines, which need not be on the disk yet.
+    /// Adds lines; they need not be on the disk on return.
     pub(super) fn add(&mut self, lines: &[u8]) -> Result<(), SinkError> {
         self.file.write_all(lines).map_err(self.io("writing"))?;
         self.length += lines.len() as u64;
@@ -244,17 +242,17 @@ impl ResultFile {
         Ok(())
     }
 
-    /// The digest that recognises the file as it is now.
+    /// Returns the digest that identifies the file as it is now.
     pub fn tail(&self) -> [u8; 32] {
         tail_digest(&self.last)
     }
 
-    /// The length of the file as it is now.
+    /// The present length of the file.
     pub const fn length(&self) -> u64 {
         self.length
     }
 
-    /// Removes everything behind the first `keep` bytes, so that the lines can be written again where they stood.
+    /// Removes everything behind the first `keep` bytes, so that the lines can be written again in place.
     pub fn empty(&mut self, keep: u64) -> Result<(), SinkError> {
         self.check()?;
         self.cut(keep)?;
@@ -271,7 +269,7 @@ impl ResultFile {
         Ok(())
     }
 
-    /// The digest of the last bytes before `end`.
+    /// Returns the digest of the last bytes before `end`.
     pub fn tail_at(&mut self, end: u64) -> Result<[u8; 32], SinkError> {
         Ok(tail_digest(&self.read_tail(end)?))
     }
@@ -296,7 +294,7 @@ impl ResultFile {
     }
 }
 
-/// The digest of the last bytes of a file.
+/// Returns the digest of the last bytes of a file.
 pub fn tail_digest(last: &[u8]) -> [u8; 32] {
     let from = last
         .len()
@@ -316,13 +314,13 @@ fn remember(last: &mut Vec<u8>, lines: &[u8]) {
     last.drain(..surplus);
 }
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 fn inode(data: &Metadata) -> (u64, u64) {
     (data.dev(), data.ino())
 }
 
-/// Opens the file that has this name and locks it; makes it if it is absent. A link in its place is not followed: the
-/// path of a result file is resolved before it comes here.
+/// Opens the file of this name and locks it; creates it if it is absent. It does not follow a link in its place: the
+/// path of a result file is resolved before.
 fn open_locked(path: &Path) -> Result<File, SinkError> {
     let io = |action| {
         move |source| SinkError::Io {
@@ -332,7 +330,7 @@ fn open_locked(path: &Path) -> Result<File, SinkError> {
         }
     };
     loop {
-        // Every write goes to the end, wherever that is: nothing of somebody else is ever overwritten.
+        // Every write goes to the present end of the file, so that no foreign bytes are overwritten.
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -342,7 +340,7 @@ fn open_locked(path: &Path) -> Result<File, SinkError> {
             .map_err(io("opening it"))?;
         lock(&file, path)?;
         let ours = file.metadata().map_err(io("looking at it"))?;
-        // Its last writer may have replaced the file between the opening and the lock.
+        // The last writer may have replaced the file between the opening and the lock.
         let named = std::fs::symlink_metadata(path);
         if named.is_ok_and(|named| inode(&named) == inode(&ours)) {
             return Ok(file);
@@ -435,7 +433,7 @@ mod tests {
             let left = if is_ours { &b"one\n"[..] } else { &content };
             assert_eq!(std::fs::read(&bundle.path).unwrap(), left, "{behind:?}");
         }
-        // Where nobody knows the lines any more, their length has to do.
+        // The announced lines are not known any more, so only their length is checked.
         let bundle = setup(Some(b"one\nmine\n"));
         assert_eq!(
             open(&bundle, Some(&mark(None)), Existing::Refuse).unwrap(),
@@ -446,21 +444,21 @@ mod tests {
     #[test]
     fn what_others_wrote_is_left_alone() {
         let cases: [(&[u8], Option<Mark>, &str); 4] = [
-            (b"mine\n", None, "it was there before"),
+            (b"mine\n", None, "it existed before this run"),
             (
                 b"one\n",
                 Some(mark(b"one\ntwo\n", 9)),
-                "it has 4 bytes where 8 were written",
+                "it has 4 bytes, but 8 were written",
             ),
             (
                 b"one\nTWO\n",
                 Some(mark(b"one\ntwo\n", 9)),
-                "the 8 bytes before byte 8 are others",
+                "the 8 bytes before byte 8 were changed",
             ),
             (
                 b"one\ntwo\nmore\n",
                 Some(mark(b"one\ntwo\n", 0)),
-                "5 bytes were added behind byte 8",
+                "5 bytes were added after byte 8",
             ),
         ];
         for (content, mark, expected) in cases {
@@ -486,7 +484,7 @@ mod tests {
             let found = open(&bundle, Some(&mark), Existing::Refuse);
             assert!(matches!(found, Err(SinkError::Foreign { .. })), "{found:?}");
         }
-        // Announced without bound: what follows the settled bytes is ours.
+        // The announcement has no bound, so all bytes behind the settled ones are ours.
         let found = open(&bundle, Some(&mark(b"", u64::MAX)), Existing::Refuse);
         assert_eq!(found.unwrap(), Found::AsMarked);
     }
@@ -524,15 +522,15 @@ mod tests {
         let acts: [(Act, &str); 6] = [
             (
                 |path| std::fs::write(path, b"").unwrap(),
-                "it has 0 bytes where 4 were written",
+                "it has 0 bytes, but 4 were written",
             ),
             (
                 |path| std::fs::write(path, b"ours").unwrap(),
-                "the 4 bytes before byte 4 are others",
+                "the 4 bytes before byte 4 were changed",
             ),
             (
                 |path| std::fs::write(path, b"one\nmore\n").unwrap(),
-                "5 bytes were added behind byte 4",
+                "5 bytes were added after byte 4",
             ),
             (|path| std::fs::remove_file(path).unwrap(), "it was removed"),
             (

@@ -1,8 +1,8 @@
-//! The result file: whole lines only, nothing of anyone else's destroyed.
+//! The result file: it gets whole lines only, and no foreign bytes are destroyed.
 //!
-//! What should be in the file is known elsewhere (a cursor in the store) and handed in as a [`Mark`].
-//! Here that is compared with what is there: at most the announced bytes are cut off, where the announced lines
-//! are known only their beginning, and a file that is something else is left alone.
+//! The expected content of the file comes from a cursor in the store and is passed in as a [`Mark`]. This module
+//! compares the mark with the file. It cuts off at most the announced bytes; if the announced lines are known, only a
+//! beginning of them. It leaves any other file alone.
 //!
 //! ```text
 //! announce (store) → append, fsync → settle (store)          a kill anywhere leaves a length that the mark explains

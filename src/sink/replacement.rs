@@ -1,4 +1,4 @@
-//! A result file that is written anew beside the old one and takes its place.
+//! A result file that is written anew beside the old one and replaces it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -11,7 +11,7 @@ use tempfile::TempPath;
 use super::error::SinkError;
 use super::file::{ResultFile, lock};
 
-/// A file that is about to take another's place. Dropped before that, it is removed.
+/// A file that is about to replace another. Dropping it before that removes it.
 #[derive(Debug)]
 pub struct Replacement {
     new: ResultFile,
@@ -19,9 +19,8 @@ pub struct Replacement {
 }
 
 impl ResultFile {
-    /// Begins a file that will take this one's place; the first `keep` bytes are copied into it. `None` if the old
-    /// file has to be written where it stands: nothing can be made beside it, or it has a second name, which would
-    /// keep the old lines.
+    /// Begins a file that will replace this one; the first `keep` bytes are copied into it. `None` if the old file has
+    /// to be written in place: no file can be made beside it, or it has a second name, which would keep the old lines.
     pub fn replacement(&mut self, keep: u64) -> Result<Option<Replacement>, SinkError> {
         let path = beside(&self.path);
         let failed = |source| SinkError::Io {
@@ -33,7 +32,7 @@ impl ResultFile {
         if data.nlink() > 1 {
             return Ok(None);
         }
-        // A process that was killed left it: the name is ours. A link or a folder of that name is not.
+        // A killed process left this file, since only nova3 uses its name. A link or a folder of that name is kept.
         if std::fs::symlink_metadata(&path).is_ok_and(|data| data.is_file()) {
             drop(std::fs::remove_file(&path));
         }
@@ -49,7 +48,7 @@ impl ResultFile {
             Err(error) => return Err(failed(error)),
         };
         let name = TempPath::try_from_path(path.clone()).map_err(failed)?;
-        // The new file is locked before it has the name, so that nobody slips in between.
+        // The new file is locked before it has the result file's name, so that no other process can lock it first.
         lock(&file, &path)?;
         drop(file.set_permissions(data.permissions()));
         self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -67,19 +66,19 @@ impl ResultFile {
 }
 
 impl Replacement {
-    /// Adds lines; they need not be on the disk yet.
+    /// Adds lines; they need not be on the disk on return.
     pub fn write(&mut self, lines: &[u8]) -> Result<(), SinkError> {
         self.new.add(lines)
     }
 
-    /// Everything is on the disk; answers length and tail for the announcement.
+    /// Writes everything to the disk; returns length and tail for the announcement.
     pub fn complete(&mut self) -> Result<(u64, [u8; 32]), SinkError> {
         self.new.file.sync_all().map_err(self.new.io("writing to disk"))?;
         Ok((self.new.length(), self.new.tail()))
     }
 
-    /// It has the name of `old`, also after a power cut. Answers `old` and false if the system does not let it take
-    /// the name, as where the file is a mount of its own.
+    /// Renames the new file to the name of `old`; on return this holds also after a power cut. Returns `old` and false
+    /// if the system refuses the rename, for example because the file is a mount of its own.
     pub fn take_place(self, mut old: ResultFile) -> Result<(ResultFile, bool), SinkError> {
         let Self { mut new, name } = self;
         old.check()?;
@@ -90,7 +89,7 @@ impl Replacement {
                 Err(new.io("renaming it")(error))
             };
         }
-        // The old name is no file any more, which needs no removing.
+        // The temporary name does not exist any more, so nothing has to be removed.
         drop(name.keep());
         let folder = old.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))
@@ -101,7 +100,7 @@ impl Replacement {
     }
 }
 
-/// The name of a new file beside `path`. Nobody else gives a file this name, so one that is left over is ours.
+/// Returns the name of a new file beside `path`. Only nova3 uses this name, so a leftover file of this name is ours.
 fn beside(path: &Path) -> PathBuf {
     let digest = blake3::hash(path.as_os_str().as_bytes()).to_hex();
     let mut name = path.as_os_str().to_owned();
@@ -120,7 +119,7 @@ fn leaves_no_room(error: ErrorKind) -> bool {
     )
 }
 
-/// Whether the old file cannot be renamed over, although it can be written.
+/// Whether no file can be renamed to the old file's name, although the old file can be written.
 fn keeps_its_name(error: ErrorKind) -> bool {
     matches!(
         error,

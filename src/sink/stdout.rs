@@ -1,12 +1,12 @@
-//! Standard output that leads into a file: what others do to that file.
+//! Changes by other programs to a file that standard output is redirected to.
 
 use std::io::{Error, Result, stdout};
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, tell};
 
-/// Fails if standard output is a file that somebody cut: the next line would stand behind a hole of zeros.
+/// Fails if standard output is a file that another program cut: the next line would stand behind a hole of zeros.
 ///
-/// A file that was opened to append to has no such hole, and whoever cuts it may have a copy.
+/// A file that was opened for appending gets no such hole, and the program that cuts it may have made a copy.
 pub fn check_stdout() -> Result<()> {
     let data = fstat(stdout())?;
     if !FileType::from_raw_mode(data.st_mode).is_file() || fcntl_getfl(stdout())?.contains(OFlags::APPEND) {
@@ -17,7 +17,7 @@ pub fn check_stdout() -> Result<()> {
         return Ok(());
     }
     Err(Error::other(format!(
-        "the file that it leads to was cut by somebody else: it has {length} bytes where {written} were written (run the \
-         same command again: nothing finished is lost)"
+        "its file was cut by another program: it has {length} bytes, but {written} were written (run the same command \
+         again: nothing finished is lost)"
     )))
 }

@@ -1,4 +1,4 @@
-//! Answers of others that may be used again, such as those of a search.
+//! The port of the cache: stored answers of outside services, such as a search.
 
 use std::time::Duration;
 
@@ -6,73 +6,73 @@ use async_trait::async_trait;
 
 use super::StoreError;
 
-/// What an entry takes beside its body, about.
+/// The bytes that an entry is estimated to take besides its body.
 pub(super) const OVERHEAD: u64 = 128;
 
-/// So many entries are removed in one transaction at most.
+/// The most entries that one transaction removes.
 pub(super) const BATCH: u32 = 32;
 
-/// An entry as it is found.
+/// A cache entry as a look-up returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What was put under the key.
+    /// The stored body.
     pub body: String,
-    /// How long ago, by the store's clock.
+    /// Its age by the store's clock.
     pub age: Duration,
 }
 
-/// What is found under a key.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cached {
-    /// Nothing, or nothing that may still be used.
+    /// No entry, or one past its `stale_until`.
     Nothing,
     /// An entry before its `fresh_until`.
     Fresh(Entry),
-    /// An entry between its `fresh_until` and its `stale_until`: good where nothing newer can be had.
+    /// An entry between its `fresh_until` and its `stale_until`: usable when no newer answer can be had.
     Stale(Entry),
 }
 
-/// An entry to be put. Both times are counted from now by the store's clock, since hosts need not agree on the time.
+/// An entry to be put. The store's clock counts both times from now, because the clocks of hosts can differ.
 #[derive(Debug, Clone, Copy)]
 pub struct NewEntry<'a> {
-    /// Under which it is found; of any length.
+    /// Its key, of any length.
     pub key: &'a str,
-    /// What is kept.
+    /// Its body.
     pub body: &'a str,
-    /// For how long it is fresh: until its `fresh_until`.
+    /// How long it is fresh: the time until its `fresh_until`.
     pub fresh_for: Duration,
-    /// For how long it may be used at all: until its `stale_until`.
+    /// How long it is usable at all: the time until its `stale_until`.
     pub stale_for: Duration,
 }
 
-/// A cache that all processes of a store share, bounded in bytes. The least recently used entries go first, a small batch
-/// in one transaction.
+/// A cache that all processes of a store share, bounded in bytes. The least recently used entries are removed first, a
+/// small batch in each transaction.
 #[async_trait]
 pub trait Cache: Send + Sync {
-    /// What is kept under the key, which counts as used now.
+    /// Returns the entry under the key and marks it as used now.
     async fn cached(&self, key: &str) -> Result<Cached, StoreError>;
 
-    /// The entry is durable in the place of an earlier one under its key, and all entries have at most `most` bytes
-    /// together. An entry that is larger alone is not kept, and an earlier one under its key is gone.
+    /// The entry is durable and replaces an earlier one under its key. All entries together have at most `most` bytes.
+    /// An entry that is larger than `most` by itself is not stored, and an earlier one under its key is removed.
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError>;
 
-    /// All entries have at most `most` bytes together.
+    /// All entries together have at most `most` bytes.
     async fn shrink_cache(&self, most: u64) -> Result<(), StoreError>;
 }
 
-/// The bytes that an entry of this body counts.
+/// The bytes that an entry with this body is counted as.
 pub(super) fn size(body: &str) -> u64 {
     body.len() as u64 + OVERHEAD
 }
 
-/// A duration in the milliseconds of the store, at most so many that a time and it are still a time.
+/// A duration in milliseconds, capped so that its sum with a time stays a valid time.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis())
         .unwrap_or(i64::MAX)
         .min(i64::MAX / 4)
 }
 
-/// What a row says.
+/// Converts the columns of a row.
 pub(super) fn found(body: String, age_ms: i64, fresh: bool) -> Cached {
     let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
     let entry = Entry { body, age };

@@ -1,4 +1,4 @@
-//! What a claim asks for and comes to.
+//! Claims: their filter and their result.
 
 use super::model::Lease;
 use super::settlement::Part;
@@ -7,81 +7,83 @@ use crate::domain::outcome::Attempt;
 use crate::domain::request::Request;
 use crate::domain::task::{TaskKind, TaskNo};
 
-/// Which tasks are claimed.
+/// A filter: the tasks that a claim may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimable {
-    /// Whatever may run and is not in quarantine.
+    /// Every task that may run and is not in quarantine.
     All,
-    /// Planning alone.
+    /// Planning tasks only.
     Unplanned,
-    /// The largest group that quarantine allows: none while the owner holds any other lease.
+    /// The largest group of quarantined tasks that may run. It is empty while the owner holds any other lease.
     Quarantined,
 }
 
-/// What a recorded queue is doing. A crash counts against it only while it works.
+/// The activity of a queue that is recorded as in flight. A crash counts against the queue only while the mark is
+/// `Working`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashMark {
-    /// The process works on it: it builds a prompt, or reads an answer.
+    /// The process works on the queue: it builds a prompt or reads an answer.
     Working,
-    /// It waits for its turn to call, or its call is on the wire and nothing of the answer is looked at.
+    /// The queue waits for its turn to call, or its call is on the wire and no part of the answer has been read.
     Waiting,
 }
 
-/// A leased task with all that is needed to work on it and on the tasks behind it.
+/// A leased task with the data that it and the later tasks of its queue need.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The right to settle it.
     pub lease: Lease,
-    /// The task.
+    /// Its number.
     pub task: TaskNo,
     /// Its kind.
     pub kind: TaskKind,
     /// The request.
     pub request: Request,
-    /// Its place in the input.
+    /// Its place in the input, from 0.
     pub index: u64,
-    /// Whether its tasks are known; otherwise planning is its first step.
+    /// Whether its queue has a plan. Planning is the first step when it has none.
     pub planned: bool,
-    /// The place of the task among the planned ones, or of the task that it is a part of.
+    /// The index of the planned task: of this task, or of the one that it is a part of.
     pub current_task: usize,
-    /// Whether it was leased at a crash and has settled nothing since: its crash mark is set and has to be kept.
+    /// Whether it was leased when a worker crashed and no settlement has followed: its crash mark is set and must be
+    /// kept current.
     pub is_recorded: bool,
-    /// Panics of workers on its present task.
+    /// How many workers panicked on this task.
     pub panics: u32,
-    /// Calls of its present task that panics have left without a result; a claim knows of none.
+    /// Calls for this task that ended without a result because of a panic. A claim leaves it empty.
     pub lost_calls: Vec<Attempt>,
     /// All planned tasks of its queue, in order.
     pub tasks: Vec<PendingTask>,
-    /// The parts of a task that has fanned out, in order.
+    /// The parts of a task that was split, in order.
     pub parts: Vec<Part>,
-    /// The failure of a part that its join goes on without; a claim knows of none.
+    /// The failure of a part that its join continues without. A claim leaves it empty.
     pub flaw: Option<Failure>,
 }
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
     /// Tasks to work on.
     pub queues: Vec<Claimed>,
-    /// Tasks that are leased too, and can only be failed.
+    /// Tasks that are leased as well and can only be failed.
     pub unreadable: Vec<Unreadable>,
-    /// Whether another process takes these leases over if they are not renewed in time.
+    /// Whether another process takes over these leases when they are not renewed in time.
     pub expire: bool,
 }
 
-/// A leased task of a queue whose stored request cannot be read.
+/// A leased task of a queue whose stored request cannot be parsed.
 #[derive(Debug, Clone)]
 pub struct Unreadable {
     /// The right to settle it.
     pub lease: Lease,
-    /// The task.
+    /// Its number.
     pub task: TaskNo,
-    /// What is wrong with the request.
+    /// Why the request cannot be parsed.
     pub reason: String,
 }
 
 impl Claims {
-    /// Reads the stored request of a queue.
+    /// Parses the stored request of a queue and adds the task to `queues`, or to `unreadable` when parsing fails.
     pub(super) fn add(
         &mut self,
         stored: &str,
@@ -107,10 +109,10 @@ impl Claims {
 pub struct PendingTask {
     /// `task001` and so on.
     pub task_id: String,
-    /// What is to be done.
+    /// The name of its action.
     pub action: String,
-    /// What it is, in a line for people.
+    /// Its description for people, one line.
     pub description: String,
-    /// What it is given.
+    /// Its input.
     pub input: String,
 }

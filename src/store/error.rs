@@ -1,8 +1,8 @@
-//! What can go wrong with a store, in words that name the file and the cure.
+//! The errors of a store. Each message names the file and the cure.
 
 use std::path::PathBuf;
 
-/// A store that could not do what it was asked. Nothing of it happened.
+/// A method of a store failed and changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another process works on the store.
@@ -10,7 +10,7 @@ pub enum StoreError {
     InUse {
         /// The store.
         path: PathBuf,
-        /// Who holds it.
+        /// The process that holds it.
         holder: String,
     },
     /// The file is not a store of nova3.
@@ -18,10 +18,10 @@ pub enum StoreError {
     NotAStore {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// Why it is not one.
         reason: String,
     },
-    /// A file that would be in the way of the store, and is not the store's.
+    /// A file in the way of the store that does not belong to the store.
     #[error(
         "store `{}` cannot be used: `{}` {reason} (move that file away, or give another `--store`)",
         path.display(),
@@ -32,90 +32,90 @@ pub enum StoreError {
         path: PathBuf,
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Why it is in the way.
         reason: &'static str,
     },
-    /// The store was taken away while it was worked on.
+    /// The store was moved or removed while it was in use.
     #[error(
-        "store `{}`: {reason} (nothing more is stored; put it back with the files beside it, or name it where it is now, \
-         and run the same command again)",
+        "store `{}`: {reason} (nothing more is stored; put it back with the files beside it, or give its new path with \
+         `--store`, and run the same command again)",
         path.display()
     )]
     Displaced {
         /// The store.
         path: PathBuf,
-        /// What happened.
+        /// The change that was noticed.
         reason: String,
     },
     /// The store was written by a later version.
     #[error(
-        "store `{}` has schema version {found}, this nova3 knows up to {known} (use the newer nova3, or another `--store`)",
+        "store `{}` has schema version {found}, but this nova3 knows only versions up to {known} (use the newer nova3, or another `--store`)",
         path.display()
     )]
     Newer {
         /// The store.
         path: PathBuf,
-        /// Its version.
+        /// Its schema version.
         found: i64,
-        /// The latest known here.
+        /// The latest version that this program knows.
         known: i64,
     },
     /// The store was written by an earlier version.
     #[error(
-        "store `{}` has schema version {found}, this nova3 writes {known} (finish it with the earlier nova3, or give another `--store`)",
+        "store `{}` has schema version {found}, but this nova3 writes version {known} (finish it with the earlier nova3, or give another `--store`)",
         path.display()
     )]
     Older {
         /// The store.
         path: PathBuf,
-        /// Its version.
+        /// Its schema version.
         found: i64,
-        /// The version known here.
+        /// The version that this program knows.
         known: i64,
     },
-    /// The run's name belongs to another input.
+    /// The run of that name was made from another input.
     #[error(
         "run `{run}` in this store was made from `{theirs}`, not from `{ours}` (if the file was moved, go on with \
-         `--run '{run}'`; if it is another one, begin anew with a name of its own, as in `--run '{run}-2'`)"
+         `--run '{run}'`; if it is another file, start a new run under another name, such as `--run '{run}-2'`)"
     )]
     OtherInput {
         /// The run.
         run: String,
-        /// The input it remembers.
+        /// The input stored for the run.
         theirs: String,
         /// The input that was given.
         ours: String,
     },
-    /// A rehearsal in the store of real runs, or the other way round.
-    #[error("store `{}` holds {theirs}, not {ours} (give this one its own `--store`)", path.display())]
+    /// A rehearsal was opened in a store of real runs, or a real run in a store of rehearsals.
+    #[error("store `{}` holds {theirs}, not {ours} (give this run its own `--store`)", path.display())]
     Rehearsal {
         /// The store.
         path: PathBuf,
-        /// What it holds.
+        /// The kind of run that it holds.
         theirs: &'static str,
-        /// What was to be added.
+        /// The kind of run that was to be added.
         ours: &'static str,
     },
-    /// Others work on the run under other terms.
+    /// Other workers work on the run under different terms.
     #[error(
-        "run `{run}` is being worked on under other terms: {} (use the same settings, wait until its workers have left, or \
-         work on its terms with `--accept-drift`)",
+        "run `{run}` has other settings than this process: {} (use the same settings, wait until its workers have left, or \
+         join under the stored limits and cap with `--accept-drift`)",
         differences.join("; ")
     )]
     Drift {
         /// The run.
         run: String,
-        /// What differs.
+        /// The terms that differ.
         differences: Vec<String>,
     },
-    /// A request changed in a run that must not change.
+    /// A request changed while changes are refused (`--frozen`).
     #[error(
-        "line {line}: request `{id}` is not what run `{run}` holds under that name (run without `--frozen` to replace it)"
+        "line {line}: request `{id}` differs from the request of that name in run `{run}` (run without `--frozen` to replace it)"
     )]
     Frozen {
         /// The run.
         run: String,
-        /// The request.
+        /// The `custom_id` of the request.
         id: String,
         /// Its line.
         line: u64,
@@ -125,12 +125,13 @@ pub enum StoreError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
-    /// The database cancelled a statement at its time limit, also after it was made smaller or given more time.
+    /// The database cancelled a statement at its time limit, even after the statement was made smaller or got more
+    /// time.
     #[error(
         "store `{}`: {reason} (the database is too slow, or something holds a lock: `pg_stat_activity` shows it; run the \
          same command again to go on)",
@@ -139,41 +140,42 @@ pub enum StoreError {
     Slow {
         /// The database.
         path: PathBuf,
-        /// What it said.
+        /// The database's error.
         reason: String,
     },
-    /// The store refuses a value of one request, or cannot read one of its rows. All others are as they should be.
+    /// The store refuses a value of one request or cannot read one of its rows. All other requests are unaffected.
     #[error("store `{}` refuses a row: {reason}", path.display())]
     Row {
         /// The store.
         path: PathBuf,
-        /// What was refused or found.
+        /// The value that was refused or found.
         reason: String,
     },
-    /// The store holds what it must not, or a query of ours is wrong.
+    /// The store holds rows that contradict each other, or a query of this program is wrong.
     #[error("store `{}` is inconsistent: {reason}", path.display())]
     Corrupt {
         /// The store.
         path: PathBuf,
-        /// What was found.
+        /// The contradiction that was found.
         reason: String,
     },
-    /// A database lost what it had confirmed: a failover to a standby that was behind, or an older copy in its place.
+    /// A database lost confirmed writes: a failover chose a standby that lagged behind, or an older copy replaced the
+    /// database.
     #[error(
         "the store went back in time: {reason} (after a failover, or when an older copy took its place, run the same command \
          again)"
     )]
     WentBack {
-        /// What shows it.
+        /// How the loss was noticed.
         reason: String,
     },
-    /// The store was closed while it was asked.
+    /// The store was closed before the call finished.
     #[error("the store is closed")]
     Closed,
 }
 
 impl StoreError {
-    /// Whether it concerns one request, and leaves all others as they are.
+    /// Whether the error concerns one request only.
     pub const fn is_of_one_row(&self) -> bool {
         matches!(self, Self::Row { .. })
     }

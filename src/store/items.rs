@@ -1,10 +1,10 @@
-//! Items as they are stored and read again, on every engine.
+//! How both engines store items and read them back.
 
 use serde_json::{Map, Value};
 
 use super::{Earlier, Part, PartOutcome, StoredItem};
 
-/// An item's body with what people read first in front.
+/// Renders an item's body as JSON with `title` and `content` first, because people read these first.
 pub(super) fn readable(body: &Map<String, Value>) -> Result<String, serde_json::Error> {
     let first = ["title", "content"];
     let rest = body.iter().filter(|(key, _)| !first.contains(&key.as_str()));
@@ -25,7 +25,7 @@ pub(super) fn readable(body: &Map<String, Value>) -> Result<String, serde_json::
     Ok(text)
 }
 
-/// The items of a result. A raw response has none.
+/// Parses the items of a result. A raw response has none.
 pub(super) fn items(result: &str) -> Vec<StoredItem> {
     let parsed: Vec<Map<String, Value>> = serde_json::from_str(result).unwrap_or_default();
     parsed
@@ -37,7 +37,7 @@ pub(super) fn items(result: &str) -> Vec<StoredItem> {
         .collect()
 }
 
-/// Of a request that is alone: the wanted items among its own results.
+/// For a request without a session: returns the wanted items from its own results.
 pub(super) fn own(earlier: &[Earlier], wanted: &[String]) -> Vec<StoredItem> {
     let known = || earlier.iter().flat_map(|task| &task.items);
     wanted
@@ -46,7 +46,7 @@ pub(super) fn own(earlier: &[Earlier], wanted: &[String]) -> Vec<StoredItem> {
         .collect()
 }
 
-/// A settled part as its row has it.
+/// Converts the row of a settled part.
 pub(super) fn outcome(
     part: Part,
     result: Option<&str>,

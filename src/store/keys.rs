@@ -1,16 +1,16 @@
-//! Under which key a request is found again in its run, on every engine.
+//! The keys under which both engines find a request of a run again.
 
 use crate::domain::request::{Digest, Identity};
 
-/// The action of an OpenAI Batch line's only task.
+/// The action of the only task of an OpenAI Batch line.
 pub(super) const COMPLETION: &str = "completion";
 
 /// The action of planning.
 pub(super) const PLANNING: &str = "supervisor";
 
-/// Settlements that share one transaction or statement hold at most about so many bytes of results, and one more
-/// settlement of any size. Results are copied on their way into the store, so that a group of large ones would take a
-/// multiple of its size in memory.
+/// The bytes of results that one transaction or statement of settlements holds at most, plus one more settlement of any
+/// size. Results are copied on their way into the store, so a group of large ones would need a multiple of its size in
+/// memory.
 pub(super) const GROUP_BYTES: usize = 8 << 20;
 
 /// The key of a request in its run.
@@ -21,17 +21,17 @@ pub(super) fn key(identity: &Identity, occurrence: u64) -> String {
     }
 }
 
-/// What the keys of equal lines have in common.
+/// The common prefix of the keys of equal lines.
 pub(super) fn content_stem(digest: &Digest) -> String {
     format!("sha256:{}", digest.hex())
 }
 
-/// What the keys of equal bad lines have in common.
+/// The common prefix of the keys of equal bad lines.
 pub(super) fn bad_stem(digest: &Digest) -> String {
     format!("bad:{}", digest.hex())
 }
 
-/// The key of one of them, counted from 1.
+/// The key of one of several equal lines, counted from 1.
 pub(super) fn occurrence_of(stem: &str, occurrence: u64) -> String {
     format!("{stem}:{occurrence}")
 }

@@ -1,8 +1,8 @@
 //! The ports of the durable store, and their laws.
 //!
-//! A port is cut by duty and speaks verbs of the domain; there is no raw SQL above it. Each method is
-//! documented by what is true when it returns `Ok`, also after a crash: *durable* means that a power cut
-//! on the next instruction loses nothing of it. A method that returns an error has changed nothing.
+//! There is one port for each duty. Its methods are verbs of the domain, and no code above the ports uses SQL. Each
+//! method is documented by what is true when it returns `Ok`, also after a crash. *Durable* means that a power cut
+//! right after the return loses none of the change. A method that returns an error has changed nothing.
 //!
 //! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
 
@@ -44,7 +44,7 @@ pub use settlement::{NewPart, Part, PartOutcome, Settled, Settlement, TaskEnd, T
 pub use terms::{Recipe, RouteLimits, Terms};
 pub use workers::{Done, Worker, WorkerState};
 
-/// Everything that a run needs of its store.
+/// All ports that a run needs.
 pub trait Store:
     Runs
     + Ingest

@@ -1,4 +1,4 @@
-//! What goes through the ports.
+//! The values that the ports take and return.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,40 +21,40 @@ pub struct RunId(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub i64);
 
-/// A process that holds leases: its name is random for each start.
+/// The name of a process that holds leases. It is drawn at random at each start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner(pub String);
 
-/// The right to settle one task of a queue. A claim draws its fence from a counter of the queue that only grows, and each
-/// write checks it. A settlement can hand the lease on to the next task of the queue, under the same fence.
+/// The right to settle one task of a queue. A claim draws its fence from a counter of the queue that only grows, and
+/// each write checks the fence. A settlement can hand the lease on to the next task of the queue under the same fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The queue.
     pub queue_id: i64,
-    /// The fence. No other lease of the queue has it.
+    /// The fence. A claim never gives the same fence of a queue twice.
     pub fence: i64,
 }
 
-/// What to open.
+/// The parameters of opening a run.
 #[derive(Debug, Clone)]
 pub struct RunOpening {
-    /// Its name.
+    /// The run's name.
     pub name: String,
     /// The absolute path of the input; `None` for stdin.
     pub input: Option<PathBuf>,
-    /// Whether the name was chosen by the user: then the input may have another path than before.
+    /// Whether the user chose the name. The input may then have another path than before.
     pub named: bool,
-    /// Whether the answers are a mock server's. A store holds rehearsals or real runs, never both.
+    /// Whether a mock server gives the answers. A store holds either rehearsals or real runs.
     pub rehearsal: bool,
-    /// What makes answers what they are beside the requests.
+    /// Everything besides the requests that shapes the answers.
     pub recipe: Recipe,
-    /// What everybody who works on it has to agree on.
+    /// The terms that all workers of the run have to share.
     pub terms: Terms,
-    /// Whether other terms are accepted, where others work under them.
+    /// Whether to join although other workers use different terms. Their terms then apply.
     pub accept_drift: bool,
 }
 
-/// A run as the store knows it.
+/// A run as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// Its number.
@@ -63,73 +63,73 @@ pub struct Run {
     pub name: String,
     /// The absolute path of its input.
     pub input: Option<PathBuf>,
-    /// What the last complete reading saw; `None` before one was complete, and while one is under way.
+    /// The mark of the last complete reading. `None` before the first complete one, and while a reading is under way.
     pub mark: Option<InputMark>,
-    /// The last reading of its input that came to its end.
+    /// The number of the last complete reading.
     pub complete: i64,
-    /// Whether its answers are a mock server's.
+    /// Whether a mock server gives the answers.
     pub rehearsal: bool,
-    /// Its terms.
+    /// Its stored terms.
     pub terms: Terms,
-    /// The highest finish number given so far.
+    /// The highest finish number so far.
     pub finished: i64,
-    /// The highest number of an event so far.
+    /// The highest event number so far.
     pub events: i64,
     /// Unix milliseconds of its first opening.
     pub created_at: i64,
     /// Unix milliseconds of its last opening.
     pub last_accessed: i64,
-    /// Whether requests that were begun under another recipe are still unfinished.
+    /// Whether it has unfinished requests and was worked on under another recipe before.
     pub recipe_changed: bool,
 }
 
-/// What recognises an unchanged input.
+/// Identifies an unchanged input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputMark {
     /// BLAKE3 of the bytes and of the options that decide how they are read.
     pub digest: [u8; 32],
-    /// Their number.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Requests and bad lines in them.
+    /// The number of requests and bad lines.
     pub requests: u64,
 }
 
 /// One line of the input on its way into the store.
 #[derive(Debug, Clone)]
 pub struct NewLine {
-    /// Physical line, from 1.
+    /// The physical line number, from 1.
     pub line: u64,
     /// Place among the lines that are not blank, from 0.
     pub index: u64,
-    /// What it says.
+    /// The content of the line.
     pub content: NewRequest,
 }
 
-/// A request, or what came in the place of one.
+/// The content of an input line.
 #[derive(Debug, Clone)]
 pub enum NewRequest {
     /// A request with its plan.
     Good {
         /// The request.
         request: Box<Request>,
-        /// What it is known by.
+        /// Its identity in the run.
         identity: Identity,
-        /// Digest of what decides its result.
+        /// The digest of the fields that decide its result.
         content: Digest,
-        /// Digest of what does not.
+        /// The digest of the fields that do not.
         notes: Digest,
-        /// Its tasks, where they need no model to be known.
+        /// Its tasks, when they are known without a model.
         plan: Vec<Planned>,
-        /// Where its queue pauses: what the line says, else what the flags say.
+        /// The tasks behind which its queue pauses. The line's own setting comes before the flags.
         stops: Stops,
     },
-    /// A line that is no request: it is stored as failed.
+    /// A line that is not a valid request. It is stored as failed.
     Bad {
-        /// Digest of its bytes.
+        /// The digest of its bytes.
         digest: Digest,
-        /// What it says of itself.
+        /// The identity that the line claims for itself.
         claim: Claim,
-        /// What is wrong.
+        /// Why it is not valid.
         failure: Failure,
     },
 }
@@ -137,68 +137,69 @@ pub enum NewRequest {
 /// A task of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// What is to be done.
+    /// The name of its action.
     pub action: String,
-    /// What it is, in a line for people; empty where nobody said.
+    /// Its description for people, one line. Empty when none was given.
     pub description: String,
-    /// What it is given.
+    /// Its input.
     pub input: String,
 }
 
-/// What a line with changed content does.
+/// How a line whose content changed is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changes {
-    /// It takes the place of its old version.
+    /// It replaces its old version.
     Replace,
     /// It stops the reading with [`crate::store::StoreError::Frozen`].
     Refuse,
 }
 
-/// What became of an added line.
+/// The outcome of adding a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddOutcome {
     /// It is new and queued.
     Queued,
-    /// It is known and not finished: the queue of that number.
+    /// It is known and not finished. The number is its queue's.
     Waiting(i64),
-    /// It is known and finished: the queue of that number.
+    /// It is known and finished. The number is its queue's.
     Finished(i64),
-    /// It is a new version of a known request, queued in its place.
+    /// It is a new version of a known request, queued in place of the old one.
     Changed,
-    /// It is a bad line, stored as failed now; the queue of that number.
+    /// It is a bad line, now stored as failed. The number is its queue's.
     Bad(i64),
-    /// Its `custom_id` stands on an earlier line of this input; it is stored as a bad line of that number.
+    /// An earlier line of this input has the same `custom_id`, so it is stored as a bad line. The number is its
+    /// queue's.
     Duplicate(i64),
 }
 
-/// What planning came to; fenced as a settlement is.
+/// The outcome of planning. It is fenced like a settlement.
 #[derive(Debug, Clone)]
 pub struct PlanSettlement {
-    /// The right to do it.
+    /// The lease of the planning task.
     pub lease: Lease,
     /// How it ended.
     pub end: PlanEnd,
     /// How it was made.
     pub making: Making,
-    /// Every call.
+    /// All calls that were made for it.
     pub attempts: Vec<Attempt>,
 }
 
-/// The two ends of planning.
+/// How planning ends.
 #[derive(Debug, Clone)]
 pub enum PlanEnd {
     /// The queue has these tasks.
     Planned(PlanOrigin, Vec<Planned>),
-    /// There is no plan, and the queue fails.
+    /// Planning failed, and so the queue fails.
     Failed(Failure),
 }
 
-/// What became of the wish to go on with a session's pending tasks.
+/// The outcome of taking over a session's pending tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TakeOver {
-    /// They are this queue's tasks now.
+    /// These tasks belong to this queue now.
     Taken(Vec<PendingTask>),
-    /// Nothing is pending.
+    /// The session has no pending tasks.
     Nothing,
     /// The lease was lost.
     LostLease,
@@ -209,16 +210,16 @@ pub enum TakeOver {
 pub struct Left {
     /// The lease.
     pub lease: Lease,
-    /// The task that the calls were made for.
+    /// The task for which the calls were made.
     pub task: TaskNo,
     /// The calls.
     pub attempts: Vec<Attempt>,
-    /// For so long nobody can claim it, by the store's clock.
+    /// How long no process can claim the task, by the store's clock.
     pub snooze: Duration,
 }
 
 impl Left {
-    /// A lease under which nothing was called, and whose task may be claimed at once.
+    /// A released lease without calls. Its task may be claimed at once.
     pub const fn untouched(lease: Lease) -> Self {
         Self {
             lease,
@@ -228,7 +229,7 @@ impl Left {
         }
     }
 
-    /// How long it sleeps, as the databases keep it: no sum of a time and it is too large.
+    /// The snooze in milliseconds, capped so that its sum with a time stays a valid time.
     pub(super) fn snooze_ms(&self) -> i64 {
         let longest = i64::MAX / 4;
         i64::try_from(self.snooze.as_millis()).map_or(longest, |asked| asked.min(longest))
@@ -242,11 +243,11 @@ pub struct Submitted {
     pub lease: Lease,
     /// The task.
     pub task: TaskNo,
-    /// By which the outside job is known.
+    /// The name of the outside job.
     pub handle: String,
 }
 
-/// What a lease holds back of the money of its run.
+/// The money that a lease reserves from the budget of its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     /// The lease.
@@ -255,33 +256,33 @@ pub struct Reservation {
     pub task: TaskNo,
     /// The route of the call.
     pub route: String,
-    /// The model it asks.
+    /// The model of the call.
     pub model: String,
-    /// What the task's calls before it may have cost.
+    /// The most that the task's earlier calls may have cost.
     pub spent: Cost,
-    /// What it may cost itself.
+    /// The most that this call can cost.
     pub worst: Cost,
 }
 
-/// The store's answer to a reservation.
+/// The outcome of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// The money is held back.
+    /// The money is reserved.
     Held,
-    /// There is no room for it below the cap.
+    /// The cap leaves no room for it.
     NoRoom {
-        /// Whether other processes hold money back, of which some will be free again.
+        /// Whether other processes have reservations. Some of that money will be free again.
         others_hold: bool,
     },
     /// The lease was lost.
     LostLease,
 }
 
-/// Which failed requests to put back.
+/// A filter: the failed requests to retry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failures {
-    /// Only of these classes; any if empty.
+    /// Only these error classes. Empty means any.
     pub classes: Vec<Class>,
-    /// Only of these `custom_id`s; any if empty.
+    /// Only these `custom_id`s. Empty means any.
     pub ids: Vec<String>,
 }

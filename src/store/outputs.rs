@@ -1,10 +1,10 @@
-//! What goes through the port of results: files, how far they are written, and what is written to them.
+//! The values of the port for output files: file, cursor, page.
 
 use super::telling;
 use crate::domain::outcome::Finished;
 use crate::domain::stream_event::SettledEvent;
 
-/// A result file of one host.
+/// An output file on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileKey {
     /// The host's name.
@@ -16,84 +16,85 @@ pub struct FileKey {
 /// How far a run's lines have been written to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// Bytes before the first line of ours.
+    /// The bytes before our first line.
     pub base: u64,
-    /// Bytes of ours that are known to be in the file.
+    /// The bytes of our lines that are known to be in the file.
     pub settled: u64,
-    /// Bytes about to be appended: at most so many are cut off after a crash.
+    /// The bytes about to be appended. After a crash at most this many are cut off.
     pub announced: u64,
-    /// The last row written, in the order of writing.
+    /// The last row written, by its place in the file's order.
     pub after: i64,
-    /// The last row of the announced bytes.
+    /// The last row of the announced bytes, by its place in the file's order.
     pub announced_after: i64,
     /// Digest of the last bytes before `base + settled`.
     pub tail: [u8; 32],
-    /// The order of writing.
+    /// The order of the lines.
     pub order: Order,
-    /// Whether what is in the file stays when its requests leave the input.
+    /// Whether lines stay in the file when their requests leave the input.
     pub append: bool,
-    /// The first reading whose lines stay; `None` before the reading that the file was begun with has ended.
+    /// The first reading whose lines stay. `None` until the reading during which the file was begun has ended.
     pub since: Option<i64>,
-    /// The lines epoch that the file shows.
+    /// The lines epoch of the file's content.
     pub epoch: i64,
-    /// A file that is about to take this one's place.
+    /// The announced file that is about to replace this one.
     pub rewrite: Option<Rewrite>,
-    /// What the file holds.
+    /// The kind of lines in the file.
     pub feed: Feed,
-    /// A new random number for each write: two cursors are the same if their stamps are.
+    /// A random number, drawn anew for each write. Two cursors are equal if their stamps are.
     pub stamp: i64,
-    /// The process that is writing the file; `None` once it has ended in good order.
+    /// The process that writes the file. `None` after it has ended properly.
     pub writer: Option<u32>,
 }
 
-/// What became of a cursor that was to be stored.
+/// The outcome of storing a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorPut {
     /// It is stored.
     Stored,
-    /// The store holds another cursor than the expected one.
+    /// The store holds a cursor other than the expected one.
     OtherCursor,
-    /// The row that the lines end with is not in the store any more.
+    /// The row of the last line is no longer in the store.
     RowGone,
 }
 
-/// A row of a page, as it is recognised later. A database that went back in time gives its number again, to another row.
+/// Identifies a row of a page. The time is needed because a database that went back in time gives the number to another
+/// row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowMark {
     /// The finish number of a request, or the number of an event.
     pub number: i64,
-    /// Unix milliseconds at which it was settled.
+    /// The Unix milliseconds at which it was settled.
     pub at: i64,
 }
 
-/// What is written to a file.
+/// The kind of lines that are written to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed {
-    /// A line for each finished request.
+    /// One line for each finished request.
     Results,
-    /// Lines for everything that was settled.
+    /// Lines for each settlement.
     Events,
 }
 
 /// The announced replacement of a result file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rewrite {
-    /// Its whole length.
+    /// Its length in bytes.
     pub length: u64,
     /// Digest of its last bytes.
     pub tail: [u8; 32],
     /// The last row in it.
     pub after: i64,
-    /// The lines epoch it shows.
+    /// The lines epoch of its content.
     pub epoch: i64,
 }
 
 /// The order in which finished lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As they finished.
+    /// In the order in which they finished.
     Completion,
-    /// As they stand in the input.
+    /// In the order of the input.
     Input,
 }
 
@@ -107,8 +108,8 @@ pub struct FinishedPage {
 }
 
 impl FinishedPage {
-    /// The row that finished last. Rows become visible in the order of their numbers, so that a store which holds it holds
-    /// the others too.
+    /// The row with the highest finish number. Rows become visible in the order of their numbers, so a store that holds
+    /// this row also holds the earlier ones.
     pub fn newest(&self) -> Option<RowMark> {
         let newest = self.rows.iter().max_by_key(|row| row.finish_no)?;
         Some(RowMark {
@@ -118,7 +119,7 @@ impl FinishedPage {
     }
 }
 
-/// A page of what was settled.
+/// A page of settled events.
 #[derive(Debug, Clone)]
 pub struct EventPage {
     /// The events.
@@ -128,7 +129,7 @@ pub struct EventPage {
 }
 
 impl EventPage {
-    /// The event that was settled last.
+    /// The event with the highest number.
     pub fn newest(&self) -> Option<RowMark> {
         let newest = self.rows.iter().max_by_key(|event| event.event_no)?;
         Some(RowMark {

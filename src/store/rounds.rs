@@ -1,12 +1,12 @@
-//! A session's history as it is stored, and what a task is told of it, on every engine.
+//! A session's history as both engines store it, and the part of it that a task gets.
 
 use super::{Material, Round, StoredItem};
 use crate::domain::request::{Brief, Request, Work};
 
-/// A queue that continues one that continues another … is followed so far.
+/// The most queues in a chain of continued queues that are followed.
 pub(super) const CHAIN: usize = 10;
 
-/// A round as it is stored; the request is parsed by whoever asked, not on the store's thread.
+/// A round as it is stored. The caller parses the request, not the thread of the store.
 pub(super) struct RoundRow {
     pub(super) number: u64,
     pub(super) run: String,
@@ -15,7 +15,8 @@ pub(super) struct RoundRow {
     pub(super) request: Option<String>,
     pub(super) output: Vec<StoredItem>,
     pub(super) completed_at: i64,
-    /// Whether it is of the queue itself, or of one that it continues: no history, but its choices count.
+    /// Whether it is a round of the queue itself, or of a queue that it continues. Such a round is no history, but its
+    /// selections count.
     pub(super) own: bool,
 }
 
@@ -46,7 +47,7 @@ impl RoundRow {
     }
 }
 
-/// The material with the rounds that are history, and what people chose and left in all of them.
+/// Adds the rounds that are history, and the items that were deselected in all of them.
 pub(super) fn with_rounds(mut material: Material, rows: Vec<RoundRow>) -> Material {
     for row in rows {
         let brief = row.brief();

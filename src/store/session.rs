@@ -1,4 +1,4 @@
-//! What goes through the port of sessions.
+//! The values of the port of sessions.
 
 use serde_json::{Map, Value};
 
@@ -6,31 +6,31 @@ use super::PendingTask;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::state::TaskStatus;
 
-/// What a task wants to know of what was made before.
+/// The context that a task asks for.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// Its queue; `None` for a request that is not stored.
     pub queue_id: Option<i64>,
-    /// Whose it is.
+    /// The user of its session.
     pub user: UserId,
-    /// Its session, where it has one.
+    /// Its session, if it has one.
     pub session: Option<SessionId>,
-    /// Ids of items, as far as the session has them: `insight1`.
+    /// Ids of items of the session, such as `insight1`.
     pub items: Vec<String>,
-    /// So many of the session's last rounds.
+    /// How many of the session's last rounds.
     pub rounds: usize,
 }
 
-/// What was made before.
+/// The context of a task: earlier results and the session's history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Material {
-    /// Results of earlier tasks of the queue, and of those it continues, oldest first.
+    /// Results of earlier tasks of the queue and of the queues that it continues, oldest first.
     pub earlier: Vec<Earlier>,
-    /// The wanted items, in the order of the wish.
+    /// The wanted items, in the order of [`Wanted::items`].
     pub items: Vec<StoredItem>,
     /// Rounds of the session, oldest first.
     pub rounds: Vec<Round>,
-    /// Ids of items that were shown in these rounds, or in what the queue continues, and were not chosen.
+    /// Ids of items that were shown in these rounds, or in the queues that this one continues, and were not selected.
     pub left: Vec<String>,
 }
 
@@ -39,15 +39,15 @@ pub struct Material {
 pub struct Earlier {
     /// `task001` and so on.
     pub task_id: String,
-    /// What it did.
+    /// The name of its action.
     pub action: String,
-    /// What it made.
+    /// Its items.
     pub items: Vec<StoredItem>,
-    /// Whether it belongs to the queue itself, rather than to one that this continues.
+    /// Whether it belongs to the queue itself, and not to one that it continues.
     pub own: bool,
 }
 
-/// A stored piece of a session's material.
+/// A stored item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredItem {
     /// Its id, unique in its session.
@@ -56,20 +56,20 @@ pub struct StoredItem {
     pub body: Map<String, Value>,
 }
 
-/// An earlier request of the session and what it came to.
+/// An earlier request of the session with its outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
     /// Its number in the session.
     pub number: u64,
     /// The run it belonged to.
     pub run: String,
-    /// Its name.
+    /// The `custom_id` of the request.
     pub custom_id: Option<String>,
-    /// How it ended.
+    /// The status it ended with.
     pub status: String,
-    /// What was asked.
+    /// The query of the request.
     pub query: Option<String>,
-    /// What its last completed task made.
+    /// The items of its last completed task.
     pub output: Vec<StoredItem>,
     /// Unix milliseconds of its end.
     pub completed_at: i64,
@@ -78,51 +78,51 @@ pub struct Round {
 /// A session in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionEntry {
-    /// Whose it is.
+    /// Its user.
     pub user_id: String,
     /// Its name.
     pub session_id: String,
-    /// Its finished requests.
+    /// How many requests it has finished.
     pub rounds: u64,
-    /// Its items.
+    /// How many items it has.
     pub items: u64,
     /// Unix milliseconds of its last item.
     pub last_accessed: i64,
 }
 
-/// All that is known of a session.
+/// The full record of a session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionRecord {
     /// Its rounds, oldest first.
     pub rounds: Vec<Round>,
     /// Its items, by type and number.
     pub items: Vec<StoredItem>,
-    /// The queue that is under way, paused, or was last.
+    /// The queue that is under way, else the paused one, else the last.
     pub queue: Option<KnownQueue>,
-    /// What a request that continues would take over.
+    /// The tasks that a continuing request would take over.
     pub pending: Vec<PendingTask>,
 }
 
-/// A queue as it stands.
+/// A queue as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownQueue {
     /// Its run.
     pub run: String,
-    /// Its request's name.
+    /// The `custom_id` of its request.
     pub custom_id: Option<String>,
     /// Its state.
     pub state: String,
     /// Whether its tasks are known.
     pub planned: bool,
-    /// The store's number.
+    /// Its number in the store.
     pub queue_id: i64,
-    /// Tasks settled so far.
+    /// How many tasks are settled.
     pub current_task: usize,
-    /// Its tasks.
+    /// Its tasks with their states.
     pub tasks: Vec<(PendingTask, TaskStatus)>,
 }
 
-/// What was forgotten.
+/// How much was cleared.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Cleared {
     /// Rounds.
@@ -133,7 +133,7 @@ pub struct Cleared {
     pub pending: u64,
 }
 
-/// How a session stands in a run.
+/// The counts of a session's requests in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionCounts {
     /// The user.
@@ -142,12 +142,12 @@ pub struct SessionCounts {
     pub session_id: String,
     /// Requests of the present input.
     pub total: u64,
-    /// Those finished well.
+    /// Completed requests.
     pub done: u64,
-    /// Those failed.
+    /// Failed requests.
     pub failed: u64,
-    /// Those that stopped for a person to choose.
+    /// Requests that paused for a person's selection.
     pub paused: u64,
-    /// Paused ones that a later request goes on with.
+    /// Paused requests that a later request continues.
     pub continued: u64,
 }

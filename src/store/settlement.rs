@@ -6,14 +6,14 @@ use crate::domain::failure::Failure;
 use crate::domain::outcome::{Attempt, Making, NewItem, Product};
 use crate::domain::task::TaskNo;
 
-/// The outcome of a task. Only the constructors make one, so that no settlement contradicts itself.
+/// The outcome of a task. Only its constructors make one, so that no settlement contradicts itself.
 #[derive(Debug, Clone)]
 pub struct Settlement {
     pub(super) lease: Lease,
     pub(super) task: TaskNo,
     pub(super) end: TaskEnd,
     pub(super) on_failure: OnFailure,
-    /// The failure of a part that the task goes on without: its queue ends as `partial`.
+    /// The failure of a part that the task continues without. Its queue ends as `partial`.
     pub(super) flaw: Option<Failure>,
     /// The handle of the outside job that did the task, if one did.
     pub(super) handle: Option<String>,
@@ -24,20 +24,20 @@ pub struct Settlement {
 /// The ends of a task.
 #[derive(Debug, Clone)]
 pub enum TaskEnd {
-    /// It has a result.
+    /// The task has a result.
     Completed(Product, Then),
-    /// It failed for good. A Batch line's HTTP error still has a response.
+    /// The task failed permanently. The HTTP error of a Batch line still has a response.
     Failed(Failure, Option<Product>),
-    /// It is split into these parts and joins them when they are settled.
+    /// The task is split into these parts and joins them when they are settled.
     FannedOut(Vec<NewPart>),
 }
 
-/// A part of a task that fans out; it has the action of its task.
+/// A new part of a task that fans out. It has the action of its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPart {
-    /// The id of the item that it is about; `None` for a sample.
+    /// The id of the item that it is about. `None` for a sample.
     pub subject: Option<String>,
-    /// A line for people.
+    /// Its description for people, one line.
     pub description: String,
     /// Its input.
     pub input: String,
@@ -48,13 +48,13 @@ pub struct NewPart {
 pub struct Part {
     /// Its number.
     pub no: TaskNo,
-    /// The id of the item that it is about; `None` for a sample.
+    /// The id of the item that it is about. `None` for a sample.
     pub subject: Option<String>,
     /// Its input.
     pub input: String,
 }
 
-/// A settled part, as its join reads it.
+/// A settled part, as its join gets it.
 #[derive(Debug, Clone)]
 pub struct PartOutcome {
     /// The part.
@@ -63,12 +63,12 @@ pub struct PartOutcome {
     pub end: Result<Vec<NewItem>, Failure>,
 }
 
-/// What a queue does behind a completed task that is not its last.
+/// How a queue proceeds behind a completed task that is not its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// It goes on.
+    /// It continues.
     GoOn,
-    /// It pauses, for a person to choose.
+    /// It pauses until a person has selected items.
     Pause,
 }
 
@@ -86,7 +86,7 @@ impl Settlement {
         }
     }
 
-    /// The task has its result. The queue goes on with the next task, pauses, or is finished by the last.
+    /// The task has its result. The queue continues with the next task, pauses, or is finished.
     pub fn completed(
         lease: Lease,
         task: impl Into<TaskNo>,
@@ -99,7 +99,7 @@ impl Settlement {
         Self::new(lease, task.into(), end, making, attempts)
     }
 
-    /// The task failed for good: its queue fails, and the tasks after it are skipped. A part fails alone.
+    /// The task failed permanently. Its queue fails, and the later tasks are skipped. A part fails alone.
     pub fn failed(
         lease: Lease,
         task: impl Into<TaskNo>,
@@ -112,39 +112,38 @@ impl Settlement {
         Self::new(lease, task.into(), end, making, attempts)
     }
 
-    /// The planned task is split into parts, which are ready, and waits for them to join them. The lease goes on with the
-    /// first part.
+    /// The planned task is split into parts, which are ready, and waits to join them. The lease goes to the first part.
     pub fn fanned_out(lease: Lease, task: impl Into<TaskNo>, parts: Vec<NewPart>) -> Self {
         let nothing = Making::without_calls(String::new(), String::new());
         Self::new(lease, task.into(), TaskEnd::FannedOut(parts), nothing, Vec::new())
     }
 
-    /// The same, for a queue that goes on behind a failed task, or that does not.
+    /// Sets whether the queue continues behind a failed task.
     #[must_use]
     pub fn on_failure(self, on_failure: OnFailure) -> Self {
         Self { on_failure, ..self }
     }
 
-    /// The same, of a task that goes on without a part that failed so: its queue ends as `partial`.
+    /// Notes the failure of a part that the task continues without. Its queue ends as `partial`.
     #[must_use]
     pub fn in_part(self, flaw: Failure) -> Self {
         let flaw = Some(flaw);
         Self { flaw, ..self }
     }
 
-    /// What its queue does behind it if it failed.
+    /// Whether the queue continues if the task failed.
     pub const fn after_failure(&self) -> OnFailure {
         self.on_failure
     }
 
-    /// The same, of a task that the outside job of that handle did.
+    /// Marks the task as done by the outside job of that handle.
     #[must_use]
     pub fn of_handle(self, handle: String) -> Self {
         let handle = Some(handle);
         Self { handle, ..self }
     }
 
-    /// The right to settle it.
+    /// The lease of the task.
     pub const fn lease(&self) -> Lease {
         self.lease
     }
@@ -154,7 +153,7 @@ impl Settlement {
         self.task
     }
 
-    /// About how many bytes its result takes in the store.
+    /// Estimates the bytes that its result takes in the store.
     pub(super) fn bytes(&self) -> usize {
         match &self.end {
             TaskEnd::Completed(product, _) | TaskEnd::Failed(_, Some(product)) => product.bytes(),
@@ -162,7 +161,7 @@ impl Settlement {
         }
     }
 
-    /// The bookkeeping of the task, and every call.
+    /// The record of the task, and all its calls.
     pub fn bill(&self) -> (Making, Vec<Attempt>) {
         (self.making.clone(), self.attempts.clone())
     }
@@ -173,13 +172,14 @@ impl Settlement {
 pub enum Settled {
     /// The task is settled, and the lease is handed on to the next planned task.
     Stepped,
-    /// The task is settled, and the lease is handed on to this part or to this join.
+    /// The task is settled, and the lease is handed on to this part or join.
     Moved(TaskNo),
-    /// The part is settled, and the lease has ended: the other parts are under other leases.
+    /// The task is settled, and its lease has ended: other leases have the remaining parts, or an outside job did the
+    /// task.
     Yielded,
-    /// The queue is finished, or paused, and has its line.
+    /// The queue is finished or paused and has its result line.
     Finished {
-        /// Whether its line says `ok`.
+        /// Whether the line's status counts as success.
         ok: bool,
     },
     /// The lease was lost: another owner has the queue, or its line changed.

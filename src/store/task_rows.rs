@@ -1,4 +1,4 @@
-//! The tasks of a queue as result lines show them, from their rows in order, on every engine.
+//! Builds the tasks of a result line from their rows, for both engines.
 
 use crate::domain::outcome::{PartRecord, TaskRecord};
 use crate::domain::task::TaskNo;
@@ -19,7 +19,7 @@ impl TaskRows {
         self.parts.extend(no.index().map(|index| (index, part)));
     }
 
-    /// Each planned task with its parts.
+    /// Returns each planned task with its parts.
     pub(super) fn into_records(self) -> Vec<TaskRecord> {
         let mut parts = self.parts.into_iter().peekable();
         let with_parts = |(index, task): (usize, TaskRecord)| {

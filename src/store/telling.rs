@@ -1,4 +1,4 @@
-//! What a row of the log of events tells, on every engine.
+//! Expands rows of the event log to events, for both engines.
 
 use serde_json::value::RawValue;
 
@@ -7,26 +7,26 @@ use crate::domain::failure::Failure;
 use crate::domain::state::Status;
 use crate::domain::stream_event::{Happening, SettledEvent, StepRow};
 
-/// A page ends early once it holds so many bytes of results, so that large answers do not pile up.
+/// The bytes of results after which a page ends early, to limit memory.
 pub(super) const PAGE_BYTES: usize = 4 << 20;
 
-/// One row tells of up to three things: the plan, the task, and the end of the request.
+/// The most events of one row: the plan, the task, and the end of the request.
 const TOLD: i64 = 3;
 
-/// The row of the log that an event was made from.
+/// Returns the row of the log that an event was made from.
 pub(super) const fn row_of(event_no: i64) -> i64 {
     (event_no - 1) / TOLD + 1
 }
 
-/// A row of the log, with what its queue says.
+/// A row of the log with columns of its queue.
 pub(super) struct EventRow {
     pub(super) event_no: i64,
     pub(super) settled_at: i64,
     pub(super) custom_id: Option<String>,
     pub(super) user_id: String,
     pub(super) session_id: Option<String>,
-    /// What was told once is told the same for ever: a failure from before the tasks were known has none, also when a
-    /// retry has found them.
+    /// The number of tasks. `None` for a failure from before planning, even after a retry has planned the tasks,
+    /// because events are immutable.
     pub(super) total_tasks: Option<usize>,
     pub(super) task: Option<usize>,
     pub(super) planned: bool,
@@ -34,17 +34,17 @@ pub(super) struct EventRow {
     pub(super) status: Option<String>,
 }
 
-/// A task of its queue. A completed one never changes, so the log need not keep what it made.
+/// A task of the row's queue. A result is never overwritten, so the log needs no copy of it.
 pub(super) struct EventTask {
     pub(super) task_id: String,
     pub(super) action: String,
     pub(super) description: String,
     pub(super) input: String,
-    /// What it made, if it is the row's task and completed.
+    /// Its result, if it is the row's task and completed.
     pub(super) result: Option<String>,
 }
 
-/// Adds what the row tells; answers about how many bytes that is.
+/// Adds the events of the row. Returns their estimated bytes.
 pub(super) fn tell(
     row: EventRow,
     mut tasks: Vec<EventTask>,
@@ -60,7 +60,7 @@ pub(super) fn tell(
             },
         });
     }
-    // Of a plan, the body is no failure.
+    // The body of a plan is its steps and no failure.
     let failure = row.body.filter(|_| row.task.is_some() || happenings.is_empty());
     let next = row.task.map(|task| task + 1).and_then(|next| tasks.get(next));
     let next = next.map(|task| task.action.clone());
@@ -114,7 +114,7 @@ pub(super) fn tell(
     Ok(bytes)
 }
 
-/// The steps of a plan as it was made.
+/// Parses the steps of a plan as it was made.
 fn planned_steps(steps: &str) -> Result<Vec<StepRow>, serde_json::Error> {
     let steps: Vec<Planned> = serde_json::from_str(steps)?;
     let row = |(number, step): (usize, Planned)| StepRow {

@@ -1,4 +1,4 @@
-//! What everybody who works on a run has to agree on.
+//! The terms of a run, which all its workers share.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,29 +9,29 @@ use crate::domain::conditions::OnFailure;
 use crate::domain::request::Digest;
 use crate::domain::usage::Cost;
 
-/// The terms of a run: its store holds them, and who would work on others is told.
+/// The terms of a run. The store holds them, and a worker with other terms is told the differences.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// A digest of the agents: their prompts, schemas and limits.
     pub agents: String,
-    /// What each route may be asked in a minute.
+    /// The per-minute limits of each route.
     pub limits: BTreeMap<String, RouteLimits>,
-    /// The most that the run may cost.
+    /// The cost cap of the run.
     pub max_cost: Option<Cost>,
-    /// After which action queues pause whose lines do not say.
+    /// The action behind which queues pause, unless their line says otherwise.
     pub until: Option<String>,
-    /// The tasks of lines that name none, by comma; without it they are planned.
+    /// The tasks of lines that name none, separated by commas. `None`: a model plans them.
     pub tasks: Option<String>,
-    /// What queues do behind a failed task.
+    /// How queues proceed behind a failed task.
     pub on_failure: OnFailure,
 }
 
-/// What makes answers what they are beside the requests, as digests.
+/// Digests of everything besides the requests that shapes the answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recipe {
-    /// Of the agents: their prompts, schemas and limits.
+    /// The digest of the agents: their prompts, schemas and limits.
     pub prompts: String,
-    /// Of the routes and their models, and which of them are asked.
+    /// The digest of the routes, their models, and which of them are used.
     pub models: String,
 }
 
@@ -41,7 +41,7 @@ impl Recipe {
         format!("{}:{}", self.prompts, self.models)
     }
 
-    /// The recipe as a store keeps it with what was finished: the prompts above, the models below.
+    /// The recipe as a store keeps it with finished requests: the prompts in the upper half, the models in the lower.
     pub(super) fn number(&self) -> i64 {
         let half = |part: &str| {
             let digest = Digest::of(part.as_bytes());
@@ -52,23 +52,23 @@ impl Recipe {
     }
 }
 
-/// The limits a minute of a route.
+/// The per-minute limits of a route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteLimits {
-    /// Requests.
+    /// Requests per minute.
     pub rpm: Option<u32>,
-    /// Tokens, input and output together.
+    /// Tokens per minute, input and output together.
     pub tpm: Option<u64>,
 }
 
 impl Terms {
-    /// In what `ours` differ from these, for people; empty if they agree. A route that only one of them knows is no
-    /// difference: it is not used by both.
+    /// Describes for people how `ours` differ from these terms. Empty if they agree. A route that only one of them has
+    /// is no difference, because the other does not use it.
     pub fn differences(&self, ours: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.agents != ours.agents {
             found.push(format!(
-                "its agents are others ({}… and not {}…)",
+                "its agents differ ({}…, not {}…)",
                 start(&self.agents),
                 start(&ours.agents)
             ));
@@ -81,7 +81,7 @@ impl Terms {
             ));
         }
         if self.until != ours.until {
-            let shown = |until: &Option<String>| until.clone().unwrap_or_else(|| "nothing".to_owned());
+            let shown = |until: &Option<String>| until.clone().unwrap_or_else(|| "no action".to_owned());
             found.push(format!(
                 "it pauses after {}, not {}",
                 shown(&self.until),
@@ -98,7 +98,7 @@ impl Terms {
         }
         if self.on_failure != ours.on_failure {
             let (theirs, mine) = (self.on_failure.as_str(), ours.on_failure.as_str());
-            found.push(format!("it says `{theirs}` on a failed task, not `{mine}`"));
+            found.push(format!("its `--on-task-failure` is `{theirs}`, not `{mine}`"));
         }
         for (route, theirs) in &self.limits {
             if let Some(mine) = ours.limits.get(route).filter(|mine| *mine != theirs) {
@@ -178,11 +178,11 @@ mod tests {
         assert_eq!(
             theirs.differences(&ours),
             [
-                "its agents are others (aaaaaaaa… and not bbbbbbbb…)",
+                "its agents differ (aaaaaaaa…, not bbbbbbbb…)",
                 "its cost cap is none, not $5",
-                "it pauses after nothing, not insight",
+                "it pauses after no action, not insight",
                 "its tasks are planned, not insight,answer",
-                "it says `fail` on a failed task, not `continue`",
+                "its `--on-task-failure` is `fail`, not `continue`",
                 "route `primary` has 60 requests a minute, not 9 tokens a minute",
             ]
         );

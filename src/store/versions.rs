@@ -1,11 +1,11 @@
-//! What the databases know of a request's line, and of those that stood under its key before.
+//! The versions of a request: how a line compares to the stored ones under its key, for both engines.
 
 use super::model::{NewLine, Planned};
 use crate::domain::failure::Failure;
 use crate::domain::request::{Claim, Digest, Request, Stops, Work};
 use crate::domain::state::{QueueState, Status};
 
-/// A line that is a request.
+/// A line that is a valid request.
 pub(super) struct Good<'a> {
     pub(super) line: &'a NewLine,
     pub(super) request: &'a Request,
@@ -16,7 +16,7 @@ pub(super) struct Good<'a> {
 }
 
 impl Good<'_> {
-    /// What the line is to the versions under its key, of which at most one is not superseded.
+    /// Compares the line to the versions under its key. At most one of these is not superseded.
     pub(super) fn among<'v>(&self, versions: &'v [Version]) -> Found<'v> {
         let same = |version: &&Version| version.content == self.content.as_bytes();
         let valid = |version: &&Version| version.state != QueueState::Superseded;
@@ -30,7 +30,7 @@ impl Good<'_> {
         }
     }
 
-    /// A digest of the tasks that the line or a flag gives it; `None` if it is to be planned.
+    /// Returns a digest of the tasks that the line or a flag gives it. `None` if a model plans them.
     pub(super) fn given_tasks(&self) -> Option<i64> {
         if self.plan.is_empty() {
             return None;
@@ -41,7 +41,7 @@ impl Good<'_> {
         Some(i64::from_le_bytes(*start))
     }
 
-    /// What the tasks that it has are to those that line and flags give now.
+    /// Compares the version's tasks to those that line and flags give now.
     pub(super) fn tasks_of(&self, version: &Version) -> TasksNow {
         let waits = matches!(version.state, QueueState::Open | QueueState::Blocked) && !version.is_held;
         match (self.given_tasks() == version.given_tasks, version.other_tasks) {
@@ -53,7 +53,7 @@ impl Good<'_> {
         }
     }
 
-    /// The line as a bad one, with what it says of itself and why it is one.
+    /// Turns the line into a bad one, with its claim and its failure.
     pub(super) fn twice<'b>(&'b self, (claim, failure): &'b (Claim, Failure)) -> Bad<'b> {
         Bad {
             line: self.line,
@@ -63,7 +63,7 @@ impl Good<'_> {
         }
     }
 
-    /// What the line says of itself when its name was on an earlier line.
+    /// The claim of a line whose name was on an earlier line.
     pub(super) fn claim(&self) -> Claim {
         Claim {
             custom_id: None,
@@ -71,17 +71,17 @@ impl Good<'_> {
         }
     }
 
-    /// Why it fails when its name was on an earlier line of the same reading.
+    /// The failure of a line whose name was on an earlier line of the same reading.
     pub(super) fn stands_twice(&self) -> Failure {
         let id = self.request.custom_id.as_deref().unwrap_or_default();
         Failure::bad_line(
             self.line.line,
-            format!("`custom_id` `{id}` stands on an earlier line too (give each line its own)"),
+            format!("`custom_id` `{id}` is already used on an earlier line (give each line its own)"),
         )
     }
 }
 
-/// A line that is no request, or no second one of its name.
+/// A line that is not a valid request, or repeats a name.
 pub(super) struct Bad<'a> {
     pub(super) line: &'a NewLine,
     pub(super) digest: &'a Digest,
@@ -89,29 +89,29 @@ pub(super) struct Bad<'a> {
     pub(super) failure: &'a Failure,
 }
 
-/// What a reading does about the tasks of a version.
+/// How a reading handles the tasks of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TasksNow {
-    /// Nothing: its tasks are those that it is given, or it is known that they are not.
+    /// It does nothing: the tasks are the given ones, or are already marked as others.
     Same,
-    /// Its tasks are those that it is given, which they were not before.
+    /// It clears the mark: the tasks are the given ones again.
     SameAgain,
-    /// It keeps its tasks, which are others than those that it is given.
+    /// It sets the mark: the version keeps its tasks, which differ from the given ones.
     Others,
-    /// It takes the tasks that it is given, or is planned, unless a task of it was begun.
+    /// It gives the version the new tasks, or has them planned, unless one of its tasks was begun.
     OthersUnlessBegun,
 }
 
-/// What stands under the key of a line.
+/// The version under the key of a line.
 pub(super) enum Found<'a> {
-    /// No version that is valid.
+    /// No valid version.
     Nothing,
-    /// The valid version says the same.
+    /// The valid version has the same content.
     Same(&'a Version),
-    /// The valid version says something else.
+    /// The valid version has other content.
     Other {
         latest: &'a Version,
-        /// The version that said the same before an edit, which this line undoes.
+        /// The version with the same content from before an edit, which this line undoes.
         undone: Option<&'a Version>,
     },
 }
@@ -132,12 +132,12 @@ pub(super) struct Version {
     pub(super) line_index: i64,
     pub(super) line: i64,
     pub(super) finished: bool,
-    /// Whether a worker or an outside job works on a task of it.
+    /// Whether a worker or an outside job works on one of its tasks.
     pub(super) is_held: bool,
-    /// The `custom_id` that its result has.
+    /// The `custom_id` in its result.
     pub(super) custom_id: Option<String>,
-    /// A digest of the tasks that its line or a flag gave it.
+    /// The digest of the tasks that its line or a flag gave it.
     pub(super) given_tasks: Option<i64>,
-    /// Whether those are known to be others than it has.
+    /// Whether line and flags are known to give other tasks than it has.
     pub(super) other_tasks: bool,
 }

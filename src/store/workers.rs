@@ -1,50 +1,50 @@
-//! What goes through the ports about those who work.
+//! The values of the port of workers.
 
 use super::Owner;
 
 /// A process that works on a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
-    /// Its name.
+    /// Its owner name.
     pub owner: Owner,
     /// The host that it runs on.
     pub host: String,
-    /// Its number there.
+    /// Its process id on that host.
     pub pid: u32,
     /// Its version of nova3.
     pub version: String,
 }
 
-/// What a worker has done on a run.
+/// The progress of a worker on a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Tasks and plans settled.
+    /// How many tasks and plans it has settled.
     pub settled: u64,
-    /// Requests finished.
+    /// How many requests it has finished.
     pub finished: u64,
 }
 
-/// How a worker stands.
+/// The state of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerState {
-    /// Who it is.
+    /// The worker.
     pub worker: Worker,
     /// Unix milliseconds at which it joined.
     pub joined_at: i64,
-    /// Unix milliseconds at which it was last seen.
+    /// Unix milliseconds of its last heartbeat.
     pub last_seen: i64,
     /// Milliseconds since then.
     pub silent_ms: u64,
-    /// Whether it left in good order.
+    /// Whether it left properly.
     pub has_left: bool,
-    /// What it has done.
+    /// Its progress.
     pub done: Done,
-    /// Queues that it holds.
+    /// How many tasks it has leased.
     pub leases: u64,
 }
 
 impl WorkerState {
-    /// Tasks and plans that it has settled in a second, since it joined.
+    /// Returns the tasks and plans that it settled per second since it joined.
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn per_second(&self) -> f64 {
         let seconds = self.last_seen.saturating_sub(self.joined_at) as f64 / 1000.0;

@@ -1,4 +1,4 @@
-//! A cost cap, kept across kills: what the server was paid for is never more.
+//! A cost cap across kills: the server is never paid more than the cap.
 
 use super::evidence::Call;
 use super::figures;
@@ -12,17 +12,17 @@ use super::work::Work;
 /// Requests of a run under a cap.
 const REQUESTS: usize = 40;
 
-/// About what a task costs, in dollars: the caps are drawn around what all of them cost.
+/// The approximate cost of a task in dollars. The caps are chosen around the cost of all tasks.
 const TASK: f64 = 0.0012;
 
-/// Failed calls are paid too, as far as their answers came.
+/// Failed calls cost money too, for the part of the answer that arrived.
 const FAULTS: &str = "429=0.01,500=0.01,disconnect=0.01,truncate=0.01,garbage=0.01,error=0.01";
 
-/// How processes of a run end before one may go on to its end. By turns: what a kill catches in flight counts as
-/// spent, so that kills of many calls at once would leave nothing to see.
+/// How processes of a run end before one may finish. The two kinds take turns: the calls in flight at a kill count as
+/// spent, so kills with high concurrency would leave no budget to observe.
 struct Kind {
     concurrency: &'static str,
-    /// `kill -9`, else SIGTERM.
+    /// Whether it ends by `kill -9`; otherwise by SIGTERM.
     kill: bool,
     /// The most processes that are ended.
     most: usize,
@@ -31,14 +31,14 @@ struct Kind {
 }
 
 const KINDS: [Kind; 2] = [
-    // Soon enough that what the dead had in flight is a good part of the cap.
+    // The kills come soon, so that the calls in flight are a good part of the cap.
     Kind {
         concurrency: "4",
         kill: true,
         most: 8,
         calls: 12,
     },
-    // Many calls compete for what is left.
+    // Many calls compete for the remaining budget.
     Kind {
         concurrency: "16",
         kill: false,
@@ -47,7 +47,7 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-/// All that the server counted, cut calls too, in dollars.
+/// The dollars for all tokens that the server counted, cut calls included.
 fn money(calls: &[Call]) -> f64 {
     let tokens = |tokens: u64| f64::from(u32::try_from(tokens).expect("few tokens"));
     let paid = calls.iter().map(|call| {
@@ -57,7 +57,7 @@ fn money(calls: &[Call]) -> f64 {
     paid.sum::<f64>() / 1e6
 }
 
-/// How one run under a cap ended.
+/// The end of one run under a cap.
 struct Spent {
     cap: f64,
     paid: f64,

@@ -1,4 +1,4 @@
-//! How much is done: parameters from the environment.
+//! The size of the tests: parameters from the environment.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use super::choices::{self, number};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
     pub(crate) long: bool,
-    /// The least share of the calm throughput, in percent. The short form promises nothing: it is over before a kill
+    /// The least share of the calm throughput, in percent. The short form has no bound, because it ends before a kill
     /// could be made up for.
     pub(crate) least: f64,
-    /// How long a run may make no progress: longer than a route may stay closed.
+    /// How long a lack of progress is accepted. It is longer than a breaker may close a route.
     pub(crate) patience: Duration,
     /// Requests of the storm, of three tasks each.
     pub(crate) requests: usize,
-    /// Ends of processes in the storm.
+    /// How often processes are ended in the storm.
     pub(crate) kills: usize,
-    /// Calls at once.
+    /// The concurrent calls.
     pub(crate) concurrency: usize,
     /// The median time to the first piece of an answer.
     pub(crate) latency: Duration,
     /// How long every route is down.
     pub(crate) outage: Duration,
-    /// Runs under a cost cap, each with choices of its own.
+    /// Runs under a cost cap, each with its own random choices.
     pub(crate) caps: usize,
-    /// Decides every random choice.
+    /// The seed of every random choice.
     pub(crate) seed: u64,
 }
 
@@ -48,7 +48,7 @@ impl Form {
         }
     }
 
-    /// Random choices of one scenario.
+    /// The random choices of one scenario.
     pub(crate) fn rng(self, scenario: &str) -> fastrand::Rng {
         choices::rng(self.seed, scenario)
     }

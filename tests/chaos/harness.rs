@@ -10,7 +10,7 @@ use super::form::Form;
 use super::mock::Mock;
 use super::process::{self, Ended, Running};
 
-/// Where a scenario takes place. Nothing of it is left when the scenario is over.
+/// The place of a scenario. It is removed when the scenario ends.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     folder: tempfile::TempDir,
@@ -18,13 +18,14 @@ pub(crate) struct Scenario {
     starts: usize,
 }
 
-/// The command of every life.
+/// The command of every process.
 pub(crate) const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// The longest answer that is asked for, in tokens. The mock's are shorter; a cost cap holds back as much for each.
+/// The longest answer that is requested, in tokens. The mock's answers are shorter, but a cost cap reserves this much
+/// for each call.
 const LONGEST: u32 = 400;
 
-/// US dollars for a million tokens, of prompts and of answers.
+/// US dollars per million tokens, of prompts and of answers.
 pub(crate) const PRICES: (f64, f64) = (1.0, 4.0);
 
 impl Scenario {
@@ -44,12 +45,12 @@ impl Scenario {
         self.folder.path().join(name)
     }
 
-    /// Settings with these routes, the first one first, and more.
+    /// Writes settings with these routes, the first one first, and more.
     pub(crate) fn settings(&self, routes: &[(&str, &Mock)], more: &str) {
         let (input, output) = PRICES;
         let idle = self.form.concurrency;
-        // Waits are in proportion to answers that take a tenth of a real model's time. So many retries are never
-        // used up: at the shares of faults below, one call in a hundred million fails nine times in a row.
+        // Waits are in proportion to answers that take a tenth of a real model's time. This number of retries is never
+        // used up: with the faults of the storm, about one call in a hundred million fails nine times in a row.
         let mut text = format!(
             "[retry]\nretries = 8\nbase = \"100ms\"\n\
              [timeouts]\nidle = \"2s\"\nfirst_token = \"8s\"\n\
@@ -83,13 +84,13 @@ impl Scenario {
         }
     }
 
-    /// Runs one of the commands that look, to its end.
+    /// Runs a command that only reads, to its end.
     pub(crate) fn nova3(&self, args: &[&str]) -> Ended {
         let out = self.command(args).output().expect("nova3 starts");
         out.into()
     }
 
-    /// What `nova3 status` says.
+    /// Returns the output of `nova3 status`.
     pub(crate) fn status(&self) -> Value {
         let status = self.nova3(&["status", "--json"]);
         serde_json::from_str(&status.text()).unwrap_or_else(|fault| {

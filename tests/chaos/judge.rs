@@ -1,4 +1,4 @@
-//! What must be true, whatever happened. Each failure names its oracle, and each oracle has a mutant in
+//! The invariants that hold after any storm. Each failure names its oracle, and each oracle has a mutant in
 //! `scripts/chaos-mutants` that it alone has to find.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use super::output::Output;
 use super::verdict::Verdicts;
 use super::work::{self, Place, Work};
 
-/// The oracles of the storm and what they allow.
+/// The oracles of the storm and their allowed values.
 pub(crate) const PROMISES: [(&str, &str); 10] = [
     ("finished", "all, none failed"),
     ("none lost", "each request once"),
@@ -29,31 +29,31 @@ pub(crate) const PROMISES: [(&str, &str); 10] = [
 pub(crate) enum Life {
     /// By `kill -9`.
     Killed,
-    /// By a signal that let it end what was on its way.
+    /// By a signal that let calls in flight finish.
     Stopped,
-    /// By itself, with nothing left to do.
+    /// By itself, with no work left.
     Finished,
 }
 
 /// All evidence.
 pub(crate) struct Scene<'a> {
     pub(crate) work: &'a Work,
-    /// In the order of the mock's log.
+    /// The calls in the order of the mock's log.
     pub(crate) calls: &'a [Call],
     /// Calls that belong to no task.
     pub(crate) unmarked: usize,
     pub(crate) lives: &'a [Life],
     pub(crate) output: &'a Output,
-    /// Of the result file.
+    /// The lines of the result file.
     pub(crate) lines: Vec<Value>,
-    /// What `status --json` says.
+    /// The output of `status --json`.
     pub(crate) status: &'a Value,
     pub(crate) concurrency: usize,
-    /// Why the run could not be brought to its end.
+    /// Why the run could not be finished.
     pub(crate) stuck: Option<&'a str>,
 }
 
-/// Every oracle.
+/// Runs every oracle.
 pub(crate) fn all(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     finished(scene, verdicts);
     none_lost(scene, verdicts);
@@ -67,7 +67,7 @@ pub(crate) fn all(scene: &Scene<'_>, verdicts: &mut Verdicts) {
 }
 
 impl Scene<'_> {
-    /// The lines by their requests; of several the last.
+    /// Returns the lines by their requests, the last one of each.
     fn by_request(&self) -> BTreeMap<usize, &Value> {
         let named = |line: &'_ Value| line["custom_id"].as_str().and_then(work::request);
         self.lines
@@ -76,14 +76,14 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// The call of each task whose answer stands: the last one that was answered.
+    /// Returns the call of each task whose answer was used: the last one that was answered.
     fn used(&self) -> BTreeMap<Mark, &Call> {
         let answered = self.calls.iter().filter(|call| call.fate() == Fate::Answered);
         answered.map(|call| (call.mark, call)).collect()
     }
 }
 
-/// Every request is finished, and none failed: so says the store, and so say the lines.
+/// Every request is finished and none failed, by the store and by the lines.
 pub(crate) fn finished(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let number = |key: &str| scene.status[key].as_u64().unwrap_or(u64::MAX);
     let requests = scene.work.requests() as u64;
@@ -124,12 +124,12 @@ pub(crate) fn none_lost(scene: &Scene<'_>, verdicts: &mut Verdicts) {
             found => faults.push(format!("{id} has {found} lines")),
         }
     }
-    faults.extend(times.keys().map(|id| format!("nobody asked for `{id}`")));
+    faults.extend(times.keys().map(|id| format!("no request has the id `{id}`")));
     verdicts.add("none lost", format!("{} lines", scene.lines.len()), faults);
 }
 
-/// Each task of each line has the answer to its own prompt, from a call that was answered whole. A mock that was killed
-/// may have handed an answer over and not come to write it down: of such a call it is not known.
+/// Each task of each line has the answer to its own prompt, from a call that was answered completely. A killed mock may
+/// have sent an answer without logging it; such a call is accepted.
 pub(crate) fn right_answer(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let whole: BTreeSet<(Mark, &str)> = scene
         .calls
@@ -170,8 +170,8 @@ pub(crate) fn right_answer(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     );
 }
 
-/// No task whose answer is settled is asked again. It is settled when its next task is asked, when the line of its
-/// request was seen, and as long as its process lives.
+/// A task whose answer is settled is never asked again. It is settled when its next task is asked, when the line of its
+/// request was seen, and while its process lives.
 fn none_twice(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let mut faults = Vec::new();
     let mut reached: BTreeMap<usize, usize> = BTreeMap::new();
@@ -209,10 +209,10 @@ fn none_twice(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     );
 }
 
-/// The requests of a session, and the tasks of a request, come one after the other in the order of their lines.
+/// The requests of a session, and the tasks of a request, run one after the other in the order of their lines.
 fn session_order(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let mut faults = Vec::new();
-    // For each place its last call, and where its last answer ended.
+    // The last call of each place, and the end of its last answer.
     let mut last: BTreeMap<&Place, (Mark, usize)> = BTreeMap::new();
     for call in scene.calls {
         let place = scene.work.place(call.mark.0);
@@ -226,7 +226,7 @@ fn session_order(scene: &Scene<'_>, verdicts: &mut Verdicts) {
                 call.mark
             ));
         }
-        // The end of a call that its client left is seen late.
+        // The mock notices late when a client has dropped a call.
         let end = call
             .end
             .as_ref()
@@ -283,9 +283,9 @@ pub(crate) fn item_numbers(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     );
 }
 
-/// Beyond one call for each task there are the injected faults and, at each kill, at most what is in flight: called
-/// and not yet durable, twice the concurrency. A process that was let end loses nothing. Every call is one of these,
-/// so that the bounds of each life are all there is to judge.
+/// The calls beyond one for each task are the injected faults and, at each kill, the calls in flight: called and not
+/// yet durable, twice the concurrency at most. A process that ends by a signal loses none. Every call is of one of
+/// these kinds, so only the bounds of each process are judged.
 fn calls(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let used = scene.used();
     let mut lost = vec![0; scene.lives.len()];
@@ -320,7 +320,7 @@ fn calls(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     verdicts.add("calls", seen, faults);
 }
 
-/// The result file only grew, by whole lines.
+/// The result file only grew, by complete lines.
 fn whole(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let output = scene.output;
     let seen = format!(
@@ -330,8 +330,8 @@ fn whole(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     verdicts.add("whole", seen, output.faults.clone());
 }
 
-/// What the store says was paid is what the mock counted: the tokens of each answer that stands, and the calls, of
-/// which only those may be missing that no settled answer followed in the same process.
+/// The store's ledger equals the mock's count: the tokens of each used answer, and the calls. A call may only be
+/// missing if no settled answer followed it in the same process.
 fn ledger(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let used = scene.used();
     let mut faults = Vec::new();

@@ -1,7 +1,7 @@
-//! Everything at once, for long: faults of every kind, `kill -9` and signals at random moments, dead routes, a cost
-//! cap. Judged by the mock server's log, by the result file, and by what the program's own commands say of the store.
+//! All failures at once, over a long time: faults of every kind, `kill -9` and signals at random moments, dead routes,
+//! a cost cap. The evidence is the mock server's log, the result file, and the output of the program's own commands.
 //!
-//! `scripts/chaos` runs it in its long form; without it the short one runs.
+//! `scripts/chaos` runs the long form; without it the short form runs.
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Routes that die: the next one takes over, and where there is none the run waits.
+//! Routes that fail completely: the next one takes over, and without a next one the run waits.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use super::process::{Patience, Running};
 use super::verdict::Verdicts;
 use super::work::Work;
 
-/// A run that loses its mock in the middle.
+/// A run whose mock is killed in the middle.
 struct Loss {
     scenario: Scenario,
     work: Work,
-    /// How many tasks had an answer when the mock died.
+    /// How many tasks had an answer when the mock was killed.
     answered: usize,
 }
 
@@ -37,13 +37,13 @@ fn faultless(form: Form) -> Vec<String> {
     .to_vec()
 }
 
-/// In the short form nobody waits a minute for the second look at a dead route.
+/// The settings. In the short form the breaker tries a dead route again after a second, so that no test waits a minute.
 fn settings(form: Form, chain: &str) -> String {
     let open = if form.long { "60s" } else { "1s" };
     format!("[chains]\ndefault = [{chain}]\n[breaker]\nopen = \"{open}\"")
 }
 
-/// Starts a run and kills the mock at a random moment of it.
+/// Starts a run and kills the mock at a random moment.
 fn lose(form: Form, name: &'static str, mut scenario: Scenario, mock: &mut Mock) -> (Loss, Running) {
     println!("chaos: {name}: seed {}", form.seed);
     let mut rng = form.rng(name);
@@ -78,8 +78,8 @@ fn lose(form: Form, name: &'static str, mut scenario: Scenario, mock: &mut Mock)
     )
 }
 
-/// What holds after any outage: every request is finished and right, and an answer that came is not asked again,
-/// except by as many as were on their way when the mock died.
+/// Checks what holds after any outage: every request is finished and right. An answer that arrived is not asked again,
+/// except for calls that were in flight when the mock was killed.
 fn judged(
     loss: &Loss,
     form: Form,
@@ -136,11 +136,11 @@ fn a_primary_that_dies_is_followed_by_its_fallback() {
     let mut fallback = Mock::start(scenario.folder(), "fallback", &faultless(form));
     let more = settings(form, r#""primary", "fallback""#);
     scenario.settings(&[("primary", &primary), ("fallback", &fallback)], &more);
-    let (loss, mut running) = lose(form, "primary dies", scenario, &mut primary);
+    let (loss, mut running) = lose(form, "primary fails", scenario, &mut primary);
     let ended = running.end(&mut fallback.log, form.patience);
     fallback.rest();
 
-    let mut verdicts = Verdicts::new("primary dies");
+    let mut verdicts = Verdicts::new("primary fails");
     let calls = fallback.log.calls();
     judged(
         &loss,
@@ -166,7 +166,7 @@ fn a_primary_that_dies_is_followed_by_its_fallback() {
         loss.work.tasks(),
     );
     figures::row(
-        "`fallback`: the primary dies in the middle",
+        "`fallback`: the primary fails in the middle",
         &seen,
         "no request failed",
     );
@@ -184,13 +184,13 @@ fn a_run_waits_while_every_route_is_down() {
     let began = Instant::now();
     let mut patience = Patience::of(form.patience);
     let mut faults = Vec::new();
-    // The outage has its length; the run may not end in it.
+    // The outage lasts for its whole time, and the run must not end in it.
     while began.elapsed() < form.outage {
         if running.poll().is_some() {
             faults.push(format!("it ended while every route was down: {}", running.said()));
             break;
         }
-        // Only the pause between two looks: nothing has to happen now.
+        // This is only the pause between two checks, because no progress is expected now.
         patience.is_left(0);
     }
     let said = running.said();

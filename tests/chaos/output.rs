@@ -1,4 +1,4 @@
-//! The result file, followed from kill to kill and read as a whole at the end.
+//! The result file, checked after each kill and read completely at the end.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use super::work;
 
-/// What is known of a result file.
+/// The observed state of a result file.
 #[derive(Debug)]
 pub(crate) struct Output {
     path: PathBuf,
-    /// Its whole lines at the last look.
+    /// Its complete lines at the last check.
     settled: Vec<u8>,
-    /// In which life the line of each request was first seen.
+    /// The process after which the line of each request was first seen.
     pub(crate) seen: BTreeMap<usize, usize>,
-    /// What was wrong at a look.
+    /// Faults found at a check.
     pub(crate) faults: Vec<String>,
     pub(crate) looks: usize,
-    /// Looks that found a torn last line, which a kill may leave and the next start cuts off.
+    /// Checks that found a torn last line. A kill may leave one, and the next start cuts it off.
     pub(crate) torn: usize,
-    /// Looks that found fewer lines than before: a start had taken back what was announced, and was killed.
+    /// Checks that found fewer lines than before: a start had cut off the announced lines, and was killed.
     pub(crate) taken_back: usize,
 }
 
@@ -41,13 +41,13 @@ impl Output {
         &self.path
     }
 
-    /// How long it is now.
+    /// Returns its present length.
     pub(crate) fn length(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |data| data.len())
     }
 
-    /// Looks at the file after the end of a life. `clean` means that the process was not killed: then not even
-    /// the last line may be torn.
+    /// Checks the file after the end of a process. `clean` means that the process was not killed; then even the last
+    /// line must be complete.
     pub(crate) fn look(&mut self, life: usize, clean: bool) {
         self.looks += 1;
         let bytes = std::fs::read(&self.path).unwrap_or_default();
@@ -64,7 +64,8 @@ impl Output {
             }
         }
         if !clean && self.settled.starts_with(&bytes[..whole]) {
-            // A start takes back what was announced, whole lines too, and this one died before it wrote them again.
+            // A start cuts off announced lines, complete ones too, and this process was killed before it wrote them
+            // again.
             self.taken_back += usize::from(whole < self.settled.len());
             return;
         }
@@ -82,7 +83,7 @@ impl Output {
             match serde_json::from_slice::<Value>(line) {
                 Ok(value) => {
                     let request = value["custom_id"].as_str().and_then(work::request);
-                    // Twice and unknown ones are found at the end.
+                    // The end of the test finds repeated and unknown requests.
                     if let Some(request) = request {
                         self.seen.entry(request).or_insert(life);
                     }
@@ -95,7 +96,7 @@ impl Output {
         self.settled = bytes[..whole].to_vec();
     }
 
-    /// All whole lines.
+    /// Returns all complete lines.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let lines = self
             .settled

@@ -1,5 +1,5 @@
-//! Faults of every kind, and the process killed and stopped again and again: the same work as in calm weather, and
-//! not much later.
+//! Faults of every kind, while the process is killed and stopped repeatedly: the results are the same as in calm
+//! weather, and not much later.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use super::process::{Patience, Running};
 use super::verdict::Verdicts;
 use super::work::Work;
 
-/// What goes wrong, as shares of calls.
+/// The faults, as shares of calls.
 const FAULTS: &str = "429=0.03,500=0.05,disconnect=0.02,truncate=0.02,garbage=0.02,error=0.02,stall=0.003";
 
-/// How a life ends.
+/// How a process is ended.
 #[derive(Debug, Clone, Copy)]
 enum Blow {
     /// `kill -9`.
@@ -31,14 +31,14 @@ enum Blow {
     Stop,
 }
 
-/// When and how a life ends: once so many tasks have an answer.
+/// When and how a process is ended: once `answered` tasks have an answer.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     answered: usize,
     blow: Blow,
 }
 
-/// So many moments over the whole of the work.
+/// Returns `kills` moments, spread over the whole work.
 fn moments(rng: &mut fastrand::Rng, tasks: usize, kills: usize) -> Vec<Moment> {
     let mut moments: Vec<usize> = (0..kills).map(|_| rng.usize(1..tasks * 97 / 100)).collect();
     moments.sort_unstable();
@@ -53,18 +53,18 @@ fn moments(rng: &mut fastrand::Rng, tasks: usize, kills: usize) -> Vec<Moment> {
     moments.into_iter().map(blow).collect()
 }
 
-/// A run through all its lives.
+/// A run through all its processes.
 struct Weather {
     scenario: Scenario,
     mock: Mock,
     output: Output,
     lives: Vec<Life>,
-    /// What the judges' own looks took while nothing ran.
+    /// The time of the test's own checks, while no process ran.
     looking: Duration,
     patience: Duration,
 }
 
-/// What it came to.
+/// The outcome of a run.
 struct Report {
     seconds: f64,
     /// How long the breaker kept the route closed while there was work.
@@ -105,7 +105,7 @@ impl Weather {
         }
     }
 
-    /// One life, until the moment comes or nothing is left to do; an error is a life that ended as none may.
+    /// Runs one process until the moment comes or no work is left. An error is an exit that is never allowed.
     fn live(&mut self, moment: Option<Moment>) -> Result<(), String> {
         let mut running = self.scenario.start(&RUN);
         let life = match moment {
@@ -139,7 +139,7 @@ impl Weather {
         life.map(drop).map_err(|fault| format!("life {number}: {fault}"))
     }
 
-    /// Waits for the moment; answers how a process ended that ended before.
+    /// Waits for the moment. Returns the exit of a process that ended before it.
     fn wait(&mut self, running: &mut Running, moment: Moment) -> Result<Option<ExitStatus>, String> {
         let calls = self.mock.log.count();
         let mut patience = Patience::of(self.patience);
@@ -149,7 +149,7 @@ impl Weather {
             if let Some(status) = running.poll() {
                 return Ok(Some(status));
             }
-            // A process that has not called yet has nothing in flight.
+            // A process that has not called yet has no call in flight.
             if log.answered() >= moment.answered && log.count() > calls {
                 return Ok(None);
             }
@@ -183,7 +183,7 @@ impl Weather {
         }
     }
 
-    /// All lives, then the judgement.
+    /// Runs all processes, then judges.
     fn pass(mut self, name: &'static str, form: Form, work: &Work, moments: &[Moment]) -> Report {
         let began = Instant::now();
         let mut stuck = None;
@@ -251,7 +251,7 @@ impl Weather {
         }
     }
 
-    /// Oracle `free`: a finished run that is started again calls nobody and leaves its file as it is.
+    /// Oracle `free`: a finished run that is started again makes no call and leaves its file unchanged.
     fn free(&mut self, verdicts: &mut Verdicts) {
         let before = std::fs::read(self.output.path()).unwrap_or_default();
         let calls = self.mock.log.count();
@@ -273,7 +273,7 @@ impl Weather {
     }
 }
 
-/// A life that ended by itself has done all its work.
+/// A process that ended by itself has done all its work.
 fn by_itself(code: Option<i32>, running: &Running) -> Result<Life, String> {
     if code == Some(0) {
         Ok(Life::Finished)
@@ -282,7 +282,7 @@ fn by_itself(code: Option<i32>, running: &Running) -> Result<Life, String> {
     }
 }
 
-/// What is allowed, for the table.
+/// The allowed value of an oracle, for the table.
 fn promise(oracle: &str) -> &'static str {
     judge::PROMISES
         .iter()
@@ -290,7 +290,7 @@ fn promise(oracle: &str) -> &'static str {
         .map_or("–", |(_, promise)| promise)
 }
 
-/// Seconds for which the breaker of the only route has been open in all.
+/// Returns the total seconds for which the breaker of the only route was open.
 fn breaker_seconds(status: &Value) -> f64 {
     let routes = status["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let open = routes.iter().filter_map(|route| route["open_ms"].as_f64());

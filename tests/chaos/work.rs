@@ -1,4 +1,4 @@
-//! Inputs of requests with three tasks each, every task of them with a mark of its own in its prompt.
+//! Inputs of requests with three tasks each. Every task has its own mark in its prompt.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::path::Path;
 /// Tasks of each request.
 pub(crate) const TASKS: usize = 3;
 
-/// What the requests do, by turns. Each kind of item has a counter of its own in a session.
+/// The tasks of the requests, by turns. Each kind of item has its own counter in a session.
 const PLANS: [[&str; TASKS]; 4] = [
     ["insight", "profile", "answer"],
     ["answer", "answer", "answer"],
@@ -15,10 +15,10 @@ const PLANS: [[&str; TASKS]; 4] = [
     ["profile", "answer", "insight"],
 ];
 
-/// Lines whose order is mixed: those of a session lie near each other, so that they wait for each other.
+/// The range in which lines are shuffled. Lines of a session stay near each other, so that they wait for each other.
 const NEAR: usize = 60;
 
-/// Where items are numbered and order is kept: a session of a user, or a request that is alone.
+/// The scope of item numbers and of order: a session of a user, or a request without one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     Alone(usize),
@@ -27,7 +27,7 @@ pub(crate) enum Place {
 
 impl Place {
     fn of_session(number: usize) -> Self {
-        // Each name of a session is used by two users: sessions are told apart by both.
+        // Two users use each session name, because a session is identified by both.
         Self::Session {
             user: format!("u{}", number % 2),
             session: format!("s{}", number / 2),
@@ -35,14 +35,14 @@ impl Place {
     }
 }
 
-/// The lines of an input: the place of each.
+/// The lines of an input, by their places.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
     pub(crate) places: Vec<Place>,
 }
 
 impl Work {
-    /// So many requests; about three of five are in sessions of two to five lines.
+    /// A mix of requests; about three of five are in sessions of two to five lines.
     pub(crate) fn mixed(requests: usize, rng: &mut fastrand::Rng) -> Self {
         let mut slots: Vec<Option<usize>> = Vec::with_capacity(requests);
         let mut session = 0;
@@ -70,12 +70,12 @@ impl Work {
         self.places.len()
     }
 
-    /// Calls that are needed.
+    /// Returns the number of needed calls.
     pub(crate) fn tasks(&self) -> usize {
         self.requests() * TASKS
     }
 
-    /// The requests of each place in the order of their lines.
+    /// Returns the requests of each place in the order of their lines.
     pub(crate) fn by_place(&self) -> BTreeMap<&Place, Vec<usize>> {
         let mut places: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
         for (request, place) in self.places.iter().enumerate() {
@@ -84,7 +84,7 @@ impl Work {
         places
     }
 
-    /// The place of each request.
+    /// Returns the place of a request.
     pub(crate) fn place(&self, request: usize) -> &Place {
         &self.places[request]
     }

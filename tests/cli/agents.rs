@@ -1,4 +1,4 @@
-//! Agents that come with the program, and those of a folder beside them or in their place.
+//! Agents that come with the program, and agents of a folder that are added or replace them.
 
 use serde_json::{Value, json};
 
@@ -155,6 +155,14 @@ fn a_folder_takes_the_place_of_an_agent_and_of_the_material() {
         (&listed[0]["action"], &listed[0]["embedded"]),
         (&json!("insight"), &json!(false))
     );
+    harness.write("mine/material.jinja", "Another one.\n\n");
+    let again = harness.nova3(&["run", "in.jsonl"]);
+    assert!(
+        again.err.contains("1 finished with other tasks or prompts"),
+        "{}",
+        again.err
+    );
+    assert_eq!(calls(&model).len(), 1);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn marks_line_ends_and_a_missing_last_newline_do_not_matter() {
     let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(ids(&lines(&ran.out)), ["a", "b"]);
-    // The same requests written otherwise are the same requests.
+    // The same requests in another notation are the same requests.
     harness.write("in.jsonl", format!("{one}{two}"));
     assert_eq!(
         harness.nova3(&["run", "in.jsonl"]).err,
@@ -138,7 +138,7 @@ fn a_huge_line_is_refused_in_small_memory() {
     input.push_str(&question("b", "two"));
     harness.write("in.jsonl", &input);
     drop(input);
-    // A gigabyte of addresses holds the program and its threads, and not ten copies of the line on top.
+    // A gigabyte of address space has room for the program and its threads, but not for ten copies of the line as well.
     let ran = harness.shell("export MALLOC_ARENA_MAX=2; ulimit -v 1000000; nova3 run in.jsonl --keep-order");
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     let results = lines(&ran.out);

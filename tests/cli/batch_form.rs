@@ -1,4 +1,4 @@
-//! OpenAI Batch files: what goes in goes out, byte by byte.
+//! OpenAI Batch files: bodies pass through unchanged, byte by byte.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -118,7 +118,7 @@ fn an_http_error_is_an_answer_and_not_good() {
             .contains(&format!("\"body\":{refusal}}}"))
     );
     assert_eq!(harness.nova3(&["verify"]).code, Some(0));
-    // Failed is final: asked again only when somebody says so.
+    // A failed request is final. It is sent again only after `nova3 retry`.
     assert_eq!(
         (
             harness
@@ -130,7 +130,7 @@ fn an_http_error_is_an_answer_and_not_good() {
     );
     assert_eq!(
         harness.nova3(&["retry", "--id", "bad"]).err,
-        "run `in.jsonl`: 1 failed request put back; run it again to do them\n"
+        "run `in.jsonl`: 1 failed request put back; `nova3 run` runs them again\n"
     );
 }
 
@@ -231,12 +231,12 @@ fn a_bad_batch_line_comes_back_in_batch_form() {
     );
     let message = results[2]["error"]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("line 3: `custom_id` `a` stands on an earlier line"),
+        message.starts_with("line 3: `custom_id` `a` is already used on an earlier line"),
         "{message}"
     );
 }
 
-/// An unstreamed answer, compressed by a proxy that was not asked to.
+/// A compressed answer that is not streamed. The client did not ask for compression.
 #[test]
 fn a_compressed_body_is_read() {
     // `gzip`, `zlib` and `zstd` of the same JSON.
@@ -295,7 +295,7 @@ fn other_endpoints_are_passed_through() {
     assert_eq!(provider.bodies(), [embed, r#"{"input":"hi","model":"m"}"#]);
 }
 
-/// What is no answer in Batch form by the letter is still the provider's answer.
+/// An answer that breaks the Batch form in details is passed on as the provider sent it.
 #[test]
 fn odd_json_is_passed_on() {
     let (harness, _provider) = setup_scripted(|body| {

@@ -1,4 +1,4 @@
-//! Several routes in a row: when the next one takes over, what is told of it, and when all of them are waited for.
+//! Chains of routes: when the next route takes over, how that is reported, and how long a run waits for them.
 
 use nova3::mock::{Faults, MockConfig};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::cli::harness::{Harness, Provider, Running, lines, questions, setup, until};
 use crate::cli::provider::{Say, Scripted};
 
-/// Settings with a chain of routes at these addresses, and more lines for each.
+/// Settings with a chain of routes at these addresses, and further lines for each route.
 fn chain(routes: &[(&str, &str, &str)], further: &str) -> String {
     let mut text = String::from("[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n");
     text += further;
@@ -27,7 +27,7 @@ fn error(status: u16, code: &str) -> Say {
     }
 }
 
-/// A primary that says this to everyone, and a mock behind it.
+/// A primary that answers by the script, and a mock as the fallback.
 fn behind(say: impl Fn(&str) -> Say + Send + 'static) -> (Harness, Scripted, Provider) {
     let (primary, fallback) = (Scripted::start(say), Provider::start(MockConfig::default()));
     let harness = setup();
@@ -101,7 +101,7 @@ fn a_broken_route_is_left_when_its_breaker_opens() {
     harness.write_questions("in.jsonl", 20);
     let ran = harness.nova3(&["run", "in.jsonl", "-j", "2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    // Five failures in a row, and what was on its way with the last of them.
+    // Five failures in a row, and a call that was in flight during the last of them.
     assert!(
         (5..=6).contains(&primary.bodies().len()),
         "{}",
@@ -274,7 +274,7 @@ fn lines_of_another_chain_go_on_when_one_is_dead() {
 #[test]
 fn when_every_route_is_down_the_run_waits_says_why_and_finishes() {
     let harness = setup();
-    // Nobody listens there until the mock comes.
+    // The port is closed until the mock starts.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

@@ -1,4 +1,4 @@
-//! An input that is not what it was: told before anything is done, and no reason to empty a result file.
+//! An input that has changed: the change is reported before any work begins, and the result file is not emptied.
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -37,10 +37,10 @@ fn an_input_without_requests_leaves_the_result_file_as_it_is() {
     assert_eq!(harness.nova3(&RUN).code, Some(0));
     std::fs::remove_file(harness.path("in.jsonl")).unwrap();
     let ran = harness.nova3(&RUN);
-    let message = "nova3: input `DIR/in.jsonl` of run `in.jsonl` is gone (its results stay as they are; bring it back to go on)\n";
+    let message = "nova3: input `DIR/in.jsonl` of run `in.jsonl` no longer exists (the results stay; put the file back to go on)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(4), message));
     assert_eq!((&harness.read("out.jsonl"), provider.calls()), (&good, 5));
-    // A pipe whose writer found nothing.
+    // A pipe without a request.
     let ran = harness.nova3_reading(&["run", "-", "--run", "in.jsonl", "-o", "out.jsonl"], "\n");
     assert_eq!(
         (ran.code, harness.read("out.jsonl")),
@@ -84,7 +84,7 @@ fn how_the_input_has_changed_is_told_before_anything_is_done() {
         "run `in.jsonl`: the input has changed: 7 removed"
     );
     assert_eq!((provider.calls(), harness.results("out.jsonl").len()), (11, 1));
-    // Metadata and places change no result.
+    // Other metadata or another order of lines changes no result.
     harness.write("in.jsonl", edited);
     harness.nova3(&RUN);
     let swapped = question("q2", "question 2") + &questions(1);
@@ -149,14 +149,14 @@ fn a_look_at_a_file_that_is_being_written_is_no_fault() {
         // The last line is announced at first, and settled a moment later.
         until("a settled line", || is_settled(count));
     }
-    // One that differs from the store is told at once.
+    // A line that differs from the store is reported at once.
     let good = harness.read("out.jsonl");
     harness.write("out.jsonl", good.replacen("good", "evil", 1));
     let ran = harness.nova3(&["verify"]);
     assert_eq!(ran.code, Some(110));
     assert!(ran.out.contains("line 1 of this run differs"), "{}", ran.out);
     harness.write("out.jsonl", &good);
-    // Looks in the middle of appends.
+    // Verifies while lines are being appended.
     drop(go_on);
     while run.child().try_wait().unwrap().is_none() {
         let ran = harness.nova3(&["verify"]);

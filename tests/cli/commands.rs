@@ -1,4 +1,4 @@
-//! Commands that look, put back and prepare.
+//! Commands that show a run, put requests back and prepare a folder.
 
 use nova3::mock::{Faults, MockConfig};
 
@@ -126,7 +126,7 @@ fn failures_are_put_back_by_class_and_id() {
         (ran.code, ran.err.as_str()),
         (
             Some(0),
-            "run `in.jsonl`: 1 failed request put back; run it again to do them\n"
+            "run `in.jsonl`: 1 failed request put back; `nova3 run` runs them again\n"
         )
     );
     let harness = harness.with("OPENAI_BASE_URL", &provider.base_url());
@@ -215,7 +215,7 @@ fn init_writes_both_files_or_none() {
     ]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let ran = harness.nova3(&["init", "new"]);
-    let there = |file| format!("nova3: `{file}` is there already (remove it, or give another folder)\n");
+    let there = |file| format!("nova3: `{file}` already exists (remove it, or give another folder)\n");
     assert_eq!((ran.code, ran.err), (Some(2), there("new/nova3.toml")));
     std::fs::remove_file(harness.path("new/nova3.toml")).unwrap();
     let ran = harness.nova3(&["init", "new"]);

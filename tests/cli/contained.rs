@@ -1,5 +1,5 @@
-//! A fault of one request ends in that request, on both engines: a value that the database refuses, a row that cannot be
-//! read, a worker that panics.
+//! A fault of one request does not affect the others, on both engines: a value that the database refuses, a row that
+//! cannot be read, a worker that panics.
 
 use nova3::mock::MockConfig;
 
@@ -8,7 +8,7 @@ use crate::cli::server;
 
 const RUN: [&str; 6] = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "8"];
 
-/// A folder with a store that has its tables, and a way to change them behind the program's back.
+/// A folder with a store that has its tables, and access to these tables.
 struct Stored {
     harness: Harness,
     provider: Provider,
@@ -17,7 +17,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// One on each engine.
+    /// One store on each engine.
     fn each() -> [Self; 2] {
         let url = server::fresh_schema(server::shared());
         [None, Some(url)].map(|url| {
@@ -37,7 +37,7 @@ impl Stored {
         })
     }
 
-    /// Changes the store, in the words of either engine.
+    /// Changes the store, with a statement for each engine.
     fn sql(&self, sqlite: &str, postgres: &str) {
         if let Some(url) = &self.url {
             server::psql(url, postgres);
@@ -47,7 +47,7 @@ impl Stored {
         }
     }
 
-    /// As `sql`, where both say it the same way.
+    /// Like `sql`, if both engines take the same statement.
     fn same_sql(&self, sql: &str) {
         self.sql(sql, sql);
     }
@@ -61,7 +61,7 @@ impl Stored {
         self.harness.write("in.jsonl", text);
     }
 
-    /// The two marked requests have failed like this, and the others are done.
+    /// Asserts that the two marked requests failed like this, and that the others are done.
     fn only_the_odd_failed(&self, class: &str, words: &str) {
         let results = self.harness.results("out.jsonl");
         assert_eq!(sorted_ids(&results).len(), 8);
@@ -211,7 +211,7 @@ fn what_cannot_even_fail_ends_the_run_when_the_others_are_done() {
     }
 }
 
-/// A debug build alone can be told to panic.
+/// Only a debug build has failpoints that panic.
 #[cfg(debug_assertions)]
 mod panics {
     use super::{RUN, Stored};
@@ -227,7 +227,7 @@ mod panics {
                 let ran = stored.harness.nova3(&RUN);
                 assert_eq!(ran.code, Some(100), "{}", ran.err);
                 stored.only_the_odd_failed("poison", "panicked 2 times");
-                // Two calls for each that panicked behind its answer, and none of them is lost from the ledger.
+                // The four calls of the two requests that panicked after an answer are all in the ledger.
                 let calls = if place == "after-call" { 6 + 4 } else { 6 };
                 assert_eq!(stored.provider.calls(), calls + 1);
                 assert_eq!(stored.harness.status(&["in.jsonl"])["attempts"], calls);

@@ -1,4 +1,4 @@
-//! Queues that pause for a person, and what goes on with them.
+//! Queues that pause for a person, and how they go on.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn setup_planned() -> (Harness, Scripted) {
     })
 }
 
-/// Of a result line: its name, how it stands, each task with its status.
+/// A result line in short: its id, its status, and each task with its status.
 fn standing(line: &Value) -> String {
     let tasks = line["tasks"].as_array().unwrap().iter();
     let tasks: Vec<String> = tasks
@@ -39,7 +39,7 @@ fn standing(line: &Value) -> String {
     )
 }
 
-/// Runs the input into `out.jsonl`; answers how its lines stand, and who was asked for it.
+/// Runs the input into `out.jsonl`. Returns the lines in short, and the actions that were called.
 fn run(harness: &Harness, model: &Scripted, more: &[&str]) -> (Vec<String>, String) {
     let before = model.bodies().len();
     let args = [&["run", "in.jsonl", "-o", "out.jsonl", "--keep-order"][..], more].concat();
@@ -167,7 +167,7 @@ fn a_later_line_takes_over_what_is_pending() {
         (&status["sessions"], &status["done"], &status["continued"]),
         (&json!([session]), &json!(1), &json!(1))
     );
-    // The old line has nothing left to do, however often it is run.
+    // The old line has no more tasks, however often it is run.
     assert_eq!(
         run(&harness, &model, &[]),
         (vec![CONTINUED.into(), taken], String::new())
@@ -188,7 +188,7 @@ fn what_was_taken_over_is_done_by_nobody_else() {
     harness.write("in.jsonl", &both);
     let (_, asked) = run(&harness, &model, &["--until", "insight"]);
     assert_eq!(asked, "profile hitpoint");
-    // Neither the old line, now that nothing pauses it, nor one more that continues.
+    // No other line does the tasks: neither the old line without its pause, nor a second line that continues.
     let taken = "b completed true: profile completed, hitpoint completed";
     let (lines, asked) = run(&harness, &model, &[]);
     assert_eq!(
@@ -292,7 +292,7 @@ fn a_line_that_another_run_continues_is_newer_in_the_store_until_its_own_run_com
     assert!(
         verified
             .out
-            .contains("exactly once; 1 of them newer in the store"),
+            .contains("exactly once; newer in the store: 1 (continued"),
         "{}",
         verified.out
     );

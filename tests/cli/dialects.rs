@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::harness::{Harness, Provider, lines, question, questions, setup};
 
-/// What differs between two runs of the same work.
+/// The fields that differ between two runs of the same work.
 const OWN: [&str; 12] = [
     "completed_at",
     "created_at",

@@ -1,4 +1,4 @@
-//! A provider that fails in the way its address names, and repeats whatever it was sent while it does.
+//! A provider that fails in the way that its path names. Its answers repeat the call that it received.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ pub(crate) const WAYS: [&str; 14] = [
     "stall",
 ];
 
-/// One call as it came.
+/// A received call.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     /// The request line and the header lines.
@@ -42,7 +42,7 @@ impl Echo {
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let calls = Arc::clone(&heard);
-        // Ends with the test process; nothing is left behind.
+        // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let calls = Arc::clone(&calls);
@@ -53,7 +53,7 @@ impl Echo {
                         calls.push(Heard { head: head.clone() });
                         calls.len()
                     };
-                    // A client that has gone does not want it.
+                    // An error means that the client has closed the connection.
                     answer(stream, &head, number).unwrap_or_default();
                 });
             }
@@ -61,7 +61,7 @@ impl Echo {
         Self { address, heard }
     }
 
-    /// The address under which it fails in this way.
+    /// The address under which the provider fails in this way.
     pub(crate) fn failing(&self, way: &str) -> String {
         format!("http://{}/{way}/v1", self.address)
     }
@@ -72,7 +72,7 @@ impl Echo {
 }
 
 fn answer(mut stream: TcpStream, head: &str, number: usize) -> std::io::Result<()> {
-    // What a careless provider shows: the key, the address with its query, all headers.
+    // The parts of a call that a careless provider repeats: the key, the address with its query, all headers.
     let echo = head.replace("\r\n", " ");
     let key = head
         .lines()
@@ -106,7 +106,7 @@ fn answer(mut stream: TcpStream, head: &str, number: usize) -> std::io::Result<(
                 "invalid_api_key",
             ),
         ),
-        // Every other call, so that a run comes to its end.
+        // Every other call gets a 400, so that the run ends.
         "429" if number % 2 == 1 => {
             let body = object(
                 &format!("Rate limit reached for {key}. Please try again in 1ms. {echo}"),
@@ -128,9 +128,9 @@ fn answer(mut stream: TcpStream, head: &str, number: usize) -> std::io::Result<(
             ),
         ),
         "text" => (503, "text/plain", format!("no room for {key}: {echo}")),
-        // The key as the name of the error, where it is shortened in a way of its own.
+        // The key as the error's name, which is shortened in its own way.
         "name" => (500, json, object(&echo, &format!("{}{key}", "key_".repeat(18)))),
-        // A message that is cut to its size somewhere in a key.
+        // A message that is shortened in the middle of a key.
         "long" => (
             500,
             json,
@@ -162,7 +162,7 @@ fn answer(mut stream: TcpStream, head: &str, number: usize) -> std::io::Result<(
         "HTTP/1.1 {status} Said\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nx-request-id: {key}\r\nconnection: close\r\n\r\n{body}"
     )?;
     if way == "stall" {
-        // Silence until the client leaves.
+        // No answer until the client closes the connection.
         stream.read_to_end(&mut Vec::new())?;
     }
     Ok(())

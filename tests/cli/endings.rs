@@ -1,4 +1,4 @@
-//! Commands that are told to end: they do, whatever they wait for, and what was sent is booked.
+//! Signals end every command, also one that waits. Calls that were sent are recorded.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ fn catches(pid: u32, signal: Signal) -> bool {
     mask.unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// Starts it with its messages in a file.
+/// Starts the command with its messages in a file.
 fn start(harness: &Harness, mut command: Command) -> Running {
     let messages = File::create(harness.path("messages")).unwrap();
     let mut run = Running::start({
@@ -76,7 +76,7 @@ fn a_store_that_is_waited_for_is_told_of_and_one_signal_ends_the_wait() {
     assert_eq!(code(third), Some(143));
 }
 
-/// The run's tables are there, and somebody holds them.
+/// The run's tables exist, and another transaction has locked one of them.
 #[test]
 fn one_signal_ends_a_run_that_waits_for_its_database_to_begin() {
     let (harness, provider) = fleet(MockConfig::default());
@@ -98,7 +98,7 @@ fn one_signal_ends_a_run_that_waits_for_its_database_to_begin() {
         &["verify"],
         &["worker"],
     ] {
-        // Dropped, it ends its transaction, and whoever waits for the table goes on.
+        // When this is dropped, its transaction ends and the table is free.
         let held = runtime.block_on(async {
             let mut held = database(&store).connect().await.unwrap();
             held.begin_long(Duration::from_secs(60)).await.unwrap();
@@ -129,7 +129,7 @@ fn an_outage_is_told_off_a_terminal_and_a_third_signal_ends_it_at_once() {
     let store = harness.variable("NOVA3_STORE");
     let proxy = Proxy::to(port(&store));
     let harness = harness.with("NOVA3_STORE", &proxy.url(&store));
-    // The calls are still under their leases when the outage is told.
+    // A long lease, so that the calls still have it when the outage is reported.
     harness.write("nova3.toml", "[run]\nlease = \"1m\"\n");
     harness.write_questions("in.jsonl", 3);
     let mut run = start(&harness, harness.command(&["run", "in.jsonl", "-o", "out.jsonl"]));
@@ -140,11 +140,11 @@ fn an_outage_is_told_off_a_terminal_and_a_third_signal_ends_it_at_once() {
     run.signal(Signal::TERM);
     said(&harness, "stopping: waiting for");
     run.signal(Signal::TERM);
-    // Of another kind: two of the same kind may arrive as one.
+    // Another signal, because two equal ones may arrive as one.
     run.signal(Signal::INT);
     let begun = Instant::now();
     assert_eq!(code(run), Some(143), "{}", harness.read("messages"));
-    // At once, and not when the database's own limits are over.
+    // It ends at once, and does not wait for the limits of the database.
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
@@ -153,7 +153,7 @@ fn port(url: &str) -> u16 {
     rest.split('/').next().unwrap().parse().unwrap()
 }
 
-/// Its output is a pipe that nobody reads.
+/// The output is a pipe that is not read.
 #[test]
 fn the_grace_is_kept_to_whoever_does_not_read() {
     let (harness, _provider) = setup_with(MockConfig {
@@ -198,7 +198,7 @@ fn a_third_signal_books_every_call_that_was_sent() {
     run.signal(Signal::TERM);
     said(&harness, "stopping: waiting for");
     run.signal(Signal::TERM);
-    // Of another kind: two of the same kind may arrive as one.
+    // Another signal, because two equal ones may arrive as one.
     run.signal(Signal::INT);
     assert_eq!(code(run), Some(143), "{}", harness.read("messages"));
     let status = harness.status(&[]);

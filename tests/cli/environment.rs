@@ -1,4 +1,4 @@
-//! Variables, and environments that lack what programs expect.
+//! Environment variables, and environments that lack usual parts.
 
 use nova3::mock::MockConfig;
 
@@ -23,7 +23,7 @@ fn variables_stand_for_flags() {
         (&"named".into(), &0.into())
     );
     assert_eq!(results[0]["tasks"][0]["model"], "from-env");
-    // A flag is stronger.
+    // A flag overrides a variable.
     assert_eq!(
         lines(&harness.nova3(&["run", "in.jsonl", "-o", "-"]).out).len(),
         3

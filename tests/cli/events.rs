@@ -1,4 +1,4 @@
-//! What happens, as the service's events: to standard output, to a file, beside results.
+//! The service's events: on standard output, in a file, beside results.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ fn event(id: &str, kind: &str, source: &str, content_type: &str, data: &Value, o
         "payload": {"id": null, "content_type": content_type, "data": data, "metadata": metadata}})
 }
 
-/// What both requests begin with.
+/// The first events of both requests.
 fn beginning(id: &str) -> [Value; 2] {
     let step = |n: u32, action: &str, text: &str| {
         json!({"id": format!("task00{n}"), "step": n, "action": action, "description": text,
@@ -206,7 +206,7 @@ fn everywhere_the_same_events_and_each_once() {
         harness.read("beside.jsonl"),
         harness.read("out.jsonl"),
     );
-    // Again: nothing is added to files, and standard output gets all of it once.
+    // A second run adds nothing to files, and prints all events once.
     run(&harness, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
     assert_eq!(
         (harness.read("beside.jsonl"), harness.read("out.jsonl")),
@@ -232,7 +232,7 @@ fn everywhere_the_same_events_and_each_once() {
             "out.jsonl: 2 lines, each finished request exactly once",
         ]
     );
-    // A lost file is made anew, free.
+    // A lost file is rebuilt without a call.
     std::fs::remove_file(harness.path("beside.jsonl")).unwrap();
     run(&harness, &["-o", "out.jsonl", "--events", "beside.jsonl"]);
     assert_eq!(
@@ -285,8 +285,8 @@ fn a_changed_file_is_not_as_the_store_says() {
 #[test]
 fn events_and_results_never_share_a_file() {
     let (harness, model) = setup_planned();
-    let place = "`--events` names the place where results go (give another file)\n";
-    let twice = "`--events` writes events beside results, and `--emit events` writes none (leave one out)\n";
+    let place = "`--events` names the same place as the results (give another file)\n";
+    let twice = "`--events` writes events as well as results, but `--emit events` writes no results (remove one of the two)\n";
     for (args, told) in [
         (&["-o", "out.jsonl", "--events", "out.jsonl"][..], place),
         (&["-o", "./out.jsonl", "--events", "out.jsonl"], place),

@@ -1,6 +1,7 @@
 //! A database that goes back in time: a failover to an asynchronous standby that was behind.
 //!
-//! Two real servers, with a network between them that can fail. What the first one confirmed after that is not on the second.
+//! The test uses two real servers and a network between them that can fail. Commits after that failure are missing on
+//! the standby.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
@@ -12,7 +13,7 @@ use crate::cli::server::{Server, psql};
 
 const REQUESTS: usize = 60;
 
-/// Requests that are finished on both servers, and on the first one only.
+/// Requests that are finished on both servers, and requests that are finished on the first one only.
 const COMMON: usize = 20;
 const LOST: usize = 28;
 
@@ -35,7 +36,7 @@ impl Pair {
         }
     }
 
-    /// Both hosts: whichever takes writes is the store.
+    /// The URL of both hosts. The store is on the one that takes writes.
     fn url(&self) -> String {
         format!(
             "postgres://nova3@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=read-write",
@@ -55,7 +56,7 @@ impl Pair {
     }
 }
 
-/// A provider that answers one call for each go-ahead, and all of them once nobody gives any more.
+/// A provider that answers one call for each message of the sender, and every call after the sender is dropped.
 fn held_back() -> (Harness, Scripted, Sender<()>) {
     let (go_on, wait) = channel::<()>();
     let wait = Mutex::new(wait);
@@ -72,14 +73,14 @@ fn held_back() -> (Harness, Scripted, Sender<()>) {
     let harness = setup()
         .with("OPENAI_BASE_URL", &provider.base_url())
         .with("OPENAI_MODEL", "m");
-    // What the standby believes to be leased runs out soon.
+    // A short lease, so that leases that only the standby still has expire soon.
     let settings = harness.read("nova3.toml") + "[run]\nlease = \"2s\"\n";
     harness.write("nova3.toml", settings);
     harness.write_questions("in.jsonl", REQUESTS);
     (harness, provider, go_on)
 }
 
-/// A run whose database fails over when it has lost what the last `LOST` results were.
+/// Runs the command, and fails over when the database has lost the last `LOST` results.
 fn run_through_a_failover(harness: &Harness, pair: &Pair, go_on: Sender<()>, args: &[&str]) -> Ran {
     let mut run = Running::start(harness.command(args));
     let lines = || std::fs::read_to_string(harness.path("out.jsonl")).map_or(0, |text| text.lines().count());
@@ -123,7 +124,7 @@ fn a_failover_to_a_standby_that_was_behind_ends_in_a_file_that_is_proven() {
     let proof = harness.nova3(&["verify"]);
     assert_eq!(proof.code, Some(0), "{}", proof.out);
     assert_eq!(proof.out.lines().count(), 2, "{}", proof.out);
-    // What was lost was paid again, and no more.
+    // The lost results are paid again, and at most two more calls.
     let calls = provider.bodies().len();
     assert!(
         (REQUESTS + LOST..=REQUESTS + LOST + 2).contains(&calls),
@@ -194,7 +195,7 @@ fn an_input_that_was_lost_in_a_failover_is_not_taken_for_finished() {
     let (harness, _provider, go_on) = held_back();
     let harness = harness.with("NOVA3_STORE", &pair.url());
     let args = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"];
-    // The standby knows an earlier, shorter input.
+    // The standby has an earlier, shorter input.
     harness.write_questions("in.jsonl", 2);
     (0..2).for_each(|_| go_on.send(()).unwrap());
     assert_eq!(harness.nova3(&args).code, Some(0));
@@ -210,7 +211,7 @@ fn an_input_that_was_lost_in_a_failover_is_not_taken_for_finished() {
     let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(110), "{}", ran.err);
     assert!(ran.err.contains("the store went back in time"), "{}", ran.err);
-    // The file that was left may be ahead of the store: then it is refused too, and rebuilt once it is moved away.
+    // The result file may be ahead of the store. It is then refused too, and rebuilt after it was removed.
     let again = harness.nova3(&args);
     if again.code == Some(110) {
         std::fs::remove_file(harness.path("out.jsonl")).unwrap();

@@ -1,4 +1,4 @@
-//! Providers that fail: every request is finished in the end, and nothing is accepted that is not whole.
+//! Providers that fail: every request finishes in the end, and no incomplete answer is accepted.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use nova3::mock::{Faults, MockConfig};
 use crate::cli::harness::{Harness, Running, errors, ids, lines, setup, setup_with, sorted_ids, until};
 use crate::cli::provider::{Say, Scripted};
 
-/// Runs with `--retry-failed` until everything is good: each time a share of the calls fails.
+/// Runs with `--retry-failed` until every request is good. In each run a share of the calls fails.
 fn finish(harness: &Harness, args: &[&str]) {
     let ran = harness.nova3(args);
     if ran.code == Some(0) {
@@ -23,7 +23,7 @@ fn every_answer_is_whole(harness: &Harness, count: usize) {
     assert_eq!(sorted_ids(&results).len(), count);
     for line in &results {
         assert_eq!(line["status"], "completed");
-        // The mock ends each answer with a mark; a cut one has none.
+        // The mock ends each answer with a mark, which a cut answer lacks.
         let content = line["output"][0]["content"].as_str().unwrap();
         assert!(
             content.contains("[mock ") && content.ends_with(']'),
@@ -233,7 +233,7 @@ fn an_endless_429_pauses_the_route_and_spends_no_attempt() {
     run.signal(rustix::process::Signal::INT);
     let ran = harness.ran(&run.output());
     assert_eq!(ran.code, Some(130), "{}", ran.err);
-    // One call learnt of the pause, and nobody called into it.
+    // One call received the pause, and no other call was sent during it.
     assert_eq!(
         (provider.calls(), harness.status(&[])["left"].as_u64()),
         (1, Some(5))
@@ -278,7 +278,7 @@ fn a_short_429_is_waited_out() {
         .with("OPENAI_MODEL", "m");
     harness.write_questions("in.jsonl", 1);
     let ran = harness.nova3(&["run", "in.jsonl"]);
-    // More refusals than there are retries.
+    // The calls were refused more often than the number of retries.
     assert_eq!(
         (ran.code, ids(&lines(&ran.out)), provider.bodies().len()),
         (Some(0), vec!["q1"], 7),

@@ -1,4 +1,4 @@
-//! Several processes on one store in PostgreSQL.
+//! Several processes that share one store in PostgreSQL.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +14,14 @@ use crate::cli::harness::{Harness, Provider, Running, setup_with, until};
 use crate::cli::provider::{Say, Scripted};
 use crate::cli::server;
 
-/// A folder, a provider, and a store of their own in a database.
+/// A folder, a provider, and an empty store in a database.
 pub(crate) fn fleet(config: MockConfig) -> (Harness, Provider) {
     let (harness, provider) = setup_with(config);
     let store = server::fresh_schema(server::shared());
     (harness.with("NOVA3_STORE", &store), provider)
 }
 
-/// A provider that takes so many milliseconds for each answer.
+/// A provider that takes this many milliseconds for each answer.
 fn lazy(ms: u64) -> MockConfig {
     MockConfig {
         latency: Latency {
@@ -53,7 +53,7 @@ fn workers_share_a_run_and_who_was_given_the_file_writes_it() {
     assert_eq!(both.iter().map(settled).sum::<u64>(), 300);
     assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 
-    // The same command elsewhere builds its own file, free.
+    // The same command elsewhere builds its own file without a call.
     let ran = harness.nova3(&["run", "in.jsonl", "-o", "elsewhere.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let sorted = |name| {
@@ -85,7 +85,7 @@ fn a_worker_ends_when_it_was_told_to_wait_for_nothing() {
         ran.err
     );
     assert_eq!((harness.results("out.jsonl").len(), provider.calls()), (5, 20));
-    // Whoever was given the file writes what the worker did.
+    // The process with `-o` writes the results that the worker made.
     assert_eq!(
         harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
         Some(0)
@@ -129,7 +129,8 @@ fn a_file_is_not_for_workers() {
     let ran = harness.nova3(&["worker", "--store", "nova3.db"]);
     assert_eq!(ran.code, Some(2));
     assert!(
-        ran.err.contains("is a file, which one `nova3 run` works on"),
+        ran.err
+            .contains("is a file, and only one process can work on a file"),
         "{}",
         ran.err
     );
@@ -147,7 +148,7 @@ fn a_password_on_the_command_line_is_refused_and_shown_nowhere() {
         "{}",
         ran.err
     );
-    // From the environment it is taken, and nobody answers there.
+    // The store of the environment is used, and no server answers there.
     let harness = harness.with("NOVA3_STORE", "postgres://u:geheim@127.0.0.1:1/d");
     for args in [&["run", "in.jsonl"][..], &["status"], &["config"]] {
         let ran = harness.nova3(args);
@@ -175,14 +176,14 @@ fn a_database_that_is_not_there_is_named_with_its_cure() {
     assert!(ran.err.contains("holds no store"), "{}", ran.err);
 }
 
-/// Settings with a short lease, and these.
+/// Settings with a short lease and this retry section.
 fn with_short_lease(harness: &Harness, retry: &str) {
     let breaker = "[breaker]\nopen = \"50ms\"\n";
     harness.write("nova3.toml", format!("{retry}{breaker}[run]\nlease = \"2s\"\n"));
 }
 
-/// The housekeeping of leases waits for a table that somebody holds, and is cancelled again and again. Leases are renewed
-/// all the same, and no call is lost.
+/// The housekeeping of leases waits for a locked table, and is cancelled again and again. Leases are renewed
+/// nevertheless, and no call is lost.
 #[test]
 fn housekeeping_that_is_stuck_costs_no_lease() {
     let (harness, provider) = fleet(lazy(6000));
@@ -233,7 +234,7 @@ pub(crate) fn database(url: &str) -> Database {
     Database::new(&address).unwrap()
 }
 
-/// Its timers say that it is time to call again; the lease under which it would has gone to another worker.
+/// After the stop the worker's retries are due, but its leases have gone to another worker.
 #[test]
 fn a_worker_that_wakes_up_looks_at_its_lease_before_it_calls() {
     const LINES: usize = 4;

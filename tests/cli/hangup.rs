@@ -1,4 +1,4 @@
-//! `nohup`: a run that was told to survive its terminal does.
+//! `nohup`: a run that ignores hangups survives the end of its terminal.
 
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ fn a_hangup_that_is_ignored_at_the_start_stays_ignored() {
     let (go_on, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let provider = Scripted::start(move |_| {
-        // No answer before the hangup has been sent.
+        // The answer waits until the hangup was sent.
         wait.lock().unwrap().recv().unwrap_or_default();
         let body =
             r#"{"choices":[{"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}]}"#;

@@ -1,4 +1,4 @@
-//! What every test needs: a folder, an environment, a provider, and the program under test.
+//! The parts that every test needs: a folder, an environment, a provider, and the program under test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 
 use crate::support::process;
 
-/// Nothing here takes so long; a program that does is hung.
+/// No program under test runs longer, unless it hangs.
 const HUNG: Duration = Duration::from_mins(1);
 
-/// Retries without their waits: how long they are is tested where they are made.
+/// Retries without long waits. Other tests check how long the waits are.
 const QUICK: &str = "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n[breaker]\nopen = \"50ms\"\n";
 
 /// A folder to work in, and the environment of the program.
@@ -23,14 +23,14 @@ pub(crate) struct Harness {
     env: Vec<(String, String)>,
 }
 
-/// What the program did.
+/// The outcome of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ran {
-    /// Its exit code; `None` for one that was killed.
+    /// The exit code; `None` if a signal killed it.
     pub(crate) code: Option<i32>,
-    /// What it printed as data.
+    /// Standard output.
     pub(crate) out: String,
-    /// What it told a person, with the folder as `DIR` and durations as `TIME`.
+    /// Standard error, with the folder as `DIR` and durations as `TIME`.
     pub(crate) err: String,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn setup() -> Harness {
     harness
 }
 
-/// A folder, and a provider that answers everything at once.
+/// A folder, and a mock provider with this configuration.
 pub(crate) fn setup_with(config: MockConfig) -> (Harness, Provider) {
     let provider = Provider::start(config);
     let harness = setup()
@@ -54,14 +54,14 @@ pub(crate) fn setup_with(config: MockConfig) -> (Harness, Provider) {
 }
 
 impl Harness {
-    /// The program will see this variable.
+    /// Sets a variable of the program's environment.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// What the program will see in that variable.
+    /// The value of a variable of the program's environment.
     pub(crate) fn variable(&self, name: &str) -> String {
         let known = self.env.iter().find(|(known, _)| known == name);
         known.map_or_else(String::new, |(_, value)| value.clone())
@@ -89,7 +89,7 @@ impl Harness {
         lines(&self.read(name))
     }
 
-    /// The program with these arguments, in this folder and environment, its streams piped.
+    /// The program with these arguments, in this folder and environment, with piped streams.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nova3"));
         command.args(args);
@@ -126,7 +126,7 @@ impl Harness {
         self.output(self.command(args), input.into())
     }
 
-    /// A shell line in which `nova3` is the program under test.
+    /// Runs a shell line in which `nova3` is the program under test.
     pub(crate) fn shell(&self, line: &str) -> Ran {
         let mut command = Command::new("bash");
         command.args([
@@ -148,7 +148,7 @@ impl Harness {
         self.ran(&output)
     }
 
-    /// What a child of this harness did, with the same words for the same things.
+    /// The outcome of a child of this harness, with the same replacements.
     pub(crate) fn ran(&self, output: &std::process::Output) -> Ran {
         let err = String::from_utf8(output.stderr.clone()).unwrap();
         let folder = self.path("");
@@ -167,7 +167,7 @@ impl Harness {
     }
 }
 
-/// Requests as `nova3` takes them.
+/// Requests in nova3's own form.
 pub(crate) fn questions(count: usize) -> String {
     (1..=count).fold(String::new(), |text, n| {
         text + &question(&format!("q{n}"), &format!("question {n}"))
@@ -196,7 +196,7 @@ pub(crate) fn ids(lines: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// `custom_id`s in order, so that sets of them can be compared.
+/// The sorted `custom_id`s, so that two sets of them can be compared.
 pub(crate) fn sorted_ids(lines: &[Value]) -> Vec<&str> {
     let mut ids = ids(lines);
     ids.sort_unstable();
@@ -218,7 +218,7 @@ pub(crate) fn errors(lines: &[Value]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Durations are nobody's promise: `calls in 0.3 s` becomes `calls in TIME`.
+/// Replaces durations, which differ from run to run: `calls in 0.3 s` becomes `calls in TIME`.
 fn timeless(text: &str) -> String {
     let mut parts = text.split(" in ");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -233,12 +233,12 @@ fn timeless(text: &str) -> String {
     out
 }
 
-/// Looks until something is so.
+/// Polls until the condition holds.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     process::until(what, || is_so().then_some(()));
 }
 
-/// A process that does not outlive its test.
+/// A process that is killed when its test ends.
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
@@ -255,7 +255,7 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub(crate) fn output(mut self) -> std::process::Output {
         self.0.take().unwrap().wait_with_output().unwrap()
     }
@@ -270,7 +270,7 @@ impl Drop for Running {
     }
 }
 
-/// The mock in this process.
+/// A mock provider in this process.
 pub(crate) struct Provider {
     mock: Option<Mock>,
     runtime: Runtime,
@@ -307,7 +307,7 @@ impl Drop for Provider {
     }
 }
 
-/// A provider that thinks for ever.
+/// A provider that never ends its answer.
 pub(crate) fn slow() -> MockConfig {
     let latency = mock::Latency {
         first_token: Duration::from_hours(1),

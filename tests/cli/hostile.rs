@@ -1,4 +1,4 @@
-//! Text that wants to be more than text, in every field that takes any.
+//! Hostile text in every field that takes text.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::cli::provider::Scripted;
 
 const KEY: &str = "sk-proj-PlantedKey0123456789abcdefABCDEF";
 
-/// What people and programs have tried.
+/// Texts that try to break out of their field.
 fn texts() -> [String; 7] {
     [
         "{{ 7*7 }}{% for x in range(9) %}z{% endfor %}{# c #}{{ input }}".to_owned(),
@@ -21,7 +21,7 @@ fn texts() -> [String; 7] {
     ]
 }
 
-/// A request that says `text` wherever it can.
+/// A request with `text` in every field that can hold it.
 fn request(text: &str) -> Value {
     json!({
         "custom_id": "h", "session_id": "s", "query": text,
@@ -56,7 +56,7 @@ fn setup_echo() -> (Harness, Scripted) {
     (harness.with("OPENAI_API_KEY", KEY), model)
 }
 
-/// What stands between the fences of a prompt, by name; what stands outside must be headings that nova3 writes.
+/// The texts between the fences of a prompt, with their names. Asserts that only headings of nova3 stand outside.
 fn fenced(user: &str) -> Vec<(String, String)> {
     const HEADINGS: [&str; 10] = [
         "# 前情",
@@ -92,19 +92,19 @@ fn fenced(user: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Text as it stands between fences: it cannot write them itself.
+/// The text as a fence shows it: it cannot contain a fence.
 fn kept(text: &str) -> String {
     text.replace("<<<", "<< <").replace(">>>", ">> >")
 }
 
-/// A name as it stands at a fence.
+/// The name as a fence shows it.
 fn named(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
     let chars = name.chars().take(60);
     chars.map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
-/// All that the first task of [`request`] is told.
+/// All texts that the prompt of the first task of [`request`] has between fences.
 fn told(text: &str) -> Vec<(String, String)> {
     let mut told: Vec<(String, String)> = ["账号名称", "平台", "目标受众", "行业", "品牌风格"]
         .map(|name| (format!("背景.{name}"), kept(text)))
@@ -135,7 +135,7 @@ fn hostile_text_stays_between_its_fences() {
         if text.chars().count() < 1000 {
             assert_eq!(found[0], told(&text));
         } else {
-            // Parts that are too long are cut, what is asked is not.
+            // Parts that are too long are cut, but the query is not.
             assert_eq!(found[0].last(), told(&text).last());
         }
         assert!(

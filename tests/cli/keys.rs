@@ -1,4 +1,4 @@
-//! Where keys go, and where they do not.
+//! API keys: where they are sent, and where they are not.
 
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
@@ -10,7 +10,7 @@ use crate::cli::provider::read_request;
 
 const KEY: &str = "sk-proj-REALKEY0001";
 
-/// A server that answers nothing good, and the heads of what it is asked.
+/// A server whose every answer is the given one, and the heads of the calls that it receives.
 fn listening(answer: String) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -51,7 +51,7 @@ fn the_key_of_the_environment_goes_to_no_route_that_does_not_name_it() {
         let head = heads.recv().unwrap();
         assert_eq!(head.contains("realkey"), sent, "{head}");
     }
-    // The route that the environment makes is named by it.
+    // The route from the environment names the key of the environment.
     let (url, heads) = listening(refusal());
     let harness = bench_with("")
         .with("OPENAI_BASE_URL", &url)
@@ -69,7 +69,7 @@ fn a_route_that_needs_a_key_and_names_none_stops_before_anything_is_sent() {
                        unless a route names it, or `api_key_file`, or `no_key = true`; or rehearse with `--mock`)\n";
         assert_eq!((ran.code, ran.err.as_str()), (Some(2), message), "{command}");
     }
-    // A key that is named and not there is missed, also by a server of this machine.
+    // A key that is named and not set is an error, also for a server on this machine.
     let named =
         "[routes.a]\nbase_url = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\napi_key_env = \"NOT_THERE\"\n";
     let harness = bench_with(named);
@@ -184,7 +184,7 @@ fn no_proxy_is_asked_for_a_server_of_this_machine() {
     let ran = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 1), "{}", ran.err);
     assert!(heads.try_recv().is_err(), "the proxy was asked");
-    // Elsewhere it is.
+    // The proxy is used for other hosts.
     let settings = "[routes.a]\nbase_url = \"http://192.0.2.1:9/v1\"\nmodel = \"m\"\n";
     harness.write("nova3.toml", settings);
     assert_eq!(harness.nova3(&["run", "in.jsonl", "--run", "b"]).code, Some(100));

@@ -1,4 +1,4 @@
-//! Limits a minute and pauses, from one process to the next, and limits that a provider names.
+//! Limits per minute and pauses that hold across processes, and limits that a provider announces.
 
 use nova3::mock::{Faults, MockConfig};
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ fn one_line(harness: &Harness, name: &str, flags: &[&str]) -> Ran {
     harness.nova3(&[&["run", name], flags].concat())
 }
 
-/// What a run that has to wait for a minute does within this.
+/// A deadline that is too short for a wait of a minute.
 const SHORT: [&str; 2] = ["--deadline", "300ms"];
 
 #[test]
@@ -26,7 +26,7 @@ fn a_limit_holds_from_one_process_to_the_next() {
         let ran = one_line(&harness, name, &["--rpm", "1", SHORT[0], SHORT[1]]);
         assert_eq!((ran.code, provider.calls()), (Some(104), 1), "{}", ran.err);
     }
-    // Another store has limits of its own, and without a limit there is nothing to wait for.
+    // Another store has its own limits. A run without a limit does not wait.
     let ran = one_line(&harness, "second.jsonl", &["--rpm", "1", "--store", "other.db"]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 2), "{}", ran.err);
     let ran = one_line(&harness, "third.jsonl", &[]);
@@ -79,7 +79,7 @@ fn paused(harness: &Harness) -> bool {
         .is_ok_and(|n| n > 0)
 }
 
-/// Its clock is ahead of ours by years, and it asks for a second.
+/// The server's clock is years ahead of ours, and the pause is one second.
 #[test]
 fn a_moment_in_headers_is_read_by_the_clock_of_its_server() {
     let calls = std::sync::atomic::AtomicU32::new(0);
@@ -112,7 +112,7 @@ fn limited(headers: &'static str) -> Say {
     }
 }
 
-/// Batch lines for these models, one after the other.
+/// Batch lines for these models, in this order.
 fn batch(models: &[&str]) -> String {
     let line = |(n, model): (usize, &&str)| {
         let body =
@@ -167,7 +167,7 @@ fn a_limit_in_headers_is_that_of_its_model() {
     };
     let ran = run(&["slow", "m", "m", "m"], "30s");
     assert_eq!(ran.code, Some(0), "{} {}", ran.out, ran.err);
-    // Of its own model's lines it slows each after the one that named it.
+    // The limit delays every call of its own model after the one that announced it.
     let ran = run(&["m", "slow", "slow", "slow", "slow"], "500ms");
     assert_eq!(ran.code, Some(104), "{} {}", ran.out, ran.err);
     assert_eq!(

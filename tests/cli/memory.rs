@@ -1,4 +1,4 @@
-//! Memory: a run stays below its limit, whatever providers answer.
+//! Memory: a run stays below its limit for every answer of a provider.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -8,10 +8,10 @@ use nova3::mock::MockConfig;
 use crate::cli::harness::{Harness, Running, setup, setup_with, until};
 use crate::cli::provider::read_request;
 
-/// What these runs are told, and keep to.
+/// The memory limit of these runs.
 const LIMIT_KIB: u64 = 128 << 10;
 
-/// The most that the process has had resident so far, in KiB.
+/// The highest resident memory of the process so far, in KiB.
 fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -58,16 +58,17 @@ fn answers_of_a_megabyte_fit_into_128_of_them() {
     assert_eq!(harness.nova3(&["verify"]).code, Some(0));
 }
 
-/// A server whose every answer begins so and goes on with the same piece for ever.
+/// A server whose answers begin with `head` and repeat `piece` for ever.
 fn endless(head: &'static str, piece: String) -> String {
     endless_of(head, move |_| piece.clone())
 }
 
-/// A server whose every answer begins so and goes on for ever, with this piece after so many others.
+/// A server whose answers begin with `head` and go on for ever; `piece` makes the next piece from the number of the
+/// pieces before it.
 fn endless_of(head: &'static str, piece: impl Fn(usize) -> String + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Ends with the test process; nothing is left behind.
+    // The thread ends with the test process.
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let piece = piece.clone();
@@ -86,7 +87,7 @@ fn endless_of(head: &'static str, piece: impl Fn(usize) -> String + Clone + Send
     format!("http://{address}/v1")
 }
 
-/// Twenty Batch lines, which name no longest answer.
+/// Twenty Batch lines without a limit of the answer's length.
 fn batch(streams: bool) -> String {
     let line = |n: usize| {
         let body = serde_json::json!({
@@ -100,12 +101,12 @@ fn batch(streams: bool) -> String {
     (0..20).map(line).collect()
 }
 
-/// Every one of them fails alone, and the process stays below its limit.
+/// Asserts that every request fails alone and the process stays below its limit.
 fn stays_below(what: &str, url: &str, input: &str) {
     ends_below(what, url, input, (100, 20));
 }
 
-/// The process stays below its limit and ends with this exit code and so many results.
+/// Asserts that the process stays below its limit, and ends with this exit code and this many results.
 fn ends_below(what: &str, url: &str, input: &str, (code, results): (i32, usize)) {
     let harness = setup().with("OPENAI_BASE_URL", url).with("OPENAI_MODEL", "m");
     harness.write("in.jsonl", input);
@@ -168,14 +169,14 @@ fn lines_and_events_that_never_end_fail_alone_and_fit_into_the_limit() {
 #[test]
 fn bodies_that_never_end_fail_alone_and_fit_into_the_limit() {
     stays_below("bodies", &endless(BODY, "x".repeat(8 << 10)), &batch(false));
-    // The same refusal of every line is a fault of the route, and fails none of them.
+    // The same error for every line is a fault of the route, and fails no request.
     let errors = endless(ERROR, "x".repeat(8 << 10));
     ends_below("errors", &errors, &batch(false), (105, 0));
 }
 
 #[test]
 fn an_endless_answer_is_cut_off_and_says_why_without_another_try() {
-    // One that repeated itself would be stopped for that.
+    // Random text: a text that repeats itself would be stopped for that.
     let url = endless_of(STREAM, |nth| {
         let text: String = (0..8 << 10).map(|_| fastrand::alphanumeric()).collect();
         format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{nth} {text}\"}}}}]}}\n\n")
@@ -190,7 +191,7 @@ fn an_endless_answer_is_cut_off_and_says_why_without_another_try() {
     assert_eq!(line["tasks"][0]["attempts"], 1);
 }
 
-/// A server whose every answer has a body of almost as many bytes as an answer may have.
+/// A server whose answers are almost as long as an answer may be.
 fn largest() -> String {
     let text = "x".repeat((64 << 20) - 512);
     let body = format!(
@@ -212,7 +213,7 @@ fn largest() -> String {
     format!("http://{address}/v1")
 }
 
-/// The most memory that a command had resident, in KiB.
+/// The highest resident memory of a command, in KiB.
 fn peak_of(harness: &Harness, what: &str, args: &[&str]) -> u64 {
     let mut command = harness.command(args);
     command.stdout(std::fs::File::create(harness.path("printed")).unwrap());
@@ -228,8 +229,8 @@ fn peak_of(harness: &Harness, what: &str, args: &[&str]) -> u64 {
     most
 }
 
-/// Of an answer of 64 MiB there are at most three copies at once on its way into the store, and two on its way out of it.
-/// The process takes less than 64 MiB without it.
+/// Asserts that an answer of 64 MiB has at most three copies in memory while it is stored, and two while it is written.
+/// The process itself takes less than 64 MiB.
 fn is_copied_seldom(store: Option<&str>) {
     let harness = setup()
         .with("OPENAI_BASE_URL", &largest())

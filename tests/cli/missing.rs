@@ -1,4 +1,4 @@
-//! What would fail every line stops the run before the first one: a model, a route, a folder that is not there.
+//! A missing model, route or folder would fail every line. It stops the run before the first call.
 
 use nova3::mock::MockConfig;
 
@@ -44,7 +44,7 @@ fn a_forgotten_model_touches_no_request() {
     assert_eq!(provider.calls(), 0);
     let ran = harness.nova3(&["run", "in.jsonl", "-m", "m"]);
     assert_eq!((ran.code, provider.calls()), (Some(0), 3), "{}", ran.err);
-    // What is finished needs no model, and is not touched without one either.
+    // A run without a model stops even if all requests are finished, and changes nothing.
     assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(2));
     assert_eq!(harness.nova3(&["run", "in.jsonl", "-m", "m"]).code, Some(0));
 }
@@ -63,7 +63,7 @@ fn batch_lines_name_their_own_model() {
 #[test]
 fn a_request_that_comes_late_without_a_model_is_left_and_not_failed() {
     let (harness, _provider) = without_model();
-    // Its first line needs none, and the rest of a pipe is not known when the run begins.
+    // The first line needs no model, and the rest of a pipe is not known when the run begins.
     let ran = harness.nova3_reading(
         &["run", "-", "--run", "a"],
         batch("b1") + &question("q1", "hello"),

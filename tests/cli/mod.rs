@@ -1,8 +1,7 @@
 //! The real program as its users meet it: hostile input, bad places, failing providers, careful operators.
 //!
-//! One test binary. Each test has a folder of its own, an environment of its own and, where it needs one, a
-//! provider of its own on a free port. Nothing is timed and nothing waits for a clock: what takes time is
-//! waited for by looking.
+//! All tests are in one binary. Each test has its own folder, its own environment and, if needed, its own provider on a
+//! free port. No test measures time or sleeps: it polls for the state that it waits for.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
 

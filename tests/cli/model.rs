@@ -1,11 +1,11 @@
-//! A model that a test writes: what it was asked, and what it says to that.
+//! A model with scripted answers, and the calls that it received.
 
 use serde_json::{Value, json};
 
 use crate::cli::harness::{Harness, setup};
 use crate::cli::provider::{Say, Scripted};
 
-/// All actions that a plan can name, in the order in which the planner is told of them.
+/// All actions that a plan can name, in the order in which the planner's prompt lists them.
 pub(crate) const ACTIONS: [&str; 8] = [
     "insight",
     "profile",
@@ -29,7 +29,7 @@ impl Call {
         &self.0
     }
 
-    /// The action of the agent that asks; one without a schema is `answer`.
+    /// The action of the agent that calls. A call without a schema is of `answer`.
     pub(crate) fn action(&self) -> &str {
         self.0["response_format"]["json_schema"]["name"]
             .as_str()
@@ -41,23 +41,23 @@ impl Call {
         self.0["messages"][nth]["content"].as_str().unwrap_or_default()
     }
 
-    /// What is the same for every request.
+    /// The system message, which is the same for every request.
     pub(crate) fn system(&self) -> &str {
         self.message(0)
     }
 
-    /// What is this request's.
+    /// The user message, which belongs to this request.
     pub(crate) fn user(&self) -> &str {
         self.message(1)
     }
 
-    /// Whether the model is asked again.
+    /// Whether the call repairs an earlier answer.
     pub(crate) fn is_repair(&self) -> bool {
         self.0["messages"].as_array().unwrap().len() > 2
     }
 }
 
-/// A folder, and a provider of which the test decides what it says.
+/// A folder, and a provider with scripted answers.
 pub(crate) fn setup_saying(script: impl Fn(&Call) -> Say + Send + 'static) -> (Harness, Scripted) {
     let model = Scripted::start(move |body| script(&Call::of(body)));
     let harness = setup()
@@ -71,7 +71,7 @@ pub(crate) fn calls(model: &Scripted) -> Vec<Call> {
     model.bodies().iter().map(|body| Call::of(body)).collect()
 }
 
-/// Who asked, call by call.
+/// The action of each call.
 pub(crate) fn actions(calls: &[Call]) -> Vec<&str> {
     calls.iter().map(Call::action).collect()
 }
@@ -98,7 +98,7 @@ fn ended(reason: &str, text: &str) -> Say {
     }
 }
 
-/// An answer of this status that names what is wrong.
+/// An answer of this status with an error message.
 pub(crate) fn refuses(status: u16, message: &str) -> Say {
     let body = json!({"error": {"message": message, "type": "invalid_request_error"}});
     Say {
@@ -108,12 +108,12 @@ pub(crate) fn refuses(status: u16, message: &str) -> Say {
     }
 }
 
-/// What a good model says: one item that fits the schema, of which the content is `<action> of <task>`.
+/// A good answer: one item that fits the schema, with the content `<action> of <task>`.
 pub(crate) fn good(call: &Call) -> Say {
     says(good_text(call))
 }
 
-/// The text of that.
+/// The text of a good answer.
 pub(crate) fn good_text(call: &Call) -> String {
     let content = format!("{} of {}", call.action(), task_of(call.user()));
     let schema = &call.0["response_format"]["json_schema"]["schema"];
@@ -123,7 +123,7 @@ pub(crate) fn good_text(call: &Call) -> String {
     json!({"items": [item(schema, &content)]}).to_string()
 }
 
-/// The task that a prompt gives.
+/// The task in a prompt.
 pub(crate) fn task_of(user: &str) -> &str {
     let (_, after) = user.rsplit_once("<<<任务\n").unwrap();
     after.rsplit_once("\n任务>>>").unwrap().0

@@ -1,4 +1,4 @@
-//! What calls cost: what a provider counts, what it cannot have counted, and what never left this machine.
+//! The cost of calls: counted tokens, impossible counts, and calls that never left this machine.
 
 use nova3::mock::MockConfig;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::cli::harness::{lines, question, setup, setup_with};
 use crate::cli::model::{says, setup_saying};
 use crate::cli::provider::{Say, Scripted};
 
-/// The answer with another count of its tokens.
+/// An answer with this count of tokens.
 fn counting(usage: &str) -> Say {
     let Say { body, .. } = says("an answer");
     let mut body: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -19,7 +19,7 @@ fn counting(usage: &str) -> Say {
     }
 }
 
-/// A route of its own to that server, with these further settings.
+/// A route to that server, with these further settings.
 fn route(base_url: &str, settings: &str) -> String {
     format!(
         "[routes.a]\nbase_url = \"{base_url}\"\nmodel = \"m\"\n{settings}\n[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n"
@@ -85,13 +85,13 @@ fn an_absurd_count_is_the_doubt_of_its_request_alone() {
         (&json!(6), &json!(600))
     );
     let uncertain = status["uncertain_usd"].as_f64().unwrap();
-    // Each may have cost what its prompt's bytes and its longest answer come to.
+    // The upper bound of each call: the bytes of its prompt and its longest answer.
     assert!((0.02..0.2).contains(&uncertain), "{uncertain}");
     let again = harness.nova3(&["run", "in.jsonl"]);
     assert_eq!((again.code, model.bodies().len()), (Some(0), 12), "{}", again.err);
 }
 
-/// What a route costs, in every way in which it may depend on something.
+/// A price with every condition on which it may depend.
 const FORMULA: &str = r#"input_usd_per_million = 1.0
 output_usd_per_million = 10.0
 cached_input_usd_per_million = 0.1
@@ -246,7 +246,7 @@ fn a_batch_line_with_an_absurd_bound_harms_nobody() {
 #[test]
 fn what_never_left_this_machine_costs_nothing() {
     let harness = setup();
-    // Nobody listens there, and nobody answers at the second one: its queue of connections is full.
+    // No server listens on this port, so the call is never sent.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -273,7 +273,7 @@ fn a_connection_that_does_not_come_in_time_costs_nothing() {
     let harness = setup();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0";
-    // A server that takes connections and never speaks TLS: the total time is over before the handshake.
+    // A server that accepts connections and never speaks TLS. The total time is over before the handshake.
     let address = format!("https://{}/v1", listener.local_addr().unwrap());
     let times = "no_key = true\n[timeouts]\ntotal = \"50ms\"\n[breaker]\nopen = \"5ms\"\n";
     harness.write("nova3.toml", route(&address, &format!("{settings}\n{times}")));

@@ -1,4 +1,4 @@
-//! Several names of one file, and files of others: nothing is written twice, nothing of others is destroyed.
+//! Several names of one file, and files of others: no line is written twice, and no foreign file is destroyed.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use nova3::mock::MockConfig;
 
 use crate::cli::harness::{Harness, Running, question, setup_with, sorted_ids, until};
 
-/// Every command that takes a store, with what else it needs.
+/// Every command that takes a store, with its other arguments.
 const WITH_STORE: [&[&str]; 12] = [
     &["run", "in.jsonl"],
     &["run", "in.jsonl", "--mock"],
@@ -67,14 +67,14 @@ fn names_that_only_sqlite_understands_are_refused_everywhere() {
     assert_eq!(provider.calls(), 5);
 }
 
-/// Runs with a pipe as input, writes a line, waits for its result, lets `act` do what it does, writes `more` lines.
+/// Runs with a pipe as input: writes a line, waits for its result, calls `act`, and writes `more` lines.
 fn meddled(harness: &Harness, args: &[&str], more: usize, act: &dyn Fn()) -> crate::cli::harness::Ran {
     let mut command = harness.command(&[&["run", "--run", "piped", "-o", "out.jsonl"], args].concat());
     command.stdin(Stdio::piped());
     let mut run = Running::start(command);
     let mut input = run.child().stdin.take().unwrap();
     let send = |input: &mut std::process::ChildStdin, id: &str| {
-        // A run that has noticed reads no more.
+        // A run that has noticed the change may have closed its input.
         input.write_all(question(id, id).as_bytes()).unwrap_or_default();
     };
     send(&mut input, "first");
@@ -96,7 +96,7 @@ fn meddled(harness: &Harness, args: &[&str], more: usize, act: &dyn Fn()) -> cra
 fn a_result_file_that_somebody_else_changes_stops_the_run() {
     type Act = fn(&Harness);
     let acts: [(Act, &str); 5] = [
-        (|harness| harness.write("out.jsonl", ""), "it has 0 bytes where"),
+        (|harness| harness.write("out.jsonl", ""), "it has 0 bytes, but"),
         (
             |harness| {
                 let file = std::fs::OpenOptions::new()
@@ -104,7 +104,7 @@ fn a_result_file_that_somebody_else_changes_stops_the_run() {
                     .open(harness.path("out.jsonl"));
                 file.unwrap().write_all(b"theirs\n").unwrap();
             },
-            "7 bytes were added behind byte",
+            "7 bytes were added after byte",
         ),
         (
             |harness| std::fs::remove_file(harness.path("out.jsonl")).unwrap(),
@@ -136,7 +136,7 @@ fn a_result_file_that_somebody_else_changes_stops_the_run() {
             assert!(last.starts_with(&format!("{said}{reason}")), "{last}");
             let now = std::fs::read(harness.path("out.jsonl")).ok();
             assert_eq!(now, left.into_inner(), "{reason}: nothing is written over it");
-            // Once it is out of the way, the file is built from the store.
+            // After it was removed, the file is built from the store.
             std::fs::remove_file(harness.path("out.jsonl")).unwrap_or_default();
             let whole = ["first", "later 0", "later 1", "later 2"];
             let input: String = whole[..=more].iter().map(|id| question(id, id)).collect();
@@ -164,7 +164,7 @@ fn lines_that_somebody_else_adds_are_kept_by_the_next_start_too() {
     let again = ["run", "-", "--run", "piped", "-o", "out.jsonl"];
     let ran = bench.nova3_reading(&again, input.as_str());
     assert_eq!(ran.code, Some(110), "{}", ran.err);
-    assert!(ran.err.contains("7 bytes were added behind byte"), "{}", ran.err);
+    assert!(ran.err.contains("7 bytes were added after byte"), "{}", ran.err);
     assert_eq!(bench.read("out.jsonl"), left);
     let ran = bench.nova3_reading(&[&again[..], &["--append"]].concat(), input);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
@@ -225,7 +225,10 @@ fn standard_output_in_a_file_that_is_cut_stops_the_run() {
             "no zeros"
         );
         assert!(
-            append || ran.err.contains("was cut by somebody else: it has 0 bytes where"),
+            append
+                || ran
+                    .err
+                    .contains("was cut by another program: it has 0 bytes, but"),
             "{}",
             ran.err
         );
@@ -278,7 +281,7 @@ fn a_link_to_a_result_file_stays_a_link() {
     );
 }
 
-/// A file that is a mount of its own, as containers have them; unmounted when dropped.
+/// A file that is a mount point, as containers have them. It is unmounted when dropped.
 struct Mounted(std::path::PathBuf);
 
 impl Drop for Mounted {
@@ -335,7 +338,7 @@ fn no_result_is_written_over_what_the_run_needs_under_any_name() {
         ("in.jsonl", "the input itself"),
         ("nova3.db", "the store itself, or a file beside it that it needs"),
         ("nova3.toml", "the settings file in force"),
-        ("agents/answer.toml", "an agent of the agents' folder"),
+        ("agents/answer.toml", "an agent file in the agents folder"),
     ];
     for (file, what) in cases {
         let link = format!("{}.link", file.replace('/', "."));
@@ -363,18 +366,19 @@ fn no_result_is_written_over_what_the_run_needs_under_any_name() {
     let message = "nova3: `-o DIR/in.jsonl` is the input itself (give another file)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
     let ran = harness.nova3(&["run", "in.jsonl", "-o", "agents/new.toml"]);
-    let message = "nova3: `-o DIR/agents/new.toml` is an agent of the agents' folder (give another file)\n";
+    let message =
+        "nova3: `-o DIR/agents/new.toml` is an agent file in the agents folder (give another file)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
 
     harness.write("out.jsonl", "");
     std::fs::hard_link(harness.path("out.jsonl"), harness.path("events.jsonl")).unwrap();
     let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--events", "events.jsonl"]);
-    let message = "nova3: `--events` names the place where results go (give another file)\n";
+    let message = "nova3: `--events` names the same place as the results (give another file)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), message));
     assert_eq!(provider.calls(), 2);
 }
 
-/// A run that waits for its provider, which never answers.
+/// Starts a run and waits until it has called its provider, which never answers.
 fn waiting(harness: &Harness, provider: &crate::cli::harness::Provider, args: &[&str]) -> Running {
     let before = provider.calls();
     let run = Running::start(harness.command(&[&["run", "in.jsonl", "-j", "1"], args].concat()));
@@ -406,7 +410,7 @@ fn a_store_in_use_is_in_use_under_each_of_its_names() {
             let said = format!("nova3: store `{second}` is in use by another process (");
             assert!(ran.err.starts_with(&said), "{first}, {second}: {}", ran.err);
             assert_eq!((ran.code, slow.calls()), (Some(107), calls), "{first}, {second}");
-            // Who only looks sees what is not in the store file yet, by each name.
+            // `status` shows rows that are not in the store file yet, by each name.
             let status = harness.status(&["--store", second]);
             assert_eq!(
                 (&status["run"], &status["total"]),
@@ -426,7 +430,7 @@ fn what_a_killed_run_stored_is_found_by_another_name() {
     let (harness, quick) = setup_with(MockConfig::default());
     harness.write_questions("in.jsonl", 3);
     std::fs::create_dir(harness.path("other")).unwrap();
-    // Paid for, and only in the log: the run waits for its input when it is killed.
+    // The result is paid, and only in the log: the run waits for its input when it is killed.
     let mut command = harness.command(&["run", "--run", "r", "--store", "s.db", "-o", "out.jsonl"]);
     command.stdin(Stdio::piped());
     let mut run = Running::start(command);
@@ -448,7 +452,7 @@ fn what_a_killed_run_stored_is_found_by_another_name() {
     };
     again("other/hard.db");
     again("s.db");
-    // A name that is gone is not followed.
+    // A removed name of the store is ignored.
     std::fs::remove_file(harness.path("s.db")).unwrap();
     again("other/hard.db");
     std::fs::hard_link(harness.path("other/hard.db"), harness.path("third.db")).unwrap();
@@ -470,8 +474,8 @@ fn files_that_have_the_names_of_the_stores_are_left_alone() {
         );
         assert_eq!((ran.code, ran.err), (Some(106), message), "{file}");
     };
-    let lock = "has the name of its lock file, and was not made by nova3";
-    let beside = "has the name of a file that belongs to it, and was not made by nova3";
+    let lock = "has the name of its lock file, but nova3 did not create it";
+    let beside = "has the name of a file of the store, but nova3 did not create it";
     let left = "was left by a store that was moved or removed";
     for there in [false, true] {
         for (file, reason) in [
@@ -484,7 +488,7 @@ fn files_that_have_the_names_of_the_stores_are_left_alone() {
             refuses(file, reason);
             assert_eq!(harness.read(file), "precious\n");
             std::fs::remove_file(harness.path(file)).unwrap();
-            // A link is not followed, wherever it leads.
+            // A link is not followed, also if its target is missing.
             harness.write("victim", "");
             for target in ["victim", "nowhere"] {
                 std::os::unix::fs::symlink(target, harness.path(file)).unwrap();

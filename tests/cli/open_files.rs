@@ -1,4 +1,4 @@
-//! Each call has a connection, and a process has only so many open files.
+//! Each call has a connection, and a process may have only a limited number of open files.
 
 use std::fs::File;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn a_machine_without_descriptors_is_waited_for_and_fails_nobody() {
         latency,
         ..MockConfig::default()
     });
-    // Every call opens a connection, and a failure is final.
+    // Every call opens a new connection, and a failure is final.
     harness.write(
         "nova3.toml",
         "[http]\nidle_connections = 0\n[retry]\nretries = 0\n",

@@ -1,4 +1,5 @@
-//! The result file: exactly the finished requests of this input, whatever happens between two runs.
+//! The result file: it holds exactly the finished requests of this input, also if files or inputs change between two
+//! runs.
 
 use nova3::mock::MockConfig;
 use serde_json::json;
@@ -40,7 +41,7 @@ fn a_foreign_file_is_kept_added_to_or_replaced() {
     harness.write("mine.jsonl", "mine");
     let into = |flags: &[&str]| harness.nova3(&[&["run", "in.jsonl", "-o", "mine.jsonl"], flags].concat());
     let ran = into(&[]);
-    let message = "nova3: result file `DIR/mine.jsonl` is not what this run wrote there: it was there before \
+    let message = "nova3: result file `DIR/mine.jsonl` does not hold what this run wrote: it existed before this run \
                    (use `--append` to keep it and add to it, `--overwrite` to replace it, or another `-o`)\n";
     assert_eq!(
         (ran.code, ran.err.as_str(), harness.read("mine.jsonl").as_str()),
@@ -75,7 +76,7 @@ fn what_was_kept_goes_when_it_is_to_be_replaced() {
         (
             Some(0),
             format!(
-                "{}: 2 lines, each finished request exactly once, behind 5 bytes that are not this run's\n",
+                "{}: 2 lines, each finished request exactly once, after 5 bytes that this run did not write\n",
                 harness.path("mine.jsonl").display()
             )
             .as_str()
@@ -102,7 +103,7 @@ fn a_link_is_followed_to_a_file_that_is_still_to_be_made() {
         assert_eq!(harness.nova3(&["verify", "-o", path]).code, Some(0));
     }
     assert!(harness.path("link").is_symlink() && provider.calls() == 2);
-    // A link that leads to itself leads nowhere.
+    // A link to itself has no target.
     std::os::unix::fs::symlink("loop", harness.path("loop")).unwrap();
     assert_eq!(into("loop").code, Some(110));
 }
@@ -142,7 +143,7 @@ fn a_new_version_takes_the_place_of_the_old_and_a_removed_line_leaves() {
             .contains("another question")
     );
     assert_eq!(harness.nova3(&["verify"]).code, Some(0));
-    // The store keeps everything: lines that come back, and versions that come back, are not paid again.
+    // The store keeps all results: lines and versions that come back are not paid again.
     harness.write("in.jsonl", questions(4));
     assert_eq!(harness.nova3(&RUN).code, Some(0));
     assert_eq!(
@@ -185,7 +186,7 @@ fn a_file_that_is_added_to_begins_with_the_present_input_and_keeps_what_it_has()
     assert_eq!(ids("new.jsonl"), ["q1", "q2", "q3"], "what it has stays");
     add("newer.jsonl");
     assert_eq!(ids("newer.jsonl"), ["q1", "q2"]);
-    // A file that was not added to holds the input that it was written for; from now on it keeps that.
+    // A file that was written without `--append` holds the lines of its input. From now on it keeps them.
     add("out.jsonl");
     assert_eq!(ids("out.jsonl"), ["q1", "q2"]);
     harness.write("in.jsonl", questions(1));
@@ -270,7 +271,7 @@ fn verify_sees_every_difference() {
         ("nothing", String::new(), "line 1 of this run differs"),
     ];
     for (what, content, expected) in cases {
-        // Which line finished third is not known beforehand.
+        // It is not known beforehand which line finished third.
         let position = all.iter().position(|line| line.contains("question 3")).unwrap() + 1;
         let expected = if what == "a changed byte" {
             format!("line {position} of this run differs")
@@ -313,22 +314,18 @@ fn a_damaged_file_is_refused_and_not_mended_by_guessing() {
     for (content, reason) in [
         (
             format!("{good}extra\n"),
-            format!("6 bytes were added behind byte {}", good.len()),
+            format!("6 bytes were added after byte {}", good.len()),
         ),
         (
             good[..good.len() - 9].to_owned(),
-            format!(
-                "it has {} bytes where {} were written",
-                good.len() - 9,
-                good.len()
-            ),
+            format!("it has {} bytes, but {} were written", good.len() - 9, good.len()),
         ),
     ] {
         harness.write("out.jsonl", &content);
         let ran = harness.nova3(&RUN);
         assert_eq!(ran.code, Some(110));
         let expected = format!(
-            "nova3: result file `DIR/out.jsonl` is not what this run wrote there: {reason} (use `--append`"
+            "nova3: result file `DIR/out.jsonl` does not hold what this run wrote: {reason} (use `--append`"
         );
         assert!(ran.err.starts_with(&expected), "{}", ran.err);
         assert_eq!(harness.read("out.jsonl"), content);

@@ -16,7 +16,7 @@ use crate::cli::provider::{Say, Scripted, answer, read_request};
 
 const PROFILES: [&str; 5] = ["精致妈妈", "大学生", "职场新人", "银发族", "健身党"];
 
-/// A request that has chosen so many profiles.
+/// A request that has selected this many profiles.
 fn request(profiles: usize, tasks: &[&str]) -> String {
     let profile = |(number, title): (usize, &&str)| json!({"id": format!("profile{number}"), "title": title, "content": "c"});
     let chosen: Vec<Value> = (1..).zip(&PROFILES[..profiles]).map(profile).collect();
@@ -25,13 +25,13 @@ fn request(profiles: usize, tasks: &[&str]) -> String {
     format!("{line}\n")
 }
 
-/// The profiles that a prompt gives.
+/// The numbers of the profiles in a prompt.
 fn profiles_in(user: &str) -> Vec<usize> {
     let named = |number: &usize| user.contains(&format!("<<<profile{number}\n"));
     (1..=PROFILES.len()).filter(named).collect()
 }
 
-/// Says the profile that it was asked about, so often.
+/// An answer about the profile of the call, repeated this often.
 fn about(call: &Call, times: usize) -> Say {
     let profile = profiles_in(call.user()).first().copied();
     let Some(profile) = profile.filter(|_| call.action() == "insight") else {
@@ -53,7 +53,7 @@ fn only_line(harness: &Harness) -> Value {
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// A provider that holds the calls about some profiles until it is opened.
+/// A provider that holds the calls about some profiles until the gate is opened.
 struct Gate {
     address: SocketAddr,
     shared: Arc<(Mutex<Calls>, Condvar)>,
@@ -67,13 +67,13 @@ struct Calls {
 }
 
 impl Gate {
-    /// Answers about the first `free` profiles at once.
+    /// Starts a provider that answers calls about the first `free` profiles at once.
     fn start(free: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new((Mutex::new(Calls::default()), Condvar::new()));
         let own = Arc::clone(&shared);
-        // Ends with the test process; nothing is left behind.
+        // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&own);
@@ -119,7 +119,7 @@ fn five_profiles_are_asked_about_at_once_and_joined_in_their_order() {
     let harness = at(&gate);
     harness.write("in.jsonl", request(5, &["insight"]));
     let running = Running::start(harness.command(&RUN));
-    // No answer comes before all five calls are there.
+    // No answer is sent before all five calls have arrived.
     until("five calls at once", || gate.asked().len() == 5);
     gate.open();
     assert_eq!(running.output().status.code(), Some(0));
@@ -346,7 +346,7 @@ fn a_failed_task_is_left_behind_where_the_run_goes_on() {
     assert!(refused.err.contains("`fail` or `continue`"), "{}", refused.err);
 }
 
-/// An agent `answer` of which each task is answered so often.
+/// An agent `answer` with three samples for each task.
 const SAMPLES: &str = "action = \"answer\"\nmax_tokens = 100\nmax_results = 4\nsamples = 3\nkeep = \"KEEP\"\n\
     system = \"s\"\nuser = \"{{ input | fenced('任务') }}\"\nsampling = { seed = 7 }\n\
     schema = '{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\
@@ -372,7 +372,7 @@ fn contents(line: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Two items: one that all samples have, and one of its own.
+/// Two items: one is equal in all samples, the other is different in each.
 fn sample(call: &Call) -> Say {
     let seed = &call.body()["seed"];
     says(json!({"items": [{"content": "the same"}, {"content": format!("seed {seed}")}]}).to_string())
@@ -481,7 +481,7 @@ fn text_of_a_part_that_says_nothing_is_no_item() {
     assert_eq!(line["tasks"][0]["parts"][0]["error"]["class"], "schema");
 }
 
-/// An outside job has the only request, under the handle `job1`; answers the right to settle it.
+/// Submits the only request to an outside job with the handle `job1`. Returns the lease that settles it.
 fn submit(harness: &Harness) -> Lease {
     at_store(harness, async |store| {
         let run = store.find_run(None).await.unwrap().unwrap().id;
@@ -493,7 +493,7 @@ fn submit(harness: &Harness) -> Lease {
     })
 }
 
-/// Works on the store of a run that has ended.
+/// Opens the store of a run that has ended, and calls `work` with it.
 fn at_store<T>(harness: &Harness, work: impl AsyncFnOnce(&dyn Store) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -514,7 +514,7 @@ fn a_run_waits_for_an_outside_job_until_its_deadline() {
         "in.jsonl",
         "{\"custom_id\":\"a\",\"query\":\"q\",\"tasks\":[\"answer\"]}\n",
     );
-    // Its only route is dead: the request stays as it was.
+    // The only route is dead, so the request stays unfinished.
     assert_eq!(harness.nova3(&RUN).code, Some(105));
     let lease = submit(&harness);
     let asked = model.bodies().len();
@@ -523,7 +523,7 @@ fn a_run_waits_for_an_outside_job_until_its_deadline() {
     assert_eq!(
         (model.bodies().len(), &harness.status(&[])["left"]),
         (asked, &json!(1)),
-        "nobody asks for it"
+        "no request asks for it"
     );
     let item = NewItem {
         kind: "answer".to_owned(),

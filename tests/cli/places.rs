@@ -1,4 +1,4 @@
-//! Stores and result files where they cannot be, or must not be.
+//! Stores and result files in places where they are impossible or forbidden.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use nova3::mock::MockConfig;
 
 use crate::cli::harness::{Harness, questions, setup_with, sorted_ids};
 
-/// What a run says where it cannot work.
+/// Asserts that the run is refused with this code and message.
 #[track_caller]
 fn refuses(harness: &Harness, args: &[&str], code: i32, message: &str) {
     let ran = harness.nova3(&[&["run", "in.jsonl"], args].concat());
@@ -137,7 +137,7 @@ fn a_file_that_is_no_store_of_this_version_is_left_alone() {
     let store = rusqlite::Connection::open(harness.path("nova3.db")).unwrap();
     store.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
-    let message = "store `nova3.db` has schema version 99, this nova3 knows up to 6 (use the newer nova3, or another `--store`)";
+    let message = "store `nova3.db` has schema version 99, but this nova3 knows only versions up to 6 (use the newer nova3, or another `--store`)";
     refuses(&harness, &[], 106, message);
     for command in ["status", "results", "verify", "retry"] {
         let ran = harness.nova3(&[command]);
@@ -146,11 +146,11 @@ fn a_file_that_is_no_store_of_this_version_is_left_alone() {
     assert_eq!(provider.calls(), 2);
 }
 
-/// A disk that is soon full; unmounted when dropped.
+/// A disk that is soon full. It is unmounted when dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None` where this user may not mount.
+    /// `None` if this user may not mount.
     #[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
     fn mount(harness: &Harness, size: &str) -> Option<Self> {
         let path = harness.path("disk");
@@ -242,7 +242,7 @@ fn a_full_disk_under_the_store_loses_nothing_that_was_durable() {
     let ran = harness.nova3(&args);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(sorted_ids(&harness.results("out.jsonl")).len(), 200);
-    // What could not be stored was in flight: at most twice the slots are paid again.
+    // Results that could not be stored were in flight: at most twice the slots are paid again.
     assert!(
         paid > 0 && provider.calls() <= 200 + 2 * 4,
         "{paid} calls, then {}",
@@ -252,7 +252,7 @@ fn a_full_disk_under_the_store_loses_nothing_that_was_durable() {
 
 #[test]
 fn a_limit_on_file_sizes_is_a_full_disk() {
-    // Whether the signal that the limit sends is ignored, as a service manager does, or not: the write itself fails.
+    // The write itself fails, whether the limit's signal is ignored (as under a service manager) or not.
     for trap in ["", "trap '' XFSZ;"] {
         let (harness, provider) = setup_with(MockConfig::default());
         harness.write_questions("in.jsonl", 200);
@@ -260,9 +260,9 @@ fn a_limit_on_file_sizes_is_a_full_disk() {
             "{trap} ulimit -f 600; nova3 run in.jsonl -o out.jsonl -j 4"
         ));
         assert_eq!(ran.code, Some(1), "{}", ran.err);
-        let expected = "nova3: store `nova3.db`: reading or writing failed: disk I/O error (a disk that fails, which the \
-                        system's log tells, or a limit on the size of files; when that is mended, run the same command \
-                        again: nothing stored is lost)";
+        let expected = "nova3: store `nova3.db`: reading or writing failed: disk I/O error (a failing disk, see the \
+                        system's log, or a limit on the size of files; fix the cause and run the same command again: \
+                        nothing stored is lost)";
         assert_eq!(ran.err.lines().last().unwrap(), expected);
         assert_eq!(
             harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
@@ -310,14 +310,14 @@ fn the_default_name_belongs_to_one_path() {
     assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
     let ran = harness.nova3(&["run", "other/in.jsonl"]);
     let message = "nova3: run `in.jsonl` in this store was made from `DIR/in.jsonl`, not from `DIR/other/in.jsonl` \
-                   (if the file was moved, go on with `--run 'in.jsonl'`; if it is another one, begin anew with a name \
-                   of its own, as in `--run 'in.jsonl-2'`)\n";
+                   (if the file was moved, go on with `--run 'in.jsonl'`; if it is another file, start a new run under \
+                   another name, such as `--run 'in.jsonl-2'`)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(106), message));
     assert_eq!(
         harness.nova3(&["run", "other/in.jsonl", "--run", "other"]).code,
         Some(0)
     );
-    // A name that a person gives means resume, wherever the file is now.
+    // A name that the user gives resumes the run, wherever the input file is now.
     assert_eq!(
         harness.nova3(&["run", "in.jsonl", "--run", "other"]).code,
         Some(0)
@@ -330,7 +330,7 @@ fn a_result_file_has_a_name_that_can_be_remembered() {
     harness.write_questions("in.jsonl", 1);
     let ran = harness.shell("nova3 run in.jsonl -o $'o\\xff.jsonl'");
     let message = "nova3: result file `DIR/o\u{fffd}.jsonl` has a name that is not UTF-8, \
-                   which the store could not remember (give another)\n";
+                   so the store cannot keep it (give another name)\n";
     assert_eq!(
         (ran.code, ran.err.as_str(), provider.calls()),
         (Some(2), message, 0)
@@ -350,7 +350,7 @@ fn a_frozen_run_takes_no_changes() {
     let before = harness.read("out.jsonl");
     harness.write("in.jsonl", questions(3).replace("question 2", "question two"));
     let ran = harness.nova3(&["run", "in.jsonl", "--frozen", "-o", "out.jsonl"]);
-    let message = "nova3: line 2: request `q2` is not what run `in.jsonl` holds under that name (run without `--frozen` to replace it)\n";
+    let message = "nova3: line 2: request `q2` differs from the request of that name in run `in.jsonl` (run without `--frozen` to replace it)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(106), message));
     assert_eq!((harness.read("out.jsonl"), provider.calls()), (before, 3));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Which tasks a request gets, and who pays for finding out.
+//! The tasks of a request, and the cost of planning them.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::cli::provider::Say;
 
 const PLAN: &str = r#"{"tasks":[{"action":"insight","description":"看清现象","input":"look"},{"action":"hitpoint","description":"定角度","input":"choose"}]}"#;
 
-/// Plans as it is told, and does what is planned.
+/// Answers the planner with this plan, and other agents with a good answer.
 fn planned(plan: &'static str) -> impl Fn(&Call) -> Say + Send + 'static {
     move |call| {
         if call.action() == "supervisor" {
@@ -19,7 +19,7 @@ fn planned(plan: &'static str) -> impl Fn(&Call) -> Say + Send + 'static {
     }
 }
 
-/// Of the only result line: the plan's origin and attempts, the actions done.
+/// The plan of the only result line: its origin, its attempts, and the actions that were done.
 fn plan_of(ran: &Ran) -> (Value, Value, Vec<Value>) {
     let line = &lines(&ran.out)[0];
     let tasks = line["tasks"].as_array().unwrap();
@@ -329,12 +329,12 @@ fn a_prompt_is_shown_by_name_or_line() {
             .collect::<Vec<_>>(),
         ["", "task001 answer · system ===", "task001 answer · user ==="]
     );
-    let none = shown("nobody");
+    let none = shown("absent");
     assert_eq!(
         (none.code, none.err.as_str()),
         (
             Some(4),
-            "nova3: no request is called `nobody`, and none stands on that line\n"
+            "nova3: no request has the `custom_id` or line number `absent`\n"
         )
     );
     assert_eq!(shown("raw").code, Some(2));

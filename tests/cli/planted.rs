@@ -1,21 +1,20 @@
-//! Keys planted wherever one may be configured, and every failure that could bring one to light.
+//! Keys in every place that can hold one, and every failure that could show one.
 
 use crate::cli::echo::{Echo, WAYS};
 use crate::cli::harness::{Harness, Ran, Running, setup, until};
 
-/// Stands in every planted key, and nowhere else.
+/// A part of every planted key. It occurs nowhere else.
 const MARK: &str = "PLANTED";
-/// Stands in what may be shown, so that a search that finds nothing is one that would find something.
+/// A text that may be shown. It proves that the search finds a text if it is there.
 const VISIBLE: &str = "VISIBLE";
 
-/// A key as providers make them, one as a local server has them, one of characters that end a word, and one
-/// in the address.
+/// A usual key, a key of a local server, a key with characters that end a word, and a key in the address.
 const FROM_ENV: &str = "sk-proj-PLANTEDenv0123456789abcdefABCDEF";
 const FROM_OTHER: &str = "my.PLANTED.other";
 const FROM_FILE: &str = "ab=PLANTED:file!key%22";
 const IN_QUERY: &str = "PLANTEDquery";
 
-/// Where a route gets its key from.
+/// The sources of a route's key.
 const SOURCES: [(&str, &str, &str); 3] = [
     ("env", "api_key_env = \"OPENAI_API_KEY\"\n", FROM_ENV),
     ("other", "api_key_env = \"OTHER_KEY\"\n", FROM_OTHER),
@@ -46,7 +45,7 @@ fn planted(base_url: &str, key: &str) -> Harness {
     harness
 }
 
-/// The places where these letters stand: what was printed, and the raw bytes of every file that the program made.
+/// The places with these letters: the printed text, and the raw bytes of every file that the program made.
 fn places(harness: &Harness, letters: &str, said: &[&Ran]) -> Vec<String> {
     let has = |bytes: &[u8]| {
         bytes
@@ -73,7 +72,7 @@ fn places(harness: &Harness, letters: &str, said: &[&Ran]) -> Vec<String> {
 }
 
 fn nowhere(harness: &Harness, what: &str, said: &[&Ran]) {
-    // No longer beginning of a key than a person needs to know it again.
+    // At most the first characters of a key are shown, so that a person recognises it.
     for letters in [MARK, "sk-proj-P", "my.PLAN", "ab=PLA"] {
         assert_eq!(
             places(harness, letters, said),
@@ -121,7 +120,7 @@ fn no_failure_brings_a_key_to_light() {
                 );
                 nowhere(&harness, &format!("{source} {way} {input}"), &[&ran]);
             }
-            // It was sent, so it was there to be told.
+            // The key was sent, so the provider could repeat it.
             let heard = echo.heard();
             assert!(heard.len() > before);
             for call in &heard[before..] {
@@ -132,7 +131,7 @@ fn no_failure_brings_a_key_to_light() {
                 );
                 assert!(call.head.contains(IN_QUERY), "{}", call.head);
             }
-            // What is told afterwards comes out of the store, so that one look at each way to fail is enough.
+            // Later commands read the store only, so one check of each way to fail is enough.
             let looks = if n % SOURCES.len() == place {
                 &LOOKS[..]
             } else {
@@ -147,7 +146,7 @@ fn no_failure_brings_a_key_to_light() {
     }
 }
 
-/// What goes wrong before a call, beside one, or after it.
+/// Failures before, during and after a call.
 #[test]
 fn no_obstacle_brings_a_key_to_light() {
     let echo = Echo::start();
@@ -156,7 +155,7 @@ fn no_obstacle_brings_a_key_to_light() {
         let format = ["text", "json", "text"][n];
         let obstacles = [
             (
-                "nobody listens",
+                "no process listens",
                 105,
                 run(&["-o", "out.jsonl", "--give-up", "100ms"]),
             ),
@@ -181,7 +180,7 @@ fn no_obstacle_brings_a_key_to_light() {
             assert_eq!(ran.code, Some(code), "{source} {what}: {}", ran.err);
             nowhere(&harness, &format!("{source} {what}"), &[&ran]);
         }
-        // A store in use, and a run under way as the process list shows it.
+        // A store in use, and a run under way with its arguments in the process list.
         let harness = planted(&echo.failing("stall"), setting);
         let calls = echo.heard().len();
         let mut first = Running::start(harness.command(&[
@@ -214,7 +213,7 @@ fn no_obstacle_brings_a_key_to_light() {
     }
 }
 
-/// Settings that are wrong are told with what is wrong about them, and that may stand beside a key, or be one.
+/// A message about a wrong setting quotes the setting, which may be near a key or be a key.
 #[test]
 fn wrong_settings_are_told_without_the_keys_in_them() {
     let route = "[routes.a]\nbase_url = \"https://h/v1?api-key=PLANTEDquery\"\nmodel = \"m\"\n";
@@ -295,13 +294,13 @@ fn the_mock_never_tells_the_key_it_asks_for() {
     let mock = harness.ran(&mock.output());
     assert!(harness.path("mock.log").exists());
     nowhere(&harness, "a mock with a key", &[&refused, &good, &mock]);
-    // A variable that is not set is named; the name of one is no secret.
+    // The message names a variable that is not set. A name is no secret.
     let ran = harness.nova3(&["mock", "--key-env", "NO_KEY"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("`NO_KEY` is not set"), "{}", ran.err);
 }
 
-/// What may be told is told, and found where keys are looked for.
+/// A text that may be shown is shown, and the search finds it in all places.
 #[test]
 fn the_search_finds_what_may_be_there() {
     let echo = Echo::start();
@@ -332,7 +331,7 @@ fn the_search_finds_what_may_be_there() {
             "{place} not in {found:?}"
         );
     }
-    // And a key that lies there by mistake.
+    // The search also finds a key in a foreign file.
     harness.write("stray.log", FROM_FILE);
     assert_eq!(places(&harness, MARK, &[]), ["stray.log"]);
 }

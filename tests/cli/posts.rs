@@ -1,4 +1,4 @@
-//! What the platform asks of a finished post: one repair, then a warning, and the post is kept.
+//! The platform's rules for a finished post: one repair, then a warning. The post is kept.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn answer(post: &Value) -> String {
     json!({"items": [post]}).to_string()
 }
 
-/// A model whose first answer is this post, and its second a good one if it mends.
+/// A model whose first answer is this post. Its second answer is `mended`.
 fn setup_writing(post: &Value, mended: &Value) -> (Harness, Scripted) {
     let (first, second) = (answer(post), answer(mended));
     setup_saying(move |call| says(if call.is_repair() { &second } else { &first }))

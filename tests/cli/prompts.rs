@@ -1,4 +1,4 @@
-//! Every prompt, golden: a request that has something of everything, through each agent and the supervisor.
+//! Every prompt equals its snapshot: a request with content in every field, through each agent and the supervisor.
 
 use crate::cli::harness::{Harness, lines};
 use crate::cli::model::{ACTIONS, good, setup_saying};
@@ -10,7 +10,7 @@ const BEFORE: &str = r#"{"custom_id":"before","session_id":"s","query":"先看�
 const FULL: &str = r#"{"custom_id":"ID","session_id":"s","query":"结合@profile1写一篇",TASKS"background":{"account_name":"美妆研究室","platform":"小红书","target_audience":"通勤女性","industry":"美妆","brand_style":"亲切","previous_content":["旧文一","旧文二"]},"interaction_context":{"season":"春"},"nova3_selections":{"nova3_insight":[{"id":"insight1","content":"油皮怕被看见补妆","selected":true,"user_comment":"再具体些"},{"id":"insight2","content":"没有选中的内容","selected":false,"user_comment":"太泛"}],"nova3_xhs_post":[{"id":"xhs_post7","title":"旧笔记","content":"旧正文","selected":true}],"task_context":"别硬广"},"references":["@profile1","@fact9"]}
 "#;
 
-/// The prompts of a request, each from its heading on.
+/// The prompts of a request, each with its heading.
 fn prompts(harness: &Harness, id: &str) -> Vec<String> {
     let shown = harness.nova3(&["plan", "in.jsonl", "--show-prompt", id]);
     assert_eq!(shown.code, Some(0), "{}", shown.err);
@@ -24,7 +24,7 @@ fn prompts(harness: &Harness, id: &str) -> Vec<String> {
     prompts
 }
 
-/// Of a prompt, what is the same for every request.
+/// The part of a prompt that is the same for every request.
 fn system(prompt: &str) -> &str {
     let (_, text) = prompt.split_once("· system ===\n").unwrap();
     text.split_once("\n\n=== ").unwrap().0
@@ -51,7 +51,7 @@ fn every_prompt_of_a_request_with_everything() {
         ]
         .concat(),
     );
-    // What is open would be planned: only the first three are run.
+    // The request `open` would be planned, so only the lines before it are run.
     harness.write("first.jsonl", [BEFORE, &full].concat());
     let ran = harness.nova3(&["run", "first.jsonl", "--run", "in.jsonl"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
@@ -66,7 +66,7 @@ fn every_prompt_of_a_request_with_everything() {
     let open = prompts(&harness, "open");
     insta::assert_snapshot!("prompt_supervisor", open[0]);
     assert_eq!(open.len(), 1);
-    // The static part stands first, and is the same whatever is asked and wherever.
+    // The static part comes first, and does not depend on the request or its session.
     let other = prompts(&harness, "plain");
     for (one, another) in shown.iter().zip(&other) {
         assert_eq!(system(one), system(another));

@@ -1,4 +1,5 @@
-//! A refusal proves something of its route only when requests agree, and of its request only when others are answered.
+//! Refusals: equal refusals of several requests are the route's fault. A refusal is the request's fault only when the
+//! route answers other requests.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -16,7 +17,7 @@ fn refusal(status: u16, body: &str) -> Say {
     }
 }
 
-/// Refuses the calls of these numbers, and answers the others.
+/// Refuses the calls with these numbers, and answers the others.
 fn refuses(which: impl Fn(usize) -> bool + Send + 'static, status: u16, body: &'static str) -> Scripted {
     let calls = AtomicUsize::new(0);
     Scripted::start(move |_| {
@@ -152,7 +153,7 @@ fn a_connection_that_was_closed_while_it_was_idle_costs_no_try() {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
-                // One answer a connection; the next request on it is read and dropped.
+                // Each connection gets one answer. The next request on it is read and dropped.
                 let (mut stream, body) = (stream, good().body);
                 read_request(&stream);
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";

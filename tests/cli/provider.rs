@@ -1,10 +1,10 @@
-//! A provider that says what a test tells it to say, byte by byte.
+//! A provider with scripted answers, byte by byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Answers each call with what the script makes of its body.
+/// Answers each call with the script's answer to its body.
 pub(crate) struct Scripted {
     address: SocketAddr,
     /// Head and body of each call.
@@ -24,7 +24,7 @@ impl Scripted {
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&calls);
-        // Ends with the test process; nothing is left behind.
+        // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (head, body) = read_request(&stream);
@@ -78,7 +78,7 @@ pub(crate) fn answer(mut stream: TcpStream, say: &Say) {
         say.body.len(),
         say.headers
     );
-    // A client that has gone does not want it.
+    // An error means that the client has closed the connection.
     stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(say.body.as_bytes()))

@@ -1,4 +1,4 @@
-//! A provider that refuses a part of how it is asked: the call is made again without it, and so are all later ones.
+//! A provider that refuses a parameter: the call is repeated without it, and later calls do not send it.
 
 use serde_json::Value;
 

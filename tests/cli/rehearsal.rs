@@ -1,4 +1,4 @@
-//! A rehearsal with the mock server: its made-up answers pass every check, and people can read them.
+//! A rehearsal with the mock server: its made-up answers pass every check and are readable.
 
 use nova3::mock::MockConfig;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::harness::setup_with;
 use crate::cli::model::ACTIONS;
 
-/// What a `facts` task says without a search, whatever its model answers.
+/// The warning of a `facts` task without a search. The model's answer does not matter.
 const NO_SEARCH: &str = "no search: ";
 
 /// The example of the README, and all agents in both languages.
@@ -38,7 +38,7 @@ fn made_up_answers_pass_every_check_and_can_be_read() {
         for task in list("tasks") {
             assert!(task["attempts"].as_u64().unwrap() <= 1, "a repair: {task}");
             for item in task["result"].as_array().into_iter().flatten() {
-                // What is shown on a terminal is no filler.
+                // Fields that a terminal shows have no placeholder text.
                 for key in ["title", "content", "tags"] {
                     assert!(!item[key].to_string().contains("[mock] "), "{item}");
                 }

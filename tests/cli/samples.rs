@@ -1,4 +1,4 @@
-//! What small models answer: placeholders, the same thing many times, answers without an end.
+//! Faults of small models: placeholders, repeated items, answers without an end.
 
 use serde_json::{Value, json};
 
@@ -203,7 +203,7 @@ fn streams(texts: &[&str]) -> Say {
 
 const RUNAWAY: &str = "the answer repeated itself without end and was stopped";
 
-/// How much room each call gave.
+/// The length that each call allowed.
 fn rooms(model: &crate::cli::provider::Scripted) -> Vec<u64> {
     let room = |call: &crate::cli::model::Call| call.body()["max_completion_tokens"].as_u64().unwrap();
     calls(model).iter().map(room).collect()

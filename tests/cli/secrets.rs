@@ -1,4 +1,4 @@
-//! A planted key is looked for everywhere the program writes.
+//! A planted key is searched for in every output of the program.
 
 use nova3::mock::MockConfig;
 
@@ -7,7 +7,7 @@ use crate::cli::provider::{Say, Scripted};
 
 const KEY: &str = "sk-proj-PlantedKey0123456789abcdefABCDEF";
 
-/// Every file that the program made, and what it said.
+/// Asserts that the key is in no file that the program made, and in no printed text.
 fn nowhere(harness: &Harness, said: &[&str]) {
     assert!(said.iter().all(|text| !text.contains("PlantedKey")), "{said:?}");
     for entry in std::fs::read_dir(harness.path("")).unwrap() {

@@ -1,4 +1,4 @@
-//! Looking at a session, taking things out of it, forgetting it.
+//! Session commands: show a session, print its items, clear it.
 
 use serde_json::{Value, json};
 
@@ -127,7 +127,7 @@ fn a_cleared_session_begins_anew_with_higher_numbers() {
         (cleared.code, cleared.err.as_str()),
         (
             Some(0),
-            "session `s` of user `u`: forgot 2 rounds, 2 items and 1 pending task; results stay with their runs\n"
+            "session `s` of user `u`: deleted 2 rounds, 2 items and 1 pending task; results stay with their runs\n"
         )
     );
     let list = harness.nova3(&["session", "list"]).out;
@@ -148,7 +148,7 @@ fn a_cleared_session_begins_anew_with_higher_numbers() {
         line["warnings"],
         json!(["`@xhs_post1` names no item that is known here, and was ignored"])
     );
-    // What was pending is forgotten; its line stays as it was.
+    // The pending tasks were deleted. The line of their request does not change.
     assert_eq!(
         harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]).code,
         Some(0)

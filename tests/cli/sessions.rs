@@ -1,11 +1,11 @@
-//! What a session remembers: numbers, references, choices, rounds; and that nothing of it reaches another.
+//! Sessions: numbers, references, choices and rounds are kept, and none of them reaches another session.
 
 use serde_json::{Value, json};
 
 use crate::cli::harness::{Harness, errors, lines};
 use crate::cli::model::{actions, calls, good, says, setup_saying};
 
-/// A line of a session, with tasks unless it says otherwise.
+/// A line of a session, with tasks unless `rest` says otherwise.
 fn line(id: &str, session: &str, rest: &Value) -> String {
     let mut line = json!({"custom_id": id, "session_id": session});
     let all = line.as_object_mut().unwrap();
@@ -13,7 +13,7 @@ fn line(id: &str, session: &str, rest: &Value) -> String {
     format!("{line}\n")
 }
 
-/// Runs the lines and answers their result lines in input order; all must be good.
+/// Runs the lines and returns their result lines in input order. All must be good.
 fn run(harness: &Harness, name: &str, input: &str) -> Vec<Value> {
     harness.write(name, input);
     let ran = harness.nova3(&["run", name, "--keep-order"]);
@@ -31,7 +31,7 @@ fn items(line: &Value) -> String {
         .join(" ")
 }
 
-/// What stands below a heading of a prompt.
+/// The text below a heading of a prompt.
 fn section<'a>(user: &'a str, heading: &str) -> &'a str {
     let (_, text) = user.split_once(&format!("# {heading}\n\n")).unwrap();
     text.split("\n\n# ").next().unwrap_or_default().trim_end()
@@ -184,7 +184,7 @@ fn choices_reach_the_prompt_and_what_was_left_does_not() {
 #[test]
 fn what_a_request_makes_itself_reaches_its_later_tasks() {
     let (harness, model) = setup_saying(good);
-    // Its choices come from elsewhere, and are called as its own items will be.
+    // The selected items come from another system, and have the same ids as the items that the request makes.
     let asks = json!({"custom_id": "a", "query": "q", "nova3_selections": {"nova3_insight": [
             {"id": "insight1", "content": "theirs", "selected": true},
             {"id": "insight2", "content": "left", "selected": false}]},
@@ -281,7 +281,7 @@ fn nothing_of_another_session_or_user_is_told() {
             .collect();
         assert_eq!(owners.len(), 1, "{}", call.user());
     }
-    // What is alone has no memory: its own references name nothing either.
+    // A request without a session has no items, so its references name nothing.
     let alone = results.iter().filter(|line| line["session_id"] == Value::Null);
     assert!(
         alone

@@ -1,4 +1,4 @@
-//! Requests from a pipe, results into one.
+//! Requests from a pipe, and results into a pipe.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -38,7 +38,7 @@ fn a_named_run_is_resumed_and_an_unnamed_one_is_not() {
         assert_eq!(harness.nova3_reading(&["run"], questions(4)).code, Some(0));
         assert_eq!(provider.calls(), calls);
     }
-    // A name belongs to what it was made from: a pipe may not take a file's run without being told.
+    // A name that the user gives resumes the run: here a file continues the run of a pipe.
     harness.write_questions("in.jsonl", 4);
     assert_eq!(
         harness.nova3(&["run", "in.jsonl", "--run", "piped"]).code,
@@ -61,7 +61,7 @@ fn an_empty_pipe_selects_nothing() {
 fn a_reader_that_leaves_costs_nothing() {
     let (harness, provider) = setup_with(MockConfig::default());
     harness.write_questions("in.jsonl", 300);
-    // `head` ends with its first line; the rest of the results is more than a pipe holds.
+    // `head` ends after one line. The other results are more than a pipe holds.
     let ran = harness.shell("nova3 run in.jsonl -j 4 | head -1");
     assert_eq!((ran.code, lines(&ran.out).len()), (Some(101), 1), "{}", ran.err);
     let done = harness.status(&[])["done"].as_u64().unwrap();
@@ -90,7 +90,7 @@ fn named_pipes_and_substitution_are_read_once() {
         "{}",
         ran.err
     );
-    // Known to the store by now: a pipe cannot be read twice to find out whether it says the same.
+    // The requests are known, but a pipe cannot be read twice to compare it with the last reading.
     let ran = harness.shell("cat in.jsonl > pipe & nova3 run --run b pipe && wait $!");
     assert_eq!(
         (ran.code, lines(&ran.out).len(), provider.calls()),

@@ -1,11 +1,11 @@
-//! What ends a run before its work is done: money, failures, time, a number of requests.
+//! The conditions that end a run before its work is done: money, failures, time, a number of requests.
 
 use nova3::mock::{Faults, MockConfig};
 
 use crate::cli::harness::{Harness, Provider, Running, errors, lines, setup, slow, until};
 use crate::cli::provider::{Say, Scripted};
 
-/// A route at this address whose tokens cost a dollar a million.
+/// A route at this address with a price of one dollar for a million tokens.
 fn priced(url: &str, more: &str) -> String {
     format!(
         "[retry]\nbase = \"1ms\"\nlongest = \"2ms\"\n[breaker]\nopen = \"50ms\"\n[routes.primary]\nbase_url = \"{url}\"\nmodel = \"m\"\n\
@@ -54,7 +54,7 @@ fn a_run_stops_below_its_cap_and_goes_on_under_a_higher_one() {
         usd(&harness, "reserved_usd") < 1e-12,
         "nothing is held back any more"
     );
-    // The cap is the run's and not the invocation's: there is no room for another call.
+    // The cap belongs to the run and not to the invocation, so there is no room for another call.
     let again = run("0.03");
     assert_eq!(again.code, Some(103));
     assert!(

@@ -1,4 +1,4 @@
-//! How connections end, and what that makes of the answer: once the finish reason has come, it is whole.
+//! How connections end: an answer is complete if its finish reason has arrived.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,33 +13,33 @@ const TEXT: &str =
 const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-/// What a server does when it has said all it says.
+/// A server's behaviour after its last byte.
 #[derive(Debug, Clone, Copy)]
 enum Then {
-    /// Closes, though more was announced.
+    /// Closes the connection, although it has announced more bytes.
     Breaks,
-    /// Keeps the connection and says nothing.
+    /// Keeps the connection open and sends nothing.
     Falls,
-    /// Sends comments as fast as they are taken.
+    /// Sends comments as fast as the client reads them.
     Babbles,
-    /// Sends what is no text, and closes in order.
+    /// Sends bytes that are not text, and closes in order.
     Rambles,
 }
 
-/// Serves this to every call; answers a harness for it and the number of calls.
+/// Answers every call with `said`, then behaves as `then`. Returns a harness for it and the number of calls.
 fn setup_ending(said: String, then: Then) -> (Harness, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    // Ends with the test process; nothing is left behind.
+    // The thread ends with the test process.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             counted.fetch_add(1, Ordering::Relaxed);
             let said = said.clone();
             std::thread::spawn(move || {
                 read_request(&stream);
-                // A client that has gone does not want it.
+                // An error means that the client has closed the connection.
                 serve(stream, &said, then).unwrap_or_default();
             });
         }
@@ -102,7 +102,7 @@ fn before_its_finish_reason_no_answer_is_whole() {
     for (said, then, class, tries) in [
         (TEXT.to_owned(), Then::Breaks, "network", 4),
         (TEXT.to_owned(), Then::Falls, "stalled", 4),
-        // What cannot be read twice is not asked for a third time.
+        // An answer that cannot be read is requested a second time, and not a third time.
         (TEXT.to_owned(), Then::Rambles, "server", 2),
         (
             TEXT.replace("\"finish_reason\":null", "\"finish_reason\":\"stop\""),

@@ -1,4 +1,4 @@
-//! What models make of the form they are asked for, and what is made of that.
+//! Structured answers: the errors that models make in them, and how they are repaired.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::cli::harness::{Harness, Ran, errors, lines};
 use crate::cli::model::{Call, calls, cut, good, good_text, refuses, says, setup_saying};
 use crate::cli::provider::Scripted;
 
-/// A price that makes each scripted call cost 0.002 dollars, on a route of its own.
+/// A route with a price at which each scripted call costs 0.002 dollars.
 fn priced(harness: &Harness, model: &Scripted) {
     let route = format!(
         "[routes.a]\nbase_url = \"{}\"\nmodel = \"m\"\nno_key = true\ninput_usd_per_million = 10\noutput_usd_per_million = 100\n",
@@ -21,7 +21,7 @@ fn ask(harness: &Harness, query: &str, more: &[&str]) -> Ran {
     harness.nova3(&[&["run", "in.jsonl"][..], more].concat())
 }
 
-/// Of the only result line: attempts, cost, waste.
+/// The attempts, the cost and the waste of the only result line.
 fn spent(ran: &Ran) -> (Value, Value, Value) {
     let line = &lines(&ran.out)[0];
     (
@@ -39,7 +39,7 @@ fn number_of_items(ran: &Ran) -> usize {
     lines(&ran.out)[0]["output"].as_array().unwrap().len()
 }
 
-/// So many items that fit the schema of insights.
+/// This many items that fit the schema of insights.
 fn insights(count: usize) -> Value {
     let item = |nth: usize| json!({"title": "t", "content": format!("c{nth}"), "kind": "动机", "basis": "b"});
     json!({"items": (0..count).map(item).collect::<Vec<_>>()})
@@ -253,7 +253,7 @@ fn another_language_is_told_and_costs_no_second_call() {
     assert_eq!((warnings(&ran), calls(&model).len()), (json!([told]), 1));
 }
 
-/// How a call asked for its form, and whether its prompt says what the schema is.
+/// The requested response format, and whether the prompt contains the schema.
 fn asked(call: &Call) -> (&str, bool) {
     let form = call.body()["response_format"]["type"].as_str().unwrap_or("-");
     (
@@ -288,7 +288,7 @@ fn a_route_that_refuses_a_form_is_asked_in_a_simpler_way_from_then_on() {
         .map(|line| line["tasks"][0]["attempts"].clone())
         .collect();
     assert_eq!(attempts, [3, 1]);
-    // A 400 that speaks of something else is no reason to ask again.
+    // A 400 about another matter does not repeat the call.
     let (harness, model) = setup_saying(|_| refuses(400, "this question is not supported"));
     assert_eq!(ask(&harness, "q", &[]).code, Some(100));
     assert_eq!(model.bodies().len(), 1);

@@ -1,4 +1,4 @@
-//! A run on a terminal: results as text above the bar, and nothing of the bar is left behind.
+//! A run on a terminal: results are text above the bar, and no part of the bar is left at the end.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use nova3::mock::MockConfig;
 use crate::cli::harness::{Harness, setup, setup_with, until};
 use crate::cli::provider::{Say, Scripted};
 
-/// No test here takes so long; one that does is hung.
+/// No test here runs longer, unless it hangs.
 const HUNG: Duration = Duration::from_secs(60);
 
 /// The program on a terminal of 24 lines and 80 columns, which `script` makes.
@@ -54,7 +54,7 @@ impl Terminal {
         Self { child, screen, ended }
     }
 
-    /// What stands on the screen.
+    /// The text on the screen.
     fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
@@ -74,7 +74,7 @@ impl Terminal {
     /// The exit code and the last screen.
     fn end(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
-        // An error means that everything was read, which is what is waited for.
+        // An error means that the terminal's output was read to its end.
         self.ended.recv_timeout(HUNG).unwrap_or_default();
         (code, self.text())
     }
@@ -109,7 +109,7 @@ fn ctrl_c_leaves_no_bar_behind() {
     let (go_on, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let provider = Scripted::start(move |body| {
-        // The second answer waits until the run was told to stop.
+        // The second answer waits until the run was stopped.
         if body.contains("q2") {
             wait.lock().unwrap().recv().unwrap_or_default();
         }

@@ -1,4 +1,4 @@
-//! Several processes, and a person who looks and stops while a run goes on.
+//! Several processes, and a person who watches and stops a run.
 
 use nova3::mock::MockConfig;
 use rustix::process::Signal;
@@ -30,7 +30,7 @@ fn two_runs_at_once_are_one_too_many() {
             ran.err
         );
     }
-    // Another store does not open the way to the same result file.
+    // Another store does not give access to the same result file.
     let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl", "--store", "b.db"]);
     let message = "nova3: result file `DIR/out.jsonl` is being written by another process (wait for it, or use another `-o`)\n";
     assert_eq!((ran.code, ran.err.as_str()), (Some(110), message));

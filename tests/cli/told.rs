@@ -1,4 +1,4 @@
-//! What an invocation is told decides what is done next, and what stays as it was is said.
+//! The options of an invocation decide its further work. Requests that keep their old options are reported.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ fn setup() -> (Harness, Scripted) {
     (harness, model)
 }
 
-/// Runs the input; answers who was asked, and what stderr said of what stays as it was.
+/// Runs the input. Returns the actions that were called, and the messages about requests that stay as they were.
 fn run(harness: &Harness, model: &Scripted, more: &[&str]) -> (String, String) {
     let before = model.bodies().len();
     let args = [&["run", "in.jsonl", "-o", "out.jsonl", "-j", "1"][..], more].concat();
@@ -117,4 +117,27 @@ fn other_prompts_and_models_are_said() {
     );
     let prompts_changed = run(&harness, &model, &["--tasks", "answer"]);
     assert_eq!(prompts_changed, (String::new(), format!("3 {OTHER_TASKS}")));
+}
+
+#[test]
+fn other_extra_fields_of_a_route_are_reported_as_other_models() {
+    let (harness, model) = setup();
+    let route = |more: &str| {
+        format!(
+            "[routes.default]\nbase_url = \"{}\"\nmodel = \"m\"\nno_key = true\n{more}",
+            model.base_url()
+        )
+    };
+    harness.write("nova3.toml", route(""));
+    run(&harness, &model, &["--tasks", "answer"]);
+    assert_eq!(run(&harness, &model, &["--tasks", "answer"]).1, "");
+    harness.write(
+        "nova3.toml",
+        route("[routes.default.body]\nenable_thinking = true\n"),
+    );
+    let told = "3 finished with other models; they stay. Anew: --run NAME";
+    assert_eq!(
+        run(&harness, &model, &["--tasks", "answer"]),
+        (String::new(), told.into())
+    );
 }

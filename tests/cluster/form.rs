@@ -1,10 +1,10 @@
-//! How much is done: parameters from the environment.
+//! The size of the tests: parameters from the environment.
 
 use std::time::Duration;
 
 use super::choices::{self, number};
 
-/// How long a process that is not heard of keeps what it works on.
+/// How long a process keeps its leases after its last heartbeat.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
 /// The size of a run of the tests.
@@ -17,11 +17,11 @@ pub(crate) struct Form {
     pub(crate) second: usize,
     /// Workers beside the two processes that load the runs.
     pub(crate) workers: usize,
-    /// Calls at once of each process.
+    /// The concurrent calls of each process.
     pub(crate) concurrency: usize,
     /// Processes that are killed.
     pub(crate) kills: usize,
-    /// Processes that stand still for longer than a lease.
+    /// Processes that are suspended for longer than a lease.
     pub(crate) stops: usize,
     /// Times that the database stops at once.
     pub(crate) outages: usize,
@@ -33,11 +33,12 @@ pub(crate) struct Form {
     pub(crate) limited: usize,
     /// That limit, in requests a minute.
     pub(crate) rpm: usize,
-    /// The most calls beyond one for each task, in percent of the tasks. The short form has more blows for its work.
+    /// The most calls beyond one for each task, in percent of the tasks. It is higher in the short form, which has more
+    /// blows for its work.
     pub(crate) twice: f64,
-    /// How long nothing may happen: longer than it takes until a lease has run out and a database is back.
+    /// How long a lack of progress is accepted. It is longer than a lease plus the restart of a database.
     pub(crate) patience: Duration,
-    /// Decides every random choice.
+    /// The seed of every random choice.
     pub(crate) seed: u64,
 }
 
@@ -66,7 +67,7 @@ impl Form {
         }
     }
 
-    /// Random choices of one scenario.
+    /// The random choices of one scenario.
     pub(crate) fn rng(self, scenario: &str) -> fastrand::Rng {
         choices::rng(self.seed, scenario)
     }

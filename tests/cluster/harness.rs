@@ -15,10 +15,10 @@ use super::process::{self, Ended, Running};
 pub(crate) const INPUTS: [&str; 2] = ["first.jsonl", "second.jsonl"];
 pub(crate) const OUTPUTS: [&str; 2] = ["first-out.jsonl", "second-out.jsonl"];
 
-/// The variable with the key of a process, which is its name: so the mock's log tells who called.
+/// The variable with the key of a process. The key is the name of the process, so the mock's log names the caller.
 const KEY: &str = "NOVA3_CLUSTER_KEY";
 
-/// Where the storm takes place. Nothing of it is left when it is over.
+/// The place of the storm. It is removed at the end.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     folder: tempfile::TempDir,
@@ -54,7 +54,7 @@ impl Scenario {
         Mock::start(self.folder.path(), "mock", &args.map(str::to_owned))
     }
 
-    /// Settings for every process. One that starts while the database is down waits for it.
+    /// Writes the settings for every process. A process that starts while the database is down waits for it.
     pub(crate) fn settings(&self, form: Form, mock: &Mock) {
         let (concurrency, lease) = (form.concurrency, LEASE.as_secs());
         let mut text = format!(
@@ -76,7 +76,7 @@ impl Scenario {
         std::fs::write(self.path("nova3.toml"), text).expect("the settings can be written");
     }
 
-    /// Starts nova3 as a process of that name, which reaches the database by way of the URL.
+    /// Starts nova3 as a process of that name, which reaches the database through the URL.
     pub(crate) fn start(&self, who: &str, url: &str, args: &[&str]) -> Running {
         let stderr = self.path(&format!("{who}.stderr"));
         let child = self
@@ -92,14 +92,14 @@ impl Scenario {
         }
     }
 
-    /// Runs one of the commands that look, to its end.
+    /// Runs a command that only reads, to its end.
     pub(crate) fn nova3(&self, args: &[&str]) -> Ended {
         let out = self.command("looker", self.server.url(), args).output();
         let out = out.expect("nova3 starts");
         out.into()
     }
 
-    /// What `nova3 status` says of a run.
+    /// Returns the output of `nova3 status` for a run.
     pub(crate) fn status(&self, run: usize) -> Value {
         let status = self.nova3(&["status", "--json", INPUTS[run]]);
         serde_json::from_str(&status.text()).unwrap_or_default()

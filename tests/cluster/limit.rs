@@ -1,7 +1,8 @@
-//! A limit a minute that binds: the fleet together keeps it, whatever happens to its processes and their networks.
+//! A per-minute limit that binds: the fleet together keeps it, through all failures of its processes and their
+//! networks.
 //!
-//! Apart from the storm, because after an end of the database nothing is granted for a minute, which the short form does
-//! not have.
+//! It is separate from the storm, because no calls are granted for a minute after the database ends, and the short form
+//! does not have that minute.
 
 use super::figures;
 use super::form::Form;
@@ -13,9 +14,9 @@ use super::verdict::Verdicts;
 use super::witness;
 use super::work::Work;
 
-/// The moments: more than a storm has for so little work, since every one of them may lose count of what was granted.
-/// First connections break, while every process still has many calls that wait and may begin: one that was killed comes
-/// back with none, and one that is cut off for longer than a lease begins none.
+/// The moments of the blows. There are more than in a storm of this size, because each blow may lose the count of
+/// granted calls. The broken connections come first, while every process still has many waiting calls that may begin. A
+/// restarted process has no calls waiting, and a process that is cut off for longer than a lease begins none.
 fn moments(form: Form, rng: &mut fastrand::Rng) -> Vec<(usize, Blow)> {
     let others = [Blow::Kill, Blow::Cut(storm::LOST_ANSWERS), Blow::Stop, Blow::Kill];
     let mut moments: Vec<(usize, Blow)> = std::iter::repeat_n(Blow::Break, form.breaks.max(16))
@@ -35,7 +36,7 @@ fn moments(form: Form, rng: &mut fastrand::Rng) -> Vec<(usize, Blow)> {
 #[test]
 fn a_limit_holds_for_the_whole_fleet() {
     let form = Form::get();
-    // Shared by all, so that whoever is struck has calls that wait.
+    // The requests are shared evenly, so that each process that is hit has waiting calls.
     let form = Form {
         concurrency: (form.limited / (form.workers + 1)).clamp(1, form.concurrency),
         ..form

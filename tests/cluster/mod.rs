@@ -1,8 +1,8 @@
-//! A fleet on one PostgreSQL, and everything that can happen to it at once: processes killed, processes that stand still
-//! for longer than their leases last, a database that stops, networks that are cut. Judged by the mock server's log, by
-//! what a trigger noted of every change of a queue, by the result files, and by the program's own commands.
+//! A fleet on one PostgreSQL under all failures at once: killed processes, processes suspended for longer than their
+//! leases, a database that stops, networks that are cut. The evidence is the mock server's log, a trigger's record of
+//! every change of a queue, the result files, and the program's own commands.
 //!
-//! `scripts/chaos-cluster` runs it in its long form; without it the short one runs.
+//! `scripts/chaos-cluster` runs the long form; without it the short form runs.
 #![expect(
     clippy::expect_used,
     reason = "the helpers of a test fail and report the way a test does"

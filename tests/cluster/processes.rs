@@ -1,5 +1,5 @@
-//! The processes of the fleet: two that load a run each and write its results, and workers. A place whose process ends is
-//! filled again at once.
+//! The processes of the fleet: two that load a run each and write its results, and workers. A process that ends is
+//! replaced at once.
 
 use std::time::{Duration, Instant};
 
@@ -9,29 +9,29 @@ use super::harness::{INPUTS, OUTPUTS, Scenario};
 use super::process::Running;
 use super::proxy::{Network, Proxy};
 
-/// A process that was started, by the name under which the database and the mock know it.
+/// A process that was started, with its name in the database and in the mock.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
     pub(crate) who: String,
     /// When it was killed, in Unix milliseconds.
     pub(crate) killed: Option<i64>,
-    /// Whether it stood still or was cut off at a time.
+    /// Whether it was ever suspended or cut off.
     pub(crate) held: bool,
 }
 
-/// How a process does.
+/// The condition of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Well,
-    /// Stands still until then.
+    /// Suspended until then.
     Stopped(Instant),
-    /// Is cut off until then; then its connections are cut too, or what was held comes late.
+    /// Cut off until then. At that time its connections are cut too, or the held data arrives late.
     Cut(Instant, bool),
-    /// A loader that has done its work.
+    /// A loader that has finished its work.
     Done,
 }
 
-/// A place in the fleet and its present process.
+/// A place in the fleet with its present process.
 #[derive(Debug)]
 struct Post {
     name: String,
@@ -42,21 +42,21 @@ struct Post {
     state: State,
 }
 
-/// All of them.
+/// All processes of the fleet.
 #[derive(Debug)]
 pub(crate) struct Processes<'a> {
     scenario: &'a Scenario,
     posts: Vec<Post>,
     pub(crate) lives: Vec<Life>,
-    /// Ends that nobody asked for.
+    /// Unexpected exits.
     pub(crate) faults: Vec<String>,
-    /// Places in the order in which they are struck next, so that each has its share.
+    /// The order in which the next blows hit the places, so that each gets its share.
     next: Vec<usize>,
 }
 
-/// How a loader ends: nothing failed, or some requests did, as they should.
+/// The exit codes of a finished loader: no request failed, or some did, as expected.
 const FINISHED: [i32; 2] = [0, 100];
-/// How a process ends that was asked to.
+/// The exit code of a process that was asked to end.
 const TERMINATED: i32 = 143;
 
 impl<'a> Processes<'a> {
@@ -92,8 +92,8 @@ impl<'a> Processes<'a> {
         });
     }
 
-    /// Looks after all of them: what stood still long enough goes on, and an end that nobody asked for is noted.
-    /// Answers whether the loaders have done their work.
+    /// Continues processes whose suspension is over, and notes unexpected exits. Returns whether the loaders have
+    /// finished.
     pub(crate) fn tend(&mut self) -> bool {
         let now = Instant::now();
         for post in &mut self.posts {
@@ -138,7 +138,7 @@ impl<'a> Processes<'a> {
             .all(|post| post.args[0] != "run" || post.state == State::Done)
     }
 
-    /// The next one that is well, by turns in an order that changes.
+    /// Returns the next process in good condition, by turns in a changing order.
     fn pick(&mut self, rng: &mut fastrand::Rng) -> Option<usize> {
         for _ in 0..2 * self.posts.len() {
             if self.next.is_empty() {
@@ -153,9 +153,9 @@ impl<'a> Processes<'a> {
         None
     }
 
-    /// `kill -9`, and another process in its place.
+    /// Kills a process with `kill -9` and starts another in its place.
     pub(crate) fn kill(&mut self, rng: &mut fastrand::Rng) -> bool {
-        // Whoever writes a file has more to lose.
+        // The process that writes a file has more to lose.
         let loader = self
             .posts
             .iter()
@@ -165,7 +165,7 @@ impl<'a> Processes<'a> {
         let Some(place) = place else { return false };
         let post = &mut self.posts[place];
         if post.running.poll().is_some() {
-            // It has just ended by itself, which is noted at the next look.
+            // It has just ended by itself, which the next check notes.
             return false;
         }
         post.running.kill();
@@ -180,7 +180,7 @@ impl<'a> Processes<'a> {
         true
     }
 
-    /// SIGSTOP for so long.
+    /// Suspends a process with SIGSTOP for that time.
     pub(crate) fn stop(&mut self, rng: &mut fastrand::Rng, time: Duration) -> bool {
         let Some(place) = self.pick(rng) else { return false };
         let post = &mut self.posts[place];
@@ -190,7 +190,7 @@ impl<'a> Processes<'a> {
         true
     }
 
-    /// No way to the database for so long.
+    /// Cuts a process off from the database for that time.
     pub(crate) fn cut(
         &mut self,
         rng: &mut fastrand::Rng,
@@ -206,7 +206,7 @@ impl<'a> Processes<'a> {
         true
     }
 
-    /// Ends the workers in good order, once all of them are well again.
+    /// Ends the workers properly, once all of them are in good condition again.
     pub(crate) fn dismiss(&mut self) {
         while self
             .posts

@@ -1,4 +1,4 @@
-//! Blow after blow while two runs are worked on, then the judgement.
+//! A series of blows while two runs are worked on, then the judgement.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -17,30 +17,30 @@ use super::verdict::Verdicts;
 use super::witness;
 use super::work::Work;
 
-/// What happens to the fleet.
+/// A blow to the fleet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Blow {
     /// `kill -9` of one process.
     Kill,
-    /// One process stands still for longer than its leases last.
+    /// One process is suspended for longer than its leases last.
     Stop,
-    /// The answers of the database to one process are lost, all within the time of a lease.
+    /// The database's answers to one process are lost, all within the time of a lease.
     Break,
-    /// The database ends as in a crash, and comes back.
+    /// The database ends as in a crash, and restarts.
     Outage,
-    /// One process and the database do not reach each other for longer than a lease.
+    /// One process and the database cannot reach each other for longer than a lease.
     Cut(Cut),
 }
 
-/// How a network is cut: what passes meanwhile, and whether its connections break in the end; else what was held comes
-/// late.
+/// How a network is cut: the direction that still works, and whether its connections break at the end. Otherwise the
+/// held data arrives late.
 pub(crate) type Cut = (Network, bool);
 
 pub(crate) const LOST_ANSWERS: Cut = (Network::NoAnswers, true);
 const CUTS: [Cut; 3] = [LOST_ANSWERS, (Network::Dead, false), (Network::NoRequests, true)];
 
-/// When something happens: once so many calls have an answer. Moments are no times, so that a slow machine has as many
-/// of them.
+/// The moments of the blows, as numbers of answered calls. They are not times, so that a slow machine has as many of
+/// them.
 fn moments(form: Form, rng: &mut fastrand::Rng, calls: usize) -> Vec<(usize, Blow)> {
     let blows = std::iter::repeat_n(Blow::Kill, form.kills)
         .chain(std::iter::repeat_n(Blow::Stop, form.stops))
@@ -54,7 +54,7 @@ fn moments(form: Form, rng: &mut fastrand::Rng, calls: usize) -> Vec<(usize, Blo
     moments
 }
 
-/// What was done to the fleet.
+/// The blows that hit the fleet.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     kills: usize,
@@ -75,7 +75,7 @@ impl fmt::Display for Done {
     }
 }
 
-/// Strikes; answers whether there was anybody to be struck.
+/// Strikes. Returns whether the blow hit a process.
 fn strike(
     processes: &mut Processes<'_>,
     scenario: &Scenario,
@@ -83,8 +83,8 @@ fn strike(
     blow: Blow,
     done: &mut Done,
 ) -> bool {
-    // Longer than a lease, so that others take over what was held: half the time just so, so that they are at it when its
-    // former owner comes back.
+    // The time is longer than a lease, so that others take over the leases. Half of the time it is only slightly
+    // longer, so that they still do so when the former owner comes back.
     let more = if rng.bool() { 50..500 } else { 500..2_500 };
     let long = LEASE + Duration::from_millis(rng.u64(more));
     match blow {
@@ -119,8 +119,8 @@ fn strike(
     }
 }
 
-/// Until the runs are finished and written; an error is a fleet that gets no further, or calls without an end: more often
-/// than `most`.
+/// Runs until the runs are finished and written. An error means that the fleet makes no progress, or makes more than
+/// `most` calls.
 pub(crate) fn pass(
     form: Form,
     scenario: &Scenario,
@@ -153,7 +153,7 @@ pub(crate) fn pass(
     }
 }
 
-/// The lines of a result file that are whole.
+/// Returns the complete lines of a result file.
 fn lines(scenario: &Scenario, run: usize) -> Vec<Value> {
     let bytes = std::fs::read(scenario.path(OUTPUTS[run])).unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -172,7 +172,7 @@ fn a_fleet_in_a_storm_does_each_thing_once() {
     scenario.settings(form, &mock);
     (0..INPUTS.len()).for_each(|run| work.store(run, &scenario.path(INPUTS[run])));
 
-    // The workers come first: they make the tables, all at once, and wait for something to do.
+    // The workers start first: all at once they make the tables, and then wait for work.
     let mut processes = Processes::new(&scenario);
     (1..=form.workers).for_each(|number| processes.add_worker(number));
     until("the tables", || {

@@ -1,11 +1,11 @@
-//! What happened to every queue, as a trigger of the test notes it in the database: evidence that is only added to, and
-//! that the program does not write. And what the program's own tables say at the end.
+//! The record of every change of a queue. A trigger of the test writes it in the database; it is only appended to, and
+//! the program does not write it. Also the final content of the program's own tables.
 
 use super::postgres::psql;
 
-/// The triggers and their table. A change that is rolled back leaves none. Changes of one queue and of its tasks have their
-/// places in the order in which they happened, since the queue's row is locked; so have those of two queues of which one had to
-/// be committed before the other.
+/// The triggers and their table. A change that is rolled back leaves no record. Changes of one queue and of its tasks
+/// are recorded in the order in which they happened, because the queue's row is locked. The same holds for changes of
+/// two queues, if one had to be committed before the other.
 const TRIGGER: &str = "
 CREATE TABLE cluster_changes(
   place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at_ms bigint NOT NULL, who text NOT NULL,
@@ -27,7 +27,7 @@ CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_queues FOR EACH ROW 
 CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_tasks FOR EACH ROW EXECUTE FUNCTION cluster_note_task();
 ";
 
-/// A queue of the store: its number is the run's and its own.
+/// A queue of the store. Its number contains the number of its run.
 pub(crate) type Queue = i64;
 
 /// A change of a queue, or of one of its tasks.
@@ -38,7 +38,7 @@ pub(crate) struct Change {
     pub(crate) who: String,
     pub(crate) queue: Queue,
     pub(crate) of_task: bool,
-    /// Before and after; there is nothing before an insertion.
+    /// The state before and after. An insertion has none before.
     pub(crate) was_state: String,
     pub(crate) state: String,
     pub(crate) was_fence: i64,
@@ -48,45 +48,46 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// The task was leased by a claim, under a fence of its own. A settlement hands a lease on to a task that is not ready.
+    /// Whether a claim leased the task, under a fence of its own. A settlement hands a lease on to a task that is not
+    /// ready.
     pub(crate) fn is_claim(&self) -> bool {
         self.of_task && self.was_state == "ready" && self.state == "leased"
     }
 
-    /// The task was leased, by a claim or with the lease of the task before it.
+    /// Whether the task was leased, by a claim or with the lease of the task before it.
     pub(crate) fn begins_lease(&self) -> bool {
         self.of_task && self.was_state != "leased" && self.state == "leased"
     }
 
-    /// Its lease is over, its work is not.
+    /// Whether the lease ended before the task was settled.
     pub(crate) fn is_loss(&self) -> bool {
         self.of_task && self.was_state == "leased" && self.state == "ready"
     }
 
-    /// A result was settled: a task's or a plan's, perhaps the last.
+    /// Whether a task or a plan was settled.
     pub(crate) fn is_settled(&self) -> bool {
         self.of_task && self.was_state == "leased" && matches!(self.state.as_str(), "completed" | "failed")
     }
 
-    /// The lease became longer.
+    /// Whether the lease was extended.
     pub(crate) fn is_renewal(&self) -> bool {
         self.of_task && self.was_state == "leased" && self.state == "leased" && self.until != self.was_until
     }
 
-    /// The task is leased no more, one way or the other.
+    /// Whether the lease ended in any way.
     pub(crate) fn ends_lease(&self) -> bool {
         self.of_task && self.was_state == "leased" && self.state != "leased"
     }
 }
 
-/// A settled task, or a plan (whose number is -1), as the store has it.
+/// A settled task, or a plan (number -1), as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
     pub(crate) queue: Queue,
     pub(crate) task: i64,
-    /// Under which fence it is stored.
+    /// The fence under which it is stored.
     pub(crate) fence: i64,
-    /// Under which fence whoever called offered it, and when that call began and how long it took.
+    /// The fence under which its process settled it, and the beginning and the duration of its call.
     pub(crate) called: Option<(i64, i64, i64)>,
     /// The beginning of the prompt's digest, which the answer quotes.
     pub(crate) digest: String,
@@ -97,11 +98,11 @@ pub(crate) struct Settled {
 pub(crate) struct Attempt {
     pub(crate) queue: Queue,
     pub(crate) fence: i64,
-    /// What went wrong with it.
+    /// Its error class.
     pub(crate) class: String,
 }
 
-/// A queue as it stands at the end.
+/// A queue at the end of the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Stand {
     pub(crate) queue: Queue,
@@ -112,7 +113,7 @@ pub(crate) struct Stand {
     pub(crate) error_class: String,
 }
 
-/// All of it.
+/// All evidence from the database.
 #[derive(Debug)]
 pub(crate) struct Testimony {
     pub(crate) changes: Vec<Change>,
@@ -121,23 +122,23 @@ pub(crate) struct Testimony {
     pub(crate) stands: Vec<Stand>,
 }
 
-/// Begins to note. The tables have to be there; nobody should work yet.
+/// Installs the triggers. The tables must exist, and no process should be at work yet.
 pub(crate) fn begin(url: &str) {
     psql(url, TRIGGER);
 }
 
-/// Whether the tables are there.
+/// Whether the tables exist.
 pub(crate) fn has_tables(url: &str) -> bool {
     psql(url, "SELECT to_regclass('nova3_workers') IS NOT NULL") == "t"
 }
 
-/// How many requests are done.
+/// Returns how many requests are done.
 pub(crate) fn finished(url: &str) -> usize {
     let done = psql(url, "SELECT count(*) FROM nova3_queues WHERE state = 'done'");
     done.parse().expect("a number")
 }
 
-/// Reads everything, once nobody works any more. `inputs` are the names of the runs.
+/// Reads all evidence, once no process is at work. `inputs` are the names of the runs.
 pub(crate) fn hear(url: &str, inputs: [&str; 2]) -> Testimony {
     let rows = |sql: &str| -> Vec<Vec<String>> {
         let said = psql(url, sql);

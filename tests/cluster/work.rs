@@ -1,4 +1,4 @@
-//! The inputs of two runs that share sessions, every task with a mark of its own in its prompt.
+//! The inputs of two runs that share sessions. Every task has its own mark in its prompt.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::form::Form;
 
-/// What a request with tasks does, by turns. Each kind of item has a counter of its own in a session.
+/// The tasks of the requests, by turns. Each kind of item has its own counter in a session.
 const PLANS: [[&str; 2]; 4] = [
     ["insight", "answer"],
     ["answer", "answer"],
@@ -14,27 +14,27 @@ const PLANS: [[&str; 2]; 4] = [
     ["answer", "profile"],
 ];
 
-/// Lines whose order is mixed: those of a session lie near each other, so that they wait for each other.
+/// The range in which lines are shuffled. Lines of a session stay near each other, so that they wait for each other.
 const NEAR: usize = 60;
 
-/// Sessions with so many lines that they last for most of a run, one for each so many requests.
+/// One session for each `HOT` requests has `HOT_LINES` lines, so that it lasts for most of a run.
 const HOT: usize = 400;
 const HOT_LINES: usize = 20;
 
-/// What becomes of a request.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Its line gives its tasks.
     Given,
     /// A model plans its tasks.
     Planned,
-    /// A route takes it that has a limit which binds.
+    /// It runs on a route with a limit that binds.
     Limited,
-    /// No model can take it: it fails without a call.
+    /// It is too long for every model and fails without a call.
     TooLong,
 }
 
-/// A session of a user, by its number; a request without one is alone.
+/// The number of a user's session. A request without one is `None`.
 pub(crate) type Session = Option<usize>;
 
 /// The requests of both runs, those of the first one first.
@@ -64,7 +64,7 @@ impl Work {
         for near in slots[behind..].chunks_mut(NEAR) {
             rng.shuffle(near);
         }
-        // The second run asks in the same sessions: in the hot ones, and in those that come first.
+        // The second run uses the same sessions: the hot ones, and the first of the others.
         for number in 0..form.second {
             slots.push(if number % 3 == 0 && hot > 0 {
                 Some(rng.usize(..hot))
@@ -75,7 +75,7 @@ impl Work {
         let kind = |session: &Session| match rng.u16(..1000) {
             0..10 => Kind::TooLong,
             10..30 => Kind::Planned,
-            // Their session would wait with them.
+            // Their session would wait for the limit as well.
             30..36 if form.long && session.is_none() => Kind::Limited,
             _ => Kind::Given,
         };
@@ -86,7 +86,7 @@ impl Work {
         }
     }
 
-    /// So many requests of the first run that wait for a limit, one call each; the second has none.
+    /// Requests of the first run that wait for a limit, one call each. The second run has none.
     pub(crate) fn limited(requests: usize) -> Self {
         Self {
             sessions: vec![None; requests],
@@ -104,7 +104,7 @@ impl Work {
         }
     }
 
-    /// Which run a request is of.
+    /// Returns the run of a request.
     pub(crate) fn run_of(&self, request: usize) -> usize {
         usize::from(request >= self.first)
     }
@@ -121,7 +121,7 @@ impl Work {
         self.kinds.len()
     }
 
-    /// How many requests of a run fail, as they should.
+    /// Returns how many requests of a run fail, as expected.
     pub(crate) fn failing(&self, run: usize) -> usize {
         self.run(run)
             .filter(|request| self.kinds[*request] == Kind::TooLong)
@@ -139,7 +139,7 @@ impl Work {
 
     fn line(&self, request: usize) -> String {
         let mut line = format!(r#""custom_id":"{}""#, custom_id(request));
-        // Each name of a session is used by two users: sessions are told apart by both.
+        // Two users use each session name, because a session is identified by both.
         if let Some(number) = self.sessions[request] {
             let (user, session) = (number % 2, number / 2);
             line += &format!(r#","user_id":"u{user}","session_id":"s{session}""#);

@@ -1,4 +1,4 @@
-//! What a task is told: everything of its own queue and session that it builds on, and nothing of anyone else.
+//! The context of a task: all texts of its own queue and session that it builds on, and no text of another session.
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,13 @@ use crate::support::evidence::Call;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// Each session has a word that stands in all its texts and in no others. Answers of the mock take it up.
+/// Each session has a word that is in all its texts and in no others. The mock's answers repeat it.
 const WORDS: [&str; 5] = ["apricot", "bergamot", "cardamom", "damson", "elderberry"];
 
 /// The queue of four tasks.
 const ACTIONS: [&str; 4] = ["insight", "profile", "hitpoint", "xhs_writing"];
 
-/// What task `task` of a session's queue of four is told to do.
+/// The instruction of task `task` in a session's queue of four.
 fn instruction(word: &str, task: usize) -> String {
     format!("instruction {task} about {word}")
 }
@@ -27,7 +27,7 @@ fn first(word: &str) -> Value {
         "tasks": ["insight", "profile"]})
 }
 
-/// The queue of four tasks, with a choice, comments and a reference.
+/// The queue of four tasks, with a selection, comments and a reference.
 fn second(word: &str) -> Value {
     let tasks = (0..).zip(ACTIONS);
     let tasks: Vec<Value> = tasks
@@ -47,18 +47,18 @@ fn second(word: &str) -> Value {
     }})
 }
 
-/// Text as it stands in a prompt.
+/// A text as a prompt contains it.
 fn fenced(name: &str, text: &str) -> String {
     format!("<<<{name}\n{text}\n{name}>>>")
 }
 
-/// What is told of an item, if the prompt tells of it.
+/// Returns the prompt's text about an item, if there is one.
 fn told<'p>(prompt: &'p str, id: &str) -> Option<&'p str> {
     let rest = prompt.split_once(&format!("<<<{id}\n"))?.1;
     Some(rest.split_once(&format!("\n{id}>>>"))?.0)
 }
 
-/// Oracle `told`: the prompt holds every text of the stored item, under its id.
+/// Oracle `told`: the prompt contains every text of the stored item, under its id.
 fn holds(prompt: &str, item: &Item, asks: &str) {
     let id = item.id();
     let Some(part) = told(prompt, &id) else {
@@ -81,7 +81,7 @@ fn texts_of(value: &Value) -> Vec<&str> {
     }
 }
 
-/// Oracle `apart`: the words of one session are in the prompt, and no others.
+/// Oracle `apart`: the prompt contains the word of one session and no other. Returns that word.
 fn owner(call: &Call) -> &'static str {
     let named: Vec<&str> = WORDS
         .into_iter()

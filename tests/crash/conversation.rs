@@ -1,5 +1,5 @@
-//! A conversation of six requests comes to the same whether it is had in one go, cut short after every line, or
-//! spread over six runs.
+//! A conversation of six requests has the same outcome in one run, when killed after every line, and when spread over
+//! six runs.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use super::store::Item;
 
 const LINES: usize = 6;
 
-/// Plans and stops, chooses with a comment, refers, continues, writes, and begins something new. Nothing is
-/// pending when the last line comes, so it is planned, although it says that it continues.
+/// The lines: plan and pause, select with a comment, refer, continue, write, and begin something new. No task is
+/// pending when the last line comes, so it is planned although it asks to continue.
 fn lines() -> [Value; LINES] {
     let line = |n: usize, query: &str| json!({"custom_id": format!("c{n}"), "session_id": "talk", "query": query, "interaction_type": "nova3_continue"});
     let with = |mut line: Value, more: Value| {
@@ -47,7 +47,7 @@ fn lines() -> [Value; LINES] {
     ]
 }
 
-/// What the lines have to do: all five tasks of the plan one after the other, then a plan of their own.
+/// The expected work of the lines: all five tasks of the plan one after the other, then a plan of their own.
 const DO: [(&str, &str); LINES - 1] = [
     ("insight", "continued"),
     ("profile", "continued"),
@@ -56,15 +56,15 @@ const DO: [(&str, &str); LINES - 1] = [
     ("xhs_writing", "completed"),
 ];
 
-/// What it came to.
+/// The outcome of the conversation.
 #[derive(Debug, PartialEq)]
 struct Talk {
     items: Vec<Item>,
-    /// Of each line its name, its status, its finished tasks, and its state in the store.
+    /// For each line: its name, its status, its finished tasks, and its state in the store.
     lines: Vec<Value>,
 }
 
-/// How many lines the store has finished.
+/// Returns how many lines the store has finished.
 fn settled(scenario: &Scenario) -> usize {
     let states = scenario.store().map(|store| store.states()).unwrap_or_default();
     let live = ["blocked", "open"];
@@ -74,7 +74,7 @@ fn settled(scenario: &Scenario) -> usize {
         .count()
 }
 
-/// How many lines the file has, whole.
+/// Returns how many complete lines the file has.
 fn written(scenario: &Scenario) -> usize {
     let bytes = scenario.bytes("out.jsonl");
     bytes.split(|byte| *byte == b'\n').count() - 1
@@ -89,7 +89,7 @@ fn table(seed: u64) -> Scenario {
     )
 }
 
-/// A seed with which the mock plans five tasks for the first line, so that every line has one to do.
+/// Returns a seed with which the mock plans five tasks for the first line, so that every line has one to do.
 fn seed() -> u64 {
     let long = |seed: &u64| {
         let mut scenario = table(*seed);
@@ -103,7 +103,7 @@ fn seed() -> u64 {
     (1..30).find(long).expect("one plan of two has five tasks")
 }
 
-/// Reads what it came to, and judges what all ways have in common.
+/// Reads the outcome, and checks what all ways have in common.
 fn heard(scenario: &Scenario, files: &[&str]) -> Talk {
     let store = scenario.store().expect("there is a store");
     let states = store.states();
@@ -136,7 +136,7 @@ fn heard(scenario: &Scenario, files: &[&str]) -> Talk {
     }
 }
 
-/// Oracle `continued`: each line does the next task of the plan, and the last one has a plan of its own.
+/// Oracle `continued`: each line does the next task of the plan, and the last one has its own plan.
 fn judge(talk: &Talk) {
     assert_eq!(talk.lines.len(), LINES, "oracle `once`: a line for each request");
     for (line, (action, status)) in talk.lines.iter().zip(DO) {
@@ -164,14 +164,14 @@ fn judge(talk: &Talk) {
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// Runs to the end, and takes what was called into the account.
+/// Runs to the end and adds the calls to the account.
 fn finish(scenario: &mut Scenario, args: &[&str]) {
     let ended = scenario.nova3(args);
     assert_eq!(ended.code, Some(0), "oracle `exit`: {}", ended.stderr);
     scenario.settle(&[], false);
 }
 
-/// All lines in one run that nobody disturbs.
+/// All lines in one undisturbed run.
 fn in_one_go(seed: u64) -> (Scenario, Talk) {
     let mut scenario = table(seed);
     input::store_values(&scenario.path("in.jsonl"), &lines());
@@ -180,12 +180,12 @@ fn in_one_go(seed: u64) -> (Scenario, Talk) {
     (scenario, talk)
 }
 
-/// All lines in one run that is killed as soon as one more of them is finished.
+/// All lines in one run that is killed whenever one more line is finished.
 fn killed_after_every_line(seed: u64) -> (Scenario, Talk) {
     let mut scenario = table(seed);
     input::store_values(&scenario.path("in.jsonl"), &lines());
     for next in 1..=LINES {
-        // By turns as soon as the store knows of the line and as soon as the file does.
+        // By turns, finished in the store and finished in the file.
         let finished = if next % 2 == 0 { written } else { settled };
         let mut running = scenario.start(&RUN);
         until("the next line", || {
@@ -198,7 +198,7 @@ fn killed_after_every_line(seed: u64) -> (Scenario, Talk) {
     (scenario, talk)
 }
 
-/// Each line in a file and a run of its own; at the end each run once more, at no cost.
+/// Each line has its own file and run. At the end each run is started once more, without cost.
 fn in_six_runs(seed: u64) -> (Scenario, Talk) {
     let mut scenario = table(seed);
     let mut files = Vec::new();
@@ -208,7 +208,7 @@ fn in_six_runs(seed: u64) -> (Scenario, Talk) {
         finish(&mut scenario, &["run", &name, "-o", &file]);
         files.push(file);
     }
-    // A later run continues the lines of an earlier one: the file of that one follows at its next invocation.
+    // A later run continues the lines of an earlier one, whose file is updated at its next invocation.
     for (part, file) in files.iter().enumerate() {
         finish(&mut scenario, &["run", &format!("part{part}"), "-o", file]);
     }
@@ -224,7 +224,7 @@ fn a_conversation_cut_short_or_spread_over_runs_comes_to_the_same() {
     judge(&expected);
     let needed = whole.account.calls;
 
-    // Answers quote their prompts, so equal items were made from equal prompts.
+    // Answers quote their prompts, so equal items come from equal prompts.
     let (cut, talk) = killed_after_every_line(seed);
     assert_eq!(talk, expected, "oracle `same`: killed after every line");
     let repeated = cut.account.calls.saturating_sub(needed);

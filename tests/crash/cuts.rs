@@ -1,7 +1,8 @@
-//! Kills from outside while calls of seconds are on the wire, on both engines: no request that is innocent fails for it, and
-//! the next process has as many calls in flight as before.
+//! Kills from outside while calls of seconds are on the wire, on both engines: no innocent request fails, and the next
+//! process has as many calls in flight as before.
 //!
-//! `NOVA3_CRASH_CUTS` is the number of kills of the loop, `NOVA3_CRASH_CALL_MS` the time to the first byte of most answers.
+//! `NOVA3_CRASH_CUTS` is the number of kills of the loop, `NOVA3_CRASH_CALL_MS` the time to the first byte of most
+//! answers.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::process::{self, Ended, Running, deadline, until};
 use super::server;
 use crate::support::evidence::Call;
 
-/// Calls at once.
+/// The concurrent calls.
 const AT_ONCE: usize = 20;
 
 /// A scenario with its store.
@@ -23,14 +24,15 @@ pub(crate) struct Cuts {
     calls: usize,
 }
 
-/// Where the store is.
+/// The engine of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
     Sqlite,
     Postgres,
 }
 
-/// A mock whose answers begin after so long, half of them later; streamed ones come in pieces for half as long again.
+/// The arguments of a mock with slow answers: they begin after `call_ms`, and half of them even later. Streamed answers
+/// come in pieces for half as long again.
 fn slow(call_ms: u64) -> Vec<String> {
     let (latency, piece) = (format!("{call_ms}ms"), format!("{}ms", call_ms / 20));
     let args = [
@@ -54,7 +56,7 @@ impl Cuts {
             Engine::Postgres => server::fresh_schema(server::shared()),
         };
         let scenario = Scenario::with(name, Form::get(), &mock);
-        // A process that takes the place of a killed one waits for its leases.
+        // A process that replaces a killed one waits for its leases.
         let mut settings = scenario.bytes("nova3.toml");
         settings.extend_from_slice(b"[run]\nlease = \"1s\"\n");
         std::fs::write(scenario.path("nova3.toml"), settings).expect("a folder can be used");
@@ -90,7 +92,7 @@ impl Cuts {
         self.scenario.spawn(command, stdout)
     }
 
-    /// Puts failed requests of the class back.
+    /// Retries failed requests of the class.
     #[cfg(debug_assertions)]
     pub(crate) fn retry(&mut self, class: &str) -> Ended {
         let store = self.store.clone();
@@ -98,7 +100,7 @@ impl Cuts {
             .nova3(&["retry", "--store", &store, "--class", class])
     }
 
-    /// Waits until so many more calls have come in, or the end; answers whether they have.
+    /// Waits until `more` further calls have come in, or the process has ended. Returns whether they have come in.
     fn calls_begin(&self, running: &mut Running, before: usize, more: usize) -> bool {
         until("calls, or an end", || {
             let begun = self.scenario.mock.count() >= before + more;
@@ -106,7 +108,7 @@ impl Cuts {
         })
     }
 
-    /// One process, killed so long after its first call; answers its end if that came first.
+    /// Runs one process and kills it that long after its first call. Returns its end if that came first.
     fn life(&mut self, after: Duration) -> Option<Ended> {
         let before = self.scenario.mock.count();
         let mut running = self.start("");
@@ -123,7 +125,8 @@ impl Cuts {
         }
     }
 
-    /// Runs to the end, whose calls take at most so long each; every request is done. Returns the calls of this last process.
+    /// Runs to the end with calls of at most `call` each, and checks that every request is done. Returns the calls of
+    /// this last process.
     fn finish(&mut self, requests: usize, call: Duration) -> Vec<Call> {
         let before = self.scenario.mock.calls().len();
         let rounds = u32::try_from(requests.div_ceil(AT_ONCE)).expect("an input of a test");
@@ -146,7 +149,7 @@ impl Cuts {
     }
 }
 
-/// Half of them are streamed, half come at once.
+/// Lines of which half are streamed and half arrive at once.
 fn mixed(ids: std::ops::Range<usize>) -> Vec<Line> {
     let line = |id| Line {
         form: if id % 2 == 0 {
@@ -159,7 +162,7 @@ fn mixed(ids: std::ops::Range<usize>) -> Vec<Line> {
     ids.map(line).collect()
 }
 
-/// How many calls were in flight before the first of them ended.
+/// Returns how many calls were in flight before the first of them ended.
 fn at_once(calls: &[Call]) -> usize {
     let end = calls
         .iter()
@@ -171,11 +174,11 @@ fn at_once(calls: &[Call]) -> usize {
         .count()
 }
 
-/// Kills at random moments of calls that take seconds in the long form.
+/// Kills at random moments. The calls take seconds in the long form.
 fn loop_of_kills(engine: Engine) {
     let (kills, call_ms) = (number("NOVA3_CRASH_CUTS", 6), number("NOVA3_CRASH_CALL_MS", 200));
     let mut cuts = Cuts::new("kills of slow calls", engine, &slow(call_ms));
-    // About as many as are done meanwhile, and as many again as need all slots at the end.
+    // About as many lines as are done in the meantime, and as many again, which need all slots at the end.
     let known = 12 * kills;
     cuts.scenario.input(&mixed(0..known));
     let mut killed = 0;
@@ -210,7 +213,7 @@ fn kills_of_slow_calls_fail_nobody_on_postgres() {
     loop_of_kills(Engine::Postgres);
 }
 
-/// A call is killed on the wire, and in the middle of its stream, more often than any rule counts.
+/// Kills one call on the wire, and in the middle of its stream, more often than any rule counts.
 fn one_call(engine: Engine, shape: Shape) {
     let mock = ["--latency", "300ms", "--token-latency", "30ms", "--tokens", "20"].map(str::to_owned);
     let mut cuts = Cuts::new("one slow call", engine, &mock);
@@ -220,7 +223,7 @@ fn one_call(engine: Engine, shape: Shape) {
     };
     cuts.scenario.input(std::slice::from_ref(&line));
     for kill in 0..7 {
-        // On a slow machine it may be done before a kill; then it is no worse.
+        // On a slow machine it may be done before a kill, which is harmless.
         drop(cuts.life(Duration::from_millis(if kill % 2 == 0 { 100 } else { 500 })));
     }
     cuts.finish(1, Duration::from_secs(1));
@@ -241,7 +244,7 @@ fn a_call_that_is_killed_in_its_stream_is_done_on_postgres() {
     one_call(Engine::Postgres, Shape::Flat(None));
 }
 
-/// Whatever was in flight at three kills runs at once again, not one after the other.
+/// The calls in flight at three kills run at once again, not one after the other.
 #[test]
 fn three_kills_at_the_first_calls_cost_no_parallel_calls() {
     let mut cuts = Cuts::new(

@@ -1,4 +1,4 @@
-//! Disks that are full, read-only or broken: the run stops and says so, and what was acknowledged is there.
+//! Disks that are full, read-only or broken: the run stops and reports it, and all acknowledged writes are there.
 
 use std::process::Stdio;
 
@@ -32,7 +32,7 @@ fn setup(name: &'static str) -> Option<Scenario> {
     Some(scenario)
 }
 
-/// Runs under the fault, to its end, which comes soon.
+/// Runs under the fault, to its end.
 fn befall(scenario: &mut Scenario, fault: &Fault) -> Ended {
     let mark = scenario.path("fault-was-met");
     drop(std::fs::remove_file(&mark));
@@ -54,8 +54,8 @@ fn befall(scenario: &mut Scenario, fault: &Fault) -> Ended {
     ended
 }
 
-/// The run stops with `code` and says `words`; without the fault it goes on, and nothing that is durable is asked for
-/// again.
+/// The run stops with `code`, and its message has `words`. Without the fault it continues, and does not ask for durable
+/// answers again.
 fn stops(name: &'static str, fault: &Fault, code: i32, words: &[&str]) {
     let Some(mut scenario) = setup(name) else { return };
     let lines = lines();
@@ -138,7 +138,7 @@ fn a_log_that_cannot_be_folded_in_keeps_everything() {
     assert_eq!(ended.code, Some(0), "everything is in the log: {}", ended.stderr);
     scenario.settle(&["out.jsonl"], false);
     assert_eq!(scenario.durable(), REQUESTS, "oracle `durable`");
-    // It is folded in before anything else is promised.
+    // The log is checkpointed before any other write is acknowledged.
     let ended = befall(&mut scenario, &fault);
     assert_eq!(ended.code, Some(1), "oracle `exit`: {}", ended.stderr);
     assert!(ended.stderr.contains(FREE), "oracle `says`: {}", ended.stderr);

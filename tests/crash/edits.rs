@@ -6,7 +6,7 @@ use super::input::{self, Line};
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// An input that is edited at random.
+/// An input with random edits.
 struct Editor {
     rng: fastrand::Rng,
     lines: Vec<Line>,
@@ -24,7 +24,7 @@ impl Editor {
         }
     }
 
-    /// About a tenth of the lines is touched.
+    /// Edits about a tenth of the lines.
     fn edit(&mut self) {
         for _ in 0..self.lines.len().div_ceil(10) {
             let place = self.rng.usize(..self.lines.len());
@@ -35,7 +35,7 @@ impl Editor {
                     self.next += 1;
                 }
                 2 => self.lines[place].version += 1,
-                // Undoing an edit: the answer may be known.
+                // This undoes an edit, and the answer may be known.
                 3 => self.lines[place].version = 1,
                 4 => {
                     if let Some(line) = self.removed.pop() {
@@ -64,7 +64,7 @@ fn edited_in(scenario: &mut Scenario, form: Form, name: &'static str, flags: &[&
         scenario.input(&editor.lines);
         let share = (form.requests / form.kills).max(1);
         let moment = if kill % 3 == 2 {
-            // A file that is written anew where it stands is short for a while.
+            // A file that is rewritten in place is short for a while.
             Moment::Replacing(scenario.length("out.jsonl"))
         } else {
             scenario.moment(share)

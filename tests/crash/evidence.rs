@@ -1,10 +1,10 @@
-//! What a call of the mock's log asks for.
+//! The request of a call in the mock's log.
 
 use crate::support::evidence::Call;
 
-/// Reads which version of which request asks.
+/// Reads the request and version that a call asks for.
 pub(crate) trait Marked {
-    /// The text in angle brackets in the question. A question without such a mark is known by its digest.
+    /// Returns the text in angle brackets in the question, or the digest of a question without such a mark.
     fn marker(&self) -> String;
 }
 
@@ -14,19 +14,19 @@ impl Marked for Call {
     }
 }
 
-/// The marker of a question, which stands last in its prompt: rounds before it have markers of their own.
+/// Returns the marker of a question. It is the last one in the prompt, because earlier rounds have their own markers.
 fn marker(question: &str) -> Option<String> {
     let rest = question.rsplit_once("<r")?.1;
     let marker = rest.split_once('>').expect("a marker has its end").0;
     Some(format!("r{marker}"))
 }
 
-/// How a call ended. The mock is at rest.
+/// Returns how a call ended. The mock must be at rest.
 pub(crate) fn outcome(call: &Call) -> &str {
     call.end.as_ref().map_or("", |end| &end.outcome)
 }
 
-/// The tokens of a call.
+/// Returns the tokens of a call.
 pub(crate) fn tokens(call: &Call) -> u64 {
     let (input, output) = call.tokens();
     input + output

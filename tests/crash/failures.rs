@@ -1,4 +1,4 @@
-//! Failed requests, put back.
+//! Failed requests that are retried.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use super::oracle;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// A mock of which a good part of the answers cannot be read.
+/// A mock that gives many unreadable answers.
 const FAULTY: [&str; 6] = ["--latency", "8ms", "--tail", "0.05", "--faults", "garbage=0.4"];
 
-/// A run in which many requests failed; answers the scenario and how many did.
+/// A run in which many requests failed. Returns the scenario and the number of failed requests.
 fn failed(name: &'static str, form: Form) -> (Scenario, usize) {
     let mut scenario = Scenario::with(name, form, &FAULTY);
     scenario.input(&input::batch(form.requests));

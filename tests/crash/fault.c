@@ -1,9 +1,9 @@
-/* Faults that really happen to files, between a program and its C library.
+/* Real faults of files, made between a program and its C library.
 
-   The environment says which: FAULT_CALLS (write, sync, truncate, open or rename, with commas between), FAULT_PATH (how
-   the path of the file ends), FAULT_ERRNO, FAULT_AFTER (bytes of writes, or calls of the others, that still work),
-   FAULT_TIMES (how many calls fail before all is well again; 0: the fault stays) and FAULT_MARK (a file that is made
-   when the first call fails). */
+   The environment chooses the fault: FAULT_CALLS (write, sync, truncate, open or rename, separated by commas),
+   FAULT_PATH (the ending of the file's path), FAULT_ERRNO, FAULT_AFTER (how many bytes of writes, or calls of the other
+   kinds, still work), FAULT_TIMES (how many calls fail before the fault ends; 0: it stays) and FAULT_MARK (a file that
+   is made when the first call fails). */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,7 +60,7 @@ static int refuse(void) {
     return -1;
 }
 
-/* How much of what is asked for still works. */
+/* Returns how much of the request still works. */
 static long long allowed(long long asked) {
     pthread_mutex_lock(&lock);
     long long left = number("FAULT_AFTER") - done;

@@ -1,24 +1,24 @@
-//! Faults of a disk, made by a small library between nova3 and the system.
+//! Disk faults, made by a small library between nova3 and the system.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Which calls fail on which file, and from when on.
+/// A fault: the calls that fail, the file, and the moment from which they fail.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
-    /// `write`, `sync`, `truncate`, `open`, `rename`, with commas between.
+    /// `write`, `sync`, `truncate`, `open`, `rename`, separated by commas.
     pub(crate) calls: &'static str,
-    /// How the path ends.
+    /// The ending of the path.
     pub(crate) path: &'static str,
     pub(crate) error: rustix::io::Errno,
-    /// Bytes of writes, or calls of the others, that still work.
+    /// How many bytes of writes, or calls of the other kinds, still work.
     pub(crate) after: u64,
-    /// How many calls fail before all is well again; 0 if the fault stays.
+    /// How many calls fail before the fault ends. 0: the fault stays.
     pub(crate) times: u64,
 }
 
-/// The built library; it goes with the test.
+/// The built library. It is removed with the test.
 struct Library {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -26,7 +26,7 @@ struct Library {
 
 static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
 
-/// Whether there is a C compiler; without one, nothing can be shown here.
+/// Whether there is a C compiler. These tests need one.
 pub(crate) fn can_be_made() -> bool {
     let there = library().is_some();
     if !there {
@@ -58,7 +58,7 @@ fn library() -> Option<&'static Path> {
 }
 
 impl Fault {
-    /// The command meets the fault; `mark` is made when it first does.
+    /// Runs the command under the fault. `mark` is made when the fault first occurs.
     pub(crate) fn befall(&self, command: &mut Command, mark: &Path) {
         command
             .env("LD_PRELOAD", library().expect("it was asked for before"))

@@ -1,4 +1,4 @@
-//! How much is done: parameters from the environment.
+//! The size of the tests: parameters from the environment.
 
 use super::choices::{self, number};
 
@@ -9,7 +9,7 @@ pub(crate) struct Form {
     pub(crate) requests: usize,
     /// Kills of the kill scenarios.
     pub(crate) kills: usize,
-    /// Decides every random choice.
+    /// The seed of every random choice.
     pub(crate) seed: u64,
 }
 
@@ -23,7 +23,7 @@ impl Form {
         }
     }
 
-    /// A scenario beside the main ones: a share of their size.
+    /// The size of a secondary scenario: a share of the main one.
     pub(crate) fn smaller(self) -> Self {
         Self {
             requests: (self.requests / 4).max(120),
@@ -32,7 +32,7 @@ impl Form {
         }
     }
 
-    /// Random choices of one scenario.
+    /// The random choices of one scenario.
     pub(crate) fn rng(self, scenario: &str) -> fastrand::Rng {
         choices::rng(self.seed, scenario)
     }

@@ -1,4 +1,4 @@
-//! A folder, a mock and the program in it, with the account of what was called and what was durable.
+//! A folder, a mock and the program in it, with an account of the calls and of the durable answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,13 +14,13 @@ use super::store::Store;
 use crate::support::evidence::Call;
 use crate::support::mock::Mock;
 
-/// Calls at once in every scenario.
+/// The concurrent calls in every scenario.
 pub(crate) const CONCURRENCY: usize = 16;
 
-/// Answers take some milliseconds, a few of them much longer, so that kills hit everywhere.
+/// Answers take some milliseconds, and a few take much longer, so that kills hit every stage.
 const LATENCY: [&str; 4] = ["--latency", "8ms", "--tail", "0.05"];
 
-/// Everything of one scenario.
+/// The state of one scenario.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) rng: fastrand::Rng,
@@ -30,34 +30,36 @@ pub(crate) struct Scenario {
     folder: tempfile::TempDir,
 }
 
-/// What the evidence came to so far.
+/// The evidence so far.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    /// Markers whose answers were seen in a file or in the store.
+    /// The markers whose answers were seen in a file or in the store.
     durable: BTreeSet<String>,
     /// Calls of the present mock that are in the account.
     seen: usize,
-    /// Which marker an answer quotes.
+    /// The marker that an answer quotes.
     pub(crate) digests: oracle::Digests,
     pub(crate) calls: usize,
     pub(crate) kills: usize,
-    /// Calls that a kill made worthless, over all kills and at most.
+    /// Calls that kills made worthless: in total, and the most at one kill.
     pub(crate) lost: usize,
     pub(crate) most_lost: usize,
-    /// When the mock was at rest after each kill, by its own clock: no call of the dead was alive after.
+    /// The time by the mock's clock when it was at rest after each kill. No call of the killed process was alive after
+    /// it.
     pub(crate) cuts: Vec<i64>,
 }
 
 /// When to kill.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moment {
-    /// The mock has got so many calls.
+    /// The mock has received that many calls.
     Calls(usize),
-    /// The result file is so long.
+    /// The result file has that length.
     Output(u64),
-    /// The store's log is so long.
+    /// The store's log has that length.
     Store(u64),
-    /// A file is being written to take the result file's place, or that one is shorter than it was: it is begun again.
+    /// A file is being written to replace the result file, or the result file is shorter than it was because it is
+    /// being rewritten.
     Replacing(u64),
 }
 
@@ -66,11 +68,11 @@ impl Scenario {
         Self::with(name, form, &LATENCY)
     }
 
-    /// With a mock of its own kind.
+    /// Makes a scenario with its own kind of mock.
     pub(crate) fn with(name: &'static str, form: Form, mock: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        // A failure costs one call, so that calls can be counted.
-        // What a process calls twice is its fault: nothing is asked again, and no breaker excuses a failure.
+        // A failure costs one call, so that calls can be counted. A call that a process makes twice is its fault,
+        // because there are no retries and no breaker that excuses a failure.
         let settings = "[retry]\nretries = 0\n[breaker]\nfailures = 1000000\n";
         std::fs::write(folder.path().join("nova3.toml"), settings).expect("a folder can be used");
         let mock = Mock::start(folder.path(), "mock-0", mock);
@@ -84,14 +86,14 @@ impl Scenario {
         }
     }
 
-    /// Another mock takes the place of the present one.
+    /// Replaces the present mock by another one.
     pub(crate) fn replace_mock(&mut self, args: &[&str]) {
         self.lives += 1;
         self.mock = Mock::start(self.folder.path(), &format!("mock-{}", self.lives), args);
         self.account.seen = 0;
     }
 
-    /// A mock with the usual latencies and no faults takes the place of the present one.
+    /// Replaces the present mock by one with the usual latencies and no faults.
     pub(crate) fn heal_mock(&mut self) {
         self.replace_mock(&LATENCY);
     }
@@ -118,7 +120,7 @@ impl Scenario {
         self.start_into(args, stdin, None)
     }
 
-    /// Starts nova3 with this standard output in place of a file.
+    /// Starts nova3 with this standard output instead of a file.
     pub(crate) fn start_into(&mut self, args: &[&str], stdin: Stdio, out: Option<Stdio>) -> Running {
         let mut command = self.command(args);
         command.stdin(stdin);
@@ -126,7 +128,7 @@ impl Scenario {
         self.spawn_into(command, stdout, out)
     }
 
-    /// Starts a command with its standard output there.
+    /// Starts a command with its standard output in that file.
     pub(crate) fn spawn(&mut self, command: Command, stdout: PathBuf) -> Running {
         self.spawn_into(command, stdout, None)
     }
@@ -145,7 +147,7 @@ impl Scenario {
         }
     }
 
-    /// nova3 with these arguments, in the folder and with the mock of the scenario.
+    /// A command of nova3 with these arguments, in the scenario's folder and with its mock.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = process::nova3(args);
         command
@@ -159,7 +161,7 @@ impl Scenario {
         command
     }
 
-    /// Oracle `sound`: the store and the files beside it are whole, whatever was given up.
+    /// Oracle `sound`: the store and the files beside it are intact, also after work was given up.
     pub(crate) fn sound(&mut self) {
         let verified = self.nova3(&["verify", "--store", "nova3.db"]);
         assert_eq!(verified.code, Some(0), "oracle `verify`: {}", verified.text());
@@ -175,7 +177,7 @@ impl Scenario {
         self.start(args).wait()
     }
 
-    /// What lies in the store, once something does.
+    /// Opens the store, once it has content.
     pub(crate) fn store(&self) -> Option<Store> {
         Store::open(&self.path("nova3.db"))
     }
@@ -195,14 +197,14 @@ impl Scenario {
         }
     }
 
-    /// Starts nova3 and kills it at the moment, or when `most` calls came before it did; answers whether it
-    /// was killed, and not over before.
+    /// Starts nova3 and kills it at the moment, or after `most` calls if these come first. Returns whether it was
+    /// killed before its end.
     pub(crate) fn life(&mut self, args: &[&str], moment: Moment, most: usize) -> bool {
         let running = self.start(args);
         self.kill_at(running, moment, most).is_none()
     }
 
-    /// Kills it at the moment; answers its end if that came first.
+    /// Kills it at the moment. Returns its end if that came first.
     pub(crate) fn kill_at(&mut self, mut running: Running, moment: Moment, most: usize) -> Option<Ended> {
         let limit = self.mock.count() + most.max(1);
         let folder = self.path("");
@@ -222,11 +224,11 @@ impl Scenario {
         self.cut(running)
     }
 
-    /// `kill -9` at once; answers its end if that came first.
+    /// Kills it with `kill -9` at once. Returns its end if that came first.
     pub(crate) fn cut(&mut self, mut running: Running) -> Option<Ended> {
         if running.kill().is_none() {
             self.settle(&["out.jsonl"], true);
-            // Only now: what the process sent last may reach the mock after its death.
+            // The time is taken now, because calls that the process sent last may reach the mock after the kill.
             self.account.cuts.push(now_ms());
             return None;
         }
@@ -235,7 +237,7 @@ impl Scenario {
         Some(ended)
     }
 
-    /// Takes the calls since the last time into the account, and judges them.
+    /// Adds the calls since the last time to the account, and judges them.
     pub(crate) fn settle(&mut self, files: &[&str], killed: bool) -> Vec<Call> {
         let calls = self.mock.calls();
         self.account.digests.extend(oracle::digests(&calls));
@@ -267,7 +269,7 @@ impl Scenario {
         self.account
             .durable
             .extend(oracle::answers(&store.stdout, &self.account.digests));
-        // What a queue has settled of its tasks is durable too, long before the queue has a result.
+        // The settled tasks of a queue are durable too, long before the queue has a result.
         if let Some(store) = self.store() {
             let digests = &self.account.digests;
             let known = store.answers().into_iter();
@@ -292,12 +294,12 @@ impl Scenario {
         new
     }
 
-    /// How many answers were seen to be durable.
+    /// Returns how many answers were seen to be durable.
     pub(crate) fn durable(&self) -> usize {
         self.account.durable.len()
     }
 
-    /// Kills the same command at so many random moments.
+    /// Kills the same command at `kills` random moments.
     pub(crate) fn grind(&mut self, args: &[&str], requests: usize, kills: usize) {
         for kill in 0..kills {
             let left = requests.saturating_sub(self.account.durable.len());
@@ -309,12 +311,12 @@ impl Scenario {
         }
     }
 
-    /// The command comes to its end: exit code 0, every oracle content, and once more it does nothing.
+    /// Runs the command to its end: exit code 0, all oracles hold, and a second run does nothing.
     pub(crate) fn finish(&mut self, args: &[&str], file: &str, lines: &[Line], in_order: bool) {
         self.complete(args, file, lines, in_order, 0);
     }
 
-    /// As [`Self::finish`], behind so many bytes of someone else's.
+    /// Like [`Self::finish`], for a file that begins with that many foreign bytes.
     pub(crate) fn complete(
         &mut self,
         args: &[&str],
@@ -358,7 +360,7 @@ impl Scenario {
         );
     }
 
-    /// One line of figures.
+    /// Prints one line of figures.
     pub(crate) fn report(&self, requests: usize) {
         let Account {
             calls,
@@ -380,7 +382,7 @@ impl Scenario {
     }
 }
 
-/// The wall clock that the mock's log uses too.
+/// The wall clock, which the mock's log uses too.
 #[expect(
     clippy::disallowed_methods,
     reason = "the time of a kill is compared with the mock's log"

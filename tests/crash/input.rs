@@ -1,16 +1,16 @@
-//! Inputs whose every version of every request carries its own marker in its question.
+//! Inputs in which every version of every request has its own marker in its question.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
 
-/// One line: a request and which version of it.
+/// One line: a request in one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) id: usize,
     pub(crate) version: usize,
-    /// The session of a flat line; `None` makes an OpenAI Batch line.
+    /// The form of the line.
     pub(crate) form: Shape,
 }
 
@@ -19,9 +19,9 @@ pub(crate) struct Line {
 pub(crate) enum Shape {
     /// An OpenAI Batch line.
     Batch,
-    /// A Batch line that lets the answer have so many tokens.
+    /// A Batch line whose answer may have that many tokens.
     Limited(u64),
-    /// An `answer` task, perhaps in a session.
+    /// An `answer` task, with or without a session.
     Flat(Option<String>),
 }
 
@@ -40,7 +40,7 @@ impl Line {
         format!("r{:05}", self.id)
     }
 
-    /// What marks its calls.
+    /// The marker of its calls.
     pub(crate) fn marker(&self) -> String {
         format!("{}.v{}", self.custom_id(), self.version)
     }
@@ -74,7 +74,7 @@ impl Line {
     }
 }
 
-/// So many Batch lines.
+/// Returns `count` Batch lines.
 pub(crate) fn batch(count: usize) -> Vec<Line> {
     (0..count).map(Line::batch).collect()
 }
@@ -88,12 +88,12 @@ pub(crate) fn text(lines: &[Line]) -> String {
     text
 }
 
-/// Puts the lines into a file, at once and whole.
+/// Writes the lines to a file, all at once.
 pub(crate) fn store(path: &Path, lines: &[Line]) {
     std::fs::write(path, text(lines)).expect("the input can be written");
 }
 
-/// Puts lines that are made by hand into a file.
+/// Writes lines that are made by hand to a file.
 pub(crate) fn store_values(path: &Path, lines: &[Value]) {
     let mut text = String::new();
     for line in lines {

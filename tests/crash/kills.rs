@@ -1,4 +1,4 @@
-//! The same command, killed again and again.
+//! The same command, killed repeatedly.
 
 use super::form::Form;
 use super::harness::Scenario;

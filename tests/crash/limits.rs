@@ -1,4 +1,5 @@
-//! Requests and tokens a minute, counted by the mock. These take minutes and run in the long form only.
+//! Per-minute limits of requests and tokens, counted by the mock. These tests take minutes and run in the long form
+//! only.
 
 use super::evidence;
 use super::form::Form;
@@ -10,7 +11,7 @@ const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
 const MINUTE: i64 = 60_000;
 
-/// The most that any window of a minute holds, by the starts of calls.
+/// Returns the most that any window of a minute holds, by the starts of calls.
 fn fullest(calls: &[Call], weight: impl Fn(&Call) -> u64) -> u64 {
     let mut sorted: Vec<&Call> = calls.iter().collect();
     sorted.sort_by_key(|call| call.began_ms);
@@ -26,7 +27,7 @@ fn fullest(calls: &[Call], weight: impl Fn(&Call) -> u64) -> u64 {
     most
 }
 
-/// Runs under the limit; with `kill`, the process is killed and started again in the middle of a minute.
+/// Runs under the limit. With `kill`, the process is killed and restarted in the middle of a minute.
 fn limited(name: &'static str, flags: &[&str], lines: &[Line], kill: bool) -> Vec<Call> {
     let form = Form::get();
     let mut scenario = Scenario::with(
@@ -66,7 +67,7 @@ fn requests(name: &'static str, kill: bool) {
     );
 }
 
-/// So many tokens a minute; an answer of the mock has about 60, a question about 25.
+/// The tokens per minute. An answer of the mock has about 60 tokens, a question about 25.
 const TOKENS: u64 = 40_000;
 
 fn tokens(name: &'static str, kill: bool) {

@@ -1,7 +1,7 @@
-//! The program killed, stopped and misled at random moments, judged by what the mock server wrote down and
-//! by what lies in the files, never by what the program says of itself.
+//! The program is killed, stopped and given bad input at random moments. The evidence is the mock server's log and the
+//! content of the files, never the output of the program itself.
 //!
-//! `scripts/crash-test` runs it in its long form; a plain `cargo test` runs the short one.
+//! `scripts/crash-test` runs the long form; a plain `cargo test` runs the short one.
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! What must be true, whatever happened. Each failure names its oracle.
+//! The invariants that hold after any failure. Each failure names its oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use super::evidence::Marked;
 use super::input::Line;
 use crate::support::evidence::{Call, quoted};
 
-/// Which marker an answer quotes.
+/// The marker for each digest that answers quote.
 pub(crate) type Digests = BTreeMap<String, String>;
 
-/// The markers by the digests that answers quote.
+/// Returns the markers by the digests that answers quote.
 pub(crate) fn digests(calls: &[Call]) -> Digests {
     calls
         .iter()
@@ -19,7 +19,7 @@ pub(crate) fn digests(calls: &[Call]) -> Digests {
         .collect()
 }
 
-/// The markers of the answers among whole lines; a torn last line is none.
+/// Returns the markers of the answers in complete lines. A torn last line is skipped.
 pub(crate) fn answers(bytes: &[u8], digests: &Digests) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(bytes);
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
@@ -29,8 +29,8 @@ pub(crate) fn answers(bytes: &[u8], digests: &Digests) -> BTreeSet<String> {
         .collect()
 }
 
-/// Oracle `once`: every line is whole, and exactly the present requests are there, each with one line, whose
-/// answer is the one to its present version.
+/// Oracle `once`: every line is complete, and each present request has exactly one line, with the answer to its present
+/// version. No other line is there.
 pub(crate) fn once(bytes: &[u8], lines: &[Line], digests: &Digests, in_order: bool) {
     let found = whole_lines(bytes);
     let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
@@ -76,7 +76,7 @@ pub(crate) fn once(bytes: &[u8], lines: &[Line], digests: &Digests, in_order: bo
     }
 }
 
-/// Oracle `whole`: the lines with their `custom_id`s; no line is torn or something else than JSON.
+/// Oracle `whole`: no line is torn or not JSON. Returns the lines with their `custom_id`s.
 pub(crate) fn whole_lines(bytes: &[u8]) -> Vec<(String, String)> {
     assert!(
         bytes.is_empty() || bytes.ends_with(b"\n"),
@@ -94,8 +94,8 @@ pub(crate) fn whole_lines(bytes: &[u8]) -> Vec<(String, String)> {
     text.lines().map(parse).collect()
 }
 
-/// Oracle `numbers`: the items of each place, a session or a request that is alone, are numbered from 1 for each
-/// kind, without a gap and without a repeat. They come with the name of their place.
+/// Oracle `numbers`: the items of each place are numbered from 1 for each kind, without a gap and without a repeat. A
+/// place is a session or a request without one. Each item comes with the name of its place.
 pub(crate) fn numbered(items: &[(String, String)]) {
     let mut numbers: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
     for (place, id) in items {
@@ -112,7 +112,7 @@ pub(crate) fn numbered(items: &[(String, String)]) {
     }
 }
 
-/// Oracle `whole`: the lines as JSON; no line is torn or something else.
+/// Oracle `whole`: no line is torn or not JSON. Returns the lines as JSON.
 pub(crate) fn objects(bytes: &[u8]) -> Vec<Value> {
     whole_lines(bytes)
         .iter()
@@ -120,7 +120,7 @@ pub(crate) fn objects(bytes: &[u8]) -> Vec<Value> {
         .collect()
 }
 
-/// The ids of the items that a result line tells of, of all its tasks, each with its place.
+/// Returns the ids of the items in all tasks of a result line, each with its place.
 pub(crate) fn items(line: &Value) -> Vec<(String, String)> {
     let place = line["session_id"].as_str().or(line["custom_id"].as_str());
     let place = place.expect("a line has a name");
@@ -161,8 +161,8 @@ pub(crate) fn session(calls: &[Call], markers: &[String], cuts: &[i64]) {
     );
 }
 
-/// Oracle `overlap`: no two calls of a session at a time; answers each call with the next one, and whether
-/// a kill came between. A call that a kill cut off was over when it was cut.
+/// Oracle `overlap`: a session has one call at a time. Returns each call with the next one, and whether a kill came
+/// between them. A call that was cut off by a kill ended at the kill.
 pub(crate) fn overlap<'a>(
     calls: &'a [Call],
     markers: &[String],

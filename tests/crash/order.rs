@@ -10,7 +10,7 @@ const UNEVEN: [&str; 4] = ["--latency", "12ms", "--tail", "0.3"];
 
 const LONG: usize = 50;
 
-/// A session of 50 lines among 8 others and lines that are alone, shuffled; identities from `first`.
+/// A session of 50 lines among 8 others and lines without a session, shuffled. Identities count from `first`.
 fn mixed(rng: &mut fastrand::Rng, first: usize) -> Vec<Line> {
     let mut sessions: Vec<Option<String>> = vec![Some("long".to_owned()); LONG];
     for other in 0..8 {
@@ -26,7 +26,7 @@ fn mixed(rng: &mut fastrand::Rng, first: usize) -> Vec<Line> {
     sessions.into_iter().enumerate().map(line).collect()
 }
 
-/// The markers of each session in the order of the lines.
+/// Returns the markers of each session in the order of the lines.
 fn sessions(lines: &[Line]) -> Vec<Vec<String>> {
     let mut names: Vec<&String> = lines
         .iter()
@@ -78,7 +78,7 @@ fn a_session_never_overlaps_across_two_runs() {
     scenario.grind(&a, first.len() / 2, 1);
     scenario.grind(&b, second.len() / 2, 1);
     scenario.grind(&a, first.len(), 1);
-    // An idle run's unfinished queues hold nobody up: B comes to its end before A does.
+    // The unfinished queues of an idle run block no other run: B finishes before A does.
     scenario.finish(&b, "b-out.jsonl", &second, false);
     scenario.finish(&a, "out.jsonl", &first, false);
     let calls = scenario.mock.calls();

@@ -1,4 +1,4 @@
-//! Result files of others, several of ours, and none.
+//! Foreign result files, several files of one run, and none.
 
 use super::form::Form;
 use super::harness::Scenario;
@@ -6,7 +6,7 @@ use super::input;
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// What someone else has in the file; its last line has no end.
+/// The foreign content of the file. Its last line has no end.
 const FOREIGN: &[u8] = b"{\"kept\":1}\nnot ours";
 
 #[test]
@@ -31,7 +31,7 @@ fn a_file_of_others_is_refused_kept_or_replaced() {
         "oracle `prefix`"
     );
 
-    // A removed line stays as long as the file is kept by `--append`, and no longer.
+    // A removed line stays while the file is kept by `--append`, and no longer.
     let mut fewer = lines.clone();
     fewer.remove(5);
     scenario.input(&fewer);
@@ -46,7 +46,7 @@ fn a_file_of_others_is_refused_kept_or_replaced() {
         "oracle `prefix`"
     );
 
-    // Someone writes behind our lines: ours are not there alone any more.
+    // Another program writes behind our lines, so the file is no longer ours alone.
     let mut spoiled = scenario.bytes("out.jsonl");
     spoiled.extend_from_slice(b"{\"theirs\":1}\n");
     std::fs::write(scenario.path("out.jsonl"), &spoiled).unwrap();

@@ -1,4 +1,4 @@
-//! A request that crashes the process which works on it, among others that were only in flight.
+//! A request that crashes its process, among others that were only in flight.
 
 use super::form::Form;
 use super::harness::Scenario;
@@ -8,7 +8,7 @@ use super::process::until;
 
 const RUN: [&str; 6] = ["run", "in.jsonl", "-o", "out.jsonl", "-j", "6"];
 
-/// A debug build alone can be told to crash.
+/// Only a debug build can be told to crash.
 #[cfg(debug_assertions)]
 mod real {
     use super::super::cuts::{Cuts, Engine};
@@ -17,10 +17,10 @@ mod real {
 
     const REQUESTS: usize = 10;
 
-    /// The third line, so that others stand before and behind it.
+    /// The third line, so that there are lines before and behind it.
     const CULPRIT: usize = 2;
 
-    /// Runs again and again until a process comes to its end; answers after how many crashes.
+    /// Restarts the run until a process finishes. Returns the number of crashes.
     fn crashes_until_the_end(engine: Engine, place: &str, most: usize) {
         let mut cuts = Cuts::new(
             "a request that crashes",
@@ -87,7 +87,8 @@ mod real {
     }
 }
 
-/// Two crashes of this store's process, with all that was in flight worked on: the requests are in quarantine.
+/// Sets the state after two crashes of this store's process while it worked on all calls in flight: the requests are in
+/// quarantine.
 fn quarantine(scenario: &Scenario) {
     let store = rusqlite::Connection::open(scenario.path("nova3.db")).expect("it opens");
     store
@@ -128,7 +129,8 @@ fn quarantine_runs_while_the_input_is_still_open() {
     );
 }
 
-/// A group that waits for its route is given back and holds up nobody, however often a process is killed beside it.
+/// A group that waits for its route is released and delays no other request, however often a process is killed in the
+/// meantime.
 #[test]
 fn a_group_that_only_waits_is_given_back() {
     let refusing = ["--faults", "429=1", "--retry-after", "60s"];

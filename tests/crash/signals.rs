@@ -1,5 +1,5 @@
-//! Signals: the first drains, the second cancels, the third ends at once; whatever it was, nothing is damaged, no line
-//! is torn, and the same command completes the rest.
+//! Signals: the first drains, the second cancels, the third ends at once. After each of them no file is damaged, no
+//! line is torn, and the same command completes the rest.
 
 use std::os::fd::AsFd;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use super::process::{Running, until};
 
 const RUN: [&str; 4] = ["run", "in.jsonl", "-o", "out.jsonl"];
 
-/// No answer of a mock with this latency comes before the test is over.
+/// A latency at which no answer comes before the test ends.
 const NEVER: [&str; 2] = ["--latency", "10m"];
 const PATIENT: [&str; 6] = [
     "--timeout",
@@ -41,7 +41,7 @@ fn a_first_signal_drains_and_nothing_is_paid_twice() {
         running.signal(signal);
         let ended = running.wait();
         assert_eq!(ended.code, Some(code), "oracle `exit`: {}", ended.stderr);
-        // What was in flight was awaited: no call is lost.
+        // The calls in flight were awaited, so no call is lost.
         scenario.settle(&["out.jsonl"], false);
         scenario.sound();
     }
@@ -53,7 +53,7 @@ fn a_first_signal_drains_and_nothing_is_paid_twice() {
     scenario.report(form.requests);
 }
 
-/// Calls are on their way, and nothing else happens.
+/// Starts a run whose calls are all on the wire.
 fn busy(scenario: &mut Scenario, flags: &[&str]) -> (Running, usize) {
     let from = scenario.mock.count();
     let running = scenario.start(&[&RUN[..], &PATIENT, flags].concat());
@@ -73,7 +73,7 @@ fn a_second_signal_cancels_and_the_run_is_resumed() {
     let mut scenario = Scenario::with("second signal", form, &NEVER);
     let lines = input::batch(CONCURRENCY * 2);
     scenario.input(&lines);
-    // The first one tells why the run ended.
+    // The first signal decides the exit code.
     let pairs = [
         (Signal::TERM, Signal::TERM, 143),
         (Signal::INT, Signal::INT, 130),
@@ -130,14 +130,14 @@ fn nothing_more_was_sent(scenario: &mut Scenario, calls: usize) {
     );
 }
 
-/// Lines to standard output; the events beside them go to a file, which `verify` can look at.
+/// Lines go to standard output. The events go to a file, which `verify` can check.
 const PRINT: [&str; 4] = ["run", "in.jsonl", "--events", "events.jsonl"];
 
-/// What keeps a cancelled run from its end is a reader of its output that does not read.
+/// A reader that does not read the output keeps a cancelled run from ending.
 #[test]
 fn a_third_signal_ends_at_once() {
     let form = Form::get().smaller();
-    // Answers of which a few fill the pipe before so many calls never end that nothing goes on.
+    // A few of the answers fill the pipe before so many calls hang that the run stops.
     let mock = ["--tokens", "4000", "--faults", "stall=0.25"];
     let mut scenario = Scenario::with("third signal", form, &mock);
     let lines = input::batch(form.requests.max(CONCURRENCY * 20));
@@ -164,7 +164,7 @@ fn a_third_signal_ends_at_once() {
     scenario.sound();
 }
 
-/// A run whose every call hangs, and whose output is a pipe that is full and that nobody reads.
+/// A run in which every call hangs, and whose output is a full pipe that is not read.
 fn blocked(scenario: &mut Scenario) -> Running {
     let arguments = [&PRINT[..], &PATIENT].concat();
     let running = scenario.start_into(&arguments, Stdio::null(), Some(Stdio::piped()));

@@ -1,4 +1,4 @@
-//! Requests that are planned, killed at every step: whatever was settled is never asked for again.
+//! Planned requests, killed at every step: a settled step is never asked for again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use super::store::StepKey;
 
 const RUN: [&str; 6] = ["run", "in.jsonl", "-o", "out.jsonl", "--events", "ev.jsonl"];
 
-/// A plan and its tasks: at least so many calls for each request, so that the last kill comes before the end.
+/// The calls of a plan and its tasks, at least, for each request. So the last kill comes before the end.
 const CALLS: usize = 4;
 
-/// So many requests in a row share a session; every other row is alone.
+/// The number of requests in a row that share a session. The requests of every other row have no session.
 const ROW: usize = 3;
 
-/// Where the requests are to be published; the last one says nothing of it.
+/// Where the requests are to be published. The last one names no place.
 const OUTLETS: [&str; 4] = ["on RedNote", "on TikTok", "on WeChat", "for its makers"];
 
 fn requests(count: usize) -> Vec<Value> {
@@ -42,7 +42,7 @@ fn requests(count: usize) -> Vec<Value> {
     (0..count).map(request).collect()
 }
 
-/// What was true after an earlier life, and has to stay true.
+/// The facts after an earlier process, which must stay true.
 #[derive(Default)]
 struct Known {
     settled: BTreeMap<StepKey, (usize, usize)>,
@@ -53,7 +53,7 @@ struct Known {
 }
 
 impl Known {
-    /// Judges store and events between two lives.
+    /// Checks store and events between two processes.
     fn look(&mut self, scenario: &Scenario) {
         let events = scenario.bytes("ev.jsonl");
         let common = events.len().min(self.events.len());
@@ -140,7 +140,7 @@ fn killed_at_every_step_no_answer_is_asked_for_again() {
     report(&scenario, count, &known);
 }
 
-/// Each request has its line, all of it is done, and its items are numbered.
+/// Each request has its line, is completely done, and its items are numbered.
 fn judge_results(lines: &[Value], count: usize) {
     let ids: BTreeSet<&str> = lines
         .iter()
@@ -165,8 +165,8 @@ fn judge_results(lines: &[Value], count: usize) {
     oracle::numbered(&items);
 }
 
-/// Oracle `events`: of each request its plan, then each of its tasks in order, then its end, all of them once,
-/// with the ids of the result line's items.
+/// Oracle `events`: each request has its plan, then each of its tasks in order, then its end, all of them once, with
+/// the ids of the result line's items.
 fn judge_events(events: &[Value], lines: &[Value]) {
     let mut ids = BTreeSet::new();
     let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -205,7 +205,7 @@ fn judge_events(events: &[Value], lines: &[Value]) {
     }
 }
 
-/// What an event says, in short.
+/// The content of an event in short form.
 fn said(payload: &Value) -> String {
     let data = &payload["data"];
     match payload["content_type"].as_str() {
@@ -229,7 +229,7 @@ fn names(items: &Value) -> String {
         .join(" ")
 }
 
-/// One line of figures, and the sum of it all: what is no step was in flight at a kill.
+/// Prints one line of figures, and checks the sum: each call that belongs to no step was in flight at a kill.
 fn report(scenario: &Scenario, count: usize, known: &Known) {
     let account = &scenario.account;
     let needed: usize = known.settled.values().map(|(calls, _)| calls).sum();

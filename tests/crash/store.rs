@@ -1,4 +1,4 @@
-//! What lies in the store, read by statements of the tests' own, never by what the program says of it.
+//! The content of the store, read by the tests' own statements, never from the program's output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::evidence::quoted;
 /// A store that is only read.
 pub(crate) struct Store(Connection);
 
-/// A step of a queue: its queue, and its task's index, or -1 for planning.
+/// A step of a queue: its queue, and its task's index or -1 for planning.
 pub(crate) type StepKey = (i64, i64);
 
 /// An item as it is stored.
@@ -21,21 +21,21 @@ pub(crate) struct Item {
     pub(crate) number: u64,
     /// A JSON object.
     pub(crate) body: String,
-    /// Which queue made it.
+    /// The queue that made it.
     pub(crate) queue: i64,
-    /// Which of its tasks.
+    /// The task that made it.
     pub(crate) task: usize,
 }
 
 impl Item {
-    /// As it is referred to.
+    /// Its id, as texts refer to it.
     pub(crate) fn id(&self) -> String {
         format!("{}{}", self.kind, self.number)
     }
 }
 
 impl Store {
-    /// `None` while there is nothing in it, or not even it.
+    /// Opens the store. `None` while it is missing or empty.
     pub(crate) fn open(path: &Path) -> Option<Self> {
         let store = Self(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?);
         let tables = store.rows("SELECT name FROM sqlite_master WHERE name='nova3_plans'", |row| {
@@ -50,7 +50,7 @@ impl Store {
         rows.collect::<Result<_, _>>().expect("the row is as expected")
     }
 
-    /// The queues that are leased.
+    /// Returns the queues that are leased.
     pub(crate) fn leased(&self) -> BTreeSet<i64> {
         let rows = self.rows("SELECT queue_id FROM nova3_queues WHERE leased > 0", |row| {
             row.get(0)
@@ -58,7 +58,7 @@ impl Store {
         rows.into_iter().collect()
     }
 
-    /// The digests of the answers that tasks have as their results, and plans as their tasks.
+    /// Returns the digests of the answers that are results of tasks, or tasks of plans.
     pub(crate) fn answers(&self) -> BTreeSet<String> {
         let texts = self.rows(
             "SELECT coalesce(result, '') FROM nova3_tasks WHERE status='completed' UNION ALL SELECT input FROM nova3_tasks",
@@ -70,8 +70,8 @@ impl Store {
             .collect()
     }
 
-    /// The calls that the store knows of, and those it used, for each step that is settled: a queue with its number
-    /// of tasks has its plan, and a completed task its result.
+    /// Returns for each settled step the calls in the ledger and those that were used. A queue with a number of tasks
+    /// has its plan, and a completed task its result.
     pub(crate) fn settled(&self) -> BTreeMap<StepKey, (usize, usize)> {
         let rows = self.rows(
             "WITH steps AS (
@@ -84,7 +84,7 @@ impl Store {
         rows.into_iter().collect()
     }
 
-    /// Every item of every session, in order.
+    /// Returns all items of all sessions, in order.
     pub(crate) fn items(&self) -> Vec<Item> {
         self.rows(
             "SELECT session_id, kind, number, body, queue_id, task_index FROM nova3_items
@@ -102,7 +102,7 @@ impl Store {
         )
     }
 
-    /// The state of each request.
+    /// Returns the state of each request.
     pub(crate) fn states(&self) -> BTreeMap<String, String> {
         let rows = self.rows("SELECT custom_id, state FROM nova3_queues", |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -110,7 +110,7 @@ impl Store {
         rows.into_iter().collect()
     }
 
-    /// The queue of each request.
+    /// Returns the queue of each request.
     pub(crate) fn queues(&self) -> BTreeMap<String, i64> {
         let rows = self.rows("SELECT custom_id, queue_id FROM nova3_queues", |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -118,7 +118,7 @@ impl Store {
         rows.into_iter().collect()
     }
 
-    /// What SQLite finds wrong with the file: `ok`, if nothing is.
+    /// Returns what SQLite finds wrong with the file. `ok` means no damage.
     pub(crate) fn damage(&self) -> Vec<String> {
         self.rows("PRAGMA integrity_check", |row| row.get(0))
     }

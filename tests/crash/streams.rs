@@ -48,7 +48,7 @@ fn every_invocation_prints_all_finished_lines_once() {
             !flags.is_empty(),
         );
     }
-    // An edit: what is known comes by first, what is new follows, what is gone is not printed.
+    // After an edit the known lines come first, then the new ones. Removed lines are not printed.
     let mut edited = lines.clone();
     edited.remove(7);
     edited[3].version = 2;
@@ -79,7 +79,7 @@ fn standard_input_with_a_name_is_resumed() {
         let running = scenario.start_with(&run, stdin.into());
         drop(scenario.kill_at(running, moment, share));
     }
-    // A pipe that is still being written: what came in is answered, and then the process is killed.
+    // The pipe is still being written. The lines that came in are answered, and then the process is killed.
     let mut running = scenario.start_with(&run, Stdio::piped());
     let mut pipe = running.child.stdin.take().unwrap();
     let text = input::text(&lines);

@@ -1,4 +1,4 @@
-//! What `cargo metadata` says.
+//! The output of `cargo metadata`.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) license: Option<String>,
-    /// Nothing for a package of this machine.
+    /// `None` for a package of this machine.
     pub(crate) source: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     pub(crate) req: String,
     pub(crate) source: Option<String>,
-    /// Nothing for the registry that cargo takes by itself.
+    /// `None` for cargo's default registry.
     pub(crate) registry: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Package {
 }
 
 impl Metadata {
-    /// What a build for this target takes, tests included.
+    /// The packages of a build for this target, tests included.
     pub(crate) fn of(target: &str) -> Self {
         let output = Command::new(env!("CARGO"))
             .args(["metadata", "--locked", "--offline", "--format-version", "1"])

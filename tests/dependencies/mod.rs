@@ -1,9 +1,9 @@
-//! The crates that nova3 is built of keep to `deny.toml`: licences, bans and sources, by what `cargo metadata` says of them.
+//! Checks nova3's dependencies against `deny.toml`: licences, bans and sources, from the output of `cargo metadata`.
 //!
-//! cargo-deny reads the same file. It adds the advisories, which have to be fetched. A key of `deny.toml` that is not
-//! checked here is an error, so that both always say the same. Two rules on dependencies stand elsewhere: the compiler
-//! finds a dependency that product code does not use (`unused_crate_dependencies` in `src/lib.rs`), and `tests/house/floors.rs`
-//! asks for the reason of each in `docs/dependencies.md`.
+//! cargo-deny reads the same file, and adds the advisories, which have to be downloaded. A key of `deny.toml` that is
+//! not checked here is an error, so that both checks agree. Two rules on dependencies are elsewhere: the compiler finds
+//! a dependency that product code does not use (`unused_crate_dependencies` in `src/lib.rs`), and
+//! `tests/house/floors.rs` requires a reason for each in `docs/dependencies.md`.
 
 #![expect(
     clippy::unwrap_used,

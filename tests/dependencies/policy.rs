@@ -7,7 +7,7 @@ use spdx::{Expression, Licensee, ParseMode};
 
 use super::metadata::{Metadata, Package};
 
-/// What `deny.toml` says, as far as it is checked here.
+/// The keys of `deny.toml` that are checked here.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Policy {
@@ -56,7 +56,7 @@ pub(crate) struct Sources {
     unknown_git: Level,
 }
 
-/// How a rule is meant. Only `deny` makes a fault.
+/// The level of a rule. Only `deny` makes a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -65,7 +65,7 @@ pub(crate) enum Level {
     Deny,
 }
 
-/// A rule that is off, which is the one value that is known here.
+/// A rule that is switched off. Any other value is an error.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Unchecked {
@@ -89,7 +89,7 @@ impl Policy {
         ))
     }
 
-    /// Everything in which the packages differ from it.
+    /// Every rule that the packages break.
     pub(crate) fn faults(&self, metadata: &Metadata) -> Vec<String> {
         [
             self.licence_faults(&metadata.packages),

@@ -1,10 +1,10 @@
-//! Each rule can fail: an invented crate breaks one, and its fault is found.
+//! Each rule can fail: an invented crate breaks it, and the fault is found.
 
 use serde_json::json;
 
 use super::policy::{Level, Policy};
 
-/// The crate itself with one dependency, which is as it should be but for what the JSON says.
+/// The faults of nova3 with one dependency. The dependency breaks no rule, except by the fields of the JSON.
 fn judged(policy: &Policy, other: &serde_json::Value) -> Vec<String> {
     let mut package = json!({
         "id": "other", "name": "other", "version": "1.0.0", "license": "MIT", "source": "registry+home",
@@ -25,7 +25,7 @@ fn judged(policy: &Policy, other: &serde_json::Value) -> Vec<String> {
     policy.faults(&serde_json::from_value(metadata).unwrap())
 }
 
-/// A policy that refuses whatever can be refused.
+/// A policy with every rule set to `deny`.
 fn strict() -> Policy {
     let text = r#"
         advisories = {}

@@ -1,4 +1,4 @@
-//! Each check can fail: in a copy of the files one thing is broken, and its fault is found.
+//! Each check can fail: one thing is broken in a copy of the files, and its fault is found.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What goes unnoticed when in `file` one text stands for another.
+/// Replaces one text in `file`. Returns a message if the check does not find the fault.
 fn unnoticed(file: &str, [from, to, words]: &[String; 3]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     for path in [

@@ -1,4 +1,4 @@
-//! Kubernetes: every file is listed and of the form it is meant to have, and objects fit each other.
+//! Kubernetes: every file is listed and fits its schema, and the objects fit each other.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use super::{scaling, workload};
 const FOLDER: &str = "deploy/kubernetes";
 const SCHEMA: &str = include_str!("kubernetes.schema.json");
 
-/// The objects of the cluster and what is known about them.
+/// The objects of the cluster and their settings.
 pub(crate) struct Cluster {
     objects: Vec<Value>,
-    /// What pods get from the secret.
+    /// The environment variables that pods get from the secret.
     pub(crate) variables: Variables,
     pub(crate) settings: Settings,
 }
@@ -42,7 +42,7 @@ pub(crate) fn faults(tree: &Tree) -> Found {
             ));
         }
     }
-    // What is of the wrong form is not looked into.
+    // Objects that do not fit their schema are not checked further.
     if !faults.is_empty() {
         return Ok(faults);
     }
@@ -68,7 +68,7 @@ pub(crate) fn faults(tree: &Tree) -> Found {
     Ok(faults)
 }
 
-/// The objects of a folder, and what is wrong with its list of files and with their forms.
+/// The objects of a folder, and the faults of its list of files and of their schemas.
 fn read(tree: &Tree, folder: &str, kind: &str) -> Result<(Vec<String>, Vec<Value>), String> {
     let place = format!("{folder}/kustomization.yaml");
     let list = tree.yaml(&place)?;
@@ -96,7 +96,7 @@ fn read(tree: &Tree, folder: &str, kind: &str) -> Result<(Vec<String>, Vec<Value
     Ok((faults, objects))
 }
 
-/// Takes the settings out of their object and asks the binary what it thinks of them, with the variables of the secret.
+/// Takes the settings out of their object, and has the binary check them with the variables of the secret.
 fn known(objects: Vec<Value>) -> Result<Cluster, String> {
     let data = |kind: &str, key: &str| {
         let object = objects.iter().find(|object| object["kind"] == kind);
@@ -118,7 +118,7 @@ fn known(objects: Vec<Value>) -> Result<Cluster, String> {
     })
 }
 
-/// The example of an input is a good one.
+/// Faults of the example input.
 fn input(cluster: &Cluster) -> Found {
     let mut faults = Vec::new();
     for map in cluster.of("ConfigMap") {
@@ -133,7 +133,7 @@ fn input(cluster: &Cluster) -> Found {
     Ok(faults)
 }
 
-/// A patch whose object or path is not there.
+/// Patches whose object or path does not exist.
 fn patches(tree: &Tree, cluster: &Cluster) -> Found {
     let mut faults = Vec::new();
     for folder in tree.entries(FOLDER)?.iter().filter(|name| !name.contains('.')) {

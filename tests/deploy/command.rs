@@ -1,4 +1,4 @@
-//! What the real binary says to the arguments, variables and settings that containers give it.
+//! The real binary with the arguments, variables and settings that containers give it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ const NOVA3: &str = env!("CARGO_BIN_EXE_nova3");
 /// Variables of the environment.
 pub(crate) type Variables = BTreeMap<String, String>;
 
-/// What a command's help says; nothing where there is no such command.
+/// The help of a command. `None` if the command does not exist.
 fn help(command: &str) -> Option<String> {
     static KNOWN: Memo<Option<String>> = Memo::new();
     KNOWN.of(command.to_owned(), || asked_for_help(command))
@@ -81,9 +81,9 @@ fn started(args: &[&str], settings: &Path, variables: &Variables) -> Result<Vec<
         .concat())
 }
 
-/// Settings that the binary has accepted.
+/// Settings that the binary accepts.
 pub(crate) struct Settings {
-    /// What they say themselves.
+    /// The settings in the file.
     pub(crate) written: toml::Table,
     in_force: Value,
 }
@@ -94,7 +94,7 @@ impl Settings {
         let folder = tempfile::tempdir().map_err(|error| said(error.to_string()))?;
         let path = folder.path().join("nova3.toml");
         std::fs::write(&path, text).map_err(|error| said(error.to_string()))?;
-        // Without the variables of the command line: what counts here is the file and its keys.
+        // Without `NOVA3_` variables: only the file and its keys count here.
         let keys = variables.iter().filter(|(name, _)| !name.starts_with("NOVA3_"));
         let keys = keys.map(|(name, value)| (name.clone(), value.clone())).collect();
         let shown = run(&["config", "--json"], &path, &keys).map_err(said)?;
@@ -114,7 +114,7 @@ impl Settings {
         self.value("run.concurrency").parse().unwrap_or_default()
     }
 
-    /// Whether so many seconds are enough to drain in, with some left to give leases back.
+    /// A fault if this many seconds are too few to drain and release the leases.
     pub(crate) fn drains_within(&self, seconds: u64, place: &str) -> Vec<String> {
         let grace = self.value("run.grace");
         let known: Option<SignedDuration> = grace.parse().ok();
@@ -128,7 +128,7 @@ impl Settings {
     }
 }
 
-/// What `nova3 check` finds in an input.
+/// Faults that `nova3 check` finds in an input.
 pub(crate) fn bad_lines(input: &str, settings: &str, variables: &Variables, place: &str) -> Found {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let (path, file) = (

@@ -1,4 +1,4 @@
-//! Compose: what services name is defined, and they fit the settings beside them.
+//! Compose: the volumes and services that are named are defined, and the services fit the settings file.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ pub(crate) fn faults(tree: &Tree) -> Found {
     Ok(faults)
 }
 
-/// The file as it is with nothing but what has to be given: defaults put in for their variables.
+/// The file with only its required variables set: other variables are replaced by their defaults.
 fn given(value: &Value) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => Value::String(interpolated(text)?),
@@ -97,7 +97,7 @@ fn variables(service: &Value) -> Variables {
         .collect()
 }
 
-/// What is mounted: source, target, whether only to read.
+/// The mounts: source, target, whether read-only.
 fn mounts(service: &Value) -> Vec<(String, String, bool)> {
     let listed = service["volumes"].as_array().into_iter().flatten();
     listed
@@ -116,7 +116,7 @@ fn mounts(service: &Value) -> Vec<(String, String, bool)> {
         .collect()
 }
 
-/// Volumes that are mounted and not defined, or the other way round; files that are mounted and not there.
+/// Volumes that are mounted and not defined, or the reverse; files that are mounted and do not exist.
 fn volumes(services: &Map<String, Value>, defined: &Value) -> Vec<String> {
     let sources = services.values().flat_map(mounts).map(|(source, ..)| source);
     let (files, named): (BTreeSet<String>, BTreeSet<String>) =
@@ -137,7 +137,7 @@ fn volumes(services: &Map<String, Value>, defined: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Paths that the command and its variables name and nothing is mounted at; a result file where nothing can be written.
+/// Paths of the command and its variables that have no mount, and a result file in a read-only mount.
 fn paths(service: &Value, args: &[&str], variables: &Variables, place: &str) -> Vec<String> {
     let mounts = mounts(service);
     let mount = |path: &str| {
@@ -157,7 +157,7 @@ fn paths(service: &Value, args: &[&str], variables: &Variables, place: &str) -> 
     faults
 }
 
-/// Every process uses the database of this file, as the user that it has.
+/// Processes that do not use the database of this file, or use it as another user.
 fn database(services: &Map<String, Value>) -> Vec<String> {
     let db = variables(&services["db"]);
     let of = |name: &str| db.get(name).cloned().unwrap_or_default();
@@ -181,7 +181,7 @@ fn database(services: &Map<String, Value>) -> Vec<String> {
     faults
 }
 
-/// The route of the settings leads to the service that stands in for a model.
+/// A fault if the route of the settings does not lead to the service that stands in for a model.
 fn model(services: &Map<String, Value>, settings: &Settings) -> Vec<String> {
     let routes = settings.written.get("routes").and_then(toml::Value::as_table);
     let mut urls = routes
@@ -205,7 +205,7 @@ fn model(services: &Map<String, Value>, settings: &Settings) -> Vec<String> {
     vec![format!("{FILE}: no route of deploy/nova3.toml leads to `mock`")]
 }
 
-/// Passwords and keys that stand in the file itself.
+/// Passwords and keys that are written in the file itself.
 fn secrets(compose: &Value, settings: &str) -> Vec<String> {
     let services = compose["services"].as_object().into_iter().flat_map(Map::values);
     let written = services.flat_map(variables).filter(|(name, value)| {

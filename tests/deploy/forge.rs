@@ -1,4 +1,4 @@
-//! The workflows of the forge: files, commands and variables of their steps exist, and the versions are those of this
+//! The workflows of the forge: files, commands and variables of their steps exist, and versions are those of this
 //! repository. Only a run on the forge shows whether they pass.
 
 use std::collections::BTreeSet;
@@ -12,13 +12,13 @@ use super::harness::{Found, Memo, Tree, differences, root, texts};
 
 const FOLDER: &str = ".github/workflows";
 
-/// Where contributors read what the jobs run.
+/// The page that explains the jobs to contributors.
 const PAGE: &str = "CONTRIBUTING.md";
 
-/// The versions of PostgreSQL that are supported.
+/// The supported versions of PostgreSQL.
 const POSTGRES: [u64; 5] = [14, 15, 16, 17, 18];
 
-/// What cargo does without an installed subcommand; all of it takes the versions of Cargo.lock.
+/// The built-in subcommands of cargo that need `--locked` to take the versions of Cargo.lock.
 const LOCKED: [&str; 6] = ["build", "check", "doc", "install", "run", "test"];
 
 pub(crate) fn faults(tree: &Tree) -> Found {
@@ -87,7 +87,7 @@ impl<'a> Job<'a> {
         Ok(faults)
     }
 
-    /// A job without a line on the page for contributors.
+    /// A fault if the job has no line on the page for contributors.
     fn unexplained(&self, page: &str) -> Option<String> {
         let is_told = page.contains(&format!("\n| `{}` | ", self.name));
         (!is_told).then(|| format!("{}: {PAGE} has no line for it", self.place))
@@ -102,19 +102,19 @@ impl<'a> Job<'a> {
         self.value["steps"].as_array().into_iter().flatten()
     }
 
-    /// The steps that run a script, with it.
+    /// The steps that run a script, each with its script.
     fn scripts(&self) -> impl Iterator<Item = (&'a Value, &'a str)> {
         self.steps()
             .filter_map(|step| Some((step, step["run"].as_str()?)))
     }
 
-    /// Its variable, or that of the whole workflow.
+    /// A variable of the job, or else of the workflow.
     fn variable(&self, name: &str) -> Option<&'a str> {
         let given = self.value["env"][name].as_str();
         given.or_else(|| self.workflow["env"][name].as_str())
     }
 
-    /// What a key of the matrix has, in the order of its jobs; nothing where a job lacks it.
+    /// The values of a key of the matrix, in the order of its jobs. `None` if a job lacks the key.
     fn matrix(&self, key: &str) -> Option<Vec<&'a Value>> {
         let matrix = &self.value["strategy"]["matrix"];
         if let Some(values) = matrix[key].as_array() {
@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
         values.into_iter().filter_map(Value::as_str).collect()
     }
 
-    /// The toolchain is the newest or the oldest that is supported.
+    /// A fault if the toolchain is neither the newest nor the oldest supported one.
     fn toolchain(&self) -> Option<String> {
         let toolchain = self.variable("RUSTUP_TOOLCHAIN").unwrap_or_default();
         let known = ["stable", env!("CARGO_PKG_RUST_VERSION")].contains(&toolchain);
@@ -188,7 +188,7 @@ impl<'a> Job<'a> {
             .collect()
     }
 
-    /// Subcommands of cargo that no step installs, builds without `--locked`, and flags that nova3 does not know.
+    /// Subcommands of cargo that no step installs, builds without `--locked`, and unknown flags of nova3.
     fn commands(&self, script: &str, place: &str) -> Vec<String> {
         let mut faults = Vec::new();
         for line in script.lines().map(|line| words(line).collect::<Vec<_>>()) {
@@ -218,7 +218,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The texts of a value, however deep.
+/// Collects all texts inside a value.
 fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => found.push(text),
@@ -228,7 +228,7 @@ fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// What stands between `${{` and `}}`.
+/// The expressions between `${{` and `}}`.
 fn expressions(text: &str) -> impl Iterator<Item = &str> {
     let inside = text.split("${{").skip(1);
     inside.map(|rest| rest.split("}}").next().unwrap_or_default())
@@ -240,7 +240,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
         .map(|word| word.trim_matches(|c| "\"'();|".contains(c)))
 }
 
-/// Whether the shell can read it.
+/// Faults of the shell's syntax in a script.
 fn syntax(script: &str, place: &str) -> Found {
     static KNOWN: Memo<Found> = Memo::new();
     KNOWN.of(format!("{place} {script}"), || read_by_the_shell(script, place))
@@ -268,7 +268,7 @@ fn read_by_the_shell(script: &str, place: &str) -> Found {
     })
 }
 
-/// Files of the repository that it names and that are not there. `dist` is what a workflow makes itself.
+/// Files of the repository that the script names and that do not exist. A workflow creates `dist` itself.
 fn missing_files(script: &str, place: &str) -> Vec<String> {
     let plain = |word: &&str| {
         word.chars()

@@ -1,4 +1,4 @@
-//! The tree whose files are checked, and what its checks share.
+//! The tree of files that is checked, and the helpers of the checks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::{cluster, compose, forge, image, page};
 
-/// The repository.
+/// The folder of the repository.
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where the files lie that are checked: the repository, or a broken copy of them.
+/// The folder of the checked files: the repository, or a broken copy of it.
 pub(super) struct Tree {
     pub(super) folder: PathBuf,
 }
@@ -38,7 +38,7 @@ impl Tree {
         Ok(names)
     }
 
-    /// Everything that is wrong.
+    /// All faults.
     pub(super) fn faults(&self) -> Vec<String> {
         let parts = [
             image::faults,
@@ -54,7 +54,8 @@ impl Tree {
     }
 }
 
-/// Results by their questions: more than a hundred broken trees ask the same of a shell, of nova3 and of a schema.
+/// Cached results by their input: more than a hundred broken trees ask the shell, nova3 and a schema the same
+/// questions.
 pub(super) struct Memo<V>(Mutex<BTreeMap<String, V>>);
 
 impl<V: Clone> Memo<V> {
@@ -74,10 +75,10 @@ impl<V: Clone> Memo<V> {
     }
 }
 
-/// What one part finds; an error where it cannot go on.
+/// The faults that one check finds; an error if the check cannot go on.
 pub(super) type Found = Result<Vec<String>, String>;
 
-/// Where a value differs from its schema.
+/// The places where a value differs from its schema.
 pub(super) fn differences(schema: &str, definition: Option<&str>, value: &Value, place: &str) -> Found {
     static KNOWN: Memo<Found> = Memo::new();
     KNOWN.of(format!("{place} {definition:?} {value} {schema}"), || {
@@ -102,7 +103,7 @@ fn compare(schema: &str, definition: Option<&str>, value: &Value, place: &str) -
         .collect())
 }
 
-/// The texts of an array; none where there is no array.
+/// The texts of an array. Empty if the value is no array.
 pub(super) fn texts(value: &Value) -> Vec<&str> {
     value
         .as_array()
@@ -110,7 +111,7 @@ pub(super) fn texts(value: &Value) -> Vec<&str> {
         .unwrap_or_default()
 }
 
-/// The version that images are tagged with.
+/// The version in the tags of images.
 pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }

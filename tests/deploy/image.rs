@@ -1,4 +1,4 @@
-//! The image: what it is built of is there and gets in, and what it runs as.
+//! The image: its source files exist and are copied, and it runs as the right user.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -27,7 +27,7 @@ fn instructions(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Who the image runs as: user and group, by number.
+/// The user and the group of the image, by number.
 pub(crate) fn user(tree: &Tree) -> Result<(u64, u64), String> {
     let instructions = instructions(&tree.text(FILE)?);
     let user = instructions.iter().rev().find(|(name, _)| name == "USER");
@@ -63,7 +63,8 @@ pub(crate) fn faults(tree: &Tree) -> Found {
     Ok(faults)
 }
 
-/// The last stage is empty but for what a known stage made; the first has the toolchain of `Cargo.toml`.
+/// Faults of the stages: the last one contains only files of a known stage, and the first one has the toolchain of
+/// `Cargo.toml`.
 fn stages(instructions: &[(String, String)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut names: Vec<&str> = Vec::new();
@@ -94,7 +95,7 @@ fn stages(instructions: &[(String, String)]) -> Vec<String> {
     faults
 }
 
-/// What runs: nova3 itself as process 1, found on the image's own path.
+/// Faults of the start: nova3 itself runs as process 1, and is found on the image's PATH.
 fn start(instructions: &[(String, String)]) -> Vec<String> {
     let has = |name: &str, rest: &str| instructions.iter().any(|(n, r)| n == name && r == rest);
     let mut faults = Vec::new();
@@ -117,7 +118,7 @@ fn start(instructions: &[(String, String)]) -> Vec<String> {
     faults
 }
 
-/// What is copied from the repository.
+/// The paths that are copied from the repository.
 fn sources(instructions: &[(String, String)]) -> BTreeSet<String> {
     let copies = instructions
         .iter()
@@ -135,7 +136,7 @@ fn sources(instructions: &[(String, String)]) -> BTreeSet<String> {
         .collect()
 }
 
-/// `.dockerignore` keeps everything out but what is copied.
+/// Faults of `.dockerignore`: it excludes everything except the copied paths.
 fn let_in(ignore: &str, copied: &BTreeSet<String>) -> Vec<String> {
     let mut lines = ignore
         .lines()
@@ -152,7 +153,7 @@ fn let_in(ignore: &str, copied: &BTreeSet<String>) -> Vec<String> {
         .collect()
 }
 
-/// The files that the source builds in.
+/// The files that the source code embeds.
 fn embedded() -> Result<BTreeSet<String>, String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![PathBuf::from("src")];

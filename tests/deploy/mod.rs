@@ -1,9 +1,9 @@
-//! What `deploy/` and the forge's workflows say fits nova3 and itself, as far as a machine without containers can tell:
-//! the forms are strict, what is named is there, flags and settings are the binary's own. Whether it starts, only an
-//! engine or a cluster shows.
+//! Checks `deploy/` and the forge's workflows against nova3 and against each other, on a machine without containers.
+//! Files fit strict schemas, named objects exist, and flags and settings are the binary's own. Only a container engine
+//! or a cluster shows whether they start.
 //!
-//! Each check is a function from a tree to its faults, so that it is run on the tree as it is, where it finds none, and on
-//! broken copies, where it has to.
+//! Each check is a function from a tree to its faults. It runs on the repository, where it finds none, and on broken
+//! copies, where it has to find some.
 
 mod breaks;
 mod cluster;

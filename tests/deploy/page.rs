@@ -1,4 +1,4 @@
-//! The page on operations: what it has readers type, nova3 knows.
+//! The page on operations: nova3 knows every command and flag in it.
 
 use super::command::{Variables, unknown};
 use super::harness::{Found, Tree};
@@ -24,7 +24,7 @@ pub(crate) fn faults(tree: &Tree) -> Found {
             &format!("{PAGE}: `nova3 {command}`"),
         ));
     }
-    // A flag that stands alone is one of `run`, which has most of them.
+    // A flag without a command is checked against `run`, which has most flags.
     let alone = text
         .split('`')
         .skip(1)

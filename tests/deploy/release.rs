@@ -1,4 +1,4 @@
-//! `scripts/release` tells a good tag and a good binary from bad ones.
+//! `scripts/release` accepts a good tag and a good binary, and refuses bad ones.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@ use std::process::Command;
 
 use super::harness::root;
 
-/// What it says to standard output, or to standard error where it fails.
+/// Runs the script. Returns its standard output, or its standard error if it fails.
 fn run(folder: &Path, args: &[&str]) -> Result<String, String> {
     let output = Command::new(folder.join("scripts/release"))
         .args(args)
@@ -40,7 +40,7 @@ fn repository(changelog: &str) -> tempfile::TempDir {
     folder
 }
 
-/// A program that answers with this line.
+/// A program that prints this line.
 fn program(folder: &Path, line: &str) -> String {
     let path = folder.join("program");
     std::fs::write(&path, format!("#!/bin/sh\necho '{line}'\n")).unwrap();
@@ -88,7 +88,7 @@ fn a_binary_has_the_version_and_no_failpoints() {
     assert!(check(with_failpoints).unwrap_err().contains("has failpoints"));
 }
 
-/// The name that is looked for is the one that a debug build has in it.
+/// Checks that a debug build contains the name that the script searches for.
 #[test]
 #[cfg(debug_assertions)]
 fn a_debug_build_is_no_release() {

@@ -1,4 +1,4 @@
-//! The autoscaler looks at the same database as nova3, and counts what a worker has in hand.
+//! The autoscaler uses the same database as nova3, and counts the tasks that a worker runs at once.
 
 use reqwest::Url;
 use serde_json::Value;
@@ -61,7 +61,7 @@ fn target(cluster: &Cluster, scaled: &Value) -> Option<String> {
     (!there).then(|| format!("ScaledObject: there is no Deployment {name}"))
 }
 
-/// The password comes from a key of a secret that is there.
+/// Faults of the password: it must come from an existing key of a secret.
 fn password(cluster: &Cluster, trigger: &Value) -> Vec<String> {
     let name = trigger["authenticationRef"]["name"].as_str().unwrap_or_default();
     let Some(authentication) = cluster.object("TriggerAuthentication", name) else {

@@ -1,4 +1,4 @@
-//! Pods: what they mount and read is there, who selects them, what they run, how they end.
+//! Pods: their volumes and secrets exist, selectors find them, their command is right, and they have time to drain.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(crate) fn faults(tree: &Tree, cluster: &Cluster) -> Found {
     Ok(faults)
 }
 
-/// A volume that no object stands behind, that is not mounted, or a mount without a volume; a secret that is not there.
+/// Volumes without an object or without a mount, mounts without a volume, and secrets that do not exist.
 fn volumes(cluster: &Cluster, pod: &Value, place: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let name = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -67,7 +67,7 @@ fn volumes(cluster: &Cluster, pod: &Value, place: &str) -> Vec<String> {
     faults
 }
 
-/// What the command does not know, and paths that lead nowhere.
+/// Arguments that the command does not know, and paths outside the mounts.
 fn arguments(cluster: &Cluster, pod: &Value, place: &str) -> Vec<String> {
     let container = &pod["containers"][0];
     let given = container["env"].as_array().into_iter().flatten();
@@ -100,7 +100,7 @@ fn arguments(cluster: &Cluster, pod: &Value, place: &str) -> Vec<String> {
     faults
 }
 
-/// The volume that a path lies on, and the path inside of it.
+/// The volume of a path, and the path inside that volume.
 fn mount<'a>(pod: &'a Value, path: &'a str) -> Option<(&'a Value, &'a str)> {
     let mounts = pod["containers"][0]["volumeMounts"].as_array()?;
     mounts.iter().find_map(|mount| {
@@ -113,7 +113,7 @@ fn mount<'a>(pod: &'a Value, path: &'a str) -> Option<(&'a Value, &'a str)> {
     })
 }
 
-/// Pods run as the user of the image, and who writes to a volume owns it.
+/// Faults of the users: pods run as the user of the image, and a writer owns its volume.
 fn owners(pod: &Value, (user, group): (u64, u64), place: &str) -> Vec<String> {
     let context = &pod["securityContext"];
     let claims = pod["volumes"].as_array().into_iter().flatten();
@@ -130,7 +130,7 @@ fn owners(pod: &Value, (user, group): (u64, u64), place: &str) -> Vec<String> {
     )]
 }
 
-/// Every selector finds the workers and nobody else.
+/// Faults of selectors: each must select the workers and no other pods.
 fn selectors(cluster: &Cluster) -> Vec<String> {
     let labels = |workload: &Value| workload["spec"]["template"]["metadata"]["labels"].clone();
     let worker = cluster.of("Deployment").map(labels).next().unwrap_or_default();
@@ -155,7 +155,7 @@ fn selectors(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// The job is given up for what another try does not change, and for nothing else.
+/// Faults of the retry rules: the job fails at once exactly for errors that another try does not change.
 fn tries(job: &Value) -> Vec<String> {
     let final_exits = [
         Exit::Usage,

@@ -1,4 +1,4 @@
-//! Settlements that go to the database together.
+//! Settlements that share one statement.
 
 use futures::future::join_all;
 use nova3::domain::outcome::{NewItem, Product};
@@ -7,7 +7,7 @@ use nova3::store::{Lease, Settled, Settlement, StoreError, Then};
 use crate::fleet::harness::{Sql, claim, workers, wrongs};
 use crate::store::harness::{attempt, body, completed, making, request};
 
-/// An item of a kind that no column can hold.
+/// An item whose kind no column can hold.
 fn impossible(lease: Lease) -> Settlement {
     let item = NewItem {
         kind: "an\0swer".to_owned(),
@@ -24,7 +24,7 @@ async fn a_bad_settlement_spoils_nobody_elses() {
     let input: Vec<_> = (0..20).map(|number| request(&format!("r{number}"))).collect();
     harness.read(run, &input).await;
     let queues = claim(&harness, "p", run, 99).await;
-    // The first goes alone; the others are gathered while it is on its way.
+    // The first settlement goes alone. The others gather while it is in flight.
     let settled = join_all(queues.iter().enumerate().map(async |(number, queue)| {
         let settlement = if number == 7 {
             impossible(queue.lease)

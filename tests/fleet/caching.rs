@@ -1,4 +1,4 @@
-//! One cache for all processes of a store.
+//! One cache, shared by all processes of a store.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Claims of many workers: each queue once, each session one at a time, and nobody waits for anybody.
+//! Claims of many workers: each queue once, each session one at a time, and no worker waits for another.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ async fn all_together_get_every_queue_once_and_in_order() {
     assert_eq!((all.len(), once.len()), (120, 120), "none twice, none left");
 }
 
-/// What one worker saw of the sessions: each queue as it was taken, and again as it was finished.
+/// A worker's record of the sessions: each queue when it was claimed, and again when it was finished.
 type Diary = std::sync::Mutex<Vec<(String, bool)>>;
 
 async fn work(harness: &Harness, name: &str, run: RunId, diary: &Diary) {
@@ -70,7 +70,7 @@ async fn work(harness: &Harness, name: &str, run: RunId, diary: &Diary) {
     .await;
 }
 
-/// Named after their run, their session and their place in both: `a-s1-7`.
+/// Requests named after their run, their session and their place in both: `a-s1-7`.
 fn in_sessions(run: &str, sessions: usize, each: usize) -> Vec<Draft> {
     let places = (0..each).flat_map(|place| (0..sessions).map(move |session| (session, place)));
     places
@@ -137,7 +137,7 @@ async fn two_runs_that_reach_for_one_session_get_it_once() {
     let (a, b) = (first.run("a").await, first.run("b").await);
     first.read(a, &[request("a1").session("s")]).await;
     first.read(b, &[request("b1").session("s"), request("b2")]).await;
-    // The other run's claim has looked and found the session free; both now write that they have it.
+    // The other run's claim has found the session free. Both claims now write that they hold it.
     let hold = Lock::of(
         &url,
         "INSERT INTO nova3_session_leases SELECT user_id, session_id, queue_id FROM nova3_queues WHERE custom_id = 'a1'",
@@ -182,7 +182,7 @@ async fn a_group_in_quarantine_is_all_that_its_owner_holds() {
     assert_eq!(group(&second, "r").await, ["r1"]);
 }
 
-/// Rows of the run's queues that a claim of what is unplanned reads, behind so many planned ones.
+/// Returns how many rows a claim of unplanned queues reads behind that many planned ones.
 async fn read_behind(url: &str, harness: &Harness, planned: usize) -> i64 {
     let run = harness.run(&format!("{planned} planned")).await;
     let mut input: Vec<Draft> = (0..planned).map(|n| request(&format!("r{n}"))).collect();

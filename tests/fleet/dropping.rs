@@ -1,11 +1,11 @@
-//! Taking a run away.
+//! Dropping a run.
 
 use nova3::store::Settled;
 
 use crate::fleet::harness::{Lock, Sql, claim, leases, workers, wrongs};
 use crate::store::harness::{Harness, request};
 
-/// What the database says to dropping that run; empty if it is gone with all its rows.
+/// Drops the run and returns the database's error. Empty if the run is gone with all its rows.
 async fn drop_run(url: &str, name: &str) -> String {
     loop {
         match drop_some(url, name, 1).await {
@@ -16,7 +16,7 @@ async fn drop_run(url: &str, name: &str) -> String {
     }
 }
 
-/// One step of it: whether rows of the run are left.
+/// Does one step of dropping. Returns whether rows of the run are left.
 async fn drop_some(url: &str, name: &str, queues: usize) -> Result<bool, String> {
     let mut connection = crate::store::harness::database(url)
         .connect()
@@ -27,7 +27,7 @@ async fn drop_some(url: &str, name: &str, queues: usize) -> Result<bool, String>
     dropped.map(|row| row.get(0)).map_err(|fault| fault.reason)
 }
 
-/// The rows that are left of the run that was made first, and how many of its queues.
+/// How many rows of the first run are left, including its row in `nova3_dropped`.
 const LEFT: &str = "SELECT (SELECT count(*) FROM nova3_queues WHERE run_id = 1)
     + (SELECT count(*) FROM nova3_requests WHERE run_id = 1) + (SELECT count(*) FROM nova3_tasks WHERE run_id = 1)
     + (SELECT count(*) FROM nova3_plans WHERE run_id = 1) + (SELECT count(*) FROM nova3_attempts WHERE run_id = 1)
@@ -91,7 +91,7 @@ async fn a_run_is_not_dropped_while_somebody_works_on_it() {
     assert_eq!(drop_run(&url, "a").await, "");
     assert!(drop_run(&url, "a").await.contains("there is no run"));
 
-    // Whoever still knows its number is told, and waits for nothing.
+    // A process that still uses the run's number gets an answer and does not wait.
     assert_eq!(first.done(&queues[0]).await, Settled::LostLease);
     assert!(claim(&first, "p", run, 9).await.is_empty());
     assert!(second.store().has_unfinished(run).await.is_err());
@@ -117,7 +117,7 @@ async fn a_run_is_gone_with_the_first_step_and_its_rows_with_the_last() {
     assert_eq!(first.done(&dead).await, Settled::LostLease);
     assert!(second.retry(run).await == 0 && store.begin_ingest(run).await.is_err());
     assert_eq!(store.list_sessions(9).await.expect("reads")[0].rounds, 0);
-    // Another run of that name is another one, also for the steps that follow.
+    // A new run of that name is another run, also during the remaining steps.
     let again = work(&second, "gone").await;
     assert_ne!(again, run);
     let left = sql.number(LEFT).await;

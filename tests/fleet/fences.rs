@@ -1,4 +1,4 @@
-//! The fence of a lease: it only grows, nobody else ever has it, and a stale owner changes nothing but the ledger.
+//! The fence of a lease: it only grows, it is never given twice, and a stale owner changes nothing but the ledger.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use nova3::store::{Claimed, Hold, Lease, Left, Settled, TakeOver};
 use crate::fleet::harness::{Sql, call, claim, join, leases, owner, reserve, tend, workers, wrongs};
 use crate::store::harness::{Harness, LEASE_MS, attempt, completed, failed, planned, request};
 
-/// Everything that is stored, apart from the ledger and what it adds up to.
+/// A digest of all rows except the ledger and its sums.
 const ALL_BUT_THE_LEDGER: &str = "SELECT md5(string_agg(x.row, chr(10) ORDER BY x.row)) FROM (
     SELECT q::text AS row FROM nova3_queues q UNION ALL SELECT t::text FROM nova3_tasks t
     UNION ALL SELECT p::text FROM nova3_plans p UNION ALL SELECT e::text FROM nova3_events e
@@ -126,7 +126,7 @@ async fn no_two_owners_ever_have_the_same_fence() {
     let input: Vec<_> = (0..12).map(|number| request(&format!("r{number}"))).collect();
     beds[0].read(run, &input).await;
     let names = ["p0", "p1", "p2", "p3"];
-    // Each takes, loses and gives back in its own way, all at once.
+    // Each worker claims, loses and releases in its own way, all at the same time.
     let rounds = join_all(
         beds.iter()
             .zip(names)

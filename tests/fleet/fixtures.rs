@@ -1,4 +1,4 @@
-//! Any play of several owners over two runs that share their sessions: what is true of every store stays true.
+//! Random plays of several owners over two runs that share their sessions: the invariants of the store hold.
 
 use std::collections::HashMap;
 
@@ -20,13 +20,13 @@ enum Move {
     },
     Settle(usize),
     Fail(usize),
-    /// With a call that was made for it.
+    /// Releases with a call that was made for the task.
     Release(usize),
     Reserve(usize),
     Renew {
         who: usize,
     },
-    /// The leases of that owner run out, seen or not, and another takes them away.
+    /// The leases of that owner run out, with or without a heartbeat, and another owner takes them away.
     Expire {
         who: usize,
         seen: bool,
@@ -50,7 +50,7 @@ fn moves() -> impl Strategy<Value = Move> {
     ]
 }
 
-/// A lease that somebody has, or believes to have: nothing is forgotten, so that stale offers come of themselves.
+/// A lease that an owner has or had. None is removed, so that stale settlements occur without extra code.
 struct Held {
     who: usize,
     run: RunId,
@@ -159,7 +159,7 @@ impl Game {
     }
 
     fn pick(&self, pick: usize) -> Option<&Held> {
-        // The latest are the likeliest to be good.
+        // The latest leases are the most likely to be valid.
         let index = self.held.len().checked_sub(1 + pick)?;
         self.held.get(index)
     }
@@ -190,7 +190,7 @@ impl Game {
 }
 
 proptest! {
-    // Each play has tables of its own, which take their time to make.
+    // Each case has its own tables, which take time to make.
     #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, max_shrink_iters: 64, ..ProptestConfig::default() })]
 
     #[test]

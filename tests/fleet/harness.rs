@@ -1,4 +1,4 @@
-//! Several workers over one schema, and a look below the ports.
+//! Several workers over one schema, and access to the tables below the ports.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use crate::fleet::server;
 use crate::store::harness::{Harness, LEASE_MS, database};
 
-/// Nothing here takes so long, however busy the machine is.
+/// A limit that no wait here reaches, however busy the machine is.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Several stores over one new schema.
@@ -24,7 +24,7 @@ pub(crate) async fn workers<const N: usize>() -> (String, [Harness; N]) {
     (url, beds)
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !is_so().await {
@@ -52,19 +52,19 @@ impl Sql {
         self.connection.rows(sql, &[]).await.expect("reads")
     }
 
-    /// The number that a query answers.
+    /// Returns the number that a query answers.
     pub(crate) async fn number(&mut self, sql: &str) -> i64 {
         let row = self.connection.row(sql, &[]).await.expect("reads");
         row.get(0)
     }
 
-    /// The text that a query answers.
+    /// Returns the text that a query answers.
     pub(crate) async fn text(&mut self, sql: &str) -> String {
         let row = self.connection.row(sql, &[]).await.expect("reads");
         row.get::<_, Option<String>>(0).unwrap_or_default()
     }
 
-    /// All leases of these runs run out, as if their time had passed.
+    /// Makes the leases of these queues expire, as if their time had passed.
     pub(crate) async fn expire(&mut self, queues: &[Lease]) {
         let queues: Vec<String> = queues.iter().map(|lease| lease.queue_id.to_string()).collect();
         let list = queues.join(",");
@@ -75,7 +75,7 @@ impl Sql {
     }
 }
 
-/// A transaction of the test that holds what it has done or locked.
+/// A transaction of the test that keeps its changes and locks open.
 pub(crate) struct Lock {
     sql: Sql,
 }
@@ -92,7 +92,7 @@ impl Lock {
         self.sql.rows(sql).await
     }
 
-    /// How many wait for it now.
+    /// Returns how many sessions wait for it now.
     pub(crate) async fn waiting(&mut self) -> i64 {
         self.sql
             .number(
@@ -102,7 +102,7 @@ impl Lock {
             .await
     }
 
-    /// How many wait for those who wait for it.
+    /// Returns how many sessions wait for those that wait for it.
     pub(crate) async fn waiting_behind(&mut self) -> i64 {
         self.sql
             .number(
@@ -112,7 +112,7 @@ impl Lock {
             .await
     }
 
-    /// Until so many wait for it.
+    /// Waits until that many sessions wait for it.
     pub(crate) async fn until_waited_for(&mut self, by: i64) {
         until("somebody who waits for the lock", async || {
             self.waiting().await >= by
@@ -125,12 +125,12 @@ impl Lock {
     }
 }
 
-/// That worker's name.
+/// The owner of that name.
 pub(crate) fn owner(name: &str) -> Owner {
     Owner(name.to_owned())
 }
 
-/// All that can be claimed, under that name.
+/// Claims up to `limit` tasks under that name.
 pub(crate) async fn claim(harness: &Harness, name: &str, run: RunId, limit: usize) -> Vec<Claimed> {
     harness.claim_as(name, run, Claimable::All, limit).await
 }
@@ -139,7 +139,7 @@ pub(crate) fn leases(queues: &[Claimed]) -> Vec<Lease> {
     queues.iter().map(|queue| queue.lease).collect()
 }
 
-/// The worker is seen, and takes away what has run out.
+/// Sends the worker's heartbeat, which also takes away expired leases.
 pub(crate) async fn tend(store: &dyn Store, name: &str) {
     store
         .heartbeat(&owner(name), Done::default(), LEASE_MS)
@@ -147,7 +147,7 @@ pub(crate) async fn tend(store: &dyn Store, name: &str) {
         .expect("tends");
 }
 
-/// What a first task's next call may cost, when its earlier ones may have cost that.
+/// A reservation for the next call of a first task: the cost of its earlier calls, and the worst cost of this one.
 pub(crate) fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
     Reservation {
         lease,
@@ -159,13 +159,13 @@ pub(crate) fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
     }
 }
 
-/// Whether it is held back.
+/// Reserves and returns whether the money is held.
 pub(crate) async fn reserve(store: &dyn Store, run: RunId, call: &Reservation, cap: u64) -> bool {
     let hold = store.reserve(run, call, Cost(cap)).await;
     hold.expect("reserves") == Hold::Held
 }
 
-/// It joins the run.
+/// Registers the worker on the run.
 pub(crate) async fn join(store: &dyn Store, name: &str, run: RunId) {
     let worker = nova3::store::Worker {
         owner: owner(name),
@@ -176,7 +176,7 @@ pub(crate) async fn join(store: &dyn Store, name: &str, run: RunId) {
     store.register_worker(run, &worker).await.expect("joins");
 }
 
-/// What is true of every store at every moment, by SQL: one answer for each thing that is not.
+/// Checks the invariants of every store by SQL. Returns one text for each violation.
 pub(crate) async fn wrongs(sql: &mut Sql) -> Vec<String> {
     let rows = sql.rows(WRONGS).await;
     rows.iter()

@@ -1,4 +1,4 @@
-//! What was called is counted once, whoever tells of it and however late.
+//! Each call is counted once, whichever worker reports it and however late.
 
 use futures::future::join_all;
 use nova3::store::{Claimed, Left, RunId, Settled};
@@ -10,7 +10,7 @@ async fn reserve(harness: &Harness, run: RunId, queue: &Claimed, spent: u64, wor
     harness::reserve(harness.store(), run, &call(queue.lease, spent, worst), 1000).await
 }
 
-/// Attempts, cost, uncertain, reserved.
+/// Returns attempts, cost, uncertain cost and reserved money.
 async fn sums(harness: &Harness, run: RunId) -> (u64, u64, u64, u64) {
     let summary = harness.store().summary(run).await.expect("reads");
     (
@@ -70,7 +70,7 @@ async fn nothing_is_held_back_for_a_lease_that_is_taken_away_meanwhile() {
     first.read(run, &[request("x")]).await;
     let queue = claim(&first, "p", run, 1).await.remove(0);
     sql.expire(&[queue.lease]).await;
-    // The reservation has found its lease good and waits for the sums, while the lease runs out.
+    // The reservation has found its lease valid and waits for the sums, while the lease expires.
     let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_tallies FOR UPDATE").await;
     let (sends, ()) = tokio::join!(reserve(&first, run, &queue, 0, 50), async {
         hold.until_waited_for(1).await;
@@ -100,7 +100,7 @@ async fn what_a_dead_worker_held_back_for_an_old_version_is_spent() {
     assert_eq!(
         sums(&second, run).await,
         (0, 0, 0, 100),
-        "whoever calls for it may still tell"
+        "a later caller may still tell"
     );
     sql.run("UPDATE nova3_reservations SET created_at = 0").await;
     tend(second.store(), "q").await;

@@ -1,4 +1,4 @@
-//! Answers that are lost on their way: what was done is offered again by the store itself, and found done.
+//! Lost answers: the store itself repeats the operation and finds it done.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use crate::fleet::outages::behind;
 use crate::fleet::proxy::{Network, Proxy};
 use crate::store::harness::{Harness, attempt, completed, mark, nameless, planned, request};
 
-/// A worker behind a network that loses answers, and a look at what arrived.
+/// A worker behind a network that loses answers, and a view of what arrived.
 pub(crate) struct Scene {
     pub(crate) harness: Harness,
     proxy: Proxy,
@@ -34,7 +34,7 @@ impl Scene {
         }
     }
 
-    /// The call's statement arrives; its answer does not, and when it has happened the connection is reset.
+    /// The call's statement arrives and its answer is lost. The connection is reset once the effect is visible.
     pub(crate) async fn lose<T>(&mut self, happened: &str, call: impl AsyncFn(&Harness) -> T) -> T {
         let connections = self.proxy.accepted();
         self.proxy.set(Network::NoAnswers);
@@ -48,7 +48,7 @@ impl Scene {
         answer
     }
 
-    /// The call's transaction is committed; that it is, is not answered.
+    /// The call's transaction is committed, and the answer to the commit is lost.
     async fn lose_commit<T>(&mut self, happened: &str, call: impl AsyncFn(&Harness) -> T) -> T {
         let connections = self.proxy.accepted();
         self.sql.run(AT_COMMIT).await;
@@ -72,7 +72,7 @@ impl Scene {
     }
 }
 
-/// A commit of what has written its run, or deleted items, waits for a lock of the test.
+/// Makes the commit of a transaction that wrote its run or deleted items wait for a lock of the test.
 const AT_COMMIT: &str = "
 DROP TRIGGER IF EXISTS at_commit ON nova3_runs;
 DROP TRIGGER IF EXISTS at_commit ON nova3_items;
@@ -134,7 +134,7 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
         .harness
         .read(run, &[request("x"), request("y").session("s"), request("z")])
         .await;
-    // Another run is about to have the session and has not written it yet.
+    // Another run is about to hold the session and has not committed yet.
     let taken = "INSERT INTO nova3_session_leases SELECT user_id, session_id, queue_id FROM nova3_queues WHERE custom_id = 'o'";
     let mut hold = Lock::of(&scene.url, taken).await;
     hold.and("UPDATE nova3_queues SET leased = 1, ready = 0, fence = 1 WHERE custom_id = 'o'")
@@ -153,7 +153,7 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
     let (claimed, ()) = tokio::join!(asking, async {
         hold.until_waited_for(1).await;
         scene.proxy.reset_all();
-        // The second asking is answered, or waits for the first.
+        // The repeated call is answered, or waits for the first one.
         until("it to be asked again", async || {
             answered.get() || hold.waiting_behind().await > 0
         })
@@ -163,7 +163,7 @@ async fn of_a_claim_that_is_asked_again_while_it_is_under_way() {
     assert_eq!(
         crate::store::harness::ids(&claimed),
         ["x", "z"],
-        "nothing is leased to nobody"
+        "nothing is leased without an owner"
     );
     let leased = "SELECT count(*) FROM nova3_tasks WHERE status = 'leased' AND lease_owner = 'p'";
     assert_eq!(scene.sql.number(leased).await, 2);
@@ -313,7 +313,7 @@ async fn of_a_chunk_of_lines() {
         crate::store::harness::bad("no request"),
     ];
     let epoch = scene.harness.begin(run).await;
-    // Somebody else has begun to read the same, and has seen these lines too.
+    // Another process has begun the same reading and has seen these lines too.
     let outcomes = scene
         .lose_commit(
             "SELECT (max(next_seq) > 3)::int::bigint FROM nova3_runs",
@@ -350,7 +350,7 @@ async fn of_a_chunk_of_lines() {
         "bad",
     ];
     assert_eq!(kinds, expected);
-    // The next chunk of the reading knows what the lost one was.
+    // The next chunk of the reading knows the ticket of the lost one.
     let more = [nameless("the same"), request("new").session("s")];
     let mut next = lines(&more);
     next.iter_mut().for_each(|line| line.index += 10);
@@ -454,7 +454,7 @@ async fn of_what_is_forgotten() {
         items: 2,
         pending: 0,
     };
-    assert_eq!(cleared, expected, "what was forgotten is told of");
+    assert_eq!(cleared, expected, "the lost change is reported");
 }
 
 #[tokio::test]
@@ -474,5 +474,8 @@ async fn of_opening_a_run_that_was_begun_otherwise() {
             async |harness: &Harness| harness.store().open_run(&opening).await.expect("opens"),
         )
         .await;
-    assert!(opened.recipe_changed, "it is told once, to whoever changed it");
+    assert!(
+        opened.recipe_changed,
+        "it is told once, to the process that changed it"
+    );
 }

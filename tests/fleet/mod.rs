@@ -1,8 +1,8 @@
-//! What only many workers or a broken database can break, on PostgreSQL.
+//! Tests of faults that need many workers or a broken database, on PostgreSQL.
 //!
-//! Each worker of a law has a store of its own over one schema, with its own connections, as separate processes have.
-//! Where the order of events decides, a transaction of the test holds a lock until the others are seen to wait for it:
-//! nothing is left to chance or to a pause.
+//! Each worker of a law has its own store over one schema, with its own connections, like separate processes. When the
+//! order of events matters, a transaction of the test holds a lock until the others are seen to wait for it. So no test
+//! depends on chance or on a pause.
 #![expect(
     clippy::expect_used,
     clippy::panic,

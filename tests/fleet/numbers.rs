@@ -1,5 +1,5 @@
-//! Numbers of finished requests and events: without a gap, and visible in their order, so that whoever reads on from the
-//! last number misses nothing; and the numbers of a session's items.
+//! Numbers of finished requests and events have no gap and become visible in their order, so a reader that continues
+//! from the last number misses none. Also the numbers of a session's items.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use nova3::store::{Order, RunId, Settled};
 use crate::fleet::harness::{DEADLINE, Lock, Sql, call, claim, reserve, until, workers, wrongs};
 use crate::store::harness::{Harness, completed, ids, request};
 
-/// Reads on from the last number until told that nothing more will come, and once more.
+/// Reads on from the last number until told that no more will come, and then once more.
 async fn follow(harness: &Harness, run: RunId, ended: &Cell<bool>) -> (Vec<i64>, Vec<i64>) {
     let (mut finished, mut events) = (Vec::new(), Vec::new());
     let (mut after, mut after_event) = (0, 0);
@@ -54,7 +54,7 @@ async fn work(harness: &Harness, name: &str, run: RunId) {
     .await;
 }
 
-/// Everything that was told, as whoever begins now reads it.
+/// Returns the events that a new reader gets.
 async fn told(harness: &Harness, run: RunId) -> Vec<i64> {
     let page = harness.store().events(run, false, 0, 9999).await.expect("reads");
     page.rows.iter().map(|event| event.event_no).collect()
@@ -87,7 +87,7 @@ async fn whoever_is_held_up_gets_a_later_number() {
     let slow = claim(&p, "p", run, 1).await.remove(0);
     let quick = claim(&q, "q", run, 1).await.remove(0);
     assert!(reserve(p.store(), run, &call(slow.lease, 0, 1), 9).await);
-    // The last thing that a settlement touches before it has its numbers.
+    // The last row that a settlement touches before it draws its numbers.
     let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_reservations FOR UPDATE").await;
     let ended = Cell::new(false);
     let settle = async {
@@ -124,7 +124,7 @@ async fn what_is_not_committed_holds_back_later_numbers() {
     p.read(run, &[request("first"), request("second")]).await;
     let queues = claim(&p, "p", run, 2).await;
     assert_eq!(ids(&queues), ["first", "second"]);
-    // Whoever has written the first number and not committed yet.
+    // A transaction that has written the first number and has not committed yet.
     let given =
         "UPDATE nova3_tallies SET next_finish_no = next_finish_no + 1, next_event_no = next_event_no + 1";
     let mut hold = Lock::of(&url, given).await;

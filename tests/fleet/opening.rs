@@ -1,4 +1,4 @@
-//! Opening the store: by two at once, of another version, or where none is.
+//! Opening the store: by two processes at once, of another version, or where none exists.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn two_that_open_the_same_new_run_make_it_once() {
     );
 }
 
-/// What it cannot hold would come in the middle of the work.
+/// Otherwise a text that the database cannot hold would fail in the middle of the work.
 #[tokio::test]
 async fn a_database_that_cannot_hold_every_text_is_refused() {
     let mut sql = Sql::at(server::shared()).await;
@@ -89,7 +89,7 @@ async fn a_later_store_is_refused_unless_it_allows_ours() {
     );
 }
 
-/// As a program whose clock stands still would have installed them.
+/// The functions of another program, whose clock stands still.
 const OTHER_FUNCTIONS: &str =
     "CREATE OR REPLACE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT 7::bigint';
     UPDATE nova3_schema SET functions = 'others'";
@@ -161,7 +161,7 @@ async fn what_is_only_read_is_not_made() {
     }
 }
 
-/// A store behind a password, under an address that the environment would give.
+/// A store behind a password, whose address comes from the environment.
 fn guarded(url: &str) -> Database {
     let source = Source::Env("NOVA3_STORE".to_owned());
     match StoreAddress::read(std::path::Path::new(url), &source, &|_| None).expect("an address") {
@@ -187,7 +187,7 @@ async fn what_waiting_does_not_cure_is_told_at_once() {
     let long = Duration::from_secs(3600);
     let place = format!("127.0.0.1:{}", server.port());
     let wrong = |user: &str, name: &str| guarded(&format!("postgres://{user}@{place}/{name}"));
-    // The server takes a moment to know its new rules.
+    // The server needs a moment to load its new rules.
     crate::fleet::harness::until("the rules", async || {
         wrong("guarded:right", "postgres").connect().await.is_ok()
             && wrong("guarded:wrong", "postgres").connect().await.is_err()
@@ -197,7 +197,7 @@ async fn what_waiting_does_not_cure_is_told_at_once() {
         ("guarded:wrong", "postgres", "set `PGPASSWORD`"),
         ("guarded", "postgres", "set `PGPASSWORD`"),
         ("nova3", "nowhere", "make it with `createdb`"),
-        ("guarded:right", "postgres", "the user needs to own its tables"),
+        ("guarded:right", "postgres", "the user must own the tables"),
     ] {
         for wait in [Duration::ZERO, long] {
             let opened = PostgresStore::open(wrong(user, name), wait).await;
@@ -209,7 +209,7 @@ async fn what_waiting_does_not_cure_is_told_at_once() {
     server.stop_immediately();
     let refused = PostgresStore::open(database(server.url()), Duration::ZERO)
         .await
-        .expect_err("nobody answers");
+        .expect_err("no server answers");
     assert!(matches!(&refused, StoreError::Io { .. }), "{refused}");
     let waiting = PostgresStore::open(database(server.url()), long);
     let (opened, ()) = tokio::join!(waiting, async { server.start_again() });
@@ -228,7 +228,7 @@ async fn a_check_finds_sums_that_are_not_those_of_the_rows() {
     assert!(error.to_string().contains("the sums of run `a`"), "{error}");
 }
 
-/// Every row in another schema, and that one in the place of the first: its types have other numbers.
+/// Copies every row to another schema and puts that in place of the first. Its types have other numbers.
 const COPY: &str = "
     SET session_replication_role = replica;
     DO $$ DECLARE name text; ours text := current_schema(); BEGIN

@@ -1,4 +1,4 @@
-//! A database that stops, comes back, or cannot be reached: whoever asks waits, and nothing acknowledged is lost.
+//! A database that stops, comes back, or cannot be reached: callers wait, and no acknowledged write is lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ async fn a_restart_is_waited_for() {
 
 #[tokio::test]
 async fn what_is_acknowledged_survives_a_crash_of_a_server_that_need_not_sync() {
-    // A commit that is not synced is lost in a crash unless it was written by the way, which happens this seldom.
+    // An unsynced commit is lost in a crash unless a later write syncs it too, which these settings make rare.
     let server = Server::start(&["synchronous_commit=off", "wal_writer_delay=10s"]);
     let harness = Harness::at(server.url()).await;
     let run = harness.run("a").await;
@@ -89,7 +89,7 @@ async fn work(harness: &Harness, name: &str, run: RunId, acknowledged: &RefCell<
         join_all(queues.iter().map(async |queue| {
             for task in queue.current_task..queue.tasks.len() {
                 let settled = harness.settle(completed(queue.lease, task, 1)).await;
-                assert_ne!(settled, Settled::LostLease, "nobody takes a lease away here");
+                assert_ne!(settled, Settled::LostLease, "no process takes a lease away here");
                 let first = acknowledged.borrow_mut().insert((queue.lease.queue_id, task));
                 assert!(first, "a task is settled once");
             }
@@ -128,7 +128,7 @@ async fn nothing_acknowledged_is_lost_by_crashes_of_the_database() {
             })
             .await;
             server.stop_immediately();
-            // Whoever works finds that out.
+            // Working callers notice the outage.
             until("trouble", async || {
                 beds.iter().any(|harness| harness.store().trouble().is_some())
             })
@@ -169,7 +169,7 @@ async fn a_dead_network_is_waited_for() {
     let ((settled, claimed), ()) = tokio::join!(
         async { tokio::join!(far.done(&queues[0]), claim(&far, "p", run, 9)) },
         async {
-            // The others go on meanwhile.
+            // The other workers continue in the meantime.
             assert_eq!(near.store().counts(run).await.expect("reads").running, 1);
             proxy.reset_all();
             until("trouble", async || far.store().trouble().is_some()).await;
@@ -186,14 +186,14 @@ async fn a_dead_network_is_waited_for() {
     assert_eq!(far.store().trouble(), None);
 }
 
-/// A network that can fail, before the shared server.
+/// A proxy that can fail, in front of the shared server.
 pub(crate) fn behind(url: &str) -> (Proxy, String) {
     let (place, _) = url
         .split_once("/postgres")
         .unwrap_or_else(|| url.rsplit_once('/').expect("a database"));
     let (_, port) = place.rsplit_once(':').expect("a port");
     let port = port.parse().expect("a port");
-    // It makes a runtime of its own, which it does not do inside of one.
+    // The proxy makes its own runtime, which is not possible inside another one.
     let making = std::thread::spawn(move || Proxy::to(port));
     let proxy = making.join().expect("a proxy");
     let by_proxy = proxy.url(url);

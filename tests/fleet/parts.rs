@@ -1,4 +1,4 @@
-//! Parts of one queue under several workers, and the session that a queue keeps between its tasks.
+//! Parts of one queue under several workers, and the session that a queue holds between its tasks.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn settle(harness: &Harness, queue: &Claimed, settlement: Settlement) -> O
     }
 }
 
-/// Works on whatever it gets: planned tasks fan out, parts make an item, joins have two.
+/// Works on each claimed task: planned tasks fan out, parts make one item, joins make two.
 async fn work(harness: &Harness, name: &str, run: RunId, split: usize) -> usize {
     let mut settled = 0;
     while harness.store().has_unfinished(run).await.expect("reads") {
@@ -127,7 +127,7 @@ async fn a_task_that_sleeps_holds_up_no_other_queue() {
         ..Left::untouched(queue.lease)
     };
     harness.store().release(vec![left]).await.expect("releases");
-    // The first part sleeps, and the others are leased one after the other.
+    // The first part is asleep, and the others are leased one after the other.
     let mut tasks = Vec::new();
     for _ in 0..4 {
         let queues = claim(&harness, "p", run, 1).await;
@@ -159,7 +159,7 @@ async fn a_session_stays_with_its_queue_while_workers_of_its_run_live() {
     sql.run("UPDATE nova3_workers SET last_seen = 0 WHERE worker_id = 'p'")
         .await;
     let other = claim(&second, "q", b, 9).await;
-    assert_eq!(ids(&other), ["b1"], "nobody is left to go on");
+    assert_eq!(ids(&other), ["b1"], "no worker is left to go on");
     assert!(claim(&first, "p", a, 9).await.is_empty());
     sql.expire(&leases(&other)).await;
     tend(second.store(), "q").await;

@@ -23,7 +23,7 @@ fn input() -> Vec<Draft> {
     input
 }
 
-/// A whole reading, a few lines at a time.
+/// Does a complete reading, a few lines at a time.
 async fn read(harness: &Harness, run: nova3::store::RunId, drafts: &[Draft]) -> Vec<AddOutcome> {
     let epoch = harness.begin(run).await;
     let mut outcomes = Vec::new();
@@ -74,7 +74,7 @@ async fn the_reading_that_began_last_counts() {
     let new = second.begin(run).await;
     second.add(run, new, &[request("both"), request("new")]).await;
     second.end(run, new, 2).await;
-    // The one that began first ends last, and has seen a line more meanwhile.
+    // The reading that began first ends last, and has seen one more line by then.
     first
         .add(run, old, &[request("both"), request("old"), request("late")])
         .await;
@@ -99,7 +99,7 @@ async fn a_line_that_one_reading_leaves_out_while_the_other_sees_it_is_run() {
     let without = first.begin(run).await;
     first.add(run, without, &[request("y")]).await;
     let with = second.begin(run).await;
-    // What the second reading has looked up is not so any more when it writes: the first has ended meanwhile.
+    // The second reading's look-up is outdated when it writes, because the first reading has ended in the meantime.
     let mut hold = Lock::of(
         &url,
         "SELECT 1 FROM nova3_queues WHERE custom_id = 'x' FOR UPDATE",
@@ -113,7 +113,7 @@ async fn a_line_that_one_reading_leaves_out_while_the_other_sees_it_is_run() {
             hold.until_waited_for(1).await;
             let drafts = [request("x"), request("y")];
             tokio::join!(second.add(run, with, &drafts), async {
-                // It waits behind the end of the other, or for the same row.
+                // It waits for the end of the other reading, or for the same row.
                 let mut look = Sql::at(&url).await;
                 crate::fleet::harness::until("the second reading", async || {
                     look.number("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -139,7 +139,7 @@ async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
     first.read(run, &[x("old")]).await;
     let queue = claim(&first, "p", run, 1).await.remove(0);
     let before = first.lines_epoch(run).await;
-    // The reading has looked the line up, unfinished, and waits to replace it; its result comes first.
+    // The reading has looked the line up as unfinished and waits to replace it. The line's result is committed first.
     let epoch = second.begin(run).await;
     let settle = format!(
         "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, 'go_on', NULL, '[]', '{{}}', NULL, NULL, NULL, '{{}}', '{{}}', '{{}}')::nova3_settlement])",
@@ -155,7 +155,7 @@ async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
     assert_eq!(first.names(run).await, Vec::<String>::new());
     assert!(
         first.lines_epoch(run).await > before,
-        "whoever has written it has to write the file anew"
+        "its writer has to write the file anew"
     );
 }
 
@@ -218,7 +218,7 @@ async fn what_another_takes_over_meanwhile_does_not_go_on_as_well() {
     assert_eq!(state, "continued");
 }
 
-/// A reading of which the database has lost a part is refused.
+/// A reading is refused when the database has lost a part of it.
 async fn refused(first: &Harness, sql: &mut Sql, loss: &str) {
     let run = first.run("a").await;
     let epoch = first.begin(run).await;
@@ -240,7 +240,7 @@ async fn refused(first: &Harness, sql: &mut Sql, loss: &str) {
 #[tokio::test]
 async fn a_reading_that_has_lost_lines_goes_no_further() {
     let losses = [
-        // A chunk, both of them, and the beginning too.
+        // The last chunk, all chunks, and the beginning of the reading as well.
         "UPDATE nova3_readings SET ticket = ticket - 1",
         "DELETE FROM nova3_readings",
         "UPDATE nova3_runs SET ingest = ingest - 1",

@@ -1,4 +1,4 @@
-//! Leases that run out: taken away once, from nobody who kept them, with the blame on whom it belongs.
+//! Expired leases: each is taken away once, never from a living owner, and a crash is recorded for the right one.
 
 use futures::future::join_all;
 use nova3::store::{Claimable, Claimed, Done, RunId, RunOpening, Settled, Terms};
@@ -15,7 +15,7 @@ async fn crashes(sql: &mut Sql, of: &str) -> i64 {
     .await
 }
 
-/// Whose time has passed, and was last seen so long ago.
+/// Makes the worker's last heartbeat very old.
 async fn silence(sql: &mut Sql, name: &str) {
     sql.run(&format!(
         "UPDATE nova3_workers SET last_seen = 0 WHERE worker_id = '{name}'"
@@ -23,7 +23,7 @@ async fn silence(sql: &mut Sql, name: &str) {
     .await;
 }
 
-/// A run of one request, claimed by `p`, whose lease has run out.
+/// A run of one request, claimed by `p`, whose lease has expired.
 async fn run_out(harness: &Harness, sql: &mut Sql) -> (RunId, Claimed) {
     let run = harness.run("a").await;
     harness.read(run, &[request("x")]).await;
@@ -57,13 +57,13 @@ async fn what_is_renewed_meanwhile_is_kept() {
     let (url, [first, second]) = workers::<2>().await;
     let mut sql = Sql::at(&url).await;
     let (run, queue) = run_out(&first, &mut sql).await;
-    // The renewal is on its way, and what the reaper sees is that the lease has run out.
+    // The renewal is in flight, and the reaper sees an expired lease.
     let renewal = format!(
         "SELECT nova3_renew({}, 'p', ARRAY[{}::bigint], ARRAY[{}::bigint], {LEASE_MS})",
         run.0, queue.lease.queue_id, queue.lease.fence
     );
     let mut hold = Lock::of(&url, &renewal).await;
-    // Whether the reaper leaves it out or waits for it, the renewal goes through.
+    // The renewal succeeds whether the reaper skips the lease or waits for it.
     let reaped = std::cell::Cell::new(false);
     let reap = async {
         tend(second.store(), "q").await;
@@ -128,8 +128,8 @@ async fn who_is_seen_within_its_lease_has_not_crashed() {
     sql.expire(&[queue.lease]).await;
     silence(&mut sql, "p").await;
     tend(second.store(), "q").await;
-    assert_eq!(crashes(&mut sql, "x").await, 1, "nobody has seen it");
-    let queue = claim(&second, "nobody knows me", run, 9).await.remove(0);
+    assert_eq!(crashes(&mut sql, "x").await, 1, "no process has seen it");
+    let queue = claim(&second, "this owner is unknown", run, 9).await.remove(0);
     sql.expire(&[queue.lease]).await;
     tend(second.store(), "q").await;
     assert_eq!(crashes(&mut sql, "x").await, 2, "it never joined");
@@ -220,7 +220,7 @@ async fn who_left_in_good_order_is_accused_of_nothing() {
     assert_eq!(first.done(&queue).await, Settled::LostLease);
 }
 
-/// An hour, in the words of SQL.
+/// An hour in milliseconds, as SQL text.
 const HOUR: &str = "3600000";
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
     first.read(run, &[request("x"), request("y")]).await;
     join(first.store(), "p", run).await;
     let queues = claim(&first, "p", run, 2).await;
-    // As the rows stand when the clock of the server goes back.
+    // The rows look like this after the server's clock was set back by an hour.
     sql.run(&format!(
         "UPDATE nova3_tasks SET lease_until = lease_until + {HOUR} WHERE status = 'leased';
          UPDATE nova3_workers SET last_seen = last_seen + {HOUR}"
@@ -240,7 +240,7 @@ async fn a_clock_that_is_set_back_keeps_no_lease_alive() {
     tend(second.store(), "q").await;
     let longest = "SELECT max(lease_until - nova3_now()) FROM nova3_tasks WHERE status = 'leased'";
     assert!((0..=LEASE_MS).contains(&sql.number(longest).await));
-    // Whoever is alive renews it; the end of whoever is not is an unclean one.
+    // A living owner renews its lease. The crash of one that does not renew is recorded.
     let lost = first
         .store()
         .renew(&owner("p"), &leases(&queues[1..]), LEASE_MS)
@@ -279,6 +279,10 @@ async fn a_clock_that_is_set_back_holds_no_money_and_no_terms() {
         },
         ..opening("a")
     };
-    let opened = second.store().open_run(&other).await.expect("nobody is at work");
+    let opened = second
+        .store()
+        .open_run(&other)
+        .await
+        .expect("no worker is registered");
     assert_eq!(opened.terms.until.as_deref(), Some("insight"));
 }

@@ -1,4 +1,4 @@
-//! What a statement reads and locks does not grow with the number of runs, nor with what waits.
+//! The rows read and the locks held by a statement do not grow with the number of runs or of waiting queues.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::fleet::harness::{Sql, claim, join, workers};
 use crate::fleet::wakeups::settlement;
 use crate::store::harness::{Draft, Harness, request};
 
-/// How often each table and index was scanned, and how many of its entries were read.
+/// For each table and index, how often it was scanned, and how many of its entries were read.
 type Read = BTreeMap<String, (i64, i64)>;
 
-/// What the connection has read since some moment before.
+/// Returns the reads of the connection so far.
 async fn read(sql: &mut Sql) -> Read {
     let rows = sql
         .rows(
@@ -24,8 +24,8 @@ async fn read(sql: &mut Sql) -> Read {
         .collect()
 }
 
-/// What the statements of a transaction cost: how many locks it holds at its end, and what it has read. The same plans over
-/// as many rows cost the same.
+/// Returns the cost of a transaction's statements: the locks that it holds at its end, and its reads. Equal plans over
+/// equally many rows have equal costs.
 async fn cost(sql: &mut Sql, statements: &[String]) -> (i64, Read) {
     sql.run("BEGIN").await;
     let before = read(sql).await;
@@ -46,7 +46,7 @@ async fn cost(sql: &mut Sql, statements: &[String]) -> (i64, Read) {
     (locks, after)
 }
 
-/// A run in which each session has so many lines, with a queue of the first session at work.
+/// A run in which each session has `each` lines, with a queue of the first session leased.
 async fn at_work(harness: &Harness, name: &str, sessions: usize, each: usize) -> (RunId, Claimed) {
     let run = harness.run(name).await;
     let mut input: Vec<Draft> = Vec::new();
@@ -64,7 +64,7 @@ async fn at_work(harness: &Harness, name: &str, sessions: usize, each: usize) ->
     (run, first)
 }
 
-/// What workers of a run ask for: claims, the heartbeat, the end of a queue that lets another go on.
+/// The statements of a run's workers: claims, the heartbeat, the end of a queue that unblocks another.
 fn work(run: RunId, first: &Claimed) -> Vec<String> {
     let (run_id, queue, fence) = (run.0, first.lease.queue_id, first.lease.fence);
     vec![
@@ -79,8 +79,8 @@ fn work(run: RunId, first: &Claimed) -> Vec<String> {
     ]
 }
 
-/// The work of the run costs what it cost then: the same scans, no more locks, and no more rows but for versions of the same
-/// queues that no vacuum has removed yet.
+/// Checks that the work has the same cost as then: the same scans, no more locks, and no more rows except row versions
+/// of the same queues that no vacuum has removed yet.
 async fn costs_the_same(sql: &mut Sql, work: &[String], then: &(i64, Read), when: &str) {
     let now = cost(sql, work).await;
     assert!(now.0 <= then.0, "{when}: {} locks, {} before", now.0, then.0);

@@ -1,4 +1,4 @@
-//! Pages and groups of settlements are bounded by the sizes of results, and no result is read to learn its size.
+//! The sizes of results bound pages and groups of settlements, and no result is read to learn its size.
 
 use futures::future::join_all;
 use nova3::domain::outcome::Product;
@@ -10,10 +10,10 @@ use crate::fleet::server;
 use crate::store::counting::finish_large;
 use crate::store::harness::{Harness, attempt, batch, making};
 
-/// Answers of a megabyte. A page holds two of them.
+/// Answers of a megabyte each. A page holds two of them.
 const ANSWERS: usize = 16;
 
-/// Blocks of stored results that were read so far, by everybody whose connection has ended.
+/// Blocks of stored results that were read so far by connections that have ended.
 const READS: &str =
     "SELECT coalesce(sum(toast_blks_hit + toast_blks_read), 0)::bigint FROM pg_statio_user_tables";
 
@@ -21,7 +21,7 @@ const BLOCKS: &str =
     "SELECT sum(pg_relation_size(reltoastrelid) / current_setting('block_size')::bigint)::bigint
   FROM pg_class WHERE relname = 'nova3_tasks' AND reltoastrelid <> 0";
 
-/// The store's connections have ended, and what they read is counted.
+/// Waits until the store's connections have ended and their reads are counted.
 async fn ended(sql: &mut Sql) {
     let others =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -64,7 +64,7 @@ async fn a_page_reads_no_result_that_it_does_not_hold() {
         }
         drop(harness);
         ended(&mut sql).await;
-        // A server before 15 counts a little later.
+        // Servers before version 15 count a little later.
         until("what was read is counted", async || {
             sql.number(READS).await > before
         })
@@ -90,7 +90,7 @@ async fn a_group_of_settlements_ends_once_it_holds_enough_bytes() {
             Settlement::completed(lease, 0, product, Then::GoOn, making(1), vec![attempt(None, 1)]);
         harness.store().settle(settlement).await.expect("settles");
     };
-    // All of them wait before the first is on its way.
+    // All of them wait before the first is in flight.
     join_all((0..21).map(|place| settle(place, if place == 0 { 1 } else { 1 << 20 }))).await;
     let mut sql = Sql::at(&url).await;
     let groups = sql.text("SELECT string_agg(n::text, ',') FROM (SELECT count(*) n FROM nova3_tasks GROUP BY xmin ORDER BY min(queue_id)) g");

@@ -1,4 +1,4 @@
-//! Any text is stored and found again, also what PostgreSQL has no character for, and in any collation.
+//! Any text is stored and read back, also characters that PostgreSQL does not have, and under any collation.
 
 use nova3::domain::outcome::{NewItem, Product};
 use nova3::store::{Cursor, Feed, FileKey, Order, RunOpening, Settlement, Then};
@@ -9,7 +9,7 @@ use crate::fleet::harness::{Sql, claim, workers, wrongs};
 use crate::fleet::server;
 use crate::store::harness::{Harness, attempt, making, opening, planned, request};
 
-/// Both of these, and what looks like the way in which they are kept.
+/// Texts with each of these two characters, and texts that look like their stored form.
 const HARD: [&str; 6] = [
     "a\0b",
     "a\u{10FFFF}b",
@@ -68,7 +68,7 @@ async fn found_again(harness: &Harness) {
     let names: Vec<&str> = known.iter().rev().map(|run| run.name.as_str()).collect();
     assert_eq!(names, HARD);
 
-    // What a line says has no zeros: they come of models, names and paths.
+    // Lines have no zero characters. Zeros come from models, names and paths.
     let ids: Vec<String> = HARD.iter().map(|text| text.replace('\0', "zero")).collect();
     let hard = || ids.iter().map(String::as_str).zip(HARD);
     let input: Vec<Draft> = ids.iter().map(|id| request(id).query(id).unplanned()).collect();
@@ -103,7 +103,7 @@ async fn found_again(harness: &Harness) {
     );
 }
 
-/// An answer that holds that text, and a warning that does.
+/// An answer with that text, and a warning with it.
 fn said(lease: nova3::store::Lease, task: usize, text: &str) -> Settlement {
     let item = NewItem {
         kind: "answer".to_owned(),
@@ -144,7 +144,7 @@ async fn what_failed_with_such_a_text_can_be_tried_again() {
     drop(url);
 }
 
-/// A new database whose text is ordered in another way, if the server knows one.
+/// Makes a database with another collation, if the server has one.
 async fn another_collation() -> Option<String> {
     let mut sql = Sql::at(server::shared()).await;
     let known = "SELECT coalesce((SELECT collname FROM pg_collation WHERE collprovider = 'c' AND collencoding IN (-1, 6)
@@ -174,7 +174,7 @@ async fn the_order_of_text_in_the_database_changes_nothing() {
     let harness = Harness::at(&url).await;
     found_again(&harness).await;
     let run = harness.run("sessions").await;
-    // Orders in which `a-b`, `aB` and `ab` stand elsewhere than in C.
+    // Sessions that other collations order differently than C does.
     let input: Vec<Draft> = ["b", "a-b", "aB", "ab", "B"]
         .iter()
         .flat_map(|session| (0..2).map(move |place| request(&format!("{session}{place}")).session(session)))

@@ -1,4 +1,5 @@
-//! Statements that the database cancels at their time limit: made smaller, given more time, never sent again as they were.
+//! Statements that the database cancels at their time limit: they are made smaller or get more time, and are never sent
+//! again unchanged.
 
 use futures::future::join_all;
 use nova3::store::{Settled, StoreError};
@@ -6,7 +7,7 @@ use nova3::store::{Settled, StoreError};
 use crate::fleet::harness::{DEADLINE, Lock, Sql, claim, join, leases, owner, tend, workers, wrongs};
 use crate::store::harness::{Harness, LEASE_MS, completed, request};
 
-/// A store whose statements may take so long, and that needs `each` for every task that is settled.
+/// A store with that time limit for statements, in which each settled task takes `each` seconds.
 async fn slow(limit: &str, each: &str) -> (String, Harness, Sql) {
     let (url, [_]) = workers::<1>().await;
     let mut sql = Sql::at(&url).await;
@@ -27,7 +28,7 @@ async fn a_group_of_settlements_that_takes_too_long_is_halved() {
     let input: Vec<_> = (0..9).map(|number| request(&format!("r{number}"))).collect();
     harness.read(run, &input).await;
     let queues = claim(&harness, "p", run, 99).await;
-    // The first goes alone; the other eight are gathered meanwhile, and need more than twice the time there is.
+    // The first goes alone. The other eight gather in the meantime, and need more than twice the limit.
     let settling = join_all(queues.iter().map(async |queue| harness.done(queue).await));
     let settled = tokio::time::timeout(DEADLINE, settling).await;
     let settled = settled.expect("the group is not sent again as it was");
@@ -43,14 +44,14 @@ async fn a_statement_that_cannot_be_smaller_gets_more_time() {
     let queue = claim(&harness, "p", run, 1).await.remove(0);
     let settled = tokio::time::timeout(DEADLINE, harness.settle(completed(queue.lease, 0, 1))).await;
     assert_eq!(settled.expect("it is not sent again as it was"), Settled::Stepped);
-    // So do other jobs; the test holds the run's row for longer than the limit.
+    // Other jobs behave the same. The test holds the run's row for longer than the limit.
     let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_runs FOR UPDATE").await;
     let waits = async {
         harness.store().begin_ingest(run).await.expect("in the end");
     };
     let freed = async {
         hold.until_waited_for(1).await;
-        // The first try is over when the second waits.
+        // The first try has ended when the second one waits.
         let first = hold.and("SELECT pg_sleep(0.4)").await;
         drop(first);
         hold.until_waited_for(1).await;
@@ -63,7 +64,7 @@ async fn a_statement_that_cannot_be_smaller_gets_more_time() {
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
 }
 
-/// A row that somebody holds costs its own renewal and no other.
+/// A renewal that includes a locked row fails at once. The other leases can be renewed by a call of their own.
 #[tokio::test]
 async fn a_renewal_does_not_wait_for_a_row_that_is_locked() {
     let (url, [harness]) = workers::<1>().await;

@@ -1,5 +1,5 @@
-//! Promotions that two transactions would miss if neither saw the other. No sweep makes up for one: the second waits for
-//! the first and sees what it did.
+//! Promotions that would be missed if two transactions did not see each other. No sweep repairs a missed one: the
+//! second transaction waits for the first and sees its changes.
 
 use nova3::domain::failure::Class;
 use nova3::store::{Changes, Claimed, Epoch, NewLine, RunId, Settled};
@@ -7,7 +7,7 @@ use nova3::store::{Changes, Claimed, Epoch, NewLine, RunId, Settled};
 use crate::fleet::harness::{Lock, Sql, claim, until, workers, wrongs};
 use crate::store::harness::{Harness, ids, request};
 
-/// What settles the queue's only task, as a statement of a transaction that goes on.
+/// The settlement of the queue's only task, as a statement of an open transaction.
 pub(crate) fn settlement(run: RunId, queue: &Claimed, end: &str) -> String {
     format!(
         "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, '{end}', NULL, '[]', '{{\"route\":\"r\",\"model\":\"m\"}}',
@@ -16,14 +16,14 @@ pub(crate) fn settlement(run: RunId, queue: &Claimed, end: &str) -> String {
     )
 }
 
-/// The line that follows one other.
+/// A line that follows one other line.
 fn second() -> Vec<NewLine> {
     let mut lines = crate::fleet::draft::lines(&[request("second").session("s")]);
     lines[0].index = 1;
     lines
 }
 
-/// A reading that goes on, whose first line is at work.
+/// A reading under way, whose first line is leased.
 async fn first_at_work(harness: &Harness) -> (RunId, Epoch, Claimed) {
     let run = harness.run("a").await;
     let epoch = harness.begin(run).await;
@@ -55,7 +55,7 @@ async fn a_queue_that_is_added_while_the_one_before_it_ends_goes_on() {
 async fn a_queue_that_ends_while_the_next_is_added_lets_it_go_on() {
     let (url, [harness]) = workers::<1>().await;
     let (run, epoch, first) = first_at_work(&harness).await;
-    // The next one is written, and its transaction stands still before its end.
+    // The next line is written, and its transaction stops before its end.
     let mut hold = Lock::of(&url, "SELECT 1 FROM nova3_runs FOR UPDATE").await;
     tokio::join!(add_second(&harness, run, epoch), async {
         hold.until_waited_for(1).await;
@@ -85,7 +85,7 @@ async fn a_queue_that_is_added_while_one_is_given_back_waits_behind_it() {
     assert_eq!(ids(&claim(&harness, "p", run, 9).await), ["first"]);
 }
 
-/// Of an earlier one that failed and one behind it that ends, at once.
+/// An earlier request failed and is retried while a later one ends.
 #[tokio::test]
 async fn a_retry_while_a_later_one_ends_goes_on() {
     let (url, [harness]) = workers::<1>().await;
@@ -131,7 +131,7 @@ async fn a_session_that_is_added_to_holds_up_the_leases_of_no_other() {
     assert_eq!(ids(&claim(&q, "q", run, 9).await), ["busy"]);
 }
 
-/// What gives the queue back, as a statement of a transaction that goes on.
+/// The release of the queue, as a statement of an open transaction.
 fn given_back(run: RunId, queue: &Claimed) -> String {
     format!(
         "SELECT nova3_release({}, ARRAY[ROW({}, {}, 0, 1, 0, '{{}}')::nova3_left])",
@@ -151,7 +151,8 @@ async fn a_queue_given_back_while_its_line_leaves_holds_up_nobody() {
     let gone = claim(&p, "p", run, 1).await.remove(0);
     let epoch = q.begin(run).await;
     q.add(run, epoch, &[request("stays").session("s")]).await;
-    // It is ready again in a transaction that has not seen the end of the reading, which does not see it ready.
+    // A transaction that has not seen the end of the reading makes the queue ready. The end of the reading does not see
+    // it ready.
     let hold = Lock::of(&url, &given_back(run, &gone)).await;
     let ended = std::cell::Cell::new(false);
     let end = async {

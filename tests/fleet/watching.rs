@@ -1,4 +1,4 @@
-//! What the page on operations and the autoscaler ask the database, by a role that may do nothing else.
+//! The queries of the operations page and of the autoscaler, by a role with minimal rights.
 
 use nova3::store::{Lease, RunId};
 
@@ -8,7 +8,7 @@ use crate::store::harness::request;
 const PAGE: &str = include_str!("../../docs/operations.md");
 const SCALING: &str = include_str!("../../deploy/kubernetes/keda/worker-scale.yaml");
 
-/// The statement of the page that stands under this comment.
+/// Returns the statement of the page below this comment.
 fn asks(what: &str) -> &'static str {
     let block = PAGE
         .split_once("```sql\n")
@@ -19,7 +19,7 @@ fn asks(what: &str) -> &'static str {
     rest.split_once(';').expect("a statement ends").0
 }
 
-/// The query of the autoscaler.
+/// Returns the query of the autoscaler.
 fn scales() -> String {
     let (_, rest) = SCALING.split_once("query: |\n").expect("it has a query");
     let indent = rest.len() - rest.trim_start_matches(' ').len();
@@ -29,7 +29,7 @@ fn scales() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A session of someone who has what the page grants.
+/// A session of a role that has the rights which the page grants.
 async fn watcher(url: &str) -> Sql {
     let (_, grant) = PAGE.split_once("`GRANT ").expect("the page says what is needed");
     let (grant, _) = grant.split_once('`').expect("it ends");
@@ -54,7 +54,7 @@ async fn one_leased_of_three(url: &str, harness: &crate::store::harness::Harness
         .add(run, epoch, &[request("x"), request("y"), request("z")])
         .await;
     let lease = claim(harness, "p", run, 1).await.remove(0).lease;
-    // Of an earlier reading: nobody's work.
+    // A line of an earlier reading, which needs no worker.
     Sql::at(url)
         .await
         .run("UPDATE nova3_queues SET ingest = ingest - 1 WHERE custom_id = 'z'")
@@ -77,13 +77,13 @@ async fn alerts_are_silent_at_rest_and_speak_in_trouble() {
     assert_eq!(sql.number(asks("expired leases")).await, 0);
     Sql::at(&url).await.expire(&[lease]).await;
     assert_eq!(sql.number(asks("expired leases")).await, 1);
-    // Nobody has joined.
-    assert_eq!(sql.text(asks("nobody works")).await, "a");
+    // No worker has joined.
+    assert_eq!(sql.text(asks("no worker")).await, "a");
     let joined = "INSERT INTO nova3_workers (worker_id, run_id, host, pid, version, joined_at, last_seen)
         SELECT 'p', run_id, 'h', 1, '1', nova3_now(), nova3_now() FROM nova3_runs";
     Sql::at(&url).await.run(joined).await;
-    assert!(sql.rows(asks("nobody works")).await.is_empty());
-    // What they answer depends on who else uses the server.
+    assert!(sql.rows(asks("no worker")).await.is_empty());
+    // The answers depend on the other users of the server.
     sql.rows(asks("old snapshot")).await;
     sql.rows(asks("dead rows")).await;
 }

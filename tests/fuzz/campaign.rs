@@ -1,7 +1,7 @@
 //! One run of a target: the corpus as it stands, then mutations of it until the budget is used.
 //!
-//! `check` answers numbers that stand for the kinds of its results. An input with a new number joins the pool that is
-//! mutated: that leads into rare branches without instrumented code.
+//! `check` returns numbers that stand for the kinds of its results. An input with a new number joins the pool that is
+//! mutated, so mutations reach rare branches without instrumented code.
 
 #![expect(
     clippy::expect_used,
@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use super::input::digest;
 use super::mutation::Mutator;
 
-/// The budget of a run in `scripts/test`.
+/// The budget of a run in `scripts/test`, in seconds.
 const SECONDS: u64 = 10;
 
-/// Shortening a failing input may take this long.
+/// The most time for shortening a failing input.
 const SHORTENING: Duration = Duration::from_secs(5);
 
 /// A target.
@@ -32,7 +32,7 @@ pub(crate) struct Campaign {
     pub(crate) target: &'static str,
     /// Files of these folders are inputs too.
     pub(crate) seeds: &'static [&'static str],
-    /// Panics if the input breaks a property; answers a number for the kind of each result.
+    /// Panics if the input breaks a property; returns a number for the kind of each result.
     pub(crate) check: fn(&[u8]) -> Vec<u64>,
 }
 
@@ -87,7 +87,7 @@ impl Campaign {
         );
     }
 
-    /// The files of the corpus and of the seeds, in a fixed order.
+    /// Returns the files of the corpus and of the seeds, in a fixed order.
     fn files(&self, here: &Path) -> Vec<PathBuf> {
         let corpus = here.join("corpus").join(self.target);
         let seeds = self
@@ -104,7 +104,7 @@ impl Campaign {
         files
     }
 
-    /// The kinds of results, or why the input breaks a property.
+    /// Returns the kinds of results, or why the input breaks a property.
     fn attempt(&self, input: &[u8]) -> Result<Vec<u64>, String> {
         quietly(|| (self.check)(input))
     }
@@ -121,7 +121,7 @@ impl Campaign {
         );
     }
 
-    /// Leaves out one part after the other, ever smaller ones, as long as the rest still fails.
+    /// Leaves out one part after the other, ever smaller ones, while the rest still fails.
     fn shortened(&self, input: &[u8], reason: &str) -> (Vec<u8>, String) {
         let (mut input, mut reason) = (input.to_vec(), reason.to_owned());
         let started = Instant::now();
@@ -142,7 +142,7 @@ impl Campaign {
     }
 }
 
-/// Writes an input where a person finds it.
+/// Writes a failing input to a file for a person.
 fn keep(input: &[u8], name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
     std::fs::create_dir_all(&folder).expect("a folder for inputs");
@@ -168,7 +168,7 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs `check` and answers what it panicked with instead of printing it, thousands of times while it is shortened.
+/// Runs `check` and returns its panic message instead of printing it: shortening runs it thousands of times.
 fn quietly<T>(check: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

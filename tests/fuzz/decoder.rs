@@ -1,6 +1,6 @@
-//! What a server sends: streams, whole bodies, refusals and their headers.
+//! The responses of a server: streams, whole bodies, refusals and their headers.
 //!
-//! An input that begins with `HTTP/1.1 ` is a whole response, any other one the body of a stream.
+//! An input that begins with `HTTP/1.1 ` is a whole response; any other one is the body of a stream.
 
 #![expect(clippy::expect_used, reason = "a target fails the way a test does")]
 
@@ -18,10 +18,10 @@ use serde_json::value::RawValue;
 
 use super::input::{choices, digest, lengths, pieces};
 
-/// What the route sends to be let in. No error tells it, wherever a server repeats it.
+/// The credential of the route. No error shows it, wherever a server repeats it.
 const SECRET: &str = "sesame-opens-7731";
 
-/// A text of an answer is no longer, in characters.
+/// The longest text of an error message, in characters.
 const LONGEST_MESSAGE: usize = 500;
 const LONGEST_NAME: usize = 200;
 
@@ -137,7 +137,7 @@ impl Response {
         }
     }
 
-    /// The judgement of the response as a refusal, whatever its status is.
+    /// Classifies the response as a refusal, for any status.
     fn refused(&self) -> CallError {
         let header = |name: &str| self.headers.get(name).cloned();
         let now = Timestamp::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
@@ -165,7 +165,7 @@ fn secrets() -> Secrets {
 
 type Decoded = (Vec<Frame>, Option<SseError>);
 
-/// The frames of a stream that arrives in these pieces, and the error that ended it.
+/// Returns the frames of a stream that arrives in these pieces, and the error that ended it.
 fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
     let (mut decoder, mut frames) = (Decoder::new(limits), Vec::new());
     let mut taken = 0;
@@ -173,11 +173,11 @@ fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
         let (held, known) = (decoder.held_bytes(), frames.len());
         let result = decoder.push(piece, &mut frames);
         if piece.iter().all(|byte| matches!(byte, b'\n' | b'\r')) {
-            // Everything of these events was there before the piece.
+            // All bytes of these events had arrived before this piece.
             for frame in &frames[known..] {
                 let name = frame.event.as_deref().unwrap_or_default();
                 let length = frame.data.len() + name.len();
-                // But for the newline that joins its last line to the ones before.
+                // The newline that joins the last line to the earlier ones is not held yet.
                 assert!(
                     held + 1 >= length,
                     "{held} bytes are counted of an event of {length}"
@@ -189,7 +189,7 @@ fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
         }
         taken += piece.len();
         let most = limits.event_bytes.min(taken);
-        // A line, the name and the data of its event; a buffer that grows may be twice as large as what is in it.
+        // A line, the name and the data of its event; a growing buffer may be twice as large as its content.
         assert!(
             decoder.held_bytes() <= 6 * (most + 1) + 32,
             "{} bytes are held of {taken}, {limits:?}",
@@ -200,7 +200,7 @@ fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
     (frames, fault)
 }
 
-/// What becomes of a stream that arrives in these pieces.
+/// Returns the result of a stream that arrives in these pieces.
 fn arrive(dialect: Dialect, limits: Limits, room: usize, pieces: &[&[u8]]) -> Result<Answer, CallError> {
     let mut incoming = Incoming::new(dialect, limits, room).hiding(secrets());
     let mut done = false;
@@ -234,7 +234,7 @@ fn arrive(dialect: Dialect, limits: Limits, room: usize, pieces: &[&[u8]]) -> Re
     Ok(answer)
 }
 
-/// A good answer of a stream was vouched for by its server.
+/// Checks that the server marked the end of a good answer of a stream.
 fn judge_stream(result: &Result<Answer, CallError>, frames: &[Frame]) {
     judge(result);
     if let Ok(answer) = result {
@@ -251,7 +251,7 @@ fn is_something(answer: &Answer) -> bool {
     !answer.text.is_empty() || answer.finish_reason == "tool_calls"
 }
 
-/// What a stream says of its end, read from its frames without the collector.
+/// The end marks of a stream, read from its frames without the collector.
 #[derive(Default)]
 struct End {
     /// A finish reason with a name.
@@ -278,7 +278,7 @@ impl End {
             #[serde(borrow)]
             choices: Option<Vec<Choice<'a>>>,
         }
-        // An array is read as a choice too, its members in this order.
+        // serde also reads an array as a choice, its members in this order.
         #[derive(Deserialize)]
         #[serde(default)]
         #[derive(Default)]
@@ -294,7 +294,7 @@ impl End {
         }
         self.done |= data.starts_with("[DONE]");
         let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(data) else {
-            // What is no JSON may be read loosely all the same, wrong escapes in a name among it.
+            // The collector may read text that is not JSON loosely, for example with wrong escapes in a name.
             self.named |= data.contains("finish_reason") || data.contains('\\');
             return;
         };
@@ -311,7 +311,7 @@ impl End {
     }
 }
 
-/// What holds for every answer and every error.
+/// Checks the properties of every answer and every error.
 fn judge(result: &Result<Answer, CallError>) {
     match result {
         Ok(answer) => {
@@ -352,7 +352,7 @@ fn judge_usage(usage: Usage) {
     );
 }
 
-/// One printable line, and no secret.
+/// Checks that an error is one short printable line without the secret.
 fn assert_bounded(error: &CallError) {
     let texts = [Some(error.message.as_str()), error.code.as_deref()];
     for text in texts.into_iter().flatten() {
@@ -370,7 +370,7 @@ fn assert_bounded(error: &CallError) {
     );
 }
 
-/// What a result has in common with others of its kind.
+/// Returns a number for the kind of a result.
 fn kind(result: &Result<Answer, CallError>) -> u64 {
     match result {
         Ok(answer) => digest(&(
@@ -389,7 +389,7 @@ fn kind(result: &Result<Answer, CallError>) -> u64 {
             answer.finish_reason == "stop",
         )),
         Err(error) => {
-            // The words of a server are of any kind; our own tell what failed.
+            // A server's message may have any words; only our own message shows what failed.
             let own = error.message.chars().filter(char::is_ascii_alphabetic);
             let own: String = own.take(if error.status.is_none() { 16 } else { 0 }).collect();
             digest(&(

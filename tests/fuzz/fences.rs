@@ -1,6 +1,6 @@
-//! Untrusted text in prompts: it stands between fences, and nothing that it says closes them.
+//! Untrusted text in prompts: it stands between fences, and none of its characters can close them.
 //!
-//! An input is a list of texts, parted by lines of `%%`. They go into every field of a request and of its material.
+//! An input is a list of texts, separated by lines of `%%`. They go into every field of a request and of its material.
 
 #![expect(
     clippy::expect_used,
@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 
 use super::input::{choices, digest};
 
-/// What stands outside of fences.
-/// What stands behind the last fence of a request that is not Chinese.
+/// The line about the language, behind the last fence of a request that is not Chinese.
 const LANGUAGE: &str = "Write every text in the language of the request above, unless the request asks for another language. These \
      instructions are in Chinese; that is no reason to answer in Chinese.";
 
+/// The lines that may stand outside of fences, beside [`LANGUAGE`].
 const HEADINGS: [&str; 12] = [
     "# 前情",
     "# 背景",
@@ -38,13 +38,13 @@ const HEADINGS: [&str; 12] = [
     "",
 ];
 
-/// The name of a fence is no longer, in characters.
+/// The longest name of a fence, in characters.
 const LONGEST_NAME: usize = 60;
 
-/// Characters of a query at most.
+/// The most characters of a query.
 const LONGEST_QUERY: usize = 5000;
 
-/// What a warning says was left out of a prompt.
+/// The names of material that a warning may report as left out of a prompt.
 const LEFT_OUT: [&str; 6] = [
     "rounds",
     "background",
@@ -76,7 +76,7 @@ pub(crate) fn check(input: &[u8]) -> Vec<u64> {
     WORLD.with(|world| world.check(input))
 }
 
-/// What prompts are made with.
+/// The inputs of prompts that do not depend on the fuzzed bytes.
 struct World {
     agents: Agents,
     client: Client,
@@ -156,7 +156,7 @@ impl World {
         agent::prompt(agent, route, budget, task).map_err(|failure| failure.class)
     }
 
-    /// An agent's own instructions are the same whatever its request says. They depend on its language alone.
+    /// Checks that an agent's own instructions depend only on the language of the request.
     fn judge_system(&self, agent: &Agent, system: &Message) {
         let is_same = ["q", "问题"].iter().any(|query| {
             let Ok(other) = self.prompt(agent, 0, &self.budget, &Texts::of(query.as_bytes())) else {
@@ -240,7 +240,7 @@ impl Texts {
             self.get(index + 3): self.get(index + 4)})
     }
 
-    /// Every text that may stand between fences, as it is before it stands there.
+    /// Returns every text that may stand between fences, in its form before that.
     fn sources(&self) -> Vec<String> {
         let text = |index: usize| self.get(index).to_owned();
         let mut sources: Vec<String> = [2, 3, 4, 5, 6, 7, 8, 13, 15, 16, 20].map(text).into();
@@ -255,7 +255,7 @@ impl Texts {
         sources
     }
 
-    /// Each fence holds one of the texts, whole but for what breaks a fence, or its beginning.
+    /// Checks that each fence holds one of the texts, whole or cut, apart from spaces that break a fence mark.
     fn judge(&self, fences: &[(String, String)]) {
         let sources: Vec<String> = self.sources().iter().map(|text| spaceless(text)).collect();
         let Some(((last, task), others)) = fences.split_last() else {
@@ -275,7 +275,7 @@ impl Texts {
     }
 }
 
-/// What stands between fences, by name.
+/// Returns the texts between fences, by name.
 fn fences(prompt: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = prompt;
@@ -295,7 +295,7 @@ fn fences(prompt: &str) -> Vec<(String, String)> {
             name.chars().all(is_plain) && name.chars().count() <= LONGEST_NAME,
             "{name:?}"
         );
-        // Whoever reads it takes the first such mark for the end.
+        // A reader takes the first such mark for the end.
         let Some((text, after)) = rest.split_once(">>>") else {
             panic!("a fence that does not end: {rest:?}")
         };
@@ -313,7 +313,7 @@ fn fences(prompt: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Spaces are all that a fence may add to a text.
+/// Removes the spaces: a fence may add only spaces to a text.
 fn spaceless(text: &str) -> String {
     text.replace(' ', "")
 }

@@ -1,20 +1,20 @@
-//! What a target draws from the bytes of its input beside their meaning.
+//! Derived values of an input: its digest, random choices, and its cut into pieces.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A number that stands for a value.
+/// Returns a number that stands for a value.
 pub(crate) fn digest(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Random choices that follow from the input alone: the same input always fails in the same way.
+/// Returns random choices that follow from the input alone: the same input always fails in the same way.
 pub(crate) fn choices(input: &[u8]) -> fastrand::Rng {
     fastrand::Rng::with_seed(digest(input))
 }
 
-/// The input in pieces: byte by byte, in equal pieces, or cut at a few places.
+/// Cuts the input into pieces: byte by byte, in equal pieces, or at a few places.
 pub(crate) fn pieces<'a>(input: &'a [u8], choices: &mut fastrand::Rng) -> Vec<&'a [u8]> {
     let places = match choices.u8(..4) {
         0 => return input.chunks(1).collect(),
@@ -29,7 +29,7 @@ pub(crate) fn pieces<'a>(input: &'a [u8], choices: &mut fastrand::Rng) -> Vec<&'
     cuts.windows(2).map(|pair| &input[pair[0]..pair[1]]).collect()
 }
 
-/// The pieces in a message: how long each is.
+/// Returns the length of each piece, for a message.
 pub(crate) fn lengths(pieces: &[&[u8]]) -> Vec<usize> {
     pieces.iter().map(|piece| piece.len()).collect()
 }

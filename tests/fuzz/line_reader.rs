@@ -18,10 +18,10 @@ use nova3::store::{NewLine, NewRequest};
 
 use super::input::{choices, digest, lengths, pieces};
 
-/// A reader's buffer has this size, so that lines of a file are cut at its multiples.
+/// The size of a reader's buffer; lines of a file are cut at its multiples.
 const BUFFER: usize = 64 << 10;
 
-/// No message is longer, in characters.
+/// The longest message, in characters.
 const LONGEST_MESSAGE: usize = 1200;
 
 #[test]
@@ -77,7 +77,7 @@ enum Found {
     },
 }
 
-/// The lines of a whole stream, found without a splitter.
+/// Returns the lines of a whole stream, found without a splitter.
 fn lines(stream: &[u8], limit: usize) -> Vec<Found> {
     let mut found = Vec::new();
     let ended = stream.strip_suffix(b"\n").unwrap_or(stream);
@@ -110,7 +110,7 @@ fn lines(stream: &[u8], limit: usize) -> Vec<Found> {
     found
 }
 
-/// What the beginning of a line says of it.
+/// Returns the claim read from the beginning of a line.
 fn claim(beginning: &[u8]) -> Claim {
     match read_line(beginning, Rules::default()) {
         Err(bad) => bad.claim,
@@ -150,7 +150,7 @@ fn split(pieces: &[&[u8]], limit: usize) -> Vec<Found> {
     found
 }
 
-/// What holds for each line, good or bad. Answers the kind of what became of it.
+/// Checks the properties of each line, good or bad. Returns the kind of its result.
 fn request(line: &[u8], choices: &mut fastrand::Rng) -> u64 {
     let strict = read_line(line, Rules::default());
     let lenient = read_line(line, Rules { lenient: true });
@@ -172,7 +172,7 @@ fn request(line: &[u8], choices: &mut fastrand::Rng) -> u64 {
         )),
         Err(bad) => {
             judge(line, bad);
-            // What stands in backticks is the line's own, but for the place that is `expected` to be something.
+            // Text in backticks comes from the line, except for the place behind `expected`.
             let parts = bad.message.split('`').take(3);
             let own = if bad.message.starts_with("expected `") {
                 3
@@ -199,7 +199,7 @@ fn assert_same(one: &Accepted, other: &Accepted, what: &str) {
     );
 }
 
-/// A request comes out of a store as it went in.
+/// Checks that a request is the same after it was stored and read.
 fn stored(request: &Request) {
     let stored = request.to_stored();
     assert!(
@@ -212,7 +212,7 @@ fn stored(request: &Request) {
     }
 }
 
-/// White space around a line, and behind its first brace, changes nothing.
+/// Checks that white space around a line, and behind its first brace, changes nothing.
 fn spaced(line: &[u8], accepted: &Accepted, choices: &mut fastrand::Rng) {
     let Some(brace) = line.iter().position(|byte| *byte == b'{') else {
         panic!("a request without a brace");
@@ -243,7 +243,7 @@ fn judge(line: &[u8], bad: &BadLine) {
     }
 }
 
-/// The same bytes as a file, its lines cut at the end of a buffer: numbers, places and lengths add up.
+/// Checks the same bytes as a file whose lines are cut at the end of a buffer: numbers, places and lengths are right.
 fn file(input: &[u8], choices: &mut fastrand::Rng) {
     let mut content = Vec::new();
     if choices.bool() {

@@ -3,7 +3,7 @@
 /// Bytes with a meaning in at least one of the formats.
 const BYTES: &[u8] = b"\0\n\r\t \"'\\/:,.{}[]<>-09ae@\x7f\x80\xbf\xc3\xe4\xf0\xff";
 
-/// A mutated input is no longer: the length of a real line or event, and short enough for thousands a second.
+/// The longest mutated input: as long as a real line or event, and short enough for thousands a second.
 const LONGEST: usize = 8 << 10;
 
 /// Mutates inputs with the words of a dictionary and pieces of other inputs.
@@ -20,7 +20,7 @@ impl Mutator {
         }
     }
 
-    /// An input of the pool after one to eight mutations. Recent additions are taken more often.
+    /// Returns an input of the pool after one to eight mutations. Recent additions are taken more often.
     pub(crate) fn input(&mut self, pool: &[Vec<u8>]) -> Vec<u8> {
         let recent = pool.len().saturating_sub(64);
         let from = if self.choices.u8(..3) == 0 { recent } else { 0 };
@@ -72,14 +72,14 @@ impl Mutator {
     }
 }
 
-/// A range of a text of so many bytes, short ones more often.
+/// Returns a range of a text of this length; short ranges are more frequent.
 fn range(length: usize, choices: &mut fastrand::Rng) -> (usize, usize) {
     let from = choices.usize(..=length);
     let most = (length - from).min(1 << choices.u32(..12));
     (from, from + choices.usize(..=most))
 }
 
-/// A part a few times over; now and then as often as there is room.
+/// Repeats a part a few times; sometimes as often as there is room.
 fn repeat(input: &mut Vec<u8>, from: usize, to: usize, choices: &mut fastrand::Rng) {
     let part = input[from..to].to_vec();
     let most = LONGEST.saturating_sub(input.len()) / part.len().max(1);
@@ -87,7 +87,7 @@ fn repeat(input: &mut Vec<u8>, from: usize, to: usize, choices: &mut fastrand::R
     drop(input.splice(to..to, part.repeat(choices.usize(..=times))));
 }
 
-/// The word of a dictionary's line: `"…"` with `\\`, `\"` and `\xNN`, as libFuzzer reads it.
+/// Returns the word in a dictionary's line: `"…"` with `\\`, `\"` and `\xNN`, as libFuzzer reads it.
 fn word(line: &str) -> Option<Vec<u8>> {
     let quoted = line.strip_prefix('"')?.strip_suffix('"')?;
     let mut word = Vec::new();

@@ -1,4 +1,4 @@
-//! What the README says, happens: its commands run, its flags and codes exist, its data can be made again.
+//! Checks the README: its commands run, its flags and codes exist, and its data can be generated again.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,7 @@ fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
 }
 
-/// A server that stands in for the provider; ends with the test.
+/// A server that stands in for the provider. It ends with the test.
 struct Provider {
     server: Child,
     base_url: String,
@@ -49,7 +49,7 @@ impl Drop for Provider {
     }
 }
 
-/// A folder as a reader of the README has it, with `nova3` and a `cargo` that runs it on the path.
+/// A folder as a reader of the README has it. Its PATH has `nova3`, and a `cargo` that runs it.
 struct Desk {
     folder: tempfile::TempDir,
 }
@@ -182,7 +182,7 @@ fn listed() -> BTreeSet<String> {
         .collect()
 }
 
-/// Every word of a text that begins as told.
+/// Every word of a text that begins with `begin`.
 fn words(text: &str, begin: &str) -> BTreeSet<String> {
     let part_of_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let words = text
@@ -196,7 +196,7 @@ fn every_flag_exists() {
     let commands = listed();
     let known: String = commands.iter().map(|command| help(&[command])).collect();
     let (flags, mut elsewhere) = (words(&known, "--"), BTreeSet::new());
-    // cargo's own, and those of scripts.
+    // Flags of cargo and of scripts.
     elsewhere.extend(["--release", "--path", "--open"].map(str::to_owned));
     let unknown: Vec<_> = words(&readme(), "--")
         .into_iter()

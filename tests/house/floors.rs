@@ -1,10 +1,10 @@
-//! The source reads itself: what `ARCHITECTURE.md` promises, the tree keeps.
+//! Checks the source text against the rules of `ARCHITECTURE.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The floors, lowest first. A file may use lower floors only, and nothing of its neighbours on its own floor.
+/// The floors, lowest first. A file may use lower floors only, and no other part of its own floor.
 const FLOORS: &[&[&str]] = &[
     &["failpoint"],
     &["domain"],
@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
 ];
 
-/// Which folders of the engine a folder may use, beside itself and the types in files of their own.
+/// The folders of the engine that each folder may use, beside itself and the files with shared types.
 const ENGINE: &[(&str, &[&str])] = &[
     ("input", &[]),
     ("work", &[]),
@@ -27,13 +27,13 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("dispatch", &["input", "work"]),
 ];
 
-/// Files of the engine that use its folders, so that no folder may use them.
+/// Files of the engine that use its folders. No folder may use them.
 const ENGINE_TOP: &[&str] = &["begin", "run", "worker_loop"];
 
-/// A file's lines before its tests; beyond that it has more than one duty.
+/// The most lines of a file before its tests. A longer file has more than one duty.
 const MOST_LINES: usize = 400;
 
-/// Names that say nothing about what is inside.
+/// File names that say nothing about the content.
 const EMPTY_NAMES: &[&str] = &[
     "utils", "util", "helpers", "helper", "common", "manager", "imp", "misc",
 ];
@@ -46,7 +46,7 @@ struct Source {
 }
 
 impl Source {
-    /// The folder or file directly below `src` that it belongs to.
+    /// The folder or file directly below `src` that the file belongs to.
     fn part(&self) -> &str {
         self.path
             .split('/')
@@ -55,7 +55,7 @@ impl Source {
             .trim_end_matches(".rs")
     }
 
-    /// How many modules lie between the root of the crate and this file's inside.
+    /// The number of modules between the root of the crate and the content of this file.
     fn depth(&self) -> usize {
         let names = self.path.split('/').count();
         if self.path.ends_with("/mod.rs") {
@@ -65,7 +65,7 @@ impl Source {
         }
     }
 
-    /// The lines with code on them, numbered, without comments.
+    /// The numbered lines with code, without comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let uncommented = |line: &'_ str| !line.trim_start().starts_with("//");
         self.text
@@ -126,7 +126,7 @@ fn assert_none(what: &str, problems: &[String]) {
 fn uses(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let code: Vec<(usize, &str)> = source.code().collect();
-    // Joined, because a `use crate::{` may spread its names over lines.
+    // The lines are joined, because a `use crate::{` may span several lines.
     let mut text = String::new();
     let mut starts = Vec::new();
     for (number, line) in code {
@@ -147,7 +147,7 @@ fn uses(source: &Source) -> Vec<(usize, String)> {
             }
         }
     }
-    // `super::super::` may climb to the root of the crate too.
+    // `super::super::` may reach the root of the crate, too.
     for (at, _) in text.match_indices("super::") {
         let chain = text[at..]
             .split("super::")
@@ -257,7 +257,7 @@ fn only_the_models_floor_knows_wire_formats() {
     assert_eq!(used.len(), 1);
 }
 
-/// Uses of one folder of the engine by another one that may not use it.
+/// Uses of an engine folder by another folder that may not use it.
 fn circles_of_the_engine(sources: &[Source]) -> Vec<String> {
     let mut problems = Vec::new();
     for source in sources {
@@ -350,7 +350,7 @@ fn tasks_are_spawned_by_the_engine_and_the_mock_only() {
     for source in sources()
         .iter()
         .filter(|source| !["engine", "mock"].contains(&source.part()))
-        // It is awaited when the store is closed.
+        // `close` of the store awaits this task.
         .filter(|source| source.path != "store/postgres/batch.rs")
     {
         for (line, code) in source.code() {
@@ -362,7 +362,7 @@ fn tasks_are_spawned_by_the_engine_and_the_mock_only() {
             }
         }
     }
-    assert_none("tasks that nobody awaits", &problems);
+    assert_none("tasks that are never awaited", &problems);
 }
 
 #[test]
@@ -431,7 +431,7 @@ fn files_are_short_and_named_after_what_is_inside() {
     assert_none("files to split or rename", &problems);
 }
 
-/// Which setting a flag overrides.
+/// The setting that each flag overrides.
 const SETTINGS: &[(&str, &str)] = &[
     ("store", "run.store"),
     ("concurrency", "run.concurrency"),
@@ -480,7 +480,7 @@ fn setting(defaults: &toml::Table, key: &str) -> String {
     }
 }
 
-/// Each `[default: …]` with its field. One with a blank inside describes a rule and is no value.
+/// Each `[default: …]` with its field. A default with a space inside describes a rule and is no value.
 fn documented_defaults(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut default = None;

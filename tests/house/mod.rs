@@ -1,4 +1,4 @@
-//! The repository holds itself to its rules: documents, floors of the source, the list of laws.
+//! Checks the repository against its own rules: documents, the floors of the source, the list of laws.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

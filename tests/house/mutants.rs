@@ -1,7 +1,7 @@
-//! Mutants: each failpoint that breaks a rule turns the law red that promises it.
+//! Mutants: each failpoint that breaks a rule makes the law of that rule fail.
 //!
-//! `tests/laws.toml` lists the laws of the storms with their mutants. A plain test run takes as many mutants as fit into
-//! [`SECONDS`], others each time, and names them. `scripts/mutants` runs all of them, or those that it is given.
+//! `tests/laws.toml` lists the laws of the storms with their mutants. A plain test run takes as many mutants as fit
+//! into [`SECONDS`], others each time, and prints their names. `scripts/mutants` runs all mutants, or the named ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,16 +15,16 @@ use serde::Deserialize;
 
 use crate::support::choices::number;
 
-/// A plain run begins no mutant after so many seconds.
+/// A plain test run starts no mutant after this many seconds.
 const SECONDS: u64 = 10;
 
-/// Mutants at once: a storm waits more than it works.
+/// Mutants that run at once: a storm mostly waits.
 const AT_ONCE: usize = 3;
 
-/// Attempts to find one mutant, with other random choices each.
+/// Attempts to find one mutant, each with other random choices.
 const ATTEMPTS: u64 = 3;
 
-/// A storm that does not end is stuck, and what its oracles said until then counts.
+/// A storm that runs longer is stuck. The output of its oracles until then counts.
 const STUCK: Duration = Duration::from_mins(4);
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ struct Law {
     suite: String,
     oracle: String,
     promise: String,
-    /// Why no mutant can show that it is held.
+    /// The reason why no mutant can break the law.
     #[serde(default)]
     without: Option<String>,
     #[serde(default)]
@@ -50,9 +50,9 @@ struct Law {
 #[serde(deny_unknown_fields)]
 struct Mutant {
     failpoint: String,
-    /// The test, or the module of tests, that finds it.
+    /// The test, or the module of tests, that finds the mutant.
     test: String,
-    /// Parameters of the storm, where the short form meets the rule too seldom.
+    /// Parameters of the storm, if its short form reaches the rule too seldom.
     #[serde(default)]
     env: BTreeMap<String, String>,
 }
@@ -110,7 +110,7 @@ fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// What stands between `before` and `after` wherever it does.
+/// The texts between each `before` and the `after` that follows it.
 fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(before)
         .skip(1)
@@ -152,7 +152,7 @@ fn every_rule_that_can_be_broken_has_a_law() {
     );
 }
 
-/// The oracles that a suite speaks of.
+/// The oracles that a test suite names.
 fn oracles(suite: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for path in files(&format!("tests/{suite}"), &["rs"]) {
@@ -219,7 +219,7 @@ fn the_test_of_each_mutant_is_there() {
             continue;
         }
         let name = path.pop().unwrap_or_default();
-        // A module can stand inside a file.
+        // A module may be defined inside a file.
         while module(&path).is_none() && path.pop().is_some() {}
         let source = module(&path)
             .map(|file| std::fs::read_to_string(file).unwrap())
@@ -233,7 +233,7 @@ fn the_test_of_each_mutant_is_there() {
     }
 }
 
-/// The oracles of the table that begins so.
+/// The oracles of the table under this heading.
 fn promised(page: &str, heading: &str) -> BTreeSet<String> {
     let table = page.split(heading).nth(1).unwrap();
     let rows = table
@@ -260,7 +260,7 @@ fn the_page_on_reliability_has_the_laws_of_the_long_storms() {
     }
 }
 
-/// Runs the tests of a mutant with its failpoint on; says which oracle found it, or what happened instead.
+/// Runs the tests of a mutant with its failpoint on. Returns the oracle that found it, or an error with the outcome.
 fn hunt(hunt: &Hunt, attempt: u64, folder: &Path) -> Result<String, String> {
     let log = folder.join(format!("{}-{attempt}", hunt.failpoint));
     let file = File::create(&log).unwrap();
@@ -268,9 +268,9 @@ fn hunt(hunt: &Hunt, attempt: u64, folder: &Path) -> Result<String, String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([&hunt.test, "--nocapture"])
         .env("NOVA3_FAILPOINTS", &hunt.failpoint)
-        // The short form promises no throughput. A mutant of the throughput needs one that is judged.
+        // The short form requires no throughput. A mutant of the throughput needs this requirement.
         .env("NOVA3_CHAOS_LEAST", "20")
-        // What is stuck is found sooner than by the patience that a real run needs.
+        // Shorter limits than a real run needs, so that a stuck run is found sooner.
         .envs([
             ("NOVA3_CHAOS_PATIENCE_S", "15"),
             ("NOVA3_CLUSTER_PATIENCE_S", "20"),
@@ -294,7 +294,7 @@ fn hunt(hunt: &Hunt, attempt: u64, folder: &Path) -> Result<String, String> {
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    // What the tests started, too.
+    // The whole process group, with the processes that the tests started.
     let group = i32::try_from(child.id())
         .ok()
         .and_then(rustix::process::Pid::from_raw)
@@ -321,7 +321,7 @@ fn hunt(hunt: &Hunt, attempt: u64, folder: &Path) -> Result<String, String> {
     ))
 }
 
-/// Hunts these, several at once, until the time is over; fails if one was not found. Says which were hunted.
+/// Hunts these mutants, several at once, until the time is over. Fails if one was not found. Prints the hunted ones.
 fn hunt_all(hunts: &[Hunt], at_once: usize, most: Duration) {
     let begun = Instant::now();
     let folder = tempfile::tempdir().unwrap();
@@ -366,16 +366,16 @@ fn hunt_all(hunts: &[Hunt], at_once: usize, most: Duration) {
     assert!(missed.is_empty(), "mutants that no law found: {missed:?}");
 }
 
-/// Others each time, so that all of them have their turn.
+/// The choice is random, so that every mutant is hunted in some run.
 #[test]
 fn some_mutants_turn_their_law_red() {
     let seed = number("NOVA3_MUTANT_SEED", fastrand::u64(..100_000));
     let mut hunts = hunts();
-    // Those with a storm of their own size take minutes.
+    // Mutants with a storm of their own size take minutes.
     hunts.retain(|hunt| hunt.env.is_empty());
     fastrand::Rng::with_seed(seed).shuffle(&mut hunts);
     println!("mutants: seed {seed}");
-    // Two at once beside all other tests.
+    // Only two at once, because all other tests run at the same time.
     let seconds = number("NOVA3_MUTANT_SECONDS", SECONDS);
     hunt_all(&hunts, 2, Duration::from_secs(seconds));
 }
@@ -400,7 +400,7 @@ fn all_mutants_turn_their_law_red() {
     hunt_all(&hunts, AT_ONCE, Duration::from_hours(12));
 }
 
-/// A release build has no failpoints: neither the variable nor their names are in it, and nothing can switch one on.
+/// A release build contains neither the failpoints' variable nor their names, so no failpoint can be switched on.
 #[test]
 fn a_release_build_has_no_failpoints() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `limits.sql` counts as `domain/bucket.rs` does, whose laws are proved there.
+//! `limits.sql` counts as `domain/bucket.rs` does; the unit tests there prove its laws.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const LIMITS: Limits = Limits {
     tpm: Some(20_000),
 };
 
-/// Takes a call, or answers how long it has to wait.
+/// Takes a call, or returns how long it has to wait.
 fn take(pace: &mut Pace, now: i64, tokens: u64) -> Result<Charges, Duration> {
     match pace.wait(now, tokens).expect("it is not too large") {
         Duration::ZERO => Ok(pace.take(now, tokens)),
@@ -21,7 +21,7 @@ fn take(pace: &mut Pace, now: i64, tokens: u64) -> Result<Charges, Duration> {
     }
 }
 
-/// The provider names lower limits to both.
+/// Lets the provider name lower limits to both.
 fn learn(harness: &Harness, pace: &mut Pace, now: i64, random: &mut fastrand::Rng) {
     let limits = Limits {
         rpm: Some(random.u32(6..600)),
@@ -45,7 +45,7 @@ pub(crate) async fn the_database_counts_as_the_process_does(harness: &Harness) {
         harness.sql("truncate nova3_limits, nova3_limits_seen");
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut pace, mut teller) = (Pace::new(LIMITS, 0), Teller::new(harness, LIMITS));
-        // Its row is made by the first question.
+        // The first statement creates the row.
         let _told = teller.take(&[], (0, 0)).await;
         let mut open: Vec<Charges> = Vec::new();
         for step in 0..400 {

@@ -1,4 +1,4 @@
-//! What is one limit for several processes, and what becomes of it when its database fails.
+//! One limit for several processes, also when its database fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::limit::harness::{Harness, NAME, Teller, granted, rpm, together, tpm, until, waits};
 use crate::limit::server::Server;
 
-/// So many callers take until the moment comes; how many grants they got.
+/// Lets this many callers take until the moment; returns how many grants they got.
 async fn callers(limiter: &Arc<dyn Limiter>, many: usize, until: Instant) -> usize {
     let calls = (0..many).map(|_| {
         let limiter = Arc::clone(limiter);
@@ -29,7 +29,7 @@ fn number(text: &str) -> i64 {
     text.parse().expect("a number")
 }
 
-/// How many calls of a limit were granted so far.
+/// Returns how many calls of a limit were granted so far.
 fn counted(harness: &Harness) -> i64 {
     number(&harness.sql(&format!("select granted from nova3_limits where name = '{NAME}'")))
 }
@@ -114,9 +114,9 @@ pub(crate) async fn a_lower_limit_of_one_is_everyones(harness: &Harness) {
     until("the lower of both", || harness.sql(in_force) == "6|1000").await;
     let _first = granted(&*other, 1).await;
     waits(&*other, 1).await;
-    // It would take longer than the minute that the limit is for, and is not refused.
+    // The charge is more than the minute of the limit, and yet the call is not refused.
     waits(&*other, 1_001).await;
-    // Nobody has spoken of it for long.
+    // No process has reported the lower limit for long.
     harness.sql("update nova3_limits set rpm_until = 1, tpm_until = 1, requests = 0, tokens = 0");
     let _large = granted(&*other, 1_001).await;
 }
@@ -160,7 +160,7 @@ pub(crate) async fn what_is_granted_to_one_who_has_gone_is_free_again(harness: &
     })
     .await;
     let mut other = harness.locked().await;
-    // Its statement is under way, and it does not wait for the answer.
+    // The statement of this call is in progress, and the call does not wait for the answer.
     waits(&*limiter, 30_000).await;
     other.commit().await.expect("commits");
     until("its grant", || counted(harness) == 2).await;
@@ -173,7 +173,8 @@ pub(crate) async fn what_may_have_been_given_back_is_not_given_back_again(harnes
     let reserved = harness.sql("select tokens from nova3_limits");
     let mut other = harness.locked().await;
     limiter.settle(grant, 0);
-    // The statement that settles waits for the lock, and dies without an answer. Other tests wait for locks of their own.
+    // The settling statement waits for the lock and is terminated without an answer. Statements of other tests wait for
+    // other locks.
     let holder: i32 = other
         .row("SELECT pg_backend_pid()", &[])
         .await
@@ -253,7 +254,7 @@ pub(crate) async fn without_its_database_nothing_is_granted_and_a_lost_row_waits
     let row = "select (requests - nova3_limit_now()) / 1000000000 from nova3_limits";
     let seen = async { until("the row", || !harness.sql(row).is_empty()).await };
     tokio::select! {
-        _ = &mut next => panic!("it forgot what it had granted"),
+        _ = &mut next => panic!("its grants were lost"),
         () = seen => {}
     }
     let left = harness.sql(row);

@@ -1,4 +1,4 @@
-//! A limiter to test, and ways to hurry it through minutes.
+//! A limiter under test, and ways to simulate minutes.
 
 use std::future::Future;
 use std::path::Path;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, timeout};
 use crate::limit::memory::Memory;
 use crate::limit::server::{Server, fresh_schema, psql, shared};
 
-/// What is granted is granted by then, and what is not is far from it.
+/// A call that is to be granted is granted within this time; any other call has to wait much longer.
 const SOON: Duration = Duration::from_secs(10);
 
-/// How long nothing is seen of what must not happen. Shorter would only find less.
+/// How long a test watches that something does not happen. A shorter time would only find fewer faults.
 const QUIET: Duration = Duration::from_millis(300);
 
 const SCHEMA: &str = concat!(
@@ -64,7 +64,7 @@ impl Harness {
         Self::at(fresh_schema(shared()))
     }
 
-    /// One on a server of its own.
+    /// Creates a harness on a server of its own.
     pub(crate) fn on(server: &Server) -> Self {
         Self::at(server.url().to_owned())
     }
@@ -82,7 +82,7 @@ impl Harness {
         runtime.build().expect("a runtime").block_on(law(&self));
     }
 
-    /// A limiter as another process would have it.
+    /// Creates a limiter as another process would have it.
     pub(crate) fn limiter(&self, limits: Limits) -> Arc<dyn Limiter> {
         self.named(NAME, limits)
     }
@@ -102,7 +102,7 @@ impl Harness {
         database(self.url())
     }
 
-    /// A transaction that holds the row of the limit.
+    /// Returns a transaction that holds the row of the limit.
     pub(crate) async fn locked(&self) -> Connection {
         let mut connection = self.database().connect().await.expect("connects");
         connection.begin().await.expect("begins");
@@ -111,7 +111,7 @@ impl Harness {
         connection
     }
 
-    /// What the database answers to the SQL.
+    /// Returns the database's answer to the SQL.
     pub(crate) fn sql(&self, sql: &str) -> String {
         psql(self.url(), sql)
     }
@@ -130,8 +130,8 @@ impl Harness {
         }
     }
 
-    /// Calls that reserve and use so much, one after another for so long, as fast as the limiter lets them: when each was
-    /// granted, in nanoseconds, and what it used.
+    /// Makes calls that reserve and use these amounts, one after another for this many seconds, as fast as the limiter
+    /// lets them. Returns for each call the time of its grant in nanoseconds, and its use.
     pub(crate) async fn rush(&self, limits: Limits, calls: &[(u64, u64)], seconds: u32) -> Vec<(i64, u64)> {
         let end = i64::from(seconds) * 1_000_000_000;
         match self {
@@ -158,7 +158,7 @@ impl Harness {
     }
 
     async fn rush_in_database(&self, limits: Limits, calls: &[(u64, u64)], end: i64) -> Vec<(i64, u64)> {
-        /// So many wait at once; more only take longer to test.
+        /// How many calls wait at once; more would only make the test longer.
         const MANY: usize = 64;
         let mut teller = Teller::new(self, limits);
         let mut calls = calls.iter().cycle();
@@ -185,12 +185,12 @@ impl Harness {
     }
 }
 
-/// Asks the function that grants, and tells it the time.
+/// A client of the granting function that also passes the time.
 pub(crate) struct Teller {
     database: Database,
     limits: Limits,
     pub(crate) now: i64,
-    /// How many calls everyone had been granted after its last one.
+    /// How many calls all clients had been granted after the last one of this client.
     pub(crate) since: Option<i64>,
 }
 
@@ -253,19 +253,19 @@ pub(crate) fn database(url: &str) -> Database {
     }
 }
 
-/// The grant, which comes soon.
+/// Returns the grant, which has to come soon.
 pub(crate) async fn granted(limiter: &dyn Limiter, tokens: u64) -> Grant {
     let taken = timeout(SOON, limiter.take(tokens)).await;
     taken.expect("it is granted").expect("it is not too large")
 }
 
-/// Nothing is granted for a while.
+/// Checks that nothing is granted for a while.
 pub(crate) async fn waits(limiter: &dyn Limiter, tokens: u64) {
     let taken: Result<Result<Grant, TooLarge>, _> = timeout(QUIET, limiter.take(tokens)).await;
     assert!(taken.is_err(), "it did not wait: {taken:?}");
 }
 
-/// Waits for what comes soon.
+/// Waits for an event that has to come soon.
 pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let wait = async {
         while !is_so() {
@@ -277,7 +277,7 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
         .unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
-/// Joins what runs side by side.
+/// Runs work side by side and joins it.
 pub(crate) async fn together<T: Send + 'static>(
     work: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {

@@ -9,7 +9,7 @@ use nova3::limit::{LimitState, LimitStore, StoredPause};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The states of routes, and when each was put.
+/// The states of routes, and when each was stored.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     states: Mutex<HashMap<String, (LimitState, Instant)>>,
@@ -20,7 +20,7 @@ pub(crate) struct Memory {
     released: Notify,
 }
 
-/// The part of one route.
+/// The store of one route.
 #[derive(Debug)]
 struct OfRoute(Arc<Memory>, String);
 
@@ -49,8 +49,8 @@ impl Memory {
         Arc::new(OfRoute(Arc::clone(self), route.to_owned()))
     }
 
-    /// The state as a process reads it that opens the store now. The clock of the test runs ahead of the wall clock, so
-    /// that all times move back by what the test has waited since the write.
+    /// Returns the state as a process reads it that opens the store now. The clock of the test runs ahead of the wall
+    /// clock, so all times move back by the time since the write.
     pub(crate) fn state(&self, route: &str) -> Option<LimitState> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, at) = states.get(route)?;

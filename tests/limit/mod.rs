@@ -1,7 +1,7 @@
-//! The laws of a limiter, on every engine there is, and those of a limit that a fleet shares.
+//! The laws of a limiter on every engine, and those of a limit that a fleet shares.
 //!
-//! Minutes are simulated: in one process by a clock that stands still while somebody waits, in PostgreSQL by telling the
-//! function that grants what time it is. What needs real time waits for a fraction of a second, and asserts no speed.
+//! Minutes are simulated: in one process by a paused clock that jumps to the next timer, in PostgreSQL by passing the
+//! time to the granting function. A test that needs real time waits for a fraction of a second, and asserts no speed.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -21,7 +21,7 @@ use crate::support::postgres as server;
 
 use harness::Harness;
 
-/// One test for each law on each engine.
+/// Makes one test for each law on each engine.
 macro_rules! suite {
     ($engine:ident: $($module:ident { $($law:ident)* })*) => {
         mod $engine {

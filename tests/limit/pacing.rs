@@ -10,7 +10,7 @@ use crate::limit::harness::{Harness, NONE, granted, rpm, tpm, until, waits};
 
 const SECOND: i64 = 1_000_000_000;
 
-/// The most that any 60 seconds hold.
+/// Returns the most that any 60 seconds contain.
 pub(crate) fn fullest_minute(granted: &[(i64, u64)]) -> u64 {
     let (mut from, mut sum, mut most) = (0, 0, 0);
     for &(at, used) in granted {
@@ -24,7 +24,7 @@ pub(crate) fn fullest_minute(granted: &[(i64, u64)]) -> u64 {
     most
 }
 
-/// Calls of many sizes, the larger ones late, and some that use less than they reserve.
+/// Returns calls of many sizes, the larger ones late; some use less than they reserve.
 fn mixed() -> Vec<(u64, u64)> {
     let sizes = [
         (20, 20, 300),
@@ -41,7 +41,7 @@ fn mixed() -> Vec<(u64, u64)> {
 
 pub(crate) async fn no_minute_holds_more_than_the_limit(harness: &Harness) {
     if let Harness::Postgres(_) = harness {
-        harness.sql("insert into nova3_limits_seen values ('nobody')");
+        harness.sql("insert into nova3_limits_seen values ('absent')");
     }
     let most = fullest_minute(&harness.rush(tpm(6_000), &mixed(), 400).await);
     assert!((3_000..=6_000).contains(&most), "{most}");
@@ -128,7 +128,7 @@ pub(crate) async fn a_learned_limit_slows_down_and_a_higher_one_does_not(harness
 pub(crate) async fn a_learned_limit_refuses_no_call(harness: &Harness) {
     let limiter = harness.limiter(tpm(60_000));
     limiter.learn(tpm(100));
-    // Each is charged the whole minute that it may take, until it is known to have taken none.
+    // Each call is charged a whole minute until its settlement shows that it used nothing.
     for _ in 0..3 {
         let grant = granted(&*limiter, 1_000).await;
         waits(&*limiter, 1_000).await;

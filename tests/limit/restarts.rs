@@ -1,4 +1,4 @@
-//! Limits and pauses from one process to the next, where one process at a time works on a store.
+//! Limits and pauses from one process to the next, where one process at a time uses a store.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::limit::pacing::fullest_minute;
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// Calls as fast as the limiter lets them, until the moment comes; when each was granted, and what it used.
+/// Makes calls as fast as the limiter lets them, until `end`; returns the time of each grant, and its use.
 async fn rush(
     limiter: &dyn Limiter,
     (reserved, used): (u64, u64),
@@ -29,7 +29,8 @@ async fn rush(
     granted
 }
 
-/// A minute holds no more than the limit, and nearly that, although the process is killed, or ends, every few seconds.
+/// Checks that a minute holds at most the limit, and nearly that, although the process is killed, or ends, every few
+/// seconds.
 async fn across_restarts(harness: &Harness, limits: Limits, call: (u64, u64), limit: u64, ends_well: bool) {
     let from = Instant::now();
     let mut random = fastrand::Rng::with_seed(limit);
@@ -64,7 +65,7 @@ pub(crate) async fn a_killed_process_leaves_its_call(harness: &Harness) {
     drop(limiter);
     let next = harness.limiter(rpm(1));
     let minute = tokio::time::timeout(Duration::from_secs(59), next.take(1)).await;
-    assert!(minute.is_err(), "the call was forgotten");
+    assert!(minute.is_err(), "the call was lost");
     let _grant = granted(&*next, 1).await;
 }
 

@@ -1,4 +1,4 @@
-//! What a call used instead of what it reserved.
+//! Settlements of calls that used less or more than they reserved.
 
 use crate::limit::harness::{Harness, granted, rpm, tpm, until, waits};
 

@@ -1,4 +1,4 @@
-//! Answers that go well.
+//! Answers without faults.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ async fn outcomes(harness: Harness) -> Vec<(&'static str, u64)> {
     outcomes.into_iter().collect()
 }
 
-/// What a server without faults answers.
+/// Returns the answers of a server without faults.
 async fn sound() -> (String, String) {
     let harness = always(Faults::default()).await;
     let whole = harness.ask(&prompt(QUESTION)).await.1;

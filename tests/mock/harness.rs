@@ -10,7 +10,7 @@ pub(super) struct Harness {
 }
 
 pub(super) async fn harness(config: MockConfig) -> Harness {
-    // The provider may be installed already by another test of this process.
+    // Another test of this process may have installed the provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     Harness {
@@ -38,7 +38,7 @@ impl Harness {
             .body(body.to_string())
     }
 
-    /// The status and the whole text of an answer.
+    /// Returns the status and the whole text of an answer.
     pub(super) async fn ask(&self, body: &Value) -> (u16, String) {
         let response = self.post(body).send().await.expect("a response");
         (
@@ -51,7 +51,7 @@ impl Harness {
         serde_json::from_str(&self.ask(body).await.1).expect("JSON")
     }
 
-    /// What arrives of an answer, and whether it ends cleanly.
+    /// Returns the part of an answer that arrives, and whether it ends cleanly.
     pub(super) async fn ask_until_cut(&self, body: &Value) -> (String, bool) {
         let mut text = Vec::new();
         let Ok(mut response) = self.post(body).send().await else {
@@ -91,7 +91,7 @@ pub(super) fn with(mut body: Value, more: &Value) -> Value {
     body
 }
 
-/// The data of all frames of a stream.
+/// Returns the data of all frames of a stream.
 pub(super) fn frames(stream: &str) -> Vec<&str> {
     stream
         .split_terminator("\n\n")
@@ -99,7 +99,7 @@ pub(super) fn frames(stream: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The content of all chunks of a stream that are JSON.
+/// Returns the content of all chunks of a stream that are JSON.
 pub(super) fn content(stream: &str) -> String {
     let chunks = frames(stream)
         .into_iter()

@@ -1,4 +1,4 @@
-//! The mock server over real sockets: the shape of its answers, its faults, and its evidence.
+//! The mock server over real sockets: the shape of its answers, its faults, and its log.
 
 #![expect(clippy::expect_used, reason = "a test that cannot set up has failed")]
 

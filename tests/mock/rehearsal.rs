@@ -7,7 +7,7 @@ use super::harness::{Harness, harness, prompt, with};
 
 const QUERY: &str = "为儿童防晒霜写一条抖音脚本，突出轻薄不油腻";
 
-/// The answer to a prompt whose parts stand under headings and between fences, and the marker of that prompt.
+/// Returns the answer to a prompt whose parts stand under headings and between fences, and the marker of that prompt.
 async fn made(harness: &Harness, parts: &[(&str, &str)], name: &str, schema: &Value) -> (Value, String) {
     let parts = parts
         .iter()

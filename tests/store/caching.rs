@@ -1,4 +1,4 @@
-//! The cache: what is put is found for its time, and all of it stays below its bound.
+//! The cache: an entry is found until it expires, and all entries together stay below their bound.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn get(harness: &Harness, key: &str) -> Cached {
     harness.store().cached(key).await.expect("reads")
 }
 
-/// The body that is found under the key, if it is fresh.
+/// Returns the body under the key, if it is fresh.
 async fn fresh(harness: &Harness, key: &str) -> Option<String> {
     match get(harness, key).await {
         Cached::Fresh(entry) => Some(entry.body),
@@ -34,7 +34,7 @@ async fn fresh(harness: &Harness, key: &str) -> Option<String> {
     }
 }
 
-/// Which of these are found.
+/// Returns the keys that are found.
 async fn kept(harness: &Harness, keys: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     for key in keys {
@@ -90,7 +90,7 @@ pub(crate) async fn what_is_stale_is_told_as_stale(harness: &mut Harness) {
 pub(crate) async fn what_was_used_longest_ago_makes_room(harness: &mut Harness) {
     let body = "x".repeat(1000);
     let keys: Vec<String> = (0..4).map(|n| format!("k{n}")).collect();
-    // Room for four, and not for five.
+    // There is room for four entries, but not for five.
     let most = 5000;
     for key in &keys {
         put(harness, &entry(key, &body), most).await;

@@ -1,4 +1,4 @@
-//! Pausing for a person, going on, and pending tasks that a later request takes over.
+//! Pausing for a person, continuing, and pending tasks that a later request takes over.
 
 use nova3::domain::ids::{SessionId, UserId};
 use nova3::domain::outcome::PlanOrigin;
@@ -7,7 +7,7 @@ use nova3::store::{AddOutcome, Claimed, PendingTask, RunId, SessionCounts, Settl
 
 use crate::store::harness::{Draft, Harness, completed, id, ids, planned, request, tasks};
 
-/// What a person asks for in session `s`: three tasks, stopped behind the first.
+/// A request in session `s` with three tasks that pauses behind the first.
 fn asked(id: &str) -> Draft {
     request(id)
         .session("s")
@@ -15,17 +15,17 @@ fn asked(id: &str) -> Draft {
         .until("insight")
 }
 
-/// A later request of session `s` that wants to go on.
+/// A later request in session `s` that continues.
 fn going_on(id: &str) -> Draft {
     request(id).session("s").unplanned()
 }
 
-/// What was pending behind `insight`, as another queue has it.
+/// The tasks that were pending behind `insight`, as taken over by another queue.
 fn rest() -> TakeOver {
     TakeOver::Taken(tasks(&["profile", "facts"]))
 }
 
-/// `p` is paused and `c` has its pending tasks.
+/// Pauses `p`, and lets `c` take over its pending tasks.
 async fn continued(harness: &Harness, run: RunId) -> Claimed {
     harness.read(run, &[asked("p"), going_on("c")]).await;
     harness.pause(&harness.claim_one(run).await).await;
@@ -34,7 +34,7 @@ async fn continued(harness: &Harness, run: RunId) -> Claimed {
     queue
 }
 
-/// What a request of session `s` that continues would take over.
+/// Returns the tasks that a continuing request in session `s` would take over.
 async fn pending(harness: &Harness) -> Vec<PendingTask> {
     let user = UserId::default();
     let session = SessionId::parse("s").expect("a name");
@@ -221,7 +221,7 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(harness: &mut Harness) {
         continued: 1,
     }];
     assert_eq!(harness.store().sessions(run, 9).await.expect("reads"), sessions);
-    // The line that paused goes on no more: its tasks are another's.
+    // The paused line does not continue any more, because another request has its tasks.
     let goes_on = request("p").session("s").plan(&["insight", "profile", "facts"]);
     harness.read(run, &[goes_on, going_on("c")]).await;
     assert_eq!(harness.names(run).await, rows);

@@ -1,4 +1,4 @@
-//! How a run stands, and its finished requests page by page.
+//! The counts of a run, and its finished requests page by page.
 
 use nova3::domain::failure::Class;
 use nova3::domain::outcome::{NewItem, Product};
@@ -211,14 +211,14 @@ pub(crate) async fn finished_by_number(harness: &mut Harness) {
     assert!(none.rows.is_empty());
 }
 
-/// So many requests, each finished with an answer of a megabyte.
+/// Finishes `count` requests, each with an answer of a megabyte.
 pub(crate) async fn finish_large(harness: &Harness, run: RunId, count: usize) -> Vec<i64> {
     let input: Vec<_> = (0..count).map(|n| request(&format!("r{n}"))).collect();
     harness.read(run, &input).await;
     let queues = harness.claim(run, count).await;
     let mut random = fastrand::Rng::with_seed(7);
     for queue in &queues {
-        // One that can be compressed would be small in the database.
+        // Text that can be compressed would be small in the database.
         let text: String = (0..1 << 20).map(|_| random.alphanumeric()).collect();
         let answer = NewItem {
             kind: "answer".to_owned(),

@@ -1,4 +1,4 @@
-//! A power cut: the database and any beginning of its log make a store that holds what was acknowledged.
+//! A power cut: the database and any prefix of its log make a store that holds all acknowledged settlements.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, Duration::ZERO, "a test").expect("opens")
 }
 
-/// A store at work: how long its log was each time a settlement was acknowledged.
+/// A store at work: the length of its log at each acknowledged settlement.
 struct Recording {
     database: Vec<u8>,
     log: Vec<u8>,
@@ -55,7 +55,7 @@ fn record(folder: &Path) -> Recording {
             acknowledged.push((usize::try_from(length).expect("it fits"), queue.lease.queue_id));
         }
     });
-    // Copied while the store is open: closing it would fold the log away.
+    // The files are copied while the store is open, because closing it would checkpoint the log.
     let read = |path: &Path| std::fs::read(path).expect("reads");
     Recording {
         database: read(&path),
@@ -64,7 +64,7 @@ fn record(folder: &Path) -> Recording {
     }
 }
 
-/// What a store opened from the database and such a log has finished.
+/// Opens a store from the database and such a log. Returns its finished queues.
 fn finished_after(recording: &Recording, log: &[u8]) -> Option<Vec<i64>> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("nova3.db");
@@ -95,7 +95,7 @@ fn finished_after(recording: &Recording, log: &[u8]) -> Option<Vec<i64>> {
     finished
 }
 
-/// The log of the recording was whole up to `cut`, whatever follows there.
+/// Checks a log that is intact up to `cut`. Any bytes may follow.
 fn check(recording: &Recording, log: &[u8], cut: usize) {
     let finished = finished_after(recording, log).unwrap_or_default();
     let all = recording.acknowledged.iter().map(|(_, queue)| *queue);
@@ -113,7 +113,7 @@ fn check(recording: &Recording, log: &[u8], cut: usize) {
     );
 }
 
-/// The header of a log, and that of each of its frames; pages have the size that SQLite gives them.
+/// The size of a log's header and of each of its frames. Pages have SQLite's default size.
 const HEADER: usize = 32;
 const FRAME: usize = 24 + 4096;
 
@@ -158,7 +158,7 @@ fn garbage_behind_what_was_written_is_not_taken_for_it() {
         for rest in [&noise[..], &vec![0; FRAME][..], old_frames, &noise[..11]] {
             check(&recording, &[whole, rest].concat(), *length);
         }
-        // What the disk did not get as it was sent, and all that was sent after it.
+        // The disk stored this frame incorrectly, and all later frames are lost or wrong.
         let mut torn = log.to_vec();
         let at = frame(*length - 1) + 24 + 1000;
         torn[at] ^= 0x40;
@@ -166,7 +166,7 @@ fn garbage_behind_what_was_written_is_not_taken_for_it() {
     }
 }
 
-/// A store with something in it, whose process has died.
+/// Makes a store with content whose process crashed.
 fn dead_store(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("nova3.db");
     record(folder);
@@ -235,7 +235,7 @@ fn a_damaged_store_is_refused_as_it_was_found() {
             "it was not touched"
         );
     }
-    // With a copy in its place it goes on.
+    // The store opens again once an intact copy replaces the file.
     std::fs::write(&path, &good).expect("writes");
     drop(open(&path));
 }

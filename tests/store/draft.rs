@@ -1,11 +1,11 @@
-//! Lines of an input, and the tasks they come to.
+//! Lines of an input, and the tasks that they give.
 
 use nova3::domain::failure::Failure;
 use nova3::domain::request::{self, Digest, Rules};
 use nova3::store::{NewLine, NewRequest, PendingTask, Planned};
 use serde_json::{Value, json};
 
-/// One line of an input in the making.
+/// A line of an input, built step by step.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     json: Value,
@@ -37,7 +37,7 @@ pub(crate) fn batch(id: &str) -> Draft {
     }
 }
 
-/// A line that is no request.
+/// A line that is not a valid request.
 pub(crate) fn bad(text: &str) -> Draft {
     Draft {
         json: Value::String(text.to_owned()),
@@ -83,7 +83,7 @@ impl Draft {
         self.with("auto", false.into())
     }
 
-    /// With insights that a person was shown, chosen or left.
+    /// Adds insights that a person was shown, with those selected and those not selected.
     pub(crate) fn shown(self, chosen: &[&str], left: &[&str]) -> Self {
         let item = |id: &&str, selected: bool| json!({"id": id, "content": "c", "selected": selected});
         let chosen = chosen.iter().map(|id| item(id, true));
@@ -92,7 +92,7 @@ impl Draft {
         self.with("nova3_selections", json!({ "nova3_insight": items }))
     }
 
-    /// So many tasks of one kind.
+    /// Gives it `count` tasks of one action.
     pub(crate) fn tasks(self, count: usize) -> Self {
         Self {
             plan: vec![step("answer"); count],
@@ -100,7 +100,7 @@ impl Draft {
         }
     }
 
-    /// Tasks of these actions.
+    /// Gives it tasks of these actions.
     pub(crate) fn plan(self, actions: &[&str]) -> Self {
         Self {
             plan: steps(actions),
@@ -108,13 +108,13 @@ impl Draft {
         }
     }
 
-    /// No tasks: planning comes first.
+    /// Gives it no tasks, so that planning comes first.
     pub(crate) fn unplanned(self) -> Self {
         self.plan(&[])
     }
 }
 
-/// The lines of an input that holds nothing else; every line but the first has a blank one before it.
+/// The lines of an input of these drafts alone. Every line but the first has a blank one before it.
 pub(crate) fn lines(drafts: &[Draft]) -> Vec<NewLine> {
     (0..)
         .zip(drafts)
@@ -146,7 +146,7 @@ fn line(index: u64, draft: &Draft) -> NewLine {
     }
 }
 
-/// What a plan says of an action.
+/// The step of a plan for an action.
 fn step(action: &str) -> Planned {
     Planned {
         action: action.to_owned(),
@@ -159,7 +159,7 @@ pub(crate) fn steps(actions: &[&str]) -> Vec<Planned> {
     actions.iter().map(|action| step(action)).collect()
 }
 
-/// The tasks of a queue that has a plan of these actions.
+/// The tasks of a queue with a plan of these actions.
 pub(crate) fn tasks(actions: &[&str]) -> Vec<PendingTask> {
     let task = |(number, step): (usize, Planned)| PendingTask {
         task_id: format!("task{number:03}"),

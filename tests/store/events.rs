@@ -1,4 +1,4 @@
-//! The log of what was settled: everything once, in the order of settling, only ever added to.
+//! The event log: each settlement once, in the order of settling. Rows are only added.
 
 use nova3::domain::failure::Class;
 use nova3::store::{RunId, Settled, Then};
@@ -146,7 +146,7 @@ pub(crate) async fn what_is_no_longer_true_is_not_present(harness: &mut Harness)
     assert_eq!(harness.events(run, true).await, of("z"));
     assert_eq!(harness.events(run, false).await, all);
     let epoch = harness.begin(run).await;
-    assert_eq!(harness.events(run, true).await, of("z"), "nobody knows yet");
+    assert_eq!(harness.events(run, true).await, of("z"), "still unknown");
     harness.end(run, epoch, 0).await;
     assert!(harness.events(run, true).await.is_empty());
     harness.read(run, &input).await;
@@ -183,7 +183,7 @@ pub(crate) async fn only_failures_are_told_of_what_has_no_tasks(harness: &mut Ha
     );
 }
 
-/// What is told of these queues by then.
+/// Returns the events of these queues up to that number.
 async fn of(harness: &Harness, run: RunId, queues: &[i64], up_to: i64) -> Vec<String> {
     let page = harness.store().events_of(run, queues.to_vec(), up_to).await;
     page.expect("reads").rows.iter().map(tell).collect()

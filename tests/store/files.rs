@@ -1,4 +1,4 @@
-//! How far lines have been written to which file.
+//! The cursors of output files.
 
 use nova3::store::{Cursor, CursorPut, Feed, FileKey, Order, Rewrite, RowMark, RunId};
 
@@ -76,7 +76,7 @@ async fn put(
     put.await.expect("answers")
 }
 
-/// As another process, or an older copy of the store, would leave it.
+/// Another process, or an older copy of the store, leaves a cursor that is not the expected one.
 pub(crate) async fn a_cursor_takes_the_place_of_the_expected_one_only(harness: &mut Harness) {
     let run = harness.run("a").await;
     let file = FileKey {
@@ -161,7 +161,7 @@ pub(crate) async fn a_cursor_is_stored_with_the_rows_it_speaks_of(harness: &mut 
             stamp: 1,
             writer: Some(7),
         };
-        // Numbers that were not given, and one that was given again, at another time.
+        // Numbers that were not given, and a number that was given again at another time.
         let later = RowMark {
             number: newest.number + 1,
             ..newest

@@ -1,4 +1,4 @@
-//! A session that is cleared: nothing of it comes back, and no id ever means two things.
+//! Clearing a session: its content does not come back, and ids are not reused.
 
 use nova3::domain::ids::{SessionId, UserId};
 use nova3::store::{Cleared, Material, RunId, TakeOver, Then, Wanted};
@@ -18,7 +18,7 @@ async fn clear(harness: &Harness, user: &str) -> Cleared {
         .expect("clears")
 }
 
-/// Session `s` has a round that is done, two that are paused with three tasks, and an item of each.
+/// Gives session `s` a finished round, two paused rounds with three pending tasks together, and an item for each round.
 async fn used(harness: &Harness, run: RunId) {
     let of = |id: &str| request(id).session("s").plan(&["answer", "facts", "facts"]);
     let input = [

@@ -1,4 +1,4 @@
-//! A store to test, and the shortest ways to bring it into any state.
+//! A store under test, and short ways to bring it into any state.
 
 use std::future::Future;
 use std::path::Path;
@@ -35,9 +35,9 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// How a harness is made again after a crash.
+/// How a harness is opened again after a crash.
 enum Again {
-    /// Nothing is left.
+    /// The store is lost.
     Never,
     /// From the file in this folder.
     File(tempfile::TempDir),
@@ -69,7 +69,7 @@ impl Harness {
         Self::at(&server::fresh_schema(server::shared())).await
     }
 
-    /// In the database of that address, where others may be at work.
+    /// A harness in the database of that address, where other processes may be at work.
     pub(crate) async fn at(url: &str) -> Self {
         Self::over(Again::Postgres(url.to_owned())).await
     }
@@ -101,8 +101,8 @@ impl Harness {
         self.store.as_deref().expect("it is open")
     }
 
-    /// Ends the store without closing it and opens it again when nobody can have a lease any more; answers whether the
-    /// engine can.
+    /// Ends the store without closing it, and opens it again when all leases have ended. Returns whether the engine can
+    /// do this.
     pub(crate) async fn crash(&mut self) -> bool {
         if matches!(self.again, Again::Never) {
             return false;
@@ -110,7 +110,7 @@ impl Harness {
         drop(self.store.take());
         match &self.again {
             Again::Never => {}
-            // A process that dies leaves its text in the lock file.
+            // A process that crashes leaves its text in the lock file.
             Again::File(folder) => {
                 let text = "nova3 store lock, held by a dead test";
                 std::fs::write(folder.path().join("nova3.db.lock"), text).expect("writes");
@@ -146,7 +146,7 @@ impl Harness {
         changes: Changes,
     ) -> Result<Vec<AddOutcome>, StoreError> {
         let outcomes = self.store().add(run, epoch, lines(drafts), changes).await?;
-        // Which queue waits is a law of its own; here it would only be in the way of comparing.
+        // Another law covers the number of the waiting queue; here it would only disturb comparisons.
         let nameless = |outcome| match outcome {
             AddOutcome::Waiting(_) => AddOutcome::Waiting(0),
             other => other,
@@ -167,7 +167,7 @@ impl Harness {
             .expect("ends");
     }
 
-    /// A whole reading of an input of these lines.
+    /// Does a complete reading of an input of these lines.
     pub(crate) async fn read(&self, run: RunId, drafts: &[Draft]) -> Vec<AddOutcome> {
         let epoch = self.begin(run).await;
         let outcomes = self.add(run, epoch, drafts).await;
@@ -198,13 +198,13 @@ impl Harness {
             .queues
     }
 
-    /// The process waits for the queue's answer and does nothing else for it.
+    /// Marks the queue as waiting for its answer, with no other work for it.
     pub(crate) async fn waits(&self, queue: &Claimed) {
         let held = self.store().mark(queue.lease, CrashMark::Waiting).await;
         assert!(held.expect("marks"), "the lease is good");
     }
 
-    /// Claims the one queue that can be claimed.
+    /// Claims the only queue that can be claimed.
     pub(crate) async fn claim_one(&self, run: RunId) -> Claimed {
         let mut claimed = self.claim(run, 100).await;
         assert_eq!(claimed.len(), 1, "one queue can be claimed");
@@ -234,7 +234,7 @@ impl Harness {
         self.settle(made(queue.lease, task, kind, then)).await
     }
 
-    /// Gives the queue back.
+    /// Releases the queue's lease.
     pub(crate) async fn release(&self, queue: &Claimed) {
         self.store()
             .release(vec![nova3::store::Left::untouched(queue.lease)])
@@ -251,7 +251,7 @@ impl Harness {
         self.settle(failed(queue.lease, queue.current_task, class)).await
     }
 
-    /// Claims and completes whatever can be, one queue at a time; answers in which order.
+    /// Claims and completes queues one at a time until none can be claimed. Returns their order.
     pub(crate) async fn drain(&self, run: RunId) -> Vec<String> {
         let mut order = Vec::new();
         while let Some(queue) = self.claim(run, 1).await.pop() {
@@ -270,12 +270,12 @@ impl Harness {
             .expect("retries")
     }
 
-    /// Every finished request of the present input, in order of completion.
+    /// Returns all finished requests of the present input, in order of completion.
     pub(crate) async fn finished(&self, run: RunId) -> Vec<Finished> {
         self.pages(run, Order::Completion, None).await
     }
 
-    /// All pages, each small, so that paging is part of every law.
+    /// Returns all pages. Each page is small, so that every law also tests paging.
     pub(crate) async fn pages(&self, run: RunId, order: Order, since: Option<i64>) -> Vec<Finished> {
         let mut after = match order {
             Order::Completion => 0,
@@ -301,7 +301,7 @@ impl Harness {
         self.finished(run).await.iter().map(show).collect()
     }
 
-    /// Everything that was settled, in short; read in pages, each small.
+    /// Returns all settled events in short form. They are read in small pages.
     pub(crate) async fn events(&self, run: RunId, present: bool) -> Vec<String> {
         let mut after = 0;
         let mut rows = Vec::new();
@@ -384,7 +384,7 @@ pub(crate) fn planned(lease: Lease, actions: &[&str]) -> PlanSettlement {
     }
 }
 
-/// No plan.
+/// A failed planning.
 pub(crate) fn planless(lease: Lease, class: Class) -> PlanSettlement {
     let mut making = making(0);
     making.wasted = Cost(3);
@@ -396,7 +396,7 @@ pub(crate) fn planless(lease: Lease, class: Class) -> PlanSettlement {
     }
 }
 
-/// A call that took its time and cost a cent, with an answer unless it has a class.
+/// A call with times and a cost. It has an answer unless it has a class.
 pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
     Attempt {
         route: "primary".to_owned(),
@@ -452,7 +452,7 @@ fn items_of(kind: &str, count: usize) -> Product {
     Product::Items(vec![item; count])
 }
 
-/// What is in every item.
+/// The body of every item.
 pub(crate) fn body() -> Map<String, Value> {
     Map::from_iter([("content".to_owned(), "好".into())])
 }
@@ -480,7 +480,7 @@ pub(crate) fn failed(lease: Lease, task: usize, class: Class) -> Settlement {
     Settlement::failed(lease, task, failure, None, making, vec![attempt(Some(class), 40)])
 }
 
-/// A finished request in short: its name or class, its place, how it ended, the ids of its items.
+/// A finished request in short form: its name or class, its place, its status, the ids of its items.
 pub(crate) fn show(finished: &Finished) -> String {
     let name = finished.custom_id.as_deref().unwrap_or("-");
     let mut text = format!("{name}@{} {}", finished.index, finished.status.as_str());
@@ -502,7 +502,7 @@ fn item_ids(result: &RawValue) -> String {
     ids.join(",")
 }
 
-/// An event in short: its request, how many tasks that has, what happened.
+/// An event in short form: its request, the number of that request's tasks, and what happened.
 pub(crate) fn tell(event: &SettledEvent) -> String {
     let what = match &event.what {
         Happening::Planned { steps } => {

@@ -1,4 +1,4 @@
-//! The right to work on a queue: whose it is, and when it is lost.
+//! The right to work on a queue: its owner, and how it is lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub(crate) async fn the_fence_grows_with_every_claim(harness: &mut Harness) {
     assert!(fences.windows(2).all(|pair| pair[0] < pair[1]), "{fences:?}");
 }
 
-/// And whoever waits for it in its session waits on.
+/// Queues that wait for a snoozed one in its session continue to wait.
 pub(crate) async fn what_is_snoozed_comes_later(harness: &mut Harness) {
     let run = harness.run("a").await;
     let input = [

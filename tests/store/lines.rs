@@ -1,4 +1,4 @@
-//! What a line is to a store that may have seen it before.
+//! Lines in a store that may have seen them before.
 
 use nova3::domain::tally::Counts;
 use nova3::store::{AddOutcome, Changes, NewLine, Order, RunId, Settled, StoreError};
@@ -145,7 +145,7 @@ pub(crate) async fn a_thousand_equal_lines_are_a_thousand_requests(harness: &mut
     let input = vec![nameless("q"); 1000];
     assert_eq!(harness.read(run, &input).await, [AddOutcome::Queued; 1000]);
     let epoch = harness.begin(run).await;
-    // The occurrence is counted over the calls of one reading.
+    // Occurrences are counted over all calls of one reading.
     for chunk in input.chunks(300) {
         assert_eq!(
             harness.add(run, epoch, chunk).await,
@@ -251,7 +251,7 @@ pub(crate) async fn a_frozen_run_refuses_to_go_back_too(harness: &mut Harness) {
     assert!(matches!(refused, Err(StoreError::Frozen { .. })));
 }
 
-/// The names of all finished lines, in input order.
+/// Returns the names of all finished lines, in input order.
 async fn names_of(harness: &Harness, run: RunId) -> Vec<Option<String>> {
     let rows = harness.pages(run, Order::Completion, None).await;
     let mut named: Vec<_> = rows.into_iter().map(|row| (row.index, row.custom_id)).collect();

@@ -1,4 +1,4 @@
-//! Any sequence of readings, claims, plans, settlements, pauses, retries and crashes, against a model in plain
+//! Random sequences of readings, claims, plans, settlements, pauses, retries and crashes, compared to a model in plain
 //! collections.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,10 +14,10 @@ use crate::store::harness::{
 
 const NAMES: u8 = 7;
 
-/// What is done to the store.
+/// An operation on the store.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A reading of these requests in this order, each in one of its versions; cut short if not whole.
+    /// A reading of these requests in this order, each in one of its versions. It has no end if it is not `whole`.
     Read {
         lines: Vec<(u8, u8)>,
         whole: bool,
@@ -35,7 +35,7 @@ enum Step {
     Fail(usize),
     Release(usize),
     Retry,
-    /// The process dies so many times, each time with everything that it can claim.
+    /// The process crashes that many times, each time with all tasks leased that it can claim.
     Crash(u8),
 }
 
@@ -64,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Two requests are alone, the others belong to two sessions.
+/// Two requests have no session, the others belong to two sessions.
 fn session(name: u8) -> Option<u8> {
     (name >= 2).then_some(name % 2)
 }
@@ -74,7 +74,7 @@ fn gives_tasks(name: u8) -> bool {
     !name.is_multiple_of(3)
 }
 
-/// Some lines say that they pause; the others go on when they are read again.
+/// Some lines ask for a pause. The others continue when they are read again.
 fn pauses(name: u8) -> bool {
     name.is_multiple_of(4)
 }
@@ -121,10 +121,10 @@ struct Version {
     task: usize,
     /// The last reading that saw it.
     seen: i64,
-    /// Crashes that it was leased at, and those at which it was alone and worked on, since something of it was settled.
+    /// The crashes while it was leased, and those while it ran alone and was worked on, since its last settlement.
     crashes: u8,
     lone_crashes: u8,
-    /// The largest group that it may run in, if it is in quarantine.
+    /// The largest group that it may run in. 0: it is not in quarantine.
     room: usize,
 }
 
@@ -140,9 +140,9 @@ struct Held {
     name: u8,
     version: u8,
     alive: bool,
-    /// Whether its mark is set.
+    /// Whether its crash mark is set.
     works: bool,
-    /// The size of its group in quarantine.
+    /// The size of its quarantine group.
     group: usize,
 }
 
@@ -157,7 +157,7 @@ struct Model {
     complete: i64,
     /// How often the store was opened.
     lives: u32,
-    /// What was told of the run so far.
+    /// The events of the run so far.
     told: Vec<String>,
 }
 
@@ -213,8 +213,8 @@ impl Model {
             .any(|held| held.alive && session(held.name) == Some(wanted))
     }
 
-    /// What may be claimed now, if nobody waits for a line that the reading has not come to; of those in quarantine or
-    /// of the others.
+    /// The requests that can be claimed now, if no session waits for a line that the reading has not reached. They are
+    /// those in quarantine, or the others.
     fn claimable(&self, quarantined: bool) -> BTreeSet<u8> {
         let open: BTreeSet<u8> = self
             .present(self.reading)
@@ -291,7 +291,7 @@ async fn read(harness: &Harness, run: RunId, model: &mut Model, given: &[(u8, u8
 
 async fn claim(harness: &Harness, run: RunId, model: &mut Model, which: Claimable, limit: usize) {
     let quarantined = which == Claimable::Quarantined;
-    // Nothing is claimed beside a group; a store for many processes would refuse it.
+    // No other task is claimed while a group is held. A store for many processes refuses such a claim.
     if !quarantined && model.held.iter().any(|held| held.alive && held.group > 0) {
         return;
     }
@@ -301,7 +301,7 @@ async fn claim(harness: &Harness, run: RunId, model: &mut Model, which: Claimabl
         Claimable::Quarantined => model.group(&claimable).min(limit),
         Claimable::All | Claimable::Unplanned => claimable.len().min(limit),
     };
-    // Each life has an owner of its own.
+    // Each opening has an owner of its own.
     let owner = model.lives.to_string();
     let claimed = harness.claim_as(&owner, run, which, limit).await;
     if model.complete == model.reading {
@@ -524,7 +524,7 @@ proptest! {
 }
 
 proptest! {
-    // Each crash opens a file anew, which takes its time on a disk.
+    // Each crash opens a file anew, which takes time on a disk.
     #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -534,7 +534,7 @@ proptest! {
 }
 
 proptest! {
-    // Each play has tables of its own, and each step goes to a server and back.
+    // Each case has its own tables, and each step is a round trip to a server.
     #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, max_shrink_iters: 64, ..ProptestConfig::default() })]
 
     #[test]

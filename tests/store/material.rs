@@ -1,4 +1,4 @@
-//! What a task may build on, and the numbers that its parts have.
+//! The context of a task, and the numbers of items.
 
 use nova3::domain::failure::Class;
 use nova3::domain::ids::{SessionId, UserId};
@@ -6,7 +6,7 @@ use nova3::store::{Claimed, Earlier, Material, Round, StoredItem, TakeOver, Then
 
 use crate::store::harness::{Harness, body, completed, ids, request, tasks};
 
-/// What that queue may build on, with these items and so many rounds.
+/// Returns the context of that queue with these items and that many rounds.
 async fn context(harness: &Harness, queue: &Claimed, items: &[&str], rounds: usize) -> Material {
     let wanted = Wanted {
         queue_id: Some(queue.lease.queue_id),
@@ -40,12 +40,12 @@ fn earlier(task_id: &str, action: &str, ids: &[&str]) -> Earlier {
     }
 }
 
-/// As of the queue itself.
+/// Marks the result as one of the queue itself.
 fn own(earlier: Earlier) -> Earlier {
     Earlier { own: true, ..earlier }
 }
 
-/// A round of run `a` that was asked for what its name says.
+/// A round of run `a` whose query is its name.
 fn round(number: u64, name: &str, status: &str, output: &[&str]) -> Round {
     Round {
         number,
@@ -98,7 +98,7 @@ pub(crate) async fn earlier_results_reach_back_through_what_is_continued(harness
             own(earlier("task001", "answer", &["answer1", "answer2"])),
         ],
         items: vec![],
-        // What is earlier is no round beside it.
+        // Earlier results are not rounds as well.
         rounds: vec![],
         left: vec![],
     };
@@ -165,7 +165,7 @@ pub(crate) async fn what_was_left_is_remembered_until_it_is_chosen(harness: &mut
         context(harness, &third, &[], 9).await.left,
         ["insight2", "insight4"]
     );
-    // Choices last as long as their rounds.
+    // Selections count as long as their rounds do.
     assert_eq!(context(harness, &third, &[], 1).await.left, ["insight4"]);
 }
 
@@ -260,7 +260,7 @@ pub(crate) async fn numbers_have_no_gap_whatever_comes_between(harness: &mut Har
         let input = names.map(|name| request(name).session("s").plan(&plan));
         harness.read(run, &input).await;
     }
-    // Each turn settles one task, fails, is released or crashes, in one run and then in the other.
+    // Each turn settles one task, fails it, releases it or crashes, in the two runs by turns.
     for turn in 0..40 {
         let run = runs[turn % 2];
         let Some(queue) = harness.claim(run, 1).await.pop() else {

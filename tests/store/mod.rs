@@ -1,7 +1,7 @@
-//! The laws of the store's ports, on every engine there is.
+//! The laws of the store's ports, tested on every engine.
 //!
-//! A law takes a [`Harness`]: a store that was empty, and a way to open it again after a crash where the engine
-//! has one. It uses nothing but the ports, so that each engine is held to the same words.
+//! A law takes a [`Harness`]: an empty store, and a way to open it again after a crash if the engine has one. It uses
+//! only the ports, so that every engine must keep the same laws.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -39,7 +39,7 @@ mod transitions;
 
 use harness::Harness;
 
-/// One test for each law on each engine.
+/// Makes one test for each law on each engine.
 macro_rules! suite {
     ($engine:ident: $($module:ident { $($law:ident)* })*) => {
         mod $engine {

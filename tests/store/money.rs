@@ -1,4 +1,4 @@
-//! Money under a cap: held back before a call, known after it, and counted as spent when its process dies.
+//! Money under a cap: reserved before a call, known after it, and counted as spent when the process crashes.
 
 use nova3::domain::failure::Class;
 use nova3::domain::tally::{RouteState, RunSummary, Waste};
@@ -28,7 +28,7 @@ async fn summary(harness: &Harness, run: RunId) -> RunSummary {
     harness.store().summary(run).await.expect("reads")
 }
 
-/// Two claimed queues.
+/// Claims two queues.
 async fn two(harness: &mut Harness) -> (RunId, Claimed, Claimed) {
     let run = harness.run("a").await;
     harness.read(run, &[request("x"), request("y")]).await;
@@ -54,7 +54,7 @@ pub(crate) async fn what_is_held_back_never_passes_the_cap(harness: &mut Harness
         reserve(harness, run, y.lease, (0, 400), 1000).await,
         "to the last one"
     );
-    // The call of x has failed and may have cost 50; the rest of it is free for y.
+    // The call of x has failed and may have cost 50. The rest of its reservation is free for y.
     assert!(reserve(harness, run, x.lease, (50, 0), 1000).await);
     assert_eq!(summary(harness, run).await.reserved, Cost(450));
     assert!(!reserve(harness, run, x.lease, (50, 600), 1000).await);

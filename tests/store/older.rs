@@ -1,4 +1,4 @@
-//! A store that an earlier version made is refused and left as it is.
+//! A store that an earlier version made is refused and left unchanged.
 
 use std::time::Duration;
 

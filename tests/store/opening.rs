@@ -1,4 +1,4 @@
-//! Runs are found by their names; files that are no stores are left alone.
+//! Runs are found by their names. Files that are not stores are left unchanged.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,7 +152,7 @@ fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, Duration::ZERO, "pid 1, a test")
 }
 
-/// What stands in the folder.
+/// Returns the names of the files in the folder.
 fn listing(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .expect("a folder")
@@ -239,7 +239,7 @@ fn a_place_that_cannot_be_written_is_named() {
         "{error}"
     );
     assert!(listing(folder.path()).is_empty());
-    // Permission bits do not bind root; nobody can make a file here.
+    // Permission bits do not restrict root, but no user can make a file in `/proc`.
     let error = open(Path::new("/proc/nova3.db")).expect_err("no place for files");
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
     let error = SqliteStore::open_to_read(&folder.path().join("none.db")).expect_err("absent");
@@ -308,7 +308,7 @@ fn a_dropped_store_has_done_what_it_was_sent() {
     );
 }
 
-/// What opening the store reads from its files, in bytes.
+/// Returns how many bytes opening the store reads from its files.
 fn read_by_opening(path: &Path) -> u64 {
     let read = || -> u64 {
         let io = std::fs::read_to_string("/proc/thread-self/io").expect("reads");
@@ -347,6 +347,6 @@ fn opening_after_a_crash_reads_as_much_of_a_large_store_as_of_a_small_one() {
     fill(200);
     let large = read_by_opening(&path);
     assert!(std::fs::metadata(&path).expect("is there").len() > 200 << 20);
-    // The trees have become a level higher.
+    // The trees have become one level deeper.
     assert!(large <= small + (128 << 10), "{small} bytes, then {large}");
 }

@@ -1,4 +1,4 @@
-//! Tasks that outside jobs work on: no lease, no slot, settled once by whoever finds the answer.
+//! Tasks that outside jobs work on: without a lease or a slot, and settled once by any worker that finds the answer.
 
 use nova3::domain::failure::Class;
 use nova3::domain::usage::Cost;
@@ -6,7 +6,7 @@ use nova3::store::{Claimed, Hold, Left, Reservation, RunId, Settled, Settlement,
 
 use crate::store::harness::{Harness, attempt, completed, failed, ids, request};
 
-/// A run whose first request is submitted under the handle `job1`, and another request.
+/// A run whose first request is submitted under the handle `job1`. It has a second request.
 async fn submitted(harness: &mut Harness) -> (RunId, Claimed) {
     let run = harness.run("a").await;
     harness.read(run, &[request("x").tasks(2), request("y")]).await;

@@ -1,4 +1,4 @@
-//! Queues that go on behind a failed task, and end in part.
+//! Queues that continue behind a failed task and end as `partial`.
 
 use nova3::domain::conditions::OnFailure;
 use nova3::domain::failure::{Class, Failure};

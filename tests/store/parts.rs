@@ -1,4 +1,5 @@
-//! Tasks that fan out into parts: side by side, each durable by itself, joined under the numbers of one task.
+//! Tasks that fan out into parts: the parts run side by side, each is durable by itself, and the join numbers their
+//! items.
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ fn part_failed(queue: &Claimed, task: TaskNo) -> Settlement {
     )
 }
 
-/// A run whose request `x` has two tasks, the first of them in so many parts; the lease is on the first part.
+/// A run whose request `x` has two tasks, the first of them split into `parts` parts. The lease is on the first part.
 async fn fanned_out(harness: &mut Harness, parts: usize) -> (RunId, Claimed) {
     let run = harness.run("a").await;
     harness.read(run, &[request("x").session("s").tasks(2)]).await;
@@ -65,7 +66,7 @@ async fn outcomes(harness: &Harness, queue: &Claimed) -> Vec<PartOutcome> {
     outcomes.expect("reads")
 }
 
-/// What the settled parts came to, in short.
+/// Returns the outcomes of the settled parts in short form.
 async fn shown(harness: &Harness, queue: &Claimed) -> Vec<String> {
     let shown = |outcome: PartOutcome| {
         let end = match outcome.end {
@@ -304,7 +305,7 @@ pub(crate) async fn parts_share_the_session_of_their_queue(harness: &mut Harness
     assert_eq!(
         ids(&harness.claim(other, 9).await),
         ["y"],
-        "nobody works on the other run"
+        "no worker is on the other run"
     );
     assert!(harness.claim(run, 9).await.is_empty());
 }

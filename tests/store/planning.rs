@@ -1,4 +1,4 @@
-//! Planning is a step of a queue like any other: fenced, settled once, paid once.
+//! Planning is a step of a queue like any other: it is fenced, settled once and paid once.
 
 use nova3::domain::failure::Class;
 use nova3::domain::outcome::{Finished, PlanOrigin};
@@ -8,7 +8,7 @@ use nova3::store::{Claimable, Claimed, PendingTask, PlanEnd, PlanSettlement, Run
 
 use crate::store::harness::{Harness, id, ids, planless, planned, request, tasks};
 
-/// Calls, money and waste of the run so far.
+/// Returns the calls, failed calls, cost and waste of the run so far.
 async fn spent(harness: &Harness, run: RunId) -> (u64, u64, Cost, Cost) {
     let summary = harness.store().summary(run).await.expect("reads");
     (
@@ -19,7 +19,7 @@ async fn spent(harness: &Harness, run: RunId) -> (u64, u64, Cost, Cost) {
     )
 }
 
-/// Who made the plan, in how many calls, for how much, and how much of it for nothing.
+/// Returns the origin of the plan, its number of calls, its cost, and the wasted cost.
 fn plan(row: &Finished) -> (Option<PlanOrigin>, u32, Option<Cost>, Cost) {
     let plan = row.plan.as_ref().expect("it was planned");
     let making = &plan.making;

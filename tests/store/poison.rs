@@ -1,4 +1,4 @@
-//! What crashes and panics do to the requests that were in flight: recorded, in quarantine, `poison`.
+//! The effect of crashes and panics on requests in flight: recorded, in quarantine, `poison`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use nova3::store::{
 
 use crate::store::harness::{self, Draft, Harness, LEASE_MS, block_on, id, ids, planned, request};
 
-/// A crash, with whatever is leased; answers whether the engine can crash.
+/// A crash with all present leases. Returns whether the engine can crash.
 async fn crash(harness: &mut Harness) -> bool {
     if !harness.crash().await {
         return false;
@@ -24,14 +24,14 @@ async fn group(harness: &Harness, owner: &str, run: RunId) -> Vec<Claimed> {
     harness.claim_as(owner, run, Claimable::Quarantined, 9).await
 }
 
-/// A crash while the process works on a group of the quarantine; answers who was in it.
+/// A crash while the process works on a quarantine group. Returns the members of the group.
 async fn crash_at_work(harness: &mut Harness, owner: &str, run: RunId) -> Vec<String> {
     let claimed = ids(&group(harness, owner, run).await);
     crash(harness).await;
     claimed
 }
 
-/// A run in which these requests are in quarantine; `None` if the engine cannot crash.
+/// A run in which these requests are in quarantine. `None` if the engine cannot crash.
 async fn quarantined(harness: &mut Harness, input: &[Draft]) -> Option<RunId> {
     let run = harness.run("a").await;
     harness.read(run, input).await;
@@ -44,7 +44,7 @@ async fn quarantined(harness: &mut Harness, input: &[Draft]) -> Option<RunId> {
     Some(run)
 }
 
-/// The request, which is recorded, fails as `poison`: it is worked on at a crash in company, and at two alone.
+/// Makes the recorded request fail as `poison`: it is worked on at one crash in a group, and at two crashes alone.
 async fn poison(harness: &mut Harness, run: RunId, name: &str) {
     for queue in harness.claim(run, 9).await {
         if id(&queue) != name {
@@ -194,7 +194,7 @@ pub(crate) async fn two_crashes_alone_under_different_owners_are_poison(harness:
     assert!(failure.message.contains("`nova3 retry --class poison`"));
     assert_eq!(row.tasks[0].status, TaskStatus::Skipped);
     let summary = harness.store().summary(run).await.expect("reads");
-    assert_eq!(summary.attempts, 0, "nobody called");
+    assert_eq!(summary.attempts, 0, "no call was made");
     assert!(!harness.store().has_unfinished(run).await.expect("reads"));
 }
 
@@ -369,7 +369,7 @@ fn an_end_that_could_give_nothing_back_is_no_crash() {
             let claimed = store.claim(run, &owner, Claimable::All, 9, LEASE_MS).await;
             assert_eq!(ids(&claimed.expect("claims").queues), ["x"], "in life {life}");
         });
-        // As a process ends whose disk is full: of itself, and with its leases.
+        // A process whose disk is full ends like this: by itself, and with its leases.
         drop(store);
     }
 }

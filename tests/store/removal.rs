@@ -1,4 +1,4 @@
-//! Lines that leave the input, and lines that a reading has not come to yet.
+//! Lines that leave the input, and lines that a reading has not reached yet.
 
 use nova3::domain::tally::Counts;
 use nova3::store::{AddOutcome, Order, Settled};

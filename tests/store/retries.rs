@@ -1,4 +1,4 @@
-//! Failed requests that are put back.
+//! Failed requests that are retried.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One queue of a session at a time, in order of arrival, with items that are numbered through.
+//! One queue of a session at a time, in order of arrival, with items that are numbered across queues.
 
 use nova3::domain::failure::Class;
 use nova3::store::{SessionCounts, Settled};
@@ -85,13 +85,14 @@ pub(crate) async fn an_edit_that_leaves_a_session_lets_it_go_on(harness: &mut Ha
     );
 }
 
-/// Nothing looks for a session that waits: each step leaves it with a queue that can be claimed, as long as one waits.
+/// No search for waiting sessions exists: each step leaves a session with a queue that can be claimed, while any queue
+/// waits.
 pub(crate) async fn a_session_never_waits_for_nothing(harness: &mut Harness) {
     let run = harness.run("a").await;
     let [x, y, z] = ["x", "y", "z"].map(|id| request(id).session("s"));
     harness.read(run, &[x.clone(), y.clone(), z.clone()]).await;
     let head = harness.claim_one(run).await;
-    // It ends while a reading has seen one of those behind it.
+    // The first queue ends after a reading has seen one of those behind it.
     let epoch = harness.begin(run).await;
     harness.add(run, epoch, std::slice::from_ref(&z)).await;
     harness.done(&head).await;
@@ -108,7 +109,8 @@ pub(crate) async fn a_session_never_waits_for_nothing(harness: &mut Harness) {
     );
     harness.fail(&seen, Class::Server).await;
     assert!(!harness.store().has_unfinished(run).await.expect("reads"));
-    // One that left comes back before one that failed and is retried; its turn comes while it is at work elsewhere.
+    // A line that left comes back before one that failed and is retried. Its turn comes while the session is at work
+    // elsewhere.
     harness.read(run, &[z.clone(), y.clone()]).await;
     let back = harness.claim_one(run).await;
     assert_eq!(ids(std::slice::from_ref(&back)), ["y"]);
@@ -129,7 +131,7 @@ pub(crate) async fn two_runs_share_a_session(harness: &mut Harness) {
     harness
         .read(b, &[request("b1").session("s"), request("b2")])
         .await;
-    // The unfinished queues of a run that nobody works on hold nobody up.
+    // The unfinished queues of a run without workers block no other run.
     let queues = harness.claim(b, 9).await;
     assert_eq!(ids(&queues), ["b1", "b2"]);
     assert!(

@@ -1,4 +1,4 @@
-//! A task comes to its end once, under a lease that is still good.
+//! A task is settled once, under a valid lease.
 
 use nova3::domain::failure::{Class, Failure};
 use nova3::domain::outcome::{Product, TaskRecord};

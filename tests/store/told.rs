@@ -9,13 +9,13 @@ use crate::store::harness::{
     Harness, attempt, batch, completed, ids, opening, planless, planned, recipe, request, tasks,
 };
 
-/// Requests done with other tasks or prompts, done with other models, and begun with other tasks.
+/// Returns how many requests are done with other tasks or prompts, done with other models, and begun with other tasks.
 async fn otherwise(harness: &Harness, run: RunId) -> (u64, u64, u64) {
     let counts = harness.store().counts(run).await.expect("counts");
     (counts.outdated, counts.other_models, counts.kept)
 }
 
-/// The only queue that can be claimed, given back at once.
+/// Returns the only queue that can be claimed, released at once.
 async fn waiting(harness: &Harness, run: RunId) -> Claimed {
     let queue = harness.claim_one(run).await;
     harness.release(&queue).await;

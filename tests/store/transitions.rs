@@ -1,7 +1,6 @@
-//! Every change of the state of a queue or of a task, in every law and on both engines, is one that the table in
-//! `domain/state.rs` has.
+//! Every state change of a queue or of a task is in the table of `domain/state.rs`, in every law and on both engines.
 //!
-//! The databases themselves refuse any other one: a trigger is made from the table.
+//! A trigger made from the table makes the databases refuse any other change.
 
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use nova3::domain::state::{QueueState, TaskStatus};
 
 use crate::store::harness::database;
 
-/// The pairs of states that the table allows, as `from>to`: of queues and of tasks.
+/// Returns the pairs of states that the table allows, as `from>to`: of queues and of tasks.
 fn pairs() -> (String, String) {
     let mut queues = Vec::new();
     for from in QueueState::ALL {
@@ -24,7 +23,7 @@ fn pairs() -> (String, String) {
     (queues.join(","), tasks.join(","))
 }
 
-/// From here on the store in that file changes states by the table only.
+/// Installs the triggers in the store file.
 pub(crate) fn hold_in_file(path: &Path) {
     let connection = rusqlite::Connection::open(path).expect("opens");
     let (queues, tasks) = pairs();
@@ -40,7 +39,7 @@ pub(crate) fn hold_in_file(path: &Path) {
         .expect("makes the trigger");
 }
 
-/// The same for the schema of that address.
+/// Installs the triggers in the schema of that address.
 pub(crate) async fn hold_in_postgres(url: &str) {
     let (queues, tasks) = pairs();
     let mut connection = database(url).connect().await.expect("connects");

@@ -1,6 +1,6 @@
-//! What the environment chooses for a test, and its random choices.
+//! Numbers from the environment for a test, and its random choices.
 
-/// A number of the environment, or the default.
+/// Returns a number of the environment, or the default.
 #[expect(
     clippy::disallowed_methods,
     reason = "the parameters of a test are no settings of the program"
@@ -14,7 +14,7 @@ pub(crate) fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
     }
 }
 
-/// Random choices of one scenario.
+/// Returns the random choices of one scenario.
 pub(crate) fn rng(seed: u64, scenario: &str) -> fastrand::Rng {
     let mix = scenario.bytes().fold(seed, |mix, byte| {
         mix.wrapping_mul(31).wrapping_add(u64::from(byte))

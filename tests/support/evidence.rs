@@ -1,6 +1,6 @@
-//! The mock's log, read on as it grows: what was asked for, in which order, and what came of it.
+//! The mock's log, read as it grows: the calls, their order and their results.
 //!
-//! The log is one file that the mock appends to, so the place of a line in it is the clock of all judgements: what
+//! The log is one file that the mock appends to, so the place of a line is the clock of all verdicts: a call whose end
 //! stands before a cut had ended before the next process began.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-/// A task: its request's index and its own.
+/// A task: the index of its request and its own index.
 pub(crate) type Mark = (usize, usize);
 
-/// Of a prompt without one: it asks for a better answer to the prompt before it, or for nothing that was wanted.
+/// The mark of a prompt without one: it asks for a better answer to the prompt before, or for nothing that the test
+/// wants.
 pub(crate) const NO_MARK: Mark = (usize::MAX, usize::MAX);
 
-/// The mark of a prompt. It stands last there: what was asked before has marks of its own.
+/// Returns the mark of a prompt. It is the last one there: earlier tasks in the prompt have marks of their own.
 fn mark(prompt: &str) -> Option<Mark> {
     let (before, _) = prompt.rsplit_once("> Subject ")?;
     let (_, mark) = before.rsplit_once('<')?;
@@ -28,24 +29,24 @@ fn mark(prompt: &str) -> Option<Mark> {
 /// One call as the mock saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    /// The mock numbers its calls.
+    /// The mock's number of the call.
     pub(crate) n: u64,
     /// The last message of the user, whole.
     pub(crate) question: Arc<str>,
     pub(crate) mark: Mark,
     /// The beginning of the prompt's digest; the answer quotes it.
     pub(crate) digest: String,
-    /// The model that was asked for.
+    /// The requested model.
     pub(crate) model: String,
-    /// The beginning of the digest of the key that it came with.
+    /// The beginning of the digest of its key.
     pub(crate) key: Option<String>,
-    /// Which process made it, from 0.
+    /// The process that made it, from 0.
     pub(crate) life: usize,
     /// The line of the log where it begins.
     pub(crate) began: usize,
-    /// When that was, in Unix milliseconds.
+    /// The time of that line, in Unix milliseconds.
     pub(crate) began_ms: i64,
-    /// The line of the log where it ends, and how. A mock that was killed leaves calls without an end.
+    /// The line of the log where it ends, and how it ended. A mock that was killed leaves calls without an end.
     pub(crate) end: Option<End>,
 }
 
@@ -53,21 +54,21 @@ pub(crate) struct Call {
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     pub(crate) at: usize,
-    /// When that was, in Unix milliseconds.
+    /// The time of that line, in Unix milliseconds.
     pub(crate) at_ms: i64,
     pub(crate) outcome: String,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Its answer was handed over whole.
+    /// The whole answer was sent.
     Answered,
-    /// It went wrong as it was injected.
+    /// The injected fault occurred.
     Fault,
-    /// The client left before the answer was whole, or the mock died with it.
+    /// The client left before the answer was complete, or the mock was killed.
     Gone,
 }
 
@@ -114,14 +115,14 @@ struct Line<'a> {
 pub(crate) struct Log {
     path: PathBuf,
     offset: u64,
-    /// The beginning of a line whose rest is not there yet.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
     lines: usize,
     life: usize,
     calls: BTreeMap<u64, Call>,
     /// Tasks that have an answer.
     answered: BTreeSet<Mark>,
-    /// Calls that were answered whole.
+    /// Calls that got their whole answer.
     good: usize,
     /// Calls whose prompts have no mark.
     unmarked: usize,
@@ -142,7 +143,7 @@ impl Log {
         }
     }
 
-    /// Reads what was added.
+    /// Reads the lines that were added.
     pub(crate) fn read_on(&mut self) {
         let Ok(mut file) = File::open(&self.path) else {
             return;
@@ -194,57 +195,57 @@ impl Log {
         }
     }
 
-    /// The calls of tasks so far, in the order of their lines.
+    /// Returns the calls of tasks so far, in the order of their lines.
     pub(crate) fn calls(&self) -> Vec<Call> {
         let mut calls = self.every_call();
         calls.retain(|call| call.mark != NO_MARK);
         calls
     }
 
-    /// Those whose prompts have no mark too.
+    /// Returns all calls so far, including those whose prompts have no mark.
     pub(crate) fn every_call(&self) -> Vec<Call> {
         let mut calls: Vec<Call> = self.calls.values().cloned().collect();
         calls.sort_by_key(|call| call.began);
         calls
     }
 
-    /// Calls that began.
+    /// The number of calls that began.
     pub(crate) fn count(&self) -> usize {
         self.calls.len()
     }
 
-    /// Calls whose prompts have no mark.
+    /// The number of calls whose prompts have no mark.
     pub(crate) fn unmarked(&self) -> usize {
         self.unmarked
     }
 
-    /// Calls that have ended.
+    /// Whether all calls have ended.
     pub(crate) fn whole(&self) -> bool {
         self.calls.values().all(|call| call.end.is_some())
     }
 
-    /// Tasks that have an answer.
+    /// The number of tasks that have an answer.
     pub(crate) fn answered(&self) -> usize {
         self.answered.len()
     }
 
-    /// Calls that were answered whole.
+    /// The number of calls that got their whole answer.
     pub(crate) fn good(&self) -> usize {
         self.good
     }
 
-    /// Lines so far: they grow as long as anything goes on.
+    /// The number of lines so far; it grows while calls begin or end.
     pub(crate) fn lines(&self) -> usize {
         self.lines
     }
 
-    /// The process is dead and the mock at rest: what comes now is the next one's.
+    /// Marks the end of a process while the mock is idle: later lines belong to the next process.
     pub(crate) fn cut(&mut self) {
         self.life += 1;
     }
 }
 
-/// The digests that the answers in a text quote, in their order.
+/// Returns the digests that the answers in a text quote, in their order.
 pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split("[mock ").skip(1).filter_map(|rest| rest.get(..8))
 }

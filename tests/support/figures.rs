@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// Appends a row, if someone collects them.
+/// Appends a row if the script collects rows.
 #[expect(
     clippy::disallowed_methods,
     reason = "the parameters of a test are no settings of the program"

@@ -52,24 +52,24 @@ impl Mock {
         }
     }
 
-    /// The base URL that a route has for it.
+    /// The base URL of a route to it.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// Calls that have come in.
+    /// The number of calls that have come in.
     pub(crate) fn count(&self) -> usize {
         let calls = self.stats()["calls"].as_u64().expect("calls are counted");
         usize::try_from(calls).expect("few calls")
     }
 
-    /// The calls, once the mock is at rest.
+    /// Returns the calls, once the mock is idle.
     pub(crate) fn calls(&mut self) -> Vec<Call> {
         self.rest();
         self.log.every_call()
     }
 
-    /// What it counts.
+    /// Reads its counters.
     fn stats(&self) -> Value {
         let address = &self.address;
         let mut stream = TcpStream::connect(address).expect("the mock listens");
@@ -81,12 +81,12 @@ impl Mock {
         serde_json::from_str(body).expect("the mock counts in JSON")
     }
 
-    /// Reads its log, once nobody is connected any more and every call is written down with its end: what a dead
-    /// process sent last may arrive after its death.
+    /// Reads its log, once no client is connected and every call is logged with its end: the last bytes of a killed
+    /// process may arrive after the kill.
     pub(crate) fn rest(&mut self) {
         until("the mock to come to rest", || {
             let stats = self.stats();
-            // The connection that asks is one of them.
+            // The connection of this request is one of them.
             if stats["connections"]["now"] != 1 {
                 return None;
             }
@@ -96,7 +96,7 @@ impl Mock {
         });
     }
 
-    /// `kill -9`: calls on their way never get an end.
+    /// `kill -9`: calls in progress never get an end.
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

@@ -1,4 +1,5 @@
-//! What the suites share: child processes, the mock server and its log, PostgreSQL, a proxy, verdicts, random choices.
+//! Shared parts of the suites: child processes, the mock server and its log, PostgreSQL, a proxy, verdicts, random
+//! choices.
 #![expect(
     clippy::expect_used,
     clippy::panic,

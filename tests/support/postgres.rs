@@ -1,9 +1,9 @@
-//! A real PostgreSQL for the tests, made by `scripts/test-postgres` and gone with the process that asked for it.
+//! A real PostgreSQL for the tests, made by `scripts/test-postgres`; it ends with the process that started it.
 //!
-//! Deliberately absent: a sleep before the server is used (it accepts connections when it is told of), and any way to
-//! stop the shared server, which is everyone's.
+//! Deliberately absent: a sleep before the server is used (it accepts connections when its URL is returned), and any
+//! way to stop the shared server, which all tests use.
 //!
-//! Failure behaviour: what does not work panics with what PostgreSQL or the script said.
+//! Failure behaviour: a failure panics with the message of PostgreSQL or the script.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -13,12 +13,12 @@ use std::sync::OnceLock;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/test-postgres");
 
-/// Settings of a server whose commits have to reach the disk. Without them nothing is synced, which is quick and loses
-/// no commit either as long as the machine lives.
+/// Settings of a server whose commits have to reach the disk. Without them nothing is synced, which is fast and loses
+/// no commit either while the machine runs.
 pub(crate) const SYNCED: &[&str] = &["fsync=on"];
 
-/// A server of one's own, which may be crashed and started again. It ends and leaves nothing when this is dropped, and
-/// also when this process is killed: it is then stopped by its supervisor, which sees the end of its standard input.
+/// A separate server, which may be crashed and started again. It ends and leaves nothing when this is dropped, and also
+/// when this process is killed: its supervisor sees the end of its standard input and stops it.
 #[derive(Debug)]
 pub(crate) struct Server {
     supervisor: Child,
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A new, empty server that accepts connections. The settings have the form `name=value`.
+    /// Starts a new, empty server; it accepts connections on return. The settings have the form `name=value`.
     pub(crate) fn start(settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("nova3-postgres-")
@@ -38,7 +38,7 @@ impl Server {
             .arg("serve")
             .arg(&folder)
             .args(settings)
-            // Its own group: what is killed together with this process must not take the one that cleans up.
+            // Its own process group: a kill of this process's group must not kill the supervisor, which cleans up.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -61,18 +61,18 @@ impl Server {
         }
     }
 
-    /// A streaming standby of the server on that port, which may be a proxy's; asynchronous, as PostgreSQL is unless told
-    /// otherwise. It has what the other one had when this returns.
+    /// Starts a streaming standby of the server on this port, which may be a proxy's. It is asynchronous, which is
+    /// PostgreSQL's default. On return it has the present data of the other server.
     pub(crate) fn standby_of(port: u16) -> Self {
         Self::start(&[&format!("standby_of={port}")])
     }
 
-    /// The standby becomes a server of its own; it takes writes when this returns.
+    /// Promotes the standby to a primary; it takes writes on return.
     pub(crate) fn promote(&self) {
         answer("promote", self.folder.as_os_str(), "");
     }
 
-    /// Its database `postgres`, for a user that may do everything.
+    /// The URL of its database `postgres`, for a superuser.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -84,17 +84,17 @@ impl Server {
         port.parse().expect("a port")
     }
 
-    /// Where its data and its log are.
+    /// The folder with its data and its log.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Ends it as a crash would: sessions are cut, nothing is tidied. What was committed stays.
+    /// Ends it as a crash would: sessions are cut, no clean-up is done. Committed data stays.
     pub(crate) fn stop_immediately(&self) {
         answer("halt", self.folder.as_os_str(), "");
     }
 
-    /// Starts it after `stop_immediately`, on the same port; it accepts connections when this returns.
+    /// Starts it after `stop_immediately`, on the same port; it accepts connections on return.
     pub(crate) fn start_again(&self) {
         answer("start", self.folder.as_os_str(), "");
     }
@@ -107,8 +107,8 @@ impl Drop for Server {
     }
 }
 
-/// The URL of a server that all tests use together; no two tests should use the same schema or database of it. It is the
-/// one that `NOVA3_TEST_POSTGRES` names, else this process starts one.
+/// Returns the URL of a server that all tests share: the one that `NOVA3_TEST_POSTGRES` names, otherwise one that this
+/// process starts. Each test uses a schema or database of its own.
 #[expect(
     clippy::disallowed_methods,
     reason = "the parameters of a test are no settings of the program"
@@ -122,7 +122,7 @@ pub(crate) fn shared() -> &'static str {
     })
 }
 
-/// A new schema of the database that the URL names, as a URL with which everything happens in it. Cheaper than a database.
+/// Creates a schema in the database of the URL and returns a URL that uses it. It is cheaper than a database.
 pub(crate) fn fresh_schema(url: &str) -> String {
     let name = unused_name();
     psql(url, &format!("create schema {name}"));
@@ -130,7 +130,7 @@ pub(crate) fn fresh_schema(url: &str) -> String {
     format!("{url}{separator}options=-csearch_path%3D{name}")
 }
 
-/// A new database of the server that the URL names, as its URL.
+/// Creates a database on the server of the URL and returns its URL.
 pub(crate) fn fresh_database(url: &str) -> String {
     let name = unused_name();
     psql(url, &format!("create database {name}"));
@@ -142,12 +142,13 @@ pub(crate) fn fresh_database(url: &str) -> String {
     format!("{server}/{name}{options}")
 }
 
-/// Unused by other processes too, also by those of earlier runs on the same server.
+/// A name that other processes do not use either, not even earlier runs on the same server.
 fn unused_name() -> String {
     format!("test_{:016x}", fastrand::u64(..))
 }
 
-/// What the server answers to the SQL: a line for each row, `|` between columns. Each statement is committed by itself.
+/// Returns the server's answer to the SQL: a line for each row, `|` between columns. Each statement is committed by
+/// itself.
 pub(crate) fn psql(url: &str, sql: &str) -> String {
     answer("psql", url.as_ref(), sql)
 }
@@ -174,7 +175,7 @@ fn script(what: &str, of: &std::ffi::OsStr, input: &str) -> Output {
         .spawn()
         .expect("scripts/test-postgres runs");
     let mut stdin = child.stdin.take().expect("a pipe");
-    // One that has failed already does not read; its message says more than a broken pipe.
+    // A script that has failed already does not read; its message is more useful than a broken pipe.
     drop(stdin.write_all(input.as_bytes()));
     drop(stdin);
     child.wait_with_output().expect("its end")

@@ -1,4 +1,4 @@
-//! Child processes that never outlive their test, and waiting for what can be seen.
+//! Child processes that never outlive their test, and waits for visible events.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::choices::number;
 use super::evidence::Log;
 
-/// A test waits for nothing longer on a machine that works. What is stuck in a mutant is found sooner.
+/// The longest wait of a test on a working machine. A run of a mutant sets a shorter one.
 pub(crate) fn deadline() -> Duration {
     Duration::from_secs(number("NOVA3_PATIENCE_S", 240))
 }
@@ -34,7 +34,7 @@ pub(crate) fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnM
     }
 }
 
-/// How long something is waited for: as long as `progress` grows, and some time beyond.
+/// A wait that goes on while `progress` grows, and for some time beyond.
 #[derive(Debug)]
 pub(crate) struct Patience {
     most: Duration,
@@ -51,7 +51,7 @@ impl Patience {
         }
     }
 
-    /// Whether there is a sense in looking again. Makes the pause between two looks, which is no wait for anything.
+    /// Whether another poll makes sense. It also pauses between two polls.
     pub(crate) fn is_left(&mut self, progress: usize) -> bool {
         if progress > self.progress {
             self.progress = progress;
@@ -71,7 +71,7 @@ pub(crate) fn failpoints() -> Option<String> {
     std::env::var("NOVA3_FAILPOINTS").ok()
 }
 
-/// nova3 with these arguments, in an empty environment but for [`failpoints`].
+/// Returns the command of nova3 with these arguments, in an empty environment except for [`failpoints`].
 pub(crate) fn nova3(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nova3"));
     command.args(args).env_clear();
@@ -81,11 +81,11 @@ pub(crate) fn nova3(args: &[&str]) -> Command {
     command
 }
 
-/// A running nova3 with its messages, and what it prints, in files.
+/// A running nova3 whose output and messages go to files.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) child: Child,
-    /// `None` where nothing is kept of it.
+    /// `None` if the output is not kept.
     pub(crate) stdout: Option<PathBuf>,
     pub(crate) stderr: PathBuf,
 }
@@ -93,14 +93,14 @@ pub(crate) struct Running {
 /// A nova3 that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; `None` for one that was killed.
+    /// Its exit code; `None` after a kill.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
 impl Ended {
-    /// What it printed.
+    /// Its standard output as text.
     pub(crate) fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stdout)
     }
@@ -117,22 +117,22 @@ impl From<Output> for Ended {
 }
 
 impl Running {
-    /// Whether it has ended by itself.
+    /// Returns its exit status if it has ended by itself.
     pub(crate) fn poll(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be asked")
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Stands still until it is told to go on.
+    /// Sends SIGSTOP: it stands still until `go_on`.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Goes on after `stop`.
+    /// Sends SIGCONT: it goes on after `stop`.
     pub(crate) fn go_on(&self) {
         self.signal(Signal::CONT);
     }
@@ -143,17 +143,17 @@ impl Running {
             .ok()
             .and_then(rustix::process::Pid::from_raw)
             .expect("a pid");
-        // One that has just ended by itself is a zombie and takes the signal too.
+        // A process that has just ended by itself is a zombie and takes the signal too.
         rustix::process::kill_process(id, signal).expect("the child is there");
     }
 
-    /// `kill -9`, unless it has ended by itself; answers its code in that case.
+    /// Sends SIGKILL; returns the exit code if the process had ended by itself.
     pub(crate) fn kill(&mut self) -> Option<i32> {
         drop(self.child.kill());
         self.child.wait().expect("a killed child ends").code()
     }
 
-    /// Waits for its end as long as the mock's log grows; answers its code, or what is wrong with it.
+    /// Waits for its end while the mock's log grows; returns its code, or the failure.
     pub(crate) fn end(&mut self, log: &mut Log, most: Duration) -> Result<Option<i32>, String> {
         let mut patience = Patience::of(most);
         loop {
@@ -172,7 +172,7 @@ impl Running {
         self.wait_within(deadline())
     }
 
-    /// Waits for its end at most so long.
+    /// Waits for its end, at most this long.
     pub(crate) fn wait_within(mut self, deadline: Duration) -> Ended {
         let status = until_within(deadline, "nova3 to end", || self.poll());
         let stdout = self.stdout.as_ref();
@@ -183,7 +183,7 @@ impl Running {
         }
     }
 
-    /// What it wrote to stderr so far.
+    /// Returns its standard error so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap_or_default()
     }

@@ -1,10 +1,10 @@
 //! A network that can fail, between a client and a port of this machine.
 //!
-//! Bytes that a dead network does not pass are held and come late when it lives again, as TCP's own retransmission
-//! brings them: a statement can reach the server after its client has given up. A connection's end is held like a byte.
+//! A dead network holds bytes and delivers them late when it works again, as TCP's own retransmission does: a statement
+//! can reach the server after its client has given up. The end of a connection is held like a byte.
 //!
-//! Deliberately absent: lost or reordered bytes inside a connection (TCP shows nobody such a thing), and a refused
-//! connection (stop the server for that).
+//! Deliberately absent: lost or reordered bytes inside a connection (TCP hides both), and a refused connection (a test
+//! stops the server for that).
 #![expect(
     clippy::expect_used,
     reason = "the helpers of a test fail the way a test does"
@@ -20,15 +20,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// What passes.
+/// The directions in which bytes pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
     Alive,
-    /// Nothing, neither way. Who connects now is accepted, and waits until all is well.
+    /// Neither direction. A new connection is accepted, and waits until the network works again.
     Dead,
-    /// What the client says arrives; what the server answers does not.
+    /// Requests arrive at the server; its answers do not arrive at the client.
     NoAnswers,
-    /// The other way about.
+    /// Answers arrive at the client; its requests do not arrive at the server.
     NoRequests,
 }
 
@@ -42,7 +42,7 @@ impl Network {
     }
 }
 
-/// The proxy ends with this value, and with it its connections.
+/// A proxy; dropping it ends it and its connections.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) port: u16,
@@ -52,7 +52,8 @@ pub(crate) struct Proxy {
     counts: Arc<Counts>,
 }
 
-/// Told when a reset is complete. Of the standard library, because a test waits for it with or without a runtime.
+/// Notified when a reset is complete. The channel is that of the standard library, because a test waits for it with or
+/// without a runtime.
 type Done = std::sync::mpsc::Sender<()>;
 
 #[derive(Debug, Default)]
@@ -62,13 +63,13 @@ struct Counts {
 }
 
 impl Proxy {
-    /// In front of a port of 127.0.0.1; the network is alive.
+    /// Starts a proxy in front of a port of 127.0.0.1; the network works.
     pub(crate) fn to(server: u16) -> Self {
         let network = watch::Sender::new(Network::Alive);
-        // Unbounded: whoever asks for a reset waits until it is done.
+        // Unbounded, because each caller waits until its reset is done.
         let (resets, asked) = mpsc::unbounded_channel();
         let counts = Arc::new(Counts::default());
-        // A thread of its own, so that tests with and without a runtime use it alike.
+        // A thread of its own, so that tests can use the proxy with and without a runtime.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -88,20 +89,20 @@ impl Proxy {
         }
     }
 
-    /// From now on, for all connections, old and new.
+    /// Sets the state of the network for all connections, old and new.
     pub(crate) fn set(&self, network: Network) {
         self.network.send_replace(network);
     }
 
-    /// Resets every accepted connection on both sides, also through a dead network: as routers do that have forgotten
-    /// them. None of them is left when this returns; one that comes later is not touched.
+    /// Resets every accepted connection on both sides, also through a dead network, as a router does that has lost its
+    /// state. On return none of them is left; later connections are not reset.
     pub(crate) fn reset_all(&self) {
         let (done, reset) = std::sync::mpsc::channel();
         self.resets.send(done).expect("a running proxy");
         reset.recv().expect("a reset");
     }
 
-    /// The URL of the server, by way of the proxy.
+    /// Returns the URL of the server with the port of the proxy.
     pub(crate) fn url(&self, direct: &str) -> String {
         direct.replacen(&format!(":{}/", self.server), &format!(":{}/", self.port), 1)
     }
@@ -111,13 +112,13 @@ impl Proxy {
         self.counts.accepted.load(SeqCst)
     }
 
-    /// How many there are.
+    /// How many connections are open.
     pub(crate) fn open(&self) -> usize {
         self.counts.open.load(SeqCst)
     }
 }
 
-/// Until the proxy is dropped.
+/// Accepts connections until the proxy is dropped.
 async fn serve(
     listener: TcpListener,
     server: u16,
@@ -143,13 +144,13 @@ async fn serve(
                 let Some(done) = asked else { return };
                 cut.send_replace(());
                 while connections.join_next().await.is_some() {}
-                done.send(()).expect("whoever asked waits");
+                done.send(()).expect("the caller waits");
             }
         }
     }
 }
 
-/// One connection, until both ways have ended or one of them breaks.
+/// Serves one connection, until both directions have ended or one of them breaks.
 async fn connect(
     mut client: TcpStream,
     port: u16,
@@ -188,7 +189,7 @@ async fn pass_both(
     Ok(())
 }
 
-/// One way, until its end.
+/// Passes the bytes of one direction, until its end.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! The servers and networks that other tests stand on do what they say: they start, crash, come back, leave nothing; they
+//! Tests of the servers and networks that other tests use: servers start, crash, restart and leave nothing; networks
 //! hold and cut.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use super::postgres::{SYNCED, Server, fresh_database, fresh_schema, psql, shared
 use super::process::{self, deadline};
 use super::proxy::{Network, Proxy};
 
-/// How long nothing is seen of what must not happen. Shorter would only find less.
+/// How long a test watches that something does not happen. A shorter time would only find fewer faults.
 const QUIET: Duration = Duration::from_millis(200);
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -100,7 +100,7 @@ fn a_server_goes_with_its_value() {
     assert!(refuses(port) && !folder.exists(), "something is left");
 }
 
-/// Killed with its whole group, as test runners do.
+/// The owner is killed with its whole group, as test runners do.
 #[test]
 fn a_server_goes_with_its_owner() {
     let mut owner = Command::new(std::env::current_exe().expect("this program"))
@@ -198,7 +198,7 @@ fn without_requests_nothing_happens() {
     session.say("insert into never values (1) returning n");
     assert_eq!(session.hears_within(QUIET), None, "a request came through");
     assert_eq!(psql(server.url(), "select count(*) from never"), "0");
-    // The answer's way is open: the server can end the session, and the client hears of it.
+    // Answers pass, so the server can end the session and the client sees it.
     psql(
         server.url(),
         "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'",
@@ -229,7 +229,7 @@ fn a_reset_takes_all_and_only_what_was_there() {
     until("its end", || proxy.open() == 0);
 }
 
-/// A psql that stays.
+/// A psql that stays connected.
 struct Session {
     child: Child,
     says: ChildStdin,
@@ -259,7 +259,7 @@ impl Session {
     }
 
     fn say(&mut self, sql: &str) {
-        // One that has been cut off may have gone.
+        // A session that was cut off may have ended.
         drop(writeln!(self.says, "{sql};"));
     }
 
@@ -272,7 +272,7 @@ impl Session {
         self.hears_within(deadline()).expect("an answer")
     }
 
-    /// Whether it ends, and badly.
+    /// Whether it ends with a failure.
     fn fails(&mut self) -> bool {
         let mut ended = None;
         until("the end of psql", || {

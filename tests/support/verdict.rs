@@ -1,4 +1,4 @@
-//! What the oracles say: all of them speak, also after one has found something.
+//! The verdicts of all oracles; an oracle reports even after another one has found a fault.
 
 /// The verdicts of a scenario.
 #[derive(Debug)]
@@ -7,7 +7,7 @@ pub(crate) struct Verdicts {
     all: Vec<Verdict>,
 }
 
-/// What one oracle saw.
+/// The finding of one oracle.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) oracle: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Verdict {
     faults: Vec<String>,
 }
 
-/// Faults of one oracle that are told.
+/// How many faults of one oracle are printed.
 const TOLD: usize = 5;
 
 impl Verdicts {
@@ -26,7 +26,7 @@ impl Verdicts {
         }
     }
 
-    /// One oracle's verdict: what it looked at, and what it found wrong there.
+    /// Adds one oracle's verdict: the part that it checked, and the faults in it.
     pub(crate) fn add(&mut self, oracle: &'static str, seen: String, faults: Vec<String>) {
         self.all.push(Verdict { oracle, seen, faults });
     }
@@ -35,7 +35,7 @@ impl Verdicts {
         self.all.iter()
     }
 
-    /// Tells every verdict; fails if one of them is bad.
+    /// Prints every verdict; fails if one of them is bad.
     pub(crate) fn tell(&self) {
         for verdict in &self.all {
             let word = if verdict.faults.is_empty() { "good" } else { "BAD" };

@@ -1,4 +1,4 @@
-//! Chunks where a row cannot say it: progress, bounds, whatever comes.
+//! Tests of chunks that do not fit a row: progress, bounds, arbitrary bytes.
 
 use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ fn text_beyond_its_limit_is_refused() {
     );
 }
 
-/// A refusal becomes an error, and comes in pieces in which its secret is not whole.
+/// A refusal becomes an error, and arrives in pieces that split its secret.
 #[test]
 fn a_refusal_tells_no_secret() {
     let secrets = Secrets::of(
@@ -90,7 +90,7 @@ fn a_refusal_tells_no_secret() {
     }
 }
 
-/// Names are kept as far as a name goes, and counted as the text is.
+/// A name is cut at the longest length of a name, and counts against the limit as text does.
 #[test]
 fn a_long_name_is_cut_and_counted() {
     let mut collector = Collector::new(100);
@@ -189,7 +189,7 @@ fn what_is_not_empty_is_a_sign_of_life() {
     }
 }
 
-/// Frames around a good answer that cost nothing.
+/// Frames around a good answer that must not harm it.
 #[test]
 fn what_is_no_chunk_and_no_error_is_passed_over() {
     for odd in [
@@ -228,7 +228,7 @@ fn halves_of_a_pair_are_joined_across_chunks() {
     assert_eq!(answer(pieces.as_bytes()).expect("an answer").text, "a😀b\u{fffd}");
 }
 
-/// The whole answer of a server with a reasoning parser.
+/// The reasoning is the answer if a server with a reasoning parser sends nothing else.
 #[test]
 fn reasoning_is_kept_where_nothing_else_comes() {
     let stream = |content: &str| {

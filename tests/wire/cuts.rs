@@ -10,7 +10,7 @@ use nova3::domain::failure::{Class, Verdict};
 use nova3::llm::wire::Limits;
 use nova3::llm::{Answer, CallError};
 
-/// `bytes` in pieces that part at these places.
+/// Cuts `bytes` at these places.
 fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     places.extend([0, bytes.len()]);
@@ -18,7 +18,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// Every stream in two pieces, at every byte, and byte by byte.
+/// Tests every stream in two pieces, cut at every byte, and byte by byte.
 #[test]
 fn a_recorded_stream_in_two_pieces_is_the_same() {
     for name in streams() {
@@ -53,8 +53,8 @@ proptest! {
     }
 }
 
-/// How many bytes of a stream hold the event with the finish reason, up to the last brace of its object; on old
-/// Ollama, which never gives a reason, up to its `[DONE]`.
+/// Returns how many bytes of a stream hold the event with the finish reason, up to the last brace of its object. For
+/// old Ollama, which never gives a reason, it counts up to its `[DONE]`.
 fn vouched(name: &str, bytes: &[u8]) -> usize {
     const BLANKS: [&str; 4] = ["\n\n", "\r\n\r\n", "\r\r", "\ndata: [DONE]"];
     let text = String::from_utf8_lossy(bytes);
@@ -79,7 +79,7 @@ fn vouched(name: &str, bytes: &[u8]) -> usize {
     at + event.rfind('}').expect("an object ends") + 1
 }
 
-/// Streams that end well, with the bytes that vouch for them.
+/// Streams that end well, each with the length that has to arrive for a good answer.
 fn good() -> Vec<(String, Vec<u8>, Answer, usize)> {
     streams()
         .into_iter()
@@ -92,7 +92,7 @@ fn good() -> Vec<(String, Vec<u8>, Answer, usize)> {
         .collect()
 }
 
-/// Whatever was cut off, its text is not taken for an answer; what was cut off after its end is one.
+/// A stream that is cut before its finish is not an answer; a stream that is cut after it is one.
 #[test]
 fn no_cut_before_the_finish_is_an_answer() {
     for (name, bytes, whole, end) in good() {
@@ -111,7 +111,7 @@ fn no_cut_before_the_finish_is_an_answer() {
     }
 }
 
-/// A stream that reports a failure is none at any cut, unless its text was complete before.
+/// A stream that reports a failure is not an answer at any cut, unless its text was complete before.
 #[test]
 fn no_cut_of_a_failing_stream_is_an_answer() {
     for name in streams() {
@@ -126,7 +126,7 @@ fn no_cut_of_a_failing_stream_is_an_answer() {
     }
 }
 
-/// Where the event that holds this place has its blank line behind it; the end of the stream where it has none.
+/// Returns where the blank line behind the event at this place ends; the end of the stream if there is none.
 fn dispatched(bytes: &[u8], place: usize) -> usize {
     let blank = |line_end: &[u8]| {
         let two = [line_end, line_end].concat();
@@ -146,7 +146,7 @@ fn too_large(fault: &CallError, of: &str) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-    /// A peer gets no more taken than it may send, however it parts it.
+    /// No more bytes are taken from a peer than it may send, in any pieces.
     #[test]
     fn the_limit_of_a_stream_holds_in_any_pieces(limit in any::<Index>(), cuts in vec(any::<Index>(), 0..8)) {
         for (name, bytes, whole, end) in good() {
@@ -168,7 +168,7 @@ proptest! {
         }
     }
 
-    /// The same for one event; its longest line is the least it needs, its joined lines the most.
+    /// The same for one event: it needs at least its longest line, and at most its joined lines.
     #[test]
     fn the_limit_of_an_event_holds_in_any_pieces(event_bytes in 0usize..700, cuts in vec(any::<Index>(), 0..8)) {
         for (name, bytes, _, end) in good() {

@@ -60,7 +60,7 @@ fn statuses_alone() {
 
 #[test]
 fn a_billing_message_ends_the_route_as_a_code_does() {
-    // An upstream's account, seen through a gateway that keeps only the text.
+    // The account of an upstream provider, behind a gateway that keeps only the text.
     let raw = r#"{"error":{"message":"Provider returned error","code":429,"metadata":{"raw":"Your account <ak-f8tyo15zao8111> is suspended due to insufficient balance"}}}"#;
     let error = judge(429, raw.as_bytes());
     assert_eq!((error.class, error.verdict), (Class::Quota, Verdict::Latch));
@@ -171,7 +171,7 @@ fn a_rate_limit_in_another_status_pauses() {
 /// Status, body, class, verdict.
 type Word = (u16, &'static str, Class, Verdict);
 
-/// The words of providers that say another thing than their status does.
+/// Messages of providers that contradict their status.
 #[rustfmt::skip]
 const WORDS: [Word; 22] = [
     (429, r#"{"error":{"code":"1113","message":"余额不足或无可用资源包,请充值。"}}"#, Class::Quota, Verdict::Latch),

@@ -1,4 +1,4 @@
-//! Fixtures of streams, and what the wire makes of them.
+//! Fixtures of streams, and the wire's results for them.
 
 use std::path::{Path, PathBuf};
 
@@ -55,7 +55,7 @@ pub(super) fn streams() -> Vec<String> {
     fixtures("sse")
 }
 
-/// Frames of bytes that arrive in the given pieces, and the error that ended them.
+/// Returns the frames of bytes that arrive in the given pieces, and the error that ended them.
 pub(super) fn decode<'a>(
     limits: Limits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -70,12 +70,12 @@ pub(super) fn decode<'a>(
     (frames, fault)
 }
 
-/// What becomes of a stream of OpenAI's dialect that ends with these bytes.
+/// Returns the result of a stream of OpenAI's dialect that ends with these bytes.
 pub(super) fn answer(bytes: &[u8]) -> Result<Answer, CallError> {
     arrived("", [bytes])
 }
 
-/// What becomes of a stream that arrives in these pieces, in the dialect of this fixture.
+/// Returns the result of a stream that arrives in these pieces, in the dialect of this fixture.
 pub(super) fn arrived<'a>(
     name: &str,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -83,7 +83,7 @@ pub(super) fn arrived<'a>(
     arrived_within(name, Limits::default(), pieces)
 }
 
-/// The same, from a peer that may send no more than this.
+/// Returns the same, from a peer that may send no more than this.
 pub(super) fn arrived_within<'a>(
     name: &str,
     limits: Limits,
@@ -96,12 +96,12 @@ pub(super) fn arrived_within<'a>(
     incoming.end()
 }
 
-/// What becomes of a body that was not streamed.
+/// Returns the result of a body that was not streamed.
 pub(super) fn plain(body: &[u8]) -> Result<Answer, CallError> {
     dialect::plain(Dialect::OpenAi, body)
 }
 
-/// What a failure comes to.
+/// Returns the parts of an error.
 pub(super) fn fails(result: Result<Answer, CallError>) -> (Class, Verdict, Option<u16>, String) {
     let fault = result.expect_err("a failure");
     (fault.class, fault.verdict, fault.status, fault.message)

@@ -1,4 +1,4 @@
-//! The wire against what servers are documented to send; see `fixtures/llm/README.md`.
+//! The wire against the documented behaviour of servers; see `fixtures/llm/README.md`.
 #![expect(
     clippy::expect_used,
     clippy::panic,

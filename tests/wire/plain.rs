@@ -74,7 +74,7 @@ fn written(input: u64, cached: u64, written: u64, output: u64) -> Option<Usage> 
     })
 }
 
-/// Every field that any dialect counts in.
+/// Every field of any dialect that counts tokens.
 const COUNTS: [&str; 11] = [
     "prompt_tokens",
     "completion_tokens",
@@ -139,7 +139,7 @@ fn nothing_is_not_what_an_answer_used() {
 
 type Read = fn(&str) -> Result<Answer, CallError>;
 
-/// An answer with that usage, whole and as a stream.
+/// Returns an answer with this usage, as a whole body and as a stream.
 fn bodies(usage: &str) -> [(Read, String); 2] {
     [
         (

@@ -101,7 +101,7 @@ fn a_long_line_in_small_chunks_is_linear() {
     assert_eq!(out[0].data.len(), line.len() - 6);
 }
 
-/// Pieces of streams, valid and not, with a bias to what is hard.
+/// Pieces of streams, valid and invalid, with many difficult ones.
 fn stream_bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = select(vec![
         &b"data:"[..],

@@ -1,13 +1,13 @@
-//! The command lines of what looks into a store.
+//! The arguments of `status`, `results`, `retry` and `verify`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// Which run of which store.
+/// A run, and the store that holds it.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Which {
-    /// The run [default: the one used last]
+    /// Name of the run [default: the run that was used last]
     #[arg(value_name = "RUN")]
     pub(in crate::cli) run: Option<String>,
     /// The durable store [default: nova3.db]
@@ -19,16 +19,16 @@ pub(in crate::cli) struct Which {
 pub(in crate::cli) struct StatusArgs {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Again every second until everything is finished
+    /// Print the status again every second until all requests are finished
     #[arg(long)]
     pub(in crate::cli) watch: bool,
-    /// The queue of this session instead
+    /// Show the queue of this session instead of a run
     #[arg(long, value_name = "SESSION", conflicts_with_all = ["watch", "run"])]
     pub(in crate::cli) session: Option<String>,
-    /// The session's user
+    /// User of the session
     #[arg(long, value_name = "USER", default_value = "default", requires = "session")]
     pub(in crate::cli) user: String,
 }
@@ -37,16 +37,16 @@ pub(in crate::cli) struct StatusArgs {
 pub(in crate::cli) struct ResultsArgs {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
-    /// Only of this status
+    /// Print only requests with this status
     #[arg(long, value_enum)]
     pub(in crate::cli) status: Option<StatusFilter>,
-    /// Only of these `custom_id`s, by comma
+    /// Print only requests with these `custom_id`s, separated by commas
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) id: Vec<String>,
-    /// In which order
+    /// Order of the results
     #[arg(long, value_enum, default_value = "completion")]
     pub(in crate::cli) order: ResultOrder,
-    /// In which form
+    /// Format of the output
     #[arg(long, value_enum, default_value = "jsonl")]
     pub(in crate::cli) format: ResultFormat,
 }
@@ -70,7 +70,7 @@ pub(in crate::cli) enum ResultOrder {
 pub(in crate::cli) enum ResultFormat {
     /// Result lines, as `run` writes them
     Jsonl,
-    /// The texts alone
+    /// Only the texts
     Text,
 }
 
@@ -78,13 +78,13 @@ pub(in crate::cli) enum ResultFormat {
 pub(in crate::cli) struct RetryArgs {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
-    /// Only failures of these classes, by comma
+    /// Put back only failures of these error classes, separated by commas
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     pub(in crate::cli) class: Vec<String>,
-    /// Only these `custom_id`s, by comma
+    /// Put back only requests with these `custom_id`s, separated by commas
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) id: Vec<String>,
-    /// How long to wait for a store in use
+    /// Time to wait for a store that is in use [default: 0s]
     #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK")]
     pub(in crate::cli) wait_lock: Option<String>,
 }
@@ -93,11 +93,11 @@ pub(in crate::cli) struct RetryArgs {
 pub(in crate::cli) struct VerifyArgs {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
-    /// The result file [default: every file of the run on this host]
+    /// Result file to check [default: all files that the run wrote on this host]
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
-    /// Read the whole store first and check it (`PRAGMA integrity_check`; on PostgreSQL the sums of each run, pages are
-    /// checked by the server's `amcheck`)
+    /// Check the whole store first: `PRAGMA integrity_check` on SQLite, the sums of each run on PostgreSQL (use the
+    /// server's `amcheck` to check its pages)
     #[arg(long)]
     pub(in crate::cli) store_check: bool,
 }

@@ -1,4 +1,4 @@
-//! The command line of `mock`.
+//! The arguments of `mock`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MockArgs {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 means any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(in crate::cli) listen: SocketAddr,
-    /// Decides answers and faults
+    /// Seed of answers and faults
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(in crate::cli) seed: u64,
     /// Median time to the first token
@@ -22,25 +22,25 @@ pub(in crate::cli) struct MockArgs {
     /// Share of calls that take up to ten times as long
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(in crate::cli) tail: f64,
-    /// Pieces of an answer; 0 for a natural length
+    /// Tokens of an answer; 0 means a natural length
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(in crate::cli) tokens: usize,
-    /// A real limit of requests a minute
+    /// Limit of requests a minute; a call above it gets a 429
     #[arg(long, value_name = "N")]
     pub(in crate::cli) rpm: Option<u32>,
-    /// A real limit of tokens a minute
+    /// Limit of tokens a minute; a call above it gets a 429
     #[arg(long, value_name = "N")]
     pub(in crate::cli) tpm: Option<u64>,
-    /// What a 429 asks for in `Retry-After`
+    /// Value of `Retry-After` in each 429
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) retry_after: Option<String>,
-    /// Refuse every other key than the one in this variable
+    /// Accept only the key in this environment variable
     #[arg(long, value_name = "VARIABLE")]
     pub(in crate::cli) key_env: Option<String>,
     /// Write every call to this file
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) log: Option<PathBuf>,
-    /// Faults as shares of calls, by comma: `429=0.03,500=0.05,disconnect=0.02,truncate=…,stall=…,garbage=…,error=…,529=…`
+    /// Share of calls that get each fault, separated by commas: `429=0.03,500=0.05,disconnect=0.02,truncate=…,stall=…,garbage=…,error=…,529=…`
     #[arg(long, value_name = "LIST", default_value = "")]
     pub(in crate::cli) faults: String,
 }

@@ -1,4 +1,5 @@
-//! The command line. Defaults are not given here: they are in `config/default.toml`, below file and environment.
+//! The arguments of each command. Defaults are in `config/default.toml`, so that the settings file and the environment
+//! can override them.
 
 mod look;
 mod mock;
@@ -22,11 +23,11 @@ pub(in crate::cli) use self::session::{
 pub(in crate::cli) use self::stop::StopArgs;
 pub(in crate::cli) use self::worker::WorkerArgs;
 
-/// Turn a file of requests into finished LLM work, and never pay twice for an answer it has stored.
+/// Turn a file of requests into finished LLM work; a stored answer is never paid for twice.
 #[derive(Debug, Parser)]
 #[command(name = "nova3", version, max_term_width = 110, disable_help_subcommand = true)]
 #[command(
-    after_help = "Run the same command again to go on where it stopped: it pays only for what is missing or changed."
+    after_help = "To resume a run, run the same command again. Only missing or changed work is paid for."
 )]
 pub(in crate::cli) struct Cli {
     #[command(flatten)]
@@ -40,13 +41,13 @@ pub(in crate::cli) struct Global {
     /// Settings file
     #[arg(short, long, global = true, value_name = "FILE", env = "NOVA3_CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,
-    /// Errors only
+    /// Print errors only
     #[arg(short, long, global = true, value_parser = FalseyValueParser::new(), env = "NOVA3_QUIET")]
     pub(in crate::cli) quiet: bool,
-    /// Tell more; up to three times
+    /// Print more; can be given up to three times
     #[arg(short, long, global = true, action = ArgAction::Count, env = "NOVA3_VERBOSE")]
     pub(in crate::cli) verbose: u8,
-    /// Form of what is written to stderr: text, or one JSON object a line
+    /// Form of the messages on stderr: text, or one JSON object a line
     #[arg(
         long,
         global = true,
@@ -75,9 +76,9 @@ pub(in crate::cli) enum When {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Run what is unfinished or changed, and write the results
+    /// Run unfinished and changed requests, and write the results
     Run(Box<RunArgs>),
-    /// Join runs in a database that several hosts share, and work on them
+    /// Work on the runs of a database that several hosts share
     Worker(Box<WorkerArgs>),
     /// Validate input, settings and templates; spends nothing
     Check(CheckArgs),
@@ -85,17 +86,17 @@ pub(in crate::cli) enum Command {
     Plan(Box<PlanArgs>),
     /// List the agents, or show one
     Agents(AgentsArgs),
-    /// Look at a session, or clear it
+    /// List, show, export or clear sessions
     Session(SessionArgs),
-    /// Show what is done, running, failed
+    /// Show how many requests are done, running and failed
     Status(StatusArgs),
     /// Print finished results
     Results(ResultsArgs),
-    /// Put failed requests back, to be run by the next `run`
+    /// Put failed requests back; the next `run` runs them again
     Retry(RetryArgs),
     /// Prove that a result file holds each finished request's latest line exactly once
     Verify(VerifyArgs),
-    /// A fault-injecting server for rehearsal that speaks both dialects
+    /// Start a mock server that speaks OpenAI's and Anthropic's API and injects faults
     Mock(MockArgs),
     /// Show the settings in force and where each value came from
     Config(ConfigArgs),
@@ -120,7 +121,7 @@ pub(in crate::cli) struct RunArgs {
         help_heading = "Output"
     )]
     pub(in crate::cli) output: Option<PathBuf>,
-    /// Keep what the result file holds and write behind it
+    /// Keep the contents of the result file, and write after them
     #[arg(
         long,
         conflicts_with = "overwrite",
@@ -128,51 +129,51 @@ pub(in crate::cli) struct RunArgs {
         help_heading = "Output"
     )]
     pub(in crate::cli) append: bool,
-    /// Replace a result file that is not this run's
+    /// Replace a result file that this run did not write
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_OVERWRITE", help_heading = "Output")]
     pub(in crate::cli) overwrite: bool,
-    /// What to write: a line for each finished request, or every settled step as the service's events
+    /// Kind of output: one line for each finished request, or the service's events for each settled step
     #[arg(
         long,
         value_enum,
-        value_name = "WHAT",
+        value_name = "KIND",
         env = "NOVA3_EMIT",
         help_heading = "Output"
     )]
     pub(in crate::cli) emit: Option<Emit>,
-    /// Write events to this file, beside the results
+    /// Write events to this file as well as the results
     #[arg(long, value_name = "FILE", env = "NOVA3_EVENTS", help_heading = "Output")]
     pub(in crate::cli) events: Option<PathBuf>,
-    /// Write results in input order instead of as they finish
+    /// Write results in input order instead of completion order
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_KEEP_ORDER", help_heading = "Output")]
     pub(in crate::cli) keep_order: bool,
 
     /// The durable store: a file, or a database that workers share (`postgres://user@host/database`) [default: nova3.db]
     #[arg(long, value_name = "STORE", env = "NOVA3_STORE", help_heading = "Run")]
     pub(in crate::cli) store: Option<PathBuf>,
-    /// Name of the run; the same name means resume [default: the input's file name]
+    /// Name of the run; the same name resumes the run [default: the input's file name]
     #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN", help_heading = "Run")]
     pub(in crate::cli) name: Option<String>,
     /// Stop if a request's content has changed since it was first read
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_FROZEN", help_heading = "Run")]
     pub(in crate::cli) frozen: bool,
-    /// Put failed requests back first
+    /// Run failed requests again
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_RETRY_FAILED", help_heading = "Run")]
     pub(in crate::cli) retry_failed: bool,
-    /// Work on a run whose workers have other agents, limits or cap, on their terms
+    /// Join the run although agents, limits or cap differ from the stored ones; the stored limits and cap apply
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_ACCEPT_DRIFT", help_heading = "Run")]
     pub(in crate::cli) accept_drift: bool,
-    /// How long to wait for a store in use [default: 0s]
+    /// Time to wait for a store that is in use or does not answer [default: 0s]
     #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK", help_heading = "Run")]
     pub(in crate::cli) wait_lock: Option<String>,
-    /// Time to finish calls after a first signal [default: 30s]
+    /// Time that calls have to finish after the first signal [default: 30s]
     #[arg(long, value_name = "TIME", env = "NOVA3_GRACE", help_heading = "Run")]
     pub(in crate::cli) grace: Option<String>,
 
-    /// Tasks of requests that name none, by comma (`insight,xhs_writing`); without it they are planned
+    /// Tasks of requests that name none, separated by commas (`insight,xhs_writing`); without this flag they are planned
     #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS", help_heading = "Requests")]
     pub(in crate::cli) tasks: Option<String>,
-    /// Pause each queue after this action, for a person to choose; run again without it to go on
+    /// Pause each queue after this action, so that a person can choose; run again without this flag to continue
     #[arg(long, value_name = "ACTION", env = "NOVA3_UNTIL", help_heading = "Requests")]
     pub(in crate::cli) until: Option<String>,
     /// Check the whole input first; stop if a line is bad
@@ -184,25 +185,25 @@ pub(in crate::cli) struct RunArgs {
 
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
-    /// Rehearse: send everything through a mock server in this process; needs no key and costs nothing
+    /// Rehearse: send all calls to a mock server in this process; needs no key and costs nothing
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
     pub(in crate::cli) mock: bool,
 
     #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
 
-    /// What to show on stderr
+    /// Progress display on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
     pub(in crate::cli) progress: Option<Progress>,
 }
 
-/// Flags that settings have too.
+/// Flags that override a setting of the same name.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct ModelArgs {
     /// A route or chain of the settings, or a model for the only route
     #[arg(short, long, value_name = "NAME", env = "NOVA3_MODEL", help_heading = "Model")]
     pub(in crate::cli) model: Option<String>,
-    /// Calls at once [default: 20]
+    /// Calls in flight at once [default: 20]
     #[arg(
         short = 'j',
         long,
@@ -211,10 +212,10 @@ pub(in crate::cli) struct ModelArgs {
         help_heading = "Model"
     )]
     pub(in crate::cli) concurrency: Option<usize>,
-    /// Requests a minute
+    /// Limit of requests a minute
     #[arg(long, value_name = "N", env = "NOVA3_RPM", help_heading = "Model")]
     pub(in crate::cli) rpm: Option<u32>,
-    /// Tokens a minute, input and output together
+    /// Limit of tokens a minute, input and output together
     #[arg(long, value_name = "N", env = "NOVA3_TPM", help_heading = "Model")]
     pub(in crate::cli) tpm: Option<u64>,
     /// Longest wait for the first data of a stream [default: 60s]
@@ -225,10 +226,10 @@ pub(in crate::cli) struct ModelArgs {
         help_heading = "Model"
     )]
     pub(in crate::cli) first_token_timeout: Option<String>,
-    /// Longest silence between two pieces of an answer [default: 30s]
+    /// Longest wait between two pieces of an answer [default: 30s]
     #[arg(long, value_name = "TIME", env = "NOVA3_IDLE_TIMEOUT", help_heading = "Model")]
     pub(in crate::cli) idle_timeout: Option<String>,
-    /// Longest time of one call [default: 300s]
+    /// Longest duration of one call [default: 300s]
     #[arg(long, value_name = "TIME", env = "NOVA3_TIMEOUT", help_heading = "Model")]
     pub(in crate::cli) timeout: Option<String>,
 }
@@ -241,7 +242,7 @@ pub(in crate::cli) enum Progress {
     Bar,
     /// One closing line
     Plain,
-    /// Nothing but errors
+    /// Errors only
     None,
 }
 
@@ -258,19 +259,19 @@ pub(in crate::cli) struct PlanArgs {
     /// Requests, one JSON object a line
     #[arg(value_name = "INPUT")]
     pub(in crate::cli) input: PathBuf,
-    /// Ask the supervisor model for the plans that are not known yet; pays for them and keeps them
+    /// Ask the supervisor model for the missing plans; costs money, and the store keeps the plans
     #[arg(long)]
     pub(in crate::cli) call: bool,
-    /// Show the prompt of each task of the request of this `custom_id`, or on this line
+    /// Show the prompt of each task of one request, given by its `custom_id` or line number
     #[arg(long, value_name = "ID", conflicts_with = "json")]
     pub(in crate::cli) show_prompt: Option<String>,
-    /// One JSON object for each request
+    /// Print one JSON object for each request
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Tasks of requests that name none, by comma
+    /// Tasks of requests that name none, separated by commas
     #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS")]
     pub(in crate::cli) tasks: Option<String>,
-    /// Take unknown keys for `metadata`
+    /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
     /// The durable store [default: nova3.db]
@@ -279,7 +280,7 @@ pub(in crate::cli) struct PlanArgs {
     /// Name of the run [default: the input's file name]
     #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN")]
     pub(in crate::cli) name: Option<String>,
-    /// Ask a mock server in this process
+    /// Send all calls to a mock server in this process
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK")]
     pub(in crate::cli) mock: bool,
     #[command(flatten)]
@@ -291,10 +292,10 @@ pub(in crate::cli) struct CheckArgs {
     /// Requests, one JSON object a line; `-` for standard input
     #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
     pub(in crate::cli) input: PathBuf,
-    /// Tasks of requests that name none, by comma
+    /// Tasks of requests that name none, separated by commas
     #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS")]
     pub(in crate::cli) tasks: Option<String>,
-    /// Take unknown keys for `metadata`
+    /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
     #[command(flatten)]
@@ -305,21 +306,21 @@ pub(in crate::cli) struct CheckArgs {
 pub(in crate::cli) struct ConfigArgs {
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InitArgs {
-    /// Where to
+    /// Folder to write the files to
     #[arg(value_name = "FOLDER", default_value = ".")]
     pub(in crate::cli) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CompletionsArgs {
-    /// The shell
+    /// Shell that reads the script
     #[arg(value_enum)]
     pub(in crate::cli) shell: Shell,
 }

@@ -1,4 +1,4 @@
-//! The command lines of `agents` and `session`.
+//! The arguments of `agents` and `session`.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,15 @@ pub(in crate::cli) struct AgentsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AgentsCommand {
-    /// What agents there are
+    /// List the agents
     List {
-        /// One JSON object for each agent
+        /// Print one JSON object for each agent
         #[arg(long)]
         json: bool,
     },
-    /// The prompts, schema and limits of one agent
+    /// Show the prompts, schema and limits of one agent
     Show {
-        /// Its action, or `supervisor`
+        /// Action of the agent, or `supervisor`
         #[arg(value_name = "ACTION")]
         action: String,
     },
@@ -34,51 +34,51 @@ pub(in crate::cli) struct SessionArgs {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SessionCommand {
-    /// The sessions of a store, the one used last first
+    /// List the sessions of a store, the most recently used first
     List {
         /// The durable store [default: nova3.db]
         #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
         store: Option<PathBuf>,
-        /// One JSON object for each session
+        /// Print one JSON object for each session
         #[arg(long)]
         json: bool,
     },
-    /// Its queue, rounds and items
+    /// Show the queue, rounds and items of a session
     Show {
         #[command(flatten)]
         which: WhichSession,
-        /// One JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Its items, for use elsewhere
+    /// Print the items of a session, for use elsewhere
     Export {
         #[command(flatten)]
         which: WhichSession,
-        /// In which form
+        /// Format of the output
         #[arg(long, value_enum, default_value = "text")]
         format: ExportFormat,
-        /// Only these items, by comma (`insight1,xhs_post2`)
+        /// Print only these items, separated by commas (`insight1,xhs_post2`)
         #[arg(long, value_name = "IDS", value_delimiter = ',')]
         items: Vec<String>,
     },
-    /// Forget its history, items and pending tasks; results stay, and numbers go on where they were
+    /// Delete the history, items and pending tasks of a session; results stay, and item numbers do not start again at 1
     Clear {
         #[command(flatten)]
         which: WhichSession,
-        /// How long to wait for a store in use
+        /// Time to wait for a store that is in use [default: 0s]
         #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK")]
         wait_lock: Option<String>,
     },
 }
 
-/// Which session of which store.
+/// A session, and the store that holds it.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WhichSession {
-    /// The session
+    /// Id of the session
     #[arg(value_name = "SESSION")]
     pub(in crate::cli) session: String,
-    /// Its user
+    /// User of the session
     #[arg(long, value_name = "USER", default_value = "default")]
     pub(in crate::cli) user: String,
     /// The durable store [default: nova3.db]

@@ -1,4 +1,4 @@
-//! `nova3 worker`.
+//! The arguments of `worker`.
 
 use std::path::PathBuf;
 
@@ -9,38 +9,38 @@ use super::{ModelArgs, Progress};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WorkerArgs {
-    /// The database that the runs are in: `postgres://user@host/database`
+    /// The database that holds the runs: `postgres://user@host/database`
     #[arg(long, value_name = "URL", env = "NOVA3_STORE", help_heading = "Run")]
     pub(in crate::cli) store: Option<PathBuf>,
-    /// Join only this run [default: whichever has something to do, the oldest first]
+    /// Work only on this run [default: every run that has work, the oldest first]
     #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN", help_heading = "Run")]
     pub(in crate::cli) name: Option<String>,
-    /// End when nothing is left to do, instead of waiting for more
+    /// Exit when no work is left, instead of waiting for more
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_UNTIL_IDLE", help_heading = "Run")]
     pub(in crate::cli) until_idle: bool,
-    /// Work on runs whose agents or limits are not those of these settings, under the run's limits
+    /// Join runs although agents or limits differ from the stored ones; the stored limits apply
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_ACCEPT_DRIFT", help_heading = "Run")]
     pub(in crate::cli) accept_drift: bool,
-    /// Time to finish calls after a first signal [default: 30s]
+    /// Time that calls have to finish after the first signal [default: 30s]
     #[arg(long, value_name = "TIME", env = "NOVA3_GRACE", help_heading = "Run")]
     pub(in crate::cli) grace: Option<String>,
-    /// How long to wait at the start for a database that does not answer [default: 0s]
+    /// Time to wait at the start for a database that does not answer [default: 0s]
     #[arg(long, value_name = "TIME", env = "NOVA3_WAIT_LOCK", help_heading = "Run")]
     pub(in crate::cli) wait_lock: Option<String>,
-    /// Stop when every route of a chain is out of use for so long [default: 1h]
+    /// Stop when every route of a chain has been unusable for this long [default: 1h]
     #[arg(long, value_name = "TIME", env = "NOVA3_GIVE_UP", help_heading = "Run")]
     pub(in crate::cli) give_up: Option<String>,
-    /// Stay below so much memory, instead of the container's or machine's limit (`2GB`)
+    /// Memory limit of this process, instead of the container's or machine's limit (`2GB`)
     #[arg(long, value_name = "SIZE", env = "NOVA3_MEMORY_LIMIT", help_heading = "Run")]
     pub(in crate::cli) memory_limit: Option<String>,
 
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
-    /// Rehearse: work on rehearsals, with a mock server in this process
+    /// Rehearse: work on rehearsals, and send all calls to a mock server in this process
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
     pub(in crate::cli) mock: bool,
 
-    /// What to show on stderr
+    /// Progress display on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
     pub(in crate::cli) progress: Option<Progress>,
 }

@@ -1,19 +1,19 @@
-//! The kinds of task a queue may hold.
+//! The actions of tasks.
 //!
-//! Which there are is data: each agent file names its action. What is known here is what the protocol of the
-//! service names, and how a name may look.
+//! The set of actions is data: each agent file names its action. This module knows only the actions that the protocol
+//! of the service names, and the form of a name.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a task does, and thereby which agent does it: `[a-z][a-z0-9_]{0,39}`.
+/// The action of a task, which selects the agent: `[a-z][a-z0-9_]{0,39}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Action(Cow<'static, str>);
 
-/// What the service's protocol says of an action.
+/// An action of the service's protocol.
 struct Known {
     action: &'static str,
     content_type: &'static str,
@@ -35,14 +35,14 @@ const fn known(action: &'static str, content_type: &'static str) -> Known {
     Known { action, content_type }
 }
 
-/// The type of free text that is an answer.
+/// The content type of a free-text answer.
 const FINAL_ANSWER: &str = "final_answer";
 
 impl Action {
     /// One direct answer, which `quick_suggestion` asks for.
     pub const ANSWER: Self = Self(Cow::Borrowed("answer"));
 
-    /// The action of that name, if it is a name; whether there is an agent for it is not known here.
+    /// Reads a name. The planner checks whether there is an agent for it.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(known) = KNOWN.iter().find(|known| known.action == name) {
             return Some(Self(Cow::Borrowed(known.action)));
@@ -50,7 +50,7 @@ impl Action {
         is_name(name).then(|| Self(Cow::Owned(name.to_owned())))
     }
 
-    /// The name as it stands in plans, input lines and result lines.
+    /// The name in plans, input lines and result lines.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -65,8 +65,8 @@ pub fn is_name(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// The type of an action's results in events, and the name of its list among selections. `item` is the word that
-/// begins its ids; the types of the service's own actions are fixed by its protocol.
+/// Returns the content type of an action's results in events, which is also the name of its list among selections.
+/// `item` is the word that begins its ids. The protocol fixes the types of the service's own actions.
 pub fn content_type(action: &str, item: &str) -> Cow<'static, str> {
     match KNOWN.iter().find(|known| known.action == action) {
         Some(known) => Cow::Borrowed(known.content_type),
@@ -74,13 +74,13 @@ pub fn content_type(action: &str, item: &str) -> Cow<'static, str> {
     }
 }
 
-/// Whether that may be the name of a list of selected items: answers cannot be selected.
+/// Whether the key may name a list of selected items: answers cannot be selected.
 pub(super) fn is_selection_list(key: &str) -> bool {
     key.strip_prefix("nova3_")
         .is_some_and(|name| is_name(name) && name != "answer")
 }
 
-/// Where a list stands among the lists of a request: as a full analysis would make them, others after these.
+/// Returns the place of a list among the lists of a request: first in the order of a full analysis, then all others.
 pub(super) fn list_order(key: &str) -> usize {
     KNOWN
         .iter()

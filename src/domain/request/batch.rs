@@ -7,7 +7,7 @@ use super::fields::{Complaint, Fields};
 use super::tree::{Entry, Tree};
 use crate::domain::ids::shortened;
 
-/// The endpoint that a Batch line calls, by the last part of its `url`.
+/// The endpoint of a Batch line, named by the last part of its `url`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
@@ -23,7 +23,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// All of them; one whose path ends as another's does stands before it.
+    /// All endpoints; one whose path ends with the path of another stands before it.
     const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Responses, Self::Embeddings];
 
     /// The last part of its address.
@@ -41,7 +41,7 @@ impl Endpoint {
         *self == Self::Chat
     }
 
-    /// The one that a `url` names, whatever stands before its last part: `/v4/chat/completions` of Zhipu,
+    /// Returns the endpoint of a `url` with any prefix: `/v4/chat/completions` of Zhipu,
     /// `/openai/deployments/NAME/chat/completions` of Azure.
     fn of(url: &str) -> Option<Self> {
         let path = url.split(['?', '#']).next()?.trim_end_matches('/');
@@ -58,12 +58,12 @@ pub struct Completion {
     pub body: Box<RawValue>,
     /// Whether the body asks for a stream.
     pub streams: bool,
-    /// Where it goes.
+    /// The endpoint that it is sent to.
     #[serde(default, skip_serializing_if = "Endpoint::is_chat")]
     pub endpoint: Endpoint,
 }
 
-/// Reads the keys of a Batch line; `body` is what the body says, `written` its bytes.
+/// Reads the keys of a Batch line; `body` is the parsed body, `written` its bytes.
 pub(super) fn completion(
     top: &Fields<'_, '_>,
     body: &Tree<'_>,
@@ -93,7 +93,7 @@ pub(super) fn completion(
     })
 }
 
-/// The value that most readers would take: a body is passed on even where it has a key twice.
+/// Returns the last value of a key, as most readers take it: a body is passed on even if it has a key twice.
 fn last<'t, 'a>(entries: &'t [Entry<'a>], key: &str) -> Option<&'t Tree<'a>> {
     let entry = entries.iter().rfind(|(name, _)| name == key);
     entry.map(|(_, value)| value)

@@ -1,4 +1,4 @@
-//! The optional keys that may stand beside any form.
+//! The optional keys that every form may have.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,14 @@ use crate::domain::ids::{BadName, SessionId, UserId, shortened};
 /// A task that the line itself gives, instead of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenTask {
-    /// What to do.
+    /// The action.
     pub action: Action,
-    /// The instruction; a task whose line gives only a `description` takes that.
+    /// The instruction; the `description` if the line gives no `input`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
 }
 
-/// Characters of a `custom_id` at most.
+/// The most characters of a `custom_id`.
 pub(super) const MAX_ID: usize = 200;
 
 pub(super) fn custom_id(top: &Fields<'_, '_>) -> Result<Option<String>, Complaint> {
@@ -129,7 +129,7 @@ fn task(place: Place<'_>, item: &Tree<'_>) -> Result<GivenTask, Complaint> {
     })
 }
 
-/// A name that may be an action's; whether there is an agent for it is for the planner to say.
+/// Reads the name of an action. The planner checks whether there is an agent for it.
 fn action(place: &Place<'_>, name: &str) -> Result<Action, Complaint> {
     Action::parse(name).ok_or_else(|| {
         Complaint(format!(

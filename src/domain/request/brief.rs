@@ -11,34 +11,35 @@ use super::stops::Stops;
 use super::tree::Tree;
 use crate::domain::ids::shortened;
 
-/// Free-form context deeper than this is refused, so that whatever holds it stays within what JSON readers accept.
+/// The most levels of free-form context. Deeper context is refused, so that the JSON around it stays within the limits
+/// of JSON readers.
 const CONTEXT_LEVELS: usize = 100;
 
-/// What a person wants, to be planned and done by agents.
+/// A request that agents plan and do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Brief {
-    /// What is asked: 1 to 5000 characters; absent only where there is a selection or a reference.
+    /// The question or task: 1 to 5000 characters; absent only beside a selection or a reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// How to go about it.
+    /// The way to handle the request.
     pub interaction: Interaction,
-    /// Who asks.
+    /// The account and its audience.
     pub background: Background,
-    /// Whatever else the client knows; always an object.
+    /// Free-form context of the client; always an object.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "stored_context"
     )]
     pub context: Option<Value>,
-    /// The items the person was shown.
+    /// The items that the person was shown.
     pub selections: Selections,
     /// Items referred to, each as `@insight1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
-    /// Whether to run through; otherwise the queue pauses after each task.
+    /// Whether the queue runs to its end; otherwise it pauses after each task.
     pub auto: bool,
-    /// The tasks, where the line gives them instead of leaving them to a plan.
+    /// The tasks, if the line gives them itself; otherwise a plan does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<GivenTask>>,
     /// The action after which the queue pauses.
@@ -46,26 +47,26 @@ pub struct Brief {
     pub until: Option<Action>,
 }
 
-/// How a request wants to be handled.
+/// How a request is handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Interaction {
-    /// A plan of several tasks.
+    /// With a plan of several tasks.
     #[default]
     #[serde(rename = "full_analysis")]
     FullAnalysis,
-    /// One answer.
+    /// With one answer.
     #[serde(rename = "quick_suggestion")]
     QuickSuggestion,
-    /// Go on with the session's pending tasks.
+    /// By the session's pending tasks.
     #[serde(rename = "nova3_continue")]
     Continue,
-    /// Go on with the session's pending tasks and what was selected.
+    /// By the session's pending tasks and the selected items.
     #[serde(rename = "nova3_select")]
     Select,
 }
 
 impl Interaction {
-    /// All of them, the default first.
+    /// All interactions, the default first.
     pub const ALL: [Self; 4] = [
         Self::FullAnalysis,
         Self::QuickSuggestion,
@@ -73,7 +74,7 @@ impl Interaction {
         Self::Select,
     ];
 
-    /// The name as it stands in `interaction_type`.
+    /// The name in `interaction_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FullAnalysis => "full_analysis",
@@ -83,14 +84,14 @@ impl Interaction {
         }
     }
 
-    /// The interaction of that name.
+    /// Returns the interaction with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == name)
     }
 }
 
 impl Brief {
-    /// Where its queue stops for a person to choose.
+    /// Returns where its queue stops for a person to choose.
     pub fn stops(&self) -> Stops {
         Stops {
             until: self.until.clone(),
@@ -99,30 +100,30 @@ impl Brief {
     }
 }
 
-/// Who asks, and for whom.
+/// The account that asks, and its audience.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Background {
     /// The account that will publish.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_name: Option<String>,
-    /// Where it publishes.
+    /// The platform on which it publishes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// For whom.
+    /// The target audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_audience: Option<String>,
-    /// In which industry.
+    /// The industry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub industry: Option<String>,
-    /// In which tone.
+    /// The tone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brand_style: Option<String>,
-    /// What was published before.
+    /// Earlier posts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_content: Vec<String>,
 }
 
-/// Reads a brief from `fields`, and the plan from the keys beside it.
+/// Reads a brief from `fields`, and its plan from the keys of `top`.
 pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>) -> Result<Brief, Complaint> {
     for key in ["user_selections", "file_ids"] {
         foreign_list(fields, key)?;
@@ -176,7 +177,7 @@ fn interaction(fields: &Fields<'_, '_>) -> Result<Interaction, Complaint> {
     match Interaction::parse(name) {
         Some(interaction) => Ok(interaction),
         None if matches!(name, "write_copy" | "diagnose_avatar") => Err(Complaint(format!(
-            "expected `{place}` of nova3, got `{name}`, which another product of the Nova family answers (known: {})",
+            "expected `{place}` of nova3, got `{name}` of another product of the Nova family (known: {})",
             known().join(", ")
         ))),
         None => Err(Complaint(format!(
@@ -187,13 +188,13 @@ fn interaction(fields: &Fields<'_, '_>) -> Result<Interaction, Complaint> {
     }
 }
 
-/// A query of nothing but whitespace asks nothing, and counts as empty.
+/// Reads the query. A query with nothing but whitespace counts as empty.
 fn query(fields: &Fields<'_, '_>) -> Result<Option<String>, Complaint> {
     let query = fields.text("query")?.unwrap_or_default();
     let length = query.chars().count();
     if length > 5000 {
         return Err(Complaint(format!(
-            "expected `{}` to have at most 5000 characters, got {length} (shorten it, put what is to be worked with into `background.previous_content`, or split it into several requests)",
+            "expected `{}` to have at most 5000 characters, got {length} (shorten it, move source text into `background.previous_content`, or split it into several requests)",
             fields.at("query")
         )));
     }

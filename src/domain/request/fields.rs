@@ -1,10 +1,10 @@
-//! Reading the fields of an object, with the place of each named when it is wrong.
+//! Reads the fields of an object; an error names the place of the field.
 
 use std::fmt;
 
 use super::tree::{self, Entry, Tree};
 
-/// What is wrong with a line, for a person.
+/// The error in a line, as text for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Complaint(pub(super) String);
@@ -15,7 +15,7 @@ impl Complaint {
     }
 }
 
-/// Where in a line a value stands; costs nothing until it is written into a message.
+/// The place of a value in a line; it is formatted only for a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'p> {
     Top,
@@ -35,12 +35,12 @@ impl fmt::Display for Place<'_> {
 }
 
 impl Place<'_> {
-    /// The complaint that the value at this place is of another kind than `expected`.
+    /// Returns the complaint that the value at this place is of another kind than `expected`.
     pub(super) fn expected(&self, expected: &str, got: &Tree<'_>) -> Complaint {
         Complaint(format!("expected `{self}` to be {expected}, got {}", got.kind()))
     }
 
-    /// The string at this place. It may be any text but NUL, which PostgreSQL cannot hold.
+    /// Returns the string at this place. It may be any text without NUL, which PostgreSQL cannot store.
     pub(super) fn text<'t>(&self, value: &'t Tree<'_>) -> Result<&'t str, Complaint> {
         match value {
             Tree::Text(text) if text.contains('\0') => Err(Complaint(format!(
@@ -55,7 +55,7 @@ impl Place<'_> {
     }
 }
 
-/// An object and its place. A key whose value is null counts as absent, because many clients write absence so.
+/// An object and its place. A key whose value is null counts as absent, because many clients write absence this way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'t, 'a> {
     pub(super) place: Place<'t>,
@@ -63,7 +63,7 @@ pub(super) struct Fields<'t, 'a> {
 }
 
 impl<'t, 'a> Fields<'t, 'a> {
-    /// The object at a place.
+    /// Returns the object at a place.
     pub(super) fn of(place: Place<'t>, value: &'t Tree<'a>) -> Result<Self, Complaint> {
         match value {
             Tree::Object(entries) => Ok(Self { place, entries }),
@@ -71,7 +71,7 @@ impl<'t, 'a> Fields<'t, 'a> {
         }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&'t Tree<'a>> {
         tree::place_of(self.entries, key)
             .and_then(|place| self.entries.get(place))
@@ -84,17 +84,17 @@ impl<'t, 'a> Fields<'t, 'a> {
         Place::Key(&self.place, key)
     }
 
-    /// A string.
+    /// Returns a string.
     pub(super) fn text(&self, key: &str) -> Result<Option<&'t str>, Complaint> {
         self.get(key).map(|value| self.at(key).text(value)).transpose()
     }
 
-    /// A string of its own.
+    /// Returns a copy of a string.
     pub(super) fn owned_text(&self, key: &str) -> Result<Option<String>, Complaint> {
         Ok(self.text(key)?.map(str::to_owned))
     }
 
-    /// A boolean.
+    /// Returns a boolean.
     pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, Complaint> {
         match self.get(key) {
             None => Ok(None),
@@ -107,7 +107,7 @@ impl<'t, 'a> Fields<'t, 'a> {
         }
     }
 
-    /// A list; an absent one is empty.
+    /// Returns a list; an absent one is empty.
     pub(super) fn list(&self, key: &str) -> Result<&'t [Tree<'a>], Complaint> {
         match self.get(key) {
             None => Ok(&[]),
@@ -116,7 +116,7 @@ impl<'t, 'a> Fields<'t, 'a> {
         }
     }
 
-    /// A list of strings; an absent one is empty.
+    /// Returns a list of strings; an absent one is empty.
     pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, Complaint> {
         let list = self.at(key);
         self.list(key)?
@@ -126,7 +126,7 @@ impl<'t, 'a> Fields<'t, 'a> {
             .collect()
     }
 
-    /// An object within this one.
+    /// Returns an object within this one.
     pub(super) fn object<'p>(&'p self, key: &'p str) -> Result<Option<Fields<'p, 'a>>, Complaint> {
         self.get(key)
             .map(|value| Fields::of(self.at(key), value))

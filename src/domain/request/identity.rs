@@ -1,4 +1,4 @@
-//! Which request a line is, and whether it changed.
+//! The identity of a request, and the digest that shows a change.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of the compact JSON of `value`, which is never held in memory as a whole.
+    /// Returns the digest of the compact JSON of `value`, which is never held in memory as a whole.
     #[expect(
         clippy::expect_used,
         reason = "hashing cannot fail and every value hashed here has a JSON form"
@@ -27,17 +27,17 @@ impl Digest {
         hashing.finish()
     }
 
-    /// The digest stored as these bytes; `None` unless there are exactly 32.
+    /// Returns the digest stored as these bytes; `None` unless there are exactly 32.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The digest itself.
+    /// The bytes of the digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The digest as 64 lower-case hexadecimal digits.
+    /// Returns the digest as 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
         self.to_string()
     }
@@ -55,18 +55,18 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What makes a line the same request as one seen before.
+/// The identity of a request: two lines with the same one are the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// The line's own `custom_id`.
     Custom(String),
-    /// The digest of the line's content; equal lines are told apart by the occurrence number that the store gives.
+    /// The digest of the line's content; the store's occurrence number distinguishes equal lines.
     Content(Digest),
 }
 
-/// A digest in the making.
+/// A digest that is being computed.
 ///
-/// A serializer writes a few bytes at a time; they are gathered here because SHA-256 is fast only on longer runs.
+/// A serializer writes a few bytes at a time. They are gathered here, because SHA-256 is fast only on longer runs.
 pub(super) struct Hashing {
     hasher: Sha256,
     gathered: [u8; 512],

@@ -1,4 +1,4 @@
-//! Which keys a line may have, and what happens to the others.
+//! The keys that a line may have, and the handling of unknown keys.
 
 use super::Form;
 use super::action;
@@ -40,7 +40,7 @@ const BACKGROUND: &[&str] = &[
 const SELECTION: &[&str] = &["id", "title", "content", "selected", "user_comment"];
 const TASK: &[&str] = &["action", "input", "description"];
 
-/// A key that no rule knows, taken out of its object.
+/// An unknown key, taken out of its object.
 #[derive(Debug)]
 pub(super) struct Stray<'a> {
     /// The path of its object; empty at the top level.
@@ -70,8 +70,8 @@ impl Stray<'_> {
     }
 }
 
-/// Checks that no object of the line has a key twice, which JSON readers resolve differently.
-/// The insides of `body` and `metadata` are not looked at: they are passed on as they stand.
+/// Checks that no object of the line has a key twice, which JSON readers resolve differently. The contents of `body`
+/// and `metadata` are not checked: they are passed on as they stand.
 pub(super) fn check_once(entries: &[Entry<'_>], place: Place<'_>) -> Result<(), Complaint> {
     for pair in entries.windows(2) {
         if let [(key, _), (next, _)] = pair
@@ -128,9 +128,9 @@ pub(super) fn sift<'a>(entries: &mut Vec<Entry<'a>>, form: Form) -> Vec<Stray<'a
     strays
 }
 
-/// The complaint about unknown keys.
+/// Returns the complaint about unknown keys.
 pub(super) fn unknown(strays: &[Stray<'_>]) -> Complaint {
-    /// More would make the message harder to read, not more useful.
+    /// More keys would make the message harder to read, not more useful.
     const NAMED: usize = 5;
     let named = strays
         .iter()

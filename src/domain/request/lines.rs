@@ -5,13 +5,13 @@ use std::mem;
 use super::Claim;
 use super::identity::{Digest, Hashing};
 
-/// A longer line, not counting its newline, is bad input: it could fill the memory.
+/// The longest line, without its newline. A longer one is bad input: it could fill the memory.
 pub const MAX_LINE: usize = 10_000_000;
 
-/// The buffer of a line that was spread over chunks keeps no more than this for the next one.
+/// The most capacity that the buffer keeps after a line that was spread over chunks.
 const KEPT_CAPACITY: usize = 1 << 16;
 
-/// A line as it was found.
+/// A line of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RawLine<'l> {
     /// A line that is not blank.
@@ -21,7 +21,7 @@ pub enum RawLine<'l> {
         /// Its bytes without the line ending.
         bytes: &'l [u8],
     },
-    /// A line longer than the limit, of which only this is known.
+    /// A line longer than the limit; its bytes are not kept.
     TooLong {
         /// Its number in the stream, counted from 1, blank lines included.
         number: u64,
@@ -29,15 +29,15 @@ pub enum RawLine<'l> {
         length: u64,
         /// The digest of these bytes.
         digest: Digest,
-        /// What its beginning says of it.
+        /// The claim read from its beginning.
         claim: &'l Claim,
     },
 }
 
-/// Cuts a stream of bytes into lines as they arrive, however they are chunked.
+/// Cuts a stream of bytes, which arrives in chunks of any size, into lines.
 ///
-/// A line that lies within a chunk is handed out where it lies; only a line spread over chunks is gathered. The byte
-/// order mark that may begin a stream, line endings of either kind and blank lines are left out.
+/// A line within one chunk is handed out where it lies; only a line spread over chunks is gathered. A byte order mark
+/// at the start of the stream, line endings of either kind and blank lines are left out.
 pub struct LineSplitter {
     limit: usize,
     number: u64,
@@ -58,7 +58,7 @@ struct Skipped {
 }
 
 impl LineSplitter {
-    /// A splitter at the beginning of a stream, with the limit [`MAX_LINE`].
+    /// Creates a splitter at the beginning of a stream, with the limit [`MAX_LINE`].
     #[expect(
         clippy::new_without_default,
         reason = "a stream is begun on purpose, never by default"
@@ -86,7 +86,7 @@ impl LineSplitter {
         self.keep(rest);
     }
 
-    /// Ends the stream and hands out its last line, if no newline ended it.
+    /// Ends the stream and hands out its last line if no newline ended it.
     pub fn finish(mut self, f: &mut impl FnMut(RawLine<'_>)) {
         if !matches!(&self.partial, Partial::Gathered(bytes) if bytes.is_empty()) {
             self.end_line(&[], f);
@@ -147,7 +147,7 @@ impl LineSplitter {
                 gathered.extend_from_slice(bytes);
             }
             Partial::Gathered(gathered) => {
-                // The beginning that is kept is the same however the stream was cut into chunks.
+                // The kept beginning is the same for any cut into chunks.
                 let (head, rest) = bytes.split_at(self.limit - gathered.len());
                 gathered.extend_from_slice(head);
                 let mut hashing = Hashing::default();

@@ -1,11 +1,11 @@
-//! One input line, checked: from bytes to a request with an identity, or to the reason why it is none.
+//! Checks one input line: bytes become a request with an identity, or a bad line with its reason.
 //!
 //! ```text
 //! bytes → LineSplitter → read_line: syntax → form → keys → digests → the form's own rules → Request
 //! ```
 //!
 //! A line is parsed once. Deliberately absent: files, line numbers beyond counting, and the occurrence number of equal
-//! lines, which only a store can know. A bad line is a value, never a failure of the reader.
+//! lines, which only a store can know. A bad line is a value, not an error of the reader.
 
 mod action;
 mod batch;
@@ -44,62 +44,63 @@ use super::ids::{SessionId, UserId};
 /// How strictly lines are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rules {
-    /// Unknown keys move to `metadata`, under their path, instead of being an error. They are no content then.
+    /// Unknown keys move to `metadata`, under their path, instead of being an error. They are then not part of the
+    /// content.
     pub lenient: bool,
 }
 
 /// A line that is a request.
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    /// What it asks.
+    /// The request.
     pub request: Request,
-    /// Which request it is.
+    /// Its identity.
     pub identity: Identity,
-    /// The digest of the line's canonical JSON without what is only noted: a change makes a new version.
+    /// The digest of the line's canonical JSON without the notes: a change makes a new version.
     pub content: Digest,
-    /// The digest of metadata, priority and where the queue stops: a change rewrites the line, or lets the queue
-    /// go on, and nothing that is stored is paid again.
+    /// The digest of the notes: metadata, priority and where the queue stops. A change rewrites the result line or lets
+    /// the queue go on; stored results are not paid for again.
     pub notes: Digest,
 }
 
-/// A line that is no request.
+/// A line that is not a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct BadLine {
-    /// What is wrong, and the cure where there is one.
+    /// The error, and the cure if there is one.
     pub message: String,
-    /// What the line says of itself, as far as it could be read.
+    /// The line's own `custom_id` and form, as far as they could be read.
     pub claim: Claim,
     /// The digest of the line's bytes, which is its identity.
     pub digest: Digest,
 }
 
-/// What a bad line says of itself.
+/// The fields that can be read from a bad line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// Its `custom_id`, if it has the length of one.
+    /// Its `custom_id`, if it has a valid length.
     pub custom_id: Option<String>,
     /// Whether it is an OpenAI Batch line.
     pub is_batch: bool,
 }
 
-/// What one line asks.
+/// The request of one line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
     /// The client's name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_id: Option<String>,
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// The session it belongs to; without one it is alone.
+    /// The session; a request without one waits for no other request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
     /// The route or chain to use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Smaller comes first.
+    /// The priority: smaller comes first.
     pub priority: i32,
-    /// Whatever the client wants back with the result, as it was written; null counts as absent.
+    /// The client's own data for the result, as it was written; null counts as absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<RawValue>>,
     /// The work itself.
@@ -112,11 +113,11 @@ pub struct Request {
 pub enum Work {
     /// One raw completion, from an OpenAI Batch line.
     Completion(Completion),
-    /// Work to be planned and done by agents.
+    /// Work that agents plan and do.
     Brief(Box<Brief>),
 }
 
-/// Which of the three forms a line has.
+/// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Envelope,
@@ -229,7 +230,7 @@ impl Line<'_> {
     }
 }
 
-/// What of a line is content: all but metadata, priority, and where its queue stops for a person.
+/// The content of a line: everything except metadata, priority and where its queue stops for a person.
 struct Content<'t, 'a>(&'t [Entry<'a>]);
 
 /// `request_data` without `auto`.
@@ -257,7 +258,7 @@ impl Serialize for Inner<'_, '_> {
 }
 
 impl Work {
-    /// Where its queue stops for a person to choose.
+    /// Returns where its queue stops for a person to choose.
     pub fn stops(&self) -> Stops {
         match self {
             Self::Completion(_) => Stops::default(),
@@ -267,7 +268,7 @@ impl Work {
 }
 
 impl BadLine {
-    /// The line that was too long to be kept.
+    /// Creates the bad line for a line that was too long to be kept.
     pub fn too_long(length: u64, digest: Digest, claim: Claim) -> Self {
         Self {
             message: format!("expected a line of at most {MAX_LINE} bytes, got {length} (split the request)"),
@@ -278,7 +279,7 @@ impl BadLine {
 }
 
 impl Request {
-    /// The request as a store keeps it: one JSON object without line breaks.
+    /// Returns the request in the form of the store: one JSON object without line breaks.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -288,7 +289,7 @@ impl Request {
         serde_json::to_string(self).expect("a request has a JSON form")
     }
 
-    /// The request that was stored as this.
+    /// Reads a stored request.
     pub fn from_stored(stored: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(stored)
     }

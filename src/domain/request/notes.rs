@@ -1,4 +1,4 @@
-//! What a line carries that is no content: its metadata and its priority.
+//! The notes of a line, which are not part of its content: its metadata, its priority and where its queue stops.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use super::stops::Stops;
 use super::syntax;
 use super::tree::Tree;
 
-/// The digest of what is no content, for a line whose change there costs nothing that is stored.
+/// Returns the digest of the notes. A line with other notes keeps its stored results.
 pub(super) fn digest(metadata: Option<&RawValue>, priority: i32, stops: &Stops) -> Result<Digest, Complaint> {
     let metadata = metadata
         .map(|raw| syntax::parse_kept("metadata", raw))
@@ -32,10 +32,10 @@ struct Notes<'t, 'a> {
     stops: Option<&'t Stops>,
 }
 
-/// The metadata of a line with its unknown keys added, each under its path.
+/// Returns the metadata of a line with its unknown keys added, each under its path.
 ///
-/// What the line itself says of metadata stays as it was written. A key is never lost and never replaced: metadata
-/// that is no object, or that has the key already, cannot take it in, and the line is bad.
+/// The line's own metadata stays as it was written. No key is lost or replaced. The line is bad if its metadata is not
+/// an object, or already has the key.
 pub(super) fn with_strays(
     metadata: Option<&RawValue>,
     strays: &[Stray<'_>],

@@ -1,4 +1,4 @@
-//! The items a person was shown, chose and commented.
+//! The items that a person was shown, chose and commented on.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +6,13 @@ use super::action;
 use super::fields::{Complaint, Fields, Place};
 use super::tree::Tree;
 
-/// All items that a request brings with it.
+/// All items of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selections {
-    /// The items by their lists, within a list in the order of the line.
+    /// The items by list, within a list in the order of the line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Selection>,
-    /// What the person says about the task as a whole.
+    /// The person's comment on the task as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_context: Option<String>,
 }
@@ -20,19 +20,19 @@ pub struct Selections {
 /// One item that was shown to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
-    /// The list in which it stands: the type of what made it, `nova3_insight` say.
+    /// The list of the item: the content type of its action, such as `nova3_insight`.
     #[serde(default)]
     pub list: String,
     /// The item's id, such as `insight1`.
     pub id: String,
-    /// The item's title, where it has one.
+    /// The item's title, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The item's text, as the person saw or changed it.
     pub content: String,
-    /// Whether it was chosen; an entry that does not say was.
+    /// Whether it was chosen; true for an entry without this key.
     pub selected: bool,
-    /// What the person wrote about it.
+    /// The person's comment on the item.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_comment: Option<String>,
 }

@@ -1,10 +1,10 @@
-//! Where a queue stops on purpose, for a person to choose.
+//! The points at which a queue stops on purpose, for a person to choose.
 
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 
-/// After which tasks a queue pauses; by default after none.
+/// The tasks after which a queue pauses; by default none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stops {
     /// After a task of this action.
@@ -16,12 +16,12 @@ pub struct Stops {
 }
 
 impl Stops {
-    /// Whether the queue pauses behind a task of that action, if others follow.
+    /// Whether the queue pauses after a task of that action, if other tasks follow.
     pub fn after(&self, action: &str) -> bool {
         self.each || self.until.as_ref().is_some_and(|until| until.as_str() == action)
     }
 
-    /// Whether it runs through.
+    /// Whether the queue runs to its end.
     pub const fn is_none(&self) -> bool {
         self.until.is_none() && !self.each
     }

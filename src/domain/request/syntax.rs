@@ -1,4 +1,4 @@
-//! Bytes to a JSON object, or the reason why they are none.
+//! Parses bytes into a JSON object, or reports why it cannot.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use super::fields::Complaint;
 use super::tree::{self, Entry, Key, Tree};
 use crate::domain::ids::shortened;
 
-/// A line's top level.
+/// The top level of a line.
 ///
-/// The keys `body` and `metadata` have an entry that holds null; their values stand beside, as they were written.
+/// The entries of `body` and `metadata` hold null; the values of both are kept beside, as they were written.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     pub(super) entries: Vec<Entry<'a>>,
@@ -38,7 +38,7 @@ pub(super) fn parse_kept<'a>(key: &str, raw: &'a RawValue) -> Result<Tree<'a>, C
 }
 
 impl Claim {
-    /// What a bad line says of itself, as far as it can be read.
+    /// Reads the claim of a bad line, as far as it can be read.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let sound = match str::from_utf8(bytes) {
             Ok(text) => text,
@@ -49,7 +49,7 @@ impl Claim {
         };
         let mut keys = Keys::default();
         let mut reader = serde_json::Deserializer::from_str(sound.trim_start_matches('\u{feff}'));
-        // Whether the rest of the line can be read does not matter: the claim is taken on the way.
+        // An error in the rest of the line does not matter: the claim is collected on the way.
         let _ = reader.deserialize_map(KeysVisitor(&mut keys));
         Self {
             custom_id: keys
@@ -60,7 +60,7 @@ impl Claim {
     }
 }
 
-/// What was met at the top of a line that cannot be read as a whole.
+/// The keys seen at the top level of a line that cannot be read as a whole.
 #[derive(Default)]
 struct Keys {
     custom_id: Option<String>,

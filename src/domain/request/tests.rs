@@ -1,4 +1,4 @@
-//! Every rule of the input contract, with the message that a person reads.
+//! Every rule of the input contract, with its message.
 
 mod forms;
 mod keys;

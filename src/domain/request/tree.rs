@@ -1,7 +1,7 @@
 //! A JSON value that borrows from its line.
 //!
-//! Unlike `serde_json::Value` it allocates no string that has no escapes, keeps double keys (so that they can be
-//! refused instead of the last winning silently), and gives no key a hidden meaning.
+//! It differs from `serde_json::Value` in three ways. It allocates no string that has no escapes. It keeps double keys,
+//! so that they can be refused; otherwise the last one would win silently. It gives no key a hidden meaning.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +25,7 @@ pub(super) enum Tree<'a> {
 }
 
 impl Tree<'_> {
-    /// What it is, for a message.
+    /// The kind of the value, for a message.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -37,7 +37,7 @@ impl Tree<'_> {
         }
     }
 
-    /// The same value with nothing borrowed, or `None` if it is nested deeper than `levels`.
+    /// Returns an owned copy, or `None` if it is nested deeper than `levels`.
     pub(super) fn to_value(&self, levels: usize) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -60,13 +60,13 @@ impl Tree<'_> {
     }
 }
 
-/// Puts the entries of an object into their one order.
+/// Sorts the entries of an object by key.
 pub(super) fn sort(entries: &mut [Entry<'_>]) {
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
 }
 
-/// Where the first entry of this key stands among the entries of an object. They are in order: a line of ten megabytes may
-/// have half a million of them, and each is looked for.
+/// Returns the place of the first entry with this key among the sorted entries of an object. The search is binary,
+/// because a line of ten megabytes may have half a million entries, each with its own search.
 pub(super) fn place_of(entries: &[Entry<'_>], key: &str) -> Option<usize> {
     let place = entries.partition_point(|(name, _)| name.as_ref() < key);
     entries
@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
-/// A key that is borrowed where it has no escapes.
+/// A key that is borrowed if it has no escapes.
 pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {

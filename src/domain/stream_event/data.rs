@@ -1,4 +1,4 @@
-//! What stands in the `data` of a stream event.
+//! The `data` of a stream event.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub(super) struct PlanStep<'a> {
 }
 
 impl<'a> PlanStep<'a> {
-    /// The step of that number, from 1.
+    /// Creates the step with this number, from 1.
     pub(super) fn of((step, row): (usize, &'a StepRow)) -> Self {
         Self {
             id: &row.task_id,
@@ -38,14 +38,14 @@ impl<'a> PlanStep<'a> {
     }
 }
 
-/// Why something failed.
+/// The error of a task or a request.
 #[derive(serde::Serialize)]
 pub(super) struct Fault<'a> {
     pub(super) class: Class,
     pub(super) message: &'a str,
 }
 
-/// What the system says of a request.
+/// A status message about a request.
 #[derive(serde::Serialize)]
 pub(super) struct Note<'a> {
     status: &'static str,
@@ -75,7 +75,7 @@ pub(super) struct Piece<'a> {
 
 /// A stored item; its keys keep their order and its values their spelling, which `serde_json::Map` would change.
 pub(super) struct Item<'a> {
-    /// Its id, `insight1` say.
+    /// Its id, such as `insight1`.
     pub(super) id: String,
     entries: Vec<(String, &'a RawValue)>,
 }
@@ -86,14 +86,15 @@ impl Item<'_> {
         self.id.trim_end_matches(|c: char| c.is_ascii_digit())
     }
 
-    /// The text under `key`, if there is one.
+    /// Returns the text under `key`, if there is one.
     pub(super) fn text(&self, key: &str) -> Option<String> {
         let (_, value) = self.entries.iter().find(|(known, _)| known == key)?;
         serde_json::from_str(value.get()).ok()
     }
 }
 
-/// As it is stored, with its type behind; a `type` that the model gave would make the key stand twice.
+/// Writes the item as it is stored, with its type at the end. A `type` that the model wrote is left out, or the key
+/// would occur twice.
 impl Serialize for Item<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

@@ -1,4 +1,4 @@
-//! Lines on their way into the store.
+//! Reads input lines and stores them.
 
 pub(in crate::engine) mod ingest;
 pub(in crate::engine) mod reader;

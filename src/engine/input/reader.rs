@@ -1,7 +1,7 @@
-//! The input as a stream of checked lines, read on a thread of its own.
+//! Reads the input as a stream of checked lines, on a thread of its own.
 //!
-//! Lines are handed on at the end of every read, so that a line of a slow pipe is worked on as soon as it
-//! is there, and a file travels in chunks of a buffer's size.
+//! Lines are handed on at the end of every read. A line from a slow pipe is therefore worked on as soon as it arrives,
+//! and a file is stored in chunks of one buffer.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,25 +14,25 @@ use crate::domain::request::{BadLine, Claim, LineSplitter, RawLine, Rules, Work,
 use crate::engine::job::Input;
 use crate::store::{InputMark, NewLine, NewRequest};
 
-/// So much is read at once: large enough that a file costs few calls, small enough that a chunk of long
-/// lines stays small in memory.
+/// Bytes of one read. Large enough that a file needs few system calls, small enough that a chunk of long lines uses
+/// little memory.
 const BUFFER: usize = 64 * 1024;
 
-/// The input cannot be read.
+/// An input that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("input `{}`: {reason}", path.display())]
 pub struct InputError {
     /// The file; `-` for standard input.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
 }
 
-/// What reading sees.
+/// A part of the input, as the reader hands it on.
 pub enum Seen {
     /// The lines of one read.
     Lines(Vec<NewLine>),
-    /// The end.
+    /// The end of the input.
     End(InputMark),
 }
 
@@ -45,7 +45,7 @@ impl Input {
         }
     }
 
-    /// Opens it, or says why it cannot be read.
+    /// Opens the input, or explains why it cannot be read.
     pub fn open(&self) -> Result<Box<dyn Read + Send>, InputError> {
         match self {
             Self::Stdin => Ok(Box::new(std::io::stdin())),
@@ -66,7 +66,7 @@ impl Input {
         }
     }
 
-    /// Whether it is a file that is there as a whole; a pipe's end may be far.
+    /// Whether the input is a regular file. A pipe may go on for long.
     pub(in crate::engine) fn is_whole(&self) -> bool {
         match self {
             Self::Stdin => false,
@@ -76,7 +76,7 @@ impl Input {
         }
     }
 
-    /// Whether it is a file without a request in it. A pipe is not looked into.
+    /// Whether the input is a file of whitespace only. A pipe is not opened.
     pub fn is_empty(&self) -> Result<bool, InputError> {
         if !self.is_whole() {
             return Ok(false);
@@ -87,13 +87,13 @@ impl Input {
             match source.read(&mut buffer) {
                 Ok(0) => return Ok(true),
                 Ok(read) if buffer[..read].iter().all(u8::is_ascii_whitespace) => {}
-                // What cannot be read is said by the reading that follows.
+                // An error counts as not empty: the reading that follows reports it.
                 Ok(_) | Err(_) => return Ok(false),
             }
         }
     }
 
-    /// Whether it can be opened, before anything is made for it. A pipe is left alone: its writer would
+    /// Checks that the input can be opened, before anything is created for it. A pipe is not opened: its writer would
     /// take an open and a close for a reader that has gone.
     pub fn probe(&self) -> Result<(), InputError> {
         let (Self::File(path) | Self::Spooled(path)) = self else {
@@ -106,7 +106,7 @@ impl Input {
     }
 }
 
-/// The hasher of an input: what the lines mean depends on the options too.
+/// The hasher of an input. The options are part of the digest, because they change what a line means.
 pub(in crate::engine) fn hasher(rules: Rules, planner: &Planner) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.update(
@@ -120,7 +120,7 @@ pub(in crate::engine) fn hasher(rules: Rules, planner: &Planner) -> blake3::Hash
     hasher
 }
 
-/// Reads the input to its end and gives `each` what it sees, until that says to stop.
+/// Reads the input to its end and passes each part to `each`. Stops early when `each` returns false.
 pub fn read_input(
     input: &Input,
     rules: Rules,

@@ -4,7 +4,7 @@ use crate::engine::output::pages::beginning;
 use crate::sink::Mark;
 use crate::store::{Cursor, Feed, Order, Rewrite};
 
-/// The cursor of a file that holds nothing of the run yet.
+/// The cursor of a file that holds no line of the run yet.
 pub(in crate::engine) fn fresh(
     feed: Feed,
     order: Order,
@@ -31,7 +31,7 @@ pub(in crate::engine) fn fresh(
     }
 }
 
-/// What the file should hold; `lines` are the announced ones, where the store still knows them.
+/// The expected content of the file. `lines` are the announced lines, if the store still has them.
 pub(in crate::engine) fn mark(cursor: &Cursor, lines: Option<Vec<u8>>) -> Mark {
     Mark {
         base: cursor.base,
@@ -43,10 +43,11 @@ pub(in crate::engine) fn mark(cursor: &Cursor, lines: Option<Vec<u8>>) -> Mark {
     }
 }
 
-/// The cursor under the rules of this invocation. Another order means another file, and so does taking out the lines of
-/// removed requests; its epoch is never the present one. From now on keeping them changes nothing in the file.
+/// The cursor under the options of this invocation. Another order makes the file wrong, and so does the end of
+/// appending, because the lines of removed requests have to go. A wrong file gets the epoch -1, which is never the
+/// present one, so that it is written anew. A file that begins to append keeps the lines that it has.
 pub(in crate::engine) fn with_rules(cursor: Cursor, order: Order, append: bool, complete: i64) -> Cursor {
-    let same = cursor.order == order && (append || !cursor.append || failpoint!("append-rule-forgotten"));
+    let same = cursor.order == order && (append || !cursor.append || failpoint!("append-rule-lost"));
     Cursor {
         order,
         append,
@@ -60,7 +61,7 @@ pub(in crate::engine) fn with_rules(cursor: Cursor, order: Order, append: bool, 
     }
 }
 
-/// The cursor of a file that has taken the old one's place.
+/// The cursor of a file that was replaced by a rewritten one.
 pub(in crate::engine) fn replaced(cursor: Cursor, base: u64, rewrite: Rewrite) -> Cursor {
     Cursor {
         base,

@@ -1,9 +1,9 @@
-//! Finished lines into the result file, exactly once.
+//! Writes finished lines into the result file, exactly once.
 //!
-//! A batch of lines is announced in the store, appended with an fsync, and settled together with the next
-//! announcement. When lines in the file are no longer true (an epoch of the store says so), the file is
-//! written anew beside itself and takes its place. The same is done when the store went back in time: it then
-//! holds another cursor than the one that was stored last, or not the rows that were read.
+//! A batch of lines is announced in the store, appended with an fsync, and settled together with the next announcement.
+//! The store has an epoch that grows when written lines are no longer true. Then the file is written anew beside the
+//! old one and takes its place. The same happens when the store went back in time: it then holds another cursor than
+//! the one that was stored last, or lacks the rows that were read.
 
 mod rewrite;
 
@@ -19,22 +19,21 @@ use crate::engine::output::pages::{Rendered, page};
 use crate::sink::{Existing, Found, ResultFile};
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, RowMark, Run, RunId, StoreError};
 
-/// Lines in one append at most; pages end earlier when results are large.
+/// Lines of one append at most. A page ends earlier when results are large.
 const ROWS: usize = 512;
 
-/// A batch of so many bytes is a full one, however few lines it has.
+/// A batch of this many bytes is full, with any number of lines.
 const LARGE: usize = 1 << 20;
 
-/// The pause after an append that did not fill its batch: lines that finish meanwhile share the next announcement
-/// and the next `fsync`, and nobody who waits for calls of seconds sees the difference.
+/// The pause after an append that did not fill its batch. Lines that finish meanwhile share the next announcement and
+/// the next `fsync`. A call takes seconds, so the delay does not matter.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// While the input is being read, lines that are replaced wait for so long, so that all changes of one reading cost one
-/// rewrite of the file.
+/// How long a rewrite waits while the input is being read, so that all changes of one reading share one rewrite.
 const READING: Duration = Duration::from_secs(10);
 
-/// A store that goes back more often while one process looks is none to write a file from; or another process with the same
-/// host name writes to a file of the same path.
+/// How often a store may go back in time while one process writes. If it happens more often, no file can be written
+/// from it, or another process with the same host name writes to a file of the same path.
 const MOST_RETURNS: u32 = 3;
 
 pub(in crate::engine) struct Exporter {
@@ -43,34 +42,36 @@ pub(in crate::engine) struct Exporter {
     run_name: String,
     key: FileKey,
     cursor: Cursor,
-    /// What the store holds, unless it went back in time.
+    /// The cursor that the store holds, unless it went back in time.
     stored: Option<Cursor>,
-    /// How often it did.
+    /// How often the store went back in time.
     returns: u32,
-    /// Taken while a blocking thread works on it.
+    /// `None` while a blocking thread works on it.
     file: Option<ResultFile>,
-    /// When the file may be rewritten again before the end.
+    /// When the file may be rewritten next, unless the run ends before.
     next_rewrite: Instant,
-    /// When it may be rewritten although the input is still being read; `None` while all its lines are true.
+    /// When the file may be rewritten although the input is still being read. `None` while all its lines are true.
     rewrite_by: Option<Instant>,
-    /// Whether the store knows everything that the cursor says.
+    /// Whether the stored cursor equals this one.
     saved: bool,
 }
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// So much that there may be more.
+    /// A full batch was written: there may be more.
     Full,
-    /// Little: it is nearly all there was.
+    /// A small batch was written: there is probably nothing more.
     Wrote,
-    /// Lines of the file are no longer true, and it was written anew a short while ago, or the input is being read.
+    /// Lines of the file are no longer true. It is not rewritten yet, because it was a short while ago, or because the
+    /// input is being read.
     Later,
     Nothing,
 }
 
 impl Exporter {
-    /// Opens the file and brings file and cursor into agreement, or refuses a file that is someone else's.
+    /// Opens the file and makes file and cursor agree. Refuses a file whose content the cursor does not explain, unless
+    /// `existing` allows it.
     pub(in crate::engine) async fn open(
         ports: ExportPorts,
         job: &Job,
@@ -84,7 +85,7 @@ impl Exporter {
             path: path.to_string_lossy().into_owned(),
         };
         let stored = ports.store.cursor(run.id, &key).await?;
-        // Of a file that held something else, nothing is ours.
+        // Ignore a cursor that was written for another feed.
         let known = stored.filter(|cursor| cursor.feed == feed);
         let order = match feed {
             Feed::Results => job.order,
@@ -113,7 +114,7 @@ impl Exporter {
                 rewrite: None,
                 ..cursor
             },
-            // What took the file's place was written in the order of the cursor, whatever is asked for now.
+            // The replacement was written in the order of the cursor, which may not be the order of this invocation.
             (
                 Some(
                     cursor @ Cursor {
@@ -149,11 +150,11 @@ impl Exporter {
         })
     }
 
-    /// Writes finished lines until everything is finished and written.
+    /// Writes finished lines until every request is finished and written.
     pub(in crate::engine) async fn run(mut self) -> Result<Exported, RunError> {
         failpoint!("exporter", "");
         loop {
-            // Looked at before the rows: what finishes after the flag was set is found by the next turn.
+            // Read before the rows: the next round finds a request that finishes after the flag was set.
             let finishing = *self.ports.finishing.borrow();
             match self.step().await? {
                 Step::Full => continue,
@@ -187,12 +188,12 @@ impl Exporter {
     }
 
     async fn pause(&mut self) {
-        // An error means that nobody will say that it is the end, which comes all the same.
+        // An error means that the dispatcher has ended, which aborts this task.
         let finishing = self.ports.finishing.wait_for(|finishing| *finishing);
         drop(tokio::time::timeout(PAUSE, finishing).await);
     }
 
-    /// Writes one batch.
+    /// Writes one batch, or the whole file if its lines are no longer true.
     async fn step(&mut self) -> Result<Step, RunError> {
         let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
         if epoch != self.cursor.epoch {
@@ -205,7 +206,7 @@ impl Exporter {
                 self.rewrite(epoch).await?;
                 return Ok(Step::Full);
             }
-            // Lines that replace others wait; they would stand beside their old versions.
+            // Replacing lines wait; they would stand beside their old versions.
             return Ok(Step::Later);
         }
         self.keep_from_now();
@@ -245,7 +246,7 @@ impl Exporter {
         Ok(if full { Step::Full } else { Step::Wrote })
     }
 
-    /// A file that is only added to begins as what its first input has finished.
+    /// Fixes the reading from which on an append-only file keeps its lines: the first one that is complete.
     fn keep_from_now(&mut self) {
         if self.cursor.append && self.cursor.since.is_none() {
             self.cursor.since = self.ports.reading.borrow().complete();
@@ -253,7 +254,7 @@ impl Exporter {
         }
     }
 
-    /// Nothing is announced any more: every byte behind the settled ones is someone else's.
+    /// Stores that no lines are announced: bytes behind the settled ones are not ours.
     async fn save(&mut self) -> Result<(), RunError> {
         if !self.saved {
             self.saved = self.put(None).await?;
@@ -262,7 +263,7 @@ impl Exporter {
     }
 
     /// Stores the cursor in the place of the one that was stored last. False if the store went back in time, or no
-    /// longer has the row that was read last: then nothing was stored, and the rows have to be read again.
+    /// longer has the row that was read last. Then nothing was stored, and the rows have to be read again.
     async fn put(&mut self, newest: Option<RowMark>) -> Result<bool, RunError> {
         self.cursor.stamp = fastrand::i64(1..);
         let store = &self.ports.store;
@@ -280,8 +281,8 @@ impl Exporter {
         }
     }
 
-    /// Stores that nobody writes the file any more. False if the store went back in time after the last write, which would
-    /// go on with numbers that are in the file.
+    /// Stores that no process writes the file any more. False if the store went back in time after the last write: it
+    /// would give numbers again that are in the file.
     async fn finish(&mut self) -> Result<bool, RunError> {
         if !self.saved {
             return Ok(false);
@@ -294,8 +295,8 @@ impl Exporter {
         Ok(finished)
     }
 
-    /// The store holds another cursor than was stored last: what is in the file may be undone there, and its numbers given
-    /// again. The file is written anew.
+    /// Handles a store that holds another cursor than the one that was stored last. Results in the file may be missing
+    /// there and their numbers given to others, so the file is written anew.
     async fn went_back(&mut self) -> Result<(), RunError> {
         self.returns += 1;
         if self.returns > MOST_RETURNS {
@@ -340,7 +341,7 @@ impl Exporter {
     }
 }
 
-/// What may have made lines of a file untrue; a log of events only ever grows.
+/// The number that grows when written lines stop being true. Event rows are immutable: it is always 0 for them.
 async fn epoch(ports: &ExportPorts, run: RunId, feed: Feed) -> Result<i64, RunError> {
     match feed {
         Feed::Results => Ok(ports.store.lines_epoch(run).await?),
@@ -348,14 +349,14 @@ async fn epoch(ports: &ExportPorts, run: RunId, feed: Feed) -> Result<i64, RunEr
     }
 }
 
-/// The lines that an interrupted append may have left in the file, whole or in part. `None` if they are not known any
-/// more: rows may have changed, and another version of the program may write them in another way.
+/// The lines that an interrupted append may have left in the file, complete or in part. `None` if they are not known
+/// any more: rows may have changed, and another version of nova3 may write them differently.
 async fn announced(ports: &ExportPorts, run: &Run, cursor: &Cursor) -> Result<Option<Vec<u8>>, RunError> {
     if cursor.announced == 0 || epoch(ports, run.id, cursor.feed).await? != cursor.epoch {
         return Ok(None);
     }
     let page = page(&*ports.store, run.id, &run.name, cursor, cursor.after, ROWS).await?;
-    // Rows may have finished since then: theirs are behind the announced lines.
+    // Rows that finished since then follow the announced lines.
     let length = usize::try_from(cursor.announced).unwrap_or(usize::MAX);
     let lines = page.lines.get(..length);
     Ok(lines.filter(|lines| lines.ends_with(b"\n")).map(<[u8]>::to_vec))

@@ -1,4 +1,4 @@
-//! Finished lines on their way to files and to standard output.
+//! Writes finished lines to files and to standard output, and verifies files.
 
 pub(in crate::engine) mod cursors;
 pub(in crate::engine) mod exporter;

@@ -1,11 +1,11 @@
-//! Pages of a feed as the lines that are written.
+//! Renders a page of rows as the lines that are written.
 
 use crate::clock;
 use crate::domain::{result_line, result_text, stream_event};
 use crate::engine::RunError;
 use crate::store::{Cursor, EventPage, Feed, FinishedPage, Order, Results, RowMark, RunId};
 
-/// The row before the first one, in each order.
+/// The position before the first row, in each order.
 pub(in crate::engine) const fn beginning(order: Order) -> i64 {
     match order {
         Order::Completion => 0,
@@ -13,18 +13,18 @@ pub(in crate::engine) const fn beginning(order: Order) -> i64 {
     }
 }
 
-/// A page as it is written.
+/// A rendered page.
 pub(in crate::engine) struct Rendered {
     pub(in crate::engine) lines: Vec<u8>,
-    /// Rows of the store that it was made from.
+    /// Rows of the store that the lines were made from.
     pub(in crate::engine) rows: usize,
-    /// Where the next page begins.
+    /// The position of the next page.
     pub(in crate::engine) after: i64,
     /// The row that was settled last.
     pub(in crate::engine) newest: Option<RowMark>,
 }
 
-/// The page of a file behind `after`, by the rules of its cursor.
+/// The rendered page of a file after the position `after`, by the rules of its cursor.
 pub(in crate::engine) async fn page(
     store: &dyn Results,
     run: RunId,

@@ -1,8 +1,8 @@
-//! Finished lines to standard output: every invocation prints all of its input's.
+//! Prints finished lines to standard output. Every invocation prints all lines of its input.
 //!
-//! Lines that earlier invocations finished come first. Which of them belong to the present input is known
-//! as it is read: from a file, which is read quickly, new lines wait for the end of that; from a pipe,
-//! known lines are printed as they come by.
+//! Lines that earlier invocations finished come first. Which of them belong to the present input is known as the input
+//! is read. A file is read quickly, so new lines wait for its end. For a pipe, known lines are printed as ingest meets
+//! them.
 
 use std::io::{ErrorKind, Write};
 
@@ -15,7 +15,7 @@ use crate::observe::Screen;
 use crate::sink::check_stdout;
 use crate::store::{Feed, FinishedPage, Order, RowMark, Run, RunId, StoreError};
 
-/// Lines in one write at most.
+/// Lines of one write at most.
 const ROWS: usize = 512;
 
 pub(in crate::engine) struct Printer {
@@ -26,15 +26,15 @@ pub(in crate::engine) struct Printer {
     order: Order,
     /// The last row printed, in the order of printing.
     after: i64,
-    /// Numbers up to this one, of finished requests or of events, were given by earlier invocations.
+    /// Earlier invocations gave the numbers up to this one, to finished requests or to events.
     earlier: i64,
-    /// Known finished requests as ingest meets them.
+    /// Known requests that ingest meets, by queue number.
     seen: mpsc::Receiver<Vec<i64>>,
-    /// The newest row printed, and the lines epoch after it was read.
+    /// The newest row printed, and the lines epoch that was read after it.
     printed: Option<(RowMark, i64)>,
     /// Whether new lines wait for the end of the input, because known ones may still come.
     patient: bool,
-    /// The terminal that standard output is, if it is one.
+    /// The terminal, if standard output is one.
     terminal: Option<Screen>,
 }
 
@@ -67,7 +67,7 @@ impl Printer {
     }
 
     pub(in crate::engine) async fn run(mut self) -> Result<Exported, RunError> {
-        // An error means that ingest ended before it said anything; what follows then finds nothing.
+        // An error means that ingest ended before it reported anything. The loop then finds no rows.
         let reading = self
             .ports
             .reading
@@ -137,7 +137,8 @@ impl Printer {
         self.print(page).await
     }
 
-    /// What is printed stays printed: a store that went back in time, and gives its numbers again, ends the printing.
+    /// Ends the printing with an error if the store went back in time: printed lines cannot be taken back, and the
+    /// store gives their numbers again.
     async fn refuse_return(&self) -> Result<(), RunError> {
         let Some((newest, epoch)) = self.printed else {
             return Ok(());
@@ -146,7 +147,7 @@ impl Printer {
         if store.has_rows(self.run, self.feed, vec![newest]).await? {
             return Ok(());
         }
-        // A result can also have been put back or replaced, which raises the epoch.
+        // A result that was put back or replaced raises the epoch. Then the missing row is no fault.
         if self.feed == Feed::Results && store.lines_epoch(self.run).await? > epoch {
             return Ok(());
         }
@@ -173,7 +174,7 @@ impl Printer {
         Ok(step)
     }
 
-    /// Of the first of these queues, what was finished before this invocation.
+    /// The rendered rows of the first of these queues that were finished before this invocation.
     async fn page_of(&self, queues: Vec<i64>) -> Result<Rendered, RunError> {
         let store = &self.ports.store;
         match self.feed {
@@ -189,7 +190,7 @@ impl Printer {
         }
     }
 
-    /// Finished requests as text on a terminal, else as lines.
+    /// Renders finished requests: as text on a terminal, otherwise as lines.
     fn results(&self, page: &FinishedPage) -> Result<Rendered, RunError> {
         if self.terminal.is_none() {
             return render(&self.run_name, page);
@@ -222,7 +223,7 @@ impl Printer {
     }
 }
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Wrote,

@@ -1,10 +1,10 @@
-//! The proof that a result file holds each finished request's latest line exactly once.
+//! Verifies that a result file holds the latest line of each finished request exactly once.
 //!
-//! The lines are rendered anew from the store and compared with the file byte by byte, in the order in
-//! which they were written: nothing missing, nothing twice, nothing torn, nothing else.
+//! The lines are rendered from the store and compared with the file byte by byte, in the order in which they were
+//! written. A missing, repeated, torn or foreign line is reported.
 //!
-//! Of a file that is being written, what is settled is compared. A look between two steps of its writer is no fault: when the
-//! cursor changed meanwhile, the comparison is made again.
+//! While a process writes the file, only the settled bytes are compared. The cursor may change during the comparison. A
+//! difference then counts only if a new comparison finds it too.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -23,32 +23,32 @@ use crate::store::{Cursor, Feed, FileKey, Run, Store};
 /// Lines compared at a time.
 const ROWS: usize = 512;
 
-/// So often a file is compared that others change meanwhile.
+/// How often the comparison is repeated while another process changes the file.
 const LOOKS: u32 = 20;
 
-/// What a comparison came to.
+/// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     /// The file holds every line, and no others.
     Proven(Held),
-    /// A process is writing it.
+    /// A process is writing the file, and its settled lines are right.
     BeingWritten {
-        /// Its number on this host.
+        /// The process id on this host.
         process: u32,
-        /// How many lines it holds so far; `None` while lines are being replaced.
+        /// How many lines the file holds so far; `None` while lines are being replaced.
         lines: Option<u64>,
     },
-    /// How it differs from the store.
+    /// The file differs from the store in this way.
     Wrong(String),
 }
 
-/// What a file was proven to hold.
+/// The content of a proven file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Its lines.
+    /// The number of lines.
     pub lines: u64,
-    /// Those of them that paused or were continued since they were written: the next invocation of the run writes what
-    /// they say now.
+    /// How many of these lines changed between paused and continued since they were written. The next invocation of the
+    /// run writes them anew.
     pub newer: u64,
 }
 
@@ -120,12 +120,13 @@ async fn whole(store: &dyn Store, run: &Run, key: &FileKey, cursor: &Cursor) -> 
     })
 }
 
-/// Whether lines have changed in the store since the file was written.
+/// Whether written lines have changed in the store since the file was written.
 async fn is_stale(store: &dyn Store, run: &Run, cursor: &Cursor) -> Result<bool, RunError> {
     Ok(cursor.feed == Feed::Results && store.lines_epoch(run.id).await? != cursor.epoch)
 }
 
-/// Compares the first `settled` bytes of the run's lines with the store, or all of them and the end of the file.
+/// Compares the first `settled` bytes of the run's lines with the store. `None`: compares all lines, and nothing may
+/// follow them.
 async fn compare(
     store: &dyn Store,
     run: &Run,
@@ -192,14 +193,14 @@ async fn compare(
     }
 }
 
-/// A line as the store says it.
+/// A line as the store renders it.
 struct Line {
     now: Vec<u8>,
-    /// As it was before another request took its pending tasks, or gave them back.
+    /// The line before another request took over its pending tasks, or gave them back.
     before: Option<Vec<u8>>,
 }
 
-/// Some lines, and where the next ones begin.
+/// A page of lines, and the position of the next page.
 struct Lines {
     lines: Vec<Line>,
     after: i64,

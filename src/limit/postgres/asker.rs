@@ -1,4 +1,4 @@
-//! The one task that asks the row, for all who wait in this process.
+//! The one task of this process that asks the row, for all waiting callers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::row::{Answer, Question, Row, signed};
 use crate::domain::bucket::{Charges, Correction};
 use crate::postgres::{Fault, Passing};
 
-/// So many calls are asked for at once: a statement that fits into a few packets.
+/// The most calls of one statement: it fits into a few packets.
 const MOST: usize = 256;
 
-/// What comes back is gathered for so long where nobody waits for it.
+/// How long corrections are gathered before a statement sends them.
 const GATHERED: Duration = Duration::from_millis(50);
 
-/// While somebody waits, the row is looked at so often: others may have given back, or paused.
+/// How often the row is polled while a caller waits: other processes may have given back, or paused.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Between two tries where the database answers and refuses, at most.
+/// The longest wait between two tries while the database answers and refuses.
 const REFUSED: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Asker {
         Self { row, desk, pauses }
     }
 
-    /// Asks for as long as it is let.
+    /// Asks until it is aborted.
     pub(super) async fn run(mut self) {
         loop {
             self.until_there_is_work().await;
@@ -61,7 +61,7 @@ impl Asker {
         }
     }
 
-    /// Tells what is new, settles, and takes for those who wait; then waits for as long as they have to.
+    /// Sends news, settles corrections and takes grants for waiting callers. Then it waits as long as the row demands.
     async fn ask(&mut self) -> Result<(), Fault> {
         if let Some(news) = self.desk.news() {
             let asked = Instant::now();
@@ -77,7 +77,7 @@ impl Asker {
         if callers.is_empty() && question.correction == Correction::default() {
             return Ok(());
         }
-        // Before it is sent: an answer that was long on its way is an old one.
+        // Read before sending: an answer that was delayed on its way must count as old.
         let asked = Instant::now();
         let answer = match self.row.ask(&question).await {
             Ok(answer) => answer,
@@ -91,7 +91,7 @@ impl Asker {
                 }
                 let Correction { requests, tokens } = question.correction;
                 self.desk.correct(if unanswered.perhaps_done {
-                    // Charged twice at worst, and never given back twice.
+                    // If the statement was done, a charge counts twice at worst; a refund never counts twice.
                     Correction {
                         requests: requests.max(0),
                         tokens: tokens.max(0),
@@ -111,7 +111,7 @@ impl Asker {
         Ok(())
     }
 
-    /// Answers whether somebody still waits.
+    /// Hands out the grants of an answer. Returns whether a caller still waits.
     fn hand_out(&self, callers: Vec<Caller>, answer: &Answer, asked: Instant) -> bool {
         let mut callers = callers.into_iter();
         for caller in callers.by_ref().take(answer.taken) {
@@ -120,7 +120,7 @@ impl Asker {
                 self.desk.give_back(&grant);
             }
         }
-        // The limits may have changed since it came.
+        // The limits may have changed since the call was queued.
         let limit = self.desk.limits().tpm.unwrap_or(u64::MAX);
         let mut left = Vec::new();
         for caller in callers {
@@ -151,7 +151,7 @@ impl Asker {
         }
     }
 
-    /// Waits until there is a sense in asking again.
+    /// Waits until another try makes sense.
     async fn sit_out(&self, fault: &Fault) {
         let lasting = if fault.passing().is_some() || fault.is_cancelled() {
             match self.row.until_reachable().await {
@@ -161,7 +161,7 @@ impl Asker {
         } else {
             tracing::warn!(
                 limit = self.row.name(),
-                "the database refuses to keep the limits, and no call is made without: {fault}"
+                "the database does not keep the limits, so no call is made: {fault}"
             );
             REFUSED
         };

@@ -1,4 +1,4 @@
-//! What waits for the next statement: callers in their order, corrections, news.
+//! The input of the next statement: waiting callers in their order, corrections, news.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,19 +11,19 @@ use super::super::{Grant, Limits, TooLarge};
 use super::row::News;
 use crate::domain::bucket::Correction;
 
-/// A lower limit of the provider is told again so often, for it lapses where nobody speaks of it.
+/// How often a lower limit of the provider is reported again, because it expires when no process reports it.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
-/// Where a caller takes its place.
+/// The place of a caller in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It comes.
+    /// For a new caller.
     Last,
-    /// It has waited already, and its grant had grown old.
+    /// For a caller that has waited already and whose grant was too old.
     First,
 }
 
-/// One that waits.
+/// A waiting caller.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) tokens: u64,
@@ -35,7 +35,7 @@ impl Caller {
         self.answer.is_closed()
     }
 
-    /// Gives it its grant, which comes back if it is gone.
+    /// Answers the caller with its grant; returns the grant if the caller is gone.
     pub(super) fn grant(self, grant: Grant) -> Result<(), Grant> {
         match self.answer.send(Ok(grant)) {
             Err(Ok(grant)) => Err(grant),
@@ -49,13 +49,13 @@ impl Caller {
     }
 }
 
-/// Where callers leave what they want, and the asker finds it.
+/// The queue between the callers and the asker.
 #[derive(Debug)]
 pub(super) struct Desk {
     sheet: Mutex<Sheet>,
-    /// Somebody waits, who may be the first.
+    /// Notified when a caller arrives, perhaps the first one.
     pub(super) arrived: Notify,
-    /// There is something to tell, or something came back.
+    /// Notified when there is news or a correction.
     pub(super) changed: Notify,
 }
 
@@ -64,14 +64,14 @@ struct Sheet {
     callers: VecDeque<Caller>,
     correction: Correction,
     limits: Limits,
-    /// Lower limits that the others are to be told of.
+    /// Lower limits that are not yet reported to the other processes.
     lower: Limits,
-    /// Those that they were told of last, and when.
+    /// The lower limits that were reported last, and when.
     told_lower: Option<(Limits, Instant)>,
     pause: Option<(Instant, String)>,
 }
 
-/// The answer to one that waits. Dropped, it gives back what it was granted in the meantime.
+/// The answer to a waiting caller. When dropped, it gives back a grant that arrived meanwhile.
 struct Awaited<'a> {
     desk: &'a Desk,
     answer: oneshot::Receiver<Result<Grant, TooLarge>>,
@@ -102,7 +102,7 @@ impl Desk {
         }
     }
 
-    /// Waits to be granted a call.
+    /// Waits for the grant of one call.
     pub(super) async fn queue(&self, tokens: u64, place: Place) -> Result<Grant, TooLarge> {
         let (sender, answer) = oneshot::channel();
         let caller = Caller {
@@ -123,19 +123,19 @@ impl Desk {
         self.arrived.notify_one();
         match (&mut awaited.answer).await {
             Ok(answer) => answer,
-            // The asker has ended with its runtime; nobody is granted anything any more.
+            // The asker has ended with its runtime, so no further grant can come.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// The first of those who still wait.
+    /// Takes the first callers that still wait.
     pub(super) fn first(&self, most: usize) -> Vec<Caller> {
         let callers = &mut self.sheet().callers;
         callers.retain(|caller| !caller.is_gone());
         callers.drain(..callers.len().min(most)).collect()
     }
 
-    /// They wait on, before all others.
+    /// Puts callers back before all others.
     pub(super) fn put_back(&self, callers: Vec<Caller>) {
         let sheet = &mut self.sheet();
         for caller in callers.into_iter().rev() {
@@ -155,7 +155,7 @@ impl Desk {
         self.correct(grant.unused());
     }
 
-    /// What is reserved changes by so much.
+    /// Changes the reservation by this correction.
     pub(super) fn correct(&self, by: Correction) {
         if by == Correction::default() {
             return;
@@ -174,27 +174,27 @@ impl Desk {
         self.sheet().correction != Correction::default()
     }
 
-    /// These are the limits from now on.
+    /// Sets the limits.
     pub(super) fn keep(&self, limits: Limits) {
         self.sheet().limits = limits;
         self.changed.notify_one();
     }
 
-    /// Tells everyone, this process among them, of the lower limits that the provider has named.
+    /// Reports the lower limits that the provider has named to all processes, this one included.
     pub(super) fn learn(&self, limits: Limits) {
         let mut sheet = self.sheet();
         let below = limits.below(sheet.limits);
         if below == Limits::default() {
             return;
         }
-        // A higher one changes nothing before the lower one lapses.
+        // A higher one changes nothing before the lower one expires.
         let known = sheet
             .told_lower
             .filter(|(told, _)| told.strictest(below) == *told);
         match known {
             Some((_, at)) if at.elapsed() < TOLD_AGAIN => return,
             Some(_) => {}
-            None => tracing::info!(?limits, "the provider allows less a minute than configured"),
+            None => tracing::info!(?limits, "the provider's limits are lower than configured"),
         }
         sheet.lower = below;
         sheet.told_lower = Some((below, Instant::now()));
@@ -210,7 +210,7 @@ impl Desk {
         }
     }
 
-    /// What the others do not know yet, if anything.
+    /// Returns the news that the other processes do not have yet, if any.
     pub(super) fn news(&self) -> Option<News> {
         let sheet = self.sheet();
         let now = Instant::now();
@@ -220,7 +220,7 @@ impl Desk {
         (pause.is_some() || lower != Limits::default()).then_some(News { pause, lower })
     }
 
-    /// They know it now, unless it has changed since.
+    /// Marks the news as delivered, unless it has changed since.
     pub(super) fn told(&self, news: &News, asked: Instant) {
         let mut sheet = self.sheet();
         if sheet.lower == news.lower {

@@ -1,17 +1,20 @@
 //! The limiter of a fleet: one row of a PostgreSQL table for each route.
 //!
 //! ```text
-//! take ──▶ desk: who waits, in order ──▶ asker: one statement for all of them ──▶ nova3_take(…) on the row
+//! take ──▶ desk: waiting callers, in order ──▶ asker: one statement for all of them ──▶ nova3_take(…) on the row
 //! settle, lower, pause ──▶ desk ────────▶   │
 //!   ◀── grants, pauses of others ───────────┘
 //! ```
 //!
-//! Failure behaviour: a database out of reach grants nothing, and callers wait until it answers. The row is unlogged: a
-//! server that crashed has lost it, and then a minute passes before anything is granted, in which whatever was granted
-//! before grows old. A statement whose answer is lost counts as if everything in it had been granted and nothing given
-//! back. A process that dies leaves its grants and reservations as used.
+//! Failure behaviour:
 //!
-//! The clock is the server's. The process's own monotonic clock only says how old an answer is.
+//! * While the database is out of reach, nothing is granted, and callers wait until it answers.
+//! * The row is unlogged: a crash of the server loses it. The server then grants nothing for a minute, in which all
+//!   earlier grants expire.
+//! * A statement whose answer is lost counts as if everything in it had been granted and nothing given back.
+//! * When a process crashes, its grants and reservations count as used.
+//!
+//! The clock is the server's. The process uses its own monotonic clock only for the age of an answer.
 
 mod asker;
 mod desk;
@@ -32,7 +35,7 @@ use self::row::Row;
 use super::{Grant, Limiter, Limits, Pause, TooLarge, Waiting, prolong};
 use crate::postgres::Database;
 
-/// A limiter whose limits hold for everyone who names them in the same database.
+/// A limiter whose limits are shared by everyone who uses their name in the same database.
 #[derive(Debug)]
 pub struct InPostgres {
     database: Database,
@@ -40,14 +43,15 @@ pub struct InPostgres {
     desk: Arc<Desk>,
     pauses: watch::Sender<Option<Pause>>,
     waiting: AtomicUsize,
-    /// Whether it has been said that answers come too late.
+    /// Whether the warning about late answers was logged.
     told_late: AtomicBool,
-    /// The asker, which ends with this. What it had not told the database by then stays reserved.
+    /// The asker, which ends with the limiter. Corrections that it has not sent by then stay reserved.
     _asker: JoinSet<()>,
 }
 
 impl InPostgres {
-    /// The limits of that name, which others may hold too. Their row is made when something is first asked of it.
+    /// Creates a limiter for the limits of this name, which other processes may share. The first statement creates the
+    /// row.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
@@ -86,7 +90,7 @@ impl Limiter for InPostgres {
             self.desk.give_back(&grant);
             if !self.told_late.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
-                    "leave to call came so late that it had lapsed and is asked for anew (is the database slow or far away?)"
+                    "a grant expired before it arrived, and nova3 asks again (is the database slow or far away?)"
                 );
             }
             place = Place::First;
@@ -109,7 +113,7 @@ impl Limiter for InPostgres {
         self.desk.learn(limits);
     }
 
-    /// Its row has the names of both, and a line break between them that neither has.
+    /// The name of its row joins both names with a line break, which neither of them contains.
     fn of_model(&self, model: &str) -> Arc<dyn Limiter> {
         let name = format!("{}\n{model}", self.name);
         Arc::new(Self::new(self.database.clone(), &name, self.desk.limits()))
@@ -129,6 +133,6 @@ impl Limiter for InPostgres {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The row holds what every process was granted. What this one has not given back yet stays reserved.
+    /// The row holds the grants of every process. Grants that this one has not given back yet stay reserved.
     async fn close(&self) {}
 }

@@ -1,4 +1,4 @@
-//! The row in the database, as the functions of `store/schema/postgres/functions/limits.sql` serve it.
+//! The row in the database, used through the functions of `store/schema/postgres/functions/limits.sql`.
 
 use std::time::Duration;
 
@@ -6,38 +6,38 @@ use super::super::Limits;
 use crate::domain::bucket::{Charge, Charges, Correction, KEPT, TOLERANCE, WINDOW};
 use crate::postgres::{Connection, Database, Fault, Param, Text, text};
 
-/// So much of a reason is shown to others.
+/// How many characters of a reason are stored for other processes.
 const REASON_CHARS: usize = 200;
 
-/// A limit's row, and how far this process is behind in it.
+/// The row of a limit, and the last grant of this process in it.
 #[derive(Debug)]
 pub(super) struct Row {
     database: Database,
     name: String,
-    /// How many calls everyone had been granted after the last grant here.
+    /// How many calls all processes had been granted after the last grant here.
     since: Option<i64>,
 }
 
-/// What is asked in one statement.
+/// The input of one statement.
 #[derive(Debug)]
 pub(super) struct Question {
-    /// Tokens of each call, the first comes first.
+    /// Tokens of each call, in the order of the callers.
     pub(super) calls: Vec<i64>,
     pub(super) limits: Limits,
-    /// What is no longer reserved.
+    /// The change of the reservation.
     pub(super) correction: Correction,
 }
 
-/// How it was answered.
+/// The answer of one statement.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// How many of the calls are granted, the first ones.
+    /// How many of the calls are granted, from the first one on.
     pub(super) taken: usize,
-    /// How long the next one has to wait at least.
+    /// The least wait of the next call.
     pub(super) wait: Duration,
-    /// How much of requests and of tokens is charged a whole window.
+    /// The numbers of requests and of tokens that are charged a whole window.
     units: (u64, u64),
-    /// What is left of a pause, and why it is made.
+    /// The rest of a pause, and its reason.
     pub(super) paused: Option<(Duration, String)>,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Unanswered {
     pub(super) fault: Fault,
-    /// Whether the statement may have been carried out.
+    /// Whether the server may have carried out the statement.
     pub(super) perhaps_done: bool,
 }
 
-/// What everyone has to know.
+/// News for all processes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct News {
     pub(super) pause: Option<(Duration, String)>,
@@ -57,7 +57,7 @@ pub(super) struct News {
 }
 
 impl Answer {
-    /// What a call of so many tokens is charged by it.
+    /// Returns the charges of a call of this many tokens.
     pub(super) const fn charges(&self, tokens: u64) -> Charges {
         let (requests, units) = self.units;
         Charges {
@@ -86,7 +86,7 @@ impl Row {
         &self.name
     }
 
-    /// Takes as many of the calls as fit and settles what is corrected, all or nothing.
+    /// Takes as many of the calls as fit and applies the correction, all or nothing.
     pub(super) async fn ask(&mut self, question: &Question) -> Result<Answer, Unanswered> {
         let unsent = |fault| Unanswered {
             fault,
@@ -148,7 +148,7 @@ impl Row {
         })
     }
 
-    /// Tells the others. May be done twice.
+    /// Reports news to all processes. It is safe to do twice.
     pub(super) async fn tell(&self, news: &News) -> Result<(), Fault> {
         let (pause, reason) = news
             .pause
@@ -178,7 +178,7 @@ impl Row {
         Ok(())
     }
 
-    /// Returns when the database answers.
+    /// Waits until the database answers.
     pub(super) async fn until_reachable(&self) -> Result<(), Fault> {
         self.database
             .patiently(async || self.database.connect().await?.execute("SELECT 1", &[]).await)
@@ -187,8 +187,8 @@ impl Row {
     }
 }
 
-/// Whether what failed so may have been done all the same. A refusal is the end of its transaction, but not one that
-/// says that the server goes down.
+/// Whether the server may have carried out the statement in spite of the failure. A refusal undoes its transaction,
+/// except one that announces the end of the server.
 fn is_unknown(fault: &Fault) -> bool {
     fault
         .code

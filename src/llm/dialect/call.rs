@@ -1,4 +1,4 @@
-//! A request as one route is asked it.
+//! A request, prepared for one route.
 
 use std::borrow::Cow;
 use std::io;
@@ -14,18 +14,18 @@ use crate::llm::request::{ChatRequest, ModelRequest, VerbatimRequest, estimate_m
 use crate::llm::route::Route;
 use crate::llm::wire::CallError;
 
-/// A request on its way to a route: everything about it but its body, which is written when it is sent.
+/// A request for one route. Its body is written only when the call is sent.
 #[derive(Debug)]
 pub(in crate::llm) struct Call<'a> {
     settings: &'a config::Route,
     content: Content<'a>,
-    /// The model that is asked, for the ledger.
+    /// The model of the call, for the ledger.
     pub(in crate::llm) model: String,
-    /// Tokens that the call may use: its prompt and its longest answer, for the limit a minute.
+    /// The tokens of the prompt and the longest answer, for the limit of tokens a minute.
     pub(in crate::llm) tokens: u64,
-    /// The most tokens that its answer may have, for a cost cap; `None` if nothing bounds it.
+    /// The largest number of tokens of the answer, for a cost cap; `None` if there is no bound.
     pub(in crate::llm) longest: Option<u64>,
-    /// Whether the answer comes as a stream.
+    /// Whether the answer is streamed.
     pub(in crate::llm) streams: bool,
 }
 
@@ -36,7 +36,7 @@ enum Content<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The request for this route, as the route asks now. With `capped`, no answer may be without a bound.
+    /// Prepares the request for this route in its present manner. With `capped`, every answer needs a bound.
     pub(in crate::llm) fn new(
         route: &'a Route,
         request: &ModelRequest<'a>,
@@ -82,7 +82,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// How it asks, as far as a refusal may change that; a Batch line is sent as it stands.
+    /// Returns the manner of a chat, which a refusal may change. A Batch line has none.
     pub(in crate::llm) const fn manner(&self) -> Option<&Manner> {
         match &self.content {
             Content::Chat(_, manner) => Some(manner),
@@ -90,12 +90,12 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether it is a Batch line, whose response is passed on as it comes.
+    /// Whether it is a Batch line, whose response is passed on unchanged.
     pub(in crate::llm) const fn is_line(&self) -> bool {
         matches!(self.content, Content::Line(..))
     }
 
-    /// Whether its answer has to have choices.
+    /// Whether the answer must have choices.
     pub(in crate::llm) fn is_chat(&self) -> bool {
         match &self.content {
             Content::Chat(..) => true,
@@ -103,7 +103,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether the answer brings the probabilities of its tokens, which take far more room than their text.
+    /// Whether the answer holds the probabilities of its tokens, which are far larger than the text.
     pub(in crate::llm) fn has_probabilities(&self) -> bool {
         match &self.content {
             Content::Chat(..) => self.settings.body.contains_key("logprobs"),
@@ -111,7 +111,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Where it goes.
+    /// Returns the URL of the call.
     pub(in crate::llm) fn address(&self) -> Url {
         let mut url = self.settings.endpoint.clone();
         if let Content::Line(line, _) = &self.content
@@ -127,13 +127,13 @@ impl<'a> Call<'a> {
         url
     }
 
-    /// The JSON body, written anew at each call.
+    /// Writes the JSON body, anew for each call.
     pub(in crate::llm) fn body(&self) -> Bytes {
         match &self.content {
             Content::Chat(chat, _) => {
                 let texts: usize = chat.messages.iter().map(|message| message.content.len()).sum();
                 let schema = chat.schema.map_or(0, |schema| schema.schema.get().len());
-                // Escapes take an eighth of a text at most, as a rule.
+                // Escapes rarely add more than an eighth to a text.
                 let mut body = Vec::with_capacity(texts + texts / 8 + schema + 1024);
                 self.write(&mut body);
                 Bytes::from(body)
@@ -145,7 +145,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// How long the body is. A chat is not written for that, but counted.
+    /// Returns the size of the body. A chat is counted without being written to memory.
     pub(in crate::llm) fn body_bytes(&self) -> u64 {
         match &self.content {
             Content::Chat(..) => {
@@ -157,7 +157,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Writing strings, numbers and raw JSON into memory has no way to fail.
+    /// Writes the body. Strings, numbers and raw JSON always serialize, so an error is impossible.
     fn write(&self, to: impl io::Write) {
         if let Content::Chat(chat, manner) = &self.content {
             let written = match self.settings.dialect {
@@ -171,7 +171,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Tokens that the prompt of a chat may have, with a schema that it is given beside `response_format`.
+/// Estimates the tokens of a chat's prompt, including a schema that is sent outside of `response_format`.
 fn prompt_tokens(chat: &ChatRequest<'_>, structured: Structured) -> u64 {
     let schema = chat.schema.filter(|_| structured != Structured::JsonSchema);
     let schema = schema.map_or(0, |schema| {
@@ -185,7 +185,7 @@ fn prompt_tokens(chat: &ChatRequest<'_>, structured: Structured) -> u64 {
     estimate_messages(chat.messages) + schema + tools
 }
 
-/// Counts what is written.
+/// Counts the written bytes.
 struct Counted(u64);
 
 impl io::Write for Counted {
@@ -247,7 +247,7 @@ mod tests {
         to_raw_value(value).unwrap()
     }
 
-    /// The body of a chat whose answer has a form or not.
+    /// Returns the body of a chat whose answer has a form or not.
     fn body(route: &Route, has_form: bool, sampling: Sampling, tools: &[Tool]) -> Value {
         let (messages, schema) = (conversation(), raw(&json!({"type": "object"})));
         let request = ModelRequest::Chat(ChatRequest {

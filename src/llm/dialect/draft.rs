@@ -1,4 +1,4 @@
-//! The answer that a decoder puts together: its text, and what is known beside it. Every dialect fills the same draft.
+//! The answer that a decoder assembles: its text and its metadata. All dialects fill the same draft.
 
 use crate::domain::failure::{Class, Verdict};
 use crate::llm::response::Answer;
@@ -7,29 +7,30 @@ use crate::llm::wire::loose::Joined;
 use crate::llm::wire::tokens::Counted;
 use crate::llm::wire::vendor::End;
 
-/// No name of a tier is longer, in characters.
+/// The length limit of a tier name, in characters.
 const MOST_OF_A_TIER: usize = 40;
 
-/// No id, name of a model or finish reason is longer, in characters. Servers send some dozens.
+/// The length limit of an id, a model name or a finish reason, in characters. Servers send a few dozen.
 const MOST_OF_A_NAME: usize = 200;
 
-/// Reasoning is kept up to so many bytes, for the case that nothing else comes: no object that is asked for is longer.
+/// The size limit of the kept reasoning, in bytes. The reasoning is used if no content follows, and no requested
+/// object is longer.
 const MOST_OF_REASONING: usize = 256 << 10;
 
-/// What a frame told about the life of the stream.
+/// The progress that a frame brings to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
-    /// Nothing of substance; a server may send such frames for as long as it likes.
+    /// No progress. A server may send such frames for any time.
     Quiet,
-    /// A sign that the request waits its turn: a comment, a ping, or an event that is no part of an answer.
+    /// The request waits in the server's queue: a comment, a ping, or an event outside of the answer.
     Waits,
-    /// The answer moved on: the idle timer begins anew.
+    /// The answer has grown, so the idle timer restarts.
     Data,
-    /// The server said that the stream is over.
+    /// The server has ended the stream.
     Done,
 }
 
-/// An answer in the making.
+/// An answer in progress.
 #[derive(Debug)]
 pub(super) struct Draft {
     max_text_bytes: usize,
@@ -44,14 +45,14 @@ pub(super) struct Draft {
     tier: Option<String>,
     model: Option<String>,
     id: Option<String>,
-    /// Whether the model has begun to write, be it content, reasoning or a refusal.
+    /// Whether the model has sent its first token, of content, reasoning or a refusal.
     pub(super) token_seen: bool,
-    /// Whether the server said that the stream is over.
+    /// Whether the server has ended the stream.
     pub(super) done: bool,
 }
 
 impl Draft {
-    /// An empty answer that may grow to so many bytes of text.
+    /// Makes an empty answer with a limit of `max_text_bytes` bytes of text.
     pub(super) const fn new(max_text_bytes: usize) -> Self {
         Self {
             max_text_bytes,
@@ -70,42 +71,41 @@ impl Draft {
         }
     }
 
-    /// The text so far.
+    /// Returns the text so far.
     pub(super) fn text(&self) -> &str {
         self.text.as_str()
     }
 
-    /// How much there is of text, reasoning and refusal.
+    /// Returns the sizes of text, reasoning and refusal.
     pub(super) fn size(&self) -> (usize, u64, usize) {
         (self.text.as_str().len(), self.reasoning_chars, self.refusal.len())
     }
 
-    /// Bytes of the answer that are kept.
+    /// Returns how many bytes of the answer are kept in memory.
     pub(super) fn held_bytes(&self) -> usize {
         let names = [&self.finish_reason, &self.tier, &self.model, &self.id];
         let names: usize = names.into_iter().flatten().map(String::capacity).sum();
         self.text.capacity() + self.reasoning.capacity() + self.refusal.capacity() + names
     }
 
-    /// The server's id of the answer; the first one is kept.
+    /// Sets the server's id of the answer. The first one is kept.
     pub(super) fn id(&mut self, id: Option<&str>) {
         keep_first(&mut self.id, id);
     }
 
-    /// The model that answers; the first one is kept.
+    /// Sets the model that answers. The first one is kept.
     pub(super) fn model(&mut self, model: Option<&str>) {
         keep_first(&mut self.model, model);
     }
 
-    /// The tier of service. The first chunks may repeat the tier that was asked for; the last one names the one that
-    /// served.
+    /// Sets the tier of service. The first chunks may repeat the requested tier; the last chunk names the actual tier.
     pub(super) fn tier(&mut self, tier: Option<&str>) {
         if let Some(tier) = tier.filter(|tier| !tier.is_empty()) {
             self.tier = Some(beginning(tier, MOST_OF_A_TIER));
         }
     }
 
-    /// Why the answer ended; a later reason replaces an earlier one.
+    /// Sets the finish reason. A later reason replaces an earlier one.
     pub(super) fn finish(&mut self, reason: &str) {
         self.finish_reason = Some(beginning(reason, MOST_OF_A_NAME));
     }
@@ -121,12 +121,12 @@ impl Draft {
         Ok(())
     }
 
-    /// Drops the text: what follows is the answer.
+    /// Drops the text, because the answer follows.
     pub(super) fn restart_text(&mut self) {
         self.text.clear();
     }
 
-    /// Appends to the reasoning, which is kept only as long as no content comes.
+    /// Appends to the reasoning, which is kept only while no content has arrived.
     pub(super) fn think(&mut self, reasoning: &str, loose: bool) {
         self.token_seen |= !reasoning.is_empty();
         self.reasoning_chars += reasoning.chars().count() as u64;
@@ -158,7 +158,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The error of a stream that ended without a finish reason.
+    /// Returns the error of a stream that ended without a finish reason.
     pub(super) fn unfinished(&self) -> CallError {
         if self.done && !self.token_seen {
             let message = "the stream was empty: its end came before any content";
@@ -171,7 +171,7 @@ impl Draft {
         CallError::new(Class::Network, Verdict::Retry, &message)
     }
 
-    /// The answer, with its finish reason; `named` is whether the server gave that.
+    /// Returns the answer with its finish reason. `named` says whether the server sent the reason.
     pub(super) fn into_answer(self, reason: String, named: bool) -> Answer {
         let finish_reason = if End::of(&reason) == End::Cut {
             "length".to_owned()
@@ -211,7 +211,7 @@ fn keep_first(slot: &mut Option<String>, found: Option<&str>) {
     }
 }
 
-/// A name as far as it is kept: an event of megabytes must not leave them behind in a name.
+/// Returns the beginning of a name. An event of megabytes must not stay in memory as a name.
 fn beginning(name: &str, most: usize) -> String {
     name.chars().take(most).collect()
 }

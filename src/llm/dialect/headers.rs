@@ -8,7 +8,8 @@ use crate::config::{self, Dialect, KeyHeader};
 use crate::domain::failure::{Class, Verdict};
 use crate::llm::wire::{CallError, Secrets};
 
-/// The headers of every call of a route. The values of its key and of its own headers are sensitive: no log shows them.
+/// Returns the headers of every call of a route. The values of its key and of its own headers are sensitive: no log
+/// shows them.
 pub(in crate::llm) fn headers(route: &config::Route) -> Result<HeaderMap, CallError> {
     let mut headers = HeaderMap::with_capacity(3 + route.headers.len());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -45,7 +46,7 @@ fn sensitive(value: &str, name: &HeaderName) -> Result<HeaderValue, CallError> {
     Ok(value)
 }
 
-/// The secrets of a route, which no text of its server may show.
+/// Returns the secrets of a route, which no text of its server may show.
 pub(in crate::llm) fn secrets(route: &config::Route) -> Secrets {
     let headers = route.headers.iter().map(|(_, value)| value);
     let sent = route.key.iter().chain(headers);

@@ -1,8 +1,8 @@
-//! A streamed answer as it arrives: bytes in, an [`Answer`] or its failure out.
+//! A streamed answer in progress: takes bytes, gives an [`Answer`] or its failure.
 //!
-//! What comes of a stream depends on its bytes and never on how the network cut them: every event that
-//! came whole before a fault is heard first. From the finish reason on the text is complete and paid
-//! for, so that bytes which cannot be decoded after it end the stream and cost nothing but a usage count.
+//! The result of a stream depends on its bytes and never on how the network cut them. Every complete event before a
+//! fault is handled first. After the finish reason the text is complete and paid for. So bytes after it that cannot be
+//! decoded end the stream, and only a usage count can be lost.
 
 use std::borrow::Cow;
 
@@ -72,7 +72,7 @@ impl Collector {
     }
 }
 
-/// A stream in the making.
+/// A stream in progress.
 #[derive(Debug)]
 pub struct Incoming {
     decoder: Decoder,
@@ -85,7 +85,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// A stream of this dialect within these limits, whose text may grow to so many bytes.
+    /// Makes a stream of this dialect within these limits, with at most `max_text_bytes` bytes of text.
     pub fn new(dialect: Dialect, limits: Limits, max_text_bytes: usize) -> Self {
         Self {
             decoder: Decoder::new(limits),
@@ -98,8 +98,8 @@ impl Incoming {
         }
     }
 
-    /// Keeps all that the stream says, as the one object that it stands for; it may take so many bytes. Only OpenAI's
-    /// streams stand for one.
+    /// Assembles the one object that the stream stands for, with at most `most` bytes. Only OpenAI's streams stand for
+    /// such an object.
     #[must_use]
     pub fn assembling(self, most: usize) -> Self {
         let is_openai = matches!(self.collector, Collector::OpenAi(_));
@@ -109,7 +109,7 @@ impl Incoming {
         }
     }
 
-    /// Ends the stream, with the reason [`REPETITION`], when its text repeats itself.
+    /// Ends the stream with the reason [`REPETITION`] when its text repeats itself.
     #[must_use]
     pub fn without_repetitions(self) -> Self {
         Self {
@@ -118,18 +118,18 @@ impl Incoming {
         }
     }
 
-    /// Whether nothing that still comes would be heard.
+    /// Whether all further bytes are ignored.
     pub const fn is_over(&self) -> bool {
         self.over
     }
 
-    /// What its failures must not tell.
+    /// Sets the secrets that failure messages must not show.
     #[must_use]
     pub fn hiding(self, secrets: Secrets) -> Self {
         Self { secrets, ..self }
     }
 
-    /// Takes the next bytes; after an error the answer is beyond use.
+    /// Takes the next bytes. After an error the answer is unusable.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Progress, CallError> {
         if self.over {
             return Ok(Progress::Quiet);
@@ -149,28 +149,28 @@ impl Incoming {
         }
     }
 
-    /// Whether the model has begun to write, be it content, reasoning or a refusal.
+    /// Whether the model has sent its first token, of content, reasoning or a refusal.
     pub const fn first_token_seen(&self) -> bool {
         self.collector.first_token_seen()
     }
 
-    /// Whether the text is known to be whole, so that a connection that breaks now breaks nothing.
+    /// Whether the text is known to be complete. A connection that breaks after that loses nothing of the text.
     pub const fn is_complete(&self) -> bool {
         self.collector.is_complete()
     }
 
-    /// Bytes of the stream that are kept.
+    /// Returns how many bytes of the stream are kept in memory.
     pub fn held_bytes(&self) -> usize {
         let whole = self.assembly.as_ref().map_or(0, Assembly::held_bytes);
         self.decoder.held_bytes() + self.collector.held_bytes() + whole
     }
 
-    /// Ends the stream where its bytes end.
+    /// Ends the stream at the end of its bytes.
     pub fn end(self) -> Result<Answer, CallError> {
         self.end_with_object().map(|(answer, _)| answer)
     }
 
-    /// Ends the stream, with the object of one that was put together.
+    /// Ends the stream. Also returns the assembled object, if there is one.
     pub fn end_with_object(mut self) -> Result<(Answer, Option<Value>), CallError> {
         if !self.over {
             let fault = self.decoder.finish(&mut self.frames).err();
@@ -195,7 +195,8 @@ impl Incoming {
             ..
         } = self;
         let mut progress = Progress::Quiet;
-        // The list goes with its frames: one piece with thousands of them must not leave its size behind in a stream.
+        // The list is dropped with its frames. A piece with thousands of frames must not leave its capacity behind in
+        // a stream.
         for frame in std::mem::take(frames) {
             match collector.frame(&frame) {
                 Ok(heard) => progress = progress.max(heard),
@@ -204,7 +205,7 @@ impl Incoming {
             if let Some(assembly) = assembly {
                 assembly.frame(&frame)?;
             }
-            // Looked at after each frame, so that the end does not depend on how the network cut the bytes.
+            // The check runs after each frame, so that the end does not depend on how the network cut the bytes.
             if let Some(watch) = watch
                 && !collector.is_complete()
                 && watch.sees_repetition(collector.text())
@@ -218,8 +219,8 @@ impl Incoming {
     }
 }
 
-/// The fault as the frame would have made it without secrets in it: in a text that was already cut to size, the
-/// rest of one would not be known again.
+/// Returns the fault that the frame would have caused without secrets in it. In a text that was already shortened, the
+/// rest of a secret would not be recognized.
 fn masked(fault: CallError, collector: &mut Collector, frame: Frame, secrets: &Secrets) -> CallError {
     match secrets.mask(&frame.data) {
         Cow::Borrowed(_) => fault,

@@ -1,16 +1,17 @@
-//! Dialects: how a neutral request is written for a server, and how its answer is read.
+//! Dialects: how a request is written for a server, and how its answer is read.
 //!
 //! ```text
-//! ModelRequest ─▶ Call (model, size, manner) ─▶ address, headers, body ─▶ transport ─▶ bytes ─▶ Incoming or plain ─▶ Answer
-//!                                                                              └─▶ status, headers, body ─▶ classify ─▶ CallError
+//! ModelRequest ─▶ Call (model, size, manner) ─▶ address, headers, body ─▶ transport
+//! transport ─▶ bytes ─▶ Incoming or plain ─▶ Answer
+//!          └─▶ status, headers, body ─▶ classify ─▶ CallError
 //! ```
 //!
-//! A route's settings name its dialect. What its server refused before ([`super::learned`]) is left out when the body is
-//! written. The body is written when the call is sent and dropped when it is sent: while a model works, the conversation
-//! of the request is the only copy.
+//! The settings of a route name its dialect. Parts that its server refused before ([`super::learned`]) are left out of
+//! the body. The body is written when the call is sent and is dropped after that. So while a model works, the
+//! conversation of the request is the only copy.
 //!
-//! On failure a stream yields a [`CallError`] and never a part of an answer: text without a finish reason is a cut stream,
-//! whatever it looks like.
+//! A failed stream gives a [`CallError`] and never a part of an answer. Text without a finish reason is a cut stream,
+//! even if it looks complete.
 
 pub mod anthropic;
 mod call;
@@ -32,7 +33,7 @@ use super::request::OutputSchema;
 use super::wire::{self, CallError};
 use crate::config::Dialect;
 
-/// Judges an HTTP answer that is not a success; see [`wire::classify`].
+/// Classifies an HTTP answer that is not a success; see [`wire::classify`].
 pub fn classify(
     dialect: Dialect,
     status: u16,
@@ -47,7 +48,7 @@ pub fn classify(
     }
 }
 
-/// Whether a piece of a stream holds the event behind which nothing follows.
+/// Whether a piece of a stream holds the last event of the stream.
 pub(super) fn says_its_end(dialect: Dialect, piece: &[u8]) -> bool {
     let end: &[u8] = match dialect {
         Dialect::OpenAi => b"[DONE]",
@@ -56,7 +57,7 @@ pub(super) fn says_its_end(dialect: Dialect, piece: &[u8]) -> bool {
     piece.windows(end.len()).any(|bytes| bytes == end)
 }
 
-/// Instructions that also say which form the answer must have.
+/// Returns the instructions with a description of the answer's form.
 fn instructed(system: &str, schema: &OutputSchema<'_>) -> String {
     let blank = if system.is_empty() { "" } else { "\n\n" };
     format!("{system}{blank}{}\n{}", schema.instruction, schema.schema.get())

@@ -11,9 +11,9 @@ use crate::llm::wire::sse::Limits;
 
 /// Reads the body of an HTTP 200 whose content type is not an event stream.
 ///
-/// Its bound is the transport's: the body is in memory already. Blank lines in front are `DeepSeek`'s
-/// keep-alive while the request waits its turn. A body that is an event stream after all is read as one,
-/// since some gateways mislabel what they pass on.
+/// The transport has already bounded the body, which is in memory. `DeepSeek` sends blank lines in front as keep-alive
+/// while the request waits in its queue. A body that is an event stream is read as one, because some gateways send a
+/// wrong content type.
 pub fn plain(dialect: Dialect, body: &[u8]) -> Result<Answer, CallError> {
     let body = trimmed(body);
     if is_stream(body) {
@@ -40,7 +40,7 @@ pub(super) fn text(body: &[u8]) -> Result<&str, CallError> {
     std::str::from_utf8(body).map_err(|_| error::in_band(&String::from_utf8_lossy(body)))
 }
 
-/// Reads a whole stream: the answer, and the object that an OpenAI stream stands for.
+/// Reads a whole stream. Returns the answer, and the object that an OpenAI stream stands for.
 pub(super) fn stream(dialect: Dialect, body: &[u8]) -> Result<(Answer, Option<Value>), CallError> {
     let limits = Limits {
         event_bytes: usize::MAX,

@@ -1,8 +1,8 @@
-//! Says what a failed call was, and what it asks of the route that made it.
+//! Classifies a failed call: its class, and the verdict for its route.
 //!
-//! The words of each provider stand in `vendor`. A terminal code beats the status, because gateways wrap one in the
-//! other: `insufficient_quota` has been seen in a 503, and waiting does not fill an account. Request headers never reach
-//! a message, and what a provider echoes of a key is masked.
+//! The words of each provider are in `vendor`. A terminal code overrides the status, because gateways wrap one in the
+//! other: a 503 with `insufficient_quota` has been observed, and waiting does not fill an account. Request headers
+//! never appear in a message, and keys that a provider echoes are masked.
 
 use std::time::Duration;
 
@@ -17,30 +17,30 @@ use crate::domain::failure::{Class, Verdict};
 
 const MAX_MESSAGE_CHARS: usize = 500;
 
-/// Why a call gave no answer.
+/// The error of a call without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
     /// The class for the result line.
     pub class: Class,
-    /// What to do about it.
+    /// The verdict: the action to take.
     pub verdict: Verdict,
     /// One printable line, bounded and without keys.
     pub message: String,
-    /// The HTTP status; for an error inside an HTTP 200, the status its code names, else 200.
+    /// The HTTP status. For an error inside an HTTP 200, the status in its code, else 200.
     pub status: Option<u16>,
-    /// The provider's code, or its type where it gave no code.
+    /// The provider's code, or its type if there is no code.
     pub code: Option<String>,
-    /// How long the provider asks to wait.
+    /// The wait that the provider requests.
     pub retry_after: Option<Duration>,
-    /// Whether an answer came that could not be read.
+    /// Whether an answer arrived that could not be read.
     pub unreadable: bool,
-    /// Whether the provider's own word, and not the status alone, names the key, the account or the model.
+    /// Whether a word of the provider names the key, the account or the model, and not only the status.
     pub is_named: bool,
 }
 
 impl CallError {
-    /// An error that no HTTP answer stands behind.
+    /// Makes an error without an HTTP answer.
     pub fn new(class: Class, verdict: Verdict, message: &str) -> Self {
         Self {
             class,
@@ -54,7 +54,7 @@ impl CallError {
         }
     }
 
-    /// The error of an answer that could not be read.
+    /// Marks the error as that of an unreadable answer.
     #[must_use]
     pub(in crate::llm) fn of_unreadable(self) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl CallError {
 }
 
 impl From<SseError> for CallError {
-    /// An answer that is not text may be one at another try.
+    /// Converts a stream error. An answer that is not text may be readable on a retry.
     fn from(fault: SseError) -> Self {
         match fault {
             SseError::InvalidUtf8 => {
@@ -76,16 +76,16 @@ impl From<SseError> for CallError {
     }
 }
 
-/// An answer that is longer than its request allows. It says nothing of the route, and would be paid again and be as long
-/// at another try; another model may know its end.
+/// Returns the error of an answer that is longer than its request allows. It does not count against the route. A retry
+/// would be paid again and be as long, but another model may give a shorter answer.
 pub fn too_long(what: &str) -> CallError {
     let message = format!("{what}, which is more than its request allows (`max_tokens`, `--memory-limit`)");
     CallError::new(Class::Server, Verdict::Elsewhere, &message)
 }
 
-/// Judges an HTTP answer that is not a success.
+/// Classifies an HTTP answer that is not a success.
 ///
-/// `headers` finds a header by its lower-case name; `now` turns a date in `Retry-After` into a wait.
+/// `headers` finds a header by its lower-case name. `now` converts a date in `Retry-After` to a wait.
 pub fn classify(
     status: u16,
     headers: &dyn Fn(&str) -> Option<String>,
@@ -103,8 +103,7 @@ pub fn classify(
     error
 }
 
-/// Judges an error object that came inside an HTTP 200, where a numeric code stands for the status and only its
-/// message can say how long to wait.
+/// Classifies an error object inside an HTTP 200. A numeric code stands for the status. Only the body can name a wait.
 pub(in crate::llm) fn in_band(body: &str) -> CallError {
     let detail = Detail::read(body.as_bytes());
     let mut error = judge(200, &detail);
@@ -135,8 +134,8 @@ fn judge(status: u16, detail: &Detail) -> CallError {
     }
 }
 
-/// litellm and other proxies forward a server's own advice in `x-should-retry`, and the official SDKs
-/// obey it before the status. An advice against trying again still leaves the other routes.
+/// Applies the advice in `x-should-retry`. litellm and other proxies forward it from a server, and the official SDKs
+/// follow it before the status. Advice against a retry still allows other routes.
 fn obey(error: &mut CallError, advice: Option<&str>) {
     let retries = matches!(
         error.verdict,
@@ -149,8 +148,8 @@ fn obey(error: &mut CallError, advice: Option<&str>) {
     }
 }
 
-/// The status to judge by: a rate-limit code speaks for itself, and an error inside a success is judged
-/// by its numeric code or by what its names mean.
+/// Returns the status that decides the class. A rate-limit code overrides the status. An error inside a success uses
+/// its numeric code, or the meaning of its names.
 fn acting_status(status: u16, detail: &Detail) -> u16 {
     if let Some(meant) = vendor::status_of(detail, status) {
         return meant;
@@ -164,18 +163,17 @@ fn acting_status(status: u16, detail: &Detail) -> u16 {
         .unwrap_or(500)
 }
 
-/// What the answer's status says where its words say nothing.
+/// Returns the class and verdict by the status, if no word of the error decides.
 fn by_status(status: u16, detail: &Detail) -> (Class, Verdict) {
     match status {
         401 | 403 | 407 => (Class::Auth, Verdict::Latch),
         402 => (Class::Quota, Verdict::Latch),
-        // A redirect, a wrong path or a method it does not know: the address of the route is wrong, and
-        // would be for every request.
+        // A redirect, a wrong path or an unknown method: the address of the route is wrong for every request.
         300..400 | 404 | 405 | 410 => (Class::BadRequest, Verdict::Latch),
         408 => (Class::Timeout, Verdict::Retry),
-        // Two requests met, or the connection or the moment was a wrong one (499: a proxy lost patience).
+        // A conflict of two requests, or a wrong connection or moment (499: a proxy gave up waiting).
         409 | 421 | 423 | 424 | 425 | 499 => (Class::Server, Verdict::RetryQuietly),
-        // Groq has no room on its flex tier.
+        // Groq has no capacity on its flex tier.
         498 => (Class::Server, Verdict::Retry),
         429 => (Class::RateLimited, Verdict::Pause),
         400..500 if detail.is_called(|name| name == "overloaded_error") => (Class::Server, Verdict::Retry),

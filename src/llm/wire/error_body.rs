@@ -1,37 +1,37 @@
-//! Reads the body of an error as loosely as servers write them.
+//! Reads the body of an error as loosely as servers write it.
 //!
-//! `error` may be an object, a string or absent, `code` a string or a number, and the whole may be an
-//! HTML page of a proxy in between. Errors are rare and small, so a `Value` does.
+//! `error` may be an object, a string or absent. `code` may be a string or a number. The body may be an HTML page of a
+//! proxy. Errors are rare and small, so a `Value` is cheap enough.
 
 use serde_json::Value;
 
 use super::redact::clean;
 use super::retry_after;
 
-/// Beyond this, no body is an error object; only its beginning is shown.
+/// The size limit of an error object. Only the beginning of a larger body is shown.
 const MAX_JSON_BYTES: usize = 256 << 10;
 const MAX_NAME_CHARS: usize = 80;
 const MAX_TEXT_CHARS: usize = 400;
 const MAX_MEMBERS: usize = 40;
 
-/// How deep members that name a wait are looked for, and how many are kept.
+/// The depth in which members with a wait are searched, and the number that is kept.
 const WAITS_DEPTH: u8 = 6;
 const MAX_WAITS: usize = 8;
 
-/// What an error body says, in the terms of the table in `error`.
+/// The content of an error body, in the terms of the table in `vendor`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Detail {
-    /// What the provider says, for a person.
+    /// The provider's message for people.
     pub(super) message: String,
     /// `type`, or Google's `status`.
     pub(super) kind: Option<String>,
-    /// `code`, a number spelled out.
+    /// `code`. A number is converted to text.
     pub(super) code: Option<String>,
-    /// Whether the body names a moderation verdict beside its code (Azure, `OpenRouter`).
+    /// Whether the body has a moderation verdict beside its code (Azure, `OpenRouter`).
     pub(super) filtered: bool,
     /// The members beside the error object.
     pub(super) members: Vec<String>,
-    /// Members that may name a wait, in lower case, with what they say.
+    /// Members that may hold a wait: the name in lower case, and the value.
     pub(super) waits: Vec<(String, String)>,
 }
 
@@ -48,13 +48,13 @@ impl Detail {
         }
     }
 
-    /// The HTTP status that stands as the code of an error inside an HTTP 200.
+    /// Returns the HTTP status in the code of an error inside an HTTP 200.
     pub(super) fn status(&self) -> Option<u16> {
         let code = self.code.as_ref()?.parse().ok()?;
         (400..600).contains(&code).then_some(code)
     }
 
-    /// Whether code or type, in lower case, is such a name.
+    /// Whether the code or the type, in lower case, matches.
     pub(super) fn is_called(&self, such: impl Fn(&str) -> bool) -> bool {
         [&self.code, &self.kind]
             .into_iter()
@@ -62,7 +62,7 @@ impl Detail {
             .any(|found| such(&found.to_lowercase()))
     }
 
-    /// The message in lower case.
+    /// Returns the message in lower case.
     pub(super) fn said(&self) -> String {
         self.message.to_lowercase()
     }
@@ -76,7 +76,7 @@ impl Detail {
             Some(inner @ Value::Object(_)) => (inner, None),
             _ => (value, value.as_str()),
         };
-        // `MiniMax` keeps its own members beside those of an answer.
+        // `MiniMax` puts its own members beside those of an answer.
         let base = value.get("base_resp").filter(|base| base.is_object());
         let error = base.unwrap_or(error);
         let name = |key: &str| error.get(key).and_then(name_text);
@@ -116,7 +116,7 @@ impl Detail {
     }
 }
 
-/// The first of a list; a list of errors is judged by its first one.
+/// Returns the first entry of a list. A list of errors is classified by its first one.
 fn first_of(value: &Value) -> &Value {
     match value {
         Value::Array(items) => items.first().unwrap_or(value),
@@ -124,7 +124,7 @@ fn first_of(value: &Value) -> &Value {
     }
 }
 
-/// Members whose names speak of a wait, wherever the provider puts them: `retryDelay` in Google's details, headers that
+/// Gathers the members whose names mean a wait at any place: `retryDelay` in Google's details, or headers that
 /// `OpenRouter` passes on in its metadata.
 fn gather_waits(value: &Value, depth: u8, waits: &mut Vec<(String, String)>) {
     let Some(deeper) = depth.checked_sub(1) else {
@@ -156,14 +156,14 @@ fn gather_waits(value: &Value, depth: u8, waits: &mut Vec<(String, String)>) {
     }
 }
 
-/// The payload of an error that came in event-stream dress.
+/// Returns the payload of an error that was sent as an event stream.
 fn first_event(text: &str) -> &str {
     text.lines()
         .find_map(|line| line.strip_prefix("data:").or_else(|| line.strip_prefix("error:")))
         .unwrap_or("")
 }
 
-/// A code or type; a number is spelled out, and anything that could be an echo is cleaned.
+/// Returns a code or type as text. Text that could be an echo is cleaned.
 fn name_text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -173,7 +173,7 @@ fn name_text(value: &Value) -> Option<String> {
     Some(clean(&text, MAX_NAME_CHARS)).filter(|text| !text.is_empty())
 }
 
-/// The first member that servers put their message into, else the whole object.
+/// Returns the first member that servers use for their message, else the whole object.
 fn message_text(error: &Value) -> String {
     ["message", "detail", "msg", "error_msg", "status_msg", "errors"]
         .iter()
@@ -185,7 +185,8 @@ fn message_text(error: &Value) -> String {
         )
 }
 
-/// Azure names its filter in `innererror`; `OpenRouter` lists what moderation flagged.
+/// Whether a filter refused the request. Azure names its filter in `innererror`; `OpenRouter` lists what moderation
+/// flagged.
 fn is_filtered(error: &Value) -> bool {
     let inner = ["innererror", "inner_error"]
         .iter()

@@ -1,17 +1,19 @@
-//! JSON as some servers write it: a key twice, halves of surrogate pairs, `NaN`, control characters in strings.
+//! JSON as some servers write it: repeated keys, halves of surrogate pairs, `NaN`, control characters in strings.
 //!
-//! It is read only where the strict reader gives up. The last of two equal keys wins, a number that JSON does not know
-//! is null. Half a surrogate pair becomes a private character ([`half`]): its other half may stand in the next chunk.
+//! It is used only when the strict reader fails. The last of two equal keys is kept, and a number that JSON does not
+//! allow becomes null. Half a surrogate pair becomes a private character ([`half`]), because its other half may arrive
+//! in the next chunk.
 
 use serde_json::{Map, Number, Value};
 
-/// No answer is nested deeper; what is would take the stack.
+/// The depth limit of an answer. A deeper text would exhaust the stack.
 const MOST_LEVELS: u8 = 100;
 
-/// The private characters that stand for halves: as many as there are halves, at the end of the last plane.
+/// The first of the private characters that stand for halves. There is one for each half, at the end of the last
+/// plane.
 const FIRST_HALF: u32 = 0x0010_F800;
 
-/// The half of a surrogate pair that a character of a loosely read text stands for.
+/// Returns the half of a surrogate pair that a character of a loosely read text stands for.
 pub(in crate::llm) fn half(c: char) -> Option<u16> {
     let offset = u32::from(c).checked_sub(FIRST_HALF)?;
     u16::try_from(offset + 0xD800).ok()
@@ -21,7 +23,7 @@ fn of_half(half: u32) -> char {
     char::from_u32(half - 0xD800 + FIRST_HALF).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The value that the text holds, and nothing behind it.
+/// Returns the value in the text; `None` if more text follows it.
 pub(in crate::llm) fn read(text: &str) -> Option<Value> {
     let mut reader = Reader { rest: text };
     let value = reader.value(MOST_LEVELS)?;
@@ -87,12 +89,12 @@ impl Reader<'_> {
         Some(Value::Array(items))
     }
 
-    /// The rest of a string, whose first quote has been taken.
+    /// Reads the rest of a string whose opening quote has been read.
     fn string(&mut self) -> Option<String> {
         let mut text = String::new();
         loop {
             let end = self.rest.find(['"', '\\'])?;
-            // A private character that stands there itself must not be taken for a half.
+            // A private character in the text itself must not count as a half.
             text.extend(self.rest[..end].chars().map(|c| match half(c) {
                 Some(_) => char::REPLACEMENT_CHARACTER,
                 None => c,
@@ -123,7 +125,7 @@ impl Reader<'_> {
                     _ => char::from_u32(unit)?,
                 }
             }
-            // A quote, a slash, and what servers escape without need.
+            // A quote, a slash, or a character that a server escapes without need.
             other => other,
         })
     }
@@ -134,7 +136,7 @@ impl Reader<'_> {
         Some(unit)
     }
 
-    /// The character of a pair whose first half was read; that half alone, where no other follows.
+    /// Returns the character of a pair whose first half was read, or that half alone if no second half follows.
     fn second_half(&mut self, first: u32) -> char {
         let second = self
             .rest
@@ -151,7 +153,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number or a word; what JSON does not know as a number is null.
+    /// Reads a number or a word. A number that JSON does not allow becomes null.
     fn word(&mut self) -> Option<Value> {
         let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'));
         let end = self.rest.find(ends).unwrap_or(self.rest.len());
@@ -170,11 +172,11 @@ impl Reader<'_> {
     }
 }
 
-/// A text that grows by pieces, which may have been parted inside a surrogate pair.
+/// A text that grows by pieces. A piece may end inside a surrogate pair.
 #[derive(Debug, Default)]
 pub(in crate::llm) struct Joined {
     text: String,
-    /// The first half of a pair whose second has not come.
+    /// The first half of a pair whose second half has not arrived.
     waiting: Option<u16>,
 }
 
@@ -215,7 +217,7 @@ impl Joined {
         }
     }
 
-    /// The text as far as it is whole.
+    /// Returns the text without an incomplete pair at its end.
     pub(in crate::llm) fn as_str(&self) -> &str {
         &self.text
     }
@@ -224,12 +226,12 @@ impl Joined {
         self.text.capacity()
     }
 
-    /// Forgets the text, and gives its memory back.
+    /// Drops the text and frees its memory.
     pub(in crate::llm) fn clear(&mut self) {
         *self = Self::new();
     }
 
-    /// The text; a half that stayed alone is replaced.
+    /// Returns the text. A half without a partner is replaced.
     pub(in crate::llm) fn end(mut self) -> String {
         if self.waiting.is_some() {
             self.text.push(char::REPLACEMENT_CHARACTER);

@@ -1,13 +1,13 @@
-//! What the wire of every dialect has in common: events, secrets, errors, limits, counts of tokens.
+//! The parts of the wire that all dialects share: events, secrets, errors, limits, token counts.
 //!
-//! Everything here is pure and synchronous: no socket, no clock, no waiting. A dialect reads frames of [`sse`] with the
-//! readers of this folder, and [`error`] says what a failure asks of the caller.
+//! Everything here is pure and synchronous: no socket, no clock, no waiting. A dialect reads frames of [`sse`] with
+//! the readers in this folder, and [`error`] classifies a failure for the caller.
 //!
 //! ```text
 //! status, headers, body -> error::classify -> CallError { class, verdict, retry_after }
 //! ```
 //!
-//! The words by which servers name errors, refusals and finish reasons stand in one table for all dialects, because
+//! The words that servers use for errors, refusals and finish reasons are in one table for all dialects, because
 //! gateways pass on errors of one dialect in another.
 
 pub mod error;

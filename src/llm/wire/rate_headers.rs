@@ -1,4 +1,4 @@
-//! What a response says about the rate limits it counted against.
+//! The rate-limit headers of a response.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use jiff::Timestamp;
 use super::retry_after::until_reset;
 use crate::domain::bucket::Limits;
 
-/// Limits as the server counts them; any may be absent, and on many servers all are.
+/// Limits as the server counts them. Any of them may be absent, and many servers send none.
 ///
-/// A reset is the time until the bucket is *full*, so it is a wait only where nothing remains.
+/// A reset is the time until the bucket is *full*. So it is a wait only if nothing is left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RateHeaders {
-    /// Requests a window allows.
+    /// Requests per window.
     pub limit_requests: Option<u64>,
     /// Requests left.
     pub remaining_requests: Option<u64>,
     /// Time until all requests are back.
     pub reset_requests: Option<Duration>,
-    /// Tokens a window allows.
+    /// Tokens per window.
     pub limit_tokens: Option<u64>,
     /// Tokens left.
     pub remaining_tokens: Option<u64>,
@@ -26,7 +26,7 @@ pub struct RateHeaders {
     pub reset_tokens: Option<Duration>,
 }
 
-/// One bucket as its three headers describe it.
+/// One bucket, described by three headers.
 #[derive(Clone, Copy, Default)]
 struct Bucket {
     limit: Option<u64>,
@@ -37,8 +37,8 @@ struct Bucket {
 impl RateHeaders {
     /// Reads the `x-ratelimit-*` headers of OpenAI, else the `anthropic-ratelimit-*` ones.
     ///
-    /// Where several token buckets apply (a project's beside the organization's; input beside all), the
-    /// one with the least left is the one to pace by.
+    /// Several token buckets may apply: a project's beside the organization's, or input tokens beside all tokens. The
+    /// bucket with the least left is used.
     pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Self {
         let openai = |what: &str| Bucket::read(headers, now, |part| format!("x-ratelimit-{part}-{what}"));
         let anthropic =
@@ -57,8 +57,8 @@ impl RateHeaders {
         }
     }
 
-    /// What they allow in a minute. A limit may be that of a shorter window: then more comes back in a minute than the
-    /// limit, which shows in what comes back until the reset.
+    /// Returns the limits for one minute. The window of a limit may be shorter than a minute. Then more than the limit
+    /// is refilled in a minute, and the refill until the reset shows its rate.
     pub fn a_minute(&self) -> Limits {
         let minute = |limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>| {
             let limit = limit?;
@@ -74,10 +74,10 @@ impl RateHeaders {
         }
     }
 
-    /// How long until one more call of so many tokens has room, where nothing at all is left.
+    /// Returns the wait until one more call of so many tokens has room, if nothing is left at all.
     ///
-    /// A reset is the time until all is back, so a part of it is enough for a part; where the limit is not named,
-    /// the whole of it.
+    /// A reset is the time until the whole bucket is back, so a part of the bucket needs a part of the reset. Without
+    /// a limit, the wait is the whole reset.
     pub fn wait(&self, tokens: u64) -> Option<Duration> {
         let part = |limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>, need: u64| {
             if remaining? > 0 {
@@ -128,7 +128,7 @@ fn tightest(buckets: [Option<Bucket>; 2]) -> Option<Bucket> {
         .min_by_key(|bucket| bucket.remaining.unwrap_or(u64::MAX))
 }
 
-/// A count; a debt reads as nothing left.
+/// Reads a count. A negative number counts as zero.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,25 +1,25 @@
-//! Makes a provider's text fit to store and show.
+//! Makes a provider's text safe to store and to show.
 //!
-//! Providers echo what they were sent ("Incorrect API key provided: sk-…"), and result files are passed
-//! around; so whatever looks like a key is taken out before the text is cut to size. A key that looks like
-//! any other word is known to the route that sends it; see [`super::secrets`].
+//! Providers echo the request ("Incorrect API key provided: sk-…"), and people share result files. So every text that
+//! looks like a key is masked before the text is cut to size. A key that looks like an ordinary word is masked by the
+//! route that sends it; see [`super::secrets`].
 
-/// Beginnings that keys of known services have.
+/// Prefixes of the keys of known services.
 const PREFIXES: [&str; 13] = [
     "sk-", "sk_", "pk-", "ak-", "rk-", "gsk_", "xai-", "hf_", "AIza", "jina_", "lsv2_", "nvapi-", "key-",
 ];
-/// Shorter than this, a word with a key's beginning is a word ("sk-learn").
+/// The smallest length of a key with such a prefix. A shorter word is an ordinary word ("sk-learn").
 const MIN_PREFIXED: usize = 10;
-/// From this length on, a word after "key" is no word of any language.
+/// The smallest length of a key without a prefix, near the word "key". Ordinary words are shorter.
 const MIN_BARE: usize = 32;
-/// How far before a bare key the word "key" may stand.
+/// The largest distance between the word "key" and a key without a prefix, in bytes.
 const KEY_REACH: usize = 48;
 pub(in crate::llm) const MASK: &str = "[redacted]";
 
-/// One printable line of at most `max_chars` characters, without anything that looks like a key.
+/// Returns one printable line of at most `max_chars` characters, without any text that looks like a key.
 pub(in crate::llm) fn clean(text: &str, max_chars: usize) -> String {
-    // Redaction can only shorten what is shown by what it masks; four times the room is ample and keeps
-    // a hostile megabyte cheap.
+    // Masking shortens the text only by the masked keys. Four times the room is enough, and keeps a hostile megabyte
+    // cheap.
     let head: String = text.trim().chars().take(max_chars.saturating_mul(4)).collect();
     let printable = head.replace(char::is_control, " ");
     let masked = mask_keys(&printable);
@@ -51,7 +51,7 @@ fn mask_keys(text: &str) -> String {
     out
 }
 
-/// The star stands in keys that a provider masked halfway.
+/// Whether a character belongs to a word. A provider may mask a part of a key with stars.
 fn in_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*' | '+' | '/' | '~')
 }
@@ -59,11 +59,11 @@ fn in_word(c: char) -> bool {
 fn is_prefixed(word: &str) -> bool {
     let keyish =
         |part: &str| part.len() >= MIN_PREFIXED && PREFIXES.iter().any(|prefix| part.starts_with(prefix));
-    // A key may hang on a path ("/v1/sk-…").
+    // A key may be a part of a path ("/v1/sk-…").
     word.split('/').any(keyish)
 }
 
-/// Tells a token from the prose of "Bearer authentication is required".
+/// Whether a word after "Bearer" is a token, and not prose as in "Bearer authentication is required".
 fn is_token(word: &str) -> bool {
     word.len() >= 24 || (word.len() >= 4 && word.contains(|c: char| c.is_ascii_digit() || c == '*'))
 }

@@ -1,18 +1,19 @@
-//! How long a server asks to be left alone.
+//! The wait that a server requests.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// No wait longer than a day is believed: a clamped one costs one refused call a day, a believed one
-/// could park a route for the run.
+/// One day, the longest accepted wait. A clamped wait costs one refused call a day; a longer one could pause a route
+/// for the whole run.
 pub const MAX_WAIT: Duration = Duration::from_hours(24);
 
-/// The wait a response asks for, in the order of OpenAI's SDK: `retry-after-ms`, then `retry-after` in
-/// seconds, then as an HTTP date (RFC 9110); then the reset that `OpenRouter` and others name without a bucket.
+/// Returns the wait that a response requests, in the order of OpenAI's SDK: `retry-after-ms`, then `retry-after` in
+/// seconds, then `retry-after` as an HTTP date (RFC 9110). After these comes the reset that `OpenRouter` and others
+/// send without a bucket name.
 ///
-/// A header that is no such number or lies in the past asks for nothing, so that the caller's own backoff holds; one
-/// beyond [`MAX_WAIT`] is clamped to it. Zero means what it says: the route need not pause.
+/// An invalid header or a date in the past requests nothing, so that the caller's own backoff applies. A longer wait
+/// than [`MAX_WAIT`] is clamped to it. Zero is valid: the route need not pause.
 pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Option<Duration> {
     let number = |text: &str, unit: f64| bounded(text.trim().parse::<f64>().ok()? * unit);
     let millis = headers("retry-after-ms").and_then(|text| number(&text, 1e-3));
@@ -28,7 +29,7 @@ pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Option<
     millis.or_else(after).or_else(reset)
 }
 
-/// Members of an error's body that name a wait, and the unit of a bare number in them.
+/// Members of an error body that hold a wait, and the unit of a bare number in them.
 const MEMBERS: [(&str, f64); 7] = [
     // Google, in `error.details`.
     ("retrydelay", 1.0),
@@ -42,18 +43,18 @@ const MEMBERS: [(&str, f64); 7] = [
     ("x-ratelimit-reset", 1.0),
 ];
 
-/// Whether a member of this name, in lower case, tells a wait.
+/// Whether a member of this name, in lower case, holds a wait.
 pub(super) fn names_a_wait(name: &str) -> bool {
     MEMBERS.iter().any(|(known, _)| *known == name)
 }
 
-/// The wait that stands in members of the body.
+/// Returns the wait in the members of a body.
 pub(super) fn from_body(members: &[(String, String)], now: Timestamp) -> Option<Duration> {
     MEMBERS.iter().find_map(|(known, unit)| {
         let (_, text) = members.iter().find(|(name, _)| name == known)?;
         let wait = match text.trim().parse::<f64>() {
             Ok(number) if number < 1e9 => bounded(number * unit),
-            // What counts from the epoch means nothing to a caller without a clock.
+            // Unix time has no meaning for a caller without a clock.
             Ok(_) if now == Timestamp::UNIX_EPOCH => None,
             _ => until_reset(text, now),
         };
@@ -61,7 +62,7 @@ pub(super) fn from_body(members: &[(String, String)], now: Timestamp) -> Option<
     })
 }
 
-/// What stands before a wait in a message: `OpenAI`, Moonshot, Google, Azure, and `litellm`.
+/// Phrases in front of a wait in a message: `OpenAI`, Moonshot, Google, Azure, and `litellm`.
 const BEFORE: [&str; 6] = [
     "try again in ",
     "try again after ",
@@ -71,11 +72,11 @@ const BEFORE: [&str; 6] = [
     "available again in ",
 ];
 
-/// What stands behind one: "请在 5 秒后重试" (Zhipu, Volcengine Ark).
+/// Phrases behind a wait: "请在 5 秒后重试" (Zhipu, Volcengine Ark).
 const BEHIND: [&str; 3] = ["后重试", "后再试", "后再次"];
 
-/// The wait that stands in a message: "Please try again in 6m0s" (OpenAI), "please try again after 1 seconds"
-/// (Moonshot), "Please retry in 34.07s" (Google); some gateways pass the body on and drop the headers.
+/// Returns the wait in a message: "Please try again in 6m0s" (OpenAI), "please try again after 1 seconds" (Moonshot),
+/// "Please retry in 34.07s" (Google). Some gateways pass on the body without the headers.
 pub fn from_message(message: &str) -> Option<Duration> {
     let message = message.to_lowercase();
     let told = BEFORE.iter().find_map(|before| {
@@ -94,7 +95,7 @@ pub fn from_message(message: &str) -> Option<Duration> {
     wait.filter(|wait| !wait.is_zero())
 }
 
-/// Units of time in messages, a name before its own beginning.
+/// Units of time in messages. A longer name comes before its own prefix.
 const UNITS: [(&str, f64); 21] = [
     ("milliseconds", 1e-3),
     ("millisecond", 1e-3),
@@ -119,7 +120,7 @@ const UNITS: [(&str, f64); 21] = [
     ("分钟", 60.0),
 ];
 
-/// The span at the beginning of a text: numbers, each with its unit.
+/// Returns the duration at the beginning of a text: numbers, each with its unit.
 fn span(text: &str) -> Option<Duration> {
     let (mut rest, mut seconds) = (text, None);
     loop {
@@ -131,7 +132,7 @@ fn span(text: &str) -> Option<Duration> {
         let after = after.trim_start();
         let unit = UNITS.iter().find_map(|(name, unit)| {
             let tail = after.strip_prefix(name)?;
-            // `m` is no unit of `mmm`.
+            // `m` is not the unit of `mmm`.
             let ends = !tail.starts_with(|c: char| c.is_ascii_alphabetic());
             ends.then_some((unit, tail))
         });
@@ -142,15 +143,15 @@ fn span(text: &str) -> Option<Duration> {
     bounded(seconds?)
 }
 
-/// The time until a bucket is full, in any of the forms of an `x-ratelimit-reset-*` header: a duration
+/// Returns the time until a bucket is full. It reads every form of an `x-ratelimit-reset-*` header: a duration
 /// (`6m0s`, `59.951s`, `12ms`, `1d`), plain seconds, Unix time, or RFC 3339.
 ///
-/// A moment in the past is a bucket that is full: zero.
+/// A moment in the past means a full bucket: zero.
 pub fn until_reset(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
         return match number {
-            // No bucket takes thirty years to fill, and no clock counts seconds that high.
+            // Above 1e9 the number is Unix time, because no bucket takes thirty years to fill. Above 1e12 it is in ms.
             epoch_ms if epoch_ms > 1e12 => since_now(epoch_ms / 1e3, now),
             epoch if epoch > 1e9 => since_now(epoch, now),
             seconds => bounded(seconds),
@@ -166,7 +167,7 @@ pub fn until_reset(text: &str, now: Timestamp) -> Option<Duration> {
     })
 }
 
-/// Seconds as a duration; nothing for negative numbers and NaN.
+/// Converts seconds to a duration; `None` for a negative number or NaN.
 fn bounded(seconds: f64) -> Option<Duration> {
     (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(MAX_WAIT.as_secs_f64())))
 }
@@ -185,14 +186,14 @@ fn since_now(epoch_seconds: f64, now: Timestamp) -> Option<Duration> {
     bounded((epoch_seconds - now.as_millisecond() as f64 / 1e3).max(0.0))
 }
 
-/// Durations as Go prints them, plus days: one or more numbers, each with its unit.
+/// Reads a duration in Go's form, also with days: one or more numbers, each with its unit.
 fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
         let (number, after) = rest.split_at(digits);
-        // `ms` stands before `m`, which is its beginning.
+        // `ms` comes before `m`, which is its prefix.
         let (unit, tail) = [
             ("ms", 1e-3),
             ("us", 1e-6),

@@ -1,36 +1,36 @@
 //! Answers that repeat themselves without end.
 //!
-//! A small model may fall into a loop that only its longest answer ends. [`Watch`] looks at a text while it streams and
-//! says when its tail is nothing but repetitions, so that the call ends early.
+//! A small model may enter a loop that only its token limit ends. [`Watch`] checks a text while it streams and reports
+//! when its tail consists of repetitions, so that the call ends early.
 
 use crate::llm::response::Answer;
 
 /// The finish reason of an answer whose stream was ended because it repeated itself.
 pub const REPETITION: &str = "repetition";
 
-/// The tail of a text that came to its longest length repeats itself if it has at least so many bytes of repetitions …
+/// Bytes of repetitions that make a runaway of an answer that ended at its token limit.
 const LEAST: usize = 1200;
 
-/// … and that of a text that is still written, so many: it may be the refrain of a song.
+/// Bytes of repetitions that make a runaway of an answer that is still streaming. Fewer may be the refrain of a song.
 const LEAST_WHILE_WRITTEN: usize = 4000;
 
-/// … and at least so many repetitions. A list of this many equal items is no answer either.
+/// The smallest number of repetitions. A list with this many equal items is not an answer either.
 const TIMES: usize = 8;
 
-/// So much of the tail is looked at, in bytes: the longest repetition that is found has an eighth of it.
+/// Bytes of the tail that are checked. The longest repetition that can be found is an eighth of it.
 const TAIL: usize = 24 << 10;
 
-/// A text is looked at again when it has grown by so many bytes.
+/// Bytes by which a text grows between two checks.
 const STEP: usize = 512;
 
-/// Looks at a growing text from time to time.
+/// Checks a growing text from time to time.
 #[derive(Debug, Default)]
 pub struct Watch {
     seen: usize,
 }
 
 impl Watch {
-    /// Whether the text repeats itself at its end. It is looked at once in `STEP` bytes.
+    /// Whether the text repeats itself at its end. It is checked once in `STEP` bytes.
     pub fn sees_repetition(&mut self, text: &str) -> bool {
         if text.len() < self.seen + STEP {
             return false;
@@ -41,7 +41,7 @@ impl Watch {
 }
 
 impl Answer {
-    /// Where the repetitions at the end of the answer begin, if they are why it ended.
+    /// Returns where the repetitions at the end of the answer begin, if they are the reason for its end.
     pub fn runaway_from(&self) -> Option<usize> {
         let text = self.text.as_bytes();
         let tail = match self.finish_reason.as_str() {
@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-/// How many bytes at the end of a text are repetitions, if they are enough to call it a runaway.
+/// Returns how many bytes at the end of a text are repetitions, if they are enough for a runaway.
 fn repeated(text: &[u8]) -> Option<usize> {
     let tail = text.get(text.len().saturating_sub(TAIL)..)?;
     let matched = matches_from_end(tail);
@@ -68,8 +68,8 @@ fn repeated(text: &[u8]) -> Option<usize> {
     (1..=tail.len() / TIMES).find_map(|period| repeats(&period))
 }
 
-/// The same for repetitions that count: `Step 41 … Step 42 …`. Only used for a text that came to its longest length: a
-/// table of numbers looks the same.
+/// Finds repetitions with a counter: `Step 41 … Step 42 …`. It is used only for an answer that ended at its token
+/// limit, because a table of numbers looks the same.
 fn counted(text: &[u8]) -> Option<usize> {
     let text = text.get(text.len().saturating_sub(TAIL)..)?;
     let mut plain = Vec::with_capacity(text.len());
@@ -86,8 +86,8 @@ fn counted(text: &[u8]) -> Option<usize> {
     ends.get(first).map(|begin| text.len() - begin)
 }
 
-/// For each distance from the end: how many bytes before it are the same as the bytes at the end. This is the Z-function
-/// of the reversed text; it takes linear time.
+/// Returns, for each distance from the end, how many bytes before it equal the bytes at the end. This is the
+/// Z-function of the reversed text; it takes linear time.
 fn matches_from_end(text: &[u8]) -> Vec<usize> {
     let reversed: Vec<u8> = text.iter().rev().copied().collect();
     let mut matched = vec![0; reversed.len()];
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// So many lines that differ in their number.
+    /// Returns so many lines that differ in their number.
     fn numbered(count: usize, before: &str, after: &str) -> String {
         let lines: Vec<String> = (0..count).map(|nth| format!("{before}{nth}{after}")).collect();
         lines.concat()

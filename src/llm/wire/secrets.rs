@@ -1,7 +1,7 @@
-//! The very secrets that a route sends, taken out of what its server says.
+//! Masks the secrets that a route sends, wherever its server's texts repeat them.
 //!
-//! `redact.rs` knows keys by their looks, which those of many a server do not have. These are masked where
-//! they stand, in a whole text: in one that was cut to its size before, the rest of a key would not be known again.
+//! `redact.rs` finds keys by their form, but the keys of many servers have no such form. The secrets are masked in a
+//! whole text: in a shortened text, the rest of a secret would not be recognized.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,17 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::redact::MASK;
 
-/// Shorter ones are no secrets but stand-ins ("none", "EMPTY"), and words of many a text.
+/// The smallest length of a masked secret, in bytes. Shorter values are placeholders ("none", "EMPTY") and occur in
+/// ordinary text.
 const MIN_SECRET: usize = 8;
 
-/// What no text of a server may bring to light.
+/// The secrets that no text of a server may show.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(Vec<SecretString>);
 
 impl Secrets {
-    /// The secrets that a route sends: its key and the values of its headers, and what stands in the query of its
-    /// address, save a version.
+    /// Collects the secrets that a route sends: its key, the values of its headers, and the values in the query of its
+    /// address except a version.
     pub fn of<'a>(sent: impl IntoIterator<Item = &'a str>, endpoint: &Url) -> Self {
         let sent: Vec<&str> = sent.into_iter().collect();
         let written = endpoint.query().unwrap_or_default().split('&');
@@ -32,7 +33,7 @@ impl Secrets {
         Self::new(sent.into_iter().chain(query.map(|(_, value)| value)))
     }
 
-    /// These, as far as they are long enough to be secrets, in every spelling that JSON has for them.
+    /// Keeps the values that are long enough, in every spelling that JSON has for them.
     fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let long = secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET);
         let spellings = long.flat_map(|secret| {
@@ -42,13 +43,13 @@ impl Secrets {
             [php, escaped, secret.to_owned()]
         });
         let mut spellings: Vec<String> = spellings.collect();
-        // One may begin with another.
+        // One secret may begin with another, so longer ones come first.
         spellings.sort_unstable_by_key(|spelling| std::cmp::Reverse(spelling.len()));
         spellings.dedup();
         Self(spellings.into_iter().map(SecretString::from).collect())
     }
 
-    /// The text without them; the text itself where none is in it.
+    /// Returns the text with the secrets masked. The text is borrowed if it has none.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.0.iter().fold(Cow::Borrowed(text), |text, secret| {
             let secret = secret.expose_secret();
@@ -60,7 +61,7 @@ impl Secrets {
         })
     }
 
-    /// The same for a body, whatever its encoding.
+    /// Returns a body with the secrets masked, in any encoding.
     pub fn mask_body<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
         let text = String::from_utf8_lossy(body);
         match self.mask(&text) {

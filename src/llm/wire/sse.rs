@@ -1,12 +1,12 @@
-//! Cuts a byte stream into server-sent events.
+//! Splits a byte stream into server-sent events.
 //!
-//! The line and field rules are those of the WHATWG HTML standard, section "Server-sent events". On top
-//! of them stand what servers of this field send: a last event without its blank line (llama.cpp), an
-//! `error:` field (llama.cpp until 2025), `data:` without a payload (proxies) and a bare JSON object
-//! where an event was due (gateways that fail after the headers). Work is linear in the bytes however
-//! they are chunked, and what a peer can make us hold is bounded by [`Limits`].
+//! The line and field rules are those of the WHATWG HTML standard, section "Server-sent events". Some servers send
+//! more, which is read too: a last event without its blank line (llama.cpp), an `error:` field (llama.cpp until 2025),
+//! `data:` without a payload (proxies), and a bare JSON object instead of an event (gateways that fail after the
+//! headers). The work is linear in the bytes for any chunking. [`Limits`] bounds the memory that a peer can make us
+//! use.
 
-/// How much a peer may send.
+/// The size limits of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest single event, its longest line included.
@@ -16,8 +16,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// An answer is some hundred kilobytes at most; these leave room for chatty framing and still keep
-    /// one hostile stream from filling the memory.
+    /// An answer has some hundred kilobytes at most. These limits allow for long framing, and still keep one hostile
+    /// stream from filling the memory.
     fn default() -> Self {
         Self {
             event_bytes: 8 << 20,
@@ -29,22 +29,22 @@ impl Default for Limits {
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The event's name where it has one; `error` for an event that came as an `error:` field.
+    /// The name of the event, if it has one; `error` for an event that came as an `error:` field.
     pub event: Option<String>,
     /// The `data` lines, joined by line feeds; never blank.
     pub data: String,
 }
 
-/// Why a stream cannot be decoded any further.
+/// The reason why a stream cannot be decoded further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SseError {
-    /// One event outgrew its limit.
+    /// One event exceeds its limit.
     #[error("one event of the stream is larger than {limit} bytes")]
     EventTooLarge {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The stream outgrew its limit.
+    /// The stream exceeds its limit.
     #[error("the stream is larger than {limit} bytes")]
     StreamTooLarge {
         /// The limit in bytes.
@@ -55,32 +55,32 @@ pub enum SseError {
     InvalidUtf8,
 }
 
-/// A line buffer above this size is given back once its line is done: thousands of streams are open at
-/// once, and one long event must not leave its size behind in each.
+/// The largest line buffer that is kept after its line, in bytes. Thousands of streams are open at once, and one long
+/// event must not leave its capacity behind in each of them.
 const KEEP_BYTES: usize = 16 << 10;
 
-/// An incremental decoder; an idle one owns no heap memory.
+/// An incremental decoder. An idle decoder uses no heap memory.
 ///
-/// After an error the stream is beyond use and the decoder is to be dropped.
+/// After an error the stream is unusable, and the decoder must be dropped.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
     /// The beginning of a line whose end has not arrived.
     partial: Vec<u8>,
     event: Option<String>,
-    /// The joined `data` lines of the current event; `None` before its first.
+    /// The joined `data` lines of the current event; `None` before the first one.
     data: Option<String>,
     taken: usize,
     after_cr: bool,
     first_line: bool,
-    /// Whether the lines are those of a plain body.
+    /// Whether the lines belong to a plain body.
     bare: bool,
-    /// Whether a comment came since that was last asked.
+    /// Whether a comment has arrived since the last check.
     commented: bool,
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream.
+    /// Makes a decoder at the beginning of a stream.
     pub const fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -95,21 +95,22 @@ impl Decoder {
         }
     }
 
-    /// Bytes of an event that is not complete yet.
+    /// Returns the bytes of an incomplete event.
     pub fn held_bytes(&self) -> usize {
         let texts = [&self.event, &self.data];
         let texts: usize = texts.into_iter().flatten().map(String::capacity).sum();
         self.partial.capacity() + texts
     }
 
-    /// Whether a comment came since this was last asked: some servers send them while a request waits its turn.
+    /// Whether a comment has arrived since the last call. Some servers send comments while a request waits in their
+    /// queue.
     pub const fn take_comment(&mut self) -> bool {
         std::mem::replace(&mut self.commented, false)
     }
 
-    /// Takes the next bytes and appends each event they complete.
+    /// Takes the next bytes and appends each event that they complete.
     ///
-    /// The same bytes give the same frames and the same error however they are cut into calls.
+    /// The same bytes give the same frames and the same error for any chunking.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Frame>) -> Result<(), SseError> {
         let limit = self.limits.stream_bytes;
         let accepted = &bytes[..bytes.len().min(limit - self.taken)];
@@ -121,10 +122,10 @@ impl Decoder {
         Ok(())
     }
 
-    /// Ends the stream: an event without its blank line is delivered, where the standard would drop it.
+    /// Ends the stream. An event without its blank line is delivered, which the standard would drop.
     ///
-    /// A tail that breaks off inside a character is the mark of a cut connection, not of bad encoding:
-    /// its event is dropped, and the missing finish reason tells the rest.
+    /// A tail that ends inside a character means a cut connection and not a wrong encoding. Its event is dropped, and
+    /// the missing finish reason makes the call fail.
     pub fn finish(&mut self, out: &mut Vec<Frame>) -> Result<(), SseError> {
         let tail = std::mem::take(&mut self.partial);
         if let Err(fault) = std::str::from_utf8(&tail)
@@ -186,9 +187,9 @@ impl Decoder {
         Ok(())
     }
 
-    /// Works one line, its end stripped.
+    /// Handles one line without its line end.
     ///
-    /// The text is decoded here, where a line is whole: a chunk may end inside a character.
+    /// The text is decoded here, because only a whole line is valid UTF-8: a chunk may end inside a character.
     fn line(&mut self, line: &[u8], out: &mut Vec<Frame>) -> Result<(), SseError> {
         self.check_room(line.len())?;
         let mut line = std::str::from_utf8(line).map_err(|_| SseError::InvalidUtf8)?;
@@ -198,7 +199,7 @@ impl Decoder {
         if line.is_empty() {
             self.dispatch(out);
         } else if line.starts_with(['{', '[']) || self.bare && !is_field(line) {
-            // No field is named like this: the server broke off its events and wrote a plain body, maybe on many lines.
+            // No field begins like this: the server stopped its events and wrote a plain body, possibly on many lines.
             self.bare = true;
             self.append(line);
         } else {
@@ -210,7 +211,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// A comment has an empty field name and goes the way of unknown fields.
+    /// Handles a field. A comment has an empty field name and is ignored like an unknown field.
     fn field(&mut self, field: &str, value: &str) {
         match field {
             "data" => self.append(value),
@@ -244,17 +245,17 @@ impl Decoder {
     }
 }
 
-/// Whether a line has the name of a field, so that it is no part of a plain body.
+/// Whether a line begins with a field name, so that it is not a part of a plain body.
 fn is_field(line: &str) -> bool {
     ["data:", "event:", "id:", "retry:", "error:", ":"]
         .iter()
         .any(|name| line.starts_with(name))
 }
 
-/// The first CR or LF.
+/// Returns the position of the first CR or LF.
 ///
-/// Blocks are tested as a whole, without leaving early, so that the compiler makes vector compares of
-/// them; the exact place is then sought in one block only.
+/// Each block is tested as a whole, without an early exit, so that the compiler can use vector instructions. The exact
+/// position is then searched in one block only.
 fn find_line_end(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 32;
     let is_end = |byte: &u8| *byte == b'\n' || *byte == b'\r';

@@ -1,4 +1,4 @@
-//! Texts and members as loosely as servers write them.
+//! Texts and members, read as loosely as servers write them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,15 +7,14 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// An error member that says nothing; some gateways put one into every chunk.
+/// Whether an error member is empty. Some gateways put an empty one into every chunk.
 pub(in crate::llm) fn is_blank(raw: &RawValue) -> bool {
     matches!(raw.get(), "{}" | "\"\"" | "false" | "[]" | "null")
 }
 
-/// Text, however it was written: a string, a number, or a list of parts whose texts are joined.
+/// Text in any form: a string, a number, or a list of parts whose texts are joined.
 ///
-/// This stands in for serde's `untagged`, which would buffer every value; and `Option<Cow<str>>` would
-/// never borrow.
+/// It replaces serde's `untagged`, which would buffer every value, and `Option<Cow<str>>`, which would never borrow.
 pub(in crate::llm) struct Text<'a>(pub(in crate::llm) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -69,7 +68,7 @@ impl<'de> Visitor<'de> for TextVisitor {
         Ok(Cow::Owned(joined))
     }
 
-    /// A part: only its `text` counts, so that a part with reasoning or an image adds nothing.
+    /// Reads a part. Only its `text` counts, so a part with reasoning or an image adds nothing.
     fn visit_map<A: MapAccess<'de>>(self, mut part: A) -> Result<Self::Value, A::Error> {
         let mut text = Cow::Borrowed("");
         while let Some(Text(name)) = part.next_key()? {

@@ -1,23 +1,23 @@
-//! Reads a `usage` object, in whichever of the four dialects it was written, and believes no count that cannot be true.
+//! Reads a `usage` object of any known dialect, and rejects impossible counts.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::domain::usage::Usage;
 
-/// No model takes or makes more tokens in one call: the largest window that is offered has ten million.
+/// The largest possible number of tokens of one call. The largest window on offer has ten million.
 const MOST_TOKENS: f64 = 20e6;
 
-/// What a server said of the tokens of its answer.
+/// The result of reading a server's token counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::llm) enum Counted {
-    /// So many.
+    /// The counts.
     Tokens(Usage),
-    /// A count that cannot be true, and which one.
+    /// An impossible count, with its name and value.
     Absurd(String),
 }
 
-/// Every field that counts, by the name each dialect gives it.
+/// All fields with counts, by the names of each dialect.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Raw<'a> {
@@ -52,7 +52,7 @@ struct Raw<'a> {
     cached_tokens: Field<'a>,
 }
 
-/// What OpenAI says of the prompt's tokens beside their number.
+/// OpenAI's details of the prompt's tokens.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawDetails<'a> {
@@ -62,10 +62,10 @@ struct RawDetails<'a> {
     cache_write_tokens: Field<'a>,
 }
 
-/// A member as it was written; null and missing are the same.
+/// A member in its written form. Null counts as missing.
 type Field<'a> = Option<&'a RawValue>;
 
-/// The same counts, each of them possible.
+/// The same counts, checked to be possible.
 struct Counts {
     prompt: Option<u64>,
     completion: Option<u64>,
@@ -81,19 +81,19 @@ struct Counts {
     has_input_details: bool,
 }
 
-/// What `RawDetails` holds.
+/// The counts of `RawDetails`.
 #[derive(Default)]
 struct Details {
     cached: Option<u64>,
     written: Option<u64>,
 }
 
-/// The usage, or `None` where the object names no tokens at all.
+/// Reads the usage; `None` if the object has no token counts.
 ///
-/// What is no number is passed over: the answer is paid for, whatever its bill looks like. A number that cannot be a
-/// count of tokens makes the whole bill unbelievable, wherever it stands.
+/// A value that is not a number is ignored, because the answer is paid for in any case. An impossible number makes all
+/// counts implausible, at any place.
 pub(in crate::llm) fn read(json: &str) -> Option<Counted> {
-    // serde would take an array for a struct whose names were left out.
+    // serde would accept an array as a struct without names.
     let raw: Raw<'_> = json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
     match raw.counts() {
         Ok(counts) => counts.usage().map(Counted::Tokens),
@@ -137,7 +137,7 @@ impl Counts {
         let cached = cached.unwrap_or(0).min(input);
         let written = self.detailed.written.or(self.native_written).unwrap_or(0);
         let output = self.completion.or(self.output).unwrap_or(0);
-        // Where the total exceeds its parts, the rest is reasoning that the server left out of them.
+        // If the total exceeds the sum of its parts, the rest is reasoning that the server did not count in them.
         let rest = self.total.unwrap_or(0).saturating_sub(input);
         Some(Usage {
             input_tokens: input,
@@ -154,8 +154,8 @@ impl Counts {
             .or_else(|| Some(self.total.unwrap_or(0).saturating_sub(self.completion?)))
     }
 
-    /// `input_tokens` includes the cached ones at `OpenAI` and leaves them out at `Anthropic`, whose own
-    /// field names tell the two apart.
+    /// Returns the input tokens. `OpenAI` includes the cached tokens in `input_tokens`, and `Anthropic` excludes them.
+    /// The field names show which of the two it is.
     fn native_input(&self) -> Option<u64> {
         let input = self.input?;
         if self.has_input_details {
@@ -180,16 +180,16 @@ fn sum<const N: usize>(parts: [Option<u64>; N]) -> u64 {
     parts.into_iter().flatten().fold(0, u64::saturating_add)
 }
 
-/// A count; some gateways write `12.0`. A number below zero or above any window is none, and says that the server
-/// cannot count.
+/// Reads a count. Some gateways write `12.0`. A negative number, or one above any window, is impossible and means that
+/// the server's counts are wrong.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "checked to be between zero and the most tokens"
 )]
 fn count(name: &str, field: Field<'_>) -> Result<Option<u64>, String> {
-    // Read as text: JSON has numbers of any size, and one beyond a double must not hide behind an error.
-    // Some gateways write it in quotes.
+    // The number is read as text, because JSON has numbers of any size, and one beyond a double must not become a read
+    // error. Some gateways write it in quotes.
     let Some(number) = field.and_then(|raw| raw.get().trim_matches('"').parse::<f64>().ok()) else {
         return Ok(None);
     };

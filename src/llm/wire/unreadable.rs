@@ -1,4 +1,4 @@
-//! JSON of a provider that is broken: which fault it is.
+//! Malformed JSON of a provider: which fault it means.
 
 use serde_json::Value;
 use serde_json::error::Category;
@@ -7,7 +7,7 @@ use super::error::{self, CallError};
 use super::loose;
 use crate::domain::failure::{Class, Verdict};
 
-/// Whether the list has an error in it, as Google's has.
+/// Whether a list has an error in it, as Google's lists have.
 pub(in crate::llm) fn is_list_of_errors(json: &str) -> bool {
     let Some(Value::Array(items)) = loose::read(json) else {
         return false;
@@ -17,7 +17,7 @@ pub(in crate::llm) fn is_list_of_errors(json: &str) -> bool {
         .any(|item| item.get("error").is_some_and(|error| !error.is_null()))
 }
 
-/// A whole body that is no JSON: an HTML page, a text, or an answer of which only the beginning came.
+/// Returns the error of a whole body that is not JSON: an HTML page, a text, or an answer that was cut.
 pub(in crate::llm) fn not_an_answer(fault: &serde_json::Error, json: &str) -> CallError {
     if fault.is_eof() && json.starts_with('{') {
         let message = "the answer was cut in the middle of its JSON";
@@ -26,7 +26,7 @@ pub(in crate::llm) fn not_an_answer(fault: &serde_json::Error, json: &str) -> Ca
     error::in_band(json).of_unreadable()
 }
 
-/// A frame that is no JSON. One that merely ends too early was cut on its way.
+/// Returns the error of a frame that is not JSON. A frame that only ends too early was cut on its way.
 pub(in crate::llm) fn malformed(fault: &serde_json::Error) -> CallError {
     match fault.classify() {
         Category::Eof => CallError::new(

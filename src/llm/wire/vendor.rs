@@ -1,10 +1,10 @@
-//! What servers call their errors, which part of a request they refuse, and why they say that an answer ended: one row for
-//! each word, with its source.
+//! The words of servers for errors, refused parts of a request, and ends of answers. Each word is one row with its
+//! source.
 //!
-//! A new word of a provider is one more row. The first row that fits decides, so a row for one provider's use of a
-//! shared word stands before the shared row. Words are written in lower case and found in any case. Codes of digits
-//! belong to one provider each; the members that hold them are named where the numbers of two providers collide
-//! (`base_resp.1002` of `MiniMax`, `error_code.18` of Baidu).
+//! A new word of a provider is one more row. The first matching row decides, so a row for one provider's use of a
+//! shared word comes before the shared row. Words are written in lower case and match in any case. Numeric codes
+//! belong to one provider each. If the numbers of two providers collide, the row also names the member that holds the
+//! code (`base_resp.1002` of `MiniMax`, `error_code.18` of Baidu).
 
 mod words;
 
@@ -12,16 +12,16 @@ use self::words::{ENDS, ERRORS, REFUSALS};
 use super::error_body::Detail;
 use crate::domain::failure::{Class, Verdict};
 
-/// What an error is about.
+/// The meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The account is empty, or its owner's limit is used up.
+    /// The account is empty, or the limit of its owner is used up.
     Balance,
-    /// The key is refused, whatever the request.
+    /// The key is refused for every request.
     Key,
-    /// The rate of requests or tokens is too high, though the word or the status says otherwise.
+    /// The rate of requests or tokens is too high, although the word or the status says otherwise.
     Rate,
-    /// A budget of the calls in flight, which frees itself as they end.
+    /// A budget for the calls in flight is used up. It frees itself as they end.
     InFlight,
     /// The request is too long for the model.
     Length,
@@ -31,18 +31,18 @@ pub(super) enum Meaning {
     Model,
     /// The server has no room, or failed.
     Overload,
-    /// The model's answer did not have the form that the server enforces: another sample may have it.
+    /// The model's answer did not have the form that the server enforces. Another sample may have it.
     Sample,
     /// The request is wrong.
     Request,
-    /// This HTTP status, whichever one the answer has.
+    /// The error has the meaning of this HTTP status, for any status of the answer.
     Status(u16),
-    /// This HTTP status, inside a success.
+    /// The error has the meaning of this HTTP status, if it is inside a success.
     InSuccess(u16),
 }
 
 impl Meaning {
-    /// The class of the error and what to do; `None` for a status.
+    /// Returns the class and the verdict of the error; `None` for a status.
     pub(super) const fn judgement(self) -> Option<(Class, Verdict)> {
         Some(match self {
             Self::Balance => (Class::Quota, Verdict::Latch),
@@ -60,24 +60,24 @@ impl Meaning {
     }
 }
 
-/// What an error is known by.
+/// The sign by which an error is recognized.
 #[derive(Debug, Clone, Copy)]
 enum Sign {
-    /// Its code or type is this word.
+    /// The code or the type is this word.
     Is(&'static str),
-    /// Its code or type has this part.
+    /// The code or the type contains this part.
     Has(&'static str),
-    /// Its message has this phrase.
+    /// The message contains this phrase.
     Says(&'static str),
-    /// Its message begins with this phrase; further in it could be a quotation of the prompt.
+    /// The message begins with this phrase. Further in it, the phrase could be a quotation of the prompt.
     Begins(&'static str),
-    /// Both: the code or type, and the phrase.
+    /// The code or the type is this word, and the message contains this phrase.
     IsAndSays(&'static str, &'static str),
-    /// Both: the code or type, and a member beside the error object.
+    /// The code or the type is this word, and this member is beside the error object.
     IsBeside(&'static str, &'static str),
 }
 
-/// The statuses with which a row holds.
+/// The statuses for which a row applies.
 #[derive(Debug, Clone, Copy)]
 enum With {
     Any,
@@ -90,7 +90,7 @@ struct Row {
     sign: Sign,
     with: With,
     meaning: Meaning,
-    /// Where the word is documented or was seen; read by people and by a test.
+    /// The place where the word is documented or was seen, for people and for a test.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by people and by a test"))]
     source: &'static str,
 }
@@ -146,7 +146,7 @@ const fn begins(phrase: &'static str, meaning: Meaning, source: &'static str) ->
     row(Sign::Begins(phrase), meaning, source)
 }
 
-/// The status that a word stands for whatever status it came with.
+/// Returns the status that a word stands for, with any status of the answer.
 pub(super) fn status_of(detail: &Detail, status: u16) -> Option<u16> {
     first(detail, status, |meaning| match meaning {
         Meaning::Status(meant) => Some(meant),
@@ -154,7 +154,7 @@ pub(super) fn status_of(detail: &Detail, status: u16) -> Option<u16> {
     })
 }
 
-/// The status that a word stands for inside a success.
+/// Returns the status that a word stands for inside a success.
 pub(super) fn status_in_success(detail: &Detail) -> Option<u16> {
     first(detail, 200, |meaning| match meaning {
         Meaning::InSuccess(meant) => Some(meant),
@@ -162,7 +162,7 @@ pub(super) fn status_in_success(detail: &Detail) -> Option<u16> {
     })
 }
 
-/// What a word or an unmistakable message decides whatever the status.
+/// Returns the meaning of a word or of a clear message, which overrides the status.
 pub(super) fn meaning_of(detail: &Detail, status: u16) -> Option<Meaning> {
     first(detail, status, |meaning| meaning.judgement().map(|_| meaning))
         .or_else(|| detail.filtered.then_some(Meaning::Filter))
@@ -181,7 +181,7 @@ fn first<T>(detail: &Detail, status: u16, wanted: impl Fn(Meaning) -> Option<T>)
 pub enum About {
     /// The form of the answer.
     Form,
-    /// The longest answer.
+    /// The token limit of the answer.
     Longest,
     /// The window of prompt and answer together.
     Window,
@@ -189,7 +189,7 @@ pub enum About {
     UnknownField,
 }
 
-/// The words by which servers speak of such a part, in lower case.
+/// Returns the words that servers use for this part, in lower case.
 pub fn words_about(about: About) -> impl Iterator<Item = &'static str> {
     REFUSALS
         .iter()
@@ -197,32 +197,32 @@ pub fn words_about(about: About) -> impl Iterator<Item = &'static str> {
         .map(|(words, ..)| *words)
 }
 
-/// Whether a message in lower case speaks of such a part.
+/// Whether a message in lower case is about this part.
 pub fn speaks_of(message: &str, about: About) -> bool {
     words_about(about).any(|words| message.contains(words))
 }
 
-/// Why an answer ended.
+/// The end of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The model had said all.
+    /// The model finished the answer.
     Whole,
-    /// The answer reached its longest length.
+    /// The answer reached its token limit.
     Cut,
     /// The model called a tool.
     Tools,
     /// A filter stopped it.
     Filtered,
-    /// The server gave the answer up.
+    /// The server broke off the answer.
     Broken,
-    /// The server names no reason: old `Ollama` builds send a blank one with every chunk.
+    /// The server sent no reason. Old `Ollama` builds send a blank one with every chunk.
     Unnamed,
-    /// A reason that no row names.
+    /// The reason is in no row.
     Unknown,
 }
 
 impl End {
-    /// What this finish reason means.
+    /// Returns the meaning of a finish reason.
     pub fn of(reason: &str) -> Self {
         ENDS.iter()
             .find(|(word, ..)| reason.eq_ignore_ascii_case(word))

@@ -1,11 +1,11 @@
-//! What a chunk of lines was answered, kept with it: when the answer is lost on its way, the chunk is added again.
+//! The stored answer of a chunk of lines. A chunk whose answer was lost on its way is added again and finds it here.
 
 use super::fault::Fault;
 use crate::postgres::{Connection, Param};
 use crate::store::{AddOutcome, Epoch, RunId, StoreError};
 
-/// The answer, if the chunk of that ticket was added by a transaction whose end nobody was told of. Refuses to go on with a
-/// reading whose chunk `before` is not there any more.
+/// Returns the stored answer of the chunk with that ticket, if an earlier try committed it. Refuses to continue a
+/// reading whose chunk `before` is no longer stored.
 pub(super) async fn find(
     c: &mut Connection,
     run: RunId,
@@ -27,7 +27,7 @@ pub(super) async fn find(
     outcomes.collect::<Result<_, _>>().map(Some)
 }
 
-/// Refuses a reading of which the store has lost something: its beginning, or the chunk that was added last.
+/// Refuses a reading of which the database lost a part: its beginning, or the chunk that was added last.
 pub(super) async fn whole(
     c: &mut Connection,
     run: RunId,
@@ -49,7 +49,7 @@ pub(super) async fn whole(
     Err(StoreError::WentBack { reason }.into())
 }
 
-/// Keeps the answer to the last chunk of the reading.
+/// Stores the answer to the last chunk of the reading.
 pub(super) async fn keep(
     c: &mut Connection,
     run: RunId,

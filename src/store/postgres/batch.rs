@@ -1,10 +1,9 @@
-//! Settlements, plans and reservations of many queues in one statement: what comes in while a statement is on its way to
-//! the disk goes with the next.
+//! Batches of settlements, plans and reservations. While one statement is in flight, new entries gather for the next.
 //!
-//! One statement is in flight at a time, so that its size follows the load: one entry at rest, hundreds under pressure. A
-//! statement ends once it holds enough bytes of results. A statement that the database cancelled at its time limit is
-//! halved. When one fails in a way that does not pass, each entry is tried alone, so that a bad one spoils nobody else's.
-//! Entries must therefore be able to be offered twice.
+//! One statement is in flight at a time, so its size follows the load: one entry at rest, hundreds under pressure. A
+//! statement is full when it holds enough bytes of results. A statement that the database cancelled at its time limit
+//! is halved. When one fails with a permanent error, each entry is tried alone, so that a bad entry does not fail the
+//! others. Entries must therefore be safe to send twice.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,31 +18,31 @@ use crate::postgres::{Database, Passing, Within};
 use crate::store::keys::GROUP_BYTES;
 use crate::store::{Settled, StoreError};
 
-/// One statement takes at most so many: more would save little, and keep others waiting for the run's row.
+/// The most entries of one statement. More would save little, and would make others wait longer for the run's row.
 const GROUP: usize = 256;
 
-/// Those that may wait. Senders wait when it is full, which slows claims before memory grows.
+/// The capacity of the queue. Senders wait when it is full, which slows claims before memory grows.
 const WAITING: usize = 1024;
 
 /// An entry of a statement that writes for many queues of one run.
 #[async_trait]
 pub(super) trait Entry: Sized + Send + Sync + 'static {
-    /// What the database answers to one entry.
+    /// The database's answer to one entry.
     type Answer: Send + 'static;
 
-    /// The queue it is about.
+    /// The queue that the entry belongs to.
     fn queue(&self) -> i64;
 
-    /// Entries with other terms go into other statements.
+    /// The terms of the entry. Entries with other terms go into other statements.
     fn terms(&self) -> u64 {
         0
     }
 
-    /// About how many bytes its result takes.
+    /// The estimated bytes of its result.
     fn bytes(&self) -> usize;
 
-    /// Writes all of them, which are of one run and one set of terms, in one statement; answers in their order. Under the
-    /// same tickets it is safe to do again.
+    /// Writes all entries in one statement and returns the answers in their order. The entries are of one run and have
+    /// equal terms. Repeating it under the same tickets is safe.
     async fn write(
         database: &Database,
         run: i64,
@@ -55,12 +54,12 @@ pub(super) trait Entry: Sized + Send + Sync + 'static {
 
 struct Waiting<T: Entry> {
     what: T,
-    /// By which it is known when its answer was lost and it is offered again.
+    /// Identifies the entry when its answer was lost and it is sent again.
     ticket: i64,
     reply: oneshot::Sender<Result<T::Answer, StoreError>>,
 }
 
-/// The task that gathers, and what keeps it waiting for more.
+/// The background task that gathers entries, and the sender that keeps it running.
 struct Driving<T: Entry> {
     sender: mpsc::Sender<Waiting<T>>,
     driver: JoinHandle<()>,
@@ -69,7 +68,7 @@ struct Driving<T: Entry> {
 /// The sending end.
 pub(super) struct Batch<T: Entry> {
     sender: mpsc::WeakSender<Waiting<T>>,
-    /// Both are taken when it is closed.
+    /// Taken out when the batch is closed.
     driving: Mutex<Option<Driving<T>>>,
 }
 
@@ -80,7 +79,7 @@ impl<T: Entry> fmt::Debug for Batch<T> {
 }
 
 impl<T: Entry> Batch<T> {
-    /// Starts the task that gathers; it ends with the last sender.
+    /// Starts the background task that gathers entries. It ends with the last sender.
     pub(super) fn start(database: Database) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let driver = tokio::spawn(drive(database, receiver));
@@ -90,7 +89,7 @@ impl<T: Entry> Batch<T> {
         }
     }
 
-    /// Durable on return.
+    /// Sends one entry. The entry is durable on return.
     pub(super) async fn write(&self, what: T) -> Result<T::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         let ticket = ticket();
@@ -101,12 +100,13 @@ impl<T: Entry> Batch<T> {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Ends the task; nothing waits for it, or it is given up: whoever closes the store has awaited what it settled.
+    /// Stops the background task. Callers have awaited their settlements before they close the store, so the task is
+    /// idle, or its work is abandoned.
     pub(super) async fn close(&self) {
         if let Some(Driving { sender, driver }) = self.driving.lock().await.take() {
             drop(sender);
             driver.abort();
-            // Cancelled, if it was in the middle of something.
+            // The result is an error if the task was cancelled.
             drop(driver.await);
         }
     }
@@ -118,7 +118,7 @@ async fn drive<T: Entry>(database: Database, mut receiver: mpsc::Receiver<Waitin
         while !group.is_empty() {
             let first = &group[0].what;
             let (run, terms) = (super::run_of(first.queue()), first.terms());
-            // A queue stands in a statement once: what is offered twice at once is settled once.
+            // A statement has each queue once. An entry that is sent twice at once is settled once.
             let mut queues = HashSet::with_capacity(group.len());
             let mut bytes = 0;
             let (ours, others): (Vec<_>, Vec<_>) = group.drain(..).partition(|waiting| {
@@ -149,7 +149,7 @@ async fn together<T: Entry>(database: &Database, run: i64, group: Vec<Waiting<T>
     match done {
         Ok(settled) => {
             for (waiting, settled) in group.into_iter().zip(settled) {
-                // Whoever asked may have been cancelled; what is settled stays settled.
+                // The caller may have been cancelled; its entry stays settled.
                 drop(waiting.reply.send(Ok(settled)));
             }
         }
@@ -173,7 +173,7 @@ async fn together<T: Entry>(database: &Database, run: i64, group: Vec<Waiting<T>
     }
 }
 
-/// What the database calls the ways in which a settlement can end.
+/// Parses the database's name for the outcome of a settlement.
 pub(super) fn settled(outcome: &str) -> Result<Settled, Fault> {
     match outcome {
         "stepped" => Ok(Settled::Stepped),
@@ -188,7 +188,7 @@ pub(super) fn settled(outcome: &str) -> Result<Settled, Fault> {
     }
 }
 
-/// A number that nobody else has.
+/// Returns a random ticket number.
 pub(super) fn ticket() -> i64 {
     fastrand::i64(1..)
 }

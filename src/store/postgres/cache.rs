@@ -1,4 +1,4 @@
-//! The cache in the database, for all processes of the store.
+//! The cache in the database, shared by all processes of the store.
 
 use async_trait::async_trait;
 
@@ -20,7 +20,7 @@ impl Cache for PostgresStore {
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError> {
         let key = Digest::of(entry.key.as_bytes());
         let body = &text(entry.body);
-        // Each time it makes some room.
+        // Each try removes one batch of entries.
         while !job!(self, |c| put(c, key, body, entry, most))? {}
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Claims: ready tasks with all that is needed to work on them.
+//! Claims: ready tasks with the data that they need.
 
 use tokio_postgres::Row;
 
@@ -8,7 +8,7 @@ use crate::domain::task::{TaskKind, TaskNo};
 use crate::postgres::{Connection, Param, Text};
 use crate::store::{Claimable, Claimed, Claims, Lease, Owner, Part, PendingTask, RunId};
 
-/// What a claim asks for.
+/// The parameters of a claim.
 pub(super) struct Claim<'a> {
     pub(super) run: RunId,
     pub(super) owner: &'a Owner,
@@ -18,7 +18,7 @@ pub(super) struct Claim<'a> {
     pub(super) ticket: i64,
 }
 
-/// `again`: it was asked before, and may have got something.
+/// Claims tasks. `again` means that an earlier try was sent and may have leased tasks.
 pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>, again: bool) -> Result<Claims, Fault> {
     let which = match claim.which {
         Claimable::All => "all",
@@ -75,7 +75,7 @@ fn add(claims: &mut Claims, row: &Row) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Tasks that stand as four arrays from column `first` on.
+/// Reads planned tasks from four array columns, beginning with column `first`.
 pub(super) fn pending(row: &Row, first: usize) -> Vec<PendingTask> {
     let column = |offset: usize| -> Vec<Text> {
         row.get::<_, Option<Vec<Text>>>(first + offset)
@@ -94,7 +94,7 @@ pub(super) fn pending(row: &Row, first: usize) -> Vec<PendingTask> {
         .collect()
 }
 
-/// Parts that stand as three arrays from column `first` on.
+/// Reads parts from three array columns, beginning with column `first`.
 fn parts(row: &Row, first: usize) -> Vec<Part> {
     let numbers: Vec<i32> = row.get::<_, Option<_>>(first).unwrap_or_default();
     let subjects: Vec<Option<Text>> = row.get::<_, Option<_>>(first + 1).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Rows of the composite types in `schema/postgres/tables/001_tables.sql`: the parameters of the functions that settle and
-//! release.
+//! Rows of the composite types in `schema/postgres/tables/001_tables.sql`. They are the parameters of the functions
+//! that settle and release.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::postgres::{Connection, Database, Param, Sent, text};
 use crate::store::items::readable;
 use crate::store::{Left, NewPart, PlanEnd, PlanSettlement, Planned, Settlement, TaskEnd, Then};
 
-/// The types, each after those that its fields have.
+/// The types. Each comes after the types of its fields.
 pub(super) const TYPES: &[&str] = &[
     "nova3_call",
     "nova3_new_item",
@@ -28,7 +28,7 @@ pub(super) const TYPES: &[&str] = &[
 
 /// A row of a composite type of the schema.
 pub(super) trait CompositeRow: ToSql + Sync {
-    /// Its name there.
+    /// Its name in the schema.
     const TYPE: &'static str;
 }
 
@@ -120,7 +120,7 @@ impl Step {
     }
 }
 
-/// How a task ends.
+/// The outcome of a task.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_settlement")]
 pub(super) struct SettlementRow<'a> {
@@ -130,11 +130,12 @@ pub(super) struct SettlementRow<'a> {
     ticket: i64,
     how: &'static str,
     handle: Option<String>,
-    /// A response is not copied: it can be large.
+    /// Borrowed, because a response can be large.
     response: Option<Cow<'a, str>>,
     making: String,
     error: Option<String>,
-    /// A queue keeps the failure of a part that its task goes on without. The task has none.
+    /// The failure to note on the queue: the task's own, or that of a part that the task continues without. `error` has
+    /// only the task's own.
     noted: Option<String>,
     class: Option<&'static str>,
     items: Vec<Item<'a>>,
@@ -147,7 +148,7 @@ impl CompositeRow for SettlementRow<'_> {
 }
 
 impl<'a> SettlementRow<'a> {
-    /// An error is of this settlement alone.
+    /// Converts a settlement. An error concerns this settlement only.
     pub(super) fn of(settlement: &'a Settlement, ticket: i64) -> Result<Self, Fault> {
         let task = settlement.task;
         let mut parts = Vec::new();
@@ -188,8 +189,8 @@ impl<'a> SettlementRow<'a> {
     }
 }
 
-/// A task's result. The items of a planned task get their numbers in the database, and their array takes the place of the
-/// response; those of a part get none, its join gives them.
+/// Returns the result of a task and its new items. The database numbers the items of a planned task, and their array
+/// replaces the response. The items of a part are stored without numbers; its join numbers them.
 fn result(task: TaskNo, product: Option<&Product>) -> Result<(Option<Cow<'_, str>>, Vec<Item<'_>>), Fault> {
     match product {
         None => Ok((None, Vec::new())),
@@ -214,7 +215,7 @@ fn result(task: TaskNo, product: Option<&Product>) -> Result<(Option<Cow<'_, str
     }
 }
 
-/// How planning ends.
+/// The outcome of planning.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_plan_settlement")]
 pub(super) struct PlanSettlementRow {
@@ -235,7 +236,7 @@ impl CompositeRow for PlanSettlementRow {
 }
 
 impl PlanSettlementRow {
-    /// An error is of this plan alone.
+    /// Converts a plan settlement. An error concerns this plan only.
     pub(super) fn of(settlement: &PlanSettlement, ticket: i64) -> Result<Self, Fault> {
         let (origin, planned, failure) = match &settlement.end {
             PlanEnd::Planned(origin, planned) => (Some(*origin), Some(planned), None),
@@ -256,7 +257,7 @@ impl PlanSettlementRow {
     }
 }
 
-/// A task that is given back.
+/// A released task.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_left")]
 pub(super) struct ReleaseRow {
@@ -285,7 +286,7 @@ impl ReleaseRow {
     }
 }
 
-/// A call of a function whose parameters are the run's number, rows, and perhaps a text.
+/// A call of a function that takes the run's number, rows, and in one case a text.
 pub(super) struct FunctionCall<'a> {
     pub(super) database: &'a Database,
     pub(super) connection: &'a mut Connection,
@@ -294,14 +295,14 @@ pub(super) struct FunctionCall<'a> {
 }
 
 impl FunctionCall<'_> {
-    /// With an array.
+    /// Calls it with an array of rows.
     pub(super) async fn with_all<T: CompositeRow>(self, rows: &Vec<T>) -> Result<Vec<Row>, Fault> {
         let types = self.database.composites(self.connection, TYPES).await?;
         let many = types.many(T::TYPE)?;
         self.rows(&[(rows, many)]).await
     }
 
-    /// With one, and a text.
+    /// Calls it with one row and a text.
     pub(super) async fn with_one<T: CompositeRow>(self, row: &T, besides: &str) -> Result<Vec<Row>, Fault> {
         let types = self.database.composites(self.connection, TYPES).await?;
         let one = types.one(T::TYPE)?;

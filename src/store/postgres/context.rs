@@ -1,4 +1,4 @@
-//! What a task may build on: earlier results, items of the session, its last rounds.
+//! The context of a task: earlier results, items of the session, its last rounds.
 
 use tokio_postgres::Row;
 
@@ -12,7 +12,7 @@ use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, Part, PartOutcome, PendingTask, StoredItem, Wanted};
 
-/// The material without its rounds, and these.
+/// Returns the material without its rounds, and the rounds as rows.
 pub(super) async fn context(c: &mut Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
     c.begin_reading().await?;
     let chain = match wanted.queue_id {
@@ -35,7 +35,7 @@ pub(super) async fn context(c: &mut Connection, wanted: &Wanted) -> Result<(Mate
     Ok((material, rounds))
 }
 
-/// The queue, and those whose pending tasks it took over, the nearest first.
+/// Returns the queue and the queues whose pending tasks it took over, the nearest first.
 async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, Fault> {
     let rows = c
         .rows(
@@ -70,7 +70,7 @@ async fn earlier(c: &mut Connection, chain: &[i64], own: Option<i64>) -> Result<
     Ok(rows.iter().map(read).collect())
 }
 
-/// The wanted items as far as the session has them, in the order of the wish.
+/// Returns the wanted items that the session has, in the order of `wanted`.
 async fn chosen(
     c: &mut Connection,
     user: &str,
@@ -105,8 +105,8 @@ async fn chosen(
         .collect()
 }
 
-/// The last rounds of the session, oldest first; those of `besides` are marked and not counted. The response to a Batch
-/// line has no items, so it is not read.
+/// Returns the last rounds of the session, oldest first. Rounds of the queues in `besides` are marked and do not count
+/// towards `limit`. The response to a Batch line has no items, so it is not read.
 pub(super) async fn rounds(
     c: &mut Connection,
     user: &str,
@@ -155,7 +155,7 @@ pub(super) async fn rounds(
     Ok(rounds)
 }
 
-/// The pending tasks of the session's last paused queue.
+/// Returns the pending tasks of the session's last paused queue.
 pub(super) async fn pending(
     c: &mut Connection,
     user: &str,
@@ -170,7 +170,7 @@ pub(super) async fn pending(
     Ok(Some((queue, tasks(c, queue, true).await?)))
 }
 
-/// A queue's planned tasks in order: all of them, or those after the last that is settled.
+/// Returns a queue's planned tasks in order: all of them, or with `rest` those from its current task on.
 pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<Vec<PendingTask>, Fault> {
     let row = c
         .row(
@@ -184,7 +184,7 @@ pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<
     Ok(super::claims::pending(&row, 0))
 }
 
-/// The outcomes of the settled parts of a planned task, in their order.
+/// Returns the outcomes of the settled parts of a planned task, in their order.
 pub(super) async fn parts(c: &mut Connection, queue: i64, task: usize) -> Result<Vec<PartOutcome>, Fault> {
     let (first, last) = TaskNo::parts_of(task);
     let rows = c

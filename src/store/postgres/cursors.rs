@@ -1,4 +1,4 @@
-//! How far finished lines have been written to which file.
+//! The cursors of output files.
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -101,7 +101,8 @@ fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
     Ok((key, cursor))
 }
 
-/// A write whose answer was lost has happened or not: the new stamp is as good as the expected one.
+/// Stores a cursor. When the answer to an earlier try was lost, the row already has the new stamp, which is accepted
+/// like the expected one.
 pub(super) async fn put(
     c: &mut Connection,
     run: RunId,
@@ -184,7 +185,7 @@ pub(super) async fn has_rows(
         Feed::Results => ("nova3_queues", "finish_no", "completed_at"),
         Feed::Events => ("nova3_events", "event_no", "created_at"),
     };
-    // `OFFSET 0` keeps each a lookup of its own.
+    // `OFFSET 0` makes the planner look up each row separately.
     let sql = format!(
         "SELECT count(*) FROM unnest($2, $3) i(number, at) CROSS JOIN LATERAL (
            SELECT 1 FROM {table} r WHERE r.run_id = $1 AND r.{number} = i.number AND r.{at} = i.at OFFSET 0) r"

@@ -1,4 +1,4 @@
-//! The log of what was settled, read page by page.
+//! The log of settled events, read page by page.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::postgres::{Connection, Param, Text};
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, RunId};
 
-/// `octet_length` takes a result's size from where the result is stored and does not read it, as `length` would.
+/// `octet_length` reads the size of a result without the result itself; `length` would read it.
 const COLUMNS: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
      e.planned, e.body, e.status, (SELECT coalesce(octet_length(t.result), 0) FROM nova3_tasks t \
@@ -57,7 +57,7 @@ pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result
          WHERE e.event_no <= $2 ORDER BY i.place, e.event_no"
     );
     let rows = c.rows(&sql, &[queues.to_vec().sent(), up_to.sent()]).await?;
-    // A queue's events stay together.
+    // The events of one queue stay on one page.
     let (mut bytes, mut last) = (0, None);
     let fits = |row: &&Row| {
         let place: i64 = row.get(13);
@@ -78,7 +78,7 @@ pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result
     Ok(EventPage { after, ..page })
 }
 
-/// About how many bytes of memory a row takes once its result is read.
+/// Estimates the bytes of memory that a row takes once its result is read.
 fn size(row: &Row) -> usize {
     row.get::<_, Option<i32>>(11).map_or(0, i32::unsigned_abs) as usize * 2 + 512
 }
@@ -124,7 +124,7 @@ async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage
     Ok(page)
 }
 
-/// The planned tasks of all queues that the rows are about; of those the rows are about themselves also what they made.
+/// Returns the planned tasks of all queues of the rows. Tasks that are the subject of a row come with their results.
 async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, Fault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
     let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();

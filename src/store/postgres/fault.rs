@@ -1,4 +1,4 @@
-//! What can go wrong in a job of this store.
+//! The errors of a job of this store.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,14 @@ use crate::store::StoreError;
 /// Why a job failed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The database said so, or did not answer.
+    /// The database reported an error or did not answer.
     Database(postgres::Fault),
-    /// The database numbers its types in another way than before: a copy has taken its place. They are asked for anew.
+    /// The database numbers its types differently than before, because a copy replaced it. The numbers are asked for
+    /// again.
     Renumbered(postgres::Fault),
-    /// The job refused; nothing of it is kept.
+    /// The job refused, and none of its changes are kept.
     Refused(StoreError),
-    /// A row holds what it must not.
+    /// A row holds an invalid value.
     Row(String),
 }
 
@@ -40,7 +41,7 @@ impl From<StoreError> for Fault {
 
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
-        Self::Row(format!("a stored value is not the JSON it should be: {error}"))
+        Self::Row(format!("a stored value is not the expected JSON: {error}"))
     }
 }
 
@@ -51,7 +52,7 @@ impl Passing for Fault {
             Self::Renumbered(fault) => return Some(Passes::rival(&fault.reason)),
             Self::Refused(_) | Self::Row(_) => return None,
         };
-        // Two transactions that promoted queues of one session: the second finds it done.
+        // Two transactions promoted queues of one session. The retry of the second one finds the promotion done.
         if fault.code == Some(SqlState::UNIQUE_VIOLATION) {
             return Some(Passes::rival(&fault.reason));
         }
@@ -64,7 +65,7 @@ impl Passing for Fault {
 }
 
 impl Fault {
-    /// As it is for whoever cannot wait for a lock.
+    /// Turns a lock conflict into a final error, for callers that cannot wait for a lock.
     pub(super) fn at_once(self, shown: &str) -> Self {
         match self {
             Self::Database(fault) if fault.is_about_a_lock() => Self::Refused(StoreError::Slow {
@@ -75,7 +76,7 @@ impl Fault {
         }
     }
 
-    /// The port's error for the store that is shown as `shown`.
+    /// Converts to the port's error; `shown` is the name of the store for people.
     pub(super) fn at(self, shown: &str) -> StoreError {
         let path = PathBuf::from(shown);
         match self {
@@ -96,9 +97,9 @@ fn of_database(fault: &postgres::Fault, path: PathBuf) -> StoreError {
     let cure = match code {
         "28P01" | "28000" => "set `PGPASSWORD`, or `PGPASSFILE` with a line for it",
         "3D000" => "make it with `createdb`, or name another one",
-        "42501" => "the user needs to own its tables: let it make them in a schema of its own",
+        "42501" => "the user must own the tables: let it create them in its own schema",
         "42P01" | "42883" | "3F000" => "it holds no store of nova3: start a run first",
-        // The driver's own words: the server asks for one, and none was given.
+        // The text is the driver's: the server asks for a password and none was given.
         _ if fault.reason.ends_with("password missing") => {
             "set `PGPASSWORD`, or `PGPASSFILE` with a line for it"
         }
@@ -109,12 +110,12 @@ fn of_database(fault: &postgres::Fault, path: PathBuf) -> StoreError {
     } else {
         format!("{} ({cure})", fault.reason)
     };
-    // Data, integrity, a limit of the server, a trigger, a row that is too large: one value was refused.
+    // The server refused one value: its data, integrity, a limit of the server, a trigger, or a row that is too large.
     let of_one_row = ["21", "22", "23", "54", "P0", "XX"];
     if of_one_row.iter().any(|class| code.starts_with(class)) {
         return StoreError::Row { path, reason };
     }
-    // Syntax and names: the store is not what this program takes it for.
+    // Errors of syntax and names mean that the store is not of the expected schema.
     let corrupt = code.starts_with("42") && cure.is_empty();
     if corrupt {
         return StoreError::Corrupt { path, reason };

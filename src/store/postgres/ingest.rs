@@ -1,8 +1,8 @@
-//! From input lines to queues: identity, versions, duplicates; a chunk of lines in one transaction.
+//! From input lines to queues: identity, versions, duplicates. A chunk of lines is one transaction.
 //!
-//! A row stands for one content of one request. An edited line makes a new row and supersedes the old one; undoing the
-//! edit finds the old row again, with its answer if it has one. What most lines need is gathered and written for all of
-//! them at once; what few need is done one by one. A chunk whose answer was lost is added again and finds its answer.
+//! A row stands for one content of one request. An edited line makes a new row and supersedes the old one. Undoing the
+//! edit finds the old row again, with its answer if it has one. Common operations are gathered and written for all
+//! lines at once; rare ones are done line by line. A chunk whose answer was lost is added again and finds its answer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
@@ -56,29 +56,30 @@ impl Ingest for PostgresStore {
     }
 }
 
-/// What all lines of one call share.
+/// The state that all lines of one call share.
 pub(super) struct Reading<'a> {
     pub(super) c: &'a mut Connection,
     pub(super) run: RunId,
     pub(super) epoch: Epoch,
-    /// The last complete reading: what only earlier ones saw had left the input.
+    /// The last complete reading. Lines that only earlier readings saw are not part of the input.
     pub(super) complete: i64,
     changes: Changes,
     next_seq: i64,
     next_queue: i64,
     first_queue: i64,
-    /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
+    /// Whether a line that may be in a result file is no longer true, or a removed line came back.
     pub(super) stale: bool,
-    /// Versions by key, as far as they are known.
+    /// The versions by key that have been looked up.
     versions: HashMap<String, Vec<Version>>,
-    /// How many equal lines of a stem this reading has seen, as far as that is known.
+    /// The number of equal lines of each stem in this reading, for the stems that have been counted.
     occurrences: HashMap<String, u64>,
     rows: Rows,
     bad: BadRows,
     pub(super) seen: Seen,
     pub(super) replaced: Replaced,
     pub(super) names: Names,
-    /// Sessions of the lines and of their versions. Their heads are locked; the end of the chunk promotes in them.
+    /// The sessions of the lines and of their versions. Their heads are locked, and the end of the chunk promotes
+    /// queues in them.
     sessions: Sessions,
 }
 
@@ -131,14 +132,14 @@ pub(super) async fn add(
     Ok(outcomes)
 }
 
-/// Of several readings of a run, one at a time adds lines or ends.
+/// Takes the lock under which one reading of a run at a time adds lines or ends.
 pub(super) async fn lock(c: &mut Connection, run: RunId) -> Result<(), Fault> {
     c.rows("SELECT nova3_lock_ingest($1)", &[run.0.sent()]).await?;
     Ok(())
 }
 
 impl Reading<'_> {
-    /// Asks at once for what most lines will ask.
+    /// Looks up in advance, in few statements, what most lines need.
     async fn look_up(&mut self, lines: &[NewLine]) -> Result<(), Fault> {
         let mut stems = BTreeSet::new();
         let mut wanted = Vec::new();
@@ -170,13 +171,13 @@ impl Reading<'_> {
             wanted.push(keys::occurrence_of(&stem, *occurrence));
         }
         self.find(wanted).await?;
-        // Before any queue is locked: so do all that change the order of a session.
+        // The heads are locked before any queue. Each transaction that changes the order of a session does so.
         self.sessions = session_order::sessions(lines, self.versions.values().flatten());
         session_order::add_heads(self.c, self.run, &self.sessions).await
     }
 
-    /// How many equal lines of each stem this reading has seen. They are numbered from 1 without a gap, so that few steps
-    /// find the last one, however many there are.
+    /// Counts the equal lines of each stem in this reading. They are numbered from 1 without a gap, so a search for the
+    /// last number takes few steps.
     async fn count(&mut self, stems: &[String]) -> Result<(), Fault> {
         if stems.is_empty() {
             return Ok(());
@@ -206,7 +207,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Every version under that key; at most one of them is not superseded.
+    /// Returns all versions under that key; at most one of them is not superseded.
     async fn versions(&mut self, key: &str) -> Result<Vec<Version>, Fault> {
         if !self.versions.contains_key(key) {
             self.find(vec![key.to_owned()]).await?;
@@ -214,7 +215,7 @@ impl Reading<'_> {
         Ok(self.versions.get(key).cloned().unwrap_or_default())
     }
 
-    /// The key of the next occurrence of an equal line in this reading.
+    /// Returns the key of the next occurrence of an equal line in this reading.
     async fn free_key(&mut self, stem: String) -> Result<String, Fault> {
         if !self.occurrences.contains_key(&stem) {
             self.count(std::slice::from_ref(&stem)).await?;
@@ -271,7 +272,7 @@ impl Reading<'_> {
         }
     }
 
-    /// A request under its key: new, known or changed.
+    /// Adds a request under its key: new, known or changed.
     async fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
         let (latest, undone) = match good.among(versions) {
             Found::Nothing => {
@@ -298,7 +299,7 @@ impl Reading<'_> {
         Ok(outcome)
     }
 
-    /// Remembers that this reading saw a version that was there.
+    /// Marks a known version as seen by this reading.
     fn mark(&mut self, key: &str, seen: &Version) {
         let known = self.versions.get_mut(key).into_iter().flatten();
         known
@@ -339,7 +340,7 @@ impl Reading<'_> {
         Ok(queue)
     }
 
-    /// The `custom_id` of a bad line, unless another line of this reading has it.
+    /// Returns the `custom_id` of a bad line, unless another line of this reading has it.
     async fn free_name(&mut self, claim: &Claim) -> Result<Option<String>, Fault> {
         let Some(name) = claim.custom_id.clone() else {
             return Ok(None);
@@ -354,13 +355,13 @@ impl Reading<'_> {
         Ok(Some(name).filter(|name| !of_request && !self.names.is_given(name)))
     }
 
-    /// The number of a new queue, which says which run it is of.
+    /// Returns the number of a new queue. Its upper bits are the run's number.
     fn queue(&mut self) -> i64 {
         self.next_queue += 1;
         (self.run.0 << super::RUN_BITS) | self.next_queue
     }
 
-    /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
+    /// Adds a row for the line. When it replaces `old`, it takes the place of `old` in the order of arrival.
     fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) {
         let seq = old.map_or(self.next_seq, |old| old.seq);
         self.next_seq += i64::from(old.is_none());
@@ -370,7 +371,7 @@ impl Reading<'_> {
         self.versions.entry(key.to_owned()).or_default().push(version);
     }
 
-    /// Writes what was gathered, and ends the transaction.
+    /// Writes the gathered rows and ends the transaction.
     async fn write(self) -> Result<(), Fault> {
         let (c, run, epoch) = (self.c, self.run, self.epoch);
         let stale = self.seen.write(c, epoch).await? || self.stale;
@@ -390,7 +391,7 @@ impl Reading<'_> {
         if super::rows::has_grown(self.first_queue, self.next_queue) {
             c.rows("SELECT nova3_analyze()", &[]).await?;
         }
-        // Last, because it locks the row that every settlement writes.
+        // Bad lines are last, because they lock the row that every settlement writes.
         self.bad.write(c, run, epoch).await?;
         self.names.write(c).await?;
         Ok(c.commit().await?)

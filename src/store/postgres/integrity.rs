@@ -1,6 +1,6 @@
-//! The check of a whole store, for who asks for it.
+//! The check of a whole store.
 //!
-//! Deliberately absent: the check of pages and indexes. It is the server's (`amcheck`), and needs its rights.
+//! Deliberately absent: the check of pages and indexes. The server has one (`amcheck`), which needs extra rights.
 
 use async_trait::async_trait;
 
@@ -32,7 +32,7 @@ impl Upkeep for PostgresStore {
     }
 }
 
-/// Runs whose sums and numbers are not those of their rows, and queues without what belongs to them.
+/// Finds runs whose sums or numbers differ from their rows, and queues without a request or with wrong task counts.
 const SUMS: &str = "
   SELECT format('the sums of run `%s` are not those of its calls', r.name) FROM nova3_runs r JOIN nova3_tallies t USING (run_id)
     WHERE (t.attempts, t.failed_attempts) <> (SELECT count(*), count(*) FILTER (WHERE a.error_class IS NOT NULL)

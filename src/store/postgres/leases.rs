@@ -1,4 +1,4 @@
-//! Leases: taking, keeping and giving back the right to work on a task; and who has them.
+//! Leases: claiming, renewing and releasing them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,7 +56,7 @@ impl Leases for PostgresStore {
     }
 }
 
-/// Whether the lease is still good; then the crash mark is as it is said.
+/// Sets the crash mark if the lease is still valid. Returns whether it is.
 async fn set_mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> Result<bool, Fault> {
     let working = mark == CrashMark::Working;
     let rows = c
@@ -69,7 +69,7 @@ async fn set_mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> Result<b
     Ok(!rows.is_empty())
 }
 
-/// Whether the lease is still good; then so many panics are noted. It may be asked again.
+/// Stores the number of panics if the lease is still valid. Returns whether it is. Repeating it is safe.
 async fn set_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
     let rows = c
         .rows(
@@ -85,7 +85,7 @@ async fn set_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<boo
     Ok(!rows.is_empty())
 }
 
-/// Leases of one run; `None` if there are none.
+/// Groups leases by run: the run's number, the queues, the fences.
 fn by_run(leases: impl Iterator<Item = Lease>) -> Vec<(i64, Vec<i64>, Vec<i64>)> {
     let mut runs: Vec<(i64, Vec<i64>, Vec<i64>)> = Vec::new();
     for lease in leases {
@@ -101,7 +101,7 @@ fn by_run(leases: impl Iterator<Item = Lease>) -> Vec<(i64, Vec<i64>, Vec<i64>)>
     runs
 }
 
-/// Renews on the connection that nothing else uses, and waits for no lock of others.
+/// Renews on a connection that nothing else uses. It does not wait for locks of others.
 pub(super) async fn renew_apart(
     database: &Database,
     owner: &Owner,
@@ -165,7 +165,7 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// The pending tasks of the session's last paused queue become this one's.
+/// Gives the pending tasks of the session's last paused queue to this queue.
 pub(super) async fn take_over(c: &mut Connection, lease: Lease, ticket: i64) -> Result<TakeOver, Fault> {
     let making = serde_json::to_string(&Making::without_calls(String::new(), String::new()))?;
     let row = c

@@ -1,18 +1,18 @@
 //! The store as a PostgreSQL database, for any number of processes on any hosts.
 //!
-//! Locks, uniqueness, durability and replication are PostgreSQL's. Each verb that many workers use at once is a
-//! function in the database (`schema/postgres/functions`), so that it is one statement: no lock is ever held across the
-//! network, where its holder may stand still. What is rare, or one process's alone, is a transaction from here.
+//! PostgreSQL does the locking, uniqueness, durability and replication. Each verb that many workers use at once is a
+//! function in the database (`schema/postgres/functions`), and so one statement. Its locks are never held across the
+//! network, where a stalled client would keep them. Verbs that are rare, or used by one process alone, are transactions
+//! that this module sends.
 //!
-//! Failure behaviour: while the database does not answer, whoever asks waits. What was on its way is asked again when
-//! it does, and finds what it did if it was done already. A worker that is frozen or cut off loses its leases to
-//! others; what it offers later changes nothing but the ledger.
+//! Failure behaviour: callers wait while the database does not answer. A request that was on its way is sent again when
+//! the database answers, and finds its own earlier effect if there was one. A worker that is frozen or cut off loses
+//! its leases to others. Its late settlements change nothing but the ledger.
 //!
-//! Deliberately absent: session state (a pooler may stand between), notifications for each row, the clock of a host,
-//! and anything in the database that there is once for each run: its tables, indexes, locks and plans are as many with a
-//! thousand runs as with one.
+//! Deliberately absent: session state (a pooler may be in between), notifications for each row, the clock of a host,
+//! and objects of the database for each run. A thousand runs have as many tables, indexes, locks and plans as one run.
 
-/// Does a job on a connection, again and again while the database does not answer.
+/// Does a job on a connection and repeats it while the database does not answer.
 macro_rules! job {
     ($store:ident, |$c:ident| $work:expr) => {{
         let attempt = |within| {
@@ -71,17 +71,17 @@ use super::{Epoch, PlanSettlement, RunId, Settlement};
 use crate::domain::state::{IllegalTransition, QueueState};
 use crate::postgres::Database;
 
-/// The lower bits of a queue's number count the queues of its run; those above are the run's number.
+/// The number of lower bits of a queue's number that count the queues of its run. The bits above are the run's number.
 const RUN_BITS: u32 = 36;
 
-/// How long a statement may take that touches every row of a run.
+/// The time limit of a statement that touches every row of a run.
 const LONG: Duration = Duration::from_secs(1800);
 
 const fn run_of(queue: i64) -> i64 {
     queue >> RUN_BITS
 }
 
-/// Those of the queues that are of the run.
+/// Keeps the queues that belong to the run.
 fn of_run(run: RunId, queues: Vec<i64>) -> Vec<i64> {
     let ours = |queue: &i64| run_of(*queue) == run.0;
     queues.into_iter().filter(ours).collect()
@@ -94,9 +94,9 @@ pub struct PostgresStore {
     tasks: Batch<Settlement>,
     plans: Batch<PlanSettlement>,
     reservations: Batch<Capped>,
-    /// Leases that are taken away in one statement at most.
+    /// The most leases that one statement takes away.
     reaps: AtomicI64,
-    /// The ticket of the last chunk that this process added to a reading.
+    /// The ticket of the last chunk that this process added, by run and reading.
     chunks: Mutex<HashMap<(i64, i64), i64>>,
 }
 
@@ -107,7 +107,7 @@ impl PostgresStore {
     }
 }
 
-/// A transition that the domain refuses is a row that should not be there.
+/// Turns a transition that the domain refuses into a fault of the row.
 fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, Fault> {
     state.map_err(|error| Fault::Row(error.to_string()))
 }

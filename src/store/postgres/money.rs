@@ -1,4 +1,4 @@
-//! What a run may still spend, what its calls gave nothing for, and how its routes stood.
+//! The budget of a run, its calls without a result, and the state of its routes.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! Which bad lines of a reading have a `custom_id`: the first that claims it, unless a request has it.
+//! The `custom_id`s of bad lines in a reading. The first bad line that claims one has it, unless a request has it.
 
 use std::collections::HashMap;
 
@@ -7,17 +7,17 @@ use crate::domain::request::Identity;
 use crate::postgres::{Connection, Param, Text, text};
 use crate::store::{Epoch, NewLine, NewRequest, RunId, keys};
 
-/// The names of a reading's bad lines, as far as a chunk asks for them.
+/// The names of a reading's bad lines that a chunk needs.
 #[derive(Default)]
 pub(super) struct Names {
     given: HashMap<String, i64>,
-    /// What is to be written, column by column; the last entry of a queue counts.
+    /// The changes to write, column by column. The last entry of a queue counts.
     queue: Vec<i64>,
     name: Vec<Option<String>>,
 }
 
 impl Names {
-    /// Asks at once for every name of the chunk; answers the keys of requests that may have one of them.
+    /// Looks up all names of the chunk at once. Returns the keys of requests that may have one of them.
     pub(super) async fn look_up(
         &mut self,
         c: &mut Connection,
@@ -54,7 +54,7 @@ impl Names {
         self.given.contains_key(name)
     }
 
-    /// A request has the name; answers whether a bad line had it.
+    /// Gives the name to a request. Returns whether a bad line had it.
     pub(super) fn take(&mut self, name: Option<&str>) -> bool {
         let Some(queue) = name.and_then(|name| self.given.remove(name)) else {
             return false;
@@ -64,7 +64,7 @@ impl Names {
         true
     }
 
-    /// A bad line has the name, or none; answers whether it had another one.
+    /// Sets the name of a bad line, or none. Returns whether its name changed.
     pub(super) fn give(&mut self, queue: i64, name: Option<String>, before: Option<&str>) -> bool {
         let changed = name.as_deref() != before;
         if changed {
@@ -75,7 +75,7 @@ impl Names {
         changed
     }
 
-    /// After the bad lines themselves.
+    /// Writes the changes. The bad lines must have been written before.
     pub(super) async fn write(&self, c: &mut Connection) -> Result<(), Fault> {
         if self.queue.is_empty() {
             return Ok(());

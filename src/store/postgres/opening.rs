@@ -1,4 +1,4 @@
-//! Opening the store: to work on it, or to look at it.
+//! Opening the store to work on it or to read it.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -13,8 +13,9 @@ use crate::postgres::{Connection, Database};
 use crate::store::StoreError;
 
 impl PostgresStore {
-    /// Opens the store to work on it; makes its tables if they are absent, and brings them up to date. A database that
-    /// does not answer is waited for up to `wait`: at the beginning a wrong address is as likely as a late server.
+    /// Opens the store to work on it. Makes its tables if they are missing and installs this program's functions. It
+    /// waits up to `wait` for a database that does not answer. The wait is limited because a wrong address is as likely
+    /// as a late server.
     pub async fn open(database: Database, wait: Duration) -> Result<Self, StoreError> {
         let mut connection = first(&database, wait).await?;
         let shown = database.shown();
@@ -29,18 +30,18 @@ impl PostgresStore {
         Ok(Self::over(database))
     }
 
-    /// Opens a store that exists, to look at it.
+    /// Opens an existing store to read it.
     pub async fn open_to_read(database: Database) -> Result<Self, StoreError> {
         match Self::if_there(database.clone()).await? {
             Some(store) => Ok(store),
             None => Err(StoreError::NotAStore {
                 path: PathBuf::from(database.shown()),
-                reason: "it holds no tables of one (start a run first)".to_owned(),
+                reason: "it holds no nova3 tables (start a run first)".to_owned(),
             }),
         }
     }
 
-    /// A store to look at, if the database holds one.
+    /// Opens a store to read it, if the database holds one.
     pub async fn if_there(database: Database) -> Result<Option<Self>, StoreError> {
         let mut connection = first(&database, Duration::ZERO).await?;
         let shown = database.shown();
@@ -62,7 +63,7 @@ impl PostgresStore {
     }
 }
 
-/// The first connection.
+/// Makes the first connection.
 async fn first(database: &Database, wait: Duration) -> Result<Connection, StoreError> {
     let connecting = database.patiently(|| database.connect());
     let connected = match tokio::time::timeout(wait, connecting).await {

@@ -1,4 +1,5 @@
-//! Readings of the input: they begin, and what they have not seen is no part of it when they end.
+//! Readings of the input: their beginning and their end. When a reading ends, lines that it has not seen leave the
+//! input.
 
 use super::fault::Fault;
 use super::rows::int;
@@ -6,7 +7,7 @@ use super::{LONG, answered, ingest};
 use crate::postgres::{Connection, Param};
 use crate::store::{Epoch, InputMark, RunId};
 
-/// Queues that one statement holds back at most.
+/// The most queues that one statement holds back.
 const HELD_BACK: i64 = 1000;
 
 pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, Fault> {
@@ -23,7 +24,8 @@ pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, Fault
     Ok(Epoch(row.get(0)))
 }
 
-/// Ends a reading: what it has not seen is no part of the input. The mark comes last: after a crash the input is read again.
+/// Ends a reading: lines that it has not seen are not part of the input. The mark is written last, so that the input is
+/// read again after a crash.
 pub(super) async fn end(
     c: &mut Connection,
     run: RunId,
@@ -34,7 +36,7 @@ pub(super) async fn end(
     complete(c, run, epoch, before).await?;
     while hold_back(c, run, epoch).await? > 0 {}
     c.begin_long(LONG).await?;
-    // A later reading is not ended by this one: under way it has no mark, and ended it keeps its own.
+    // The condition keeps a later reading intact: it has no mark while under way, and its own mark after its end.
     c.execute(
         "UPDATE nova3_runs SET input_digest = $3, input_bytes = $4, input_requests = $5 WHERE run_id = $1 AND ingest = $2",
         &[
@@ -51,15 +53,15 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// Some of the queues that the reading has not seen wait from now on; answers how many.
+/// Holds back some of the queues that the reading has not seen. Returns how many.
 async fn hold_back(c: &mut Connection, run: RunId, epoch: Epoch) -> Result<i64, Fault> {
     let params = [run.0.sent(), epoch.0.sent(), HELD_BACK.sent()];
     let row = c.row("SELECT nova3_hold_back($1, $2, $3)", &params).await?;
     Ok(row.get(0))
 }
 
-/// The reading is the last complete one, for every statement that begins from now on. The first of the queues that it has
-/// not seen are held back with it: for most inputs that is all of them.
+/// Makes the reading the last complete one for all statements that begin from now on. The same transaction holds back
+/// the first of the unseen queues, which is all of them for most inputs.
 async fn complete(c: &mut Connection, run: RunId, epoch: Epoch, before: Option<i64>) -> Result<(), Fault> {
     c.begin().await?;
     ingest::lock(c, run).await?;

@@ -61,14 +61,15 @@ impl Results for PostgresStore {
     }
 }
 
-/// What is read of each; the queues come from what is asked for. `octet_length` takes a result's size from where the
-/// result is stored and does not read it, as `length` would.
+/// The columns that are read of each request. `octet_length` reads the size of a result without the result itself;
+/// `length` would read it.
 const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
      q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
      (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id \
      AND t.task_index < 1048576)";
 
-/// What belongs to a queue. `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
+/// Joins the request and the plan of a queue. `OFFSET 0` makes the planner look up each row separately, even when it
+/// expects few rows.
 const LINE: &str =
     "CROSS JOIN LATERAL (SELECT d.* FROM nova3_requests d WHERE d.queue_id = q.queue_id OFFSET 0) d";
 const PLAN: &str = "LEFT JOIN LATERAL (SELECT p.origin, p.making FROM nova3_plans p \
@@ -116,7 +117,7 @@ async fn by_completion(
     Ok(FinishedPage { rows, after })
 }
 
-/// Lines in input order, without a gap, from the one after `after`.
+/// Returns lines in input order without a gap, from the one after `after` on.
 async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
     let sql = format!(
         "{COLUMNS} FROM nova3_requests d
@@ -156,7 +157,7 @@ pub(super) async fn by_id(c: &mut Connection, queues: &[i64]) -> Result<Finished
     Ok(FinishedPage { rows, after })
 }
 
-/// The first rows whose results are no more together than a page holds, one at least.
+/// Keeps the first rows whose results fit into a page together, at least one.
 fn within_bounds(rows: Vec<Row>) -> Vec<Row> {
     let mut bytes = 0;
     let fits = |row: &Row| {
@@ -167,7 +168,7 @@ fn within_bounds(rows: Vec<Row>) -> Vec<Row> {
     rows.into_iter().take_while(fits).collect()
 }
 
-/// The rows with their tasks.
+/// Reads the rows with their tasks.
 async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, Fault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let mut tasks = tasks(c, &queues).await?;
@@ -183,7 +184,7 @@ async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, Fault> 
         .collect()
 }
 
-/// What is known of a request without reading what came of it.
+/// Reads a request without its outcome.
 fn known(row: &Row) -> Finished {
     Finished {
         queue_id: row.get(0),
@@ -205,7 +206,7 @@ fn known(row: &Row) -> Finished {
     }
 }
 
-/// The request with what came of it.
+/// Adds the outcome to the request.
 fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
     let (queue_id, status): (i64, &str) = (known.queue_id, row.get(7));
     let status =
@@ -236,7 +237,7 @@ fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finishe
     })
 }
 
-/// The tasks of each queue, or why one of them cannot be read.
+/// Returns the tasks of each queue, or the reason why one of them cannot be read.
 async fn tasks(
     c: &mut Connection,
     queues: &[i64],

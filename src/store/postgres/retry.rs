@@ -1,4 +1,4 @@
-//! Putting failed requests back.
+//! Retrying failed requests.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -9,8 +9,8 @@ use crate::domain::failure::Class;
 use crate::postgres::{Connection, Param, text};
 use crate::store::{Failures, RunId};
 
-/// Bad lines have no request and are not put back: only an edit of the input mends them. Where the end of an earlier try
-/// was not answered, `told` is how many it has put back.
+/// Makes matching failed requests ready again. Bad lines have no request and stay failed until the input is edited.
+/// `told` is the count of an earlier try whose answer was lost.
 pub(super) async fn retry(
     c: &mut Connection,
     run: RunId,

@@ -31,10 +31,10 @@ pub(super) struct Rows {
     tasks: Tasks,
 }
 
-/// Their tasks.
+/// The tasks of new requests.
 #[derive(Default)]
 struct Tasks {
-    /// Queues that are to be planned.
+    /// Queues that need planning.
     unplanned: Vec<i64>,
     queue: Vec<i64>,
     index: Vec<i32>,
@@ -72,7 +72,7 @@ impl Rows {
         if self.queue.is_empty() {
             return Ok(());
         }
-        // Of a session, the order says which one is open.
+        // Queues of a session begin as `blocked`. The session's order then opens one of them.
         c.execute(
             "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, notes_digest, custom_id, user_id, session_id, state,
                priority, task_count, given_tasks, created_at, last_accessed, ready)
@@ -121,7 +121,7 @@ pub(super) struct Replaced {
     queue: Vec<i64>,
     given: Vec<Option<i64>>,
     tasks: Tasks,
-    /// Of these only a mark changes.
+    /// Queues of which only the mark `other_tasks` changes.
     marked: Vec<i64>,
     others: Vec<bool>,
 }
@@ -133,7 +133,7 @@ impl Replaced {
         self.tasks.add(queue, good.plan);
     }
 
-    /// Notes whether line and flags give other tasks now than the queue has and keeps.
+    /// Notes whether line and flags now give other tasks than those that the queue has and keeps.
     pub(super) fn mark(&mut self, queue: i64, others: bool) {
         self.marked.push(queue);
         self.others.push(others);
@@ -202,7 +202,7 @@ impl Tasks {
     }
 }
 
-/// New bad lines, column by column: finished as they come in.
+/// New bad lines, column by column. They are finished when they are stored.
 #[derive(Default)]
 pub(super) struct BadRows {
     queue: Vec<i64>,
@@ -277,7 +277,7 @@ impl BadRows {
         if self.batch.is_empty() {
             return Ok(());
         }
-        // The only task of a bad Batch line gives its result the form of one.
+        // A bad Batch line gets one task, so that its result has the form of a Batch line.
         c.execute(
             "INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, input, status, created_at)
              SELECT $1, i.queue, 0, 'task001', $3, '', 'failed', nova3_now() FROM unnest($2) i(queue)",
@@ -288,18 +288,18 @@ impl BadRows {
     }
 }
 
-/// Whether the rows of a run have become several times as many as when they were counted last.
+/// Whether the number of rows of a run is several times as large as at the last count.
 pub(super) fn has_grown(before: i64, now: i64) -> bool {
     let step = |rows: i64| rows.max(1).ilog2() / 2;
     now >= 256 && step(before) != step(now)
 }
 
-/// A count as the columns hold it.
+/// Converts a count to the type of the columns.
 pub(super) fn int(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }
 
-/// A place in an array or a queue.
+/// Converts an index in an array or a queue.
 pub(super) fn small(count: impl TryInto<i32>) -> i32 {
     count.try_into().unwrap_or(i32::MAX)
 }

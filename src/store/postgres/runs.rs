@@ -46,7 +46,7 @@ impl Runs for PostgresStore {
 const SELECT: &str = "SELECT r.run_id, r.name, r.input_path, r.input_digest, r.input_bytes, r.input_requests, t.next_finish_no, \
      r.created_at, r.last_accessed, t.next_event_no, r.rehearsal, r.terms, r.complete_ingest FROM nova3_runs r JOIN nova3_tallies t USING (run_id)";
 
-/// Where the end of an earlier try was not answered, `told` is whether that one found the recipe changed.
+/// Opens a run. `told` is whether an earlier try whose answer was lost found the recipe changed.
 pub(super) async fn open(
     c: &mut Connection,
     shown: &str,
@@ -54,14 +54,14 @@ pub(super) async fn open(
     told: &AtomicBool,
 ) -> Result<Run, Fault> {
     c.begin().await?;
-    // Two that open the same new run make it once.
+    // The lock makes sure that two processes which open the same new run make it once.
     c.rows(
         "SELECT pg_advisory_xact_lock(hashtextextended('nova3 open', 0))",
         &[],
     )
     .await?;
     refuse_mixture(c, shown, opening).await?;
-    // A path need not be UTF-8; what is not is kept in the form that people see.
+    // A path can have bytes that are not UTF-8; they are stored in their lossy form, as people see them.
     let path = opening
         .input
         .as_ref()
@@ -90,7 +90,7 @@ pub(super) async fn open(
         c.execute("INSERT INTO nova3_tallies (run_id) VALUES ($1)", &[run.sent()])
             .await?;
     }
-    // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
+    // Two openings can share a millisecond and a clock can jump back, so the run used last gets the highest number.
     c.execute(
         "UPDATE nova3_runs SET input_path = $2, rehearsal = $3, recipe = $4, recipe_no = $6, terms = $5, last_accessed =
            greatest(nova3_now(), 1 + (SELECT max(last_accessed) FROM nova3_runs)) WHERE name = $1",
@@ -107,7 +107,7 @@ pub(super) async fn open(
     let run = find(c, Some(&opening.name))
         .await?
         .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
-    // A process that begins knows nothing ill of its routes.
+    // A process that begins has no failures of its routes yet.
     c.execute(
         "UPDATE nova3_routes SET state = 'closed', reason = NULL, since = nova3_now() WHERE run_id = $1 AND state <> 'closed'",
         &[run.id.0.sent()],
@@ -120,11 +120,11 @@ pub(super) async fn open(
     })
 }
 
-/// A worker that was not seen for so long is taken for gone. So is one that was seen as late in the future: the clock was
-/// set back since.
+/// A worker without a heartbeat for this long counts as gone. So does one whose last heartbeat is this far in the
+/// future, because the clock was set back.
 const GONE_MS: i64 = 60_000;
 
-/// The terms that are in force from now on: ours, unless others are at work under theirs.
+/// Returns the terms that apply from now on: ours, unless other workers use theirs.
 async fn terms(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<Terms, Fault> {
     let at_work = c
         .optional(
@@ -167,7 +167,7 @@ fn refuse_other_input(
     .into())
 }
 
-/// Whether the run was last worked on under another recipe and has something settled beside what is still to do.
+/// Whether the run was worked on under another recipe, has calls in its ledger, and has unfinished requests.
 async fn recipe_changed(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<bool, Fault> {
     let known = c
         .optional(
@@ -253,8 +253,8 @@ fn read(row: &Row) -> Result<Run, Fault> {
     })
 }
 
-/// Each state is counted in its own small index, so that no request is read for it. Lines that an unfinished reading has
-/// not seen yet are still part of the input, which is why the mark is not asked.
+/// Counts the requests of the present input. Each state has a small index of its own, so no request is read. Lines that
+/// an unfinished reading has not seen yet still count, so `complete_ingest` decides and not the mark.
 pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fault> {
     let of = |state: &str| {
         let (run, ingest) = match state {
@@ -371,13 +371,13 @@ pub(super) async fn lines_epoch(c: &mut Connection, run: RunId) -> Result<i64, F
 }
 
 pub(super) async fn has_unfinished(c: &mut Connection, run: RunId) -> Result<bool, Fault> {
-    // A run that was dropped has no row, which is an error.
+    // A dropped run has no row, which is an error.
     let sql =
         "SELECT s.open FROM nova3_runs r CROSS JOIN LATERAL nova3_is_open(r.run_id) s WHERE r.run_id = $1";
     Ok(c.row(sql, &[run.0.sent()]).await?.get(0))
 }
 
-/// An open queue none of whose tasks can run.
+/// Returns an open queue of which no task can run.
 pub(super) async fn stuck(c: &mut Connection, run: RunId) -> Result<Option<i64>, Fault> {
     let found = c
         .optional(

@@ -9,7 +9,7 @@ use crate::failpoint;
 use crate::postgres::{Connection, Param};
 use crate::store::StoreError;
 
-/// The tables. A database gets them once; a change raises [`VERSION`].
+/// The tables. They are made once; a change to them raises [`VERSION`].
 const TABLES: &[&str] = &[
     include_str!("../schema/postgres/tables/001_tables.sql"),
     include_str!("../schema/postgres/tables/002_limits.sql"),
@@ -17,9 +17,9 @@ const TABLES: &[&str] = &[
     include_str!("../schema/postgres/tables/004_durability.sql"),
 ];
 
-/// The functions over the tables, in an order in which each finds those that it is made of. A program installs its own
-/// when it opens a store of its version that has others. Their names and parameters belong to [`VERSION`]: programs of one
-/// version call each other's functions.
+/// The functions, each after those that it calls. A program that opens a store of its own version installs its
+/// functions if the store has others. Programs of one version call each other's functions, so a change of names or
+/// parameters raises [`VERSION`].
 const FUNCTIONS: &[&str] = &[
     include_str!("../schema/postgres/functions/sessions.sql"),
     include_str!("../schema/postgres/functions/graph.sql"),
@@ -41,7 +41,7 @@ const VERSION: i32 = 7;
 /// The earliest version whose programs may work on a store of [`VERSION`].
 const OLDEST: i32 = 7;
 
-/// Another process may be installing the schema at the same time.
+/// The time limit of an installation. It is long because another process can be installing at the same time.
 const LONG: Duration = Duration::from_secs(3600);
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS nova3_schema(
@@ -50,10 +50,10 @@ const BOOK: &str = "CREATE TABLE IF NOT EXISTS nova3_schema(
   oldest integer NOT NULL,
   functions text NOT NULL)";
 
-/// What a database says about its schema.
+/// The stored information about the schema.
 struct Found {
     version: i32,
-    /// The earliest version whose programs may work on it.
+    /// The earliest version whose programs may work on the store.
     oldest: i32,
     /// The digest of its functions.
     functions: Option<String>,
@@ -72,14 +72,15 @@ impl Functions {
         Self { sql, digest }
     }
 
-    /// Whether the store has them. A store of a later version keeps its own.
+    /// Whether the store needs no installation: it has these functions, or it is of another version and keeps its own.
     fn are_in(&self, found: &Found) -> bool {
         found.version != VERSION || found.functions.as_ref() == Some(&self.digest)
     }
 }
 
-/// The schema is there with the functions of this program. One process installs at a time, in one transaction, so that a
-/// crash leaves all of it or nothing. Programs at work go on: each statement finds the functions of before or of after.
+/// The schema is there, with the functions of this program. One process installs at a time, in one transaction, so that
+/// a crash leaves all of it or nothing. Running programs continue: each statement finds either the old or the new
+/// functions.
 pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
     let functions = Functions::ours();
     if let Some(found) = find(connection).await? {
@@ -106,7 +107,7 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
     Ok(connection.commit().await?)
 }
 
-/// Makes what is missing: the tables with the functions, or the functions of this program.
+/// Makes the missing parts: tables and functions, or the functions alone.
 async fn install(
     connection: &mut Connection,
     functions: &Functions,
@@ -131,7 +132,8 @@ async fn install(
     Ok(())
 }
 
-/// Any text can come in, so that a database which holds only some of it would fail in the middle of the work.
+/// Refuses a database whose encoding is not UTF-8. Input can have any text, so another encoding would fail in the
+/// middle of a run.
 async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
     let row = connection.row("SELECT getdatabaseencoding()::text", &[]).await?;
     let encoding: &str = row.get(0);
@@ -147,7 +149,7 @@ async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), 
     .into())
 }
 
-/// Whether the store is one, and of a version that can be read.
+/// Returns whether the database holds a store. Refuses a version that cannot be read.
 pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> Result<bool, Fault> {
     match find(connection).await? {
         None => Ok(false),
@@ -155,7 +157,7 @@ pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> R
     }
 }
 
-/// What is there, if anything is.
+/// Returns the stored information, if there is any.
 async fn find(connection: &mut Connection) -> Result<Option<Found>, Fault> {
     let there = connection
         .row("SELECT to_regclass('nova3_schema') IS NOT NULL", &[])

@@ -1,4 +1,4 @@
-//! The order inside sessions, as `schema/postgres/functions/sessions.sql` keeps it.
+//! The order inside sessions, which `schema/postgres/functions/sessions.sql` keeps.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::store::{NewLine, NewRequest, RunId};
 /// Sessions by user and name.
 pub(super) type Sessions = BTreeSet<(String, String)>;
 
-/// Those of the lines and of the versions of their requests.
+/// Collects the sessions of the lines and of their requests' versions.
 pub(super) fn sessions<'a>(lines: &[NewLine], versions: impl Iterator<Item = &'a Version>) -> Sessions {
     let of_line = |line: &NewLine| match &line.content {
         NewRequest::Good { request, .. } => {
@@ -35,7 +35,7 @@ pub(super) async fn lock_heads(c: &mut Connection, run: RunId, sessions: &Sessio
     on_each(c, "SELECT nova3_lock_sessions($1, $2, $3)", run, sessions).await
 }
 
-/// Sees to the order of these sessions, whose heads are locked.
+/// Promotes the next queue of each of these sessions. Their heads are locked.
 pub(super) async fn promote(c: &mut Connection, run: RunId, sessions: &Sessions) -> Result<(), Fault> {
     on_each(c, "SELECT nova3_promote($1, $2, $3)", run, sessions).await
 }

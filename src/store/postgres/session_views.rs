@@ -1,4 +1,4 @@
-//! What people see of a session, and forgetting it.
+//! Views of a session, and clearing it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -113,7 +113,7 @@ async fn items(c: &mut Connection, user: &str, session: &str) -> Result<Vec<Stor
         .collect()
 }
 
-/// The session's queue that is under way, else the paused one, else the last.
+/// Returns the session's queue that is under way, else the paused one, else the last.
 async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
     let found = c
         .optional(
@@ -131,7 +131,7 @@ async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<
     }
 }
 
-/// A known request's queue.
+/// Returns the queue of a known request.
 pub(super) async fn planned(
     c: &mut Connection,
     run: RunId,
@@ -182,7 +182,7 @@ async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, Fault> {
     })
 }
 
-/// Where the end of an earlier try was not answered, `told` is what that one found, and this one finds the rest.
+/// Clears a session. `told` has the counts of earlier tries whose answers were lost; the returned counts include them.
 pub(super) async fn clear(
     c: &mut Connection,
     user: &str,
@@ -191,7 +191,7 @@ pub(super) async fn clear(
 ) -> Result<Cleared, Fault> {
     c.begin().await?;
     let (mut pending, mut rounds) = (0, 0);
-    // A paused queue that is no round any more is found by nobody; its line stays as it is.
+    // Deleting the round of a paused queue removes its tasks from the pending ones. The queue's line stays as it is.
     while let Some((queue, tasks)) = context::pending(c, user, session).await? {
         pending += tasks.len() as u64;
         rounds += c

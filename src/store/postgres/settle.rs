@@ -1,4 +1,4 @@
-//! Settlements of tasks and of plans, as the database takes them.
+//! Settlements of tasks and of plans.
 
 use async_trait::async_trait;
 

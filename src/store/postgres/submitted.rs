@@ -1,4 +1,4 @@
-//! Tasks that outside jobs work on: they hold no lease, and whoever finds the answer settles them once.
+//! Tasks that outside jobs work on. They hold no lease, and any worker that finds the answer can settle them, once.
 
 use async_trait::async_trait;
 
@@ -27,7 +27,7 @@ impl OutsideJobs for PostgresStore {
     }
 }
 
-/// Whether the lease was good; then the task is the outside job's.
+/// Gives the task to the outside job if the lease is valid. Returns whether it is.
 pub(super) async fn submit(c: &mut Connection, lease: Lease, handle: &str) -> Result<bool, Fault> {
     let row = c
         .row(
@@ -66,7 +66,7 @@ pub(super) async fn list(
     Ok(rows.iter().map(read).collect())
 }
 
-/// Whether the task was still the outside job's; then it is ready.
+/// Makes the task ready again if it still belongs to the outside job. Returns whether it did.
 pub(super) async fn take_back(
     database: &Database,
     c: &mut Connection,

@@ -1,4 +1,4 @@
-//! The versions of a request: finding them, seeing one again, putting one in the place of another.
+//! The versions of a request: looking them up, seeing one again, replacing one by another.
 
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
@@ -14,7 +14,7 @@ use crate::store::versions::{Good, TasksNow, Version};
 use crate::store::{AddOutcome, Epoch, NewLine, RunId};
 
 impl Version {
-    /// That of a row that is about to be written.
+    /// The version of a row that is about to be written.
     pub(super) fn new(queue_id: i64, seq: i64, ingest: i64, good: &Good<'_>) -> Self {
         Self {
             queue_id,
@@ -41,7 +41,7 @@ impl Version {
     }
 }
 
-/// Every version under these keys.
+/// Returns all versions under these keys.
 pub(super) async fn of_keys(
     c: &mut Connection,
     run: RunId,
@@ -52,7 +52,7 @@ pub(super) async fn of_keys(
     }
     let rows = c
         .rows(
-            // `OFFSET 0` keeps each a lookup of its own, however few rows the planner believes in.
+            // `OFFSET 0` makes the planner look up each row separately, even when it expects few rows.
             "SELECT d.queue_key, q.queue_id, q.seq, d.content_digest, q.state, q.user_id, q.session_id, q.ingest,
                q.notes_digest, q.status, d.line_index, d.line, q.finish_no IS NOT NULL,
                q.given_tasks, q.other_tasks, q.custom_id, q.leased + q.submitted > 0
@@ -99,17 +99,17 @@ pub(super) struct Seen {
     queue: Vec<i64>,
     line: Vec<i64>,
     index: Vec<i64>,
-    /// Whether a result line says something else now.
+    /// Whether the result line changed.
     changed: Vec<bool>,
 }
 
 impl Seen {
-    /// Answers whether a line that may stand in a result file is no longer true.
+    /// Writes them. Returns whether a line that may be in a result file is no longer true.
     pub(super) async fn write(&self, c: &mut Connection, epoch: Epoch) -> Result<bool, Fault> {
         if self.queue.is_empty() {
             return Ok(false);
         }
-        // In the order in which others lock them. What has finished since it was looked up is as stale as the rest.
+        // The rows are locked in the common order. The query also finds queues that finished since the look-up.
         let locked = c
             .rows(
                 "SELECT q.finished AND i.changed FROM (
@@ -140,7 +140,7 @@ impl Seen {
 }
 
 impl Reading<'_> {
-    /// The line is known: it is part of the input again, or still.
+    /// Handles a known line: it is part of the input again, or still.
     pub(super) async fn recognise(
         &mut self,
         good: &Good<'_>,
@@ -169,7 +169,7 @@ impl Reading<'_> {
         })
     }
 
-    /// Whether what paused the queue would pause it again behind the same task.
+    /// Whether the queue would pause behind the same task again.
     async fn still_pauses(&mut self, version: &Version, stops: &Stops) -> Result<bool, Fault> {
         let action = self
             .c
@@ -182,8 +182,8 @@ impl Reading<'_> {
         Ok(action.is_some_and(|row| stops.after(row.get(0))))
     }
 
-    /// What was paused goes on where it stopped, and its line will be replaced; unless another request has gone on with
-    /// it meanwhile.
+    /// Continues a paused queue at its current task; its old result line will be replaced. Returns `false` if another
+    /// request has continued the queue in the meantime.
     async fn go_on(&mut self, version: &Version) -> Result<bool, Fault> {
         let state = super::legal(version.state.after(QueueEvent::Retried))?;
         let queue = version.queue_id.sent();
@@ -206,8 +206,8 @@ impl Reading<'_> {
         Ok(true)
     }
 
-    /// An edit was undone: the old version stands again, with its answer if it has one. What was paused is so again
-    /// only if nobody has gone on with it.
+    /// Restores the old version after an edit was undone, with its answer if it has one. A paused version is paused
+    /// again unless another request has continued it.
     pub(super) async fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         let event = match version.status {
             Some(Status::Paused | Status::Continued) if version.finished => {
@@ -248,7 +248,7 @@ impl Reading<'_> {
         if version.session.is_none() {
             return self.set_state(version.queue_id, QueueState::Open).await;
         }
-        // The end of the chunk promotes the first of each session.
+        // The end of the chunk promotes the first queue of each session.
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Notes where the line stands now, and what of it changed without changing its result.
+    /// Stores the line's present place, and changes that do not affect its result.
     pub(super) async fn see(
         &mut self,
         line: &NewLine,
@@ -272,7 +272,7 @@ impl Reading<'_> {
     ) -> Result<(), Fault> {
         let (index, number) = (int(line.index), int(line.line));
         let moved = index != version.line_index;
-        // A bad line says in its result where it stands.
+        // The result of a bad line includes its line number.
         let renumbered = good.is_none() && number != version.line;
         let came_back = version.ingest < self.complete;
         let renoted = good.filter(|good| Some(&good.notes.as_bytes()[..]) != version.notes.as_deref());
@@ -312,7 +312,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The old version is out: not run any more, not shown any more, but kept with all it cost.
+    /// Supersedes the old version: it is not run and not shown any more, and its cost is kept.
     pub(super) async fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
         let queue = old.queue_id.sent();
         let out = self
@@ -322,7 +322,7 @@ impl Reading<'_> {
                 std::slice::from_ref(&queue),
             )
             .await?;
-        // It may have finished since it was looked up.
+        // It may have finished since the look-up.
         self.stale |= out.get::<_, bool>(0);
         let params = [queue.clone()];
         self.c.rows("SELECT nova3_void($1)", &params).await?;

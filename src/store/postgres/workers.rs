@@ -30,7 +30,7 @@ impl Workers for PostgresStore {
     }
 }
 
-/// A worker that is known to have ended is kept for a day, for people to look at.
+/// How long a worker that has ended stays listed.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 async fn register(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(), Fault> {
@@ -58,7 +58,7 @@ async fn register(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(),
     Ok(())
 }
 
-/// The worker is alive and has done so much.
+/// Stores the worker's heartbeat and progress.
 async fn seen(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
     c.execute(
         "UPDATE nova3_workers SET last_seen = nova3_now(), left_at = NULL, settled = greatest(settled, $2),
@@ -73,11 +73,11 @@ async fn seen(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault
     Ok(())
 }
 
-/// Leases that are taken away in one statement at most, where the database has time for them.
+/// The most leases that one statement takes away when the database is fast enough.
 pub(super) const REAPED: i64 = 500;
 
-/// Takes away what has run out. A statement that was too long for its limit is tried with half of the rows; `at_once` keeps
-/// how many there is time for.
+/// Takes away expired leases. A statement that reached its time limit is tried again with half of the rows; `at_once`
+/// keeps the number of rows that fit into the limit.
 async fn reap_all(database: &Database, at_once: &AtomicI64, lease_ms: i64) -> Result<(), StoreError> {
     loop {
         let rows = at_once.load(Ordering::Relaxed);

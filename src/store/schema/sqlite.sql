@@ -1,6 +1,7 @@
--- The contract's tables. Times are Unix milliseconds, money is picodollars, digests are raw bytes.
+-- The store's tables in SQLite. Times are Unix milliseconds, money is picodollars, digests are raw bytes.
 
--- The name under which the store is worked on: its log lies beside that, whatever other names the file has.
+-- The file name under which the store is in use. A file with hard links has several names, and its write-ahead log is
+-- beside this one.
 CREATE TABLE nova3_place(
   one INTEGER PRIMARY KEY CHECK(one=1),
   path BLOB NOT NULL
@@ -11,16 +12,16 @@ CREATE TABLE nova3_runs(
   name TEXT NOT NULL UNIQUE,
   input_path TEXT,
   rehearsal INTEGER NOT NULL DEFAULT 0,        -- its answers are a mock server's
-  ingest INTEGER NOT NULL DEFAULT 0,           -- the reading that is under way, or was last
-  complete_ingest INTEGER NOT NULL DEFAULT 0,  -- the last reading that came to its end
+  ingest INTEGER NOT NULL DEFAULT 0,           -- the current or last reading
+  complete_ingest INTEGER NOT NULL DEFAULT 0,  -- the last complete reading
   input_digest BLOB,
   input_bytes INTEGER,
   input_requests INTEGER,
   lines_epoch INTEGER NOT NULL DEFAULT 0,
   next_seq INTEGER NOT NULL DEFAULT 0,
-  next_finish_no INTEGER NOT NULL DEFAULT 0,   -- the last one given; never given again
-  next_event_no INTEGER NOT NULL DEFAULT 0,    -- the last one given
-  attempts INTEGER NOT NULL DEFAULT 0,         -- sums over nova3_attempts, kept in the same transactions
+  next_finish_no INTEGER NOT NULL DEFAULT 0,   -- the last number given; never reused
+  next_event_no INTEGER NOT NULL DEFAULT 0,    -- the last number given
+  attempts INTEGER NOT NULL DEFAULT 0,         -- sums over nova3_attempts, updated in the same transactions
   failed_attempts INTEGER NOT NULL DEFAULT 0,
   unpriced_attempts INTEGER NOT NULL DEFAULT 0,
   input_tokens INTEGER NOT NULL DEFAULT 0,
@@ -37,7 +38,7 @@ CREATE TABLE nova3_runs(
   last_accessed INTEGER NOT NULL
 ) STRICT;
 
--- One row for each (request, content): an edit makes a new row, undoing it finds the old one and its answer.
+-- One row for each (request, content). An edit makes a new row; undoing it finds the old one and its answer.
 CREATE TABLE nova3_queues(
   queue_id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
@@ -57,16 +58,16 @@ CREATE TABLE nova3_queues(
   priority INTEGER NOT NULL DEFAULT 0,
   fence INTEGER NOT NULL DEFAULT 0,            -- the last fence given to a lease of its tasks; only grows
   ready INTEGER NOT NULL DEFAULT 0,            -- its tasks that are ready and not in quarantine
-  quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest group of its ready tasks in quarantine; 0: it has none
+  quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest `quarantine` of its ready tasks
   leased INTEGER NOT NULL DEFAULT 0,           -- its leased tasks
   submitted INTEGER NOT NULL DEFAULT 0,        -- its submitted tasks
-  wake_at INTEGER NOT NULL DEFAULT 0,          -- when the first of its ready tasks wakes
-  sleep_ms INTEGER NOT NULL DEFAULT 0,         -- how long that sleeps at most
+  wake_at INTEGER NOT NULL DEFAULT 0,          -- the earliest `wake_at` of its ready tasks
+  sleep_ms INTEGER NOT NULL DEFAULT 0,         -- the longest `sleep_ms` of its ready tasks
   current_task_index INTEGER NOT NULL DEFAULT 0,
   task_count INTEGER,                          -- NULL until planned
-  given_tasks INTEGER,                         -- digest of the tasks that line or flags gave; NULL: it is planned
-  other_tasks INTEGER NOT NULL DEFAULT 0,      -- line and flags give other tasks now than those it has
-  recipe_no INTEGER,                           -- what it was finished with; NULL for a Batch line, which has no prompt
+  given_tasks INTEGER,                         -- digest of tasks from line or flags; NULL: a model plans them
+  other_tasks INTEGER NOT NULL DEFAULT 0,      -- line and flags now give other tasks than it has
+  recipe_no INTEGER,                           -- recipe_no of the run at its end; NULL: Batch line, without a prompt
   finish_no INTEGER,
   round INTEGER,                               -- its place in its session's history, once finished
   error TEXT,                                  -- JSON: the first failure of its tasks
@@ -79,18 +80,18 @@ CREATE TABLE nova3_queues(
 CREATE UNIQUE INDEX nova3_queues_identity ON nova3_queues(run_id, queue_key, content_digest);
 CREATE UNIQUE INDEX nova3_queues_finished ON nova3_queues(run_id, finish_no) WHERE finish_no IS NOT NULL;
 CREATE INDEX nova3_queues_ready ON nova3_queues(run_id, ingest, priority, seq) WHERE state='open' AND ready>0;
--- Of those whose first task is planning: planned ones that wait before them are not read.
+-- Claimable queues whose first task is planning, so that planned queues before them are not read.
 CREATE INDEX nova3_queues_unplanned ON nova3_queues(run_id, ingest, priority, seq)
   WHERE state='open' AND ready>0 AND task_count IS NULL;
--- Of those with tasks in quarantine, in the order in which a group is formed.
+-- Queues with tasks in quarantine, in the order in which a group is formed.
 CREATE INDEX nova3_queues_quarantine ON nova3_queues(run_id, ingest, quarantine DESC, priority, seq)
   WHERE state='open' AND quarantine>0;
--- Open queues that nobody works on now and that have no ready task outside of quarantine: submitted, in quarantine, damaged.
+-- Open queues without a lease and without a ready task outside of quarantine: submitted, in quarantine, or damaged.
 CREATE INDEX nova3_queues_resting ON nova3_queues(run_id, ingest) WHERE state='open' AND ready=0 AND leased=0;
 CREATE INDEX nova3_queues_leased ON nova3_queues(run_id, ingest) WHERE leased>0;
 CREATE INDEX nova3_queues_submitted ON nova3_queues(run_id, queue_id) WHERE submitted>0;
 CREATE INDEX nova3_queues_blocked ON nova3_queues(run_id, user_id, session_id, seq, ingest) WHERE state='blocked';
--- Holds all that is counted of them, so that no row is read.
+-- The index has all columns that counting needs, so that no row is read.
 CREATE INDEX nova3_queues_done ON nova3_queues(run_id, ingest, recipe_no, other_tasks) WHERE state='done';
 CREATE INDEX nova3_queues_other_tasks ON nova3_queues(run_id, ingest) WHERE other_tasks=1;
 CREATE INDEX nova3_queues_continued ON nova3_queues(run_id, ingest) WHERE state='continued';
@@ -100,21 +101,22 @@ CREATE INDEX nova3_queues_paused ON nova3_queues(run_id, ingest) WHERE state='pa
 -- Bad lines that have a `custom_id`.
 CREATE INDEX nova3_queues_claims ON nova3_queues(run_id, custom_id) WHERE notes_digest IS NULL AND custom_id IS NOT NULL;
 CREATE INDEX nova3_queues_lines ON nova3_queues(run_id, line_index);
--- A session has one open queue in a run.
+-- A session has at most one open queue in a run.
 CREATE UNIQUE INDEX -- unless failpoint sessions-without-order
 -- if failpoint sessions-without-order: CREATE INDEX
   nova3_queues_one_open ON nova3_queues(run_id, user_id, session_id)
   WHERE session_id IS NOT NULL AND state='open';
 CREATE INDEX nova3_queues_rounds ON nova3_queues(user_id, session_id, round) WHERE round IS NOT NULL;
 
--- What a line says. Apart from its queue, whose row is written again at every step and must stay small.
+-- The content of a line. It is apart from its queue, whose row is rewritten at every step and must stay small.
 CREATE TABLE nova3_requests(
   queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
   request TEXT NOT NULL,
   metadata TEXT
 ) STRICT;
 
--- A session, and the queue whose tasks may be leased, of any run: from its first lease until it ends or pauses.
+-- The queue, of any run, that holds a session: only its tasks may be leased, from its first lease until it ends, pauses
+-- or becomes blocked.
 CREATE TABLE nova3_session_leases(
   user_id TEXT NOT NULL,
   session_id TEXT NOT NULL,
@@ -122,10 +124,10 @@ CREATE TABLE nova3_session_leases(
   PRIMARY KEY(user_id, session_id)
 ) STRICT, WITHOUT ROWID;
 
--- The unit of work and of lease. `domain/task.rs` gives the numbers, `domain/state.rs` the states.
+-- The unit of work and of lease. `domain/task.rs` defines the numbers, `domain/state.rs` the states.
 CREATE TABLE nova3_tasks(
   queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
-  task_index INTEGER NOT NULL,                 -- its number: -1 plans, planned tasks count from 0, parts are behind them
+  task_index INTEGER NOT NULL,                 -- its number: -1 is planning, planned tasks count from 0, parts follow
   task_id TEXT NOT NULL,
   kind TEXT NOT NULL DEFAULT 'call' CHECK(kind IN('plan','call','join')),
   action TEXT NOT NULL,
@@ -133,24 +135,24 @@ CREATE TABLE nova3_tasks(
   input TEXT NOT NULL,
   subject TEXT,                                -- the id of the item that a part is about
   needs TEXT NOT NULL DEFAULT '[]',            -- JSON: the numbers of the tasks that it needs
-  unmet INTEGER NOT NULL DEFAULT 0,            -- those of them that are not settled
+  unmet INTEGER NOT NULL DEFAULT 0,            -- how many of these are not settled
   status TEXT NOT NULL DEFAULT 'pending'
     CHECK(status IN('pending','ready','leased','submitted','completed','failed','skipped')),
-  wake_at INTEGER NOT NULL DEFAULT 0,          -- not claimed before
-  sleep_ms INTEGER NOT NULL DEFAULT 0,         -- for so long at most, if the clock is set back
+  wake_at INTEGER NOT NULL DEFAULT 0,          -- not claimed before this time
+  sleep_ms INTEGER NOT NULL DEFAULT 0,         -- limits the wait when the clock is set back
   handle TEXT,                                 -- the outside job that works on it
   attempt INTEGER NOT NULL DEFAULT 0,
-  crashes INTEGER NOT NULL DEFAULT 0,          -- at so many crashes it was leased
-  working INTEGER NOT NULL DEFAULT 0,          -- its crash mark, kept once a crash is recorded
+  crashes INTEGER NOT NULL DEFAULT 0,          -- crashes while it was leased
+  working INTEGER NOT NULL DEFAULT 0,          -- its crash mark, kept current after a recorded crash
   quarantine INTEGER NOT NULL DEFAULT 0,       -- the largest group that it may run in; 0: not in quarantine
   lease_group INTEGER NOT NULL DEFAULT 0,      -- the size of the group that it was leased in; 0: an ordinary lease
   lone_crashes INTEGER NOT NULL DEFAULT 0,     -- crashes while it ran alone with its mark set
-  crash_owner TEXT,                            -- who held it at the last of them
+  crash_owner TEXT,                            -- its owner at the last of these
   panics INTEGER NOT NULL DEFAULT 0,           -- panics of its workers
-  fence INTEGER,                               -- of its lease, or of its last
+  fence INTEGER,                               -- of its present or last lease
   lease_owner TEXT,
   lease_until INTEGER,
-  version INTEGER NOT NULL DEFAULT 1,          -- a task that is put back begins a new one
+  version INTEGER NOT NULL DEFAULT 1,          -- a retry begins a new one
   result TEXT,
   error TEXT,                                  -- JSON: its failure
   making TEXT,                                 -- JSON: route, model, attempts, usage, cost, times
@@ -161,8 +163,8 @@ CREATE TABLE nova3_tasks(
   CHECK((status='submitted')=(handle IS NOT NULL))
 ) STRICT;
 
--- The outcomes of tasks before they were put back. Events and calls name the version that they are of, so that no outcome
--- is ever overwritten.
+-- The outcomes of tasks before a retry. Events and calls name the version that they belong to, so that no outcome is
+-- ever overwritten.
 CREATE TABLE nova3_task_versions(
   queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
   task_index INTEGER NOT NULL,
@@ -175,7 +177,7 @@ CREATE TABLE nova3_task_versions(
   PRIMARY KEY(queue_id, task_index, version)
 ) STRICT, WITHOUT ROWID;
 
--- What every call came to and cost, also of calls whose answer was not used.
+-- The ledger: the outcome and cost of every call, also of calls whose answer was not used.
 CREATE TABLE nova3_attempts(
   attempt_id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
@@ -193,7 +195,7 @@ CREATE TABLE nova3_attempts(
   cache_write_tokens INTEGER NOT NULL,
   output_tokens INTEGER NOT NULL,
   cost INTEGER,
-  uncertain INTEGER NOT NULL DEFAULT 0,        -- what it may have cost beyond that: its answer was lost on the way
+  uncertain INTEGER NOT NULL DEFAULT 0,        -- what it may have cost on top, because its answer was lost
   started_at INTEGER NOT NULL,
   duration_ms INTEGER NOT NULL,
   first_token_ms INTEGER
@@ -221,7 +223,7 @@ CREATE TABLE nova3_items(
   UNIQUE(user_id, session_id, kind, number)
 ) STRICT;
 
--- How far finished lines have been written to which file.
+-- The cursors of output files.
 CREATE TABLE nova3_outputs(
   run_id INTEGER NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
   host TEXT NOT NULL,
@@ -234,7 +236,7 @@ CREATE TABLE nova3_outputs(
   tail BLOB NOT NULL,
   input_order INTEGER NOT NULL,
   append INTEGER NOT NULL,
-  since INTEGER,                               -- the first reading whose lines stay in a file that is only added to
+  since INTEGER,                               -- the first reading whose lines stay in an append-only file
   events INTEGER NOT NULL DEFAULT 0,           -- the file holds events, not results
   epoch INTEGER NOT NULL,
   rewrite_length INTEGER,
@@ -242,11 +244,11 @@ CREATE TABLE nova3_outputs(
   rewrite_after INTEGER,
   rewrite_epoch INTEGER,
   stamp INTEGER NOT NULL,                      -- a new random number for each write
-  writer INTEGER,                              -- the process that is writing it
+  writer INTEGER,                              -- the process that writes it: its pid
   PRIMARY KEY(run_id, host, path)
 ) STRICT, WITHOUT ROWID;
 
--- Answers of others that may be used again. Entries are known by the SHA-256 of their key.
+-- The cache: stored answers of outside services. The key of an entry is the SHA-256 of its name.
 CREATE TABLE nova3_cache(
   cache_key BLOB NOT NULL UNIQUE,
   body TEXT NOT NULL,
@@ -266,19 +268,19 @@ CREATE TABLE nova3_cache_sum(
 ) STRICT;
 INSERT INTO nova3_cache_sum(one) VALUES(1);
 
--- Where a queue's tasks came from, unless its line gave them.
+-- The origin of a queue's tasks, unless its line gave them.
 CREATE TABLE nova3_plans(
   queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
-  -- NULL: no plan came of it, because planning failed or `--tasks` took its place
+  -- NULL: there is no plan, because planning failed or `--tasks` replaced it
   origin TEXT CHECK(origin IN('model','default','continued')),
   continues INTEGER REFERENCES nova3_queues,   -- the queue whose pending tasks were taken over
-  making TEXT NOT NULL,                        -- JSON as of a task; its attempts have task_index -1
+  making TEXT NOT NULL,                        -- JSON as for a task; its attempts have task_index -1
   fence INTEGER NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX nova3_plans_continues ON nova3_plans(continues) WHERE continues IS NOT NULL;
 
--- One row for each thing that was settled; only ever added to, so that a file made from it stays true.
+-- One row for each settlement. Rows are only added, so that a file made from them stays true.
 CREATE TABLE nova3_events(
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
   event_no INTEGER NOT NULL,
@@ -287,14 +289,14 @@ CREATE TABLE nova3_events(
   version INTEGER,                             -- of the task
   planned INTEGER NOT NULL,                    -- whether the queue's tasks became known with it
   body TEXT,                                   -- JSON: the failure, or the steps of a plan
-  status TEXT,                                 -- how the request ended with it, if it did
+  status TEXT,                                 -- the status of the request, if the event ended it
   created_at INTEGER NOT NULL,
   PRIMARY KEY(run_id, event_no)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX nova3_events_queue ON nova3_events(queue_id, event_no);
 
--- Under a cost cap: the spending of a lease that is not in the ledger yet, and the most that its call in flight may
--- cost. A row that outlives its lease belongs to an outside job, or to a process that crashed.
+-- The reservations under a cost cap: the cost of a lease's calls that is not in the ledger yet, and the worst cost of
+-- the call in flight. A row that outlives its lease belongs to an outside job, or to a process that crashed.
 CREATE TABLE nova3_reservations(
   queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
@@ -308,11 +310,11 @@ CREATE TABLE nova3_reservations(
   PRIMARY KEY(queue_id, fence)
 ) STRICT, WITHOUT ROWID;
 
--- Calls that gave nothing, by route and cause; sums over nova3_attempts, kept in the same transactions.
+-- Calls without a result, by route and cause. These are sums over nova3_attempts, updated in the same transactions.
 CREATE TABLE nova3_waste(
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
   route TEXT NOT NULL,
-  cause TEXT NOT NULL,                         -- a class of errors, `abandoned` or `repeated`
+  cause TEXT NOT NULL,                         -- an error class, `abandoned` or `repeated`
   calls INTEGER NOT NULL,
   input_tokens INTEGER NOT NULL,
   output_tokens INTEGER NOT NULL,
@@ -321,26 +323,26 @@ CREATE TABLE nova3_waste(
   PRIMARY KEY(run_id, route, cause)
 ) STRICT, WITHOUT ROWID;
 
--- What limits a minute and pauses of a route have to know of the process before. Times are Unix nanoseconds.
+-- The state of per-minute limits and pauses that the next process takes over. Times are Unix nanoseconds.
 CREATE TABLE nova3_limits(
   route TEXT PRIMARY KEY,
-  server TEXT NOT NULL,                        -- whose limits they are: host and port
+  server TEXT NOT NULL,                        -- host and port of the server
   requests_at INTEGER,                         -- theoretical arrival time; it runs ahead of the grants
   tokens_at INTEGER,
-  largest INTEGER NOT NULL,                    -- the largest call of late, in tokens
+  largest INTEGER NOT NULL,                    -- the largest recent call, in tokens
   pause_until INTEGER,
-  pause_ns INTEGER,                            -- how long the pause was at first
+  pause_ns INTEGER,                            -- the length of the pause when it was set
   pause_reason TEXT,
   CHECK((pause_until IS NULL)=(pause_ns IS NULL) AND (pause_until IS NULL)=(pause_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- How the routes stood when a change was last noticed.
+-- The states of the routes at the last change that a worker reported.
 CREATE TABLE nova3_routes(
   run_id INTEGER NOT NULL REFERENCES nova3_runs,
   route TEXT NOT NULL,
   state TEXT NOT NULL CHECK(state IN('closed','open','half_open','paused','latched')),
   reason TEXT,
   since INTEGER NOT NULL,
-  open_ms INTEGER NOT NULL DEFAULT 0,          -- how long its breaker has been open in all
+  open_ms INTEGER NOT NULL DEFAULT 0,          -- the total milliseconds that its breaker was open
   PRIMARY KEY(run_id, route)
 ) STRICT, WITHOUT ROWID;

@@ -1,4 +1,4 @@
-//! Lines that are no requests: stored as failed, and found again by their bytes.
+//! Bad lines: input lines that are no valid requests. They are stored as failed and found again by their bytes.
 
 use rusqlite::params;
 
@@ -12,7 +12,7 @@ use crate::store::keys;
 use crate::store::versions::{Bad, Version};
 
 impl Reading<'_> {
-    /// Stores the line, or sees it again.
+    /// Stores the line, or marks it as seen again.
     pub(super) fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, Fault> {
         let line = bad.line;
         let name = self.free_name(bad.claim)?;
@@ -62,7 +62,7 @@ impl Reading<'_> {
         Ok(queue_id)
     }
 
-    /// The `custom_id` of a bad line, unless another line of this reading has it.
+    /// Returns the `custom_id` of a bad line, unless another line of this reading has it.
     fn free_name<'n>(&self, claim: &'n Claim) -> Result<Option<&'n str>, Fault> {
         let Some(name) = claim.custom_id.as_deref() else {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Reading<'_> {
         Ok(Some(name).filter(|_| !of_request && !of_bad_line))
     }
 
-    /// A request's `custom_id` is no bad line's.
+    /// Takes the `custom_id` of a request away from a bad line.
     pub(super) fn take_name(&mut self, name: Option<&str>) -> Result<(), Fault> {
         let Some(name) = name else { return Ok(()) };
         let taken = self
@@ -96,7 +96,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// A bad line that was known has this `custom_id` in its result.
+    /// Sets the `custom_id` in the result of a known bad line.
     fn rename(&mut self, version: &Version, name: Option<&str>) -> Result<(), Fault> {
         if version.custom_id.as_deref() != name {
             self.c

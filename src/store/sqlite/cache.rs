@@ -68,7 +68,7 @@ fn get(c: &Connection, key: Digest, now: i64) -> Result<Cached, Fault> {
     Ok(found(body, age, fresh))
 }
 
-/// Puts the row if there is room for it, else makes some; answers whether the row has been dealt with.
+/// Puts the row if there is room for it, and makes some room otherwise. Returns whether it is finished.
 fn put(c: &Connection, row: &Row, most: i64, now: i64) -> Result<bool, Fault> {
     let key = row.key.as_bytes();
     remove(c, key)?;
@@ -104,7 +104,8 @@ fn remove(c: &Connection, key: &[u8]) -> Result<(), Fault> {
     gone.map_or(Ok(()), |bytes| add(c, -bytes))
 }
 
-/// Removes the entries used longest ago, a batch at most; answers whether the others have at most `most` bytes.
+/// Removes the least recently used entries except `besides`, at most a batch. Returns whether the entries have at most
+/// `most` bytes now, or cannot become smaller.
 fn make_room(c: &Connection, besides: &[u8], most: i64) -> Result<bool, Fault> {
     let mut bytes: i64 = c
         .prepare_cached("SELECT bytes FROM nova3_cache_sum WHERE one=1")?

@@ -1,4 +1,4 @@
-//! Leases: taking, keeping and giving back the right to work on a task.
+//! Leases: claiming, renewing and releasing them.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -56,7 +56,7 @@ impl Leases for SqliteStore {
     }
 }
 
-/// A claimed task as it is stored; the request is parsed by whoever asked, not on the store's thread.
+/// A claimed task as it is stored. The caller parses the request, not the thread of the store.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) lease: Lease,
@@ -111,7 +111,7 @@ pub(super) fn claim(
         ready.sort_by_key(|place| std::cmp::Reverse(tasks[*place].quarantine));
         ready.truncate(limit - count);
         if quarantined {
-            // A group is never larger than its smallest member allows.
+            // A group is never larger than the smallest limit of its members.
             let fits = |(place, task): (usize, &usize)| tasks[*task].quarantine > count + place;
             let members = ready
                 .iter()
@@ -141,7 +141,7 @@ pub(super) fn claim(
     Ok(rows)
 }
 
-/// The queues that can be claimed, in their order.
+/// Returns the queues that can be claimed, in their order.
 fn choose(
     c: &Connection,
     run: RunId,
@@ -190,7 +190,7 @@ fn choose(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Breaks the rule that a settled task is never done again.
+/// Breaks on purpose the rule that a settled task never runs again.
 fn put_back_settled(c: &Connection, queue_id: i64, from: &str) -> Result<(), Fault> {
     c.execute_batch(&format!(
         "CREATE TEMP TABLE IF NOT EXISTS again(task INTEGER);
@@ -255,7 +255,7 @@ fn lease(
     )?
     .execute(params![queue.queue_id, count, taken])?;
     if quarantined || queue.ready > count {
-        // Those that are left may sleep.
+        // The remaining tasks may be asleep.
         recount(c, queue.queue_id)?;
     }
     if let Some((user, session)) = queue.session {
@@ -264,7 +264,7 @@ fn lease(
     Ok(())
 }
 
-/// The requests of claimed rows.
+/// Parses the requests of claimed rows.
 pub(super) fn read(rows: Vec<Row>) -> Claims {
     let mut claims = Claims::default();
     for row in rows {
@@ -333,9 +333,9 @@ pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fau
     Ok(())
 }
 
-/// A queue with a lease less stands in its session's order again: it is held back if its line left the input meanwhile,
-/// since it would hold up the others for ever, or if an earlier one came back. A queue that a worker or an outside job still
-/// works on stays open.
+/// Puts a queue that lost a lease back into its session's order. A queue whose line left the input in the meantime is
+/// held back, because it would block the others for ever. A queue gives way to an earlier one that came back. A queue
+/// that a worker or an outside job still works on stays open.
 pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let (run, ingest, removed, user, session): (i64, i64, bool, String, Option<String>) = c
         .prepare_cached(
@@ -373,7 +373,8 @@ mod tests {
         rows.iter().map(|row| Left::untouched(row.lease)).collect()
     }
 
-    /// Steps of SQLite's machine in the selection of a claim of what is unplanned, behind so many planned queues.
+    /// Counts the steps of SQLite's virtual machine that a claim of unplanned queues takes behind `planned` planned
+    /// ones.
     fn steps_behind(planned: usize) -> i32 {
         static STEPS: AtomicI32 = AtomicI32::new(0);
         let c = open::in_memory(Path::new(open::MEMORY)).unwrap();

@@ -1,4 +1,4 @@
-//! What a task may build on: earlier results, items of the session, its last rounds.
+//! The context of a task: earlier results, items of the session, its last rounds.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,7 +11,7 @@ use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, Part, PartOutcome, StoredItem, Wanted};
 
-/// The material without its rounds, and these.
+/// Returns the material without its rounds, and the rounds as rows.
 pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
     let chain = wanted.queue_id.map_or(Ok(Vec::new()), |queue| chain(c, queue))?;
     let mut material = Material::default();
@@ -34,7 +34,7 @@ pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<
     Ok((material, rounds))
 }
 
-/// The queue, and those whose pending tasks it took over, the nearest first.
+/// Returns the queue and the queues whose pending tasks it took over, the nearest first.
 fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, Fault> {
     let mut chain = vec![queue_id];
     let mut query = c.prepare_cached("SELECT continues FROM nova3_plans WHERE queue_id=?1")?;
@@ -87,7 +87,8 @@ fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<St
     }
 }
 
-/// The last rounds of the session, oldest first; those of `besides` are marked and not counted.
+/// Returns the last rounds of the session, oldest first. Rounds of the queues in `besides` are marked and do not count
+/// towards `limit`.
 pub(super) fn rounds(
     c: &Connection,
     user: &str,
@@ -117,7 +118,7 @@ pub(super) fn rounds(
     Ok(rounds)
 }
 
-/// The response to a Batch line has no items, so it is not read.
+/// Reads a round. The response to a Batch line has no items, so it is not read.
 fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
     let queue_id: i64 = row.get(0)?;
     let output: Option<Option<String>> = c
@@ -139,7 +140,7 @@ fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
     })
 }
 
-/// What the settled parts of a planned task came to, in their order.
+/// Returns the outcomes of the settled parts of a planned task, in their order.
 pub(super) fn parts(c: &Connection, queue_id: i64, task: usize) -> Result<Vec<PartOutcome>, Fault> {
     let (first, last) = TaskNo::parts_of(task);
     let mut query = c.prepare_cached(

@@ -1,4 +1,4 @@
-//! How far finished lines have been written to which file.
+//! The cursors of output files.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};

@@ -12,11 +12,11 @@ pub(super) struct Ending<'a> {
     pub(super) status: Status,
     pub(super) finish_no: i64,
     pub(super) settled_tasks: usize,
-    /// The failure of its last settled task. An earlier one stays.
+    /// The failure of its last settled task. A failure that the queue already has is kept.
     pub(super) failure: Option<&'a Failure>,
-    /// Whether it was made with prompts and models of ours, which a Batch line is not.
+    /// Whether prompts and models of the run made the result. A Batch line has neither.
     pub(super) prompted: bool,
-    /// Tasks that are ready behind a pause.
+    /// How many tasks are ready behind a pause.
     pub(super) ready: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The log of what was settled: written in the settling transactions, read page by page.
+//! The log of settled events: written in the settling transactions, read page by page.
 
 use rusqlite::{Connection, Row, params};
 
@@ -11,19 +11,19 @@ use crate::domain::task::TaskNo;
 use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, Planned, RunId};
 
-/// What was told once is told the same for ever: a failure from before the tasks were known has none, also when a
-/// retry has found them.
+/// The columns of an event. Events are immutable: a failure from before the tasks were known has no number of tasks,
+/// even after a retry has planned them.
 const SELECT: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
      e.planned, e.body, e.status, e.version FROM nova3_events e JOIN nova3_queues q USING(queue_id)";
 
-/// What is noted of a settlement.
+/// The record of a settlement.
 pub(super) struct Settling<'a> {
     pub(super) queue_id: i64,
     pub(super) task: Option<usize>,
     /// Whether the queue's tasks became known with it.
     pub(super) planned: bool,
-    /// The steps of a plan, which a log must remember itself: what was taken over may have to be planned anew.
+    /// The steps of a plan. The log keeps a copy, because tasks that were taken over may have to be planned anew.
     pub(super) steps: Option<&'a [Planned]>,
     pub(super) failure: Option<&'a Failure>,
     pub(super) status: Option<Status>,
@@ -110,7 +110,7 @@ pub(super) fn of(c: &Connection, run: RunId, queues: &[i64], up_to: i64) -> Resu
     Ok(page)
 }
 
-/// Adds what a row of the log tells; answers about how many bytes that is.
+/// Adds the events of a row of the log. Returns their estimated bytes.
 fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<usize, Fault> {
     let queue_id: i64 = row.get(6)?;
     let task: Option<usize> = row.get(7)?;
@@ -133,7 +133,7 @@ fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<u
     )?)
 }
 
-/// The tasks of a queue, one of them with what that version of it made.
+/// Returns the tasks of a queue. The wanted task comes with the result of that version.
 fn tasks(
     c: &Connection,
     queue_id: i64,

@@ -1,4 +1,4 @@
-//! SQLite's errors in the words of the port.
+//! Conversion of SQLite's errors to the errors of the port.
 
 use std::path::Path;
 
@@ -9,15 +9,15 @@ use crate::store::StoreError;
 /// Why a job failed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// SQLite said so.
+    /// SQLite reported an error.
     Sqlite(rusqlite::Error),
-    /// The job refused; nothing of it is kept.
+    /// The job refused, and none of its changes are kept.
     Refused(StoreError),
-    /// A row holds what it must not.
+    /// A row holds an invalid value.
     Row(String),
-    /// The file is not as SQLite wrote it.
+    /// The file is damaged below the level of rows.
     Damaged(String),
-    /// The file is as SQLite wrote it, and its rows contradict one another.
+    /// The file is intact, but its rows contradict each other.
     Inconsistent(String),
 }
 
@@ -35,12 +35,12 @@ impl From<StoreError> for Fault {
 
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
-        Self::Row(format!("a stored value is not the JSON it should be: {error}"))
+        Self::Row(format!("a stored value is not the expected JSON: {error}"))
     }
 }
 
 impl Fault {
-    /// Whether it comes from under the store, and would meet every job.
+    /// Whether the disk or the file caused it, so that every other job would fail too.
     pub(super) fn is_of_the_disk(&self) -> bool {
         let Self::Sqlite(error) = self else { return false };
         matches!(
@@ -56,7 +56,7 @@ impl Fault {
         )
     }
 
-    /// The port's error for the store at `path`.
+    /// Converts to the port's error for the store at `path`.
     pub(super) fn at(self, path: &Path) -> StoreError {
         let path = path.to_path_buf();
         let error = match self {
@@ -84,8 +84,8 @@ impl Fault {
                 path,
                 action: "reading or writing",
                 reason: format!(
-                    "{reason} (a disk that fails, which the system's log tells, or a limit on the size of files; when that \
-                     is mended, run the same command again: nothing stored is lost)"
+                    "{reason} (a failing disk, see the system's log, or a limit on the size of files; fix the cause \
+                     and run the same command again: nothing stored is lost)"
                 ),
             },
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::Io {

@@ -1,4 +1,4 @@
-//! The tasks of a queue as a graph: which of them a settled task lets go on, and which of them the lease is handed on to.
+//! The tasks of a queue as a graph: the tasks that a settlement unblocks, and the task that gets the lease.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,7 +7,7 @@ use crate::domain::state::{TaskEvent, TaskStatus};
 use crate::domain::task::TaskNo;
 use crate::store::NewPart;
 
-/// A lease as the row of its task has it.
+/// A lease as the row of its task holds it.
 pub(super) struct Held<'a> {
     pub(super) queue_id: i64,
     pub(super) fence: i64,
@@ -16,14 +16,14 @@ pub(super) struct Held<'a> {
     pub(super) group: i64,
 }
 
-/// The state of a task after an event, as the table in `domain` has it.
+/// Returns the state of a task after an event, by the table in `domain`.
 pub(super) fn after(status: TaskStatus, event: TaskEvent) -> Result<TaskStatus, Fault> {
     status
         .after(event)
         .ok_or_else(|| Fault::Row(format!("a task that is `{status}` cannot be `{event:?}`")))
 }
 
-/// The tasks that need this one need one less; answers those that need none any more. They are still pending.
+/// Lowers `unmet` of the tasks that need this one. Returns those that need no other task now. They are still pending.
 fn met(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<Vec<TaskNo>, Fault> {
     let mut update = c.prepare_cached(
         "UPDATE nova3_tasks SET unmet=unmet-1
@@ -44,7 +44,7 @@ fn met(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<Vec<TaskNo>, Fa
     Ok(met)
 }
 
-/// The tasks that needed this one only are ready; answers how many.
+/// Makes the tasks ready that needed only this one. Returns how many.
 pub(super) fn let_go_on(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<usize, Fault> {
     let met = met(c, queue_id, settled)?;
     for task in &met {
@@ -53,8 +53,8 @@ pub(super) fn let_go_on(c: &Connection, queue_id: i64, settled: TaskNo) -> Resul
     Ok(met.len())
 }
 
-/// The same, but for the first of them, which the lease is handed on to. One statement does both for a chain, which is most of
-/// all work.
+/// Hands the lease on to the first task that needed only this one, and makes the others ready. Returns the task that
+/// has the lease, and how many are ready. One statement does both for a chain, which is the common case.
 pub(super) fn hand_on(
     c: &Connection,
     held: &Held<'_>,
@@ -94,7 +94,7 @@ pub(super) fn hand_on(
     Ok((met.first().copied(), met.len().saturating_sub(1)))
 }
 
-/// A task that was leased in this transaction is ready instead.
+/// Makes a task ready that was leased in this transaction.
 fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
     let ready = after(TaskStatus::Leased, TaskEvent::Released)?;
     c.prepare_cached(
@@ -105,7 +105,7 @@ fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The lease is handed on to a ready part of the queue, if there is one that may be leased; answers which.
+/// Hands the lease on to a ready part of the queue, if one may be leased. Returns the part.
 pub(super) fn hand_on_to_part(c: &Connection, held: &Held<'_>) -> Result<Option<TaskNo>, Fault> {
     let part: Option<i32> = c
         .prepare_cached(
@@ -128,7 +128,7 @@ fn set_ready(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The lease goes on with a task that was in that state.
+/// Leases a task that was in state `from` under the given lease.
 pub(super) fn lease(c: &Connection, held: &Held<'_>, task: TaskNo, from: TaskStatus) -> Result<(), Fault> {
     let event = match from {
         TaskStatus::Ready => TaskEvent::Claimed,
@@ -152,7 +152,7 @@ pub(super) fn lease(c: &Connection, held: &Held<'_>, task: TaskNo, from: TaskSta
     Ok(())
 }
 
-/// The task waits for its parts, which are ready.
+/// Adds the parts as ready tasks. The task becomes a join that waits for them.
 pub(super) fn fan_out(
     c: &Connection,
     queue_id: i64,

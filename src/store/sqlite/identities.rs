@@ -1,5 +1,5 @@
-//! The names seen in an input, for finding one twice: a scratch table that lives on disk when it is large,
-//! so that checking ten million lines takes no more memory than checking a thousand.
+//! The names seen in an input, for finding duplicates. They are in a scratch table that moves to disk when it grows, so
+//! that checking ten million lines takes no more memory than checking a thousand.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use super::fault::Fault;
 use crate::domain::request::Digest;
 use crate::store::StoreError;
 
-/// A set of names with the line of each.
+/// A set of names, each with its line.
 #[derive(Debug)]
 pub struct Identities(Connection);
 
 impl Identities {
-    /// An empty set. SQLite removes its file itself, also after a crash.
+    /// Makes an empty set. SQLite removes its file itself, also after a crash.
     pub fn new() -> Result<Self, StoreError> {
         Self::open().map_err(|fault| fault.at(Path::new("a temporary file")))
     }
@@ -28,14 +28,14 @@ impl Identities {
         Ok(Self(connection))
     }
 
-    /// The line on which `name` stood before, if it did; else it now stands on `line`.
+    /// Returns the line on which `name` was seen before. If there is none, stores `line` for it.
     pub fn first_line(&mut self, name: &str, line: u64) -> Result<Option<u64>, StoreError> {
         self.look(name, line)
             .map_err(|fault| fault.at(Path::new("a temporary file")))
     }
 
     fn look(&self, name: &str, line: u64) -> Result<Option<u64>, Fault> {
-        // Half of a SHA-256 is still far beyond chance, and half the size.
+        // Half of a SHA-256 still makes a collision practically impossible, at half the size.
         let digest = Digest::of(name.as_bytes());
         let key = &digest.as_bytes()[..16];
         let added = self

@@ -1,7 +1,7 @@
 //! From input lines to queues: identity, versions, duplicates.
 //!
-//! A row stands for one content of one request. An edited line makes a new row and supersedes the old
-//! one; undoing the edit finds the old row again, with its answer if it has one.
+//! A row stands for one content of one request. An edited line makes a new row and supersedes the old one. Undoing the
+//! edit finds the old row again, with its answer if it has one.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -56,17 +56,17 @@ pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
     Ok(Epoch(epoch))
 }
 
-/// What all lines of one call share.
+/// The state that all lines of one call share.
 pub(super) struct Reading<'a> {
     pub(super) c: &'a Connection,
     pub(super) run: RunId,
     pub(super) epoch: Epoch,
-    /// The last complete reading: what only earlier ones saw had left the input.
+    /// The last complete reading. Lines that only earlier readings saw are not part of the input.
     pub(super) complete: i64,
     changes: Changes,
     pub(super) now: i64,
     pub(super) next_seq: i64,
-    /// Whether a line that may stand in a result file is no longer true, or one that left it is back.
+    /// Whether a line that may be in a result file is no longer true, or a removed line came back.
     pub(super) stale: bool,
 }
 
@@ -147,7 +147,7 @@ impl Reading<'_> {
         }
     }
 
-    /// A request under its key: new, known or changed.
+    /// Adds a request under its key: new, known or changed.
     fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
         let (latest, undone) = match good.among(versions) {
             Found::Nothing => {
@@ -167,7 +167,7 @@ impl Reading<'_> {
             self.insert(good, key, Some(latest))?;
             AddOutcome::Changed
         };
-        // The old version may have held up others of its session, which need not be the new one's.
+        // The old version may have blocked others of its session, which can be another session than the new version's.
         self.in_order(&latest.user, latest.session.as_deref())?;
         Ok(outcome)
     }
@@ -186,8 +186,8 @@ impl Reading<'_> {
         })
     }
 
-    /// The key of the next occurrence of an equal line in this reading. Occurrences seen so far are
-    /// 1 to k without a gap, so doubling and halving finds k in a logarithm of steps, however many there are.
+    /// Returns the key of the next occurrence of an equal line in this reading. The occurrences seen so far are
+    /// numbered 1 to k without a gap, so a binary search finds k.
     pub(super) fn free_key(&self, stem: &str) -> Result<String, Fault> {
         let key = |occurrence: u64| keys::occurrence_of(stem, occurrence);
         let seen = |occurrence: u64| -> Result<bool, Fault> {
@@ -216,7 +216,7 @@ impl Reading<'_> {
         Ok(key(high))
     }
 
-    /// A new row for the line; in the place of `old`, and so before what arrived after it, if there is one.
+    /// Adds a row for the line. When it replaces `old`, it takes the place of `old` in the order of arrival.
     fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) -> Result<(), Fault> {
         let request = good.request;
         let session = request.session.as_ref().map(SessionId::as_str);
@@ -269,7 +269,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The session's order holds again after something of it came or went.
+    /// Restores the session's order after one of its queues was added or removed.
     pub(super) fn in_order(&self, user: &str, session: Option<&str>) -> Result<(), Fault> {
         match session {
             Some(session) => sessions::promote(self.c, self.run.0, self.epoch.0, user, session),
@@ -278,7 +278,7 @@ impl Reading<'_> {
     }
 }
 
-/// Ends a reading: what it has not seen is no part of the input.
+/// Ends a reading: lines that it has not seen are not part of the input.
 pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), Fault> {
     let removed = removed_finished(c, run, epoch)?;
     c.execute(
@@ -298,7 +298,7 @@ pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) ->
 
 /// Whether a finished line leaves the input with this reading.
 fn removed_finished(c: &Connection, run: RunId, epoch: Epoch) -> Result<bool, Fault> {
-    // One small index for each finished state: the table itself is not read, however long it is.
+    // Each finished state has a small index, so the table itself is not read.
     for state in ["done", "failed", "paused", "continued"] {
         let sql = format!(
             "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE state='{state}' AND run_id=?1 AND ingest<?2

@@ -1,4 +1,4 @@
-//! The check of a whole file, for who asks for it: opening a store never reads all of it.
+//! The check of a whole file. It runs on request only: opening a store never reads the whole file.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
@@ -34,7 +34,7 @@ impl Upkeep for SqliteStore {
     }
 }
 
-/// Runs whose sums and numbers are not those of their rows.
+/// Finds runs whose sums or numbers differ from their rows, and queues with wrong task counts.
 const SUMS: &str = "SELECT 'the sums of run `' || r.name || '` are not those of its calls' FROM nova3_runs r
     WHERE r.attempts <> (SELECT count(*) FROM nova3_attempts a WHERE a.run_id=r.run_id)
       OR r.failed_attempts <> (SELECT count(*) FROM nova3_attempts a WHERE a.run_id=r.run_id AND a.error_class IS NOT NULL)

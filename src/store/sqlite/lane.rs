@@ -1,14 +1,13 @@
 //! A thread that owns one connection and does the jobs sent to it.
 //!
-//! The write lane commits in groups: everything that waits when a transaction begins shares its one
-//! `fsync`, and a lone job is committed at once. Nobody is answered before the commit. A job that hurries, as
-//! a claim does while slots stand empty, goes before those that wait in order. When a job fails, the group is
-//! rolled back and each job is done again in a transaction of its own, so that one bad job spoils nobody
-//! else's; jobs must therefore be able to run twice.
+//! The write lane commits in groups. All jobs that wait when a transaction begins share its one `fsync`, and a single
+//! job is committed at once. A job is answered after the commit. An urgent job goes before the waiting ones: a claim is
+//! urgent, because slots are empty. When a job fails, the group is rolled back and each job is done again in its own
+//! transaction, so that a bad job does not fail the others. Jobs must therefore be able to run twice.
 //!
-//! When the disk fails under it, or the store's file is removed or replaced, the write lane is broken and stays so: it answers everybody with that error and
-//! writes nothing more. After a failed `fsync` the system may forget what it could not write, so that a second one
-//! would succeed and prove nothing.
+//! When the disk fails, or the store's file is removed or replaced, the write lane stays broken: it answers each job
+//! with that error and writes nothing more. After a failed `fsync` the system may discard the unwritten pages. A second
+//! `fsync` would then succeed although the data is lost.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -23,24 +22,24 @@ use super::lock::StoreLock;
 use crate::store::StoreError;
 use crate::store::keys::GROUP_BYTES;
 
-/// One commit takes at most so many jobs, and ends once it holds enough bytes of results: more would save little, and
-/// delay the claim that comes meanwhile.
+/// The most jobs of one commit. A commit also ends once it holds enough bytes of results. More would save little and
+/// delay a claim that arrives in the meantime.
 const GROUP: usize = 64;
 
-/// Jobs that may wait. Senders wait when it is full, which slows claims before memory grows.
+/// The capacity of the queue. Senders wait when it is full, which slows claims before memory grows.
 const WAITING: usize = 1024;
 
-/// How a lane treats its jobs.
+/// How a lane runs its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Groups of jobs in one write transaction.
     Write,
-    /// Each job in a read transaction of its own, so that it sees one moment.
+    /// Each job in a read transaction of its own, so that it sees one consistent state.
     Read,
 }
 
 trait Job: Send {
-    /// About how many bytes it writes.
+    /// The estimated bytes that it writes.
     fn bytes(&self) -> usize;
     fn apply(&mut self, connection: &Connection) -> Result<(), Fault>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
@@ -69,7 +68,7 @@ where
 
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { result, reply, .. } = *self;
-        // Whoever asked may have been cancelled; what was committed stays committed.
+        // The caller may have been cancelled; a committed job stays committed.
         drop(reply.send(outcome.and_then(|()| result.ok_or(StoreError::Closed))));
     }
 }
@@ -88,8 +87,8 @@ pub(super) struct Lane {
 }
 
 impl Drop for Lane {
-    /// Waits for the thread: what was sent is still committed, and the lock is free for the next opener only
-    /// when nothing of this one can reach the file any more.
+    /// Waits for the thread. Jobs that were sent are still committed. The lock is released only when this process can
+    /// no longer reach the file.
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take() {
@@ -99,7 +98,7 @@ impl Drop for Lane {
 }
 
 impl Lane {
-    /// Starts the thread, which holds `lock` for as long as it has the connection.
+    /// Starts the thread. It holds `lock` while it has the connection.
     pub(super) fn start(
         connection: Connection,
         kind: Kind,
@@ -127,7 +126,7 @@ impl Lane {
         })
     }
 
-    /// Does `work` on the lane and answers when its transaction has ended.
+    /// Does `work` on the lane and returns when its transaction has ended.
     pub(super) async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -136,7 +135,7 @@ impl Lane {
         self.send(work, 0, Message::Job).await
     }
 
-    /// As [`Self::call`], of work that writes about so many bytes.
+    /// Like [`Self::call`], for work that writes about `bytes` bytes.
     pub(super) async fn call_of<T, F>(&self, bytes: usize, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -145,7 +144,7 @@ impl Lane {
         self.send(work, bytes, Message::Job).await
     }
 
-    /// As [`Self::call`], before everything that waits in order.
+    /// Like [`Self::call`], before all jobs that wait in order.
     pub(super) async fn call_first<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -179,7 +178,7 @@ impl Lane {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Ends the lane after everything sent before; its connection is closed on return.
+    /// Ends the lane after all jobs sent before. Its connection is closed on return.
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if let Some(sender) = &self.sender
@@ -202,7 +201,7 @@ fn drive(
     let mut broken: Option<StoreError> = None;
     while let Some(group) = waiting.next(&mut receiver, most) {
         if broken.is_none() {
-            // What has the store's name now is somebody else's: nothing more is promised.
+            // The store's name may belong to another file now, so no write can be promised any more.
             broken = lock.as_ref().and_then(|lock| lock.check().err());
         }
         match &broken {
@@ -211,8 +210,8 @@ fn drive(
         }
     }
     match (kind, broken) {
-        // The log is folded into the database, so that a closed store is one file. Failure is harmless:
-        // the next opening does it.
+        // The checkpoint makes a closed store one file. A failure is harmless, because the next opening does the
+        // checkpoint.
         (Kind::Write, None) => {
             drop(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         }
@@ -222,12 +221,12 @@ fn drive(
     drop(connection);
     drop(lock);
     if let Some(reply) = waiting.closing {
-        // Whoever closed it may not wait for it.
+        // The caller of `close` may have stopped waiting.
         let _: Result<(), ()> = reply.send(());
     }
 }
 
-/// What was taken out of the channel, to be put in order, and is not done.
+/// Jobs that were taken out of the channel and are not done yet.
 #[derive(Default)]
 struct Waiting {
     hurried: Vec<Box<dyn Job>>,
@@ -236,13 +235,13 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The next group, of at most so many jobs; waits if there is none. `None` when no more will come.
+    /// Returns the next group of at most `most` jobs, and waits if there is none. `None` when no more will come.
     fn next(&mut self, receiver: &mut mpsc::Receiver<Message>, most: usize) -> Option<Vec<Box<dyn Job>>> {
         if self.in_order.is_empty() && self.closing.is_none() {
             let message = receiver.blocking_recv()?;
             self.take(message);
         }
-        // No more than the channel holds, so that senders still wait when the disk is behind.
+        // The limit is the capacity of the channel, so that senders still wait when the disk is slow.
         while self.in_order.len() < WAITING && self.closing.is_none() {
             let Ok(message) = receiver.try_recv() else { break };
             self.take(message);
@@ -271,7 +270,7 @@ impl Waiting {
     }
 }
 
-/// Does the group and answers it; what broke the lane, if something did.
+/// Does the group and answers it. Returns the error that broke the lane, if one did.
 fn run_group(
     connection: &Connection,
     kind: Kind,
@@ -304,7 +303,7 @@ fn answer(group: Vec<Box<dyn Job>>, outcome: &Result<(), StoreError>) {
     }
 }
 
-/// Does `work` in a write transaction of its own, before there is a lane.
+/// Does `work` in its own write transaction, before a lane exists.
 pub(super) fn once<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, Fault>,
@@ -315,7 +314,7 @@ pub(super) fn once<T>(
     Ok(result)
 }
 
-/// Where a transaction failed.
+/// The stage at which a transaction failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Begin,
@@ -337,12 +336,12 @@ impl Failed {
         }
     }
 
-    /// Whether the fault is that of a single job, and the others can be done without it.
+    /// Whether the fault belongs to one job, so that the others can be done without it.
     fn is_one_jobs(&self) -> bool {
         self.stage == Stage::Job
     }
 
-    /// Whether nothing can be promised on this connection any more.
+    /// Whether this connection can no longer promise any write.
     fn breaks(&self) -> bool {
         self.stage == Stage::Commit || self.fault.is_of_the_disk()
     }
@@ -357,12 +356,12 @@ fn in_transaction(connection: &Connection, kind: Kind, group: &mut [Box<dyn Job>
     let transaction =
         rusqlite::Transaction::new_unchecked(connection, behavior).map_err(Failed::at(Stage::Begin))?;
     for job in group {
-        // A panic is that job's fault alone: the thread goes on, and the transaction is rolled back.
+        // A panic fails only its own job: the thread continues, and the transaction is rolled back.
         let applied = std::panic::catch_unwind(AssertUnwindSafe(|| job.apply(&transaction)));
         let fault = match applied {
             Ok(Ok(())) => continue,
             Ok(Err(fault)) => fault,
-            Err(_) => Fault::Row("the store's thread panicked over it".to_owned()),
+            Err(_) => Fault::Row("the store's thread panicked on this row".to_owned()),
         };
         return Err(Failed {
             stage: Stage::Job,
@@ -376,7 +375,7 @@ fn in_transaction(connection: &Connection, kind: Kind, group: &mut [Box<dyn Job>
 mod tests {
     use super::*;
 
-    /// A lane on a store of its own, where a number without its parent is found out when it is committed.
+    /// A lane on a store of its own, in which a missing parent number fails the commit.
     fn setup() -> Lane {
         let connection = Connection::open_in_memory().unwrap();
         connection
@@ -445,7 +444,7 @@ mod tests {
             tokio::join!(put(&lane, "p", 2), put(&lane, "c", 9), put(&lane, "p", 3));
         let said = fatal.unwrap_err().to_string();
         assert!(said.contains("a store"), "{said}");
-        // Whether they shared the commit depends on when the thread woke; whoever came later did not.
+        // These two may have shared the failed commit, which depends on when the thread woke. Later jobs did not.
         drop(with_it);
         drop(behind);
         for n in 10..13 {

@@ -1,4 +1,4 @@
-//! The ledger of calls, and the numbers that a run gives out.
+//! The ledger of calls, and the number counters of a run.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,38 +10,38 @@ use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 use crate::store::Lease;
 
-/// Calls that were made for something.
+/// The calls that were made for a task under a lease.
 pub(super) struct Spent<'a> {
     pub(super) lease: Lease,
     pub(super) task: TaskNo,
-    /// The version of the task, if it is known.
+    /// The version of the task. `None`: the current one.
     pub(super) version: Option<i64>,
     pub(super) attempts: &'a [Attempt],
-    /// Whether the last one's answer is the result.
+    /// Whether the answer of the last call is the result.
     pub(super) completed: bool,
 }
 
-/// What becomes of a settlement.
+/// The effect of a settlement on the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Nothing is settled: the lease was lost, or is given back.
+    /// Nothing is settled: the lease was lost or is released.
     Nothing,
-    /// A part is settled, of which nothing is told.
+    /// A part is settled, which has no event.
     Part,
-    /// The queue goes on.
+    /// The queue continues.
     Step,
     /// The queue ends.
     End,
 }
 
-/// The last numbers given by a run; they are the settlement's own.
+/// The run's last finish and event numbers after a settlement. They belong to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given {
     pub(super) finish_no: i64,
     pub(super) event_no: i64,
 }
 
-/// Calls without a settlement, or with one that came too late: they were paid all the same.
+/// Writes calls without a settlement, or whose settlement came too late. They cost money all the same.
 pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<(), Fault> {
     let run: Option<i64> = c
         .prepare_cached("SELECT run_id FROM nova3_queues WHERE queue_id=?1")?
@@ -53,8 +53,8 @@ pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<()
     }
 }
 
-/// Every call is written down, also one whose answer came too late to be used: it was paid. The finish number is
-/// the settlement's if it ends its queue.
+/// Writes every call to the ledger, also one whose answer came too late, because it cost money. The finish number
+/// belongs to the settlement if it ends its queue.
 pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -> Result<Given, Fault> {
     let completed = becomes != Use::Nothing && spent.completed;
     let mut sums = RunSummary::default();
@@ -78,7 +78,7 @@ pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -
         sums.uncertain = sums.uncertain.plus(attempt.uncertain);
         sums.wasted = sums.wasted.plus(if used { Cost::ZERO } else { cost });
     }
-    // What was held back for these calls is known now.
+    // The cost of these calls is known now, so their reservation is released.
     sums.reserved = money::take_back(c, spent.lease)?;
     book(c, run, &sums, becomes)
 }
@@ -121,8 +121,8 @@ fn write_attempt(
     Ok(())
 }
 
-/// The sums of the run and its last numbers, in one write; `reserved` of the sums is what is free again. Numbers grow in commit order, because one connection
-/// writes, and none is given twice.
+/// Updates the run's sums and its last numbers in one write. `sums.reserved` is the amount that is released. Numbers
+/// grow in commit order, because one connection writes, and none is given twice.
 fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Given, Fault> {
     Ok(c.prepare_cached(
         "UPDATE nova3_runs SET attempts=attempts+?2, failed_attempts=failed_attempts+?3, unpriced_attempts=unpriced_attempts+?4,
@@ -159,7 +159,7 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
     )?)
 }
 
-/// The numbers of a line that is finished as it comes in.
+/// Draws the numbers of a bad line, which is finished when it is stored.
 pub(super) fn next(c: &Connection, run: i64) -> Result<Given, Fault> {
     book(c, run, &RunSummary::default(), Use::End)
 }

@@ -1,6 +1,6 @@
-//! Limits a minute and pauses, from one process to the next.
+//! Per-minute limits and pauses, handed from one process to the next.
 //!
-//! Deliberately no port: a store that processes share keeps its limits where all of them ask (`limit/postgres`).
+//! Deliberately absent: a port. A shared store keeps its limits in the database (`limit/postgres`).
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,13 +10,14 @@ use crate::domain::pace::{Arrivals, LimitState, StoredPause};
 use crate::store::StoreError;
 
 impl SqliteStore {
-    /// What is known of the route's limits at that server, if they were the last that the route used.
+    /// Returns the stored state of the route's limits at that server, if that server was the last one the route used.
     pub async fn limit_state(&self, route: &str, server: &str) -> Result<Option<LimitState>, StoreError> {
         let (route, server) = (route.to_owned(), server.to_owned());
         self.read(move |c| one(c, &route, &server)).await
     }
 
-    /// The state of the route's limits at that server is durable. An arrival time that it does not name stays as it was.
+    /// The state of the route's limits at that server is durable. An arrival time that `state` leaves out stays as it
+    /// was.
     pub async fn put_limit_state(
         &self,
         route: &str,
@@ -58,7 +59,7 @@ fn one(c: &Connection, route: &str, server: &str) -> Result<Option<LimitState>, 
 fn put(c: &Connection, route: &str, server: &str, state: &LimitState) -> Result<(), Fault> {
     let largest = i64::try_from(state.largest).unwrap_or(i64::MAX);
     let pause = state.pause.as_ref();
-    // Another server counts by itself.
+    // The limits of another server do not apply.
     c.prepare_cached("DELETE FROM nova3_limits WHERE route = ?1 AND server <> ?2")?
         .execute([route, server])?;
     c.prepare_cached(

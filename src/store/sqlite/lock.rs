@@ -1,12 +1,12 @@
-//! The lock on a store: one process works on it, by whatever name it came.
+//! The lock on a store: one process works on it, under any of its names.
 //!
-//! Two locks of the operating system are held, and both end with the process. The one on the store file keeps out a
-//! process that came by a hard link, or after the lock file was removed. The one on the lock file guards what SQLite
-//! finds by the store's name, its log above all, also after the store file was replaced. The text in the lock file says
-//! who holds the store, and whether the last holder ended in good order.
+//! The process holds two locks of the operating system, and both end with it. The lock on the store file keeps out a
+//! process that opened it by a hard link, or after the lock file was removed. The lock on the lock file protects the
+//! files that SQLite finds by the store's name, above all its write-ahead log, also after the store file was replaced.
+//! The text in the lock file names the holder, and tells whether the last holder ended properly.
 //!
-//! The store file is opened before SQLite opens it, and closed after the writing connection: closing any descriptor of a
-//! file gives up the locks that SQLite has on it (<https://sqlite.org/howtocorrupt.html>, 2.2).
+//! The store file is opened before SQLite opens it, and closed after the writing connection. Closing any descriptor of
+//! a file releases SQLite's locks on it (<https://sqlite.org/howtocorrupt.html>, 2.2).
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Read, Seek, Write};
@@ -20,19 +20,19 @@ use super::open::told;
 use super::place::{Place, with_suffix};
 use crate::store::StoreError;
 
-/// Begins the text of a lock file. A file of that name which begins otherwise is somebody else's.
+/// The beginning of a lock file's text. A file of that name with another beginning is foreign.
 const MARK: &str = "nova3 store lock, held by ";
 
-/// At most so much of a lock file is read.
+/// The most bytes of a lock file that are read.
 const TEXT: u64 = 200;
 
-/// The pause between two tries for a lock that somebody holds.
+/// The pause between two tries for a lock that is held.
 const STEP: Duration = Duration::from_millis(50);
 
-/// The lock, held until it is dropped or the process dies.
+/// The lock. It is held until it is dropped or the process ends.
 ///
-/// The text in the lock file stays when a process dies: an empty file was left in good order. A process that could not
-/// open the store leaves that as it was.
+/// The text in the lock file remains after a crash. A process that ends properly leaves an empty file. A process that
+/// could not open the store leaves an earlier text in place.
 #[derive(Debug)]
 pub(super) struct StoreLock {
     shown: PathBuf,
@@ -42,7 +42,7 @@ pub(super) struct StoreLock {
     leave_text: bool,
 }
 
-/// An open file, and the name under which it was found.
+/// An open file, and the path under which it was found.
 #[derive(Debug)]
 struct Held {
     path: PathBuf,
@@ -50,8 +50,8 @@ struct Held {
 }
 
 impl StoreLock {
-    /// Takes the lock and makes the store file if it is absent. Waits up to `wait` for another process to leave;
-    /// `holder` is what others are told about us meanwhile.
+    /// Takes the lock and makes the store file if it is absent. Waits up to `wait` for another process to leave.
+    /// `holder` is the text by which other processes name this one.
     pub(super) fn take(place: &Place, wait: Duration, holder: &str) -> Result<Self, StoreError> {
         let io = |action| {
             move |error: Error| StoreError::Io {
@@ -101,17 +101,18 @@ impl StoreLock {
         })
     }
 
-    /// Whether the last holder died with the lock in its hand.
+    /// Whether the last holder crashed while it held the lock.
     pub(super) const fn died(&self) -> bool {
         self.died
     }
 
-    /// What a dead holder left is put in order: leaving the store is clean again.
+    /// Notes that recovery after a crash is complete, so that leaving the store is clean again.
     pub(super) const fn leave_clean(&mut self) {
         self.leave_text = false;
     }
 
-    /// Fails when the store file or the lock file was removed or replaced: others may then open what has its name.
+    /// Fails when the store file or the lock file was removed or replaced. Another process could then open the new
+    /// file.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for (held, what) in [(&self.store, "it"), (&self.name, "its lock file")] {
             if !held.has_its_name() {
@@ -141,8 +142,8 @@ impl Held {
         named.is_ok_and(|named| ours.is_ok_and(|ours| named == ours))
     }
 
-    /// A full disk must not keep a store from being opened and read, so this may fail. The old text goes last, so that
-    /// the file is never empty before its holder leaves it.
+    /// Writes the text and ignores errors, because a full disk must not keep a store from being opened and read. The
+    /// old text is removed last, so that the file is never empty while it is held.
     fn write_text(&mut self, line: &str) {
         drop(
             self.file
@@ -153,7 +154,7 @@ impl Held {
     }
 }
 
-/// Whether the lock was taken; waits for it as long as there is time `left`.
+/// Takes the lock, waiting as long as there is time `left`. Returns whether it was taken.
 fn lock(file: &File, left: &mut Duration) -> Result<bool, Error> {
     loop {
         match file.try_lock() {
@@ -180,7 +181,7 @@ fn in_use(place: &Place, holder: String) -> StoreError {
     }
 }
 
-/// Makes the lock file, or opens one that is ours. One that is not is never opened for writing.
+/// Makes the lock file, or opens an existing one of nova3. A foreign file is never opened for writing.
 fn open_lock_file(path: &Path, place: &Place) -> Result<File, StoreError> {
     let io = |error: Error| StoreError::Io {
         path: place.shown.clone(),
@@ -190,7 +191,7 @@ fn open_lock_file(path: &Path, place: &Place) -> Result<File, StoreError> {
     let foreign = || StoreError::ForeignFile {
         path: place.shown.clone(),
         file: path.to_path_buf(),
-        reason: "has the name of its lock file, and was not made by nova3",
+        reason: "has the name of its lock file, but nova3 did not create it",
     };
     loop {
         match create(path) {
@@ -213,7 +214,8 @@ fn open_lock_file(path: &Path, place: &Place) -> Result<File, StoreError> {
     }
 }
 
-/// The store holds people's requests: only its owner may read it. SQLite gives its log the same mode.
+/// Opens or makes the store file. It holds people's requests, so only its owner may read it. SQLite gives its log the
+/// same mode.
 fn open_private(path: &Path) -> Result<File, Error> {
     match create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => open(path, true),
@@ -221,7 +223,7 @@ fn open_private(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// A new file, for its owner alone.
+/// Makes a new file that only its owner can read.
 fn create(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)
@@ -231,7 +233,7 @@ fn create(path: &Path) -> Result<File, Error> {
         .open(path)
 }
 
-/// A file that is there and no link. Opening does not wait, as it would at a pipe.
+/// Opens an existing file that is no link. Opening does not block, as it would on a pipe.
 fn open(path: &Path, to_write: bool) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)
@@ -247,7 +249,7 @@ fn text(mut file: &File) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// Empty, ours, or ours before its text was written whole. A power cut may leave zeros.
+/// Whether the text is nova3's: empty, complete, or cut off while it was written. A power cut may leave zeros.
 fn is_ours(text: &[u8]) -> bool {
     let mark = MARK.as_bytes();
     text.starts_with(mark) || mark.starts_with(text) || text.iter().all(|byte| *byte == 0)
@@ -258,8 +260,8 @@ fn holder_in(text: &[u8]) -> String {
     text.strip_prefix(MARK).unwrap_or_default().trim().to_owned()
 }
 
-/// Whether a lock on the whole file would keep SQLite out too, which locks parts of it: so it is on NFS, SMB (two
-/// versions) and 9P, where the lock file has to do.
+/// Whether a lock on the whole file would also keep SQLite out, which locks parts of the file. This is so on NFS, SMB
+/// (two versions) and 9P, where the lock file has to be enough.
 #[cfg(target_os = "linux")]
 fn shares_locks(file: &File) -> bool {
     const SHARING: [rustix::fs::FsWord; 4] =
@@ -267,7 +269,7 @@ fn shares_locks(file: &File) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|system| SHARING.contains(&system.f_type))
 }
 
-/// Systems other than Linux do not tell the two kinds of locks apart.
+/// Systems other than Linux do not separate the two kinds of locks.
 #[cfg(not(target_os = "linux"))]
 const fn shares_locks(_: &File) -> bool {
     true

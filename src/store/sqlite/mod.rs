@@ -1,11 +1,11 @@
 //! The store as one SQLite file, for one process that writes and any number that read.
 //!
-//! One thread owns the only writing connection and commits in groups with `synchronous=FULL`; another
-//! reads, so that the exporter never waits for a commit. A lock on the file keeps a second writer
-//! out, which makes every lease found at the opening a dead one.
+//! One thread owns the only writing connection and commits in groups with `synchronous=FULL`. Another thread reads, so
+//! that the exporter never waits for a commit. A lock on the file keeps a second writer out. So the owner of every
+//! lease that an opening process finds has ended.
 //!
-//! Deliberately absent: a cursor that stays open between calls (it would keep the log from being folded
-//! back), memory mapping, and copying the file while it is in use.
+//! Deliberately absent: a cursor that stays open between calls (it would prevent checkpoints of the log), memory
+//! mapping, and copying the file while it is in use.
 
 mod bad_lines;
 mod cache;
@@ -63,15 +63,14 @@ use crate::domain::state::{IllegalTransition, QueueState};
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
-    /// Before the writer, because fields are dropped in order and the log can be folded back only when
-    /// nobody reads it any more.
+    /// The reader comes first, because fields are dropped in order and the last checkpoint needs all readers closed.
     reader: Option<Lane>,
     writer: Option<Lane>,
 }
 
 impl SqliteStore {
-    /// Opens the store to work on it; makes it if it is absent. Waits up to `wait` for another process to
-    /// leave it; `holder` is what others are told about us meanwhile.
+    /// Opens the store to work on it, and makes it if it is absent. Waits up to `wait` for another process to leave it.
+    /// `holder` is the text by which other processes name this one.
     pub fn open(path: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         if path.as_os_str() == open::MEMORY {
@@ -100,7 +99,7 @@ impl SqliteStore {
         })
     }
 
-    /// Opens a store that exists, to look at it while others work on it.
+    /// Opens an existing store to read it while other processes work on it.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         if !path.exists() {
@@ -131,7 +130,7 @@ impl SqliteStore {
         self.writer.as_ref().ok_or_else(|| StoreError::Io {
             path: self.path.clone(),
             action: "writing",
-            reason: "it was opened to be read only".to_owned(),
+            reason: "it was opened read-only".to_owned(),
         })
     }
 
@@ -152,7 +151,7 @@ fn state_of(value: ValueRef<'_>) -> Result<QueueState, Fault> {
     QueueState::parse(name).ok_or_else(|| Fault::Row(format!("a queue is `{name}`")))
 }
 
-/// A transition that the domain refuses is a row that should not be there.
+/// Turns a transition that the domain refuses into a fault of the row.
 fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, Fault> {
     state.map_err(|error| Fault::Row(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! What a run may still spend, what its calls gave nothing for, and how its routes stood.
+//! The budget of a run, its calls without a result, and the state of its routes.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -37,11 +37,11 @@ impl Budget for SqliteStore {
     }
 }
 
-/// How a good answer that came too late is called among the calls that gave nothing.
+/// The cause under which a good answer that came too late is counted as waste.
 const REPEATED: &str = "repeated";
 
-/// Holds back what a call may cost, if the lease is good and the cap has room for it. In any case the lease holds back no
-/// more than that.
+/// Reserves the worst cost of a call, if the lease is valid and the cap has room. The new reservation replaces the
+/// lease's earlier one.
 pub(super) fn reserve(
     c: &Connection,
     run: RunId,
@@ -86,7 +86,7 @@ pub(super) fn reserve(
     })
 }
 
-/// Whether the lease is still good: a call under another one must not be sent.
+/// Whether the lease is still valid. A call under a lost lease must not be sent.
 fn is_leased(c: &Connection, lease: Lease) -> Result<bool, Fault> {
     let mut query =
         c.prepare_cached("SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND fence=?2 AND status='leased'")?;
@@ -102,7 +102,7 @@ fn held_back(c: &Connection, lease: Lease) -> Result<u64, Fault> {
     )
 }
 
-/// The lease holds nothing back any more; answers what it did. Its run's sum is still to be corrected.
+/// Deletes the reservation of the lease and returns its amount. The caller corrects the sum of the run.
 pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
     let taken = c
         .prepare_cached(
@@ -113,8 +113,7 @@ pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
     Ok(Cost(taken.unwrap_or(0)))
 }
 
-/// Calls that were on their way when their process crashed: what they may have cost counts as spent. What an outside job may
-/// cost stays reserved.
+/// Counts the reservations of calls that were in flight at a crash as spent. The reservation of an outside job stays.
 pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
     for orphan in orphans(c, now)? {
         let spent = Spent {
@@ -133,7 +132,7 @@ pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A reservation whose process died.
+/// A reservation whose process crashed.
 struct Orphan {
     run: i64,
     lease: Lease,
@@ -174,7 +173,7 @@ fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Adds a call to those that gave nothing.
+/// Adds a call to the waste of its run.
 pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<(), Fault> {
     c.prepare_cached(
         "INSERT INTO nova3_waste(run_id, route, cause, calls, input_tokens, output_tokens, cost, uncertain)

@@ -1,4 +1,4 @@
-//! Opening a store file: is it ours, is it of a version we know.
+//! Opening a store file, and the check of its kind and version.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,26 +12,26 @@ use super::recovery;
 use crate::failpoint;
 use crate::store::StoreError;
 
-/// `nov3` in ASCII: marks the file as ours in SQLite's header.
+/// `nov3` in ASCII. It marks the file as nova3's in SQLite's header.
 const APPLICATION_ID: i32 = 0x6e6f_7633;
 
-/// The schema as a whole. A change raises [`VERSION`]; a store of another version is refused.
+/// The whole schema. A change to it raises [`VERSION`]; a store of another version is refused.
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 
 /// The schema's version, in `user_version` of SQLite's header.
 const VERSION: i64 = 6;
 
-/// Pages that the writer keeps. The operating system's own cache is behind it, so a miss is a copy and not a
-/// read of the disk: three times as many made a run of a million lines no faster.
+/// The page cache of the writer, in KiB. The operating system's cache is behind it, so a miss is a copy and not a read
+/// of the disk. Three times as much made a run of a million lines no faster.
 const WRITER_CACHE_KIB: i64 = 2048;
 
-/// A reader meets each row once.
+/// The page cache of a reader, in KiB. A reader reads each row once.
 const READER_CACHE_KIB: i64 = 1024;
 
-/// The name of a store that lives as long as the process; tests use it.
+/// The name of a store in memory, which lives as long as the process. Tests use it.
 pub(super) const MEMORY: &str = ":memory:";
 
-/// What the system said, and what to do about it where that is not plain.
+/// Formats an error of the system, with the cure if there is one.
 pub(super) fn told(error: &std::io::Error) -> String {
     let cure = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -45,15 +45,15 @@ pub(super) fn told(error: &std::io::Error) -> String {
     format!("{error}{cure}")
 }
 
-/// A store in memory, for tests.
+/// Opens a store in memory, for tests.
 pub(super) fn in_memory(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open_in_memory().map_err(|error| Fault::from(error).at(path))?;
     prepare(&mut connection).map_err(|fault| fault.at(path))?;
     Ok(connection)
 }
 
-/// The connection that writes; makes the tables. The file is there and locked. A store that was not left in good
-/// order, because its last process `died` or for another reason, is looked through before anything is written.
+/// Opens the writing connection and makes the tables. The file exists and is locked. A store that was not closed
+/// properly is checked before anything is written: its last process crashed, or its log was left.
 pub(super) fn writer(place: &Place, died: bool) -> Result<Connection, StoreError> {
     let path = &place.shown;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -73,7 +73,7 @@ pub(super) fn writer(place: &Place, died: bool) -> Result<Connection, StoreError
     Ok(connection)
 }
 
-/// A connection that only reads, beside a writer in this or another process.
+/// Opens a connection that only reads, beside a writer in this or another process.
 pub(super) fn reader(place: &Place) -> Result<Connection, StoreError> {
     let path = &place.shown;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -83,14 +83,14 @@ pub(super) fn reader(place: &Place) -> Result<Connection, StoreError> {
     if version == 0 {
         return Err(StoreError::NotAStore {
             path: path.clone(),
-            reason: "it is empty, no run was started in it".to_owned(),
+            reason: "it is empty: no run was started in it".to_owned(),
         });
     }
     settings(&connection, READER_CACHE_KIB).map_err(|fault| fault.at(path))?;
     Ok(connection)
 }
 
-/// The version of the schema: ours, or 0 for a file without one. Any other is refused.
+/// Returns the version of the schema: [`VERSION`], or 0 for a file without one. Any other is refused.
 fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let fault = |error: rusqlite::Error| Fault::from(error).at(path);
     let application: i32 = connection
@@ -126,12 +126,12 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError
 fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     settings(connection, WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // With FULL each commit is on the disk before anybody is answered; group commit makes it cheap.
+    // With FULL each commit is on the disk before its jobs are answered. Group commit keeps the cost low.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.pragma_update(None, "journal_size_limit", 67_108_864)?;
-    // Before the tables, so that a kill between the two leaves a file that is still known as ours.
+    // The mark comes before the tables, so that a kill between the two leaves a file that is recognised.
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application != APPLICATION_ID {
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -139,7 +139,7 @@ fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     make_tables(connection)
 }
 
-/// The tables and their version are there, both or neither.
+/// Makes the tables and their version in one transaction.
 fn make_tables(connection: &mut Connection) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;

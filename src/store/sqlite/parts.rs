@@ -1,4 +1,4 @@
-//! The parts of a task that fans out: making them, settling one, and going on to the next or to the join.
+//! The parts of a task that fans out: making them, settling them, and handing the lease on.
 
 use rusqlite::Connection;
 
@@ -11,7 +11,7 @@ use crate::domain::outcome::Product;
 use crate::domain::state::TaskEvent;
 use crate::store::{NewPart, Settled, Settlement, TaskEnd};
 
-/// The task waits for its parts; the lease goes on with the first of them.
+/// Adds the parts and hands the lease on to the first of them. The task waits for its parts.
 pub(super) fn fan_out(
     c: &Connection,
     settlement: &Settlement,
@@ -29,7 +29,7 @@ pub(super) fn fan_out(
     Ok(next.map_or(Settled::Yielded, Settled::Moved))
 }
 
-/// The join goes on under the lease of its last part; else another part does.
+/// Hands the lease on: the last part to the join, any other part to a ready part.
 fn after_part(c: &Connection, settlement: &Settlement, held: &Held) -> Result<Settled, Fault> {
     let queue_id = settlement.lease.queue_id;
     let Some(lease) = held.lease(settlement) else {
@@ -49,7 +49,7 @@ fn after_part(c: &Connection, settlement: &Settlement, held: &Held) -> Result<Se
     Ok(next.map_or(Settled::Yielded, Settled::Moved))
 }
 
-/// A settled part moves its join alone.
+/// Settles a part. Only its join depends on it.
 pub(super) fn settle(
     c: &Connection,
     settlement: &Settlement,
@@ -60,7 +60,7 @@ pub(super) fn settle(
     after_part(c, settlement, held)
 }
 
-/// The items of a part have no numbers; its join gives them.
+/// Stores the outcome of a part. Its items have no numbers yet; its join numbers them.
 fn store_part(c: &Connection, settlement: &Settlement, held: &Held, now: i64) -> Result<(), Fault> {
     let (event, result) = match &settlement.end {
         TaskEnd::Completed(Product::Items(items), _) => {

@@ -1,8 +1,8 @@
-//! Where a store is: which file its name means, and what lies beside it.
+//! The place of a store: the file that a path means, and the files beside it.
 //!
 //! SQLite finds the log of a store by the store's name. A store that is opened under another name has another log, and
-//! what stands in the first one is lost. So all names of a file lead to one: links are followed, and a store with hard
-//! links remembers the name under which it is worked on.
+//! the content of the first log is lost. So all names of a file lead to one name: links are followed, and a store with
+//! hard links records the name under which it is in use.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -17,28 +17,28 @@ use super::fault::Fault;
 use crate::config::resolved;
 use crate::store::StoreError;
 
-/// What SQLite keeps beside a store, and how each begins: the log, its index in the machine's own order of bytes, and
-/// the journal from before there is a log.
+/// The endings of the files that SQLite keeps beside a store, each with its possible first bytes: the write-ahead log,
+/// its index in the machine's own byte order, and the journal from before the log exists.
 const BESIDE: [(&str, &[&[u8]]); 3] = [
     ("-wal", &[&[0x37, 0x7f, 0x06, 0x82], &[0x37, 0x7f, 0x06, 0x83]]),
     ("-shm", &[&3_007_000_u32.to_ne_bytes()]),
     ("-journal", &[&[0xd9, 0xd5, 0x05, 0xf9]]),
 ];
 
-const FOREIGN: &str = "has the name of a file that belongs to it, and was not made by nova3";
+const FOREIGN: &str = "has the name of a file of the store, but nova3 did not create it";
 
 /// A store's place.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    /// The path as it was given, for people.
+    /// The path as the user gave it.
     pub(super) shown: PathBuf,
-    /// The file itself: absolute, no link.
+    /// The absolute path of the file, without links.
     pub(super) file: PathBuf,
 }
 
 impl Place {
-    /// Where the store is or will be. Refuses what is no store, and files beside it that are not the store's, before
-    /// anything is made or opened as a database.
+    /// Finds the place of the store, whether it exists or not. Refuses a file that is no store, and foreign files
+    /// beside it, before anything is made or opened as a database.
     pub(super) fn find(given: &Path) -> Result<Self, StoreError> {
         refuse_foreign(given)?;
         let file = resolved(given).map_err(|error| StoreError::Io {
@@ -56,7 +56,8 @@ impl Place {
         Ok(place)
     }
 
-    /// A link there would be followed, and a journal of another program would be played back and removed.
+    /// Refuses a foreign file beside the store. SQLite would follow a link there, and would play back and remove
+    /// another program's journal.
     fn refuse_beside(&self, ending: &str, beginnings: &[&[u8]]) -> Result<(), StoreError> {
         let path = with_suffix(&self.file, ending);
         let refuse = |reason| {
@@ -76,7 +77,7 @@ impl Place {
             return refuse("was left by a store that was moved or removed");
         }
         let mut head = Vec::new();
-        // One that cannot be read has an error of its own, when SQLite opens it.
+        // A file that cannot be read fails with its own error when SQLite opens it.
         if File::open(&path)
             .and_then(|file| file.take(4).read_to_end(&mut head))
             .is_err()
@@ -88,17 +89,17 @@ impl Place {
     }
 }
 
-/// The path of a file that lies beside the store.
+/// Returns the path of a file beside the store.
 pub(super) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// A file that is no SQLite database is never opened as one, let alone written.
+/// Refuses a file that is no SQLite database, so that it is never opened as one or written.
 ///
-/// Looked at before anything is made beside it, and before it is opened, because opening a pipe may never
-/// return.
+/// The check comes before anything is made beside the file. It also comes before opening, because opening a pipe may
+/// never return.
 fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     let foreign = |reason: &str| StoreError::NotAStore {
         path: path.to_path_buf(),
@@ -127,7 +128,7 @@ fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A store is made where its folder is; a folder that is missing is most often a typing error.
+/// Refuses a path whose folder does not exist, because a missing folder is usually a typing error.
 fn folder_of(path: &Path) -> Result<(), StoreError> {
     let folder = path
         .parent()
@@ -146,7 +147,7 @@ fn folder_of(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// The one name of a file with hard links: that under which it was worked on last, if it still has it.
+/// Returns the one name of a file with hard links: the name under which it was last in use, if the file still has it.
 fn one_name(file: PathBuf) -> PathBuf {
     let inode = |data: &Metadata| (data.dev(), data.ino());
     let Ok(data) = std::fs::metadata(&file) else {
@@ -163,8 +164,8 @@ fn one_name(file: PathBuf) -> PathBuf {
     }
 }
 
-/// The name in the file. It is read past the log and without a lock: it is the one thing that has to be known before the
-/// log can be found.
+/// Reads the name that is recorded in the file. It is read without the log and without a lock, because the log can only
+/// be found once the name is known.
 fn recorded(file: &Path) -> Option<PathBuf> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(byte);
     let mut uri = "file:".to_owned();
@@ -189,7 +190,7 @@ fn name_in(connection: &Connection) -> Result<Option<Vec<u8>>, Fault> {
         .optional()?)
 }
 
-/// Remembers in the store, and not only in its log, under which name it is worked on.
+/// Records the name under which the store is in use. The checkpoint moves it from the log into the file.
 pub(super) fn record(connection: &Connection, file: &Path) -> Result<(), Fault> {
     let name = file.as_os_str().as_bytes();
     if name_in(connection)?.as_deref() == Some(name) {

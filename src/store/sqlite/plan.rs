@@ -1,4 +1,5 @@
-//! Planning as a step of a queue: fenced, settled once, and taken over from a paused queue of the session.
+//! Planning as a step of a queue: it is fenced, settled once, or replaced by the tasks of a paused queue of the
+//! session.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -15,7 +16,7 @@ use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
 use crate::store::{Lease, PendingTask, PlanEnd, PlanSettlement, Planned, Settled, TakeOver};
 
-/// The queue that is to be planned.
+/// The queue whose planning is leased.
 struct Held {
     run: i64,
     ingest: i64,
@@ -125,7 +126,7 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
     Ok(TakeOver::Taken(tasks::planned(c, lease.queue_id)?))
 }
 
-/// The pending tasks of the session's last paused queue.
+/// Returns the pending tasks of the session's last paused queue.
 pub(super) fn pending(
     c: &Connection,
     user: &str,
@@ -145,7 +146,7 @@ pub(super) fn pending(
     Ok((!tasks.is_empty()).then_some((queue_id, tasks)))
 }
 
-/// The request is no longer true: what it took over is pending again, unless somebody else has it now.
+/// The request was superseded: the tasks that it took over are pending again, unless another request has them now.
 pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match continues(c, queue_id)? {
         Some((paused, QueueState::Continued)) if !is_taken(c, paused)? => {
@@ -155,8 +156,8 @@ pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     }
 }
 
-/// The request is true again: what it took over is its own again, unless somebody else has it now. Then it has to be
-/// planned anew, as far as nothing of it was done.
+/// The request is valid again: it owns the tasks that it took over again, unless another request has them now. In that
+/// case it is planned anew, if none of its tasks was begun.
 pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     match continues(c, queue_id)? {
         Some((paused, QueueState::Paused)) => pass_on(c, paused, QueueState::Paused, QueueEvent::Continued),
@@ -165,7 +166,7 @@ pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     }
 }
 
-/// Whether another request that is true has what `queue_id` took over from `paused`.
+/// Whether another request that is not superseded has the tasks that `queue_id` took over from `paused`.
 fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, Fault> {
     Ok(c.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM nova3_plans p JOIN nova3_queues q USING(queue_id)
@@ -174,8 +175,8 @@ fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, Fault>
     .query_row([paused, queue_id], |row| row.get(0))?)
 }
 
-/// A queue that was not begun has these tasks instead of those that it had; none means that it is to be planned. What
-/// its plan cost stays with it, and what it took over is pending again, unless somebody else has it now.
+/// Gives a queue that was not begun these tasks instead of its own. Without tasks a model plans them. The cost of its
+/// plan stays with it, and tasks that it took over are pending again, unless another request has them now.
 pub(super) fn replace(
     c: &Connection,
     queue_id: i64,
@@ -202,7 +203,7 @@ pub(super) fn replace(
     recount(c, queue_id)
 }
 
-/// A plan of which nothing was done is removed: the queue is planned anew.
+/// Removes a plan of which no task was begun, so that the queue is planned anew.
 fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let begun: bool = c
         .prepare_cached(
@@ -237,7 +238,7 @@ fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>,
     }
 }
 
-/// Whether a request that is true has the queue's pending tasks.
+/// Whether a request that is not superseded has taken over the queue's pending tasks.
 pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
     Ok(c.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM nova3_plans p JOIN nova3_queues q USING(queue_id)
@@ -246,7 +247,7 @@ pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
     .query_row([queue_id], |row| row.get(0))?)
 }
 
-/// Whether the queue's tasks came from planning, which has told of them.
+/// Whether the queue's tasks came from planning, which has its own event.
 pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
     Ok(
         c.prepare_cached("SELECT 1 FROM nova3_plans WHERE queue_id=?1 AND origin IS NOT NULL")?
@@ -256,7 +257,7 @@ pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
     )
 }
 
-/// A paused queue is continued, or pending again. Its line says so from now on, in whatever run it is.
+/// Changes a paused queue to continued, or back to pending. Its result line changes with it, in any run.
 fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), Fault> {
     let state = super::legal(from.after(event))?;
     c.prepare_cached("UPDATE nova3_queues SET state=?2, status=?2 WHERE queue_id=?1 AND state=?3")?
@@ -268,7 +269,7 @@ fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -
     Ok(())
 }
 
-/// The queue, if the lease of its planning is still good.
+/// Returns the queue if the lease of its planning is still valid.
 fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
     let held = c
         .prepare_cached(&sql(
@@ -293,7 +294,7 @@ fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
     Ok(held)
 }
 
-/// Planning is settled; its bookkeeping stands in the row of the plan.
+/// Settles the planning task. The record of planning is in the row of the plan.
 fn settle_task(c: &Connection, queue_id: i64, event: TaskEvent, now: i64) -> Result<(), Fault> {
     let status = graph::after(TaskStatus::Leased, event)?;
     c.prepare_cached(
@@ -305,7 +306,7 @@ fn settle_task(c: &Connection, queue_id: i64, event: TaskEvent, now: i64) -> Res
     Ok(())
 }
 
-/// The plan's row; what an earlier failure to plan cost stays in it.
+/// Writes the row of the plan. It keeps the cost of an earlier failed planning.
 fn write_plan(
     c: &Connection,
     lease: Lease,
@@ -357,7 +358,7 @@ fn note(
     events::note(c, run, event_no, &settling)
 }
 
-/// The queue has these tasks, and is planned: the lease is handed on to the first of them.
+/// Adds the tasks of the plan and hands the lease on to the first of them.
 fn insert_tasks(c: &Connection, lease: &graph::Held<'_>, steps: &[Planned], now: i64) -> Result<(), Fault> {
     let queue_id = lease.queue_id;
     settle_task(c, queue_id, TaskEvent::Completed, now)?;

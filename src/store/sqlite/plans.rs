@@ -1,7 +1,6 @@
-//! Every statement that the store runs while a batch is at work finds its rows by an index.
+//! Tests that every statement of a batch finds its rows by an index.
 //!
-//! The statements are not listed: whatever a connection runs is caught in the act, so that a new one is
-//! looked at too.
+//! The tests trace the connection instead of listing the statements, so that new statements are tested too.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,7 +29,7 @@ fn line(index: u64, text: &str) -> NewLine {
             identity: accepted.identity,
             content: accepted.content,
             notes: accepted.notes,
-            // A line that names no query is planned, or goes on with what is pending.
+            // A line without a query is planned, or continues pending tasks.
             plan: vec![
                 Planned {
                     action: "answer".to_owned(),
@@ -54,7 +53,7 @@ fn line(index: u64, text: &str) -> NewLine {
     }
 }
 
-/// The run has these lines and no others.
+/// Makes these lines the input of the run.
 pub(super) fn read(c: &Connection, run: RunId, texts: &[&str]) {
     let epoch: Epoch = ingest::begin(c, run).unwrap();
     let lines: Vec<_> = (0..).zip(texts).map(|(index, text)| line(index, text)).collect();
@@ -97,7 +96,7 @@ fn settle(c: &Connection, lease: Lease, task: usize, well: bool) {
     settle::settle(c, &settlement, 1).unwrap();
 }
 
-/// Two crashes in company, and two alone.
+/// Two crashes in company, then two alone.
 fn poison(c: &Connection, run: RunId) {
     for _ in 0..2 {
         claim_all(c, run);
@@ -110,7 +109,7 @@ fn poison(c: &Connection, run: RunId) {
     }
 }
 
-/// Planning, pausing, going on, and an edit of what went on.
+/// Planning, a pause, a continuation, and an edit of the continuing request.
 fn conversation(c: &Connection, run: RunId) {
     let first = r#"{"custom_id":"c1","references":["@a1"],"session_id":"c"}"#;
     let second = r#"{"custom_id":"c2","references":["@a1"],"session_id":"c","until":"answer"}"#;
@@ -154,7 +153,7 @@ fn conversation(c: &Connection, run: RunId) {
     super::events::of(c, run, &[lease.queue_id], 100).unwrap();
 }
 
-/// A run without requests.
+/// Opens a run without requests.
 pub(super) fn opened(c: &Connection) -> RunId {
     let opening = RunOpening {
         name: "a".to_owned(),
@@ -170,7 +169,7 @@ pub(super) fn opened(c: &Connection) -> RunId {
         .id
 }
 
-/// Everything that a batch does to its store.
+/// All operations of a batch on its store.
 fn batch(c: &Connection) {
     let run = opened(c);
     let (alone, nameless) = (r#"{"custom_id":"x","query":"q"}"#, r#"{"query":"q"}"#);
@@ -230,7 +229,7 @@ fn batch(c: &Connection) {
     cursors::one(c, run, &file).unwrap();
 }
 
-/// What SQLite will do for a statement, one step a line.
+/// Returns SQLite's plan for a statement, one step a line.
 fn plan(c: &Connection, sql: &str) -> Vec<String> {
     let mut query = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let steps = query
@@ -240,8 +239,8 @@ fn plan(c: &Connection, sql: &str) -> Vec<String> {
     steps.unwrap()
 }
 
-/// A step that reads more than what it is after. There are few runs and routes, and the indexes of leased and of
-/// blocked queues hold nothing else.
+/// Whether a step reads more rows than it needs. There are few runs and routes, and the indexes of leased and of
+/// blocked queues hold only such queues.
 fn is_slow(step: &str) -> bool {
     let few = [
         "CONSTANT ROW",

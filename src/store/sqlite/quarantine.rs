@@ -1,33 +1,35 @@
-//! Which tasks a crash of the process counts against, and how the one that causes it is found.
+//! Crash attribution: the tasks that a crash of the process counts against, and how the task that causes it is
+//! isolated.
 //!
-//! Most crashes are kills from outside: of the operator, of the kernel, of a machine that goes down. They meet tasks that wait
-//! for their answers, because that takes nearly all of the time. A task that crashes the process does so while the process
-//! works on it: while its prompt is built, or while its answer is read, judged and settled. So a crash counts only against
-//! tasks that were worked on.
+//! Most crashes are kills from outside: by the operator, by the kernel, by a machine that goes down. They hit tasks
+//! that wait for their answers, because waiting takes nearly all of the time. A task that crashes the process does so
+//! while the process works on it: while it builds the prompt, or reads, validates and settles the answer. So a crash
+//! counts only against tasks that were being worked on.
 //!
 //! ```text
 //! claim ─▶ working ─▶ waiting (limits, the call on the wire) ─▶ working ─▶ settled
 //!            └──────── again, for a retry or a repair ◀────────────┘
 //! ```
 //!
-//! 1. **Recorded.** A task that is leased at a crash is recorded (`crashes`). This costs nothing before the first crash. From
-//!    its next lease on a recorded task has a durable crash mark (`working`). A claim sets it. The worker clears it before the
-//!    call may be sent, and sets it again before it looks at a byte of the answer. All pieces of a streamed answer are
-//!    collected first, so that a kill in the middle of a stream meets a clear mark too. These are two small writes a call,
-//!    and only tasks that were at a crash pay them.
-//! 2. **Quarantine.** A task that is leased at a crash with its mark set goes into quarantine. It runs when all others have
-//!    had their turn, in a group that is all its process holds, because tasks that are not recorded have no mark. The first
-//!    group is as large as the slots allow, so that innocent tasks take one call's time together.
-//! 3. **Halves.** A crash of a group counts against its members whose marks are set: each may run in half of such a group from
-//!    then on. Others keep their place. A group is formed from those with the most room.
-//! 4. **Poison.** Two crashes while it is alone with its mark set, under different owners, fail a task as `poison`. A part
-//!    fails alone; another task fails its queue.
+//! 1. **Recorded.** A task that is leased at a crash is recorded (`crashes`). This costs nothing before the first
+//!    crash. From its next lease on, a recorded task has a durable crash mark (`working`). A claim sets the mark. The
+//!    worker clears it before the call may be sent, and sets it again before it reads the answer. It collects all
+//!    pieces of a streamed answer first, so that the mark is clear at a kill in the middle of a stream. These are two
+//!    small writes a call, and only recorded tasks need them.
+//! 2. **Quarantine.** A task that is leased at a crash with its mark set goes into quarantine. It runs after all other
+//!    tasks, in a group. The process holds no other lease meanwhile, because tasks that are not recorded have no mark.
+//!    The first group is as large as the slots allow, so that innocent tasks take the time of one call together.
+//! 3. **Halves.** A crash of a group counts against its members whose marks are set: each may then run in a group of
+//!    half that size at most. The limit of the others does not change. A group is formed from the tasks with the
+//!    largest limits first.
+//! 4. **Poison.** Two crashes while a task runs alone with its mark set, under different owners, fail it as `poison`. A
+//!    part fails alone; any other task fails its queue.
 //!
-//! A settled task has no record any more. A process that ends of itself and cannot give its leases back, as on a full disk, has
-//! not crashed.
+//! A settled task has no crash record any more. A process that ends by itself and cannot release its leases, as on a
+//! full disk, has not crashed.
 //!
-//! A kill from outside fails an innocent task only if it meets the milliseconds of work three times, once in company and twice
-//! while it is alone, with nothing settled between.
+//! A kill from outside fails an innocent task only if it hits the milliseconds of work three times, once in a group and
+//! twice while the task runs alone, and the task is not settled in between.
 
 use rusqlite::{Connection, params};
 
@@ -43,13 +45,13 @@ use crate::domain::task::TaskNo;
 use crate::store::keys::COMPLETION;
 use crate::store::{CrashMark, Lease};
 
-/// The first group of a queue may be as large as a process has slots.
+/// The limit of a task's first group: any size, so that only the slots of the process limit it.
 const ANY_SIZE: i64 = 1 << 20;
 
-/// So many crashes of a queue that runs alone, under different owners, fail it.
+/// The number of crashes, while a task runs alone and under different owners, that fails it.
 const POISON: i64 = 2;
 
-/// A task that a process held when it ended.
+/// A task that was leased when its process ended.
 struct Leased {
     queue_id: i64,
     task: TaskNo,
@@ -63,7 +65,7 @@ struct Leased {
 }
 
 impl Leased {
-    /// Whether only it can have crashed the process; one owner is counted once.
+    /// Whether only this task can have caused the crash. One owner counts once.
     fn crashed_alone(&self) -> bool {
         (self.working && self.group == 1 || failpoint!("company-is-poison")) && self.owner != self.crash_owner
     }
@@ -78,7 +80,7 @@ impl Leased {
     }
 }
 
-/// Whether the lease is still good; then the crash mark is as it is said.
+/// Sets the crash mark if the lease is still valid. Returns whether it is.
 pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool, Fault> {
     let marked = c
         .prepare_cached(
@@ -88,7 +90,7 @@ pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool
     Ok(marked == 1)
 }
 
-/// Whether the lease is still good; then so many panics are noted.
+/// Stores the number of panics if the lease is still valid. Returns whether it is.
 pub(super) fn note_panics(c: &Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
     let noted = c
         .prepare_cached(
@@ -106,8 +108,8 @@ pub(super) fn any_leased(c: &Connection) -> Result<bool, Fault> {
     )
 }
 
-/// Voids every lease in the store: whoever opens it holds its lock, so their owners are gone. No attempt is charged
-/// to a task. If they `crashed`, that is recorded. Submitted tasks have no lease and stay as they are.
+/// Ends every lease in the store. The caller holds the store's lock, so the owners have ended. No attempt is counted
+/// for a task. If the owners `crashed`, the crash is recorded. Submitted tasks have no lease and stay as they are.
 pub(super) fn void_all(c: &Connection, crashed: bool, now: i64) -> Result<(), Fault> {
     let ready = graph::after(TaskStatus::Leased, TaskEvent::Released)?;
     for task in leased(c)? {
@@ -156,7 +158,7 @@ fn leased(c: &Connection) -> Result<Vec<Leased>, Fault> {
     .collect::<Result<_, _>>()?)
 }
 
-/// The queue, as the transaction needs it that fails it.
+/// The queue, with the columns that the failing transaction needs.
 struct Found {
     run: i64,
     ingest: i64,
@@ -167,7 +169,7 @@ struct Found {
     tried: bool,
 }
 
-/// The task fails without a call: a part alone, another task with its queue.
+/// Fails the task without a call: a part alone, any other task with its queue.
 fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault> {
     let (queue_id, task) = (leased.queue_id, leased.task);
     let found = found(c, queue_id, task)?;
@@ -179,7 +181,7 @@ fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault
         return fail_part(c, leased, &failure, now);
     }
     let given = ledger::next(c, found.run)?;
-    // Its tasks are told of with the first of them that is settled; until then the request is all that is known.
+    // The first settled task of a queue announces the queue's tasks in its event. Before it, only the request is known.
     let known =
         task > TaskNo::planned(0) || task.index().is_some() && found.tried || plan::has_one(c, queue_id)?;
     if found.action != COMPLETION {
@@ -219,7 +221,7 @@ fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault
     }
 }
 
-/// The join of the part decides what follows.
+/// Fails a part. Its join decides how the queue continues.
 fn fail_part(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Result<(), Fault> {
     let status = graph::after(TaskStatus::Leased, TaskEvent::Failed)?;
     c.prepare_cached(
@@ -241,8 +243,8 @@ fn fail_part(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Re
 
 fn reason(crashes: i64) -> String {
     format!(
-        "nova3 crashed {crashes} times with this request in flight, the last {POISON} times while it worked on nothing \
-         else (it is left out from now on; once you know what it does, `nova3 retry --class {}` lets it run again)",
+        "nova3 crashed {crashes} times with this request in flight, the last {POISON} times while the request ran alone \
+         (it will not run again; fix the cause, then put it back with `nova3 retry --class {}`)",
         Class::Poison.as_str()
     )
 }

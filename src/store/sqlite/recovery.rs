@@ -1,4 +1,4 @@
-//! What is done before a store is trusted that its last process did not leave in good order.
+//! Recovery of a store that its last process did not close properly.
 
 use std::path::Path;
 
@@ -8,28 +8,28 @@ use rusqlite::{Connection, OptionalExtension};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-/// Whether a log lies beside the store: whoever leaves in good order folds it in.
+/// Whether a log is beside the store. A process that closes the store properly leaves none.
 pub(super) fn log_is_left(path: &Path) -> bool {
     std::fs::metadata(super::place::with_suffix(path, "-wal")).is_ok_and(|data| data.len() > 0)
 }
 
-/// Closing the connection will leave the log as it is, and the database too.
+/// Makes closing the connection leave the log and the database unchanged.
 pub(super) fn leave_log(connection: &Connection) -> Result<(), Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())
 }
 
-/// Everything that the store holds is on the disk, and its header, its schema and both ends of each table can be read. A
-/// store that is damaged there is refused as it was found.
+/// All content of the store is on the disk, and its header, its schema and both ends of each table can be read. A store
+/// that is damaged in these places is refused and left unchanged.
 ///
-/// The log is folded in at once, because a process whose `fsync` failed may have left frames that the system keeps in
-/// memory and takes for written: what is copied into the database is written anew. A crash can only have torn pages that
-/// the log holds, and SQLite takes them from frames whose checksums are right. So the cost follows the size of the log, and
-/// the rest of the file is not read: damage there is found by what reads it, or by [`super::integrity`].
+/// The log is checkpointed at once. A process whose `fsync` failed may have left frames that the system holds in memory
+/// and treats as written; the checkpoint writes them anew. A crash can only tear pages that the log holds, and SQLite
+/// takes them from frames with valid checksums. So the cost follows the size of the log, and the rest of the file is
+/// not read. Damage there is found when it is read, or by [`super::integrity`].
 pub(super) fn recover(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     tracing::info!(
         store.path = %path.display(),
-        "the store was not left in good order; its log is written into it"
+        "the store was not closed cleanly; its write-ahead log is written into it"
     );
     look_at_tables(connection).map_err(|fault| fault.at(path))?;
     let fault = |error: rusqlite::Error| Fault::from(error).at(path);
@@ -42,7 +42,7 @@ pub(super) fn recover(connection: &Connection, path: &Path) -> Result<(), StoreE
         .map_err(fault)
 }
 
-/// The first and the last leaf of each table can be reached.
+/// Reads the first and the last leaf of each table.
 fn look_at_tables(connection: &Connection) -> Result<(), Fault> {
     let mut query = connection.prepare(
         "SELECT name, wr FROM pragma_table_list WHERE schema='main' AND type='table' AND name LIKE 'nova3%'",
@@ -64,13 +64,13 @@ fn look_at_tables(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The file is not as SQLite wrote it.
+/// The error for a file that SQLite finds damaged.
 pub(super) fn damaged(path: &Path, finding: &str) -> StoreError {
     let finding = finding.trim().lines().next_back().unwrap_or_default();
     StoreError::Corrupt {
         path: path.to_path_buf(),
         reason: format!(
-            "the file is damaged: {finding} (put a copy in its place, or save what can be read: \
+            "the file is damaged: {finding} (restore a copy, or save the readable part: \
              `sqlite3 {path} .recover | sqlite3 rescued.db`)",
             path = path.display()
         ),

@@ -1,4 +1,4 @@
-//! What is finished, in order, page by page.
+//! Finished requests, page by page.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -107,7 +107,7 @@ fn by_completion(
     Ok(page)
 }
 
-/// Lines in input order, without a gap, from the one after `after`.
+/// Returns lines in input order without a gap, from the one after `after` on.
 fn by_input(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
     let sql = format!(
         "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND line_index>?2 AND state<>'superseded'
@@ -163,7 +163,7 @@ pub(super) fn by_id(c: &Connection, run: RunId, queues: &[i64]) -> Result<Finish
     Ok(page)
 }
 
-/// The earliest reading whose lines count as part of the input.
+/// Returns the earliest reading whose lines count as part of the input.
 pub(super) fn complete_ingest(c: &Connection, run: RunId) -> Result<i64, Fault> {
     Ok(
         c.prepare_cached("SELECT complete_ingest FROM nova3_runs WHERE run_id=?1")?
@@ -196,7 +196,7 @@ fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
     }
 }
 
-/// The request with what came of it.
+/// Adds the outcome to the request.
 fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, Fault> {
     let queue_id = known.queue_id;
     let status: String = row.get(7)?;
@@ -221,7 +221,7 @@ fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, F
     })
 }
 
-/// A bad line has none, and no row to keep it.
+/// Returns the metadata of a request. A bad line has none, and no row for it.
 fn metadata(c: &Connection, queue_id: i64) -> Result<Option<String>, Fault> {
     let found = c
         .prepare_cached("SELECT metadata FROM nova3_requests WHERE queue_id=?1")?

@@ -1,4 +1,4 @@
-//! Putting failed requests back: only the tasks that failed, and those behind them, run again.
+//! Retrying failed requests: only the failed tasks and the tasks behind them run again.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::domain::state::{QueueEvent, QueueState};
 use crate::failpoint::sql;
 use crate::store::{Failures, RunId};
 
-/// A queue that failed, in whole or in part, and may run again.
+/// A queue that failed, fully or partly, and may run again.
 struct Candidate {
     queue_id: i64,
     state: QueueState,
@@ -55,8 +55,8 @@ pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64,
     Ok(chosen.len() as u64)
 }
 
-/// Tasks that failed or were skipped run again, behind those that they need. A task that has fanned out runs its failed parts
-/// alone.
+/// Makes failed and skipped tasks run again, behind the tasks that they need. A task that has fanned out runs only its
+/// failed parts again.
 fn put_back_tasks(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     c.prepare_cached(
         "INSERT INTO nova3_task_versions(queue_id, task_index, version, status, result, error, making, completed_at)
@@ -86,7 +86,7 @@ fn put_back_tasks(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Bad lines have no request and are no candidates: only an edit of the input mends them.
+/// Returns the queues to retry. Bad lines have no request and stay failed until the input is edited.
 fn candidates(c: &Connection, run: RunId, which: &Failures) -> Result<Vec<Candidate>, Fault> {
     let mut query = c.prepare_cached(&sql(
         "SELECT queue_id, user_id, session_id, error_class, custom_id, state FROM nova3_queues

@@ -49,7 +49,7 @@ const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, inpu
 
 pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, Fault> {
     refuse_mixture(c, store, opening)?;
-    // A path need not be UTF-8; what is not is kept in the form that people see.
+    // A path can have bytes that are not UTF-8; they are stored in their lossy form, as people see them.
     let path = opening
         .input
         .as_ref()
@@ -74,7 +74,7 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
         .into());
     }
     let changed = recipe_changed(c, opening)?;
-    // Two openings may share a millisecond and a clock may jump back: the run used last has the highest number.
+    // Two openings can share a millisecond and a clock can jump back, so the run used last gets the highest number.
     c.execute(
         "INSERT INTO nova3_runs(name, input_path, rehearsal, recipe, recipe_no, created_at, last_accessed)
          SELECT ?1, ?2, ?4, ?5, ?6, ?3, max(?3, 1+coalesce(max(last_accessed),0)) FROM nova3_runs WHERE true
@@ -98,7 +98,7 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
     }
     let run = find(c, Some(&opening.name))?
         .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
-    // A process that begins knows nothing ill of its routes.
+    // A process that begins has no failures of its routes yet.
     c.execute(
         "UPDATE nova3_routes SET state='closed', reason=NULL, since=?2 WHERE run_id=?1 AND state<>'closed'",
         params![run.id.0, now],
@@ -110,7 +110,7 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
     })
 }
 
-/// Whether the run was last worked on under another recipe and has something settled beside what is still to do.
+/// Whether the run was worked on under another recipe, has calls in its ledger, and has unfinished requests.
 fn recipe_changed(c: &Connection, opening: &RunOpening) -> Result<bool, Fault> {
     let known: Option<(i64, Option<String>, bool)> = c
         .query_row(
@@ -182,15 +182,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         recipe_changed: false,
         rehearsal: row.get(10)?,
         complete: row.get(11)?,
-        // One process works on it, on its own.
+        // One process works on the run alone, so no terms are stored.
         terms: Terms::default(),
     })
 }
 
 pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
     let since = complete_ingest(c, run)?;
-    // Each state is counted in its own small index, so that no request is read for it. Lines that an
-    // unfinished reading has not seen yet are still part of the input, which is why the mark is not asked.
+    // Each state has a small index of its own, so no request is read. Lines that an unfinished reading has not seen yet
+    // still count, so `complete_ingest` decides and not the mark.
     let of = |state: &str| -> Result<u64, Fault> {
         let sql =
             format!("SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state{state}");
@@ -234,7 +234,8 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
     })
 }
 
-/// How many are done, and of them: with other tasks or prompts than those of now, and with other models only.
+/// Counts the done queues. Also counts those with other tasks or prompts than the present ones, and those where only
+/// the models differ.
 fn finished_under(c: &Connection, run: RunId, since: i64) -> Result<(u64, u64, u64), Fault> {
     let counted = c
         .prepare_cached(
@@ -315,7 +316,7 @@ pub(super) fn has_unfinished(c: &Connection, run: RunId) -> Result<bool, Fault> 
     Ok(counts)
 }
 
-/// An open queue none of whose tasks can run.
+/// Returns an open queue of which no task can run.
 pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, Fault> {
     Ok(c.prepare_cached(
         "SELECT queue_id FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='open'
@@ -325,7 +326,7 @@ pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, Fault> {
     .optional()?)
 }
 
-/// Runs with something left to do, the oldest first, and whether any of it can be claimed now.
+/// Returns runs with work left, the oldest first, each with whether a task can be claimed now.
 fn open_runs(c: &Connection) -> Result<Vec<(Run, bool)>, Fault> {
     let mut open = Vec::new();
     for run in all(c)?.into_iter().rev() {

@@ -1,4 +1,4 @@
-//! Sessions as people look at them, and forgetting one.
+//! Views of a session, and clearing it.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -124,7 +124,7 @@ fn items(c: &Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, F
     Ok(items)
 }
 
-/// The session's queue that is under way, else the paused one, else the last.
+/// Returns the session's queue that is under way, else the paused one, else the last.
 fn latest(c: &Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
     let queue: Option<i64> = c
         .prepare_cached(
@@ -137,7 +137,7 @@ fn latest(c: &Connection, user: &str, session: &str) -> Result<Option<KnownQueue
     queue.map(|queue| known(c, queue)).transpose()
 }
 
-/// A known request's queue, if its tasks are known.
+/// Returns the queue of a known request.
 pub(super) fn planned(
     c: &Connection,
     run: RunId,
@@ -187,7 +187,7 @@ fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, Fault> {
 
 pub(super) fn clear(c: &Connection, user: &str, session: &str) -> Result<Cleared, Fault> {
     let (mut pending, mut rounds) = (0, 0);
-    // A paused queue that is no round any more is found by nobody; its line stays as it is.
+    // Clearing the round of a paused queue removes its tasks from the pending ones. The queue's line stays as it is.
     while let Some((queue, tasks)) = plan::pending(c, user, session)? {
         pending += tasks.len() as u64;
         rounds += c

@@ -21,8 +21,8 @@ pub(super) fn has_open(c: &Connection, run: i64, user: &str, session: &str) -> R
     Ok(found.is_some())
 }
 
-/// Opens the session's earliest waiting queue, unless one is open. An open one that nobody works on steps back for an
-/// earlier one that came back: after a retry, or when an edit was undone.
+/// Opens the session's earliest waiting queue, unless one is open. An open queue without leases gives way to an earlier
+/// one that came back after a retry or after an undone edit.
 pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session: &str) -> Result<(), Fault> {
     let waiting: Option<(i64, i64)> = c
         .prepare_cached(
@@ -54,7 +54,7 @@ pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session
     Ok(())
 }
 
-/// The queue waits again, unless a worker or an outside job works on it.
+/// Blocks the queue again, unless a worker or an outside job works on it.
 pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     let state = super::legal(QueueState::Open.after(QueueEvent::HeldBack))?;
     let held_back = c
@@ -72,7 +72,7 @@ pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Tasks of the session are leased of this queue alone.
+/// Makes this queue the only one of the session whose tasks may be leased.
 pub(super) fn lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
     c.prepare_cached(
         "INSERT INTO nova3_session_leases(user_id, session_id, queue_id) VALUES(?1,?2,?3)
@@ -82,15 +82,15 @@ pub(super) fn lease(c: &Connection, queue_id: i64, user: &str, session: &str) ->
     Ok(())
 }
 
-/// The session is no longer this queue's.
+/// Ends the queue's hold on the session.
 pub(super) fn end_lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
     c.prepare_cached("DELETE FROM nova3_session_leases WHERE user_id=?1 AND session_id=?2 AND queue_id=?3")?
         .execute(params![user, session, queue_id])?;
     Ok(())
 }
 
-/// Queues that an ended reading has not seen wait again, and the heads of their sessions are promoted. No other session
-/// changes with the end of a reading: whoever ends or adds a queue promotes in its session.
+/// Blocks queues that an ended reading has not seen, and promotes the next queues of their sessions. The end of a
+/// reading changes no other session: each method that ends or adds a queue promotes in its session.
 pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<(), Fault> {
     let mut query = c.prepare_cached(
         "SELECT user_id, session_id FROM nova3_queues WHERE run_id=?1 AND state='open' AND ready>0 AND ingest<?2
@@ -121,7 +121,7 @@ pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<
     Ok(())
 }
 
-/// The finished queue is the session's next round.
+/// Makes the finished queue the session's next round.
 pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
     c.prepare_cached(
         "UPDATE nova3_queues SET round=1+coalesce((SELECT max(round) FROM nova3_queues
@@ -131,7 +131,7 @@ pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &st
     Ok(())
 }
 
-/// Where items are put: a session, or a request that is alone.
+/// The owner of new items: a session, or a request without one.
 pub(super) struct Place<'a> {
     pub(super) user: &'a str,
     pub(super) session: Option<&'a str>,
@@ -140,7 +140,7 @@ pub(super) struct Place<'a> {
     pub(super) now: i64,
 }
 
-/// Gives the items their numbers and answers them as a JSON array, each beginning with its id.
+/// Numbers the items and returns them as a JSON array. Each item begins with its id.
 pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Result<String, Fault> {
     let mut counters = counters(c, place)?;
     let mut array = String::from("[");
@@ -176,7 +176,7 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
     Ok(array)
 }
 
-/// The last numbers given: of the session, or of the earlier tasks of a request that is alone.
+/// Returns the last numbers given: of the session, or of the earlier tasks of a request without one.
 fn counters(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fault> {
     let Some(session) = place.session else {
         return alone(c, place);

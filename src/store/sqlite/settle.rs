@@ -1,5 +1,5 @@
-//! Settling a task: its result, its items' numbers, the ledger, the tasks behind it, the queue's progress and the session's
-//! next queue change together or not at all.
+//! Settling a task: its result, its items' numbers, the ledger, the tasks behind it, the queue's progress and the
+//! session's next queue change in one transaction.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -47,7 +47,7 @@ impl Tasks for SqliteStore {
     }
 }
 
-/// The settled task and its queue, as the transaction needs them.
+/// The settled task and its queue, with the columns that the transaction needs.
 pub(super) struct Held {
     run: i64,
     ingest: i64,
@@ -57,9 +57,9 @@ pub(super) struct Held {
     owner: Option<String>,
     until: Option<i64>,
     group: i64,
-    /// How the task was made before, if it failed and was put back.
+    /// The record of an earlier try, if the task failed and was retried.
     making: Option<String>,
-    /// Whether events are told of it: a raw completion has none.
+    /// Whether it has events. A raw completion has none.
     told: bool,
     /// The version of the task.
     version: i64,
@@ -72,7 +72,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The lease, to be handed on; an outside job has none.
+    /// Returns the lease to hand on. A task of an outside job has none.
     pub(super) fn lease(&self, settlement: &Settlement) -> Option<graph::Held<'_>> {
         Some(graph::Held {
             queue_id: settlement.lease.queue_id,
@@ -111,7 +111,7 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
     settle_planned(c, settlement, &spent, &held, now)
 }
 
-/// The outcome of a planned task moves its queue.
+/// Settles a planned task, which moves its queue.
 fn settle_planned(
     c: &Connection,
     settlement: &Settlement,
@@ -135,7 +135,7 @@ fn settle_planned(
     } else {
         go_on(c, settlement, held, pauses)?
     };
-    // A task that is pending needs one that is ready, leased or submitted.
+    // Each pending task needs one that is ready, leased or submitted.
     let is_over = fails || next.is_none() && ready == 0 && held.is_alone;
     let ends = if fails {
         Some(Status::Failed)
@@ -181,8 +181,8 @@ fn settle_planned(
     Ok(Settled::Finished { ok: ended.is_ok() })
 }
 
-/// The tasks behind a settled one go on: the first of them under its lease, unless the queue pauses. Answers which that
-/// is, and how many more are ready.
+/// Unblocks the tasks behind a settled one. The first of them inherits the lease, unless the queue pauses. Returns that
+/// task, and how many more are ready.
 fn go_on(
     c: &Connection,
     settlement: &Settlement,
@@ -198,7 +198,7 @@ fn go_on(
     }
 }
 
-/// How a queue ends all of whose tasks are settled.
+/// Returns the status of a queue whose tasks are all settled.
 fn end_status(c: &Connection, queue_id: i64, has_failed: bool) -> Result<Status, Fault> {
     if !has_failed {
         return Ok(Status::Completed);
@@ -243,7 +243,7 @@ fn note(
     )
 }
 
-/// The task, if the lease or the handle is still good for it.
+/// Returns the task if the lease or the handle is valid for it.
 fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> {
     let status = match settlement.handle {
         None => TaskStatus::Leased,
@@ -324,7 +324,7 @@ fn store_task(
     store_row(c, settlement, held, status, result, now)
 }
 
-/// The row of the settled task.
+/// Writes the row of the settled task.
 pub(super) fn store_row(
     c: &Connection,
     settlement: &Settlement,
@@ -369,7 +369,7 @@ pub(super) fn store_row(
     Ok(())
 }
 
-/// The queue goes on behind a planned task. A first failure of its tasks is its own.
+/// Moves the queue behind a planned task. The queue keeps the first failure of its tasks.
 fn step(
     c: &Connection,
     settlement: &Settlement,

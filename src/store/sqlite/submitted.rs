@@ -1,4 +1,4 @@
-//! Tasks that outside jobs work on: they hold no lease, and whoever finds the answer settles them once.
+//! Tasks that outside jobs work on. They hold no lease, and any worker that finds the answer can settle them, once.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -31,7 +31,7 @@ impl OutsideJobs for SqliteStore {
     }
 }
 
-/// Whether the lease was good; then the task is the outside job's.
+/// Gives the task to the outside job if the lease is valid. Returns whether it is.
 pub(super) fn submit(c: &Connection, lease: Lease, handle: &str) -> Result<bool, Fault> {
     let submitted = graph::after(TaskStatus::Leased, TaskEvent::Submitted)?;
     let done = c
@@ -65,7 +65,7 @@ pub(super) fn list(c: &Connection, run: RunId, after: i64, limit: usize) -> Resu
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether the task was still the outside job's; then it is ready.
+/// Makes the task ready again if it still belongs to the outside job. Returns whether it did.
 pub(super) fn take_back(c: &Connection, handle: &str, left: &Left, now: i64) -> Result<bool, Fault> {
     let (lease, snooze) = (left.lease, left.snooze_ms());
     let ready = graph::after(TaskStatus::Submitted, TaskEvent::TakenBack)?;

@@ -1,12 +1,12 @@
-//! The counts of a queue over its tasks, by which claims find it.
+//! The counts of a queue over its tasks. Claims find queues by them.
 //!
-//! A claim, a settlement and the end of a queue change them by what they did. Everything that is rare counts them anew.
+//! A claim, a settlement and the end of a queue adjust the counts. Rare operations recompute them.
 
 use rusqlite::Connection;
 
 use super::fault::Fault;
 
-/// The counts of the queue are those of its tasks.
+/// Recomputes the counts of the queue from its tasks.
 pub(super) fn recount(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     c.prepare_cached(
         "UPDATE nova3_queues SET (ready, quarantine, leased, submitted)=(

@@ -1,4 +1,4 @@
-//! The rows of a queue's tasks as they are made.
+//! The rows of a queue's tasks: making and reading them.
 
 use rusqlite::{Connection, params};
 
@@ -17,7 +17,7 @@ pub(super) fn is_begun(c: &Connection, run: i64, queue_id: i64) -> Result<bool, 
     .query_row([run, queue_id], |row| row.get(0))?)
 }
 
-/// The only task of a bad Batch line, which gives its result the form of one.
+/// Adds the only task of a bad Batch line, so that its result has the form of a Batch line.
 pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -> Result<(), Fault> {
     c.prepare_cached(
         "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, status, created_at)
@@ -27,7 +27,7 @@ pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -
     Ok(())
 }
 
-/// The tasks of a new queue: those of its plan, or planning. The first is ready.
+/// Adds the tasks of a new queue: those of its plan, or planning. The first is ready.
 pub(super) fn write(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
     if !steps.is_empty() {
         return insert_planned(c, queue_id, steps, now);
@@ -47,7 +47,7 @@ pub(super) fn write(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) 
     Ok(())
 }
 
-/// One row for each planned task, which needs the one before it.
+/// Adds a row for each planned task. Each needs the one before it.
 pub(super) fn insert_planned(
     c: &Connection,
     queue_id: i64,
@@ -80,7 +80,7 @@ pub(super) fn insert_planned(
     Ok(())
 }
 
-/// A queue's planned tasks in order, settled ones too.
+/// Returns a queue's planned tasks in order, including settled ones.
 pub(super) fn planned(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, Fault> {
     let mut query = c.prepare_cached(
         "SELECT task_id, action, description, input FROM nova3_tasks
@@ -114,19 +114,20 @@ pub(super) struct TaskRow {
 }
 
 impl TaskRow {
-    /// Whether it is ready, awake, and in quarantine or not as is asked. It is awake too if its clock was set back.
+    /// Whether it is ready and awake, and its quarantine matches `quarantined`. It is also awake when the clock was set
+    /// back.
     pub(super) const fn is_claimable(&self, quarantined: bool, now: i64) -> bool {
         let awake = self.wake_at <= now || self.wake_at > now.saturating_add(self.sleep_ms);
         self.is_ready && awake && (self.quarantine > 0) == quarantined
     }
 
-    /// What it is to be, if it is a planned task.
+    /// Returns its action, description and input if it is a planned task.
     pub(super) fn planned(&self) -> Option<PendingTask> {
         let is_planned = self.no != TaskNo::PLAN && !self.no.is_part();
         is_planned.then(|| self.task.clone())
     }
 
-    /// The parts of the task that it is a part of, or joins; none if it is neither.
+    /// Returns the parts of the task that it is a part of or joins. Empty for other tasks.
     pub(super) fn parts_among(&self, tasks: &[Self]) -> Vec<Part> {
         let parts = tasks
             .iter()
@@ -140,7 +141,7 @@ impl TaskRow {
     }
 }
 
-/// All tasks of a queue in the order of their numbers.
+/// Returns all tasks of a queue in the order of their numbers.
 pub(super) fn of_queue(c: &Connection, queue_id: i64) -> Result<Vec<TaskRow>, Fault> {
     let mut query = c.prepare_cached(
         "SELECT task_index, kind, crashes, panics, quarantine, status='ready', wake_at, sleep_ms, task_id, action,

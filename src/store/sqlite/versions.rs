@@ -1,4 +1,4 @@
-//! The versions of a request: finding them, seeing one again, putting one in the place of another.
+//! The versions of a request: looking them up, seeing one again, replacing one by another.
 
 use rusqlite::{OptionalExtension, params};
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use crate::store::versions::{Good, TasksNow, Version};
 use crate::store::{AddOutcome, NewLine};
 
 impl Reading<'_> {
-    /// Every version under that key; at most one of them is not superseded.
+    /// Returns all versions under that key; at most one of them is not superseded.
     pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, Fault> {
         let mut query = self.c.prepare_cached(
             "SELECT queue_id, seq, content_digest, state, user_id, session_id, ingest, notes_digest, status,
@@ -44,7 +44,7 @@ impl Reading<'_> {
         Ok(versions)
     }
 
-    /// The line is known: it is part of the input again, or still.
+    /// Handles a known line: it is part of the input again, or still.
     pub(super) fn recognise(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         self.see(good.line, Some(good), version)?;
         self.follow_tasks(good, version)?;
@@ -62,7 +62,7 @@ impl Reading<'_> {
         })
     }
 
-    /// The queue has the tasks that line and flags give now, or it was begun and is marked.
+    /// Gives the queue the tasks that line and flags give now, or marks it if it was begun.
     fn follow_tasks(&self, good: &Good<'_>, version: &Version) -> Result<(), Fault> {
         let queue_id = version.queue_id;
         let others = match good.tasks_of(version) {
@@ -80,7 +80,7 @@ impl Reading<'_> {
         plan::replace(self.c, queue_id, good.given_tasks(), good.plan, self.now)
     }
 
-    /// Whether what paused the queue would pause it again behind the same task.
+    /// Whether the queue would pause behind the same task again.
     fn still_pauses(&self, version: &Version, stops: &Stops) -> Result<bool, Fault> {
         let action: Option<String> = self
             .c
@@ -93,7 +93,7 @@ impl Reading<'_> {
         Ok(action.is_some_and(|action| stops.after(&action)))
     }
 
-    /// What was paused goes on where it stopped; its line will be replaced.
+    /// Continues a paused queue at its current task. Its old result line will be replaced.
     fn go_on(&mut self, version: &Version) -> Result<(), Fault> {
         let state = super::legal(version.state.after(QueueEvent::Retried))?;
         self.c
@@ -105,8 +105,8 @@ impl Reading<'_> {
         self.unblock(version)
     }
 
-    /// An edit was undone: the old version stands again, with its answer if it has one. What was paused is so again
-    /// only if nobody has gone on with it.
+    /// Restores the old version after an edit was undone, with its answer if it has one. A paused version is paused
+    /// again unless another request has continued it.
     pub(super) fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
         let event = match version.status {
             Some(Status::Paused | Status::Continued) if version.finished => {
@@ -147,7 +147,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Notes where the line stands now, and what of it changed without changing its result.
+    /// Stores the line's present place, and changes that do not affect its result.
     pub(super) fn see(
         &mut self,
         line: &NewLine,
@@ -157,7 +157,7 @@ impl Reading<'_> {
         let index = i64::try_from(line.index).unwrap_or(i64::MAX);
         let number = i64::try_from(line.line).unwrap_or(i64::MAX);
         let moved = index != version.line_index;
-        // A bad line says in its result where it stands.
+        // The result of a bad line includes its line number.
         let renumbered = good.is_none() && number != version.line;
         let came_back = version.ingest < self.complete;
         let renoted = good.filter(|good| Some(&good.notes.as_bytes()[..]) != version.notes.as_deref());
@@ -165,7 +165,8 @@ impl Reading<'_> {
         if let Some(good) = renoted {
             self.rewrite(version.queue_id, good)?;
         }
-        // An index is written for each column that is set, whether it changed or not: most lines only need the first.
+        // SQLite rewrites an index for each column that is set, even to the same value. Most lines have not moved, and
+        // their statement leaves `line_index` out.
         let sql = if moved {
             "UPDATE nova3_queues SET ingest=?2, line=?3, line_index=?4 WHERE queue_id=?1"
         } else {
@@ -195,7 +196,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The old version is out: not run any more, not shown any more, but kept with all it cost.
+    /// Supersedes the old version: it is not run and not shown any more, and its cost is kept.
     pub(super) fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
         let state = super::legal(old.state.after(QueueEvent::Superseded))?;
         self.stale |= old.finished && !failpoint!("changed-line-stays");
@@ -203,7 +204,8 @@ impl Reading<'_> {
             .prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?
             .execute(params![old.queue_id, state.as_str()])?;
         if old.is_held {
-            // A worker that holds one of its tasks finds the lease gone. What an outside job came to is only paid.
+            // A worker that holds one of its tasks finds the lease lost. The result of an outside job is only booked in
+            // the ledger.
             self.c
                 .prepare_cached(
                     "UPDATE nova3_tasks SET status='ready', attempt=attempt-1, working=0, lease_group=0, lease_owner=NULL,

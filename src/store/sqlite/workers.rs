@@ -1,4 +1,4 @@
-//! The processes that work on runs: one at a time has the lock of the file.
+//! The port of workers. One process at a time has the lock of the file, so there is nothing to list.
 
 use async_trait::async_trait;
 
@@ -7,12 +7,12 @@ use crate::store::{Done, Owner, RunId, StoreError, Worker, WorkerState, Workers}
 
 #[async_trait]
 impl Workers for SqliteStore {
-    /// The lock of the file tells of the only process.
+    /// Does nothing: the lock file names the only process.
     async fn register_worker(&self, _run: RunId, _worker: &Worker) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Leases of a process that crashed are taken away when the next one opens the file.
+    /// Does nothing: the next process that opens the file takes away the leases of a crashed one.
     async fn heartbeat(&self, _owner: &Owner, _done: Done, _lease_ms: i64) -> Result<(), StoreError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What was called and paid, and how long the fleet took.
+//! The calls, their cost, and the speed of the fleet.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use crate::cluster::evidence::Call;
 use crate::cluster::form::{Form, LEASE};
 use crate::cluster::verdict::Verdicts;
 
-/// Calls that are needed: one for each task and each plan of a model.
+/// The number of needed calls: one for each task and each plan of a model.
 fn needed(scene: &Scene<'_>) -> usize {
     scene.testimony.settled.len()
 }
 
-/// Beyond one call for each task there are only those whose answers were lost with a process or a lease.
+/// Extra calls happen only when an answer was lost with a process or a lease.
 pub(super) fn called_twice(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let mut faults = Vec::new();
     let (calls, needed) = (scene.calls.len(), needed(scene));
@@ -24,8 +24,9 @@ pub(super) fn called_twice(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     verdicts.add("called twice", seen, faults);
 }
 
-/// No minute sees more calls of the limited route than its limit, and no ten seconds more than their share of it and what
-/// a tenth of a second and the way there add: so that a short run shows what a long one would.
+/// No minute has more calls of the limited route than its limit. No ten seconds have more than their share of it, plus
+/// the calls that a tenth of a second and the way to the server add. The second rule makes a short run show the faults
+/// of a long one.
 pub(crate) fn limits(calls: &[Call], form: Form, verdicts: &mut Verdicts) {
     let times: Vec<i64> = calls
         .iter()
@@ -56,8 +57,8 @@ pub(crate) fn limits(calls: &[Call], form: Form, verdicts: &mut Verdicts) {
     verdicts.add("limits", seen, faults);
 }
 
-/// What a process called is in the store's ledger, once: all of it, or all but what was on its way when it was killed
-/// (called and not yet durable, twice the concurrency at most).
+/// The store's ledger has each call of a process once. Only calls in flight at a kill may be missing: called and not
+/// yet durable, twice the concurrency at most.
 pub(super) fn ledger(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdicts) {
     let mut called: HashMap<&str, usize> = HashMap::new();
     for call in scene.calls {
@@ -66,7 +67,7 @@ pub(super) fn ledger(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdic
             .or_default() += 1;
     }
     let mut booked: HashMap<&str, usize> = HashMap::new();
-    // Given up, perhaps before the server saw them.
+    // These calls were given up, perhaps before the server saw them.
     let mut abandoned: HashMap<&str, usize> = HashMap::new();
     for attempt in &scene.testimony.attempts {
         let owner = index.owner(attempt.queue, attempt.fence).unwrap_or("nobody");
@@ -91,7 +92,7 @@ pub(super) fn ledger(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdic
         }
     }
     if let Some(calls) = booked.get("nobody") {
-        faults.push(format!("{calls} calls are booked under fences that nobody had"));
+        faults.push(format!("{calls} calls are booked under fences that no lease had"));
     }
     let seen = format!(
         "{} of {} calls are booked",
@@ -101,7 +102,7 @@ pub(super) fn ledger(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdic
     verdicts.add("ledger", seen, faults);
 }
 
-/// What is measured and not judged.
+/// Figures that are measured and not judged.
 pub(crate) fn measured(scene: &Scene<'_>, seconds: f64) -> Vec<(String, String, String)> {
     let rate = ratio(needed(scene), 1) / seconds;
     let mut after = recovered(scene);
@@ -144,7 +145,7 @@ pub(crate) fn measured(scene: &Scene<'_>, seconds: f64) -> Vec<(String, String, 
     ]
 }
 
-/// For each queue that a process held when it was killed, how long it took until it was leased again.
+/// For each queue that a killed process held, the time until it was leased again.
 fn recovered(scene: &Scene<'_>) -> Vec<i64> {
     let mut held: HashMap<i64, &str> = HashMap::new();
     let killed: HashMap<&str, i64> = scene

@@ -1,4 +1,4 @@
-//! Who may do what: leases, their fences and their owners.
+//! Leases, their fences and their owners.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,10 @@ use crate::cluster::evidence::{Call, NO_MARK};
 use crate::cluster::verdict::Verdicts;
 use crate::cluster::work;
 
-/// When a lease began, and when it ended if it did.
+/// The beginning of a lease, and its end if it ended.
 type Span = (i64, Option<i64>);
 
-/// A result is settled by the process that holds the newest fence, which offers it under this fence, and is the answer
-/// to its own call.
+/// A result is settled by the process that holds the newest fence, under this fence, and is the answer to its own call.
 pub(super) fn stale_result(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdicts) {
     let mut faults = Vec::new();
     for change in scene
@@ -47,8 +46,8 @@ pub(super) fn stale_result(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut 
     verdicts.add("stale result", seen, faults);
 }
 
-/// Each fence has one owner: it is given out once, only its owner keeps the lease, and nobody calls for a queue that it
-/// never had.
+/// Each fence has one owner: it is given once, and only its owner renews the lease. A process calls only for queues
+/// that it had leased.
 pub(super) fn two_owners(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdicts) {
     let mut faults = Vec::new();
     let mut given: HashSet<(i64, i64)> = HashSet::new();
@@ -79,7 +78,7 @@ pub(super) fn two_owners(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Ve
     verdicts.add("two owners", seen, faults);
 }
 
-/// A fence only grows, and does at every claim, whatever became of the lease before it.
+/// A fence only grows, and does so at every claim, however the earlier lease ended.
 pub(super) fn fence_falls(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let (mut losses, mut faults) = (0, Vec::new());
     for (queue, changes) in by_queue(&scene.testimony.changes) {
@@ -103,7 +102,7 @@ pub(super) fn fence_falls(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     verdicts.add("fence falls", seen, faults);
 }
 
-/// Only its owner ends a lease that has not run out.
+/// Only its owner ends a lease that has not expired.
 pub(super) fn lease_taken_early(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdicts) {
     let (mut taken, mut faults) = (0, Vec::new());
     for change in scene.testimony.changes.iter().filter(|change| change.is_loss()) {
@@ -128,8 +127,8 @@ pub(super) fn lease_taken_early(scene: &Scene<'_>, index: &Index<'_>, verdicts: 
     );
 }
 
-/// By how many milliseconds calls began after the lease was lost under which they were made: by a process that stood still
-/// and did not know it yet.
+/// Returns by how many milliseconds calls began after their lease was lost. Their process was suspended and did not
+/// know it yet.
 pub(super) fn late_calls(scene: &Scene<'_>, index: &Index<'_>) -> Vec<i64> {
     // The leases of each process on each queue.
     let mut leases: HashMap<(&str, i64), Vec<Span>> = HashMap::new();

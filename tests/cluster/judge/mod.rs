@@ -1,4 +1,4 @@
-//! What must be true, whatever happened. Each failure names its oracle, and each oracle has a mutant in
+//! The invariants that hold after any storm. Each failure names its oracle, and each oracle has a mutant in
 //! `scripts/cluster-mutants` that it has to find.
 
 mod calls;
@@ -20,7 +20,7 @@ use super::work::{self, Work};
 
 pub(crate) use calls::{limits, measured};
 
-/// The oracles and what they allow.
+/// The oracles and their allowed values.
 pub(crate) const PROMISES: [(&str, &str); 12] = [
     ("unfinished", "0"),
     ("lost", "0"),
@@ -40,23 +40,23 @@ pub(crate) const PROMISES: [(&str, &str); 12] = [
 pub(crate) struct Scene<'a> {
     pub(crate) form: Form,
     pub(crate) work: &'a Work,
-    /// In the order of the mock's log. One that asks for a better answer has no mark.
+    /// The calls in the order of the mock's log. A call that asks for a better answer has no mark.
     pub(crate) calls: &'a [Call],
     pub(crate) lives: &'a [Life],
-    /// What was wrong with the ends of processes.
+    /// Wrong exits of processes.
     pub(crate) faults: &'a [String],
-    /// Why the runs could not be brought to their ends.
+    /// Why the runs could not be finished.
     pub(crate) stuck: Option<&'a str>,
     pub(crate) testimony: &'a Testimony,
-    /// Of the result file of each run.
+    /// The lines of each run's result file.
     pub(crate) lines: [Vec<Value>; 2],
-    /// What `status --json` says of each run.
+    /// The output of `status --json` for each run.
     pub(crate) status: [Value; 2],
-    /// What `verify` says of each file.
+    /// The output of `verify` for each file.
     pub(crate) verified: [Ended; 2],
 }
 
-/// Every oracle.
+/// Runs every oracle.
 pub(crate) fn all(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let index = Index::of(scene);
     results::unfinished(scene, verdicts);
@@ -75,16 +75,16 @@ pub(crate) fn all(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     calls::ledger(scene, &index, verdicts);
 }
 
-/// The evidence, found by what it is about.
+/// The evidence, indexed by its subject.
 struct Index<'a> {
-    /// Which request a queue is.
+    /// The request of each queue.
     requests: HashMap<Queue, usize>,
     queues: HashMap<usize, Queue>,
-    /// Who took a queue under a fence. Of several the first: the others are a fault of their own.
+    /// The first claim of a queue under each fence. Further claims are a fault of their own.
     claims: HashMap<(Queue, i64), &'a Change>,
     /// The calls with an answer, by the beginning of the prompt's digest.
     answers: HashMap<&'a str, Vec<&'a Call>>,
-    /// The names of processes by what the mock knows of them.
+    /// The names of processes by their key in the mock.
     names: HashMap<String, &'a str>,
 }
 
@@ -122,18 +122,18 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Who took the queue under that fence.
+    /// Returns the process that claimed the queue under that fence.
     fn owner(&self, queue: Queue, fence: i64) -> Option<&'a str> {
         self.claims.get(&(queue, fence)).map(|claim| claim.who.as_str())
     }
 
-    /// Which process made a call.
+    /// Returns the process that made a call.
     fn caller(&self, call: &Call) -> Option<&'a str> {
         self.names.get(call.key.as_deref()?).copied()
     }
 
-    /// The call whose answer a settled task is: of the same request and prompt, by the process that offered it, and in
-    /// the time in which that process says it called.
+    /// Returns the call that gave the answer of a settled task: for the same request and prompt, by the process that
+    /// settled it, and at the time which that process reports.
     fn used(&self, settled: &Settled) -> Option<&'a Call> {
         let (fence, began, lasted) = settled.called?;
         let request = self.requests.get(&settled.queue)?;
@@ -147,7 +147,7 @@ impl<'a> Index<'a> {
         answers.iter().find(is_it).copied()
     }
 
-    /// A queue, for people.
+    /// The name of a queue for people.
     fn name(&self, queue: Queue) -> String {
         self.requests
             .get(&queue)
@@ -155,11 +155,11 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Two looks at the one clock of this machine are no further apart for it to be the same moment, in milliseconds: times
-/// are rounded.
+/// The most milliseconds between two readings of this machine's clock that count as the same moment, because times are
+/// rounded.
 const CLOCKS: i64 = 2;
 
-/// The changes of each queue, in their order.
+/// Returns the changes of each queue, in their order.
 fn by_queue(changes: &[Change]) -> BTreeMap<Queue, Vec<&Change>> {
     let mut queues: BTreeMap<Queue, Vec<&Change>> = BTreeMap::new();
     for change in changes {

@@ -1,4 +1,4 @@
-//! What the runs came to: every request once, in the store and in its file.
+//! The results of the runs: every request once, in the store and in its file.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::cluster::harness::OUTPUTS;
 use crate::cluster::verdict::Verdicts;
 use crate::cluster::work::{self, Kind};
 
-/// Every request has come to the end that it should, and every process to its own: so says the store.
+/// The store says that every request and every process ended as expected.
 pub(super) fn unfinished(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let mut faults: Vec<String> = scene.stuck.map(str::to_owned).into_iter().collect();
     faults.extend_from_slice(scene.faults);
@@ -50,8 +50,8 @@ pub(super) fn unfinished(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     verdicts.add("unfinished", seen, faults);
 }
 
-/// The lines of a file are those that finished, in the order of the numbers that they got: whoever reads on from a
-/// number misses nobody. The numbers have no gap.
+/// The lines of a file are the finished requests in the order of their numbers, so a reader that continues from a
+/// number misses none. The numbers have no gap.
 pub(super) fn lost(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let (mut seen, mut faults) = (0, Vec::new());
     for (run, lines) in scene.lines.iter().enumerate() {

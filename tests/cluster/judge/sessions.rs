@@ -7,8 +7,8 @@ use crate::cluster::evidence::Call;
 use crate::cluster::verdict::Verdicts;
 use crate::cluster::work;
 
-/// The requests of a session and the tasks of a request come one after the other, in each run in the order of the lines.
-/// So say the leases, of which a session has one at a time in the whole store, and so say the calls whose answers are
+/// The requests of a session, and the tasks of a request, run one after the other, in each run in the order of the
+/// lines. The leases show it: a session has one at a time in the whole store. So do the calls whose answers are
 /// results.
 pub(super) fn session_order(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut Verdicts) {
     let mut faults = one_lease(scene, index);
@@ -47,11 +47,12 @@ pub(super) fn session_order(scene: &Scene<'_>, index: &Index<'_>, verdicts: &mut
     verdicts.add("session order", seen, faults);
 }
 
-/// Tasks are leased of one queue of a session at a time, in both runs together; in each run one queue of it is open.
+/// One queue of a session at a time has leased tasks, in both runs together. In each run one queue of a session is
+/// open.
 fn one_lease(scene: &Scene<'_>, index: &Index<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut holders: HashMap<usize, i64> = HashMap::new();
-    // In each run, which queues are open.
+    // The open queues of each session in each run.
     let mut live: HashMap<(usize, usize), BTreeSet<i64>> = HashMap::new();
     for change in &scene.testimony.changes {
         let request = index.requests.get(&change.queue);
@@ -86,8 +87,8 @@ fn one_lease(scene: &Scene<'_>, index: &Index<'_>) -> Vec<String> {
     faults
 }
 
-/// The items of a session are numbered from 1 for each kind, over both runs, and in each run in the order of its lines;
-/// those of a request that is alone are numbered for themselves.
+/// The items of a session are numbered from 1 for each kind, over both runs, and in each run in the order of its lines.
+/// Items of a request without a session have their own numbers.
 pub(super) fn item_numbers(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let mut numbers: BTreeMap<(String, String), Vec<(usize, u64)>> = BTreeMap::new();
     let mut faults = Vec::new();
@@ -116,7 +117,7 @@ pub(super) fn item_numbers(scene: &Scene<'_>, verdicts: &mut Verdicts) {
     let mut items = 0;
     for ((place, kind), mut given) in numbers {
         items += given.len();
-        // In each run by its lines; the runs by the numbers.
+        // Within a run the lines decide the order, between the runs the numbers.
         let mut last = [(0, 0); 2];
         given.sort_by_key(|(_, number)| *number);
         for (due, (request, number)) in (1..).zip(given) {

@@ -1,7 +1,7 @@
-//! The result file: what a run, its kills and other people do to it, and what the next start makes of that.
+//! The result file under writes of a run, kills and changes by other programs, and the result of the next start.
 //!
-//! An input is a script, one act a line; see [`World::act`]. The cursor of the script's world changes as that of a run
-//! does: announced and stored, then appended, then settled.
+//! An input is a script, one act a line; see [`World::act`]. The cursor changes as that of a run does: announced and
+//! stored, then appended, then settled.
 
 #![expect(
     clippy::expect_used,
@@ -19,10 +19,10 @@ use nova3::sink::{Existing, Found, Mark, ResultFile, SinkError, tail_digest};
 
 use super::input::digest;
 
-/// A script has no more acts that count.
+/// How many acts of a script are done.
 const MOST_ACTS: usize = 40;
 
-/// The last bytes of a file, by which it is recognised.
+/// The length of a file's tail, which identifies it.
 const TAIL: usize = 4096;
 
 #[test]
@@ -51,14 +51,14 @@ pub(crate) fn check(input: &[u8]) -> Vec<u64> {
     })
 }
 
-/// In memory where there is such a place: every append waits for the disk.
+/// In memory if there is such a folder, because every append waits for the disk.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .expect("a folder")
 }
 
-/// What the store knows of the file, with the bytes themselves in place of their digests.
+/// The stored cursor of the file, with the bytes themselves in place of their digests.
 #[derive(Debug, Clone, Default)]
 struct Cursor {
     base: usize,
@@ -92,9 +92,9 @@ struct World {
     file: Option<ResultFile>,
     cursor: Cursor,
     stored: Option<Cursor>,
-    /// Somebody else changed the file, and no start has accepted that.
+    /// Another program changed the file, and no start has accepted that.
     is_touched: bool,
-    /// A start accepted a file of somebody else, and the store does not know yet.
+    /// A start accepted a file of another program, and this is not stored yet.
     is_unsaved: bool,
     rows: usize,
     kinds: Vec<u64>,
@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    /// `VERB` or `VERB VALUE`. What is no act is passed over.
+    /// Does `VERB` or `VERB VALUE`. Other lines are skipped.
     fn act(&mut self, line: &[u8]) {
         let (verb, value) = match line.iter().position(|byte| *byte == b' ') {
             Some(at) => (&line[..at], &line[at + 1..]),
@@ -165,7 +165,7 @@ impl World {
         let mark = self.stored.as_ref().map(Cursor::mark);
         let open = || ResultFile::open(&self.path, mark.as_ref(), existing);
         if self.file.is_some() {
-            // Where somebody took the name away, another file is opened.
+            // If another program removed the name, another file is opened.
             let result = open();
             assert!(
                 self.is_touched || matches!(result, Err(SinkError::Locked { .. })),
@@ -189,7 +189,7 @@ impl World {
         let Ok(found) = result else { return };
         match open() {
             Ok((file, again)) => {
-                // An empty file is none, whatever is known of it; a line end may make a foreign file ours.
+                // An empty file always has no lines of ours; a line end may make a foreign file match the mark.
                 let may_differ = after.is_empty() || existing == Existing::Append;
                 assert!(may_differ || again == found, "{again:?} after {found:?}");
                 self.file = Some(file);
@@ -203,7 +203,7 @@ impl World {
         );
         self.is_unsaved = matches!(found, Found::Nothing { .. });
         self.is_touched = false;
-        // A change that lies too far up to be seen is accepted, now and at the next start.
+        // A change before the tail is not noticed: it is accepted, now and at the next start.
         match (found, &mut self.stored) {
             (Found::AsMarked, Some(stored)) => stored.certain.clone_from(&after),
             (Found::Replaced, Some(stored)) => stored.replacement = Some(after.clone()),
@@ -219,13 +219,13 @@ impl World {
         };
     }
 
-    /// What may become of a file, for each answer.
+    /// Checks the file after an open, for each result.
     fn judge(&self, existing: Existing, result: &Result<Found, SinkError>, before: &[u8], after: &[u8]) {
         let is_ours = self.stored.is_some() && !self.is_touched && !self.is_unsaved;
         match result {
             Ok(Found::AsMarked) => {
                 let Some(stored) = &self.stored else {
-                    panic!("a mark that nobody made")
+                    panic!("a mark that was never made")
                 };
                 let settled = stored.certain.len();
                 assert_eq!(Some(after), before.get(..settled), "settled bytes are gone");
@@ -292,7 +292,7 @@ impl World {
         self.is_touched |= !bytes.is_empty();
     }
 
-    /// Somebody else changes the file where it stands.
+    /// Another program changes the file in place.
     fn touch(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let Some(before) = self.content() else { return };
         let mut after = before.clone();

@@ -1,4 +1,4 @@
-//! What a run does to its file, up to a kill.
+//! The writes of a run to its file, up to a kill.
 
 #![expect(
     clippy::panic,
@@ -13,7 +13,7 @@ use nova3::sink::{SinkError, tail_digest};
 use super::{Cursor, TAIL, World};
 
 impl World {
-    /// So many rows as lines, of lengths from a few bytes to more than a tail.
+    /// Writes some rows as lines, of lengths from a few bytes to more than a tail.
     fn lines(&mut self, rows: usize) -> Vec<u8> {
         let mut lines = Vec::new();
         for _ in 0..=rows % 8 {
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// Whether a write went on. If not, somebody else had changed the file, and it is as it was.
+    /// Whether a write succeeded. If not, another program had changed the file, and the file is unchanged.
     fn went_on<T>(&mut self, before: Option<Vec<u8>>, result: Result<T, SinkError>) -> bool {
         match result {
             Ok(_) if !self.is_touched => true,
@@ -58,7 +58,7 @@ impl World {
                     Some(&self.cursor.certain[tail..]),
                     "a change went unnoticed"
                 );
-                // It lies too far up to be seen, now and at the next start.
+                // The change is before the tail, so it is not noticed now or at the next start.
                 if let Some(stored) = &mut self.stored {
                     let length = stored.certain.len();
                     stored.certain.copy_from_slice(&before[..length]);
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// A kill in the middle of an append.
+    /// Kills the process in the middle of an append.
     pub(super) fn tear(&mut self, at: usize) {
         if self.file.take().is_none() {
             return;
@@ -96,8 +96,8 @@ impl World {
         }
     }
 
-    /// The file is written anew beside itself. The first bits of the number say where a kill comes: before the store
-    /// knows, before the new file has the name, before it is settled, or not at all.
+    /// Writes the file anew beside itself. The first bits of the number choose the moment of a kill: before the store
+    /// knows, before the new file has the name, before it is settled, or none.
     pub(super) fn rewrite(&mut self, number: usize) {
         let Some(mut file) = self.file.take() else { return };
         let base = self.cursor.base;
@@ -120,7 +120,7 @@ impl World {
             self.is_unsaved = false;
         }
         if number % 4 < 2 {
-            // What a killed process leaves.
+            // A killed process leaves the new file behind.
             drop(new);
             assert!(std::fs::write(beside, content).is_ok());
             return;
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// The file beside the result file that takes its place.
+    /// Returns the new file beside the result file.
     fn beside(&self) -> PathBuf {
         let folder = self.path.parent().map(std::fs::read_dir);
         let mut files = folder
@@ -154,7 +154,7 @@ impl World {
             .expect("a new file beside the old one")
     }
 
-    /// The file is written anew where it stands. A kill comes before it is emptied, after that, or not at all.
+    /// Writes the file anew in place. The kill comes before it is emptied, after that, or not at all.
     pub(super) fn empty(&mut self, number: usize) {
         let Some(mut file) = self.file.take() else { return };
         let old = std::mem::take(&mut self.cursor.certain);

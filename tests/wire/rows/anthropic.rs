@@ -384,7 +384,12 @@ fn at_once() -> Vec<Row> {
         (
             "an answer in OpenAI's dialect",
             "anthropic/200_openai.http",
-            Err((Server, Retry, Some(200), "x")),
+            Err((
+                Server,
+                Retry,
+                Some(200),
+                r#"an error inside an HTTP 200: {"choices":[{"finish_reason":"stop","message":{"content":"hi"}}],"id":"chatcmpl-9","model":"m-1"}"#,
+            )),
         ),
         (
             "cut in the middle",

@@ -1,4 +1,4 @@
-//! What the chunks of a stream mean.
+//! The meaning of the chunks of a stream.
 
 use super::{Row, billed, ended, fixture, hold, said, undone, unreasoned};
 use crate::wire::harness::answer;
@@ -110,7 +110,7 @@ fn finishes() -> Vec<Row> {
             Ok(ended("tool-free", "end_turn")),
         ),
         (
-            "a reason nobody knows",
+            "an unknown reason",
             "finish_unknown.sse",
             Ok(ended("new word", "new_reason")),
         ),

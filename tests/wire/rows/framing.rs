@@ -1,4 +1,4 @@
-//! Server-sent events, and what stands in for them.
+//! Server-sent events, and their substitutes.
 
 use super::{Fault, Row, billed, hold, said, undone, unreasoned};
 use nova3::domain::failure::Class::{
@@ -152,7 +152,7 @@ fn ends() -> Vec<Row> {
     ]
 }
 
-/// An error that is the server's own and may pass, inside an HTTP 200.
+/// An error of the server that waiting may cure, inside an HTTP 200.
 const fn server(status: u16, message: &'static str) -> Result<Answer, Fault> {
     Err((Server, Retry, Some(status), message))
 }
@@ -234,7 +234,7 @@ fn error_objects() -> Vec<Row> {
     ]
 }
 
-/// Errors that are no `error` object under `data`, or not where one is looked for.
+/// Errors that are not an `error` object under `data`, or that stand in an unusual place.
 fn errors_in_other_dress() -> Vec<Row> {
     vec![
         (
@@ -322,7 +322,7 @@ fn errors_in_other_dress() -> Vec<Row> {
     ]
 }
 
-/// HTTP 200 whose body is no stream.
+/// HTTP 200 whose body is not a stream.
 fn instead_of_a_stream() -> Vec<Row> {
     let whole = Answer {
         id: Some("chatcmpl-7".to_owned()),

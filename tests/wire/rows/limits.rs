@@ -1,4 +1,4 @@
-//! Rate headers and how long to wait.
+//! Rate headers and waits.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use nova3::llm::wire::RateHeaders;
 /// The case, the file, and the wait in milliseconds.
 type Wait = (&'static str, &'static str, Option<f64>);
 
-/// The case, the file, and limit, remaining and milliseconds to the reset of requests and of tokens.
+/// The case, the file, and for requests and for tokens: limit, remaining and milliseconds to the reset.
 type Buckets = (&'static str, &'static str, [Option<u64>; 3], [Option<u64>; 3]);
 
 #[test]

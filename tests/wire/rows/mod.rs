@@ -1,6 +1,6 @@
-//! The table of what servers send, row by row: the case, the recorded bytes, what they come to.
+//! The table of server behaviour, row by row: the case, the recorded bytes, the result.
 //!
-//! Every file under `fixtures/llm` stands in at least one row.
+//! Every file under `fixtures/llm` has at least one row.
 
 mod anthropic;
 mod chunks;
@@ -18,7 +18,7 @@ use nova3::domain::usage::Usage;
 use nova3::llm::dialect::{classify, plain};
 use nova3::llm::{Answer, CallError};
 
-/// The case, the file, and what comes of it.
+/// The case, the file, and the result.
 type Row = (&'static str, &'static str, Result<Answer, Fault>);
 
 /// Class, verdict, status, message.
@@ -64,7 +64,7 @@ impl Recorded {
         Some(value.clone())
     }
 
-    /// The judgement of an HTTP error.
+    /// Classifies an HTTP error.
     pub(super) fn judge(&self) -> CallError {
         classify(
             self.dialect,
@@ -76,12 +76,13 @@ impl Recorded {
     }
 }
 
-/// When the recorded responses came in, by their dates.
+/// The moment at which the recorded responses arrived, by their dates.
 pub(super) fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().expect("a time")
 }
 
-/// What a call gets from a fixture: streams are streamed, other HTTP 200 are read whole, the rest is judged.
+/// Returns the result of a call for a fixture: streams are streamed, other HTTP 200 are read whole, the rest is
+/// classified.
 fn outcome(file: &str) -> Result<Answer, CallError> {
     let answer = if streams().iter().any(|stream| stream == file) {
         arrived(file, [&fixture(file)[..]])
@@ -152,7 +153,7 @@ fn ended(text: &str, reason: &str) -> Answer {
     }
 }
 
-/// The same from a server that did not say `[DONE]`.
+/// The same from a server that did not send `[DONE]`.
 fn undone(answer: Answer) -> Answer {
     Answer {
         done_missing: true,

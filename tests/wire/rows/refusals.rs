@@ -1,7 +1,7 @@
-//! HTTP errors: what they were, and what they ask for.
+//! HTTP errors: their class, and the reaction that they need.
 //!
-//! What has no status (no connection, a cut stream, a stall) is the transport's and stands in `tests/cli/faults.rs`;
-//! an answer without the form that was asked for is the agent's.
+//! An error without a status (no connection, a cut stream, a stall) belongs to the transport: `tests/cli/faults.rs`. An
+//! answer that does not have the requested form belongs to the agent.
 
 use super::Recorded;
 use nova3::domain::failure::Class::{
@@ -33,7 +33,7 @@ pub(super) fn rows() -> Vec<Refusal> {
     [requests(), doors(), pauses(), money(), servers()].concat()
 }
 
-/// The request is at fault.
+/// Errors of the request.
 fn requests() -> Vec<Refusal> {
     vec![
         (
@@ -205,7 +205,7 @@ fn pauses() -> Vec<Refusal> {
     ]
 }
 
-/// No waiting fills an account: the code beats the status.
+/// Waiting does not fill an account, so the code outweighs the status.
 fn money() -> Vec<Refusal> {
     let broke = |case, file, code| (case, file, Quota, Latch, Some(code));
     vec![
@@ -268,7 +268,7 @@ fn money() -> Vec<Refusal> {
     ]
 }
 
-/// The server is at fault.
+/// Errors of the server.
 fn servers() -> Vec<Refusal> {
     let ill = |case, file, code| (case, file, Server, Retry, code);
     vec![

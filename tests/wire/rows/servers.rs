@@ -1,4 +1,4 @@
-//! What one server does and others do not; their errors stand in `refusals`.
+//! Behaviour that only one server has; errors stand in `refusals`.
 
 use super::{Row, billed, hold, said, unreasoned};
 use nova3::domain::failure::Class::ContentFilter;

@@ -1,4 +1,4 @@
-//! The three forms, and what becomes of them.
+//! The three forms, and the requests that they become.
 
 use super::*;
 

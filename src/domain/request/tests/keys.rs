@@ -1,4 +1,4 @@
-//! Which keys a line may have, and where the others go.
+//! The keys that a line may have, and the handling of unknown keys.
 
 use super::*;
 

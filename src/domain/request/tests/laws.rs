@@ -1,4 +1,4 @@
-//! What holds for any line.
+//! Properties of any line.
 
 use std::fmt::Write as _;
 
@@ -79,7 +79,7 @@ fn good_line() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same value written with other whitespace and other orders of keys.
+/// Writes the same value with other whitespace and other orders of keys.
 fn rewritten(value: &Value, random: &mut fastrand::Rng, out: &mut String) {
     let space = |random: &mut fastrand::Rng, out: &mut String| {
         out.push_str(["", " ", "\t", " \r "][random.usize(..4)]);

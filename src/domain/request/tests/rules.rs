@@ -1,4 +1,4 @@
-//! The rules of values, with the whole message of each.
+//! The rules of values, each with its whole message.
 
 use super::*;
 
@@ -100,12 +100,12 @@ fn the_rules_of_a_brief_are_kept() {
         ),
         (
             &format!(r#"{{"query":"{}"}}"#, "字".repeat(5001)),
-            "expected `query` to have at most 5000 characters, got 5001 (shorten it, put what is to be worked with into `background.previous_content`, or split it into several requests)",
+            "expected `query` to have at most 5000 characters, got 5001 (shorten it, move source text into `background.previous_content`, or split it into several requests)",
         ),
         (
             r#"{"query":"q","interaction_type":"write_copy"}"#,
             &format!(
-                "expected `interaction_type` of nova3, got `write_copy`, which another product of the Nova family answers (known: {INTERACTIONS})"
+                "expected `interaction_type` of nova3, got `write_copy` of another product of the Nova family (known: {INTERACTIONS})"
             ),
         ),
         (

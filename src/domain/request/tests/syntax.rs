@@ -1,4 +1,4 @@
-//! What cannot be read as a line at all.
+//! Lines that cannot be read at all.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Writing a result file anew: beside itself where it can be replaced, else where it stands.
+//! Writes a result file anew: as a new file that replaces it, or in place if it cannot be replaced.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::engine::output::cursors::replaced;
 use crate::engine::output::pages::beginning;
 use crate::store::{Cursor, Rewrite};
 
-/// Rewriting takes this share of the time at most: lines that are replaced meanwhile share the next one.
+/// Rewriting takes at most one part in this many of the time. Lines that are replaced meanwhile share the next rewrite.
 const REWRITE_SHARE: u32 = 10;
 
-/// While the input is still being read, a file that cannot be replaced is written anew at most this often: each time its
-/// readers find it short for a while.
+/// The least time between two rewrites in place, except at the end of the run. During each of them a reader of the file
+/// finds it incomplete.
 const IN_PLACE: Duration = Duration::from_secs(10);
 
 impl Exporter {
@@ -52,7 +52,7 @@ impl Exporter {
             after,
             epoch,
         };
-        // Each page was read for itself, perhaps from a store that went back in time before the next.
+        // The pages were read one after the other. The store may have gone back in time between two of them.
         let newest = read.iter().max_by_key(|row| row.number).copied();
         let are_there = self.ports.store.has_rows(self.run, self.cursor.feed, read);
         let are_there = are_there.await?;
@@ -78,9 +78,10 @@ impl Exporter {
         Ok(())
     }
 
-    /// Begins the file again where it stands, for one that cannot be replaced; the next steps write every line.
+    /// Empties a file that cannot be replaced; the next steps write every line.
     ///
-    /// The old content is announced as the replacement of an empty file: a kill leaves one or the other.
+    /// Before that the cursor announces the old content as the replacement of an empty file. After a kill the file is
+    /// either empty or unchanged, and the cursor describes both.
     async fn rewrite_in_place(&mut self, epoch: i64) -> Result<(), RunError> {
         let base = self.cursor.base;
         let (file, tail) = self

@@ -12,18 +12,18 @@ use crate::llm::dialect::instructed;
 use crate::llm::learned::Manner;
 use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
 
-/// The tool whose input is the answer, where the form of an answer is asked for by a tool.
+/// The tool whose input is the answer, if a tool enforces the form of the answer.
 pub(super) const ANSWER_TOOL: &str = "nova3_answer";
 
-/// Anthropic knows no higher temperature.
+/// The highest temperature of Anthropic's API.
 const HOTTEST: f64 = 1.0;
 
-/// A Messages request. What is `None` is left out.
+/// A Messages request. Fields that are `None` are left out.
 #[derive(Debug)]
 pub(in crate::llm) struct Body<'a> {
     model: &'a str,
     messages: &'a [Message],
-    /// The instructions, where the prompt has to say which form the answer has.
+    /// The instructions with the form of the answer, if the prompt must describe it.
     instructed: Option<String>,
     stream: bool,
     longest: u32,
@@ -36,14 +36,14 @@ pub(in crate::llm) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The body of a call on a route, in the manner that the route has learned.
+    /// Makes the body of a call on a route, in the manner that the route has learned.
     pub(in crate::llm) fn new(chat: &ChatRequest<'a>, settings: &'a config::Route, manner: &Manner) -> Self {
         let sends = |name: &str| !manner.left_out.contains(&name);
         let sampling = &chat.sampling;
         Self {
             model: settings.model.as_deref().unwrap_or_default(),
             messages: chat.messages,
-            // A tool is given the schema.
+            // A tool carries the schema itself.
             instructed: chat
                 .schema
                 .filter(|_| manner.structured == Structured::Prompt)
@@ -62,7 +62,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The fields of the body that it can do without.
+    /// Returns the optional fields that the body sends.
     pub(in crate::llm) fn optional_fields(&self) -> Vec<&'static str> {
         let sent = [
             ("temperature", self.temperature.is_some()),
@@ -117,7 +117,7 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// The instructions of a conversation, which are no message here.
+/// Returns the instructions of a conversation. They are not messages in this dialect.
 fn system(messages: &[Message]) -> Cow<'_, str> {
     let systems = messages.iter().filter(|message| message.role == Role::System);
     let texts: Vec<&str> = systems.map(|message| message.content.as_str()).collect();
@@ -128,7 +128,7 @@ fn system(messages: &[Message]) -> Cow<'_, str> {
     }
 }
 
-/// The messages that are no instructions.
+/// The messages except the instructions.
 struct Spoken<'a>(&'a [Message]);
 
 impl Serialize for Spoken<'_> {

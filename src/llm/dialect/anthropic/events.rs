@@ -1,10 +1,10 @@
 //! Folds the events of a streamed message into an [`Answer`].
 //!
-//! An answer counts when the server said why it stopped: in the `stop_reason` of `message_delta`. A stream that ends
-//! without one is a failure, also after `message_stop`. After the reason a broken event is passed over; an error still
+//! An answer counts if the server sent a reason for its end: the `stop_reason` of `message_delta`. A stream that ends
+//! without one is a failure, also after `message_stop`. After the reason a broken event is ignored, but an error still
 //! fails the call.
 //!
-//! Where the form of the answer was asked for by a tool, the input of that tool is the text. Other tools are passed over.
+//! If a tool enforces the form of the answer, the input of that tool is the text. Other tools are ignored.
 
 use serde_json::value::RawValue;
 
@@ -20,10 +20,10 @@ use crate::llm::wire::tokens;
 use crate::llm::wire::unreadable::{malformed, not_an_answer};
 use crate::llm::wire::vendor::End;
 
-/// A number of tokens is no longer, in characters.
+/// The length limit of a token count, in characters.
 const MOST_OF_A_NUMBER: usize = 40;
 
-/// An answer in the making.
+/// An answer in progress.
 #[derive(Debug)]
 pub struct Collector {
     draft: Draft,
@@ -31,19 +31,19 @@ pub struct Collector {
     counts: Counts,
 }
 
-/// How far the tool has come whose input is the answer.
+/// The state of the tool whose input is the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tool {
-    /// It is not called.
+    /// The tool is not called.
     Uncalled,
-    /// Its input comes in pieces.
+    /// The input arrives in pieces.
     Called,
-    /// Its input is whole.
+    /// The input is complete.
     Whole,
 }
 
-/// Counts of tokens as they were written, each as it was last named. `message_start` counts the prompt and
-/// `message_delta` the answer, or both.
+/// Token counts in their written form. The last value of each name is kept. `message_start` counts the prompt, and
+/// `message_delta` the answer or both.
 #[derive(Debug, Default)]
 struct Counts([Option<Box<str>>; 4]);
 
@@ -55,7 +55,7 @@ impl Counts {
         "cache_creation_input_tokens",
     ];
 
-    /// Takes a usage; whether it counts anything.
+    /// Takes a usage object. Returns whether it has any count.
     fn take(&mut self, usage: &Usage<'_>) -> bool {
         let named = [
             usage.input_tokens,
@@ -84,7 +84,7 @@ impl Counts {
 }
 
 impl Collector {
-    /// An empty answer that may grow to so many bytes of text.
+    /// Makes an empty answer with a limit of `max_text_bytes` bytes of text.
     pub const fn new(max_text_bytes: usize) -> Self {
         Self {
             draft: Draft::new(max_text_bytes),
@@ -93,7 +93,7 @@ impl Collector {
         }
     }
 
-    /// Takes the next frame; after an error the answer is beyond use.
+    /// Takes the next frame. After an error the answer is unusable.
     pub fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
         if frame.event.as_deref() == Some("error") && !self.draft.done {
             return Err(error::in_band(&frame.data));
@@ -101,33 +101,32 @@ impl Collector {
         self.data(frame.data.trim(), frame.event.as_deref().unwrap_or_default())
     }
 
-    /// Bytes of the answer that are kept.
+    /// Returns how many bytes of the answer are kept in memory.
     pub fn held_bytes(&self) -> usize {
         self.draft.held_bytes()
     }
 
-    /// The text so far.
+    /// Returns the text so far.
     pub(in crate::llm) fn text(&self) -> &str {
         self.draft.text()
     }
 
-    /// Ends the answer here, for this reason.
+    /// Ends the answer here with this reason.
     pub(in crate::llm) fn finish(&mut self, reason: &str) {
         self.draft.finish(reason);
     }
 
-    /// Whether the model has begun to write, be it content or thoughts.
+    /// Whether the model has sent its first token, of content or of reasoning.
     pub const fn first_token_seen(&self) -> bool {
         self.draft.token_seen
     }
 
-    /// Whether nothing that is still to come can change the answer: the server has said why it ended, or that the stream
-    /// is over.
+    /// Whether no later event can change the answer: the server sent its finish reason or ended the stream.
     pub const fn is_complete(&self) -> bool {
         self.draft.finish_reason.is_some() || self.draft.done
     }
 
-    /// Ends the stream: an answer where the server finished one, else the error that was hiding in EOF.
+    /// Ends the stream. Returns the answer if the server finished one, else the error of the early end.
     pub fn end(mut self) -> Result<Answer, CallError> {
         match self.draft.finish_reason.take() {
             Some(reason) => self.into_answer(&reason),
@@ -135,7 +134,7 @@ impl Collector {
         }
     }
 
-    /// An answer that came as one message instead of a stream; being whole vouches for its end.
+    /// Reads an answer that came as one message without streaming. A complete message counts as finished.
     pub(in crate::llm) fn whole(self, json: &str) -> Result<Answer, CallError> {
         match Whole::parse(json) {
             Ok(whole) => self.message(&whole, json, false),
@@ -174,7 +173,7 @@ impl Collector {
     fn into_answer(mut self, reason: &str) -> Result<Answer, CallError> {
         let is_called = self.tool != Tool::Uncalled;
         if is_called && self.draft.text().is_empty() {
-            // A tool that is called with nothing has no piece of input.
+            // A tool call without arguments has no piece of input.
             self.draft.append("{}", false)?;
         }
         self.draft.counted = self.counts.read();
@@ -188,7 +187,7 @@ impl Collector {
             return Ok(Progress::Quiet);
         }
         if data.starts_with("[DONE]") {
-            // Gateways add the end that they know from OpenAI.
+            // Some gateways add the end marker of OpenAI's streams.
             self.draft.done = true;
             return Ok(Progress::Done);
         }
@@ -202,7 +201,7 @@ impl Collector {
             return self.event(&event, &parts, data, name, true);
         }
         if data.contains('\n') {
-            // Some gateways forget the blank line between events, so that two objects share a frame.
+            // Some gateways omit the blank line between events, so that two objects share a frame.
             return data.split('\n').try_fold(Progress::Quiet, |progress, line| {
                 Ok(progress.max(self.data(line.trim(), "")?))
             });
@@ -246,7 +245,7 @@ impl Collector {
                 self.draft.done = true;
                 return Ok(Progress::Done);
             }
-            // A ping, or an event of a later version.
+            // The event is a ping, or belongs to a later version.
             _ => return Ok(Progress::Waits),
         }
         Ok(Progress::Data)
@@ -266,7 +265,7 @@ impl Collector {
             .tier(usage.service_tier.as_ref().map(|Text(tier)| &**tier));
     }
 
-    /// Takes a block that begins, or one of a whole message.
+    /// Takes a block that begins, or a block of a whole message.
     fn block(&mut self, block: &Block<'_>, loose: bool) -> Result<(), CallError> {
         let kind = block.kind.as_ref().map_or("", |Text(kind)| kind);
         match kind {
@@ -304,7 +303,7 @@ impl Collector {
         }
     }
 
-    /// Text beside the tool that answers is no part of the answer.
+    /// Appends text. Text beside the tool that answers is not a part of the answer.
     fn say(&mut self, text: Option<&Text<'_>>, loose: bool) -> Result<(), CallError> {
         match text {
             Some(Text(text)) if self.tool == Tool::Uncalled => self.draft.append(text, loose),
@@ -329,7 +328,7 @@ fn is_named(reason: &str) -> bool {
     End::of(reason) != End::Unnamed
 }
 
-/// The finish reason in OpenAI's words; `answered` if the tool was called whose input is the answer.
+/// Returns the finish reason in OpenAI's words. `answered` says whether the answer tool was called.
 fn translated(reason: &str, answered: bool) -> &str {
     match reason {
         "end_turn" | "stop_sequence" => "stop",

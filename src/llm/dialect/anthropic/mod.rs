@@ -4,8 +4,9 @@
 //! ChatRequest -> Body -> bytes                  bytes -> frames -> Collector -> Answer
 //! ```
 //!
-//! The form of an answer is asked for by `output_config`. A route whose server refuses that is asked by a tool that the
-//! model must call, then by the prompt alone. A Batch line is in OpenAI's dialect and is never sent to such a route.
+//! `output_config` enforces the form of an answer. If a server refuses it, the route uses a tool that the model must
+//! call; if that is refused too, it uses the prompt alone. A Batch line is in OpenAI's dialect and is never sent to an
+//! Anthropic route.
 
 mod body;
 mod events;

@@ -1,6 +1,6 @@
-//! The JSON shapes of events and whole messages, borrowed from the text they were read from.
+//! The JSON shapes of events and whole messages, borrowed from the source text.
 //!
-//! Fields are read as loosely as their use allows: a wrong type in a field that is merely reported must not cost an
+//! Each field is read as loosely as its use allows. A wrong type in a field that is only reported must not fail the
 //! answer.
 
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::llm::wire::loose;
 use crate::llm::wire::text::{Text, is_blank};
 
-/// An event of a stream, or a whole message: their members have different names.
+/// An event of a stream, or a whole message. Their members have different names.
 #[derive(Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(borrow, default, rename = "type")]
@@ -34,7 +34,7 @@ pub(super) struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads an object; serde alone would also take an array for a struct without its names.
+    /// Reads an object. serde alone would also accept an array as a struct without names.
     pub(super) fn parse(json: &'a str) -> serde_json::Result<Self> {
         if json.starts_with('{') {
             serde_json::from_str(json)
@@ -43,7 +43,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Its type, or the name of the event where the object has none.
+    /// Returns the type of the object, or an empty text if it has none.
     pub(super) fn kind(&self) -> &str {
         self.kind.as_ref().map_or("", |Text(kind)| kind)
     }
@@ -53,7 +53,7 @@ impl<'a> Event<'a> {
         self.kind() == "error" || self.error.is_some_and(|error| !is_blank(error))
     }
 
-    /// What it adds to a stream.
+    /// Reads the members that extend a stream.
     pub(super) fn parts(&self) -> serde_json::Result<Parts<'a>> {
         Ok(Parts {
             message: read(self.message)?,
@@ -62,7 +62,7 @@ impl<'a> Event<'a> {
         })
     }
 
-    /// The blocks of a whole message; `None` if there is no content.
+    /// Returns the blocks of a whole message; `None` if it has no content.
     pub(super) fn blocks(&self) -> serde_json::Result<Option<Vec<Block<'a>>>> {
         let Some(content) = self.content.filter(|content| content.get() != "null") else {
             return Ok(None);
@@ -75,7 +75,7 @@ impl<'a> Event<'a> {
                 .collect::<Result<_, _>>()
                 .map(Some);
         }
-        // Some gateways write the text alone.
+        // Some gateways send the text alone.
         Ok(Some(vec![Block {
             kind: Some(Text("text".into())),
             text: serde_json::from_str(content.get())?,
@@ -84,7 +84,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What an event adds: the message that begins, without its content; a block that begins; a piece.
+/// The members that extend a stream: the new message without its content, a new block, or a piece.
 pub(super) struct Parts<'a> {
     pub(super) message: Message<'a>,
     pub(super) block: Block<'a>,
@@ -109,7 +109,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// A member that is an object; what is none says nothing.
+/// Reads a member that is an object. Any other value counts as missing.
 fn read<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> serde_json::Result<T> {
     match raw.filter(|raw| raw.get().starts_with('{')) {
         Some(raw) => serde_json::from_str(raw.get()),
@@ -117,7 +117,7 @@ fn read<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> serde_js
     }
 }
 
-/// What is said of a message beside its content.
+/// The fields of a message beside its content.
 #[derive(Default, Deserialize)]
 pub(super) struct Message<'a> {
     #[serde(borrow, default)]
@@ -131,7 +131,7 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// A whole message.
+    /// Reads a whole message.
     pub(super) fn of(json: &'a str) -> serde_json::Result<Self> {
         serde_json::from_str(json)
     }
@@ -146,29 +146,29 @@ pub(super) struct Block<'a> {
     pub(super) text: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) thinking: Option<Text<'a>>,
-    /// The tool that is called.
+    /// The name of the called tool.
     #[serde(borrow, default)]
     pub(super) name: Option<Text<'a>>,
-    /// What the tool is called with; in a stream it is empty and follows in pieces.
+    /// The arguments of the tool call. In a stream they are empty and follow in pieces.
     #[serde(borrow, default)]
     pub(super) input: Option<&'a RawValue>,
 }
 
-/// What an event adds: to a block, or to the message.
+/// An addition to a block or to the message.
 #[derive(Default, Deserialize)]
 pub(super) struct Delta<'a> {
     #[serde(borrow, default)]
     pub(super) text: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) thinking: Option<Text<'a>>,
-    /// A piece of the JSON that a tool is called with.
+    /// A piece of the JSON arguments of a tool call.
     #[serde(borrow, default)]
     pub(super) partial_json: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) stop_reason: Option<Text<'a>>,
 }
 
-/// What is said of tokens.
+/// The token counts.
 #[derive(Default, Deserialize)]
 pub(super) struct Usage<'a> {
     #[serde(borrow, default)]
@@ -184,13 +184,13 @@ pub(super) struct Usage<'a> {
 }
 
 impl<'a> Usage<'a> {
-    /// A bill that cannot be read must not cost the answer.
+    /// Reads the counts. Unreadable counts must not fail the answer.
     pub(super) fn of(raw: Option<&'a RawValue>) -> Self {
         read(raw).unwrap_or_default()
     }
 }
 
-/// The object that is meant by JSON that is none.
+/// Returns the object that a malformed JSON text stands for.
 pub(super) fn mend(json: &str) -> Option<String> {
     let value = loose::read(json).filter(Value::is_object)?;
     Some(value.to_string())

@@ -1,5 +1,5 @@
-//! Puts a stream together as the one object that the call would have answered without streaming: every choice, tool
-//! calls, probabilities, and whatever else the chunks hold.
+//! Assembles a stream into the one object that the call would have returned without streaming: every choice, tool
+//! calls, probabilities, and all other members of the chunks.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use crate::llm::wire::error::{self, CallError};
 use crate::llm::wire::loose;
 use crate::llm::wire::sse::Frame;
 
-/// Members that name something; a later one replaces an earlier one. Every other text grows by its pieces.
+/// Members that hold a name. A later value replaces an earlier one. Every other text grows by its pieces.
 const NAMES: [&str; 10] = [
     "id",
     "object",
@@ -21,13 +21,13 @@ const NAMES: [&str; 10] = [
     "system_fingerprint",
 ];
 
-/// What a member takes in memory beside its text, about.
+/// Estimated bytes of a member in memory, beside its text.
 const NODE_BYTES: usize = 64;
 
-/// No answer is nested deeper.
+/// The depth limit of an answer.
 const MOST_LEVELS: u8 = 100;
 
-/// The object of a stream in the making.
+/// The object of a stream in progress.
 #[derive(Debug)]
 pub(in crate::llm) struct Assembly {
     whole: Map<String, Value>,
@@ -36,7 +36,7 @@ pub(in crate::llm) struct Assembly {
 }
 
 impl Assembly {
-    /// An empty object that may take so many bytes.
+    /// Makes an empty object with a limit of `most` bytes.
     pub(in crate::llm) fn new(most: usize) -> Self {
         Self {
             whole: Map::new(),
@@ -49,12 +49,12 @@ impl Assembly {
         self.held
     }
 
-    /// Takes a frame that the collector has taken.
+    /// Takes a frame that the collector has accepted.
     pub(in crate::llm) fn frame(&mut self, frame: &Frame) -> Result<(), CallError> {
         let data = frame.data.trim();
         match parsed(data) {
             Some(chunk) => self.chunk(chunk)?,
-            // Some gateways forget the blank line between events.
+            // Some gateways omit the blank line between events.
             None => {
                 for chunk in data.lines().filter_map(parsed) {
                     self.chunk(chunk)?;
@@ -89,7 +89,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// The object, with every member that the official types ask for.
+    /// Returns the object with every member that the official types require.
     pub(in crate::llm) fn end(self) -> Value {
         let mut whole = self.whole;
         whole.insert("object".to_owned(), "chat.completion".into());
@@ -129,7 +129,7 @@ fn parsed(data: &str) -> Option<Map<String, Value>> {
         })
 }
 
-/// A choice of an answer says `message` for what a chunk calls `delta`.
+/// Renames `delta` of a chunk's choice to `message`, as in a complete answer.
 fn renamed(mut choice: Value) -> Value {
     if let Some(choice) = choice.as_object_mut()
         && let Some(delta) = choice.remove("delta")
@@ -139,7 +139,7 @@ fn renamed(mut choice: Value) -> Value {
     choice
 }
 
-/// Adds a piece to what is there; answers how much memory that takes.
+/// Merges a piece into a value. Returns the added bytes in memory.
 fn merge(slot: &mut Value, piece: Value, name: &str, levels: u8) -> usize {
     let Some(deeper) = levels.checked_sub(1) else {
         return 0;
@@ -203,7 +203,7 @@ fn is_empty_text(value: &Value) -> bool {
     value.as_str().is_some_and(str::is_empty)
 }
 
-/// What the official types ask of a choice.
+/// Adds the members that the official types require of a choice.
 fn complete(choice: &mut Value) {
     let Some(choice) = choice.as_object_mut() else {
         return;
@@ -227,7 +227,7 @@ fn complete(choice: &mut Value) {
         if let Some(calls) = message.get_mut("tool_calls").and_then(Value::as_array_mut) {
             calls_tools = !calls.is_empty();
             for call in calls.iter_mut().filter_map(Value::as_object_mut) {
-                // It only tells the pieces of a stream apart.
+                // The index only identifies the pieces of a stream.
                 call.remove("index");
                 call.entry("type").or_insert_with(|| "function".into());
             }
@@ -242,7 +242,7 @@ fn complete(choice: &mut Value) {
     }
 }
 
-/// The value with its halves of surrogate pairs joined, or replaced where they stayed alone.
+/// Joins the halves of surrogate pairs in a value, and replaces a half without a partner.
 pub(in crate::llm) fn mended(value: Value) -> Value {
     match value {
         Value::String(text) if text.chars().any(|c| loose::half(c).is_some()) => {

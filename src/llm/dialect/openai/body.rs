@@ -12,13 +12,13 @@ use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
 
 /// A Chat Completions request.
 ///
-/// What is `None` is left out rather than sent as null: reasoning models refuse the mere presence of
-/// some sampling fields.
+/// Fields that are `None` are left out rather than sent as null, because reasoning models refuse some sampling fields
+/// even as null.
 #[derive(Debug)]
 pub(in crate::llm) struct Body<'a> {
     model: &'a str,
     messages: &'a [Message],
-    /// The system message, where the prompt has to say which form the answer has.
+    /// The system message with the form of the answer, if the prompt must describe it.
     instructed: Option<String>,
     stream: bool,
     include_usage: bool,
@@ -33,7 +33,7 @@ pub(in crate::llm) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The body of a call on a route, in the manner that the route has learned.
+    /// Makes the body of a call on a route, in the manner that the route has learned.
     pub(in crate::llm) fn new(
         chat: &ChatRequest<'a>,
         settings: &'a config::Route,
@@ -63,7 +63,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The fields of the body that it can do without.
+    /// Returns the optional fields that the body sends.
     pub(in crate::llm) fn optional_fields(&self) -> Vec<&'static str> {
         let sent = [
             ("stream_options", self.include_usage),
@@ -104,7 +104,7 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// The conversation, whose first message may say more.
+/// The conversation. Its first message may also describe the form of the answer.
 struct Messages<'b, 'a>(&'b Body<'a>);
 
 impl Serialize for Messages<'_, '_> {
@@ -121,13 +121,13 @@ impl Serialize for Messages<'_, '_> {
             role: message.role,
             content: &message.content,
         });
-        // The form is a message of its own where the conversation begins without instructions.
+        // The form is a separate message if the conversation begins without instructions.
         let replaced = usize::from(self::system(body.messages).is_some());
         serializer.collect_seq(std::iter::once(first).chain(rest.skip(replaced)))
     }
 }
 
-/// The instructions that the conversation begins with.
+/// Returns the instructions at the beginning of the conversation.
 fn system(messages: &[Message]) -> Option<&str> {
     let first = messages.first().filter(|first| first.role == Role::System);
     first.map(|first| first.content.as_str())
@@ -148,15 +148,12 @@ struct StreamOptions {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Format<'a> {
-    JsonSchema {
-        #[serde(rename = "json_schema")]
-        form: Schema<'a>,
-    },
+    JsonSchema { json_schema: NamedSchema<'a> },
     JsonObject,
 }
 
 #[derive(Debug, Serialize)]
-struct Schema<'a> {
+struct NamedSchema<'a> {
     name: &'a str,
     strict: bool,
     schema: &'a RawValue,
@@ -166,7 +163,7 @@ impl<'a> Format<'a> {
     fn of(schema: OutputSchema<'a>, structured: Structured) -> Option<Self> {
         match structured {
             Structured::JsonSchema => Some(Self::JsonSchema {
-                form: Schema {
+                json_schema: NamedSchema {
                     name: schema.name,
                     strict: true,
                     schema: schema.schema,

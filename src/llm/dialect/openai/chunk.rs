@@ -1,13 +1,16 @@
 //! Folds the frames of a streamed answer into an [`Answer`].
 //!
-//! The rule everything here serves: an answer counts when the server said that it ended, by a finish
-//! reason; bytes that merely stop are a cut connection. A reason that comes with content is provisional until the
-//! stream ends well, because some gateways put `stop` into every chunk. A blank reason counts as none, because
-//! old Ollama builds put `""` there. Where no reason was named, the explicit `[DONE]` after some content stands in for
-//! it: the reason is reported as `stop`, and as missing. An event that is no object and no error is passed over.
+//! An answer counts if the server sent a finish reason; bytes that end without one are a cut connection. Exceptions
+//! and details:
 //!
-//! After the finish reason a broken frame is passed over: the text is complete and paid for, and only a
-//! usage count can be missing. An error object still fails the call, for a filter may report that way.
+//! * A reason in a chunk with content is provisional until the stream ends well, because some gateways put `stop` into
+//!   every chunk.
+//! * A blank reason counts as none, because old Ollama builds send `""`.
+//! * Without any reason, `[DONE]` after some content replaces it. The reason is then `stop` or `tool_calls`, and is
+//!   marked as missing.
+//! * An event that is neither an object nor an error is ignored.
+//! * After the finish reason a broken frame is ignored: the text is complete and paid for, and only a usage count can
+//!   be missing. An error object still fails the call, because a filter may report in that way.
 
 use serde_json::value::RawValue;
 
@@ -22,17 +25,17 @@ use crate::llm::wire::tokens;
 use crate::llm::wire::unreadable::{is_list_of_errors, malformed, not_an_answer};
 use crate::llm::wire::vendor::End;
 
-/// An answer in the making.
+/// An answer in progress.
 #[derive(Debug)]
 pub struct Collector {
     draft: Draft,
-    /// Whether the finish reason stood beside content, and nothing has confirmed it since.
+    /// Whether the finish reason came with content, and no later chunk has confirmed it.
     provisional: bool,
     tools: bool,
 }
 
 impl Collector {
-    /// An empty answer that may grow to so many bytes of text.
+    /// Makes an empty answer with a limit of `max_text_bytes` bytes of text.
     pub const fn new(max_text_bytes: usize) -> Self {
         Self {
             draft: Draft::new(max_text_bytes),
@@ -41,7 +44,7 @@ impl Collector {
         }
     }
 
-    /// Takes the next frame; after an error the answer is beyond use.
+    /// Takes the next frame. After an error the answer is unusable.
     pub fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
         if frame.event.as_deref() == Some("error") && !self.draft.done {
             return Err(error::in_band(&frame.data));
@@ -49,36 +52,36 @@ impl Collector {
         self.data(frame.data.trim())
     }
 
-    /// Bytes of the answer that are kept.
+    /// Returns how many bytes of the answer are kept in memory.
     pub fn held_bytes(&self) -> usize {
         self.draft.held_bytes()
     }
 
-    /// The text so far.
+    /// Returns the text so far.
     pub(in crate::llm) fn text(&self) -> &str {
         self.draft.text()
     }
 
-    /// Ends the answer here, for this reason.
+    /// Ends the answer here with this reason.
     pub(in crate::llm) fn finish(&mut self, reason: &str) {
         self.draft.finish(reason);
         self.provisional = false;
     }
 
-    /// Whether the model has begun to write, be it content, reasoning or a refusal.
+    /// Whether the model has sent its first token, of content, reasoning or a refusal.
     ///
-    /// Until then the limit for the first token holds, not the one between tokens: a local server sends
-    /// its role chunk at once and may then load a model.
+    /// Until then the first-token timeout applies and not the idle timeout. A local server sends its role chunk at
+    /// once and may then load a model.
     pub const fn first_token_seen(&self) -> bool {
         self.draft.token_seen
     }
 
-    /// Whether the server has said that the answer is whole: by a finish reason, or by `[DONE]`.
+    /// Whether the server has said that the answer is complete, by a finish reason or by `[DONE]`.
     pub const fn is_complete(&self) -> bool {
         (self.draft.finish_reason.is_some() && !self.provisional) || self.draft.done
     }
 
-    /// Ends the stream: an answer where the server finished one, else the error that was hiding in EOF.
+    /// Ends the stream. Returns the answer if the server finished one, else the error of the early end.
     pub fn end(mut self) -> Result<Answer, CallError> {
         let vouched = self.draft.done && (self.tools || !self.draft.text().is_empty());
         match self.draft.finish_reason.take() {
@@ -94,7 +97,7 @@ impl Collector {
         }
     }
 
-    /// An answer that came as one JSON object instead of a stream; being whole vouches for its end.
+    /// Reads an answer that came as one JSON object without streaming. A complete object counts as finished.
     pub(in crate::llm) fn whole(mut self, json: &str) -> Result<Answer, CallError> {
         let mended;
         let (chunk, loose) = match Chunk::parse(json) {
@@ -154,12 +157,13 @@ impl Collector {
         }
         match data.as_bytes().first() {
             Some(b'{') if !self.is_complete() => Err(malformed(&fault)),
-            // A ping, a comment in the dress of an event, a word of a proxy.
+            // The event is a ping, a comment sent as an event, or a text of a proxy.
             _ => Ok(Progress::Waits),
         }
     }
 
-    /// Some gateways forget the blank line between events, so that two objects share a frame.
+    /// Takes each line of a frame. Some gateways omit the blank line between events, so that two objects share a
+    /// frame.
     fn each_line(&mut self, data: &str) -> Result<Progress, CallError> {
         data.split('\n').try_fold(Progress::Quiet, |progress, line| {
             Ok(progress.max(self.data(line.trim())?))
@@ -176,7 +180,7 @@ impl Collector {
         self.draft.tier(as_str(chunk.service_tier.as_ref()));
         let mut progress = self.count(chunk.usage);
         let choices = chunk.choices.unwrap_or_default();
-        // A chunk with nothing but a count of tokens comes behind the end.
+        // A chunk with only a token count comes after the end.
         self.provisional &= !(choices.is_empty() && progress == Progress::Data);
         for choice in choices {
             progress = progress.max(self.choice(choice, loose)?);
@@ -208,8 +212,7 @@ impl Collector {
         Ok(progress)
     }
 
-    /// A text counts where it is there, not where it is long: a lone space is a token. Anything else counts where it is
-    /// not empty.
+    /// Takes a delta. Content counts as progress even if it is empty. Other members count if they are not empty.
     fn delta(&mut self, delta: Delta<'_>, loose: bool) -> Result<Progress, CallError> {
         let mut alive = delta.role || delta.tools || delta.other;
         self.tools |= delta.tools;
@@ -218,7 +221,7 @@ impl Collector {
             alive = true;
             self.draft.append(&content, loose)?;
         }
-        // Some servers send the same reasoning under both names while they move from one to the other.
+        // Some servers send the same reasoning under both names while they migrate from one to the other.
         if let Some(Text(reasoning)) = delta.reasoning_content.or(delta.reasoning) {
             alive = true;
             self.draft.think(&reasoning, loose);

@@ -1,4 +1,4 @@
-//! A Batch line: its body is sent as it came, and read for what limits, prices and transport depend on.
+//! A Batch line. Its body is sent unchanged where possible. The fields for limits, prices and transport are read.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,26 +10,27 @@ use crate::config;
 use crate::domain::request::Endpoint;
 use crate::llm::request::{VerbatimRequest, estimate_tokens};
 
-/// What a line without a bound is taken to use at most, for the limit of tokens a minute.
+/// The assumed length of an answer without a bound, for the limit of tokens a minute.
 const UNBOUNDED_ANSWER: u64 = 4096;
 
-/// A Batch line as one route is asked it.
+/// A Batch line, prepared for one route.
 #[derive(Debug)]
 pub(in crate::llm) struct Line<'a> {
     body: &'a str,
     fields: BatchFields,
     endpoint: Endpoint,
-    /// The model in place of the one that the body names.
+    /// The model that replaces the model of the body.
     model: Option<&'a str>,
-    /// The field for the longest answer, and the bound in it, where the body has none and there has to be one.
+    /// The token field and its bound, if a bound is required and the body has none.
     bound: Option<(&'a str, u64)>,
     streams: bool,
-    /// Whether the body asks for a stream that it cannot have.
+    /// Whether the body requests a stream that is not possible.
     unstreamed: bool,
 }
 
 impl<'a> Line<'a> {
-    /// The line for a route. With `capped`, nothing is sent whose end is open.
+    /// Prepares the line for a route. With `capped`, the route's `max_tokens` bounds a chat without a bound of its
+    /// own.
     pub(in crate::llm) fn new(line: &VerbatimRequest<'a>, settings: &'a config::Route, capped: bool) -> Self {
         let fields = batch_fields(line.body);
         let is_chat = line.endpoint == Endpoint::Chat;
@@ -37,7 +38,7 @@ impl<'a> Line<'a> {
             .max_tokens
             .filter(|_| capped && fields.max_tokens.is_none() && is_chat)
             .map(|tokens| (settings.token_field.as_str(), u64::from(tokens)));
-        // Only the stream of a chat can be put together again, and some routes have no streams.
+        // Only the stream of a chat can be assembled again, and some routes do not stream.
         let streams = line.streams && is_chat && settings.stream;
         Self {
             body: line.body,
@@ -50,13 +51,13 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The model that is asked.
+    /// Returns the model of the call.
     pub(in crate::llm) fn model(&self) -> String {
         let named = || self.fields.model.clone().unwrap_or_default();
         self.model.map_or_else(named, str::to_owned)
     }
 
-    /// Tokens that the call may use.
+    /// Returns the tokens that the call may use.
     pub(in crate::llm) fn tokens(&self) -> u64 {
         self.of_one_answer()
             .unwrap_or(UNBOUNDED_ANSWER)
@@ -64,19 +65,19 @@ impl<'a> Line<'a> {
             .saturating_add(self.fields.prompt_tokens)
     }
 
-    /// The most tokens that all its answers may have. Only text has a bound.
+    /// Returns the largest number of tokens of all its answers. Only text has a bound.
     pub(in crate::llm) fn longest(&self) -> Option<u64> {
         self.of_one_answer()
             .filter(|_| self.fields.only_text)
             .map(|tokens| tokens.saturating_mul(self.fields.answers))
     }
 
-    /// Whether the answer comes as a stream.
+    /// Whether the answer is streamed.
     pub(in crate::llm) const fn streams(&self) -> bool {
         self.streams
     }
 
-    /// The body, as it came where nothing of it has to change.
+    /// Returns the body, borrowed if it does not change.
     pub(in crate::llm) fn body(&self) -> Cow<'a, [u8]> {
         let unstreamed = self.unstreamed.then(|| unstreamed(self.body)).flatten();
         match unstreamed {
@@ -93,36 +94,36 @@ impl<'a> Line<'a> {
 
     fn of_one_answer(&self) -> Option<u64> {
         match self.endpoint {
-            // Nothing is written.
+            // Embeddings have no output tokens.
             Endpoint::Embeddings => Some(0),
             _ => self.fields.max_tokens.or(self.bound.map(|(_, tokens)| tokens)),
         }
     }
 }
 
-/// The fields of a raw Chat Completions body that limits, prices and transport depend on.
+/// The fields of a raw body for limits, prices and transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchFields {
-    /// Whether the body asks for a stream.
+    /// Whether the body requests a stream.
     pub stream: bool,
-    /// The longest answer it allows: `max_completion_tokens`, else `max_tokens`.
+    /// The token limit of an answer: `max_completion_tokens`, else `max_tokens`, else `max_output_tokens`.
     pub max_tokens: Option<u64>,
-    /// The model it names.
+    /// The model in the body.
     pub model: Option<String>,
-    /// Tokens its prompt may have; see [`batch_fields`].
+    /// The estimated tokens of the prompt; see [`batch_fields`].
     pub prompt_tokens: u64,
-    /// How many answers it asks for (`n`), each of which may be as long.
+    /// The number of requested answers (`n`). Each may have `max_tokens` tokens.
     pub answers: u64,
-    /// Whether prompt and answer are text alone. Of pictures and sound nobody knows the tokens beforehand.
+    /// Whether prompt and answer are text only. The tokens of images and audio cannot be known in advance.
     pub only_text: bool,
 }
 
-/// Reads those fields. A field that is not what it should be is not known: the body is sent as it stands, and
-/// its provider judges it. Where a key stands twice, the last one counts, as for most readers.
+/// Reads those fields. A field of an unexpected type counts as missing: the body is sent unchanged, and its provider
+/// checks it. The last value of a repeated key counts, as for most readers.
 ///
-/// Prompt tokens are estimated over the JSON of messages, tools and response format as it stands: the
-/// escapes and names counted beside the text keep the guess on the upper side. Images inlined as base64
-/// make it far too high, for which the limiter clamps to its capacity.
+/// Prompt tokens are estimated over the raw JSON of the prompt, the tools and the response format. The estimate is on
+/// the high side, because the JSON has escapes and names beside the text. It is far too high for images inlined as
+/// base64.
 pub fn batch_fields(body: &str) -> BatchFields {
     let fields: HashMap<String, &RawValue> = serde_json::from_str(body).unwrap_or_default();
     let prompt_tokens = [
@@ -196,7 +197,7 @@ fn is_plain_text(prompt: &RawValue) -> bool {
     }
 }
 
-/// The body without its wish for a stream.
+/// Returns the body without its request for a stream.
 fn unstreamed(body: &str) -> Option<String> {
     let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).ok()?;
     fields.remove("stream");
@@ -204,7 +205,7 @@ fn unstreamed(body: &str) -> Option<String> {
     serde_json::to_string(&fields).ok()
 }
 
-/// The body with another model, or with a longest answer in that field; `None` if it is to stay as it is.
+/// Returns the body with another model, or with a token limit in that field; `None` if it stays unchanged.
 fn with_fields(body: &str, model: Option<&str>, longest: Option<(&str, u64)>) -> Option<Vec<u8>> {
     if model.is_none() && longest.is_none() {
         return None;

@@ -1,4 +1,4 @@
-//! OpenAI's Chat Completions, as many servers speak it.
+//! OpenAI's Chat Completions API, which many servers implement.
 //!
 //! ```text
 //! ChatRequest -> Body -> bytes                  bytes -> frames -> Collector -> Answer

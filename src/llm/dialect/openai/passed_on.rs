@@ -1,4 +1,4 @@
-//! The response to a Batch line, which is passed on as it came.
+//! The response to a Batch line, which is passed on unchanged.
 
 use std::collections::HashMap;
 
@@ -18,23 +18,23 @@ use crate::llm::wire::tokens::{self, Counted};
 use crate::llm::wire::unreadable;
 use crate::llm::wire::vendor::End;
 
-/// What of a body that is passed on as it came is read: an error, the count of tokens, the tier, the finish reason.
+/// The parts of a response that are read before it is passed on: the token counts and the tier.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Whole {
-    /// The tokens that the server counted and that can be believed.
+    /// The token counts of the server, if they are plausible.
     pub usage: Option<Usage>,
-    /// Why its count is not believed.
+    /// The reason why the counts are not plausible.
     pub doubt: Option<String>,
     /// The tier of service.
     pub tier: Option<String>,
-    /// The object in place of the body, where that was a stream or no JSON.
+    /// The object that replaces a body that was a stream or malformed JSON.
     pub instead: Option<String>,
 }
 
-/// Reads the body of a good answer to a Batch line; `chat` if it has to have choices.
+/// Reads the body of a successful answer to a Batch line. A `chat` must have choices.
 ///
-/// It fails with an error in the body, and with an answer that the server gave up. Nothing else of it has to be as
-/// the documentation says.
+/// It fails if the body holds an error, or if the server broke off the answer. No other deviation from the
+/// documentation is an error.
 pub fn passed_on(body: &[u8], chat: bool) -> Result<Whole, CallError> {
     let body = trimmed(body);
     if is_stream(body) {
@@ -62,7 +62,7 @@ pub fn passed_on(body: &[u8], chat: bool) -> Result<Whole, CallError> {
     }
 }
 
-/// The members of an object, the last of two with one name.
+/// The members of an object. The last one of a repeated name counts.
 type Members<'a> = HashMap<String, &'a RawValue>;
 
 fn read_whole(json: &str, chat: bool) -> Result<Whole, CallError> {

@@ -1,7 +1,7 @@
-//! The JSON shapes of chunks and plain answers, borrowed from the text they were read from.
+//! The JSON shapes of chunks and whole answers, borrowed from the source text.
 //!
-//! Servers agree on the names of fields far more than on their types, so each field is read as loosely
-//! as its use allows: a wrong type in a field we merely report must not cost an answer.
+//! Servers agree on the names of fields far more than on their types. So each field is read as loosely as its use
+//! allows: a wrong type in a field that is only reported must not fail the answer.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::llm::wire::loose;
 use crate::llm::wire::text::{Text, is_blank};
 
-/// `chat.completion.chunk`, and `chat.completion` as well: they differ in `delta` and `message` only.
+/// `chat.completion.chunk` and `chat.completion`. They differ only in `delta` and `message`.
 #[derive(Deserialize)]
 pub(super) struct Chunk<'a> {
     #[serde(borrow, default)]
@@ -41,7 +41,7 @@ pub(super) struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    /// Reads an object; serde alone would also take an array for a struct without its names.
+    /// Reads an object. serde alone would also accept an array as a struct without names.
     pub(super) fn parse(json: &'a str) -> serde_json::Result<Self> {
         if json.starts_with('{') {
             serde_json::from_str(json)
@@ -61,7 +61,7 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Whether a code is that of an error; Spark and others write 0 for none.
+/// Whether a code is that of an error. Spark and others send 0 for success.
 fn is_fault(Text(code): &Text<'_>) -> bool {
     !matches!(code.as_ref(), "" | "0" | "200")
 }
@@ -91,7 +91,7 @@ pub(super) struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// Whether it is the answer that was asked for, and not a further one. What is no number says nothing.
+    /// Whether it is the first choice. An index that is not a number counts as the first.
     pub(super) fn is_first(&self) -> bool {
         let number = self
             .index
@@ -99,16 +99,16 @@ impl<'a> Choice<'a> {
         number.is_none_or(|number| number == 0.0)
     }
 
-    /// The error `OpenRouter` puts into the choice that it ends with.
+    /// Returns the error that `OpenRouter` puts into its last choice.
     pub(super) fn error(&self) -> Option<&'a RawValue> {
         self.error.filter(|raw| !is_blank(raw))
     }
 }
 
-/// What a chunk adds.
+/// The content of a chunk.
 #[derive(Default)]
 pub(super) struct Delta<'a> {
-    /// Whether it names a role, which only says that the server has begun.
+    /// Whether it names a role. A role shows only that the server has begun.
     pub(super) role: bool,
     pub(super) content: Option<Text<'a>>,
     pub(super) refusal: Option<Text<'a>>,
@@ -116,7 +116,7 @@ pub(super) struct Delta<'a> {
     pub(super) reasoning: Option<Text<'a>>,
     /// Whether it calls a tool.
     pub(super) tools: bool,
-    /// Whether it holds anything else that is not empty: `reasoning_details`, thoughts among the parts of its content.
+    /// Whether it holds any other non-empty member: `reasoning_details`, or reasoning among the parts of its content.
     pub(super) other: bool,
 }
 
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for DeltaVisitor {
         f.write_str("an object")
     }
 
-    /// PHP writes `[]` for `{}`.
+    /// Reads a list as an empty object, because PHP writes `[]` for `{}`.
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Delta::default())
@@ -151,7 +151,7 @@ impl<'de> Visitor<'de> for DeltaVisitor {
                 }
                 "content" => {
                     let raw: &RawValue = members.next_value()?;
-                    // Parts may hold thoughts beside text.
+                    // Content parts may hold reasoning beside text.
                     delta.other |= raw.get().starts_with(['[', '{']) && !is_blank(raw);
                     let text: Option<Text<'_>> = serde_json::from_str(raw.get()).map_err(A::Error::custom)?;
                     delta.content = text;
@@ -173,7 +173,7 @@ impl<'de> Visitor<'de> for DeltaVisitor {
     }
 }
 
-/// An object as far as a chunk needs it, in the shape that a chunk has.
+/// Converts an object to the shape of a chunk.
 fn reshaped(value: Value) -> Value {
     let Value::Object(mut chunk) = value else {
         return Value::Object(Map::new());
@@ -206,7 +206,7 @@ fn reshaped(value: Value) -> Value {
     Value::Object(chunk)
 }
 
-/// The chunk that is meant by JSON that is none, or by JSON of another shape.
+/// Returns the chunk that malformed JSON, or JSON of another shape, stands for.
 pub(super) fn mend(json: &str) -> Option<String> {
     let value = loose::read(json).filter(Value::is_object)?;
     Some(reshaped(value).to_string())

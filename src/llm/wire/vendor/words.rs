@@ -29,7 +29,7 @@ const LLAMA_CPP: &str = "https://github.com/ggml-org/llama.cpp/tree/master/tools
 const TGI: &str = "https://huggingface.co/docs/text-generation-inference";
 const LITELLM: &str = "https://docs.litellm.ai/docs/exception_mapping";
 
-/// A 400 may quote the prompt, so that its text says nothing of an account.
+/// A 400 may quote the prompt, so its text proves nothing about the account.
 const NOT_QUOTED: With = With::Not(&[400]);
 const NOT_REFUSED: With = With::Not(&[401, 403, 429]);
 
@@ -39,7 +39,8 @@ pub(super) static ERRORS: &[Row] = &[
     is("json_validate_failed", Sample, GROQ),
     says("json_validate_failed", Sample, GROQ),
 
-    // DashScope says `insufficient_quota` of its limits by the minute; its own texts, and the id beside the error, tell it from OpenAI's.
+    // DashScope also uses `insufficient_quota` for its limits a minute. Its own texts, and the id beside the error,
+    // differ from OpenAI's.
     row(Sign::IsAndSays("insufficient_quota", "aliyun"), Rate, DASHSCOPE),
     row(Sign::IsAndSays("insufficient_quota", "alibabacloud"), Rate, DASHSCOPE),
     row(Sign::IsAndSays("insufficient_quota", "allocated quota"), Rate, DASHSCOPE),
@@ -76,7 +77,7 @@ pub(super) static ERRORS: &[Row] = &[
     is("30001", Balance, SILICONFLOW),
     is("insufficient_user_quota", Balance, ONE_API),
     is("pre_consume_token_quota_failed", Balance, ONE_API),
-    // Not "exceeded your current quota": Google says so of its limits by the minute.
+    // "exceeded your current quota" is left out, because Google uses it for its limits a minute.
     begins("your credit balance is too low", Balance, ANTHROPIC).with(With::Only(&[400])),
     says("insufficient balance", Balance, DEEPSEEK).with(NOT_QUOTED),
     says("insufficient_quota", Balance, OPENAI).with(NOT_QUOTED),
@@ -196,7 +197,7 @@ pub(super) static ERRORS: &[Row] = &[
     is("1214", Request, ZHIPU),
     is("base_resp.2013", Request, MINIMAX),
 
-    // The status that a name stands for where an error inside a success has no numeric code.
+    // The status for the name of an error inside a success without a numeric code.
     is("invalid_request_error", InSuccess(400), OPENAI),
     is("badrequesterror", InSuccess(400), VLLM),
     is("bad_request", InSuccess(400), LITELLM),
@@ -220,8 +221,8 @@ pub(super) static ERRORS: &[Row] = &[
     is("service_unavailable_error", InSuccess(503), DEEPSEEK),
 ];
 
-/// Refusals of a part of a request: the words in the message, the part, their source. "Grammar", "guided" and the like are
-/// what local servers make of `response_format`; `tool_choice` is refused where an answer is asked for by a tool.
+/// Refusals of a part of a request: the words in the message, the part, the source. Local servers use "grammar",
+/// "guided" and the like for `response_format`. A refused `tool_choice` concerns an answer whose form a tool enforces.
 #[rustfmt::skip]
 pub(super) static REFUSALS: &[(&str, About, &str)] = &[
     ("response_format", About::Form, OPENAI),
@@ -283,7 +284,7 @@ pub(super) static REFUSALS: &[(&str, About, &str)] = &[
     ("is deprecated for this model", About::UnknownField, ANTHROPIC),
 ];
 
-/// Finish reasons: the word, what it means, its source.
+/// Finish reasons: the word, its meaning, its source.
 #[rustfmt::skip]
 pub(super) static ENDS: &[(&str, End, &str)] = &[
     ("stop", End::Whole, OPENAI),

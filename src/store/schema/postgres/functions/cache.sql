@@ -1,4 +1,4 @@
--- The cache: an entry is found, put, and removed when it was used longest ago.
+-- The cache: an entry is looked up, put, and removed when it is the least recently used.
 
 CREATE OR REPLACE FUNCTION nova3_cache_get(p_key bytea) RETURNS TABLE(body text, age bigint, fresh boolean) LANGUAGE sql VOLATILE AS $$
   UPDATE nova3_cache c SET used = nextval('nova3_cache_uses') FROM (SELECT nova3_now() AS now) n
@@ -6,8 +6,8 @@ CREATE OR REPLACE FUNCTION nova3_cache_get(p_key bytea) RETURNS TABLE(body text,
   RETURNING c.body, greatest(n.now - c.stored_at, 0), c.fresh_until > n.now
 $$;
 
--- Removes the entries used longest ago, at most so many; answers whether the others have at most `p_most` bytes. The entry
--- `p_besides` stays.
+-- Removes the least recently used entries, at most `p_batch`, except the entry `p_besides`. Returns whether the entries
+-- have at most `p_most` bytes now, or cannot become smaller.
 CREATE OR REPLACE FUNCTION nova3_cache_make_room(p_besides bytea, p_most bigint, p_batch bigint) RETURNS boolean LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 DECLARE
@@ -31,8 +31,8 @@ BEGIN
   RETURN freed >= left_over OR freed = 0;
 END $$;
 
--- Puts the entry if there is room for it, else makes some; answers whether the entry has been dealt with. One that is larger
--- than all of the cache is not kept.
+-- Puts the entry if there is room for it, and makes some room otherwise. Returns whether it is finished. An entry that
+-- is larger than the whole cache is not stored.
 CREATE OR REPLACE FUNCTION nova3_cache_put(p_key bytea, p_body text, p_bytes bigint, p_fresh bigint, p_stale bigint, p_most bigint,
   p_batch bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,16 +1,17 @@
 -- Claims: ready tasks are leased, each under a fence of its own.
 --
--- Each verb is one statement for its client, so that no lock waits for one that stands still or is cut off.
+-- Each verb is one statement for its client, so that no lock waits for a client that is stalled or cut off.
 
--- Whether a task may be claimed at that moment. It sleeps for no longer than it was told to: a clock was set back.
+-- Whether a task may be claimed at that moment. A wake time further away than the sleep was long means that the clock
+-- was set back; the task is then awake.
 CREATE OR REPLACE FUNCTION nova3_is_awake(p_wake_at bigint, p_sleep_ms bigint, p_moment bigint) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
   SELECT p_wake_at <= p_moment OR p_wake_at > p_moment + p_sleep_ms;
 $$;
 
--- Whether tasks of the session may be leased of that queue. The queue that they were leased of last keeps the session: while
--- one of its tasks is leased, and between them while it is open and workers of its run are alive. In its own run the order of
--- the session decides.
+-- Whether tasks of that queue may be leased as far as its session is concerned. The session belongs to the queue that
+-- leased tasks last: while one of its tasks is leased, and in between while it is open and its run has live workers.
+-- Inside one run the order of the session decides.
 CREATE OR REPLACE FUNCTION nova3_session_is_free(p_run bigint, p_queue bigint, p_user text, p_session text, p_moment bigint,
   p_lease_ms bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -24,7 +25,8 @@ BEGIN
           AND w.last_seen BETWEEN p_moment - p_lease_ms AND p_moment + p_lease_ms)))));
 END $$;
 
--- Those of the queues, in their order, that have no session or whose session is theirs from now on.
+-- Takes the sessions of the queues where they are free. Returns the queues, in their order, that have no session or own
+-- theirs now.
 CREATE OR REPLACE FUNCTION nova3_lease_sessions(p_run bigint, p_queues bigint[], p_moment bigint, p_lease_ms bigint) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -41,8 +43,8 @@ BEGIN
   WHERE q.session_id IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM nova3_session_leases l WHERE l.user_id = q.user_id AND l.session_id = q.session_id)
   ORDER BY q.user_id, q.session_id ON CONFLICT DO NOTHING;
-  -- Who leases tasks of a session has locked its row until the commit, so that the next statement sees its leases. One that
-  -- is locked by another is left to it.
+  -- A claim locks the row of each session until the commit, so that the next statement sees its leases. Sessions that
+  -- another claim has locked are skipped.
   SELECT array_agg(i.queue_id) INTO locked FROM (
     SELECT q.queue_id, q.user_id, q.session_id FROM unnest(p_queues) i(queue_id)
     JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id])
@@ -61,7 +63,7 @@ BEGIN
     ORDER BY i.place);
 END $$;
 
--- Queues with tasks to lease, in their order, as many as p_limit. Their rows are locked.
+-- Returns up to p_limit queues with tasks to lease, in their order, and locks their rows.
 CREATE OR REPLACE FUNCTION nova3_choose(p_run bigint, p_present bigint, p_which text, p_limit bigint, p_moment bigint, p_lease_ms bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -78,7 +80,7 @@ BEGIN
       FOR UPDATE SKIP LOCKED);
   END IF;
   IF p_which = 'unplanned' THEN
-    -- A statement of its own: its condition and its order are those of an index without the planned queues.
+    -- This is a separate statement because its condition and its order match an index without the planned queues.
     RETURN ARRAY(
       SELECT q.queue_id FROM nova3_queues q
       WHERE q.run_id = p_run AND q.run_id > 0 AND q.ingest = p_present AND q.state = 'open' AND q.ready > 0
@@ -99,7 +101,7 @@ BEGIN
     );
 END $$;
 
--- Whether the owner holds a group of the quarantine. What it once held is forgotten.
+-- Whether the owner holds a quarantine group. A group of which it no longer holds a lease is deleted.
 CREATE OR REPLACE FUNCTION nova3_holds_group(p_run bigint, p_owner text) RETURNS boolean
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -117,8 +119,8 @@ BEGIN
   RETURN false;
 END $$;
 
--- The leases of the owner: those of one of its claims, or all. They are looked for in all leased queues of the run, which only
--- what is rare may do.
+-- Returns the leases of the owner: those of one claim, or all. It reads all leased queues of the run, so only rare
+-- calls may use it.
 CREATE OR REPLACE FUNCTION nova3_leases_of(p_run bigint, p_owner text, p_ticket bigint, OUT queues bigint[], OUT tasks integer[])
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
@@ -128,7 +130,7 @@ BEGIN
     AND (p_ticket IS NULL OR t.lease_ticket = p_ticket);
 END $$;
 
--- Leases up to p_limit tasks. A claim whose answer was lost is asked again under its ticket and finds what it got.
+-- Leases up to p_limit tasks. A claim whose answer was lost is sent again under its ticket and finds its leases.
 CREATE OR REPLACE FUNCTION nova3_claim(p_run bigint, p_owner text, p_which text, p_limit bigint, p_lease_ms bigint, p_ticket bigint,
   p_again boolean DEFAULT false)
 RETURNS TABLE(queue_id bigint, fence bigint, task_index integer, kind text, line_index bigint, planned boolean, request text,
@@ -145,7 +147,7 @@ DECLARE
   queues bigint[];
   tasks integer[];
 BEGIN
-  -- It may be asked again while it is still under way, on a connection that is gone.
+  -- The claim can be sent again while it still runs on a connection that was lost.
   PERFORM pg_advisory_xact_lock(p_ticket);
   PERFORM nova3_share_order(p_run);
   SELECT r.ingest INTO present FROM nova3_runs r WHERE r.run_id = p_run;
@@ -156,7 +158,7 @@ BEGIN
     SELECT l.queues, l.tasks INTO queues, tasks FROM nova3_leases_of(p_run, p_owner, p_ticket) l;
   END IF;
   IF queues IS NULL THEN
-    -- A group of the quarantine is all that its owner holds.
+    -- The owner of a quarantine group holds no other lease.
     IF nova3_holds_group(p_run, p_owner) THEN
       RETURN;
     END IF;
@@ -166,7 +168,7 @@ BEGIN
       RETURN;
     END IF;
     chosen := nova3_lease_sessions(p_run, chosen, moment, p_lease_ms);
-    -- A group is never larger than its smallest member allows.
+    -- A group is never larger than the smallest limit of its members.
     SELECT array_agg(c.queue_id ORDER BY c.nth), array_agg(c.task_index ORDER BY c.nth) INTO queues, tasks
     FROM (
       SELECT i.queue_id, t.task_index, t.quarantine, row_number() OVER (ORDER BY t.quarantine DESC, i.place, t.task_index) AS nth
@@ -195,7 +197,7 @@ BEGIN
       WHERE q.queue_id = ANY (ARRAY[c.queue_id]) RETURNING q.queue_id, q.ready)
     SELECT array_agg(counted.queue_id) FILTER (WHERE in_quarantine OR counted.ready > 0) INTO chosen FROM counted;
     IF chosen IS NOT NULL THEN
-      -- The tasks that are left may sleep.
+      -- The remaining tasks may be asleep.
       PERFORM nova3_recount(chosen);
     END IF;
     IF in_quarantine AND queues IS NOT NULL THEN
@@ -207,12 +209,12 @@ BEGIN
   SELECT t.queue_id, t.fence, t.task_index, t.kind, d.line_index, q.task_count IS NOT NULL, d.request,
     k.ids, k.actions, k.descriptions, k.inputs, p.numbers, p.subjects, p.inputs, t.crashes > 0, t.panics
   FROM unnest(queues, tasks) i(queue_id, task_index)
-  -- OFFSET 0 keeps each a lookup of its own, however many the planner takes them for.
+  -- OFFSET 0 makes the planner look up each row separately, even when it expects few rows.
   CROSS JOIN LATERAL (SELECT t.* FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task_index OFFSET 0) t
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
   CROSS JOIN LATERAL (SELECT d.request, d.line_index FROM nova3_requests d WHERE d.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) d
   CROSS JOIN LATERAL (
-    -- One order for all of them, where an order of each would be a sort of each.
+    -- The ordered subquery sorts once; an ORDER BY in each array_agg would sort each time.
     SELECT array_agg(k.task_id) ids, array_agg(k.action) actions, array_agg(k.description) descriptions, array_agg(k.input) inputs
     FROM (SELECT k.task_id, k.action, k.description, k.input FROM nova3_tasks k
       WHERE k.queue_id = ANY (ARRAY[i.queue_id]) AND k.task_index >= 0 AND k.task_index < 1048576 ORDER BY k.task_index) k) k

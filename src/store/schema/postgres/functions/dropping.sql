@@ -1,11 +1,11 @@
--- Dropping a run: at once for everybody who asks for it, and in batches for its rows.
+-- Dropping a run: it disappears at once, and its rows are deleted in batches.
 
--- Takes a run away with everything that only it has; sessions keep their items, and their numbers go on. Answers whether
--- rows are left: it is called again until none are. Refused while anybody works on the run.
+-- Removes a run with all rows that only it has. Sessions keep their items, and item numbers continue. Returns whether
+-- rows are left; the caller repeats it until none are. Refused while a task of the run has an unexpired lease.
 --
--- The first call removes the run itself: from then on nobody finds it, claims of it or settles in it. Each call deletes
--- the rows of up to p_queues queues. A crash between two calls loses nothing: the next call by the same name goes on. A new
--- run of that name is another run, which it does not touch.
+-- The first call removes the run itself: after it, the run cannot be found, claimed from or settled in. Each call
+-- deletes the rows of up to p_queues queues. A crash between two calls loses nothing: the next call with the same name
+-- continues. A new run of that name is another run, which the call does not touch.
 CREATE OR REPLACE FUNCTION nova3_drop_run(p_name text, p_queues bigint DEFAULT 1000) RETURNS boolean
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -41,7 +41,7 @@ BEGIN
   RETURN true;
 END $$;
 
--- Removes the run itself and ends its leases, so that a worker that lost one can change nothing any more.
+-- Removes the run itself and ends its leases, so that a worker which lost one can no longer change anything.
 CREATE OR REPLACE FUNCTION nova3_begin_drop(p_name text) RETURNS nova3_dropped LANGUAGE plpgsql
 SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -53,10 +53,10 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no run `%`', p_name;
   END IF;
-  -- Nobody adds lines to it or settles in it meanwhile.
+  -- These locks keep other processes from adding lines or settling in the meantime.
   PERFORM nova3_lock_ingest(run.run_id);
   PERFORM nova3_change_order(run.run_id);
-  -- In the order in which others lock them.
+  -- The rows are locked in the common order.
   PERFORM 1 FROM nova3_queues q WHERE q.run_id = run.run_id AND q.run_id > 0 AND q.leased > 0
   ORDER BY q.queue_id FOR UPDATE;
   PERFORM 1 FROM nova3_tallies t WHERE t.run_id = run.run_id FOR UPDATE;

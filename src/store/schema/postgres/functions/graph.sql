@@ -1,7 +1,7 @@
--- The tasks of a queue as a graph: which of them a settled task lets go on, which of them the lease is handed on to, and the
--- counts of a queue over its tasks. Planned tasks have numbers below 1048576; part k of task i is 1048576 + (i << 8) + k.
+-- The tasks of a queue as a graph: the tasks that a settlement unblocks, the task that gets the lease, and the queue's
+-- counts over its tasks. Planned tasks have numbers below 1048576; part k of task i is 1048576 + (i << 8) + k.
 
--- The counts of these queues, whose rows are locked, are those of their tasks.
+-- Recomputes the counts of these queues from their tasks. The caller has locked the rows of the queues.
 CREATE OR REPLACE FUNCTION nova3_recount(p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -19,7 +19,7 @@ BEGIN
   WHERE q.queue_id = ANY (ARRAY[i.queue_id]);
 END $$;
 
--- Locks these queues until the commit, in their order.
+-- Locks these queues in their order until the commit.
 CREATE OR REPLACE FUNCTION nova3_lock_queues(p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -28,9 +28,10 @@ BEGIN
   CROSS JOIN LATERAL (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) FOR UPDATE) q;
 END $$;
 
--- Tasks that need a settled one need one less. The first of each queue that needs none any more is leased under the lease
--- of the settled one, if that has one and the queue does not pause; the others are ready. A part that is not the last, and a
--- task that fans out, hand the lease on to a ready part. Answers by place which task has the lease, and how many are ready.
+-- Lowers `unmet` of the tasks that need a settled one. The first task of each queue whose `unmet` becomes 0 inherits
+-- the lease of the settled task, if that has one and the queue does not pause; the others become ready. When the
+-- settled task is a part but not the last, or fans out, a ready part inherits the lease. Returns by place the task that
+-- has the lease, and the number of tasks that became ready.
 CREATE OR REPLACE FUNCTION nova3_go_on(p_held nova3_held[], p_places integer, OUT handed integer[], OUT ready integer[])
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -41,7 +42,7 @@ BEGIN
     SELECT h.*, t.task_index, t.unmet = 1 AS met, t.unmet = 1 AND h.lease_owner IS NOT NULL AND h.how <> 'pause'
       AND row_number() OVER (PARTITION BY h.ord, t.unmet = 1 ORDER BY t.task_index) = 1 AS leases
     FROM unnest(p_held) h
-    -- Of a part it is its join alone.
+    -- Only its join needs a part.
     CROSS JOIN LATERAL (
       SELECT t.task_index, t.unmet FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id])
         AND t.task_index >= CASE WHEN h.task < 1048576 THEN h.task + 1 ELSE (h.task - 1048576) >> 8 END
@@ -86,7 +87,7 @@ BEGIN
   handed := later;
 END $$;
 
--- The tasks wait for their parts, which are ready.
+-- Adds the parts as ready tasks. Their tasks become joins that wait for them.
 CREATE OR REPLACE FUNCTION nova3_fan_out(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
 RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
@@ -107,8 +108,8 @@ BEGIN
   WHERE t.queue_id = ANY (ARRAY[n.queue_id]) AND t.task_index = n.task;
 END $$;
 
--- Planned tasks of new queues, each of which needs the one before; of those that are to be planned, their planning. The
--- first is ready.
+-- Adds the planned tasks of new queues, each of which needs the one before, and the planning task of queues without a
+-- plan. The first task of each queue is ready.
 CREATE OR REPLACE FUNCTION nova3_add_tasks(p_run bigint, p_unplanned bigint[], s_queue bigint[], s_index integer[], s_id text[],
   s_action text[], s_description text[], s_input text[]) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -124,8 +125,8 @@ BEGIN
   SELECT p_run, i.queue_id, -1, 'plan', 'plan', 'supervisor', '', 'ready', moment FROM unnest(p_unplanned) i(queue_id);
 END $$;
 
--- Tasks of these queues, whose rows are locked, that failed or were skipped run again, behind those that they need. A task that
--- has fanned out runs its failed parts alone.
+-- Makes failed and skipped tasks of these queues run again, behind the tasks that they need. A task that has fanned out
+-- runs only its failed parts again. The caller has locked the rows of the queues.
 CREATE OR REPLACE FUNCTION nova3_retry(p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
@@ -141,13 +142,13 @@ BEGIN
   FROM unnest(p_queues) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'pending';
   UPDATE nova3_tasks t SET status = 'ready' FROM unnest(p_queues) i(queue_id)
   WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'pending' AND t.unmet = 0;
-  -- One that ended in part has a place in its session's history.
+  -- A queue that ended as `partial` has a round in its session's history, which is removed.
   DELETE FROM nova3_rounds r USING unnest(p_queues) i(queue_id) WHERE r.queue_id = i.queue_id;
   PERFORM nova3_recount(p_queues);
 END $$;
 
--- The queue was replaced, and its row is locked: a worker that holds one of its tasks finds the lease gone. What an outside job
--- came to is only paid.
+-- Ends the leases of a queue that was superseded, so that a worker which holds one of its tasks finds the lease lost.
+-- The result of an outside job is then only booked in the ledger. The caller has locked the row of the queue.
 CREATE OR REPLACE FUNCTION nova3_void(p_queue bigint) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN

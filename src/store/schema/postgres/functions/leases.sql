@@ -1,7 +1,7 @@
--- Leases: keeping, giving back and taking away the right to work on a task; and tasks that outside jobs work on.
+-- Leases: renewing, releasing and taking them away; and tasks that outside jobs work on.
 
--- The leases are good for another p_lease_ms; answers those that are lost. Their owner lives: a crash of it that was
--- recorded is taken back.
+-- Extends the leases by p_lease_ms from now. Returns the leases that are lost. A renewal also clears a crash that was
+-- recorded for the owner.
 CREATE OR REPLACE FUNCTION nova3_renew(p_run bigint, p_owner text, p_queues bigint[], p_fences bigint[], p_lease_ms bigint)
 RETURNS TABLE(queue_id bigint, fence bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -33,7 +33,8 @@ BEGIN
     AND t.status = 'leased');
 END $$;
 
--- Those of the queues whose run's order can be shared and whose session's head can be locked now, without waiting.
+-- Returns those of the queues whose run's order can be shared and whose session's head can be locked now, without
+-- waiting.
 CREATE OR REPLACE FUNCTION nova3_try_order(p_queues bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -57,7 +58,7 @@ BEGIN
   RETURN own;
 END $$;
 
--- Those of the queues whose rows can be locked now, without waiting.
+-- Locks and returns those of the queues whose rows can be locked now, without waiting.
 CREATE OR REPLACE FUNCTION nova3_try_queues(p_queues bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -69,7 +70,7 @@ BEGIN
   RETURN own;
 END $$;
 
--- Shares the run's order and locks the heads of the queues' sessions, then the queues.
+-- Shares the run's order, then locks the heads of the queues' sessions, then the queues.
 CREATE OR REPLACE FUNCTION nova3_lock_in_order(p_run bigint, p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -86,13 +87,13 @@ BEGIN
   PERFORM nova3_lock_queues(p_queues);
 END $$;
 
--- Takes away leases that have run out, of every run: an idle one would hold up the sessions that it shares with others.
--- An owner that has not been seen since has crashed; a lost lease alone is no crash. A task with its crash mark set goes
--- into quarantine, or into half of its group; one that was alone twice at that, under different owners, fails as `poison`.
--- The rules are explained in `store/sqlite/quarantine.rs`. At most p_rows leases at once.
+-- Takes away expired leases of all runs, at most p_rows at once. All runs are covered because an idle run would block
+-- the sessions that it shares with others. An owner without a heartbeat since then has crashed; a lost lease alone is
+-- no crash. A task with its crash mark set goes into quarantine, or into half of its quarantine group. A task that ran
+-- alone at two crashes of different owners fails as `poison`. `store/sqlite/quarantine.rs` explains the rules.
 --
--- A lease that ends later than its own length from now was written before the clock was set back. It is clamped: its owner
--- renews it, or it runs out as any other.
+-- A lease that ends later than its own length from now was written before the clock was set back. It is clamped: either
+-- its owner renews it, or it expires like any other.
 CREATE OR REPLACE FUNCTION nova3_reap(p_lease_ms bigint, p_rows bigint) RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -134,7 +135,7 @@ BEGIN
     alone := crashed AND lost.working AND lost.lease_group = 1 AND lost.lease_owner IS DISTINCT FROM lost.crash_owner;
     room := CASE WHEN NOT crashed OR NOT lost.working THEN lost.quarantine
       WHEN lost.lease_group = 0 THEN 1048576 ELSE (lost.lease_group + 1) / 2 END;
-    -- A poisoned task fails under its lease: a task that is ready cannot fail.
+    -- A poisoned task fails while it is leased, because a ready task cannot fail.
     IF alone AND lost.lone_crashes + 1 >= 2 THEN
       PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, lost.fence, moment);
       reaped := reaped + nova3_fail_as_poison(lost.run_id, lost.queue_id, lost.task_index, lost.crashes + 1, moment);
@@ -146,15 +147,15 @@ BEGIN
       lost_by = CASE WHEN crashed THEN lost.lease_owner ELSE t.lost_by END,
       quarantine_before = CASE WHEN crashed THEN lost.quarantine ELSE t.quarantine_before END
     WHERE t.queue_id = ANY (ARRAY[lost.queue_id]) AND t.task_index = lost.task_index AND t.status = 'leased';
-    -- Its queue may have failed by another of its tasks.
+    -- Another task of its queue may have failed the queue already.
     CONTINUE WHEN NOT FOUND;
     reaped := reaped + 1;
     PERFORM nova3_count_orphan(lost.run_id, lost.queue_id, lost.fence, moment);
     PERFORM nova3_recount(ARRAY[lost.queue_id]);
     PERFORM nova3_put_back(lost.run_id, ARRAY[lost.queue_id]);
   END LOOP;
-  -- What was held back for a version that was replaced, by a worker that has not told since what it came to. What an outside
-  -- job may cost stays reserved.
+  -- These reservations belong to superseded versions whose workers have not settled since. The reservation of an
+  -- outside job stays.
   FOR held IN
     SELECT r.run_id, r.queue_id, r.fence FROM nova3_reservations r
     WHERE r.created_at NOT BETWEEN moment - p_lease_ms AND moment + p_lease_ms AND NOT EXISTS (SELECT 1 FROM nova3_tasks t
@@ -166,7 +167,7 @@ BEGIN
   RETURN reaped;
 END $$;
 
--- Gives tasks back as if never claimed; what was called for them is in the ledger.
+-- Makes tasks ready again as if never claimed. Their calls are written to the ledger.
 CREATE OR REPLACE FUNCTION nova3_release(p_run bigint, p_left nova3_left[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -187,7 +188,7 @@ BEGIN
   END IF;
 END $$;
 
--- The task of the lease is the outside job's; answers whether the lease was good. It may be asked again.
+-- Gives the task of the lease to the outside job. Returns whether the lease was valid. Repeating it is safe.
 CREATE OR REPLACE FUNCTION nova3_submit(p_queue bigint, p_fence bigint, p_handle text) RETURNS boolean
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
@@ -202,8 +203,8 @@ BEGIN
   RETURN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.fence = p_fence AND t.handle = p_handle);
 END $$;
 
--- The outside job is gone and its task is ready; answers whether the task was still the job's. It may be asked again under
--- its ticket.
+-- Makes the task of an outside job that is gone ready again. Returns whether the task still belonged to the job.
+-- Repeating it under the same ticket is safe.
 CREATE OR REPLACE FUNCTION nova3_take_back(p_run bigint, p_left nova3_left, p_handle text) RETURNS boolean
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN

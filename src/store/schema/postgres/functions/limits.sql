@@ -1,17 +1,18 @@
--- Limits a minute that a fleet shares: requests and tokens of each route, as src/domain/bucket.rs explains them.
+-- Per-minute limits that a fleet shares: requests and tokens of each route. src/domain/bucket.rs explains the
+-- arithmetic.
 --
--- Times are nanoseconds since 1970 of this server's clock; no host's clock takes part.
+-- Times are nanoseconds since 1970 by this server's clock. The clocks of the hosts are not used.
 
 CREATE OR REPLACE FUNCTION nova3_limit_now() RETURNS bigint LANGUAGE sql VOLATILE AS
   $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 $$;
 
--- What an amount is charged where so many units would be charged a whole window, which is the most.
+-- The charge of an amount in time, when p_units are charged a whole window. It is at most one window.
 CREATE OR REPLACE FUNCTION nova3_limit_charge(p_amount bigint, p_units bigint, p_window bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS
   $$ SELECT least(p_window::numeric, div(p_amount::numeric * p_window + p_units - 1, p_units))::bigint $$;
 
--- Makes the row of a limit. A new one starts empty: it grants when its tolerance has filled. A lost one grants when the
--- minute that it has forgotten is over.
+-- Makes the row of a limit. A new limit starts empty: it grants once its tolerance has filled. A limit whose row was
+-- lost starts a whole window later, because its grants of the last minute are unknown.
 CREATE OR REPLACE FUNCTION nova3_limit_begin(p_name text, p_now bigint, p_tolerance bigint, p_window bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -22,23 +23,23 @@ BEGIN
   INSERT INTO nova3_limits (name, requests, tokens) VALUES (p_name, arrival, arrival) ON CONFLICT DO NOTHING;
 END $$;
 
--- Corrects the arrival times, then takes as many of the calls as fit, in their order, and answers how many, and how long
--- the next one has to wait. Writes nothing if it changes nothing. Its caller's commit need not wait for the disk, and does
--- not: nothing that is logged is written, but for a new limit.
+-- Corrects the arrival times, then grants as many of the calls as fit, in their order. Returns how many, and how long
+-- the next one has to wait. It writes nothing if it changes nothing. The caller's commit does not wait for the disk:
+-- except for a new limit, only an unlogged table is written.
 --
--- Those who wait in several processes share by being behind: the one that was granted last is granted half a tolerance
--- later than one that was not for long, so that neither a short way to the server nor many callers win every time.
+-- Waiting callers of several processes take turns: the caller that was granted last has half the tolerance, and a
+-- caller without grants for long has all of it. So neither a short way to the server nor many callers win every time.
 CREATE OR REPLACE FUNCTION nova3_take(
   p_name text,
   p_calls bigint[],              -- tokens of each call
   p_rpm bigint, p_tpm bigint,    -- the caller's limits; NULL is none
   p_since bigint,                -- what `granted` was after the caller's last grant, if it had any
-  p_requests bigint, p_tokens bigint,   -- by how much what was not used moves the arrival times
+  p_requests bigint, p_tokens bigint,   -- correction of the arrival times for unused grants
   p_tolerance bigint, p_window bigint,
-  p_kept bigint,                 -- how long a lower limit that the provider has named is kept
+  p_kept bigint,                 -- how long a lower limit from the provider is kept
   p_at bigint DEFAULT NULL,      -- the present moment, for tests of the arithmetic; the server's clock otherwise
   OUT taken int, OUT wait bigint, OUT since bigint,
-  OUT request_units bigint, OUT token_units bigint,  -- how much is charged a whole window
+  OUT request_units bigint, OUT token_units bigint,  -- the amount that is charged a whole window
   OUT paused bigint, OUT reason text
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -49,7 +50,7 @@ DECLARE
   call bigint;
   changed boolean;
 BEGIN
-  -- First without a lock, which is all that one who has to wait needs.
+  -- The first pass takes no lock. A caller that has to wait needs no second pass.
   FOR locked IN 0..1 LOOP
     LOOP
       IF locked = 0 THEN
@@ -70,8 +71,8 @@ BEGIN
       tolerance := tolerance - p_tolerance / 2 / (1 + greatest(l.granted - p_since, 0));
     END IF;
 
-    -- After the server's clock was set back, nothing lasts longer than it was made to last. Arrival times that are a
-    -- little above a window are left as they are, so that a question which grants nothing writes nothing.
+    -- After the server's clock was set back, no pause or limit lasts longer than its original length. Arrival times
+    -- slightly above a window stay as they are, so that a call which grants nothing writes nothing.
     changed := greatest(l.requests, l.tokens) > at + 2 * p_window OR l.pause_until > at + l.pause_ns
       OR greatest(l.rpm_until, l.tpm_until) > at + p_kept OR l.largest_at > at;
     IF changed THEN
@@ -85,7 +86,7 @@ BEGIN
       l.requests := least(l.requests + p_requests, at + p_window);
       l.tokens := least(l.tokens + p_tokens, at + p_window);
     END IF;
-    -- A limit that was learned charges more for each unit. It refuses no call, and has no headroom.
+    -- A limit learned from the provider charges more for each unit. It refuses no call and has no headroom.
     request_units := CASE WHEN l.rpm_until > at THEN least(p_rpm, l.rpm) ELSE p_rpm END;
     l.largest := least(CASE WHEN l.largest > 1 AND l.largest_at < at - p_window THEN 1 ELSE l.largest END, p_tpm);
     IF p_tpm IS NOT NULL THEN
@@ -139,8 +140,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- What one caller has learned and all have to keep: a pause of so long, lower limits that the provider keeps. A shorter
--- pause never ends a longer one, nor a higher limit a lower one; a limit that nobody speaks of any more lapses.
+-- Stores what one caller learned from the provider for all callers: a pause, and lower limits. A shorter pause never
+-- ends a longer one, and a higher limit never replaces a lower one that is in force. A limit that is not reported again
+-- expires.
 CREATE OR REPLACE FUNCTION nova3_limit_tell(
   p_name text, p_pause bigint, p_reason text, p_rpm bigint, p_tpm bigint, p_kept bigint,
   p_tolerance bigint, p_window bigint

@@ -1,11 +1,11 @@
--- What a run may still spend, what a lost lease may have cost, and what a convicted request comes to.
+-- The budget of a run, the cost of lost leases, and the failure of poisoned tasks.
 
--- Holds back what calls may cost, one after the other in the order in which they were asked for: `held` if the cap has
--- room for the call; else `others` if other workers hold money back, of which some will be free again, or `nobody`; `lost`
--- if the lease was lost. A call that is refused leaves what its lease has spent held back, a lost lease nothing. The
--- answer is durable: a worker sends a call after it.
+-- Reserves the worst cost of calls, one after the other in the order of the parameters. The outcome is `held` if the
+-- cap has room for the call. Without room the outcome says whether other workers have reservations, some of which will
+-- be free again. It is `lost` if the lease was lost, and then nothing changes. A refused call leaves a reservation for
+-- what its lease has spent. The answer is durable, and a worker sends its call after it.
 --
--- All calls of a worker that wait are in one statement, because the sums of the run are locked through the commit.
+-- All waiting calls of a worker share one statement, because the sums of the run are locked until the commit.
 CREATE OR REPLACE FUNCTION nova3_reserve(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_routes text[],
   p_models text[], p_spent bigint[], p_worst bigint[], p_cap bigint) RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -17,8 +17,8 @@ DECLARE
   known numeric;
   fits boolean;
 BEGIN
-  -- A worker that has lost its lease sends nothing more; nobody takes a lease away while this is written. The next statement
-  -- sees what those did that held these rows.
+  -- The locks keep leases from being taken away while this is written; a worker that has lost its lease sends no call.
+  -- The next statement sees the changes of transactions that held these rows before.
   PERFORM 1 FROM nova3_queues q JOIN (SELECT DISTINCT i.queue_id FROM unnest(p_queues) i(queue_id)) i ON q.queue_id = i.queue_id
   ORDER BY q.queue_id FOR SHARE OF q;
   owners := ARRAY(SELECT t.lease_owner FROM unnest(p_queues, p_fences) WITH ORDINALITY i(queue_id, fence, ord)
@@ -49,7 +49,7 @@ BEGIN
   UPDATE nova3_tallies t SET reserved = nova3_money(known - t.cost - t.uncertain) WHERE t.run_id = p_run;
 END $$;
 
--- What the calls of a lease that was taken away may have cost counts as spent, until it is known better.
+-- Counts the reservation of a lease that was taken away as uncertain cost, until the real cost is known.
 CREATE OR REPLACE FUNCTION nova3_count_orphan(p_run bigint, p_queue bigint, p_fence bigint, p_now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   gone record;
@@ -76,7 +76,8 @@ BEGIN
     uncertain = nova3_money(w.uncertain::numeric + excluded.uncertain);
 END $$;
 
--- The task fails as `poison` without a call: a part alone, another task with its queue. Answers how many leases it has ended.
+-- Fails the task as `poison` without a call. A part fails alone, any other task with its queue. Returns how many leases
+-- it has ended.
 CREATE OR REPLACE FUNCTION nova3_fail_as_poison(p_run bigint, p_queue bigint, p_task integer, p_crashes bigint, p_now bigint) RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -88,26 +89,26 @@ BEGIN
   SELECT t.task_id, t.action, t.making IS NOT NULL AS tried, t.fence INTO task
   FROM nova3_tasks t WHERE t.queue_id = p_queue AND t.task_index = p_task AND t.status = 'leased';
   IF NOT FOUND THEN
-    -- Its queue has failed by another of its tasks.
+    -- Another task has failed the queue already.
     RETURN 0;
   END IF;
   failure := jsonb_build_object('class', 'poison', 'message', format('nova3 crashed %s times with this '
-    || 'request in flight, the last 2 times while it worked on nothing else (it is left out from now on; once you know what it does, '
-    || '`nova3 retry --class poison` lets it run again)', p_crashes), 'line', NULL,
+    || 'request in flight, the last 2 times while the request ran alone (it will not run again; fix the cause, then put it back '
+    || 'with `nova3 retry --class poison`)', p_crashes), 'line', NULL,
     'task_id', CASE WHEN p_task >= 0 THEN task.task_id END, 'route', NULL,
     'status_code', NULL, 'retryable', false, 'causes', '[]'::jsonb)::text;
   IF p_task >= 1048576 THEN
     UPDATE nova3_tasks t SET status = 'failed', error = failure, completed_at = p_now, lease_owner = NULL, lease_until = NULL,
       lease_group = 0, working = false, crashes = 0, quarantine = 0, lone_crashes = 0, crash_owner = NULL, lost_by = NULL, panics = 0
     WHERE t.queue_id = p_queue AND t.task_index = p_task;
-    -- The lease is not handed on: its owner crashed.
+    -- The lease is not handed on, because its owner crashed.
     PERFORM nova3_go_on(ARRAY[ROW(1, p_queue, task.fence, p_task, NULL, NULL, 'fail', false, false, false, NULL, NULL, NULL, NULL,
       0)::nova3_held], 1);
     PERFORM nova3_recount(ARRAY[p_queue]);
     PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
     RETURN 1;
   END IF;
-  -- Its tasks are told of with the first of them that is settled; until then the request is all that is known.
+  -- The first settled task of a queue announces the queue's tasks in its event. Before it, only the request is known.
   known := p_task > 0 OR (p_task = 0 AND task.tried)
     OR EXISTS (SELECT 1 FROM nova3_plans p WHERE p.queue_id = p_queue AND p.origin IS NOT NULL);
   UPDATE nova3_tasks t SET status = 'skipped', lease_owner = NULL, lease_until = NULL, lease_group = 0, working = false, crashes = 0,

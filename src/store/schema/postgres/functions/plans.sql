@@ -1,7 +1,7 @@
--- Planning as a step of a queue: fenced, settled once, and taken over from a paused queue of the session.
+-- Planning as a step of a queue: it is fenced, settled once, or replaced by the tasks of a paused queue of the session.
 
--- The outcome of each plan: `stepped`, `bad` if there is none, `lost` if the lease was. A queue that has a plan never
--- gets another.
+-- Settles plans. The outcome of each is `stepped`, `bad` if planning failed, or `lost` if the lease was lost. A queue
+-- that has a plan never gets another.
 CREATE OR REPLACE FUNCTION nova3_settle_plans(p_run bigint, p_plans nova3_plan_settlement[])
 RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -16,7 +16,7 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
-  -- Those that fail let the next of their session go on.
+  -- A queue that fails lets the next one of its session begin, so the heads of these sessions are locked.
   SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
   FROM unnest(p_plans) i
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
@@ -25,7 +25,7 @@ BEGIN
     PERFORM nova3_share_order(p_run);
     PERFORM nova3_lock_sessions(p_run, users, sessions);
   END IF;
-  -- The next statement sees what those did that held these rows.
+  -- The next statement sees the changes of transactions that held these rows before.
   PERFORM nova3_lock_queues(ARRAY(SELECT i.queue_id FROM unnest(p_plans) i));
   SELECT array_agg(ROW(i.ordinality, q.queue_id, t.fence, -1, q.user_id, q.session_id, CASE WHEN i.origin IS NULL THEN 'fail' ELSE 'go_on' END,
     true, i.origin IS NOT NULL, false, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held
@@ -35,7 +35,7 @@ BEGIN
   JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open'
   JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = -1 AND t.fence = i.fence AND t.status = 'leased';
 
-  -- What an earlier failure to plan cost stays in it.
+  -- The cost of an earlier failed planning is added to the new one.
   UPDATE nova3_plans p SET origin = (p_plans[h.ord]).origin, continues = NULL, making = nova3_together(p.making, (p_plans[h.ord]).making),
     fence = h.fence, ticket = (p_plans[h.ord]).ticket, created_at = moment
   FROM unnest(held) h WHERE p.queue_id = ANY (ARRAY[h.queue_id]);
@@ -88,8 +88,8 @@ BEGIN
   ORDER BY o.ord;
 END $$;
 
--- Planning is settled, and the queues that have a plan have its tasks: the lease is handed on to the first of them. The
--- bookkeeping of planning stands in the row of the plan.
+-- Settles the planning tasks and adds the tasks of the plans. The first task of each queue inherits the lease. The
+-- record of planning is in the row of the plan.
 CREATE OR REPLACE FUNCTION nova3_put_plans(p_run bigint, p_held nova3_held[], p_plans nova3_plan_settlement[], p_moment bigint)
 RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
@@ -111,7 +111,7 @@ BEGIN
   WHERE h.how <> 'fail';
 END $$;
 
--- The session's last paused queue with tasks that are still to be done.
+-- Returns the session's last paused queue that has tasks left to do.
 CREATE OR REPLACE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT q.queue_id FROM (
     SELECT q.queue_id, q.current_task_index FROM nova3_rounds r
@@ -122,8 +122,8 @@ CREATE OR REPLACE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bi
     AND t.task_index >= q.current_task_index AND t.task_index < 1048576)
 $$;
 
--- Paused queues are continued, or pending again; answers whether one was. Their lines say so from now on, in whatever
--- runs they are.
+-- Changes the state of queues between `paused` and `continued`. Returns whether one changed. Result lines of the
+-- affected runs change with it.
 CREATE OR REPLACE FUNCTION nova3_pass_on(p_queues bigint[], p_from text, p_to text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   runs bigint[];
@@ -136,7 +136,7 @@ BEGIN
   RETURN runs IS NOT NULL;
 END $$;
 
--- The pending tasks of the session's last paused queue are this queue's: `taken`, `nothing`, or `lost`.
+-- Gives the pending tasks of the session's last paused queue to this queue. Returns `taken`, `nothing`, or `lost`.
 CREATE OR REPLACE FUNCTION nova3_take_over(p_run bigint, p_queue bigint, p_fence bigint, p_ticket bigint, p_making text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -152,7 +152,7 @@ BEGIN
   INTO mine FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
   WHERE t.queue_id = p_queue AND t.task_index = -1 AND t.fence = p_fence AND t.status = 'leased' AND q.state = 'open';
   IF NOT FOUND THEN
-    -- An answer that was lost is given again.
+    -- A repeated call gets the answer that was lost.
     RETURN CASE WHEN EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_tasks t ON t.queue_id = p.queue_id
       WHERE p.queue_id = p_queue AND p.ticket = p_ticket AND t.fence = p_fence AND t.status = 'leased')
       THEN 'taken' ELSE 'lost' END;
@@ -184,21 +184,21 @@ BEGIN
   RETURN 'taken';
 END $$;
 
--- Whether a request that is true, other than p_besides, has the queue's pending tasks.
+-- Whether a request other than p_besides, that is not superseded, has taken over the queue's pending tasks.
 CREATE OR REPLACE FUNCTION nova3_is_taken(p_queue bigint, p_besides bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (SELECT 1 FROM nova3_plans p JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[p.queue_id])
     JOIN nova3_runs n ON n.run_id = q.run_id
     WHERE p.continues = p_queue AND p.continues > 0 AND p.queue_id IS DISTINCT FROM p_besides AND q.state <> 'superseded')
 $$;
 
--- The request is no longer true: what it took over is pending again, unless somebody else has it now.
+-- The request was superseded: the tasks that it took over are pending again, unless another request has them now.
 CREATE OR REPLACE FUNCTION nova3_give_back(p_run bigint, p_queue bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
   SELECT nova3_pass_on(array_agg(p.continues), 'continued', 'paused') FROM nova3_plans p
   WHERE p.queue_id = p_queue AND p.continues IS NOT NULL AND NOT nova3_is_taken(p.continues, p_queue)
 $$;
 
--- The request is true again: what it took over is its own again, unless somebody else has it now. Then it has to be
--- planned anew, as far as nothing of it was done.
+-- The request is valid again: it owns the tasks that it took over again, unless another request has them now. In that
+-- case it is planned anew, if none of its tasks was begun.
 CREATE OR REPLACE FUNCTION nova3_take_again(p_run bigint, p_queue bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   before record;
@@ -206,7 +206,7 @@ BEGIN
   SELECT q.queue_id INTO before FROM nova3_plans p
   JOIN nova3_queues q ON q.queue_id = p.continues
   WHERE p.queue_id = p_queue AND p.continues IS NOT NULL;
-  -- Somebody else may take it over at this moment.
+  -- Another request may take over the tasks at this moment.
   IF nova3_pass_on(ARRAY[before.queue_id], 'paused', 'continued') THEN
     RETURN;
   END IF;
@@ -221,9 +221,9 @@ BEGIN
   END IF;
 END $$;
 
--- Queues that were not begun have the tasks that line and flags give now instead of those that they had; where none are
--- given they are to be planned. What their plans cost stays with them, and what they took over is pending again, unless
--- somebody else has it now. Those that have begun are marked as having other tasks.
+-- Gives queues that were not begun the tasks that line and flags give now. Without given tasks a model plans them. The
+-- cost of earlier plans stays with the queues, and tasks that they took over are pending again, unless another request
+-- has them now. Queues that were begun are marked as having other tasks.
 CREATE OR REPLACE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], p_given bigint[], s_queue bigint[], s_index integer[],
   s_id text[], s_action text[], s_description text[], s_input text[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
@@ -250,7 +250,7 @@ BEGIN
   UPDATE nova3_plans p SET origin = NULL, continues = NULL FROM unnest(unbegun) i(queue_id)
   WHERE p.queue_id = ANY (ARRAY[i.queue_id]);
   DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]);
-  -- Their arrays are those of all queues: the tasks of those that were begun are left out.
+  -- The arrays have the tasks of all queues; those of queues that were begun are left out.
   SELECT array_agg(s.queue_id) AS queues, array_agg(s.nth) AS places, array_agg(s.id) AS ids, array_agg(s.action) AS actions,
     array_agg(s.description) AS descriptions, array_agg(s.input) AS inputs INTO steps
   FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input)

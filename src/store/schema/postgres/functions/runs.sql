@@ -1,8 +1,8 @@
--- What is asked of a run and done to all of it.
+-- Functions over a whole run.
 
--- The rows have become so many that plans made for fewer are bad. A few thousand of them are read: plans need to know
--- how many there are, not how each differs. Only tables that have grown are read, and none that another session reads or
--- vacuums at the moment: nobody waits.
+-- Updates the planner's statistics once the tables have grown so much that older plans are bad. It reads a sample of a
+-- few thousand rows, because plans depend on the number of rows and not on their values. It reads only tables that have
+-- grown, and skips tables that another session analyzes or vacuums at the moment, so that it never waits.
 CREATE OR REPLACE FUNCTION nova3_analyze() RETURNS void LANGUAGE plpgsql SET default_statistics_target = 10 AS $$
 DECLARE
   grown text;
@@ -16,7 +16,8 @@ BEGIN
   END LOOP;
 END $$;
 
--- How many equal lines of a stem a reading has seen: they are numbered from 1 without a gap.
+-- Returns how many equal lines of a stem a reading has seen. They are numbered from 1 without a gap, so a binary search
+-- finds the last one.
 CREATE OR REPLACE FUNCTION nova3_occurrences(p_run bigint, p_ingest bigint, p_stem text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_indexonlyscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -41,8 +42,8 @@ BEGIN
   RETURN low;
 END $$;
 
--- Whether a queue of the present input is neither finished nor paused, and whether one of them can be claimed now. Asked
--- again and again while others work: never by reading a table of a million finished requests.
+-- Whether a queue of the present input is neither finished nor paused, and whether a task of one can be claimed now.
+-- Waiting workers call it repeatedly, so it must not read a table of a million finished requests.
 CREATE OR REPLACE FUNCTION nova3_is_open(p_run bigint, OUT open boolean, OUT claimable boolean) LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off AS $$
 DECLARE

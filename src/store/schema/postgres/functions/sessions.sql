@@ -1,29 +1,30 @@
--- The order inside a session: one queue of a session in a run is open, the earliest that waits is next.
+-- The order inside a session: in each run one queue of a session is open, and the earliest waiting one is next.
 --
--- Whoever adds a queue to a session, ends one or puts one back locks the session's row in nova3_session_heads first, and
--- promotes last. Of two such transactions the second waits for the first and sees what it did, so that no promotion is
--- missed and nothing has to search for one.
+-- A transaction that adds a queue to a session, ends one or puts one back first locks the session's row in
+-- nova3_session_heads, and promotes at its end. The second of two such transactions waits for the first and sees its
+-- changes. So no promotion is missed, and no search for missed ones is needed.
 --
 -- Locks are taken in this order: the advisory lock of the run's order, session heads by user and session, queues by
 -- number, their tasks, the run's tallies.
 
--- The server's clock: hosts need not agree on the time.
+-- The time by the server's clock, because the clocks of hosts can differ.
 CREATE OR REPLACE FUNCTION nova3_now() RETURNS bigint LANGUAGE sql VOLATILE AS
   $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 
--- Advisory locks belong to the whole database: the key is one of this store, which may share the database with others.
+-- The key of a run's advisory lock. Advisory locks belong to the whole database, so the key contains an id of this
+-- store.
 CREATE OR REPLACE FUNCTION nova3_order_key(p_run bigint) RETURNS bigint LANGUAGE sql STABLE AS
   $$ SELECT hashtextextended('nova3 order of ' || 'nova3_runs'::regclass::oid, p_run) $$;
 
--- Keeps the numbers of the run's present and last complete reading as they are until the commit. They change, and the run is
--- dropped, under the same lock taken exclusively (nova3_change_order), and only for the time of a short transaction.
+-- Keeps the numbers of the run's present and last complete reading unchanged until the commit. They change, and the run
+-- is dropped, only under the same lock taken exclusively (nova3_change_order), in a short transaction.
 CREATE OR REPLACE FUNCTION nova3_share_order(p_run bigint) RETURNS void LANGUAGE sql VOLATILE AS
   $$ SELECT pg_advisory_xact_lock_shared(nova3_order_key(p_run)) $$;
 
 CREATE OR REPLACE FUNCTION nova3_change_order(p_run bigint) RETURNS void LANGUAGE sql VOLATILE AS
   $$ SELECT pg_advisory_xact_lock(nova3_order_key(p_run)) $$;
 
--- Of several readings of a run, one at a time adds lines or ends.
+-- Takes the lock under which one reading of a run at a time adds lines or ends.
 CREATE OR REPLACE FUNCTION nova3_lock_ingest(p_run bigint) RETURNS void LANGUAGE sql VOLATILE AS
   $$ SELECT pg_advisory_xact_lock(hashtextextended('nova3 ingest of ' || 'nova3_runs'::regclass::oid, p_run)) $$;
 
@@ -32,13 +33,14 @@ CREATE OR REPLACE FUNCTION nova3_lock_sessions(p_run bigint, p_users text[], p_s
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-  -- A lookup for each, in their order: the rows of a subquery that locks are locked as they are asked for.
+  -- The lateral join looks up each row in the given order. Rows of a subquery with FOR UPDATE are locked as they are
+  -- read.
   PERFORM 1 FROM (SELECT DISTINCT s.u, s.s FROM unnest(p_users, p_sessions) s(u, s) ORDER BY s.u, s.s) s
   CROSS JOIN LATERAL (
     SELECT 1 FROM nova3_session_heads h WHERE h.user_id = s.u AND h.session_id = s.s AND h.run_id = p_run FOR UPDATE) h;
 END $$;
 
--- The same for sessions that may be new in the run.
+-- Locks the heads of sessions that may be new in the run, and adds missing heads.
 CREATE OR REPLACE FUNCTION nova3_add_sessions(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -47,7 +49,7 @@ BEGIN
   PERFORM nova3_lock_sessions(p_run, p_users, p_sessions);
 END $$;
 
--- The sessions are no longer these queues'.
+-- Ends the hold of these queues on their sessions.
 CREATE OR REPLACE FUNCTION nova3_end_session_leases(p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
@@ -56,8 +58,8 @@ BEGIN
     AND l.session_id = q.session_id AND l.queue_id = q.queue_id;
 END $$;
 
--- Opens the earliest waiting queue of each session, unless one is open. An open one that nobody works on steps back for
--- an earlier one that came back: after a retry, or when an edit was undone. Its caller has locked their heads.
+-- Opens the earliest waiting queue of each session, unless one is open. An open queue without leases gives way to an
+-- earlier one that came back after a retry or after an undone edit. The caller has locked the heads of the sessions.
 CREATE OR REPLACE FUNCTION nova3_promote(p_run bigint, p_users text[], p_sessions text[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -84,7 +86,7 @@ BEGIN
     RETURN;
   END IF;
   IF cardinality(array_remove(later, NULL)) > 0 THEN
-    -- One that a claim takes at the moment stays what it is.
+    -- A queue that a claim leases at the moment stays open.
     WITH back AS (
       UPDATE nova3_queues q SET state = 'blocked' FROM unnest(later) i(queue_id)
       WHERE q.queue_id = ANY (ARRAY[i.queue_id]) AND q.state = 'open' AND q.leased = 0 AND q.submitted = 0
@@ -98,8 +100,8 @@ BEGIN
   ;
 END $$;
 
--- Up to p_rows open queues that an ended reading has not seen and nobody works on are held back, and the heads of their
--- sessions promoted; answers how many. Called until it answers 0.
+-- Holds back up to p_rows open queues without leases that an ended reading has not seen, and promotes the next queues
+-- of their sessions. Returns how many. The caller repeats it until it returns 0.
 CREATE OR REPLACE FUNCTION nova3_hold_back(p_run bigint, p_ingest bigint, p_rows bigint) RETURNS bigint
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -108,7 +110,7 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
-  -- What another reading has looked up stays so until it has written.
+  -- The lock keeps the rows that another reading has looked up unchanged until it has written.
   PERFORM nova3_lock_ingest(p_run);
   PERFORM nova3_share_order(p_run);
   SELECT array_agg(u.queue_id), array_agg(u.user_id) FILTER (WHERE u.session_id IS NOT NULL),
@@ -130,14 +132,14 @@ BEGIN
   SELECT array_agg(back.queue_id) INTO unseen FROM back;
   PERFORM nova3_end_session_leases(unseen);
   PERFORM nova3_promote(p_run, users, sessions);
-  -- One that was leased meanwhile is no reason to ask for ever.
+  -- Queues that were leased in the meantime are not counted, so that the caller's loop ends.
   RETURN coalesce(cardinality(unseen), 0);
 END $$;
 
--- Queues with a lease less stand in their sessions' order again: held back if their line left the input meanwhile, since
--- they would hold up the others for ever, or if an earlier one came back. A queue that a worker or an outside job still
--- works on stays open. The session stays its last holder's. Its caller shares the run's order and has locked the heads of
--- their sessions.
+-- Puts queues that lost a lease back into the order of their sessions. A queue whose line left the input in the
+-- meantime is held back, because it would block the others for ever. A queue gives way to an earlier one that came
+-- back. A queue that a worker or an outside job still works on stays open. The session stays with its last holder. The
+-- caller shares the run's order and has locked the heads of the sessions.
 CREATE OR REPLACE FUNCTION nova3_put_back(p_run bigint, p_queues bigint[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE

@@ -1,7 +1,7 @@
--- The outcome of each settlement: `stepped` if the lease is handed on to the next planned task, `moved:NUMBER` if it is handed
--- on to a part or a join, `yielded` if it has ended, `good` or `bad` if the queue has, or `lost` if the lease was and only the
--- calls were written down. One whose answer was lost is offered again under its ticket, and finds what it did. A queue stands
--- in a statement once.
+-- Settles tasks. The outcome of each is `stepped` if the lease is handed on to the next planned task, `moved:NUMBER` if
+-- it is handed on to a part or a join, `yielded` if the lease has ended, `good` or `bad` if the queue has ended, or
+-- `lost` if the lease was lost and only the calls were recorded. A settlement whose answer was lost is sent again under
+-- its ticket and finds its own outcome. A statement has each queue once.
 CREATE OR REPLACE FUNCTION nova3_settle(p_run bigint, p_settlements nova3_settlement[])
 RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -35,14 +35,15 @@ DECLARE
   users text[];
   sessions text[];
 BEGIN
-  -- What is small and asked for often stands apart from results, which can be large.
+  -- Small values that are used often are kept apart from results, which can be large.
   SELECT array_agg((i.s).queue_id ORDER BY i.ord), array_agg((i.s).fence ORDER BY i.ord), array_agg((i.s).task ORDER BY i.ord),
     array_agg((i.s).how ORDER BY i.ord), array_agg((i.s).handle ORDER BY i.ord), array_agg((i.s).noted IS NOT NULL ORDER BY i.ord),
     array_agg(ROW((i.s).queue_id, (i.s).fence, (i.s).task, (i.s).ticket, (i.s).calls)::nova3_calls ORDER BY i.ord),
     bool_or(cardinality((i.s).items) > 0), bool_or(cardinality((i.s).parts) > 0)
   INTO queues, fences, tasks, ways, handles, noted, calls, with_items, with_parts
   FROM (SELECT o.ord, p_settlements[o.ord] AS s FROM generate_subscripts(p_settlements, 1) o(ord) OFFSET 0) i;
-  -- Those that end let the next of their session go on. A part may be the last that is worked on.
+  -- A queue that ends lets the next one of its session begin, so the heads of these sessions are locked. A part is
+  -- included because it may be the last one at work.
   SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
   FROM unnest(queues, tasks, ways) i(queue_id, task, how)
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
@@ -51,7 +52,7 @@ BEGIN
     PERFORM nova3_share_order(p_run);
     PERFORM nova3_lock_sessions(p_run, users, sessions);
   END IF;
-  -- The next statement sees what those did that held these rows.
+  -- The next statement sees the changes of transactions that held these rows before.
   PERFORM nova3_lock_queues(queues);
   SELECT array_agg(ROW(i.ord, q.queue_id, t.fence, i.task, q.user_id, q.session_id, i.how, t.action <> 'completion',
     i.task = 0 AND t.making IS NULL AND NOT EXISTS (
@@ -80,14 +81,14 @@ BEGIN
     PERFORM nova3_fan_out(p_run, held, p_settlements, moment);
   END IF;
   IF last THEN
-    -- Nothing waits for the last planned tasks of their queues.
+    -- No task needs the last planned task of its queue.
     handed := array_fill(NULL::integer, ARRAY[cardinality(queues)]);
     freed := array_fill(0, ARRAY[cardinality(queues)]);
   ELSE
     SELECT g.handed, g.ready INTO handed, freed FROM nova3_go_on(held, cardinality(queues)) g;
   END IF;
   IF single THEN
-    -- They have no other task that could be open.
+    -- These queues have no other task that could be open.
     ends := array_fill('completed'::text, ARRAY[cardinality(queues)]);
   ELSE
     ends := nova3_ends(held, handed);
@@ -103,7 +104,7 @@ BEGIN
   -- if failpoint numbers-before-the-lock: SELECT array_agg(nextval('nova3_finishes')) INTO early FROM generate_series(1, ended);
   SELECT l.finish_no, l.event_no INTO given FROM nova3_ledger(p_run, calls, good, ended, notes) l;
 
-  -- From here on the run's row is locked: numbers become visible in their order.
+  -- From here on the run's row is locked, so that numbers become visible in their order.
   WITH placed AS (
     SELECT h.*, ends[h.ord] AS ends, given.event_no - notes + row_number() OVER (ORDER BY h.ord) AS event_no,
       -- if failpoint numbers-before-the-lock: CASE WHEN ends[h.ord] IS NOT NULL THEN early[count(ends[h.ord]) OVER (ORDER BY h.ord)] END AS finish_no
@@ -160,7 +161,7 @@ BEGIN
   FROM generate_subscripts(p_settlements, 1) o(ord) LEFT JOIN unnest(held) h ON h.ord = o.ord ORDER BY o.ord;
 END $$;
 
--- The outcome of a settlement that finds no lease: what it came to when it was offered before, if it was.
+-- The outcome of a settlement that finds no lease: its earlier outcome if it was sent before, else `lost`.
 CREATE OR REPLACE FUNCTION nova3_settled(p_settlement nova3_settlement) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

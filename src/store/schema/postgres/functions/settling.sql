@@ -1,14 +1,14 @@
 -- Settling: a task's result, its items' numbers, the ledger, the queue's progress and the session's next queue change
--- together or not at all, for many queues in one statement.
+-- in one statement, for many queues at once.
 
--- A sum of money as the columns hold it: it stops at two million dollars, as `Cost::MOST` does.
+-- A sum of money, limited to the range of the columns: at most two million dollars, like `Cost::MOST`.
 CREATE OR REPLACE FUNCTION nova3_money(p_sum numeric) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
   SELECT least(greatest(p_sum, 0), 2000000000000000000)::bigint
 $$;
 
--- Writes calls down, of any use or none, and the sums of the run; answers the last numbers given. What a lease held
--- back for them is known now. The run's row is locked by this, so that it comes last. p_used holds the places
--- whose task completed: there the answer of a call that is marked as used is the result.
+-- Writes calls to the ledger and updates the sums of the run. Returns the last numbers given. The reservations of the
+-- leases are released, because their cost is known now. The function locks the run's row, so it is called last. p_used
+-- has the places whose task completed: there the answer of a call that is marked as used is the result.
 CREATE OR REPLACE FUNCTION nova3_ledger(p_run bigint, p_calls nova3_calls[], p_used integer[], p_finishes bigint, p_events bigint,
   OUT finish_no bigint, OUT event_no bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -36,7 +36,7 @@ BEGIN
   IF EXISTS (SELECT 1 FROM nova3_attempts o JOIN unnest(p_calls) i
       ON o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
       WHERE o.ticket = 0 AND o.attempt_no = 0) THEN
-    -- Its lease was taken away, and it was counted as what it may have cost; now it is known.
+    -- The lease was taken away and its reservation counted as uncertain cost. The real cost is known now.
     WITH gone AS (
       DELETE FROM nova3_attempts o USING unnest(p_calls) i
       WHERE o.queue_id = ANY (ARRAY[i.queue_id]) AND o.fence = i.fence AND o.task_index = i.task
@@ -79,13 +79,14 @@ BEGIN
   END IF;
 END $$;
 
--- A text of ours as JSON. What stands for a zero in it is left out: PostgreSQL has no text with one.
+-- Parses a stored text as JSON. The escape `\u0000` is removed, because PostgreSQL's text has no zero character.
 CREATE OR REPLACE FUNCTION nova3_json(p_text text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN strpos(p_text, '\u0000') = 0 THEN p_text
     ELSE regexp_replace(p_text, '(\\([^u]|u(?!0000)))|\\u0000', '\1', 'g') END::jsonb
 $$;
 
--- How an earlier failure of a task was made, and how it was made now: what that cost is waste of this.
+-- Merges the records of an earlier failed try and of the latest try of a task. The cost of the earlier one counts as
+-- waste.
 CREATE OR REPLACE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT (l.making || jsonb_build_object(
     'attempts', (e.making->>'attempts')::bigint + (l.making->>'attempts')::bigint,
@@ -94,7 +95,7 @@ CREATE OR REPLACE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS
   FROM (SELECT nova3_json(p_earlier) AS making) e, (SELECT nova3_json(p_latest) AS making) l
 $$;
 
--- The last number of a kind among the earlier results of a request that is alone.
+-- Returns the last item number of a kind in the earlier results of a request without a session.
 CREATE OR REPLACE FUNCTION nova3_last_alone(p_run bigint, p_queue bigint, p_task integer, p_kind text) RETURNS bigint
 LANGUAGE sql STABLE AS $$
   SELECT coalesce(max(substr(i.item->>'id', length(p_kind) + 1)::bigint), 0)
@@ -103,7 +104,7 @@ LANGUAGE sql STABLE AS $$
     AND i.item->>'id' ~ ('^' || p_kind || '[0-9]+$')
 $$;
 
--- Gives the items of planned tasks their numbers, and keeps those of sessions; answers the results by place.
+-- Numbers the items of planned tasks and stores those of sessions. Returns the results by place.
 CREATE OR REPLACE FUNCTION nova3_number(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
 RETURNS text[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
@@ -146,7 +147,7 @@ BEGIN
   RETURN results;
 END $$;
 
--- How each queue ends with its settlement, by place; NULL where it goes on.
+-- Returns by place how each queue ends with its settlement; NULL if it continues.
 CREATE OR REPLACE FUNCTION nova3_ends(p_held nova3_held[], p_handed integer[]) RETURNS text[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$

@@ -1,4 +1,4 @@
--- The cache: answers of others that may be used again. Entries are known by the SHA-256 of their key. Sizes are bytes.
+-- The cache: stored answers of outside services. The key of an entry is the SHA-256 of its name. Sizes are bytes.
 
 CREATE TABLE nova3_cache(
   cache_key bytea PRIMARY KEY,
@@ -12,7 +12,7 @@ CREATE TABLE nova3_cache(
 CREATE INDEX nova3_cache_used ON nova3_cache(used);
 CREATE SEQUENCE nova3_cache_uses;
 
--- The sum over nova3_cache. Who adds or removes entries locks its row first.
+-- The sum over nova3_cache. A transaction that adds or removes entries locks its row first.
 CREATE TABLE nova3_cache_sum(
   only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   bytes bigint NOT NULL

@@ -1,14 +1,14 @@
--- What is acknowledged survives a crash of the server, also where the server, the database or the role has
--- `synchronous_commit = off`. Here and not in the session, because a pooler may stand between.
+-- Acknowledged writes survive a crash of the server, even if the server, the database or the role has
+-- `synchronous_commit = off`. A trigger sets it, because a setting of the session can be lost in a pooler.
 
 CREATE FUNCTION nova3_make_durable() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  -- Until the end of this transaction.
+  -- The setting holds until the end of this transaction.
   PERFORM set_config('synchronous_commit', 'on', true);
   RETURN NULL;
 END $$;
 
--- Every transaction whose effect is promised writes one of these tables.
+-- Every transaction whose effect is promised to be durable writes one of these tables.
 DO $$
 DECLARE
   written text;

@@ -20,8 +20,8 @@ use nova3::domain::usage::Cost;
 use nova3::postgres::Database;
 use nova3::store::postgres::PostgresStore;
 use nova3::store::{
-    Budget, Changes, Claimable, Hold, Ingest, Lease, Leases, NewLine, NewRequest, Owner, Planned, Recipe,
-    Reservation, RunId, RunOpening, Runs, Terms,
+    Budget, Changes, Claimable, ConfigFingerprint, Hold, Ingest, Lease, Leases, NewLine, NewRequest, Owner,
+    Planned, Reservation, RunConstraints, RunId, RunOpening, Runs,
 };
 
 const WORKERS: u64 = 4;
@@ -77,8 +77,8 @@ async fn requests(store: &PostgresStore) -> Result<RunId> {
         input: None,
         named: true,
         rehearsal: true,
-        recipe: Recipe::default(),
-        terms: Terms::default(),
+        recipe: ConfigFingerprint::default(),
+        terms: RunConstraints::default(),
         accept_drift: false,
     };
     let run = store.open_run(&opening).await?.id;

@@ -60,21 +60,21 @@ mod debug {
 
     /// An entry of the variable.
     #[derive(Debug, PartialEq, Eq)]
-    pub(super) struct Entry {
+    pub(super) struct FailpointEntry {
         name: String,
         /// An action and the text that its subject must contain.
         action: Option<(String, String)>,
     }
 
-    pub(super) fn parse(list: &str) -> Vec<Entry> {
+    pub(super) fn parse(list: &str) -> Vec<FailpointEntry> {
         let entry = |text: &str| match text.split_once('=') {
-            None => Entry {
+            None => FailpointEntry {
                 name: text.to_owned(),
                 action: None,
             },
             Some((name, action)) => {
                 let (action, of) = action.split_once(':').unwrap_or((action, ""));
-                Entry {
+                FailpointEntry {
                     name: name.to_owned(),
                     action: Some((action.to_owned(), of.to_owned())),
                 }
@@ -86,8 +86,8 @@ mod debug {
             .collect()
     }
 
-    fn entries() -> &'static [Entry] {
-        static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    fn entries() -> &'static [FailpointEntry] {
+        static ENTRIES: OnceLock<Vec<FailpointEntry>> = OnceLock::new();
         #[expect(
             clippy::disallowed_methods,
             reason = "a failpoint is no setting of the program"

@@ -4,7 +4,7 @@
 //! fit are left out: the least important part first, and its oldest piece first. A warning lists everything that was
 //! left out.
 
-use super::parts::{Chosen, Comment, Named, Parts, Piece, RoundPart, TaskPart};
+use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, TaskPart};
 use crate::config::ContextBudget;
 use crate::domain::printable::counted;
 use crate::llm::estimate_tokens;
@@ -12,7 +12,7 @@ use crate::llm::estimate_tokens;
 /// Estimated tokens of the chat format and the marks around one piece.
 const PER_PIECE: u64 = 16;
 
-impl Parts {
+impl PromptParts {
     /// Cuts each part to its bound, then all parts together to `room` tokens. Returns a description of everything that
     /// was left out. `Err` holds the tokens that are still needed when the request itself does not fit.
     pub(super) fn fit(&mut self, budget: &ContextBudget, room: u64) -> Result<Option<String>, u64> {
@@ -174,13 +174,13 @@ impl Weigh for Named {
     }
 }
 
-impl Weigh for Piece {
+impl Weigh for ItemText {
     fn weigh(&self) -> u64 {
         estimate_tokens(&self.text) + PER_PIECE
     }
 }
 
-impl Weigh for Chosen {
+impl Weigh for ChosenItem {
     fn weigh(&self) -> u64 {
         estimate_tokens(&self.text) + self.comment.as_deref().map_or(0, estimate_tokens) + PER_PIECE
     }
@@ -257,19 +257,19 @@ mod tests {
         chosen_tokens: 4000,
     };
 
-    fn piece(id: &str, chars: usize) -> Piece {
-        Piece {
+    fn piece(id: &str, chars: usize) -> ItemText {
+        ItemText {
             id: id.to_owned(),
             text: "字".repeat(chars),
         }
     }
 
-    fn full() -> Parts {
-        Parts {
+    fn full() -> PromptParts {
+        PromptParts {
             input: "任务".to_owned(),
             query: Some("需求".to_owned()),
             previous: vec!["旧文".repeat(50); 2],
-            chosen: vec![Chosen {
+            chosen: vec![ChosenItem {
                 id: "insight1".to_owned(),
                 text: "选中".repeat(50),
                 comment: None,
@@ -288,7 +288,7 @@ mod tests {
                     items: vec![piece("xhs_post1", 100)],
                 })
                 .collect(),
-            ..Parts::default()
+            ..PromptParts::default()
         }
     }
 
@@ -325,10 +325,10 @@ mod tests {
     #[test]
     fn of_very_many_pieces_the_last_ones_stay() {
         let many = 100_000;
-        let mut parts = Parts {
+        let mut parts = PromptParts {
             previous: vec!["旧".to_owned(); many],
             chosen: vec![full().chosen[0].clone(); many],
-            ..Parts::default()
+            ..PromptParts::default()
         };
         let told = parts.fit(&WIDE, 100_000).unwrap().unwrap();
         let left = [parts.previous.len(), parts.chosen.len()];
@@ -368,9 +368,9 @@ mod tests {
 
     #[test]
     fn a_text_longer_than_its_part_is_cut_and_not_lost() {
-        let mut parts = Parts {
+        let mut parts = PromptParts {
             references: vec![piece("insight1", 10_000)],
-            ..Parts::default()
+            ..PromptParts::default()
         };
         let told = parts.fit(&WIDE, 100_000).unwrap().unwrap();
         assert_eq!(

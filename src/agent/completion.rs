@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::context::{AgentContext, failure, making};
-use super::run::{Done, TaskEnd};
+use super::run::{TaskEnd, TaskOutcome};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Making, Product};
+use crate::domain::outcome::{Product, Provenance};
 use crate::domain::request::Completion;
 use crate::llm::{ChainError, ModelRequest, ModelResponse, Route, Verbatim, VerbatimRequest};
 
 /// Sends an OpenAI Batch line along the chain. The first route gets the model that the line names. Each further route
 /// gets its own model, because the line's model belongs to the first route.
-pub async fn run_completion(context: AgentContext<'_>, completion: &Completion) -> Done {
+pub async fn run_completion(context: AgentContext<'_>, completion: &Completion) -> TaskOutcome {
     let mut selector = context.selector();
     let first = Arc::clone(selector.first());
     let mut route = Arc::clone(&first);
@@ -45,8 +45,8 @@ pub async fn run_completion(context: AgentContext<'_>, completion: &Completion) 
     };
     let making = making(&selector, &route);
     let model = selector.attempts.last().map(|attempt| attempt.model.clone());
-    Done {
-        making: Making {
+    TaskOutcome {
+        making: Provenance {
             model: model.or(selector.asked).unwrap_or_default(),
             ..making
         },

@@ -7,7 +7,7 @@ use super::definition::Agent;
 use super::run::Prompt;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure, Verdict};
-use crate::domain::outcome::{Attempt, Making};
+use crate::domain::outcome::{Attempt, Provenance};
 use crate::domain::request::Digest;
 use crate::domain::usage::{Cost, Usage};
 use crate::llm::{
@@ -59,7 +59,7 @@ pub(super) enum Validation<T> {
 }
 
 /// The end of a conversation.
-pub(super) enum Outcome<T> {
+pub(super) enum ConversationOutcome<T> {
     /// The conversation has a usable result. Remaining complaints are warnings.
     Well(T),
     /// Every route of the chain failed.
@@ -70,8 +70,8 @@ pub(super) enum Outcome<T> {
 
 /// An outcome, with its bookkeeping and its calls.
 pub(super) struct ConversationResult<T> {
-    pub(super) outcome: Outcome<T>,
-    pub(super) making: Making,
+    pub(super) outcome: ConversationOutcome<T>,
+    pub(super) making: Provenance,
     pub(super) attempts: Vec<Attempt>,
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn converse<T>(
                 let answered = conversation.until_usable(&validate).await;
                 warnings = conversation.warnings;
                 match answered {
-                    Ok(product) => break Outcome::Well(product),
+                    Ok(product) => break ConversationOutcome::Well(product),
                     Err(ended) => ended,
                 }
             }
@@ -146,10 +146,10 @@ fn unsent(failure: &Failure) -> RouteError {
     CallError::new(failure.class, verdict, &failure.message).into()
 }
 
-fn closed<T>(route: &Route, over: ChainError) -> Outcome<T> {
+fn closed<T>(route: &Route, over: ChainError) -> ConversationOutcome<T> {
     match over {
-        ChainError::Failed(with) => Outcome::Failed(failure(route, *with)),
-        ChainError::Stopped(why) => Outcome::Interrupted(why),
+        ChainError::Failed(with) => ConversationOutcome::Failed(failure(route, *with)),
+        ChainError::Stopped(why) => ConversationOutcome::Interrupted(why),
     }
 }
 
@@ -174,7 +174,7 @@ pub(super) fn max_tokens(route: &Route, agent: &Agent) -> u32 {
 }
 
 /// Returns the bookkeeping of a task: the usage of the answer in use, and the cost of the other calls as waste.
-pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Making {
+pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Provenance {
     let attempts = &selector.attempts;
     let used = attempts.iter().rfind(|attempt| attempt.used);
     let cost = attempts
@@ -185,7 +185,7 @@ pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Making {
         attempt.cost
     });
     let model = used.or(attempts.last()).map(|attempt| attempt.model.clone());
-    Making {
+    Provenance {
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
         usage: used.map_or_else(Usage::default, |attempt| attempt.usage),
         cost: good,
@@ -193,7 +193,7 @@ pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Making {
         duration_ms: selector.duration_ms,
         first_token_ms: used.and_then(|attempt| attempt.first_token_ms),
         fallback: selector.fallback(),
-        ..Making::without_calls(
+        ..Provenance::without_calls(
             route.settings.name.clone(),
             model.or_else(|| route.settings.model.clone()).unwrap_or_default(),
         )

@@ -30,7 +30,7 @@ pub struct AgentError {
 /// An agent file in its written form.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct RawAgent {
     action: Spanned<String>,
     item: Option<Spanned<String>>,
     #[serde(default)]
@@ -114,14 +114,14 @@ pub(super) struct Surroundings<'a> {
 
 /// A file and its text.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct AgentFile {
     pub(super) file: PathBuf,
     pub(super) text: String,
     pub(super) embedded: bool,
 }
 
 /// Returns the name and the description of an agent file. Of its values only the name is checked here.
-pub(super) fn outline(source: &Source) -> Result<(String, String), AgentError> {
+pub(super) fn outline(source: &AgentFile) -> Result<(String, String), AgentError> {
     let raw = parse(source)?;
     let action = raw.action.get_ref();
     if !is_name(action) {
@@ -133,14 +133,14 @@ pub(super) fn outline(source: &Source) -> Result<(String, String), AgentError> {
     Ok((action.clone(), raw.description))
 }
 
-fn parse(source: &Source) -> Result<Raw, AgentError> {
+fn parse(source: &AgentFile) -> Result<RawAgent, AgentError> {
     toml::from_str(&source.text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         source.problem(at, error.message().to_owned())
     })
 }
 
-impl Source {
+impl AgentFile {
     /// Returns the error for a byte offset of the file.
     fn problem(&self, at: usize, reason: String) -> AgentError {
         self.complaint(self.line_of(at), reason)
@@ -173,7 +173,7 @@ impl Source {
 }
 
 impl Agent {
-    pub(super) fn read(source: &Source, around: Surroundings<'_>) -> Result<Self, AgentError> {
+    pub(super) fn read(source: &AgentFile, around: Surroundings<'_>) -> Result<Self, AgentError> {
         let raw = parse(source)?;
         let action = Action::parse(raw.action.get_ref()).ok_or_else(|| {
             source.problem(
@@ -247,7 +247,7 @@ impl Agent {
 
     /// Renders both templates once with every part and once with the task only, so that a template error shows at the
     /// start.
-    fn try_out(&self, source: &Source, raw: &Raw) -> Result<(), AgentError> {
+    fn try_out(&self, source: &AgentFile, raw: &RawAgent) -> Result<(), AgentError> {
         let told = |text: &Spanned<String>, error: &minijinja::Error| {
             source.within(text, error.line().unwrap_or(1), reason(error))
         };
@@ -273,7 +273,7 @@ fn reason(error: &minijinja::Error) -> String {
     reason
 }
 
-fn item_type(source: &Source, raw: &Raw, action: &Action) -> Result<String, AgentError> {
+fn item_type(source: &AgentFile, raw: &RawAgent, action: &Action) -> Result<String, AgentError> {
     let Some(item) = &raw.item else {
         return Ok(action.as_str().to_owned());
     };
@@ -289,8 +289,8 @@ fn item_type(source: &Source, raw: &Raw, action: &Action) -> Result<String, Agen
 }
 
 fn limits(
-    source: &Source,
-    raw: &Raw,
+    source: &AgentFile,
+    raw: &RawAgent,
     settings: &crate::config::AgentSettings,
 ) -> Result<(u32, Option<usize>), AgentError> {
     let max_tokens = *raw.max_tokens.get_ref();
@@ -314,7 +314,7 @@ fn limits(
     Ok((max_tokens, settings.limits.then_some(most)))
 }
 
-fn fan_out(source: &Source, raw: &Raw) -> Result<FanOut, AgentError> {
+fn fan_out(source: &AgentFile, raw: &RawAgent) -> Result<FanOut, AgentError> {
     FanOut::read(raw.for_each.as_ref(), raw.samples.as_ref(), raw.keep.as_ref())
         .map_err(|(at, reason)| source.problem(at, reason))
 }
@@ -340,8 +340,8 @@ fn rules(checks: &RawChecks, around: Surroundings<'_>) -> PostRules {
 }
 
 fn templates(
-    source: &Source,
-    raw: &Raw,
+    source: &AgentFile,
+    raw: &RawAgent,
     around: Surroundings<'_>,
 ) -> Result<Environment<'static>, AgentError> {
     let mut templates = prompt::environment(around.material).map_err(|error| AgentError {

@@ -92,7 +92,7 @@ impl FanOut {
 
 /// The outcome of a join.
 #[derive(Debug)]
-pub struct Joined {
+pub struct JoinOutcome {
     /// The items of the task and the warnings about them, or the failure of the task.
     pub end: Result<(Vec<NewItem>, Vec<String>), Failure>,
     /// The failure of a part that the task continues without.
@@ -185,7 +185,7 @@ pub(super) fn name_subject(agent: &Agent, task: TaskInput<'_>, subject: &str, it
 
 /// Joins the settled parts of a task. A failed part fails the task, with two exceptions. One good sample is enough,
 /// and a run with `OnFailure::Continue` uses the parts that succeeded.
-pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFailure) -> Joined {
+pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFailure) -> JoinOutcome {
     let fan_out = agent.map_or(&FanOut::No, |agent| &agent.fan_out);
     let are_samples = outcomes.iter().all(|outcome| outcome.part.subject.is_none());
     let mut items = Vec::new();
@@ -223,7 +223,7 @@ pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFai
         .collect();
     let count = failures.len();
     let Some((_, first)) = failures.into_iter().next() else {
-        return Joined {
+        return JoinOutcome {
             end: Ok((items, warnings)),
             flaw: None,
         };
@@ -237,7 +237,7 @@ pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFai
         ..first
     };
     if !goes_on {
-        return Joined {
+        return JoinOutcome {
             end: Err(failure),
             flaw: None,
         };
@@ -246,7 +246,7 @@ pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFai
         told.into_iter()
             .map(|told| format!("a part failed and is left out: {told}")),
     );
-    Joined {
+    JoinOutcome {
         end: Ok((items, warnings)),
         flaw: (!are_samples).then_some(failure),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::definition::{Agent, AgentError, Source, Surroundings, outline};
+use super::definition::{Agent, AgentError, AgentFile, Surroundings, outline};
 use super::form::Form;
 use crate::config::AgentSettings;
 use crate::domain::request::{Action, Digest};
@@ -54,9 +54,9 @@ pub struct Agents {
 impl Agents {
     /// Reads and checks all agents. Every fault of an agent file is an error here, before any call is paid.
     pub fn load(settings: &AgentSettings) -> Result<Self, AgentError> {
-        let mut sources: Vec<Source> = EMBEDDED
+        let mut sources: Vec<AgentFile> = EMBEDDED
             .iter()
-            .map(|(file, text)| Source {
+            .map(|(file, text)| AgentFile {
                 file: PathBuf::from(file),
                 text: (*text).to_owned(),
                 embedded: true,
@@ -75,7 +75,7 @@ impl Agents {
     }
 
     fn read(
-        sources: &[Source],
+        sources: &[AgentFile],
         material: &str,
         banned: &[String],
         settings: &AgentSettings,
@@ -160,7 +160,7 @@ impl Agents {
 
 /// The content of an agent folder.
 struct Folder {
-    agents: Vec<Source>,
+    agents: Vec<AgentFile>,
     material: Option<String>,
     banned: Vec<String>,
 }
@@ -184,7 +184,7 @@ impl Folder {
             match path.file_name().and_then(|name| name.to_str()) {
                 Some("material.jinja") => found.material = Some(text_of(&path)?),
                 Some("banned_words.txt") => found.banned = words(&text_of(&path)?),
-                Some(name) if name.to_ascii_lowercase().ends_with(".toml") => found.agents.push(Source {
+                Some(name) if name.to_ascii_lowercase().ends_with(".toml") => found.agents.push(AgentFile {
                     text: text_of(&path)?,
                     file: path,
                     embedded: false,
@@ -209,7 +209,7 @@ fn text_of(path: &Path) -> Result<String, AgentError> {
 }
 
 /// Merges the agents of a folder: each replaces the agent with the same action or is appended.
-fn merge(sources: &mut Vec<Source>, added: Vec<Source>) -> Result<(), AgentError> {
+fn merge(sources: &mut Vec<AgentFile>, added: Vec<AgentFile>) -> Result<(), AgentError> {
     let mut known = BTreeMap::new();
     for (index, source) in sources.iter().enumerate() {
         known.insert(outline(source)?.0, (index, PathBuf::new()));

@@ -12,7 +12,7 @@ use crate::store::{Material, StoredItem};
 
 /// The enhanced input, as templates get it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub(super) struct Parts {
+pub(super) struct PromptParts {
     /// The task's own instruction.
     pub(super) input: String,
     /// The query of the request.
@@ -26,17 +26,17 @@ pub(super) struct Parts {
     /// The user's comment on the task as a whole.
     pub(super) task_context: Option<String>,
     /// Items that the user chose.
-    pub(super) chosen: Vec<Chosen>,
+    pub(super) chosen: Vec<ChosenItem>,
     /// The user's comments on items that were not chosen.
     pub(super) comments: Vec<Comment>,
     /// Items that the request or its task references.
-    pub(super) references: Vec<Piece>,
+    pub(super) references: Vec<ItemText>,
     /// Results of earlier tasks, oldest first.
     pub(super) earlier: Vec<TaskPart>,
     /// Rounds of the session, oldest first.
     pub(super) rounds: Vec<RoundPart>,
     /// Search results.
-    pub(super) results: Vec<Found>,
+    pub(super) results: Vec<SearchHit>,
 }
 
 /// A value with a name.
@@ -48,14 +48,14 @@ pub(super) struct Named {
 
 /// An item as text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Piece {
+pub(super) struct ItemText {
     pub(super) id: String,
     pub(super) text: String,
 }
 
 /// A chosen item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Chosen {
+pub(super) struct ChosenItem {
     pub(super) id: String,
     pub(super) text: String,
     pub(super) comment: Option<String>,
@@ -73,19 +73,19 @@ pub(super) struct Comment {
 pub(super) struct TaskPart {
     pub(super) task_id: String,
     pub(super) action: String,
-    pub(super) items: Vec<Piece>,
+    pub(super) items: Vec<ItemText>,
 }
 
 /// The query and the result of an earlier request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RoundPart {
     pub(super) query: Option<String>,
-    pub(super) items: Vec<Piece>,
+    pub(super) items: Vec<ItemText>,
 }
 
 /// One search result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Found {
+pub(super) struct SearchHit {
     pub(super) id: String,
     pub(super) title: String,
     pub(super) url: String,
@@ -107,7 +107,7 @@ pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
         .collect()
 }
 
-impl Parts {
+impl PromptParts {
     /// Gathers all material before any bound. Also returns a warning for each reference that names no known item.
     pub(super) fn gather(brief: &Brief, input: &str, material: &Material) -> (Self, Vec<String>) {
         let chosen: HashSet<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
@@ -127,11 +127,11 @@ impl Parts {
         // Items that were shown and not chosen are left out. An item in another part is not repeated here.
         let told = |id: &str| left.contains(id) || chosen.contains(id) || referred.contains(id);
         // Items made by this request were never shown, so the ids of a selection cannot mean them.
-        let own_pieces = |items: &[StoredItem]| -> Vec<Piece> {
+        let own_pieces = |items: &[StoredItem]| -> Vec<ItemText> {
             let new = items.iter().filter(|item| !referred.contains(item.id.as_str()));
             new.map(piece).collect()
         };
-        let pieces = |items: &[StoredItem]| -> Vec<Piece> {
+        let pieces = |items: &[StoredItem]| -> Vec<ItemText> {
             items.iter().filter(|item| !told(&item.id)).map(piece).collect()
         };
         let parts = Self {
@@ -236,7 +236,7 @@ fn background(brief: &Brief) -> Vec<Named> {
     .collect()
 }
 
-fn chosen_items(brief: &Brief) -> Vec<Chosen> {
+fn chosen_items(brief: &Brief) -> Vec<ChosenItem> {
     let text = |title: &Option<String>, content: &str| match title {
         Some(title) => format!("{title}\n{content}"),
         None => content.to_owned(),
@@ -244,7 +244,7 @@ fn chosen_items(brief: &Brief) -> Vec<Chosen> {
     brief
         .selections
         .chosen()
-        .map(|item| Chosen {
+        .map(|item| ChosenItem {
             id: item.id.clone(),
             text: text(&item.title, &item.content),
             comment: item
@@ -272,8 +272,8 @@ fn comments(brief: &Brief) -> Vec<Comment> {
         .collect()
 }
 
-fn piece(item: &StoredItem) -> Piece {
-    Piece {
+fn piece(item: &StoredItem) -> ItemText {
+    ItemText {
         id: item.id.clone(),
         text: text_of(&item.body),
     }
@@ -352,16 +352,16 @@ mod tests {
             }],
             left: vec![],
         };
-        let (parts, unknown) = Parts::gather(&brief, "做", &material);
+        let (parts, unknown) = PromptParts::gather(&brief, "做", &material);
         assert_eq!(
             unknown,
             ["`@fact9` names no item that is known here, and was ignored"]
         );
-        let ids = |pieces: &[Piece]| pieces.iter().map(|piece| piece.id.clone()).collect::<Vec<_>>();
+        let ids = |pieces: &[ItemText]| pieces.iter().map(|piece| piece.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&parts.references), ["insight1"]);
         assert_eq!(ids(&parts.earlier[0].items), ["insight5"]);
         assert_eq!(parts.rounds, []);
-        let chosen = Chosen {
+        let chosen = ChosenItem {
             id: "insight2".to_owned(),
             text: "改过".to_owned(),
             comment: Some("好".to_owned()),
@@ -377,7 +377,7 @@ mod tests {
             left: vec!["insight5".to_owned(), "insight1".to_owned()],
             ..material
         };
-        let (parts, _) = Parts::gather(&brief, "做", &remembered);
+        let (parts, _) = PromptParts::gather(&brief, "做", &remembered);
         assert_eq!(
             (parts.earlier.len(), ids(&parts.references)),
             (0, vec!["insight1".to_owned()])

@@ -3,7 +3,7 @@
 use super::library::Agents;
 use crate::domain::ids::shortened;
 use crate::domain::request::{Action, Brief, Interaction, Request, Stops, Work as Asked};
-use crate::store::{Planned, Terms};
+use crate::store::{Planned, RunConstraints};
 
 /// The action of an OpenAI Batch line's only task.
 pub const COMPLETION: &str = "completion";
@@ -22,7 +22,7 @@ pub struct Planner {
 
 /// The part of a request's plan that needs no model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
+pub struct KnownTasks {
     /// Its tasks; empty if the supervisor plans first.
     pub tasks: Vec<Planned>,
     /// The points where its queue pauses.
@@ -70,7 +70,7 @@ impl Planner {
 
     /// Returns the same planner with the stored terms of a run: its `--until` and its `--tasks`.
     #[must_use]
-    pub fn under(&self, terms: &Terms) -> Self {
+    pub fn under(&self, terms: &RunConstraints) -> Self {
         let tasks = terms.tasks.as_deref().map(task_names);
         Self {
             until: terms.until.as_deref().and_then(Action::parse),
@@ -99,16 +99,16 @@ impl Planner {
     }
 
     /// Returns the tasks that are known without a model, or the reason why the request is refused.
-    pub fn plan(&self, request: &Request) -> Result<Work, String> {
+    pub fn plan(&self, request: &Request) -> Result<KnownTasks, String> {
         if let Some(model) = &request.model {
             self.check_route("`model`", model)?;
         }
         match &request.work {
-            Asked::Completion(_) => Ok(Work {
+            Asked::Completion(_) => Ok(KnownTasks {
                 tasks: vec![planned(COMPLETION, String::new())],
                 stops: Stops::default(),
             }),
-            Asked::Brief(brief) => Ok(Work {
+            Asked::Brief(brief) => Ok(KnownTasks {
                 tasks: self.tasks(brief)?,
                 stops: self.stops(brief)?,
             }),

@@ -3,7 +3,7 @@
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
-use super::parts::{Chosen, Comment, Found, Named, Parts, Piece, RoundPart, TaskPart};
+use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, SearchHit, TaskPart};
 
 /// The instruction limit of one rendering. A template is trusted and its material is not, so a loop over hostile
 /// material must end.
@@ -59,11 +59,11 @@ fn unmarked(text: &str) -> String {
 /// Returns material with every part present, to test a template.
 pub(super) fn probe() -> Value {
     let text = || "probe".to_owned();
-    let piece = || Piece {
+    let piece = || ItemText {
         id: "insight1".to_owned(),
         text: text(),
     };
-    Value::from(Serde(Parts {
+    Value::from(Serde(PromptParts {
         input: text(),
         query: Some("another probe".to_owned()),
         background: vec![Named {
@@ -73,7 +73,7 @@ pub(super) fn probe() -> Value {
         previous: vec![text()],
         context: Some(text()),
         task_context: Some(text()),
-        chosen: vec![Chosen {
+        chosen: vec![ChosenItem {
             id: text(),
             text: text(),
             comment: Some(text()),
@@ -92,7 +92,7 @@ pub(super) fn probe() -> Value {
             query: Some(text()),
             items: vec![piece()],
         }],
-        results: vec![Found {
+        results: vec![SearchHit {
             id: text(),
             title: text(),
             url: text(),
@@ -103,9 +103,9 @@ pub(super) fn probe() -> Value {
 
 /// Returns material with a task only, to test a template.
 pub(super) fn empty_probe() -> Value {
-    Value::from(Serde(Parts {
+    Value::from(Serde(PromptParts {
         input: "probe".to_owned(),
-        ..Parts::default()
+        ..PromptParts::default()
     }))
 }
 

@@ -2,16 +2,18 @@
 
 use minijinja::value::Serde;
 
-use super::context::{AgentContext, ConversationResult, Outcome, Validation, converse, max_tokens};
+use super::context::{
+    AgentContext, ConversationOutcome, ConversationResult, Validation, converse, max_tokens,
+};
 use super::definition::Agent;
 use super::fan_out;
 use super::form::Form;
 use super::items::{self, Asked};
 use super::language::Language;
-use super::parts::Parts;
+use super::parts::PromptParts;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making, NewItem, Product};
+use crate::domain::outcome::{Attempt, NewItem, Product, Provenance};
 use crate::domain::request::Brief;
 use crate::llm::{Answer, Message, Role, Route, Stopped, estimate_tokens};
 use crate::store::Material;
@@ -21,11 +23,11 @@ const AROUND: u64 = 300;
 
 /// A finished task.
 #[derive(Debug)]
-pub struct Done {
+pub struct TaskOutcome {
     /// The end of the task.
     pub end: TaskEnd,
     /// The bookkeeping.
-    pub making: Making,
+    pub making: Provenance,
     /// Every call.
     pub attempts: Vec<Attempt>,
 }
@@ -84,7 +86,7 @@ pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
 }
 
 /// Runs a task with its agent.
-pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput<'_>) -> Done {
+pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput<'_>) -> TaskOutcome {
     let share = task.part.map(|part| fan_out::of_part(agent, part));
     let agent = share.as_ref().unwrap_or(agent);
     let make = |route: &Route| prompt(agent, route, context.budget, task);
@@ -110,17 +112,17 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
         );
     }
     let end = match outcome {
-        Outcome::Well(mut kept) => {
+        ConversationOutcome::Well(mut kept) => {
             making.warnings.extend(kept.warnings);
             if let Some(subject) = task.part.and_then(|part| part.subject) {
                 fan_out::name_subject(agent, task, subject, &mut kept.items);
             }
             TaskEnd::Completed(Product::Items(kept.items))
         }
-        Outcome::Failed(failure) => TaskEnd::Failed(failure, None),
-        Outcome::Interrupted(why) => TaskEnd::Interrupted(why),
+        ConversationOutcome::Failed(failure) => TaskEnd::Failed(failure, None),
+        ConversationOutcome::Interrupted(why) => TaskEnd::Interrupted(why),
     };
-    Done {
+    TaskOutcome {
         end,
         making,
         attempts,
@@ -141,7 +143,7 @@ pub fn prompt(
     let language = Language::of(task.brief.query.as_deref().unwrap_or_default(), task.input);
     let is_chinese = language == Language::Chinese;
     let system = agent.system(is_chinese).map_err(broken)?;
-    let (mut parts, mut warnings) = Parts::gather(task.brief, task.input, task.material);
+    let (mut parts, mut warnings) = PromptParts::gather(task.brief, task.input, task.material);
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
     }

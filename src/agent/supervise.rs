@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::context::{AgentContext, ConversationResult, Outcome, Validation, converse};
+use super::context::{AgentContext, ConversationOutcome, ConversationResult, Validation, converse};
 use super::form::Form;
 use super::library::Agents;
 use super::run::{Prompt, RUNAWAY, TaskInput, prompt};
 use super::texts::{keep_distinct, says_something};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::ids::shortened;
-use crate::domain::outcome::{Attempt, Making, PlanOrigin};
+use crate::domain::outcome::{Attempt, PlanOrigin, Provenance};
 use crate::domain::printable::counted;
 use crate::domain::request::Brief;
 use crate::llm::{Answer, Route, Stopped};
@@ -31,7 +31,7 @@ pub struct PlanDone {
     /// state.
     pub end: Result<PlanEnd, Stopped>,
     /// The bookkeeping.
-    pub making: Making,
+    pub making: Provenance,
     /// Every call.
     pub attempts: Vec<Attempt>,
 }
@@ -48,7 +48,7 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
         attempts,
     } = converse(context, supervisor, make, validate).await;
     let end = match outcome {
-        Outcome::Well((steps, dropped)) => {
+        ConversationOutcome::Well((steps, dropped)) => {
             if dropped > 0 {
                 making.warnings.push(format!(
                     "the plan had {} that an earlier one says already, dropped",
@@ -57,7 +57,7 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
             }
             Ok(PlanEnd::Planned(PlanOrigin::Model, steps))
         }
-        Outcome::Failed(failure) if failure.class == Class::Schema => {
+        ConversationOutcome::Failed(failure) if failure.class == Class::Schema => {
             making.warnings.push(format!(
                 "the model's plan could not be used ({}), the default plan was taken",
                 failure.message
@@ -67,11 +67,11 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
                 default_steps(agents, task.brief),
             ))
         }
-        Outcome::Failed(failure) => Ok(PlanEnd::Failed(Failure {
+        ConversationOutcome::Failed(failure) => Ok(PlanEnd::Failed(Failure {
             message: format!("planning failed: {}", failure.message),
             ..failure
         })),
-        Outcome::Interrupted(why) => Err(why),
+        ConversationOutcome::Interrupted(why) => Err(why),
     };
     PlanDone {
         end,

@@ -12,7 +12,7 @@ use super::{models, print, setup};
 use crate::agent::Planner;
 use crate::config::{Config, process_env};
 use crate::domain::request::{Identity, Rules};
-use crate::engine::{Input, Job, Seen, read_input};
+use crate::engine::{Input, InputPart, Job, read_input};
 use crate::observe::tell;
 use crate::store::NewRequest;
 use crate::store::sqlite::Identities;
@@ -44,9 +44,9 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
     }
     Config::load(&flags, &process_env)?;
     Ok(match found {
-        Found { bad: 1.., .. } => Exit::BadInput,
-        Found { good: 0, .. } => Exit::Nothing,
-        Found { .. } => Exit::Good,
+        CheckCounts { bad: 1.., .. } => Exit::BadInput,
+        CheckCounts { good: 0, .. } => Exit::Nothing,
+        CheckCounts { .. } => Exit::Good,
     })
 }
 
@@ -59,17 +59,19 @@ fn bad_lines(count: u64) -> String {
 }
 
 /// The numbers of good and bad lines of an input.
-struct Found {
+struct CheckCounts {
     good: u64,
     bad: u64,
 }
 
-fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<Found> {
+fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<CheckCounts> {
     let mut known = Identities::new()?;
-    let mut found = Found { good: 0, bad: 0 };
+    let mut found = CheckCounts { good: 0, bad: 0 };
     let mut failed = None;
     read_input(input, rules, planner, |seen| {
-        let Seen::Lines(lines) = seen else { return true };
+        let InputPart::Lines(lines) = seen else {
+            return true;
+        };
         for line in &lines {
             let problem = match &line.content {
                 NewRequest::Bad { failure, .. } => Some(failure.message.clone()),

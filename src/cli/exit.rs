@@ -120,7 +120,7 @@ const fn of_store(error: &StoreError) -> Exit {
         | StoreError::Older { .. }
         | StoreError::OtherInput { .. }
         | StoreError::Rehearsal { .. }
-        | StoreError::Drift { .. }
+        | StoreError::ConfigMismatch { .. }
         | StoreError::Frozen { .. } => Exit::OtherRun,
         StoreError::WentBack { .. } => Exit::Output,
         StoreError::Io { .. }

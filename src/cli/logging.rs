@@ -112,7 +112,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = Line {
+        let mut line = MessageText {
             writer,
             written: Ok(()),
         };
@@ -123,12 +123,12 @@ where
 }
 
 /// Writes the text of a message and none of its other fields.
-struct Line<'a> {
+struct MessageText<'a> {
     writer: Writer<'a>,
     written: fmt::Result,
 }
 
-impl Visit for Line<'_> {
+impl Visit for MessageText<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.written = write!(self.writer, "{value:?}");

@@ -8,7 +8,7 @@ use super::exit::{Exit, decided};
 use crate::agent::{Agents, Planner};
 use crate::config::Config;
 use crate::domain::request::{Brief, Rules, Work, read_line};
-use crate::engine::{Input, Seen, read_input};
+use crate::engine::{Input, InputPart, read_input};
 use crate::store::NewRequest;
 
 /// Refuses a worker whose default chain has no model, because any request may come to a worker.
@@ -79,7 +79,9 @@ fn missing(config: &Config, place: &str) -> anyhow::Error {
 fn first_of_file(agents: &Agents, planner: &Planner, input: &Input, rules: Rules) -> Result<Option<u64>> {
     let mut found = None;
     read_input(input, rules, planner, |seen| {
-        let Seen::Lines(lines) = seen else { return true };
+        let InputPart::Lines(lines) = seen else {
+            return true;
+        };
         let needing = lines.iter().find(|line| match &line.content {
             NewRequest::Good { request, plan, .. } => {
                 let actions: Vec<&str> = plan.iter().map(|step| step.action.as_str()).collect();

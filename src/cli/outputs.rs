@@ -94,7 +94,7 @@ fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathB
         );
         return Err(decided(Exit::Output, message));
     }
-    let place = Place {
+    let place = OutputPlace {
         inode: inode_at(&path),
         path: Some(&path),
     };
@@ -109,7 +109,7 @@ fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathB
 
 /// Refuses standard output that is redirected into a file that the run needs, such as `>> in.jsonl`.
 fn refuse_needed_stdout(config: &Config, input: &Input) -> Result<()> {
-    let place = Place {
+    let place = OutputPlace {
         inode: inode_of_file(Path::new("/dev/stdout")),
         path: None,
     };
@@ -140,14 +140,14 @@ fn inode_of_file(stream: &Path) -> Option<Inode> {
 }
 
 /// The place that an output goes to.
-struct Place<'a> {
+struct OutputPlace<'a> {
     /// The file there, if there is one.
     inode: Option<Inode>,
     /// Its resolved path, if it was given by one.
     path: Option<&'a Path>,
 }
 
-impl Place<'_> {
+impl OutputPlace<'_> {
     /// The role of this place in the run, if the run needs it.
     fn needed(&self, config: &Config, input: &Input) -> Option<&'static str> {
         if self.is_input(input) {

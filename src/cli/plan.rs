@@ -16,9 +16,9 @@ use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{Input, Job, Seen, Services, Signals, read_input, run_batch};
+use crate::engine::{Input, InputPart, Job, Services, Signals, read_input, run_batch};
 use crate::observe::tell;
-use crate::observe::{Ending, EventBus, Screen, Style};
+use crate::observe::{EventBus, RunEnding, Screen, Style};
 use crate::report;
 use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
 
@@ -112,7 +112,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     }
     let report = report?;
     // Every other ending has already printed its reason.
-    if !global.quiet && report.ending == Ending::Finished {
+    if !global.quiet && report.ending == RunEnding::Finished {
         tell(&format!(
             "{}, ${:.4}; the plans are stored, and `nova3 run` uses them",
             counted(report.calls_now, "call"),
@@ -120,7 +120,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         ));
     }
     Ok(match report.ending {
-        Ending::Finished if report.counts.bad() > 0 => Exit::Failed,
+        RunEnding::Finished if report.counts.bad() > 0 => Exit::Failed,
         _ => run::exit_of(&report.ending),
     })
 }
@@ -137,13 +137,13 @@ fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Plan
 }
 
 /// The store and the run in it.
-pub(super) struct Known {
+pub(super) struct KnownRequests {
     pub(super) store: std::sync::Arc<dyn crate::store::Store>,
     run: Option<RunId>,
 }
 
 /// A request, and its queue as far as it is known.
-pub(super) struct Entry<'l> {
+pub(super) struct PlannedRequest<'l> {
     pub(super) line: u64,
     pub(super) request: &'l Request,
     plan: &'l [Planned],
@@ -152,7 +152,7 @@ pub(super) struct Entry<'l> {
     pub(super) stored: Option<KnownQueue>,
 }
 
-impl Entry<'_> {
+impl PlannedRequest<'_> {
     /// The stored tasks, if a run would keep them. A run takes the tasks of the line or of `--tasks` instead when no stored
     /// task has started.
     fn kept(&self) -> Option<&KnownQueue> {
@@ -259,7 +259,9 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
     let (mut shown, mut bad) = (0_u64, 0_u64);
     let mut failed: Option<anyhow::Error> = None;
     read_input(&input, rules(args), &planner, |read| {
-        let Seen::Lines(lines) = read else { return true };
+        let InputPart::Lines(lines) = read else {
+            return true;
+        };
         for line in &lines {
             let entry = match entry(line, &planner, known.as_ref(), &mut seen, runtime) {
                 Ok(Some(entry)) => entry,
@@ -311,23 +313,23 @@ fn known(
     config: &Config,
     input: &Input,
     runtime: &tokio::runtime::Runtime,
-) -> Result<Option<Known>> {
+) -> Result<Option<KnownRequests>> {
     let Some(store) = runtime.block_on(stores::if_there(&config.store))? else {
         return Ok(None);
     };
     let (name, _) = run::run_name(args.name.as_deref(), input)?;
     let run = runtime.block_on(store.find_run(Some(&name)))?.map(|run| run.id);
-    Ok(Some(Known { store, run }))
+    Ok(Some(KnownRequests { store, run }))
 }
 
 /// The request of a line and its stored queue. A bad line is printed, and gives `None`.
 fn entry<'l>(
     line: &'l NewLine,
     planner: &Planner,
-    known: Option<&Known>,
+    known: Option<&KnownRequests>,
     seen: &mut HashMap<Digest, u64>,
     runtime: &tokio::runtime::Runtime,
-) -> Result<Option<Entry<'l>>> {
+) -> Result<Option<PlannedRequest<'l>>> {
     let (request, identity, content, plan) = match &line.content {
         NewRequest::Good {
             request,
@@ -353,7 +355,7 @@ fn entry<'l>(
         Some((known, run)) => runtime.block_on(known.store.planned(run, identity, occurrence, *content))?,
         None => None,
     };
-    Ok(Some(Entry {
+    Ok(Some(PlannedRequest {
         line: line.line,
         request,
         plan,

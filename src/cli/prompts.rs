@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::exit::{Exit, decided};
-use super::plan::{Entry, Known};
+use super::plan::{KnownRequests, PlannedRequest};
 use crate::agent::{self, Agent, Agents, PartOf, Prompt, TaskInput};
 use crate::config::Config;
 use crate::domain::failure::Class;
@@ -15,8 +15,8 @@ use crate::store::{Material, Wanted};
 
 /// The prompts of a request's tasks, or the supervisor's if they are not known yet.
 pub(super) async fn text(
-    entry: &Entry<'_>,
-    known: Option<&Known>,
+    entry: &PlannedRequest<'_>,
+    known: Option<&KnownRequests>,
     agents: &Agents,
     config: &Config,
 ) -> Result<String> {
@@ -49,8 +49,8 @@ pub(super) async fn text(
 }
 
 struct Shown<'a> {
-    entry: &'a Entry<'a>,
-    known: Option<&'a Known>,
+    entry: &'a PlannedRequest<'a>,
+    known: Option<&'a KnownRequests>,
     brief: &'a Brief,
     client: Client,
     config: &'a Config,

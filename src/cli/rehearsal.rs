@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::setup;
-use crate::config::{Config, Flags, Route, StoreAddress, process_env};
+use crate::config::{Config, Flags, RouteSettings, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
 
 /// The settings. In a rehearsal also the server that replaces every route.
@@ -29,7 +29,7 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
     let mut config = Config::load_without_keys(flags, &process_env)?;
     // Each route leads to the mock and keeps its name, because lines and agents may ask for any route.
     for route in &mut config.routes {
-        let mock = Route::mock(&server.base_url(), route)?;
+        let mock = RouteSettings::mock(&server.base_url(), route)?;
         // `Route::mock` renames the route that has no configured name.
         for chain in &mut config.chains {
             if chain.name == route.name && chain.routes == [route.name.as_str()] {

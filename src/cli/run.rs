@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 
-use super::args::{Global, LogFormat, Progress, RunArgs};
+use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
 use super::{check, models, open_files, outputs, rehearsal, setup, stores};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, run_batch};
-use crate::observe::{Ending, EventBus, Report, Screen, Style, tell};
+use crate::observe::{EventBus, Report, RunEnding, Screen, Style, tell};
 use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
@@ -165,32 +165,32 @@ pub(super) fn run_name(given: Option<&str>, input: &Input) -> Result<(String, bo
     })
 }
 
-pub(super) fn style(progress: Option<Progress>, global: &Global) -> Result<Style> {
+pub(super) fn style(progress: Option<ProgressMode>, global: &Global) -> Result<Style> {
     if global.quiet {
         return Ok(Style::Silent);
     }
     let json = global.log_format == Some(LogFormat::Json);
-    if json && progress == Some(Progress::Bar) {
+    if json && progress == Some(ProgressMode::Bar) {
         let message = "`--progress bar` draws on stderr, but `--log-format json` allows only JSON lines there (remove one of the two)";
         return Err(decided(Exit::Usage, message));
     }
     let terminal = std::io::stderr().is_terminal();
     let plain = process_env("CI").is_some() || process_env("TERM").is_some_and(|term| term == "dumb");
-    Ok(match progress.unwrap_or(Progress::Auto) {
-        Progress::None => Style::Silent,
-        Progress::Plain => Style::Plain,
+    Ok(match progress.unwrap_or(ProgressMode::Auto) {
+        ProgressMode::None => Style::Silent,
+        ProgressMode::Plain => Style::Plain,
         // Log lines would break the bar.
-        Progress::Auto if !terminal || plain || json || global.verbose > 0 => Style::Plain,
-        Progress::Auto | Progress::Bar => Style::Bar,
+        ProgressMode::Auto if !terminal || plain || json || global.verbose > 0 => Style::Plain,
+        ProgressMode::Auto | ProgressMode::Bar => Style::Bar,
     })
 }
 
 fn exit(report: &Report) -> Exit {
     let counts = &report.counts;
     match &report.ending {
-        Ending::Finished if counts.total == 0 => Exit::Nothing,
-        Ending::Finished | Ending::ClosedPipe | Ending::Limit if counts.bad() > 0 => Exit::Failed,
-        Ending::Finished | Ending::ClosedPipe | Ending::Limit => {
+        RunEnding::Finished if counts.total == 0 => Exit::Nothing,
+        RunEnding::Finished | RunEnding::ClosedPipe | RunEnding::Limit if counts.bad() > 0 => Exit::Failed,
+        RunEnding::Finished | RunEnding::ClosedPipe | RunEnding::Limit => {
             if counts.unfinished() == 0 && report.input_read {
                 Exit::Good
             } else {
@@ -202,15 +202,15 @@ fn exit(report: &Report) -> Exit {
 }
 
 /// The exit code of the ending alone; failed requests do not count.
-pub(super) const fn exit_of(ending: &Ending) -> Exit {
+pub(super) const fn exit_of(ending: &RunEnding) -> Exit {
     match ending {
-        Ending::Finished => Exit::Good,
-        Ending::NoRequests => Exit::Nothing,
-        Ending::ClosedPipe | Ending::Limit => Exit::Stopped,
-        Ending::Signal(number) => Exit::Signal(*number),
-        Ending::NoRoute { .. } => Exit::NoRoute,
-        Ending::Failures { .. } => Exit::Failures,
-        Ending::Budget { .. } => Exit::Budget,
-        Ending::Deadline => Exit::Deadline,
+        RunEnding::Finished => Exit::Good,
+        RunEnding::NoRequests => Exit::Nothing,
+        RunEnding::ClosedPipe | RunEnding::Limit => Exit::Stopped,
+        RunEnding::Signal(number) => Exit::Signal(*number),
+        RunEnding::NoRoute { .. } => Exit::NoRoute,
+        RunEnding::Failures { .. } => Exit::Failures,
+        RunEnding::Budget { .. } => Exit::Budget,
+        RunEnding::Deadline => Exit::Deadline,
     }
 }

@@ -15,7 +15,7 @@ use crate::config::{AgentSettings, Config, Flags, Given, Source, resolved};
 use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
-use crate::store::{Recipe, RouteLimits, Run, Store, Terms};
+use crate::store::{ConfigFingerprint, Run, RunConstraints, Store, StoredRouteLimits};
 
 /// The default store of rehearsals, so that they never mix with a real run.
 pub(super) const MOCK_STORE: &str = "nova3-mock.db";
@@ -229,7 +229,7 @@ pub(super) fn require_prices(config: &Config) -> Result<()> {
 }
 
 /// The digests of all that shapes an answer beside its request: the prompts, and the models of the routes.
-pub(super) fn recipe(agents: &Agents, config: &Config) -> Recipe {
+pub(super) fn recipe(agents: &Agents, config: &Config) -> ConfigFingerprint {
     let routes: Vec<String> = config
         .routes
         .iter()
@@ -247,23 +247,28 @@ pub(super) fn recipe(agents: &Agents, config: &Config) -> Recipe {
         .collect();
     let asked = config.chains.first().map(|chain| chain.routes.join(","));
     let models = format!("{}\n{}", asked.unwrap_or_default(), routes.join("\n"));
-    Recipe {
+    ConfigFingerprint {
         prompts: agents.fingerprint(),
         models: Digest::of(models.as_bytes()).hex(),
     }
 }
 
 /// The settings that all workers of one run must share.
-pub(super) fn terms(agents: &Agents, config: &Config, until: Option<&str>, tasks: Option<&str>) -> Terms {
+pub(super) fn terms(
+    agents: &Agents,
+    config: &Config,
+    until: Option<&str>,
+    tasks: Option<&str>,
+) -> RunConstraints {
     let tasks = tasks.map(|list| task_names(list).join(","));
     let limits = config.routes.iter().map(|route| {
-        let limits = RouteLimits {
+        let limits = StoredRouteLimits {
             rpm: route.rpm,
             tpm: route.tpm,
         };
         (route.name.clone(), limits)
     });
-    Terms {
+    RunConstraints {
         agents: agents.fingerprint(),
         limits: limits.collect(),
         max_cost: config.conditions.max_cost,

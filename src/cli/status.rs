@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::args::{Global, StatusArgs};
 use super::exit::Exit;
 use super::{print, setup, stores};
-use crate::report::{self, Standing};
+use crate::report::{self, RunStatus};
 
 /// At most this many sessions are shown.
 const SESSIONS: usize = 20;
@@ -53,10 +53,10 @@ async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result
 }
 
 /// Opens the store again each time. A reader that stays open would block the checkpoint of the write-ahead log.
-async fn standing(args: &StatusArgs, global: &Global) -> Result<Standing> {
+async fn standing(args: &StatusArgs, global: &Global) -> Result<RunStatus> {
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
     let run = setup::find_run(&*store, &args.which).await?;
-    Ok(Standing {
+    Ok(RunStatus {
         counts: store.counts(run.id).await?,
         summary: store.summary(run.id).await?,
         waste: store.waste(run.id).await?,

@@ -8,7 +8,7 @@ use super::args::{Global, VerifyArgs};
 use super::exit::{Exit, decided};
 use super::{print, setup, stores};
 use crate::domain::printable::printable;
-use crate::engine::{Held, Proof, verify};
+use crate::engine::{FileContent, FileProof, verify};
 use crate::store::{Feed, Run, Store};
 
 pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
@@ -42,7 +42,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                 Feed::Events => "settled step",
             };
             let found = match verify(&*store, &run, &key).await? {
-                Proof::Proven(Held { lines, newer }) => {
+                FileProof::Proven(FileContent { lines, newer }) => {
                     let newer = match newer {
                         0 => String::new(),
                         count => format!(
@@ -51,16 +51,16 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
                     };
                     format!("{lines} lines, each {each} exactly once{before}{newer}")
                 }
-                Proof::BeingWritten {
+                FileProof::BeingWritten {
                     process,
                     lines: Some(lines),
                 } => format!(
                     "being written by process {process}; {lines} lines so far, each {each} exactly once{before}"
                 ),
-                Proof::BeingWritten { process, lines: None } => {
+                FileProof::BeingWritten { process, lines: None } => {
                     format!("being written by process {process}, which replaces changed lines")
                 }
-                Proof::Wrong(problem) => {
+                FileProof::Wrong(problem) => {
                     exit = Exit::Output;
                     format!("NOT as the store says: {problem}")
                 }

@@ -6,14 +6,14 @@ use super::raw::RawConfig;
 
 /// An ordered list of routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain {
+pub struct ChainSettings {
     /// Its name in settings and input lines. Each route is also a chain of one, under its own name.
     pub name: String,
     /// Names of its routes, in the order in which they are tried. Never empty.
     pub routes: Vec<String>,
 }
 
-impl Chain {
+impl ChainSettings {
     /// Returns the chain of one route.
     pub fn of(route: &str) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Chain {
 const DEFAULT_NAME: &str = "default";
 
 /// Returns the chains of the settings file. Every route that they name must exist.
-pub(super) fn written(written: &RawConfig, layers: &mut Layers) -> Result<Vec<Chain>, ConfigError> {
+pub(super) fn written(written: &RawConfig, layers: &mut Layers) -> Result<Vec<ChainSettings>, ConfigError> {
     let mut chains = Vec::with_capacity(written.chains.len());
     for (name, routes) in &written.chains {
         let key = format!("chains.{name}");
@@ -48,7 +48,7 @@ pub(super) fn written(written: &RawConfig, layers: &mut Layers) -> Result<Vec<Ch
             }
         }
         layers.note(&key, routes.join(" → "), layers.file_source());
-        chains.push(Chain {
+        chains.push(ChainSettings {
             name: name.clone(),
             routes: routes.clone(),
         });
@@ -57,7 +57,7 @@ pub(super) fn written(written: &RawConfig, layers: &mut Layers) -> Result<Vec<Ch
 }
 
 /// Returns the chain that is used when none is named: the only one, or the one called `default`.
-pub(super) fn only(chains: &[Chain]) -> Option<&Chain> {
+pub(super) fn only(chains: &[ChainSettings]) -> Option<&ChainSettings> {
     match chains {
         [only] => Some(only),
         several => several.iter().find(|chain| chain.name == DEFAULT_NAME),

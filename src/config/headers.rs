@@ -8,10 +8,10 @@ use secrecy::SecretString;
 use super::Env;
 use super::dialect::Dialect;
 use super::error::ConfigError;
-use super::keys::{self, Keys};
+use super::keys::{self, KeyPolicy};
 use super::origin::{Layers, Source};
 use super::raw::RawRoute;
-use super::routes::Route;
+use super::routes::RouteSettings;
 
 /// The header that carries a route's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +79,9 @@ pub(super) fn key_header(
 /// Returns the extra headers of a route. With [`Keys::Unread`], headers from the environment or a file are left out.
 pub(super) fn extra(
     raw: &RawRoute,
-    route: &Route,
+    route: &RouteSettings,
     env: Env<'_>,
-    keys: Keys,
+    keys: KeyPolicy,
     layers: &mut Layers,
 ) -> Result<Vec<(HeaderName, SecretString)>, ConfigError> {
     let mut headers: Vec<(HeaderName, SecretString)> = Vec::with_capacity(raw.headers.len());
@@ -96,11 +96,11 @@ pub(super) fn extra(
             let reason = "the same header is written twice, and case makes no difference";
             return Err(ConfigError::refused(key, reason, "remove one of the two lines"));
         }
-        let place = Place::of(value).ok_or_else(|| ConfigError::value(&key, "…", EXPECTED))?;
-        if keys == Keys::Unread && !matches!(place, Place::Here(_)) {
+        let place = HeaderSource::of(value).ok_or_else(|| ConfigError::value(&key, "…", EXPECTED))?;
+        if keys == KeyPolicy::Unread && !matches!(place, HeaderSource::Here(_)) {
             continue;
         }
-        if !matches!(place, Place::Here(_)) && raw.key_over_http != Some(true) {
+        if !matches!(place, HeaderSource::Here(_)) && raw.key_over_http != Some(true) {
             keys::in_the_open(&route.name, &route.endpoint, keys::OVER_HTTP)?;
         }
         let (value, source) = place.read(&key, env, layers)?;
@@ -117,7 +117,7 @@ pub(super) fn extra(
 const NAME_CURE: &str = "write letters, digits and `-`, such as `X-Title`";
 
 /// Returns the reason and the cure if a header cannot be an extra header.
-fn refusal(header: &HeaderName, route: &Route) -> Option<(&'static str, &'static str)> {
+fn refusal(header: &HeaderName, route: &RouteSettings) -> Option<(&'static str, &'static str)> {
     let carries_key = match &route.key_header {
         KeyHeader::Bearer => false,
         KeyHeader::Named(name) => name == header,
@@ -139,7 +139,7 @@ fn is_own(header: &HeaderName, dialect: Dialect) -> bool {
 }
 
 /// The source of a header's value.
-enum Place<'a> {
+enum HeaderSource<'a> {
     /// The settings file.
     Here(&'a str),
     /// A variable of the environment.
@@ -148,7 +148,7 @@ enum Place<'a> {
     File(&'a str),
 }
 
-impl<'a> Place<'a> {
+impl<'a> HeaderSource<'a> {
     fn of(written: &'a toml::Value) -> Option<Self> {
         if let Some(text) = written.as_str() {
             return Some(Self::Here(text));

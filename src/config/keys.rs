@@ -28,7 +28,7 @@ pub(super) const OVER_HTTP: &str = "`key_over_http = true` allows it in a networ
 
 /// Whether keys are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(super) enum KeyPolicy {
     /// Each route must have the key that it needs, or loading the settings fails.
     Needed,
     /// No key is read and none is required, because no call needs a key.

@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::raw::{RawHours, RawPrice, RawRoute, RawStep};
-use crate::domain::prices::{DAY, Factor, Hours, Price, Step};
+use crate::domain::prices::{DAY, Factor, Hours, Price, PriceStep};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
@@ -43,10 +43,10 @@ pub(super) fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigE
     }))
 }
 
-fn steps(key: &str, raw: Option<&RawPrice>) -> Result<Vec<Step>, ConfigError> {
+fn steps(key: &str, raw: Option<&RawPrice>) -> Result<Vec<PriceStep>, ConfigError> {
     let raw = raw.map_or(&[][..], |raw| &raw.steps);
     let step = |raw: &RawStep| {
-        Ok(Step {
+        Ok(PriceStep {
             above: raw.above_input_tokens,
             input: factor(&format!("{key}.input_factor"), raw.input_factor)?,
             output: factor(&format!("{key}.output_factor"), raw.output_factor)?,

@@ -6,7 +6,7 @@ use reqwest::header::HeaderName;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Config, Dialect, Flags, Given, KeyHeader, Route, Source};
+use super::{Config, Dialect, Flags, Given, KeyHeader, RouteSettings, Source};
 
 const ENV: &[(&str, &str)] = &[
     ("OPENAI_API_KEY", "sk-openai"),
@@ -36,7 +36,7 @@ fn load(text: &str) -> Result<Config, String> {
 const HERE: &str = "[routes.a]\nbase_url = \"http://127.0.0.1:1/v1\"\n";
 
 /// Returns a route on this machine with these settings.
-fn route(lines: &str) -> Route {
+fn route(lines: &str) -> RouteSettings {
     load(&format!("{HERE}{lines}")).unwrap().routes.remove(0)
 }
 
@@ -379,7 +379,7 @@ fn a_rehearsal_keeps_the_dialect() {
         let written = route(&format!(
             "dialect = \"{dialect}\"\n[routes.a.body]\nservice_tier = \"flex\"\n"
         ));
-        let mock = Route::mock("http://127.0.0.1:2/v1", &written).unwrap();
+        let mock = RouteSettings::mock("http://127.0.0.1:2/v1", &written).unwrap();
         assert_eq!((mock.dialect, mock.endpoint.path()), (written.dialect, path));
         assert_eq!(mock.body, written.body);
     }

@@ -4,11 +4,11 @@ use reqwest::Url;
 use reqwest::header::HeaderName;
 use secrecy::SecretString;
 
-use super::chains::{self, Chain};
+use super::chains::{self, ChainSettings};
 use super::dialect::{self, Dialect, OPENAI, without_query};
 use super::error::ConfigError;
 use super::headers::{self, KeyHeader};
-use super::keys::{self, Keys};
+use super::keys::{self, KeyPolicy};
 use super::model_limits::{self, Structured};
 use super::origin::{Layers, Source};
 use super::raw::{RawConfig, RawRoute};
@@ -19,7 +19,7 @@ use crate::domain::prices::Price;
 
 /// One way to reach a model.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct RouteSettings {
     /// Its name in settings, results and messages.
     pub name: String,
     /// The API of its server.
@@ -61,7 +61,7 @@ pub struct Route {
 /// The name of the route that is made from the environment when the settings have no routes.
 const DEFAULT_NAME: &str = "default";
 
-impl Route {
+impl RouteSettings {
     /// Returns its limits per minute.
     pub const fn limits(&self) -> Limits {
         Limits {
@@ -111,9 +111,9 @@ pub(super) fn resolve(
     written: &RawConfig,
     timeouts: Timeouts,
     env: Env<'_>,
-    keys: Keys,
+    keys: KeyPolicy,
     layers: &mut Layers,
-) -> Result<(Vec<Route>, Vec<Chain>), ConfigError> {
+) -> Result<(Vec<RouteSettings>, Vec<ChainSettings>), ConfigError> {
     let mut routes = Vec::with_capacity(written.routes.len().max(1));
     if written.routes.is_empty() {
         routes.push(from_env(env, keys, timeouts, layers)?);
@@ -122,7 +122,7 @@ pub(super) fn resolve(
         let mut route = checked(name, raw, timeouts, layers)?;
         route.timeouts = timeouts::of_route(name, raw, timeouts, flags, layers)?;
         route.headers = headers::extra(raw, &route, env, keys, layers)?;
-        if keys == Keys::Needed {
+        if keys == KeyPolicy::Needed {
             route.key = keys::of_route(name, raw, &route.endpoint, env, layers)?;
         }
         routes.push(route);
@@ -134,12 +134,12 @@ pub(super) fn resolve(
         .position(|route| route.name == chosen.routes[0])
         .unwrap_or(0);
     routes.swap(0, first);
-    let alone = routes.iter().map(|route| Chain::of(&route.name));
+    let alone = routes.iter().map(|route| ChainSettings::of(&route.name));
     let others = named
         .into_iter()
         .chain(alone)
         .filter(|chain| chain.name != chosen.name);
-    let chains: Vec<Chain> = std::iter::once(chosen.clone()).chain(others).collect();
+    let chains: Vec<ChainSettings> = std::iter::once(chosen.clone()).chain(others).collect();
     let default = &mut routes[0];
     if let Some(given) = &flags.rpm {
         default.rpm = Some(given.value);
@@ -176,10 +176,10 @@ pub(super) fn resolve(
 fn choose(
     flags: &Flags,
     written: &RawConfig,
-    routes: &mut [Route],
-    named: &[Chain],
+    routes: &mut [RouteSettings],
+    named: &[ChainSettings],
     layers: &mut Layers,
-) -> Result<Chain, ConfigError> {
+) -> Result<ChainSettings, ConfigError> {
     let wanted = match (&flags.model, &written.run.model) {
         (Some(given), _) => Some((given.value.clone(), given.source.clone())),
         (None, Some(model)) => Some((model.clone(), layers.file_source())),
@@ -206,14 +206,14 @@ fn choose(
                 ),
             });
         }
-        return Ok(Chain::of(&routes[0].name));
+        return Ok(ChainSettings::of(&routes[0].name));
     };
     layers.note("run.model", &wanted, source);
     if let Some(chain) = named.iter().find(|chain| chain.name == wanted) {
         return Ok(chain.clone());
     }
     if routes.iter().any(|route| route.name == wanted) {
-        return Ok(Chain::of(&wanted));
+        return Ok(ChainSettings::of(&wanted));
     }
     if routes.len() > 1 {
         return Err(ConfigError::value(
@@ -223,10 +223,15 @@ fn choose(
         ));
     }
     routes[0].model = Some(wanted);
-    Ok(Chain::of(&routes[0].name))
+    Ok(ChainSettings::of(&routes[0].name))
 }
 
-fn from_env(env: Env<'_>, keys: Keys, timeouts: Timeouts, layers: &mut Layers) -> Result<Route, ConfigError> {
+fn from_env(
+    env: Env<'_>,
+    keys: KeyPolicy,
+    timeouts: Timeouts,
+    layers: &mut Layers,
+) -> Result<RouteSettings, ConfigError> {
     let raw = RawRoute {
         base_url: env("OPENAI_BASE_URL"),
         model: env("OPENAI_MODEL"),
@@ -254,7 +259,7 @@ fn from_env(env: Env<'_>, keys: Keys, timeouts: Timeouts, layers: &mut Layers) -
     };
     // `nova3 config` does not show the defaults of this route: they go to a second list, which is discarded.
     let mut route = checked(DEFAULT_NAME, &raw, timeouts, &mut Layers::new(None))?;
-    if keys == Keys::Needed {
+    if keys == KeyPolicy::Needed {
         route.key = keys::of_environment(DEFAULT_NAME, &route.endpoint, env, layers)?;
     }
     Ok(route)
@@ -266,7 +271,7 @@ fn checked(
     raw: &RawRoute,
     timeouts: Timeouts,
     layers: &mut Layers,
-) -> Result<Route, ConfigError> {
+) -> Result<RouteSettings, ConfigError> {
     let dialect = dialect::dialect(name, raw, layers)?;
     let base_url = raw.base_url.clone().ok_or_else(|| ConfigError::Missing {
         key: format!("routes.{name}.base_url"),
@@ -288,7 +293,7 @@ fn checked(
     let key_header = headers::key_header(name, raw, dialect, layers)?;
     let token_field = dialect::token_field(name, raw, dialect, layers)?;
     let (stream, stream_usage) = dialect::streaming(name, raw, dialect, layers)?;
-    Ok(Route {
+    Ok(RouteSettings {
         name: name.to_owned(),
         dialect,
         endpoint,

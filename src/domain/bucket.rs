@@ -41,7 +41,7 @@ pub const KEPT: i64 = 600_000_000_000;
 #[derive(Debug)]
 pub struct Bucket {
     limit: u64,
-    learned: Option<Learned>,
+    learned: Option<LoweredLimit>,
     /// The largest recent call; 0 before the first call.
     largest: u64,
     largest_at: i64,
@@ -50,7 +50,7 @@ pub struct Bucket {
 
 /// A lower limit that the provider has named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Learned {
+struct LoweredLimit {
     limit: u64,
     until: i64,
 }
@@ -180,7 +180,7 @@ impl Bucket {
             return false;
         }
         let until = now + KEPT;
-        self.learned = Some(Learned { limit, until });
+        self.learned = Some(LoweredLimit { limit, until });
         known.is_none_or(|known| known.limit != limit)
     }
 

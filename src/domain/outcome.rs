@@ -8,7 +8,7 @@ use super::failure::{Class, Failure};
 use super::state::{Status, TaskStatus};
 use super::usage::{Cost, Usage};
 
-impl Making {
+impl Provenance {
     /// Creates the bookkeeping of a task that made no call.
     pub const fn without_calls(route: String, model: String) -> Self {
         Self {
@@ -161,7 +161,7 @@ pub struct TaskRecord {
     /// The stored result: an array of items with ids, or a Batch response object.
     pub result: Option<Box<RawValue>>,
     /// How the result was made; for a task that has fanned out, all its parts together.
-    pub making: Option<Making>,
+    pub making: Option<Provenance>,
     /// Its parts, in order.
     pub parts: Vec<PartRecord>,
 }
@@ -176,7 +176,7 @@ pub struct PartRecord {
     /// The state of the part.
     pub status: TaskStatus,
     /// How the result was made.
-    pub making: Option<Making>,
+    pub making: Option<Provenance>,
     /// Why the part failed.
     pub failure: Option<Failure>,
 }
@@ -187,7 +187,7 @@ impl TaskRecord {
     #[must_use]
     pub fn with_parts(self, parts: Vec<PartRecord>) -> Self {
         let makings = parts.iter().filter_map(|part| part.making.as_ref());
-        let making = makings.fold(None, |sum: Option<Making>, part| {
+        let making = makings.fold(None, |sum: Option<Provenance>, part| {
             Some(sum.map_or_else(|| part.clone(), |sum| sum.beside(part)))
         });
         let making = match (making, self.making) {
@@ -202,7 +202,7 @@ impl TaskRecord {
     }
 }
 
-impl Making {
+impl Provenance {
     /// Returns this bookkeeping together with that of an earlier, failed try. The cost of the earlier try is waste, and
     /// its calls are attempts.
     #[must_use]
@@ -250,7 +250,7 @@ impl Making {
 
 /// How a task's result was made: the bookkeeping in its result line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Making {
+pub struct Provenance {
     /// The route that answered, or that failed last.
     pub route: String,
     /// The model that answered.
@@ -287,7 +287,7 @@ pub struct PlanRecord {
     /// The origin of the plan; `None` if planning failed.
     pub origin: Option<PlanOrigin>,
     /// How the plan was made.
-    pub making: Making,
+    pub making: Provenance,
 }
 
 /// The origin of a plan.

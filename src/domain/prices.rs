@@ -26,7 +26,7 @@ pub struct Price {
     /// For a token of the answer.
     pub output: u64,
     /// The prices of larger requests, in rising order of `above`.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PriceStep>,
     /// Hours at which all prices are multiplied.
     pub hours: Vec<Hours>,
     /// The factors of service tiers, by their names in lower case.
@@ -53,7 +53,7 @@ impl Factor {
 
 /// A price step: a request with more prompt tokens than `above` is charged these factors on all its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct PriceStep {
     /// The step applies to requests with more prompt tokens than this.
     pub above: u64,
     /// For prompt tokens of every kind.
@@ -167,7 +167,7 @@ fn product(tokens: u64, price: u64) -> u128 {
     u128::from(tokens) * u128::from(price)
 }
 
-fn stepped(step: Option<&Step>, input: u128, output: u128) -> u128 {
+fn stepped(step: Option<&PriceStep>, input: u128, output: u128) -> u128 {
     match step {
         Some(step) => step.input.times(input).saturating_add(step.output.times(output)),
         None => input.saturating_add(output),
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_large_request_costs_its_step_as_a_whole() {
-        let step = |above, input, output| Step {
+        let step = |above, input, output| PriceStep {
             above,
             input: Factor(input),
             output: Factor(output),
@@ -329,9 +329,9 @@ mod tests {
         )
             .prop_map(
                 |((input, cached_input, cache_write, output), steps, hours, tiers)| {
-                    let mut steps: Vec<Step> = steps
+                    let mut steps: Vec<PriceStep> = steps
                         .into_iter()
-                        .map(|(above, input, output)| Step { above, input, output })
+                        .map(|(above, input, output)| PriceStep { above, input, output })
                         .collect();
                     steps.sort_by_key(|step| step.above);
                     let hours = hours.into_iter().map(|(days, from, to, factor)| Hours {

@@ -9,7 +9,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
-use super::outcome::{Fallback, Finished, Making, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
+use super::outcome::{Fallback, Finished, PartRecord, PlanOrigin, PlanRecord, Provenance, TaskRecord};
 use super::state::TaskStatus;
 use super::usage::{Cost, Usage};
 
@@ -28,7 +28,7 @@ pub fn write(
     if finished.is_completion {
         serde_json::to_writer(&mut *out, &BatchLine::of(finished))?;
     } else {
-        serde_json::to_writer(&mut *out, &Line::of(run, finished, time))?;
+        serde_json::to_writer(&mut *out, &ResultFields::of(run, finished, time))?;
     }
     out.push(b'\n');
     Ok(())
@@ -46,7 +46,7 @@ fn size(finished: &Finished) -> usize {
 
 /// The result of a flat line or an envelope.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ResultFields<'a> {
     v: u8,
     run: &'a str,
     custom_id: Option<&'a str>,
@@ -70,7 +70,7 @@ struct Line<'a> {
     metadata: Metadata<'a>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ResultFields<'a> {
     fn of(run: &'a str, finished: &'a Finished, time: ShowTime) -> Self {
         let plan = finished.plan.as_ref();
         let makings = || {
@@ -205,12 +205,12 @@ struct TaskOf<'a> {
     duration_ms: Option<u64>,
     first_token_ms: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<PartOf<'a>>,
+    parts: Vec<PartLine<'a>>,
 }
 
 /// A part of a task that has fanned out.
 #[derive(Serialize)]
-struct PartOf<'a> {
+struct PartLine<'a> {
     task_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
@@ -231,7 +231,7 @@ struct PartError<'a> {
     message: &'a str,
 }
 
-impl<'a> PartOf<'a> {
+impl<'a> PartLine<'a> {
     fn new(part: &'a PartRecord) -> Self {
         let making = part.making.as_ref();
         Self {
@@ -254,7 +254,7 @@ impl<'a> PartOf<'a> {
 
 /// Returns the tokens of a task's good answer; `None` if its server did not report them. A task without an answer used
 /// no tokens.
-fn usage(status: TaskStatus, making: Option<&Making>) -> Option<Usage> {
+fn usage(status: TaskStatus, making: Option<&Provenance>) -> Option<Usage> {
     let Some(making) = making else {
         return Some(Usage::default());
     };
@@ -287,7 +287,7 @@ fn counted(was_answered: bool, usage: Usage) -> Option<Usage> {
 fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(tasks.len()))?;
     for task in *tasks {
-        let making: Option<&Making> = task.making.as_ref();
+        let making: Option<&Provenance> = task.making.as_ref();
         list.serialize_element(&TaskOf {
             task_id: &task.task_id,
             action: &task.action,
@@ -303,7 +303,7 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
             cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
             duration_ms: making.map(|making| making.duration_ms),
             first_token_ms: making.and_then(|making| making.first_token_ms),
-            parts: task.parts.iter().map(PartOf::new).collect(),
+            parts: task.parts.iter().map(PartLine::new).collect(),
         })?;
     }
     list.end()
@@ -348,126 +348,4 @@ impl<'a> BatchLine<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::state::Status;
-
-    fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.to_owned()).unwrap()
-    }
-
-    fn finished() -> Finished {
-        Finished {
-            queue_id: 7,
-            finish_no: 3,
-            custom_id: Some("r1".to_owned()),
-            index: 0,
-            line: 1,
-            user_id: "default".to_owned(),
-            session_id: None,
-            status: Status::Completed,
-            is_completion: false,
-            failure: None,
-            warnings: vec![],
-            metadata: Some(raw(r#"{"row":17}"#)),
-            created_at: 0,
-            completed_at: 1000,
-            tasks: vec![TaskRecord {
-                task_id: "task001".to_owned(),
-                action: "answer".to_owned(),
-                input: String::new(),
-                status: TaskStatus::Completed,
-                result: Some(raw(r#"[{"id":"answer1","content":"好"}]"#)),
-                making: Some(Making {
-                    route: "default".to_owned(),
-                    model: "m".to_owned(),
-                    attempts: 1,
-                    usage: Usage {
-                        input_tokens: 12,
-                        cached_input_tokens: 0,
-                        cache_write_tokens: 0,
-                        output_tokens: 3,
-                    },
-                    cost: Some(Cost(1_100_000_000)),
-                    wasted: Cost::ZERO,
-                    duration_ms: 20,
-                    fallback: None,
-                    first_token_ms: Some(4),
-                    degraded: false,
-                    warnings: vec![],
-                    made_from: None,
-                }),
-                parts: vec![],
-            }],
-            plan: None,
-        }
-    }
-
-    fn line(finished: &Finished) -> String {
-        let mut out = Vec::new();
-        write("requests.jsonl", finished, |ms| Some(format!("t{ms}")), &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_completed_request() {
-        assert_eq!(
-            line(&finished()),
-            concat!(
-                r#"{"v":1,"run":"requests.jsonl","custom_id":"r1","index":0,"user_id":"default","session_id":null,"ok":true,"status":"completed","#,
-                r#""output":[{"id":"answer1","content":"好"}],"tasks":[{"task_id":"task001","action":"answer","status":"completed","#,
-                r#""result":[{"id":"answer1","content":"好"}],"route":"default","model":"m","fallback":null,"attempts":1,"sources":[],"degraded":false,"#,
-                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":3},"cost_usd":0.0011,"duration_ms":20,"first_token_ms":4}],"#,
-                r#""usage":{"input_tokens":12,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":3},"cost_usd":0.0011,"wasted_usd":0.0,"warnings":[],"error":null,"#,
-                r#""created_at":"t0","completed_at":"t1000","metadata":{"row":17}}"#,
-                "\n"
-            )
-        );
-    }
-
-    #[test]
-    fn a_bad_line_shows_where_it_stands_now() {
-        let bad = Finished {
-            custom_id: None,
-            status: Status::Failed,
-            failure: Some(Failure::bad_line(3, "expected a JSON object")),
-            tasks: vec![],
-            metadata: None,
-            line: 9,
-            ..finished()
-        };
-        let shown: serde_json::Value = serde_json::from_str(&line(&bad)).unwrap();
-        assert_eq!(shown["error"]["line"], 9);
-        assert_eq!(shown["error"]["class"], "bad_request");
-        assert_eq!(
-            (&shown["ok"], &shown["custom_id"]),
-            (&false.into(), &serde_json::Value::Null)
-        );
-        assert_eq!(shown["metadata"], serde_json::json!({}));
-    }
-
-    #[test]
-    fn a_batch_line_answers_in_batch_form() {
-        let mut batch = Finished {
-            is_completion: true,
-            ..finished()
-        };
-        batch.tasks[0].result = Some(raw(r#"{"status_code":200,"request_id":"x","body":{"a":1}}"#));
-        assert_eq!(
-            line(&batch),
-            concat!(
-                r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":{"status_code":200,"request_id":"x","body":{"a":1}},"error":null}"#,
-                "\n"
-            )
-        );
-        batch.tasks[0].result = None;
-        batch.failure = Some(Failure::new(Class::Network, "connection refused"));
-        assert_eq!(
-            line(&batch),
-            concat!(
-                r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":null,"error":{"code":"network","message":"connection refused"}}"#,
-                "\n"
-            )
-        );
-    }
-}
+mod tests;

@@ -165,7 +165,7 @@ pub enum TaskStatus {
 
 /// An event that changes the state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TaskEvent {
+pub enum TaskTransition {
     /// The last task that it needs is settled.
     Met,
     /// A worker took the lease.
@@ -192,7 +192,7 @@ pub enum TaskEvent {
     RetriedBehind,
 }
 
-impl TaskEvent {
+impl TaskTransition {
     /// Every event.
     pub const ALL: [Self; 12] = [
         Self::Met,
@@ -254,8 +254,8 @@ impl TaskStatus {
     }
 
     /// Returns the state after an event; `None` for a pair that is not listed, which is a bug of the caller.
-    pub const fn after(self, event: TaskEvent) -> Option<Self> {
-        use TaskEvent as E;
+    pub const fn after(self, event: TaskTransition) -> Option<Self> {
+        use TaskTransition as E;
         match (self, event) {
             (Self::Pending, E::Met)
             | (Self::Leased, E::Released)
@@ -275,7 +275,7 @@ impl TaskStatus {
 
     /// Whether some event leads from this state to the other one.
     pub fn can_become(self, other: Self) -> bool {
-        TaskEvent::ALL
+        TaskTransition::ALL
             .into_iter()
             .any(|event| self.after(event) == Some(other))
     }
@@ -365,8 +365,8 @@ mod tests {
     #[test]
     fn a_settled_task_is_never_leased_or_settled_again() {
         for status in [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Skipped] {
-            for event in TaskEvent::ALL {
-                let retried = matches!(event, TaskEvent::Retried | TaskEvent::RetriedBehind);
+            for event in TaskTransition::ALL {
+                let retried = matches!(event, TaskTransition::Retried | TaskTransition::RetriedBehind);
                 if !retried || status == TaskStatus::Completed {
                     assert_eq!(status.after(event), None, "{status} {event:?}");
                 }
@@ -377,12 +377,12 @@ mod tests {
     #[test]
     fn the_life_of_a_task_that_is_split() {
         let life = [
-            (TaskEvent::Met, TaskStatus::Ready),
-            (TaskEvent::Claimed, TaskStatus::Leased),
-            (TaskEvent::FannedOut, TaskStatus::Pending),
-            (TaskEvent::HandedOn, TaskStatus::Leased),
-            (TaskEvent::Failed, TaskStatus::Failed),
-            (TaskEvent::RetriedBehind, TaskStatus::Pending),
+            (TaskTransition::Met, TaskStatus::Ready),
+            (TaskTransition::Claimed, TaskStatus::Leased),
+            (TaskTransition::FannedOut, TaskStatus::Pending),
+            (TaskTransition::HandedOn, TaskStatus::Leased),
+            (TaskTransition::Failed, TaskStatus::Failed),
+            (TaskTransition::RetriedBehind, TaskStatus::Pending),
         ];
         let mut status = TaskStatus::Pending;
         for (event, expected) in life {

@@ -9,9 +9,9 @@ use tracing::Instrument;
 
 use crate::domain::tally::RunSummary;
 use crate::engine::RunError;
-use crate::engine::dispatch::outage::telling;
+use crate::engine::dispatch::outage::reporting_outage;
 use crate::engine::input::ingest::Intake;
-use crate::engine::job::{ExportPorts, Exporting, Input, Job, Reading, Services, Target};
+use crate::engine::job::{ExportPorts, Exporting, Input, InputProgress, Job, Services, Target};
 use crate::engine::output::exporter::Exporter;
 use crate::engine::output::printer::Printer;
 use crate::engine::run::{owner, worker};
@@ -27,14 +27,14 @@ pub(super) struct Begun {
     pub(super) wakes: Wakes,
     pub(super) intake: Intake,
     pub(super) exporting: Exporting,
-    pub(super) reading: watch::Receiver<Reading>,
+    pub(super) reading: watch::Receiver<InputProgress>,
 }
 
 /// Opens the outputs and starts to read the input.
 pub(super) async fn begin(services: &Services, job: &Job, run: &Run) -> Result<Begun, RunError> {
     let before = services.store.summary(run.id).await?;
     let mut wakes = Wakes::default();
-    let (report_reading, reading) = watch::channel(Reading::Unknown);
+    let (report_reading, reading) = watch::channel(InputProgress::Unknown);
     let (seen, seen_lines) = mpsc::channel(8);
     let exporting = open_exports(services, job, run, &mut wakes, &reading, seen_lines).await?;
     let intake = Intake::start(services, job, run, report_reading, seen).await?;
@@ -61,7 +61,7 @@ pub(super) async fn until_signal<T>(
     part: impl Future<Output = Result<T, RunError>>,
 ) -> Result<T, RunError> {
     let signal = tokio::select! {
-        done = telling(services, part) => return done,
+        done = reporting_outage(services, part) => return done,
         signal = signals.next() => signal,
     };
     drop(tokio::time::timeout(LEAVE, services.store.close()).await);
@@ -105,7 +105,7 @@ async fn open_exports(
     job: &Job,
     run: &Run,
     wakes: &mut Wakes,
-    reading: &watch::Receiver<Reading>,
+    reading: &watch::Receiver<InputProgress>,
     seen: mpsc::Receiver<Vec<i64>>,
 ) -> Result<Exporting, RunError> {
     let (finish, finishing) = watch::channel(false);

@@ -14,9 +14,11 @@ use crate::domain::conditions::Conditions;
 use crate::domain::request::Rules;
 use crate::engine::RunError;
 use crate::llm::Client;
-use crate::observe::{Commonest, Ending, EventBus, Screen};
+use crate::observe::{Commonest, EventBus, RunEnding, Screen};
 use crate::sink::Existing;
-use crate::store::{Changes, Done, Failures, Feed, Order, Recipe, Store, Terms};
+use crate::store::{
+    Changes, ConfigFingerprint, Failures, Feed, Order, RunConstraints, Store, WorkerProgress,
+};
 
 /// The services that a run uses.
 pub struct Services {
@@ -94,9 +96,9 @@ pub struct Job {
     /// Whether queues are planned and not worked on.
     pub plan_only: bool,
     /// The models, prompts and settings that determine answers beside the requests.
-    pub recipe: Recipe,
+    pub recipe: ConfigFingerprint,
     /// The terms that all processes of the run must agree on.
-    pub terms: Terms,
+    pub terms: RunConstraints,
     /// Whether this process accepts the stored terms when they differ from its own and others work under them.
     pub accept_drift: bool,
     /// Failed requests to put back before the work begins.
@@ -122,11 +124,11 @@ pub struct Job {
 
 /// How the dispatcher's loop ended.
 pub(in crate::engine) struct Driven {
-    pub(in crate::engine) ending: Ending,
+    pub(in crate::engine) ending: RunEnding,
     /// When the process stops to wait for the store. `None` if the calls in flight were not cancelled.
     pub(in crate::engine) ends: Option<Instant>,
     /// The number of tasks and requests that this process finished.
-    pub(in crate::engine) done: Done,
+    pub(in crate::engine) done: WorkerProgress,
     /// The most frequent reason for which requests failed.
     pub(in crate::engine) commonest: Option<Commonest>,
     pub(in crate::engine) failed: Option<RunError>,
@@ -134,7 +136,7 @@ pub(in crate::engine) struct Driven {
 
 /// How far the input has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Reading {
+pub(in crate::engine) enum InputProgress {
     /// The input is being compared with the last complete reading in the store.
     Unknown,
     /// The input is being read.
@@ -145,7 +147,7 @@ pub(in crate::engine) enum Reading {
     Unchanged(i64),
 }
 
-impl Reading {
+impl InputProgress {
     /// Whether the store knows every line of the input.
     pub(in crate::engine) const fn is_over(self) -> bool {
         self.complete().is_some()
@@ -166,7 +168,7 @@ pub(in crate::engine) struct ExportPorts {
     /// Notified when a request may have finished.
     pub(in crate::engine) wake: Arc<Notify>,
     /// How far the input has been read.
-    pub(in crate::engine) reading: watch::Receiver<Reading>,
+    pub(in crate::engine) reading: watch::Receiver<InputProgress>,
     /// True when no more requests will finish.
     pub(in crate::engine) finishing: watch::Receiver<bool>,
 }

@@ -33,9 +33,9 @@ mod work;
 mod worker_loop;
 
 pub use error::RunError;
-pub use input::reader::{InputError, Seen, read_input};
+pub use input::reader::{InputError, InputPart, read_input};
 pub use job::{Input, Job, Output, Services, Target};
-pub use output::verify::{Held, Proof, verify};
+pub use output::verify::{FileContent, FileProof, verify};
 pub use run::run_batch;
 pub use signals::{Listener, Signals};
 pub use worker_loop::{WorkerOptions, work_on_runs};

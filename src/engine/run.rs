@@ -10,11 +10,11 @@ use crate::engine::RunError;
 use crate::engine::begin::{Begun, begin, open_run, until_signal};
 use crate::engine::dispatch::Dispatcher;
 use crate::engine::dispatch::shutdown::LAST_WAIT;
-use crate::engine::job::{Driven, Job, Reading, Services};
+use crate::engine::job::{Driven, InputProgress, Job, Services};
 use crate::engine::signals::Signals;
 use crate::limit::Limits;
 use crate::llm::Stop;
-use crate::observe::{Ending, Report, RunEvent};
+use crate::observe::{Report, RunEnding, RunEvent};
 use crate::store::{Owner, Run, RunId, StoreError, Worker};
 
 /// Runs a job to its end, or continues it from where an earlier invocation stopped.
@@ -53,7 +53,7 @@ pub async fn run_batch(
         .await;
     let stand = stand(services, run.id, &driven).await;
     let reading = *reading.borrow();
-    let is_whole = driven.ending != Ending::Finished || is_whole(services, &run, reading).await?;
+    let is_whole = driven.ending != RunEnding::Finished || is_whole(services, &run, reading).await?;
     close(services, &driven).await?;
     let Driven {
         ending,
@@ -101,7 +101,8 @@ pub(in crate::engine) fn owner() -> Owner {
 pub(in crate::engine) fn keep_terms(services: &mut Services, run: &Run) {
     services.planner = Arc::new(services.planner.under(&run.terms));
     services.client.keep_limits(&|route| {
-        let crate::store::RouteLimits { rpm, tpm } = run.terms.limits.get(route).copied().unwrap_or_default();
+        let crate::store::StoredRouteLimits { rpm, tpm } =
+            run.terms.limits.get(route).copied().unwrap_or_default();
         Limits { rpm, tpm }
     });
 }
@@ -129,7 +130,7 @@ async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
 }
 
 /// Whether the store still holds every line that was read from the input. It does not if a database went back in time.
-async fn is_whole(services: &Services, run: &Run, reading: Reading) -> Result<bool, RunError> {
+async fn is_whole(services: &Services, run: &Run, reading: InputProgress) -> Result<bool, RunError> {
     let Some(complete) = reading.complete() else {
         return Ok(true);
     };
@@ -141,7 +142,7 @@ async fn is_whole(services: &Services, run: &Run, reading: Reading) -> Result<bo
 /// a store that does not answer is [`RunError::OutOfReach`].
 async fn stand(services: &Services, run: RunId, driven: &Driven) -> Result<(Counts, RunSummary), RunError> {
     let asked = futures::future::try_join(services.store.counts(run), services.store.summary(run));
-    if driven.ending == Ending::Finished {
+    if driven.ending == RunEnding::Finished {
         return Ok(asked.await?);
     }
     let ends = driven.ends.unwrap_or_else(|| Instant::now() + LAST_WAIT);
@@ -150,7 +151,7 @@ async fn stand(services: &Services, run: RunId, driven: &Driven) -> Result<(Coun
         Err(_) => Err(RunError::OutOfReach {
             trouble: services.store.trouble().unwrap_or_default(),
             signal: match driven.ending {
-                Ending::Signal(number) => Some(number),
+                RunEnding::Signal(number) => Some(number),
                 _ => None,
             },
         }),

@@ -14,14 +14,14 @@ use crate::domain::conditions::Conditions;
 use crate::engine::RunError;
 use crate::engine::dispatch::Dispatcher;
 use crate::engine::dispatch::heartbeat::unless_slow;
-use crate::engine::dispatch::outage::telling;
+use crate::engine::dispatch::outage::reporting_outage;
 use crate::engine::dispatch::poll_backoff::PollBackoff;
 use crate::engine::input::ingest::Intake;
 use crate::engine::job::{Driven, Exporting, Job, Services};
 use crate::engine::signals::Signals;
 use crate::engine::wakes::Wakes;
 use crate::llm::Stop;
-use crate::observe::{Ending, RunEvent};
+use crate::observe::{RunEnding, RunEvent};
 use crate::store::{Owner, Run, RunId, StoreError};
 
 /// The options of a worker.
@@ -43,22 +43,22 @@ pub async fn work_on_runs(
     services: &mut Services,
     options: &WorkerOptions,
     signals: &mut Signals,
-) -> Result<Ending, RunError> {
+) -> Result<RunEnding, RunError> {
     signals.take();
     let mut search = Search::new(options);
     loop {
         let next = tokio::select! {
-            next = telling(services, search.next(services)) => next?,
-            signal = signals.next() => return Ok(Ending::Signal(signal)),
+            next = reporting_outage(services, search.next(services)) => next?,
+            signal = signals.next() => return Ok(RunEnding::Signal(signal)),
         };
         let Some(run) = next else {
-            return Ok(Ending::Finished);
+            return Ok(RunEnding::Finished);
         };
         let ending = work_on(services, options, &search.owner, &run, signals).await?;
         match ending {
-            Ending::Finished => {}
+            RunEnding::Finished => {}
             // The run's money is spent, or is reserved by other processes until they settle.
-            Ending::Budget { .. } => search.rest(run.id),
+            RunEnding::Budget { .. } => search.rest(run.id),
             other => return Ok(other),
         }
     }
@@ -124,7 +124,7 @@ impl<'a> Search<'a> {
         if Instant::now() >= self.next_tend {
             self.next_tend = Instant::now() + self.options.job.lease / 3;
             let lease_ms = i64::try_from(self.options.job.lease.as_millis()).unwrap_or(i64::MAX);
-            let done = crate::store::Done::default();
+            let done = crate::store::WorkerProgress::default();
             let tended = services.store.heartbeat(&self.owner, done, lease_ms);
             unless_slow(tended.await)?;
         }
@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
         if differences.is_empty() {
             return Ok(true);
         }
-        let drift = StoreError::Drift {
+        let drift = StoreError::ConfigMismatch {
             run: run.name.clone(),
             differences,
         };
@@ -178,7 +178,7 @@ impl<'a> Search<'a> {
             return Vec::new();
         }
         // The cap, the tasks and the pauses are the run's. A worker's own settings do not count for them.
-        let ours = crate::store::Terms {
+        let ours = crate::store::RunConstraints {
             max_cost: run.terms.max_cost,
             until: run.terms.until.clone(),
             tasks: run.terms.tasks.clone(),
@@ -200,7 +200,7 @@ async fn work_on(
     owner: &Owner,
     run: &Run,
     signals: &mut Signals,
-) -> Result<Ending, RunError> {
+) -> Result<RunEnding, RunError> {
     crate::engine::run::keep_terms(services, run);
     let job = Job {
         name: run.name.clone(),
@@ -214,8 +214,8 @@ async fn work_on(
     };
     let worker = crate::engine::run::worker(owner, &job);
     tokio::select! {
-        joined = telling(services, services.store.register_worker(run.id, &worker)) => joined?,
-        signal = signals.next() => return Ok(Ending::Signal(signal)),
+        joined = reporting_outage(services, services.store.register_worker(run.id, &worker)) => joined?,
+        signal = signals.next() => return Ok(RunEnding::Signal(signal)),
     }
     services.events.publish_run(RunEvent::Joined {
         run: run.name.clone(),

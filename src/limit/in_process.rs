@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::record::Record;
-use super::{Grant, LimitStore, Limiter, Limits, Pause, TooLarge, Waiting, prolong};
+use super::{Grant, LimitStore, Limiter, Limits, Pause, TooLarge, WaitingGuard, prolong};
 use crate::domain::bucket::Correction;
 use crate::domain::pace::{LimitState, Pace};
 
@@ -23,7 +23,7 @@ use crate::domain::pace::{LimitState, Pace};
 pub struct InProcess {
     /// Held by the first caller in line; tokio's mutex is fair, so the order of callers is kept.
     turn: Mutex<()>,
-    shared: Arc<Shared>,
+    shared: Arc<LimiterState>,
     /// Notified when capacity is given back or the limits change.
     freed: Notify,
     waiting: AtomicUsize,
@@ -33,7 +33,7 @@ pub struct InProcess {
 
 /// The state shared with the task that writes the record.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct LimiterState {
     pace: StdMutex<Pace>,
     pub(super) pauses: watch::Sender<Option<Pause>>,
     origin: Instant,
@@ -41,7 +41,7 @@ pub(super) struct Shared {
 }
 
 /// The next step of a caller.
-enum Step {
+enum GrantStep {
     Granted(Grant),
     Wait(Duration),
     /// Wait until the store counts the call.
@@ -51,7 +51,7 @@ enum Step {
 impl InProcess {
     /// Creates an empty limiter without a store; its state is lost with the process.
     pub fn new(limits: Limits) -> Self {
-        Self::over(Shared::new(limits, None), JoinSet::new())
+        Self::over(LimiterState::new(limits, None), JoinSet::new())
     }
 
     /// Creates a limiter that goes on from the stored state and keeps that up to date.
@@ -59,7 +59,7 @@ impl InProcess {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn stored(limits: Limits, state: Option<&LimitState>, store: Arc<dyn LimitStore>) -> Self {
-        let shared = Shared::new(limits, Some(Record::new(store)));
+        let shared = LimiterState::new(limits, Some(Record::new(store)));
         if let Some(state) = state {
             shared.restore(state);
         }
@@ -69,7 +69,7 @@ impl InProcess {
         Self::over(shared, writer)
     }
 
-    fn over(shared: Arc<Shared>, writer: JoinSet<()>) -> Self {
+    fn over(shared: Arc<LimiterState>, writer: JoinSet<()>) -> Self {
         Self {
             turn: Mutex::new(()),
             shared,
@@ -95,7 +95,7 @@ impl InProcess {
     }
 }
 
-impl Shared {
+impl LimiterState {
     fn new(limits: Limits, record: Option<Record>) -> Arc<Self> {
         Arc::new(Self {
             pace: StdMutex::new(Pace::new(limits, 0)),
@@ -113,23 +113,23 @@ impl Shared {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, tokens: u64) -> Result<Step, TooLarge> {
+    fn step(&self, tokens: u64) -> Result<GrantStep, TooLarge> {
         let mut pace = self.pace();
         let now = self.now();
         let wait = pace.wait(now, tokens)?;
         if !wait.is_zero() {
-            return Ok(Step::Wait(wait));
+            return Ok(GrantStep::Wait(wait));
         }
         if let Some(record) = &self.record
             && let Some(written) = record.uncovered(pace.arrivals_after(now, tokens))
         {
-            return Ok(Step::Write(written));
+            return Ok(GrantStep::Write(written));
         }
         let charges = pace.take(now, tokens);
         if let Some(record) = &self.record {
             record.moved(pace.arrivals());
         }
-        Ok(Step::Granted(Grant::new(charges, Instant::now())))
+        Ok(GrantStep::Granted(Grant::new(charges, Instant::now())))
     }
 
     /// Goes on from the stored state of an earlier process.
@@ -157,7 +157,7 @@ impl Shared {
 #[async_trait]
 impl Limiter for InProcess {
     async fn take(&self, tokens: u64) -> Result<Grant, TooLarge> {
-        let _waiting = Waiting::begin(&self.waiting);
+        let _waiting = WaitingGuard::begin(&self.waiting);
         let _turn = self.turn.lock().await;
         loop {
             if let Some(end) = self.pause_end() {
@@ -165,15 +165,15 @@ impl Limiter for InProcess {
                 continue;
             }
             match self.shared.step(tokens)? {
-                Step::Granted(grant) => return Ok(grant),
-                Step::Wait(wait) => {
+                GrantStep::Granted(grant) => return Ok(grant),
+                GrantStep::Wait(wait) => {
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.freed.notified() => {}
                     }
                 }
                 // The sender is in this limiter, so it is still there.
-                Step::Write(mut written) => drop(written.changed().await),
+                GrantStep::Write(mut written) => drop(written.changed().await),
             }
         }
     }

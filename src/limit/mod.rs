@@ -164,16 +164,16 @@ fn prolong(pauses: &watch::Sender<Option<Pause>>, since: Instant, lasting: Durat
 }
 
 /// Counts a waiting caller while it waits.
-pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+pub(crate) struct WaitingGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingGuard<'a> {
     pub(crate) fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

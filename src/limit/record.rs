@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::LimitStore;
-use super::in_process::Shared;
+use super::in_process::LimiterState;
 use crate::domain::bucket::WINDOW;
 use crate::domain::pace::{Arrivals, LimitState, StoredPause};
 
@@ -103,7 +103,7 @@ impl Record {
     }
 
     /// Writes the state whenever it is due.
-    pub(super) async fn keep(&self, limiter: &Shared) {
+    pub(super) async fn keep(&self, limiter: &LimiterState) {
         loop {
             self.wake.notified().await;
             while self.is_due(limiter)
@@ -116,7 +116,7 @@ impl Record {
     }
 
     /// Stores exactly the granted arrival times.
-    pub(super) async fn close(&self, limiter: &Shared) {
+    pub(super) async fn close(&self, limiter: &LimiterState) {
         if self.horizon().inexact
             && let Err(reason) = self.write(limiter, false).await
         {
@@ -126,12 +126,12 @@ impl Record {
         }
     }
 
-    fn is_due(&self, limiter: &Shared) -> bool {
+    fn is_due(&self, limiter: &LimiterState) -> bool {
         let pace = limiter.pace();
         self.horizon().is_due(pace.arrivals())
     }
 
-    async fn write(&self, limiter: &Shared, ahead: bool) -> Result<(), String> {
+    async fn write(&self, limiter: &LimiterState, ahead: bool) -> Result<(), String> {
         let _one = self.writing.lock().await;
         let (target, state) = self.next(limiter, ahead);
         let begun = Instant::now();
@@ -152,7 +152,7 @@ impl Record {
 
     /// Returns the next arrival times to cover, by the limiter's clock, and the state to store. Until the write is
     /// acknowledged, the store holds this state or the one before, and covers the earlier of the two.
-    fn next(&self, limiter: &Shared, ahead: bool) -> (Arrivals, LimitState) {
+    fn next(&self, limiter: &LimiterState, ahead: bool) -> (Arrivals, LimitState) {
         let pace = limiter.pace();
         let mut horizon = self.horizon();
         let mut target = pace.arrivals();
@@ -185,7 +185,7 @@ impl Horizon {
     }
 }
 
-fn stored_pause(limiter: &Shared) -> Option<StoredPause> {
+fn stored_pause(limiter: &LimiterState) -> Option<StoredPause> {
     let pause = limiter.pauses.borrow().clone()?;
     let left = pause.until.checked_duration_since(Instant::now())?;
     let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);

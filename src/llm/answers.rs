@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 
-use super::wire::Limits;
+use super::wire::StreamLimits;
 
 /// The largest size of any answer, in bytes. No reader needs a longer one.
 const LONGEST: u64 = 64 << 20;
@@ -46,7 +46,7 @@ pub(super) struct Bounds {
     /// The body of an answer that is not streamed.
     pub(super) body: usize,
     /// The stream itself.
-    pub(super) stream: Limits,
+    pub(super) stream: StreamLimits,
 }
 
 impl Bounds {
@@ -67,8 +67,8 @@ impl Bounds {
         Self {
             text: bound(TEXT_OF_TOKEN, FLOOR, most),
             body,
-            stream: Limits {
-                event_bytes: body.min(Limits::default().event_bytes),
+            stream: StreamLimits {
+                event_bytes: body.min(StreamLimits::default().event_bytes),
                 // Only the text of a stream is kept in memory.
                 stream_bytes: bound(STREAM_OF_TOKEN, STREAM_FLOOR, LONGEST),
             },

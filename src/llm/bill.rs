@@ -1,6 +1,6 @@
 //! The usage that a server reports for a call.
 
-use super::dialect::openai::Whole;
+use super::dialect::openai::PassedOn;
 use super::response::Answer;
 use crate::domain::usage::Usage;
 
@@ -25,8 +25,8 @@ impl Bill {
     }
 }
 
-impl From<Whole> for Bill {
-    fn from(whole: Whole) -> Self {
+impl From<PassedOn> for Bill {
+    fn from(whole: PassedOn) -> Self {
         Self {
             usage: whole.usage,
             doubt: whole.doubt,

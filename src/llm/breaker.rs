@@ -21,33 +21,33 @@ use crate::domain::retry::BreakerPolicy;
 #[derive(Debug)]
 pub(super) struct Breaker {
     policy: BreakerPolicy,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug)]
-struct State {
-    phase: Phase,
+struct BreakerState {
+    phase: BreakerPhase,
     in_a_row: u32,
     reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum BreakerPhase {
     Closed,
     Open { until: Instant },
     HalfOpen,
 }
 
-impl State {
+impl BreakerState {
     fn door(&self, now: Instant) -> Door {
         match self.phase {
-            Phase::Closed => Door::Free,
-            Phase::Open { until } if until <= now => Door::Probe,
-            Phase::Open { until } => Door::Shut {
+            BreakerPhase::Closed => Door::Free,
+            BreakerPhase::Open { until } if until <= now => Door::Probe,
+            BreakerPhase::Open { until } => Door::Shut {
                 until: Some(until),
                 reason: self.reason.clone(),
             },
-            Phase::HalfOpen => Door::Shut {
+            BreakerPhase::HalfOpen => Door::Shut {
                 until: None,
                 reason: self.reason.clone(),
             },
@@ -75,8 +75,8 @@ impl Breaker {
     pub(super) const fn new(policy: BreakerPolicy) -> Self {
         Self {
             policy,
-            state: Mutex::new(State {
-                phase: Phase::Closed,
+            state: Mutex::new(BreakerState {
+                phase: BreakerPhase::Closed,
                 in_a_row: 0,
                 reason: String::new(),
             }),
@@ -94,7 +94,7 @@ impl Breaker {
         let mut state = self.state();
         let door = state.door(now);
         if door == Door::Probe {
-            state.phase = Phase::HalfOpen;
+            state.phase = BreakerPhase::HalfOpen;
         }
         door
     }
@@ -103,8 +103,8 @@ impl Breaker {
     pub(super) fn answered(&self) -> bool {
         let mut state = self.state();
         state.in_a_row = 0;
-        let was_shut = state.phase != Phase::Closed;
-        state.phase = Phase::Closed;
+        let was_shut = state.phase != BreakerPhase::Closed;
+        state.phase = BreakerPhase::Closed;
         was_shut
     }
 
@@ -114,28 +114,28 @@ impl Breaker {
         let mut state = self.state();
         state.in_a_row = state.in_a_row.saturating_add(1);
         let opens = match state.phase {
-            Phase::Closed => state.in_a_row >= self.policy.failures,
-            Phase::HalfOpen => probe,
-            Phase::Open { .. } => false,
+            BreakerPhase::Closed => state.in_a_row >= self.policy.failures,
+            BreakerPhase::HalfOpen => probe,
+            BreakerPhase::Open { .. } => false,
         };
         if opens {
             reason.clone_into(&mut state.reason);
-            state.phase = Phase::Open {
+            state.phase = BreakerPhase::Open {
                 until: now + self.policy.open,
             };
         }
-        state.phase != Phase::Closed
+        state.phase != BreakerPhase::Closed
     }
 
     /// Ends a probe without a result. Another call may become the probe at once.
     pub(super) fn probe_given_up(&self, now: Instant) {
         let mut state = self.state();
-        if state.phase == Phase::HalfOpen {
-            state.phase = Phase::Open { until: now };
+        if state.phase == BreakerPhase::HalfOpen {
+            state.phase = BreakerPhase::Open { until: now };
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,8 +17,8 @@ use super::booking::{attempt, good, millis, unbounded, worst};
 use super::client::{CallFailure, RouteError, Stopped};
 use super::cost_reservation::{Reserve, Reserved};
 use super::dialect::Call;
-use super::evidence::{Proof, is_page};
-use super::fault::{Failed, Reached};
+use super::evidence::{RouteProof, is_page};
+use super::fault::{FailedExchange, Reached};
 use super::limits::Leave;
 use super::proof::latch;
 use super::request::ModelRequest;
@@ -33,7 +33,7 @@ use crate::clock;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::usage::{Cost, Usage};
-use crate::limit::Waiting;
+use crate::limit::WaitingGuard;
 use crate::observe::CallFact;
 
 /// The next step after a failed call on the same route.
@@ -163,7 +163,7 @@ impl RouteSelector<'_> {
         call: &Call<'_>,
     ) -> Result<(Leave, Probe<'r>), RouteError> {
         let mut paid = self.reservation.is_none();
-        let _waiting = Waiting::begin(&self.stop.waiting);
+        let _waiting = WaitingGuard::begin(&self.stop.waiting);
         if let Some(marks) = self.marks
             && !marks.waits().await
         {
@@ -227,12 +227,12 @@ impl RouteSelector<'_> {
         &self,
         route: &Route,
         call: &Call<'_>,
-        failed: Failed,
+        failed: FailedExchange,
         probe: &mut Probe<'_>,
         tries: &mut Tries,
     ) -> Result<Next, RouteError> {
         let is_out = is_of_server(&failed);
-        let Failed {
+        let FailedExchange {
             error,
             response,
             reached,
@@ -270,7 +270,7 @@ impl RouteSelector<'_> {
             }
             Verdict::Latch if !is_about_the_model(call, &error) => {
                 let proof = route.evidence.refused(self.stop.request, &error, false);
-                if proof == Proof::OfRoute {
+                if proof == RouteProof::OfRoute {
                     latch(route, error);
                     return Err(RouteError::Elsewhere);
                 }
@@ -366,13 +366,13 @@ impl RouteSelector<'_> {
 }
 
 /// Turns an answer that its server broke off into a failure, although it has a finish reason.
-fn broken_off(route: &Route, got: Got) -> Result<Got, Failed> {
+fn broken_off(route: &Route, got: Got) -> Result<Got, FailedExchange> {
     let verdict = match &got.response {
         ModelResponse::Answer(answer) => answer.verdict_of_finish(),
         ModelResponse::Verbatim(_) => Ok(()),
     };
     match verdict {
-        Err(error) if error.verdict == Verdict::Retry => Err(Failed {
+        Err(error) if error.verdict == Verdict::Retry => Err(FailedExchange {
             rate: got.rate,
             ..error.into()
         }),

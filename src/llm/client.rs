@@ -14,7 +14,7 @@ use super::doubts::Doubts;
 use super::http::Http;
 use super::mark::Marks;
 use super::response::Verbatim;
-use super::route::{Changes, Route};
+use super::route::{Route, RouteSignal};
 use super::selector::RouteSelector;
 use super::wire::CallError;
 use crate::clock::{self, Uptime};
@@ -199,7 +199,7 @@ pub struct Client {
     pub(super) patience: Duration,
     /// The longest time for which every route of a chain may be out of use.
     pub(super) give_up: Duration,
-    pub(super) changes: Arc<Changes>,
+    pub(super) changes: Arc<RouteSignal>,
 }
 
 /// Routes in the order in which they are tried.
@@ -232,7 +232,7 @@ impl Client {
     /// Makes a client for the configured routes with the given limiter of each.
     pub fn with_limits(
         config: &Config,
-        limiter: &dyn Fn(&config::Route) -> Arc<dyn Limiter>,
+        limiter: &dyn Fn(&config::RouteSettings) -> Arc<dyn Limiter>,
     ) -> Result<Self, ClientError> {
         let changes = Arc::new(watch::Sender::new(()));
         let routes: Vec<Arc<Route>> = config
@@ -244,7 +244,7 @@ impl Client {
                 Arc::new(Route::new(route, limiter, config.breaker, Arc::clone(&changes)))
             })
             .collect();
-        let chain = |chain: &config::Chain| Chain {
+        let chain = |chain: &config::ChainSettings| Chain {
             name: chain.name.clone(),
             routes: chain
                 .routes

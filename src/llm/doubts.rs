@@ -15,10 +15,10 @@ use tokio::sync::{Notify, watch};
 
 /// The held requests of a run. The dispatcher reads their number and releases them.
 #[derive(Debug, Clone)]
-pub struct Doubts(Arc<Shared>);
+pub struct Doubts(Arc<DoubtState>);
 
 #[derive(Debug)]
-struct Shared {
+struct DoubtState {
     held: AtomicUsize,
     came: Notify,
     released: watch::Sender<u64>,
@@ -26,7 +26,7 @@ struct Shared {
 
 impl Default for Doubts {
     fn default() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(DoubtState {
             held: AtomicUsize::new(0),
             came: Notify::new(),
             released: watch::Sender::new(0),
@@ -52,11 +52,11 @@ impl Doubts {
     }
 
     /// Holds one more request until the returned value is dropped.
-    pub(super) fn hold(&self) -> Held {
+    pub(super) fn hold(&self) -> HeldRequest {
         let released = self.0.released.subscribe();
         self.0.held.fetch_add(1, Ordering::Relaxed);
         self.0.came.notify_one();
-        Held {
+        HeldRequest {
             doubts: self.clone(),
             released,
         }
@@ -65,12 +65,12 @@ impl Doubts {
 
 /// A held request.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldRequest {
     doubts: Doubts,
     released: watch::Receiver<u64>,
 }
 
-impl Held {
+impl HeldRequest {
     /// Returns when the request is released. Cancel-safe.
     pub(super) async fn released(&mut self) {
         if self.released.changed().await.is_err() {
@@ -79,7 +79,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldRequest {
     fn drop(&mut self) {
         self.doubts.0.held.fetch_sub(1, Ordering::Relaxed);
         self.doubts.0.came.notify_one();

@@ -26,7 +26,7 @@ const HELD: usize = 10;
 
 /// The proof in a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum RouteProof {
     /// The route is dead.
     OfRoute,
     /// The request is at fault.
@@ -37,10 +37,10 @@ pub(super) enum Proof {
 
 /// Refusals and answers of one route in this process.
 #[derive(Debug, Default)]
-pub(super) struct Evidence(Mutex<State>);
+pub(super) struct Evidence(Mutex<EvidenceState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct EvidenceState {
     answers: u64,
     /// Requests that were refused since the last answer, with a fingerprint of each refusal.
     refused: HashMap<i64, u64>,
@@ -67,42 +67,46 @@ impl Evidence {
     }
 
     /// Records a refusal of the request. Returns its proof.
-    pub(super) fn refused(&self, request: Option<i64>, error: &CallError, of_model: bool) -> Proof {
+    pub(super) fn refused(&self, request: Option<i64>, error: &CallError, of_model: bool) -> RouteProof {
         let mut state = self.state();
         let new = state.answers == 0;
         let latches = error.verdict == Verdict::Latch && !of_model;
         if !latches && !new {
-            return Proof::OfRequest;
+            return RouteProof::OfRequest;
         }
         let Some(request) = request else {
-            return if latches { Proof::OfRoute } else { Proof::OfRequest };
+            return if latches {
+                RouteProof::OfRoute
+            } else {
+                RouteProof::OfRequest
+            };
         };
         if latches && (error.class == Class::Quota || (new && is_clear(error))) {
-            return Proof::OfRoute;
+            return RouteProof::OfRoute;
         }
         if !state.refused.contains_key(&request) && state.refused.len() >= KEPT {
-            return Proof::OfRequest;
+            return RouteProof::OfRequest;
         }
         let told = fingerprint(error);
         state.refused.insert(request, told);
         let alike = state.refused.values().filter(|other| **other == told).count();
         let enough = if latches { REFUSED_ALIKE } else { SAME_REFUSALS };
         if alike >= enough {
-            Proof::OfRoute
+            RouteProof::OfRoute
         } else if state.refused.len() > HELD {
-            Proof::OfRequest
+            RouteProof::OfRequest
         } else {
-            Proof::None
+            RouteProof::None
         }
     }
 
     /// Returns the proof of a refusal for which no more evidence will arrive.
-    pub(super) fn verdict(&self, error: &CallError, of_model: bool) -> Proof {
+    pub(super) fn verdict(&self, error: &CallError, of_model: bool) -> RouteProof {
         let latches = error.verdict == Verdict::Latch && !of_model;
         if latches && self.answers() == 0 && !is_page(error) {
-            Proof::OfRoute
+            RouteProof::OfRoute
         } else {
-            Proof::OfRequest
+            RouteProof::OfRequest
         }
     }
 
@@ -121,7 +125,7 @@ impl Evidence {
         self.state().others_fail
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EvidenceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -162,26 +166,29 @@ mod tests {
         let evidence = Evidence::default();
         let prove = |request| evidence.refused(Some(request), &told("Model Not Exist, id 0a1"), false);
         for request in [1, 2, 2, 2, 3, 4] {
-            assert_eq!(prove(request), Proof::None);
+            assert_eq!(prove(request), RouteProof::None);
         }
-        assert_eq!(evidence.refused(Some(9), &told("another"), false), Proof::None);
-        assert_eq!(prove(5), Proof::OfRoute);
+        assert_eq!(
+            evidence.refused(Some(9), &told("another"), false),
+            RouteProof::None
+        );
+        assert_eq!(prove(5), RouteProof::OfRoute);
         assert!(evidence.answered());
-        assert_eq!(prove(6), Proof::OfRequest);
+        assert_eq!(prove(6), RouteProof::OfRequest);
     }
 
     #[test]
     fn a_key_is_refused_at_once_on_a_new_route_and_by_several_requests_later() {
         let evidence = Evidence::default();
         let key = refused(401, Class::Auth, Verdict::Latch, "HTTP 401: no");
-        assert_eq!(evidence.refused(Some(1), &key, false), Proof::OfRoute);
+        assert_eq!(evidence.refused(Some(1), &key, false), RouteProof::OfRoute);
         assert!(!Evidence::default().answered());
         evidence.answered();
-        assert_eq!(evidence.refused(Some(1), &key, false), Proof::None);
-        assert_eq!(evidence.refused(Some(2), &key, false), Proof::None);
-        assert_eq!(evidence.refused(Some(3), &key, false), Proof::OfRoute);
+        assert_eq!(evidence.refused(Some(1), &key, false), RouteProof::None);
+        assert_eq!(evidence.refused(Some(2), &key, false), RouteProof::None);
+        assert_eq!(evidence.refused(Some(3), &key, false), RouteProof::OfRoute);
         let quota = refused(402, Class::Quota, Verdict::Latch, "HTTP 402: empty");
-        assert_eq!(evidence.refused(Some(1), &quota, false), Proof::OfRoute);
+        assert_eq!(evidence.refused(Some(1), &quota, false), RouteProof::OfRoute);
     }
 
     #[test]
@@ -193,11 +200,11 @@ mod tests {
             Verdict::Latch,
             "HTTP 403: HTML page, title `Blocked`",
         );
-        assert_eq!(evidence.refused(Some(1), &page, false), Proof::None);
-        assert_eq!(evidence.verdict(&page, false), Proof::OfRequest);
+        assert_eq!(evidence.refused(Some(1), &page, false), RouteProof::None);
+        assert_eq!(evidence.verdict(&page, false), RouteProof::OfRequest);
         let path = refused(404, Class::BadRequest, Verdict::Latch, "HTTP 404: no such path");
-        assert_eq!(evidence.refused(Some(1), &path, false), Proof::None);
-        assert_eq!(evidence.verdict(&path, false), Proof::OfRoute);
+        assert_eq!(evidence.refused(Some(1), &path, false), RouteProof::None);
+        assert_eq!(evidence.verdict(&path, false), RouteProof::OfRoute);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::domain::failure::{Class, Verdict};
 const LOCAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A failed exchange.
-pub(super) struct Failed {
+pub(super) struct FailedExchange {
     pub(super) error: CallError,
     /// The HTTP error response, unchanged, for a Batch line.
     pub(super) response: Option<Verbatim>,
@@ -34,7 +34,7 @@ pub(super) enum Reached {
     Server,
 }
 
-impl From<CallError> for Failed {
+impl From<CallError> for FailedExchange {
     fn from(error: CallError) -> Self {
         Self {
             error,
@@ -45,11 +45,11 @@ impl From<CallError> for Failed {
     }
 }
 
-pub(super) fn failed(class: Class, message: &str) -> Failed {
+pub(super) fn failed(class: Class, message: &str) -> FailedExchange {
     CallError::new(class, Verdict::Retry, message).into()
 }
 
-pub(super) fn first_token_late(timeouts: &Timeouts) -> Failed {
+pub(super) fn first_token_late(timeouts: &Timeouts) -> FailedExchange {
     let message = format!(
         "no data came within {:?} (`--first-token-timeout`)",
         timeouts.first_token.min(timeouts.total)
@@ -57,14 +57,14 @@ pub(super) fn first_token_late(timeouts: &Timeouts) -> Failed {
     failed(Class::Timeout, &message)
 }
 
-pub(super) fn stalled(timeouts: &Timeouts) -> Failed {
+pub(super) fn stalled(timeouts: &Timeouts) -> FailedExchange {
     failed(
         Class::Stalled,
         &format!("the answer stopped for {:?} (`--idle-timeout`)", timeouts.idle),
     )
 }
 
-pub(super) fn cut(error: &reqwest::Error) -> Failed {
+pub(super) fn cut(error: &reqwest::Error) -> FailedExchange {
     failed(
         Class::Network,
         &format!(
@@ -81,13 +81,13 @@ pub(super) fn address(endpoint: &Url) -> String {
     shown.to_string()
 }
 
-pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts, endpoint: &Url) -> Failed {
+pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts, endpoint: &Url) -> FailedExchange {
     let reached = if error.is_connect() {
         Reached::Nobody
     } else {
         Reached::Server
     };
-    let failed = |class, message: &str| Failed {
+    let failed = |class, message: &str| FailedExchange {
         reached,
         ..failed(class, message)
     };
@@ -108,7 +108,7 @@ pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts, endpoint:
     };
     let message = format!("{what} `{}` failed: {}", address(endpoint), root(error));
     if is_permanent(error) {
-        return Failed {
+        return FailedExchange {
             reached: Reached::Nobody,
             ..CallError::new(Class::Network, Verdict::Latch, &message).into()
         };
@@ -116,7 +116,7 @@ pub(super) fn unreachable(error: &reqwest::Error, timeouts: &Timeouts, endpoint:
     if is_local(error) {
         let mut error = CallError::new(Class::Network, Verdict::Pause, &message);
         error.retry_after = Some(LOCAL_PAUSE);
-        return Failed {
+        return FailedExchange {
             reached: Reached::Nobody,
             ..error.into()
         };

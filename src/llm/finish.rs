@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fault::{Failed, failed};
+use super::fault::{FailedExchange, failed};
 use super::response::Answer;
 use super::transport::Got;
 use super::warnings::Warnings;
-use super::wire::End;
+use super::wire::FinishKind;
 use super::wire::runaway::REPETITION;
 use crate::domain::failure::Class;
 
@@ -38,11 +38,11 @@ pub(super) struct Finishes {
 impl Finishes {
     /// Accepts an answer. An answer without a finish reason counts as cut if its server has sent finish reasons
     /// before.
-    pub(super) fn take(&self, warnings: &Warnings, got: Got) -> Result<Got, Failed> {
+    pub(super) fn take(&self, warnings: &Warnings, got: Got) -> Result<Got, FailedExchange> {
         if got.finish.missing {
             if self.named.load(Ordering::Relaxed) {
                 let message = "the stream ended without a finish reason, which this route names otherwise";
-                return Err(Failed {
+                return Err(FailedExchange {
                     rate: got.rate,
                     ..failed(Class::Network, message)
                 });
@@ -52,7 +52,7 @@ impl Finishes {
         }
         if let Some(reason) = &got.finish.reason {
             self.named.store(true, Ordering::Relaxed);
-            if End::of(reason) == End::Unknown {
+            if FinishKind::of(reason) == FinishKind::Unknown {
                 warnings.add(format!(
                     "ends answers with the unknown finish reason `{reason}`: they count as whole"
                 ));

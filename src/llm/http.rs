@@ -31,7 +31,7 @@ pub(super) struct Http {
 
 /// The properties that routes must share to share a client. Both belong to the client, not to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Kind {
+struct ClientKind {
     /// Whether the server is on this machine. Such a route uses no proxy: for the proxy the name means another
     /// machine, and the proxy would see the data.
     here: bool,
@@ -39,8 +39,8 @@ struct Kind {
     connect: Duration,
 }
 
-impl Kind {
-    fn of(route: &config::Route) -> Self {
+impl ClientKind {
+    fn of(route: &config::RouteSettings) -> Self {
         Self {
             here: route.is_here(),
             connect: route.timeouts.connect,
@@ -51,7 +51,7 @@ impl Kind {
 /// A client that reuses connections, and one that opens a new connection for each request.
 #[derive(Debug)]
 struct Pair {
-    recipe: Recipe,
+    recipe: ClientOptions,
     keeping: reqwest::Client,
     /// Made on first use, because reading the system's authorities takes time.
     fresh: OnceLock<Option<reqwest::Client>>,
@@ -59,13 +59,13 @@ struct Pair {
 
 /// The settings of a client.
 #[derive(Debug)]
-struct Recipe {
-    kind: Kind,
+struct ClientOptions {
+    kind: ClientKind,
     ca_file: Option<PathBuf>,
     authorities: Authorities,
 }
 
-impl Recipe {
+impl ClientOptions {
     fn client(&self, idle_connections: usize) -> Result<reqwest::Client, ClientError> {
         let builder = builder(self.kind.connect, idle_connections);
         let builder = move || {
@@ -80,9 +80,9 @@ impl Recipe {
 }
 
 impl Pair {
-    fn new(config: &Config, kind: Kind) -> Result<Self, ClientError> {
-        let mut routes = config.routes.iter().filter(|route| Kind::of(route) == kind);
-        let recipe = Recipe {
+    fn new(config: &Config, kind: ClientKind) -> Result<Self, ClientError> {
+        let mut routes = config.routes.iter().filter(|route| ClientKind::of(route) == kind);
+        let recipe = ClientOptions {
             kind,
             ca_file: config.ca_file.clone(),
             authorities: if routes.all(|route| route.endpoint.scheme() == "http") {
@@ -103,7 +103,7 @@ impl Http {
     /// Makes the clients for these settings.
     pub(super) fn new(config: &Config) -> Result<Self, ClientError> {
         let mut pairs: Vec<Pair> = Vec::new();
-        for kind in config.routes.iter().map(Kind::of) {
+        for kind in config.routes.iter().map(ClientKind::of) {
             if pairs.iter().all(|pair| pair.recipe.kind != kind) {
                 pairs.push(Pair::new(config, kind)?);
             }
@@ -112,19 +112,19 @@ impl Http {
     }
 
     /// Returns the client for a route.
-    pub(super) fn of(&self, route: &config::Route) -> &reqwest::Client {
+    pub(super) fn of(&self, route: &config::RouteSettings) -> &reqwest::Client {
         &self.pair(route).keeping
     }
 
     /// Returns the client that opens a new connection for each call of a route.
-    pub(super) fn fresh(&self, route: &config::Route) -> &reqwest::Client {
+    pub(super) fn fresh(&self, route: &config::RouteSettings) -> &reqwest::Client {
         let pair = self.pair(route);
         let fresh = pair.fresh.get_or_init(|| pair.recipe.client(0).ok());
         fresh.as_ref().unwrap_or(&pair.keeping)
     }
 
-    fn pair(&self, route: &config::Route) -> &Pair {
-        let kind = Kind::of(route);
+    fn pair(&self, route: &config::RouteSettings) -> &Pair {
+        let kind = ClientKind::of(route);
         let pair = self.pairs.iter().find(|pair| pair.recipe.kind == kind);
         // The settings contain every route that is called.
         pair.unwrap_or(&self.pairs[0])

@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::refusal::Part;
+use super::refusal::RefusedPart;
 use super::wire::CallError;
 use crate::config::{self, Dialect, Structured};
 
@@ -44,7 +44,7 @@ pub(super) enum Lesson {
 
 /// The lessons of a route.
 #[derive(Debug)]
-pub(super) struct Learned(Mutex<Lessons>);
+pub(super) struct LearnedManner(Mutex<Lessons>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Lessons {
@@ -57,8 +57,8 @@ struct Lessons {
     left_out: Vec<&'static str>,
 }
 
-impl Learned {
-    pub(super) fn new(settings: &config::Route) -> Self {
+impl LearnedManner {
+    pub(super) fn new(settings: &config::RouteSettings) -> Self {
         Self(Mutex::new(Lessons {
             structured: settings.structured,
             longest: None,
@@ -95,7 +95,7 @@ impl Learned {
     /// Learns from a refusal. Returns the lesson if the call must be made again in another manner. Calls that were
     /// refused at the same time learn the same lesson.
     pub(super) fn learn(&self, error: &CallError, asked: &Manner) -> Option<Lesson> {
-        let refused = Part::refused_by(error, asked)?;
+        let refused = RefusedPart::refused_by(error, asked)?;
         let mut lessons = self.lessons();
         let before = lessons.clone();
         let what = lessons.take(refused, asked)?;
@@ -113,9 +113,9 @@ impl Learned {
 
 impl Lessons {
     /// Applies a lesson. Returns its message; `None` if no other manner is left.
-    fn take(&mut self, refused: Part, asked: &Manner) -> Option<String> {
+    fn take(&mut self, refused: RefusedPart, asked: &Manner) -> Option<String> {
         match refused {
-            Part::Form => {
+            RefusedPart::Form => {
                 let below = match asked.structured {
                     Structured::JsonSchema => Structured::JsonObject,
                     Structured::JsonObject => Structured::Prompt,
@@ -126,7 +126,7 @@ impl Lessons {
                     "refuses the form of the answer, it is asked for in a simpler way from now on".to_owned(),
                 )
             }
-            Part::LongestField => {
+            RefusedPart::LongestField => {
                 if self.field == asked.longest_field {
                     if self.has_other_field {
                         return None;
@@ -140,7 +140,7 @@ impl Lessons {
                     asked.longest_field, self.field
                 ))
             }
-            Part::Longest(most) => {
+            RefusedPart::Longest(most) => {
                 let most = most.unwrap_or(asked.longest / 2);
                 if most < SHORTEST || most >= asked.longest {
                     return None;
@@ -151,7 +151,7 @@ impl Lessons {
                     asked.longest
                 ))
             }
-            Part::Window { window, prompt } => {
+            RefusedPart::Window { window, prompt } => {
                 let room = window.saturating_sub(prompt.unwrap_or(asked.prompt_tokens));
                 if room < u64::from(SHORTEST) || room >= u64::from(asked.longest) {
                     return None;
@@ -165,7 +165,7 @@ impl Lessons {
                     "has a window of {window} tokens, it is asked for answers that fit it from now on (`context_window`)"
                 ))
             }
-            Part::Optional(name) => {
+            RefusedPart::Optional(name) => {
                 if asked.left_out.contains(&name) {
                     return None;
                 }
@@ -183,8 +183,8 @@ mod tests {
     use super::*;
     use crate::domain::failure::{Class, Verdict};
 
-    fn learned() -> Learned {
-        Learned(Mutex::new(Lessons {
+    fn learned() -> LearnedManner {
+        LearnedManner(Mutex::new(Lessons {
             structured: Structured::JsonSchema,
             longest: None,
             window: None,

@@ -25,12 +25,12 @@ pub(super) struct RouteLimits {
     configured: Limits,
     /// The limits in force: the stricter ones of the settings and the run.
     in_force: Mutex<Limits>,
-    models: Mutex<HashMap<String, Learned>>,
+    models: Mutex<HashMap<String, ModelLimits>>,
 }
 
 /// The learned limits of one model.
 #[derive(Debug)]
-struct Learned {
+struct ModelLimits {
     limiter: Arc<dyn Limiter>,
     /// The time when an answer last reported them.
     named_at: Instant,
@@ -52,9 +52,9 @@ impl Leave {
 }
 
 /// The grant of a model's limiter while the call waits for the route's. It is given back unless it is used.
-struct Held(Option<(Arc<dyn Limiter>, Grant)>);
+struct ModelGrant(Option<(Arc<dyn Limiter>, Grant)>);
 
-impl Drop for Held {
+impl Drop for ModelGrant {
     fn drop(&mut self) {
         if let Some((limiter, grant)) = self.0.take() {
             limiter.give_back(grant);
@@ -74,7 +74,7 @@ impl RouteLimits {
 
     /// Waits until the call may be sent. Dropping the future gives everything back.
     pub(super) async fn take(&self, call: &Call<'_>) -> Result<Leave, TooLarge> {
-        let mut held = Held(None);
+        let mut held = ModelGrant(None);
         if let Some(limiter) = self.learned(&call.model) {
             let grant = limiter.take(call.tokens).await?;
             held.0 = Some((limiter, grant));
@@ -131,7 +131,7 @@ impl RouteLimits {
                 return;
             }
         }
-        let learned = models.entry(model.to_owned()).or_insert_with(|| Learned {
+        let learned = models.entry(model.to_owned()).or_insert_with(|| ModelLimits {
             limiter: self.limiter.of_model(model),
             named_at,
         });
@@ -165,12 +165,12 @@ impl RouteLimits {
         None
     }
 
-    fn models(&self) -> MutexGuard<'_, HashMap<String, Learned>> {
+    fn models(&self) -> MutexGuard<'_, HashMap<String, ModelLimits>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Learned {
+impl ModelLimits {
     fn is_kept(&self) -> bool {
         self.named_at.elapsed() < Duration::from_nanos(KEPT.unsigned_abs())
     }

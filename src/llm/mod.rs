@@ -58,6 +58,6 @@ pub use request::{
     estimate_messages, estimate_tokens,
 };
 pub use response::{Answer, ModelResponse, Verbatim, strip_think};
-pub use route::{Route, Standing};
+pub use route::{Route, RouteStatus};
 pub use selector::RouteSelector;
 pub use wire::CallError;

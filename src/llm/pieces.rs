@@ -15,13 +15,13 @@ use super::mark::Marks;
 use super::transport::{LINGER, Room};
 
 /// A piece, the end of the answer, a network error, or a timeout.
-type Piece = Result<Result<Option<Bytes>, reqwest::Error>, Elapsed>;
+type NextPiece = Result<Result<Option<Bytes>, reqwest::Error>, Elapsed>;
 
 /// A streamed answer.
 pub(super) struct Pieces {
     pub(super) response: Response,
     /// All pieces, if they were collected. The last entry is the end or the error.
-    collected: Option<VecDeque<Piece>>,
+    collected: Option<VecDeque<NextPiece>>,
 }
 
 impl Pieces {
@@ -43,7 +43,7 @@ impl Pieces {
     }
 
     /// Returns the next piece. Unless it was collected, it must arrive before the deadline.
-    pub(super) async fn next(&mut self, deadline: Instant) -> Piece {
+    pub(super) async fn next(&mut self, deadline: Instant) -> NextPiece {
         match &mut self.collected {
             Some(collected) => collected.pop_front().unwrap_or(Ok(Ok(None))),
             None => timeout_at(deadline, self.response.chunk()).await,
@@ -52,7 +52,7 @@ impl Pieces {
 }
 
 /// Collects all pieces under the same limits of time and memory, as far as they apply without reading.
-async fn collect(response: &mut Response, room: &mut Room<'_>, started: Instant) -> VecDeque<Piece> {
+async fn collect(response: &mut Response, room: &mut Room<'_>, started: Instant) -> VecDeque<NextPiece> {
     let timeouts = room.timeouts;
     let mut collected = VecDeque::new();
     let mut deadline = started + timeouts.first_token;

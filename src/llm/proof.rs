@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call::is_about_the_route;
 use super::client::{CallFailure, Stopped};
-use super::evidence::Proof;
+use super::evidence::RouteProof;
 use super::route::Route;
 use super::selector::RouteSelector;
 use super::wire::CallError;
@@ -50,24 +50,24 @@ pub(super) fn latch(route: &Route, error: CallError) {
 impl RouteSelector<'_> {
     /// Decides whether the request or the route is at fault. The request is held, and its slot is free, until that is
     /// known.
-    pub(super) async fn proof(&self, route: &Arc<Route>, with: &CallFailure) -> Result<Proof, Stopped> {
+    pub(super) async fn proof(&self, route: &Arc<Route>, with: &CallFailure) -> Result<RouteProof, Stopped> {
         let (Some(doubt), Some(request)) = (Doubt::of(with), self.stop.request) else {
-            return Ok(Proof::OfRequest);
+            return Ok(RouteProof::OfRequest);
         };
         let error = &with.error;
         let answers = route.evidence.answers();
         match doubt {
             Doubt::Refusal { of_model } => match route.evidence.refused(Some(request), error, of_model) {
-                Proof::OfRoute => {
+                RouteProof::OfRoute => {
                     latch(route, error.clone());
-                    return Ok(Proof::OfRoute);
+                    return Ok(RouteProof::OfRoute);
                 }
-                Proof::OfRequest => return Ok(Proof::OfRequest),
-                Proof::None => {}
+                RouteProof::OfRequest => return Ok(RouteProof::OfRequest),
+                RouteProof::None => {}
             },
             // The route has answered before, and other requests meet the failure too. There is nothing to wait for.
             Doubt::Outage if answers > 0 && !route.evidence.failed(Some(request)) => {
-                return Ok(Proof::OfRequest);
+                return Ok(RouteProof::OfRequest);
             }
             Doubt::Outage => {}
         }
@@ -75,13 +75,13 @@ impl RouteSelector<'_> {
         loop {
             let mut changes = self.client.changes.subscribe();
             if route.latched().is_some() {
-                return Ok(Proof::OfRoute);
+                return Ok(RouteProof::OfRoute);
             }
             if route.evidence.answers() != answers {
-                return Ok(Proof::OfRequest);
+                return Ok(RouteProof::OfRequest);
             }
             if matches!(doubt, Doubt::Outage) && route.evidence.several_fail() {
-                return Ok(Proof::OfRoute);
+                return Ok(RouteProof::OfRoute);
             }
             tokio::select! {
                 biased;
@@ -91,10 +91,10 @@ impl RouteSelector<'_> {
             }
         }
         let Doubt::Refusal { of_model } = doubt else {
-            return Ok(Proof::OfRequest);
+            return Ok(RouteProof::OfRequest);
         };
         let proof = route.evidence.verdict(error, of_model);
-        if proof == Proof::OfRoute {
+        if proof == RouteProof::OfRoute {
             latch(route, error.clone());
         }
         Ok(proof)

@@ -7,7 +7,7 @@ use crate::domain::failure::Class;
 
 /// A part of a call that a server refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum RefusedPart {
     /// The form of the answer.
     Form,
     /// The name of the field that holds the token limit.
@@ -24,7 +24,7 @@ pub(super) enum Part {
     Optional(&'static str),
 }
 
-impl Part {
+impl RefusedPart {
     /// Returns the part that the error refuses; `None` if the error is about something else.
     pub(super) fn refused_by(error: &CallError, asked: &Manner) -> Option<Self> {
         let status = error.status?;
@@ -81,7 +81,7 @@ fn most(text: &str, asked: u32) -> Option<u32> {
 
 /// Reads the window and the prompt size. The window is the first number after its name. The prompt size is the number
 /// in front of "in the messages" or a similar phrase.
-fn window(text: &str) -> Option<Part> {
+fn window(text: &str) -> Option<RefusedPart> {
     let at = words_about(About::Window)
         .filter_map(|words| text.find(words))
         .min()?;
@@ -91,7 +91,7 @@ fn window(text: &str) -> Option<Part> {
     if rest.starts_with(" + ")
         && let Some(&(limit, _)) = told.get(2)
     {
-        return Some(Part::Window {
+        return Some(RefusedPart::Window {
             window: limit,
             prompt: Some(window),
         });
@@ -110,7 +110,7 @@ fn window(text: &str) -> Option<Part> {
             .any(|words| rest.starts_with(words))
             .then_some(number)
     });
-    Some(Part::Window { window, prompt })
+    Some(RefusedPart::Window { window, prompt })
 }
 
 /// Returns every whole number of the text with the text after it. `8,192` is one number.

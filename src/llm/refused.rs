@@ -5,7 +5,7 @@ use reqwest::Response;
 use tokio::time::timeout;
 
 use super::dialect::{self, Call, secrets};
-use super::fault::{Failed, Reached, address};
+use super::fault::{FailedExchange, Reached, address};
 use super::mark::Marks;
 use super::response::Verbatim;
 use super::transport::{answered_at, looked_at, rate_headers, request_id};
@@ -23,8 +23,8 @@ pub(super) async fn refused(
     response: Response,
     call: &Call<'_>,
     marks: Option<&dyn Marks>,
-    route: &config::Route,
-) -> Failed {
+    route: &config::RouteSettings,
+) -> FailedExchange {
     let secrets = secrets(route);
     let status = response.status().as_u16();
     let headers = response.headers().clone();
@@ -48,7 +48,7 @@ pub(super) async fn refused(
         request_id,
         body: one_line(body.into_owned()),
     });
-    Failed {
+    FailedExchange {
         error,
         response,
         // A timeout of a gateway does not show whether the server behind it did any work.

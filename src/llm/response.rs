@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::wire::error::CallError;
 use super::wire::secrets::Secrets;
-use super::wire::vendor::End;
+use super::wire::vendor::FinishKind;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::usage::Usage;
 
@@ -77,8 +77,8 @@ impl Answer {
             return Err(CallError::new(Class::ContentFilter, Verdict::Final, &message));
         }
         let reason = &self.finish_reason;
-        match End::of(reason) {
-            End::Filtered => {
+        match FinishKind::of(reason) {
+            FinishKind::Filtered => {
                 let named = if reason == "content_filter" {
                     String::new()
                 } else {
@@ -87,12 +87,16 @@ impl Answer {
                 let message = format!("the provider's content filter stopped the answer{named}");
                 Err(CallError::new(Class::ContentFilter, Verdict::Elsewhere, &message))
             }
-            End::Broken => Err(CallError::new(
+            FinishKind::Broken => Err(CallError::new(
                 Class::Server,
                 Verdict::Retry,
                 &format!("the server broke off the answer (finish reason `{reason}`)"),
             )),
-            End::Whole | End::Cut | End::Tools | End::Unnamed | End::Unknown => Ok(()),
+            FinishKind::Whole
+            | FinishKind::Cut
+            | FinishKind::Tools
+            | FinishKind::Unnamed
+            | FinishKind::Unknown => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::breaker::{Breaker, Door};
 use super::dialect::Call;
 use super::evidence::Evidence;
 use super::finish::Finishes;
-use super::learned::{Learned, Lesson, Manner};
+use super::learned::{LearnedManner, Lesson, Manner};
 use super::limits::{Leave, RouteLimits};
 use super::warnings::Warnings;
 use super::wire::{CallError, RateHeaders};
@@ -25,13 +25,13 @@ use crate::limit::{Limiter, Limits, Pause};
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// Notifies all waiting calls that a route has changed.
-pub(super) type Changes = watch::Sender<()>;
+pub(super) type RouteSignal = watch::Sender<()>;
 
 /// A route and its state in this process.
 #[derive(Debug)]
 pub struct Route {
     /// Its address, model and price.
-    pub settings: config::Route,
+    pub settings: config::RouteSettings,
     pub(super) evidence: Evidence,
     pub(super) warnings: Warnings,
     limits: RouteLimits,
@@ -45,13 +45,13 @@ pub struct Route {
     down_since: Mutex<Option<Instant>>,
     /// The ends of its answers.
     pub(super) finishes: Finishes,
-    learned: Learned,
-    changes: Arc<Changes>,
+    learned: LearnedManner,
+    changes: Arc<RouteSignal>,
 }
 
 /// The state of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum RouteStatus {
     /// Calls are sent.
     Free,
     /// Calls wait for the limits a minute.
@@ -105,15 +105,15 @@ pub(super) struct Shut {
 
 impl Route {
     pub(super) fn new(
-        settings: config::Route,
+        settings: config::RouteSettings,
         limiter: Arc<dyn Limiter>,
         breaker: BreakerPolicy,
-        changes: Arc<Changes>,
+        changes: Arc<RouteSignal>,
     ) -> Self {
         Self {
             evidence: Evidence::default(),
             warnings: Warnings::default(),
-            learned: Learned::new(&settings),
+            learned: LearnedManner::new(&settings),
             pauses: limiter.pauses(),
             limits: RouteLimits::new(limiter, settings.limits()),
             settings,
@@ -303,10 +303,10 @@ impl Route {
     }
 
     /// Returns the present state.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> RouteStatus {
         if let Some(error) = self.latch.get() {
             let reason = error.message.clone();
-            return Standing::Latched { reason };
+            return RouteStatus::Latched { reason };
         }
         let now = Instant::now();
         let left = |until: Instant| until.saturating_duration_since(now);
@@ -315,7 +315,7 @@ impl Route {
                 until: Some(until),
                 reason,
                 paused: true,
-            }) => Standing::Paused {
+            }) => RouteStatus::Paused {
                 left: left(until),
                 reason,
             },
@@ -323,14 +323,14 @@ impl Route {
                 until: Some(until),
                 reason,
                 ..
-            }) => Standing::Open {
+            }) => RouteStatus::Open {
                 left: left(until),
                 reason,
             },
-            Gate::Shut(Shut { reason, .. }) => Standing::HalfOpen { reason },
+            Gate::Shut(Shut { reason, .. }) => RouteStatus::HalfOpen { reason },
             Gate::Free | Gate::Probe => match self.limits.waiting() {
-                0 => Standing::Free,
-                calls => Standing::Limited { calls },
+                0 => RouteStatus::Free,
+                calls => RouteStatus::Limited { calls },
             },
         }
     }
@@ -374,12 +374,12 @@ mod tests {
         one.pause(Some(left), "slow down");
         other.until_paused().await;
         let reason = "slow down".to_owned();
-        assert_eq!(other.standing(), Standing::Paused { left, reason });
+        assert_eq!(other.standing(), RouteStatus::Paused { left, reason });
         assert_eq!(other.down_since(), None);
         assert!(matches!(other.enter(Instant::now()), Gate::Shut(shut) if shut.paused));
         assert_eq!(other.down_since(), Some(Instant::now()));
         tokio::time::advance(left).await;
-        assert_eq!(other.standing(), Standing::Free);
+        assert_eq!(other.standing(), RouteStatus::Free);
         assert!(matches!(other.enter(Instant::now()), Gate::Free));
     }
 

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::client::{CallFailure, Chain, ChainError, Client, RouteError, Stop, Stopped};
 use super::cost_reservation::CostReservation;
-use super::evidence::Proof;
+use super::evidence::RouteProof;
 use super::mark::Marks;
-use super::route::{Gate, Route, Shut, Standing};
+use super::route::{Gate, Route, RouteStatus, Shut};
 use crate::clock;
 use crate::domain::failure::Verdict;
 use crate::domain::outcome::{Attempt, Fallback};
@@ -27,7 +27,7 @@ pub struct RouteSelector<'a> {
     pub(super) marks: Option<&'a dyn Marks>,
     /// Publishes the events of its calls, if any sink receives them.
     pub(super) events: Option<&'a TaskEvents>,
-    left: Vec<Left>,
+    left: Vec<FailedRoute>,
     /// The position of the route that was chosen last.
     chosen: usize,
     /// Whether a route without a model is unusable.
@@ -43,12 +43,12 @@ pub struct RouteSelector<'a> {
 }
 
 /// A route that has failed this task.
-struct Left {
+struct FailedRoute {
     route: Arc<Route>,
     with: CallFailure,
 }
 
-impl Left {
+impl FailedRoute {
     /// Takes the causes before the last error of the route, each with the route's name.
     fn told_causes(&mut self) -> Vec<String> {
         let name = &self.route.settings.name;
@@ -194,12 +194,12 @@ impl<'a> RouteSelector<'a> {
             RouteError::Failed(with) => *with,
         };
         match self.proof(route, &with).await {
-            Ok(Proof::OfRoute) => return None,
-            Ok(Proof::OfRequest | Proof::None) => {}
+            Ok(RouteProof::OfRoute) => return None,
+            Ok(RouteProof::OfRequest | RouteProof::None) => {}
             Err(stopped) => return Some(ChainError::Stopped(stopped)),
         }
         let is_final = with.error.verdict == Verdict::Final;
-        self.left.push(Left {
+        self.left.push(FailedRoute {
             route: Arc::clone(route),
             with,
         });
@@ -343,11 +343,11 @@ impl<'a> RouteSelector<'a> {
             return "it names no model (set `OPENAI_MODEL`, `-m`, or `model` of the route)".to_owned();
         }
         match route.standing() {
-            Standing::Latched { reason }
-            | Standing::Open { reason, .. }
-            | Standing::HalfOpen { reason }
-            | Standing::Paused { reason, .. } => reason,
-            Standing::Free | Standing::Limited { .. } => "it was out of use a moment before".to_owned(),
+            RouteStatus::Latched { reason }
+            | RouteStatus::Open { reason, .. }
+            | RouteStatus::HalfOpen { reason }
+            | RouteStatus::Paused { reason, .. } => reason,
+            RouteStatus::Free | RouteStatus::Limited { .. } => "it was out of use a moment before".to_owned(),
         }
     }
 

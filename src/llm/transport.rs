@@ -12,8 +12,8 @@ use super::answers::{Bounds, Share};
 use super::bill::Bill;
 use super::client::Client;
 use super::connections::{is_closed_early, on_reused};
-use super::dialect::{self, Call, Incoming, Progress, openai, secrets};
-use super::fault::{Failed, Reached, cut, failed, first_token_late, stalled, unreachable};
+use super::dialect::{self, Call, Incoming, StreamProgress, openai, secrets};
+use super::fault::{FailedExchange, Reached, cut, failed, first_token_late, stalled, unreachable};
 use super::finish::Finish;
 use super::mark::Marks;
 use super::pieces::Pieces;
@@ -57,7 +57,7 @@ pub(super) async fn send(
     call: &Call<'_>,
     observers: Observers<'_>,
     sent: &Sent,
-) -> Result<Got, Failed> {
+) -> Result<Got, FailedExchange> {
     let (started, timeouts) = (Instant::now(), &route.settings.timeouts);
     let total = started + timeouts.total;
     let got = timeout_at(total, exchange(client, route, call, observers, started, sent))
@@ -83,7 +83,7 @@ async fn exchange(
     observers: Observers<'_>,
     started: Instant,
     sent: &Sent,
-) -> Result<Got, Failed> {
+) -> Result<Got, FailedExchange> {
     let marks = observers.marks;
     let settings = &route.settings;
     let sending = first_byte(client.http.of(settings), route, call, started, sent);
@@ -123,7 +123,7 @@ async fn first_byte(
     call: &Call<'_>,
     started: Instant,
     sent: &Sent,
-) -> Result<reqwest::Result<Response>, Failed> {
+) -> Result<reqwest::Result<Response>, FailedExchange> {
     let mut request = http
         .post(call.address())
         .headers(dialect::headers(&route.settings)?);
@@ -169,8 +169,8 @@ async fn read_stream(
     call: &Call<'_>,
     room: Room<'_>,
     (started, events): (Instant, Option<&TaskEvents>),
-    settings: &config::Route,
-) -> Result<Got, Failed> {
+    settings: &config::RouteSettings,
+) -> Result<Got, FailedExchange> {
     let secrets = secrets(settings);
     let Room {
         bounds,
@@ -214,11 +214,13 @@ async fn read_stream(
         match progress {
             // A request in the server's queue may wait up to the total timeout. After the first token, comments and
             // empty frames do not count: a server that sends nothing else has stalled.
-            Progress::Waits if first_token.is_none() => deadline = Instant::now() + timeouts.first_token,
-            Progress::Quiet | Progress::Waits => {}
-            Progress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
-            Progress::Data => {}
-            Progress::Done => deadline = Instant::now() + LINGER,
+            StreamProgress::Waits if first_token.is_none() => {
+                deadline = Instant::now() + timeouts.first_token;
+            }
+            StreamProgress::Quiet | StreamProgress::Waits => {}
+            StreamProgress::Data if first_token.is_some() => deadline = Instant::now() + timeouts.idle,
+            StreamProgress::Data => {}
+            StreamProgress::Done => deadline = Instant::now() + LINGER,
         }
         if incoming.is_over() {
             break;
@@ -261,7 +263,7 @@ async fn read_plain(
     mut room: Room<'_>,
     marks: Option<&dyn Marks>,
     secrets: &Secrets,
-) -> Result<Got, Failed> {
+) -> Result<Got, FailedExchange> {
     let (headers, status) = (response.headers().clone(), response.status().as_u16());
     let body = read_body(response, &mut room).await?;
     looked_at(marks).await;
@@ -322,7 +324,7 @@ pub(super) fn answered_at(headers: &HeaderMap) -> Timestamp {
         .unwrap_or_else(clock::now)
 }
 
-async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Vec<u8>, Failed> {
+async fn read_body(mut response: Response, room: &mut Room<'_>) -> Result<Vec<u8>, FailedExchange> {
     let limit = room.bounds.body;
     let mut body: Vec<u8> = Vec::new();
     loop {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fault::{Failed, Reached};
+use super::fault::{FailedExchange, Reached};
 use super::wire::CallError;
 use crate::domain::failure::kind_of;
 
@@ -76,7 +76,7 @@ impl Tries {
 }
 
 /// Whether the server reports its failure by a status.
-pub(super) fn is_of_server(failed: &Failed) -> bool {
+pub(super) fn is_of_server(failed: &FailedExchange) -> bool {
     failed.reached == Reached::Refusal && failed.error.status.is_some_and(|status| status >= 500)
 }
 
@@ -85,10 +85,10 @@ mod tests {
     use super::*;
     use crate::domain::failure::{Class, Verdict};
 
-    fn failed(status: u16) -> Failed {
+    fn failed(status: u16) -> FailedExchange {
         let mut error = CallError::new(Class::Server, Verdict::Retry, "out");
         error.status = Some(status);
-        Failed {
+        FailedExchange {
             reached: Reached::Refusal,
             ..error.into()
         }
@@ -111,7 +111,7 @@ mod tests {
     fn a_status_from_500_up_is_of_the_server() {
         assert!(is_of_server(&failed(500)) && is_of_server(&failed(503)));
         assert!(!is_of_server(&failed(429)));
-        let cut = Failed {
+        let cut = FailedExchange {
             reached: Reached::Server,
             ..failed(500)
         };

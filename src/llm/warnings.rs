@@ -8,10 +8,10 @@ const MOST: usize = 50;
 
 /// The warnings of one route. A display takes them from time to time.
 #[derive(Debug, Default)]
-pub(super) struct Warnings(Mutex<State>);
+pub(super) struct Warnings(Mutex<WarningState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct WarningState {
     known: HashSet<String>,
     waiting: Vec<String>,
 }
@@ -30,7 +30,7 @@ impl Warnings {
         std::mem::take(&mut self.state().waiting)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WarningState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use serde_json::json;
 
-use super::prompt::Prompt;
+use super::prompt::ReceivedPrompt;
 use super::request::ResponseFormat;
 use super::samples;
 use super::schema;
@@ -12,17 +12,17 @@ use super::topic::Topic;
 
 /// A finished answer, cut into pieces.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct MockAnswer {
     text: String,
     ends: Vec<usize>,
     cut: bool,
 }
 
-impl Answer {
+impl MockAnswer {
     /// Answers `prompt` in the requested form. `target` is the approximate number of pieces of a text; 0 means its
     /// natural length. `limit` is the most pieces that the request allows.
     pub(crate) fn compose(
-        prompt: &Prompt<'_>,
+        prompt: &ReceivedPrompt<'_>,
         format: Option<&ResponseFormat>,
         seed: u64,
         target: usize,
@@ -113,7 +113,7 @@ fn essay(topic: &Topic<'_>, marker: &str, rng: &mut Rng, target: usize) -> Strin
         text.push_str("\n\n");
         text.push_str(closing);
     } else {
-        text = Answer::limited(text, room).text;
+        text = MockAnswer::limited(text, room).text;
     }
     if !text.is_empty() {
         text.push(' ');
@@ -125,12 +125,12 @@ fn essay(topic: &Topic<'_>, marker: &str, rng: &mut Rng, target: usize) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mock::request::ChatRequest;
+    use crate::mock::request::ReceivedChat;
 
-    fn answer(body: &str, seed: u64, target: usize, limit: usize) -> Answer {
-        let request = ChatRequest::parse(body.as_bytes()).expect("a request");
+    fn answer(body: &str, seed: u64, target: usize, limit: usize) -> MockAnswer {
+        let request = ReceivedChat::parse(body.as_bytes()).expect("a request");
         let request = request.checked().expect("a prompt");
-        Answer::compose(&request.prompt, request.format.as_ref(), seed, target, limit)
+        MockAnswer::compose(&request.prompt, request.format.as_ref(), seed, target, limit)
     }
 
     const ENGLISH: &str = r#"{"messages":[{"role":"user","content":"Compare heat pumps with gas boilers"}]}"#;

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::prompt::Prompt;
+use super::prompt::ReceivedPrompt;
 use super::prompt_cache::CachedPrefix;
 use super::request::ResponseFormat;
 
 /// The request for an answer.
 pub(crate) struct AnswerRequest<'a> {
-    pub(crate) prompt: Prompt<'a>,
+    pub(crate) prompt: ReceivedPrompt<'a>,
     pub(crate) model: Cow<'a, str>,
     pub(crate) stream: bool,
     /// Whether a stream of Chat Completions ends with its usage.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::extras::Extras;
-use super::log::{End, Start};
-use super::server::Shared;
-use super::tally::Outcome;
+use super::log::{CallEnded, Start};
+use super::server::ServerState;
+use super::tally::CallOutcome;
 use crate::clock;
 
 /// The properties of a call that are known on its arrival.
-pub(crate) struct Arrival<'a> {
+pub(crate) struct CallArrival<'a> {
     pub(crate) prompt: Option<&'a str>,
     pub(crate) custom: Option<&'a RawValue>,
     pub(crate) model: &'a str,
@@ -26,20 +26,20 @@ pub(crate) struct Arrival<'a> {
 
 /// A call that arrived and was counted. Its end is counted exactly once: by `finish`, or when it is dropped because the
 /// client closed the connection or the server stops.
-pub(crate) struct Call {
-    shared: Arc<Shared>,
+pub(crate) struct MockCall {
+    shared: Arc<ServerState>,
     n: u64,
     prompt: Option<String>,
     /// The outcome of the call if it is not interrupted.
-    outcome: Outcome,
+    outcome: CallOutcome,
     input_tokens: u64,
     output_tokens: u64,
     finished: bool,
 }
 
-impl Call {
+impl MockCall {
     /// Counts and logs the arrival.
-    pub(crate) fn begin(shared: &Arc<Shared>, arrival: &Arrival<'_>) -> Self {
+    pub(crate) fn begin(shared: &Arc<ServerState>, arrival: &CallArrival<'_>) -> Self {
         let n = shared
             .tally
             .arrived(shared.now_us(), arrival.input_tokens + arrival.output_tokens);
@@ -62,7 +62,7 @@ impl Call {
             shared: Arc::clone(shared),
             n,
             prompt: arrival.prompt.map(str::to_owned),
-            outcome: Outcome::Ok,
+            outcome: CallOutcome::Ok,
             input_tokens: 0,
             output_tokens: 0,
             finished: false,
@@ -75,7 +75,7 @@ impl Call {
     }
 
     /// Sets the planned outcome.
-    pub(crate) fn heads_for(&mut self, outcome: Outcome) {
+    pub(crate) fn heads_for(&mut self, outcome: CallOutcome) {
         self.outcome = outcome;
     }
 
@@ -94,7 +94,7 @@ impl Call {
         self.end(self.outcome);
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn end(&mut self, outcome: CallOutcome) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
@@ -102,7 +102,7 @@ impl Call {
             .tally
             .ended(outcome, self.input_tokens, self.output_tokens);
         if let Some(log) = &self.shared.log {
-            log.push(&End {
+            log.push(&CallEnded {
                 t_ms: clock::now_ms(),
                 n: self.n,
                 event: "end",
@@ -115,13 +115,13 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for MockCall {
     fn drop(&mut self) {
         // A stalled call ends only when the client closes the connection, so this is its planned outcome.
-        self.end(if self.outcome == Outcome::Stall {
-            Outcome::Stall
+        self.end(if self.outcome == CallOutcome::Stall {
+            CallOutcome::Stall
         } else {
-            Outcome::ClientGone
+            CallOutcome::ClientGone
         });
     }
 }

@@ -11,26 +11,26 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::answer::Answer;
+use super::answer::MockAnswer;
 use super::answer_request::AnswerRequest;
-use super::call::{Arrival, Call};
+use super::call::{CallArrival, MockCall};
 use super::chunks::{self, Chunks};
 use super::config::Latency;
 use super::credentials;
 use super::error_object::{GARBAGE, OVERLOADED, SERVER_ERROR};
 use super::events::Events;
 use super::extras::Extras;
-use super::faults::{Chance, Fault};
+use super::faults::{Chance, MockFault};
 use super::frames::{Frames, StreamFormat};
 use super::messages::MessagesRequest;
 use super::prompt::key_id;
 use super::prompt_cache::TokenUsage;
 use super::refusal;
-use super::reply::{Cut, Ending, Reply};
-use super::request::ChatRequest;
+use super::reply::{ConnectionEnd, Cut, Reply};
+use super::request::ReceivedChat;
 use super::response;
-use super::server::Shared;
-use super::tally::Outcome;
+use super::server::ServerState;
+use super::tally::CallOutcome;
 use crate::clock;
 use crate::config::Dialect;
 
@@ -39,7 +39,7 @@ const LARGEST_BODY: usize = 64 << 20;
 
 /// Answers a chat call.
 pub(crate) async fn chat(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerState>,
     dialect: Dialect,
     headers: &HeaderMap,
     body: Incoming,
@@ -62,13 +62,13 @@ pub(crate) async fn chat(
 }
 
 /// An admitted call with its answer. The answer is made before the wait, because the limiter needs its tokens.
-struct Job {
-    call: Call,
+struct AdmittedCall {
+    call: MockCall,
     dialect: Dialect,
-    answer: Answer,
+    answer: MockAnswer,
     writer: Writer,
     stream: bool,
-    fault: Option<Fault>,
+    fault: Option<MockFault>,
     rare_face: bool,
     latency: Latency,
     limits: HeaderMap,
@@ -87,13 +87,13 @@ enum Writer {
 
 /// Counts the call, then admits it or returns its refusal.
 fn admit(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerState>,
     dialect: Dialect,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Job, Box<Response<Reply>>> {
+) -> Result<AdmittedCall, Box<Response<Reply>>> {
     let read = match dialect {
-        Dialect::OpenAi => ChatRequest::parse(body).and_then(ChatRequest::checked),
+        Dialect::OpenAi => ReceivedChat::parse(body).and_then(ReceivedChat::checked),
         Dialect::Anthropic => MessagesRequest::parse(body).and_then(MessagesRequest::checked),
     };
     let request = match read {
@@ -101,7 +101,7 @@ fn admit(
         Err(message) => return Err(Box::new(refusal::malformed(shared, dialect, headers, &message))),
     };
     let config = &shared.config;
-    let answer = Answer::compose(
+    let answer = MockAnswer::compose(
         &request.prompt,
         request.format.as_ref(),
         config.seed,
@@ -113,9 +113,9 @@ fn admit(
         .log
         .as_ref()
         .map_or_else(Extras::default, |_| Extras::of(headers, body));
-    let mut call = Call::begin(
+    let mut call = MockCall::begin(
         shared,
-        &Arrival {
+        &CallArrival {
             prompt: Some(&request.prompt.id),
             custom: custom(headers, &request).as_deref(),
             model: &request.model,
@@ -137,9 +137,9 @@ fn admit(
     let mut chance = Chance::new(config.seed, call.number());
     let (fault, rare_face) = (chance.fault(&config.faults), chance.rare_face());
     let refused = |call, fault| match fault {
-        Fault::RateLimited => Ok(refusal::rate_limited(shared, dialect, call, None)),
-        Fault::ServerError => Ok(refusal::server_error(dialect, call, rare_face)),
-        Fault::Overloaded => Ok(refusal::overloaded(dialect, call)),
+        MockFault::RateLimited => Ok(refusal::rate_limited(shared, dialect, call, None)),
+        MockFault::ServerError => Ok(refusal::server_error(dialect, call, rare_face)),
+        MockFault::Overloaded => Ok(refusal::overloaded(dialect, call)),
         _ => Err(call),
     };
     if let Some(fault) = fault {
@@ -163,7 +163,7 @@ fn admit(
         .usage(input_tokens, output_tokens, request.prefix);
     let latency = chance.latency(config.latency);
     let stream = request.stream;
-    Ok(Job {
+    Ok(AdmittedCall {
         writer: Writer::new(dialect, &call, request, usage),
         call,
         dialect,
@@ -177,7 +177,7 @@ fn admit(
 }
 
 impl Writer {
-    fn new(dialect: Dialect, call: &Call, request: AnswerRequest<'_>, usage: TokenUsage) -> Self {
+    fn new(dialect: Dialect, call: &MockCall, request: AnswerRequest<'_>, usage: TokenUsage) -> Self {
         match dialect {
             Dialect::OpenAi => Self::Chat {
                 identity: identity(call, &request.model, request.stream),
@@ -210,7 +210,7 @@ impl Writer {
     }
 
     /// Returns the JSON of an answer that is not streamed.
-    fn whole(&self, answer: &Answer) -> String {
+    fn whole(&self, answer: &MockAnswer) -> String {
         match self {
             Self::Chat { identity, usage, .. } => chunks::whole(identity, answer, *usage),
             Self::Messages(events) => events.whole(answer),
@@ -218,7 +218,7 @@ impl Writer {
     }
 }
 
-impl Job {
+impl AdmittedCall {
     async fn perform(mut self) -> Result<Response<Reply>, Cut> {
         let mut wait = self.latency.first_token;
         if !self.stream {
@@ -231,7 +231,7 @@ impl Job {
             tokio::time::sleep(wait).await;
         }
         self.call.heads_for(outcome(self.fault));
-        if self.fault == Some(Fault::Disconnect) && self.rare_face {
+        if self.fault == Some(MockFault::Disconnect) && self.rare_face {
             self.call.finish();
             return Err(Cut);
         }
@@ -266,10 +266,10 @@ impl Job {
         let whole = Bytes::from(self.writer.whole(&self.answer));
         let (length, half) = (whole.len(), whole.slice(..whole.len() / 2));
         let (body, length, pieces) = match self.fault {
-            Some(Fault::Disconnect | Fault::Stall) => (half, length, self.answer.pieces() / 2),
-            Some(Fault::Truncate) => (half.clone(), half.len(), self.answer.pieces() / 2),
-            Some(Fault::Garbage) => (Bytes::from_static(GARBAGE.as_bytes()), GARBAGE.len(), 0),
-            Some(Fault::ErrorInStream) => {
+            Some(MockFault::Disconnect | MockFault::Stall) => (half, length, self.answer.pieces() / 2),
+            Some(MockFault::Truncate) => (half.clone(), half.len(), self.answer.pieces() / 2),
+            Some(MockFault::Garbage) => (Bytes::from_static(GARBAGE.as_bytes()), GARBAGE.len(), 0),
+            Some(MockFault::ErrorInStream) => {
                 let error = match self.dialect {
                     Dialect::OpenAi => SERVER_ERROR.json(self.dialect),
                     Dialect::Anthropic => OVERLOADED.json(self.dialect),
@@ -285,30 +285,30 @@ impl Job {
 }
 
 /// Returns the ending of a body with this fault.
-fn ending(fault: Option<Fault>) -> Ending {
+fn ending(fault: Option<MockFault>) -> ConnectionEnd {
     match fault {
-        Some(Fault::Disconnect) => Ending::Abort,
-        Some(Fault::Stall) => Ending::Hang,
-        _ => Ending::Clean,
+        Some(MockFault::Disconnect) => ConnectionEnd::Abort,
+        Some(MockFault::Stall) => ConnectionEnd::Hang,
+        _ => ConnectionEnd::Clean,
     }
 }
 
-fn outcome(fault: Option<Fault>) -> Outcome {
+fn outcome(fault: Option<MockFault>) -> CallOutcome {
     match fault {
-        None => Outcome::Ok,
-        Some(Fault::RateLimited) => Outcome::RateLimited,
-        Some(Fault::ServerError) => Outcome::ServerError,
-        Some(Fault::Disconnect) => Outcome::Disconnect,
-        Some(Fault::Truncate) => Outcome::Truncate,
-        Some(Fault::Stall) => Outcome::Stall,
-        Some(Fault::Garbage) => Outcome::Garbage,
-        Some(Fault::ErrorInStream) => Outcome::ErrorInStream,
-        Some(Fault::Overloaded) => Outcome::Overloaded,
+        None => CallOutcome::Ok,
+        Some(MockFault::RateLimited) => CallOutcome::RateLimited,
+        Some(MockFault::ServerError) => CallOutcome::ServerError,
+        Some(MockFault::Disconnect) => CallOutcome::Disconnect,
+        Some(MockFault::Truncate) => CallOutcome::Truncate,
+        Some(MockFault::Stall) => CallOutcome::Stall,
+        Some(MockFault::Garbage) => CallOutcome::Garbage,
+        Some(MockFault::ErrorInStream) => CallOutcome::ErrorInStream,
+        Some(MockFault::Overloaded) => CallOutcome::Overloaded,
     }
 }
 
 /// Returns the fields that are in every chunk of an answer.
-fn identity(call: &Call, model: &str, stream: bool) -> String {
+fn identity(call: &MockCall, model: &str, stream: bool) -> String {
     let created = clock::now_ms() / 1000;
     let object = if stream {
         "chat.completion.chunk"

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::answer::Answer;
+use super::answer::MockAnswer;
 use super::error_object::{GARBAGE, SERVER_ERROR};
 use super::frames::{json, string};
 use super::prompt_cache::TokenUsage;
@@ -83,7 +83,7 @@ impl Chunks {
     }
 
     /// Writes frame `step`, from 0, after the last piece.
-    pub(crate) fn close(&self, out: &mut Vec<u8>, step: usize, answer: &Answer) {
+    pub(crate) fn close(&self, out: &mut Vec<u8>, step: usize, answer: &MockAnswer) {
         match (step, self.usage) {
             (0, _) => self.chunk(out, |out| delta(out, b"", Some(finish_reason(answer)))),
             (1, Some(usage)) => {
@@ -118,7 +118,7 @@ pub(crate) fn error(out: &mut Vec<u8>) {
 }
 
 /// Returns the JSON of an answer that is not streamed.
-pub(crate) fn whole(identity: &str, answer: &Answer, usage: TokenUsage) -> String {
+pub(crate) fn whole(identity: &str, answer: &MockAnswer, usage: TokenUsage) -> String {
     let message = json!({ "role": "assistant", "content": answer.text(), "refusal": null });
     let finish_reason = finish_reason(answer);
     let choice = json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason });
@@ -126,7 +126,7 @@ pub(crate) fn whole(identity: &str, answer: &Answer, usage: TokenUsage) -> Strin
     format!("{{{identity},\"choices\":[{choice}],\"usage\":{usage}}}")
 }
 
-fn finish_reason(answer: &Answer) -> &'static str {
+fn finish_reason(answer: &MockAnswer) -> &'static str {
     if answer.is_cut() { "length" } else { "stop" }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::answer::Answer;
+use super::answer::MockAnswer;
 use super::error_object::{GARBAGE, OVERLOADED};
 use super::frames::string;
 use super::prompt_cache::TokenUsage;
@@ -63,7 +63,7 @@ impl Events {
     }
 
     /// Writes frame `step`, from 0, after the last piece.
-    pub(crate) fn close(&self, out: &mut Vec<u8>, step: usize, answer: &Answer) {
+    pub(crate) fn close(&self, out: &mut Vec<u8>, step: usize, answer: &MockAnswer) {
         match step {
             0 => event(out, &json!({"type": "content_block_stop", "index": 0})),
             1 => {
@@ -79,7 +79,7 @@ impl Events {
     }
 
     /// Returns the JSON of an answer that is not streamed.
-    pub(crate) fn whole(&self, answer: &Answer) -> String {
+    pub(crate) fn whole(&self, answer: &MockAnswer) -> String {
         let block = match &self.tool {
             Some(name) => {
                 // An input that was cut is not valid JSON. The API then sends an empty input.
@@ -127,7 +127,7 @@ impl Events {
         format!("toolu_{}", self.id)
     }
 
-    fn stop_reason(&self, answer: &Answer) -> &'static str {
+    fn stop_reason(&self, answer: &MockAnswer) -> &'static str {
         match (answer.is_cut(), &self.tool) {
             (true, _) => "max_tokens",
             (false, Some(_)) => "tool_use",

@@ -32,7 +32,7 @@ pub struct Faults {
 
 /// The one fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum MockFault {
     RateLimited,
     ServerError,
     Disconnect,
@@ -60,16 +60,16 @@ impl Chance {
     }
 
     /// Returns the fault of this call, if it has one.
-    pub(crate) fn fault(&mut self, faults: &Faults) -> Option<Fault> {
+    pub(crate) fn fault(&mut self, faults: &Faults) -> Option<MockFault> {
         let table = [
-            (faults.rate_limited, Fault::RateLimited),
-            (faults.server_error, Fault::ServerError),
-            (faults.disconnect, Fault::Disconnect),
-            (faults.truncate, Fault::Truncate),
-            (faults.stall, Fault::Stall),
-            (faults.garbage, Fault::Garbage),
-            (faults.error_in_stream, Fault::ErrorInStream),
-            (faults.overloaded, Fault::Overloaded),
+            (faults.rate_limited, MockFault::RateLimited),
+            (faults.server_error, MockFault::ServerError),
+            (faults.disconnect, MockFault::Disconnect),
+            (faults.truncate, MockFault::Truncate),
+            (faults.stall, MockFault::Stall),
+            (faults.garbage, MockFault::Garbage),
+            (faults.error_in_stream, MockFault::ErrorInStream),
+            (faults.overloaded, MockFault::Overloaded),
         ];
         let mut left = self.0.f64();
         for (probability, fault) in table {
@@ -111,7 +111,7 @@ mod tests {
         let draw = |call| Chance::new(7, call).fault(&faults);
         let first: Vec<_> = (0..200).map(draw).collect();
         assert_eq!(first, (0..200).map(draw).collect::<Vec<_>>());
-        assert!(first.contains(&None) && first.contains(&Some(Fault::Stall)));
+        assert!(first.contains(&None) && first.contains(&Some(MockFault::Stall)));
     }
 
     #[test]
@@ -124,7 +124,10 @@ mod tests {
         let drawn: Vec<_> = (0..10_000)
             .filter_map(|call| Chance::new(1, call).fault(&faults))
             .collect();
-        let limited = drawn.iter().filter(|&&fault| fault == Fault::RateLimited).count();
+        let limited = drawn
+            .iter()
+            .filter(|&&fault| fault == MockFault::RateLimited)
+            .count();
         assert!(
             (1_800..2_200).contains(&limited),
             "expected about 2000, got {limited}"
@@ -142,7 +145,7 @@ mod tests {
             truncate: 1.0,
             ..Faults::default()
         };
-        assert!((0..1000).all(|call| Chance::new(3, call).fault(&certain) == Some(Fault::Truncate)));
+        assert!((0..1000).all(|call| Chance::new(3, call).fault(&certain) == Some(MockFault::Truncate)));
         assert!((0..1000).all(|call| Chance::new(3, call).fault(&Faults::default()).is_none()));
     }
 

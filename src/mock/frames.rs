@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::answer::Answer;
+use super::answer::MockAnswer;
 use super::chunks::{self, Chunks};
 use super::events::{self, Events};
-use super::faults::Fault;
+use super::faults::MockFault;
 
 /// Writes the frames of a dialect.
 pub(crate) enum StreamFormat {
@@ -22,14 +22,14 @@ pub(crate) enum StreamFormat {
 /// Step 0 opens the answer, steps 1 to k are the k pieces, and the closing frames follow. A fault happens in the middle
 /// of the pieces.
 pub(crate) struct Frames {
-    answer: Answer,
+    answer: MockAnswer,
     format: StreamFormat,
-    fault: Option<Fault>,
+    fault: Option<MockFault>,
     next: usize,
 }
 
 impl Frames {
-    pub(crate) fn new(format: StreamFormat, answer: Answer, fault: Option<Fault>) -> Self {
+    pub(crate) fn new(format: StreamFormat, answer: MockAnswer, fault: Option<MockFault>) -> Self {
         Self {
             answer,
             format,
@@ -61,14 +61,16 @@ impl Frames {
         }
         self.next += 1;
         match (self.fault, &self.format) {
-            (Some(Fault::Garbage), StreamFormat::Chat(_)) if step == self.middle() => chunks::garbage(out),
-            (Some(Fault::Garbage), StreamFormat::Messages(_)) if step == self.middle() => {
+            (Some(MockFault::Garbage), StreamFormat::Chat(_)) if step == self.middle() => {
+                chunks::garbage(out);
+            }
+            (Some(MockFault::Garbage), StreamFormat::Messages(_)) if step == self.middle() => {
                 events::garbage(out);
             }
-            (Some(Fault::ErrorInStream), StreamFormat::Chat(_)) if step == self.middle() => {
+            (Some(MockFault::ErrorInStream), StreamFormat::Chat(_)) if step == self.middle() => {
                 chunks::error(out);
             }
-            (Some(Fault::ErrorInStream), StreamFormat::Messages(_)) if step == self.middle() => {
+            (Some(MockFault::ErrorInStream), StreamFormat::Messages(_)) if step == self.middle() => {
                 events::error(out);
             }
             (_, StreamFormat::Chat(chunks)) => match step {
@@ -96,8 +98,8 @@ impl Frames {
             StreamFormat::Messages(_) => events::CLOSING,
         };
         match self.fault {
-            Some(Fault::Truncate | Fault::Disconnect | Fault::Stall) => self.middle(),
-            Some(Fault::ErrorInStream) => self.middle() + 1,
+            Some(MockFault::Truncate | MockFault::Disconnect | MockFault::Stall) => self.middle(),
+            Some(MockFault::ErrorInStream) => self.middle() + 1,
             _ => 1 + self.answer.pieces() + closing,
         }
     }

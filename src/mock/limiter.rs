@@ -9,13 +9,13 @@ const SPAN_US: u64 = 60_000_000;
 /// The requests and tokens of the last 60 seconds, exactly. Times are microseconds since the start of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<WindowEntry>,
     pub(crate) requests: u64,
     pub(crate) tokens: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct WindowEntry {
     at: u64,
     requests: u64,
     tokens: u64,
@@ -46,7 +46,7 @@ impl Window {
                 newest.requests += 1;
                 newest.tokens += tokens;
             }
-            _ => self.entries.push_back(Entry {
+            _ => self.entries.push_back(WindowEntry {
                 at: now,
                 requests: 1,
                 tokens,
@@ -90,7 +90,7 @@ pub(crate) struct Denial {
 
 /// The state of one limit after a call, for the rate-limit headers.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct LimitStatus {
     pub(crate) scarce: Scarce,
     pub(crate) limit: u64,
     pub(crate) remaining: u64,
@@ -100,13 +100,13 @@ pub(crate) struct Standing {
 
 /// Admits calls under both limits, and counts admitted calls only.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub(crate) struct MockLimiter {
     rpm: Option<u64>,
     tpm: Option<u64>,
     window: Window,
 }
 
-impl Limiter {
+impl MockLimiter {
     /// Returns a limiter, or `None` if there is no limit.
     pub(crate) fn new(rpm: Option<u32>, tpm: Option<u64>) -> Option<Self> {
         (rpm.is_some() || tpm.is_some()).then(|| Self {
@@ -148,7 +148,7 @@ impl Limiter {
     }
 
     /// Returns the state of each limit.
-    pub(crate) fn standings(&mut self, now: u64) -> Vec<Standing> {
+    pub(crate) fn standings(&mut self, now: u64) -> Vec<LimitStatus> {
         self.window.advance(now);
         let reset = Duration::from_micros(self.window.wait_until(now, |requests, _| requests == 0));
         let requests = self
@@ -158,7 +158,7 @@ impl Limiter {
         requests
             .into_iter()
             .chain(tokens)
-            .map(|(scarce, limit, used)| Standing {
+            .map(|(scarce, limit, used)| LimitStatus {
                 scarce,
                 limit,
                 remaining: limit.saturating_sub(used),
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn admits_exactly_the_limit_in_any_window() {
-        let mut limiter = Limiter::new(Some(3), None).expect("a limiter");
+        let mut limiter = MockLimiter::new(Some(3), None).expect("a limiter");
         for at in [0, SECOND, 2 * SECOND] {
             assert_eq!(limiter.admit(at, 0), Ok(()));
         }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn waits_until_enough_tokens_have_left() {
-        let mut limiter = Limiter::new(None, Some(100)).expect("a limiter");
+        let mut limiter = MockLimiter::new(None, Some(100)).expect("a limiter");
         for (at, tokens) in [(0, 40), (5 * SECOND, 40), (6 * SECOND, 20)] {
             assert_eq!(limiter.admit(at, tokens), Ok(()));
         }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_refused_call_takes_no_room() {
-        let mut limiter = Limiter::new(Some(1), None).expect("a limiter");
+        let mut limiter = MockLimiter::new(Some(1), None).expect("a limiter");
         assert_eq!(limiter.admit(0, 0), Ok(()));
         for at in 1..100 {
             assert!(limiter.admit(at, 0).is_err());
@@ -217,19 +217,19 @@ mod tests {
 
     #[test]
     fn standings_tell_the_rest_and_the_reset() {
-        let mut limiter = Limiter::new(Some(5), Some(50)).expect("a limiter");
+        let mut limiter = MockLimiter::new(Some(5), Some(50)).expect("a limiter");
         assert_eq!(limiter.admit(0, 20), Ok(()));
         let reset = Duration::from_secs(59);
         assert_eq!(
             limiter.standings(SECOND),
             [
-                Standing {
+                LimitStatus {
                     scarce: Scarce::Requests,
                     limit: 5,
                     remaining: 4,
                     reset
                 },
-                Standing {
+                LimitStatus {
                     scarce: Scarce::Tokens,
                     limit: 50,
                     remaining: 30,
@@ -242,7 +242,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_window_ever_holds_more_than_the_limit(steps in proptest::collection::vec(0u64..20_000_000, 1..200)) {
-            let mut limiter = Limiter::new(Some(4), None).expect("a limiter");
+            let mut limiter = MockLimiter::new(Some(4), None).expect("a limiter");
             let (mut now, mut admitted) = (0, Vec::new());
             for step in steps {
                 now += step;

@@ -41,7 +41,7 @@ pub(crate) struct Start<'a> {
 
 /// The line of a call that ended.
 #[derive(Serialize)]
-pub(crate) struct End<'a> {
+pub(crate) struct CallEnded<'a> {
     pub(crate) t_ms: i64,
     pub(crate) n: u64,
     pub(crate) event: &'static str,
@@ -52,14 +52,14 @@ pub(crate) struct End<'a> {
 }
 
 /// An open log. Dropping it writes the rest too, but does not wait until it is written.
-pub(crate) struct Log {
+pub(crate) struct CallLog {
     inbox: Arc<Inbox>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
 struct Inbox {
-    state: Mutex<State>,
+    state: Mutex<LogState>,
     /// Wakes the writer when the buffer is no longer empty or the log closes.
     filled: Condvar,
     /// Wakes callers that wait because the buffer was full.
@@ -67,13 +67,13 @@ struct Inbox {
 }
 
 #[derive(Default)]
-struct State {
+struct LogState {
     lines: Vec<u8>,
     closed: bool,
     error: Option<String>,
 }
 
-impl Log {
+impl CallLog {
     /// Opens the file for appending and starts the writer.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -113,14 +113,14 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl Drop for CallLog {
     fn drop(&mut self) {
         self.inbox.close();
     }
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,10 +175,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("calls.jsonl");
         for first in [0, 500] {
-            let log = Log::open(&path).expect("the log opens");
+            let log = CallLog::open(&path).expect("the log opens");
             for n in first..first + 500 {
                 let prompt = Some("ab");
-                let end = End {
+                let end = CallEnded {
                     t_ms: 5,
                     n,
                     event: "end",

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer_request::AnswerRequest;
-use super::prompt::Prompt;
+use super::prompt::ReceivedPrompt;
 use super::prompt_cache::CachedPrefix;
-use super::request::{NamedSchema, ResponseFormat};
+use super::request::{ReceivedSchema, ResponseFormat};
 use super::samples;
 use super::tokens;
 
@@ -29,9 +29,9 @@ pub(crate) struct MessagesRequest<'a> {
     max_tokens: Option<u64>,
     stream: Option<bool>,
     #[serde(default)]
-    tools: Vec<Tool>,
+    tools: Vec<ReceivedTool>,
     tool_choice: Option<ToolChoice>,
-    output_config: Option<OutputConfig>,
+    output_config: Option<ReceivedOutputConfig>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
     // Fields of Chat Completions, which are refused.
@@ -42,7 +42,7 @@ pub(crate) struct MessagesRequest<'a> {
 }
 
 #[derive(Deserialize)]
-struct Tool {
+struct ReceivedTool {
     name: String,
     #[serde(default)]
     input_schema: Value,
@@ -58,7 +58,7 @@ enum ToolChoice {
 }
 
 #[derive(Deserialize)]
-struct OutputConfig {
+struct ReceivedOutputConfig {
     format: Option<OutputFormat>,
 }
 
@@ -91,7 +91,7 @@ impl<'a> MessagesRequest<'a> {
             ));
         }
         let prefix = prefix(&self.system, &messages);
-        let prompt = Prompt::from_values(&canonical(&self.system, &messages))
+        let prompt = ReceivedPrompt::from_values(&canonical(&self.system, &messages))
             .map_err(|error| format!("messages: {error}"))?
             .ok_or("messages: at least one message is required")?;
         let tool = self.forced_tool()?;
@@ -130,7 +130,7 @@ impl<'a> MessagesRequest<'a> {
     }
 
     /// Returns the tool that the answer must call.
-    fn forced_tool(&mut self) -> Result<Option<Tool>, String> {
+    fn forced_tool(&mut self) -> Result<Option<ReceivedTool>, String> {
         let place = match &self.tool_choice {
             None | Some(ToolChoice::Auto | ToolChoice::None) => return Ok(None),
             Some(ToolChoice::Any) => (!self.tools.is_empty()).then_some(0),
@@ -144,7 +144,7 @@ impl<'a> MessagesRequest<'a> {
 fn named(name: &str, schema: Value) -> ResponseFormat {
     let name = name.to_owned();
     ResponseFormat::JsonSchema {
-        json_schema: NamedSchema { name, schema },
+        json_schema: ReceivedSchema { name, schema },
     }
 }
 
@@ -203,7 +203,7 @@ fn prefix(system: &Value, messages: &[Value]) -> Option<CachedPrefix> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::ChatRequest;
+    use super::super::request::ReceivedChat;
     use super::*;
 
     fn checked(body: &Value) -> Result<(String, u64), String> {
@@ -217,7 +217,7 @@ mod tests {
         let chat =
             json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "ab"}]});
         let chat = chat.to_string();
-        let chat = ChatRequest::parse(chat.as_bytes()).expect("a request");
+        let chat = ReceivedChat::parse(chat.as_bytes()).expect("a request");
         let chat = chat.checked().expect("a prompt").prompt;
         let blocks = json!([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}},
             {"type": "text", "text": "b"}]);

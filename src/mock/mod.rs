@@ -58,8 +58,8 @@ pub use self::faults::Faults;
 pub use self::prompt::{key_id, prompt_id};
 pub use self::tally::{Busiest, Gauge, Stats};
 
-use self::log::Log;
-use self::server::Shared;
+use self::log::CallLog;
+use self::server::ServerState;
 
 /// Why a mock server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ pub enum MockError {
 /// A running server. Dropping it stops the server and does not wait for its end.
 pub struct Mock {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     serving: JoinHandle<()>,
     stop: DropGuard,
     ended: CancellationToken,
@@ -102,10 +102,10 @@ pub async fn start(config: MockConfig) -> Result<Mock, MockError> {
     let log = config
         .log
         .clone()
-        .map(|path| Log::open(&path).map_err(|source| MockError::Log { path, source }));
+        .map(|path| CallLog::open(&path).map_err(|source| MockError::Log { path, source }));
     let listener = server::listen(address).map_err(bound)?;
     let addr = listener.local_addr().map_err(bound)?;
-    let shared = Arc::new(Shared::new(config, log.transpose()?));
+    let shared = Arc::new(ServerState::new(config, log.transpose()?));
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let serving = server::serve(listener, Arc::clone(&shared), stop.clone());
     let at_end = ended.clone().drop_guard();
@@ -153,7 +153,7 @@ impl Mock {
         // The task does not panic and is never aborted. After a panic there would be nothing left to close.
         let _ = self.serving.await;
         let shared = self.shared;
-        let flush = move || shared.log.as_ref().map(Log::close);
+        let flush = move || shared.log.as_ref().map(CallLog::close);
         let _ = tokio::task::spawn_blocking(flush).await;
     }
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::tokens;
 
 /// The prompt that the messages of a request make.
-pub(crate) struct Prompt<'a> {
+pub(crate) struct ReceivedPrompt<'a> {
     /// The first 16 hex digits of the hash.
     pub(crate) id: String,
     /// The first eight bytes of the hash, a seed for random draws.
@@ -44,7 +44,7 @@ impl PlainMessage<'_> {
     }
 }
 
-impl<'a> Prompt<'a> {
+impl<'a> ReceivedPrompt<'a> {
     /// Reads the messages. Returns `None` if there are none.
     pub(crate) fn read(messages: &'a RawValue) -> serde_json::Result<Option<Self>> {
         match serde_json::from_str::<Vec<PlainMessage<'a>>>(messages.get()) {
@@ -116,14 +116,14 @@ impl<'a> Prompt<'a> {
 /// Returns the id of a prompt in the log: 16 hex digits. The marker of an answer has the first eight.
 pub fn prompt_id(messages: &Value) -> String {
     let hash: [u8; 32] = Sha256::digest(messages.to_string()).into();
-    Prompt::new(hash, Cow::Borrowed(""), 0).id
+    ReceivedPrompt::new(hash, Cow::Borrowed(""), 0).id
 }
 
 /// Returns the id of a key in the log: the first 16 hex digits of its SHA-256. The log shows values of extra headers in
 /// the same form.
 pub fn key_id(key: &str) -> String {
     let hash: [u8; 32] = Sha256::digest(key).into();
-    Prompt::new(hash, Cow::Borrowed(""), 0).id
+    ReceivedPrompt::new(hash, Cow::Borrowed(""), 0).id
 }
 
 fn hex(bits: u64) -> String {

@@ -6,25 +6,25 @@ use std::time::Duration;
 use hyper::header::HeaderMap;
 use hyper::{Response, StatusCode};
 
-use super::call::{Arrival, Call};
+use super::call::{CallArrival, MockCall};
 use super::error_object::{ErrorObject, OVERLOADED, PROXY_PAGE, SERVER_ERROR, WRONG_KEY, invalid};
 use super::extras::Extras;
 use super::limiter::{Denial, Scarce};
-use super::reply::{Ending, Reply};
+use super::reply::{ConnectionEnd, Reply};
 use super::response;
-use super::server::Shared;
-use super::tally::Outcome;
+use super::server::ServerState;
+use super::tally::CallOutcome;
 use crate::config::Dialect;
 
 /// The wait in a 429 that comes from a fault and not from the limiter.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
 /// Begins a call without a readable prompt.
-fn begin_unread(shared: &Arc<Shared>) -> Call {
+fn begin_unread(shared: &Arc<ServerState>) -> MockCall {
     let (prompt, custom, key, stream) = (None, None, None, false);
-    Call::begin(
+    MockCall::begin(
         shared,
-        &Arrival {
+        &CallArrival {
             prompt,
             custom,
             model: "",
@@ -40,7 +40,7 @@ fn begin_unread(shared: &Arc<Shared>) -> Call {
 
 /// 400: the body is not a chat request.
 pub(crate) fn malformed(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerState>,
     dialect: Dialect,
     headers: &HeaderMap,
     message: &str,
@@ -53,8 +53,8 @@ pub(crate) fn malformed(
 }
 
 /// 400.
-pub(crate) fn bad_request(dialect: Dialect, mut call: Call, message: &str) -> Response<Reply> {
-    call.heads_for(Outcome::BadRequest);
+pub(crate) fn bad_request(dialect: Dialect, mut call: MockCall, message: &str) -> Response<Reply> {
+    call.heads_for(CallOutcome::BadRequest);
     response::refusal(
         StatusCode::BAD_REQUEST,
         dialect,
@@ -64,9 +64,9 @@ pub(crate) fn bad_request(dialect: Dialect, mut call: Call, message: &str) -> Re
 }
 
 /// 413.
-pub(crate) fn too_large(shared: &Arc<Shared>, dialect: Dialect, limit: usize) -> Response<Reply> {
+pub(crate) fn too_large(shared: &Arc<ServerState>, dialect: Dialect, limit: usize) -> Response<Reply> {
     let mut call = begin_unread(shared);
-    call.heads_for(Outcome::BadRequest);
+    call.heads_for(CallOutcome::BadRequest);
     let message = format!("Request body is too large. Expected at most {limit} bytes.");
     response::refusal(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -77,17 +77,17 @@ pub(crate) fn too_large(shared: &Arc<Shared>, dialect: Dialect, limit: usize) ->
 }
 
 /// 401.
-pub(crate) fn unauthorized(dialect: Dialect, mut call: Call) -> Response<Reply> {
-    call.heads_for(Outcome::Unauthorized);
+pub(crate) fn unauthorized(dialect: Dialect, mut call: MockCall) -> Response<Reply> {
+    call.heads_for(CallOutcome::Unauthorized);
     response::refusal(StatusCode::UNAUTHORIZED, dialect, &WRONG_KEY, Some(call))
 }
 
 /// 500 in the form of the service, or 503 in the form of a proxy in front of it.
-pub(crate) fn server_error(dialect: Dialect, mut call: Call, behind_a_proxy: bool) -> Response<Reply> {
-    call.heads_for(Outcome::ServerError);
+pub(crate) fn server_error(dialect: Dialect, mut call: MockCall, behind_a_proxy: bool) -> Response<Reply> {
+    call.heads_for(CallOutcome::ServerError);
     let number = call.number();
     let mut response = if behind_a_proxy {
-        let page = Reply::whole(PROXY_PAGE, Ending::Clean, Some(call));
+        let page = Reply::whole(PROXY_PAGE, ConnectionEnd::Clean, Some(call));
         response::sized(
             StatusCode::SERVICE_UNAVAILABLE,
             "text/html",
@@ -107,8 +107,8 @@ pub(crate) fn server_error(dialect: Dialect, mut call: Call, behind_a_proxy: boo
 }
 
 /// 529 in the form of Anthropic, or 503 in the form of OpenAI.
-pub(crate) fn overloaded(dialect: Dialect, mut call: Call) -> Response<Reply> {
-    call.heads_for(Outcome::Overloaded);
+pub(crate) fn overloaded(dialect: Dialect, mut call: MockCall) -> Response<Reply> {
+    call.heads_for(CallOutcome::Overloaded);
     let number = call.number();
     let status = match dialect {
         Dialect::OpenAi => StatusCode::SERVICE_UNAVAILABLE,
@@ -122,12 +122,12 @@ pub(crate) fn overloaded(dialect: Dialect, mut call: Call) -> Response<Reply> {
 
 /// 429. `denial` is the limiter's reason; a 429 from a fault has none.
 pub(crate) fn rate_limited(
-    shared: &Shared,
+    shared: &ServerState,
     dialect: Dialect,
-    mut call: Call,
+    mut call: MockCall,
     denial: Option<&Denial>,
 ) -> Response<Reply> {
-    call.heads_for(Outcome::RateLimited);
+    call.heads_for(CallOutcome::RateLimited);
     let number = call.number();
     let wait = shared
         .config

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
-use super::call::Call;
+use super::call::MockCall;
 use super::frames::Frames;
 
 /// An error that makes hyper close the connection at once. Its text is not used.
@@ -25,7 +25,7 @@ impl From<Infallible> for Cut {
 
 /// The event after the last byte of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ConnectionEnd {
     /// The body ends.
     Clean,
     /// The connection is cut.
@@ -36,14 +36,14 @@ pub(crate) enum Ending {
 
 /// A body. It holds its call: if the client closes the connection, hyper drops both and the call ends.
 pub(crate) struct Reply {
-    content: Content,
-    ending: Ending,
-    call: Option<Call>,
+    content: ReplyContent,
+    ending: ConnectionEnd,
+    call: Option<MockCall>,
     /// Whether hyper was polled once more to flush the bytes before the cut.
     flushed: bool,
 }
 
-enum Content {
+enum ReplyContent {
     Whole(Bytes),
     Paced(Box<Paced>),
     Sent,
@@ -60,9 +60,9 @@ struct Paced {
 
 impl Reply {
     /// All bytes at once.
-    pub(crate) fn whole(bytes: impl Into<Bytes>, ending: Ending, call: Option<Call>) -> Self {
+    pub(crate) fn whole(bytes: impl Into<Bytes>, ending: ConnectionEnd, call: Option<MockCall>) -> Self {
         Self {
-            content: Content::Whole(bytes.into()),
+            content: ReplyContent::Whole(bytes.into()),
             ending,
             call,
             flushed: false,
@@ -70,10 +70,10 @@ impl Reply {
     }
 
     /// Frames as they become due, the first at once.
-    pub(crate) fn paced(frames: Frames, per_token: Duration, ending: Ending, call: Call) -> Self {
+    pub(crate) fn paced(frames: Frames, per_token: Duration, ending: ConnectionEnd, call: MockCall) -> Self {
         let began = Instant::now();
         let sleep = Box::pin(tokio::time::sleep_until(began));
-        let content = Content::Paced(Box::new(Paced {
+        let content = ReplyContent::Paced(Box::new(Paced {
             frames,
             per_token,
             began,
@@ -95,22 +95,22 @@ impl Reply {
 
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &mut self.content {
-            Content::Whole(bytes) => {
+            ReplyContent::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.content = Content::Sent;
+                self.content = ReplyContent::Sent;
                 Poll::Ready((!bytes.is_empty()).then_some(bytes))
             }
-            Content::Paced(paced) => {
+            ReplyContent::Paced(paced) => {
                 let bytes = std::task::ready!(paced.poll(cx));
                 if let Some(call) = &mut self.call {
                     call.sent(paced.frames.pieces_sent());
                 }
                 if paced.frames.is_over() {
-                    self.content = Content::Sent;
+                    self.content = ReplyContent::Sent;
                 }
                 Poll::Ready(Some(bytes))
             }
-            Content::Sent => Poll::Ready(None),
+            ReplyContent::Sent => Poll::Ready(None),
         }
     }
 }
@@ -144,23 +144,25 @@ impl Body for Reply {
         if let Some(bytes) = std::task::ready!(this.poll_content(cx)) {
             // The call ends before the client can read the last byte, so that the client's next call never overlaps
             // with this one in the statistics.
-            if matches!(this.content, Content::Whole(_) | Content::Sent) && this.ending == Ending::Clean {
+            if matches!(this.content, ReplyContent::Whole(_) | ReplyContent::Sent)
+                && this.ending == ConnectionEnd::Clean
+            {
                 this.finish();
             }
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match this.ending {
-            Ending::Clean => {
+            ConnectionEnd::Clean => {
                 this.finish();
                 Poll::Ready(None)
             }
-            Ending::Hang => Poll::Pending,
-            Ending::Abort if !this.flushed => {
+            ConnectionEnd::Hang => Poll::Pending,
+            ConnectionEnd::Abort if !this.flushed => {
                 this.flushed = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Ending::Abort => {
+            ConnectionEnd::Abort => {
                 this.finish();
                 Poll::Ready(Some(Err(Cut)))
             }
@@ -168,6 +170,6 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.content, Content::Sent) && self.ending == Ending::Clean
+        matches!(self.content, ReplyContent::Sent) && self.ending == ConnectionEnd::Clean
     }
 }

@@ -7,11 +7,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::answer_request::AnswerRequest;
-use super::prompt::Prompt;
+use super::prompt::ReceivedPrompt;
 
 /// A chat request in the form of the body.
 #[derive(Deserialize)]
-pub(crate) struct ChatRequest<'a> {
+pub(crate) struct ReceivedChat<'a> {
     #[serde(borrow, default)]
     model: Cow<'a, str>,
     #[serde(borrow)]
@@ -19,7 +19,7 @@ pub(crate) struct ChatRequest<'a> {
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<ReceivedStreamOptions>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     response_format: Option<ResponseFormat>,
@@ -28,7 +28,7 @@ pub(crate) struct ChatRequest<'a> {
 }
 
 #[derive(Deserialize)]
-struct StreamOptions {
+struct ReceivedStreamOptions {
     include_usage: Option<bool>,
 }
 
@@ -38,17 +38,17 @@ struct StreamOptions {
 pub(crate) enum ResponseFormat {
     Text,
     JsonObject,
-    JsonSchema { json_schema: NamedSchema },
+    JsonSchema { json_schema: ReceivedSchema },
 }
 
 #[derive(Deserialize)]
-pub(crate) struct NamedSchema {
+pub(crate) struct ReceivedSchema {
     #[serde(default)]
     pub(crate) name: String,
     pub(crate) schema: Value,
 }
 
-impl<'a> ChatRequest<'a> {
+impl<'a> ReceivedChat<'a> {
     /// Reads a body. The error is the message that a provider would send.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, String> {
         serde_json::from_slice(body)
@@ -73,10 +73,10 @@ impl<'a> ChatRequest<'a> {
         })
     }
 
-    fn prompt(&self) -> Result<Prompt<'a>, String> {
+    fn prompt(&self) -> Result<ReceivedPrompt<'a>, String> {
         let messages = self.messages.ok_or("Missing required parameter: 'messages'.")?;
-        let prompt =
-            Prompt::read(messages).map_err(|error| format!("Invalid type for 'messages': {error}."))?;
+        let prompt = ReceivedPrompt::read(messages)
+            .map_err(|error| format!("Invalid type for 'messages': {error}."))?;
         prompt
             .ok_or_else(|| "Invalid 'messages': empty array. Expected an array with minimum length 1.".into())
     }
@@ -96,7 +96,7 @@ mod tests {
     use serde_json::json;
 
     fn prompt_of(body: &str) -> (String, String, u64) {
-        let request = ChatRequest::parse(body.as_bytes()).expect("a request");
+        let request = ReceivedChat::parse(body.as_bytes()).expect("a request");
         let prompt = request.checked().expect("a prompt").prompt;
         (prompt.id, prompt.user.into_owned(), prompt.input_tokens)
     }
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn wrong_requests_are_told_apart() {
-        assert!(ChatRequest::parse(b"{").is_err());
+        assert!(ReceivedChat::parse(b"{").is_err());
         for body in [r#"{"model":"m"}"#, r#"{"messages":[]}"#, r#"{"messages":"hi"}"#] {
             assert!(
-                ChatRequest::parse(body.as_bytes())
+                ReceivedChat::parse(body.as_bytes())
                     .expect("JSON")
                     .checked()
                     .is_err(),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
-use super::call::Call;
+use super::call::MockCall;
 use super::error_object::ErrorObject;
-use super::limiter::{Scarce, Standing};
-use super::reply::{Ending, Reply};
+use super::limiter::{LimitStatus, Scarce};
+use super::reply::{ConnectionEnd, Reply};
 use crate::clock;
 use crate::config::Dialect;
 
@@ -17,14 +17,18 @@ const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Returns a complete JSON response.
-pub(crate) fn json(status: StatusCode, body: impl Into<bytes::Bytes>, call: Option<Call>) -> Response<Reply> {
+pub(crate) fn json(
+    status: StatusCode,
+    body: impl Into<bytes::Bytes>,
+    call: Option<MockCall>,
+) -> Response<Reply> {
     let body = body.into();
     let length = body.len();
     sized(
         status,
         "application/json",
         length,
-        Reply::whole(body, Ending::Clean, call),
+        Reply::whole(body, ConnectionEnd::Clean, call),
     )
 }
 
@@ -33,7 +37,7 @@ pub(crate) fn refusal(
     status: StatusCode,
     dialect: Dialect,
     error: &ErrorObject<'_>,
-    call: Option<Call>,
+    call: Option<MockCall>,
 ) -> Response<Reply> {
     json(status, error.json(dialect), call)
 }
@@ -82,8 +86,8 @@ pub(crate) fn ask_to_wait(headers: &mut HeaderMap, dialect: Dialect, wait: Durat
 }
 
 /// Adds the `x-ratelimit-*` or `anthropic-ratelimit-*` headers.
-pub(crate) fn show_limits(headers: &mut HeaderMap, dialect: Dialect, standings: &[Standing]) {
-    for Standing {
+pub(crate) fn show_limits(headers: &mut HeaderMap, dialect: Dialect, standings: &[LimitStatus]) {
+    for LimitStatus {
         scarce,
         limit,
         remaining,

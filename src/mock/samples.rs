@@ -1,6 +1,6 @@
 //! The sample texts of a rehearsal, for readers who see nova3 for the first time.
 
-use super::topic::{Language, Topic};
+use super::topic::{AnswerLanguage, Topic};
 
 /// One row for each action of the embedded agents and each language: the task in a plan, then the title and the content
 /// of each item. Rows whose names have a space are not actions: a plain answer has an opening, a closing and points,
@@ -50,13 +50,13 @@ pub(crate) fn action_of(instructions: &str) -> Option<&'static str> {
 }
 
 /// The texts of a row.
-pub(crate) type Row = Vec<&'static str>;
+pub(crate) type SampleRow = Vec<&'static str>;
 
 /// Returns the row of an action or of another name in the table.
-pub(crate) fn row(name: &str, language: Language) -> Option<Row> {
+pub(crate) fn row(name: &str, language: AnswerLanguage) -> Option<SampleRow> {
     let language = match language {
-        Language::Chinese => "zh",
-        Language::English => "en",
+        AnswerLanguage::Chinese => "zh",
+        AnswerLanguage::English => "en",
     };
     TABLE.lines().find_map(|line| {
         let mut cells = line.split(" | ");
@@ -65,12 +65,12 @@ pub(crate) fn row(name: &str, language: Language) -> Option<Row> {
 }
 
 /// Returns the number of items in the row of an action.
-pub(crate) fn items(row: &Row) -> usize {
+pub(crate) fn items(row: &SampleRow) -> usize {
     row.len() / 2
 }
 
 /// Returns the text in the row of an action for the property `name` of the item with this number.
-pub(crate) fn text(row: &Row, name: &str, topic: &Topic<'_>, item: usize) -> Option<String> {
+pub(crate) fn text(row: &SampleRow, name: &str, topic: &Topic<'_>, item: usize) -> Option<String> {
     let title = 1 + 2 * (item % items(row).max(1));
     let cell = |place: usize| row.get(place).map(|text| text.replace(r"\n", "\n"));
     let text = match name {
@@ -116,7 +116,7 @@ mod tests {
             let agent: toml::Table = text.parse().expect("TOML");
             let instructions = agent["system"].as_str().expect("instructions");
             assert_eq!(action_of(instructions), Some(action));
-            assert!(row(action, Language::Chinese).is_some());
+            assert!(row(action, AnswerLanguage::Chinese).is_some());
         }
         assert_eq!(action_of("Answer."), None);
     }

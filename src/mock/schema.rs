@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::number::number;
 use super::plan;
-use super::samples::{self, Row};
+use super::samples::{self, SampleRow};
 use super::strings::{bound, filler, formatted, is_free, sized};
 use super::topic::Topic;
 
@@ -41,7 +41,7 @@ struct Filler<'a> {
     draw: usize,
     /// The place in the innermost list, from 0.
     item: usize,
-    sample: Option<Row>,
+    sample: Option<SampleRow>,
     /// The action of the task in a plan.
     action: Option<String>,
 }

@@ -20,8 +20,8 @@ use super::chat;
 use super::config::MockConfig;
 use super::credentials;
 use super::error_object::{WRONG_KEY, invalid};
-use super::limiter::{Denial, Limiter, Standing};
-use super::log::Log;
+use super::limiter::{Denial, LimitStatus, MockLimiter};
+use super::log::CallLog;
 use super::prompt_cache::PromptCache;
 use super::reply::{Cut, Reply};
 use super::response;
@@ -35,18 +35,18 @@ const BACKLOG: u32 = 16_384;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The state that all calls of a server share.
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) config: MockConfig,
     pub(crate) tally: Tally,
-    pub(crate) log: Option<Log>,
+    pub(crate) log: Option<CallLog>,
     pub(crate) prompt_cache: PromptCache,
-    limiter: Option<Mutex<Limiter>>,
+    limiter: Option<Mutex<MockLimiter>>,
     began: Instant,
 }
 
-impl Shared {
-    pub(crate) fn new(config: MockConfig, log: Option<Log>) -> Self {
-        let limiter = Limiter::new(config.rpm, config.tpm).map(Mutex::new);
+impl ServerState {
+    pub(crate) fn new(config: MockConfig, log: Option<CallLog>) -> Self {
+        let limiter = MockLimiter::new(config.rpm, config.tpm).map(Mutex::new);
         Self {
             config,
             tally: Tally::default(),
@@ -76,7 +76,7 @@ impl Shared {
     }
 
     /// Returns the state of the limits.
-    pub(crate) fn standings(&self) -> Vec<Standing> {
+    pub(crate) fn standings(&self) -> Vec<LimitStatus> {
         let Some(limiter) = &self.limiter else {
             return Vec::new();
         };
@@ -97,7 +97,7 @@ impl Shared {
     /// Returns the counts so far.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
-            log_error: self.log.as_ref().and_then(Log::error),
+            log_error: self.log.as_ref().and_then(CallLog::error),
             ..self.tally.stats()
         }
     }
@@ -116,7 +116,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop`. Then it closes every connection and returns when all are closed.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<ServerState>, stop: CancellationToken) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
@@ -124,7 +124,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
             Some(_) = open.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
-                    open.spawn(connection(socket, Counted::new(&shared)));
+                    open.spawn(connection(socket, CountedConnection::new(&shared)));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -135,23 +135,23 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
 }
 
 /// A connection in the statistics. Its end is counted when it is dropped.
-struct Counted(Arc<Shared>);
+struct CountedConnection(Arc<ServerState>);
 
-impl Counted {
-    fn new(shared: &Arc<Shared>) -> Self {
+impl CountedConnection {
+    fn new(shared: &Arc<ServerState>) -> Self {
         shared.tally.connected();
         Self(Arc::clone(shared))
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.tally.disconnected();
     }
 }
 
 /// Serves one connection to its end. Its errors are ignored: they come from the client or from a planned fault.
-async fn connection(socket: TcpStream, counted: Counted) {
+async fn connection(socket: TcpStream, counted: CountedConnection) {
     // Without this, small frames would wait for the acknowledgement of earlier ones.
     let _ = socket.set_nodelay(true);
     let service = service_fn(|request| route(&counted.0, request));
@@ -160,7 +160,7 @@ async fn connection(socket: TcpStream, counted: Counted) {
         .await;
 }
 
-async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Response<Reply>, Cut> {
+async fn route(shared: &Arc<ServerState>, request: Request<Incoming>) -> Result<Response<Reply>, Cut> {
     let (parts, body) = request.into_parts();
     let response = match (&parts.method, parts.uri.path()) {
         (&Method::POST, "/v1/chat/completions" | "/chat/completions") => {

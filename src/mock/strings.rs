@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::topic::Language;
+use super::topic::AnswerLanguage;
 
 /// Returns a string that is recognisable as invented: `[mock] cover 1`. A Chinese one contains Chinese, because an
 /// answer must be in the language of its question.
-pub(crate) fn filler(name: &str, language: Language, item: usize) -> String {
+pub(crate) fn filler(name: &str, language: AnswerLanguage, item: usize) -> String {
     let name = if name.is_empty() { "text" } else { name };
     let word = match language {
-        Language::Chinese => "示例 ",
-        Language::English => "",
+        AnswerLanguage::Chinese => "示例 ",
+        AnswerLanguage::English => "",
     };
     format!("[mock] {name} {word}{}", item + 1)
 }
@@ -61,7 +61,7 @@ mod tests {
     fn lengths_hold() {
         for (least, most) in [(0, 0), (0, 4), (3, 4), (300, 310), (12, 1000)] {
             let made = sized(
-                filler("cover", Language::Chinese, 0),
+                filler("cover", AnswerLanguage::Chinese, 0),
                 &json!({"minLength": least, "maxLength": most}),
             );
             assert!((least..=most).contains(&made.chars().count()), "{made}");

@@ -9,7 +9,7 @@ use super::limiter::Window;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Ok,
     RateLimited,
     ServerError,
@@ -25,7 +25,7 @@ pub(crate) enum Outcome {
     ClientGone,
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Returns the name in the log and in the statistics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -121,7 +121,7 @@ impl Tally {
     }
 
     /// Counts a call that ended.
-    pub(crate) fn ended(&self, outcome: Outcome, input_tokens: u64, output_tokens: u64) {
+    pub(crate) fn ended(&self, outcome: CallOutcome, input_tokens: u64, output_tokens: u64) {
         let stats = &mut self.lock().stats;
         *stats.outcomes.entry(outcome.as_str()).or_default() += 1;
         stats.input_tokens += input_tokens;

@@ -8,7 +8,7 @@ use super::tokens::is_han;
 
 /// The language of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
+pub(crate) enum AnswerLanguage {
     Chinese,
     English,
 }
@@ -19,14 +19,14 @@ pub(crate) struct Topic<'a> {
     /// The whole prompt.
     pub(crate) prompt: &'a str,
     /// Chinese if the question has a Han character.
-    pub(crate) language: Language,
+    pub(crate) language: AnswerLanguage,
     /// The last line of the question, or the first quoted passage in it, cut to a readable length.
     pub(crate) subject: String,
 }
 
 impl<'a> Topic<'a> {
     pub(crate) fn of(prompt: &'a str) -> Self {
-        let (mut last, mut language, mut part_ended) = ("", Language::English, false);
+        let (mut last, mut language, mut part_ended) = ("", AnswerLanguage::English, false);
         let mut is_behind_fence = false;
         for line in prompt.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if is_heading_or_fence(line) {
@@ -38,10 +38,10 @@ impl<'a> Topic<'a> {
                 continue;
             }
             if std::mem::take(&mut part_ended) {
-                language = Language::English;
+                language = AnswerLanguage::English;
             }
             if line.chars().any(is_han) {
-                language = Language::Chinese;
+                language = AnswerLanguage::Chinese;
             }
             last = line;
         }
@@ -57,10 +57,10 @@ fn is_heading_or_fence(line: &str) -> bool {
     line.starts_with("<<<") || line.ends_with(">>>") || line.trim_start_matches('#').starts_with(' ')
 }
 
-fn subject(line: &str, language: Language) -> String {
+fn subject(line: &str, language: AnswerLanguage) -> String {
     let (longest, fallback) = match language {
-        Language::Chinese => (40, "这个问题"),
-        Language::English => (80, "your question"),
+        AnswerLanguage::Chinese => (40, "这个问题"),
+        AnswerLanguage::English => (80, "your question"),
     };
     // An instruction from a plan of the mock quotes the subject of the plan and may end with the plan's marker.
     let line = line.split_once(" [mock ").map_or(line, |(before, _)| before);
@@ -78,7 +78,7 @@ fn subject(line: &str, language: Language) -> String {
 mod tests {
     use super::*;
 
-    fn topic(prompt: &str) -> (Language, String) {
+    fn topic(prompt: &str) -> (AnswerLanguage, String) {
         let topic = Topic::of(prompt);
         (topic.language, topic.subject)
     }
@@ -86,25 +86,33 @@ mod tests {
     #[test]
     fn the_last_part_with_text_is_the_question() {
         for (prompt, language, subject) in [
-            ("Why is the sky blue?", Language::English, "Why is the sky blue"),
-            ("比较热泵与燃气锅炉。\n", Language::Chinese, "比较热泵与燃气锅炉"),
+            (
+                "Why is the sky blue?",
+                AnswerLanguage::English,
+                "Why is the sky blue",
+            ),
+            (
+                "比较热泵与燃气锅炉。\n",
+                AnswerLanguage::Chinese,
+                "比较热泵与燃气锅炉",
+            ),
             (
                 "# 背景\n<<<背景\n母婴\n背景>>>\n# 任务\n<<<任务\nWrite\na post\n任务>>>\n",
-                Language::English,
+                AnswerLanguage::English,
                 "a post",
             ),
             (
                 "# 需求\n<<<需求\n写笔记\n#防晒 #通勤\n需求>>>\n# 任务\n\n<<<任务\n\n任务>>>",
-                Language::Chinese,
+                AnswerLanguage::Chinese,
                 "#防晒 #通勤",
             ),
             (
                 "# 任务\n\n<<<任务\n写一篇\n任务>>>\n\nAnswer in English.\n",
-                Language::Chinese,
+                AnswerLanguage::Chinese,
                 "写一篇",
             ),
-            ("用中文\nanswer", Language::Chinese, "answer"),
-            (" \n", Language::English, "your question"),
+            ("用中文\nanswer", AnswerLanguage::Chinese, "answer"),
+            (" \n", AnswerLanguage::English, "your question"),
         ] {
             assert_eq!(topic(prompt), (language, subject.to_owned()), "{prompt}");
         }

@@ -133,7 +133,7 @@ pub struct Snapshot {
 
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum RunEnding {
     /// Nothing is left to do.
     Finished,
     /// The input holds no request. Nothing was changed.
@@ -163,7 +163,7 @@ pub enum Ending {
     Limit,
 }
 
-impl Ending {
+impl RunEnding {
     /// One word for programs.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -195,7 +195,7 @@ pub struct Report {
     /// The run's name.
     pub run: String,
     /// Why it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
     /// The counts of the requests of the present input.
     pub counts: Counts,
     /// Whether the input was read to its end.

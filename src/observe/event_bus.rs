@@ -184,7 +184,7 @@ mod tests {
     use std::sync::mpsc::{Receiver as Wait, Sender as Signal, channel as signals};
 
     use super::*;
-    use crate::observe::event::{Ending, Report};
+    use crate::observe::event::{Report, RunEnding};
     use crate::observe::task_event::{TaskEvents, TaskFact, TaskRef};
 
     /// An action of a test sink.
@@ -252,7 +252,7 @@ mod tests {
     fn ended() -> Event {
         Event::Run(RunEvent::Ended(Box::new(Report {
             run: "r".to_owned(),
-            ending: Ending::Finished,
+            ending: RunEnding::Finished,
             counts: crate::domain::tally::Counts::default(),
             input_read: true,
             summary: crate::domain::tally::RunSummary::default(),

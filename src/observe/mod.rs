@@ -20,7 +20,7 @@ mod sinks;
 mod style;
 mod task_event;
 
-pub use event::{Commonest, Ending, Event, InputChange, Report, RunEvent, Snapshot};
+pub use event::{Commonest, Event, InputChange, Report, RunEnding, RunEvent, Snapshot};
 pub use event_bus::{EventBus, EventSink};
 pub use message::{MESSAGE, tell, tell_error};
 pub use screen::Screen;

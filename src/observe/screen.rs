@@ -32,7 +32,7 @@ impl Screen {
     #[must_use]
     pub fn new() -> Self {
         let target = if io::stderr().is_terminal() {
-            ProgressDrawTarget::term_like_with_hz(Box::new(Lines(Term::buffered_stderr())), REDRAWS)
+            ProgressDrawTarget::term_like_with_hz(Box::new(LeftEdgeTerm(Term::buffered_stderr())), REDRAWS)
         } else {
             ProgressDrawTarget::hidden()
         };
@@ -82,9 +82,9 @@ impl Screen {
 /// A terminal echoes Ctrl-C as `^C` at the cursor. A full line leaves the cursor at the right edge. There the echo
 /// moves the cursor one line down. The next redraw then misses the bar's first line and leaves it on the screen.
 #[derive(Debug)]
-struct Lines(Term);
+struct LeftEdgeTerm(Term);
 
-impl TermLike for Lines {
+impl TermLike for LeftEdgeTerm {
     fn width(&self) -> u16 {
         TermLike::width(&self.0)
     }

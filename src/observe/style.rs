@@ -2,9 +2,9 @@
 
 use super::event_bus::EventSink;
 use super::screen::Screen;
-use super::sinks::log::Log;
-use super::sinks::progress::Progress;
-use super::sinks::summary::Summary;
+use super::sinks::log::LogSink;
+use super::sinks::progress::ProgressSink;
+use super::sinks::summary::SummarySink;
 
 /// How a run is shown on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,12 @@ impl Style {
     pub fn sinks(self, screen: &Screen) -> Vec<Box<dyn EventSink>> {
         let mut sinks: Vec<Box<dyn EventSink>> = Vec::new();
         if self == Self::Bar {
-            sinks.push(Box::new(Progress::new(screen.clone())));
+            sinks.push(Box::new(ProgressSink::new(screen.clone())));
         }
         if self != Self::Silent {
-            sinks.push(Box::new(Log::new(screen.clone())));
+            sinks.push(Box::new(LogSink::new(screen.clone())));
         }
-        sinks.push(Box::new(Summary::new(self == Self::Silent)));
+        sinks.push(Box::new(SummarySink::new(self == Self::Silent)));
         sinks
     }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::types::{Field, Kind, Oid, Type};
 
 use super::Database;
 use super::connection::Connection;
-use super::fault::Fault;
+use super::fault::DatabaseFault;
 use super::params::Param;
 
 /// Composite types by name.
@@ -27,7 +27,7 @@ const FIELDS: &str =
      GROUP BY n.place, t.typname, t.oid, t.typarray ORDER BY n.place";
 
 impl Composites {
-    async fn read(connection: &mut Connection, names: &[&str]) -> Result<Self, Fault> {
+    async fn read(connection: &mut Connection, names: &[&str]) -> Result<Self, DatabaseFault> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let rows = connection.rows(FIELDS, &[names.sent()]).await?;
         let mut found = Self::default();
@@ -41,10 +41,13 @@ impl Composites {
                 .collect();
             let field = |(field, number): (String, Oid)| {
                 let of = Type::from_oid(number).or_else(|| by_number.get(&number).cloned());
-                let of = of.ok_or_else(|| Fault::unknown_type(&format!("{name}.{field}")))?;
+                let of = of.ok_or_else(|| DatabaseFault::unknown_type(&format!("{name}.{field}")))?;
                 Ok(Field::new(field, of))
             };
-            let fields = fields.into_iter().map(field).collect::<Result<_, Fault>>()?;
+            let fields = fields
+                .into_iter()
+                .map(field)
+                .collect::<Result<_, DatabaseFault>>()?;
             let one = Type::new(name.clone(), number, Kind::Composite(fields), String::new());
             let many = Type::new(format!("_{name}"), array, Kind::Array(one.clone()), String::new());
             by_number.insert(number, one.clone());
@@ -56,19 +59,19 @@ impl Composites {
     }
 
     /// Returns the type of this name.
-    pub fn one(&self, name: &str) -> Result<Type, Fault> {
+    pub fn one(&self, name: &str) -> Result<Type, DatabaseFault> {
         self.one
             .get(name)
             .cloned()
-            .ok_or_else(|| Fault::unknown_type(name))
+            .ok_or_else(|| DatabaseFault::unknown_type(name))
     }
 
     /// Returns the array type of this name.
-    pub fn many(&self, name: &str) -> Result<Type, Fault> {
+    pub fn many(&self, name: &str) -> Result<Type, DatabaseFault> {
         self.many
             .get(name)
             .cloned()
-            .ok_or_else(|| Fault::unknown_type(name))
+            .ok_or_else(|| DatabaseFault::unknown_type(name))
     }
 }
 
@@ -79,7 +82,7 @@ impl Database {
         &self,
         connection: &mut Connection,
         names: &[&str],
-    ) -> Result<Arc<Composites>, Fault> {
+    ) -> Result<Arc<Composites>, DatabaseFault> {
         let known = self
             .composites
             .lock()

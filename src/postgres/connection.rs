@@ -5,8 +5,8 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
 
-use super::fault::Fault;
-use super::params::Sent;
+use super::fault::DatabaseFault;
+use super::params::SentParam;
 
 /// A connection that has carried more bytes than this in one statement is closed after its job: its buffers keep the
 /// size of the largest statement or answer.
@@ -39,7 +39,7 @@ impl Connection {
     }
 
     /// Returns all rows of a statement.
-    pub async fn rows(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {
+    pub async fn rows(&mut self, sql: &str, params: &[SentParam<'_>]) -> Result<Vec<Row>, DatabaseFault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.query_typed(sql, params)).await;
         let rows = self.end_statement(answer)?;
@@ -48,38 +48,42 @@ impl Connection {
     }
 
     /// Returns the only row of a statement that always has one.
-    pub async fn row(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Row, Fault> {
+    pub async fn row(&mut self, sql: &str, params: &[SentParam<'_>]) -> Result<Row, DatabaseFault> {
         let found = self.optional(sql, params).await?;
-        found.ok_or_else(Fault::missing)
+        found.ok_or_else(DatabaseFault::missing)
     }
 
     /// Returns the first row of a statement, if it has any.
-    pub async fn optional(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<Option<Row>, Fault> {
+    pub async fn optional(
+        &mut self,
+        sql: &str,
+        params: &[SentParam<'_>],
+    ) -> Result<Option<Row>, DatabaseFault> {
         Ok(self.rows(sql, params).await?.into_iter().next())
     }
 
     /// Returns how many rows a statement changed.
-    pub async fn execute(&mut self, sql: &str, params: &[Sent<'_>]) -> Result<u64, Fault> {
+    pub async fn execute(&mut self, sql: &str, params: &[SentParam<'_>]) -> Result<u64, DatabaseFault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.execute_typed(sql, params)).await;
         self.end_statement(answer)
     }
 
     /// Runs several statements without parameters.
-    pub async fn batch(&mut self, sql: &str) -> Result<(), Fault> {
+    pub async fn batch(&mut self, sql: &str) -> Result<(), DatabaseFault> {
         let (client, limit) = self.begin_statement()?;
         let answer = tokio::time::timeout(limit, client.batch_execute(sql)).await;
         self.end_statement(answer)
     }
 
     /// Begins a transaction, read committed.
-    pub async fn begin(&mut self) -> Result<(), Fault> {
+    pub async fn begin(&mut self) -> Result<(), DatabaseFault> {
         self.in_transaction = true;
         self.batch("BEGIN").await
     }
 
     /// Begins a transaction with this limit for each of its statements.
-    pub async fn begin_long(&mut self, limit: Duration) -> Result<(), Fault> {
+    pub async fn begin_long(&mut self, limit: Duration) -> Result<(), DatabaseFault> {
         self.in_transaction = true;
         self.limit = limit + Duration::from_secs(5);
         self.batch(&format!(
@@ -90,14 +94,14 @@ impl Connection {
     }
 
     /// Begins a transaction that only reads, and reads one snapshot.
-    pub async fn begin_reading(&mut self) -> Result<(), Fault> {
+    pub async fn begin_reading(&mut self) -> Result<(), DatabaseFault> {
         self.in_transaction = true;
         self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
     }
 
     /// Ends the work on a connection of [`super::Database::connect_within`]; it is durable on return.
-    pub async fn end_within(&mut self) -> Result<(), Fault> {
+    pub async fn end_within(&mut self) -> Result<(), DatabaseFault> {
         if self.in_transaction {
             self.commit().await?;
         }
@@ -105,24 +109,24 @@ impl Connection {
     }
 
     /// Commits the transaction; it is durable on return.
-    pub async fn commit(&mut self) -> Result<(), Fault> {
+    pub async fn commit(&mut self) -> Result<(), DatabaseFault> {
         self.batch("COMMIT").await?;
         self.in_transaction = false;
         Ok(())
     }
 
-    fn begin_statement(&mut self) -> Result<(&Object, Duration), Fault> {
+    fn begin_statement(&mut self) -> Result<(&Object, Duration), DatabaseFault> {
         self.busy = true;
         match &self.pooled {
             Some(client) => Ok((client, self.limit)),
-            None => Err(Fault::lost("the connection is gone")),
+            None => Err(DatabaseFault::lost("the connection is gone")),
         }
     }
 
     fn end_statement<T>(
         &mut self,
         answer: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, DatabaseFault> {
         match answer {
             Ok(Ok(value)) => {
                 self.busy = false;
@@ -133,7 +137,7 @@ impl Connection {
                 self.busy = error.as_db_error().is_none();
                 Err(error.into())
             }
-            Err(_) => Err(Fault::lost("it does not answer in time")),
+            Err(_) => Err(DatabaseFault::lost("it does not answer in time")),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 /// was lost.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{reason}")]
-pub struct Fault {
+pub struct DatabaseFault {
     /// The server's code, if it sent one.
     pub code: Option<SqlState>,
     /// The server's message, or the reason here.
@@ -46,7 +46,7 @@ impl Passes {
     }
 }
 
-impl Passing for Fault {
+impl Passing for DatabaseFault {
     fn passing(&self) -> Option<Passes> {
         let code = self.code.as_ref().map(SqlState::code);
         self.passes.then(|| Passes {
@@ -70,7 +70,7 @@ const PASSING: &[&str] = &[
 ];
 const PASSING_CLASSES: &[&str] = &["08", "53"];
 
-impl Fault {
+impl DatabaseFault {
     /// Creates a failure that waiting cures.
     pub fn lost(reason: impl Into<String>) -> Self {
         Self {
@@ -126,7 +126,7 @@ impl Fault {
     }
 }
 
-impl From<tokio_postgres::Error> for Fault {
+impl From<tokio_postgres::Error> for DatabaseFault {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(said) = error.as_db_error() {
             let code = said.code().clone();

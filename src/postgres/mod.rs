@@ -28,8 +28,8 @@ use tokio::time::Instant;
 
 pub use composites::Composites;
 pub use connection::Connection;
-pub use fault::{Fault, Passes, Passing};
-pub use params::{Param, Sent, Text, text};
+pub use fault::{DatabaseFault, Passes, Passing};
+pub use params::{Param, PgText, SentParam, text};
 
 use crate::config::PostgresAddress;
 
@@ -152,19 +152,19 @@ impl Database {
     }
 
     /// Returns a connection of the pool, or a new one; waits until one is free.
-    pub async fn connect(&self) -> Result<Connection, Fault> {
-        let pooled = self.pool.get().await.map_err(Fault::of_pool)?;
+    pub async fn connect(&self) -> Result<Connection, DatabaseFault> {
+        let pooled = self.pool.get().await.map_err(DatabaseFault::of_pool)?;
         Ok(Connection::new(pooled, STATEMENT))
     }
 
     /// Returns the connection for lease renewals, which no other work uses.
-    pub async fn connect_apart(&self) -> Result<Connection, Fault> {
-        let pooled = self.apart.get().await.map_err(Fault::of_pool)?;
+    pub async fn connect_apart(&self) -> Result<Connection, DatabaseFault> {
+        let pooled = self.apart.get().await.map_err(DatabaseFault::of_pool)?;
         Ok(Connection::new(pooled, STATEMENT))
     }
 
     /// As [`Self::connect`]. With a longer limit the work is one transaction, which [`Connection::end_within`] ends.
-    pub async fn connect_within(&self, within: Within) -> Result<Connection, Fault> {
+    pub async fn connect_within(&self, within: Within) -> Result<Connection, DatabaseFault> {
         let mut connection = self.connect().await?;
         if let Within::Longer(limit) = within {
             connection.begin_long(limit).await?;

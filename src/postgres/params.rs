@@ -5,7 +5,7 @@ use std::fmt;
 use tokio_postgres::types::{ToSql, Type};
 
 /// A value and its type, as sent to the server.
-pub type Sent<'a> = (&'a (dyn ToSql + Sync), Type);
+pub type SentParam<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A value that knows its type at the server.
 pub trait Param: ToSql + Sync {
@@ -13,7 +13,7 @@ pub trait Param: ToSql + Sync {
     const TYPE: Type;
 
     /// The value with its type.
-    fn sent(&self) -> Sent<'_>
+    fn sent(&self) -> SentParam<'_>
     where
         Self: Sized,
     {
@@ -47,7 +47,7 @@ types! {
 /// Text from outside in a form that a column can hold, and back: PostgreSQL cannot store a NUL. The last code point,
 /// which Unicode reserves for such internal uses, with the digit 0 stands for a NUL, and with the digit 1 for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(pub String);
+pub struct PgText(pub String);
 
 const MARK: char = '\u{10FFFF}';
 
@@ -59,7 +59,7 @@ pub fn text(text: &str) -> String {
     text.replace(MARK, "\u{10FFFF}1").replace('\0', "\u{10FFFF}0")
 }
 
-impl From<String> for Text {
+impl From<String> for PgText {
     fn from(stored: String) -> Self {
         if !stored.contains(MARK) {
             return Self(stored);
@@ -69,7 +69,7 @@ impl From<String> for Text {
     }
 }
 
-impl<'a> tokio_postgres::types::FromSql<'a> for Text {
+impl<'a> tokio_postgres::types::FromSql<'a> for PgText {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         String::from_sql(ty, raw).map(Self::from)
     }
@@ -79,7 +79,7 @@ impl<'a> tokio_postgres::types::FromSql<'a> for Text {
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for PgText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

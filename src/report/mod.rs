@@ -6,4 +6,4 @@ mod standing;
 
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
 pub use session::{csv, items_json, items_text, session_json, session_text};
-pub use standing::{Standing, table};
+pub use standing::{RunStatus, table};

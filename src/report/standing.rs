@@ -13,7 +13,7 @@ use crate::store::{FileKey, Run, SessionCounts, WorkerState};
 
 /// The data of `status`.
 #[derive(Debug)]
-pub struct Standing {
+pub struct RunStatus {
     /// The run.
     pub run: Run,
     /// Its requests by state.
@@ -32,14 +32,14 @@ pub struct Standing {
     pub workers: Vec<WorkerState>,
 }
 
-impl Standing {
+impl RunStatus {
     /// Requests that still need work.
     pub const fn left(&self) -> u64 {
         self.counts.unfinished()
     }
 }
 
-impl Serialize for Standing {
+impl Serialize for RunStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (counts, summary) = (&self.counts, &self.summary);
         let mut map = serializer.serialize_map(None)?;
@@ -176,7 +176,7 @@ fn requests(counts: &Counts) -> Table {
 }
 
 /// Returns the table for a terminal.
-pub fn table(standing: &Standing) -> String {
+pub fn table(standing: &RunStatus) -> String {
     let counts = &standing.counts;
     let input = standing
         .run

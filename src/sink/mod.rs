@@ -17,6 +17,6 @@ mod replacement;
 mod stdout;
 
 pub use error::SinkError;
-pub use file::{Existing, Found, Mark, ResultFile, tail_digest};
+pub use file::{Existing, FileState, Mark, ResultFile, tail_digest};
 pub use replacement::Replacement;
 pub use stdout::check_stdout;

@@ -14,7 +14,7 @@ pub(super) const BATCH: u32 = 32;
 
 /// A cache entry as a look-up returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheEntry {
     /// The stored body.
     pub body: String,
     /// Its age by the store's clock.
@@ -27,9 +27,9 @@ pub enum Cached {
     /// No entry, or one past its `stale_until`.
     Nothing,
     /// An entry before its `fresh_until`.
-    Fresh(Entry),
+    Fresh(CacheEntry),
     /// An entry between its `fresh_until` and its `stale_until`: usable when no newer answer can be had.
-    Stale(Entry),
+    Stale(CacheEntry),
 }
 
 /// An entry to be put. The store's clock counts both times from now, because the clocks of hosts can differ.
@@ -75,7 +75,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
 /// Converts the columns of a row.
 pub(super) fn found(body: String, age_ms: i64, fresh: bool) -> Cached {
     let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
-    let entry = Entry { body, age };
+    let entry = CacheEntry { body, age };
     if fresh {
         Cached::Fresh(entry)
     } else {

@@ -102,7 +102,7 @@ pub enum StoreError {
          join under the stored limits and cap with `--accept-drift`)",
         differences.join("; ")
     )]
-    Drift {
+    ConfigMismatch {
         /// The run.
         run: String,
         /// The terms that differ.

@@ -9,6 +9,7 @@
 mod cache;
 mod claims;
 mod error;
+mod event_rows;
 mod items;
 mod keys;
 mod model;
@@ -20,17 +21,16 @@ mod session;
 mod settlement;
 pub mod sqlite;
 mod task_rows;
-mod telling;
 mod terms;
 mod versions;
 mod workers;
 
-pub use cache::{Cache, Cached, Entry, NewEntry};
+pub use cache::{Cache, CacheEntry, Cached, NewEntry};
 pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
 pub use model::{
-    AddOutcome, Changes, Epoch, Failures, Hold, InputMark, Lease, Left, NewLine, NewRequest, Owner, PlanEnd,
-    PlanSettlement, Planned, Reservation, Run, RunId, RunOpening, Submitted, TakeOver,
+    AddOutcome, Changes, Epoch, Failures, Hold, InputMark, Lease, NewLine, NewRequest, Owner, PlanEnd,
+    PlanSettlement, Planned, ReleasedLease, Reservation, Run, RunId, RunOpening, Submitted, TakeOver,
 };
 pub use outputs::{Cursor, CursorPut, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite, RowMark};
 pub use ports::{
@@ -40,9 +40,9 @@ pub use session::{
     Cleared, Earlier, KnownQueue, Material, Round, SessionCounts, SessionEntry, SessionRecord, StoredItem,
     Wanted,
 };
-pub use settlement::{NewPart, Part, PartOutcome, Settled, Settlement, TaskEnd, Then};
-pub use terms::{Recipe, RouteLimits, Terms};
-pub use workers::{Done, Worker, WorkerState};
+pub use settlement::{NewPart, Part, PartOutcome, Settled, Settlement, SettlementEnd, Then};
+pub use terms::{ConfigFingerprint, RunConstraints, StoredRouteLimits};
+pub use workers::{Worker, WorkerProgress, WorkerState};
 
 /// All ports that a run needs.
 pub trait Store:

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::claims::PendingTask;
-use super::{Recipe, Terms};
+use super::{ConfigFingerprint, RunConstraints};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making, PlanOrigin};
+use crate::domain::outcome::{Attempt, PlanOrigin, Provenance};
 use crate::domain::request::{Claim, Digest, Identity, Request, Stops};
 use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
@@ -47,9 +47,9 @@ pub struct RunOpening {
     /// Whether a mock server gives the answers. A store holds either rehearsals or real runs.
     pub rehearsal: bool,
     /// Everything besides the requests that shapes the answers.
-    pub recipe: Recipe,
+    pub recipe: ConfigFingerprint,
     /// The terms that all workers of the run have to share.
-    pub terms: Terms,
+    pub terms: RunConstraints,
     /// Whether to join although other workers use different terms. Their terms then apply.
     pub accept_drift: bool,
 }
@@ -70,7 +70,7 @@ pub struct Run {
     /// Whether a mock server gives the answers.
     pub rehearsal: bool,
     /// Its stored terms.
-    pub terms: Terms,
+    pub terms: RunConstraints,
     /// The highest finish number so far.
     pub finished: i64,
     /// The highest event number so far.
@@ -180,7 +180,7 @@ pub struct PlanSettlement {
     /// How it ended.
     pub end: PlanEnd,
     /// How it was made.
-    pub making: Making,
+    pub making: Provenance,
     /// All calls that were made for it.
     pub attempts: Vec<Attempt>,
 }
@@ -207,7 +207,7 @@ pub enum TakeOver {
 
 /// A lease that is given back, and the calls that were made for its task.
 #[derive(Debug, Clone)]
-pub struct Left {
+pub struct ReleasedLease {
     /// The lease.
     pub lease: Lease,
     /// The task for which the calls were made.
@@ -218,7 +218,7 @@ pub struct Left {
     pub snooze: Duration,
 }
 
-impl Left {
+impl ReleasedLease {
     /// A released lease without calls. Its task may be claimed at once.
     pub const fn untouched(lease: Lease) -> Self {
         Self {

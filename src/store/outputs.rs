@@ -1,6 +1,6 @@
 //! The values of the port for output files: file, cursor, page.
 
-use super::telling;
+use super::event_rows;
 use crate::domain::outcome::Finished;
 use crate::domain::stream_event::SettledEvent;
 
@@ -133,7 +133,7 @@ impl EventPage {
     pub fn newest(&self) -> Option<RowMark> {
         let newest = self.rows.iter().max_by_key(|event| event.event_no)?;
         Some(RowMark {
-            number: telling::row_of(newest.event_no),
+            number: event_rows::row_of(newest.event_no),
             at: newest.settled_at,
         })
     }

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use super::{
-    AddOutcome, Changes, Claimable, Claims, Cleared, CrashMark, Cursor, CursorPut, Done, Epoch, EventPage,
-    Failures, Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Left, Material, NewLine,
-    Order, Owner, PartOutcome, PlanSettlement, Reservation, RowMark, Run, RunId, RunOpening, SessionCounts,
-    SessionEntry, SessionRecord, Settled, Settlement, StoreError, Submitted, TakeOver, Wanted, Worker,
-    WorkerState,
+    AddOutcome, Changes, Claimable, Claims, Cleared, CrashMark, Cursor, CursorPut, Epoch, EventPage,
+    Failures, Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Material, NewLine, Order,
+    Owner, PartOutcome, PlanSettlement, ReleasedLease, Reservation, RowMark, Run, RunId, RunOpening,
+    SessionCounts, SessionEntry, SessionRecord, Settled, Settlement, StoreError, Submitted, TakeOver, Wanted,
+    Worker, WorkerProgress, WorkerState,
 };
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
@@ -90,7 +90,7 @@ pub trait Leases: Send + Sync {
 
     /// The tasks are ready again as if never claimed, without a counted attempt. Their calls are in the ledger, and
     /// their reservations are released.
-    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError>;
+    async fn release(&self, left: Vec<ReleasedLease>) -> Result<(), StoreError>;
 
     /// The crash mark of a recorded task is durable. Returns whether the lease is still valid.
     async fn mark(&self, lease: Lease, mark: CrashMark) -> Result<bool, StoreError>;
@@ -136,7 +136,7 @@ pub trait OutsideJobs: Send + Sync {
 
     /// The outside job is gone: its task is ready again without a lease, and its calls are in the ledger. Nothing
     /// changed if the task was settled or taken back before. Returns whether it was taken back.
-    async fn take_back(&self, handle: &str, left: Left) -> Result<bool, StoreError>;
+    async fn take_back(&self, handle: &str, left: ReleasedLease) -> Result<bool, StoreError>;
 }
 
 /// The money of a run, and the state of its routes.
@@ -267,10 +267,10 @@ pub trait Workers: Send + Sync {
 
     /// The worker's heartbeat and progress are stored. Expired leases of any owner and run are taken away. A store that
     /// one process locks takes them away at its opening instead.
-    async fn heartbeat(&self, owner: &Owner, done: Done, lease_ms: i64) -> Result<(), StoreError>;
+    async fn heartbeat(&self, owner: &Owner, done: WorkerProgress, lease_ms: i64) -> Result<(), StoreError>;
 
     /// The worker is recorded as having left properly.
-    async fn deregister_worker(&self, owner: &Owner, done: Done) -> Result<(), StoreError>;
+    async fn deregister_worker(&self, owner: &Owner, done: WorkerProgress) -> Result<(), StoreError>;
 
     /// Returns the processes that work on the run, or did recently. A store that one process locks returns none.
     async fn workers(&self, run: RunId) -> Result<Vec<WorkerState>, StoreError>;

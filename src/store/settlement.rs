@@ -3,7 +3,7 @@
 use super::model::Lease;
 use crate::domain::conditions::OnFailure;
 use crate::domain::failure::Failure;
-use crate::domain::outcome::{Attempt, Making, NewItem, Product};
+use crate::domain::outcome::{Attempt, NewItem, Product, Provenance};
 use crate::domain::task::TaskNo;
 
 /// The outcome of a task. Only its constructors make one, so that no settlement contradicts itself.
@@ -11,19 +11,19 @@ use crate::domain::task::TaskNo;
 pub struct Settlement {
     pub(super) lease: Lease,
     pub(super) task: TaskNo,
-    pub(super) end: TaskEnd,
+    pub(super) end: SettlementEnd,
     pub(super) on_failure: OnFailure,
     /// The failure of a part that the task continues without. Its queue ends as `partial`.
     pub(super) flaw: Option<Failure>,
     /// The handle of the outside job that did the task, if one did.
     pub(super) handle: Option<String>,
-    pub(super) making: Making,
+    pub(super) making: Provenance,
     pub(super) attempts: Vec<Attempt>,
 }
 
 /// The ends of a task.
 #[derive(Debug, Clone)]
-pub enum TaskEnd {
+pub enum SettlementEnd {
     /// The task has a result.
     Completed(Product, Then),
     /// The task failed permanently. The HTTP error of a Batch line still has a response.
@@ -73,7 +73,13 @@ pub enum Then {
 }
 
 impl Settlement {
-    fn new(lease: Lease, task: TaskNo, end: TaskEnd, making: Making, attempts: Vec<Attempt>) -> Self {
+    fn new(
+        lease: Lease,
+        task: TaskNo,
+        end: SettlementEnd,
+        making: Provenance,
+        attempts: Vec<Attempt>,
+    ) -> Self {
         Self {
             lease,
             task,
@@ -92,10 +98,10 @@ impl Settlement {
         task: impl Into<TaskNo>,
         product: Product,
         then: Then,
-        making: Making,
+        making: Provenance,
         attempts: Vec<Attempt>,
     ) -> Self {
-        let end = TaskEnd::Completed(product, then);
+        let end = SettlementEnd::Completed(product, then);
         Self::new(lease, task.into(), end, making, attempts)
     }
 
@@ -105,17 +111,23 @@ impl Settlement {
         task: impl Into<TaskNo>,
         failure: Failure,
         response: Option<Product>,
-        making: Making,
+        making: Provenance,
         attempts: Vec<Attempt>,
     ) -> Self {
-        let end = TaskEnd::Failed(failure, response);
+        let end = SettlementEnd::Failed(failure, response);
         Self::new(lease, task.into(), end, making, attempts)
     }
 
     /// The planned task is split into parts, which are ready, and waits to join them. The lease goes to the first part.
     pub fn fanned_out(lease: Lease, task: impl Into<TaskNo>, parts: Vec<NewPart>) -> Self {
-        let nothing = Making::without_calls(String::new(), String::new());
-        Self::new(lease, task.into(), TaskEnd::FannedOut(parts), nothing, Vec::new())
+        let nothing = Provenance::without_calls(String::new(), String::new());
+        Self::new(
+            lease,
+            task.into(),
+            SettlementEnd::FannedOut(parts),
+            nothing,
+            Vec::new(),
+        )
     }
 
     /// Sets whether the queue continues behind a failed task.
@@ -156,13 +168,13 @@ impl Settlement {
     /// Estimates the bytes that its result takes in the store.
     pub(super) fn bytes(&self) -> usize {
         match &self.end {
-            TaskEnd::Completed(product, _) | TaskEnd::Failed(_, Some(product)) => product.bytes(),
-            TaskEnd::Failed(_, None) | TaskEnd::FannedOut(_) => 0,
+            SettlementEnd::Completed(product, _) | SettlementEnd::Failed(_, Some(product)) => product.bytes(),
+            SettlementEnd::Failed(_, None) | SettlementEnd::FannedOut(_) => 0,
         }
     }
 
     /// The record of the task, and all its calls.
-    pub fn bill(&self) -> (Making, Vec<Attempt>) {
+    pub fn bill(&self) -> (Provenance, Vec<Attempt>) {
         (self.making.clone(), self.attempts.clone())
     }
 }

@@ -11,11 +11,11 @@ use crate::domain::usage::Cost;
 
 /// The terms of a run. The store holds them, and a worker with other terms is told the differences.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct RunConstraints {
     /// A digest of the agents: their prompts, schemas and limits.
     pub agents: String,
     /// The per-minute limits of each route.
-    pub limits: BTreeMap<String, RouteLimits>,
+    pub limits: BTreeMap<String, StoredRouteLimits>,
     /// The cost cap of the run.
     pub max_cost: Option<Cost>,
     /// The action behind which queues pause, unless their line says otherwise.
@@ -28,14 +28,14 @@ pub struct Terms {
 
 /// Digests of everything besides the requests that shapes the answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recipe {
+pub struct ConfigFingerprint {
     /// The digest of the agents: their prompts, schemas and limits.
     pub prompts: String,
     /// The digest of the routes, their models, and which of them are used.
     pub models: String,
 }
 
-impl Recipe {
+impl ConfigFingerprint {
     /// The recipe as a store keeps it with its run.
     pub(super) fn stored(&self) -> String {
         format!("{}:{}", self.prompts, self.models)
@@ -54,14 +54,14 @@ impl Recipe {
 
 /// The per-minute limits of a route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteLimits {
+pub struct StoredRouteLimits {
     /// Requests per minute.
     pub rpm: Option<u32>,
     /// Tokens per minute, input and output together.
     pub tpm: Option<u64>,
 }
 
-impl Terms {
+impl RunConstraints {
     /// Describes for people how `ours` differ from these terms. Empty if they agree. A route that only one of them has
     /// is no difference, because the other does not use it.
     pub fn differences(&self, ours: &Self) -> Vec<String> {
@@ -121,7 +121,7 @@ fn cap(cost: Option<Cost>) -> String {
     cost.map_or_else(|| "none".to_owned(), |cost| format!("${}", cost.usd()))
 }
 
-fn limits(limits: RouteLimits) -> String {
+fn limits(limits: StoredRouteLimits) -> String {
     let mut text = String::new();
     if let Some(rpm) = limits.rpm {
         // Writing to a string cannot fail.
@@ -143,11 +143,11 @@ mod tests {
 
     #[test]
     fn differences_are_named_with_both_values() {
-        let theirs = Terms {
+        let theirs = RunConstraints {
             agents: "aaaaaaaaaaaa".to_owned(),
             limits: [("primary", 60), ("only theirs", 1)]
                 .map(|(name, rpm)| {
-                    let limits = RouteLimits {
+                    let limits = StoredRouteLimits {
                         rpm: Some(rpm),
                         tpm: None,
                     };
@@ -160,11 +160,11 @@ mod tests {
             on_failure: OnFailure::Fail,
         };
         assert!(theirs.differences(&theirs).is_empty());
-        let ours = Terms {
+        let ours = RunConstraints {
             agents: "bbbbbbbbbbbb".to_owned(),
             limits: [(
                 "primary".to_owned(),
-                RouteLimits {
+                StoredRouteLimits {
                     rpm: None,
                     tpm: Some(9),
                 },

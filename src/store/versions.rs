@@ -17,13 +17,13 @@ pub(super) struct Good<'a> {
 
 impl Good<'_> {
     /// Compares the line to the versions under its key. At most one of these is not superseded.
-    pub(super) fn among<'v>(&self, versions: &'v [Version]) -> Found<'v> {
+    pub(super) fn among<'v>(&self, versions: &'v [Version]) -> StoredVersion<'v> {
         let same = |version: &&Version| version.content == self.content.as_bytes();
         let valid = |version: &&Version| version.state != QueueState::Superseded;
         match versions.iter().find(valid) {
-            None => Found::Nothing,
-            Some(latest) if same(&latest) => Found::Same(latest),
-            Some(latest) => Found::Other {
+            None => StoredVersion::Nothing,
+            Some(latest) if same(&latest) => StoredVersion::Same(latest),
+            Some(latest) => StoredVersion::Other {
                 latest,
                 undone: versions.iter().find(same),
             },
@@ -103,7 +103,7 @@ pub(super) enum TasksNow {
 }
 
 /// The version under the key of a line.
-pub(super) enum Found<'a> {
+pub(super) enum StoredVersion<'a> {
     /// No valid version.
     Nothing,
     /// The valid version has the same content.

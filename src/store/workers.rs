@@ -17,7 +17,7 @@ pub struct Worker {
 
 /// The progress of a worker on a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct WorkerProgress {
     /// How many tasks and plans it has settled.
     pub settled: u64,
     /// How many requests it has finished.
@@ -38,7 +38,7 @@ pub struct WorkerState {
     /// Whether it left properly.
     pub has_left: bool,
     /// Its progress.
-    pub done: Done,
+    pub done: WorkerProgress,
     /// How many tasks it has leased.
     pub leases: u64,
 }

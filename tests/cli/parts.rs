@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use nova3::domain::outcome::{Making, NewItem, Product};
+use nova3::domain::outcome::{NewItem, Product, Provenance};
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{Claimable, Lease, Owner, Settled, Settlement, Store, Then, Upkeep};
 use serde_json::{Value, json};
@@ -529,7 +529,7 @@ fn a_run_waits_for_an_outside_job_until_its_deadline() {
         kind: "answer".to_owned(),
         body: json!({"content": "c"}).as_object().unwrap().clone(),
     };
-    let making = Making::without_calls("outside".to_owned(), "m".to_owned());
+    let making = Provenance::without_calls("outside".to_owned(), "m".to_owned());
     let found = Settlement::completed(lease, 0, Product::Items(vec![item]), Then::GoOn, making, vec![]);
     let settled = at_store(&harness, async |store| {
         store.settle(found.of_handle("job1".to_owned())).await.unwrap()

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use nova3::domain::failure::Class;
 use nova3::domain::usage::Cost;
-use nova3::store::{Claimed, Hold, Lease, Left, Settled, TakeOver};
+use nova3::store::{Claimed, Hold, Lease, ReleasedLease, Settled, TakeOver};
 
 use crate::fleet::harness::{Sql, call, claim, join, leases, owner, reserve, tend, workers, wrongs};
 use crate::store::harness::{Harness, LEASE_MS, attempt, completed, failed, planned, request};
@@ -101,10 +101,10 @@ async fn a_stale_owner_changes_nothing_but_the_ledger() {
     let late = call(stale[0].lease, 0, 5);
     let refused = store.reserve(run, &late, Cost(1000)).await.expect("reserves");
     assert_eq!(refused, Hold::LostLease);
-    let left = Left {
+    let left = ReleasedLease {
         task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(None, 9)],
-        ..Left::untouched(stale[0].lease)
+        ..ReleasedLease::untouched(stale[0].lease)
     };
     store.release(vec![left]).await.expect("releases");
 
@@ -144,7 +144,10 @@ async fn no_two_owners_ever_have_the_same_fence() {
                             tend(harness.store(), name).await;
                         }
                         _ => {
-                            let left = queues.iter().map(|queue| Left::untouched(queue.lease)).collect();
+                            let left = queues
+                                .iter()
+                                .map(|queue| ReleasedLease::untouched(queue.lease))
+                                .collect();
                             harness.store().release(left).await.expect("releases");
                         }
                     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use nova3::domain::failure::Class;
-use nova3::store::{Claimed, Left, Reservation, RunId, Settled};
+use nova3::store::{Claimed, ReleasedLease, Reservation, RunId, Settled};
 use proptest::prelude::*;
 
 use crate::fleet::harness::{Sql, call, claim, join, owner, reserve, tend, workers, wrongs};
@@ -114,10 +114,10 @@ impl Game {
             Move::Fail(pick) => self.settle(pick, false).await,
             Move::Release(pick) => {
                 let Some(held) = self.pick(pick) else { return };
-                let left = Left {
+                let left = ReleasedLease {
                     task: held.task.min(1).into(),
                     attempts: vec![attempt(None, 11)],
-                    ..Left::untouched(held.queue.lease)
+                    ..ReleasedLease::untouched(held.queue.lease)
                 };
                 self.beds[held.who]
                     .store()

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nova3::domain::usage::Cost;
 use nova3::postgres::Connection;
-use nova3::store::{Claimable, Claimed, Done, Hold, Lease, Owner, Reservation, RunId, Store};
+use nova3::store::{Claimable, Claimed, Hold, Lease, Owner, Reservation, RunId, Store, WorkerProgress};
 use tokio_postgres::Row;
 
 use crate::fleet::server;
@@ -142,7 +142,7 @@ pub(crate) fn leases(queues: &[Claimed]) -> Vec<Lease> {
 /// Sends the worker's heartbeat, which also takes away expired leases.
 pub(crate) async fn tend(store: &dyn Store, name: &str) {
     store
-        .heartbeat(&owner(name), Done::default(), LEASE_MS)
+        .heartbeat(&owner(name), WorkerProgress::default(), LEASE_MS)
         .await
         .expect("tends");
 }

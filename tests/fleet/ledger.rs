@@ -1,7 +1,7 @@
 //! Each call is counted once, whichever worker reports it and however late.
 
 use futures::future::join_all;
-use nova3::store::{Claimed, Left, RunId, Settled};
+use nova3::store::{Claimed, ReleasedLease, RunId, Settled};
 
 use crate::fleet::harness::{self, Lock, Sql, call, claim, leases, tend, workers, wrongs};
 use crate::store::harness::{Harness, attempt, completed, request};
@@ -45,10 +45,10 @@ async fn late_calls_replace_what_was_counted_for_a_lost_lease() {
     );
     assert_eq!(sums(&second, run).await, (2, 100, 320, 7), "now it is known");
     assert_eq!(wrongs(&mut sql).await, Vec::<String>::new());
-    let left = Left {
+    let left = ReleasedLease {
         task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(None, 30), attempt(None, 4)],
-        ..Left::untouched(queues[1].lease)
+        ..ReleasedLease::untouched(queues[1].lease)
     };
     first.store().release(vec![left]).await.expect("releases");
     assert_eq!(sums(&second, run).await, (3, 134, 0, 7));

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use nova3::domain::ids::{SessionId, UserId};
 use nova3::domain::usage::Cost;
-use nova3::store::{AddOutcome, Changes, Cleared, Failures, Left, Settled, TakeOver};
+use nova3::store::{AddOutcome, Changes, Cleared, Failures, ReleasedLease, Settled, TakeOver};
 
 use crate::fleet::draft::lines;
 use crate::fleet::harness::{Lock, Sql, call, claim, reserve, until, workers, wrongs};
@@ -105,10 +105,10 @@ async fn of_claims_and_what_gives_leases_back() {
         2
     );
 
-    let left = || Left {
+    let left = || ReleasedLease {
         task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(None, 5)],
-        ..Left::untouched(claimed[1].lease)
+        ..ReleasedLease::untouched(claimed[1].lease)
     };
     scene
         .lose(

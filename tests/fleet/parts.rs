@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nova3::domain::task::{TaskKind, TaskNo};
-use nova3::store::{Claimed, Left, RunId, Settled, Settlement, Then};
+use nova3::store::{Claimed, ReleasedLease, RunId, Settled, Settlement, Then};
 
 use crate::fleet::harness::{
     DEADLINE, Sql, call, claim, join, leases, reserve, tend, until, workers, wrongs,
@@ -121,10 +121,10 @@ async fn a_task_that_sleeps_holds_up_no_other_queue() {
     let queue = claim(&harness, "p", run, 1).await.remove(0);
     let split = Settlement::fanned_out(queue.lease, 0, new_parts(3));
     assert_eq!(harness.settle(split).await, Settled::Moved(TaskNo::part(0, 1)));
-    let left = Left {
+    let left = ReleasedLease {
         snooze: Duration::from_secs(60),
         task: TaskNo::part(0, 1),
-        ..Left::untouched(queue.lease)
+        ..ReleasedLease::untouched(queue.lease)
     };
     harness.store().release(vec![left]).await.expect("releases");
     // The first part is asleep, and the others are leased one after the other.
@@ -215,9 +215,9 @@ async fn answers_about_parts_and_outside_jobs_are_lost() {
         .await;
     assert!(done.expect("submits"));
     let ready = "SELECT count(*) FROM nova3_tasks WHERE status = 'ready'";
-    let left = || Left {
+    let left = || ReleasedLease {
         task: TaskNo::planned(0),
-        ..Left::untouched(queue.lease)
+        ..ReleasedLease::untouched(queue.lease)
     };
     let back = scene
         .lose(ready, async |harness: &Harness| {

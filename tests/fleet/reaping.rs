@@ -1,7 +1,7 @@
 //! Expired leases: each is taken away once, never from a living owner, and a crash is recorded for the right one.
 
 use futures::future::join_all;
-use nova3::store::{Claimable, Claimed, Done, RunId, RunOpening, Settled, Terms};
+use nova3::store::{Claimable, Claimed, RunConstraints, RunId, RunOpening, Settled, WorkerProgress};
 
 use crate::fleet::harness::{
     Lock, Sql, call, claim, join, leases, owner, reserve, tend, until, workers, wrongs,
@@ -211,7 +211,7 @@ async fn who_left_in_good_order_is_accused_of_nothing() {
     let (_, queue) = run_out(&first, &mut sql).await;
     first
         .store()
-        .deregister_worker(&owner("p"), Done::default())
+        .deregister_worker(&owner("p"), WorkerProgress::default())
         .await
         .expect("leaves");
     silence(&mut sql, "p").await;
@@ -273,9 +273,9 @@ async fn a_clock_that_is_set_back_holds_no_money_and_no_terms() {
     tend(second.store(), "q").await;
     assert_eq!(sql.number("SELECT count(*) FROM nova3_reservations").await, 0);
     let other = RunOpening {
-        terms: Terms {
+        terms: RunConstraints {
             until: Some("insight".to_owned()),
-            ..Terms::default()
+            ..RunConstraints::default()
         },
         ..opening("a")
     };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nova3::config::Dialect;
 use nova3::domain::usage::Usage;
-use nova3::llm::dialect::{self, Incoming, Progress};
-use nova3::llm::wire::{Decoder, Frame, Limits, RateHeaders, Secrets, SseError, classify};
+use nova3::llm::dialect::{self, Incoming, StreamProgress};
+use nova3::llm::wire::{Decoder, Frame, RateHeaders, Secrets, SseError, StreamLimits, classify};
 use nova3::llm::{Answer, CallError, strip_think};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -43,12 +43,15 @@ pub(crate) fn check(input: &[u8]) -> Vec<u64> {
     let mut choices = choices(input);
     let response = Response::of(input);
     let body = &response.body;
-    let tight = Limits {
+    let tight = StreamLimits {
         event_bytes: choices.usize(..=body.len() + 1),
         stream_bytes: choices.usize(..=body.len() + 1),
     };
-    let frames = decode(Limits::default(), &[body]);
-    for (limits, whole) in [(Limits::default(), &frames), (tight, &decode(tight, &[body]))] {
+    let frames = decode(StreamLimits::default(), &[body]);
+    for (limits, whole) in [
+        (StreamLimits::default(), &frames),
+        (tight, &decode(tight, &[body])),
+    ] {
         for parts in [
             body.chunks(1).collect(),
             body.split_inclusive(|byte| *byte == b'\n').collect(),
@@ -66,11 +69,11 @@ pub(crate) fn check(input: &[u8]) -> Vec<u64> {
     let room = choices.usize(..=body.len() + 1);
     for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
         let arrive = |limits, pieces: &[&[u8]]| arrive(dialect, limits, room, pieces);
-        let whole = arrive(Limits::default(), &[body]);
+        let whole = arrive(StreamLimits::default(), &[body]);
         for _ in 0..2 {
             let parts = pieces(body, &mut choices);
             assert_eq!(
-                arrive(Limits::default(), &parts),
+                arrive(StreamLimits::default(), &parts),
                 whole,
                 "{dialect:?} in pieces of {:?}",
                 lengths(&parts)
@@ -83,14 +86,14 @@ pub(crate) fn check(input: &[u8]) -> Vec<u64> {
         }
     }
 
-    let streamed = arrive(Dialect::OpenAi, Limits::default(), usize::MAX, &[body]);
+    let streamed = arrive(Dialect::OpenAi, StreamLimits::default(), usize::MAX, &[body]);
     judge_stream(&streamed, &frames.0);
-    let message = arrive(Dialect::Anthropic, Limits::default(), usize::MAX, &[body]);
+    let message = arrive(Dialect::Anthropic, StreamLimits::default(), usize::MAX, &[body]);
     judge(&message);
     let cut = &body[..choices.usize(..=body.len())];
     judge_stream(
-        &arrive(Dialect::OpenAi, Limits::default(), usize::MAX, &[cut]),
-        &decode(Limits::default(), &[cut]).0,
+        &arrive(Dialect::OpenAi, StreamLimits::default(), usize::MAX, &[cut]),
+        &decode(StreamLimits::default(), &[cut]).0,
     );
     let [at_once, message_at_once] = [Dialect::OpenAi, Dialect::Anthropic].map(|dialect| {
         let plain = |body: &[u8]| dialect::plain(dialect, body);
@@ -166,7 +169,7 @@ fn secrets() -> Secrets {
 type Decoded = (Vec<Frame>, Option<SseError>);
 
 /// Returns the frames of a stream that arrives in these pieces, and the error that ended it.
-fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
+fn decode(limits: StreamLimits, pieces: &[&[u8]]) -> Decoded {
     let (mut decoder, mut frames) = (Decoder::new(limits), Vec::new());
     let mut taken = 0;
     for piece in pieces {
@@ -201,11 +204,16 @@ fn decode(limits: Limits, pieces: &[&[u8]]) -> Decoded {
 }
 
 /// Returns the result of a stream that arrives in these pieces.
-fn arrive(dialect: Dialect, limits: Limits, room: usize, pieces: &[&[u8]]) -> Result<Answer, CallError> {
+fn arrive(
+    dialect: Dialect,
+    limits: StreamLimits,
+    room: usize,
+    pieces: &[&[u8]],
+) -> Result<Answer, CallError> {
     let mut incoming = Incoming::new(dialect, limits, room).hiding(secrets());
     let mut done = false;
     for piece in pieces {
-        done |= incoming.push(piece)? == Progress::Done;
+        done |= incoming.push(piece)? == StreamProgress::Done;
         assert!(
             incoming.is_complete() || !done,
             "an answer that was complete is not any more"

@@ -181,7 +181,7 @@ pub(crate) async fn pending_tasks_go_to_a_later_request(harness: &mut Harness) {
     if !harness.crash().await {
         harness
             .store()
-            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
             .await
             .expect("releases");
     }
@@ -260,7 +260,7 @@ pub(crate) async fn a_queue_that_continues_can_pause_too(harness: &mut Harness) 
     harness.take_over(&queue).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
         .await
         .expect("releases");
     harness.pause(&harness.claim_one(run).await).await;
@@ -304,7 +304,7 @@ pub(crate) async fn nothing_is_taken_where_nothing_is_pending(harness: &mut Harn
     let stale = harness.claim_one(run).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(stale.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(stale.lease)])
         .await
         .expect("releases");
     assert_eq!(harness.take_over(&stale).await, TakeOver::LostLease);
@@ -395,7 +395,7 @@ pub(crate) async fn what_another_has_now_is_not_given_back(harness: &mut Harness
     }
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(has.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(has.lease)])
         .await
         .expect("releases");
     let undone = harness.claim_one(run).await;

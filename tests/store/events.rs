@@ -60,7 +60,7 @@ pub(crate) async fn a_plan_is_told_once(harness: &mut Harness) {
     harness.done(&queues[1]).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(queues[0].lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(queues[0].lease)])
         .await
         .expect("releases");
     harness.crash().await;

@@ -87,7 +87,7 @@ pub(crate) async fn a_cleared_session_keeps_nothing_but_its_numbers(harness: &mu
     harness.read(next, &[request("d").session("s")]).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
         .await
         .expect("releases");
     harness.drain(next).await;

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use nova3::config::{Source, StoreAddress};
 use nova3::domain::failure::{Class, Failure};
-use nova3::domain::outcome::{Attempt, CallEnd, Finished, Making, NewItem, PlanOrigin, Product};
+use nova3::domain::outcome::{Attempt, CallEnd, Finished, NewItem, PlanOrigin, Product, Provenance};
 use nova3::domain::stream_event::{Happening, SettledEvent};
 use nova3::domain::usage::{Cost, Usage};
 use nova3::postgres::Database;
 use nova3::store::postgres::PostgresStore;
 use nova3::store::sqlite::SqliteStore;
 use nova3::store::{
-    AddOutcome, Changes, Claimable, Claimed, CrashMark, Done, Epoch, Failures, InputMark, Lease, Order,
-    Owner, PlanEnd, PlanSettlement, Recipe, RunId, RunOpening, Settled, Settlement, Store, StoreError,
-    TakeOver, Terms, Then,
+    AddOutcome, Changes, Claimable, Claimed, ConfigFingerprint, CrashMark, Epoch, Failures, InputMark, Lease,
+    Order, Owner, PlanEnd, PlanSettlement, RunConstraints, RunId, RunOpening, Settled, Settlement, Store,
+    StoreError, TakeOver, Then, WorkerProgress,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -125,7 +125,10 @@ impl Harness {
         }
         self.open().await;
         let nobody = Owner("nobody".to_owned());
-        let tended = self.store().heartbeat(&nobody, Done::default(), LEASE_MS).await;
+        let tended = self
+            .store()
+            .heartbeat(&nobody, WorkerProgress::default(), LEASE_MS)
+            .await;
         tended.expect("takes away what has run out");
         true
     }
@@ -237,7 +240,7 @@ impl Harness {
     /// Releases the queue's lease.
     pub(crate) async fn release(&self, queue: &Claimed) {
         self.store()
-            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
             .await
             .expect("releases");
     }
@@ -339,8 +342,8 @@ pub(crate) fn database(url: &str) -> Database {
     }
 }
 
-pub(crate) fn recipe(prompts: &str) -> Recipe {
-    Recipe {
+pub(crate) fn recipe(prompts: &str) -> ConfigFingerprint {
+    ConfigFingerprint {
         prompts: prompts.to_owned(),
         models: "m".to_owned(),
     }
@@ -353,7 +356,7 @@ pub(crate) fn opening(name: &str) -> RunOpening {
         named: false,
         rehearsal: false,
         recipe: recipe("a"),
-        terms: Terms::default(),
+        terms: RunConstraints::default(),
         accept_drift: false,
     }
 }
@@ -418,8 +421,8 @@ pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
     }
 }
 
-pub(crate) fn making(cost: u64) -> Making {
-    Making {
+pub(crate) fn making(cost: u64) -> Provenance {
+    Provenance {
         route: "primary".to_owned(),
         model: "m".to_owned(),
         attempts: 1,

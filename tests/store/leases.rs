@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use nova3::store::{Claimable, Failures, Lease, Left, Owner, Settled};
+use nova3::store::{Claimable, Failures, Lease, Owner, ReleasedLease, Settled};
 
 use crate::store::harness::{Harness, LEASE_MS, ids, owner, request};
 
@@ -50,12 +50,12 @@ pub(crate) async fn the_fence_grows_with_every_claim(harness: &mut Harness) {
         fences.push(queue.lease.fence);
         harness
             .store()
-            .release(vec![Left::untouched(queue.lease)])
+            .release(vec![ReleasedLease::untouched(queue.lease)])
             .await
             .expect("releases");
         harness
             .store()
-            .release(vec![Left::untouched(queue.lease)])
+            .release(vec![ReleasedLease::untouched(queue.lease)])
             .await
             .expect("a lost lease is no error");
         assert_eq!(harness.done(&queue).await, Settled::LostLease);
@@ -93,9 +93,9 @@ pub(crate) async fn what_is_snoozed_comes_later(harness: &mut Harness) {
     let queues = harness.claim(run, 2).await;
     assert_eq!(ids(&queues), ["long", "short"]);
     let snoozes = [Duration::from_secs(3600), Duration::from_millis(1)];
-    let left = queues.iter().zip(snoozes).map(|(queue, snooze)| Left {
+    let left = queues.iter().zip(snoozes).map(|(queue, snooze)| ReleasedLease {
         snooze,
-        ..Left::untouched(queue.lease)
+        ..ReleasedLease::untouched(queue.lease)
     });
     harness.store().release(left.collect()).await.expect("releases");
     let mut came = BTreeSet::new();
@@ -125,7 +125,7 @@ pub(crate) async fn renewing_names_the_lost_ones(harness: &mut Harness) {
     harness.done(&queues[0]).await;
     harness
         .store()
-        .release(vec![Left::untouched(leases[1])])
+        .release(vec![ReleasedLease::untouched(leases[1])])
         .await
         .expect("releases");
     assert_eq!(

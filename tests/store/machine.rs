@@ -419,7 +419,9 @@ async fn release(harness: &Harness, model: &mut Model, pick: usize) {
     };
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(model.held[index].lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(
+            model.held[index].lease,
+        )])
         .await
         .expect("releases");
     model.held[index].alive = false;

@@ -77,7 +77,7 @@ pub(crate) async fn earlier_results_reach_back_through_what_is_continued(harness
         harness.take_over(&queue).await;
         harness
             .store()
-            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
             .await
             .expect("releases");
         harness.claim_one(run).await
@@ -274,7 +274,7 @@ pub(crate) async fn numbers_have_no_gap_whatever_comes_between(harness: &mut Har
                 harness.make(&queue, queue.current_task, Then::GoOn).await;
                 harness
                     .store()
-                    .release(vec![nova3::store::Left::untouched(queue.lease)])
+                    .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
                     .await
                     .expect("releases");
             }

@@ -3,7 +3,7 @@
 use nova3::domain::failure::Class;
 use nova3::domain::tally::{RouteState, RunSummary, Waste};
 use nova3::domain::usage::Cost;
-use nova3::store::{Claimed, Hold, Lease, Left, Reservation, RunId};
+use nova3::store::{Claimed, Hold, Lease, ReleasedLease, Reservation, RunId};
 
 use crate::store::harness::{Harness, attempt, completed, request};
 
@@ -81,10 +81,10 @@ pub(crate) async fn a_call_given_back_is_in_the_ledger(harness: &mut Harness) {
     assert!(reserve(harness, run, x.lease, (0, 600), 1000).await);
     let mut lost = attempt(Some(Class::Network), 30);
     lost.uncertain = Cost(70);
-    let left = Left {
+    let left = ReleasedLease {
         task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![lost],
-        ..Left::untouched(x.lease)
+        ..ReleasedLease::untouched(x.lease)
     };
     harness.store().release(vec![left]).await.expect("releases");
     let after = summary(harness, run).await;
@@ -164,10 +164,10 @@ pub(crate) async fn sums_of_money_stop_before_they_break_the_ledger(harness: &mu
         call
     };
     for lease in [x.lease, y.lease] {
-        let left = Left {
+        let left = ReleasedLease {
             task: nova3::domain::task::TaskNo::planned(0),
             attempts: vec![dear(), dear(), dear()],
-            ..Left::untouched(lease)
+            ..ReleasedLease::untouched(lease)
         };
         harness.store().release(vec![left]).await.expect("releases");
     }

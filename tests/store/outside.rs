@@ -2,7 +2,7 @@
 
 use nova3::domain::failure::Class;
 use nova3::domain::usage::Cost;
-use nova3::store::{Claimed, Hold, Left, Reservation, RunId, Settled, Settlement, Submitted};
+use nova3::store::{Claimed, Hold, ReleasedLease, Reservation, RunId, Settled, Settlement, Submitted};
 
 use crate::store::harness::{Harness, attempt, completed, failed, ids, request};
 
@@ -130,10 +130,10 @@ pub(crate) async fn a_submitted_task_outlives_a_crash(harness: &mut Harness) {
 
 pub(crate) async fn a_job_that_is_gone_is_taken_back_and_runs_live(harness: &mut Harness) {
     let (run, queue) = submitted(harness).await;
-    let left = || Left {
+    let left = || ReleasedLease {
         task: queue.task,
         attempts: vec![attempt(Some(Class::Server), 7)],
-        ..Left::untouched(queue.lease)
+        ..ReleasedLease::untouched(queue.lease)
     };
     assert!(
         !harness.store().take_back("job2", left()).await.expect("asks"),

@@ -7,7 +7,9 @@ use nova3::domain::failure::{Class, Failure};
 use nova3::domain::outcome::{NewItem, Product};
 use nova3::domain::task::{TaskKind, TaskNo};
 use nova3::domain::usage::Cost;
-use nova3::store::{Claimable, Claimed, Left, NewPart, PartOutcome, RunId, Settled, Settlement, Then};
+use nova3::store::{
+    Claimable, Claimed, NewPart, PartOutcome, ReleasedLease, RunId, Settled, Settlement, Then,
+};
 
 use crate::store::harness::{Harness, attempt, body, completed, id, ids, items, making, request};
 
@@ -317,9 +319,9 @@ pub(crate) async fn a_sleeping_part_holds_up_nobody(harness: &mut Harness) {
     harness
         .settle(Settlement::fanned_out(x.lease, 0, new_parts(3)))
         .await;
-    let left = Left {
+    let left = ReleasedLease {
         snooze: Duration::from_hours(1000),
-        ..Left::untouched(x.lease)
+        ..ReleasedLease::untouched(x.lease)
     };
     harness.store().release(vec![left]).await.expect("releases");
     let mut claimed = Vec::new();

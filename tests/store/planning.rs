@@ -46,7 +46,7 @@ pub(crate) async fn a_plan_is_settled_once_and_found_again(harness: &mut Harness
     if !harness.crash().await {
         harness
             .store()
-            .release(vec![nova3::store::Left::untouched(queue.lease)])
+            .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
             .await
             .expect("releases");
     }
@@ -62,7 +62,7 @@ pub(crate) async fn a_plan_is_settled_once_and_found_again(harness: &mut Harness
     );
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
         .await
         .expect("releases");
     assert_eq!(harness.drain(run).await, ["x"]);
@@ -95,7 +95,7 @@ pub(crate) async fn a_stale_lease_plans_nothing_but_its_bill(harness: &mut Harne
     let stale = harness.claim_one(run).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(stale.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(stale.lease)])
         .await
         .expect("releases");
     let late = [
@@ -180,7 +180,7 @@ pub(crate) async fn a_failed_plan_is_an_end_and_waste_of_the_next(harness: &mut 
         assert_eq!(id(&next), "y", "its session goes on");
         harness
             .store()
-            .release(vec![nova3::store::Left::untouched(next.lease)])
+            .release(vec![nova3::store::ReleasedLease::untouched(next.lease)])
             .await
             .expect("releases");
         assert_eq!(harness.retry(run).await, 1);
@@ -216,7 +216,7 @@ pub(crate) async fn only_what_is_unplanned_is_claimed_as_such(harness: &mut Harn
     harness.settle_plan(planned(first[0].lease, &["insight"])).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(first[0].lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(first[0].lease)])
         .await
         .expect("releases");
     assert_eq!(ids(&harness.claim_of(run, Claimable::Unplanned, 9).await), ["z"]);

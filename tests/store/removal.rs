@@ -90,7 +90,7 @@ pub(crate) async fn a_removed_line_in_flight_holds_nobody_up(harness: &mut Harne
     assert!(harness.claim(run, 9).await.is_empty(), "the session is at work");
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(gone.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(gone.lease)])
         .await
         .expect("releases");
     assert_eq!(harness.drain(run).await, ["y"]);
@@ -125,7 +125,7 @@ pub(crate) async fn a_removed_head_lets_its_session_go_on(harness: &mut Harness)
     );
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(y_at_work.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(y_at_work.lease)])
         .await
         .expect("releases");
     harness.read(run, &[y, z, x]).await;

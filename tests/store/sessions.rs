@@ -26,7 +26,7 @@ pub(crate) async fn one_at_a_time_in_order_of_arrival(harness: &mut Harness) {
     let second = harness.claim_one(run).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(second.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(second.lease)])
         .await
         .expect("releases");
     let second = harness.claim_one(run).await;
@@ -98,7 +98,7 @@ pub(crate) async fn a_session_never_waits_for_nothing(harness: &mut Harness) {
     harness.done(&head).await;
     let seen = harness.claim_one(run).await;
     assert_eq!(ids(std::slice::from_ref(&seen)), ["z"]);
-    let left = vec![nova3::store::Left::untouched(seen.lease)];
+    let left = vec![nova3::store::ReleasedLease::untouched(seen.lease)];
     harness.store().release(left).await.expect("releases");
     harness.end(run, epoch, 1).await;
     let seen = harness.claim_one(run).await;
@@ -157,7 +157,7 @@ pub(crate) async fn items_are_numbered_without_a_gap(harness: &mut Harness) {
     harness.settle(completed(queue.lease, 0, 2)).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(queue.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(queue.lease)])
         .await
         .expect("releases");
     assert_eq!(

@@ -84,7 +84,7 @@ pub(crate) async fn a_stale_lease_settles_nothing_but_its_bill(harness: &mut Har
     let stale = harness.claim_one(run).await;
     harness
         .store()
-        .release(vec![nova3::store::Left::untouched(stale.lease)])
+        .release(vec![nova3::store::ReleasedLease::untouched(stale.lease)])
         .await
         .expect("releases");
     assert_eq!(harness.done(&stale).await, Settled::LostLease);

@@ -3,7 +3,7 @@
 use nova3::domain::failure::Class;
 use nova3::domain::outcome::PlanOrigin;
 use nova3::domain::usage::Cost;
-use nova3::store::{Claimable, Claimed, Left, RunId, RunOpening, TakeOver, Then};
+use nova3::store::{Claimable, Claimed, ReleasedLease, RunId, RunOpening, TakeOver, Then};
 
 use crate::store::harness::{
     Harness, attempt, batch, completed, ids, opening, planless, planned, recipe, request, tasks,
@@ -71,10 +71,10 @@ pub(crate) async fn a_queue_that_has_begun_keeps_its_tasks_and_is_counted(harnes
     let queues = harness.claim(run, 2).await;
     harness.make(&queues[0], 0, Then::GoOn).await;
     harness.release(&queues[0]).await;
-    let left = Left {
+    let left = ReleasedLease {
         task: nova3::domain::task::TaskNo::planned(0),
         attempts: vec![attempt(Some(Class::Network), 30)],
-        ..Left::untouched(queues[1].lease)
+        ..ReleasedLease::untouched(queues[1].lease)
     };
     harness.store().release(vec![left]).await.expect("releases");
     harness.read(run, &new).await;

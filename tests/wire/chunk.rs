@@ -6,8 +6,8 @@ use crate::wire::harness::{answer, decode, fails, plain, usage};
 use nova3::config::Dialect;
 use nova3::domain::failure::Class;
 use nova3::llm::dialect::openai::Collector;
-use nova3::llm::dialect::{Incoming, Progress};
-use nova3::llm::wire::{Frame, Limits, Secrets};
+use nova3::llm::dialect::{Incoming, StreamProgress};
+use nova3::llm::wire::{Frame, Secrets, StreamLimits};
 
 #[test]
 fn only_substance_counts_as_progress() {
@@ -22,34 +22,34 @@ fn only_substance_counts_as_progress() {
     };
     assert_eq!(
         step(r#"{"choices":[],"prompt_filter_results":[]}"#),
-        (Progress::Quiet, false)
+        (StreamProgress::Quiet, false)
     );
     assert_eq!(
         step(r#"{"choices":[{"index":0,"delta":{}}]}"#),
-        (Progress::Quiet, false)
+        (StreamProgress::Quiet, false)
     );
     assert_eq!(
         step(r#"{"choices":[{"delta":{"role":"assistant","content":null}}]}"#),
-        (Progress::Data, false)
+        (StreamProgress::Data, false)
     );
     assert_eq!(
         step(r#"{"choices":[{"delta":{"content":""}}]}"#),
-        (Progress::Data, false)
+        (StreamProgress::Data, false)
     );
     assert_eq!(
         step(r#"{"choices":[{"delta":{"reasoning":"x"}}]}"#),
-        (Progress::Data, true)
+        (StreamProgress::Data, true)
     );
     assert_eq!(
         step(r#"{"choices":[{"delta":{"content":" "}}]}"#),
-        (Progress::Data, true)
+        (StreamProgress::Data, true)
     );
     assert_eq!(
         step(r#"{"choices":null,"usage":{"prompt_tokens":1}}"#),
-        (Progress::Data, true)
+        (StreamProgress::Data, true)
     );
-    assert_eq!(step(" [DONE] "), (Progress::Done, true));
-    assert_eq!(step("garbage after the end"), (Progress::Quiet, true));
+    assert_eq!(step(" [DONE] "), (StreamProgress::Done, true));
+    assert_eq!(step("garbage after the end"), (StreamProgress::Quiet, true));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn text_beyond_its_limit_is_refused() {
         event: None,
         data: format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#),
     };
-    assert_eq!(collector.frame(&frame("abc")), Ok(Progress::Data));
+    assert_eq!(collector.frame(&frame("abc")), Ok(StreamProgress::Data));
     assert_eq!(
         collector.frame(&frame("d")).expect_err("too large").class,
         Class::Server
@@ -78,7 +78,7 @@ fn a_refusal_tells_no_secret() {
         chunk(r#"{"delta":{"refusal":"No to open-"}}"#),
         chunk(r#"{"delta":{"refusal":"sesame."},"finish_reason":"stop"}"#),
     ];
-    let mut incoming = Incoming::new(Dialect::OpenAi, Limits::default(), 1000).hiding(secrets.clone());
+    let mut incoming = Incoming::new(Dialect::OpenAi, StreamLimits::default(), 1000).hiding(secrets.clone());
     incoming.push(stream.concat().as_bytes()).expect("no failure");
     let body = br#"{"choices":[{"message":{"refusal":"No to open-sesame."},"finish_reason":"stop"}]}"#;
     for answer in [incoming.end(), plain(body).map(|answer| answer.hiding(&secrets))] {
@@ -101,7 +101,7 @@ fn a_long_name_is_cut_and_counted() {
             r#"{{"id":"{long}","model":"{long}","choices":[{{"delta":{{"content":"a"}},"finish_reason":"{long}"}}]}}"#
         ),
     };
-    assert_eq!(collector.frame(&frame), Ok(Progress::Data));
+    assert_eq!(collector.frame(&frame), Ok(StreamProgress::Data));
     assert!((600..4000).contains(&collector.held_bytes()));
     let answer = collector.end().expect("an answer");
     let short = "n".repeat(200);
@@ -159,20 +159,20 @@ fn what_is_not_empty_is_a_sign_of_life() {
     for (delta, progress) in [
         (
             r#"{"reasoning_details":[{"type":"reasoning.text","text":"a"}]}"#,
-            Progress::Data,
+            StreamProgress::Data,
         ),
         (
             r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"a"}]}]}"#,
-            Progress::Data,
+            StreamProgress::Data,
         ),
         (
             r#"{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}"#,
-            Progress::Data,
+            StreamProgress::Data,
         ),
-        (r#"{"thinking":"a"}"#, Progress::Data),
+        (r#"{"thinking":"a"}"#, StreamProgress::Data),
         (
             r#"{"reasoning_details":[],"tool_calls":[],"audio":null}"#,
-            Progress::Quiet,
+            StreamProgress::Quiet,
         ),
     ] {
         let mut collector = Collector::new(1000);
@@ -183,7 +183,7 @@ fn what_is_not_empty_is_a_sign_of_life() {
         assert_eq!(collector.frame(&frame), Ok(progress), "{delta}");
         assert_eq!(
             collector.first_token_seen(),
-            progress == Progress::Data,
+            progress == StreamProgress::Data,
             "{delta}"
         );
     }
@@ -261,7 +261,7 @@ proptest! {
     #[test]
     fn arbitrary_frames_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
         let _ = (plain(&bytes), plain(text.as_bytes()), answer(&bytes));
-        let (frames, _) = decode(Limits::default(), [format!("data: {text}\n\n").as_bytes()]);
+        let (frames, _) = decode(StreamLimits::default(), [format!("data: {text}\n\n").as_bytes()]);
         let mut collector = Collector::new(10);
         for frame in &frames {
             let _ = collector.frame(frame);

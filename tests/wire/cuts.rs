@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use crate::wire::harness::{arrived, arrived_within, decode, dialect_of, fixture, streams};
 use nova3::config::Dialect;
 use nova3::domain::failure::{Class, Verdict};
-use nova3::llm::wire::Limits;
+use nova3::llm::wire::StreamLimits;
 use nova3::llm::{Answer, CallError};
 
 /// Cuts `bytes` at these places.
@@ -23,14 +23,18 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 fn a_recorded_stream_in_two_pieces_is_the_same() {
     for name in streams() {
         let bytes = fixture(&name);
-        let frames = decode(Limits::default(), [&bytes[..]]);
+        let frames = decode(StreamLimits::default(), [&bytes[..]]);
         let whole = arrived(&name, [&bytes[..]]);
         for cut in 0..=bytes.len() {
             let parts = [&bytes[..cut], &bytes[cut..]];
-            assert_eq!(decode(Limits::default(), parts), frames, "{name} parted at {cut}");
+            assert_eq!(
+                decode(StreamLimits::default(), parts),
+                frames,
+                "{name} parted at {cut}"
+            );
             assert_eq!(arrived(&name, parts), whole, "{name} parted at {cut}");
         }
-        assert_eq!(decode(Limits::default(), bytes.chunks(1)), frames, "{name}");
+        assert_eq!(decode(StreamLimits::default(), bytes.chunks(1)), frames, "{name}");
         assert_eq!(arrived(&name, bytes.chunks(1)), whole, "{name}");
     }
 }
@@ -44,8 +48,8 @@ proptest! {
             let bytes = fixture(&name);
             let parts = pieces(&bytes, &cuts);
             prop_assert_eq!(
-                decode(Limits::default(), parts.iter().copied()),
-                decode(Limits::default(), [&bytes[..]]),
+                decode(StreamLimits::default(), parts.iter().copied()),
+                decode(StreamLimits::default(), [&bytes[..]]),
                 "{}", name
             );
             prop_assert_eq!(arrived(&name, parts), arrived(&name, [&bytes[..]]), "{}", name);
@@ -151,7 +155,7 @@ proptest! {
     fn the_limit_of_a_stream_holds_in_any_pieces(limit in any::<Index>(), cuts in vec(any::<Index>(), 0..8)) {
         for (name, bytes, whole, end) in good() {
             let stream_bytes = limit.index(bytes.len() + 1);
-            let limits = Limits { stream_bytes, ..Limits::default() };
+            let limits = StreamLimits { stream_bytes, ..StreamLimits::default() };
             let at_once = arrived_within(&name, limits, [&bytes[..]]);
             prop_assert_eq!(&arrived_within(&name, limits, pieces(&bytes, &cuts)), &at_once, "{}", name);
             prop_assert_eq!(&arrived_within(&name, limits, bytes.chunks(1)), &at_once, "{}", name);
@@ -172,7 +176,7 @@ proptest! {
     #[test]
     fn the_limit_of_an_event_holds_in_any_pieces(event_bytes in 0usize..700, cuts in vec(any::<Index>(), 0..8)) {
         for (name, bytes, _, end) in good() {
-            let limits = Limits { event_bytes, ..Limits::default() };
+            let limits = StreamLimits { event_bytes, ..StreamLimits::default() };
             let at_once = arrived_within(&name, limits, [&bytes[..]]);
             prop_assert_eq!(&arrived_within(&name, limits, pieces(&bytes, &cuts)), &at_once, "{}", name);
             prop_assert_eq!(&arrived_within(&name, limits, bytes.chunks(1)), &at_once, "{}", name);

@@ -6,7 +6,7 @@ use nova3::config::Dialect;
 use nova3::domain::failure::{Class, Verdict};
 use nova3::domain::usage::Usage;
 use nova3::llm::dialect::{self, Incoming};
-use nova3::llm::wire::{Decoder, Frame, Limits, SseError};
+use nova3::llm::wire::{Decoder, Frame, SseError, StreamLimits};
 use nova3::llm::{Answer, CallError};
 
 /// The bytes of a file under `fixtures/llm`.
@@ -57,7 +57,7 @@ pub(super) fn streams() -> Vec<String> {
 
 /// Returns the frames of bytes that arrive in the given pieces, and the error that ended them.
 pub(super) fn decode<'a>(
-    limits: Limits,
+    limits: StreamLimits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Frame>, Option<SseError>) {
     let (mut decoder, mut frames) = (Decoder::new(limits), Vec::new());
@@ -80,13 +80,13 @@ pub(super) fn arrived<'a>(
     name: &str,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Answer, CallError> {
-    arrived_within(name, Limits::default(), pieces)
+    arrived_within(name, StreamLimits::default(), pieces)
 }
 
 /// Returns the same, from a peer that may send no more than this.
 pub(super) fn arrived_within<'a>(
     name: &str,
-    limits: Limits,
+    limits: StreamLimits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Answer, CallError> {
     let mut incoming = Incoming::new(dialect_of(name), limits, 1 << 20);

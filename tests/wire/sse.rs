@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::wire::harness::decode;
-use nova3::llm::wire::{Decoder, Frame, Limits, SseError};
+use nova3::llm::wire::{Decoder, Frame, SseError, StreamLimits};
 
 fn frame(event: Option<&str>, data: &str) -> Frame {
     Frame {
@@ -15,7 +15,7 @@ fn frame(event: Option<&str>, data: &str) -> Frame {
 }
 
 fn frames(bytes: &[u8]) -> Vec<Frame> {
-    let (frames, fault) = decode(Limits::default(), [bytes]);
+    let (frames, fault) = decode(StreamLimits::default(), [bytes]);
     assert_eq!(fault, None);
     frames
 }
@@ -51,18 +51,18 @@ fn lines_end_and_fields_part_as_the_standard_says() {
 
 #[test]
 fn bad_encoding_is_an_error_and_a_cut_character_is_a_cut() {
-    let (frames, fault) = decode(Limits::default(), [&b"data: a\n\ndata: \xff\n\n"[..]]);
+    let (frames, fault) = decode(StreamLimits::default(), [&b"data: a\n\ndata: \xff\n\n"[..]]);
     assert_eq!(
         (frames, fault),
         (vec![frame(None, "a")], Some(SseError::InvalidUtf8))
     );
-    let (frames, fault) = decode(Limits::default(), [&b"data: a\n\ndata: \xe4\xbd"[..]]);
+    let (frames, fault) = decode(StreamLimits::default(), [&b"data: a\n\ndata: \xe4\xbd"[..]]);
     assert_eq!((frames, fault), (vec![frame(None, "a")], None));
 }
 
 #[test]
 fn limits_hold_to_the_byte() {
-    let limits = Limits {
+    let limits = StreamLimits {
         event_bytes: 16,
         stream_bytes: 40,
     };
@@ -80,7 +80,7 @@ fn limits_hold_to_the_byte() {
 
 #[test]
 fn the_name_of_an_event_is_held_too() {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(StreamLimits::default());
     let (line, mut out) = (format!("event: {}\n", "n".repeat(1000)), Vec::new());
     decoder.push(line.as_bytes(), &mut out).expect("within limits");
     assert!(decoder.held_bytes() >= 1000);
@@ -91,7 +91,7 @@ fn the_name_of_an_event_is_held_too() {
 fn a_long_line_in_small_chunks_is_linear() {
     let mut line = b"data: ".to_vec();
     line.resize(7 << 20, b'x');
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(StreamLimits::default());
     let mut out = Vec::new();
     for piece in line.chunks(64) {
         decoder.push(piece, &mut out).expect("within limits");
@@ -134,7 +134,7 @@ proptest! {
         event_bytes in 16usize..200,
         stream_bytes in 100usize..600,
     ) {
-        let limits = Limits { event_bytes, stream_bytes };
+        let limits = StreamLimits { event_bytes, stream_bytes };
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();

@@ -194,7 +194,7 @@ pub(in crate::cli) struct RunArgs {
 
     /// Progress display on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
-    pub(in crate::cli) progress: Option<Progress>,
+    pub(in crate::cli) progress: Option<ProgressMode>,
 }
 
 /// Flags that override a setting of the same name.
@@ -235,7 +235,7 @@ pub(in crate::cli) struct ModelArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Progress {
+pub(in crate::cli) enum ProgressMode {
     /// A bar on a terminal, one closing line otherwise
     Auto,
     /// A bar

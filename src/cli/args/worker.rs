@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use super::{ModelArgs, Progress};
+use super::{ModelArgs, ProgressMode};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WorkerArgs {
@@ -42,5 +42,5 @@ pub(in crate::cli) struct WorkerArgs {
 
     /// Progress display on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]
-    pub(in crate::cli) progress: Option<Progress>,
+    pub(in crate::cli) progress: Option<ProgressMode>,
 }

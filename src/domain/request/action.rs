@@ -14,13 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Action(Cow<'static, str>);
 
 /// An action of the service's protocol.
-struct Known {
+struct ServiceAction {
     action: &'static str,
     content_type: &'static str,
 }
 
 /// The actions of the service, in the order in which a full analysis would use them.
-const KNOWN: [Known; 8] = [
+const KNOWN: [ServiceAction; 8] = [
     known("insight", "nova3_insight"),
     known("profile", "nova3_profile"),
     known("hitpoint", "nova3_hitpoint"),
@@ -31,8 +31,8 @@ const KNOWN: [Known; 8] = [
     known("answer", FINAL_ANSWER),
 ];
 
-const fn known(action: &'static str, content_type: &'static str) -> Known {
-    Known { action, content_type }
+const fn known(action: &'static str, content_type: &'static str) -> ServiceAction {
+    ServiceAction { action, content_type }
 }
 
 /// The content type of a free-text answer.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::fields::{Complaint, Fields};
-use super::tree::{Entry, Tree};
+use super::tree::{KeyValue, Tree};
 use crate::domain::ids::shortened;
 
 /// The endpoint of a Batch line, named by the last part of its `url`.
@@ -94,7 +94,7 @@ pub(super) fn completion(
 }
 
 /// Returns the last value of a key, as most readers take it: a body is passed on even if it has a key twice.
-fn last<'t, 'a>(entries: &'t [Entry<'a>], key: &str) -> Option<&'t Tree<'a>> {
+fn last<'t, 'a>(entries: &'t [KeyValue<'a>], key: &str) -> Option<&'t Tree<'a>> {
     let entry = entries.iter().rfind(|(name, _)| name == key);
     entry.map(|(_, value)| value)
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::action::Action;
-use super::beside::{self, GivenTask};
+use super::common_fields::{self, GivenTask};
 use super::fields::{Complaint, Fields};
 use super::selections::{self, Selections};
 use super::stops::Stops;
@@ -153,8 +153,8 @@ pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>) -> Result<Bri
         selections,
         references,
         auto: fields.flag("auto")?.unwrap_or(true),
-        tasks: beside::tasks(top)?,
-        until: beside::until(top)?,
+        tasks: common_fields::tasks(top)?,
+        until: common_fields::until(top)?,
     })
 }
 

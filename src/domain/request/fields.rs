@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tree::{self, Entry, Tree};
+use super::tree::{self, KeyValue, Tree};
 
 /// The error in a line, as text for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,24 +17,24 @@ impl Complaint {
 
 /// The place of a value in a line; it is formatted only for a message.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'p> {
+pub(super) enum ValuePlace<'p> {
     Top,
-    Key(&'p Place<'p>, &'p str),
-    Index(&'p Place<'p>, usize),
+    Key(&'p ValuePlace<'p>, &'p str),
+    Index(&'p ValuePlace<'p>, usize),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ValuePlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Top => Ok(()),
-            Self::Key(Place::Top, key) => f.write_str(key),
+            Self::Key(ValuePlace::Top, key) => f.write_str(key),
             Self::Key(outer, key) => write!(f, "{outer}.{key}"),
             Self::Index(outer, index) => write!(f, "{outer}[{index}]"),
         }
     }
 }
 
-impl Place<'_> {
+impl ValuePlace<'_> {
     /// Returns the complaint that the value at this place is of another kind than `expected`.
     pub(super) fn expected(&self, expected: &str, got: &Tree<'_>) -> Complaint {
         Complaint(format!("expected `{self}` to be {expected}, got {}", got.kind()))
@@ -58,13 +58,13 @@ impl Place<'_> {
 /// An object and its place. A key whose value is null counts as absent, because many clients write absence this way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'t, 'a> {
-    pub(super) place: Place<'t>,
-    pub(super) entries: &'t [Entry<'a>],
+    pub(super) place: ValuePlace<'t>,
+    pub(super) entries: &'t [KeyValue<'a>],
 }
 
 impl<'t, 'a> Fields<'t, 'a> {
     /// Returns the object at a place.
-    pub(super) fn of(place: Place<'t>, value: &'t Tree<'a>) -> Result<Self, Complaint> {
+    pub(super) fn of(place: ValuePlace<'t>, value: &'t Tree<'a>) -> Result<Self, Complaint> {
         match value {
             Tree::Object(entries) => Ok(Self { place, entries }),
             other => Err(place.expected("an object", other)),
@@ -80,8 +80,8 @@ impl<'t, 'a> Fields<'t, 'a> {
     }
 
     /// The place of a key.
-    pub(super) const fn at<'p>(&'p self, key: &'p str) -> Place<'p> {
-        Place::Key(&self.place, key)
+    pub(super) const fn at<'p>(&'p self, key: &'p str) -> ValuePlace<'p> {
+        ValuePlace::Key(&self.place, key)
     }
 
     /// Returns a string.
@@ -122,7 +122,7 @@ impl<'t, 'a> Fields<'t, 'a> {
         self.list(key)?
             .iter()
             .enumerate()
-            .map(|(index, item)| Ok(Place::Index(&list, index).text(item)?.to_owned()))
+            .map(|(index, item)| Ok(ValuePlace::Index(&list, index).text(item)?.to_owned()))
             .collect()
     }
 

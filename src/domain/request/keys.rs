@@ -2,8 +2,8 @@
 
 use super::Form;
 use super::action;
-use super::fields::{Complaint, Place};
-use super::tree::{self, Entry, Tree};
+use super::fields::{Complaint, ValuePlace};
+use super::tree::{self, KeyValue, Tree};
 use crate::domain::ids::shortened;
 
 const BESIDE: &[&str] = &[
@@ -72,14 +72,14 @@ impl Stray<'_> {
 
 /// Checks that no object of the line has a key twice, which JSON readers resolve differently. The contents of `body`
 /// and `metadata` are not checked: they are passed on as they stand.
-pub(super) fn check_once(entries: &[Entry<'_>], place: Place<'_>) -> Result<(), Complaint> {
+pub(super) fn check_once(entries: &[KeyValue<'_>], place: ValuePlace<'_>) -> Result<(), Complaint> {
     for pair in entries.windows(2) {
         if let [(key, _), (next, _)] = pair
             && key == next
         {
             let key = shortened(key, 60);
             let place = match place {
-                Place::Top => "at the top level".to_owned(),
+                ValuePlace::Top => "at the top level".to_owned(),
                 inner => format!("in `{}`", shortened(&inner.to_string(), 200)),
             };
             return Err(Complaint(format!(
@@ -89,22 +89,22 @@ pub(super) fn check_once(entries: &[Entry<'_>], place: Place<'_>) -> Result<(), 
     }
     entries
         .iter()
-        .try_for_each(|(key, value)| check_value(value, Place::Key(&place, key)))
+        .try_for_each(|(key, value)| check_value(value, ValuePlace::Key(&place, key)))
 }
 
-fn check_value(value: &Tree<'_>, place: Place<'_>) -> Result<(), Complaint> {
+fn check_value(value: &Tree<'_>, place: ValuePlace<'_>) -> Result<(), Complaint> {
     match value {
         Tree::Object(entries) => check_once(entries, place),
         Tree::List(items) => items
             .iter()
             .enumerate()
-            .try_for_each(|(index, item)| check_value(item, Place::Index(&place, index))),
+            .try_for_each(|(index, item)| check_value(item, ValuePlace::Index(&place, index))),
         _ => Ok(()),
     }
 }
 
 /// Takes every unknown key out of a line.
-pub(super) fn sift<'a>(entries: &mut Vec<Entry<'a>>, form: Form) -> Vec<Stray<'a>> {
+pub(super) fn sift<'a>(entries: &mut Vec<KeyValue<'a>>, form: Form) -> Vec<Stray<'a>> {
     let mut strays = Vec::new();
     let own = match form {
         Form::Envelope => ENVELOPE,
@@ -112,14 +112,14 @@ pub(super) fn sift<'a>(entries: &mut Vec<Entry<'a>>, form: Form) -> Vec<Stray<'a
         Form::Flat => BRIEF,
     };
     let is_known = |key: &str| BESIDE.contains(&key) || own.contains(&key);
-    take(entries, is_known, &Place::Top, &mut strays);
-    each_object(entries, "tasks", &Place::Top, TASK, &mut strays);
+    take(entries, is_known, &ValuePlace::Top, &mut strays);
+    each_object(entries, "tasks", &ValuePlace::Top, TASK, &mut strays);
     match form {
         Form::Batch => {}
-        Form::Flat => sift_brief(entries, &Place::Top, &mut strays),
+        Form::Flat => sift_brief(entries, &ValuePlace::Top, &mut strays),
         Form::Envelope => {
             if let Some(Tree::Object(brief)) = value_of(entries, "request_data") {
-                let place = Place::Key(&Place::Top, "request_data");
+                let place = ValuePlace::Key(&ValuePlace::Top, "request_data");
                 take(brief, |key| BRIEF.contains(&key), &place, &mut strays);
                 sift_brief(brief, &place, &mut strays);
             }
@@ -152,13 +152,13 @@ pub(super) fn unknown(strays: &[Stray<'_>]) -> Complaint {
     ))
 }
 
-fn sift_brief<'a>(brief: &mut [Entry<'a>], place: &Place<'_>, strays: &mut Vec<Stray<'a>>) {
+fn sift_brief<'a>(brief: &mut [KeyValue<'a>], place: &ValuePlace<'_>, strays: &mut Vec<Stray<'a>>) {
     if let Some(Tree::Object(background)) = value_of(brief, "background") {
-        let place = Place::Key(place, "background");
+        let place = ValuePlace::Key(place, "background");
         take(background, |key| BACKGROUND.contains(&key), &place, strays);
     }
     if let Some(Tree::Object(selections)) = value_of(brief, "nova3_selections") {
-        let place = Place::Key(place, "nova3_selections");
+        let place = ValuePlace::Key(place, "nova3_selections");
         let lists: Vec<String> = selections
             .iter()
             .map(|(key, _)| key.to_string())
@@ -173,33 +173,33 @@ fn sift_brief<'a>(brief: &mut [Entry<'a>], place: &Place<'_>, strays: &mut Vec<S
 }
 
 fn each_object<'a>(
-    entries: &mut [Entry<'a>],
+    entries: &mut [KeyValue<'a>],
     list: &str,
-    place: &Place<'_>,
+    place: &ValuePlace<'_>,
     known: &[&str],
     strays: &mut Vec<Stray<'a>>,
 ) {
     let Some(Tree::List(items)) = value_of(entries, list) else {
         return;
     };
-    let place = Place::Key(place, list);
+    let place = ValuePlace::Key(place, list);
     for (index, item) in items.iter_mut().enumerate() {
         if let Tree::Object(entries) = item {
-            let place = Place::Index(&place, index);
+            let place = ValuePlace::Index(&place, index);
             take(entries, |key| known.contains(&key), &place, strays);
         }
     }
 }
 
-fn value_of<'e, 'a>(entries: &'e mut [Entry<'a>], key: &str) -> Option<&'e mut Tree<'a>> {
+fn value_of<'e, 'a>(entries: &'e mut [KeyValue<'a>], key: &str) -> Option<&'e mut Tree<'a>> {
     let place = tree::place_of(entries, key)?;
     entries.get_mut(place).map(|(_, value)| value)
 }
 
 fn take<'a>(
-    entries: &mut Vec<Entry<'a>>,
+    entries: &mut Vec<KeyValue<'a>>,
     is_known: impl Fn(&str) -> bool,
-    place: &Place<'_>,
+    place: &ValuePlace<'_>,
     strays: &mut Vec<Stray<'a>>,
 ) {
     strays.extend(

@@ -9,8 +9,8 @@
 
 mod action;
 mod batch;
-mod beside;
 mod brief;
+mod common_fields;
 mod fields;
 mod identity;
 mod keys;
@@ -29,16 +29,16 @@ use serde_json::value::RawValue;
 
 pub use self::action::{Action, content_type, is_name};
 pub use self::batch::{Completion, Endpoint};
-pub use self::beside::GivenTask;
 pub use self::brief::{Background, Brief, Interaction};
+pub use self::common_fields::GivenTask;
 pub use self::identity::{Digest, Identity};
 pub use self::lines::{LineSplitter, MAX_LINE, RawLine};
 pub use self::selections::{Selection, Selections};
 pub use self::stops::Stops;
 
-use self::fields::{Complaint, Fields, Place};
+use self::fields::{Complaint, Fields, ValuePlace};
 use self::syntax::Line;
-use self::tree::{Entry, Tree};
+use self::tree::{KeyValue, Tree};
 use super::ids::{SessionId, UserId};
 
 /// How strictly lines are read.
@@ -144,7 +144,7 @@ pub fn read_line(bytes: &[u8], rules: Rules) -> Result<Accepted, BadLine> {
 fn accept(bytes: &[u8], rules: Rules) -> Result<Accepted, Complaint> {
     let mut line = syntax::parse(bytes)?;
     let form = Form::of(&line)?;
-    keys::check_once(&line.entries, Place::Top)?;
+    keys::check_once(&line.entries, ValuePlace::Top)?;
     let strays = keys::sift(&mut line.entries, form);
     if !strays.is_empty() && !rules.lenient {
         return Err(keys::unknown(&strays));
@@ -152,25 +152,25 @@ fn accept(bytes: &[u8], rules: Rules) -> Result<Accepted, Complaint> {
     line.fill_body()?;
 
     let top = Fields {
-        place: Place::Top,
+        place: ValuePlace::Top,
         entries: &line.entries,
     };
     let work = work(form, &top, line.body)?;
-    let priority = beside::priority(&top)?;
+    let priority = common_fields::priority(&top)?;
     let metadata = notes::with_strays(line.metadata, &strays)?;
     let stops = work.stops();
     let notes = notes::digest(metadata.as_deref(), priority, &stops)?;
     let content = Digest::of_json(&Content(&line.entries));
-    let custom_id = beside::custom_id(&top)?;
+    let custom_id = common_fields::custom_id(&top)?;
     Ok(Accepted {
         identity: custom_id
             .clone()
             .map_or(Identity::Content(content), Identity::Custom),
         request: Request {
             custom_id,
-            user: beside::user(&top)?,
-            session: beside::session(&top)?,
-            model: beside::model(&top)?,
+            user: common_fields::user(&top)?,
+            session: common_fields::session(&top)?,
+            model: common_fields::model(&top)?,
             priority,
             metadata,
             work,
@@ -231,10 +231,10 @@ impl Line<'_> {
 }
 
 /// The content of a line: everything except metadata, priority and where its queue stops for a person.
-struct Content<'t, 'a>(&'t [Entry<'a>]);
+struct Content<'t, 'a>(&'t [KeyValue<'a>]);
 
 /// `request_data` without `auto`.
-struct Inner<'t, 'a>(&'t [Entry<'a>]);
+struct Inner<'t, 'a>(&'t [KeyValue<'a>]);
 
 impl Serialize for Content<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

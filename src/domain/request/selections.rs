@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action;
-use super::fields::{Complaint, Fields, Place};
+use super::fields::{Complaint, Fields, ValuePlace};
 use super::tree::Tree;
 
 /// All items of a request.
@@ -61,7 +61,7 @@ pub(super) fn selections(fields: &Fields<'_, '_>) -> Result<Selections, Complain
     for key in lists {
         let list = fields.at(key);
         for (index, item) in fields.list(key)?.iter().enumerate() {
-            items.push(selection(key, Place::Index(&list, index), item)?);
+            items.push(selection(key, ValuePlace::Index(&list, index), item)?);
         }
     }
     Ok(Selections {
@@ -70,7 +70,7 @@ pub(super) fn selections(fields: &Fields<'_, '_>) -> Result<Selections, Complain
     })
 }
 
-fn selection(list: &str, place: Place<'_>, item: &Tree<'_>) -> Result<Selection, Complaint> {
+fn selection(list: &str, place: ValuePlace<'_>, item: &Tree<'_>) -> Result<Selection, Complaint> {
     let fields = Fields::of(place, item)?;
     let needed = |key| {
         fields

@@ -6,9 +6,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Claim;
-use super::beside::MAX_ID;
+use super::common_fields::MAX_ID;
 use super::fields::Complaint;
-use super::tree::{self, Entry, Key, Tree};
+use super::tree::{self, Key, KeyValue, Tree};
 use crate::domain::ids::shortened;
 
 /// The top level of a line.
@@ -16,7 +16,7 @@ use crate::domain::ids::shortened;
 /// The entries of `body` and `metadata` hold null; the values of both are kept beside, as they were written.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
-    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) entries: Vec<KeyValue<'a>>,
     pub(super) body: Option<&'a RawValue>,
     pub(super) metadata: Option<&'a RawValue>,
 }
@@ -47,7 +47,7 @@ impl Claim {
                 .and_then(|sound| str::from_utf8(sound).ok())
                 .unwrap_or_default(),
         };
-        let mut keys = Keys::default();
+        let mut keys = TopLevelKeys::default();
         let mut reader = serde_json::Deserializer::from_str(sound.trim_start_matches('\u{feff}'));
         // An error in the rest of the line does not matter: the claim is collected on the way.
         let _ = reader.deserialize_map(KeysVisitor(&mut keys));
@@ -62,7 +62,7 @@ impl Claim {
 
 /// The keys seen at the top level of a line that cannot be read as a whole.
 #[derive(Default)]
-struct Keys {
+struct TopLevelKeys {
     custom_id: Option<String>,
     request_data: bool,
     body: bool,
@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for LineVisitor {
     }
 }
 
-struct KeysVisitor<'k>(&'k mut Keys);
+struct KeysVisitor<'k>(&'k mut TopLevelKeys);
 
 impl<'de> Visitor<'de> for KeysVisitor<'_> {
     type Value = ();

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
 /// A key and its value.
-pub(super) type Entry<'a> = (Cow<'a, str>, Tree<'a>);
+pub(super) type KeyValue<'a> = (Cow<'a, str>, Tree<'a>);
 
 /// A JSON value; the entries of an object are sorted by key, equal keys in the order of the line.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(super) enum Tree<'a> {
     Number(Number),
     Text(Cow<'a, str>),
     List(Vec<Tree<'a>>),
-    Object(Vec<Entry<'a>>),
+    Object(Vec<KeyValue<'a>>),
 }
 
 impl Tree<'_> {
@@ -61,13 +61,13 @@ impl Tree<'_> {
 }
 
 /// Sorts the entries of an object by key.
-pub(super) fn sort(entries: &mut [Entry<'_>]) {
+pub(super) fn sort(entries: &mut [KeyValue<'_>]) {
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
 }
 
 /// Returns the place of the first entry with this key among the sorted entries of an object. The search is binary,
 /// because a line of ten megabytes may have half a million entries, each with its own search.
-pub(super) fn place_of(entries: &[Entry<'_>], key: &str) -> Option<usize> {
+pub(super) fn place_of(entries: &[KeyValue<'_>], key: &str) -> Option<usize> {
     let place = entries.partition_point(|(name, _)| name.as_ref() < key);
     entries
         .get(place)

@@ -40,7 +40,7 @@ impl<'a> PlanStep<'a> {
 
 /// The error of a task or a request.
 #[derive(serde::Serialize)]
-pub(super) struct Fault<'a> {
+pub(super) struct ErrorData<'a> {
     pub(super) class: Class,
     pub(super) message: &'a str,
 }
@@ -66,7 +66,7 @@ impl<'a> Note<'a> {
 
 /// One sentence of an answer.
 #[derive(serde::Serialize)]
-pub(super) struct Piece<'a> {
+pub(super) struct SentenceData<'a> {
     pub(super) id: &'a str,
     pub(super) content: &'a str,
     #[serde(rename = "type")]
@@ -74,13 +74,13 @@ pub(super) struct Piece<'a> {
 }
 
 /// A stored item; its keys keep their order and its values their spelling, which `serde_json::Map` would change.
-pub(super) struct Item<'a> {
+pub(super) struct EventItem<'a> {
     /// Its id, such as `insight1`.
     pub(super) id: String,
     entries: Vec<(String, &'a RawValue)>,
 }
 
-impl Item<'_> {
+impl EventItem<'_> {
     /// The word that the id begins with.
     pub(super) fn kind(&self) -> &str {
         self.id.trim_end_matches(|c: char| c.is_ascii_digit())
@@ -95,7 +95,7 @@ impl Item<'_> {
 
 /// Writes the item as it is stored, with its type at the end. A `type` that the model wrote is left out, or the key
 /// would occur twice.
-impl Serialize for Item<'_> {
+impl Serialize for EventItem<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (key, value) in self.entries.iter().filter(|(key, _)| key != "type") {
@@ -106,7 +106,7 @@ impl Serialize for Item<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Item<'de> {
+impl<'de> Deserialize<'de> for EventItem<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ItemVisitor)
     }
@@ -115,14 +115,14 @@ impl<'de> Deserialize<'de> for Item<'de> {
 struct ItemVisitor;
 
 impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item<'de>;
+    type Value = EventItem<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an item")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item<'de>, A::Error> {
-        let mut item = Item {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventItem<'de>, A::Error> {
+        let mut item = EventItem {
             id: String::new(),
             entries: Vec::new(),
         };
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn an_item_keeps_its_order_and_spelling() {
         let text = r#"{"id":"xhs_post12","b":1.0,"$serde_json::private::RawValue":"x","a":{"d": 1e400,"c":"\ud800"}}"#;
-        let item: Item<'_> = serde_json::from_str(text).unwrap();
+        let item: EventItem<'_> = serde_json::from_str(text).unwrap();
         assert_eq!(item.kind(), "xhs_post");
         assert_eq!(
             serde_json::to_string(&item).unwrap(),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn text_is_what_a_string_says() {
-        let item: Item<'_> =
+        let item: EventItem<'_> =
             serde_json::from_str(r#"{"id":"answer1","a":"\u597d","b":1,"c":"\ud800"}"#).unwrap();
         assert_eq!(
             ["id", "a", "b", "c", "d"].map(|key| item.text(key)),

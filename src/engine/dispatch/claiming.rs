@@ -11,7 +11,7 @@ use crate::clock::Uptime;
 use crate::engine::dispatch::event::Claiming;
 use crate::engine::work::worker::{fail_unreadable, work};
 use crate::llm::Stop;
-use crate::store::{Claims, Lease, Left, StoreError};
+use crate::store::{Claims, Lease, ReleasedLease, StoreError};
 
 /// How long a held failure waits for another line while the input is still being read.
 const FOR_INPUT: Duration = Duration::from_secs(2);
@@ -83,7 +83,7 @@ impl Dispatcher<'_> {
     /// ending.
     fn begin(&mut self, lease: Lease, until: Option<Uptime>, span: Span) -> Option<Stop> {
         if self.shutdown.has_begun() {
-            self.slots.leave(Left::untouched(lease));
+            self.slots.leave(ReleasedLease::untouched(lease));
             return None;
         }
         let stop = self.shutdown.stop_for_one(lease.queue_id);

@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use crate::clock::{self, Uptime};
 use crate::engine::RunError;
-use crate::store::{Done, Lease, Owner, Store, StoreError};
+use crate::store::{Lease, Owner, Store, StoreError, WorkerProgress};
 
 /// The outcome of a renewal.
 pub(in crate::engine) struct Renewed {
@@ -107,7 +107,7 @@ impl Heartbeat {
     pub(in crate::engine) fn beat(
         &mut self,
         held: impl FnOnce() -> Vec<Lease>,
-        done: Done,
+        done: WorkerProgress,
     ) -> Result<(), RunError> {
         let every = self.lease / 3;
         let lease_ms = self.lease_ms();

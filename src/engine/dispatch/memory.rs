@@ -16,7 +16,7 @@ const LARGE: u64 = 8 << 20;
 /// The number of queues that memory has room for.
 #[derive(Debug)]
 pub(in crate::engine) struct Memory {
-    gauge: Option<Gauge>,
+    gauge: Option<MemoryLimit>,
     /// How many queues may be in memory at once now.
     window: usize,
     most: usize,
@@ -27,7 +27,7 @@ pub(in crate::engine) struct Memory {
 
 /// A limit of memory, and the source of the amount in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Gauge {
+struct MemoryLimit {
     limit: u64,
     used: Used,
 }
@@ -43,10 +43,10 @@ enum Used {
 impl Memory {
     /// Room for `most` queues, below the given limit, or else the container's or machine's.
     pub(in crate::engine) fn new(given: Option<u64>, most: usize) -> Self {
-        Self::under(Gauge::find(Path::new("/"), given), most)
+        Self::under(MemoryLimit::find(Path::new("/"), given), most)
     }
 
-    fn under(gauge: Option<Gauge>, most: usize) -> Self {
+    fn under(gauge: Option<MemoryLimit>, most: usize) -> Self {
         let room = gauge
             .as_ref()
             .map_or(u64::MAX, |gauge| gauge.limit / 10 * 8 / LARGE);
@@ -109,7 +109,7 @@ impl Memory {
     }
 }
 
-impl Gauge {
+impl MemoryLimit {
     /// The limit in force: the given one, or else the lower one of the container's and the machine's.
     fn find(root: &Path, given: Option<u64>) -> Option<Self> {
         if let Some(limit) = given {
@@ -158,7 +158,7 @@ mod tests {
 
     fn of(limit: u64, most: usize) -> Memory {
         let used = Used::Resident;
-        Memory::under(Some(Gauge { limit, used }), most)
+        Memory::under(Some(MemoryLimit { limit, used }), most)
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        let find = |given| Gauge::find(root.path(), given);
+        let find = |given| MemoryLimit::find(root.path(), given);
         assert_eq!(find(None), None);
         write("proc/meminfo", "MemTotal:       1000 kB\nMemFree: 1 kB\n");
         assert_eq!(find(None).unwrap().limit, 1_024_000);

@@ -49,8 +49,8 @@ use crate::engine::signals::Signals;
 use crate::engine::wakes::Wakes;
 use crate::engine::work::worker::{Fact, Tools};
 use crate::llm::{Chain, Stop, Stopped};
-use crate::observe::Ending;
-use crate::store::{Left, Owner, RunId, Settled, StoreError};
+use crate::observe::RunEnding;
+use crate::store::{Owner, ReleasedLease, RunId, Settled, StoreError};
 
 /// The interval of progress snapshots. It is also the longest wait if a wake-up was lost.
 const TICK: Duration = Duration::from_millis(200);
@@ -213,7 +213,7 @@ impl<'a> Dispatcher<'a> {
         let used_up = self.stop_conditions.is_used_up();
         if !self.ingested || (self.may_find && !used_up) {
             if used_up {
-                self.shutdown.drain(Ending::Limit, "", 0);
+                self.shutdown.drain(RunEnding::Limit, "", 0);
             }
             return used_up;
         }
@@ -235,7 +235,7 @@ impl<'a> Dispatcher<'a> {
             // The remaining queues are blocked: their chain is dead, or an earlier line of their session waits for a
             // dead chain.
             Ok(true) if self.slots.has_parked() => self.stop_conditions.no_route(),
-            Ok(true) if used_up => Ending::Limit,
+            Ok(true) if used_up => RunEnding::Limit,
             Ok(true) if self.has_stuck().await => return true,
             // The remaining queues are leased by others, wait for them, are snoozed, or belong to an outside job.
             Ok(true) => return self.leaves_to_others && !self.quarantine.has_snoozing(),
@@ -266,7 +266,7 @@ impl<'a> Dispatcher<'a> {
             DispatchEvent::Deadline => {
                 let calls = self.slots.calling();
                 self.shutdown
-                    .drain(Ending::Deadline, "the deadline has come", calls);
+                    .drain(RunEnding::Deadline, "the deadline has come", calls);
             }
             // A held request holds no slot, so another queue may start.
             DispatchEvent::InDoubt => self.may_find = true,
@@ -308,7 +308,7 @@ impl<'a> Dispatcher<'a> {
             Fact::Interrupted(left, why) => self.interrupted(left, &why),
             Fact::FannedOut => self.may_find = true,
             Fact::Unsettled(lease, error) => {
-                self.slots.park(Left::untouched(lease));
+                self.slots.park(ReleasedLease::untouched(lease));
                 self.unsettled.get_or_insert(error);
                 self.may_find = true;
             }
@@ -316,7 +316,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn interrupted(&mut self, left: Left, why: &Stopped) {
+    fn interrupted(&mut self, left: ReleasedLease, why: &Stopped) {
         let calls = self.slots.calling().saturating_sub(1);
         if !self.stop_conditions.is_about_routes(why) {
             let is_part = left.task.is_part();
@@ -348,7 +348,7 @@ impl<'a> Dispatcher<'a> {
             Ok(Exported::All) => {}
             Ok(Exported::Closed) => {
                 self.shutdown
-                    .drain(Ending::ClosedPipe, "the reader of the output has gone", calls);
+                    .drain(RunEnding::ClosedPipe, "the reader of the output has gone", calls);
             }
             Err(error) => self.shutdown.fail_gently(error, calls),
         }

@@ -50,7 +50,7 @@ impl Outage {
 }
 
 /// Does the work, and reports meanwhile if the database does not answer.
-pub(in crate::engine) async fn telling<T>(services: &Services, work: impl Future<Output = T>) -> T {
+pub(in crate::engine) async fn reporting_outage<T>(services: &Services, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let (mut outage, mut poll_backoff) = (Outage::default(), interval(LOOK));
     loop {

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::input::ingest::IngestFact;
 use crate::observe::Snapshot;
-use crate::store::{Done, Settled};
+use crate::store::{Settled, WorkerProgress};
 
 /// The progress of a run, as the display shows it.
 pub(in crate::engine) struct ProgressCounters {
@@ -50,8 +50,8 @@ impl ProgressCounters {
     }
 
     /// The numbers of tasks and requests that this process finished.
-    pub(in crate::engine) const fn done(&self) -> Done {
-        Done {
+    pub(in crate::engine) const fn done(&self) -> WorkerProgress {
+        WorkerProgress {
             settled: self.snapshot.tasks,
             finished: self.snapshot.finished_now,
         }

@@ -2,7 +2,7 @@
 
 use super::Dispatcher;
 use crate::engine::input::ingest::IngestFact;
-use crate::observe::{Ending, RunEvent};
+use crate::observe::{RunEnding, RunEvent};
 
 impl Dispatcher<'_> {
     pub(super) fn ingest(&mut self, fact: IngestFact) {
@@ -18,7 +18,7 @@ impl Dispatcher<'_> {
                     .events
                     .publish_run(RunEvent::InputChanged { run, change });
             }
-            IngestFact::Empty => return self.shutdown.drain(Ending::NoRequests, "", 0),
+            IngestFact::Empty => return self.shutdown.drain(RunEnding::NoRequests, "", 0),
             IngestFact::Added { .. } => self.quarantine.input(),
             IngestFact::Ended => (self.is_read, self.ingested) = (true, true),
             IngestFact::Failed(error) => return self.shutdown.fail_gently(error, self.slots.calling()),

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::domain::tally::RouteState;
 use crate::engine::dispatch::background_writes::BackgroundWrites;
 use crate::engine::job::Services;
-use crate::llm::{Route, Standing};
+use crate::llm::{Route, RouteStatus};
 use crate::observe::RunEvent;
 use crate::store::RunId;
 
@@ -73,12 +73,12 @@ impl RouteChanges {
 
 const CLOSED: &str = "closed";
 
-fn told(standing: Standing) -> (&'static str, Option<String>) {
+fn told(standing: RouteStatus) -> (&'static str, Option<String>) {
     match standing {
-        Standing::Free | Standing::Limited { .. } => (CLOSED, None),
-        Standing::Paused { reason, .. } => ("paused", Some(reason)),
-        Standing::Open { reason, .. } => ("open", Some(reason)),
-        Standing::HalfOpen { reason } => ("half_open", Some(reason)),
-        Standing::Latched { reason } => ("latched", Some(reason)),
+        RouteStatus::Free | RouteStatus::Limited { .. } => (CLOSED, None),
+        RouteStatus::Paused { reason, .. } => ("paused", Some(reason)),
+        RouteStatus::Open { reason, .. } => ("open", Some(reason)),
+        RouteStatus::HalfOpen { reason } => ("half_open", Some(reason)),
+        RouteStatus::Latched { reason } => ("latched", Some(reason)),
     }
 }

@@ -12,8 +12,8 @@ use crate::clock;
 use crate::engine::RunError;
 use crate::engine::job::Driven;
 use crate::llm::{Doubts, Stop};
-use crate::observe::{Commonest, Ending, EventBus, RunEvent};
-use crate::store::Done;
+use crate::observe::{Commonest, EventBus, RunEnding, RunEvent};
+use crate::store::WorkerProgress;
 
 /// How long a cancelled run waits for a store that does not answer, or for a reader that does not read. A supervisor
 /// whose grace is ten seconds longer than ours does not kill the process.
@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The phase of the run's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+enum ShutdownPhase {
     Running,
     Draining,
     Cancelled,
@@ -36,12 +36,12 @@ pub(in crate::engine) struct Shutdown<'a> {
     events: &'a EventBus,
     stop: Stop,
     grace: Duration,
-    phase: Phase,
+    phase: ShutdownPhase,
     grace_over: Option<Instant>,
     /// The time at which all waiting ends.
     ends: Option<Instant>,
     deadline: Option<Instant>,
-    ending: Ending,
+    ending: RunEnding,
     failed: Option<RunError>,
 }
 
@@ -56,11 +56,11 @@ impl<'a> Shutdown<'a> {
             events,
             stop,
             grace,
-            phase: Phase::Running,
+            phase: ShutdownPhase::Running,
             grace_over: None,
             ends: None,
             deadline,
-            ending: Ending::Finished,
+            ending: RunEnding::Finished,
             failed: None,
         }
     }
@@ -77,12 +77,12 @@ impl<'a> Shutdown<'a> {
 
     /// Whether the run is ending before its work is done.
     pub(in crate::engine) fn has_begun(&self) -> bool {
-        self.phase > Phase::Running
+        self.phase > ShutdownPhase::Running
     }
 
     /// Whether the run ends at once and waits for nothing more.
     pub(in crate::engine) fn is_abandoned(&self) -> bool {
-        self.phase == Phase::Abandoned
+        self.phase == ShutdownPhase::Abandoned
     }
 
     /// Whether an error ended the run. Leases cannot be released to a store that failed.
@@ -92,24 +92,24 @@ impl<'a> Shutdown<'a> {
 
     pub(in crate::engine) fn signal(&mut self, signal: i32, calls: usize) {
         match self.phase {
-            Phase::Running => {
-                self.drain(Ending::Signal(signal), "stopping", calls);
+            ShutdownPhase::Running => {
+                self.drain(RunEnding::Signal(signal), "stopping", calls);
                 if failpoint!("first-signal-cancels") {
                     self.cancel();
                 }
             }
-            Phase::Draining => self.cancel(),
-            Phase::Cancelled | Phase::Abandoned => self.abandon(),
+            ShutdownPhase::Draining => self.cancel(),
+            ShutdownPhase::Cancelled | ShutdownPhase::Abandoned => self.abandon(),
         }
     }
 
     /// Ends the run. Calls in flight are paid, so they are awaited and settled.
-    pub(in crate::engine) fn drain(&mut self, ending: Ending, cause: &str, calls: usize) {
+    pub(in crate::engine) fn drain(&mut self, ending: RunEnding, cause: &str, calls: usize) {
         if self.has_begun() {
             return;
         }
         self.ending = ending;
-        self.phase = Phase::Draining;
+        self.phase = ShutdownPhase::Draining;
         self.grace_over = Some(Instant::now() + self.grace);
         self.stop.drain.cancel();
         if calls > 0 {
@@ -124,7 +124,7 @@ impl<'a> Shutdown<'a> {
             return self.fail(error);
         }
         self.note(error);
-        self.drain(Ending::Finished, "stopping after an error", calls);
+        self.drain(RunEnding::Finished, "stopping after an error", calls);
     }
 
     /// Ends the run at once: the store could keep no further answer.
@@ -138,7 +138,7 @@ impl<'a> Shutdown<'a> {
     /// Ends the run at once. Calls that were sent are still recorded, if the store accepts it.
     fn abandon(&mut self) {
         let ends = Instant::now() + AT_ONCE;
-        self.phase = Phase::Abandoned;
+        self.phase = ShutdownPhase::Abandoned;
         self.ends = Some(
             self.ends
                 .map_or(ends, |before| before.clamp(Instant::now(), ends)),
@@ -157,7 +157,7 @@ impl<'a> Shutdown<'a> {
     /// The signal that ended the run, if one did.
     const fn signalled(&self) -> Option<i32> {
         match self.ending {
-            Ending::Signal(number) => Some(number),
+            RunEnding::Signal(number) => Some(number),
             _ => None,
         }
     }
@@ -176,8 +176,8 @@ impl<'a> Shutdown<'a> {
 
     pub(in crate::engine) fn cancel(&mut self) {
         self.grace_over = None;
-        if self.phase < Phase::Cancelled {
-            self.phase = Phase::Cancelled;
+        if self.phase < ShutdownPhase::Cancelled {
+            self.phase = ShutdownPhase::Cancelled;
             self.ends = Some(Instant::now() + LAST_WAIT);
             self.stop.cancel.cancel();
             self.events.publish_run(RunEvent::Cancelled);
@@ -192,7 +192,7 @@ impl<'a> Shutdown<'a> {
     /// Waits for the end of a cancelled run's time; for ever, if the run is not cancelled or has already ended.
     /// Cancel-safe.
     pub(in crate::engine) async fn end_of_time(&self) {
-        clock::sleep_until(self.ends.filter(|_| self.phase == Phase::Cancelled)).await;
+        clock::sleep_until(self.ends.filter(|_| self.phase == ShutdownPhase::Cancelled)).await;
     }
 
     /// Waits for the deadline of a run that is not ending yet; for ever, if it has none. Cancel-safe.
@@ -200,7 +200,7 @@ impl<'a> Shutdown<'a> {
         clock::sleep_until(self.deadline.filter(|_| !self.has_begun())).await;
     }
 
-    pub(in crate::engine) fn into_driven(self, done: Done, commonest: Option<Commonest>) -> Driven {
+    pub(in crate::engine) fn into_driven(self, done: WorkerProgress, commonest: Option<Commonest>) -> Driven {
         Driven {
             done,
             commonest,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tracing::Span;
 
 use crate::clock::{self, Uptime};
-use crate::llm::{Route, Standing, Stop};
-use crate::store::{Lease, Left};
+use crate::llm::{Route, RouteStatus, Stop};
+use crate::store::{Lease, ReleasedLease};
 
 /// A lease whose queue is running.
-struct Held {
+struct RunningLease {
     lease: Lease,
     /// The time until which no other process can take the lease, by this machine's clock. `None` if the store gives leases
     /// that do not expire.
@@ -29,14 +29,14 @@ pub(in crate::engine) struct Slots {
     /// Queues held in memory at most.
     most: usize,
     /// Queues whose last answer is awaited: each holds a slot.
-    calling: HashMap<Lease, Held>,
+    calling: HashMap<Lease, RunningLease>,
     /// Queues whose last answer is being stored.
-    settling: HashMap<Lease, Held>,
+    settling: HashMap<Lease, RunningLease>,
     /// Queues that were given back and are released together.
-    released: Vec<Left>,
+    released: Vec<ReleasedLease>,
     /// Queues whose chain is dead, or whose outcome the store refuses. They are kept until the run ends, because another
     /// claim would not help.
-    parked: Vec<Left>,
+    parked: Vec<ReleasedLease>,
 }
 
 impl Slots {
@@ -108,7 +108,7 @@ impl Slots {
 
     /// Registers a queue whose lease is good until the given time; `stop` reaches its worker.
     pub(in crate::engine) fn begin(&mut self, lease: Lease, until: Option<Uptime>, stop: Stop, span: Span) {
-        let held = Held {
+        let held = RunningLease {
             lease,
             until,
             stop,
@@ -182,7 +182,7 @@ impl Slots {
     }
 
     /// Marks the queue for release; its tasks stay as they were.
-    pub(in crate::engine) fn leave(&mut self, mut left: Left) {
+    pub(in crate::engine) fn leave(&mut self, mut left: ReleasedLease) {
         if let Some(held) = self.calling.remove(&left.lease) {
             left.snooze = left.snooze.max(held.snooze);
         }
@@ -190,18 +190,18 @@ impl Slots {
     }
 
     /// Parks the queue until the run ends; its tasks stay as they were.
-    pub(in crate::engine) fn park(&mut self, left: Left) {
+    pub(in crate::engine) fn park(&mut self, left: ReleasedLease) {
         self.end(left.lease);
         self.parked.push(left);
     }
 
     /// Takes the queues that are to be released now, without the parked ones.
-    pub(in crate::engine) fn take_released(&mut self) -> Vec<Left> {
+    pub(in crate::engine) fn take_released(&mut self) -> Vec<ReleasedLease> {
         std::mem::take(&mut self.released)
     }
 
     /// Takes all queues that are to be released at the end, parked ones included.
-    pub(in crate::engine) fn take_left(&mut self) -> Vec<Left> {
+    pub(in crate::engine) fn take_left(&mut self) -> Vec<ReleasedLease> {
         let mut left = std::mem::take(&mut self.released);
         left.append(&mut self.parked);
         left
@@ -223,16 +223,18 @@ impl Slots {
 fn wait_of(route: &Route) -> Option<String> {
     let name = &route.settings.name;
     Some(match route.standing() {
-        Standing::Free => return None,
-        Standing::Paused { left, .. } => format!("`{name}` asked for a pause, {} s left", left.as_secs() + 1),
-        Standing::Limited { calls } => format!("{calls} calls wait for the limits of `{name}`"),
-        Standing::Open { left, reason } => {
+        RouteStatus::Free => return None,
+        RouteStatus::Paused { left, .. } => {
+            format!("`{name}` asked for a pause, {} s left", left.as_secs() + 1)
+        }
+        RouteStatus::Limited { calls } => format!("{calls} calls wait for the limits of `{name}`"),
+        RouteStatus::Open { left, reason } => {
             format!(
                 "`{name}` is down, tried again in {} s ({reason})",
                 left.as_secs() + 1
             )
         }
-        Standing::HalfOpen { reason } => format!("`{name}` is being tried ({reason})"),
-        Standing::Latched { .. } => format!("`{name}` is dead for this run"),
+        RouteStatus::HalfOpen { reason } => format!("`{name}` is being tried ({reason})"),
+        RouteStatus::Latched { .. } => format!("`{name}` is dead for this run"),
     })
 }

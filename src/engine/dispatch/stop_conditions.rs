@@ -4,7 +4,7 @@
 
 use crate::domain::conditions::Conditions;
 use crate::llm::Stopped;
-use crate::observe::Ending;
+use crate::observe::RunEnding;
 
 /// The stop conditions of a run, and the counts that they are compared with.
 #[derive(Debug)]
@@ -56,11 +56,11 @@ impl StopConditions {
     }
 
     /// Counts a finished request. Returns the ending if a failure limit is reached.
-    pub(in crate::engine) fn finished(&mut self, ok: bool) -> Option<Ending> {
+    pub(in crate::engine) fn finished(&mut self, ok: bool) -> Option<RunEnding> {
         self.finished += 1;
         self.failed += u64::from(!ok);
         let reached = self.conditions.max_failures?.reached(self.failed, self.finished);
-        (reached && !ok).then_some(Ending::Failures { failed: self.failed })
+        (reached && !ok).then_some(RunEnding::Failures { failed: self.failed })
     }
 
     /// Whether this many more failures would end the run.
@@ -72,8 +72,8 @@ impl StopConditions {
     }
 
     /// The ending of a run that may spend no more money.
-    pub(in crate::engine) fn no_money(&self) -> Ending {
-        Ending::Budget {
+    pub(in crate::engine) fn no_money(&self) -> RunEnding {
+        RunEnding::Budget {
             cap: self.conditions.max_cost.unwrap_or_default(),
         }
     }
@@ -93,8 +93,8 @@ impl StopConditions {
     }
 
     /// The ending of a run without a usable route.
-    pub(in crate::engine) fn no_route(&self) -> Ending {
-        Ending::NoRoute {
+    pub(in crate::engine) fn no_route(&self) -> RunEnding {
+        RunEnding::NoRoute {
             reason: self.reason.clone().unwrap_or_default(),
         }
     }

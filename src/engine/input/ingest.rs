@@ -11,8 +11,8 @@ use tracing::Instrument;
 
 use crate::domain::tally::Counts;
 use crate::engine::RunError;
-use crate::engine::input::reader::{self, InputError, Seen};
-use crate::engine::job::{Input, Job, Reading, Services};
+use crate::engine::input::reader::{self, InputError, InputPart};
+use crate::engine::job::{Input, InputProgress, Job, Services};
 use crate::observe::InputChange;
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, Run, RunId, Store};
 
@@ -60,7 +60,7 @@ impl Intake {
         services: &Services,
         job: &Job,
         run: &Run,
-        reading: watch::Sender<Reading>,
+        reading: watch::Sender<InputProgress>,
         seen: mpsc::Sender<Vec<i64>>,
     ) -> Result<Self, RunError> {
         // Small, because the dispatcher takes facts at once.
@@ -70,14 +70,14 @@ impl Intake {
             drop(tell.try_send(IngestFact::Unchanged(counts)));
             tracing::info!("the input is unchanged");
             drop(tell.try_send(IngestFact::Ended));
-            reading.send_replace(Reading::Unchanged(run.complete));
+            reading.send_replace(InputProgress::Unchanged(run.complete));
             return Ok(Self { facts });
         }
         // Opened here as well as on the thread, so that a missing file is an error before any work starts.
         job.input.probe()?;
         let chunks = spawn_reader(services, job)?;
-        reading.send_replace(Reading::UnderWay);
-        let ingest = Ingest {
+        reading.send_replace(InputProgress::UnderWay);
+        let ingest = IngestTask {
             store: Arc::clone(&services.store),
             run: run.id,
             name: run.name.clone(),
@@ -95,7 +95,7 @@ impl Intake {
             });
             let fact = match end {
                 Ok(Some(epoch)) => {
-                    reading.send_replace(Reading::Ended(epoch.0));
+                    reading.send_replace(InputProgress::Ended(epoch.0));
                     IngestFact::Ended
                 }
                 Ok(None) => IngestFact::Empty,
@@ -156,7 +156,7 @@ async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result
 fn spawn_reader(
     services: &Services,
     job: &Job,
-) -> Result<mpsc::Receiver<Result<Seen, InputError>>, RunError> {
+) -> Result<mpsc::Receiver<Result<InputPart, InputError>>, RunError> {
     // One chunk is stored while the next is parsed. A larger channel would only use memory.
     let (chunks, receiver) = mpsc::channel(2);
     let (input, rules, planner) = (job.input.clone(), job.rules, Arc::clone(&services.planner));
@@ -176,7 +176,7 @@ fn spawn_reader(
     Ok(receiver)
 }
 
-struct Ingest {
+struct IngestTask {
     store: Arc<dyn Store>,
     run: RunId,
     name: String,
@@ -187,19 +187,19 @@ struct Ingest {
     seen: mpsc::Sender<Vec<i64>>,
 }
 
-impl Ingest {
+impl IngestTask {
     /// Stores all lines; `None` if the input has none. A reading begins with its first line, so an empty input changes
     /// nothing.
     async fn all(
         &self,
-        mut chunks: mpsc::Receiver<Result<Seen, InputError>>,
+        mut chunks: mpsc::Receiver<Result<InputPart, InputError>>,
     ) -> Result<Option<Epoch>, RunError> {
         let mut begun = None;
         let (mut known, mut changed) = (0, 0);
         failpoint!("ingest", "");
         while let Some(chunk) = chunks.recv().await {
             match (chunk?, begun) {
-                (Seen::Lines(lines), epoch) => {
+                (InputPart::Lines(lines), epoch) => {
                     let epoch = if let Some(epoch) = epoch {
                         epoch
                     } else {
@@ -211,11 +211,11 @@ impl Ingest {
                     changed += count(&outcomes, AddOutcome::Changed);
                     self.report(&outcomes).await;
                 }
-                (Seen::End(mark), Some(epoch)) => {
+                (InputPart::End(mark), Some(epoch)) => {
                     self.end(epoch, &mark, known, changed).await?;
                     return Ok(Some(epoch));
                 }
-                (Seen::End(_), None) => return Ok(None),
+                (InputPart::End(_), None) => return Ok(None),
             }
         }
         Err(RunError::Broken {

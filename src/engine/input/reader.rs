@@ -29,7 +29,7 @@ pub struct InputError {
 }
 
 /// A part of the input, as the reader hands it on.
-pub enum Seen {
+pub enum InputPart {
     /// The lines of one read.
     Lines(Vec<NewLine>),
     /// The end of the input.
@@ -125,7 +125,7 @@ pub fn read_input(
     input: &Input,
     rules: Rules,
     planner: &Planner,
-    mut each: impl FnMut(Seen) -> bool,
+    mut each: impl FnMut(InputPart) -> bool,
 ) -> Result<(), InputError> {
     let mut source = input.open()?;
     let mut hasher = hasher(rules, planner);
@@ -150,11 +150,11 @@ pub fn read_input(
         };
         if read == 0 {
             splitter.finish(&mut take);
-            if !lines.is_empty() && !each(Seen::Lines(lines)) {
+            if !lines.is_empty() && !each(InputPart::Lines(lines)) {
                 return Ok(());
             }
             let digest = *hasher.finalize().as_bytes();
-            each(Seen::End(InputMark {
+            each(InputPart::End(InputMark {
                 digest,
                 bytes,
                 requests: index,
@@ -164,7 +164,7 @@ pub fn read_input(
         bytes += read as u64;
         hasher.update(&buffer[..read]);
         splitter.push(&buffer[..read], &mut take);
-        if !lines.is_empty() && !each(Seen::Lines(lines)) {
+        if !lines.is_empty() && !each(InputPart::Lines(lines)) {
             return Ok(());
         }
     }

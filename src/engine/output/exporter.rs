@@ -16,7 +16,7 @@ use super::cursors;
 use crate::engine::RunError;
 use crate::engine::job::{ExportPorts, Exported, Job};
 use crate::engine::output::pages::{Rendered, page};
-use crate::sink::{Existing, Found, ResultFile};
+use crate::sink::{Existing, FileState, ResultFile};
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, RowMark, Run, RunId, StoreError};
 
 /// Lines of one append at most. A page ends earlier when results are large.
@@ -58,7 +58,7 @@ pub(in crate::engine) struct Exporter {
 
 /// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum ExportStep {
     /// A full batch was written: there may be more.
     Full,
     /// A small batch was written: there is probably nothing more.
@@ -103,7 +103,7 @@ impl Exporter {
         let fresh = |base, epoch| cursors::fresh(feed, order, append, base, file.tail(), epoch);
         let epoch = epoch(&ports, run.id, feed).await?;
         let cursor = match (known, found) {
-            (Some(cursor), Found::AsMarked) => Cursor {
+            (Some(cursor), FileState::AsMarked) => Cursor {
                 announced: 0,
                 announced_after: cursor.after,
                 after: if failpoint!("announced-counts-as-written") {
@@ -122,10 +122,10 @@ impl Exporter {
                         ..
                     },
                 ),
-                Found::Replaced,
+                FileState::Replaced,
             ) => cursors::replaced(cursor, cursor.base, rewrite),
-            (_, Found::Nothing { base }) => fresh(base, epoch),
-            (_, Found::AsMarked | Found::Replaced) => fresh(file.length(), epoch),
+            (_, FileState::Nothing { base }) => fresh(base, epoch),
+            (_, FileState::AsMarked | FileState::Replaced) => fresh(file.length(), epoch),
         };
         let cursor = match feed {
             Feed::Results => cursors::with_rules(cursor, order, append, run.complete),
@@ -157,12 +157,12 @@ impl Exporter {
             // Read before the rows: the next round finds a request that finishes after the flag was set.
             let finishing = *self.ports.finishing.borrow();
             match self.step().await? {
-                Step::Full => continue,
-                Step::Wrote => {
+                ExportStep::Full => continue,
+                ExportStep::Wrote => {
                     self.pause().await;
                     continue;
                 }
-                Step::Later => {
+                ExportStep::Later => {
                     self.save().await?;
                     let latest = self
                         .next_rewrite
@@ -174,8 +174,8 @@ impl Exporter {
                     }
                     continue;
                 }
-                Step::Nothing if failpoint!("cursor-stays-announced") => {}
-                Step::Nothing => self.save().await?,
+                ExportStep::Nothing if failpoint!("cursor-stays-announced") => {}
+                ExportStep::Nothing => self.save().await?,
             }
             if finishing {
                 if failpoint!("cursor-stays-announced") || self.finish().await? {
@@ -194,7 +194,7 @@ impl Exporter {
     }
 
     /// Writes one batch, or the whole file if its lines are no longer true.
-    async fn step(&mut self) -> Result<Step, RunError> {
+    async fn step(&mut self) -> Result<ExportStep, RunError> {
         let epoch = epoch(&self.ports, self.run, self.cursor.feed).await?;
         if epoch != self.cursor.epoch {
             let now = Instant::now();
@@ -204,15 +204,15 @@ impl Exporter {
             if finishing || (read && now >= self.next_rewrite) {
                 self.rewrite_by = None;
                 self.rewrite(epoch).await?;
-                return Ok(Step::Full);
+                return Ok(ExportStep::Full);
             }
             // Replacing lines wait; they would stand beside their old versions.
-            return Ok(Step::Later);
+            return Ok(ExportStep::Later);
         }
         self.keep_from_now();
         let page = self.page(self.cursor.after).await?;
         if page.rows == 0 {
-            return Ok(Step::Nothing);
+            return Ok(ExportStep::Nothing);
         }
         let lines = page.lines;
         let full = page.rows >= ROWS || lines.len() >= LARGE;
@@ -226,7 +226,7 @@ impl Exporter {
         }
         if !failpoint!("nothing-announced") && !self.put(page.newest).await? {
             self.cursor.announced = 0;
-            return Ok(Step::Full);
+            return Ok(ExportStep::Full);
         }
         if failpoint!("settled-before-append") {
             self.cursor = Cursor {
@@ -243,7 +243,7 @@ impl Exporter {
         self.cursor.tail = file.tail();
         self.file = Some(file);
         self.saved = false;
-        Ok(if full { Step::Full } else { Step::Wrote })
+        Ok(if full { ExportStep::Full } else { ExportStep::Wrote })
     }
 
     /// Fixes the reading from which on an append-only file keeps its lines: the first one that is complete.

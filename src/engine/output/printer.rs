@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use tokio::sync::mpsc;
 
 use crate::engine::RunError;
-use crate::engine::job::{ExportPorts, Exported, Input, Job, Reading};
+use crate::engine::job::{ExportPorts, Exported, Input, InputProgress, Job};
 use crate::engine::output::pages::{Rendered, render, render_events, render_text};
 use crate::observe::Screen;
 use crate::sink::check_stdout;
@@ -71,33 +71,33 @@ impl Printer {
         let reading = self
             .ports
             .reading
-            .wait_for(|reading| *reading != Reading::Unknown)
+            .wait_for(|reading| *reading != InputProgress::Unknown)
             .await
             .map(|reading| *reading);
         self.after = match (self.order, reading) {
             (Order::Input, _) => -1,
-            (Order::Completion, Ok(Reading::Unchanged(_))) => 0,
+            (Order::Completion, Ok(InputProgress::Unchanged(_))) => 0,
             (Order::Completion, _) if failpoint!("known-lines-printed-twice") => 0,
             (Order::Completion, _) => self.earlier,
         };
         loop {
             let finishing = *self.ports.finishing.borrow();
             match self.step().await? {
-                Step::Wrote => continue,
-                Step::Closed => return Ok(Exported::Closed),
-                Step::Nothing if finishing => {
+                PrintStep::Wrote => continue,
+                PrintStep::Closed => return Ok(Exported::Closed),
+                PrintStep::Nothing if finishing => {
                     self.refuse_return().await?;
                     return match check_stdout() {
                         Ok(()) => Ok(Exported::All),
                         Err(source) => Err(RunError::Stdout { source }),
                     };
                 }
-                Step::Nothing => {}
+                PrintStep::Nothing => {}
             }
             tokio::select! {
                 () = self.ports.wake.notified() => {}
                 Some(queues) = self.seen.recv() => {
-                    if self.known(queues).await? == Step::Closed {
+                    if self.known(queues).await? == PrintStep::Closed {
                         return Ok(Exported::Closed);
                     }
                 }
@@ -105,15 +105,15 @@ impl Printer {
         }
     }
 
-    async fn step(&mut self) -> Result<Step, RunError> {
+    async fn step(&mut self) -> Result<PrintStep, RunError> {
         if let Ok(queues) = self.seen.try_recv() {
             return Ok(match self.known(queues).await? {
-                Step::Closed => Step::Closed,
-                Step::Wrote | Step::Nothing => Step::Wrote,
+                PrintStep::Closed => PrintStep::Closed,
+                PrintStep::Wrote | PrintStep::Nothing => PrintStep::Wrote,
             });
         }
         if self.patient && self.order == Order::Completion && !self.ports.reading.borrow().is_over() {
-            return Ok(Step::Nothing);
+            return Ok(PrintStep::Nothing);
         }
         let store = &self.ports.store;
         let page = match self.feed {
@@ -155,20 +155,20 @@ impl Printer {
         Err(StoreError::WentBack { reason }.into())
     }
 
-    async fn known(&mut self, queues: Vec<i64>) -> Result<Step, RunError> {
+    async fn known(&mut self, queues: Vec<i64>) -> Result<PrintStep, RunError> {
         if self.order == Order::Input {
-            return Ok(Step::Nothing);
+            return Ok(PrintStep::Nothing);
         }
         let mut left = queues;
-        let mut step = Step::Nothing;
+        let mut step = PrintStep::Nothing;
         while !left.is_empty() {
             let page = self.page_of(left.clone()).await?;
             let answered = usize::try_from(page.after).unwrap_or(0).clamp(1, left.len());
             left.drain(..answered);
             match self.print(page).await? {
-                Step::Closed => return Ok(Step::Closed),
-                Step::Wrote => step = Step::Wrote,
-                Step::Nothing => {}
+                PrintStep::Closed => return Ok(PrintStep::Closed),
+                PrintStep::Wrote => step = PrintStep::Wrote,
+                PrintStep::Nothing => {}
             }
         }
         Ok(step)
@@ -198,9 +198,9 @@ impl Printer {
         Ok(render_text(page))
     }
 
-    async fn print(&self, page: Rendered) -> Result<Step, RunError> {
+    async fn print(&self, page: Rendered) -> Result<PrintStep, RunError> {
         if page.rows == 0 {
-            return Ok(Step::Nothing);
+            return Ok(PrintStep::Nothing);
         }
         let (lines, terminal) = (page.lines, self.terminal.clone());
         let written = tokio::task::spawn_blocking(move || {
@@ -216,8 +216,8 @@ impl Printer {
             part: "the output thread".to_owned(),
         })?;
         match written {
-            Ok(()) => Ok(Step::Wrote),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Step::Closed),
+            Ok(()) => Ok(PrintStep::Wrote),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(PrintStep::Closed),
             Err(source) => Err(RunError::Stdout { source }),
         }
     }
@@ -225,7 +225,7 @@ impl Printer {
 
 /// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum PrintStep {
     Wrote,
     Nothing,
     Closed,

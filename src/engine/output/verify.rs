@@ -28,9 +28,9 @@ const LOOKS: u32 = 20;
 
 /// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proof {
+pub enum FileProof {
     /// The file holds every line, and no others.
-    Proven(Held),
+    Proven(FileContent),
     /// A process is writing the file, and its settled lines are right.
     BeingWritten {
         /// The process id on this host.
@@ -44,7 +44,7 @@ pub enum Proof {
 
 /// The content of a proven file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct FileContent {
     /// The number of lines.
     pub lines: u64,
     /// How many of these lines changed between paused and continued since they were written. The next invocation of the
@@ -53,19 +53,19 @@ pub struct Held {
 }
 
 /// Compares the file with the store.
-pub async fn verify(store: &dyn Store, run: &Run, key: &FileKey) -> Result<Proof, RunError> {
+pub async fn verify(store: &dyn Store, run: &Run, key: &FileKey) -> Result<FileProof, RunError> {
     let mut looks = 0;
     loop {
         looks += 1;
         let Some(cursor) = store.cursor(run.id, key).await? else {
-            return Ok(Proof::Wrong("the store knows nothing of it".to_owned()));
+            return Ok(FileProof::Wrong("the store knows nothing of it".to_owned()));
         };
         let writer = cursor.writer.filter(|process| is_alive(*process));
         let proof = match writer {
             Some(process) => so_far(store, run, key, &cursor, process).await?,
             None => whole(store, run, key, &cursor).await?,
         };
-        let Proof::Wrong(_) = &proof else {
+        let FileProof::Wrong(_) = &proof else {
             return Ok(proof);
         };
         let now = store.cursor(run.id, key).await?;
@@ -88,35 +88,35 @@ async fn so_far(
     key: &FileKey,
     cursor: &Cursor,
     process: u32,
-) -> Result<Proof, RunError> {
-    let replaced = Proof::BeingWritten { process, lines: None };
+) -> Result<FileProof, RunError> {
+    let replaced = FileProof::BeingWritten { process, lines: None };
     if cursor.rewrite.is_some() {
         return Ok(replaced);
     }
     Ok(
         match compare(store, run, key, cursor, Some(cursor.settled)).await? {
-            Ok(held) => Proof::BeingWritten {
+            Ok(held) => FileProof::BeingWritten {
                 process,
                 lines: Some(held.lines),
             },
             Err(_) if is_stale(store, run, cursor).await? => replaced,
-            Err(problem) => Proof::Wrong(problem),
+            Err(problem) => FileProof::Wrong(problem),
         },
     )
 }
 
-async fn whole(store: &dyn Store, run: &Run, key: &FileKey, cursor: &Cursor) -> Result<Proof, RunError> {
+async fn whole(store: &dyn Store, run: &Run, key: &FileKey, cursor: &Cursor) -> Result<FileProof, RunError> {
     if cursor.announced > 0 || cursor.rewrite.is_some() {
         let cut = "its last writing was cut short (run the same command again to mend it)";
-        return Ok(Proof::Wrong(cut.to_owned()));
+        return Ok(FileProof::Wrong(cut.to_owned()));
     }
     let stale = is_stale(store, run, cursor).await?;
     Ok(match compare(store, run, key, cursor, None).await? {
-        Ok(held) => Proof::Proven(held),
-        Err(_) if stale => Proof::Wrong(
+        Ok(held) => FileProof::Proven(held),
+        Err(_) if stale => FileProof::Wrong(
             "requests were changed or put back since it was written (run the same command again)".to_owned(),
         ),
-        Err(problem) => Proof::Wrong(problem),
+        Err(problem) => FileProof::Wrong(problem),
     })
 }
 
@@ -133,7 +133,7 @@ async fn compare(
     key: &FileKey,
     cursor: &Cursor,
     settled: Option<u64>,
-) -> Result<Result<Held, String>, RunError> {
+) -> Result<Result<FileContent, String>, RunError> {
     let opened = File::open(&key.path).and_then(|mut file| {
         file.seek(SeekFrom::Start(cursor.base))?;
         Ok(BufReader::with_capacity(1 << 20, file))
@@ -142,7 +142,7 @@ async fn compare(
         Ok(file) => file,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let mut proof = Held { lines: 0, newer: 0 };
+    let mut proof = FileContent { lines: 0, newer: 0 };
     let mut left = settled.unwrap_or(u64::MAX);
     let mut after = beginning(cursor.order);
     while left > 0 {
@@ -194,29 +194,29 @@ async fn compare(
 }
 
 /// A line as the store renders it.
-struct Line {
+struct RenderedLine {
     now: Vec<u8>,
     /// The line before another request took over its pending tasks, or gave them back.
     before: Option<Vec<u8>>,
 }
 
 /// A page of lines, and the position of the next page.
-struct Lines {
-    lines: Vec<Line>,
+struct LinePage {
+    lines: Vec<RenderedLine>,
     after: i64,
 }
 
-async fn lines(store: &dyn Store, run: &Run, cursor: &Cursor, after: i64) -> Result<Lines, RunError> {
+async fn lines(store: &dyn Store, run: &Run, cursor: &Cursor, after: i64) -> Result<LinePage, RunError> {
     if cursor.feed == Feed::Events {
         let page = page(store, run.id, &run.name, cursor, after, ROWS).await?;
         let lines = page
             .lines
             .split_inclusive(|byte| *byte == b'\n')
-            .map(|line| Line {
+            .map(|line| RenderedLine {
                 now: line.to_vec(),
                 before: None,
             });
-        return Ok(Lines {
+        return Ok(LinePage {
             lines: lines.collect(),
             after: page.after,
         });
@@ -236,16 +236,16 @@ async fn lines(store: &dyn Store, run: &Run, cursor: &Cursor, after: i64) -> Res
             Status::Paused => Status::Continued,
             Status::Continued => Status::Paused,
             Status::Completed | Status::Partial | Status::Failed => {
-                return Ok(Line { now, before: None });
+                return Ok(RenderedLine { now, before: None });
             }
         };
         row.status = before;
-        Ok(Line {
+        Ok(RenderedLine {
             now,
             before: Some(render(&row)?),
         })
     };
-    Ok(Lines {
+    Ok(LinePage {
         lines: page.rows.into_iter().map(line).collect::<Result<_, RunError>>()?,
         after: page.after,
     })

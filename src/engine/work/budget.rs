@@ -231,8 +231,8 @@ mod tests {
             input: None,
             named: true,
             rehearsal: false,
-            recipe: crate::store::Recipe::default(),
-            terms: crate::store::Terms::default(),
+            recipe: crate::store::ConfigFingerprint::default(),
+            terms: crate::store::RunConstraints::default(),
             accept_drift: false,
         };
         let run = store.open_run(&opening).await.unwrap().id;

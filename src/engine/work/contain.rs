@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use crate::domain::conditions::OnFailure;
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making};
+use crate::domain::outcome::{Attempt, Provenance};
 use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 use crate::engine::work::worker::Tools;
 use crate::observe::TaskEnding;
 use crate::store::{
-    Claimed, Left, PlanEnd, PlanSettlement, Settled, Settlement, Store, StoreError, Unreadable,
+    Claimed, PlanEnd, PlanSettlement, ReleasedLease, Settled, Settlement, Store, StoreError, Unreadable,
 };
 
 /// The number of worker panics that fail a task.
@@ -88,7 +88,7 @@ async fn fail(
     on_failure: OnFailure,
 ) -> Result<Settled, StoreError> {
     let calls = std::mem::take(&mut queue.lost_calls);
-    let making = with_lost(Making::without_calls(String::new(), String::new()), &calls);
+    let making = with_lost(Provenance::without_calls(String::new(), String::new()), &calls);
     if queue.task == TaskNo::PLAN {
         let settlement = PlanSettlement {
             lease: queue.lease,
@@ -111,7 +111,7 @@ pub(in crate::engine) async fn fail_unreadable(
     store: &dyn Store,
     queue: Unreadable,
 ) -> Result<Settled, StoreError> {
-    let making = Making::without_calls(String::new(), String::new());
+    let making = Provenance::without_calls(String::new(), String::new());
     let failure = Failure {
         task_id: queue.task.index().map(|_| queue.task.to_string()),
         ..Failure::new(Class::Internal, queue.reason)
@@ -130,12 +130,12 @@ pub(in crate::engine) async fn fail_unreadable(
 }
 
 /// Adds the calls that panics left without a result to the attempts and the waste of a task.
-pub(in crate::engine) fn with_lost(making: Making, lost: &[Attempt]) -> Making {
+pub(in crate::engine) fn with_lost(making: Provenance, lost: &[Attempt]) -> Provenance {
     let wasted = lost
         .iter()
         .filter_map(|call| call.cost)
         .fold(making.wasted, Cost::plus);
-    Making {
+    Provenance {
         attempts: making
             .attempts
             .saturating_add(u32::try_from(lost.len()).unwrap_or(u32::MAX)),
@@ -161,7 +161,7 @@ pub(in crate::engine) async fn settle(
     };
     match store.settle(failed(wasted(making), attempts)).await {
         Err(again) if again.is_of_one_row() => {
-            let nothing = Making::without_calls(String::new(), String::new());
+            let nothing = Provenance::without_calls(String::new(), String::new());
             store.settle(failed(nothing, Vec::new())).await
         }
         end => end,
@@ -187,7 +187,7 @@ pub(in crate::engine) async fn settle_plan(
     };
     match store.settle_plan(failed(wasted(making), attempts)).await {
         Err(again) if again.is_of_one_row() => {
-            let nothing = Making::without_calls(String::new(), String::new());
+            let nothing = Provenance::without_calls(String::new(), String::new());
             store.settle_plan(failed(nothing, Vec::new())).await
         }
         end => end,
@@ -200,8 +200,8 @@ pub(in crate::engine) fn refused(error: &StoreError) -> Failure {
 }
 
 /// Counts the whole cost as waste, because the result is lost.
-fn wasted(making: Making) -> Making {
-    Making {
+fn wasted(making: Provenance) -> Provenance {
+    Provenance {
         wasted: making.wasted.plus(making.cost.unwrap_or(Cost::ZERO)),
         cost: making.cost.map(|_| Cost::ZERO),
         usage: crate::domain::usage::Usage::default(),
@@ -210,7 +210,10 @@ fn wasted(making: Making) -> Making {
 }
 
 /// Releases queues. A queue that the store refuses keeps its lease until the lease ends. The other queues are released.
-pub(in crate::engine) async fn release(store: Arc<dyn Store>, left: Vec<Left>) -> Result<(), StoreError> {
+pub(in crate::engine) async fn release(
+    store: Arc<dyn Store>,
+    left: Vec<ReleasedLease>,
+) -> Result<(), StoreError> {
     let several = left.len() > 1;
     let error = match store.release(left.clone()).await {
         Err(error) if error.is_of_one_row() => error,

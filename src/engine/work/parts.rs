@@ -1,8 +1,8 @@
 //! A task that fans out: splits it into parts, and joins their results.
 
-use crate::agent::{self, Done, FanOut, TaskEnd, TaskInput};
+use crate::agent::{self, FanOut, TaskEnd, TaskInput, TaskOutcome};
 use crate::domain::failure::Failure;
-use crate::domain::outcome::{Making, Product};
+use crate::domain::outcome::{Product, Provenance};
 use crate::domain::request;
 use crate::domain::task::TaskNo;
 use crate::engine::work::perform::material;
@@ -44,18 +44,18 @@ pub(in crate::engine) fn numbered(index: usize, new: &[NewPart]) -> Vec<Part> {
 }
 
 /// A join that is ready to be settled.
-pub(in crate::engine) struct Joined {
-    pub(in crate::engine) done: Done,
+pub(in crate::engine) struct ReadyJoin {
+    pub(in crate::engine) done: TaskOutcome,
     /// The failure of a part. The task is completed without that part.
     pub(in crate::engine) flaw: Option<Failure>,
 }
 
 /// Joins the parts of the present task, without a call.
-pub(in crate::engine) fn join(tools: &Tools, queue: &Claimed, outcomes: Vec<PartOutcome>) -> Joined {
+pub(in crate::engine) fn join(tools: &Tools, queue: &Claimed, outcomes: Vec<PartOutcome>) -> ReadyJoin {
     let action = queue.tasks.get(queue.current_task).map(|task| &task.action);
     let agent = action.and_then(|action| tools.agents.get(action));
-    let agent::Joined { end, flaw } = agent::join(agent, outcomes, tools.on_failure);
-    let mut making = Making::without_calls(String::new(), String::new());
+    let agent::JoinOutcome { end, flaw } = agent::join(agent, outcomes, tools.on_failure);
+    let mut making = Provenance::without_calls(String::new(), String::new());
     let end = match end {
         Ok((items, warnings)) => {
             making.warnings = warnings;
@@ -63,8 +63,8 @@ pub(in crate::engine) fn join(tools: &Tools, queue: &Claimed, outcomes: Vec<Part
         }
         Err(failure) => TaskEnd::Failed(failure, None),
     };
-    Joined {
-        done: Done {
+    ReadyJoin {
+        done: TaskOutcome {
             end,
             making,
             attempts: Vec::new(),

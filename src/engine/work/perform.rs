@@ -1,11 +1,11 @@
 //! Performs one task of a leased queue: its material, its calls, and whether the queue pauses after it.
 
-use crate::agent::{self, Agent, COMPLETION, Done, PartOf, TaskEnd, TaskInput};
+use crate::agent::{self, Agent, COMPLETION, PartOf, TaskEnd, TaskInput, TaskOutcome};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::Making;
+use crate::domain::outcome::Provenance;
 use crate::domain::request;
 use crate::engine::work::budget::LeaseReservation;
-use crate::engine::work::worker::{Tools, Work};
+use crate::engine::work::worker::{LeaseContext, Tools};
 use crate::llm::Chain;
 use crate::observe::TaskEvents;
 use crate::store::{Claimed, Material, StoreError, Then, Wanted};
@@ -55,11 +55,11 @@ pub(in crate::engine) async fn material(
 
 /// Performs the queue's present task, or the present part.
 pub(in crate::engine) async fn perform(
-    work: &Work<'_>,
+    work: &LeaseContext<'_>,
     queue: &Claimed,
     reservation: Option<&LeaseReservation<'_>>,
     events: Option<&TaskEvents>,
-) -> Result<Done, StoreError> {
+) -> Result<TaskOutcome, StoreError> {
     let (tools, stop) = (work.tools, work.stop);
     let planned = &queue.tasks[queue.current_task];
     let agent = tools.agents.get(&planned.action);
@@ -103,16 +103,16 @@ pub(in crate::engine) async fn perform(
 }
 
 /// A task that fails without a call.
-pub(in crate::engine) fn impossible(route: String, class: Class, message: String) -> Done {
-    Done {
+pub(in crate::engine) fn impossible(route: String, class: Class, message: String) -> TaskOutcome {
+    TaskOutcome {
         end: TaskEnd::Failed(Failure::new(class, message), None),
-        making: Making::without_calls(route, String::new()),
+        making: Provenance::without_calls(route, String::new()),
         attempts: Vec::new(),
     }
 }
 
 /// Whether the queue pauses after the task. At the last task, warns if the queue has no task for the request's `until`.
-pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, making: &mut Making) -> Then {
+pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, making: &mut Provenance) -> Then {
     let (request::Work::Brief(brief), false) = (&queue.request.work, queue.task.is_part()) else {
         return Then::GoOn;
     };

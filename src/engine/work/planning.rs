@@ -3,11 +3,11 @@
 use super::contain;
 use crate::agent::{PlanDone, TaskInput, run_supervisor};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making};
+use crate::domain::outcome::{Attempt, Provenance};
 use crate::domain::request::{self, Brief, Interaction};
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::perform::{chain, material};
-use crate::engine::work::worker::Work;
+use crate::engine::work::worker::LeaseContext;
 use crate::llm::Stopped;
 use crate::observe::TaskEvents;
 use crate::store::{Claimed, PendingTask, PlanEnd, PlanSettlement, StoreError, TakeOver};
@@ -23,7 +23,7 @@ pub(in crate::engine) enum Planning {
 }
 
 pub(in crate::engine) async fn plan(
-    work: &Work<'_>,
+    work: &LeaseContext<'_>,
     queue: &Claimed,
     reservation: Option<&LeaseReservation<'_>>,
     events: Option<&TaskEvents>,
@@ -43,7 +43,7 @@ pub(in crate::engine) async fn plan(
 }
 
 async fn ask(
-    work: &Work<'_>,
+    work: &LeaseContext<'_>,
     queue: &Claimed,
     brief: &Brief,
     reservation: Option<&LeaseReservation<'_>>,
@@ -92,7 +92,7 @@ pub(in crate::engine) fn failed(queue: &Claimed, failure: Failure, attempts: Vec
     PlanSettlement {
         lease: queue.lease,
         end: PlanEnd::Failed(failure),
-        making: contain::with_lost(Making::without_calls(String::new(), String::new()), &attempts),
+        making: contain::with_lost(Provenance::without_calls(String::new(), String::new()), &attempts),
         attempts,
     }
 }

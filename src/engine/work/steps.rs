@@ -3,26 +3,26 @@
 
 use tracing::Instrument;
 
-use crate::agent::{Done, TaskEnd};
+use crate::agent::{TaskEnd, TaskOutcome};
 use crate::domain::conditions::OnFailure;
 use crate::domain::failure::{Class, Failure};
-use crate::domain::outcome::{Attempt, Making, Product};
+use crate::domain::outcome::{Attempt, Product, Provenance};
 use crate::domain::task::TaskKind;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::perform::{impossible, perform, then};
 use crate::engine::work::planning::{self, Planning};
-use crate::engine::work::worker::{Fact, Tools, Work};
+use crate::engine::work::worker::{Fact, LeaseContext, Tools};
 use crate::engine::work::{contain, parts};
 use crate::llm::Stopped;
 use crate::observe::{TaskEnding, TaskEvents, TaskFact};
-use crate::store::{Claimed, Left, NewPart, PlanEnd, Settled, Settlement, StoreError, Then};
+use crate::store::{Claimed, NewPart, PlanEnd, ReleasedLease, Settled, Settlement, StoreError, Then};
 
 /// Performs one task after the other until the lease ends.
-pub(in crate::engine) async fn run(work: &Work<'_>, queue: &mut Claimed) {
+pub(in crate::engine) async fn run(work: &LeaseContext<'_>, queue: &mut Claimed) {
     loop {
         if work.tools.plan_only && queue.planned {
-            let left = Left::untouched(queue.lease);
+            let left = ReleasedLease::untouched(queue.lease);
             return work.teller.tell(Fact::Interrupted(left, Stopped::Ending));
         }
         let events = work.tools.task_events(queue);
@@ -71,7 +71,7 @@ fn publish_settled(
 }
 
 /// Plans the queue. Returns whether the lease goes on.
-async fn plan(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
+async fn plan(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let (tools, stop) = (work.tools, work.stop);
     let reservation = tools.reservation(queue, stop, work.teller);
     let planning = planning::plan(work, queue, reservation.as_ref(), events).await;
@@ -124,7 +124,7 @@ async fn plan(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>)
 }
 
 /// Performs and settles the present task or part. Returns whether the lease goes on.
-async fn step(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
+async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let (tools, stop, index) = (work.tools, work.stop, queue.current_task);
     if queue.tasks.get(index).is_none() {
         let reason = format!("queue {} has no {}", queue.lease.queue_id, queue.task);
@@ -153,7 +153,7 @@ async fn step(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>)
 
 /// Splits the present task. Returns whether the lease goes on, with the first part.
 async fn fan_out(
-    work: &Work<'_>,
+    work: &LeaseContext<'_>,
     queue: &mut Claimed,
     new: Vec<NewPart>,
     events: Option<&TaskEvents>,
@@ -172,7 +172,7 @@ async fn fan_out(
 }
 
 /// Joins the parts of the present task. Returns whether the lease goes on.
-async fn join(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
+async fn join(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let outcomes = match work
         .tools
         .store
@@ -182,22 +182,22 @@ async fn join(work: &Work<'_>, queue: &mut Claimed, events: Option<&TaskEvents>)
         Ok(outcomes) => outcomes,
         Err(error) => return work.store_failed(queue, error),
     };
-    let parts::Joined { done, flaw } = parts::join(work.tools, queue, outcomes);
+    let parts::ReadyJoin { done, flaw } = parts::join(work.tools, queue, outcomes);
     queue.flaw = flaw;
     settle(work, queue, done, None, events).await
 }
 
 /// Settles the outcome of the present task. Returns whether the lease goes on.
 async fn settle(
-    work: &Work<'_>,
+    work: &LeaseContext<'_>,
     queue: &mut Claimed,
-    done: Done,
+    done: TaskOutcome,
     reservation: Option<&LeaseReservation<'_>>,
     events: Option<&TaskEvents>,
 ) -> bool {
     let tools = work.tools;
     let mut failed_with = None;
-    let Done {
+    let TaskOutcome {
         end,
         making,
         attempts,
@@ -256,7 +256,7 @@ fn failed(
     queue: &Claimed,
     failure: Failure,
     response: Option<Product>,
-    making: Making,
+    making: Provenance,
     attempts: Vec<Attempt>,
 ) -> Settlement {
     let failure = Failure {
@@ -268,21 +268,25 @@ fn failed(
 }
 
 /// The bill of a task together with calls that panics left without a result.
-fn with_lost_calls(queue: &mut Claimed, making: Making, attempts: Vec<Attempt>) -> (Making, Vec<Attempt>) {
+fn with_lost_calls(
+    queue: &mut Claimed,
+    making: Provenance,
+    attempts: Vec<Attempt>,
+) -> (Provenance, Vec<Attempt>) {
     let mut calls = std::mem::take(&mut queue.lost_calls);
     let making = contain::with_lost(making, &calls);
     calls.extend(attempts);
     (making, calls)
 }
 
-fn left(queue: &Claimed, attempts: Vec<Attempt>) -> Left {
-    Left {
+fn left(queue: &Claimed, attempts: Vec<Attempt>) -> ReleasedLease {
+    ReleasedLease {
         task: queue.task,
         attempts,
-        ..Left::untouched(queue.lease)
+        ..ReleasedLease::untouched(queue.lease)
     }
 }
 
-fn spent(making: &Making) -> (Usage, Cost) {
+fn spent(making: &Provenance) -> (Usage, Cost) {
     (making.usage, making.cost.unwrap_or_default().plus(making.wasted))
 }

@@ -18,7 +18,7 @@ use crate::engine::work::crash_marks::LeaseCrashMarks;
 use crate::engine::work::steps;
 use crate::llm::{Chain, Client, CostReservation, Marks, Stop, Stopped};
 use crate::observe::{EventBus, TaskEvents, TaskFact, TaskRef};
-use crate::store::{Claimed, Lease, Left, RunId, Settled, Store, StoreError, Unreadable};
+use crate::store::{Claimed, Lease, ReleasedLease, RunId, Settled, Store, StoreError, Unreadable};
 
 /// The facts that workers send to the dispatcher.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(in crate::engine) enum Fact {
     /// A request has failed, with this message.
     Failed(String),
     /// The task was not settled and has to be released.
-    Interrupted(Left, Stopped),
+    Interrupted(ReleasedLease, Stopped),
     /// The store refuses every outcome of the queue's task, also a failure.
     Unsettled(Lease, StoreError),
     /// The store failed.
@@ -142,14 +142,14 @@ impl Teller {
 }
 
 /// The data that the steps of one lease share.
-pub(in crate::engine) struct Work<'t> {
+pub(in crate::engine) struct LeaseContext<'t> {
     pub(in crate::engine) tools: &'t Tools,
     pub(in crate::engine) stop: &'t Stop,
     pub(in crate::engine) teller: &'t Teller,
     marks: LeaseCrashMarks<'t>,
 }
 
-impl Work<'_> {
+impl LeaseContext<'_> {
     /// The crash mark, if the queue needs one: after a crash, until the queue settles something.
     pub(in crate::engine) fn marks(&self, queue: &Claimed) -> Option<&LeaseCrashMarks<'_>> {
         queue.is_recorded.then_some(&self.marks)
@@ -213,7 +213,7 @@ pub(in crate::engine) async fn work(
     facts: UnboundedSender<Fact>,
 ) {
     let teller = Teller(facts);
-    let work = Work {
+    let work = LeaseContext {
         tools: &tools,
         stop: &stop,
         teller: &teller,

@@ -1,8 +1,8 @@
 //! The limiter of a fleet: one row of a PostgreSQL table for each route.
 //!
 //! ```text
-//! take ──▶ desk: waiting callers, in order ──▶ asker: one statement for all of them ──▶ nova3_take(…) on the row
-//! settle, lower, pause ──▶ desk ────────▶   │
+//! take ──▶ queue: waiting callers, in order ──▶ batcher: one statement for all of them ──▶ nova3_take(…) on the row
+//! settle, lower, pause ──▶ queue ────────▶   │
 //!   ◀── grants, pauses of others ───────────┘
 //! ```
 //!
@@ -16,9 +16,9 @@
 //!
 //! The clock is the server's. The process uses its own monotonic clock only for the age of an answer.
 
-mod asker;
-mod desk;
+mod grant_batcher;
 mod row;
+mod wait_queue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,10 +29,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::asker::Asker;
-use self::desk::{Desk, Place};
-use self::row::Row;
-use super::{Grant, Limiter, Limits, Pause, TooLarge, Waiting, prolong};
+use self::grant_batcher::GrantBatcher;
+use self::row::LimitRow;
+use self::wait_queue::{QueuePlace, WaitQueue};
+use super::{Grant, Limiter, Limits, Pause, TooLarge, WaitingGuard, prolong};
 use crate::postgres::Database;
 
 /// A limiter whose limits are shared by everyone who uses their name in the same database.
@@ -40,12 +40,12 @@ use crate::postgres::Database;
 pub struct InPostgres {
     database: Database,
     name: String,
-    desk: Arc<Desk>,
+    queue: Arc<WaitQueue>,
     pauses: watch::Sender<Option<Pause>>,
     waiting: AtomicUsize,
     /// Whether the warning about late answers was logged.
     told_late: AtomicBool,
-    /// The asker, which ends with the limiter. Corrections that it has not sent by then stay reserved.
+    /// The batcher, which ends with the limiter. Corrections that it has not sent by then stay reserved.
     _asker: JoinSet<()>,
 }
 
@@ -56,19 +56,19 @@ impl InPostgres {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn new(database: Database, name: &str, limits: Limits) -> Self {
-        let desk = Arc::new(Desk::new(limits));
+        let queue = Arc::new(WaitQueue::new(limits));
         let pauses = watch::Sender::default();
-        let asker = Asker::new(
-            Row::new(database.clone(), name),
-            Arc::clone(&desk),
+        let batcher = GrantBatcher::new(
+            LimitRow::new(database.clone(), name),
+            Arc::clone(&queue),
             pauses.clone(),
         );
         let mut owner = JoinSet::new();
-        owner.spawn(asker.run());
+        owner.spawn(batcher.run());
         Self {
             database,
             name: name.to_owned(),
-            desk,
+            queue,
             pauses,
             waiting: AtomicUsize::new(0),
             told_late: AtomicBool::new(false),
@@ -80,49 +80,49 @@ impl InPostgres {
 #[async_trait]
 impl Limiter for InPostgres {
     async fn take(&self, tokens: u64) -> Result<Grant, TooLarge> {
-        let _waiting = Waiting::begin(&self.waiting);
-        let mut place = Place::Last;
+        let _waiting = WaitingGuard::begin(&self.waiting);
+        let mut place = QueuePlace::Last;
         loop {
-            let grant = self.desk.queue(tokens, place).await?;
+            let grant = self.queue.queue(tokens, place).await?;
             if grant.is_fresh() {
                 return Ok(grant);
             }
-            self.desk.give_back(&grant);
+            self.queue.give_back(&grant);
             if !self.told_late.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     "a grant expired before it arrived, and nova3 asks again (is the database slow or far away?)"
                 );
             }
-            place = Place::First;
+            place = QueuePlace::First;
         }
     }
 
     fn settle(&self, grant: Grant, used: u64) {
-        self.desk.correct(grant.settled(used));
+        self.queue.correct(grant.settled(used));
     }
 
     fn give_back(&self, grant: Grant) {
-        self.desk.give_back(&grant);
+        self.queue.give_back(&grant);
     }
 
     fn keep(&self, limits: Limits) {
-        self.desk.keep(limits);
+        self.queue.keep(limits);
     }
 
     fn learn(&self, limits: Limits) {
-        self.desk.learn(limits);
+        self.queue.learn(limits);
     }
 
     /// The name of its row joins both names with a line break, which neither of them contains.
     fn of_model(&self, model: &str) -> Arc<dyn Limiter> {
         let name = format!("{}\n{model}", self.name);
-        Arc::new(Self::new(self.database.clone(), &name, self.desk.limits()))
+        Arc::new(Self::new(self.database.clone(), &name, self.queue.limits()))
     }
 
     fn pause(&self, lasting: Duration, reason: &str) {
         let now = Instant::now();
         prolong(&self.pauses, now, lasting, reason);
-        self.desk.pause(now + lasting, reason);
+        self.queue.pause(now + lasting, reason);
     }
 
     fn pauses(&self) -> watch::Receiver<Option<Pause>> {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::super::Limits;
 use crate::domain::bucket::{Charge, Charges, Correction, KEPT, TOLERANCE, WINDOW};
-use crate::postgres::{Connection, Database, Fault, Param, Text, text};
+use crate::postgres::{Connection, Database, DatabaseFault, Param, PgText, text};
 
 /// How many characters of a reason are stored for other processes.
 const REASON_CHARS: usize = 200;
 
 /// The row of a limit, and the last grant of this process in it.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct LimitRow {
     database: Database,
     name: String,
     /// How many calls all processes had been granted after the last grant here.
@@ -30,7 +30,7 @@ pub(super) struct Question {
 
 /// The answer of one statement.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct LimitAnswer {
     /// How many of the calls are granted, from the first one on.
     pub(super) taken: usize,
     /// The least wait of the next call.
@@ -44,7 +44,7 @@ pub(super) struct Answer {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) struct Unanswered {
-    pub(super) fault: Fault,
+    pub(super) fault: DatabaseFault,
     /// Whether the server may have carried out the statement.
     pub(super) perhaps_done: bool,
 }
@@ -56,7 +56,7 @@ pub(super) struct News {
     pub(super) lower: Limits,
 }
 
-impl Answer {
+impl LimitAnswer {
     /// Returns the charges of a call of this many tokens.
     pub(super) const fn charges(&self, tokens: u64) -> Charges {
         let (requests, units) = self.units;
@@ -73,7 +73,7 @@ impl Answer {
     }
 }
 
-impl Row {
+impl LimitRow {
     pub(super) fn new(database: Database, name: &str) -> Self {
         Self {
             database,
@@ -87,7 +87,7 @@ impl Row {
     }
 
     /// Takes as many of the calls as fit and applies the correction, all or nothing.
-    pub(super) async fn ask(&mut self, question: &Question) -> Result<Answer, Unanswered> {
+    pub(super) async fn ask(&mut self, question: &Question) -> Result<LimitAnswer, Unanswered> {
         let unsent = |fault| Unanswered {
             fault,
             perhaps_done: false,
@@ -101,7 +101,11 @@ impl Row {
         Ok(answer)
     }
 
-    async fn take(&mut self, connection: &mut Connection, question: &Question) -> Result<Answer, Fault> {
+    async fn take(
+        &mut self,
+        connection: &mut Connection,
+        question: &Question,
+    ) -> Result<LimitAnswer, DatabaseFault> {
         let Question {
             calls,
             limits,
@@ -130,26 +134,26 @@ impl Row {
             self.since = Some(row.try_get(2)?);
         }
         let units = |column| {
-            Ok::<_, Fault>(
+            Ok::<_, DatabaseFault>(
                 row.try_get::<_, Option<i64>>(column)?
                     .map_or(0, i64::unsigned_abs),
             )
         };
         let paused = nanos(row.try_get(5)?);
-        Ok(Answer {
+        Ok(LimitAnswer {
             taken,
             wait: nanos(row.try_get(1)?),
             units: (units(3)?, units(4)?),
             paused: if paused.is_zero() {
                 None
             } else {
-                Some((paused, row.try_get::<_, Text>(6)?.0))
+                Some((paused, row.try_get::<_, PgText>(6)?.0))
             },
         })
     }
 
     /// Reports news to all processes. It is safe to do twice.
-    pub(super) async fn tell(&self, news: &News) -> Result<(), Fault> {
+    pub(super) async fn tell(&self, news: &News) -> Result<(), DatabaseFault> {
         let (pause, reason) = news
             .pause
             .as_ref()
@@ -179,7 +183,7 @@ impl Row {
     }
 
     /// Waits until the database answers.
-    pub(super) async fn until_reachable(&self) -> Result<(), Fault> {
+    pub(super) async fn until_reachable(&self) -> Result<(), DatabaseFault> {
         self.database
             .patiently(async || self.database.connect().await?.execute("SELECT 1", &[]).await)
             .await?;
@@ -189,7 +193,7 @@ impl Row {
 
 /// Whether the server may have carried out the statement in spite of the failure. A refusal undoes its transaction,
 /// except one that announces the end of the server.
-fn is_unknown(fault: &Fault) -> bool {
+fn is_unknown(fault: &DatabaseFault) -> bool {
     fault
         .code
         .as_ref()

@@ -3,9 +3,9 @@
 use crate::domain::failure::{Class, Verdict};
 use crate::llm::response::Answer;
 use crate::llm::wire::error::{CallError, too_long};
-use crate::llm::wire::loose::Joined;
-use crate::llm::wire::tokens::Counted;
-use crate::llm::wire::vendor::End;
+use crate::llm::wire::loose::JoinedText;
+use crate::llm::wire::tokens::TokenCount;
+use crate::llm::wire::vendor::FinishKind;
 
 /// The length limit of a tier name, in characters.
 const MOST_OF_A_TIER: usize = 40;
@@ -19,7 +19,7 @@ const MOST_OF_REASONING: usize = 256 << 10;
 
 /// The progress that a frame brings to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Progress {
+pub enum StreamProgress {
     /// No progress. A server may send such frames for any time.
     Quiet,
     /// The request waits in the server's queue: a comment, a ping, or an event outside of the answer.
@@ -34,14 +34,14 @@ pub enum Progress {
 #[derive(Debug)]
 pub(super) struct Draft {
     max_text_bytes: usize,
-    text: Joined,
-    reasoning: Joined,
+    text: JoinedText,
+    reasoning: JoinedText,
     /// Whether the reasoning is short enough to be kept.
     reasoning_kept: bool,
     reasoning_chars: u64,
     refusal: String,
     pub(super) finish_reason: Option<String>,
-    pub(super) counted: Option<Counted>,
+    pub(super) counted: Option<TokenCount>,
     tier: Option<String>,
     model: Option<String>,
     id: Option<String>,
@@ -56,8 +56,8 @@ impl Draft {
     pub(super) const fn new(max_text_bytes: usize) -> Self {
         Self {
             max_text_bytes,
-            text: Joined::new(),
-            reasoning: Joined::new(),
+            text: JoinedText::new(),
+            reasoning: JoinedText::new(),
             reasoning_kept: true,
             reasoning_chars: 0,
             refusal: String::new(),
@@ -173,17 +173,17 @@ impl Draft {
 
     /// Returns the answer with its finish reason. `named` says whether the server sent the reason.
     pub(super) fn into_answer(self, reason: String, named: bool) -> Answer {
-        let finish_reason = if End::of(&reason) == End::Cut {
+        let finish_reason = if FinishKind::of(&reason) == FinishKind::Cut {
             "length".to_owned()
         } else {
             reason
         };
         let (usage, doubt) = match self.counted {
-            Some(Counted::Tokens(usage)) => match usage.doubt(self.token_seen) {
+            Some(TokenCount::Tokens(usage)) => match usage.doubt(self.token_seen) {
                 None => (Some(usage), None),
                 Some(doubt) => (None, Some(doubt.to_owned())),
             },
-            Some(Counted::Absurd(doubt)) => (None, Some(doubt)),
+            Some(TokenCount::Absurd(doubt)) => (None, Some(doubt)),
             None => (None, None),
         };
         Answer {

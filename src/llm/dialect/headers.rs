@@ -10,7 +10,7 @@ use crate::llm::wire::{CallError, Secrets};
 
 /// Returns the headers of every call of a route. The values of its key and of its own headers are sensitive: no log
 /// shows them.
-pub(in crate::llm) fn headers(route: &config::Route) -> Result<HeaderMap, CallError> {
+pub(in crate::llm) fn headers(route: &config::RouteSettings) -> Result<HeaderMap, CallError> {
     let mut headers = HeaderMap::with_capacity(3 + route.headers.len());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if route.dialect == Dialect::Anthropic {
@@ -47,7 +47,7 @@ fn sensitive(value: &str, name: &HeaderName) -> Result<HeaderValue, CallError> {
 }
 
 /// Returns the secrets of a route, which no text of its server may show.
-pub(in crate::llm) fn secrets(route: &config::Route) -> Secrets {
+pub(in crate::llm) fn secrets(route: &config::RouteSettings) -> Secrets {
     let headers = route.headers.iter().map(|(_, value)| value);
     let sent = route.key.iter().chain(headers);
     Secrets::of(sent.map(ExposeSecret::expose_secret), &route.endpoint)

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::draft::Progress;
+use super::draft::StreamProgress;
 use super::openai::Assembly;
 use super::{anthropic, openai};
 use crate::config::Dialect;
@@ -16,11 +16,11 @@ use crate::llm::response::Answer;
 use crate::llm::wire::error::CallError;
 use crate::llm::wire::runaway::{REPETITION, Watch};
 use crate::llm::wire::secrets::Secrets;
-use crate::llm::wire::sse::{Decoder, Frame, Limits};
+use crate::llm::wire::sse::{Decoder, Frame, StreamLimits};
 
 /// The decoder of a dialect's frames.
 #[derive(Debug)]
-enum Collector {
+enum DialectCollector {
     OpenAi(openai::Collector),
     Anthropic(anthropic::Collector),
 }
@@ -29,13 +29,13 @@ enum Collector {
 macro_rules! each {
     ($collector:expr, $of:ident => $call:expr) => {
         match $collector {
-            Collector::OpenAi($of) => $call,
-            Collector::Anthropic($of) => $call,
+            DialectCollector::OpenAi($of) => $call,
+            DialectCollector::Anthropic($of) => $call,
         }
     };
 }
 
-impl Collector {
+impl DialectCollector {
     fn new(dialect: Dialect, max_text_bytes: usize) -> Self {
         match dialect {
             Dialect::OpenAi => Self::OpenAi(openai::Collector::new(max_text_bytes)),
@@ -43,7 +43,7 @@ impl Collector {
         }
     }
 
-    fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
+    fn frame(&mut self, frame: &Frame) -> Result<StreamProgress, CallError> {
         each!(self, of => of.frame(frame))
     }
 
@@ -76,7 +76,7 @@ impl Collector {
 #[derive(Debug)]
 pub struct Incoming {
     decoder: Decoder,
-    collector: Collector,
+    collector: DialectCollector,
     frames: Vec<Frame>,
     over: bool,
     secrets: Secrets,
@@ -86,10 +86,10 @@ pub struct Incoming {
 
 impl Incoming {
     /// Makes a stream of this dialect within these limits, with at most `max_text_bytes` bytes of text.
-    pub fn new(dialect: Dialect, limits: Limits, max_text_bytes: usize) -> Self {
+    pub fn new(dialect: Dialect, limits: StreamLimits, max_text_bytes: usize) -> Self {
         Self {
             decoder: Decoder::new(limits),
-            collector: Collector::new(dialect, max_text_bytes),
+            collector: DialectCollector::new(dialect, max_text_bytes),
             frames: Vec::new(),
             over: false,
             secrets: Secrets::default(),
@@ -102,7 +102,7 @@ impl Incoming {
     /// such an object.
     #[must_use]
     pub fn assembling(self, most: usize) -> Self {
-        let is_openai = matches!(self.collector, Collector::OpenAi(_));
+        let is_openai = matches!(self.collector, DialectCollector::OpenAi(_));
         Self {
             assembly: is_openai.then(|| Assembly::new(most)),
             ..self
@@ -130,20 +130,20 @@ impl Incoming {
     }
 
     /// Takes the next bytes. After an error the answer is unusable.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Progress, CallError> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<StreamProgress, CallError> {
         if self.over {
-            return Ok(Progress::Quiet);
+            return Ok(StreamProgress::Quiet);
         }
         let fault = self.decoder.push(bytes, &mut self.frames).err();
         let mut progress = self.collect()?;
         if self.decoder.take_comment() {
-            progress = progress.max(Progress::Waits);
+            progress = progress.max(StreamProgress::Waits);
         }
         match fault {
             Some(fault) if !self.is_complete() => Err(fault.into()),
             Some(_) => {
                 self.over = true;
-                Ok(Progress::Done)
+                Ok(StreamProgress::Done)
             }
             None => Ok(progress),
         }
@@ -184,7 +184,7 @@ impl Incoming {
         Ok((answer, self.assembly.map(Assembly::end)))
     }
 
-    fn collect(&mut self) -> Result<Progress, CallError> {
+    fn collect(&mut self) -> Result<StreamProgress, CallError> {
         let Self {
             frames,
             collector,
@@ -194,7 +194,7 @@ impl Incoming {
             over,
             ..
         } = self;
-        let mut progress = Progress::Quiet;
+        let mut progress = StreamProgress::Quiet;
         // The list is dropped with its frames. A piece with thousands of frames must not leave its capacity behind in
         // a stream.
         for frame in std::mem::take(frames) {
@@ -212,7 +212,7 @@ impl Incoming {
             {
                 collector.finish(REPETITION);
                 *over = true;
-                return Ok(Progress::Done);
+                return Ok(StreamProgress::Done);
             }
         }
         Ok(progress)
@@ -221,7 +221,7 @@ impl Incoming {
 
 /// Returns the fault that the frame would have caused without secrets in it. In a text that was already shortened, the
 /// rest of a secret would not be recognized.
-fn masked(fault: CallError, collector: &mut Collector, frame: Frame, secrets: &Secrets) -> CallError {
+fn masked(fault: CallError, collector: &mut DialectCollector, frame: Frame, secrets: &Secrets) -> CallError {
     match secrets.mask(&frame.data) {
         Cow::Borrowed(_) => fault,
         Cow::Owned(data) => collector.frame(&Frame { data, ..frame }).err().unwrap_or(fault),
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn many_events_in_one_piece_leave_nothing_behind() {
-        let mut incoming = Incoming::new(Dialect::OpenAi, Limits::default(), 1000);
+        let mut incoming = Incoming::new(Dialect::OpenAi, StreamLimits::default(), 1000);
         incoming.push("data: {}\n\n".repeat(10_000).as_bytes()).unwrap();
         assert_eq!((incoming.frames.capacity(), incoming.held_bytes()), (0, 0));
     }

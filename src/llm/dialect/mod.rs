@@ -24,7 +24,7 @@ mod plain;
 use jiff::Timestamp;
 
 pub(super) use call::Call;
-pub use draft::Progress;
+pub use draft::StreamProgress;
 pub(super) use headers::{headers, secrets};
 pub use incoming::Incoming;
 pub use plain::plain;

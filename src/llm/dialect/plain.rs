@@ -7,7 +7,7 @@ use super::{anthropic, openai};
 use crate::config::Dialect;
 use crate::llm::response::Answer;
 use crate::llm::wire::error::{self, CallError};
-use crate::llm::wire::sse::Limits;
+use crate::llm::wire::sse::StreamLimits;
 
 /// Reads the body of an HTTP 200 whose content type is not an event stream.
 ///
@@ -42,7 +42,7 @@ pub(super) fn text(body: &[u8]) -> Result<&str, CallError> {
 
 /// Reads a whole stream. Returns the answer, and the object that an OpenAI stream stands for.
 pub(super) fn stream(dialect: Dialect, body: &[u8]) -> Result<(Answer, Option<Value>), CallError> {
-    let limits = Limits {
+    let limits = StreamLimits {
         event_bytes: usize::MAX,
         stream_bytes: usize::MAX,
     };

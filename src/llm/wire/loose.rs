@@ -174,13 +174,13 @@ impl Reader<'_> {
 
 /// A text that grows by pieces. A piece may end inside a surrogate pair.
 #[derive(Debug, Default)]
-pub(in crate::llm) struct Joined {
+pub(in crate::llm) struct JoinedText {
     text: String,
     /// The first half of a pair whose second half has not arrived.
     waiting: Option<u16>,
 }
 
-impl Joined {
+impl JoinedText {
     pub(in crate::llm) const fn new() -> Self {
         Self {
             text: String::new(),
@@ -274,7 +274,7 @@ mod tests {
             Some(Value::String(text)) => text,
             other => format!("{other:?}"),
         };
-        let mut joined = Joined::new();
+        let mut joined = JoinedText::new();
         for json in [r#""a\ud83d""#, r#""\ude00b""#, r#""\ude00""#, r#""\ud83d""#] {
             joined.push(&piece(json), true);
         }

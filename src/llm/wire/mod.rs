@@ -27,5 +27,5 @@ pub(super) mod vendor;
 pub use error::{CallError, classify, too_long};
 pub use rate_headers::RateHeaders;
 pub use secrets::Secrets;
-pub use sse::{Decoder, Frame, Limits, SseError};
-pub use vendor::{About, End, speaks_of, words_about};
+pub use sse::{Decoder, Frame, SseError, StreamLimits};
+pub use vendor::{About, FinishKind, speaks_of, words_about};

@@ -28,7 +28,7 @@ pub struct RateHeaders {
 
 /// One bucket, described by three headers.
 #[derive(Clone, Copy, Default)]
-struct Bucket {
+struct HeaderBucket {
     limit: Option<u64>,
     remaining: Option<u64>,
     reset: Option<Duration>,
@@ -40,9 +40,11 @@ impl RateHeaders {
     /// Several token buckets may apply: a project's beside the organization's, or input tokens beside all tokens. The
     /// bucket with the least left is used.
     pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Self {
-        let openai = |what: &str| Bucket::read(headers, now, |part| format!("x-ratelimit-{part}-{what}"));
-        let anthropic =
-            |what: &str| Bucket::read(headers, now, |part| format!("anthropic-ratelimit-{what}-{part}"));
+        let openai =
+            |what: &str| HeaderBucket::read(headers, now, |part| format!("x-ratelimit-{part}-{what}"));
+        let anthropic = |what: &str| {
+            HeaderBucket::read(headers, now, |part| format!("anthropic-ratelimit-{what}-{part}"))
+        };
         let requests = openai("requests").or_else(|| anthropic("requests"));
         let tokens = tightest([openai("tokens"), openai("project-tokens")])
             .or_else(|| tightest([anthropic("tokens"), anthropic("input-tokens")]));
@@ -106,7 +108,7 @@ impl RateHeaders {
     }
 }
 
-impl Bucket {
+impl HeaderBucket {
     fn read(
         headers: &dyn Fn(&str) -> Option<String>,
         now: Timestamp,
@@ -121,7 +123,7 @@ impl Bucket {
     }
 }
 
-fn tightest(buckets: [Option<Bucket>; 2]) -> Option<Bucket> {
+fn tightest(buckets: [Option<HeaderBucket>; 2]) -> Option<HeaderBucket> {
     buckets
         .into_iter()
         .flatten()

@@ -8,14 +8,14 @@
 
 /// The size limits of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct StreamLimits {
     /// The largest single event, its longest line included.
     pub event_bytes: usize,
     /// The largest stream, comments and keep-alives included.
     pub stream_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for StreamLimits {
     /// An answer has some hundred kilobytes at most. These limits allow for long framing, and still keep one hostile
     /// stream from filling the memory.
     fn default() -> Self {
@@ -64,7 +64,7 @@ const KEEP_BYTES: usize = 16 << 10;
 /// After an error the stream is unusable, and the decoder must be dropped.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Limits,
+    limits: StreamLimits,
     /// The beginning of a line whose end has not arrived.
     partial: Vec<u8>,
     event: Option<String>,
@@ -81,7 +81,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// Makes a decoder at the beginning of a stream.
-    pub const fn new(limits: Limits) -> Self {
+    pub const fn new(limits: StreamLimits) -> Self {
         Self {
             limits,
             partial: Vec::new(),

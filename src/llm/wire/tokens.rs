@@ -10,7 +10,7 @@ const MOST_TOKENS: f64 = 20e6;
 
 /// The result of reading a server's token counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::llm) enum Counted {
+pub(in crate::llm) enum TokenCount {
     /// The counts.
     Tokens(Usage),
     /// An impossible count, with its name and value.
@@ -20,7 +20,7 @@ pub(in crate::llm) enum Counted {
 /// All fields with counts, by the names of each dialect.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Raw<'a> {
+struct RawTokens<'a> {
     // OpenAI Chat Completions.
     #[serde(borrow)]
     prompt_tokens: Field<'a>,
@@ -66,7 +66,7 @@ struct RawDetails<'a> {
 type Field<'a> = Option<&'a RawValue>;
 
 /// The same counts, checked to be possible.
-struct Counts {
+struct ValidCounts {
     prompt: Option<u64>,
     completion: Option<u64>,
     total: Option<u64>,
@@ -92,20 +92,20 @@ struct Details {
 ///
 /// A value that is not a number is ignored, because the answer is paid for in any case. An impossible number makes all
 /// counts implausible, at any place.
-pub(in crate::llm) fn read(json: &str) -> Option<Counted> {
+pub(in crate::llm) fn read(json: &str) -> Option<TokenCount> {
     // serde would accept an array as a struct without names.
-    let raw: Raw<'_> = json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
+    let raw: RawTokens<'_> = json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
     match raw.counts() {
-        Ok(counts) => counts.usage().map(Counted::Tokens),
-        Err(absurd) => Some(Counted::Absurd(absurd)),
+        Ok(counts) => counts.usage().map(TokenCount::Tokens),
+        Err(absurd) => Some(TokenCount::Absurd(absurd)),
     }
 }
 
-impl Raw<'_> {
-    fn counts(&self) -> Result<Counts, String> {
+impl RawTokens<'_> {
+    fn counts(&self) -> Result<ValidCounts, String> {
         let prompt_details = details(self.prompt_tokens_details)?;
         let input_details = details(self.input_tokens_details)?;
-        Ok(Counts {
+        Ok(ValidCounts {
             prompt: count("prompt_tokens", self.prompt_tokens)?,
             completion: count("completion_tokens", self.completion_tokens)?,
             total: count("total_tokens", self.total_tokens)?,
@@ -125,7 +125,7 @@ impl Raw<'_> {
     }
 }
 
-impl Counts {
+impl ValidCounts {
     fn usage(&self) -> Option<Usage> {
         let input = self.input()?;
         let cached = self

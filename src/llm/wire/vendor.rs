@@ -86,7 +86,7 @@ enum With {
 }
 
 /// A row of the table of errors.
-struct Row {
+struct ErrorRow {
     sign: Sign,
     with: With,
     meaning: Meaning,
@@ -95,7 +95,7 @@ struct Row {
     source: &'static str,
 }
 
-impl Row {
+impl ErrorRow {
     const fn with(self, with: With) -> Self {
         Self { with, ..self }
     }
@@ -121,8 +121,8 @@ impl Row {
     }
 }
 
-const fn row(sign: Sign, meaning: Meaning, source: &'static str) -> Row {
-    Row {
+const fn row(sign: Sign, meaning: Meaning, source: &'static str) -> ErrorRow {
+    ErrorRow {
         sign,
         with: With::Any,
         meaning,
@@ -130,19 +130,19 @@ const fn row(sign: Sign, meaning: Meaning, source: &'static str) -> Row {
     }
 }
 
-const fn is(word: &'static str, meaning: Meaning, source: &'static str) -> Row {
+const fn is(word: &'static str, meaning: Meaning, source: &'static str) -> ErrorRow {
     row(Sign::Is(word), meaning, source)
 }
 
-const fn has(part: &'static str, meaning: Meaning, source: &'static str) -> Row {
+const fn has(part: &'static str, meaning: Meaning, source: &'static str) -> ErrorRow {
     row(Sign::Has(part), meaning, source)
 }
 
-const fn says(phrase: &'static str, meaning: Meaning, source: &'static str) -> Row {
+const fn says(phrase: &'static str, meaning: Meaning, source: &'static str) -> ErrorRow {
     row(Sign::Says(phrase), meaning, source)
 }
 
-const fn begins(phrase: &'static str, meaning: Meaning, source: &'static str) -> Row {
+const fn begins(phrase: &'static str, meaning: Meaning, source: &'static str) -> ErrorRow {
     row(Sign::Begins(phrase), meaning, source)
 }
 
@@ -204,7 +204,7 @@ pub fn speaks_of(message: &str, about: About) -> bool {
 
 /// The end of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum FinishKind {
     /// The model finished the answer.
     Whole,
     /// The answer reached its token limit.
@@ -221,7 +221,7 @@ pub enum End {
     Unknown,
 }
 
-impl End {
+impl FinishKind {
     /// Returns the meaning of a finish reason.
     pub fn of(reason: &str) -> Self {
         ENDS.iter()

@@ -18,13 +18,13 @@ use crate::observe::screen::Screen;
 use crate::observe::task_event::{CallFact, TaskEnding, TaskEvent, TaskFact, TaskRef};
 
 /// Writes messages, and log lines of the enabled level.
-pub(in crate::observe) struct Log {
+pub(in crate::observe) struct LogSink {
     screen: Screen,
     /// Routes that were reported as down.
     down: HashSet<String>,
 }
 
-impl Log {
+impl LogSink {
     pub(in crate::observe) fn new(screen: Screen) -> Self {
         Self {
             screen,
@@ -78,7 +78,7 @@ impl Log {
     }
 }
 
-impl EventSink for Log {
+impl EventSink for LogSink {
     fn name(&self) -> &'static str {
         "log"
     }

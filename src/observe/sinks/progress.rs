@@ -19,12 +19,12 @@ const COUNTING: &str = "{prefix} {spinner} {pos} done\n{wide_msg}";
 const KNOWN: &str = "{prefix} [{wide_bar}] {pos}/{len}\n{wide_msg}";
 
 /// Shows the progress of a run from its opening to its end.
-pub(in crate::observe) struct Progress {
+pub(in crate::observe) struct ProgressSink {
     screen: Screen,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl ProgressSink {
     pub(in crate::observe) const fn new(screen: Screen) -> Self {
         Self { screen, bar: None }
     }
@@ -45,7 +45,7 @@ impl Progress {
     }
 }
 
-impl EventSink for Progress {
+impl EventSink for ProgressSink {
     fn name(&self) -> &'static str {
         "progress"
     }

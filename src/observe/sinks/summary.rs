@@ -6,24 +6,24 @@ use crate::domain::ids::shortened;
 use crate::domain::printable::{counted, printable};
 use crate::domain::tally::Counts;
 use crate::domain::usage::Cost;
-use crate::observe::event::{Ending, Event, Report, RunEvent};
+use crate::observe::event::{Event, Report, RunEnding, RunEvent};
 use crate::observe::event_bus::EventSink;
 use crate::observe::message::{MESSAGE, tell};
 
 /// Writes the closing line after all other sinks have finished.
-pub(in crate::observe) struct Summary {
+pub(in crate::observe) struct SummarySink {
     /// Whether only runs that did not end well get a closing line, without the lines before it.
     quiet: bool,
     report: Option<Box<Report>>,
 }
 
-impl Summary {
+impl SummarySink {
     pub(in crate::observe) const fn new(quiet: bool) -> Self {
         Self { quiet, report: None }
     }
 }
 
-impl EventSink for Summary {
+impl EventSink for SummarySink {
     fn name(&self) -> &'static str {
         "summary"
     }
@@ -56,19 +56,19 @@ impl EventSink for Summary {
 pub fn closing_line(report: &Report) -> String {
     let counts = &report.counts;
     let ending = match &report.ending {
-        Ending::Finished | Ending::NoRequests => "finished".to_owned(),
-        Ending::Signal(_) => "stopped by a signal".to_owned(),
-        Ending::ClosedPipe => "output closed by its reader".to_owned(),
-        Ending::NoRoute { reason } => format!("stopped, no usable route ({reason})"),
-        Ending::Failures { failed } => format!(
+        RunEnding::Finished | RunEnding::NoRequests => "finished".to_owned(),
+        RunEnding::Signal(_) => "stopped by a signal".to_owned(),
+        RunEnding::ClosedPipe => "output closed by its reader".to_owned(),
+        RunEnding::NoRoute { reason } => format!("stopped, no usable route ({reason})"),
+        RunEnding::Failures { failed } => format!(
             "stopped, {} failed (`--max-failures`)",
             counted(*failed, "request")
         ),
-        Ending::Budget { cap } => format!("stopped below its cost cap of {} (`--max-cost`)", money(*cap)),
-        Ending::Deadline => "stopped at its deadline".to_owned(),
-        Ending::Limit => "stopped after as many requests as it was to do (`--limit`)".to_owned(),
+        RunEnding::Budget { cap } => format!("stopped below its cost cap of {} (`--max-cost`)", money(*cap)),
+        RunEnding::Deadline => "stopped at its deadline".to_owned(),
+        RunEnding::Limit => "stopped after as many requests as it was to do (`--limit`)".to_owned(),
     };
-    if report.ending == Ending::NoRequests || (counts.total == 0 && report.ending == Ending::Finished) {
+    if report.ending == RunEnding::NoRequests || (counts.total == 0 && report.ending == RunEnding::Finished) {
         return format!("run `{}`: the input holds no requests", report.run);
     }
     let mut standing = format!("{} of {} done", counts.done, counts.total);
@@ -208,7 +208,7 @@ fn tell_end(report: &Report) {
 fn is_good(report: &Report) -> bool {
     matches!(
         report.ending,
-        Ending::Finished | Ending::ClosedPipe | Ending::Limit
+        RunEnding::Finished | RunEnding::ClosedPipe | RunEnding::Limit
     ) && report.counts.bad() == 0
 }
 
@@ -222,7 +222,7 @@ mod tests {
     fn says_what_happened_and_what_it_cost() {
         let report = Report {
             run: "q.jsonl".to_owned(),
-            ending: Ending::Finished,
+            ending: RunEnding::Finished,
             counts: Counts {
                 total: 80,
                 done: 78,
@@ -248,7 +248,7 @@ mod tests {
             "run `q.jsonl`: finished; 78 of 80 done, 2 failed (most often: HTTP 400: no such model); 40 calls in 2.3 s, $1.0000 ($3.0000 in all), $0.5000 of it for nothing"
         );
         let stopped = Report {
-            ending: Ending::Signal(2),
+            ending: RunEnding::Signal(2),
             counts: Counts {
                 total: 80,
                 done: 30,

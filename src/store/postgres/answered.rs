@@ -1,6 +1,6 @@
 //! The stored answer of a chunk of lines. A chunk whose answer was lost on its way is added again and finds it here.
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::postgres::{Connection, Param};
 use crate::store::{AddOutcome, Epoch, RunId, StoreError};
 
@@ -12,7 +12,7 @@ pub(super) async fn find(
     epoch: Epoch,
     before: Option<i64>,
     ticket: i64,
-) -> Result<Option<Vec<AddOutcome>>, Fault> {
+) -> Result<Option<Vec<AddOutcome>>, JobFault> {
     let found = c
         .optional(
             "SELECT outcomes, queues FROM nova3_readings WHERE run_id = $1 AND ingest = $2 AND ticket = $3",
@@ -33,7 +33,7 @@ pub(super) async fn whole(
     run: RunId,
     epoch: Epoch,
     before: Option<i64>,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let row = c
         .row(
             "SELECT r.ingest >= $2 AND ($3 IS NULL OR EXISTS (
@@ -56,7 +56,7 @@ pub(super) async fn keep(
     epoch: Epoch,
     ticket: i64,
     outcomes: &[AddOutcome],
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let (names, queues): (Vec<&str>, Vec<Option<i64>>) =
         outcomes.iter().map(|outcome| written(*outcome)).unzip();
     c.execute(
@@ -86,7 +86,7 @@ fn written(outcome: AddOutcome) -> (&'static str, Option<i64>) {
     }
 }
 
-fn read(name: &str, queue: Option<i64>) -> Result<AddOutcome, Fault> {
+fn read(name: &str, queue: Option<i64>) -> Result<AddOutcome, JobFault> {
     match (name, queue) {
         ("queued", None) => Ok(AddOutcome::Queued),
         ("waiting", Some(queue)) => Ok(AddOutcome::Waiting(queue)),
@@ -94,6 +94,6 @@ fn read(name: &str, queue: Option<i64>) -> Result<AddOutcome, Fault> {
         ("changed", None) => Ok(AddOutcome::Changed),
         ("bad", Some(queue)) => Ok(AddOutcome::Bad(queue)),
         ("duplicate", Some(queue)) => Ok(AddOutcome::Duplicate(queue)),
-        _ => Err(Fault::Row(format!("a line was answered `{name}`"))),
+        _ => Err(JobFault::Row(format!("a line was answered `{name}`"))),
     }
 }

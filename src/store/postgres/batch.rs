@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::task::TaskNo;
 use crate::postgres::{Database, Passing, Within};
 use crate::store::keys::GROUP_BYTES;
@@ -26,7 +26,7 @@ const WAITING: usize = 1024;
 
 /// An entry of a statement that writes for many queues of one run.
 #[async_trait]
-pub(super) trait Entry: Sized + Send + Sync + 'static {
+pub(super) trait BatchEntry: Sized + Send + Sync + 'static {
     /// The database's answer to one entry.
     type Answer: Send + 'static;
 
@@ -49,10 +49,10 @@ pub(super) trait Entry: Sized + Send + Sync + 'static {
         group: &[&Self],
         tickets: &[i64],
         within: Within,
-    ) -> Result<Vec<Self::Answer>, Fault>;
+    ) -> Result<Vec<Self::Answer>, JobFault>;
 }
 
-struct Waiting<T: Entry> {
+struct PendingEntry<T: BatchEntry> {
     what: T,
     /// Identifies the entry when its answer was lost and it is sent again.
     ticket: i64,
@@ -60,25 +60,25 @@ struct Waiting<T: Entry> {
 }
 
 /// The background task that gathers entries, and the sender that keeps it running.
-struct Driving<T: Entry> {
-    sender: mpsc::Sender<Waiting<T>>,
+struct Driving<T: BatchEntry> {
+    sender: mpsc::Sender<PendingEntry<T>>,
     driver: JoinHandle<()>,
 }
 
 /// The sending end.
-pub(super) struct Batch<T: Entry> {
-    sender: mpsc::WeakSender<Waiting<T>>,
+pub(super) struct Batch<T: BatchEntry> {
+    sender: mpsc::WeakSender<PendingEntry<T>>,
     /// Taken out when the batch is closed.
     driving: Mutex<Option<Driving<T>>>,
 }
 
-impl<T: Entry> fmt::Debug for Batch<T> {
+impl<T: BatchEntry> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").finish_non_exhaustive()
     }
 }
 
-impl<T: Entry> Batch<T> {
+impl<T: BatchEntry> Batch<T> {
     /// Starts the background task that gathers entries. It ends with the last sender.
     pub(super) fn start(database: Database) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -94,7 +94,7 @@ impl<T: Entry> Batch<T> {
         let (reply, answer) = oneshot::channel();
         let ticket = ticket();
         let sender = self.sender.upgrade().ok_or(StoreError::Closed)?;
-        let sent = sender.send(Waiting { what, ticket, reply }).await;
+        let sent = sender.send(PendingEntry { what, ticket, reply }).await;
         sent.map_err(|_| StoreError::Closed)?;
         drop(sender);
         answer.await.map_err(|_| StoreError::Closed)?
@@ -112,7 +112,7 @@ impl<T: Entry> Batch<T> {
     }
 }
 
-async fn drive<T: Entry>(database: Database, mut receiver: mpsc::Receiver<Waiting<T>>) {
+async fn drive<T: BatchEntry>(database: Database, mut receiver: mpsc::Receiver<PendingEntry<T>>) {
     let mut group = Vec::with_capacity(GROUP);
     while receiver.recv_many(&mut group, GROUP).await > 0 {
         while !group.is_empty() {
@@ -136,7 +136,7 @@ async fn drive<T: Entry>(database: Database, mut receiver: mpsc::Receiver<Waitin
     }
 }
 
-async fn together<T: Entry>(database: &Database, run: i64, group: Vec<Waiting<T>>) {
+async fn together<T: BatchEntry>(database: &Database, run: i64, group: Vec<PendingEntry<T>>) {
     let all: Vec<&T> = group.iter().map(|waiting| &waiting.what).collect();
     let tickets: Vec<i64> = group.iter().map(|waiting| waiting.ticket).collect();
     let done = if group.len() == 1 {
@@ -174,7 +174,7 @@ async fn together<T: Entry>(database: &Database, run: i64, group: Vec<Waiting<T>
 }
 
 /// Parses the database's name for the outcome of a settlement.
-pub(super) fn settled(outcome: &str) -> Result<Settled, Fault> {
+pub(super) fn settled(outcome: &str) -> Result<Settled, JobFault> {
     match outcome {
         "stepped" => Ok(Settled::Stepped),
         "yielded" => Ok(Settled::Yielded),
@@ -183,7 +183,7 @@ pub(super) fn settled(outcome: &str) -> Result<Settled, Fault> {
         "lost" => Ok(Settled::LostLease),
         other => match other.strip_prefix("moved:").map(str::parse) {
             Some(Ok(no)) => Ok(Settled::Moved(TaskNo(no))),
-            _ => Err(Fault::Row(format!("a settlement ended `{other}`"))),
+            _ => Err(JobFault::Row(format!("a settlement ended `{other}`"))),
         },
     }
 }

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::request::Digest;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::StoreError;
 use crate::store::cache::{BATCH, Cache, Cached, NewEntry, found, millis, size};
 
@@ -31,7 +31,7 @@ impl Cache for PostgresStore {
     }
 }
 
-async fn get(c: &mut Connection, key: Digest) -> Result<Cached, Fault> {
+async fn get(c: &mut Connection, key: Digest) -> Result<Cached, JobFault> {
     let row = c
         .optional(
             "SELECT body, age, fresh FROM nova3_cache_get($1)",
@@ -39,7 +39,7 @@ async fn get(c: &mut Connection, key: Digest) -> Result<Cached, Fault> {
         )
         .await?;
     Ok(row.map_or(Cached::Nothing, |row| {
-        found(row.get::<_, Text>(0).0, row.get(1), row.get(2))
+        found(row.get::<_, PgText>(0).0, row.get(1), row.get(2))
     }))
 }
 
@@ -49,7 +49,7 @@ async fn put(
     body: &str,
     entry: &NewEntry<'_>,
     most: u64,
-) -> Result<bool, Fault> {
+) -> Result<bool, JobFault> {
     let row = c
         .row(
             "SELECT nova3_cache_put($1, $2, $3, $4, $5, $6, $7)",
@@ -67,7 +67,7 @@ async fn put(
     Ok(row.get(0))
 }
 
-async fn make_room(c: &mut Connection, most: u64) -> Result<bool, Fault> {
+async fn make_room(c: &mut Connection, most: u64) -> Result<bool, JobFault> {
     let row = c
         .row(
             "SELECT nova3_cache_make_room(NULL, $1, $2)",

@@ -2,10 +2,10 @@
 
 use tokio_postgres::Row;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::task::{TaskKind, TaskNo};
-use crate::postgres::{Connection, Param, Text};
+use crate::postgres::{Connection, Param, PgText};
 use crate::store::{Claimable, Claimed, Claims, Lease, Owner, Part, PendingTask, RunId};
 
 /// The parameters of a claim.
@@ -19,7 +19,7 @@ pub(super) struct Claim<'a> {
 }
 
 /// Claims tasks. `again` means that an earlier try was sent and may have leased tasks.
-pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>, again: bool) -> Result<Claims, Fault> {
+pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>, again: bool) -> Result<Claims, JobFault> {
     let which = match claim.which {
         Claimable::All => "all",
         Claimable::Unplanned => "unplanned",
@@ -49,13 +49,13 @@ pub(super) async fn claim(c: &mut Connection, claim: &Claim<'_>, again: bool) ->
     Ok(claims)
 }
 
-fn add(claims: &mut Claims, row: &Row) -> Result<(), Fault> {
+fn add(claims: &mut Claims, row: &Row) -> Result<(), JobFault> {
     let lease = Lease {
         queue_id: row.get(0),
         fence: row.get(1),
     };
     let (task, kind) = (TaskNo(row.get(2)), row.get::<_, &str>(3));
-    let kind = TaskKind::parse(kind).ok_or_else(|| Fault::Row(format!("a task is a `{kind}`")))?;
+    let kind = TaskKind::parse(kind).ok_or_else(|| JobFault::Row(format!("a task is a `{kind}`")))?;
     let queue = |request| Claimed {
         lease,
         task,
@@ -77,8 +77,8 @@ fn add(claims: &mut Claims, row: &Row) -> Result<(), Fault> {
 
 /// Reads planned tasks from four array columns, beginning with column `first`.
 pub(super) fn pending(row: &Row, first: usize) -> Vec<PendingTask> {
-    let column = |offset: usize| -> Vec<Text> {
-        row.get::<_, Option<Vec<Text>>>(first + offset)
+    let column = |offset: usize| -> Vec<PgText> {
+        row.get::<_, Option<Vec<PgText>>>(first + offset)
             .unwrap_or_default()
     };
     let names = column(0).into_iter().zip(column(1));
@@ -97,8 +97,8 @@ pub(super) fn pending(row: &Row, first: usize) -> Vec<PendingTask> {
 /// Reads parts from three array columns, beginning with column `first`.
 fn parts(row: &Row, first: usize) -> Vec<Part> {
     let numbers: Vec<i32> = row.get::<_, Option<_>>(first).unwrap_or_default();
-    let subjects: Vec<Option<Text>> = row.get::<_, Option<_>>(first + 1).unwrap_or_default();
-    let inputs: Vec<Text> = row.get::<_, Option<_>>(first + 2).unwrap_or_default();
+    let subjects: Vec<Option<PgText>> = row.get::<_, Option<_>>(first + 1).unwrap_or_default();
+    let inputs: Vec<PgText> = row.get::<_, Option<_>>(first + 2).unwrap_or_default();
     let parts = numbers.into_iter().zip(subjects).zip(inputs);
     parts
         .map(|((no, subject), input)| Part {

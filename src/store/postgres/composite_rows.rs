@@ -6,14 +6,16 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::conditions::OnFailure;
 use crate::domain::outcome::{Attempt, PlanOrigin, Product};
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Database, Param, Sent, text};
+use crate::postgres::{Connection, Database, Param, SentParam, text};
 use crate::store::items::readable;
-use crate::store::{Left, NewPart, PlanEnd, PlanSettlement, Planned, Settlement, TaskEnd, Then};
+use crate::store::{
+    NewPart, PlanEnd, PlanSettlement, Planned, ReleasedLease, Settlement, SettlementEnd, Then,
+};
 
 /// The types. Each comes after the types of its fields.
 pub(super) const TYPES: &[&str] = &[
@@ -35,7 +37,7 @@ pub(super) trait CompositeRow: ToSql + Sync {
 /// A call on its way into the ledger.
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_call")]
-struct Call {
+struct CallRow {
     route: String,
     model: String,
     cause: Option<String>,
@@ -52,7 +54,7 @@ struct Call {
     first: Option<i64>,
 }
 
-impl Call {
+impl CallRow {
     fn all(attempts: &[Attempt]) -> Vec<Self> {
         attempts.iter().map(Self::of).collect()
     }
@@ -79,20 +81,20 @@ impl Call {
 
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_new_item")]
-struct Item<'a> {
+struct ItemRow<'a> {
     kind: &'a str,
     body: String,
 }
 
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_new_part")]
-struct Part {
+struct PartRow {
     subject: Option<String>,
     description: String,
     input: String,
 }
 
-impl Part {
+impl PartRow {
     fn of(part: &NewPart) -> Self {
         Self {
             subject: part.subject.as_deref().map(text),
@@ -104,13 +106,13 @@ impl Part {
 
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_new_step")]
-struct Step {
+struct PlanStepRow {
     action: String,
     description: String,
     input: String,
 }
 
-impl Step {
+impl PlanStepRow {
     fn of(planned: &Planned) -> Self {
         Self {
             action: text(&planned.action),
@@ -138,9 +140,9 @@ pub(super) struct SettlementRow<'a> {
     /// only the task's own.
     noted: Option<String>,
     class: Option<&'static str>,
-    items: Vec<Item<'a>>,
-    parts: Vec<Part>,
-    calls: Vec<Call>,
+    items: Vec<ItemRow<'a>>,
+    parts: Vec<PartRow>,
+    calls: Vec<CallRow>,
 }
 
 impl CompositeRow for SettlementRow<'_> {
@@ -149,22 +151,22 @@ impl CompositeRow for SettlementRow<'_> {
 
 impl<'a> SettlementRow<'a> {
     /// Converts a settlement. An error concerns this settlement only.
-    pub(super) fn of(settlement: &'a Settlement, ticket: i64) -> Result<Self, Fault> {
+    pub(super) fn of(settlement: &'a Settlement, ticket: i64) -> Result<Self, JobFault> {
         let task = settlement.task;
         let mut parts = Vec::new();
         let (how, product, failure) = match &settlement.end {
-            TaskEnd::Completed(product, Then::GoOn) => ("go_on", Some(product), None),
-            TaskEnd::Completed(product, Then::Pause) => ("pause", Some(product), None),
-            TaskEnd::Failed(failure, response) => match settlement.on_failure {
+            SettlementEnd::Completed(product, Then::GoOn) => ("go_on", Some(product), None),
+            SettlementEnd::Completed(product, Then::Pause) => ("pause", Some(product), None),
+            SettlementEnd::Failed(failure, response) => match settlement.on_failure {
                 OnFailure::Fail => ("fail", response.as_ref(), Some(failure)),
                 OnFailure::Continue => ("fail_on", response.as_ref(), Some(failure)),
             },
-            TaskEnd::FannedOut(new) => {
+            SettlementEnd::FannedOut(new) => {
                 let can_split = task.index().is_some() && !task.is_part();
                 if !can_split || !(1..=TaskNo::MOST_PARTS).contains(&new.len()) {
-                    return Err(Fault::Row(format!("{task} cannot have {} parts", new.len())));
+                    return Err(JobFault::Row(format!("{task} cannot have {} parts", new.len())));
                 }
-                parts = new.iter().map(Part::of).collect();
+                parts = new.iter().map(PartRow::of).collect();
                 ("fan_out", None, None)
             }
         };
@@ -184,18 +186,21 @@ impl<'a> SettlementRow<'a> {
             class: noted.map(|failure| failure.class.as_str()),
             items,
             parts,
-            calls: Call::all(&settlement.attempts),
+            calls: CallRow::all(&settlement.attempts),
         })
     }
 }
 
 /// Returns the result of a task and its new items. The database numbers the items of a planned task, and their array
 /// replaces the response. The items of a part are stored without numbers; its join numbers them.
-fn result(task: TaskNo, product: Option<&Product>) -> Result<(Option<Cow<'_, str>>, Vec<Item<'_>>), Fault> {
+fn result(
+    task: TaskNo,
+    product: Option<&Product>,
+) -> Result<(Option<Cow<'_, str>>, Vec<ItemRow<'_>>), JobFault> {
     match product {
         None => Ok((None, Vec::new())),
         Some(Product::Response(_)) if task.is_part() => {
-            Err(Fault::Row("a part has items or a failure".to_owned()))
+            Err(JobFault::Row("a part has items or a failure".to_owned()))
         }
         Some(Product::Response(raw)) => Ok((Some(Cow::Borrowed(raw.get())), Vec::new())),
         Some(Product::Items(items)) if task.is_part() => {
@@ -205,7 +210,7 @@ fn result(task: TaskNo, product: Option<&Product>) -> Result<(Option<Cow<'_, str
             let mut numbered = Vec::with_capacity(items.len());
             for item in items {
                 let body = readable(&item.body)?;
-                numbered.push(Item {
+                numbered.push(ItemRow {
                     kind: &item.kind,
                     body,
                 });
@@ -227,8 +232,8 @@ pub(super) struct PlanSettlementRow {
     error: Option<String>,
     class: Option<&'static str>,
     body: Option<String>,
-    steps: Vec<Step>,
-    calls: Vec<Call>,
+    steps: Vec<PlanStepRow>,
+    calls: Vec<CallRow>,
 }
 
 impl CompositeRow for PlanSettlementRow {
@@ -237,7 +242,7 @@ impl CompositeRow for PlanSettlementRow {
 
 impl PlanSettlementRow {
     /// Converts a plan settlement. An error concerns this plan only.
-    pub(super) fn of(settlement: &PlanSettlement, ticket: i64) -> Result<Self, Fault> {
+    pub(super) fn of(settlement: &PlanSettlement, ticket: i64) -> Result<Self, JobFault> {
         let (origin, planned, failure) = match &settlement.end {
             PlanEnd::Planned(origin, planned) => (Some(*origin), Some(planned), None),
             PlanEnd::Failed(failure) => (None, None, Some(failure)),
@@ -251,8 +256,8 @@ impl PlanSettlementRow {
             error: failure.map(serde_json::to_string).transpose()?,
             class: failure.map(|failure| failure.class.as_str()),
             body: planned.map(serde_json::to_string).transpose()?,
-            steps: planned.into_iter().flatten().map(Step::of).collect(),
-            calls: Call::all(&settlement.attempts),
+            steps: planned.into_iter().flatten().map(PlanStepRow::of).collect(),
+            calls: CallRow::all(&settlement.attempts),
         })
     }
 }
@@ -266,7 +271,7 @@ pub(super) struct ReleaseRow {
     task: i32,
     ticket: i64,
     snooze: i64,
-    calls: Vec<Call>,
+    calls: Vec<CallRow>,
 }
 
 impl CompositeRow for ReleaseRow {
@@ -274,14 +279,14 @@ impl CompositeRow for ReleaseRow {
 }
 
 impl ReleaseRow {
-    pub(super) fn of(left: &Left, ticket: i64) -> Self {
+    pub(super) fn of(left: &ReleasedLease, ticket: i64) -> Self {
         Self {
             queue_id: left.lease.queue_id,
             fence: left.lease.fence,
             task: left.task.0,
             ticket,
             snooze: left.snooze_ms(),
-            calls: Call::all(&left.attempts),
+            calls: CallRow::all(&left.attempts),
         }
     }
 }
@@ -296,26 +301,30 @@ pub(super) struct FunctionCall<'a> {
 
 impl FunctionCall<'_> {
     /// Calls it with an array of rows.
-    pub(super) async fn with_all<T: CompositeRow>(self, rows: &Vec<T>) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn with_all<T: CompositeRow>(self, rows: &Vec<T>) -> Result<Vec<Row>, JobFault> {
         let types = self.database.composites(self.connection, TYPES).await?;
         let many = types.many(T::TYPE)?;
         self.rows(&[(rows, many)]).await
     }
 
     /// Calls it with one row and a text.
-    pub(super) async fn with_one<T: CompositeRow>(self, row: &T, besides: &str) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn with_one<T: CompositeRow>(
+        self,
+        row: &T,
+        besides: &str,
+    ) -> Result<Vec<Row>, JobFault> {
         let types = self.database.composites(self.connection, TYPES).await?;
         let one = types.one(T::TYPE)?;
         self.rows(&[(row, one), besides.sent()]).await
     }
 
-    async fn rows(self, params: &[Sent<'_>]) -> Result<Vec<Row>, Fault> {
+    async fn rows(self, params: &[SentParam<'_>]) -> Result<Vec<Row>, JobFault> {
         let run = self.run.sent();
-        let params: Vec<Sent<'_>> = std::iter::once(run).chain(params.iter().cloned()).collect();
+        let params: Vec<SentParam<'_>> = std::iter::once(run).chain(params.iter().cloned()).collect();
         self.connection.rows(self.sql, &params).await.map_err(|fault| {
             if fault.is_about_a_name() {
                 self.database.forget_composites();
-                return Fault::Renumbered(fault);
+                return JobFault::Renumbered(fault);
             }
             fault.into()
         })

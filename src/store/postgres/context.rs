@@ -2,18 +2,21 @@
 
 use tokio_postgres::Row;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::references::ItemId;
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Param, Text};
+use crate::postgres::{Connection, Param, PgText};
 use crate::store::items::{items, outcome, own};
 use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, Part, PartOutcome, PendingTask, StoredItem, Wanted};
 
 /// Returns the material without its rounds, and the rounds as rows.
-pub(super) async fn context(c: &mut Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
+pub(super) async fn context(
+    c: &mut Connection,
+    wanted: &Wanted,
+) -> Result<(Material, Vec<RoundRow>), JobFault> {
     c.begin_reading().await?;
     let chain = match wanted.queue_id {
         Some(queue) => chain(c, queue).await?,
@@ -36,7 +39,7 @@ pub(super) async fn context(c: &mut Connection, wanted: &Wanted) -> Result<(Mate
 }
 
 /// Returns the queue and the queues whose pending tasks it took over, the nearest first.
-async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, Fault> {
+async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, JobFault> {
     let rows = c
         .rows(
             "WITH RECURSIVE chain(queue_id, depth) AS (
@@ -51,7 +54,7 @@ async fn chain(c: &mut Connection, queue: i64) -> Result<Vec<i64>, Fault> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn earlier(c: &mut Connection, chain: &[i64], own: Option<i64>) -> Result<Vec<Earlier>, Fault> {
+async fn earlier(c: &mut Connection, chain: &[i64], own: Option<i64>) -> Result<Vec<Earlier>, JobFault> {
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.result FROM unnest($1) WITH ORDINALITY i(queue_id, place)
@@ -63,7 +66,7 @@ async fn earlier(c: &mut Connection, chain: &[i64], own: Option<i64>) -> Result<
         .await?;
     let read = |row: &Row| Earlier {
         task_id: row.get(1),
-        action: row.get::<_, Text>(2).0,
+        action: row.get::<_, PgText>(2).0,
         items: items(row.get::<_, Option<&str>>(3).unwrap_or("[]")),
         own: Some(row.get(0)) == own,
     };
@@ -76,7 +79,7 @@ async fn chosen(
     user: &str,
     session: &str,
     wanted: &[String],
-) -> Result<Vec<StoredItem>, Fault> {
+) -> Result<Vec<StoredItem>, JobFault> {
     let parsed: Vec<(&String, ItemId)> = wanted
         .iter()
         .filter_map(|id| Some((id, ItemId::parse(id)?)))
@@ -113,7 +116,7 @@ pub(super) async fn rounds(
     session: &str,
     besides: &[i64],
     limit: usize,
-) -> Result<Vec<RoundRow>, Fault> {
+) -> Result<Vec<RoundRow>, JobFault> {
     let rows = c
         .rows(
             "SELECT q.queue_id, r.round, n.name, q.custom_id, q.status, d.request, q.completed_at,
@@ -142,8 +145,8 @@ pub(super) async fn rounds(
         told += usize::from(!own);
         rounds.push(RoundRow {
             number: row.get::<_, i64>(1).unsigned_abs(),
-            run: row.get::<_, Text>(2).0,
-            custom_id: row.get::<_, Option<Text>>(3).map(|id| id.0),
+            run: row.get::<_, PgText>(2).0,
+            custom_id: row.get::<_, Option<PgText>>(3).map(|id| id.0),
             status: row.get::<_, Option<String>>(4).unwrap_or_default(),
             request: row.get(5),
             output: items(row.get::<_, Option<&str>>(7).unwrap_or("[]")),
@@ -160,7 +163,7 @@ pub(super) async fn pending(
     c: &mut Connection,
     user: &str,
     session: &str,
-) -> Result<Option<(i64, Vec<PendingTask>)>, Fault> {
+) -> Result<Option<(i64, Vec<PendingTask>)>, JobFault> {
     let row = c
         .row("SELECT nova3_pending($1, $2)", &[user.sent(), session.sent()])
         .await?;
@@ -171,7 +174,7 @@ pub(super) async fn pending(
 }
 
 /// Returns a queue's planned tasks in order: all of them, or with `rest` those from its current task on.
-pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<Vec<PendingTask>, Fault> {
+pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<Vec<PendingTask>, JobFault> {
     let row = c
         .row(
             "SELECT array_agg(t.task_id ORDER BY t.task_index), array_agg(t.action ORDER BY t.task_index),
@@ -185,7 +188,7 @@ pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<
 }
 
 /// Returns the outcomes of the settled parts of a planned task, in their order.
-pub(super) async fn parts(c: &mut Connection, queue: i64, task: usize) -> Result<Vec<PartOutcome>, Fault> {
+pub(super) async fn parts(c: &mut Connection, queue: i64, task: usize) -> Result<Vec<PartOutcome>, JobFault> {
     let (first, last) = TaskNo::parts_of(task);
     let rows = c
         .rows(
@@ -197,8 +200,8 @@ pub(super) async fn parts(c: &mut Connection, queue: i64, task: usize) -> Result
     let read = |row: &Row| {
         let part = Part {
             no: TaskNo(row.get(0)),
-            subject: row.get::<_, Option<Text>>(1).map(|subject| subject.0),
-            input: row.get::<_, Text>(2).0,
+            subject: row.get::<_, Option<PgText>>(1).map(|subject| subject.0),
+            input: row.get::<_, PgText>(2).0,
         };
         Ok(outcome(part, row.get(3), row.get(4))?)
     };

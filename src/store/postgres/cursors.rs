@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Outputs, Rewrite, RowMark, RunId, StoreError};
 
 #[async_trait]
@@ -40,12 +40,12 @@ impl Outputs for PostgresStore {
 const SELECT: &str = "SELECT host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
      rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer FROM nova3_outputs WHERE run_id = $1";
 
-pub(super) async fn all(c: &mut Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
+pub(super) async fn all(c: &mut Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, JobFault> {
     let sql = format!("{SELECT} ORDER BY host, path");
     c.rows(&sql, &[run.0.sent()]).await?.iter().map(read).collect()
 }
 
-pub(super) async fn one(c: &mut Connection, run: RunId, file: &FileKey) -> Result<Option<Cursor>, Fault> {
+pub(super) async fn one(c: &mut Connection, run: RunId, file: &FileKey) -> Result<Option<Cursor>, JobFault> {
     let sql = format!("{SELECT} AND host = $2 AND path = $3");
     let found = c
         .optional(
@@ -56,9 +56,10 @@ pub(super) async fn one(c: &mut Connection, run: RunId, file: &FileKey) -> Resul
     Ok(found.as_ref().map(read).transpose()?.map(|(_, cursor)| cursor))
 }
 
-fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
+fn read(row: &Row) -> Result<(FileKey, Cursor), JobFault> {
     let tail = |bytes: Vec<u8>| {
-        <[u8; 32]>::try_from(bytes).map_err(|_| Fault::Row("a cursor's digest has another length".to_owned()))
+        <[u8; 32]>::try_from(bytes)
+            .map_err(|_| JobFault::Row("a cursor's digest has another length".to_owned()))
     };
     let bytes = |column: usize| row.get::<_, i64>(column).unsigned_abs();
     let length: Option<i64> = row.get(11);
@@ -95,8 +96,8 @@ fn read(row: &Row) -> Result<(FileKey, Cursor), Fault> {
             .and_then(|pid| u32::try_from(pid).ok()),
     };
     let key = FileKey {
-        host: row.get::<_, Text>(0).0,
-        path: row.get::<_, Text>(1).0,
+        host: row.get::<_, PgText>(0).0,
+        path: row.get::<_, PgText>(1).0,
     };
     Ok((key, cursor))
 }
@@ -110,7 +111,7 @@ pub(super) async fn put(
     expected: Option<i64>,
     cursor: &Cursor,
     newest: Option<RowMark>,
-) -> Result<CursorPut, Fault> {
+) -> Result<CursorPut, JobFault> {
     let rewrite = cursor.rewrite;
     let row = match cursor.feed {
         Feed::Results => {
@@ -180,7 +181,7 @@ pub(super) async fn has_rows(
     run: RunId,
     feed: Feed,
     rows: &[RowMark],
-) -> Result<bool, Fault> {
+) -> Result<bool, JobFault> {
     let (table, number, at) = match feed {
         Feed::Results => ("nova3_queues", "finish_no", "completed_at"),
         Feed::Events => ("nova3_events", "event_no", "created_at"),

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use tokio_postgres::Row;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Param, Text};
-use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
+use crate::postgres::{Connection, Param, PgText};
+use crate::store::event_rows::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, RunId};
 
 /// `octet_length` reads the size of a result without the result itself; `length` would read it.
@@ -25,7 +25,7 @@ pub(super) async fn page(
     present: bool,
     after: i64,
     limit: usize,
-) -> Result<EventPage, Fault> {
+) -> Result<EventPage, JobFault> {
     c.begin_reading().await?;
     let sql = format!(
         "{COLUMNS} {SOURCE} WHERE e.run_id = $1 AND e.event_no > $2 AND (NOT $3 OR (q.state <> 'superseded'
@@ -50,7 +50,7 @@ pub(super) async fn page(
     Ok(page)
 }
 
-pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result<EventPage, Fault> {
+pub(super) async fn of(c: &mut Connection, queues: &[i64], up_to: i64) -> Result<EventPage, JobFault> {
     c.begin_reading().await?;
     let sql = format!(
         "{COLUMNS}, i.place {SOURCE} JOIN unnest($1) WITH ORDINALITY i(queue_id, place) ON i.queue_id = e.queue_id
@@ -83,7 +83,7 @@ fn size(row: &Row) -> usize {
     row.get::<_, Option<i32>>(11).map_or(0, i32::unsigned_abs) as usize * 2 + 512
 }
 
-async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage, Fault> {
+async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage, JobFault> {
     let tasks = tasks(c, rows).await?;
     let mut page = EventPage {
         rows: Vec::new(),
@@ -100,7 +100,7 @@ async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage
         let event = EventRow {
             event_no: page.after,
             settled_at: row.get(1),
-            custom_id: row.get::<_, Option<Text>>(2).map(|id| id.0),
+            custom_id: row.get::<_, Option<PgText>>(2).map(|id| id.0),
             user_id: row.get(3),
             session_id: row.get(4),
             total_tasks: count(5),
@@ -112,20 +112,20 @@ async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage
         let known = tasks.get(&queue).map_or(&[][..], Vec::as_slice);
         let tasks = (0..).zip(known).map(|(index, known)| EventTask {
             task_id: known.get(1),
-            action: known.get::<_, Text>(2).0,
-            description: known.get::<_, Text>(3).0,
-            input: known.get::<_, Text>(4).0,
+            action: known.get::<_, PgText>(2).0,
+            description: known.get::<_, PgText>(3).0,
+            input: known.get::<_, PgText>(4).0,
             result: Some(index)
                 .filter(|index| Some(*index) == task)
                 .and_then(|_| known.get(5)),
         });
-        telling::tell(event, tasks.collect(), &mut page.rows)?;
+        event_rows::expand(event, tasks.collect(), &mut page.rows)?;
     }
     Ok(page)
 }
 
 /// Returns the planned tasks of all queues of the rows. Tasks that are the subject of a row come with their results.
-async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, Fault> {
+async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, JobFault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
     let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();
     let versions: Vec<Option<i32>> = rows.iter().map(|row| row.get(12)).collect();

@@ -9,43 +9,43 @@ use crate::store::StoreError;
 
 /// Why a job failed.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum JobFault {
     /// The database reported an error or did not answer.
-    Database(postgres::Fault),
+    Database(postgres::DatabaseFault),
     /// The database numbers its types differently than before, because a copy replaced it. The numbers are asked for
     /// again.
-    Renumbered(postgres::Fault),
+    Renumbered(postgres::DatabaseFault),
     /// The job refused, and none of its changes are kept.
     Refused(StoreError),
     /// A row holds an invalid value.
     Row(String),
 }
 
-impl From<postgres::Fault> for Fault {
-    fn from(fault: postgres::Fault) -> Self {
+impl From<postgres::DatabaseFault> for JobFault {
+    fn from(fault: postgres::DatabaseFault) -> Self {
         Self::Database(fault)
     }
 }
 
-impl From<tokio_postgres::Error> for Fault {
+impl From<tokio_postgres::Error> for JobFault {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Database(error.into())
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for JobFault {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<serde_json::Error> for Fault {
+impl From<serde_json::Error> for JobFault {
     fn from(error: serde_json::Error) -> Self {
         Self::Row(format!("a stored value is not the expected JSON: {error}"))
     }
 }
 
-impl Passing for Fault {
+impl Passing for JobFault {
     fn passing(&self) -> Option<Passes> {
         let fault = match self {
             Self::Database(fault) => fault,
@@ -64,7 +64,7 @@ impl Passing for Fault {
     }
 }
 
-impl Fault {
+impl JobFault {
     /// Turns a lock conflict into a final error, for callers that cannot wait for a lock.
     pub(super) fn at_once(self, shown: &str) -> Self {
         match self {
@@ -92,7 +92,7 @@ impl Fault {
     }
 }
 
-fn of_database(fault: &postgres::Fault, path: PathBuf) -> StoreError {
+fn of_database(fault: &postgres::DatabaseFault, path: PathBuf) -> StoreError {
     let code = fault.code.as_ref().map(SqlState::code).unwrap_or_default();
     let cure = match code {
         "28P01" | "28000" => "set `PGPASSWORD`, or `PGPASSFILE` with a line for it",

@@ -11,15 +11,15 @@ use std::sync::atomic::AtomicU64;
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::names::Names;
 use super::rows::{BadRows, Replaced, Rows};
-use super::session_order::Sessions;
-use super::versions::Seen;
+use super::session_order::SessionKeys;
+use super::versions::SeenLines;
 use super::{answered, session_order, versions};
 use crate::domain::request::{Claim, Identity};
 use crate::postgres::{Connection, Param, text};
-use crate::store::versions::{Bad, Found, Good, Version};
+use crate::store::versions::{Bad, Good, StoredVersion, Version};
 use crate::store::{
     AddOutcome, Changes, Epoch, Failures, Ingest, InputMark, NewLine, NewRequest, RunId, StoreError, keys,
 };
@@ -75,12 +75,12 @@ pub(super) struct Reading<'a> {
     occurrences: HashMap<String, u64>,
     rows: Rows,
     bad: BadRows,
-    pub(super) seen: Seen,
+    pub(super) seen: SeenLines,
     pub(super) replaced: Replaced,
     pub(super) names: Names,
     /// The sessions of the lines and of their versions. Their heads are locked, and the end of the chunk promotes
     /// queues in them.
-    sessions: Sessions,
+    sessions: SessionKeys,
 }
 
 pub(super) async fn add(
@@ -90,7 +90,7 @@ pub(super) async fn add(
     lines: &[NewLine],
     changes: Changes,
     (before, ticket): (Option<i64>, i64),
-) -> Result<Vec<AddOutcome>, Fault> {
+) -> Result<Vec<AddOutcome>, JobFault> {
     c.begin().await?;
     lock(c, run).await?;
     let row = c
@@ -112,10 +112,10 @@ pub(super) async fn add(
         occurrences: HashMap::new(),
         rows: Rows::default(),
         bad: BadRows::default(),
-        seen: Seen::default(),
+        seen: SeenLines::default(),
         replaced: Replaced::default(),
         names: Names::default(),
-        sessions: Sessions::new(),
+        sessions: SessionKeys::new(),
         c,
     };
     if let Some(answered) = answered::find(reading.c, run, epoch, before, ticket).await? {
@@ -133,14 +133,14 @@ pub(super) async fn add(
 }
 
 /// Takes the lock under which one reading of a run at a time adds lines or ends.
-pub(super) async fn lock(c: &mut Connection, run: RunId) -> Result<(), Fault> {
+pub(super) async fn lock(c: &mut Connection, run: RunId) -> Result<(), JobFault> {
     c.rows("SELECT nova3_lock_ingest($1)", &[run.0.sent()]).await?;
     Ok(())
 }
 
 impl Reading<'_> {
     /// Looks up in advance, in few statements, what most lines need.
-    async fn look_up(&mut self, lines: &[NewLine]) -> Result<(), Fault> {
+    async fn look_up(&mut self, lines: &[NewLine]) -> Result<(), JobFault> {
         let mut stems = BTreeSet::new();
         let mut wanted = Vec::new();
         for line in lines {
@@ -178,7 +178,7 @@ impl Reading<'_> {
 
     /// Counts the equal lines of each stem in this reading. They are numbered from 1 without a gap, so a search for the
     /// last number takes few steps.
-    async fn count(&mut self, stems: &[String]) -> Result<(), Fault> {
+    async fn count(&mut self, stems: &[String]) -> Result<(), JobFault> {
         if stems.is_empty() {
             return Ok(());
         }
@@ -196,7 +196,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn find(&mut self, wanted: Vec<String>) -> Result<(), Fault> {
+    async fn find(&mut self, wanted: Vec<String>) -> Result<(), JobFault> {
         let found = versions::of_keys(self.c, self.run, &wanted).await?;
         for key in wanted {
             self.versions.entry(key).or_default();
@@ -208,7 +208,7 @@ impl Reading<'_> {
     }
 
     /// Returns all versions under that key; at most one of them is not superseded.
-    async fn versions(&mut self, key: &str) -> Result<Vec<Version>, Fault> {
+    async fn versions(&mut self, key: &str) -> Result<Vec<Version>, JobFault> {
         if !self.versions.contains_key(key) {
             self.find(vec![key.to_owned()]).await?;
         }
@@ -216,7 +216,7 @@ impl Reading<'_> {
     }
 
     /// Returns the key of the next occurrence of an equal line in this reading.
-    async fn free_key(&mut self, stem: String) -> Result<String, Fault> {
+    async fn free_key(&mut self, stem: String) -> Result<String, JobFault> {
         if !self.occurrences.contains_key(&stem) {
             self.count(std::slice::from_ref(&stem)).await?;
         }
@@ -225,7 +225,7 @@ impl Reading<'_> {
         Ok(keys::occurrence_of(&stem, *occurrence))
     }
 
-    async fn line(&mut self, line: &NewLine) -> Result<AddOutcome, Fault> {
+    async fn line(&mut self, line: &NewLine) -> Result<AddOutcome, JobFault> {
         match &line.content {
             NewRequest::Bad {
                 digest,
@@ -273,17 +273,22 @@ impl Reading<'_> {
     }
 
     /// Adds a request under its key: new, known or changed.
-    async fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
+    async fn good(
+        &mut self,
+        good: &Good<'_>,
+        key: &str,
+        versions: &[Version],
+    ) -> Result<AddOutcome, JobFault> {
         let (latest, undone) = match good.among(versions) {
-            Found::Nothing => {
+            StoredVersion::Nothing => {
                 self.insert(good, key, None);
                 return Ok(AddOutcome::Queued);
             }
-            Found::Same(version) => {
+            StoredVersion::Same(version) => {
                 self.mark(key, version);
                 return self.recognise(good, version).await;
             }
-            Found::Other { latest, undone } => (latest, undone),
+            StoredVersion::Other { latest, undone } => (latest, undone),
         };
         if self.changes == Changes::Refuse {
             return Err(self.frozen(good).await?.into());
@@ -307,7 +312,7 @@ impl Reading<'_> {
             .for_each(|known| known.ingest = self.epoch.0);
     }
 
-    async fn frozen(&mut self, good: &Good<'_>) -> Result<StoreError, Fault> {
+    async fn frozen(&mut self, good: &Good<'_>) -> Result<StoreError, JobFault> {
         let row = self
             .c
             .row(
@@ -316,13 +321,13 @@ impl Reading<'_> {
             )
             .await?;
         Ok(StoreError::Frozen {
-            run: row.get::<_, crate::postgres::Text>(0).0,
+            run: row.get::<_, crate::postgres::PgText>(0).0,
             id: good.request.custom_id.clone().unwrap_or_default(),
             line: good.line.line,
         })
     }
 
-    async fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, Fault> {
+    async fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, JobFault> {
         let line = bad.line;
         let name = self.free_name(bad.claim).await?;
         let key = self.free_key(keys::bad_stem(bad.digest)).await?;
@@ -341,7 +346,7 @@ impl Reading<'_> {
     }
 
     /// Returns the `custom_id` of a bad line, unless another line of this reading has it.
-    async fn free_name(&mut self, claim: &Claim) -> Result<Option<String>, Fault> {
+    async fn free_name(&mut self, claim: &Claim) -> Result<Option<String>, JobFault> {
         let Some(name) = claim.custom_id.clone() else {
             return Ok(None);
         };
@@ -372,7 +377,7 @@ impl Reading<'_> {
     }
 
     /// Writes the gathered rows and ends the transaction.
-    async fn write(self) -> Result<(), Fault> {
+    async fn write(self) -> Result<(), JobFault> {
         let (c, run, epoch) = (self.c, self.run, self.epoch);
         let stale = self.seen.write(c, epoch).await? || self.stale;
         self.replaced.write(c, run).await?;

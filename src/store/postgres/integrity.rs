@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::postgres::Connection;
 use crate::store::{StoreError, Upkeep};
 
@@ -51,7 +51,7 @@ const SUMS: &str = "
     WHERE q.state = 'open' AND (q.ready, q.leased, q.submitted) <> (t.ready, t.leased, t.submitted)
   LIMIT 1";
 
-async fn check(c: &mut Connection, shown: &str) -> Result<(), Fault> {
+async fn check(c: &mut Connection, shown: &str) -> Result<(), JobFault> {
     c.begin_long(super::LONG).await?;
     let wrong = c.optional(SUMS, &[]).await?;
     c.commit().await?;

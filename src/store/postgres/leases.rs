@@ -6,11 +6,13 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::composite_rows::{FunctionCall, ReleaseRow};
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::{context, run_of};
-use crate::domain::outcome::Making;
+use crate::domain::outcome::Provenance;
 use crate::postgres::{Connection, Database, Param};
-use crate::store::{Claimable, Claims, CrashMark, Lease, Leases, Left, Owner, RunId, StoreError, TakeOver};
+use crate::store::{
+    Claimable, Claims, CrashMark, Lease, Leases, Owner, ReleasedLease, RunId, StoreError, TakeOver,
+};
 
 #[async_trait]
 impl Leases for PostgresStore {
@@ -42,7 +44,7 @@ impl Leases for PostgresStore {
         renew_apart(&self.database, owner, leases, lease_ms).await
     }
 
-    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
+    async fn release(&self, left: Vec<ReleasedLease>) -> Result<(), StoreError> {
         let (left, ticket) = (&left, super::batch::ticket());
         job!(self, |c| release(&self.database, c, left, ticket))
     }
@@ -57,7 +59,7 @@ impl Leases for PostgresStore {
 }
 
 /// Sets the crash mark if the lease is still valid. Returns whether it is.
-async fn set_mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> Result<bool, Fault> {
+async fn set_mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> Result<bool, JobFault> {
     let working = mark == CrashMark::Working;
     let rows = c
         .rows(
@@ -70,7 +72,7 @@ async fn set_mark(c: &mut Connection, lease: Lease, mark: CrashMark) -> Result<b
 }
 
 /// Stores the number of panics if the lease is still valid. Returns whether it is. Repeating it is safe.
-async fn set_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
+async fn set_panics(c: &mut Connection, lease: Lease, panics: u32) -> Result<bool, JobFault> {
     let rows = c
         .rows(
             "UPDATE nova3_tasks SET panics = greatest(panics, $3)
@@ -122,7 +124,7 @@ async fn renew(
     owner: &Owner,
     leases: &[Lease],
     lease_ms: i64,
-) -> Result<Vec<Lease>, Fault> {
+) -> Result<Vec<Lease>, JobFault> {
     let mut lost = Vec::new();
     for (run, queues, fences) in by_run(leases.iter().copied()) {
         let rows = c
@@ -148,9 +150,9 @@ async fn renew(
 pub(super) async fn release(
     database: &Database,
     c: &mut Connection,
-    left: &[Left],
+    left: &[ReleasedLease],
     ticket: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     for (run, _, _) in by_run(left.iter().map(|left| left.lease)) {
         let ours = left.iter().filter(|left| run_of(left.lease.queue_id) == run);
         let rows: Vec<ReleaseRow> = ours.map(|left| ReleaseRow::of(left, ticket)).collect();
@@ -166,8 +168,8 @@ pub(super) async fn release(
 }
 
 /// Gives the pending tasks of the session's last paused queue to this queue.
-pub(super) async fn take_over(c: &mut Connection, lease: Lease, ticket: i64) -> Result<TakeOver, Fault> {
-    let making = serde_json::to_string(&Making::without_calls(String::new(), String::new()))?;
+pub(super) async fn take_over(c: &mut Connection, lease: Lease, ticket: i64) -> Result<TakeOver, JobFault> {
+    let making = serde_json::to_string(&Provenance::without_calls(String::new(), String::new()))?;
     let row = c
         .row(
             "SELECT nova3_take_over($1, $2, $3, $4, $5)",

@@ -25,7 +25,7 @@ macro_rules! job {
                 Ok(done)
             }
         };
-        let done: Result<_, $crate::store::postgres::fault::Fault> =
+        let done: Result<_, $crate::store::postgres::fault::JobFault> =
             $store.database.patiently_within(attempt).await;
         done.map_err(|fault| fault.at($store.database.shown()))
     }};
@@ -65,7 +65,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use self::batch::Batch;
-use self::fault::Fault;
+use self::fault::JobFault;
 use self::money::Capped;
 use super::{Epoch, PlanSettlement, RunId, Settlement};
 use crate::domain::state::{IllegalTransition, QueueState};
@@ -108,6 +108,6 @@ impl PostgresStore {
 }
 
 /// Turns a transition that the domain refuses into a fault of the row.
-fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, Fault> {
-    state.map_err(|error| Fault::Row(error.to_string()))
+fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, JobFault> {
+    state.map_err(|error| JobFault::Row(error.to_string()))
 }

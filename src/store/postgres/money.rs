@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::batch::Entry;
-use super::fault::Fault;
+use super::batch::BatchEntry;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::tally::{ROUTE_STATES, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
-use crate::postgres::{Connection, Database, Param, Text, Within, text};
+use crate::postgres::{Connection, Database, Param, PgText, Within, text};
 use crate::store::{Budget, Hold, Reservation, RunId, StoreError};
 
 #[async_trait]
@@ -44,7 +44,7 @@ pub(super) struct Capped {
 }
 
 #[async_trait]
-impl Entry for Capped {
+impl BatchEntry for Capped {
     type Answer = Hold;
 
     fn queue(&self) -> i64 {
@@ -65,7 +65,7 @@ impl Entry for Capped {
         group: &[&Self],
         _: &[i64],
         within: Within,
-    ) -> Result<Vec<Hold>, Fault> {
+    ) -> Result<Vec<Hold>, JobFault> {
         let Some(first) = group.first() else {
             return Ok(Vec::new());
         };
@@ -99,18 +99,18 @@ impl Entry for Capped {
     }
 }
 
-fn hold(outcome: &str) -> Result<Hold, Fault> {
+fn hold(outcome: &str) -> Result<Hold, JobFault> {
     match outcome {
         "held" => Ok(Hold::Held),
         "lost" => Ok(Hold::LostLease),
         found @ ("others" | "nobody") => Ok(Hold::NoRoom {
             others_hold: found == "others",
         }),
-        found => Err(Fault::Row(format!("a reservation ended `{found}`"))),
+        found => Err(JobFault::Row(format!("a reservation ended `{found}`"))),
     }
 }
 
-pub(super) async fn waste(c: &mut Connection, run: RunId) -> Result<Vec<Waste>, Fault> {
+pub(super) async fn waste(c: &mut Connection, run: RunId) -> Result<Vec<Waste>, JobFault> {
     let rows = c
         .rows(
             "SELECT route, cause, calls, input_tokens, output_tokens, cost, uncertain FROM nova3_waste WHERE run_id = $1
@@ -123,7 +123,7 @@ pub(super) async fn waste(c: &mut Connection, run: RunId) -> Result<Vec<Waste>, 
         .map(|row| {
             let sum = |column: usize| row.get::<_, i64>(column).max(0).unsigned_abs();
             Waste {
-                route: row.get::<_, Text>(0).0,
+                route: row.get::<_, PgText>(0).0,
                 cause: row.get(1),
                 calls: sum(2),
                 input_tokens: sum(3),
@@ -135,7 +135,11 @@ pub(super) async fn waste(c: &mut Connection, run: RunId) -> Result<Vec<Waste>, 
         .collect())
 }
 
-pub(super) async fn note_routes(c: &mut Connection, run: RunId, routes: &[RouteState]) -> Result<(), Fault> {
+pub(super) async fn note_routes(
+    c: &mut Connection,
+    run: RunId,
+    routes: &[RouteState],
+) -> Result<(), JobFault> {
     for route in routes {
         c.execute(
             "INSERT INTO nova3_routes AS r (run_id, route, state, reason, since) VALUES ($1,$2,$3,$4,$5)
@@ -155,7 +159,7 @@ pub(super) async fn note_routes(c: &mut Connection, run: RunId, routes: &[RouteS
     Ok(())
 }
 
-pub(super) async fn routes(c: &mut Connection, run: RunId) -> Result<Vec<RouteState>, Fault> {
+pub(super) async fn routes(c: &mut Connection, run: RunId) -> Result<Vec<RouteState>, JobFault> {
     let rows = c
         .rows(
             "SELECT route, state, reason, since, open_ms FROM nova3_routes WHERE run_id = $1 ORDER BY route",
@@ -168,11 +172,11 @@ pub(super) async fn routes(c: &mut Connection, run: RunId) -> Result<Vec<RouteSt
             let state = ROUTE_STATES
                 .into_iter()
                 .find(|state| *state == found)
-                .ok_or_else(|| Fault::Row(format!("a route is `{found}`")))?;
+                .ok_or_else(|| JobFault::Row(format!("a route is `{found}`")))?;
             Ok(RouteState {
-                route: row.get::<_, Text>(0).0,
+                route: row.get::<_, PgText>(0).0,
                 state,
-                reason: row.get::<_, Option<Text>>(2).map(|reason| reason.0),
+                reason: row.get::<_, Option<PgText>>(2).map(|reason| reason.0),
                 since: row.get(3),
                 open_ms: row.get::<_, i64>(4).unsigned_abs(),
             })

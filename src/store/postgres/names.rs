@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::request::Identity;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::{Epoch, NewLine, NewRequest, RunId, keys};
 
 /// The names of a reading's bad lines that a chunk needs.
@@ -24,7 +24,7 @@ impl Names {
         run: RunId,
         epoch: Epoch,
         lines: &[NewLine],
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<String>, JobFault> {
         let mut names = Vec::new();
         let mut wanted = Vec::new();
         for line in lines {
@@ -45,7 +45,7 @@ impl Names {
                 &[run.0.sent(), names.sent(), epoch.0.sent()],
             )
             .await?;
-        let given = rows.iter().map(|row| (row.get::<_, Text>(0).0, row.get(1)));
+        let given = rows.iter().map(|row| (row.get::<_, PgText>(0).0, row.get(1)));
         self.given.extend(given);
         Ok(wanted)
     }
@@ -76,7 +76,7 @@ impl Names {
     }
 
     /// Writes the changes. The bad lines must have been written before.
-    pub(super) async fn write(&self, c: &mut Connection) -> Result<(), Fault> {
+    pub(super) async fn write(&self, c: &mut Connection) -> Result<(), JobFault> {
         if self.queue.is_empty() {
             return Ok(());
         }

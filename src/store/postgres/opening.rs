@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::workers::REAPED;
 use super::{PostgresStore, composite_rows, schema};
 use crate::postgres::{Connection, Database};
@@ -26,7 +26,7 @@ impl PostgresStore {
                 .await?;
             Ok(())
         };
-        ready.await.map_err(|fault: Fault| fault.at(shown))?;
+        ready.await.map_err(|fault: JobFault| fault.at(shown))?;
         Ok(Self::over(database))
     }
 
@@ -70,5 +70,5 @@ async fn first(database: &Database, wait: Duration) -> Result<Connection, StoreE
         Ok(connected) => connected,
         Err(_) => database.connect().await,
     };
-    connected.map_err(|fault| Fault::from(fault).at(database.shown()))
+    connected.map_err(|fault| JobFault::from(fault).at(database.shown()))
 }

@@ -1,7 +1,7 @@
 //! Readings of the input: their beginning and their end. When a reading ends, lines that it has not seen leave the
 //! input.
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use super::{LONG, answered, ingest};
 use crate::postgres::{Connection, Param};
@@ -10,7 +10,7 @@ use crate::store::{Epoch, InputMark, RunId};
 /// The most queues that one statement holds back.
 const HELD_BACK: i64 = 1000;
 
-pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, Fault> {
+pub(super) async fn begin(c: &mut Connection, run: RunId) -> Result<Epoch, JobFault> {
     c.begin().await?;
     c.rows("SELECT nova3_change_order($1)", &[run.0.sent()]).await?;
     let row = c
@@ -32,7 +32,7 @@ pub(super) async fn end(
     epoch: Epoch,
     mark: &InputMark,
     before: Option<i64>,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     complete(c, run, epoch, before).await?;
     while hold_back(c, run, epoch).await? > 0 {}
     c.begin_long(LONG).await?;
@@ -54,7 +54,7 @@ pub(super) async fn end(
 }
 
 /// Holds back some of the queues that the reading has not seen. Returns how many.
-async fn hold_back(c: &mut Connection, run: RunId, epoch: Epoch) -> Result<i64, Fault> {
+async fn hold_back(c: &mut Connection, run: RunId, epoch: Epoch) -> Result<i64, JobFault> {
     let params = [run.0.sent(), epoch.0.sent(), HELD_BACK.sent()];
     let row = c.row("SELECT nova3_hold_back($1, $2, $3)", &params).await?;
     Ok(row.get(0))
@@ -62,7 +62,7 @@ async fn hold_back(c: &mut Connection, run: RunId, epoch: Epoch) -> Result<i64, 
 
 /// Makes the reading the last complete one for all statements that begin from now on. The same transaction holds back
 /// the first of the unseen queues, which is all of them for most inputs.
-async fn complete(c: &mut Connection, run: RunId, epoch: Epoch, before: Option<i64>) -> Result<(), Fault> {
+async fn complete(c: &mut Connection, run: RunId, epoch: Epoch, before: Option<i64>) -> Result<(), JobFault> {
     c.begin().await?;
     ingest::lock(c, run).await?;
     c.rows("SELECT nova3_change_order($1)", &[run.0.sent()]).await?;

@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::tally::Counts;
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Param, Text};
+use crate::postgres::{Connection, Param, PgText};
+use crate::store::event_rows::PAGE_BYTES;
 use crate::store::keys::COMPLETION;
 use crate::store::task_rows::TaskRows;
-use crate::store::telling::PAGE_BYTES;
 use crate::store::{EventPage, FinishedPage, Order, Results, RunId, StoreError};
 
 #[async_trait]
@@ -82,7 +82,7 @@ pub(super) async fn finished(
     since: Option<i64>,
     after: i64,
     limit: usize,
-) -> Result<FinishedPage, Fault> {
+) -> Result<FinishedPage, JobFault> {
     c.begin_reading().await?;
     let page = match order {
         Order::Completion => by_completion(c, run, since, after, limit).await?,
@@ -98,7 +98,7 @@ async fn by_completion(
     since: Option<i64>,
     after: i64,
     limit: usize,
-) -> Result<FinishedPage, Fault> {
+) -> Result<FinishedPage, JobFault> {
     let sql = format!(
         "{COLUMNS} FROM nova3_queues q {LINE} {PLAN}
          WHERE q.run_id = $1 AND q.finish_no > $2 AND q.finish_no IS NOT NULL AND q.state <> 'superseded'
@@ -118,7 +118,12 @@ async fn by_completion(
 }
 
 /// Returns lines in input order without a gap, from the one after `after` on.
-async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
+async fn by_input(
+    c: &mut Connection,
+    run: RunId,
+    after: i64,
+    limit: usize,
+) -> Result<FinishedPage, JobFault> {
     let sql = format!(
         "{COLUMNS} FROM nova3_requests d
          CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = d.queue_id OFFSET 0) q {PLAN}
@@ -137,7 +142,7 @@ async fn by_input(c: &mut Connection, run: RunId, after: i64, limit: usize) -> R
     Ok(FinishedPage { rows, after })
 }
 
-pub(super) async fn by_id(c: &mut Connection, queues: &[i64]) -> Result<FinishedPage, Fault> {
+pub(super) async fn by_id(c: &mut Connection, queues: &[i64]) -> Result<FinishedPage, JobFault> {
     c.begin_reading().await?;
     let sql = format!(
         "{COLUMNS}, i.place FROM unnest($1) WITH ORDINALITY i(queue_id, place)
@@ -169,7 +174,7 @@ fn within_bounds(rows: Vec<Row>) -> Vec<Row> {
 }
 
 /// Reads the rows with their tasks.
-async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, Fault> {
+async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, JobFault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let mut tasks = tasks(c, &queues).await?;
     rows.iter()
@@ -177,7 +182,7 @@ async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, Fault> 
             let known = known(row);
             let tasks = tasks.remove(&known.queue_id).unwrap_or(Ok(Vec::new()));
             match tasks.and_then(|tasks| outcome(row, known.clone(), tasks)) {
-                Err(Fault::Row(reason)) => Ok(known.unreadable(&reason)),
+                Err(JobFault::Row(reason)) => Ok(known.unreadable(&reason)),
                 read => read,
             }
         })
@@ -189,7 +194,7 @@ fn known(row: &Row) -> Finished {
     Finished {
         queue_id: row.get(0),
         finish_no: row.get(1),
-        custom_id: row.get::<_, Option<Text>>(2).map(|id| id.0),
+        custom_id: row.get::<_, Option<PgText>>(2).map(|id| id.0),
         index: row.get::<_, i64>(3).unsigned_abs(),
         line: row.get::<_, i64>(4).unsigned_abs(),
         user_id: row.get(5),
@@ -207,10 +212,10 @@ fn known(row: &Row) -> Finished {
 }
 
 /// Adds the outcome to the request.
-fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finished, Fault> {
+fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finished, JobFault> {
     let (queue_id, status): (i64, &str) = (known.queue_id, row.get(7));
-    let status =
-        Status::parse(status).ok_or_else(|| Fault::Row(format!("queue {queue_id} has status `{status}`")))?;
+    let status = Status::parse(status)
+        .ok_or_else(|| JobFault::Row(format!("queue {queue_id} has status `{status}`")))?;
     let error: Option<String> = row.get(8);
     let warnings: Option<String> = row.get(9);
     let (origin, making): (Option<String>, Option<String>) = (row.get(13), row.get(14));
@@ -241,7 +246,7 @@ fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finishe
 async fn tasks(
     c: &mut Connection,
     queues: &[i64],
-) -> Result<HashMap<i64, Result<Vec<TaskRecord>, Fault>>, Fault> {
+) -> Result<HashMap<i64, Result<Vec<TaskRecord>, JobFault>>, JobFault> {
     let rows = c
         .rows(
             "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 THEN t.result END, t.making,
@@ -252,7 +257,7 @@ async fn tasks(
             &[queues.to_vec().sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;
-    let mut tasks: HashMap<i64, Result<TaskRows, Fault>> = HashMap::new();
+    let mut tasks: HashMap<i64, Result<TaskRows, JobFault>> = HashMap::new();
     for row in &rows {
         let of_queue = tasks.entry(row.get(0)).or_insert(Ok(TaskRows::default()));
         if let Ok(known) = of_queue
@@ -261,21 +266,22 @@ async fn tasks(
             *of_queue = Err(fault);
         }
     }
-    let records = |(queue, rows): (i64, Result<TaskRows, Fault>)| (queue, rows.map(TaskRows::into_records));
+    let records =
+        |(queue, rows): (i64, Result<TaskRows, JobFault>)| (queue, rows.map(TaskRows::into_records));
     Ok(tasks.into_iter().map(records).collect())
 }
 
-fn task(row: &Row, known: &mut TaskRows) -> Result<(), Fault> {
+fn task(row: &Row, known: &mut TaskRows) -> Result<(), JobFault> {
     let (queue, status): (i64, &str) = (row.get(0), row.get(4));
     let (no, making): (i32, Option<String>) = (row.get(7), row.get(6));
     let making = making.as_deref().map(serde_json::from_str).transpose()?;
     let status = TaskStatus::parse(status)
-        .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))?;
+        .ok_or_else(|| JobFault::Row(format!("a task of queue {queue} has status `{status}`")))?;
     if TaskNo(no).is_part() {
         let error: Option<String> = row.get(9);
         let part = PartRecord {
             task_id: row.get(1),
-            subject: row.get::<_, Option<Text>>(8).map(|subject| subject.0),
+            subject: row.get::<_, Option<PgText>>(8).map(|subject| subject.0),
             status,
             making,
             failure: error.as_deref().map(serde_json::from_str).transpose()?,
@@ -285,8 +291,8 @@ fn task(row: &Row, known: &mut TaskRows) -> Result<(), Fault> {
     }
     known.add(TaskRecord {
         task_id: row.get(1),
-        action: row.get::<_, Text>(2).0,
-        input: row.get::<_, Text>(3).0,
+        action: row.get::<_, PgText>(2).0,
+        input: row.get::<_, PgText>(3).0,
         status,
         result: raw(row.get(5))?,
         making,
@@ -295,6 +301,6 @@ fn task(row: &Row, known: &mut TaskRows) -> Result<(), Fault> {
     Ok(())
 }
 
-fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {
+fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, JobFault> {
     Ok(text.map(RawValue::from_string).transpose()?)
 }

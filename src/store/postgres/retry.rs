@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::fault::Fault;
-use super::session_order::Sessions;
+use super::fault::JobFault;
+use super::session_order::SessionKeys;
 use super::{LONG, session_order};
 use crate::domain::failure::Class;
 use crate::postgres::{Connection, Param, text};
@@ -16,7 +16,7 @@ pub(super) async fn retry(
     run: RunId,
     which: &Failures,
     told: &AtomicU64,
-) -> Result<u64, Fault> {
+) -> Result<u64, JobFault> {
     let classes: Vec<&str> = which.classes.iter().copied().map(Class::as_str).collect();
     let ids: Vec<String> = which.ids.iter().map(|id| text(id)).collect();
     c.begin_long(LONG).await?;
@@ -34,7 +34,7 @@ pub(super) async fn retry(
         let session: Option<String> = row.get(2);
         Some((row.get(1), session?))
     });
-    let sessions: Sessions = sessions.collect();
+    let sessions: SessionKeys = sessions.collect();
     c.rows("SELECT nova3_share_order($1)", &[run.0.sent()]).await?;
     session_order::lock_heads(c, run, &sessions).await?;
     let found: Vec<i64> = found.iter().map(|row| row.get(0)).collect();

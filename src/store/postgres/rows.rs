@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::ids::SessionId;
 use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, text};
@@ -28,12 +28,12 @@ pub(super) struct Rows {
     given_tasks: Vec<Option<i64>>,
     request: Vec<String>,
     metadata: Vec<Option<String>>,
-    tasks: Tasks,
+    tasks: TaskColumns,
 }
 
 /// The tasks of new requests.
 #[derive(Default)]
-struct Tasks {
+struct TaskColumns {
     /// Queues that need planning.
     unplanned: Vec<i64>,
     queue: Vec<i64>,
@@ -68,7 +68,7 @@ impl Rows {
         self.tasks.add(queue, good.plan);
     }
 
-    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), Fault> {
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), JobFault> {
         if self.queue.is_empty() {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl Rows {
 pub(super) struct Replaced {
     queue: Vec<i64>,
     given: Vec<Option<i64>>,
-    tasks: Tasks,
+    tasks: TaskColumns,
     /// Queues of which only the mark `other_tasks` changes.
     marked: Vec<i64>,
     others: Vec<bool>,
@@ -139,7 +139,7 @@ impl Replaced {
         self.others.push(others);
     }
 
-    pub(super) async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), JobFault> {
         if !self.marked.is_empty() {
             c.execute(
                 "UPDATE nova3_queues q SET other_tasks = i.others FROM unnest($1, $2) i(queue, others)
@@ -170,7 +170,7 @@ impl Replaced {
     }
 }
 
-impl Tasks {
+impl TaskColumns {
     fn add(&mut self, queue: i64, steps: &[Planned]) {
         self.unplanned.extend(steps.is_empty().then_some(queue));
         for (index, step) in (0..).zip(steps) {
@@ -183,7 +183,7 @@ impl Tasks {
         }
     }
 
-    async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), Fault> {
+    async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), JobFault> {
         c.rows(
             "SELECT nova3_add_tasks($1, $2, $3, $4, $5, $6, $7, $8)",
             &[
@@ -218,7 +218,7 @@ pub(super) struct BadRows {
 }
 
 impl BadRows {
-    pub(super) fn add(&mut self, queue: i64, seq: i64, key: String, bad: &Bad<'_>) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, queue: i64, seq: i64, key: String, bad: &Bad<'_>) -> Result<(), JobFault> {
         let (line, failure) = (bad.line, bad.failure);
         self.queue.push(queue);
         self.batch.extend(bad.claim.is_batch.then_some(queue));
@@ -232,7 +232,7 @@ impl BadRows {
         Ok(())
     }
 
-    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), Fault> {
+    pub(super) async fn write(&self, c: &mut Connection, run: RunId, epoch: Epoch) -> Result<(), JobFault> {
         if self.queue.is_empty() {
             return Ok(());
         }

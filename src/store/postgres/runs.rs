@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
-use crate::postgres::{Connection, Param, Text, text};
-use crate::store::{InputMark, Run, RunId, RunOpening, Runs, SessionCounts, StoreError, Terms};
+use crate::postgres::{Connection, Param, PgText, text};
+use crate::store::{InputMark, Run, RunConstraints, RunId, RunOpening, Runs, SessionCounts, StoreError};
 
 #[async_trait]
 impl Runs for PostgresStore {
@@ -52,7 +52,7 @@ pub(super) async fn open(
     shown: &str,
     opening: &RunOpening,
     told: &AtomicBool,
-) -> Result<Run, Fault> {
+) -> Result<Run, JobFault> {
     c.begin().await?;
     // The lock makes sure that two processes which open the same new run make it once.
     c.rows(
@@ -106,7 +106,7 @@ pub(super) async fn open(
     .await?;
     let run = find(c, Some(&opening.name))
         .await?
-        .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
+        .ok_or_else(|| JobFault::Row("a run that was just opened is missing".to_owned()))?;
     // A process that begins has no failures of its routes yet.
     c.execute(
         "UPDATE nova3_routes SET state = 'closed', reason = NULL, since = nova3_now() WHERE run_id = $1 AND state <> 'closed'",
@@ -125,7 +125,7 @@ pub(super) async fn open(
 const GONE_MS: i64 = 60_000;
 
 /// Returns the terms that apply from now on: ours, unless other workers use theirs.
-async fn terms(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<Terms, Fault> {
+async fn terms(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<RunConstraints, JobFault> {
     let at_work = c
         .optional(
             "SELECT r.terms FROM nova3_runs r WHERE r.name = $1 AND r.terms IS NOT NULL AND EXISTS (
@@ -137,12 +137,12 @@ async fn terms(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<T
     let Some(row) = at_work else {
         return Ok(opening.terms.clone());
     };
-    let theirs: Terms = serde_json::from_str(row.get(0))?;
+    let theirs: RunConstraints = serde_json::from_str(row.get(0))?;
     let differences = theirs.differences(&opening.terms);
     if differences.is_empty() || opening.accept_drift {
         return Ok(theirs);
     }
-    Err(StoreError::Drift {
+    Err(StoreError::ConfigMismatch {
         run: opening.name.clone(),
         differences,
     }
@@ -153,12 +153,12 @@ fn refuse_other_input(
     opening: &RunOpening,
     theirs: Option<String>,
     ours: Option<&String>,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     if opening.named || theirs.as_ref() == ours {
         return Ok(());
     }
     let shown =
-        |path: Option<String>| path.map_or_else(|| "standard input".to_owned(), |path| Text::from(path).0);
+        |path: Option<String>| path.map_or_else(|| "standard input".to_owned(), |path| PgText::from(path).0);
     Err(StoreError::OtherInput {
         run: opening.name.clone(),
         theirs: shown(theirs),
@@ -168,7 +168,7 @@ fn refuse_other_input(
 }
 
 /// Whether the run was worked on under another recipe, has calls in its ledger, and has unfinished requests.
-async fn recipe_changed(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<bool, Fault> {
+async fn recipe_changed(c: &mut Connection, opening: &RunOpening, name: &str) -> Result<bool, JobFault> {
     let known = c
         .optional(
             "SELECT r.run_id FROM nova3_runs r JOIN nova3_tallies t USING (run_id)
@@ -182,7 +182,7 @@ async fn recipe_changed(c: &mut Connection, opening: &RunOpening, name: &str) ->
     }
 }
 
-async fn refuse_mixture(c: &mut Connection, shown: &str, opening: &RunOpening) -> Result<(), Fault> {
+async fn refuse_mixture(c: &mut Connection, shown: &str, opening: &RunOpening) -> Result<(), JobFault> {
     let other = c
         .optional(
             "SELECT rehearsal FROM nova3_runs WHERE rehearsal <> $1 LIMIT 1",
@@ -200,7 +200,7 @@ async fn refuse_mixture(c: &mut Connection, shown: &str, opening: &RunOpening) -
     Err(StoreError::Rehearsal { path, theirs, ours }.into())
 }
 
-pub(super) async fn find(c: &mut Connection, name: Option<&str>) -> Result<Option<Run>, Fault> {
+pub(super) async fn find(c: &mut Connection, name: Option<&str>) -> Result<Option<Run>, JobFault> {
     let sql = format!(
         "{SELECT} WHERE $1::text IS NULL OR r.name = $1 ORDER BY r.last_accessed DESC, r.run_id DESC LIMIT 1"
     );
@@ -208,12 +208,12 @@ pub(super) async fn find(c: &mut Connection, name: Option<&str>) -> Result<Optio
     found.as_ref().map(read).transpose()
 }
 
-pub(super) async fn all(c: &mut Connection) -> Result<Vec<Run>, Fault> {
+pub(super) async fn all(c: &mut Connection) -> Result<Vec<Run>, JobFault> {
     let sql = format!("{SELECT} ORDER BY r.last_accessed DESC, r.run_id DESC");
     c.rows(&sql, &[]).await?.iter().map(read).collect()
 }
 
-pub(super) async fn open_runs(c: &mut Connection) -> Result<Vec<(Run, bool)>, Fault> {
+pub(super) async fn open_runs(c: &mut Connection) -> Result<Vec<(Run, bool)>, JobFault> {
     let sql = format!(
         "SELECT n.*, s.claimable FROM ({SELECT}) n CROSS JOIN LATERAL nova3_is_open(n.run_id) s WHERE s.open ORDER BY n.run_id"
     );
@@ -223,8 +223,8 @@ pub(super) async fn open_runs(c: &mut Connection) -> Result<Vec<(Run, bool)>, Fa
         .collect()
 }
 
-fn read(row: &Row) -> Result<Run, Fault> {
-    let path: Option<Text> = row.get(2);
+fn read(row: &Row) -> Result<Run, JobFault> {
+    let path: Option<PgText> = row.get(2);
     let digest: Option<Vec<u8>> = row.get(3);
     let count = |column: usize| row.get::<_, Option<i64>>(column).map(i64::unsigned_abs);
     let digest = digest.and_then(|digest| <[u8; 32]>::try_from(digest).ok());
@@ -239,7 +239,7 @@ fn read(row: &Row) -> Result<Run, Fault> {
     let terms: Option<&str> = row.get(11);
     Ok(Run {
         id: RunId(row.get(0)),
-        name: row.get::<_, Text>(1).0,
+        name: row.get::<_, PgText>(1).0,
         input: path.map(|path| PathBuf::from(std::ffi::OsString::from_vec(path.0.into_bytes()))),
         mark,
         finished: row.get(6),
@@ -255,7 +255,7 @@ fn read(row: &Row) -> Result<Run, Fault> {
 
 /// Counts the requests of the present input. Each state has a small index of its own, so no request is read. Lines that
 /// an unfinished reading has not seen yet still count, so `complete_ingest` decides and not the mark.
-pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fault> {
+pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, JobFault> {
     let of = |state: &str| {
         let (run, ingest) = match state {
             "blocked" => ("q.run_id", "q.ingest + 0"),
@@ -309,7 +309,7 @@ pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, Fau
     })
 }
 
-pub(super) async fn summary(c: &mut Connection, run: RunId) -> Result<RunSummary, Fault> {
+pub(super) async fn summary(c: &mut Connection, run: RunId) -> Result<RunSummary, JobFault> {
     let row = c
         .row(
             "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
@@ -339,7 +339,7 @@ pub(super) async fn sessions(
     c: &mut Connection,
     run: RunId,
     limit: usize,
-) -> Result<Vec<SessionCounts>, Fault> {
+) -> Result<Vec<SessionCounts>, JobFault> {
     let rows = c
         .rows(
             "SELECT user_id, session_id, count(*), count(*) FILTER (WHERE state = 'done'),
@@ -365,12 +365,12 @@ pub(super) async fn sessions(
     Ok(rows.iter().map(read).collect())
 }
 
-pub(super) async fn lines_epoch(c: &mut Connection, run: RunId) -> Result<i64, Fault> {
+pub(super) async fn lines_epoch(c: &mut Connection, run: RunId) -> Result<i64, JobFault> {
     let sql = "SELECT lines_epoch FROM nova3_runs WHERE run_id = $1";
     Ok(c.row(sql, &[run.0.sent()]).await?.get(0))
 }
 
-pub(super) async fn has_unfinished(c: &mut Connection, run: RunId) -> Result<bool, Fault> {
+pub(super) async fn has_unfinished(c: &mut Connection, run: RunId) -> Result<bool, JobFault> {
     // A dropped run has no row, which is an error.
     let sql =
         "SELECT s.open FROM nova3_runs r CROSS JOIN LATERAL nova3_is_open(r.run_id) s WHERE r.run_id = $1";
@@ -378,7 +378,7 @@ pub(super) async fn has_unfinished(c: &mut Connection, run: RunId) -> Result<boo
 }
 
 /// Returns an open queue of which no task can run.
-pub(super) async fn stuck(c: &mut Connection, run: RunId) -> Result<Option<i64>, Fault> {
+pub(super) async fn stuck(c: &mut Connection, run: RunId) -> Result<Option<i64>, JobFault> {
     let found = c
         .optional(
             "SELECT q.queue_id FROM nova3_queues q JOIN nova3_runs r ON r.run_id = q.run_id

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::request::Digest;
 use crate::failpoint;
 use crate::postgres::{Connection, Param};
@@ -51,7 +51,7 @@ const BOOK: &str = "CREATE TABLE IF NOT EXISTS nova3_schema(
   functions text NOT NULL)";
 
 /// The stored information about the schema.
-struct Found {
+struct StoredSchema {
     version: i32,
     /// The earliest version whose programs may work on the store.
     oldest: i32,
@@ -73,7 +73,7 @@ impl Functions {
     }
 
     /// Whether the store needs no installation: it has these functions, or it is of another version and keeps its own.
-    fn are_in(&self, found: &Found) -> bool {
+    fn are_in(&self, found: &StoredSchema) -> bool {
         found.version != VERSION || found.functions.as_ref() == Some(&self.digest)
     }
 }
@@ -81,7 +81,7 @@ impl Functions {
 /// The schema is there, with the functions of this program. One process installs at a time, in one transaction, so that
 /// a crash leaves all of it or nothing. Running programs continue: each statement finds either the old or the new
 /// functions.
-pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
+pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result<(), JobFault> {
     let functions = Functions::ours();
     if let Some(found) = find(connection).await? {
         check(&found, shown)?;
@@ -111,8 +111,8 @@ pub(super) async fn bring_up(connection: &mut Connection, shown: &str) -> Result
 async fn install(
     connection: &mut Connection,
     functions: &Functions,
-    found: Option<&Found>,
-) -> Result<(), Fault> {
+    found: Option<&StoredSchema>,
+) -> Result<(), JobFault> {
     if found.is_some_and(|found| functions.are_in(found)) {
         return Ok(());
     }
@@ -134,7 +134,7 @@ async fn install(
 
 /// Refuses a database whose encoding is not UTF-8. Input can have any text, so another encoding would fail in the
 /// middle of a run.
-async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), Fault> {
+async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), JobFault> {
     let row = connection.row("SELECT getdatabaseencoding()::text", &[]).await?;
     let encoding: &str = row.get(0);
     if encoding == "UTF8" {
@@ -150,7 +150,7 @@ async fn check_encoding(connection: &mut Connection, shown: &str) -> Result<(), 
 }
 
 /// Returns whether the database holds a store. Refuses a version that cannot be read.
-pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> Result<bool, Fault> {
+pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> Result<bool, JobFault> {
     match find(connection).await? {
         None => Ok(false),
         Some(found) => check(&found, shown).map(|()| true),
@@ -158,7 +158,7 @@ pub(super) async fn check_to_read(connection: &mut Connection, shown: &str) -> R
 }
 
 /// Returns the stored information, if there is any.
-async fn find(connection: &mut Connection) -> Result<Option<Found>, Fault> {
+async fn find(connection: &mut Connection) -> Result<Option<StoredSchema>, JobFault> {
     let there = connection
         .row("SELECT to_regclass('nova3_schema') IS NOT NULL", &[])
         .await?;
@@ -168,7 +168,7 @@ async fn find(connection: &mut Connection) -> Result<Option<Found>, Fault> {
     read(connection).await
 }
 
-async fn read(connection: &mut Connection) -> Result<Option<Found>, Fault> {
+async fn read(connection: &mut Connection) -> Result<Option<StoredSchema>, JobFault> {
     // Earlier versions have no column for the digest.
     let row = connection
         .optional(
@@ -176,14 +176,14 @@ async fn read(connection: &mut Connection) -> Result<Option<Found>, Fault> {
             &[],
         )
         .await?;
-    Ok(row.map(|row| Found {
+    Ok(row.map(|row| StoredSchema {
         version: row.get(0),
         oldest: row.get(1),
         functions: row.get(2),
     }))
 }
 
-fn check(found: &Found, shown: &str) -> Result<(), Fault> {
+fn check(found: &StoredSchema, shown: &str) -> Result<(), JobFault> {
     let path = PathBuf::from(shown);
     let (version, known) = (found.version.into(), VERSION.into());
     if found.version < VERSION {

@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use super::{PostgresStore, context};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::state::TaskStatus;
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Param, Text, text};
+use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::rounds::{self, RoundRow};
 use crate::store::{
     Cleared, KnownQueue, Material, PendingTask, RunId, SessionCounts, SessionEntry, SessionRecord, Sessions,
@@ -54,7 +54,7 @@ impl Sessions for PostgresStore {
     }
 }
 
-pub(super) async fn list(c: &mut Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
+pub(super) async fn list(c: &mut Connection, limit: usize) -> Result<Vec<SessionEntry>, JobFault> {
     let rows = c
         .rows(
             "SELECT s.user_id, s.session_id, s.last_accessed,
@@ -80,7 +80,7 @@ pub(super) async fn one(
     c: &mut Connection,
     user: &str,
     session: &str,
-) -> Result<Option<SessionRecord>, Fault> {
+) -> Result<Option<SessionRecord>, JobFault> {
     c.begin_reading().await?;
     let rounds = context::rounds(c, user, session, &[], usize::from(u16::MAX)).await?;
     let pending = context::pending(c, user, session).await?;
@@ -95,7 +95,7 @@ pub(super) async fn one(
     Ok((!empty).then_some(found))
 }
 
-async fn items(c: &mut Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, Fault> {
+async fn items(c: &mut Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, JobFault> {
     let rows = c
         .rows(
             "SELECT kind || number, body FROM nova3_items WHERE user_id = $1 AND session_id = $2
@@ -114,7 +114,7 @@ async fn items(c: &mut Connection, user: &str, session: &str) -> Result<Vec<Stor
 }
 
 /// Returns the session's queue that is under way, else the paused one, else the last.
-async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
+async fn latest(c: &mut Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, JobFault> {
     let found = c
         .optional(
             "SELECT q.queue_id FROM nova3_queues q JOIN nova3_runs n ON n.run_id = q.run_id
@@ -138,7 +138,7 @@ pub(super) async fn planned(
     identity: &Identity,
     occurrence: u64,
     content: Digest,
-) -> Result<Option<KnownQueue>, Fault> {
+) -> Result<Option<KnownQueue>, JobFault> {
     let key = text(&keys::key(identity, occurrence));
     let found = c
         .optional(
@@ -152,7 +152,7 @@ pub(super) async fn planned(
     }
 }
 
-async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, Fault> {
+async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, JobFault> {
     let row = c
         .row(
             "SELECT n.name, q.custom_id, q.state, q.task_count IS NOT NULL, q.current_task_index,
@@ -166,11 +166,11 @@ async fn known(c: &mut Connection, queue: i64) -> Result<KnownQueue, Fault> {
     let tasks: Vec<PendingTask> = context::tasks(c, queue, false).await?;
     let statuses = statuses.iter().map(|status| {
         TaskStatus::parse(status)
-            .ok_or_else(|| Fault::Row(format!("a task of queue {queue} has status `{status}`")))
+            .ok_or_else(|| JobFault::Row(format!("a task of queue {queue} has status `{status}`")))
     });
     Ok(KnownQueue {
-        run: row.get::<_, Text>(0).0,
-        custom_id: row.get::<_, Option<Text>>(1).map(|id| id.0),
+        run: row.get::<_, PgText>(0).0,
+        custom_id: row.get::<_, Option<PgText>>(1).map(|id| id.0),
         state: row.get(2),
         planned: row.get(3),
         queue_id: queue,
@@ -188,7 +188,7 @@ pub(super) async fn clear(
     user: &str,
     session: &str,
     told: &Mutex<Cleared>,
-) -> Result<Cleared, Fault> {
+) -> Result<Cleared, JobFault> {
     c.begin().await?;
     let (mut pending, mut rounds) = (0, 0);
     // Deleting the round of a paused queue removes its tasks from the pending ones. The queue's line stays as it is.

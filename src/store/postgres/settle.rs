@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::batch::{Entry, settled};
+use super::batch::{BatchEntry, settled};
 use super::composite_rows::{CompositeRow, FunctionCall, PlanSettlementRow, SettlementRow};
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::postgres::{Database, Within};
 use crate::store::{
     Lease, PartOutcome, PlanEnd, PlanSettlement, Settled, Settlement, StoreError, TakeOver, Tasks,
@@ -36,7 +36,7 @@ const TASKS: &str = "SELECT outcome FROM nova3_settle($1, $2) ORDER BY ord";
 const PLANS: &str = "SELECT outcome FROM nova3_settle_plans($1, $2) ORDER BY ord";
 
 #[async_trait]
-impl Entry for Settlement {
+impl BatchEntry for Settlement {
     type Answer = Settled;
 
     fn queue(&self) -> i64 {
@@ -53,17 +53,17 @@ impl Entry for Settlement {
         group: &[&Self],
         tickets: &[i64],
         within: Within,
-    ) -> Result<Vec<Settled>, Fault> {
+    ) -> Result<Vec<Settled>, JobFault> {
         let rows = group.iter().zip(tickets);
         let rows = rows.map(|(one, ticket)| SettlementRow::of(one, *ticket));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let bytes = group.iter().map(|one| Entry::bytes(*one)).sum();
+        let bytes = group.iter().map(|one| BatchEntry::bytes(*one)).sum();
         outcomes(database, TASKS, run, &rows, within, bytes).await
     }
 }
 
 #[async_trait]
-impl Entry for PlanSettlement {
+impl BatchEntry for PlanSettlement {
     type Answer = Settled;
 
     fn queue(&self) -> i64 {
@@ -83,11 +83,11 @@ impl Entry for PlanSettlement {
         group: &[&Self],
         tickets: &[i64],
         within: Within,
-    ) -> Result<Vec<Settled>, Fault> {
+    ) -> Result<Vec<Settled>, JobFault> {
         let rows = group.iter().zip(tickets);
         let rows = rows.map(|(one, ticket)| PlanSettlementRow::of(one, *ticket));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let bytes = group.iter().map(|one| Entry::bytes(*one)).sum();
+        let bytes = group.iter().map(|one| BatchEntry::bytes(*one)).sum();
         outcomes(database, PLANS, run, &rows, within, bytes).await
     }
 }
@@ -99,7 +99,7 @@ async fn outcomes<T: CompositeRow>(
     rows: &Vec<T>,
     within: Within,
     bytes: usize,
-) -> Result<Vec<Settled>, Fault> {
+) -> Result<Vec<Settled>, JobFault> {
     let connection = &mut database.connect_within(within).await?;
     connection.carries(bytes);
     let call = FunctionCall {

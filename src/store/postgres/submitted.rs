@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::composite_rows::{FunctionCall, ReleaseRow};
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
 use super::run_of;
 use crate::domain::task::TaskNo;
-use crate::postgres::{Connection, Database, Param, Text, text};
-use crate::store::{Lease, Left, OutsideJobs, RunId, StoreError, Submitted};
+use crate::postgres::{Connection, Database, Param, PgText, text};
+use crate::store::{Lease, OutsideJobs, ReleasedLease, RunId, StoreError, Submitted};
 
 #[async_trait]
 impl OutsideJobs for PostgresStore {
@@ -21,14 +21,14 @@ impl OutsideJobs for PostgresStore {
         job!(self, |c| list(c, run, after, limit))
     }
 
-    async fn take_back(&self, handle: &str, left: Left) -> Result<bool, StoreError> {
+    async fn take_back(&self, handle: &str, left: ReleasedLease) -> Result<bool, StoreError> {
         let (left, ticket) = (&left, super::batch::ticket());
         job!(self, |c| take_back(&self.database, c, handle, left, ticket))
     }
 }
 
 /// Gives the task to the outside job if the lease is valid. Returns whether it is.
-pub(super) async fn submit(c: &mut Connection, lease: Lease, handle: &str) -> Result<bool, Fault> {
+pub(super) async fn submit(c: &mut Connection, lease: Lease, handle: &str) -> Result<bool, JobFault> {
     let row = c
         .row(
             "SELECT nova3_submit($1, $2, $3)",
@@ -43,7 +43,7 @@ pub(super) async fn list(
     run: RunId,
     after: i64,
     limit: usize,
-) -> Result<Vec<Submitted>, Fault> {
+) -> Result<Vec<Submitted>, JobFault> {
     let rows = c
         .rows(
             "SELECT t.queue_id, t.fence, t.task_index, t.handle FROM (
@@ -61,7 +61,7 @@ pub(super) async fn list(
             fence: row.get(1),
         },
         task: TaskNo(row.get(2)),
-        handle: row.get::<_, Text>(3).0,
+        handle: row.get::<_, PgText>(3).0,
     };
     Ok(rows.iter().map(read).collect())
 }
@@ -71,9 +71,9 @@ pub(super) async fn take_back(
     database: &Database,
     c: &mut Connection,
     handle: &str,
-    left: &Left,
+    left: &ReleasedLease,
     ticket: i64,
-) -> Result<bool, Fault> {
+) -> Result<bool, JobFault> {
     let call = FunctionCall {
         database,
         connection: c,

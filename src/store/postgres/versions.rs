@@ -3,13 +3,13 @@
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::ingest::Reading;
 use super::rows::int;
 use crate::domain::ids::SessionId;
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
-use crate::postgres::{Connection, Param, Text};
+use crate::postgres::{Connection, Param, PgText};
 use crate::store::versions::{Good, TasksNow, Version};
 use crate::store::{AddOutcome, Epoch, NewLine, RunId};
 
@@ -46,7 +46,7 @@ pub(super) async fn of_keys(
     c: &mut Connection,
     run: RunId,
     keys: &[String],
-) -> Result<Vec<(String, Version)>, Fault> {
+) -> Result<Vec<(String, Version)>, JobFault> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -67,7 +67,7 @@ pub(super) async fn of_keys(
     rows.iter().map(|row| Ok((row.get(0), read(row)?))).collect()
 }
 
-fn read(row: &Row) -> Result<Version, Fault> {
+fn read(row: &Row) -> Result<Version, JobFault> {
     let status: Option<&str> = row.get(9);
     Ok(Version {
         queue_id: row.get(1),
@@ -84,18 +84,18 @@ fn read(row: &Row) -> Result<Version, Fault> {
         finished: row.get(12),
         given_tasks: row.get(13),
         other_tasks: row.get(14),
-        custom_id: row.get::<_, Option<Text>>(15).map(|id| id.0),
+        custom_id: row.get::<_, Option<PgText>>(15).map(|id| id.0),
         is_held: row.get(16),
     })
 }
 
-fn state(name: &str) -> Result<QueueState, Fault> {
-    QueueState::parse(name).ok_or_else(|| Fault::Row(format!("a queue is `{name}`")))
+fn state(name: &str) -> Result<QueueState, JobFault> {
+    QueueState::parse(name).ok_or_else(|| JobFault::Row(format!("a queue is `{name}`")))
 }
 
 /// Lines that were seen again, column by column.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct SeenLines {
     queue: Vec<i64>,
     line: Vec<i64>,
     index: Vec<i64>,
@@ -103,9 +103,9 @@ pub(super) struct Seen {
     changed: Vec<bool>,
 }
 
-impl Seen {
+impl SeenLines {
     /// Writes them. Returns whether a line that may be in a result file is no longer true.
-    pub(super) async fn write(&self, c: &mut Connection, epoch: Epoch) -> Result<bool, Fault> {
+    pub(super) async fn write(&self, c: &mut Connection, epoch: Epoch) -> Result<bool, JobFault> {
         if self.queue.is_empty() {
             return Ok(false);
         }
@@ -145,7 +145,7 @@ impl Reading<'_> {
         &mut self,
         good: &Good<'_>,
         version: &Version,
-    ) -> Result<AddOutcome, Fault> {
+    ) -> Result<AddOutcome, JobFault> {
         self.see(good.line, Some(good), version).await?;
         match good.tasks_of(version) {
             TasksNow::Same => {}
@@ -170,7 +170,7 @@ impl Reading<'_> {
     }
 
     /// Whether the queue would pause behind the same task again.
-    async fn still_pauses(&mut self, version: &Version, stops: &Stops) -> Result<bool, Fault> {
+    async fn still_pauses(&mut self, version: &Version, stops: &Stops) -> Result<bool, JobFault> {
         let action = self
             .c
             .optional(
@@ -184,7 +184,7 @@ impl Reading<'_> {
 
     /// Continues a paused queue at its current task; its old result line will be replaced. Returns `false` if another
     /// request has continued the queue in the meantime.
-    async fn go_on(&mut self, version: &Version) -> Result<bool, Fault> {
+    async fn go_on(&mut self, version: &Version) -> Result<bool, JobFault> {
         let state = super::legal(version.state.after(QueueEvent::Retried))?;
         let queue = version.queue_id.sent();
         let gone_on = self
@@ -208,7 +208,11 @@ impl Reading<'_> {
 
     /// Restores the old version after an edit was undone, with its answer if it has one. A paused version is paused
     /// again unless another request has continued it.
-    pub(super) async fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
+    pub(super) async fn revive(
+        &mut self,
+        good: &Good<'_>,
+        version: &Version,
+    ) -> Result<AddOutcome, JobFault> {
         let event = match version.status {
             Some(Status::Paused | Status::Continued) if version.finished => {
                 QueueEvent::Revived(if self.is_taken(version).await? {
@@ -236,7 +240,7 @@ impl Reading<'_> {
         self.recognise(good, &version).await
     }
 
-    async fn is_taken(&mut self, version: &Version) -> Result<bool, Fault> {
+    async fn is_taken(&mut self, version: &Version) -> Result<bool, JobFault> {
         let row = self
             .c
             .row("SELECT nova3_is_taken($1, NULL)", &[version.queue_id.sent()])
@@ -244,7 +248,7 @@ impl Reading<'_> {
         Ok(row.get(0))
     }
 
-    async fn unblock(&mut self, version: &Version) -> Result<(), Fault> {
+    async fn unblock(&mut self, version: &Version) -> Result<(), JobFault> {
         if version.session.is_none() {
             return self.set_state(version.queue_id, QueueState::Open).await;
         }
@@ -252,7 +256,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn set_state(&mut self, queue: i64, state: QueueState) -> Result<(), Fault> {
+    async fn set_state(&mut self, queue: i64, state: QueueState) -> Result<(), JobFault> {
         self.c
             .execute(
                 "UPDATE nova3_queues SET state = $2, status = CASE WHEN $2 IN ('paused','continued') THEN $2 ELSE status END
@@ -269,7 +273,7 @@ impl Reading<'_> {
         line: &NewLine,
         good: Option<&Good<'_>>,
         version: &Version,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), JobFault> {
         let (index, number) = (int(line.index), int(line.line));
         let moved = index != version.line_index;
         // The result of a bad line includes its line number.
@@ -287,7 +291,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn rewrite(&mut self, queue: i64, good: &Good<'_>) -> Result<(), Fault> {
+    async fn rewrite(&mut self, queue: i64, good: &Good<'_>) -> Result<(), JobFault> {
         let queue = queue.sent();
         self.c
             .execute(
@@ -313,7 +317,7 @@ impl Reading<'_> {
     }
 
     /// Supersedes the old version: it is not run and not shown any more, and its cost is kept.
-    pub(super) async fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
+    pub(super) async fn supersede(&mut self, old: &Version) -> Result<(), JobFault> {
         let queue = old.queue_id.sent();
         let out = self
             .c

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::PostgresStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::rows::int;
-use crate::postgres::{Connection, Database, Param, Passing, Text, text};
-use crate::store::{Done, Owner, RunId, StoreError, Worker, WorkerState, Workers};
+use crate::postgres::{Connection, Database, Param, Passing, PgText, text};
+use crate::store::{Owner, RunId, StoreError, Worker, WorkerProgress, WorkerState, Workers};
 
 #[async_trait]
 impl Workers for PostgresStore {
@@ -16,12 +16,12 @@ impl Workers for PostgresStore {
         job!(self, |c| register(c, run, worker))
     }
 
-    async fn heartbeat(&self, owner: &Owner, done: Done, lease_ms: i64) -> Result<(), StoreError> {
+    async fn heartbeat(&self, owner: &Owner, done: WorkerProgress, lease_ms: i64) -> Result<(), StoreError> {
         job!(self, |c| seen(c, owner, done))?;
         reap_all(&self.database, &self.reaps, lease_ms).await
     }
 
-    async fn deregister_worker(&self, owner: &Owner, done: Done) -> Result<(), StoreError> {
+    async fn deregister_worker(&self, owner: &Owner, done: WorkerProgress) -> Result<(), StoreError> {
         job!(self, |c| deregister(c, owner, done))
     }
 
@@ -33,7 +33,7 @@ impl Workers for PostgresStore {
 /// How long a worker that has ended stays listed.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 
-async fn register(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(), Fault> {
+async fn register(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(), JobFault> {
     c.execute(
         "WITH gone AS (DELETE FROM nova3_workers WHERE run_id = $1 AND last_seen < nova3_now() - $2 RETURNING worker_id)
          DELETE FROM nova3_groups g USING gone WHERE g.run_id = $1 AND g.owner = gone.worker_id",
@@ -59,7 +59,7 @@ async fn register(c: &mut Connection, run: RunId, worker: &Worker) -> Result<(),
 }
 
 /// Stores the worker's heartbeat and progress.
-async fn seen(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
+async fn seen(c: &mut Connection, owner: &Owner, done: WorkerProgress) -> Result<(), JobFault> {
     c.execute(
         "UPDATE nova3_workers SET last_seen = nova3_now(), left_at = NULL, settled = greatest(settled, $2),
            finished = greatest(finished, $3) WHERE worker_id = $1",
@@ -96,13 +96,13 @@ async fn reap_all(database: &Database, at_once: &AtomicI64, lease_ms: i64) -> Re
     }
 }
 
-async fn reap(c: &mut Connection, lease_ms: i64, rows: i64) -> Result<(), Fault> {
+async fn reap(c: &mut Connection, lease_ms: i64, rows: i64) -> Result<(), JobFault> {
     c.rows("SELECT nova3_reap($1, $2)", &[lease_ms.sent(), rows.sent()])
         .await?;
     Ok(())
 }
 
-async fn deregister(c: &mut Connection, owner: &Owner, done: Done) -> Result<(), Fault> {
+async fn deregister(c: &mut Connection, owner: &Owner, done: WorkerProgress) -> Result<(), JobFault> {
     c.execute(
         "UPDATE nova3_workers SET last_seen = nova3_now(), left_at = nova3_now(), settled = greatest(settled, $2),
            finished = greatest(finished, $3) WHERE worker_id = $1",
@@ -112,7 +112,7 @@ async fn deregister(c: &mut Connection, owner: &Owner, done: Done) -> Result<(),
     Ok(())
 }
 
-async fn list(c: &mut Connection, run: RunId) -> Result<Vec<WorkerState>, Fault> {
+async fn list(c: &mut Connection, run: RunId) -> Result<Vec<WorkerState>, JobFault> {
     let rows = c
         .rows(
             "SELECT w.worker_id, w.host, w.pid, w.version, w.joined_at, w.last_seen, w.left_at, w.settled, w.finished,
@@ -133,8 +133,8 @@ async fn list(c: &mut Connection, run: RunId) -> Result<Vec<WorkerState>, Fault>
             let left_at: Option<i64> = row.get(6);
             WorkerState {
                 worker: Worker {
-                    owner: Owner(row.get::<_, Text>(0).0),
-                    host: row.get::<_, Text>(1).0,
+                    owner: Owner(row.get::<_, PgText>(0).0),
+                    host: row.get::<_, PgText>(1).0,
                     pid: u32::try_from(row.get::<_, i64>(2)).unwrap_or(0),
                     version: row.get(3),
                 },
@@ -146,7 +146,7 @@ async fn list(c: &mut Connection, run: RunId) -> Result<Vec<WorkerState>, Fault>
                     .max(0)
                     .unsigned_abs(),
                 has_left: left_at.is_some(),
-                done: Done {
+                done: WorkerProgress {
                     settled: row.get::<_, i64>(7).unsigned_abs(),
                     finished: row.get::<_, i64>(8).unsigned_abs(),
                 },

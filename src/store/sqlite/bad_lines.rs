@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::events::{self, Settling};
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::ingest::Reading;
 use super::{ledger, tasks};
 use crate::domain::request::{Claim, Identity};
@@ -13,7 +13,7 @@ use crate::store::versions::{Bad, Version};
 
 impl Reading<'_> {
     /// Stores the line, or marks it as seen again.
-    pub(super) fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, Fault> {
+    pub(super) fn bad(&mut self, bad: &Bad<'_>) -> Result<i64, JobFault> {
         let line = bad.line;
         let name = self.free_name(bad.claim)?;
         let key = self.free_key(&keys::bad_stem(bad.digest))?;
@@ -63,7 +63,7 @@ impl Reading<'_> {
     }
 
     /// Returns the `custom_id` of a bad line, unless another line of this reading has it.
-    fn free_name<'n>(&self, claim: &'n Claim) -> Result<Option<&'n str>, Fault> {
+    fn free_name<'n>(&self, claim: &'n Claim) -> Result<Option<&'n str>, JobFault> {
         let Some(name) = claim.custom_id.as_deref() else {
             return Ok(None);
         };
@@ -83,7 +83,7 @@ impl Reading<'_> {
     }
 
     /// Takes the `custom_id` of a request away from a bad line.
-    pub(super) fn take_name(&mut self, name: Option<&str>) -> Result<(), Fault> {
+    pub(super) fn take_name(&mut self, name: Option<&str>) -> Result<(), JobFault> {
         let Some(name) = name else { return Ok(()) };
         let taken = self
             .c
@@ -97,7 +97,7 @@ impl Reading<'_> {
     }
 
     /// Sets the `custom_id` in the result of a known bad line.
-    fn rename(&mut self, version: &Version, name: Option<&str>) -> Result<(), Fault> {
+    fn rename(&mut self, version: &Version, name: Option<&str>) -> Result<(), JobFault> {
         if version.custom_id.as_deref() != name {
             self.c
                 .prepare_cached("UPDATE nova3_queues SET custom_id=?2 WHERE queue_id=?1")?

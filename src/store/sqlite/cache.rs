@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::clock;
 use crate::domain::request::Digest;
 use crate::store::StoreError;
@@ -18,7 +18,7 @@ impl Cache for SqliteStore {
     }
 
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError> {
-        let row = Row {
+        let row = CacheRow {
             key: Digest::of(entry.key.as_bytes()),
             body: entry.body.to_owned(),
             bytes: i64::try_from(size(entry.body)).unwrap_or(i64::MAX),
@@ -42,7 +42,7 @@ impl Cache for SqliteStore {
 }
 
 #[derive(Clone)]
-struct Row {
+struct CacheRow {
     key: Digest,
     body: String,
     bytes: i64,
@@ -50,7 +50,7 @@ struct Row {
     stale_ms: i64,
 }
 
-fn get(c: &Connection, key: Digest, now: i64) -> Result<Cached, Fault> {
+fn get(c: &Connection, key: Digest, now: i64) -> Result<Cached, JobFault> {
     let row: Option<(String, i64, bool)> = c
         .prepare_cached(
             "SELECT body, max(?2-stored_at, 0), fresh_until>?2 FROM nova3_cache WHERE cache_key=?1 AND stale_until>?2",
@@ -69,7 +69,7 @@ fn get(c: &Connection, key: Digest, now: i64) -> Result<Cached, Fault> {
 }
 
 /// Puts the row if there is room for it, and makes some room otherwise. Returns whether it is finished.
-fn put(c: &Connection, row: &Row, most: i64, now: i64) -> Result<bool, Fault> {
+fn put(c: &Connection, row: &CacheRow, most: i64, now: i64) -> Result<bool, JobFault> {
     let key = row.key.as_bytes();
     remove(c, key)?;
     if row.bytes > most {
@@ -96,7 +96,7 @@ fn put(c: &Connection, row: &Row, most: i64, now: i64) -> Result<bool, Fault> {
     Ok(true)
 }
 
-fn remove(c: &Connection, key: &[u8]) -> Result<(), Fault> {
+fn remove(c: &Connection, key: &[u8]) -> Result<(), JobFault> {
     let gone: Option<i64> = c
         .prepare_cached("DELETE FROM nova3_cache WHERE cache_key=?1 RETURNING bytes")?
         .query_row([key], |row| row.get(0))
@@ -106,7 +106,7 @@ fn remove(c: &Connection, key: &[u8]) -> Result<(), Fault> {
 
 /// Removes the least recently used entries except `besides`, at most a batch. Returns whether the entries have at most
 /// `most` bytes now, or cannot become smaller.
-fn make_room(c: &Connection, besides: &[u8], most: i64) -> Result<bool, Fault> {
+fn make_room(c: &Connection, besides: &[u8], most: i64) -> Result<bool, JobFault> {
     let mut bytes: i64 = c
         .prepare_cached("SELECT bytes FROM nova3_cache_sum WHERE one=1")?
         .query_row([], |row| row.get(0))?;
@@ -126,14 +126,14 @@ fn make_room(c: &Connection, besides: &[u8], most: i64) -> Result<bool, Fault> {
     Ok(bytes <= most)
 }
 
-fn next_use(c: &Connection) -> Result<i64, Fault> {
+fn next_use(c: &Connection) -> Result<i64, JobFault> {
     Ok(
         c.prepare_cached("UPDATE nova3_cache_sum SET uses=uses+1 WHERE one=1 RETURNING uses")?
             .query_row([], |row| row.get(0))?,
     )
 }
 
-fn add(c: &Connection, bytes: i64) -> Result<(), Fault> {
+fn add(c: &Connection, bytes: i64) -> Result<(), JobFault> {
     c.prepare_cached("UPDATE nova3_cache_sum SET bytes=bytes+?1 WHERE one=1")?
         .execute([bytes])?;
     Ok(())

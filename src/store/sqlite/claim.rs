@@ -4,17 +4,18 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::graph;
 use super::ledger::{self, Spent};
 use super::sessions;
 use super::task_counts::recount;
 use super::tasks::{self, TaskRow};
-use crate::domain::state::{TaskEvent, TaskStatus};
+use crate::domain::state::{TaskStatus, TaskTransition};
 use crate::domain::task::{TaskKind, TaskNo};
 use crate::failpoint::sql;
 use crate::store::{
-    Claimable, Claimed, Claims, CrashMark, Lease, Leases, Left, Owner, Part, PendingTask, RunId, StoreError,
+    Claimable, Claimed, Claims, CrashMark, Lease, Leases, Owner, Part, PendingTask, ReleasedLease, RunId,
+    StoreError,
 };
 
 #[async_trait]
@@ -41,7 +42,7 @@ impl Leases for SqliteStore {
             .await
     }
 
-    async fn release(&self, left: Vec<Left>) -> Result<(), StoreError> {
+    async fn release(&self, left: Vec<ReleasedLease>) -> Result<(), StoreError> {
         self.write(move |c| release(c, &left, crate::clock::now_ms()))
             .await
     }
@@ -58,7 +59,7 @@ impl Leases for SqliteStore {
 
 /// A claimed task as it is stored. The caller parses the request, not the thread of the store.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct ClaimRow {
     pub(super) lease: Lease,
     pub(super) task: TaskNo,
     pub(super) kind: TaskKind,
@@ -72,7 +73,7 @@ pub(super) struct Row {
 }
 
 /// A queue with tasks to lease.
-struct Chosen {
+struct ClaimableQueue {
     queue_id: i64,
     fence: i64,
     index: u64,
@@ -90,12 +91,12 @@ pub(super) fn claim(
     limit: usize,
     lease_ms: i64,
     now: i64,
-) -> Result<Vec<Row>, Fault> {
+) -> Result<Vec<ClaimRow>, JobFault> {
     let quarantined = which == Claimable::Quarantined;
     if quarantined && super::quarantine::any_leased(c)? {
         return Ok(Vec::new());
     }
-    let mut claimed: Vec<(Chosen, Vec<TaskRow>, Vec<usize>)> = Vec::new();
+    let mut claimed: Vec<(ClaimableQueue, Vec<TaskRow>, Vec<usize>)> = Vec::new();
     let mut count = 0;
     for queue in choose(c, run, which, limit, now)? {
         if failpoint!("settled-task-asked-again") {
@@ -148,7 +149,7 @@ fn choose(
     which: Claimable,
     limit: usize,
     now: i64,
-) -> Result<Vec<Chosen>, Fault> {
+) -> Result<Vec<ClaimableQueue>, JobFault> {
     let (index, only, order) = match which {
         Claimable::Unplanned => (
             "INDEXED BY nova3_queues_unplanned",
@@ -177,7 +178,7 @@ fn choose(
     let rows = query.query_map(params![run.0, now, limit], |row| {
         let user = row.get(5)?;
         let session: Option<String> = row.get(6)?;
-        Ok(Chosen {
+        Ok(ClaimableQueue {
             queue_id: row.get(0)?,
             fence: row.get(1)?,
             index: row.get(2)?,
@@ -191,7 +192,7 @@ fn choose(
 }
 
 /// Breaks on purpose the rule that a settled task never runs again.
-fn put_back_settled(c: &Connection, queue_id: i64, from: &str) -> Result<(), Fault> {
+fn put_back_settled(c: &Connection, queue_id: i64, from: &str) -> Result<(), JobFault> {
     c.execute_batch(&format!(
         "CREATE TEMP TABLE IF NOT EXISTS again(task INTEGER);
          DELETE FROM temp.again;
@@ -210,12 +211,12 @@ fn lease(
     c: &Connection,
     owner: &Owner,
     (until, group, quarantined): (i64, usize, bool),
-    queue: Chosen,
+    queue: ClaimableQueue,
     (tasks, ready): (&[TaskRow], &[usize]),
-    rows: &mut Vec<Row>,
-) -> Result<(), Fault> {
+    rows: &mut Vec<ClaimRow>,
+) -> Result<(), JobFault> {
     let count = ready.len();
-    let leased = graph::after(TaskStatus::Ready, TaskEvent::Claimed)?;
+    let leased = graph::after(TaskStatus::Ready, TaskTransition::Claimed)?;
     let mut update = c.prepare_cached(
         "UPDATE nova3_tasks SET status=?3, lease_owner=?4, lease_until=?5, lease_group=?6, working=(crashes>0), fence=?7,
            attempt=attempt+1, wake_at=0, sleep_ms=0
@@ -233,7 +234,7 @@ fn lease(
             fence
         ])?;
         let again = failpoint!("plan-asked-again") && ready.no == TaskNo::planned(0);
-        rows.push(Row {
+        rows.push(ClaimRow {
             lease: Lease {
                 queue_id: queue.queue_id,
                 fence,
@@ -265,7 +266,7 @@ fn lease(
 }
 
 /// Parses the requests of claimed rows.
-pub(super) fn read(rows: Vec<Row>) -> Claims {
+pub(super) fn read(rows: Vec<ClaimRow>) -> Claims {
     let mut claims = Claims::default();
     for row in rows {
         let queue = |request| Claimed {
@@ -288,7 +289,12 @@ pub(super) fn read(rows: Vec<Row>) -> Claims {
     claims
 }
 
-pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -> Result<Vec<Lease>, Fault> {
+pub(super) fn renew(
+    c: &Connection,
+    leases: &[Lease],
+    lease_ms: i64,
+    now: i64,
+) -> Result<Vec<Lease>, JobFault> {
     let mut update = c.prepare_cached(
         "UPDATE nova3_tasks SET lease_until=?3 WHERE queue_id=?1 AND fence=?2 AND status='leased'",
     )?;
@@ -301,8 +307,8 @@ pub(super) fn renew(c: &Connection, leases: &[Lease], lease_ms: i64, now: i64) -
     Ok(lost)
 }
 
-pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fault> {
-    let ready = graph::after(TaskStatus::Leased, TaskEvent::Released)?;
+pub(super) fn release(c: &Connection, left: &[ReleasedLease], now: i64) -> Result<(), JobFault> {
+    let ready = graph::after(TaskStatus::Leased, TaskTransition::Released)?;
     let mut update = c.prepare_cached(
         "UPDATE nova3_tasks SET status=?3, attempt=attempt-1, lease_group=0, working=0, lease_owner=NULL, lease_until=NULL,
            wake_at=?4, sleep_ms=?5
@@ -336,7 +342,7 @@ pub(super) fn release(c: &Connection, left: &[Left], now: i64) -> Result<(), Fau
 /// Puts a queue that lost a lease back into its session's order. A queue whose line left the input in the meantime is
 /// held back, because it would block the others for ever. A queue gives way to an earlier one that came back. A queue
 /// that a worker or an outside job still works on stays open.
-pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+pub(super) fn put_back(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     let (run, ingest, removed, user, session): (i64, i64, bool, String, Option<String>) = c
         .prepare_cached(
             "SELECT q.run_id, r.ingest, q.ingest<r.complete_ingest, q.user_id, q.session_id
@@ -363,14 +369,16 @@ mod tests {
     use rusqlite::trace::{TraceEvent, TraceEventCodes};
     use rusqlite::{Connection, StatementStatus};
 
-    use super::super::{open, plans};
+    use super::super::{open, query_plan_tests};
     use super::{claim, release};
-    use crate::store::{Claimable, Left, Owner, RunId};
+    use crate::store::{Claimable, Owner, ReleasedLease, RunId};
 
-    fn claimed(c: &Connection, run: RunId, now: i64) -> Vec<Left> {
+    fn claimed(c: &Connection, run: RunId, now: i64) -> Vec<ReleasedLease> {
         let owner = Owner("o".to_owned());
         let rows = claim(c, run, &owner, Claimable::All, 9, 1000, now).unwrap();
-        rows.iter().map(|row| Left::untouched(row.lease)).collect()
+        rows.iter()
+            .map(|row| ReleasedLease::untouched(row.lease))
+            .collect()
     }
 
     /// Counts the steps of SQLite's virtual machine that a claim of unplanned queues takes behind `planned` planned
@@ -378,11 +386,11 @@ mod tests {
     fn steps_behind(planned: usize) -> i32 {
         static STEPS: AtomicI32 = AtomicI32::new(0);
         let c = open::in_memory(Path::new(open::MEMORY)).unwrap();
-        let run = plans::opened(&c);
+        let run = query_plan_tests::opened(&c);
         let mut lines: Vec<String> = (0..planned).map(|n| format!("{{\"query\":\"q{n}\"}}")).collect();
         lines.push(r#"{"query":"q","references":["@a1"]}"#.to_owned());
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        plans::read(&c, run, &lines);
+        query_plan_tests::read(&c, run, &lines);
         c.trace_v2(
             TraceEventCodes::SQLITE_TRACE_PROFILE,
             Some(|event| {
@@ -409,8 +417,8 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_keeps_nobody_asleep() {
         let c = open::in_memory(Path::new(open::MEMORY)).unwrap();
-        let run = plans::opened(&c);
-        plans::read(&c, run, &[r#"{"query":"q"}"#]);
+        let run = query_plan_tests::opened(&c);
+        query_plan_tests::read(&c, run, &[r#"{"query":"q"}"#]);
         let (late, early) = (1_000_000_000, 1_000);
         let left = claimed(&c, run, late);
         release(&c, &left, late).unwrap();

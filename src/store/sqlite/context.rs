@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::references::ItemId;
 use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
@@ -12,7 +12,7 @@ use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, Part, PartOutcome, StoredItem, Wanted};
 
 /// Returns the material without its rounds, and the rounds as rows.
-pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), Fault> {
+pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<RoundRow>), JobFault> {
     let chain = wanted.queue_id.map_or(Ok(Vec::new()), |queue| chain(c, queue))?;
     let mut material = Material::default();
     for queue in chain
@@ -35,7 +35,7 @@ pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<
 }
 
 /// Returns the queue and the queues whose pending tasks it took over, the nearest first.
-fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, Fault> {
+fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, JobFault> {
     let mut chain = vec![queue_id];
     let mut query = c.prepare_cached("SELECT continues FROM nova3_plans WHERE queue_id=?1")?;
     while chain.len() < CHAIN {
@@ -49,7 +49,7 @@ fn chain(c: &Connection, queue_id: i64) -> Result<Vec<i64>, Fault> {
     Ok(chain)
 }
 
-fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -> Result<(), Fault> {
+fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -> Result<(), JobFault> {
     let mut query = c.prepare_cached(
         "SELECT task_id, action, result FROM nova3_tasks WHERE queue_id=?1 AND status='completed'
            AND task_index>=0 AND task_index<?2 ORDER BY task_index",
@@ -67,7 +67,7 @@ fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -
     Ok(())
 }
 
-fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<StoredItem>, Fault> {
+fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<StoredItem>, JobFault> {
     let Some(parsed) = ItemId::parse(id) else {
         return Ok(None);
     };
@@ -95,7 +95,7 @@ pub(super) fn rounds(
     session: &str,
     besides: &[i64],
     limit: usize,
-) -> Result<Vec<RoundRow>, Fault> {
+) -> Result<Vec<RoundRow>, JobFault> {
     let mut query = c.prepare_cached(&sql(
         "SELECT q.queue_id, q.round, n.name, q.custom_id, q.status, r.request, q.completed_at FROM nova3_queues q
          JOIN nova3_runs n USING(run_id) LEFT JOIN nova3_requests r USING(queue_id)
@@ -119,7 +119,7 @@ pub(super) fn rounds(
 }
 
 /// Reads a round. The response to a Batch line has no items, so it is not read.
-fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
+fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, JobFault> {
     let queue_id: i64 = row.get(0)?;
     let output: Option<Option<String>> = c
         .prepare_cached(
@@ -141,7 +141,7 @@ fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, Fault> {
 }
 
 /// Returns the outcomes of the settled parts of a planned task, in their order.
-pub(super) fn parts(c: &Connection, queue_id: i64, task: usize) -> Result<Vec<PartOutcome>, Fault> {
+pub(super) fn parts(c: &Connection, queue_id: i64, task: usize) -> Result<Vec<PartOutcome>, JobFault> {
     let (first, last) = TaskNo::parts_of(task);
     let mut query = c.prepare_cached(
         "SELECT task_index, subject, input, result, error FROM nova3_tasks

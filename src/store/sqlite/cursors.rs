@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::store::{Cursor, CursorPut, Feed, FileKey, Order, Outputs, Rewrite, RowMark, RunId, StoreError};
 
 #[async_trait]
@@ -39,14 +39,14 @@ impl Outputs for SqliteStore {
 const CURSOR: &str = "host, path, base, settled, announced, after, announced_after, tail, input_order, append, epoch, \
      rewrite_length, rewrite_tail, rewrite_after, rewrite_epoch, events, stamp, since, writer";
 
-pub(super) fn all(c: &Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, Fault> {
+pub(super) fn all(c: &Connection, run: RunId) -> Result<Vec<(FileKey, Cursor)>, JobFault> {
     let sql = format!("SELECT {CURSOR} FROM nova3_outputs WHERE run_id=?1 ORDER BY host, path");
     Ok(c.prepare_cached(&sql)?
         .query_map([run.0], read)?
         .collect::<Result<_, _>>()?)
 }
 
-pub(super) fn one(c: &Connection, run: RunId, file: &FileKey) -> Result<Option<Cursor>, Fault> {
+pub(super) fn one(c: &Connection, run: RunId, file: &FileKey) -> Result<Option<Cursor>, JobFault> {
     let sql = format!("SELECT {CURSOR} FROM nova3_outputs WHERE run_id=?1 AND host=?2 AND path=?3");
     Ok(c.prepare_cached(&sql)?
         .query_row(params![run.0, file.host, file.path], read)
@@ -100,7 +100,7 @@ pub(super) fn put(
     expected: Option<i64>,
     cursor: &Cursor,
     newest: Option<RowMark>,
-) -> Result<CursorPut, Fault> {
+) -> Result<CursorPut, JobFault> {
     let stored: Option<i64> = c
         .prepare_cached("SELECT stamp FROM nova3_outputs WHERE run_id=?1 AND host=?2 AND path=?3")?
         .query_row(params![run.0, file.host, file.path], |row| row.get(0))
@@ -144,7 +144,7 @@ pub(super) fn put(
     Ok(CursorPut::Stored)
 }
 
-pub(super) fn has_rows(c: &Connection, run: RunId, feed: Feed, rows: &[RowMark]) -> Result<bool, Fault> {
+pub(super) fn has_rows(c: &Connection, run: RunId, feed: Feed, rows: &[RowMark]) -> Result<bool, JobFault> {
     let mut query = c.prepare_cached(match feed {
         Feed::Results => "SELECT 1 FROM nova3_queues WHERE run_id=?1 AND finish_no=?2 AND completed_at=?3",
         Feed::Events => "SELECT 1 FROM nova3_events WHERE run_id=?1 AND event_no=?2 AND created_at=?3",

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::failure::Failure;
 use crate::domain::state::{QueueEvent, QueueState, Status};
 
 /// How a queue ends.
-pub(super) struct Ending<'a> {
+pub(super) struct QueueEnd<'a> {
     pub(super) queue_id: i64,
     pub(super) status: Status,
     pub(super) finish_no: i64,
@@ -20,7 +20,7 @@ pub(super) struct Ending<'a> {
     pub(super) ready: usize,
 }
 
-pub(super) fn finish(c: &Connection, ending: &Ending<'_>, now: i64) -> Result<(), Fault> {
+pub(super) fn finish(c: &Connection, ending: &QueueEnd<'_>, now: i64) -> Result<(), JobFault> {
     let event = match ending.status {
         Status::Failed => QueueEvent::Failed,
         Status::Paused => QueueEvent::Paused,

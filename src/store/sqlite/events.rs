@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::results::complete_ingest;
 use crate::domain::failure::Failure;
 use crate::domain::state::Status;
 use crate::domain::stream_event::SettledEvent;
 use crate::domain::task::TaskNo;
-use crate::store::telling::{self, EventRow, EventTask, PAGE_BYTES};
+use crate::store::event_rows::{self, EventRow, EventTask, PAGE_BYTES};
 use crate::store::{EventPage, Planned, RunId};
 
 /// The columns of an event. Events are immutable: a failure from before the tasks were known has no number of tasks,
@@ -31,7 +31,7 @@ pub(super) struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    fn body(&self) -> Result<Option<String>, Fault> {
+    fn body(&self) -> Result<Option<String>, JobFault> {
         Ok(match (self.failure, self.steps) {
             (Some(failure), _) => Some(serde_json::to_string(failure)?),
             (None, Some(steps)) => Some(serde_json::to_string(steps)?),
@@ -40,7 +40,7 @@ impl Settling<'_> {
     }
 }
 
-pub(super) fn note(c: &Connection, run: i64, event_no: i64, settling: &Settling<'_>) -> Result<(), Fault> {
+pub(super) fn note(c: &Connection, run: i64, event_no: i64, settling: &Settling<'_>) -> Result<(), JobFault> {
     c.prepare_cached(
         "INSERT INTO nova3_events(run_id, event_no, queue_id, task_index, version, planned, body, status, created_at)
          VALUES(?1,?2,?3,?4,(SELECT version FROM nova3_tasks WHERE queue_id=?3 AND task_index=?4),?5,?6,?7,?8)",
@@ -64,7 +64,7 @@ pub(super) fn page(
     present: bool,
     after: i64,
     limit: usize,
-) -> Result<EventPage, Fault> {
+) -> Result<EventPage, JobFault> {
     let filter = if present {
         "AND q.state<>'superseded' AND q.ingest>=?4"
     } else {
@@ -89,7 +89,7 @@ pub(super) fn page(
     Ok(page)
 }
 
-pub(super) fn of(c: &Connection, run: RunId, queues: &[i64], up_to: i64) -> Result<EventPage, Fault> {
+pub(super) fn of(c: &Connection, run: RunId, queues: &[i64], up_to: i64) -> Result<EventPage, JobFault> {
     let sql = format!("{SELECT} WHERE e.queue_id=?2 AND e.event_no<=?3 AND e.run_id=?1 ORDER BY e.event_no");
     let mut query = c.prepare_cached(&sql)?;
     let mut page = EventPage {
@@ -111,7 +111,7 @@ pub(super) fn of(c: &Connection, run: RunId, queues: &[i64], up_to: i64) -> Resu
 }
 
 /// Adds the events of a row of the log. Returns their estimated bytes.
-fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<usize, Fault> {
+fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<usize, JobFault> {
     let queue_id: i64 = row.get(6)?;
     let task: Option<usize> = row.get(7)?;
     let event = EventRow {
@@ -126,7 +126,7 @@ fn read(c: &Connection, row: &Row<'_>, told: &mut Vec<SettledEvent>) -> Result<u
         body: row.get(9)?,
         status: row.get(10)?,
     };
-    Ok(telling::tell(
+    Ok(event_rows::expand(
         event,
         tasks(c, queue_id, task, row.get(11)?)?,
         told,
@@ -139,7 +139,7 @@ fn tasks(
     queue_id: i64,
     wanted: Option<usize>,
     version: Option<i64>,
-) -> Result<Vec<EventTask>, Fault> {
+) -> Result<Vec<EventTask>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT task_id, action, description, input, CASE WHEN task_index=?2 THEN
            CASE WHEN version=?4 THEN CASE WHEN status='completed' THEN result END

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 
 /// Why a job failed.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum JobFault {
     /// SQLite reported an error.
     Sqlite(rusqlite::Error),
     /// The job refused, and none of its changes are kept.
@@ -21,25 +21,25 @@ pub(super) enum Fault {
     Inconsistent(String),
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for JobFault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for JobFault {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<serde_json::Error> for Fault {
+impl From<serde_json::Error> for JobFault {
     fn from(error: serde_json::Error) -> Self {
         Self::Row(format!("a stored value is not the expected JSON: {error}"))
     }
 }
 
-impl Fault {
+impl JobFault {
     /// Whether the disk or the file caused it, so that every other job would fail too.
     pub(super) fn is_of_the_disk(&self) -> bool {
         let Self::Sqlite(error) = self else { return false };

@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::Fault;
-use crate::domain::state::{TaskEvent, TaskStatus};
+use super::fault::JobFault;
+use crate::domain::state::{TaskStatus, TaskTransition};
 use crate::domain::task::TaskNo;
 use crate::store::NewPart;
 
 /// A lease as the row of its task holds it.
-pub(super) struct Held<'a> {
+pub(super) struct LeaseColumns<'a> {
     pub(super) queue_id: i64,
     pub(super) fence: i64,
     pub(super) owner: &'a str,
@@ -17,14 +17,14 @@ pub(super) struct Held<'a> {
 }
 
 /// Returns the state of a task after an event, by the table in `domain`.
-pub(super) fn after(status: TaskStatus, event: TaskEvent) -> Result<TaskStatus, Fault> {
+pub(super) fn after(status: TaskStatus, event: TaskTransition) -> Result<TaskStatus, JobFault> {
     status
         .after(event)
-        .ok_or_else(|| Fault::Row(format!("a task that is `{status}` cannot be `{event:?}`")))
+        .ok_or_else(|| JobFault::Row(format!("a task that is `{status}` cannot be `{event:?}`")))
 }
 
 /// Lowers `unmet` of the tasks that need this one. Returns those that need no other task now. They are still pending.
-fn met(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<Vec<TaskNo>, Fault> {
+fn met(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<Vec<TaskNo>, JobFault> {
     let mut update = c.prepare_cached(
         "UPDATE nova3_tasks SET unmet=unmet-1
          WHERE queue_id=?1 AND status='pending' AND unmet>0 AND EXISTS(SELECT 1 FROM json_each(needs) WHERE value=?2)
@@ -45,7 +45,7 @@ fn met(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<Vec<TaskNo>, Fa
 }
 
 /// Makes the tasks ready that needed only this one. Returns how many.
-pub(super) fn let_go_on(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<usize, Fault> {
+pub(super) fn let_go_on(c: &Connection, queue_id: i64, settled: TaskNo) -> Result<usize, JobFault> {
     let met = met(c, queue_id, settled)?;
     for task in &met {
         set_ready(c, queue_id, *task)?;
@@ -57,10 +57,10 @@ pub(super) fn let_go_on(c: &Connection, queue_id: i64, settled: TaskNo) -> Resul
 /// has the lease, and how many are ready. One statement does both for a chain, which is the common case.
 pub(super) fn hand_on(
     c: &Connection,
-    held: &Held<'_>,
+    held: &LeaseColumns<'_>,
     settled: TaskNo,
-) -> Result<(Option<TaskNo>, usize), Fault> {
-    let leased = after(TaskStatus::Pending, TaskEvent::HandedOn)?;
+) -> Result<(Option<TaskNo>, usize), JobFault> {
+    let leased = after(TaskStatus::Pending, TaskTransition::HandedOn)?;
     let mut update = c.prepare_cached(
         "UPDATE nova3_tasks SET unmet=unmet-1, status=CASE WHEN unmet=1 THEN ?3 ELSE status END,
            fence=CASE WHEN unmet=1 THEN ?4 ELSE fence END, lease_owner=CASE WHEN unmet=1 THEN ?5 END,
@@ -95,8 +95,8 @@ pub(super) fn hand_on(
 }
 
 /// Makes a task ready that was leased in this transaction.
-fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
-    let ready = after(TaskStatus::Leased, TaskEvent::Released)?;
+fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), JobFault> {
+    let ready = after(TaskStatus::Leased, TaskTransition::Released)?;
     c.prepare_cached(
         "UPDATE nova3_tasks SET status=?3, lease_owner=NULL, lease_until=NULL, lease_group=0, attempt=attempt-1, working=0
          WHERE queue_id=?1 AND task_index=?2",
@@ -106,7 +106,7 @@ fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
 }
 
 /// Hands the lease on to a ready part of the queue, if one may be leased. Returns the part.
-pub(super) fn hand_on_to_part(c: &Connection, held: &Held<'_>) -> Result<Option<TaskNo>, Fault> {
+pub(super) fn hand_on_to_part(c: &Connection, held: &LeaseColumns<'_>) -> Result<Option<TaskNo>, JobFault> {
     let part: Option<i32> = c
         .prepare_cached(
             "SELECT task_index FROM nova3_tasks WHERE queue_id=?1 AND task_index>=?2 AND status='ready' AND quarantine=0
@@ -121,18 +121,23 @@ pub(super) fn hand_on_to_part(c: &Connection, held: &Held<'_>) -> Result<Option<
     Ok(part)
 }
 
-fn set_ready(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), Fault> {
-    let ready = after(TaskStatus::Pending, TaskEvent::Met)?;
+fn set_ready(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), JobFault> {
+    let ready = after(TaskStatus::Pending, TaskTransition::Met)?;
     c.prepare_cached("UPDATE nova3_tasks SET status=?3 WHERE queue_id=?1 AND task_index=?2")?
         .execute(params![queue_id, task.0, ready.as_str()])?;
     Ok(())
 }
 
 /// Leases a task that was in state `from` under the given lease.
-pub(super) fn lease(c: &Connection, held: &Held<'_>, task: TaskNo, from: TaskStatus) -> Result<(), Fault> {
+pub(super) fn lease(
+    c: &Connection,
+    held: &LeaseColumns<'_>,
+    task: TaskNo,
+    from: TaskStatus,
+) -> Result<(), JobFault> {
     let event = match from {
-        TaskStatus::Ready => TaskEvent::Claimed,
-        _ => TaskEvent::HandedOn,
+        TaskStatus::Ready => TaskTransition::Claimed,
+        _ => TaskTransition::HandedOn,
     };
     let leased = after(from, event)?;
     c.prepare_cached(
@@ -159,17 +164,17 @@ pub(super) fn fan_out(
     task: TaskNo,
     parts: &[NewPart],
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let Some(index) = task
         .index()
         .filter(|_| !task.is_part() && (1..=TaskNo::MOST_PARTS).contains(&parts.len()))
     else {
-        return Err(Fault::Row(format!("{task} cannot have {} parts", parts.len())));
+        return Err(JobFault::Row(format!("{task} cannot have {} parts", parts.len())));
     };
     let numbers: Vec<i32> = (1..=parts.len())
         .map(|part| TaskNo::part(index, part).0)
         .collect();
-    let pending = after(TaskStatus::Leased, TaskEvent::FannedOut)?;
+    let pending = after(TaskStatus::Leased, TaskTransition::FannedOut)?;
     let action: String = c
         .prepare_cached(
             "UPDATE nova3_tasks SET kind='join', status=?3, needs=?4, unmet=?5, attempt=attempt-1, working=0, crashes=0,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::request::Digest;
 use crate::store::StoreError;
 
@@ -19,7 +19,7 @@ impl Identities {
         Self::open().map_err(|fault| fault.at(Path::new("a temporary file")))
     }
 
-    fn open() -> Result<Self, Fault> {
+    fn open() -> Result<Self, JobFault> {
         let connection = Connection::open("")?;
         connection.execute_batch(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-32768; PRAGMA locking_mode=EXCLUSIVE;
@@ -34,7 +34,7 @@ impl Identities {
             .map_err(|fault| fault.at(Path::new("a temporary file")))
     }
 
-    fn look(&self, name: &str, line: u64) -> Result<Option<u64>, Fault> {
+    fn look(&self, name: &str, line: u64) -> Result<Option<u64>, JobFault> {
         // Half of a SHA-256 still makes a collision practically impossible, at half the size.
         let digest = Digest::of(name.as_bytes());
         let key = &digest.as_bytes()[..16];

@@ -8,12 +8,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::value::RawValue;
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::{sessions, tasks};
 use crate::domain::ids::SessionId;
 use crate::domain::request::Identity;
 use crate::domain::state::QueueState;
-use crate::store::versions::{Bad, Found, Good, Version};
+use crate::store::versions::{Bad, Good, StoredVersion, Version};
 use crate::store::{
     AddOutcome, Changes, Epoch, Failures, Ingest, InputMark, NewLine, NewRequest, RunId, StoreError, keys,
 };
@@ -46,7 +46,7 @@ impl Ingest for SqliteStore {
     }
 }
 
-pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, Fault> {
+pub(super) fn begin(c: &Connection, run: RunId) -> Result<Epoch, JobFault> {
     let epoch = c.query_row(
         "UPDATE nova3_runs SET ingest=ingest+1, input_digest=NULL, input_bytes=NULL, input_requests=NULL
          WHERE run_id=?1 RETURNING ingest",
@@ -77,7 +77,7 @@ pub(super) fn add(
     lines: &[NewLine],
     changes: Changes,
     now: i64,
-) -> Result<Vec<AddOutcome>, Fault> {
+) -> Result<Vec<AddOutcome>, JobFault> {
     let (next_seq, complete) = c
         .prepare_cached("SELECT next_seq, complete_ingest FROM nova3_runs WHERE run_id=?1")?
         .query_row([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -101,7 +101,7 @@ pub(super) fn add(
 }
 
 impl Reading<'_> {
-    fn line(&mut self, line: &NewLine) -> Result<AddOutcome, Fault> {
+    fn line(&mut self, line: &NewLine) -> Result<AddOutcome, JobFault> {
         match &line.content {
             NewRequest::Bad {
                 digest,
@@ -148,14 +148,14 @@ impl Reading<'_> {
     }
 
     /// Adds a request under its key: new, known or changed.
-    fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, Fault> {
+    fn good(&mut self, good: &Good<'_>, key: &str, versions: &[Version]) -> Result<AddOutcome, JobFault> {
         let (latest, undone) = match good.among(versions) {
-            Found::Nothing => {
+            StoredVersion::Nothing => {
                 self.insert(good, key, None)?;
                 return Ok(AddOutcome::Queued);
             }
-            Found::Same(version) => return self.recognise(good, version),
-            Found::Other { latest, undone } => (latest, undone),
+            StoredVersion::Same(version) => return self.recognise(good, version),
+            StoredVersion::Other { latest, undone } => (latest, undone),
         };
         if self.changes == Changes::Refuse {
             return Err(self.frozen(good)?.into());
@@ -172,7 +172,7 @@ impl Reading<'_> {
         Ok(outcome)
     }
 
-    fn frozen(&self, good: &Good<'_>) -> Result<StoreError, Fault> {
+    fn frozen(&self, good: &Good<'_>) -> Result<StoreError, JobFault> {
         let run = self.c.query_row(
             "SELECT name FROM nova3_runs WHERE run_id=?1",
             [self.run.0],
@@ -188,9 +188,9 @@ impl Reading<'_> {
 
     /// Returns the key of the next occurrence of an equal line in this reading. The occurrences seen so far are
     /// numbered 1 to k without a gap, so a binary search finds k.
-    pub(super) fn free_key(&self, stem: &str) -> Result<String, Fault> {
+    pub(super) fn free_key(&self, stem: &str) -> Result<String, JobFault> {
         let key = |occurrence: u64| keys::occurrence_of(stem, occurrence);
-        let seen = |occurrence: u64| -> Result<bool, Fault> {
+        let seen = |occurrence: u64| -> Result<bool, JobFault> {
             let found = self
                 .c
                 .prepare_cached(
@@ -217,7 +217,7 @@ impl Reading<'_> {
     }
 
     /// Adds a row for the line. When it replaces `old`, it takes the place of `old` in the order of arrival.
-    fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) -> Result<(), Fault> {
+    fn insert(&mut self, good: &Good<'_>, key: &str, old: Option<&Version>) -> Result<(), JobFault> {
         let request = good.request;
         let session = request.session.as_ref().map(SessionId::as_str);
         let user = request.user.as_str();
@@ -270,7 +270,7 @@ impl Reading<'_> {
     }
 
     /// Restores the session's order after one of its queues was added or removed.
-    pub(super) fn in_order(&self, user: &str, session: Option<&str>) -> Result<(), Fault> {
+    pub(super) fn in_order(&self, user: &str, session: Option<&str>) -> Result<(), JobFault> {
         match session {
             Some(session) => sessions::promote(self.c, self.run.0, self.epoch.0, user, session),
             None => Ok(()),
@@ -279,7 +279,7 @@ impl Reading<'_> {
 }
 
 /// Ends a reading: lines that it has not seen are not part of the input.
-pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), Fault> {
+pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) -> Result<(), JobFault> {
     let removed = removed_finished(c, run, epoch)?;
     c.execute(
         "UPDATE nova3_runs SET complete_ingest=?2, input_digest=?3, input_bytes=?4, input_requests=?5,
@@ -297,7 +297,7 @@ pub(super) fn end(c: &Connection, run: RunId, epoch: Epoch, mark: &InputMark) ->
 }
 
 /// Whether a finished line leaves the input with this reading.
-fn removed_finished(c: &Connection, run: RunId, epoch: Epoch) -> Result<bool, Fault> {
+fn removed_finished(c: &Connection, run: RunId, epoch: Epoch) -> Result<bool, JobFault> {
     // Each finished state has a small index, so the table itself is not read.
     for state in ["done", "failed", "paused", "continued"] {
         let sql = format!(

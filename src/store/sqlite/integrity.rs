@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::store::{StoreError, Upkeep};
 
 #[async_trait]
@@ -47,11 +47,11 @@ const SUMS: &str = "SELECT 'the sums of run `' || r.name || '` are not those of 
         count(*) FILTER(WHERE status='submitted') FROM nova3_tasks t WHERE t.queue_id=q.queue_id)
   LIMIT 1";
 
-fn check(connection: &Connection) -> Result<(), Fault> {
+fn check(connection: &Connection) -> Result<(), JobFault> {
     let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
-        return Err(Fault::Damaged(verdict));
+        return Err(JobFault::Damaged(verdict));
     }
     let wrong: Option<String> = connection.query_row(SUMS, [], |row| row.get(0)).optional()?;
-    wrong.map_or(Ok(()), |wrong| Err(Fault::Inconsistent(wrong)))
+    wrong.map_or(Ok(()), |wrong| Err(JobFault::Inconsistent(wrong)))
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::money;
 use crate::domain::outcome::Attempt;
 use crate::domain::tally::RunSummary;
@@ -36,13 +36,13 @@ pub(super) enum Use {
 
 /// The run's last finish and event numbers after a settlement. They belong to it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Given {
+pub(super) struct LastNumbers {
     pub(super) finish_no: i64,
     pub(super) event_no: i64,
 }
 
 /// Writes calls without a settlement, or whose settlement came too late. They cost money all the same.
-pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<(), Fault> {
+pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<(), JobFault> {
     let run: Option<i64> = c
         .prepare_cached("SELECT run_id FROM nova3_queues WHERE queue_id=?1")?
         .query_row([spent.lease.queue_id], |row| row.get(0))
@@ -55,7 +55,12 @@ pub(super) fn without_settlement(c: &Connection, spent: &Spent<'_>) -> Result<()
 
 /// Writes every call to the ledger, also one whose answer came too late, because it cost money. The finish number
 /// belongs to the settlement if it ends its queue.
-pub(super) fn write(c: &Connection, spent: &Spent<'_>, run: i64, becomes: Use) -> Result<Given, Fault> {
+pub(super) fn write(
+    c: &Connection,
+    spent: &Spent<'_>,
+    run: i64,
+    becomes: Use,
+) -> Result<LastNumbers, JobFault> {
     let completed = becomes != Use::Nothing && spent.completed;
     let mut sums = RunSummary::default();
     let booked = if failpoint!("failed-calls-unbooked") {
@@ -89,7 +94,7 @@ fn write_attempt(
     run: i64,
     attempt: &Attempt,
     used: bool,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let usage = attempt.usage;
     c.prepare_cached(
         "INSERT INTO nova3_attempts(run_id, queue_id, task_index, version, fence, route, model, error_class, used, status_code,
@@ -123,7 +128,7 @@ fn write_attempt(
 
 /// Updates the run's sums and its last numbers in one write. `sums.reserved` is the amount that is released. Numbers
 /// grow in commit order, because one connection writes, and none is given twice.
-fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Given, Fault> {
+fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<LastNumbers, JobFault> {
     Ok(c.prepare_cached(
         "UPDATE nova3_runs SET attempts=attempts+?2, failed_attempts=failed_attempts+?3, unpriced_attempts=unpriced_attempts+?4,
            input_tokens=input_tokens+?5, cached_input_tokens=cached_input_tokens+?6, output_tokens=output_tokens+?7,
@@ -151,7 +156,7 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
             Cost::MOST.0,
         ],
         |row| {
-            Ok(Given {
+            Ok(LastNumbers {
                 finish_no: row.get(0)?,
                 event_no: row.get(1)?,
             })
@@ -160,6 +165,6 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Giv
 }
 
 /// Draws the numbers of a bad line, which is finished when it is stored.
-pub(super) fn next(c: &Connection, run: i64) -> Result<Given, Fault> {
+pub(super) fn next(c: &Connection, run: i64) -> Result<LastNumbers, JobFault> {
     book(c, run, &RunSummary::default(), Use::End)
 }

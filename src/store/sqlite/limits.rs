@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::pace::{Arrivals, LimitState, StoredPause};
 use crate::store::StoreError;
 
@@ -29,7 +29,7 @@ impl SqliteStore {
     }
 }
 
-fn one(c: &Connection, route: &str, server: &str) -> Result<Option<LimitState>, Fault> {
+fn one(c: &Connection, route: &str, server: &str) -> Result<Option<LimitState>, JobFault> {
     let row = c
         .prepare_cached(
             "SELECT requests_at, tokens_at, largest, pause_until, pause_ns, pause_reason FROM nova3_limits \
@@ -56,7 +56,7 @@ fn one(c: &Connection, route: &str, server: &str) -> Result<Option<LimitState>, 
     Ok(row.optional()?)
 }
 
-fn put(c: &Connection, route: &str, server: &str, state: &LimitState) -> Result<(), Fault> {
+fn put(c: &Connection, route: &str, server: &str, state: &LimitState) -> Result<(), JobFault> {
     let largest = i64::try_from(state.largest).unwrap_or(i64::MAX);
     let pause = state.pause.as_ref();
     // The limits of another server do not apply.

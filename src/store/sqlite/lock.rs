@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::open::told;
-use super::place::{Place, with_suffix};
+use super::place::{StorePlace, with_suffix};
 use crate::store::StoreError;
 
 /// The beginning of a lock file's text. A file of that name with another beginning is foreign.
@@ -36,15 +36,15 @@ const STEP: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct StoreLock {
     shown: PathBuf,
-    store: Held,
-    name: Held,
+    store: LockFile,
+    name: LockFile,
     died: bool,
     leave_text: bool,
 }
 
 /// An open file, and the path under which it was found.
 #[derive(Debug)]
-struct Held {
+struct LockFile {
     path: PathBuf,
     file: File,
 }
@@ -52,7 +52,7 @@ struct Held {
 impl StoreLock {
     /// Takes the lock and makes the store file if it is absent. Waits up to `wait` for another process to leave.
     /// `holder` is the text by which other processes name this one.
-    pub(super) fn take(place: &Place, wait: Duration, holder: &str) -> Result<Self, StoreError> {
+    pub(super) fn take(place: &StorePlace, wait: Duration, holder: &str) -> Result<Self, StoreError> {
         let io = |action| {
             move |error: Error| StoreError::Io {
                 path: place.shown.clone(),
@@ -68,7 +68,7 @@ impl StoreLock {
                 let holder = text(&file).map(|text| holder_in(&text)).unwrap_or_default();
                 return Err(in_use(place, holder));
             }
-            let held = Held {
+            let held = LockFile {
                 path: beside.clone(),
                 file,
             };
@@ -82,7 +82,7 @@ impl StoreLock {
             if !alone {
                 return Err(in_use(place, String::new()));
             }
-            let held = Held {
+            let held = LockFile {
                 path: place.file.clone(),
                 file,
             };
@@ -134,7 +134,7 @@ impl Drop for StoreLock {
     }
 }
 
-impl Held {
+impl LockFile {
     fn has_its_name(&self) -> bool {
         let inode = |data: Metadata| (data.dev(), data.ino());
         let named = std::fs::symlink_metadata(&self.path).map(inode);
@@ -170,7 +170,7 @@ fn lock(file: &File, left: &mut Duration) -> Result<bool, Error> {
     }
 }
 
-fn in_use(place: &Place, holder: String) -> StoreError {
+fn in_use(place: &StorePlace, holder: String) -> StoreError {
     StoreError::InUse {
         path: place.shown.clone(),
         holder: if holder.is_empty() {
@@ -182,7 +182,7 @@ fn in_use(place: &Place, holder: String) -> StoreError {
 }
 
 /// Makes the lock file, or opens an existing one of nova3. A foreign file is never opened for writing.
-fn open_lock_file(path: &Path, place: &Place) -> Result<File, StoreError> {
+fn open_lock_file(path: &Path, place: &StorePlace) -> Result<File, StoreError> {
     let io = |error: Error| StoreError::Io {
         path: place.shown.clone(),
         action: "opening its lock file",

@@ -12,6 +12,7 @@ mod cache;
 mod claim;
 mod context;
 mod cursors;
+mod db_thread;
 mod ending;
 mod events;
 mod fault;
@@ -19,7 +20,6 @@ mod graph;
 mod identities;
 mod ingest;
 mod integrity;
-mod lane;
 mod ledger;
 mod limits;
 mod lock;
@@ -28,9 +28,9 @@ mod open;
 mod parts;
 mod place;
 mod plan;
-#[cfg(test)]
-mod plans;
 mod quarantine;
+#[cfg(test)]
+mod query_plan_tests;
 mod recovery;
 mod results;
 mod retry;
@@ -51,10 +51,10 @@ use rusqlite::types::ValueRef;
 
 pub use self::identities::Identities;
 
-use self::fault::Fault;
-use self::lane::{Kind, Lane};
+use self::db_thread::{DbThread, DbThreadKind};
+use self::fault::JobFault;
 use self::lock::StoreLock;
-use self::place::Place;
+use self::place::StorePlace;
 use super::StoreError;
 use crate::clock;
 use crate::domain::state::{IllegalTransition, QueueState};
@@ -64,8 +64,8 @@ use crate::domain::state::{IllegalTransition, QueueState};
 pub struct SqliteStore {
     path: PathBuf,
     /// The reader comes first, because fields are dropped in order and the last checkpoint needs all readers closed.
-    reader: Option<Lane>,
-    writer: Option<Lane>,
+    reader: Option<DbThread>,
+    writer: Option<DbThread>,
 }
 
 impl SqliteStore {
@@ -74,24 +74,24 @@ impl SqliteStore {
     pub fn open(path: &Path, wait: Duration, holder: &str) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
         if path.as_os_str() == open::MEMORY {
-            let writer = Lane::start(open::in_memory(&path)?, Kind::Write, &path, None)?;
+            let writer = DbThread::start(open::in_memory(&path)?, DbThreadKind::Write, &path, None)?;
             return Ok(Self {
                 path,
                 reader: None,
                 writer: Some(writer),
             });
         }
-        let place = Place::find(&path)?;
+        let place = StorePlace::find(&path)?;
         let mut lock = StoreLock::take(&place, wait, holder)?;
         let connection = open::writer(&place, lock.died())?;
-        lane::once(&connection, |c| {
+        db_thread::once(&connection, |c| {
             quarantine::void_all(c, lock.died(), clock::now_ms())?;
             money::count_orphans(c, clock::now_ms())
         })
         .map_err(|fault| fault.at(&path))?;
         lock.leave_clean();
-        let writer = Lane::start(connection, Kind::Write, &path, Some(lock))?;
-        let reader = Lane::start(open::reader(&place)?, Kind::Read, &path, None)?;
+        let writer = DbThread::start(connection, DbThreadKind::Write, &path, Some(lock))?;
+        let reader = DbThread::start(open::reader(&place)?, DbThreadKind::Read, &path, None)?;
         Ok(Self {
             path,
             reader: Some(reader),
@@ -110,7 +110,12 @@ impl SqliteStore {
                     .to_owned(),
             });
         }
-        let reader = Lane::start(open::reader(&Place::find(&path)?)?, Kind::Read, &path, None)?;
+        let reader = DbThread::start(
+            open::reader(&StorePlace::find(&path)?)?,
+            DbThreadKind::Read,
+            &path,
+            None,
+        )?;
         Ok(Self {
             path,
             reader: Some(reader),
@@ -121,12 +126,12 @@ impl SqliteStore {
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&rusqlite::Connection) -> Result<T, JobFault> + Send + 'static,
     {
         self.writer()?.call(work).await
     }
 
-    fn writer(&self) -> Result<&Lane, StoreError> {
+    fn writer(&self) -> Result<&DbThread, StoreError> {
         self.writer.as_ref().ok_or_else(|| StoreError::Io {
             path: self.path.clone(),
             action: "writing",
@@ -137,21 +142,21 @@ impl SqliteStore {
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&rusqlite::Connection) -> Result<T, JobFault> + Send + 'static,
     {
         match (&self.reader, &self.writer) {
-            (Some(lane), _) | (None, Some(lane)) => lane.call(work).await,
+            (Some(thread), _) | (None, Some(thread)) => thread.call(work).await,
             (None, None) => Err(StoreError::Closed),
         }
     }
 }
 
-fn state_of(value: ValueRef<'_>) -> Result<QueueState, Fault> {
-    let name = value.as_str().map_err(|error| Fault::Row(error.to_string()))?;
-    QueueState::parse(name).ok_or_else(|| Fault::Row(format!("a queue is `{name}`")))
+fn state_of(value: ValueRef<'_>) -> Result<QueueState, JobFault> {
+    let name = value.as_str().map_err(|error| JobFault::Row(error.to_string()))?;
+    QueueState::parse(name).ok_or_else(|| JobFault::Row(format!("a queue is `{name}`")))
 }
 
 /// Turns a transition that the domain refuses into a fault of the row.
-fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, Fault> {
-    state.map_err(|error| Fault::Row(error.to_string()))
+fn legal(state: Result<QueueState, IllegalTransition>) -> Result<QueueState, JobFault> {
+    state.map_err(|error| JobFault::Row(error.to_string()))
 }

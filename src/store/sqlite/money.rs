@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::ledger::{self, Spent, Use};
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::tally::{ROUTE_STATES, RouteState, RunSummary, Waste};
@@ -48,7 +48,7 @@ pub(super) fn reserve(
     reservation: &Reservation,
     cap: Cost,
     now: i64,
-) -> Result<Hold, Fault> {
+) -> Result<Hold, JobFault> {
     let Reservation {
         lease, spent, worst, ..
     } = reservation;
@@ -87,13 +87,13 @@ pub(super) fn reserve(
 }
 
 /// Whether the lease is still valid. A call under a lost lease must not be sent.
-fn is_leased(c: &Connection, lease: Lease) -> Result<bool, Fault> {
+fn is_leased(c: &Connection, lease: Lease) -> Result<bool, JobFault> {
     let mut query =
         c.prepare_cached("SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND fence=?2 AND status='leased'")?;
     Ok(query.exists(params![lease.queue_id, lease.fence])?)
 }
 
-fn held_back(c: &Connection, lease: Lease) -> Result<u64, Fault> {
+fn held_back(c: &Connection, lease: Lease) -> Result<u64, JobFault> {
     Ok(
         c.prepare_cached("SELECT spent+in_flight FROM nova3_reservations WHERE queue_id=?1 AND fence=?2")?
             .query_row([lease.queue_id, lease.fence], |row| row.get(0))
@@ -103,7 +103,7 @@ fn held_back(c: &Connection, lease: Lease) -> Result<u64, Fault> {
 }
 
 /// Deletes the reservation of the lease and returns its amount. The caller corrects the sum of the run.
-pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
+pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, JobFault> {
     let taken = c
         .prepare_cached(
             "DELETE FROM nova3_reservations WHERE queue_id=?1 AND fence=?2 RETURNING spent+in_flight",
@@ -114,7 +114,7 @@ pub(super) fn take_back(c: &Connection, lease: Lease) -> Result<Cost, Fault> {
 }
 
 /// Counts the reservations of calls that were in flight at a crash as spent. The reservation of an outside job stays.
-pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), Fault> {
+pub(super) fn count_orphans(c: &Connection, now: i64) -> Result<(), JobFault> {
     for orphan in orphans(c, now)? {
         let spent = Spent {
             lease: orphan.lease,
@@ -140,7 +140,7 @@ struct Orphan {
     attempt: Attempt,
 }
 
-fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
+fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, JobFault> {
     let mut query = c.prepare(
         "SELECT queue_id, run_id, fence, task_index, route, model, spent+in_flight, created_at
          FROM nova3_reservations o WHERE NOT EXISTS(SELECT 1 FROM nova3_tasks t
@@ -174,7 +174,7 @@ fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, Fault> {
 }
 
 /// Adds a call to the waste of its run.
-pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<(), Fault> {
+pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<(), JobFault> {
     c.prepare_cached(
         "INSERT INTO nova3_waste(run_id, route, cause, calls, input_tokens, output_tokens, cost, uncertain)
          VALUES(?1,?2,?3,1,?4,?5,?6,?7)
@@ -195,7 +195,7 @@ pub(super) fn note_waste(c: &Connection, run: i64, attempt: &Attempt) -> Result<
     Ok(())
 }
 
-pub(super) fn waste(c: &Connection, run: RunId) -> Result<Vec<Waste>, Fault> {
+pub(super) fn waste(c: &Connection, run: RunId) -> Result<Vec<Waste>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT route, cause, calls, input_tokens, output_tokens, cost, uncertain FROM nova3_waste WHERE run_id=?1
          ORDER BY cost+uncertain DESC, calls DESC, route, cause",
@@ -214,7 +214,7 @@ pub(super) fn waste(c: &Connection, run: RunId) -> Result<Vec<Waste>, Fault> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn note_routes(c: &Connection, run: RunId, routes: &[RouteState]) -> Result<(), Fault> {
+pub(super) fn note_routes(c: &Connection, run: RunId, routes: &[RouteState]) -> Result<(), JobFault> {
     let mut upsert = c.prepare_cached(
         "INSERT INTO nova3_routes(run_id, route, state, reason, since) VALUES(?1,?2,?3,?4,?5)
          ON CONFLICT DO UPDATE SET state=excluded.state, reason=excluded.reason, since=excluded.since,
@@ -232,7 +232,7 @@ pub(super) fn note_routes(c: &Connection, run: RunId, routes: &[RouteState]) -> 
     Ok(())
 }
 
-pub(super) fn routes(c: &Connection, run: RunId) -> Result<Vec<RouteState>, Fault> {
+pub(super) fn routes(c: &Connection, run: RunId) -> Result<Vec<RouteState>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT route, state, reason, since, open_ms FROM nova3_routes WHERE run_id=?1 ORDER BY route",
     )?;
@@ -243,7 +243,7 @@ pub(super) fn routes(c: &Connection, run: RunId) -> Result<Vec<RouteState>, Faul
         let state = ROUTE_STATES
             .into_iter()
             .find(|state| *state == found)
-            .ok_or_else(|| Fault::Row(format!("a route is `{found}`")))?;
+            .ok_or_else(|| JobFault::Row(format!("a route is `{found}`")))?;
         routes.push(RouteState {
             route: row.get(0)?,
             state,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::fault::Fault;
-use super::place::{Place, record};
+use super::fault::JobFault;
+use super::place::{StorePlace, record};
 use super::recovery;
 use crate::failpoint;
 use crate::store::StoreError;
@@ -47,18 +47,18 @@ pub(super) fn told(error: &std::io::Error) -> String {
 
 /// Opens a store in memory, for tests.
 pub(super) fn in_memory(path: &Path) -> Result<Connection, StoreError> {
-    let mut connection = Connection::open_in_memory().map_err(|error| Fault::from(error).at(path))?;
+    let mut connection = Connection::open_in_memory().map_err(|error| JobFault::from(error).at(path))?;
     prepare(&mut connection).map_err(|fault| fault.at(path))?;
     Ok(connection)
 }
 
 /// Opens the writing connection and makes the tables. The file exists and is locked. A store that was not closed
 /// properly is checked before anything is written: its last process crashed, or its log was left.
-pub(super) fn writer(place: &Place, died: bool) -> Result<Connection, StoreError> {
+pub(super) fn writer(place: &StorePlace, died: bool) -> Result<Connection, StoreError> {
     let path = &place.shown;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
-        Connection::open_with_flags(&place.file, flags).map_err(|error| Fault::from(error).at(path))?;
+        Connection::open_with_flags(&place.file, flags).map_err(|error| JobFault::from(error).at(path))?;
     let unclean = died || recovery::log_is_left(&place.file);
     if unclean {
         recovery::leave_log(&connection).map_err(|fault| fault.at(path))?;
@@ -74,11 +74,11 @@ pub(super) fn writer(place: &Place, died: bool) -> Result<Connection, StoreError
 }
 
 /// Opens a connection that only reads, beside a writer in this or another process.
-pub(super) fn reader(place: &Place) -> Result<Connection, StoreError> {
+pub(super) fn reader(place: &StorePlace) -> Result<Connection, StoreError> {
     let path = &place.shown;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
-        Connection::open_with_flags(&place.file, flags).map_err(|error| Fault::from(error).at(path))?;
+        Connection::open_with_flags(&place.file, flags).map_err(|error| JobFault::from(error).at(path))?;
     let version = check_version(&connection, path)?;
     if version == 0 {
         return Err(StoreError::NotAStore {
@@ -92,7 +92,7 @@ pub(super) fn reader(place: &Place) -> Result<Connection, StoreError> {
 
 /// Returns the version of the schema: [`VERSION`], or 0 for a file without one. Any other is refused.
 fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let fault = |error: rusqlite::Error| Fault::from(error).at(path);
+    let fault = |error: rusqlite::Error| JobFault::from(error).at(path);
     let application: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(fault)?;
@@ -123,7 +123,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError
     }
 }
 
-fn prepare(connection: &mut Connection) -> Result<(), Fault> {
+fn prepare(connection: &mut Connection) -> Result<(), JobFault> {
     settings(connection, WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // With FULL each commit is on the disk before its jobs are answered. Group commit keeps the cost low.
@@ -140,7 +140,7 @@ fn prepare(connection: &mut Connection) -> Result<(), Fault> {
 }
 
 /// Makes the tables and their version in one transaction.
-fn make_tables(connection: &mut Connection) -> Result<(), Fault> {
+fn make_tables(connection: &mut Connection) -> Result<(), JobFault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
@@ -151,7 +151,7 @@ fn make_tables(connection: &mut Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn settings(connection: &Connection, cache_kib: i64) -> Result<(), Fault> {
+fn settings(connection: &Connection, cache_kib: i64) -> Result<(), JobFault> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;

@@ -3,22 +3,22 @@
 use rusqlite::Connection;
 
 use super::claim::put_back;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::graph;
-use super::settle::{Held, store_row};
+use super::settle::{LeasedTask, store_row};
 use super::task_counts::recount;
 use crate::domain::outcome::Product;
-use crate::domain::state::TaskEvent;
-use crate::store::{NewPart, Settled, Settlement, TaskEnd};
+use crate::domain::state::TaskTransition;
+use crate::store::{NewPart, Settled, Settlement, SettlementEnd};
 
 /// Adds the parts and hands the lease on to the first of them. The task waits for its parts.
 pub(super) fn fan_out(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    held: &LeasedTask,
     parts: &[NewPart],
     now: i64,
-) -> Result<Settled, Fault> {
+) -> Result<Settled, JobFault> {
     let queue_id = settlement.lease.queue_id;
     graph::fan_out(c, queue_id, settlement.task, parts, now)?;
     let next = match held.lease(settlement) {
@@ -30,7 +30,7 @@ pub(super) fn fan_out(
 }
 
 /// Hands the lease on: the last part to the join, any other part to a ready part.
-fn after_part(c: &Connection, settlement: &Settlement, held: &Held) -> Result<Settled, Fault> {
+fn after_part(c: &Connection, settlement: &Settlement, held: &LeasedTask) -> Result<Settled, JobFault> {
     let queue_id = settlement.lease.queue_id;
     let Some(lease) = held.lease(settlement) else {
         graph::let_go_on(c, queue_id, settlement.task)?;
@@ -53,22 +53,22 @@ fn after_part(c: &Connection, settlement: &Settlement, held: &Held) -> Result<Se
 pub(super) fn settle(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    held: &LeasedTask,
     now: i64,
-) -> Result<Settled, Fault> {
+) -> Result<Settled, JobFault> {
     store_part(c, settlement, held, now)?;
     after_part(c, settlement, held)
 }
 
 /// Stores the outcome of a part. Its items have no numbers yet; its join numbers them.
-fn store_part(c: &Connection, settlement: &Settlement, held: &Held, now: i64) -> Result<(), Fault> {
+fn store_part(c: &Connection, settlement: &Settlement, held: &LeasedTask, now: i64) -> Result<(), JobFault> {
     let (event, result) = match &settlement.end {
-        TaskEnd::Completed(Product::Items(items), _) => {
-            (TaskEvent::Completed, Some(serde_json::to_string(items)?))
+        SettlementEnd::Completed(Product::Items(items), _) => {
+            (TaskTransition::Completed, Some(serde_json::to_string(items)?))
         }
-        TaskEnd::Failed(..) => (TaskEvent::Failed, None),
-        TaskEnd::Completed(Product::Response(_), _) | TaskEnd::FannedOut(_) => {
-            return Err(Fault::Row("a part has items or a failure".to_owned()));
+        SettlementEnd::Failed(..) => (TaskTransition::Failed, None),
+        SettlementEnd::Completed(Product::Response(_), _) | SettlementEnd::FannedOut(_) => {
+            return Err(JobFault::Row("a part has items or a failure".to_owned()));
         }
     };
     let status = graph::after(held.status, event)?;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::config::resolved;
 use crate::store::StoreError;
 
@@ -29,14 +29,14 @@ const FOREIGN: &str = "has the name of a file of the store, but nova3 did not cr
 
 /// A store's place.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct StorePlace {
     /// The path as the user gave it.
     pub(super) shown: PathBuf,
     /// The absolute path of the file, without links.
     pub(super) file: PathBuf,
 }
 
-impl Place {
+impl StorePlace {
     /// Finds the place of the store, whether it exists or not. Refuses a file that is no store, and foreign files
     /// beside it, before anything is made or opened as a database.
     pub(super) fn find(given: &Path) -> Result<Self, StoreError> {
@@ -184,14 +184,14 @@ fn recorded(file: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(&name)))
 }
 
-fn name_in(connection: &Connection) -> Result<Option<Vec<u8>>, Fault> {
+fn name_in(connection: &Connection) -> Result<Option<Vec<u8>>, JobFault> {
     Ok(connection
         .query_row("SELECT path FROM nova3_place", [], |row| row.get(0))
         .optional()?)
 }
 
 /// Records the name under which the store is in use. The checkpoint moves it from the log into the file.
-pub(super) fn record(connection: &Connection, file: &Path) -> Result<(), Fault> {
+pub(super) fn record(connection: &Connection, file: &Path) -> Result<(), JobFault> {
     let name = file.as_os_str().as_bytes();
     if name_in(connection)?.as_deref() == Some(name) {
         return Ok(());

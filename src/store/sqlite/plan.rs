@@ -3,21 +3,21 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::ending::{Ending, finish};
+use super::ending::{QueueEnd, finish};
 use super::events::{self, Settling};
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::ledger::{self, Spent, Use};
 use super::task_counts::recount;
 use super::{graph, sessions, tasks};
 use crate::domain::failure::Failure;
-use crate::domain::outcome::{Making, PlanOrigin};
-use crate::domain::state::{QueueEvent, QueueState, Status, TaskEvent, TaskStatus};
+use crate::domain::outcome::{PlanOrigin, Provenance};
+use crate::domain::state::{QueueEvent, QueueState, Status, TaskStatus, TaskTransition};
 use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
 use crate::store::{Lease, PendingTask, PlanEnd, PlanSettlement, Planned, Settled, TakeOver};
 
 /// The queue whose planning is leased.
-struct Held {
+struct LeasedPlan {
     run: i64,
     ingest: i64,
     user: String,
@@ -27,9 +27,9 @@ struct Held {
     group: i64,
 }
 
-impl Held {
-    fn lease(&self, lease: Lease) -> graph::Held<'_> {
-        graph::Held {
+impl LeasedPlan {
+    fn lease(&self, lease: Lease) -> graph::LeaseColumns<'_> {
+        graph::LeaseColumns {
             queue_id: lease.queue_id,
             fence: lease.fence,
             owner: &self.owner,
@@ -39,7 +39,7 @@ impl Held {
     }
 }
 
-pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> Result<Settled, Fault> {
+pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> Result<Settled, JobFault> {
     let lease = settlement.lease;
     let spent = Spent {
         lease,
@@ -66,8 +66,8 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
             let given = ledger::write(c, &spent, held.run, Use::End)?;
             write_plan(c, lease, None, None, &settlement.making, now)?;
             note(c, held.run, given.event_no, lease.queue_id, Err(failure), now)?;
-            settle_task(c, lease.queue_id, TaskEvent::Failed, now)?;
-            let ending = Ending {
+            settle_task(c, lease.queue_id, TaskTransition::Failed, now)?;
+            let ending = QueueEnd {
                 queue_id: lease.queue_id,
                 status: Status::Failed,
                 finish_no: given.finish_no,
@@ -86,7 +86,7 @@ pub(super) fn settle(c: &Connection, settlement: &PlanSettlement, now: i64) -> R
     }
 }
 
-pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOver, Fault> {
+pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOver, JobFault> {
     let Some(held) = held(c, lease)? else {
         return Ok(TakeOver::LostLease);
     };
@@ -119,7 +119,7 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
         held.run,
         Use::Step,
     )?;
-    let making = Making::without_calls(String::new(), String::new());
+    let making = Provenance::without_calls(String::new(), String::new());
     write_plan(c, lease, Some(PlanOrigin::Continued), Some(paused), &making, now)?;
     insert_tasks(c, &held.lease(lease), &steps, now)?;
     note(c, held.run, given.event_no, lease.queue_id, Ok(&steps), now)?;
@@ -131,7 +131,7 @@ pub(super) fn pending(
     c: &Connection,
     user: &str,
     session: &str,
-) -> Result<Option<(i64, Vec<PendingTask>)>, Fault> {
+) -> Result<Option<(i64, Vec<PendingTask>)>, JobFault> {
     let paused: Option<(i64, usize)> = c
         .prepare_cached(
             "SELECT queue_id, current_task_index FROM nova3_queues
@@ -147,7 +147,7 @@ pub(super) fn pending(
 }
 
 /// The request was superseded: the tasks that it took over are pending again, unless another request has them now.
-pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     match continues(c, queue_id)? {
         Some((paused, QueueState::Continued)) if !is_taken(c, paused)? => {
             pass_on(c, paused, QueueState::Continued, QueueEvent::Returned)
@@ -158,7 +158,7 @@ pub(super) fn give_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 
 /// The request is valid again: it owns the tasks that it took over again, unless another request has them now. In that
 /// case it is planned anew, if none of its tasks was begun.
-pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     match continues(c, queue_id)? {
         Some((paused, QueueState::Paused)) => pass_on(c, paused, QueueState::Paused, QueueEvent::Continued),
         Some((paused, QueueState::Continued)) if has_others(c, paused, queue_id)? => unplan(c, queue_id),
@@ -167,7 +167,7 @@ pub(super) fn take_again(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 }
 
 /// Whether another request that is not superseded has the tasks that `queue_id` took over from `paused`.
-fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, Fault> {
+fn has_others(c: &Connection, paused: i64, queue_id: i64) -> Result<bool, JobFault> {
     Ok(c.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM nova3_plans p JOIN nova3_queues q USING(queue_id)
            WHERE p.continues=?1 AND p.queue_id<>?2 AND q.state<>'superseded')",
@@ -183,7 +183,7 @@ pub(super) fn replace(
     given: Option<i64>,
     steps: &[Planned],
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let before = continues(c, queue_id)?;
     c.prepare_cached("UPDATE nova3_plans SET origin=NULL, continues=NULL WHERE queue_id=?1")?
         .execute([queue_id])?;
@@ -204,7 +204,7 @@ pub(super) fn replace(
 }
 
 /// Removes a plan of which no task was begun, so that the queue is planned anew.
-fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+fn unplan(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     let begun: bool = c
         .prepare_cached(
             "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0
@@ -227,7 +227,7 @@ fn unplan(c: &Connection, queue_id: i64) -> Result<(), Fault> {
     recount(c, queue_id)
 }
 
-fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>, Fault> {
+fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT q.queue_id, q.state FROM nova3_plans p JOIN nova3_queues q ON q.queue_id=p.continues WHERE p.queue_id=?1",
     )?;
@@ -239,7 +239,7 @@ fn continues(c: &Connection, queue_id: i64) -> Result<Option<(i64, QueueState)>,
 }
 
 /// Whether a request that is not superseded has taken over the queue's pending tasks.
-pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
+pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, JobFault> {
     Ok(c.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM nova3_plans p JOIN nova3_queues q USING(queue_id)
            WHERE p.continues=?1 AND q.state<>'superseded')",
@@ -248,7 +248,7 @@ pub(super) fn is_taken(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
 }
 
 /// Whether the queue's tasks came from planning, which has its own event.
-pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
+pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, JobFault> {
     Ok(
         c.prepare_cached("SELECT 1 FROM nova3_plans WHERE queue_id=?1 AND origin IS NOT NULL")?
             .query_row([queue_id], |_| Ok(()))
@@ -258,7 +258,7 @@ pub(super) fn has_one(c: &Connection, queue_id: i64) -> Result<bool, Fault> {
 }
 
 /// Changes a paused queue to continued, or back to pending. Its result line changes with it, in any run.
-fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), Fault> {
+fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -> Result<(), JobFault> {
     let state = super::legal(from.after(event))?;
     c.prepare_cached("UPDATE nova3_queues SET state=?2, status=?2 WHERE queue_id=?1 AND state=?3")?
         .execute(params![queue_id, state.as_str(), from.as_str()])?;
@@ -270,7 +270,7 @@ fn pass_on(c: &Connection, queue_id: i64, from: QueueState, event: QueueEvent) -
 }
 
 /// Returns the queue if the lease of its planning is still valid.
-fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
+fn held(c: &Connection, lease: Lease) -> Result<Option<LeasedPlan>, JobFault> {
     let held = c
         .prepare_cached(&sql(
             "SELECT q.run_id, r.ingest, q.user_id, q.session_id, t.lease_owner, t.lease_until, t.lease_group
@@ -280,7 +280,7 @@ fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
              ",
         ))?
         .query_row(params![lease.queue_id, lease.fence], |row| {
-            Ok(Held {
+            Ok(LeasedPlan {
                 run: row.get(0)?,
                 ingest: row.get(1)?,
                 user: row.get(2)?,
@@ -295,7 +295,7 @@ fn held(c: &Connection, lease: Lease) -> Result<Option<Held>, Fault> {
 }
 
 /// Settles the planning task. The record of planning is in the row of the plan.
-fn settle_task(c: &Connection, queue_id: i64, event: TaskEvent, now: i64) -> Result<(), Fault> {
+fn settle_task(c: &Connection, queue_id: i64, event: TaskTransition, now: i64) -> Result<(), JobFault> {
     let status = graph::after(TaskStatus::Leased, event)?;
     c.prepare_cached(
         "UPDATE nova3_tasks SET status=?2, completed_at=?3, lease_owner=NULL, lease_until=NULL, crashes=0, working=0,
@@ -312,9 +312,9 @@ fn write_plan(
     lease: Lease,
     origin: Option<PlanOrigin>,
     continues: Option<i64>,
-    making: &Making,
+    making: &Provenance,
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let earlier: Option<String> = c
         .prepare_cached("SELECT making FROM nova3_plans WHERE queue_id=?1")?
         .query_row([lease.queue_id], |row| row.get(0))
@@ -345,7 +345,7 @@ fn note(
     queue_id: i64,
     end: Result<&[Planned], &Failure>,
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let settling = Settling {
         queue_id,
         task: None,
@@ -359,9 +359,14 @@ fn note(
 }
 
 /// Adds the tasks of the plan and hands the lease on to the first of them.
-fn insert_tasks(c: &Connection, lease: &graph::Held<'_>, steps: &[Planned], now: i64) -> Result<(), Fault> {
+fn insert_tasks(
+    c: &Connection,
+    lease: &graph::LeaseColumns<'_>,
+    steps: &[Planned],
+    now: i64,
+) -> Result<(), JobFault> {
     let queue_id = lease.queue_id;
-    settle_task(c, queue_id, TaskEvent::Completed, now)?;
+    settle_task(c, queue_id, TaskTransition::Completed, now)?;
     tasks::insert_planned(c, queue_id, steps, now)?;
     graph::lease(c, lease, TaskNo::planned(0), TaskStatus::Ready)?;
     c.prepare_cached("UPDATE nova3_queues SET task_count=?2, last_accessed=?3 WHERE queue_id=?1")?

@@ -34,13 +34,13 @@
 use rusqlite::{Connection, params};
 
 use super::claim::put_back;
-use super::ending::{Ending, finish};
+use super::ending::{QueueEnd, finish};
 use super::events::{self, Settling};
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::task_counts::recount;
 use super::{graph, ledger, plan, sessions};
 use crate::domain::failure::{Class, Failure};
-use crate::domain::state::{Status, TaskEvent, TaskStatus};
+use crate::domain::state::{Status, TaskStatus, TaskTransition};
 use crate::domain::task::TaskNo;
 use crate::store::keys::COMPLETION;
 use crate::store::{CrashMark, Lease};
@@ -81,7 +81,7 @@ impl Leased {
 }
 
 /// Sets the crash mark if the lease is still valid. Returns whether it is.
-pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool, Fault> {
+pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool, JobFault> {
     let marked = c
         .prepare_cached(
             "UPDATE nova3_tasks SET working=?3 WHERE queue_id=?1 AND fence=?2 AND status='leased'",
@@ -91,7 +91,7 @@ pub(super) fn mark(c: &Connection, lease: Lease, mark: CrashMark) -> Result<bool
 }
 
 /// Stores the number of panics if the lease is still valid. Returns whether it is.
-pub(super) fn note_panics(c: &Connection, lease: Lease, panics: u32) -> Result<bool, Fault> {
+pub(super) fn note_panics(c: &Connection, lease: Lease, panics: u32) -> Result<bool, JobFault> {
     let noted = c
         .prepare_cached(
             "UPDATE nova3_tasks SET panics=max(panics, ?3) WHERE queue_id=?1 AND fence=?2 AND status='leased'",
@@ -101,7 +101,7 @@ pub(super) fn note_panics(c: &Connection, lease: Lease, panics: u32) -> Result<b
 }
 
 /// Whether any task of the store is leased.
-pub(super) fn any_leased(c: &Connection) -> Result<bool, Fault> {
+pub(super) fn any_leased(c: &Connection) -> Result<bool, JobFault> {
     Ok(
         c.prepare_cached("SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE leased>0)")?
             .query_row([], |row| row.get(0))?,
@@ -110,8 +110,8 @@ pub(super) fn any_leased(c: &Connection) -> Result<bool, Fault> {
 
 /// Ends every lease in the store. The caller holds the store's lock, so the owners have ended. No attempt is counted
 /// for a task. If the owners `crashed`, the crash is recorded. Submitted tasks have no lease and stay as they are.
-pub(super) fn void_all(c: &Connection, crashed: bool, now: i64) -> Result<(), Fault> {
-    let ready = graph::after(TaskStatus::Leased, TaskEvent::Released)?;
+pub(super) fn void_all(c: &Connection, crashed: bool, now: i64) -> Result<(), JobFault> {
+    let ready = graph::after(TaskStatus::Leased, TaskTransition::Released)?;
     for task in leased(c)? {
         let alone = crashed && task.crashed_alone();
         let room = if crashed { task.room() } else { task.quarantine };
@@ -135,7 +135,7 @@ pub(super) fn void_all(c: &Connection, crashed: bool, now: i64) -> Result<(), Fa
     Ok(())
 }
 
-fn leased(c: &Connection) -> Result<Vec<Leased>, Fault> {
+fn leased(c: &Connection) -> Result<Vec<Leased>, JobFault> {
     let read = |row: &rusqlite::Row<'_>| {
         Ok(Leased {
             queue_id: row.get(0)?,
@@ -159,7 +159,7 @@ fn leased(c: &Connection) -> Result<Vec<Leased>, Fault> {
 }
 
 /// The queue, with the columns that the failing transaction needs.
-struct Found {
+struct FailingQueue {
     run: i64,
     ingest: i64,
     user: String,
@@ -170,7 +170,7 @@ struct Found {
 }
 
 /// Fails the task without a call: a part alone, any other task with its queue.
-fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault> {
+fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), JobFault> {
     let (queue_id, task) = (leased.queue_id, leased.task);
     let found = found(c, queue_id, task)?;
     let failure = Failure {
@@ -202,7 +202,7 @@ fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault
          WHERE queue_id=?1 AND status IN('pending','ready','leased')",
     )?
     .execute([queue_id])?;
-    let ending = Ending {
+    let ending = QueueEnd {
         prompted: true,
         queue_id,
         status: Status::Failed,
@@ -222,8 +222,8 @@ fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), Fault
 }
 
 /// Fails a part. Its join decides how the queue continues.
-fn fail_part(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Result<(), Fault> {
-    let status = graph::after(TaskStatus::Leased, TaskEvent::Failed)?;
+fn fail_part(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Result<(), JobFault> {
+    let status = graph::after(TaskStatus::Leased, TaskTransition::Failed)?;
     c.prepare_cached(
         "UPDATE nova3_tasks SET status=?3, error=?4, completed_at=?5, lease_owner=NULL, lease_until=NULL, lease_group=0,
            working=0, crashes=0, quarantine=0, lone_crashes=0, crash_owner=NULL, panics=0
@@ -249,14 +249,14 @@ fn reason(crashes: i64) -> String {
     )
 }
 
-fn found(c: &Connection, queue_id: i64, task: TaskNo) -> Result<Found, Fault> {
+fn found(c: &Connection, queue_id: i64, task: TaskNo) -> Result<FailingQueue, JobFault> {
     Ok(c.prepare_cached(
         "SELECT q.run_id, r.ingest, q.user_id, q.session_id, t.action, t.making IS NOT NULL
          FROM nova3_tasks t JOIN nova3_queues q USING(queue_id) JOIN nova3_runs r USING(run_id)
          WHERE t.queue_id=?1 AND t.task_index=?2",
     )?
     .query_row(params![queue_id, task.0], |row| {
-        Ok(Found {
+        Ok(FailingQueue {
             run: row.get(0)?,
             ingest: row.get(1)?,
             user: row.get(2)?,

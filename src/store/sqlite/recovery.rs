@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::store::StoreError;
 
 /// Whether a log is beside the store. A process that closes the store properly leaves none.
@@ -14,7 +14,7 @@ pub(super) fn log_is_left(path: &Path) -> bool {
 }
 
 /// Makes closing the connection leave the log and the database unchanged.
-pub(super) fn leave_log(connection: &Connection) -> Result<(), Fault> {
+pub(super) fn leave_log(connection: &Connection) -> Result<(), JobFault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())
 }
@@ -32,7 +32,7 @@ pub(super) fn recover(connection: &Connection, path: &Path) -> Result<(), StoreE
         "the store was not closed cleanly; its write-ahead log is written into it"
     );
     look_at_tables(connection).map_err(|fault| fault.at(path))?;
-    let fault = |error: rusqlite::Error| Fault::from(error).at(path);
+    let fault = |error: rusqlite::Error| JobFault::from(error).at(path);
     connection
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .map_err(fault)?;
@@ -43,7 +43,7 @@ pub(super) fn recover(connection: &Connection, path: &Path) -> Result<(), StoreE
 }
 
 /// Reads the first and the last leaf of each table.
-fn look_at_tables(connection: &Connection) -> Result<(), Fault> {
+fn look_at_tables(connection: &Connection) -> Result<(), JobFault> {
     let mut query = connection.prepare(
         "SELECT name, wr FROM pragma_table_list WHERE schema='main' AND type='table' AND name LIKE 'nova3%'",
     )?;

@@ -5,14 +5,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::tally::Counts;
 use crate::domain::task::TaskNo;
+use crate::store::event_rows::PAGE_BYTES;
 use crate::store::keys::COMPLETION;
 use crate::store::task_rows::TaskRows;
-use crate::store::telling::PAGE_BYTES;
 use crate::store::{EventPage, FinishedPage, Order, Results, RunId, StoreError};
 
 #[async_trait]
@@ -68,7 +68,7 @@ pub(super) fn finished(
     since: Option<i64>,
     after: i64,
     rows: usize,
-) -> Result<FinishedPage, Fault> {
+) -> Result<FinishedPage, JobFault> {
     match order {
         Order::Completion => by_completion(c, run, since, after, rows),
         Order::Input => by_input(c, run, after, rows),
@@ -81,7 +81,7 @@ fn by_completion(
     since: Option<i64>,
     after: i64,
     limit: usize,
-) -> Result<FinishedPage, Fault> {
+) -> Result<FinishedPage, JobFault> {
     let sql = format!(
         "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND finish_no>?2 AND finish_no IS NOT NULL
            AND state<>'superseded' AND ingest>=?3 ORDER BY finish_no LIMIT ?4"
@@ -108,7 +108,7 @@ fn by_completion(
 }
 
 /// Returns lines in input order without a gap, from the one after `after` on.
-fn by_input(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, Fault> {
+fn by_input(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<FinishedPage, JobFault> {
     let sql = format!(
         "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND line_index>?2 AND state<>'superseded'
            AND ingest=(SELECT ingest FROM nova3_runs WHERE run_id=?1) ORDER BY line_index LIMIT ?3"
@@ -137,7 +137,7 @@ fn by_input(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<Fini
     Ok(page)
 }
 
-pub(super) fn by_id(c: &Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, Fault> {
+pub(super) fn by_id(c: &Connection, run: RunId, queues: &[i64]) -> Result<FinishedPage, JobFault> {
     let sql = format!(
         "SELECT {COLUMNS} FROM nova3_queues WHERE run_id=?1 AND queue_id=?2 AND finish_no IS NOT NULL
            AND state<>'superseded'"
@@ -164,14 +164,14 @@ pub(super) fn by_id(c: &Connection, run: RunId, queues: &[i64]) -> Result<Finish
 }
 
 /// Returns the earliest reading whose lines count as part of the input.
-pub(super) fn complete_ingest(c: &Connection, run: RunId) -> Result<i64, Fault> {
+pub(super) fn complete_ingest(c: &Connection, run: RunId) -> Result<i64, JobFault> {
     Ok(
         c.prepare_cached("SELECT complete_ingest FROM nova3_runs WHERE run_id=?1")?
             .query_row([run.0], |row| row.get(0))?,
     )
 }
 
-fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
+fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, JobFault> {
     let known = Finished {
         queue_id: row.get(0)?,
         finish_no: row.get(1)?,
@@ -191,17 +191,17 @@ fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, Fault> {
         tasks: Vec::new(),
     };
     match outcome(c, row, known.clone()) {
-        Err(Fault::Row(reason)) => Ok(known.unreadable(&reason)),
+        Err(JobFault::Row(reason)) => Ok(known.unreadable(&reason)),
         read => read,
     }
 }
 
 /// Adds the outcome to the request.
-fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, Fault> {
+fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, JobFault> {
     let queue_id = known.queue_id;
     let status: String = row.get(7)?;
     let status = Status::parse(&status)
-        .ok_or_else(|| Fault::Row(format!("queue {queue_id} has status `{status}`")))?;
+        .ok_or_else(|| JobFault::Row(format!("queue {queue_id} has status `{status}`")))?;
     let error: Option<String> = row.get(8)?;
     let warnings: Option<String> = row.get(9)?;
     let tasks = tasks(c, queue_id)?;
@@ -222,7 +222,7 @@ fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, F
 }
 
 /// Returns the metadata of a request. A bad line has none, and no row for it.
-fn metadata(c: &Connection, queue_id: i64) -> Result<Option<String>, Fault> {
+fn metadata(c: &Connection, queue_id: i64) -> Result<Option<String>, JobFault> {
     let found = c
         .prepare_cached("SELECT metadata FROM nova3_requests WHERE queue_id=?1")?
         .query_row([queue_id], |row| row.get(0))
@@ -230,7 +230,7 @@ fn metadata(c: &Connection, queue_id: i64) -> Result<Option<String>, Fault> {
     Ok(found.flatten())
 }
 
-fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, Fault> {
+fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, JobFault> {
     let found: Option<(Option<String>, String)> = c
         .prepare_cached("SELECT origin, making FROM nova3_plans WHERE queue_id=?1")?
         .query_row([queue_id], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -244,7 +244,7 @@ fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, Fault> {
     }))
 }
 
-fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, Fault> {
+fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT task_index, task_id, action, input, status, CASE WHEN task_index<?2 THEN result END, making, subject,
            CASE WHEN task_index>=?2 THEN error END
@@ -255,7 +255,7 @@ fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, Fault> {
     while let Some(row) = rows.next()? {
         let status: String = row.get(4)?;
         let status = TaskStatus::parse(&status)
-            .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
+            .ok_or_else(|| JobFault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
         let (no, making): (i32, Option<String>) = (row.get(0)?, row.get(6)?);
         let making = making.as_deref().map(serde_json::from_str).transpose()?;
         if TaskNo(no).is_part() {
@@ -283,7 +283,7 @@ fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, Fault> {
     Ok(tasks.into_records())
 }
 
-fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, Fault> {
+fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, JobFault> {
     Ok(text.map(RawValue::from_string).transpose()?)
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::sessions;
 use super::task_counts::recount;
 use crate::domain::state::{QueueEvent, QueueState};
@@ -19,7 +19,7 @@ struct Candidate {
     session: Option<String>,
 }
 
-pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64, Fault> {
+pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64, JobFault> {
     let chosen = candidates(c, run, which)?;
     if chosen.is_empty() {
         return Ok(0);
@@ -57,7 +57,7 @@ pub(super) fn retry(c: &Connection, run: RunId, which: &Failures) -> Result<u64,
 
 /// Makes failed and skipped tasks run again, behind the tasks that they need. A task that has fanned out runs only its
 /// failed parts again.
-fn put_back_tasks(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+fn put_back_tasks(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     c.prepare_cached(
         "INSERT INTO nova3_task_versions(queue_id, task_index, version, status, result, error, making, completed_at)
          SELECT queue_id, task_index, version, status, result, error, making, completed_at FROM nova3_tasks
@@ -87,7 +87,7 @@ fn put_back_tasks(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 }
 
 /// Returns the queues to retry. Bad lines have no request and stay failed until the input is edited.
-fn candidates(c: &Connection, run: RunId, which: &Failures) -> Result<Vec<Candidate>, Fault> {
+fn candidates(c: &Connection, run: RunId, which: &Failures) -> Result<Vec<Candidate>, JobFault> {
     let mut query = c.prepare_cached(&sql(
         "SELECT queue_id, user_id, session_id, error_class, custom_id, state FROM nova3_queues
          WHERE run_id=?1

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::results::complete_ingest;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
-use crate::store::{InputMark, Run, RunId, RunOpening, Runs, SessionCounts, StoreError, Terms};
+use crate::store::{InputMark, Run, RunConstraints, RunId, RunOpening, Runs, SessionCounts, StoreError};
 
 #[async_trait]
 impl Runs for SqliteStore {
@@ -47,7 +47,7 @@ impl Runs for SqliteStore {
 const COLUMNS: &str = "run_id, name, input_path, input_digest, input_bytes, input_requests, next_finish_no, created_at, \
      last_accessed, next_event_no, rehearsal, complete_ingest";
 
-pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, Fault> {
+pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64) -> Result<Run, JobFault> {
     refuse_mixture(c, store, opening)?;
     // A path can have bytes that are not UTF-8; they are stored in their lossy form, as people see them.
     let path = opening
@@ -97,7 +97,7 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
         )?;
     }
     let run = find(c, Some(&opening.name))?
-        .ok_or_else(|| Fault::Row("a run that was just opened is missing".to_owned()))?;
+        .ok_or_else(|| JobFault::Row("a run that was just opened is missing".to_owned()))?;
     // A process that begins has no failures of its routes yet.
     c.execute(
         "UPDATE nova3_routes SET state='closed', reason=NULL, since=?2 WHERE run_id=?1 AND state<>'closed'",
@@ -111,7 +111,7 @@ pub(super) fn open(c: &Connection, store: &Path, opening: &RunOpening, now: i64)
 }
 
 /// Whether the run was worked on under another recipe, has calls in its ledger, and has unfinished requests.
-fn recipe_changed(c: &Connection, opening: &RunOpening) -> Result<bool, Fault> {
+fn recipe_changed(c: &Connection, opening: &RunOpening) -> Result<bool, JobFault> {
     let known: Option<(i64, Option<String>, bool)> = c
         .query_row(
             "SELECT run_id, recipe, attempts>0 FROM nova3_runs WHERE name=?1",
@@ -125,7 +125,7 @@ fn recipe_changed(c: &Connection, opening: &RunOpening) -> Result<bool, Fault> {
     }
 }
 
-fn refuse_mixture(c: &Connection, store: &Path, opening: &RunOpening) -> Result<(), Fault> {
+fn refuse_mixture(c: &Connection, store: &Path, opening: &RunOpening) -> Result<(), JobFault> {
     let other: Option<bool> = c
         .query_row(
             "SELECT rehearsal FROM nova3_runs WHERE rehearsal<>?1 LIMIT 1",
@@ -144,14 +144,14 @@ fn refuse_mixture(c: &Connection, store: &Path, opening: &RunOpening) -> Result<
     Err(StoreError::Rehearsal { path, theirs, ours }.into())
 }
 
-pub(super) fn find(c: &Connection, name: Option<&str>) -> Result<Option<Run>, Fault> {
+pub(super) fn find(c: &Connection, name: Option<&str>) -> Result<Option<Run>, JobFault> {
     let sql = format!(
         "SELECT {COLUMNS} FROM nova3_runs WHERE ?1 IS NULL OR name=?1 ORDER BY last_accessed DESC, run_id DESC LIMIT 1"
     );
     Ok(c.prepare_cached(&sql)?.query_row([name], read).optional()?)
 }
 
-pub(super) fn all(c: &Connection) -> Result<Vec<Run>, Fault> {
+pub(super) fn all(c: &Connection) -> Result<Vec<Run>, JobFault> {
     let sql = format!("SELECT {COLUMNS} FROM nova3_runs ORDER BY last_accessed DESC, run_id DESC");
     Ok(c.prepare_cached(&sql)?
         .query_map([], read)?
@@ -183,15 +183,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         rehearsal: row.get(10)?,
         complete: row.get(11)?,
         // One process works on the run alone, so no terms are stored.
-        terms: Terms::default(),
+        terms: RunConstraints::default(),
     })
 }
 
-pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
+pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, JobFault> {
     let since = complete_ingest(c, run)?;
     // Each state has a small index of its own, so no request is read. Lines that an unfinished reading has not seen yet
     // still count, so `complete_ingest` decides and not the mark.
-    let of = |state: &str| -> Result<u64, Fault> {
+    let of = |state: &str| -> Result<u64, JobFault> {
         let sql =
             format!("SELECT count(*) FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state{state}");
         Ok(c.prepare_cached(&sql)?
@@ -236,7 +236,7 @@ pub(super) fn counts(c: &Connection, run: RunId) -> Result<Counts, Fault> {
 
 /// Counts the done queues. Also counts those with other tasks or prompts than the present ones, and those where only
 /// the models differ.
-fn finished_under(c: &Connection, run: RunId, since: i64) -> Result<(u64, u64, u64), Fault> {
+fn finished_under(c: &Connection, run: RunId, since: i64) -> Result<(u64, u64, u64), JobFault> {
     let counted = c
         .prepare_cached(
             "SELECT count(*), count(*) FILTER(WHERE q.other_tasks=1 OR q.recipe_no>>32<>r.now>>32),
@@ -250,7 +250,7 @@ fn finished_under(c: &Connection, run: RunId, since: i64) -> Result<(u64, u64, u
     Ok(counted)
 }
 
-pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
+pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, JobFault> {
     Ok(c.query_row(
         "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
            unpriced_attempts, uncertain, reserved, cache_write_tokens FROM nova3_runs WHERE run_id=?1",
@@ -275,7 +275,7 @@ pub(super) fn summary(c: &Connection, run: RunId) -> Result<RunSummary, Fault> {
     )?)
 }
 
-pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, Fault> {
+pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<SessionCounts>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT user_id, session_id, count(*) total, sum(state='done') done, sum(state='failed') failed,
            sum(state='paused') paused, sum(state='continued') continued, sum(state IN('blocked','open')) unfinished
@@ -297,14 +297,14 @@ pub(super) fn sessions(c: &Connection, run: RunId, limit: usize) -> Result<Vec<S
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn lines_epoch(c: &Connection, run: RunId) -> Result<i64, Fault> {
+pub(super) fn lines_epoch(c: &Connection, run: RunId) -> Result<i64, JobFault> {
     Ok(
         c.prepare_cached("SELECT lines_epoch FROM nova3_runs WHERE run_id=?1")?
             .query_row([run.0], |row| row.get(0))?,
     )
 }
 
-pub(super) fn has_unfinished(c: &Connection, run: RunId) -> Result<bool, Fault> {
+pub(super) fn has_unfinished(c: &Connection, run: RunId) -> Result<bool, JobFault> {
     let counts = c
         .prepare_cached(
             "SELECT EXISTS(SELECT 1 FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='open' AND ready>0)
@@ -317,7 +317,7 @@ pub(super) fn has_unfinished(c: &Connection, run: RunId) -> Result<bool, Fault> 
 }
 
 /// Returns an open queue of which no task can run.
-pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, Fault> {
+pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, JobFault> {
     Ok(c.prepare_cached(
         "SELECT queue_id FROM nova3_queues WHERE run_id=?1 AND ingest>=?2 AND state='open'
            AND ready=0 AND leased=0 AND quarantine=0 AND submitted=0 LIMIT 1",
@@ -327,7 +327,7 @@ pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, Fault> {
 }
 
 /// Returns runs with work left, the oldest first, each with whether a task can be claimed now.
-fn open_runs(c: &Connection) -> Result<Vec<(Run, bool)>, Fault> {
+fn open_runs(c: &Connection) -> Result<Vec<(Run, bool)>, JobFault> {
     let mut open = Vec::new();
     for run in all(c)?.into_iter().rev() {
         if has_unfinished(c, run.id)? {

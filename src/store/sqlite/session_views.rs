@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
 use super::context;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::{plan, tasks};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
@@ -69,7 +69,7 @@ impl Sessions for SqliteStore {
     }
 }
 
-pub(super) fn list(c: &Connection, limit: usize) -> Result<Vec<SessionEntry>, Fault> {
+pub(super) fn list(c: &Connection, limit: usize) -> Result<Vec<SessionEntry>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT user_id, session_id, last_accessed,
            (SELECT count(*) FROM nova3_queues q WHERE q.user_id=s.user_id AND q.session_id=s.session_id
@@ -97,7 +97,7 @@ pub(super) struct SessionRow {
     pub(super) pending: Vec<PendingTask>,
 }
 
-pub(super) fn one(c: &Connection, user: &str, session: &str) -> Result<Option<SessionRow>, Fault> {
+pub(super) fn one(c: &Connection, user: &str, session: &str) -> Result<Option<SessionRow>, JobFault> {
     let found = SessionRow {
         rounds: context::rounds(c, user, session, &[], usize::from(u16::MAX))?,
         items: items(c, user, session)?,
@@ -108,7 +108,7 @@ pub(super) fn one(c: &Connection, user: &str, session: &str) -> Result<Option<Se
     Ok((!empty).then_some(found))
 }
 
-fn items(c: &Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, Fault> {
+fn items(c: &Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT kind, number, body FROM nova3_items WHERE user_id=?1 AND session_id=?2 ORDER BY kind, number",
     )?;
@@ -125,7 +125,7 @@ fn items(c: &Connection, user: &str, session: &str) -> Result<Vec<StoredItem>, F
 }
 
 /// Returns the session's queue that is under way, else the paused one, else the last.
-fn latest(c: &Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, Fault> {
+fn latest(c: &Connection, user: &str, session: &str) -> Result<Option<KnownQueue>, JobFault> {
     let queue: Option<i64> = c
         .prepare_cached(
             "SELECT queue_id FROM nova3_queues WHERE user_id=?1 AND session_id=?2 AND state<>'superseded'
@@ -144,7 +144,7 @@ pub(super) fn planned(
     identity: &Identity,
     occurrence: u64,
     content: Digest,
-) -> Result<Option<KnownQueue>, Fault> {
+) -> Result<Option<KnownQueue>, JobFault> {
     let key = keys::key(identity, occurrence);
     let queue: Option<i64> = c
         .prepare_cached(
@@ -155,7 +155,7 @@ pub(super) fn planned(
     queue.map(|queue| known(c, queue)).transpose()
 }
 
-fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, Fault> {
+fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, JobFault> {
     let mut queue = c
         .prepare_cached(
             "SELECT n.name, q.custom_id, q.state, q.task_count IS NOT NULL, q.current_task_index FROM nova3_queues q
@@ -179,13 +179,13 @@ fn known(c: &Connection, queue_id: i64) -> Result<KnownQueue, Fault> {
         .collect::<Result<_, _>>()?;
     for (task, status) in tasks::planned(c, queue_id)?.into_iter().zip(statuses) {
         let status = TaskStatus::parse(&status)
-            .ok_or_else(|| Fault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
+            .ok_or_else(|| JobFault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
         queue.tasks.push((task, status));
     }
     Ok(queue)
 }
 
-pub(super) fn clear(c: &Connection, user: &str, session: &str) -> Result<Cleared, Fault> {
+pub(super) fn clear(c: &Connection, user: &str, session: &str) -> Result<Cleared, JobFault> {
     let (mut pending, mut rounds) = (0, 0);
     // Clearing the round of a paused queue removes its tasks from the pending ones. The queue's line stays as it is.
     while let Some((queue, tasks)) = plan::pending(c, user, session)? {

@@ -3,14 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::outcome::NewItem;
 use crate::domain::state::{QueueEvent, QueueState};
 use crate::domain::task::TaskNo;
 use crate::store::items::readable;
 
 /// Whether a queue of the session is open in this run.
-pub(super) fn has_open(c: &Connection, run: i64, user: &str, session: &str) -> Result<bool, Fault> {
+pub(super) fn has_open(c: &Connection, run: i64, user: &str, session: &str) -> Result<bool, JobFault> {
     let found = c
         .prepare_cached(
             "SELECT 1 FROM nova3_queues WHERE run_id=?1 AND user_id=?2 AND session_id=?3
@@ -23,7 +23,13 @@ pub(super) fn has_open(c: &Connection, run: i64, user: &str, session: &str) -> R
 
 /// Opens the session's earliest waiting queue, unless one is open. An open queue without leases gives way to an earlier
 /// one that came back after a retry or after an undone edit.
-pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session: &str) -> Result<(), Fault> {
+pub(super) fn promote(
+    c: &Connection,
+    run: i64,
+    ingest: i64,
+    user: &str,
+    session: &str,
+) -> Result<(), JobFault> {
     let waiting: Option<(i64, i64)> = c
         .prepare_cached(
             "SELECT queue_id, seq FROM nova3_queues WHERE run_id=?1 AND user_id=?3 AND session_id=?4
@@ -55,7 +61,7 @@ pub(super) fn promote(c: &Connection, run: i64, ingest: i64, user: &str, session
 }
 
 /// Blocks the queue again, unless a worker or an outside job works on it.
-pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     let state = super::legal(QueueState::Open.after(QueueEvent::HeldBack))?;
     let held_back = c
         .prepare_cached(
@@ -73,7 +79,7 @@ pub(super) fn hold_back(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 }
 
 /// Makes this queue the only one of the session whose tasks may be leased.
-pub(super) fn lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
+pub(super) fn lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), JobFault> {
     c.prepare_cached(
         "INSERT INTO nova3_session_leases(user_id, session_id, queue_id) VALUES(?1,?2,?3)
          ON CONFLICT DO UPDATE SET queue_id=excluded.queue_id WHERE queue_id<>excluded.queue_id",
@@ -83,7 +89,7 @@ pub(super) fn lease(c: &Connection, queue_id: i64, user: &str, session: &str) ->
 }
 
 /// Ends the queue's hold on the session.
-pub(super) fn end_lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
+pub(super) fn end_lease(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), JobFault> {
     c.prepare_cached("DELETE FROM nova3_session_leases WHERE user_id=?1 AND session_id=?2 AND queue_id=?3")?
         .execute(params![user, session, queue_id])?;
     Ok(())
@@ -91,7 +97,7 @@ pub(super) fn end_lease(c: &Connection, queue_id: i64, user: &str, session: &str
 
 /// Blocks queues that an ended reading has not seen, and promotes the next queues of their sessions. The end of a
 /// reading changes no other session: each method that ends or adds a queue promotes in its session.
-pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<(), Fault> {
+pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<(), JobFault> {
     let mut query = c.prepare_cached(
         "SELECT user_id, session_id FROM nova3_queues WHERE run_id=?1 AND state='open' AND ready>0 AND ingest<?2
            AND leased=0 AND submitted=0 AND session_id IS NOT NULL
@@ -122,7 +128,7 @@ pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<
 }
 
 /// Makes the finished queue the session's next round.
-pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), Fault> {
+pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), JobFault> {
     c.prepare_cached(
         "UPDATE nova3_queues SET round=1+coalesce((SELECT max(round) FROM nova3_queues
            WHERE user_id=?2 AND session_id=?3 AND round IS NOT NULL), 0) WHERE queue_id=?1",
@@ -132,7 +138,7 @@ pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &st
 }
 
 /// The owner of new items: a session, or a request without one.
-pub(super) struct Place<'a> {
+pub(super) struct ItemOwner<'a> {
     pub(super) user: &'a str,
     pub(super) session: Option<&'a str>,
     pub(super) queue_id: i64,
@@ -141,7 +147,7 @@ pub(super) struct Place<'a> {
 }
 
 /// Numbers the items and returns them as a JSON array. Each item begins with its id.
-pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Result<String, Fault> {
+pub(super) fn number(c: &Connection, place: &ItemOwner<'_>, items: &[NewItem]) -> Result<String, JobFault> {
     let mut counters = counters(c, place)?;
     let mut array = String::from("[");
     for item in items {
@@ -177,7 +183,7 @@ pub(super) fn number(c: &Connection, place: &Place<'_>, items: &[NewItem]) -> Re
 }
 
 /// Returns the last numbers given: of the session, or of the earlier tasks of a request without one.
-fn counters(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fault> {
+fn counters(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>, JobFault> {
     let Some(session) = place.session else {
         return alone(c, place);
     };
@@ -191,7 +197,7 @@ fn counters(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fau
     }
 }
 
-fn alone(c: &Connection, place: &Place<'_>) -> Result<Map<String, Value>, Fault> {
+fn alone(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>, JobFault> {
     let mut counters = Map::new();
     if place.task <= TaskNo::planned(0) {
         return Ok(counters);

@@ -5,22 +5,22 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::ending::{Ending, finish};
+use super::ending::{QueueEnd, finish};
 use super::events::{self, Settling};
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::ledger::{self, Spent, Use};
-use super::sessions::{self, Place};
+use super::sessions::{self, ItemOwner};
 use super::task_counts::recount;
 use super::{graph, parts};
 use crate::domain::conditions::OnFailure;
 use crate::domain::failure::Failure;
 use crate::domain::outcome::Product;
-use crate::domain::state::{Status, TaskEvent, TaskStatus};
+use crate::domain::state::{Status, TaskStatus, TaskTransition};
 use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
 use crate::store::keys::COMPLETION;
 use crate::store::{
-    Lease, PartOutcome, PlanSettlement, Settled, Settlement, StoreError, TakeOver, TaskEnd, Tasks, Then,
+    Lease, PartOutcome, PlanSettlement, Settled, Settlement, SettlementEnd, StoreError, TakeOver, Tasks, Then,
 };
 
 #[async_trait]
@@ -48,7 +48,7 @@ impl Tasks for SqliteStore {
 }
 
 /// The settled task and its queue, with the columns that the transaction needs.
-pub(super) struct Held {
+pub(super) struct LeasedTask {
     run: i64,
     ingest: i64,
     user: String,
@@ -71,10 +71,10 @@ pub(super) struct Held {
     has_failed: bool,
 }
 
-impl Held {
+impl LeasedTask {
     /// Returns the lease to hand on. A task of an outside job has none.
-    pub(super) fn lease(&self, settlement: &Settlement) -> Option<graph::Held<'_>> {
-        Some(graph::Held {
+    pub(super) fn lease(&self, settlement: &Settlement) -> Option<graph::LeaseColumns<'_>> {
+        Some(graph::LeaseColumns {
             queue_id: settlement.lease.queue_id,
             fence: settlement.lease.fence,
             owner: self.owner.as_deref()?,
@@ -84,13 +84,13 @@ impl Held {
     }
 }
 
-pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Result<Settled, Fault> {
+pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Result<Settled, JobFault> {
     let spent = Spent {
         lease: settlement.lease,
         task: settlement.task,
         version: None,
         attempts: &settlement.attempts,
-        completed: matches!(settlement.end, TaskEnd::Completed(..)),
+        completed: matches!(settlement.end, SettlementEnd::Completed(..)),
     };
     let Some(held) = held(c, settlement)? else {
         ledger::without_settlement(c, &spent)?;
@@ -100,7 +100,7 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         version: Some(held.version),
         ..spent
     };
-    if let TaskEnd::FannedOut(parts) = &settlement.end {
+    if let SettlementEnd::FannedOut(parts) = &settlement.end {
         ledger::write(c, &spent, held.run, Use::Part)?;
         return parts::fan_out(c, settlement, &held, parts, now);
     }
@@ -116,20 +116,24 @@ fn settle_planned(
     c: &Connection,
     settlement: &Settlement,
     spent: &Spent<'_>,
-    held: &Held,
+    held: &LeasedTask,
     now: i64,
-) -> Result<Settled, Fault> {
+) -> Result<Settled, JobFault> {
     let queue_id = settlement.lease.queue_id;
     let (status, product, failure) = match &settlement.end {
-        TaskEnd::Failed(failure, response) => (TaskEvent::Failed, response.as_ref(), Some(failure)),
-        TaskEnd::Completed(product, _) => (TaskEvent::Completed, Some(product), None),
-        TaskEnd::FannedOut(_) => return Err(Fault::Row("a task that fans out has no outcome".to_owned())),
+        SettlementEnd::Failed(failure, response) => {
+            (TaskTransition::Failed, response.as_ref(), Some(failure))
+        }
+        SettlementEnd::Completed(product, _) => (TaskTransition::Completed, Some(product), None),
+        SettlementEnd::FannedOut(_) => {
+            return Err(JobFault::Row("a task that fans out has no outcome".to_owned()));
+        }
     };
     let status = graph::after(held.status, status)?;
     store_task(c, settlement, held, status, product, now)?;
     let noted = failure.or(settlement.flaw.as_ref());
     let fails = failure.is_some() && settlement.on_failure == OnFailure::Fail;
-    let pauses = matches!(settlement.end, TaskEnd::Completed(_, Then::Pause));
+    let pauses = matches!(settlement.end, SettlementEnd::Completed(_, Then::Pause));
     let (next, ready) = if fails || held.is_last {
         (None, 0)
     } else {
@@ -161,7 +165,7 @@ fn settle_planned(
     if ended == Status::Failed {
         skip_rest(c, queue_id)?;
     }
-    let ending = Ending {
+    let ending = QueueEnd {
         queue_id,
         status: ended,
         finish_no: given.finish_no,
@@ -186,9 +190,9 @@ fn settle_planned(
 fn go_on(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    held: &LeasedTask,
     pauses: bool,
-) -> Result<(Option<TaskNo>, usize), Fault> {
+) -> Result<(Option<TaskNo>, usize), JobFault> {
     match held.lease(settlement).filter(|_| !pauses) {
         Some(lease) => graph::hand_on(c, &lease, settlement.task),
         None => Ok((
@@ -199,7 +203,7 @@ fn go_on(
 }
 
 /// Returns the status of a queue whose tasks are all settled.
-fn end_status(c: &Connection, queue_id: i64, has_failed: bool) -> Result<Status, Fault> {
+fn end_status(c: &Connection, queue_id: i64, has_failed: bool) -> Result<Status, JobFault> {
     if !has_failed {
         return Ok(Status::Completed);
     }
@@ -219,11 +223,11 @@ fn end_status(c: &Connection, queue_id: i64, has_failed: bool) -> Result<Status,
 fn note(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    held: &LeasedTask,
     event_no: i64,
     (failure, status): (Option<&Failure>, Option<Status>),
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let queue_id = settlement.lease.queue_id;
     let first = settlement.task == TaskNo::planned(0) && held.making.is_none();
     let told = failpoint!("plan-told-twice") || !first || !super::plan::has_one(c, queue_id)?;
@@ -244,7 +248,7 @@ fn note(
 }
 
 /// Returns the task if the lease or the handle is valid for it.
-fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> {
+fn held(c: &Connection, settlement: &Settlement) -> Result<Option<LeasedTask>, JobFault> {
     let status = match settlement.handle {
         None => TaskStatus::Leased,
         Some(_) => TaskStatus::Submitted,
@@ -267,7 +271,7 @@ fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> 
                 settlement.handle
             ],
             |row| {
-                Ok(Held {
+                Ok(LeasedTask {
                     run: row.get(0)?,
                     ingest: row.get(1)?,
                     user: row.get(2)?,
@@ -289,7 +293,7 @@ fn held(c: &Connection, settlement: &Settlement) -> Result<Option<Held>, Fault> 
     Ok(held)
 }
 
-fn skip_rest(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+fn skip_rest(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     c.prepare_cached(
         "UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND status IN('pending','ready')",
     )?
@@ -300,12 +304,12 @@ fn skip_rest(c: &Connection, queue_id: i64) -> Result<(), Fault> {
 fn store_task(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    held: &LeasedTask,
     status: TaskStatus,
     product: Option<&Product>,
     now: i64,
-) -> Result<(), Fault> {
-    let place = Place {
+) -> Result<(), JobFault> {
+    let place = ItemOwner {
         user: &held.user,
         session: held.session.as_deref(),
         queue_id: settlement.lease.queue_id,
@@ -328,19 +332,19 @@ fn store_task(
 pub(super) fn store_row(
     c: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    held: &LeasedTask,
     status: TaskStatus,
     result: Option<&str>,
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let (queue_id, task) = (settlement.lease.queue_id, settlement.task);
     let making = match &held.making {
         Some(earlier) => settlement.making.after(&serde_json::from_str(earlier)?),
         None => settlement.making.clone(),
     };
     let error = match &settlement.end {
-        TaskEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
-        TaskEnd::Completed(..) | TaskEnd::FannedOut(_) => None,
+        SettlementEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
+        SettlementEnd::Completed(..) | SettlementEnd::FannedOut(_) => None,
     };
     let stored = c
         .prepare_cached(&sql(
@@ -361,7 +365,7 @@ pub(super) fn store_row(
             held.status.as_str(),
         ])?;
     if stored != 1 {
-        return Err(Fault::Row(format!(
+        return Err(JobFault::Row(format!(
             "{task} of queue {queue_id} is not `{}`",
             held.status
         )));
@@ -376,7 +380,7 @@ fn step(
     failure: Option<&Failure>,
     (settled_tasks, lease_ends, ready): (usize, bool, usize),
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let queue_id = settlement.lease.queue_id;
     c.prepare_cached("UPDATE nova3_queues SET current_task_index=?2, last_accessed=?3 WHERE queue_id=?1")?
         .execute(params![queue_id, settled_tasks, now])?;

@@ -5,13 +5,13 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::claim::put_back;
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::graph;
 use super::ledger::{self, Spent, Use};
 use super::task_counts::recount;
-use crate::domain::state::{TaskEvent, TaskStatus};
+use crate::domain::state::{TaskStatus, TaskTransition};
 use crate::domain::task::TaskNo;
-use crate::store::{Lease, Left, OutsideJobs, RunId, StoreError, Submitted};
+use crate::store::{Lease, OutsideJobs, ReleasedLease, RunId, StoreError, Submitted};
 
 #[async_trait]
 impl OutsideJobs for SqliteStore {
@@ -24,7 +24,7 @@ impl OutsideJobs for SqliteStore {
         self.read(move |c| list(c, run, after, limit)).await
     }
 
-    async fn take_back(&self, handle: &str, left: Left) -> Result<bool, StoreError> {
+    async fn take_back(&self, handle: &str, left: ReleasedLease) -> Result<bool, StoreError> {
         let handle = handle.to_owned();
         self.write(move |c| take_back(c, &handle, &left, crate::clock::now_ms()))
             .await
@@ -32,8 +32,8 @@ impl OutsideJobs for SqliteStore {
 }
 
 /// Gives the task to the outside job if the lease is valid. Returns whether it is.
-pub(super) fn submit(c: &Connection, lease: Lease, handle: &str) -> Result<bool, Fault> {
-    let submitted = graph::after(TaskStatus::Leased, TaskEvent::Submitted)?;
+pub(super) fn submit(c: &Connection, lease: Lease, handle: &str) -> Result<bool, JobFault> {
+    let submitted = graph::after(TaskStatus::Leased, TaskTransition::Submitted)?;
     let done = c
         .prepare_cached(
             "UPDATE nova3_tasks SET status=?3, handle=?4, lease_owner=NULL, lease_until=NULL, lease_group=0, working=0
@@ -46,7 +46,7 @@ pub(super) fn submit(c: &Connection, lease: Lease, handle: &str) -> Result<bool,
     Ok(done > 0)
 }
 
-pub(super) fn list(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<Vec<Submitted>, Fault> {
+pub(super) fn list(c: &Connection, run: RunId, after: i64, limit: usize) -> Result<Vec<Submitted>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT t.queue_id, t.fence, t.task_index, t.handle
          FROM (SELECT queue_id FROM nova3_queues WHERE run_id=?1 AND queue_id>?2 AND submitted>0 ORDER BY queue_id LIMIT ?3)
@@ -66,9 +66,14 @@ pub(super) fn list(c: &Connection, run: RunId, after: i64, limit: usize) -> Resu
 }
 
 /// Makes the task ready again if it still belongs to the outside job. Returns whether it did.
-pub(super) fn take_back(c: &Connection, handle: &str, left: &Left, now: i64) -> Result<bool, Fault> {
+pub(super) fn take_back(
+    c: &Connection,
+    handle: &str,
+    left: &ReleasedLease,
+    now: i64,
+) -> Result<bool, JobFault> {
     let (lease, snooze) = (left.lease, left.snooze_ms());
-    let ready = graph::after(TaskStatus::Submitted, TaskEvent::TakenBack)?;
+    let ready = graph::after(TaskStatus::Submitted, TaskTransition::TakenBack)?;
     let wake_at = if snooze == 0 {
         0
     } else {

@@ -4,10 +4,10 @@
 
 use rusqlite::Connection;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 
 /// Recomputes the counts of the queue from its tasks.
-pub(super) fn recount(c: &Connection, queue_id: i64) -> Result<(), Fault> {
+pub(super) fn recount(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     c.prepare_cached(
         "UPDATE nova3_queues SET (ready, quarantine, leased, submitted)=(
              SELECT count(*) FILTER(WHERE status='ready' AND quarantine=0),

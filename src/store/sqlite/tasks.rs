@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use crate::domain::state::TaskStatus;
 use crate::domain::task::{TaskKind, TaskNo};
 use crate::store::keys::{COMPLETION, PLANNING};
 use crate::store::{Part, PendingTask, Planned};
 
 /// Whether a task of the queue was begun: one is settled, or a call for one is in the ledger.
-pub(super) fn is_begun(c: &Connection, run: i64, queue_id: i64) -> Result<bool, Fault> {
+pub(super) fn is_begun(c: &Connection, run: i64, queue_id: i64) -> Result<bool, JobFault> {
     Ok(c.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?2 AND task_index>=0 AND status NOT IN('pending','ready'))
            OR EXISTS(SELECT 1 FROM nova3_attempts WHERE run_id=?1 AND queue_id=?2 AND task_index>=0)",
@@ -18,7 +18,7 @@ pub(super) fn is_begun(c: &Connection, run: i64, queue_id: i64) -> Result<bool, 
 }
 
 /// Adds the only task of a bad Batch line, so that its result has the form of a Batch line.
-pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -> Result<(), Fault> {
+pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -> Result<(), JobFault> {
     c.prepare_cached(
         "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, input, status, created_at)
          VALUES(?1,0,'task001',?2,'','failed',?3)",
@@ -28,7 +28,7 @@ pub(super) fn write_failed_completion(c: &Connection, queue_id: i64, now: i64) -
 }
 
 /// Adds the tasks of a new queue: those of its plan, or planning. The first is ready.
-pub(super) fn write(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), Fault> {
+pub(super) fn write(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) -> Result<(), JobFault> {
     if !steps.is_empty() {
         return insert_planned(c, queue_id, steps, now);
     }
@@ -53,7 +53,7 @@ pub(super) fn insert_planned(
     queue_id: i64,
     steps: &[Planned],
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), JobFault> {
     let mut insert = c.prepare_cached(
         "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, description, input, needs, unmet, status, created_at)
          VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
@@ -81,7 +81,7 @@ pub(super) fn insert_planned(
 }
 
 /// Returns a queue's planned tasks in order, including settled ones.
-pub(super) fn planned(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, Fault> {
+pub(super) fn planned(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT task_id, action, description, input FROM nova3_tasks
          WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 ORDER BY task_index",
@@ -142,7 +142,7 @@ impl TaskRow {
 }
 
 /// Returns all tasks of a queue in the order of their numbers.
-pub(super) fn of_queue(c: &Connection, queue_id: i64) -> Result<Vec<TaskRow>, Fault> {
+pub(super) fn of_queue(c: &Connection, queue_id: i64) -> Result<Vec<TaskRow>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT task_index, kind, crashes, panics, quarantine, status='ready', wake_at, sleep_ms, task_id, action,
            description, input, subject FROM nova3_tasks WHERE queue_id=?1 ORDER BY task_index",
@@ -153,10 +153,10 @@ pub(super) fn of_queue(c: &Connection, queue_id: i64) -> Result<Vec<TaskRow>, Fa
         let kind = row
             .get_ref(1)?
             .as_str()
-            .map_err(|error| Fault::Row(error.to_string()))?;
+            .map_err(|error| JobFault::Row(error.to_string()))?;
         tasks.push(TaskRow {
             no: TaskNo(row.get(0)?),
-            kind: TaskKind::parse(kind).ok_or_else(|| Fault::Row(format!("a task is a `{kind}`")))?,
+            kind: TaskKind::parse(kind).ok_or_else(|| JobFault::Row(format!("a task is a `{kind}`")))?,
             crashes: row.get(2)?,
             panics: row.get(3)?,
             quarantine: row.get(4)?,

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use serde_json::value::RawValue;
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::ingest::Reading;
 use super::{plan, sessions, tasks};
 use crate::domain::request::Stops;
@@ -13,7 +13,7 @@ use crate::store::{AddOutcome, NewLine};
 
 impl Reading<'_> {
     /// Returns all versions under that key; at most one of them is not superseded.
-    pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, Fault> {
+    pub(super) fn versions(&self, key: &str) -> Result<Vec<Version>, JobFault> {
         let mut query = self.c.prepare_cached(
             "SELECT queue_id, seq, content_digest, state, user_id, session_id, ingest, notes_digest, status,
                line_index, line, finish_no IS NOT NULL, given_tasks, other_tasks, custom_id, leased+submitted>0 FROM nova3_queues WHERE run_id=?1 AND queue_key=?2",
@@ -45,7 +45,7 @@ impl Reading<'_> {
     }
 
     /// Handles a known line: it is part of the input again, or still.
-    pub(super) fn recognise(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
+    pub(super) fn recognise(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, JobFault> {
         self.see(good.line, Some(good), version)?;
         self.follow_tasks(good, version)?;
         if version.state == QueueState::Paused && !self.still_pauses(version, good.stops)? {
@@ -63,7 +63,7 @@ impl Reading<'_> {
     }
 
     /// Gives the queue the tasks that line and flags give now, or marks it if it was begun.
-    fn follow_tasks(&self, good: &Good<'_>, version: &Version) -> Result<(), Fault> {
+    fn follow_tasks(&self, good: &Good<'_>, version: &Version) -> Result<(), JobFault> {
         let queue_id = version.queue_id;
         let others = match good.tasks_of(version) {
             TasksNow::Same => return Ok(()),
@@ -81,7 +81,7 @@ impl Reading<'_> {
     }
 
     /// Whether the queue would pause behind the same task again.
-    fn still_pauses(&self, version: &Version, stops: &Stops) -> Result<bool, Fault> {
+    fn still_pauses(&self, version: &Version, stops: &Stops) -> Result<bool, JobFault> {
         let action: Option<String> = self
             .c
             .prepare_cached(
@@ -94,7 +94,7 @@ impl Reading<'_> {
     }
 
     /// Continues a paused queue at its current task. Its old result line will be replaced.
-    fn go_on(&mut self, version: &Version) -> Result<(), Fault> {
+    fn go_on(&mut self, version: &Version) -> Result<(), JobFault> {
         let state = super::legal(version.state.after(QueueEvent::Retried))?;
         self.c
             .prepare_cached(
@@ -107,7 +107,7 @@ impl Reading<'_> {
 
     /// Restores the old version after an edit was undone, with its answer if it has one. A paused version is paused
     /// again unless another request has continued it.
-    pub(super) fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, Fault> {
+    pub(super) fn revive(&mut self, good: &Good<'_>, version: &Version) -> Result<AddOutcome, JobFault> {
         let event = match version.status {
             Some(Status::Paused | Status::Continued) if version.finished => {
                 QueueEvent::Revived(if plan::is_taken(self.c, version.queue_id)? {
@@ -130,14 +130,14 @@ impl Reading<'_> {
         self.recognise(good, &version)
     }
 
-    fn unblock(&self, version: &Version) -> Result<(), Fault> {
+    fn unblock(&self, version: &Version) -> Result<(), JobFault> {
         if version.session.is_none() {
             return self.set_state(version.queue_id, QueueState::Open);
         }
         self.in_order(&version.user, version.session.as_deref())
     }
 
-    fn set_state(&self, queue_id: i64, state: QueueState) -> Result<(), Fault> {
+    fn set_state(&self, queue_id: i64, state: QueueState) -> Result<(), JobFault> {
         self.c
             .prepare_cached(
                 "UPDATE nova3_queues SET state=?2, status=CASE WHEN ?2 IN('paused','continued') THEN ?2 ELSE status END
@@ -153,7 +153,7 @@ impl Reading<'_> {
         line: &NewLine,
         good: Option<&Good<'_>>,
         version: &Version,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), JobFault> {
         let index = i64::try_from(line.index).unwrap_or(i64::MAX);
         let number = i64::try_from(line.line).unwrap_or(i64::MAX);
         let moved = index != version.line_index;
@@ -178,7 +178,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn rewrite(&self, queue_id: i64, good: &Good<'_>) -> Result<(), Fault> {
+    fn rewrite(&self, queue_id: i64, good: &Good<'_>) -> Result<(), JobFault> {
         self.c
             .prepare_cached("UPDATE nova3_queues SET notes_digest=?2, priority=?3 WHERE queue_id=?1")?
             .execute(params![
@@ -197,7 +197,7 @@ impl Reading<'_> {
     }
 
     /// Supersedes the old version: it is not run and not shown any more, and its cost is kept.
-    pub(super) fn supersede(&mut self, old: &Version) -> Result<(), Fault> {
+    pub(super) fn supersede(&mut self, old: &Version) -> Result<(), JobFault> {
         let state = super::legal(old.state.after(QueueEvent::Superseded))?;
         self.stale |= old.finished && !failpoint!("changed-line-stays");
         self.c

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::SqliteStore;
-use crate::store::{Done, Owner, RunId, StoreError, Worker, WorkerState, Workers};
+use crate::store::{Owner, RunId, StoreError, Worker, WorkerProgress, WorkerState, Workers};
 
 #[async_trait]
 impl Workers for SqliteStore {
@@ -13,11 +13,16 @@ impl Workers for SqliteStore {
     }
 
     /// Does nothing: the next process that opens the file takes away the leases of a crashed one.
-    async fn heartbeat(&self, _owner: &Owner, _done: Done, _lease_ms: i64) -> Result<(), StoreError> {
+    async fn heartbeat(
+        &self,
+        _owner: &Owner,
+        _done: WorkerProgress,
+        _lease_ms: i64,
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn deregister_worker(&self, _owner: &Owner, _done: Done) -> Result<(), StoreError> {
+    async fn deregister_worker(&self, _owner: &Owner, _done: WorkerProgress) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use nova3::sink::{Existing, Found, Mark, ResultFile, SinkError, tail_digest};
+use nova3::sink::{Existing, FileState, Mark, ResultFile, SinkError, tail_digest};
 
 use super::input::digest;
 
@@ -201,17 +201,17 @@ impl World {
             Some(after.clone()),
             "a second start changes the file"
         );
-        self.is_unsaved = matches!(found, Found::Nothing { .. });
+        self.is_unsaved = matches!(found, FileState::Nothing { .. });
         self.is_touched = false;
         // A change before the tail is not noticed: it is accepted, now and at the next start.
         match (found, &mut self.stored) {
-            (Found::AsMarked, Some(stored)) => stored.certain.clone_from(&after),
-            (Found::Replaced, Some(stored)) => stored.replacement = Some(after.clone()),
+            (FileState::AsMarked, Some(stored)) => stored.certain.clone_from(&after),
+            (FileState::Replaced, Some(stored)) => stored.replacement = Some(after.clone()),
             _ => {}
         }
         self.cursor = Cursor {
             base: match (found, &self.stored) {
-                (Found::AsMarked | Found::Replaced, Some(stored)) => stored.base,
+                (FileState::AsMarked | FileState::Replaced, Some(stored)) => stored.base,
                 _ => after.len(),
             },
             certain: after,
@@ -220,10 +220,10 @@ impl World {
     }
 
     /// Checks the file after an open, for each result.
-    fn judge(&self, existing: Existing, result: &Result<Found, SinkError>, before: &[u8], after: &[u8]) {
+    fn judge(&self, existing: Existing, result: &Result<FileState, SinkError>, before: &[u8], after: &[u8]) {
         let is_ours = self.stored.is_some() && !self.is_touched && !self.is_unsaved;
         match result {
-            Ok(Found::AsMarked) => {
+            Ok(FileState::AsMarked) => {
                 let Some(stored) = &self.stored else {
                     panic!("a mark that was never made")
                 };
@@ -245,7 +245,7 @@ impl World {
                 );
                 assert!(!is_ours || after == stored.certain);
             }
-            Ok(Found::Replaced) => {
+            Ok(FileState::Replaced) => {
                 assert_eq!(before, after);
                 let content = self
                     .stored
@@ -254,7 +254,7 @@ impl World {
                 assert_eq!(content.map(Vec::len), Some(after.len()));
                 assert!(!is_ours || content.is_some_and(|content| content == after));
             }
-            Ok(Found::Nothing { base }) => {
+            Ok(FileState::Nothing { base }) => {
                 assert_eq!(*base, after.len() as u64);
                 match existing {
                     _ if before.is_empty() => assert_eq!(after, b""),

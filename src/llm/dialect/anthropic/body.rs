@@ -37,7 +37,11 @@ pub(in crate::llm) struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// Makes the body of a call on a route, in the manner that the route has learned.
-    pub(in crate::llm) fn new(chat: &ChatRequest<'a>, settings: &'a config::Route, manner: &Manner) -> Self {
+    pub(in crate::llm) fn new(
+        chat: &ChatRequest<'a>,
+        settings: &'a config::RouteSettings,
+        manner: &Manner,
+    ) -> Self {
         let sends = |name: &str| !manner.left_out.contains(&name);
         let sampling = &chat.sampling;
         Self {
@@ -102,7 +106,7 @@ impl Serialize for Body<'_> {
             }
             (Some(schema), Structured::JsonObject) => {
                 tools.push(Declared::answer(schema.schema));
-                choice = Some(Choice::Tool { name: ANSWER_TOOL });
+                choice = Some(ForcedTool::Tool { name: ANSWER_TOOL });
             }
             _ => {}
         }
@@ -184,7 +188,7 @@ impl<'a> Declared<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Choice {
+enum ForcedTool {
     Tool { name: &'static str },
 }
 

@@ -9,16 +9,16 @@
 use serde_json::value::RawValue;
 
 use super::body::ANSWER_TOOL;
-use super::shape::{Block, Delta, Event, Message, Parts, Usage, Whole, mend};
+use super::shape::{Block, Delta, EventParts, MessageEvent, MessageHead, UsageFields, WholeMessage, mend};
 use crate::domain::failure::{Class, Verdict};
-use crate::llm::dialect::draft::{Draft, Progress};
+use crate::llm::dialect::draft::{Draft, StreamProgress};
 use crate::llm::response::Answer;
 use crate::llm::wire::error::{self, CallError};
 use crate::llm::wire::sse::Frame;
 use crate::llm::wire::text::{Text, is_blank};
 use crate::llm::wire::tokens;
 use crate::llm::wire::unreadable::{malformed, not_an_answer};
-use crate::llm::wire::vendor::End;
+use crate::llm::wire::vendor::FinishKind;
 
 /// The length limit of a token count, in characters.
 const MOST_OF_A_NUMBER: usize = 40;
@@ -27,13 +27,13 @@ const MOST_OF_A_NUMBER: usize = 40;
 #[derive(Debug)]
 pub struct Collector {
     draft: Draft,
-    tool: Tool,
-    counts: Counts,
+    tool: ToolProgress,
+    counts: RawCounts,
 }
 
 /// The state of the tool whose input is the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tool {
+enum ToolProgress {
     /// The tool is not called.
     Uncalled,
     /// The input arrives in pieces.
@@ -45,9 +45,9 @@ enum Tool {
 /// Token counts in their written form. The last value of each name is kept. `message_start` counts the prompt, and
 /// `message_delta` the answer or both.
 #[derive(Debug, Default)]
-struct Counts([Option<Box<str>>; 4]);
+struct RawCounts([Option<Box<str>>; 4]);
 
-impl Counts {
+impl RawCounts {
     const NAMES: [&str; 4] = [
         "input_tokens",
         "output_tokens",
@@ -56,7 +56,7 @@ impl Counts {
     ];
 
     /// Takes a usage object. Returns whether it has any count.
-    fn take(&mut self, usage: &Usage<'_>) -> bool {
+    fn take(&mut self, usage: &UsageFields<'_>) -> bool {
         let named = [
             usage.input_tokens,
             usage.output_tokens,
@@ -74,7 +74,7 @@ impl Counts {
         counts
     }
 
-    fn read(&self) -> Option<tokens::Counted> {
+    fn read(&self) -> Option<tokens::TokenCount> {
         let named = Self::NAMES.iter().zip(&self.0);
         let members: Vec<String> = named
             .filter_map(|(name, count)| Some(format!("\"{name}\":{}", count.as_ref()?)))
@@ -88,13 +88,13 @@ impl Collector {
     pub const fn new(max_text_bytes: usize) -> Self {
         Self {
             draft: Draft::new(max_text_bytes),
-            tool: Tool::Uncalled,
-            counts: Counts([const { None }; 4]),
+            tool: ToolProgress::Uncalled,
+            counts: RawCounts([const { None }; 4]),
         }
     }
 
     /// Takes the next frame. After an error the answer is unusable.
-    pub fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
+    pub fn frame(&mut self, frame: &Frame) -> Result<StreamProgress, CallError> {
         if frame.event.as_deref() == Some("error") && !self.draft.done {
             return Err(error::in_band(&frame.data));
         }
@@ -136,17 +136,17 @@ impl Collector {
 
     /// Reads an answer that came as one message without streaming. A complete message counts as finished.
     pub(in crate::llm) fn whole(self, json: &str) -> Result<Answer, CallError> {
-        match Whole::parse(json) {
+        match WholeMessage::parse(json) {
             Ok(whole) => self.message(&whole, json, false),
             Err(fault) => {
                 let mended = mend(json).ok_or_else(|| not_an_answer(&fault, json))?;
-                let whole = Whole::parse(&mended).map_err(|fault| not_an_answer(&fault, json))?;
+                let whole = WholeMessage::parse(&mended).map_err(|fault| not_an_answer(&fault, json))?;
                 self.message(&whole, json, true)
             }
         }
     }
 
-    fn message(mut self, whole: &Whole<'_>, json: &str, loose: bool) -> Result<Answer, CallError> {
+    fn message(mut self, whole: &WholeMessage<'_>, json: &str, loose: bool) -> Result<Answer, CallError> {
         if whole.event.is_error() {
             return Err(error::in_band(json));
         }
@@ -171,7 +171,7 @@ impl Collector {
     }
 
     fn into_answer(mut self, reason: &str) -> Result<Answer, CallError> {
-        let is_called = self.tool != Tool::Uncalled;
+        let is_called = self.tool != ToolProgress::Uncalled;
         if is_called && self.draft.text().is_empty() {
             // A tool call without arguments has no piece of input.
             self.draft.append("{}", false)?;
@@ -182,14 +182,14 @@ impl Collector {
             .into_answer(translated(reason, is_called).to_owned(), true))
     }
 
-    fn data(&mut self, data: &str, name: &str) -> Result<Progress, CallError> {
+    fn data(&mut self, data: &str, name: &str) -> Result<StreamProgress, CallError> {
         if self.draft.done || data.is_empty() {
-            return Ok(Progress::Quiet);
+            return Ok(StreamProgress::Quiet);
         }
         if data.starts_with("[DONE]") {
             // Some gateways add the end marker of OpenAI's streams.
             self.draft.done = true;
-            return Ok(Progress::Done);
+            return Ok(StreamProgress::Done);
         }
         let fault = match parse(data) {
             Ok((event, parts)) => return self.event(&event, &parts, data, name, false),
@@ -202,25 +202,27 @@ impl Collector {
         }
         if data.contains('\n') {
             // Some gateways omit the blank line between events, so that two objects share a frame.
-            return data.split('\n').try_fold(Progress::Quiet, |progress, line| {
-                Ok(progress.max(self.data(line.trim(), "")?))
-            });
+            return data
+                .split('\n')
+                .try_fold(StreamProgress::Quiet, |progress, line| {
+                    Ok(progress.max(self.data(line.trim(), "")?))
+                });
         }
         match data.as_bytes().first() {
             Some(b'{') if !self.is_complete() => Err(malformed(&fault)),
-            _ => Ok(Progress::Waits),
+            _ => Ok(StreamProgress::Waits),
         }
     }
 
     /// Takes an event; `loose` if its text may hold halves of surrogate pairs.
     fn event(
         &mut self,
-        event: &Event<'_>,
-        parts: &Parts<'_>,
+        event: &MessageEvent<'_>,
+        parts: &EventParts<'_>,
         json: &str,
         name: &str,
         loose: bool,
-    ) -> Result<Progress, CallError> {
+    ) -> Result<StreamProgress, CallError> {
         if event.is_error() {
             return Err(error::in_band(json));
         }
@@ -230,8 +232,8 @@ impl Collector {
             "content_block_start" => self.block(&parts.block, loose)?,
             "content_block_delta" => self.delta(&parts.delta, loose)?,
             "content_block_stop" => {
-                if self.tool == Tool::Called {
-                    self.tool = Tool::Whole;
+                if self.tool == ToolProgress::Called {
+                    self.tool = ToolProgress::Whole;
                 }
             }
             "message_delta" => {
@@ -243,15 +245,15 @@ impl Collector {
             }
             "message_stop" => {
                 self.draft.done = true;
-                return Ok(Progress::Done);
+                return Ok(StreamProgress::Done);
             }
             // The event is a ping, or belongs to a later version.
-            _ => return Ok(Progress::Waits),
+            _ => return Ok(StreamProgress::Waits),
         }
-        Ok(Progress::Data)
+        Ok(StreamProgress::Data)
     }
 
-    fn start(&mut self, message: &Message<'_>) {
+    fn start(&mut self, message: &MessageHead<'_>) {
         self.draft.id(message.id.as_ref().map(|Text(id)| &**id));
         self.draft
             .model(message.model.as_ref().map(|Text(model)| &**model));
@@ -259,7 +261,7 @@ impl Collector {
     }
 
     fn count(&mut self, usage: Option<&RawValue>) {
-        let usage = Usage::of(usage);
+        let usage = UsageFields::of(usage);
         self.counts.take(&usage);
         self.draft
             .tier(usage.service_tier.as_ref().map(|Text(tier)| &**tier));
@@ -277,14 +279,14 @@ impl Collector {
             "tool_use" => {
                 self.draft.token_seen = true;
                 let is_answer = block.name.as_ref().is_some_and(|Text(name)| name == ANSWER_TOOL);
-                if !is_answer || self.tool != Tool::Uncalled {
+                if !is_answer || self.tool != ToolProgress::Uncalled {
                     return Ok(());
                 }
-                self.tool = Tool::Called;
+                self.tool = ToolProgress::Called;
                 self.draft.restart_text();
                 match block.input.filter(|input| !is_blank(input)) {
                     Some(input) => {
-                        self.tool = Tool::Whole;
+                        self.tool = ToolProgress::Whole;
                         self.draft.append(input.get(), loose)
                     }
                     None => Ok(()),
@@ -298,7 +300,7 @@ impl Collector {
         self.say(delta.text.as_ref(), loose)?;
         self.think(delta.thinking.as_ref(), loose);
         match &delta.partial_json {
-            Some(Text(piece)) if self.tool == Tool::Called => self.draft.append(piece, loose),
+            Some(Text(piece)) if self.tool == ToolProgress::Called => self.draft.append(piece, loose),
             _ => Ok(()),
         }
     }
@@ -306,7 +308,7 @@ impl Collector {
     /// Appends text. Text beside the tool that answers is not a part of the answer.
     fn say(&mut self, text: Option<&Text<'_>>, loose: bool) -> Result<(), CallError> {
         match text {
-            Some(Text(text)) if self.tool == Tool::Uncalled => self.draft.append(text, loose),
+            Some(Text(text)) if self.tool == ToolProgress::Uncalled => self.draft.append(text, loose),
             _ => Ok(()),
         }
     }
@@ -318,14 +320,14 @@ impl Collector {
     }
 }
 
-fn parse(json: &str) -> serde_json::Result<(Event<'_>, Parts<'_>)> {
-    let event = Event::parse(json)?;
+fn parse(json: &str) -> serde_json::Result<(MessageEvent<'_>, EventParts<'_>)> {
+    let event = MessageEvent::parse(json)?;
     let parts = event.parts()?;
     Ok((event, parts))
 }
 
 fn is_named(reason: &str) -> bool {
-    End::of(reason) != End::Unnamed
+    FinishKind::of(reason) != FinishKind::Unnamed
 }
 
 /// Returns the finish reason in OpenAI's words. `answered` says whether the answer tool was called.

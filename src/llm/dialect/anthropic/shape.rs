@@ -12,7 +12,7 @@ use crate::llm::wire::text::{Text, is_blank};
 
 /// An event of a stream, or a whole message. Their members have different names.
 #[derive(Deserialize)]
-pub(super) struct Event<'a> {
+pub(super) struct MessageEvent<'a> {
     #[serde(borrow, default, rename = "type")]
     pub(super) kind: Option<Text<'a>>,
     /// Of `message_start`.
@@ -33,7 +33,7 @@ pub(super) struct Event<'a> {
     content: Option<&'a RawValue>,
 }
 
-impl<'a> Event<'a> {
+impl<'a> MessageEvent<'a> {
     /// Reads an object. serde alone would also accept an array as a struct without names.
     pub(super) fn parse(json: &'a str) -> serde_json::Result<Self> {
         if json.starts_with('{') {
@@ -54,8 +54,8 @@ impl<'a> Event<'a> {
     }
 
     /// Reads the members that extend a stream.
-    pub(super) fn parts(&self) -> serde_json::Result<Parts<'a>> {
-        Ok(Parts {
+    pub(super) fn parts(&self) -> serde_json::Result<EventParts<'a>> {
+        Ok(EventParts {
             message: read(self.message)?,
             block: read(self.content_block)?,
             delta: read(self.delta)?,
@@ -85,24 +85,24 @@ impl<'a> Event<'a> {
 }
 
 /// The members that extend a stream: the new message without its content, a new block, or a piece.
-pub(super) struct Parts<'a> {
-    pub(super) message: Message<'a>,
+pub(super) struct EventParts<'a> {
+    pub(super) message: MessageHead<'a>,
     pub(super) block: Block<'a>,
     pub(super) delta: Delta<'a>,
 }
 
 /// A whole message.
-pub(super) struct Whole<'a> {
-    pub(super) event: Event<'a>,
-    pub(super) message: Message<'a>,
+pub(super) struct WholeMessage<'a> {
+    pub(super) event: MessageEvent<'a>,
+    pub(super) message: MessageHead<'a>,
     pub(super) blocks: Option<Vec<Block<'a>>>,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> WholeMessage<'a> {
     pub(super) fn parse(json: &'a str) -> serde_json::Result<Self> {
-        let event = Event::parse(json)?;
+        let event = MessageEvent::parse(json)?;
         Ok(Self {
-            message: Message::of(json)?,
+            message: MessageHead::of(json)?,
             blocks: event.blocks()?,
             event,
         })
@@ -119,7 +119,7 @@ fn read<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> serde_js
 
 /// The fields of a message beside its content.
 #[derive(Default, Deserialize)]
-pub(super) struct Message<'a> {
+pub(super) struct MessageHead<'a> {
     #[serde(borrow, default)]
     pub(super) id: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -130,7 +130,7 @@ pub(super) struct Message<'a> {
     pub(super) stop_reason: Option<Text<'a>>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> MessageHead<'a> {
     /// Reads a whole message.
     pub(super) fn of(json: &'a str) -> serde_json::Result<Self> {
         serde_json::from_str(json)
@@ -170,7 +170,7 @@ pub(super) struct Delta<'a> {
 
 /// The token counts.
 #[derive(Default, Deserialize)]
-pub(super) struct Usage<'a> {
+pub(super) struct UsageFields<'a> {
     #[serde(borrow, default)]
     pub(super) input_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -183,7 +183,7 @@ pub(super) struct Usage<'a> {
     pub(super) service_tier: Option<Text<'a>>,
 }
 
-impl<'a> Usage<'a> {
+impl<'a> UsageFields<'a> {
     /// Reads the counts. Unreadable counts must not fail the answer.
     pub(super) fn of(raw: Option<&'a RawValue>) -> Self {
         read(raw).unwrap_or_default()

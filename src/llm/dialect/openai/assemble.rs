@@ -246,7 +246,7 @@ fn complete(choice: &mut Value) {
 pub(in crate::llm) fn mended(value: Value) -> Value {
     match value {
         Value::String(text) if text.chars().any(|c| loose::half(c).is_some()) => {
-            let mut joined = loose::Joined::new();
+            let mut joined = loose::JoinedText::new();
             joined.push(&text, true);
             Value::String(joined.end())
         }

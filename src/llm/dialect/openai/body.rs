@@ -36,7 +36,7 @@ impl<'a> Body<'a> {
     /// Makes the body of a call on a route, in the manner that the route has learned.
     pub(in crate::llm) fn new(
         chat: &ChatRequest<'a>,
-        settings: &'a config::Route,
+        settings: &'a config::RouteSettings,
         manner: &'a Manner,
     ) -> Self {
         let sends = |name: &str| !manner.left_out.contains(&name);

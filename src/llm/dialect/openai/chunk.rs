@@ -16,14 +16,14 @@ use serde_json::value::RawValue;
 
 use super::shape::{Choice, Chunk, Delta, mend};
 use crate::domain::failure::{Class, Verdict};
-use crate::llm::dialect::draft::{Draft, Progress};
+use crate::llm::dialect::draft::{Draft, StreamProgress};
 use crate::llm::response::Answer;
 use crate::llm::wire::error::{self, CallError};
 use crate::llm::wire::sse::Frame;
 use crate::llm::wire::text::Text;
 use crate::llm::wire::tokens;
 use crate::llm::wire::unreadable::{is_list_of_errors, malformed, not_an_answer};
-use crate::llm::wire::vendor::End;
+use crate::llm::wire::vendor::FinishKind;
 
 /// An answer in progress.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Collector {
     }
 
     /// Takes the next frame. After an error the answer is unusable.
-    pub fn frame(&mut self, frame: &Frame) -> Result<Progress, CallError> {
+    pub fn frame(&mut self, frame: &Frame) -> Result<StreamProgress, CallError> {
         if frame.event.as_deref() == Some("error") && !self.draft.done {
             return Err(error::in_band(&frame.data));
         }
@@ -132,13 +132,13 @@ impl Collector {
         Ok(self.draft.into_answer(reason, true))
     }
 
-    fn data(&mut self, data: &str) -> Result<Progress, CallError> {
+    fn data(&mut self, data: &str) -> Result<StreamProgress, CallError> {
         if self.draft.done || data.is_empty() {
-            return Ok(Progress::Quiet);
+            return Ok(StreamProgress::Quiet);
         }
         if data.starts_with("[DONE]") {
             self.draft.done = true;
-            return Ok(Progress::Done);
+            return Ok(StreamProgress::Done);
         }
         let fault = match Chunk::parse(data) {
             Ok(chunk) => return self.chunk(chunk, data, false),
@@ -158,20 +158,21 @@ impl Collector {
         match data.as_bytes().first() {
             Some(b'{') if !self.is_complete() => Err(malformed(&fault)),
             // The event is a ping, a comment sent as an event, or a text of a proxy.
-            _ => Ok(Progress::Waits),
+            _ => Ok(StreamProgress::Waits),
         }
     }
 
     /// Takes each line of a frame. Some gateways omit the blank line between events, so that two objects share a
     /// frame.
-    fn each_line(&mut self, data: &str) -> Result<Progress, CallError> {
-        data.split('\n').try_fold(Progress::Quiet, |progress, line| {
-            Ok(progress.max(self.data(line.trim())?))
-        })
+    fn each_line(&mut self, data: &str) -> Result<StreamProgress, CallError> {
+        data.split('\n')
+            .try_fold(StreamProgress::Quiet, |progress, line| {
+                Ok(progress.max(self.data(line.trim())?))
+            })
     }
 
     /// Takes a chunk; `loose` if its text may hold halves of surrogate pairs.
-    fn chunk(&mut self, chunk: Chunk<'_>, json: &str, loose: bool) -> Result<Progress, CallError> {
+    fn chunk(&mut self, chunk: Chunk<'_>, json: &str, loose: bool) -> Result<StreamProgress, CallError> {
         if chunk.is_error() {
             return Err(error::in_band(json));
         }
@@ -181,19 +182,19 @@ impl Collector {
         let mut progress = self.count(chunk.usage);
         let choices = chunk.choices.unwrap_or_default();
         // A chunk with only a token count comes after the end.
-        self.provisional &= !(choices.is_empty() && progress == Progress::Data);
+        self.provisional &= !(choices.is_empty() && progress == StreamProgress::Data);
         for choice in choices {
             progress = progress.max(self.choice(choice, loose)?);
         }
         Ok(progress)
     }
 
-    fn choice(&mut self, choice: Choice<'_>, loose: bool) -> Result<Progress, CallError> {
+    fn choice(&mut self, choice: Choice<'_>, loose: bool) -> Result<StreamProgress, CallError> {
         if let Some(fault) = choice.error() {
             return Err(error::in_band(fault.get()));
         }
         if !choice.is_first() {
-            return Ok(Progress::Data);
+            return Ok(StreamProgress::Data);
         }
         let mut progress = self.count(choice.usage);
         let before = self.draft.size();
@@ -202,10 +203,10 @@ impl Collector {
         }
         let grown = before != self.draft.size();
         match choice.finish_reason {
-            Some(Text(reason)) if End::of(&reason) != End::Unnamed => {
+            Some(Text(reason)) if FinishKind::of(&reason) != FinishKind::Unnamed => {
                 self.draft.finish(&reason);
                 self.provisional = grown;
-                progress = Progress::Data;
+                progress = StreamProgress::Data;
             }
             _ => self.provisional |= grown,
         }
@@ -213,7 +214,7 @@ impl Collector {
     }
 
     /// Takes a delta. Content counts as progress even if it is empty. Other members count if they are not empty.
-    fn delta(&mut self, delta: Delta<'_>, loose: bool) -> Result<Progress, CallError> {
+    fn delta(&mut self, delta: Delta<'_>, loose: bool) -> Result<StreamProgress, CallError> {
         let mut alive = delta.role || delta.tools || delta.other;
         self.tools |= delta.tools;
         self.draft.token_seen |= delta.tools || delta.other;
@@ -230,15 +231,19 @@ impl Collector {
             alive = true;
             self.draft.refuse(&refusal)?;
         }
-        Ok(if alive { Progress::Data } else { Progress::Quiet })
+        Ok(if alive {
+            StreamProgress::Data
+        } else {
+            StreamProgress::Quiet
+        })
     }
 
-    fn count(&mut self, usage: Option<&RawValue>) -> Progress {
+    fn count(&mut self, usage: Option<&RawValue>) -> StreamProgress {
         let Some(counted) = usage.and_then(|raw| tokens::read(raw.get())) else {
-            return Progress::Quiet;
+            return StreamProgress::Quiet;
         };
         self.draft.counted = Some(counted);
-        Progress::Data
+        StreamProgress::Data
     }
 }
 

@@ -15,7 +15,7 @@ const UNBOUNDED_ANSWER: u64 = 4096;
 
 /// A Batch line, prepared for one route.
 #[derive(Debug)]
-pub(in crate::llm) struct Line<'a> {
+pub(in crate::llm) struct RoutedLine<'a> {
     body: &'a str,
     fields: BatchFields,
     endpoint: Endpoint,
@@ -28,10 +28,14 @@ pub(in crate::llm) struct Line<'a> {
     unstreamed: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> RoutedLine<'a> {
     /// Prepares the line for a route. With `capped`, the route's `max_tokens` bounds a chat without a bound of its
     /// own.
-    pub(in crate::llm) fn new(line: &VerbatimRequest<'a>, settings: &'a config::Route, capped: bool) -> Self {
+    pub(in crate::llm) fn new(
+        line: &VerbatimRequest<'a>,
+        settings: &'a config::RouteSettings,
+        capped: bool,
+    ) -> Self {
         let fields = batch_fields(line.body);
         let is_chat = line.endpoint == Endpoint::Chat;
         let bound = settings
@@ -153,19 +157,19 @@ pub fn batch_fields(body: &str) -> BatchFields {
 
 fn only_text(fields: &HashMap<String, &RawValue>) -> bool {
     #[derive(Deserialize)]
-    struct Message<'a> {
+    struct LineMessage<'a> {
         #[serde(borrow)]
         content: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
-    struct Part {
+    struct ContentPart {
         r#type: String,
     }
     let text = |content: &RawValue| match content.get().as_bytes().first() {
         Some(b'[') => {
-            let parts: Option<Vec<Part>> = serde_json::from_str(content.get()).ok();
+            let parts: Option<Vec<ContentPart>> = serde_json::from_str(content.get()).ok();
             parts.is_some_and(|parts| {
-                let known = |part: &Part| matches!(part.r#type.as_str(), "text" | "refusal");
+                let known = |part: &ContentPart| matches!(part.r#type.as_str(), "text" | "refusal");
                 parts.iter().all(known)
             })
         }
@@ -177,7 +181,7 @@ fn only_text(fields: &HashMap<String, &RawValue>) -> bool {
             .filter_map(|key| fields.get(key))
             .any(|prompt| is_plain_text(prompt));
     }
-    let messages: Option<Vec<Message<'_>>> = fields
+    let messages: Option<Vec<LineMessage<'_>>> = fields
         .get("messages")
         .and_then(|messages| serde_json::from_str(messages.get()).ok());
     let spoken: Vec<String> = read(fields, "modalities").unwrap_or_default();

@@ -18,6 +18,6 @@ mod shape;
 pub(in crate::llm) use assemble::Assembly;
 pub(in crate::llm) use body::Body;
 pub use chunk::Collector;
-pub(in crate::llm) use line::Line;
+pub(in crate::llm) use line::RoutedLine;
 pub use line::{BatchFields, batch_fields};
-pub use passed_on::{Whole, passed_on};
+pub use passed_on::{PassedOn, passed_on};

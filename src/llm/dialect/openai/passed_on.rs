@@ -14,13 +14,13 @@ use crate::llm::dialect::plain::{is_stream, stream, text, trimmed};
 use crate::llm::wire::error::{self, CallError};
 use crate::llm::wire::loose;
 use crate::llm::wire::text::is_blank;
-use crate::llm::wire::tokens::{self, Counted};
+use crate::llm::wire::tokens::{self, TokenCount};
 use crate::llm::wire::unreadable;
-use crate::llm::wire::vendor::End;
+use crate::llm::wire::vendor::FinishKind;
 
 /// The parts of a response that are read before it is passed on: the token counts and the tier.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Whole {
+pub struct PassedOn {
     /// The token counts of the server, if they are plausible.
     pub usage: Option<Usage>,
     /// The reason why the counts are not plausible.
@@ -35,11 +35,11 @@ pub struct Whole {
 ///
 /// It fails if the body holds an error, or if the server broke off the answer. No other deviation from the
 /// documentation is an error.
-pub fn passed_on(body: &[u8], chat: bool) -> Result<Whole, CallError> {
+pub fn passed_on(body: &[u8], chat: bool) -> Result<PassedOn, CallError> {
     let body = trimmed(body);
     if is_stream(body) {
         let (answer, object) = stream(Dialect::OpenAi, body)?;
-        return Ok(Whole {
+        return Ok(PassedOn {
             usage: answer.usage,
             doubt: answer.doubt,
             tier: answer.tier,
@@ -54,7 +54,7 @@ pub fn passed_on(body: &[u8], chat: bool) -> Result<Whole, CallError> {
             let value = loose::read(json).ok_or_else(|| unreadable::not_an_answer(&fault, json))?;
             let json = assemble::mended(value).to_string();
             let whole = read_whole(&json, chat)?;
-            Ok(Whole {
+            Ok(PassedOn {
                 instead: Some(json),
                 ..whole
             })
@@ -65,7 +65,7 @@ pub fn passed_on(body: &[u8], chat: bool) -> Result<Whole, CallError> {
 /// The members of an object. The last one of a repeated name counts.
 type Members<'a> = HashMap<String, &'a RawValue>;
 
-fn read_whole(json: &str, chat: bool) -> Result<Whole, CallError> {
+fn read_whole(json: &str, chat: bool) -> Result<PassedOn, CallError> {
     let members: Members<'_> =
         serde_json::from_str(json).map_err(|_| error::in_band(json).of_unreadable())?;
     let first = first_choice(&members);
@@ -76,8 +76,11 @@ fn read_whole(json: &str, chat: bool) -> Result<Whole, CallError> {
         return Err(error::in_band(json).of_unreadable());
     }
     let reason: Option<String> = first.as_ref().and_then(|choice| read(choice, "finish_reason"));
-    let reason = reason.filter(|reason| End::of(reason) != End::Unnamed);
-    if let Some(reason) = reason.as_deref().filter(|reason| End::of(reason) == End::Broken) {
+    let reason = reason.filter(|reason| FinishKind::of(reason) != FinishKind::Unnamed);
+    if let Some(reason) = reason
+        .as_deref()
+        .filter(|reason| FinishKind::of(reason) == FinishKind::Broken)
+    {
         let message = format!("the server broke off the answer (finish reason `{reason}`)");
         return Err(CallError::new(Class::Server, Verdict::Retry, &message));
     }
@@ -89,11 +92,11 @@ fn read_whole(json: &str, chat: bool) -> Result<Whole, CallError> {
         ));
     }
     let (usage, doubt) = match members.get("usage").and_then(|raw| tokens::read(raw.get())) {
-        Some(Counted::Tokens(usage)) => (Some(usage), None),
-        Some(Counted::Absurd(doubt)) => (None, Some(doubt)),
+        Some(TokenCount::Tokens(usage)) => (Some(usage), None),
+        Some(TokenCount::Absurd(doubt)) => (None, Some(doubt)),
         None => (None, None),
     };
-    Ok(Whole {
+    Ok(PassedOn {
         usage,
         doubt,
         tier: read(&members, "service_tier"),

@@ -3,7 +3,7 @@
 use super::Meaning::{
     Balance, Filter, InFlight, InSuccess, Key, Length, Model, Overload, Rate, Request, Sample, Status,
 };
-use super::{About, End, Row, Sign, With, begins, has, is, row, says};
+use super::{About, ErrorRow, FinishKind, Sign, With, begins, has, is, row, says};
 
 const OPENAI: &str = "https://platform.openai.com/docs/guides/error-codes";
 const AZURE: &str = "https://learn.microsoft.com/azure/ai-services/openai/concepts/content-filter";
@@ -34,7 +34,7 @@ const NOT_QUOTED: With = With::Not(&[400]);
 const NOT_REFUSED: With = With::Not(&[401, 403, 429]);
 
 #[rustfmt::skip]
-pub(super) static ERRORS: &[Row] = &[
+pub(super) static ERRORS: &[ErrorRow] = &[
     is("in_flight_budget_exhausted", InFlight, OPENROUTER),
     is("json_validate_failed", Sample, GROQ),
     says("json_validate_failed", Sample, GROQ),
@@ -286,37 +286,37 @@ pub(super) static REFUSALS: &[(&str, About, &str)] = &[
 
 /// Finish reasons: the word, its meaning, its source.
 #[rustfmt::skip]
-pub(super) static ENDS: &[(&str, End, &str)] = &[
-    ("stop", End::Whole, OPENAI),
-    ("eos", End::Whole, TGI),
-    ("eos_token", End::Whole, TGI),
-    ("stop_sequence", End::Whole, TGI),
-    ("end_turn", End::Whole, LITELLM),
-    ("length", End::Cut, OPENAI),
-    ("max_tokens", End::Cut, ANTHROPIC),
-    ("max_output_tokens", End::Cut, OPENAI),
-    ("model_length", End::Cut, MISTRAL),
-    ("model_context_window_exceeded", End::Cut, ZHIPU),
-    ("tool_calls", End::Tools, OPENAI),
-    ("function_call", End::Tools, OPENAI),
-    ("tool_use", End::Tools, ANTHROPIC),
-    ("content_filter", End::Filtered, OPENAI),
-    ("content_filtered", End::Filtered, LITELLM),
-    ("sensitive", End::Filtered, ZHIPU),
-    ("refusal", End::Filtered, ANTHROPIC),
-    ("safety", End::Filtered, GEMINI),
-    ("recitation", End::Filtered, GEMINI),
-    ("blocklist", End::Filtered, GEMINI),
-    ("prohibited_content", End::Filtered, GEMINI),
-    ("spii", End::Filtered, GEMINI),
-    ("image_safety", End::Filtered, GEMINI),
-    ("guardrail_intervened", End::Filtered, LITELLM),
-    ("error", End::Broken, OPENROUTER),
-    ("insufficient_system_resource", End::Broken, DEEPSEEK),
-    ("abort", End::Broken, VLLM),
-    ("pause_turn", End::Broken, ANTHROPIC),
-    ("network_error", End::Broken, ZHIPU),
-    ("malformed_function_call", End::Broken, GEMINI),
-    ("", End::Unnamed, LITELLM),
-    ("null", End::Unnamed, DASHSCOPE),
+pub(super) static ENDS: &[(&str, FinishKind, &str)] = &[
+    ("stop", FinishKind::Whole, OPENAI),
+    ("eos", FinishKind::Whole, TGI),
+    ("eos_token", FinishKind::Whole, TGI),
+    ("stop_sequence", FinishKind::Whole, TGI),
+    ("end_turn", FinishKind::Whole, LITELLM),
+    ("length", FinishKind::Cut, OPENAI),
+    ("max_tokens", FinishKind::Cut, ANTHROPIC),
+    ("max_output_tokens", FinishKind::Cut, OPENAI),
+    ("model_length", FinishKind::Cut, MISTRAL),
+    ("model_context_window_exceeded", FinishKind::Cut, ZHIPU),
+    ("tool_calls", FinishKind::Tools, OPENAI),
+    ("function_call", FinishKind::Tools, OPENAI),
+    ("tool_use", FinishKind::Tools, ANTHROPIC),
+    ("content_filter", FinishKind::Filtered, OPENAI),
+    ("content_filtered", FinishKind::Filtered, LITELLM),
+    ("sensitive", FinishKind::Filtered, ZHIPU),
+    ("refusal", FinishKind::Filtered, ANTHROPIC),
+    ("safety", FinishKind::Filtered, GEMINI),
+    ("recitation", FinishKind::Filtered, GEMINI),
+    ("blocklist", FinishKind::Filtered, GEMINI),
+    ("prohibited_content", FinishKind::Filtered, GEMINI),
+    ("spii", FinishKind::Filtered, GEMINI),
+    ("image_safety", FinishKind::Filtered, GEMINI),
+    ("guardrail_intervened", FinishKind::Filtered, LITELLM),
+    ("error", FinishKind::Broken, OPENROUTER),
+    ("insufficient_system_resource", FinishKind::Broken, DEEPSEEK),
+    ("abort", FinishKind::Broken, VLLM),
+    ("pause_turn", FinishKind::Broken, ANTHROPIC),
+    ("network_error", FinishKind::Broken, ZHIPU),
+    ("malformed_function_call", FinishKind::Broken, GEMINI),
+    ("", FinishKind::Unnamed, LITELLM),
+    ("null", FinishKind::Unnamed, DASHSCOPE),
 ];

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::{Grant, Pause, prolong};
-use super::desk::{Caller, Desk};
-use super::row::{Answer, Question, Row, signed};
+use super::row::{LimitAnswer, LimitRow, Question, signed};
+use super::wait_queue::{Caller, WaitQueue};
 use crate::domain::bucket::{Charges, Correction};
-use crate::postgres::{Fault, Passing};
+use crate::postgres::{DatabaseFault, Passing};
 
 /// The most calls of one statement: it fits into a few packets.
 const MOST: usize = 256;
@@ -25,15 +25,15 @@ const LOOK: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub(super) struct Asker {
-    row: Row,
-    desk: Arc<Desk>,
+pub(super) struct GrantBatcher {
+    row: LimitRow,
+    queue: Arc<WaitQueue>,
     pauses: watch::Sender<Option<Pause>>,
 }
 
-impl Asker {
-    pub(super) fn new(row: Row, desk: Arc<Desk>, pauses: watch::Sender<Option<Pause>>) -> Self {
-        Self { row, desk, pauses }
+impl GrantBatcher {
+    pub(super) fn new(row: LimitRow, queue: Arc<WaitQueue>, pauses: watch::Sender<Option<Pause>>) -> Self {
+        Self { row, queue, pauses }
     }
 
     /// Asks until it is aborted.
@@ -47,32 +47,32 @@ impl Asker {
     }
 
     async fn until_there_is_work(&self) {
-        let desk = &self.desk;
+        let queue = &self.queue;
         let mut gathered = None;
-        while !desk.has_callers() && desk.news().is_none() {
-            if desk.has_correction() && gathered.is_none() {
+        while !queue.has_callers() && queue.news().is_none() {
+            if queue.has_correction() && gathered.is_none() {
                 gathered = Some(Instant::now() + GATHERED);
             }
             tokio::select! {
                 () = crate::clock::sleep_until(gathered) => return,
-                () = desk.arrived.notified() => {}
-                () = desk.changed.notified() => {}
+                () = queue.arrived.notified() => {}
+                () = queue.changed.notified() => {}
             }
         }
     }
 
     /// Sends news, settles corrections and takes grants for waiting callers. Then it waits as long as the row demands.
-    async fn ask(&mut self) -> Result<(), Fault> {
-        if let Some(news) = self.desk.news() {
+    async fn ask(&mut self) -> Result<(), DatabaseFault> {
+        if let Some(news) = self.queue.news() {
             let asked = Instant::now();
             self.row.tell(&news).await?;
-            self.desk.told(&news, asked);
+            self.queue.told(&news, asked);
         }
-        let callers = self.desk.first(MOST);
+        let callers = self.queue.first(MOST);
         let question = Question {
             calls: callers.iter().map(|caller| signed(caller.tokens)).collect(),
-            limits: self.desk.limits(),
-            correction: self.desk.correction(),
+            limits: self.queue.limits(),
+            correction: self.queue.correction(),
         };
         if callers.is_empty() && question.correction == Correction::default() {
             return Ok(());
@@ -87,10 +87,10 @@ impl Asker {
                         drop(caller.grant(Grant::new(Charges::default(), Instant::now())));
                     }
                 } else {
-                    self.desk.put_back(callers);
+                    self.queue.put_back(callers);
                 }
                 let Correction { requests, tokens } = question.correction;
-                self.desk.correct(if unanswered.perhaps_done {
+                self.queue.correct(if unanswered.perhaps_done {
                     // If the statement was done, a charge counts twice at worst; a refund never counts twice.
                     Correction {
                         requests: requests.max(0),
@@ -112,16 +112,16 @@ impl Asker {
     }
 
     /// Hands out the grants of an answer. Returns whether a caller still waits.
-    fn hand_out(&self, callers: Vec<Caller>, answer: &Answer, asked: Instant) -> bool {
+    fn hand_out(&self, callers: Vec<Caller>, answer: &LimitAnswer, asked: Instant) -> bool {
         let mut callers = callers.into_iter();
         for caller in callers.by_ref().take(answer.taken) {
             let grant = Grant::new(answer.charges(caller.tokens), asked);
             if let Err(grant) = caller.grant(grant) {
-                self.desk.give_back(&grant);
+                self.queue.give_back(&grant);
             }
         }
         // The limits may have changed since the call was queued.
-        let limit = self.desk.limits().tpm.unwrap_or(u64::MAX);
+        let limit = self.queue.limits().tpm.unwrap_or(u64::MAX);
         let mut left = Vec::new();
         for caller in callers {
             if caller.tokens > limit {
@@ -131,7 +131,7 @@ impl Asker {
             }
         }
         let somebody = !left.is_empty();
-        self.desk.put_back(left);
+        self.queue.put_back(left);
         somebody
     }
 
@@ -140,19 +140,19 @@ impl Asker {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,
-                () = self.desk.changed.notified() => {}
+                () = self.queue.changed.notified() => {}
             }
-            if self.desk.news().is_some() {
+            if self.queue.news().is_some() {
                 return;
             }
-            if self.desk.has_correction() {
+            if self.queue.has_correction() {
                 until = until.min(Instant::now() + GATHERED);
             }
         }
     }
 
     /// Waits until another try makes sense.
-    async fn sit_out(&self, fault: &Fault) {
+    async fn sit_out(&self, fault: &DatabaseFault) {
         let lasting = if fault.passing().is_some() || fault.is_cancelled() {
             match self.row.until_reachable().await {
                 Ok(()) => GATHERED,

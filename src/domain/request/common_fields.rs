@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
-use super::fields::{Complaint, Fields, Place};
+use super::fields::{Complaint, Fields, ValuePlace};
 use super::tree::Tree;
 use crate::domain::ids::{BadName, SessionId, UserId, shortened};
 
@@ -100,12 +100,12 @@ pub(super) fn tasks(top: &Fields<'_, '_>) -> Result<Option<Vec<GivenTask>>, Comp
     items
         .iter()
         .enumerate()
-        .map(|(index, item)| task(Place::Index(&list, index), item))
+        .map(|(index, item)| task(ValuePlace::Index(&list, index), item))
         .collect::<Result<_, _>>()
         .map(Some)
 }
 
-fn task(place: Place<'_>, item: &Tree<'_>) -> Result<GivenTask, Complaint> {
+fn task(place: ValuePlace<'_>, item: &Tree<'_>) -> Result<GivenTask, Complaint> {
     if let Tree::Text(name) = item {
         return Ok(GivenTask {
             action: action(&place, name)?,
@@ -130,7 +130,7 @@ fn task(place: Place<'_>, item: &Tree<'_>) -> Result<GivenTask, Complaint> {
 }
 
 /// Reads the name of an action. The planner checks whether there is an agent for it.
-fn action(place: &Place<'_>, name: &str) -> Result<Action, Complaint> {
+fn action(place: &ValuePlace<'_>, name: &str) -> Result<Action, Complaint> {
     Action::parse(name).ok_or_else(|| {
         Complaint(format!(
             "expected `{place}` to be an action such as `insight`, got `{}`",

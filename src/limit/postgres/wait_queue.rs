@@ -16,7 +16,7 @@ const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// The place of a caller in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum QueuePlace {
     /// For a new caller.
     Last,
     /// For a caller that has waited already and whose grant was too old.
@@ -49,10 +49,10 @@ impl Caller {
     }
 }
 
-/// The queue between the callers and the asker.
+/// The queue between the callers and the batcher.
 #[derive(Debug)]
-pub(super) struct Desk {
-    sheet: Mutex<Sheet>,
+pub(super) struct WaitQueue {
+    sheet: Mutex<WaitQueueState>,
     /// Notified when a caller arrives, perhaps the first one.
     pub(super) arrived: Notify,
     /// Notified when there is news or a correction.
@@ -60,7 +60,7 @@ pub(super) struct Desk {
 }
 
 #[derive(Debug)]
-struct Sheet {
+struct WaitQueueState {
     callers: VecDeque<Caller>,
     correction: Correction,
     limits: Limits,
@@ -73,7 +73,7 @@ struct Sheet {
 
 /// The answer to a waiting caller. When dropped, it gives back a grant that arrived meanwhile.
 struct Awaited<'a> {
-    desk: &'a Desk,
+    queue: &'a WaitQueue,
     answer: oneshot::Receiver<Result<Grant, TooLarge>>,
 }
 
@@ -81,15 +81,15 @@ impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         self.answer.close();
         if let Ok(Ok(grant)) = self.answer.try_recv() {
-            self.desk.give_back(&grant);
+            self.queue.give_back(&grant);
         }
     }
 }
 
-impl Desk {
+impl WaitQueue {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            sheet: Mutex::new(Sheet {
+            sheet: Mutex::new(WaitQueueState {
                 callers: VecDeque::new(),
                 correction: Correction::default(),
                 limits,
@@ -103,27 +103,27 @@ impl Desk {
     }
 
     /// Waits for the grant of one call.
-    pub(super) async fn queue(&self, tokens: u64, place: Place) -> Result<Grant, TooLarge> {
+    pub(super) async fn queue(&self, tokens: u64, place: QueuePlace) -> Result<Grant, TooLarge> {
         let (sender, answer) = oneshot::channel();
         let caller = Caller {
             tokens,
             answer: sender,
         };
-        let mut awaited = Awaited { desk: self, answer };
+        let mut awaited = Awaited { queue: self, answer };
         {
             let mut sheet = self.sheet();
             if let Some(limit) = sheet.limits.tpm.filter(|limit| tokens > *limit) {
                 return Err(TooLarge { asked: tokens, limit });
             }
             match place {
-                Place::Last => sheet.callers.push_back(caller),
-                Place::First => sheet.callers.push_front(caller),
+                QueuePlace::Last => sheet.callers.push_back(caller),
+                QueuePlace::First => sheet.callers.push_front(caller),
             }
         }
         self.arrived.notify_one();
         match (&mut awaited.answer).await {
             Ok(answer) => answer,
-            // The asker has ended with its runtime, so no further grant can come.
+            // The batcher has ended with its runtime, so no further grant can come.
             Err(_) => std::future::pending().await,
         }
     }
@@ -236,7 +236,7 @@ impl Desk {
         }
     }
 
-    fn sheet(&self) -> MutexGuard<'_, Sheet> {
+    fn sheet(&self) -> MutexGuard<'_, WaitQueueState> {
         self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -253,40 +253,40 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_granted_to_one_that_has_just_gone_comes_back() {
-        let desk = Desk::new(LIMITS);
+        let queue = WaitQueue::new(LIMITS);
         let request = Charge { amount: 1, units: 60 };
         let charges = Charges {
             request,
             ..Charges::default()
         };
         for is_answered in [true, false] {
-            let mut waiting = Box::pin(desk.queue(1, Place::Last));
+            let mut waiting = Box::pin(queue.queue(1, QueuePlace::Last));
             assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
-            let caller = desk.first(1).remove(0);
+            let caller = queue.first(1).remove(0);
             let grant = Grant::new(charges, Instant::now());
             if is_answered {
                 caller.grant(grant).unwrap();
                 drop(waiting);
             } else {
                 drop(waiting);
-                desk.give_back(&caller.grant(grant).unwrap_err());
+                queue.give_back(&caller.grant(grant).unwrap_err());
             }
-            assert_eq!(desk.correction().requests, -request.ns());
+            assert_eq!(queue.correction().requests, -request.ns());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lower_limit_is_told_again_while_it_is_spoken_of() {
-        let desk = Desk::new(LIMITS);
+        let queue = WaitQueue::new(LIMITS);
         let lower = Limits {
             rpm: Some(6),
             tpm: Some(1),
         };
         let told = || {
-            desk.learn(lower);
-            let news = desk.news();
+            queue.learn(lower);
+            let news = queue.news();
             news.map(|news| {
-                desk.told(&news, Instant::now());
+                queue.told(&news, Instant::now());
                 news.lower
             })
         };
@@ -297,22 +297,22 @@ mod tests {
         assert_eq!([told(), told()], [Some(limits), None]);
         tokio::time::advance(TOLD_AGAIN).await;
         assert_eq!([told(), told()], [Some(limits), None]);
-        desk.learn(LIMITS);
-        assert_eq!((desk.news().is_none(), desk.limits()), (true, LIMITS));
+        queue.learn(LIMITS);
+        assert_eq!((queue.news().is_none(), queue.limits()), (true, LIMITS));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_told_until_it_is_over() {
-        let desk = Desk::new(LIMITS);
-        desk.pause(Instant::now() + TOLD_AGAIN, "slow down");
-        let news = desk.news().unwrap();
-        desk.pause(Instant::now() + TOLD_AGAIN * 2, "slower");
-        desk.told(&news, Instant::now());
+        let queue = WaitQueue::new(LIMITS);
+        queue.pause(Instant::now() + TOLD_AGAIN, "slow down");
+        let news = queue.news().unwrap();
+        queue.pause(Instant::now() + TOLD_AGAIN * 2, "slower");
+        queue.told(&news, Instant::now());
         assert_eq!(
-            desk.news().unwrap().pause,
+            queue.news().unwrap().pause,
             Some((TOLD_AGAIN * 2, "slower".to_owned()))
         );
         tokio::time::advance(TOLD_AGAIN * 2).await;
-        assert!(desk.news().is_none());
+        assert!(queue.news().is_none());
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct EventTask {
 }
 
 /// Adds the events of the row. Returns their estimated bytes.
-pub(super) fn tell(
+pub(super) fn expand(
     row: EventRow,
     mut tasks: Vec<EventTask>,
     told: &mut Vec<SettledEvent>,

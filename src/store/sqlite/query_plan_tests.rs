@@ -12,12 +12,12 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use super::{claim, cursors, ingest, open, results, retry, runs, settle};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::outcome::{Making, NewItem, PlanOrigin, Product};
+use crate::domain::outcome::{NewItem, PlanOrigin, Product, Provenance};
 use crate::domain::request::{self, Digest, Rules, Stops};
 use crate::store::{
-    Changes, Claimable, Cursor, Epoch, Failures, Feed, FileKey, InputMark, Lease, Left, NewLine, NewRequest,
-    Order, Owner, PlanEnd, PlanSettlement, Planned, RowMark, RunId, RunOpening, Settlement, TakeOver, Then,
-    Wanted,
+    Changes, Claimable, Cursor, Epoch, Failures, Feed, FileKey, InputMark, Lease, NewLine, NewRequest, Order,
+    Owner, PlanEnd, PlanSettlement, Planned, ReleasedLease, RowMark, RunId, RunOpening, Settlement, TakeOver,
+    Then, Wanted,
 };
 
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -72,8 +72,8 @@ fn claim_all(c: &Connection, run: RunId) -> Vec<Lease> {
     rows.iter().map(|row| row.lease).collect()
 }
 
-fn making() -> Making {
-    Making::without_calls(String::new(), String::new())
+fn making() -> Provenance {
+    Provenance::without_calls(String::new(), String::new())
 }
 
 fn settle(c: &Connection, lease: Lease, task: usize, well: bool) {
@@ -160,8 +160,8 @@ pub(super) fn opened(c: &Connection) -> RunId {
         input: None,
         named: false,
         rehearsal: false,
-        recipe: crate::store::Recipe::default(),
-        terms: crate::store::Terms::default(),
+        recipe: crate::store::ConfigFingerprint::default(),
+        terms: crate::store::RunConstraints::default(),
         accept_drift: false,
     };
     runs::open(c, std::path::Path::new(":memory:"), &opening, 1)
@@ -184,7 +184,10 @@ fn batch(c: &Connection) {
         settle(c, lease, 0, true);
         settle(c, lease, 1, lease.queue_id % 2 == 0);
     }
-    let left: Vec<_> = claim_all(c, run).into_iter().map(Left::untouched).collect();
+    let left: Vec<_> = claim_all(c, run)
+        .into_iter()
+        .map(ReleasedLease::untouched)
+        .collect();
     claim::release(c, &left, 0).unwrap();
     claim_all(c, run);
     super::quarantine::void_all(c, true, 1).unwrap();

@@ -1,11 +1,11 @@
 //! A thread that owns one connection and does the jobs sent to it.
 //!
-//! The write lane commits in groups. All jobs that wait when a transaction begins share its one `fsync`, and a single
+//! The write thread commits in groups. All jobs that wait when a transaction begins share its one `fsync`, and a single
 //! job is committed at once. A job is answered after the commit. An urgent job goes before the waiting ones: a claim is
 //! urgent, because slots are empty. When a job fails, the group is rolled back and each job is done again in its own
 //! transaction, so that a bad job does not fail the others. Jobs must therefore be able to run twice.
 //!
-//! When the disk fails, or the store's file is removed or replaced, the write lane stays broken: it answers each job
+//! When the disk fails, or the store's file is removed or replaced, the write thread stays broken: it answers each job
 //! with that error and writes nothing more. After a failed `fsync` the system may discard the unwritten pages. A second
 //! `fsync` would then succeed although the data is lost.
 
@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::Fault;
+use super::fault::JobFault;
 use super::lock::StoreLock;
 use crate::store::StoreError;
 use crate::store::keys::GROUP_BYTES;
@@ -29,39 +29,39 @@ const GROUP: usize = 64;
 /// The capacity of the queue. Senders wait when it is full, which slows claims before memory grows.
 const WAITING: usize = 1024;
 
-/// How a lane runs its jobs.
+/// How a thread runs its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum DbThreadKind {
     /// Groups of jobs in one write transaction.
     Write,
     /// Each job in a read transaction of its own, so that it sees one consistent state.
     Read,
 }
 
-trait Job: Send {
+trait DbJob: Send {
     /// The estimated bytes that it writes.
     fn bytes(&self) -> usize;
-    fn apply(&mut self, connection: &Connection) -> Result<(), Fault>;
+    fn apply(&mut self, connection: &Connection) -> Result<(), JobFault>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
-struct Call<T, F> {
+struct DirectJob<T, F> {
     work: F,
     bytes: usize,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Job for Call<T, F>
+impl<T, F> DbJob for DirectJob<T, F>
 where
     T: Send,
-    F: FnMut(&Connection) -> Result<T, Fault> + Send,
+    F: FnMut(&Connection) -> Result<T, JobFault> + Send,
 {
     fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn apply(&mut self, connection: &Connection) -> Result<(), Fault> {
+    fn apply(&mut self, connection: &Connection) -> Result<(), JobFault> {
         self.result = Some((self.work)(connection)?);
         Ok(())
     }
@@ -73,20 +73,20 @@ where
     }
 }
 
-enum Message {
-    Job(Box<dyn Job>),
-    Hurried(Box<dyn Job>),
+enum ThreadMessage {
+    Job(Box<dyn DbJob>),
+    Hurried(Box<dyn DbJob>),
     Close(oneshot::Sender<()>),
 }
 
-/// The sending end of a lane.
+/// The sending end of a thread.
 #[derive(Debug)]
-pub(super) struct Lane {
-    sender: Option<mpsc::Sender<Message>>,
+pub(super) struct DbThread {
+    sender: Option<mpsc::Sender<ThreadMessage>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Lane {
+impl Drop for DbThread {
     /// Waits for the thread. Jobs that were sent are still committed. The lock is released only when this process can
     /// no longer reach the file.
     fn drop(&mut self) {
@@ -97,17 +97,17 @@ impl Drop for Lane {
     }
 }
 
-impl Lane {
+impl DbThread {
     /// Starts the thread. It holds `lock` while it has the connection.
     pub(super) fn start(
         connection: Connection,
-        kind: Kind,
+        kind: DbThreadKind,
         path: &Path,
         lock: Option<StoreLock>,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let owned = path.to_path_buf();
-        let name = if kind == Kind::Write {
+        let name = if kind == DbThreadKind::Write {
             "store-write"
         } else {
             "store-read"
@@ -126,45 +126,45 @@ impl Lane {
         })
     }
 
-    /// Does `work` on the lane and returns when its transaction has ended.
+    /// Does `work` on the thread and returns when its transaction has ended.
     pub(super) async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, JobFault> + Send + 'static,
     {
-        self.send(work, 0, Message::Job).await
+        self.send(work, 0, ThreadMessage::Job).await
     }
 
     /// Like [`Self::call`], for work that writes about `bytes` bytes.
     pub(super) async fn call_of<T, F>(&self, bytes: usize, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, JobFault> + Send + 'static,
     {
-        self.send(work, bytes, Message::Job).await
+        self.send(work, bytes, ThreadMessage::Job).await
     }
 
     /// Like [`Self::call`], before all jobs that wait in order.
     pub(super) async fn call_first<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, JobFault> + Send + 'static,
     {
-        self.send(work, 0, Message::Hurried).await
+        self.send(work, 0, ThreadMessage::Hurried).await
     }
 
     async fn send<T, F>(
         &self,
         work: F,
         bytes: usize,
-        message: fn(Box<dyn Job>) -> Message,
+        message: fn(Box<dyn DbJob>) -> ThreadMessage,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, JobFault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let call = Call {
+        let call = DirectJob {
             work,
             bytes,
             result: None,
@@ -178,11 +178,11 @@ impl Lane {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Ends the lane after all jobs sent before. Its connection is closed on return.
+    /// Ends the thread after all jobs sent before. Its connection is closed on return.
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if let Some(sender) = &self.sender
-            && sender.send(Message::Close(reply)).await.is_ok()
+            && sender.send(ThreadMessage::Close(reply)).await.is_ok()
         {
             drop(answer.await);
         }
@@ -191,13 +191,13 @@ impl Lane {
 
 fn drive(
     connection: Connection,
-    kind: Kind,
-    mut receiver: mpsc::Receiver<Message>,
+    kind: DbThreadKind,
+    mut receiver: mpsc::Receiver<ThreadMessage>,
     path: &Path,
     lock: Option<StoreLock>,
 ) {
-    let mut waiting = Waiting::default();
-    let most = if kind == Kind::Write { GROUP } else { 1 };
+    let mut waiting = TakenJobs::default();
+    let most = if kind == DbThreadKind::Write { GROUP } else { 1 };
     let mut broken: Option<StoreError> = None;
     while let Some(group) = waiting.next(&mut receiver, most) {
         if broken.is_none() {
@@ -212,11 +212,11 @@ fn drive(
     match (kind, broken) {
         // The checkpoint makes a closed store one file. A failure is harmless, because the next opening does the
         // checkpoint.
-        (Kind::Write, None) => {
+        (DbThreadKind::Write, None) => {
             drop(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         }
-        (Kind::Write, Some(_)) => drop(super::recovery::leave_log(&connection)),
-        (Kind::Read, _) => {}
+        (DbThreadKind::Write, Some(_)) => drop(super::recovery::leave_log(&connection)),
+        (DbThreadKind::Read, _) => {}
     }
     drop(connection);
     drop(lock);
@@ -228,15 +228,19 @@ fn drive(
 
 /// Jobs that were taken out of the channel and are not done yet.
 #[derive(Default)]
-struct Waiting {
-    hurried: Vec<Box<dyn Job>>,
-    in_order: VecDeque<Box<dyn Job>>,
+struct TakenJobs {
+    hurried: Vec<Box<dyn DbJob>>,
+    in_order: VecDeque<Box<dyn DbJob>>,
     closing: Option<oneshot::Sender<()>>,
 }
 
-impl Waiting {
+impl TakenJobs {
     /// Returns the next group of at most `most` jobs, and waits if there is none. `None` when no more will come.
-    fn next(&mut self, receiver: &mut mpsc::Receiver<Message>, most: usize) -> Option<Vec<Box<dyn Job>>> {
+    fn next(
+        &mut self,
+        receiver: &mut mpsc::Receiver<ThreadMessage>,
+        most: usize,
+    ) -> Option<Vec<Box<dyn DbJob>>> {
         if self.in_order.is_empty() && self.closing.is_none() {
             let message = receiver.blocking_recv()?;
             self.take(message);
@@ -261,27 +265,27 @@ impl Waiting {
         (!group.is_empty()).then_some(group)
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: ThreadMessage) {
         match message {
-            Message::Job(job) => self.in_order.push_back(job),
-            Message::Hurried(job) => self.hurried.push(job),
-            Message::Close(reply) => self.closing = Some(reply),
+            ThreadMessage::Job(job) => self.in_order.push_back(job),
+            ThreadMessage::Hurried(job) => self.hurried.push(job),
+            ThreadMessage::Close(reply) => self.closing = Some(reply),
         }
     }
 }
 
-/// Does the group and answers it. Returns the error that broke the lane, if one did.
+/// Does the group and answers it. Returns the error that broke the thread, if one did.
 fn run_group(
     connection: &Connection,
-    kind: Kind,
-    mut group: Vec<Box<dyn Job>>,
+    kind: DbThreadKind,
+    mut group: Vec<Box<dyn DbJob>>,
     path: &Path,
 ) -> Option<StoreError> {
     let Err(failed) = in_transaction(connection, kind, &mut group) else {
         answer(group, &Ok(()));
         return None;
     };
-    let breaks = kind == Kind::Write && failed.breaks();
+    let breaks = kind == DbThreadKind::Write && failed.breaks();
     if breaks || !failed.is_one_jobs() || group.len() == 1 {
         let error = failed.fault.at(path);
         answer(group, &Err(error.clone()));
@@ -297,17 +301,17 @@ fn run_group(
     broken
 }
 
-fn answer(group: Vec<Box<dyn Job>>, outcome: &Result<(), StoreError>) {
+fn answer(group: Vec<Box<dyn DbJob>>, outcome: &Result<(), StoreError>) {
     for job in group {
         job.answer(outcome.clone());
     }
 }
 
-/// Does `work` in its own write transaction, before a lane exists.
+/// Does `work` in its own write transaction, before a thread exists.
 pub(super) fn once<T>(
     connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+    work: impl FnOnce(&Connection) -> Result<T, JobFault>,
+) -> Result<T, JobFault> {
     let transaction = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let result = work(&transaction)?;
     transaction.commit()?;
@@ -323,12 +327,12 @@ enum Stage {
 }
 
 /// A transaction that was rolled back.
-struct Failed {
+struct RolledBack {
     stage: Stage,
-    fault: Fault,
+    fault: JobFault,
 }
 
-impl Failed {
+impl RolledBack {
     fn at(stage: Stage) -> impl Fn(rusqlite::Error) -> Self {
         move |error| Self {
             stage,
@@ -347,109 +351,33 @@ impl Failed {
     }
 }
 
-fn in_transaction(connection: &Connection, kind: Kind, group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+fn in_transaction(
+    connection: &Connection,
+    kind: DbThreadKind,
+    group: &mut [Box<dyn DbJob>],
+) -> Result<(), RolledBack> {
     let behavior = match kind {
-        Kind::Write => TransactionBehavior::Immediate,
-        Kind::Read => TransactionBehavior::Deferred,
+        DbThreadKind::Write => TransactionBehavior::Immediate,
+        DbThreadKind::Read => TransactionBehavior::Deferred,
     };
     // Dropping the transaction without a commit rolls it back.
     let transaction =
-        rusqlite::Transaction::new_unchecked(connection, behavior).map_err(Failed::at(Stage::Begin))?;
+        rusqlite::Transaction::new_unchecked(connection, behavior).map_err(RolledBack::at(Stage::Begin))?;
     for job in group {
         // A panic fails only its own job: the thread continues, and the transaction is rolled back.
         let applied = std::panic::catch_unwind(AssertUnwindSafe(|| job.apply(&transaction)));
         let fault = match applied {
             Ok(Ok(())) => continue,
             Ok(Err(fault)) => fault,
-            Err(_) => Fault::Row("the store's thread panicked on this row".to_owned()),
+            Err(_) => JobFault::Row("the store's thread panicked on this row".to_owned()),
         };
-        return Err(Failed {
+        return Err(RolledBack {
             stage: Stage::Job,
             fault,
         });
     }
-    transaction.commit().map_err(Failed::at(Stage::Commit))
+    transaction.commit().map_err(RolledBack::at(Stage::Commit))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A lane on a store of its own, in which a missing parent number fails the commit.
-    fn setup() -> Lane {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "PRAGMA foreign_keys=ON; CREATE TABLE p(n INTEGER PRIMARY KEY);
-                 CREATE TABLE c(n UNIQUE REFERENCES p DEFERRABLE INITIALLY DEFERRED);",
-            )
-            .unwrap();
-        Lane::start(connection, Kind::Write, Path::new("a store"), None).unwrap()
-    }
-
-    async fn put(lane: &Lane, table: &'static str, n: i64) -> Result<(), StoreError> {
-        lane.call(move |c| {
-            c.execute(&format!("INSERT INTO {table} VALUES(?1)"), [n])?;
-            Ok(())
-        })
-        .await
-    }
-
-    #[tokio::test]
-    async fn a_job_that_fails_spoils_nobody_elses() {
-        let lane = setup();
-        put(&lane, "p", 1).await.unwrap();
-        let (good, bad, other) = tokio::join!(put(&lane, "p", 2), put(&lane, "p", 1), put(&lane, "p", 3));
-        assert!(good.is_ok() && bad.is_err() && other.is_ok());
-    }
-
-    #[test]
-    fn a_group_ends_once_it_holds_enough_bytes() {
-        let (sender, mut receiver) = mpsc::channel(WAITING);
-        let mib = 1 << 20;
-        for bytes in [64 * mib, 5 * mib, 2 * mib, 3 * mib, 1, 1] {
-            let (reply, _) = oneshot::channel();
-            let call = Call {
-                work: |_: &Connection| Ok(()),
-                bytes,
-                result: None,
-                reply,
-            };
-            assert!(sender.try_send(Message::Job(Box::new(call))).is_ok());
-        }
-        drop(sender);
-        let mut waiting = Waiting::default();
-        let mut groups = Vec::new();
-        while let Some(group) = waiting.next(&mut receiver, GROUP) {
-            groups.push(group.iter().map(|job| job.bytes() / mib).collect::<Vec<_>>());
-        }
-        assert_eq!(groups, [vec![64], vec![5, 2, 3], vec![0, 0]]);
-    }
-
-    #[tokio::test]
-    async fn a_job_that_panics_spoils_nobody_elses() {
-        let lane = setup();
-        let panics = lane.call(|_| -> Result<(), Fault> { panic!("on purpose") });
-        let (good, bad, other) = tokio::join!(put(&lane, "p", 1), panics, put(&lane, "p", 2));
-        assert!(good.is_ok() && other.is_ok());
-        assert!(bad.is_err_and(|error| error.is_of_one_row()));
-        assert!(put(&lane, "p", 3).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn after_a_failed_commit_nothing_more_is_promised() {
-        let lane = setup();
-        put(&lane, "p", 1).await.unwrap();
-        let (with_it, fatal, behind) =
-            tokio::join!(put(&lane, "p", 2), put(&lane, "c", 9), put(&lane, "p", 3));
-        let said = fatal.unwrap_err().to_string();
-        assert!(said.contains("a store"), "{said}");
-        // These two may have shared the failed commit, which depends on when the thread woke. Later jobs did not.
-        drop(with_it);
-        drop(behind);
-        for n in 10..13 {
-            assert_eq!(put(&lane, "p", n).await.unwrap_err().to_string(), said);
-        }
-        lane.close().await;
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@
 //! | `deploy` | the files in `deploy/` and the forge's workflows |
 //! | `dependencies` | what `deny.toml` says of the crates |
 //! | `house` | documents, floors of the source, the list of laws |
+//! | `words` | plain sentences, one name for one thing |
 //!
 //! `support` has what the suites share: processes, the mock, its log, PostgreSQL, a proxy, verdicts. Each suite has a
 //! `mod.rs` that says what it tests, and a `harness.rs` with what its tests stand on.
@@ -33,3 +34,4 @@ mod mock;
 mod store;
 mod support;
 mod wire;
+mod words;

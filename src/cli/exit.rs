@@ -40,6 +40,59 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every way to end, in the order of the codes. Signals are shown by Ctrl-C and SIGTERM.
+    pub const ALL: [Self; 16] = [
+        Self::Good,
+        Self::Internal,
+        Self::Usage,
+        Self::BadInput,
+        Self::Nothing,
+        Self::Failed,
+        Self::Stopped,
+        Self::Failures,
+        Self::Budget,
+        Self::Deadline,
+        Self::NoRoute,
+        Self::OtherRun,
+        Self::InUse,
+        Self::Output,
+        Self::Signal(2),
+        Self::Signal(15),
+    ];
+
+    /// The meaning of the code, for the manual page and the reference.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Good => "every request of this input is good",
+            Self::Internal => "a fault of nova3, or of the machine under it",
+            Self::Usage => "bad flags or settings",
+            Self::BadInput => "bad input (`check`, `--strict`), or input that cannot be read",
+            Self::Nothing => {
+                "nothing selected: an empty or vanished input (the results stay as they are), no such run"
+            }
+            Self::Failed => "finished, or stopped as with 101; at least one request of this input failed",
+            Self::Stopped => "stopped on purpose with work left: `--limit`, or a reader that closed its pipe",
+            Self::Failures => "stopped by `--max-failures`",
+            Self::Budget => "stopped below its cost cap (`--max-cost`)",
+            Self::Deadline => "stopped at its `--deadline`",
+            Self::NoRoute => {
+                "no usable route: all are dead, or all are out of use for longer than `--give-up`"
+            }
+            Self::OtherRun => {
+                "the store holds something else under this name, or is no store of this version; a line changed under \
+                 `--frozen`"
+            }
+            Self::InUse => "the store is in use (`--wait-lock` waits)",
+            Self::Output => {
+                "the output could not be written, the result file holds something else, or the database lost what it had \
+                 confirmed"
+            }
+            Self::Signal(2) => "stopped by Ctrl-C (SIGINT); the same command resumes",
+            Self::Signal(15) => "stopped by SIGTERM; the same command resumes",
+            Self::Signal(_) => "stopped by a signal; the same command resumes",
+        }
+    }
+
     /// The process's exit code.
     pub fn code(self) -> u8 {
         match self {

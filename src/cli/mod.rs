@@ -10,6 +10,7 @@ mod exit;
 mod file_sizes;
 mod init;
 mod logging;
+mod man;
 mod mock;
 mod models;
 mod open_files;
@@ -86,7 +87,13 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Config(args) => config::main(args, &cli.global, matches),
         Command::Init(args) => init::main(args),
         Command::Completions(args) => completions::main(args),
+        Command::Man(args) => man::main(args),
     }
+}
+
+/// The command line as its description in code: the reference of commands and flags is generated from it.
+pub fn description() -> clap::Command {
+    Cli::command()
 }
 
 /// The command line. An empty variable counts as unset, and a switch can be `1` or `yes` as well as `true`, because scripts

@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "worker",
     "check",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 14] = [
     "config",
     "init",
     "completions",
+    "man",
 ];
 
 #[test]

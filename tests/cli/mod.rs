@@ -29,6 +29,7 @@ mod hostile;
 mod json_log;
 mod keys;
 mod limits;
+mod man;
 mod memory;
 mod missing;
 mod model;

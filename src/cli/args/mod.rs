@@ -104,6 +104,8 @@ pub(in crate::cli) enum Command {
     Init(InitArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Print a manual page, or write all of them into a folder
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -323,4 +325,15 @@ pub(in crate::cli) struct CompletionsArgs {
     /// Shell that reads the script
     #[arg(value_enum)]
     pub(in crate::cli) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Read a page with `nova3 man run | man -l -`.")]
+pub(in crate::cli) struct ManArgs {
+    /// The command whose page is printed, as in `run` or `session show` [default: nova3 itself]
+    #[arg(value_name = "COMMAND", conflicts_with = "out")]
+    pub(in crate::cli) command: Vec<String>,
+    /// Write every page into this folder instead: nova3.1, nova3-run.1 and so on; pages that are there are replaced
+    #[arg(long, value_name = "FOLDER")]
+    pub(in crate::cli) out: Option<PathBuf>,
 }

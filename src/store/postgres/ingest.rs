@@ -273,13 +273,8 @@ impl Reading<'_> {
     }
 
     /// Adds a request under its key: new, known or changed.
-    async fn good(
-        &mut self,
-        good: &Good<'_>,
-        key: &str,
-        versions: &[Version],
-    ) -> Result<AddOutcome, JobFault> {
-        let (latest, undone) = match good.among(versions) {
+    async fn good(&mut self, good: &Good<'_>, key: &str, known: &[Version]) -> Result<AddOutcome, JobFault> {
+        let (latest, undone) = match good.among(known) {
             StoredVersion::Nothing => {
                 self.insert(good, key, None);
                 return Ok(AddOutcome::Queued);
@@ -352,11 +347,8 @@ impl Reading<'_> {
         };
         let key = text(&keys::key(&Identity::Custom(name.clone()), 1));
         let epoch = self.epoch.0;
-        let of_request = self
-            .versions(&key)
-            .await?
-            .iter()
-            .any(|known| known.ingest == epoch);
+        let versions = self.versions(&key).await?;
+        let of_request = versions.iter().any(|known| known.ingest == epoch);
         Ok(Some(name).filter(|name| !of_request && !self.names.is_given(name)))
     }
 

@@ -11,15 +11,17 @@ use super::page::root;
 const COLUMNS: u16 = 100;
 const ROWS: u16 = 40;
 
-/// The commands of the picture.
+/// The commands of the picture. The shell itself is silent at the kill; the program keeps the terminal.
 const SCRIPT: &str = r#"stty rows 40 cols 100
 type() { printf '$ %s\n' "$1"; eval "$1" 2>&1; }
 run='nova3 run fixtures/questions.jsonl --mock -o results.jsonl'
 printf '$ %s & sleep 1; kill -9 $!\n' "$run"
-$run &
+exec 3>&2 2>/dev/null
+$run 2>&3 &
 sleep 1
 kill -9 $!
-wait $! 2>/dev/null
+wait $!
+exec 2>&3
 printf '\nKilled\n'
 type "$run"
 type "$run"

@@ -76,7 +76,7 @@ pub(super) fn key_header(
     })
 }
 
-/// Returns the extra headers of a route. With [`Keys::Unread`], headers from the environment or a file are left out.
+/// Returns the extra headers of a route. With [`KeyPolicy::Unread`], headers from the environment or a file are left out.
 pub(super) fn extra(
     raw: &RawRoute,
     route: &RouteSettings,

@@ -20,7 +20,7 @@ pub trait Runs: Send + Sync {
     /// The run of that name exists, made now or before. A name that belongs to another input is refused
     /// ([`StoreError::OtherInput`]), unless the user chose the name. The run's terms are those of the opening, unless
     /// other workers use different terms at the moment. Then the stored terms stay, and an opening that does not accept
-    /// them is refused ([`StoreError::Drift`]).
+    /// them is refused ([`StoreError::ConfigMismatch`]).
     async fn open_run(&self, opening: &RunOpening) -> Result<Run, StoreError>;
 
     /// Returns the run of that name, if there is one. Without a name it returns the most recently used run.

@@ -6,7 +6,7 @@
 //!          └─▶ status, headers, body ─▶ classify ─▶ CallError
 //! ```
 //!
-//! The settings of a route name its dialect. Parts that its server refused before ([`super::learned`]) are left out of
+//! The settings of a route name its dialect. Parts that its server refused before (`llm/learned.rs`) are left out of
 //! the body. The body is written when the call is sent and is dropped after that. So while a model works, the
 //! conversation of the request is the only copy.
 //!

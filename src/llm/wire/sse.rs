@@ -3,7 +3,7 @@
 //! The line and field rules are those of the WHATWG HTML standard, section "Server-sent events". Some servers send
 //! more, which is read too: a last event without its blank line (llama.cpp), an `error:` field (llama.cpp until 2025),
 //! `data:` without a payload (proxies), and a bare JSON object instead of an event (gateways that fail after the
-//! headers). The work is linear in the bytes for any chunking. [`Limits`] bounds the memory that a peer can make us
+//! headers). The work is linear in the bytes for any chunking. [`StreamLimits`] bounds the memory that a peer can make us
 //! use.
 
 /// The size limits of a stream.

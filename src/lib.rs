@@ -20,5 +20,6 @@ pub mod mock;
 pub mod observe;
 pub mod postgres;
 pub mod report;
+pub mod search;
 pub mod sink;
 pub mod store;

@@ -9,6 +9,7 @@
 //! | `fleet` | many workers and a broken database, on PostgreSQL |
 //! | `store` | the laws of the store's ports, on every engine |
 //! | `limit` | the laws of a limiter, on every engine |
+//! | `search` | searches, against scripted search servers |
 //! | `fuzz` | any bytes, for the decoder, the line reader, the result file and the fences |
 //! | `wire` | what model servers send |
 //! | `mock` | the mock server |
@@ -31,6 +32,7 @@ mod fuzz;
 mod house;
 mod limit;
 mod mock;
+mod search;
 mod store;
 mod support;
 mod wire;

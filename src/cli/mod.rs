@@ -21,6 +21,7 @@ mod rehearsal;
 mod results;
 mod retry;
 mod run;
+mod search;
 mod session;
 mod setup;
 mod status;
@@ -76,6 +77,7 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Run(args) => run::main(args, &cli.global, matches, signals),
         Command::Check(args) => check::main(args, &cli.global, matches),
         Command::Plan(args) => plan::main(args, &cli.global, matches, signals),
+        Command::Search(args) => search::main(args, &cli.global),
         Command::Agents(args) => agents::main(args, &cli.global),
         Command::Session(args) => session::main(args, &cli.global),
         Command::Worker(args) => worker::main(args, &cli.global, matches, signals),

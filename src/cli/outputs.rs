@@ -167,6 +167,14 @@ impl OutputPlace<'_> {
         {
             return Some("an agent file in the agents folder");
         }
+        if config
+            .search
+            .folder
+            .as_deref()
+            .is_some_and(|folder| self.is_in(folder))
+        {
+            return Some("a provider of the folder of searches");
+        }
         if secrets(config).iter().any(|file| self.is(file)) {
             return Some("a file of keys or certificates that the settings name");
         }

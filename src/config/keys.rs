@@ -139,7 +139,7 @@ fn missing(name: &str, place: &str) -> ConfigError {
     }
 }
 
-fn tidy(text: Option<String>) -> Option<String> {
+pub(super) fn tidy(text: Option<String>) -> Option<String> {
     text.map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty())
 }

@@ -20,6 +20,7 @@ mod raw;
 #[cfg(test)]
 mod route_tests;
 mod routes;
+mod search;
 mod store;
 mod timeouts;
 
@@ -36,6 +37,7 @@ pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
 pub use routes::RouteSettings;
+pub use search::{SearchSettings, provider_key, search_in_force};
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 pub use timeouts::Timeouts;
 
@@ -109,6 +111,8 @@ pub struct Config {
     pub agents: AgentSettings,
     /// The most earlier material that a prompt may contain.
     pub context: ContextBudget,
+    /// The settings of searches.
+    pub search: SearchSettings,
     /// The routes. The first one is the first route of the default chain.
     pub routes: Vec<RouteSettings>,
     /// The chains, and each route as a chain of one. The default chain is first.
@@ -192,6 +196,17 @@ impl Config {
             ca_file: written.http.ca_file.clone(),
             agents: agents::agents(&written, &default, env, &mut layers)?,
             context: agents::context(&written, &default, &mut layers)?,
+            search: search::search(
+                &written,
+                &default,
+                search::OfRoutes {
+                    connect: timeouts.connect,
+                    retry,
+                    breaker,
+                    patience,
+                },
+                &mut layers,
+            )?,
             routes,
             chains,
             file,

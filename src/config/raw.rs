@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) http: RawHttp,
     pub(super) agents: RawAgents,
     pub(super) context: RawContext,
+    pub(super) search: RawSearch,
     pub(super) routes: BTreeMap<String, RawRoute>,
     pub(super) chains: BTreeMap<String, Vec<String>>,
 }
@@ -90,6 +91,19 @@ pub(super) struct RawContext {
     pub(super) earlier_tokens: Option<u64>,
     pub(super) reference_tokens: Option<u64>,
     pub(super) chosen_tokens: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSearch {
+    pub(super) providers: Option<Vec<String>>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) results: Option<usize>,
+    pub(super) timeout: Option<String>,
+    pub(super) retries: Option<u32>,
+    pub(super) fresh: Option<String>,
+    pub(super) stale: Option<String>,
+    pub(super) cache_mb: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,11 +2,12 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "worker",
     "check",
     "plan",
+    "search",
     "agents",
     "session",
     "status",

@@ -50,6 +50,7 @@ mod refusals;
 mod rehearsal;
 mod route_settings;
 mod samples;
+mod search;
 mod secrets;
 use crate::support::postgres as server;
 mod session_commands;

@@ -3,6 +3,7 @@
 
 mod look;
 mod mock;
+mod search;
 mod session;
 mod stop;
 mod worker;
@@ -17,6 +18,7 @@ pub(in crate::cli) use self::look::{
     ResultFormat, ResultOrder, ResultsArgs, RetryArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
 };
 pub(in crate::cli) use self::mock::MockArgs;
+pub(in crate::cli) use self::search::SearchArgs;
 pub(in crate::cli) use self::session::{
     AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
 };
@@ -84,6 +86,8 @@ pub(in crate::cli) enum Command {
     Check(CheckArgs),
     /// Show the task queue of each request
     Plan(Box<PlanArgs>),
+    /// Try a search by hand, and show what each provider says
+    Search(SearchArgs),
     /// List the agents, or show one
     Agents(AgentsArgs),
     /// List, show, export or clear sessions

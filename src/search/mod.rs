@@ -1,0 +1,62 @@
+//! Searches: providers described by files, and the chain that asks them in order.
+//!
+//! ```text
+//! Searcher::search ─▶ single flight ─▶ fresh cache entry? ─▶ link 1 ─▶ link 2 ─▶ … ─▶ `cached` ─▶ `default`
+//!                                                              │
+//!   key ─▶ latch ─▶ pause ─▶ breaker ─▶ limiter ─▶ request ─▶ rules of the answer ─▶ cleaned items, or a failure
+//! ```
+//!
+//! A provider is a file (`search/*.toml`): its request, the rules for its answer, its cost and its limits. No provider
+//! has code of its own.
+//!
+//! Failure behaviour: each failed link leaves a [`LinkAttempt`] with its cause, and the next link is asked. A 429
+//! pauses the provider. Failures in a row open its breaker. An answer that refuses the key or reports an empty account
+//! latches the provider: this process sends it no further request. Text from outside is bounded and cleaned. It is
+//! never executed and never rendered as a template.
+//!
+//! One link waits at most for its rate limit. Each try adds its timeout, and the longer of `retry.patience` and
+//! `retry.longest`.
+//!
+//! Deliberately absent: prompts and facts (they belong to `agent`), the ledger, and a durable cache ([`SearchCache`] is
+//! its port).
+
+mod address;
+mod breaker;
+mod cache;
+mod chain;
+mod clean;
+mod flight;
+mod http;
+mod item;
+mod library;
+mod link;
+mod markup;
+mod material;
+mod outcome;
+mod pointer;
+mod provider;
+mod provider_file;
+mod published;
+mod query;
+mod redirect;
+mod request;
+mod response;
+mod retry_after;
+mod rules;
+mod secrets;
+mod template;
+
+pub use cache::{CacheError, CachedSearch, MemoryCache, SearchCache};
+pub use chain::{SearchError, Searcher};
+pub use item::SearchItem;
+pub use library::Providers;
+pub use outcome::{FailureKind, LinkAttempt, LinkFailure, SearchOutcome};
+pub use provider::Provider;
+pub use provider_file::ProviderError;
+pub use query::{Query, QueryKey};
+
+/// The link that answers from the cache when the links before it failed. Naming it also turns the cache on.
+pub const CACHED: &str = "cached";
+
+/// The link that answers with default material. No provider looks that material up.
+pub const DEFAULT: &str = "default";

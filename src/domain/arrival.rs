@@ -21,14 +21,14 @@ use super::bucket::TOLERANCE;
 /// The arrival time of one bucket, in nanoseconds of a clock that the caller reads.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    limiter: RateLimiter<Ask, Moment, Moment, NoOpMiddleware<Nanos>>,
+    limiter: RateLimiter<ArrivalRequest, Moment, Moment, NoOpMiddleware<Nanos>>,
     at: Moment,
     present: Moment,
 }
 
 /// A request to the rate algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Ask {
+struct ArrivalRequest {
     /// The charge of the grant in nanoseconds.
     ns: u64,
     /// Whether the grant is taken; if not, the request only returns the wait.
@@ -58,9 +58,9 @@ impl Clock for Moment {
 }
 
 impl StateStore for Moment {
-    type Key = Ask;
+    type Key = ArrivalRequest;
 
-    fn measure_and_replace<T, F, E>(&self, ask: &Ask, decide: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, ask: &ArrivalRequest, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
@@ -109,12 +109,12 @@ impl Arrival {
 
     /// Returns how long a grant has to wait; 0 if it may be taken now.
     pub(super) fn wait(&self, now: i64) -> i64 {
-        self.ask(now, Ask { ns: 0, take: false })
+        self.ask(now, ArrivalRequest { ns: 0, take: false })
     }
 
     /// Takes a grant of this weight. A grant that should have waited is charged too.
     pub(super) fn take(&mut self, now: i64, ns: i64) {
-        let ask = Ask {
+        let ask = ArrivalRequest {
             ns: unsigned(ns),
             take: true,
         };
@@ -123,7 +123,7 @@ impl Arrival {
         }
     }
 
-    fn ask(&self, now: i64, ask: Ask) -> i64 {
+    fn ask(&self, now: i64, ask: ArrivalRequest) -> i64 {
         self.present.set(now);
         match self.limiter.check_key(&ask) {
             Ok(()) => 0,

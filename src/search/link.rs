@@ -15,7 +15,7 @@ use super::item::SearchItem;
 use super::outcome::{FailureKind, LinkAttempt, LinkFailure};
 use super::provider::Provider;
 use super::query::Query;
-use super::response::{self, Judged};
+use super::response::{self, JudgedAnswer};
 use crate::config::SearchSettings;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::usage::Cost;
@@ -167,18 +167,18 @@ impl Link {
 
     /// Sends one request and reads the answer. A timeout and an answer that is too large count as paid, because the
     /// provider may have done the work. A failed connection counts as free.
-    async fn tried(&self, http: &ProviderClients, query: &Query, settings: &SearchSettings) -> Judged {
+    async fn tried(&self, http: &ProviderClients, query: &Query, settings: &SearchSettings) -> JudgedAnswer {
         let longest = self.provider.timeout.unwrap_or(settings.timeout);
         match timeout(longest, http.exchange(&self.provider, query)).await {
             Ok(Ok(answer)) => response::judge(&self.provider, query, &answer),
-            Ok(Err(failure)) => Judged {
+            Ok(Err(failure)) => JudgedAnswer {
                 cost: match failure.kind {
                     FailureKind::TooLarge | FailureKind::Timeout => self.provider.cost.flat(),
                     _ => Cost::ZERO,
                 },
                 result: Err(failure),
             },
-            Err(_) => Judged {
+            Err(_) => JudgedAnswer {
                 result: Err(LinkFailure::new(
                     FailureKind::Timeout,
                     format!("no answer within {longest:?}"),

@@ -14,7 +14,7 @@ use crate::domain::usage::Cost;
 const MESSAGE: usize = 300;
 
 /// An answer that was read by the rules of its provider.
-pub(super) struct Judged {
+pub(super) struct JudgedAnswer {
     /// The items, at least one.
     pub(super) result: Result<Vec<SearchItem>, LinkFailure>,
     /// The cost of the answer.
@@ -22,7 +22,7 @@ pub(super) struct Judged {
 }
 
 /// Reads an answer. The provider's key is masked before anything else is done with the text.
-pub(super) fn judge(provider: &Provider, query: &Query, answer: &ProviderAnswer) -> Judged {
+pub(super) fn judge(provider: &Provider, query: &Query, answer: &ProviderAnswer) -> JudgedAnswer {
     let text = String::from_utf8_lossy(&answer.body);
     let text = provider.secrets.masked(&text);
     let mut parsed: Option<Value> = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok();
@@ -39,7 +39,7 @@ pub(super) fn judge(provider: &Provider, query: &Query, answer: &ProviderAnswer)
         Some(body) if provider.answer.holds(answer.status, body) => found(provider, query, body),
         body => Err(failure(provider, answer, body.as_ref(), &text)),
     };
-    Judged { result, cost }
+    JudgedAnswer { result, cost }
 }
 
 fn found(provider: &Provider, query: &Query, body: &Value) -> Result<Vec<SearchItem>, LinkFailure> {

@@ -18,7 +18,7 @@ const SNOOZE: Duration = Duration::from_secs(5);
 
 /// Which queues may be claimed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum NextClaim {
     /// All queues that are not quarantined.
     Others,
     /// A group may be claimed.
@@ -30,7 +30,7 @@ enum Turn {
 /// Lets quarantined groups run one after the other.
 #[derive(Debug)]
 pub(in crate::engine) struct Quarantine {
-    turn: Turn,
+    turn: NextClaim,
     /// Whether lines were stored since the last tick.
     input_came: bool,
     /// Whether no line was stored for a whole tick.
@@ -44,7 +44,7 @@ pub(in crate::engine) struct Quarantine {
 impl Quarantine {
     pub(in crate::engine) const fn new() -> Self {
         Self {
-            turn: Turn::Others,
+            turn: NextClaim::Others,
             input_came: false,
             input_is_quiet: false,
             seen_waiting: 0,
@@ -63,7 +63,7 @@ impl Quarantine {
     pub(in crate::engine) fn tick(&mut self, waiting: bool) -> Option<Duration> {
         self.input_is_quiet = !self.input_came;
         self.input_came = false;
-        let waits = waiting && self.turn == Turn::Group;
+        let waits = waiting && self.turn == NextClaim::Group;
         self.seen_waiting = if waits { self.seen_waiting + 1 } else { 0 };
         if self.seen_waiting < LOOKS {
             return None;
@@ -81,12 +81,12 @@ impl Quarantine {
     /// Which queues may be claimed, if any; `idle` says that nothing is in flight.
     pub(in crate::engine) fn next(&mut self, plan_only: bool, idle: bool) -> Option<Claimable> {
         match self.turn {
-            Turn::Due => {
-                self.turn = Turn::Group;
+            NextClaim::Due => {
+                self.turn = NextClaim::Group;
                 return Some(Claimable::Quarantined);
             }
-            Turn::Group if !idle => return None,
-            Turn::Group | Turn::Others => self.turn = Turn::Others,
+            NextClaim::Group if !idle => return None,
+            NextClaim::Group | NextClaim::Others => self.turn = NextClaim::Others,
         }
         Some(if plan_only {
             Claimable::Unplanned
@@ -100,9 +100,9 @@ impl Quarantine {
     ///
     /// `nova3 plan --call` does not plan quarantined queues: they are planned when they run.
     pub(in crate::engine) fn found_nothing(&mut self, plan_only: bool, ingested: bool) -> bool {
-        let claimed_already = self.turn == Turn::Group;
+        let claimed_already = self.turn == NextClaim::Group;
         let due = !claimed_already && !plan_only && (ingested || self.input_is_quiet);
-        self.turn = if due { Turn::Due } else { Turn::Others };
+        self.turn = if due { NextClaim::Due } else { NextClaim::Others };
         due
     }
 }

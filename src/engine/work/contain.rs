@@ -26,7 +26,7 @@ pub(in crate::engine) enum AfterPanic {
     /// The task is tried again under the same lease.
     Again,
     /// The queue has failed, or its lease was lost.
-    Over(Settled, TaskEnding),
+    Settled(Settled, TaskEnding),
 }
 
 /// Counts a panic of the queue's worker in the store.
@@ -47,7 +47,7 @@ pub(in crate::engine) async fn panicked(
     queue.panics = queue.panics.saturating_add(1);
     queue.lost_calls.extend(calls);
     if !store.note_panics(queue.lease, queue.panics).await? {
-        return Ok(AfterPanic::Over(Settled::LostLease, TaskEnding::LeaseLost));
+        return Ok(AfterPanic::Settled(Settled::LostLease, TaskEnding::LeaseLost));
     }
     if queue.panics < POISON {
         return Ok(AfterPanic::Again);
@@ -68,7 +68,7 @@ pub(in crate::engine) async fn panicked(
         tools.on_failure,
     )
     .await
-    .map(|settled| AfterPanic::Over(settled, ending))
+    .map(|settled| AfterPanic::Settled(settled, ending))
 }
 
 fn reason(panic: Box<dyn Any + Send>) -> String {

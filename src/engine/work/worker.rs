@@ -227,7 +227,7 @@ pub(in crate::engine) async fn work(
         match after {
             Ok(AfterPanic::Again) if queue.is_recorded => work.marks.works().await,
             Ok(AfterPanic::Again) => {}
-            Ok(AfterPanic::Over(settled, ending)) => {
+            Ok(AfterPanic::Settled(settled, ending)) => {
                 if let Some(events) = tools.task_events(&queue) {
                     events.publish(TaskFact::Settled {
                         ending,

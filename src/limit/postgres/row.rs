@@ -43,7 +43,7 @@ pub(super) struct LimitAnswer {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) struct Unanswered {
+pub(super) struct LimitFailure {
     pub(super) fault: DatabaseFault,
     /// Whether the server may have carried out the statement.
     pub(super) perhaps_done: bool,
@@ -87,14 +87,14 @@ impl LimitRow {
     }
 
     /// Takes as many of the calls as fit and applies the correction, all or nothing.
-    pub(super) async fn ask(&mut self, question: &Question) -> Result<LimitAnswer, Unanswered> {
-        let unsent = |fault| Unanswered {
+    pub(super) async fn ask(&mut self, question: &Question) -> Result<LimitAnswer, LimitFailure> {
+        let unsent = |fault| LimitFailure {
             fault,
             perhaps_done: false,
         };
         let mut connection = self.database.connect().await.map_err(unsent)?;
         let answer = self.take(&mut connection, question).await;
-        let answer = answer.map_err(|fault| Unanswered {
+        let answer = answer.map_err(|fault| LimitFailure {
             perhaps_done: is_unknown(&fault),
             fault,
         })?;

@@ -29,6 +29,9 @@ pub(super) use headers::{headers, secrets};
 pub use incoming::Incoming;
 pub use plain::plain;
 
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
 use super::request::OutputSchema;
 use super::wire::{self, CallError};
 use crate::config::Dialect;
@@ -61,4 +64,18 @@ pub(super) fn says_its_end(dialect: Dialect, piece: &[u8]) -> bool {
 fn instructed(system: &str, schema: &OutputSchema<'_>) -> String {
     let blank = if system.is_empty() { "" } else { "\n\n" };
     format!("{system}{blank}{}\n{}", schema.instruction, schema.schema.get())
+}
+
+/// Writes a field of a body, if it has a value.
+fn optional<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(key, &value),
+        None => Ok(()),
+    }
+}
+
+/// Returns the names of the fields that are sent.
+fn names_of_sent(fields: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let sent = fields.iter().filter(|(_, is_sent)| *is_sent);
+    sent.map(|(name, _)| *name).collect()
 }

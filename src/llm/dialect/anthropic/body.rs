@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::config::{self, Structured};
-use crate::llm::dialect::instructed;
+use crate::llm::dialect::{instructed, names_of_sent, optional};
 use crate::llm::learned::Manner;
 use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
 
@@ -23,8 +23,8 @@ const HOTTEST: f64 = 1.0;
 pub(in crate::llm) struct Body<'a> {
     model: &'a str,
     messages: &'a [Message],
-    /// The instructions with the form of the answer, if the prompt must describe it.
-    instructed: Option<String>,
+    /// The form of the answer that the instructions must describe. A tool carries the schema itself.
+    described: Option<OutputSchema<'a>>,
     stream: bool,
     longest: u32,
     temperature: Option<f64>,
@@ -47,11 +47,7 @@ impl<'a> Body<'a> {
         Self {
             model: settings.model.as_deref().unwrap_or_default(),
             messages: chat.messages,
-            // A tool carries the schema itself.
-            instructed: chat
-                .schema
-                .filter(|_| manner.structured == Structured::Prompt)
-                .map(|schema| instructed(&system(chat.messages), &schema)),
+            described: chat.schema.filter(|_| manner.structured == Structured::Prompt),
             stream: settings.stream,
             longest: manner.longest,
             temperature: sampling
@@ -68,13 +64,10 @@ impl<'a> Body<'a> {
 
     /// Returns the optional fields that the body sends.
     pub(in crate::llm) fn optional_fields(&self) -> Vec<&'static str> {
-        let sent = [
+        names_of_sent(&[
             ("temperature", self.temperature.is_some()),
             ("top_p", self.top_p.is_some()),
-        ];
-        sent.into_iter()
-            .filter_map(|(name, is_sent)| is_sent.then_some(name))
-            .collect()
+        ])
     }
 }
 
@@ -83,9 +76,10 @@ impl Serialize for Body<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", self.model)?;
         map.serialize_entry("max_tokens", &self.longest)?;
-        let system = match &self.instructed {
-            Some(instructed) => Cow::Borrowed(instructed.as_str()),
-            None => system(self.messages),
+        let system = system(self.messages);
+        let system = match &self.described {
+            Some(schema) => Cow::Owned(instructed(&system, schema)),
+            None => system,
         };
         optional(
             &mut map,
@@ -190,11 +184,4 @@ impl<'a> Declared<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForcedTool {
     Tool { name: &'static str },
-}
-
-fn optional<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(key, &value),
-        None => Ok(()),
-    }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::config::{self, Structured};
-use crate::llm::dialect::instructed;
+use crate::llm::dialect::{instructed, names_of_sent, optional};
 use crate::llm::learned::Manner;
 use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
 
@@ -18,8 +18,8 @@ use crate::llm::request::{ChatRequest, Message, OutputSchema, Role, Tool};
 pub(in crate::llm) struct Body<'a> {
     model: &'a str,
     messages: &'a [Message],
-    /// The system message with the form of the answer, if the prompt must describe it.
-    instructed: Option<String>,
+    /// The form of the answer that the system message must describe.
+    described: Option<OutputSchema<'a>>,
     stream: bool,
     include_usage: bool,
     longest: u32,
@@ -44,10 +44,9 @@ impl<'a> Body<'a> {
         Self {
             model: settings.model.as_deref().unwrap_or_default(),
             messages: chat.messages,
-            instructed: chat
+            described: chat
                 .schema
-                .filter(|_| manner.structured != Structured::JsonSchema)
-                .map(|schema| instructed(system(chat.messages).unwrap_or_default(), &schema)),
+                .filter(|_| manner.structured != Structured::JsonSchema),
             stream: settings.stream,
             include_usage: settings.stream && settings.stream_usage && sends("stream_options"),
             longest: manner.longest,
@@ -65,15 +64,12 @@ impl<'a> Body<'a> {
 
     /// Returns the optional fields that the body sends.
     pub(in crate::llm) fn optional_fields(&self) -> Vec<&'static str> {
-        let sent = [
+        names_of_sent(&[
             ("stream_options", self.include_usage),
             ("temperature", self.temperature.is_some()),
             ("top_p", self.top_p.is_some()),
             ("seed", self.seed.is_some()),
-        ];
-        sent.into_iter()
-            .filter_map(|(name, is_sent)| is_sent.then_some(name))
-            .collect()
+        ])
     }
 }
 
@@ -110,19 +106,21 @@ struct Messages<'b, 'a>(&'b Body<'a>);
 impl Serialize for Messages<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(body) = self;
-        let Some(system) = &body.instructed else {
+        let Some(schema) = &body.described else {
             return body.messages.serialize(serializer);
         };
+        let system = system(body.messages);
+        let content = instructed(system.unwrap_or_default(), schema);
         let first = Spoken {
             role: Role::System,
-            content: system,
+            content: &content,
         };
         let rest = body.messages.iter().map(|message| Spoken {
             role: message.role,
             content: &message.content,
         });
         // The form is a separate message if the conversation begins without instructions.
-        let replaced = usize::from(self::system(body.messages).is_some());
+        let replaced = usize::from(system.is_some());
         serializer.collect_seq(std::iter::once(first).chain(rest.skip(replaced)))
     }
 }
@@ -197,12 +195,5 @@ impl<'a> Function<'a> {
                 parameters: &tool.parameters,
             },
         }
-    }
-}
-
-fn optional<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(key, &value),
-        None => Ok(()),
     }
 }

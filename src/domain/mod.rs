@@ -16,6 +16,7 @@ pub mod request;
 pub mod result_line;
 pub mod result_text;
 pub mod retry;
+pub mod retry_after;
 pub mod sentences;
 pub mod state;
 pub mod stream_event;

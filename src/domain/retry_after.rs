@@ -15,11 +15,10 @@ pub const MAX_WAIT: Duration = Duration::from_hours(24);
 /// An invalid header or a date in the past requests nothing, so that the caller's own backoff applies. A longer wait
 /// than [`MAX_WAIT`] is clamped to it. Zero is valid: the route need not pause.
 pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Option<Duration> {
-    let number = |text: &str, unit: f64| bounded(text.trim().parse::<f64>().ok()? * unit);
     let millis = headers("retry-after-ms").and_then(|text| number(&text, 1e-3));
     let after = || {
         let text = headers("retry-after")?;
-        number(&text, 1.0).or_else(|| until_http_date(text.trim(), now))
+        of_header(&text, now)
     };
     let reset = || {
         ["x-ratelimit-reset", "ratelimit-reset"]
@@ -27,6 +26,16 @@ pub fn read(headers: &dyn Fn(&str) -> Option<String>, now: Timestamp) -> Option<
             .find_map(|name| until_reset(&headers(name)?, now).filter(|wait| !wait.is_zero()))
     };
     millis.or_else(after).or_else(reset)
+}
+
+/// Returns the wait in the value of a `retry-after` header: seconds, or an HTTP date (RFC 9110). A past date and an
+/// invalid value request nothing.
+pub fn of_header(text: &str, now: Timestamp) -> Option<Duration> {
+    number(text, 1.0).or_else(|| until_http_date(text.trim(), now))
+}
+
+fn number(text: &str, unit: f64) -> Option<Duration> {
+    bounded(text.trim().parse::<f64>().ok()? * unit)
 }
 
 /// Members of an error body that hold a wait, and the unit of a bare number in them.
@@ -44,12 +53,12 @@ const MEMBERS: [(&str, f64); 7] = [
 ];
 
 /// Whether a member of this name, in lower case, holds a wait.
-pub(super) fn names_a_wait(name: &str) -> bool {
+pub fn names_a_wait(name: &str) -> bool {
     MEMBERS.iter().any(|(known, _)| *known == name)
 }
 
 /// Returns the wait in the members of a body.
-pub(super) fn from_body(members: &[(String, String)], now: Timestamp) -> Option<Duration> {
+pub fn from_body(members: &[(String, String)], now: Timestamp) -> Option<Duration> {
     MEMBERS.iter().find_map(|(known, unit)| {
         let (_, text) = members.iter().find(|(name, _)| name == known)?;
         let wait = match text.trim().parse::<f64>() {

@@ -1,4 +1,4 @@
-//! The circuit breaker of a route: consecutive failures open it, and after a while one call goes through as a probe.
+//! The circuit breaker of a route or a search provider: consecutive failures open it, and after a while one call goes through as a probe.
 //!
 //! ```text
 //!             failures in a row                open time over: one probe
@@ -19,7 +19,7 @@ use crate::domain::retry::BreakerPolicy;
 
 /// A circuit breaker, closed at first.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub struct Breaker {
     policy: BreakerPolicy,
     state: Mutex<BreakerState>,
 }
@@ -57,7 +57,7 @@ impl BreakerState {
 
 /// The breaker's decision for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Door {
+pub enum Door {
     /// The call may be sent.
     Free,
     /// One call may be sent as the probe.
@@ -72,7 +72,8 @@ pub(super) enum Door {
 }
 
 impl Breaker {
-    pub(super) const fn new(policy: BreakerPolicy) -> Self {
+    /// Makes a closed breaker.
+    pub const fn new(policy: BreakerPolicy) -> Self {
         Self {
             policy,
             state: Mutex::new(BreakerState {
@@ -84,13 +85,13 @@ impl Breaker {
     }
 
     /// Returns the decision without a change of state.
-    pub(super) fn look(&self, now: Instant) -> Door {
+    pub fn look(&self, now: Instant) -> Door {
         self.state().door(now)
     }
 
     /// Returns the decision as [`Self::look`] does. The call that gets [`Door::Probe`] is the only probe and must
     /// report its end. Decision and change happen under one lock, so that two callers never both become the probe.
-    pub(super) fn enter(&self, now: Instant) -> Door {
+    pub fn enter(&self, now: Instant) -> Door {
         let mut state = self.state();
         let door = state.door(now);
         if door == Door::Probe {
@@ -100,7 +101,7 @@ impl Breaker {
     }
 
     /// Records an answer of the route. Returns whether it closed the breaker.
-    pub(super) fn answered(&self) -> bool {
+    pub fn answered(&self) -> bool {
         let mut state = self.state();
         state.in_a_row = 0;
         let was_shut = state.phase != BreakerPhase::Closed;
@@ -110,7 +111,7 @@ impl Breaker {
 
     /// Records a failure of the route. Returns whether the breaker is open now; the failure then counts against the
     /// route and not against the call.
-    pub(super) fn failed(&self, now: Instant, probe: bool, reason: &str) -> bool {
+    pub fn failed(&self, now: Instant, probe: bool, reason: &str) -> bool {
         let mut state = self.state();
         state.in_a_row = state.in_a_row.saturating_add(1);
         let opens = match state.phase {
@@ -128,7 +129,7 @@ impl Breaker {
     }
 
     /// Ends a probe without a result. Another call may become the probe at once.
-    pub(super) fn probe_given_up(&self, now: Instant) {
+    pub fn probe_given_up(&self, now: Instant) {
         let mut state = self.state();
         if state.phase == BreakerPhase::HalfOpen {
             state.phase = BreakerPhase::Open { until: now };

@@ -19,6 +19,7 @@
 //!
 //! Deliberately absent: the decision when to pause, which belongs to the route (`llm/route.rs`).
 
+mod breaker;
 mod in_process;
 mod postgres;
 mod record;
@@ -34,6 +35,7 @@ use tokio::time::Instant;
 
 pub use crate::domain::bucket::{Limits, TooLarge};
 pub use crate::domain::pace::{LimitState, StoredPause};
+pub use breaker::{Breaker, Door};
 pub use in_process::InProcess;
 pub use postgres::InPostgres;
 

@@ -20,7 +20,6 @@
 mod answers;
 mod bill;
 mod booking;
-mod breaker;
 mod call;
 pub mod client;
 mod connections;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Door};
 use super::dialect::Call;
 use super::evidence::Evidence;
 use super::finish::Finishes;
@@ -18,7 +17,7 @@ use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
 use crate::domain::bucket::TooLarge;
 use crate::domain::retry::{BreakerPolicy, RetryPolicy};
-use crate::limit::{Limiter, Limits, Pause};
+use crate::limit::{Breaker, Door, Limiter, Limits, Pause};
 
 /// One day. No provider has a longer window. A pause outlives the process, so an absurd number must not close a route
 /// for good.

@@ -19,13 +19,13 @@ struct ChatUsage {
     completion_tokens_details: CompletionDetails,
 }
 
-/// Nothing is cached here, but clients expect the number.
+/// The number of cached tokens, always 0. Clients expect the field.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 struct PromptDetails {
     cached_tokens: u64,
 }
 
-/// There is no reasoning here, but clients expect the number.
+/// The number of reasoning tokens, always 0. Clients expect the field.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 struct CompletionDetails {
     reasoning_tokens: u64,

@@ -134,7 +134,7 @@ pub struct Snapshot {
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnding {
-    /// Nothing is left to do.
+    /// All its work is done.
     Finished,
     /// The input holds no request. Nothing was changed.
     NoRequests,

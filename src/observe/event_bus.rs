@@ -243,6 +243,17 @@ mod tests {
         (probe, seen)
     }
 
+    /// A probe that waits in each event, until the returned permission is dropped.
+    fn stuck_probe() -> (Probe, Wait<Did>, Signal<()>) {
+        let (stuck, did) = probe("stuck");
+        let (permit, gate) = signals();
+        let stuck = Probe {
+            gate: Some(gate),
+            ..stuck
+        };
+        (stuck, did, permit)
+    }
+
     fn opened(number: usize) -> Event {
         Event::Run(RunEvent::Opened {
             run: number.to_string(),
@@ -269,12 +280,7 @@ mod tests {
 
     #[test]
     fn a_stuck_sink_drops_and_counts_and_the_others_receive_everything() {
-        let (stuck, stuck_did) = probe("stuck");
-        let (permit, gate) = signals();
-        let stuck = Probe {
-            gate: Some(gate),
-            ..stuck
-        };
+        let (stuck, stuck_did, permit) = stuck_probe();
         let (well, well_did) = probe("well");
         let bus = EventBus::start(vec![Box::new(stuck), Box::new(well)]).unwrap();
         let dropped = 50;
@@ -315,12 +321,7 @@ mod tests {
 
     #[test]
     fn closing_leaves_a_stuck_sink_behind_and_finishes_the_others_in_order() {
-        let (stuck, stuck_did) = probe("stuck");
-        let (permit, gate) = signals();
-        let stuck = Probe {
-            gate: Some(gate),
-            ..stuck
-        };
+        let (stuck, stuck_did, permit) = stuck_probe();
         let (well, well_did) = probe("well");
         let bus = EventBus::start(vec![Box::new(stuck), Box::new(well)]).unwrap();
         bus.publish(opened(1));

@@ -1,73 +1,39 @@
-//! The circuit breaker of a provider. Failures in a row open it. When its time is over, one request probes the
-//! provider.
-//!
-//! The rules are those of the breaker of routes (`llm/breaker.rs`). The caller passes the time in.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! Permissions to ask a provider. The circuit breaker behind them is that of routes ([`crate::limit::Breaker`]).
 
 use tokio::time::Instant;
 
 use crate::domain::retry::BreakerPolicy;
+use crate::limit::{Breaker, Door};
 
 /// The breaker of one provider. A new breaker is closed.
 #[derive(Debug)]
-pub(super) struct LinkBreaker {
-    policy: BreakerPolicy,
-    state: Mutex<LinkBreakerState>,
-}
-
-#[derive(Debug)]
-struct LinkBreakerState {
-    phase: LinkBreakerPhase,
-    in_a_row: u32,
-    reason: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LinkBreakerPhase {
-    Closed,
-    Open { until: Instant },
-    HalfOpen,
-}
+pub(super) struct LinkBreaker(Breaker);
 
 /// Permission to send one request.
 #[derive(Debug)]
 pub(super) struct Pass<'b> {
-    breaker: &'b LinkBreaker,
+    breaker: &'b Breaker,
     /// Whether the request probes an open breaker. When a probe is dropped, the next request becomes the probe.
     probe: bool,
 }
 
 impl LinkBreaker {
     pub(super) const fn new(policy: BreakerPolicy) -> Self {
-        Self {
-            policy,
-            state: Mutex::new(LinkBreakerState {
-                phase: LinkBreakerPhase::Closed,
-                in_a_row: 0,
-                reason: String::new(),
-            }),
-        }
+        Self(Breaker::new(policy))
     }
 
     /// Returns permission to send one request, or the failure that opened the breaker. An open breaker admits one probe
     /// at a time.
     pub(super) fn enter(&self, now: Instant) -> Result<Pass<'_>, String> {
-        let mut state = self.state();
-        let probe = match state.phase {
-            LinkBreakerPhase::Closed => false,
-            LinkBreakerPhase::Open { until } if until <= now => {
-                state.phase = LinkBreakerPhase::HalfOpen;
-                true
-            }
-            LinkBreakerPhase::Open { .. } | LinkBreakerPhase::HalfOpen => return Err(state.reason.clone()),
+        let probe = match self.0.enter(now) {
+            Door::Free => false,
+            Door::Probe => true,
+            Door::Shut { reason, .. } => return Err(reason),
         };
-        drop(state);
-        Ok(Pass { breaker: self, probe })
-    }
-
-    fn state(&self) -> MutexGuard<'_, LinkBreakerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Pass {
+            breaker: &self.0,
+            probe,
+        })
     }
 }
 
@@ -75,41 +41,21 @@ impl Pass<'_> {
     /// Records an answer. The breaker closes, also when the answer is a refusal.
     pub(super) fn answered(mut self) {
         self.probe = false;
-        let mut state = self.breaker.state();
-        state.in_a_row = 0;
-        state.phase = LinkBreakerPhase::Closed;
+        self.breaker.answered();
     }
 
     /// Records a failure. The breaker opens when the failures in a row reach the limit, or when this request is the
     /// probe.
     pub(super) fn failed(mut self, now: Instant, reason: &str) {
         let probe = std::mem::take(&mut self.probe);
-        let policy = self.breaker.policy;
-        let mut state = self.breaker.state();
-        state.in_a_row = state.in_a_row.saturating_add(1);
-        let opens = match state.phase {
-            LinkBreakerPhase::Closed => state.in_a_row >= policy.failures,
-            LinkBreakerPhase::HalfOpen => probe,
-            LinkBreakerPhase::Open { .. } => false,
-        };
-        if opens {
-            reason.clone_into(&mut state.reason);
-            state.phase = LinkBreakerPhase::Open {
-                until: now + policy.open,
-            };
-        }
+        self.breaker.failed(now, probe, reason);
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.probe {
-            let mut state = self.breaker.state();
-            if state.phase == LinkBreakerPhase::HalfOpen {
-                state.phase = LinkBreakerPhase::Open {
-                    until: Instant::now(),
-                };
-            }
+            self.breaker.probe_given_up(Instant::now());
         }
     }
 }

@@ -6,25 +6,17 @@ use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::clock;
-
-/// The longest pause. A wrong number in a header must not exclude a provider for the whole run.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+use crate::domain::retry_after;
 
 /// Reads `Retry-After`: seconds, or a date that is compared with the server's own clock. A past date and an invalid
 /// value ask for no pause.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        let longest = LONGEST.as_secs_f64();
-        // NaN is not above zero.
-        return (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(longest)));
-    }
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     let now = headers
         .get(DATE)
         .and_then(|date| moment(date.to_str().ok()?))
         .unwrap_or_else(clock::now);
-    let wait = Duration::try_from(moment(text)?.duration_since(now)).ok()?;
-    (!wait.is_zero()).then(|| wait.min(LONGEST))
+    retry_after::of_header(text, now).filter(|wait| !wait.is_zero())
 }
 
 fn moment(text: &str) -> Option<Timestamp> {

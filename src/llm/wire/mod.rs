@@ -15,7 +15,6 @@ mod error_body;
 pub(super) mod loose;
 pub mod rate_headers;
 mod redact;
-pub mod retry_after;
 pub mod runaway;
 pub mod secrets;
 pub mod sse;
@@ -24,6 +23,7 @@ pub(super) mod tokens;
 pub(super) mod unreadable;
 pub(super) mod vendor;
 
+pub use crate::domain::retry_after;
 pub use error::{CallError, classify, too_long};
 pub use rate_headers::RateHeaders;
 pub use secrets::Secrets;

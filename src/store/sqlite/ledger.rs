@@ -24,7 +24,7 @@ pub(super) struct Spent<'a> {
 /// The effect of a settlement on the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Nothing is settled: the lease was lost or is released.
+    /// The calls are written without a settlement: the lease was lost or is released.
     Nothing,
     /// A part is settled, which has no event.
     Part,

@@ -16,6 +16,7 @@
 //! | `deploy` | the files in `deploy/` and the forge's workflows |
 //! | `dependencies` | what `deny.toml` says of the crates |
 //! | `house` | documents, floors of the source, the list of laws |
+//! | `quality` | the quality of the checks of texts, on labelled sentences |
 //! | `words` | plain sentences, one name for one thing |
 //!
 //! `support` has what the suites share: processes, the mock, its log, PostgreSQL, a proxy, verdicts. Each suite has a
@@ -32,6 +33,7 @@ mod fuzz;
 mod house;
 mod limit;
 mod mock;
+mod quality;
 mod search;
 mod store;
 mod support;

@@ -4,6 +4,7 @@ mod arrival;
 pub mod bucket;
 pub mod conditions;
 pub mod failure;
+pub mod grounding;
 pub mod ids;
 pub mod memory;
 pub mod outcome;

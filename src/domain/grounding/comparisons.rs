@@ -1,0 +1,238 @@
+//! Comparisons with something else: 比美式便宜, 优于, `cheaper than`, `outperforms`.
+
+use std::sync::LazyLock;
+
+use super::lexicon::{GroupList, WordList, groups, list};
+use super::piece::{Piece, is_han};
+use super::statement::{Comparison, Content, Need, Statement};
+
+/// The words of the rules here.
+const FILE: &str = include_str!("words/comparisons.txt");
+
+/// Words that hold 比 and compare nothing.
+static OTHER_WORDS: WordList = LazyLock::new(|| list(FILE, "other words"));
+
+/// Characters before 比 with which it is a part of another word.
+static BEFORE: WordList = LazyLock::new(|| list(FILE, "before"));
+
+/// Qualities in which things are compared, each with its group. The longer of two comes first.
+static QUALITIES: GroupList = LazyLock::new(|| groups(FILE, "qualities "));
+
+/// Verbs that compare.
+static VERBS: WordList = LazyLock::new(|| list(FILE, "verbs"));
+
+/// Objects of such a verb that are the writer's own.
+static OWN_OBJECTS: WordList = LazyLock::new(|| list(FILE, "own objects"));
+
+const ENGLISH_VERBS: &[&str] = &[
+    "outperforms",
+    "outperform",
+    "outlasts",
+    "outsells",
+    "outshines",
+    "outranks",
+    "outclasses",
+    "surpasses",
+];
+
+/// Words before `than` that compare nothing, or only bound a number.
+static BEFORE_THAN: WordList = LazyLock::new(|| list(FILE, "before than"));
+
+/// Words behind `than` that name no other thing.
+static BEHIND_THAN: WordList = LazyLock::new(|| list(FILE, "behind than"));
+
+/// Reads the comparison that begins at `at`.
+pub(super) fn read(piece: &Piece, at: usize) -> Option<Statement> {
+    chinese(piece, at)
+        .or_else(|| verb(piece, at))
+        .or_else(|| english(piece, at))
+}
+
+fn statement(start: usize, end: usize, other: String, quality: &str) -> Statement {
+    Statement {
+        start,
+        end,
+        content: Content::Comparison(Comparison {
+            other,
+            quality: quality.to_owned(),
+        }),
+        need: Need::Always,
+    }
+}
+
+/// Reads 比, the other thing and the quality: 比美式便宜.
+fn chinese(piece: &Piece, at: usize) -> Option<Statement> {
+    const FARTHEST: usize = 12;
+    const NO_OTHER: &[&str] = &[
+        "我",
+        "你",
+        "他",
+        "她",
+        "这更",
+        "它",
+        "这个更",
+        "啥",
+        "别人更",
+        "完美",
+        "任何",
+        "一切",
+        "结果",
+        "输赢",
+        "金钱",
+        "钱",
+        "努力",
+    ];
+    if !piece.has(at, "比")
+        || piece.any(at, &OTHER_WORDS).is_some()
+        || piece.any_before(at, &BEFORE).is_some()
+    {
+        return None;
+    }
+    if piece.any(at + 1, NO_OTHER).is_some() && piece.any(at + 1, &["你刷"]).is_none() {
+        return None;
+    }
+    for index in at + 2..at + 2 + FARTHEST {
+        let c = piece.at(index)?;
+        if !is_han(c) && !c.is_ascii_alphanumeric() && c != ' ' {
+            return None;
+        }
+        let Some((word, group)) = QUALITIES.iter().find(|(word, _)| piece.has(index, word)) else {
+            continue;
+        };
+        if *word == "更"
+            || piece
+                .any(
+                    index,
+                    &[
+                        "多少",
+                        "大家",
+                        "大牌",
+                        "小时",
+                        "小红书",
+                        "好友",
+                        "高中",
+                        "高端",
+                        "长大",
+                        "小众",
+                        "轻食",
+                        "香水",
+                        "薄荷",
+                        "重庆",
+                        "多数",
+                        "好几",
+                        "大杯",
+                        "小杯",
+                        "快餐",
+                        "厚底",
+                    ],
+                )
+                .is_some()
+        {
+            let quality = (index + 1..index + 6).find_map(|next| {
+                QUALITIES
+                    .iter()
+                    .find(|(word, _)| *word != "更" && piece.has(next, word))
+                    .map(|(word, group)| (next + word.chars().count(), *group))
+            });
+            if *word != "更" {
+                continue;
+            }
+            let (end, group) = quality.unwrap_or((index + 2, "more"));
+            return Some(statement(at, end, other(piece, at + 1, index), group));
+        }
+        let end = index + word.chars().count();
+        return Some(statement(at, end, other(piece, at + 1, index), group));
+    }
+    None
+}
+
+/// Returns the beginning of the other thing's name.
+fn other(piece: &Piece, start: usize, end: usize) -> String {
+    piece
+        .folded_text(start, end)
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '还' | '都' | '更' | '要' | '的'))
+        .take(4)
+        .collect()
+}
+
+fn verb(piece: &Piece, at: usize) -> Option<Statement> {
+    let word = piece.any(at, &VERBS)?;
+    let end = at + word.chars().count();
+    let object = if piece.has(end, "了") { end + 1 } else { end };
+    let sale = word == "秒杀"
+        && (piece
+            .any_before(at, &["限时", "整点", "今日", "直播", "点", "抢"])
+            .is_some()
+            || !piece.is(end, |c| is_han(c) || c.is_ascii_alphanumeric()));
+    if sale
+        || piece.near(object, 2, &OWN_OBJECTS)
+        || piece.has(object, "人")
+        || piece.any_before(at, &["限量"]).is_some()
+    {
+        return None;
+    }
+    let behind = (object..object + 4)
+        .take_while(|i| piece.is(*i, |c| is_han(c) || c.is_ascii_alphanumeric()))
+        .count();
+    (behind > 0).then(|| {
+        statement(
+            at,
+            end + usize::from(object > end),
+            other(piece, object, object + behind),
+            word,
+        )
+    })
+}
+
+fn english(piece: &Piece, at: usize) -> Option<Statement> {
+    piece.word_end(at)?;
+    let words = piece.words(at, 6);
+    let (first, first_end) = words.first()?;
+    let word = |index: usize| words.get(index).map_or("", |(word, _)| word.as_str());
+    let object = |from: usize| -> String {
+        let skipped = usize::from(matches!(
+            word(from),
+            "a" | "an" | "the" | "any" | "your" | "other" | "most"
+        ));
+        word(from + skipped).trim_end_matches("'s").to_owned()
+    };
+    if ENGLISH_VERBS.contains(&first.as_str()) && words.len() > 1 {
+        return Some(statement(at, *first_end, object(1), "outperforms"));
+    }
+    if first == "superior" && word(1) == "to" {
+        return Some(statement(at, words.get(1)?.1, object(2), "good"));
+    }
+    let comparative = matches!(first.as_str(), "better" | "worse" | "more" | "less" | "fewer")
+        || (first.ends_with("er") && first.len() > 4 && !BEFORE_THAN.contains(&first.as_str()));
+    if !comparative {
+        return None;
+    }
+    let than = (1..=3).find(|index| word(*index) == "than")?;
+    let behind = word(than + 1);
+    let bounds_a_number =
+        behind.is_empty() || super::numerals::read(piece, piece.skip_spaces(words.get(than)?.1)).is_some();
+    let is_hyphenated = piece.before(at) == Some('-');
+    if BEHIND_THAN.contains(&behind)
+        || bounds_a_number
+        || is_hyphenated
+        || behind == "a" && word(than + 2) == "few"
+    {
+        return None;
+    }
+    let goes_on = |index: &usize| {
+        let word = word(*index);
+        !word.is_empty()
+            && !matches!(
+                word,
+                "and" | "or" | "but" | "on" | "in" | "at" | "for" | "with" | "when" | "if" | "that"
+            )
+    };
+    let last = (than + 1..than + 4).take_while(goes_on).last()?;
+    let end = words.get(last)?.1;
+    let quality = match first.as_str() {
+        "more" | "less" | "fewer" => format!("{first} {}", if than > 1 { word(1) } else { "" }),
+        other => other.to_owned(),
+    };
+    Some(statement(at, end, object(than + 1), &quality))
+}

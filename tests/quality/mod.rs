@@ -1,7 +1,6 @@
 //! Measures the checks of finished texts on labelled sentences, and keeps the figures of `docs/quality.md`.
 #![expect(
     clippy::panic,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a measurement that cannot read its sentences has to stop"
 )]

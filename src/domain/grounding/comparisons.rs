@@ -236,3 +236,50 @@ fn english(piece: &Piece, at: usize) -> Option<Statement> {
     };
     Some(statement(at, end, object(than + 1), &quality))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Grounds;
+
+    /// Returns the words that need a source.
+    fn found(text: &str) -> Vec<String> {
+        let findings = Grounds::of([]).missing_from(text);
+        findings.into_iter().map(|finding| finding.word).collect()
+    }
+
+    #[test]
+    fn comparisons_are_found() {
+        for (text, expected) in [
+            ("比美式便宜", "比美式便宜"),
+            ("比普通散粉更持妆", "比普通散粉更持妆"),
+            ("音质媲美索尼", "媲美"),
+            ("它吊打一众旗舰", "吊打"),
+            ("it is better than butter", "better than butter"),
+            ("less sugar than regular milk", "less sugar than regular milk"),
+            ("it outperforms the rest", "outperforms"),
+        ] {
+            assert_eq!(found(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_look_like_comparisons_pass() {
+        for text in [
+            "比如，比较，对比，比例，比赛，性价比，百分比，比起熬夜。",
+            "比以前好，比想象中简单，比昨天更好，比我高。",
+            "限时秒杀，秒杀价。超越自己，不输人。",
+            "rather than wait, other than that, easier than you think, better than ever, more than enough",
+            "no later than Friday, better late than never",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_other_thing_and_the_quality_must_be_the_same() {
+        let grounds = Grounds::of(["比美式更便宜，比拿铁香", "lighter than steel"]);
+        assert_eq!(grounds.missing_from("比美式划算，lighter than steel"), []);
+        assert_eq!(grounds.missing_from("比美式香").len(), 1);
+        assert_eq!(grounds.missing_from("lighter than wood").len(), 1);
+    }
+}

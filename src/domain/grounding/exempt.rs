@@ -60,7 +60,9 @@ pub(super) fn code(piece: &Piece, at: usize) -> Option<usize> {
     let (dash, dashes) = groups('-');
     let is_hex = piece.before(at) == Some('#') && hex_digits(piece, at) == 6 || piece.has(at, "0x");
     if is_hex || is_inside {
-        return Some(word_end(piece, at));
+        let end = word_end(piece, at);
+        // v2.1.3 is one name.
+        return Some(if dots > 1 { end.max(dot) } else { end });
     }
     if is_emoji {
         return Some(end);
@@ -213,4 +215,55 @@ pub(super) fn is_promised_in_one(piece: &Piece, start: usize, end: usize) -> boo
         || words
             .iter()
             .any(|word| matches!(word.as_str(), "in" | "within" | "just" | "only"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Grounds;
+
+    /// Returns the words that need a source.
+    fn found(text: &str) -> Vec<String> {
+        let findings = Grounds::of([]).missing_from(text);
+        findings.into_iter().map(|finding| finding.word).collect()
+    }
+
+    #[test]
+    fn numbers_that_state_nothing_pass() {
+        for text in [
+            "1. 洗脸 2. 拍水\n3、防晒\n(4) 出门",
+            "第一步，第2步，Step 12, Chapter 15, 镜头12",
+            "1️⃣ 2️⃣ ① ② #FF0000 0x1F v2.1.3 3.14.15",
+            "早上八点半，晚上10点，7:30, 10 pm, 6 a.m., at 7 o'clock",
+            "三言两语，千万别，万一，十分满意，五花八门，一百个放心",
+            "https://example.com/2024/03/15?id=12345 www.a.cn/99",
+            "静置30秒，煮10分钟，泡20分钟，wait 30 seconds. Simmer for 20 minutes.",
+            "【0-3秒】特写（3-8秒）全景",
+            "400-123-4567，iPhone15，A4，5G，3C，16:9",
+            "90后，双11，618，996，7分裤，七分饱",
+            "这三点，以下12个技巧，15 tips, three checks",
+            "两只猫，三颗青菜，一起，一个，一点，two friends",
+            "有一天，一年四季，过两天，这两年",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn near_neighbours_of_exempt_numbers_are_found() {
+        for (text, expected) in [
+            ("十分钟见效", "十分钟"),
+            ("敷3天就变白", "3天"),
+            ("一天见效", "一天"),
+            ("results in just one week", "one week"),
+            ("零点五克", "零点五克"),
+            ("12个色号", "12个"),
+            ("五个色号", "五个"),
+            ("24小时持妆", "24小时"),
+            ("一万步", "一万步"),
+            ("评分4.9", "4.9"),
+            ("SPF50", "SPF50"),
+        ] {
+            assert_eq!(found(text), [expected], "{text}");
+        }
+    }
 }

@@ -321,6 +321,9 @@ fn is_sentence_word(word: &str) -> bool {
     )
 }
 
+/// Characters behind 学会 with which it is the verb.
+const AFTER_THE_VERB: &str = "了着做煎煮写画跑用爱放等自给跟怎如看听开游骑吃种";
+
 /// Reads a Chinese name by its ending, when the ending begins at `at`.
 fn by_ending(piece: &Piece, at: usize) -> Option<Statement> {
     const MOST: usize = 12;
@@ -355,7 +358,9 @@ fn by_ending(piece: &Piece, at: usize) -> Option<Statement> {
         && piece
             .any_before(at, &["欢迎", "检测", "质检", "免费", "来", "测试"])
             .is_some();
-    if is_common || verb {
+    // 学会 is also the verb: 学会了做饭.
+    let learns = ending == "学会" && piece.is(end, |c| AFTER_THE_VERB.contains(c));
+    if is_common || verb || learns {
         return None;
     }
     // The nearest characters identify the name: what stands further left may be another word.
@@ -365,4 +370,64 @@ fn by_ending(piece: &Piece, at: usize) -> Option<Statement> {
         end,
         Content::Named(piece.folded_text(end - key, end)),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Grounds;
+
+    /// Returns the words that need a source.
+    fn found(text: &str) -> Vec<String> {
+        let findings = Grounds::of([]).missing_from(text);
+        findings.into_iter().map(|finding| finding.word).collect()
+    }
+
+    #[test]
+    fn sources_are_found_by_name_ending_and_place() {
+        for (text, expected) in [
+            ("据尼尔森报告，很好。", "尼尔森报告"),
+            ("我们和中国营养学会合作。", "中国营养学会"),
+            ("据奥维云网的数据，很多。", "奥维云网"),
+            ("《2025中国茶饮白皮书》里有。", "《2025中国茶饮白皮书》"),
+            ("研究表明，早睡更好。", "研究表明"),
+            ("An old University of Minnesota guide", "University of Minnesota"),
+            ("according to Vanguard, it does", "Vanguard"),
+            ("the WHO agrees", "WHO"),
+            ("The American Kennel Club recommends it.", "American Kennel Club"),
+            ("many experts recommend it", "experts recommend"),
+            ("a study in the journal Animals", "journal Animals"),
+        ] {
+            assert_eq!(found(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn common_nouns_are_no_sources() {
+        for text in [
+            "我上大学那年，写了一份报告。",
+            "客服在线咨询，去医院看病。",
+            "我终于学会了做饭，昨天学会了煎蛋。",
+            "《小王子》里说，大学同学都来了。",
+            "who knows, I told him, mit dem Hund",
+            "This report is long. Another study is not needed.",
+            "John ran to the store. The Blue Bottle is empty.",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_one_institution_stand_for_each_other() {
+        let grounds = Grounds::of(["中国消费者协会发布，World Health Organization"]);
+        assert_eq!(grounds.missing_from("中消协和世卫组织都说过。"), []);
+    }
+
+    #[test]
+    fn an_appeal_needs_an_authority_of_its_sort() {
+        let missing = |material: &str, text: &str| Grounds::of([material]).missing_from(text).len();
+        assert_eq!(missing("2024年的调查", "研究表明"), 0);
+        assert_eq!(missing("2024年的调查", "专家建议"), 1);
+        assert_eq!(missing("消费者测试", "临床验证"), 1);
+        assert_eq!(missing("临床试验", "临床验证"), 0);
+    }
 }

@@ -37,6 +37,23 @@ mod tests {
     const FILE: &str = "# a comment: no, words\na: 一, 二\nb one: x\na: three four\nb two: y, z\n";
 
     #[test]
+    fn the_word_files_are_written_well() {
+        for file in [
+            include_str!("words/comparisons.txt"),
+            include_str!("words/counts.txt"),
+            include_str!("words/exempt.txt"),
+            include_str!("words/institutions.txt"),
+            include_str!("words/superlatives.txt"),
+        ] {
+            for line in file.lines().filter(|line| !line.starts_with('#')) {
+                let (name, words) = line.split_once(": ").unwrap();
+                assert!(!name.is_empty() && name == name.trim(), "{line}");
+                assert!(words.split(", ").all(|word| !word.is_empty()), "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn lists_and_groups_are_read() {
         assert_eq!(list(FILE, "a"), ["一", "二", "three four"]);
         assert_eq!(list(FILE, "c"), [""; 0]);

@@ -1,5 +1,6 @@
 //! Numbers as they are written: Arabic, Chinese and English.
 
+use super::number_words;
 use super::piece::{Piece, is_letter};
 
 /// Values are whole numbers of millionths, so they can be compared and ordered exactly.
@@ -49,7 +50,7 @@ pub(super) fn read(piece: &Piece, at: usize) -> Option<Numeral> {
     let numeral = if first.is_ascii_digit() {
         arabic(piece, at)
     } else if is_letter(first) {
-        english(piece, at)
+        number_words::read(piece, at)
     } else {
         chinese(piece, at)
     };
@@ -141,7 +142,7 @@ fn scale_at(piece: &Piece, at: usize) -> Option<(i128, usize)> {
     }
     if let Some((word, end)) = piece.word(next)
         && next > at
-        && let Some(scale) = word_scale(&word)
+        && let Some(scale) = number_words::scale_of(&word)
     {
         return Some((scale, end));
     }
@@ -172,7 +173,7 @@ const fn small_scale(c: char) -> Option<i128> {
     }
 }
 
-const fn chinese_digit(c: char) -> Option<i128> {
+pub(super) const fn chinese_digit(c: char) -> Option<i128> {
     Some(match c {
         '零' => 0,
         '一' => 1,
@@ -189,7 +190,7 @@ const fn chinese_digit(c: char) -> Option<i128> {
 }
 
 /// Reads what may follow a number and makes it less exact: 多, 余, 几, +.
-fn suffix(piece: &Piece, end: usize, precision: Precision) -> (Precision, usize) {
+pub(super) fn suffix(piece: &Piece, end: usize, precision: Precision) -> (Precision, usize) {
     match piece.at(end) {
         Some('多' | '余' | '几' | '+') if precision == Precision::Exact => (Precision::AndMore, end + 1),
         _ => (precision, end),
@@ -198,7 +199,11 @@ fn suffix(piece: &Piece, end: usize, precision: Precision) -> (Precision, usize)
 
 fn chinese(piece: &Piece, at: usize) -> Option<Numeral> {
     let first = piece.at(at)?;
-    if matches!(first, '几' | '数') {
+    // 倒数, 人数 and 分数 end with 数, which then begins no number.
+    let is_end = piece
+        .before(at)
+        .is_some_and(|c| "倒分人次指参多少件度倍位岁函系常总个".contains(c));
+    if first == '几' || first == '数' && !is_end {
         return order(piece, at + 1);
     }
     if first == '半' {
@@ -249,7 +254,7 @@ fn row_of_digits(piece: &Piece, at: usize, run: usize) -> Numeral {
         .take(MOST_DIGITS)
         .fold(0, |value, digit| value * 10 + digit)
         * ONE;
-    let is_number = run == 4 || (run == 2 && piece.has(at + 1, "零")) || run > 4;
+    let is_number = run == 4 || piece.has(at + run, "折") || (run == 2 && piece.has(at + 1, "零")) || run > 4;
     let scaled = piece.is(at + run, |c| small_scale(c).or_else(|| large_scale(c)).is_some());
     Numeral {
         value,
@@ -349,87 +354,6 @@ fn fraction(piece: &Piece, at: usize, has_digit: bool) -> Option<(i128, usize)> 
     }
     let is_time = piece.is(end, |c| matches!(c, '十' | '分' | '刻' | '半' | '个'));
     (end > at + 1 && !is_time).then_some((value, end))
-}
-
-fn word_scale(word: &str) -> Option<i128> {
-    Some(match word {
-        "hundred" => 100,
-        "thousand" => 1000,
-        "million" => 1_000_000,
-        "billion" => 1_000_000_000,
-        "trillion" => 1_000_000_000_000,
-        _ => return None,
-    })
-}
-
-fn small_word(word: &str) -> Option<i128> {
-    const WORDS: &str = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
-         sixteen seventeen eighteen nineteen";
-    const TENS: &str = "twenty thirty forty fifty sixty seventy eighty ninety";
-    if let Some((tens, ones)) = word.split_once('-') {
-        return Some(small_word(tens)? + small_word(ones)?);
-    }
-    if let Some(value) = WORDS.split(' ').zip(0..).find(|(known, _)| *known == word) {
-        return Some(value.1);
-    }
-    let (_, tens) = TENS.split(' ').zip(2..).find(|(known, _)| *known == word)?;
-    Some(tens * 10)
-}
-
-/// Reads a number that a hyphen joins to another word (`five-minute`), with the length of the rest.
-fn split_compound(word: &str) -> Option<(i128, usize)> {
-    let (number, rest) = word.split_once('-')?;
-    Some((small_word(number)?, rest.chars().count() + 1))
-}
-
-/// Reads an English number: `twenty-five`, `a hundred and ten`, `millions`.
-fn english(piece: &Piece, at: usize) -> Option<Numeral> {
-    let words = piece.words(at, 8);
-    let (first, first_end) = words.first()?;
-    let numeral = |value: i128, end, scale, precision| Numeral {
-        value,
-        end,
-        scale,
-        precision,
-        script: Script::English,
-    };
-    if let Some(scale) = first.strip_suffix('s').and_then(word_scale) {
-        return Some(numeral(scale * ONE, *first_end, scale, Precision::Order));
-    }
-    let (mut total, mut section, mut end, mut scale): (i128, i128, usize, i128) = (0, 0, at, 1);
-    for (index, (word, word_end)) in words.iter().enumerate() {
-        let next = words.get(index + 1).map_or("", |(word, _)| word.as_str());
-        if let Some(value) = small_word(word) {
-            section += value;
-        } else if let Some((value, joined)) = split_compound(word).filter(|_| index == 0) {
-            section += value;
-            end = *word_end - joined;
-            break;
-        } else if word == "a" && index == 0 && word_scale(next).is_some() {
-            section = 1;
-        } else if let Some(factor) = word_scale(word).filter(|_| index > 0) {
-            if factor == 100 {
-                section = section.max(1) * 100;
-            } else {
-                total = total.checked_add(section.max(1).checked_mul(factor)?)?;
-                section = 0;
-            }
-            scale = if factor == 100 { 1 } else { factor };
-        } else if !(word == "and" && index > 0 && section >= 100 && small_word(next).is_some()) {
-            break;
-        }
-        end = *word_end;
-    }
-    if end == at {
-        return None;
-    }
-    let (precision, end) = suffix(piece, end, Precision::Exact);
-    Some(numeral(
-        (total + section).checked_mul(ONE)?,
-        end,
-        scale,
-        precision,
-    ))
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use super::units::{self, Measure};
 const NAMES: [i128; 11] = [110, 119, 120, 123, 315, 360, 520, 618, 911, 996, 1111];
 
 /// The part of a piece that a rule has read, with the statement in it, if it is one.
-pub(super) struct Reading {
+pub(super) struct QuantityReading {
     pub(super) end: usize,
     pub(super) statement: Option<Statement>,
 }
 
 /// Reads the quantity that begins at `at`. A number that states nothing is read without a statement.
-pub(super) fn read(piece: &Piece, at: usize) -> Option<Reading> {
-    let skip = |end| Some(Reading { end, statement: None });
+pub(super) fn read(piece: &Piece, at: usize) -> Option<QuantityReading> {
+    let skip = |end| Some(QuantityReading { end, statement: None });
     if let Some(end) = exempt::code(piece, at).or_else(|| exempt::expression(piece, at)) {
         return skip(end);
     }
@@ -47,7 +47,7 @@ pub(super) fn read(piece: &Piece, at: usize) -> Option<Reading> {
 }
 
 /// Reads the unit of a number, and the second number of a range: 20-35岁.
-fn with_unit(piece: &Piece, start: usize, first: Numeral) -> Reading {
+fn with_unit(piece: &Piece, start: usize, first: Numeral) -> QuantityReading {
     let mut numerals = vec![first];
     if let Some(second) = range_end(piece, first.end) {
         numerals.push(second);
@@ -110,7 +110,7 @@ struct Number {
 }
 
 impl Number {
-    fn reading(self, piece: &Piece) -> Reading {
+    fn reading(self, piece: &Piece) -> QuantityReading {
         let next = piece.skip_spaces(self.end);
         // A hyphen joins a number and its unit: 5-minute.
         let hyphen = piece.has(self.end, "-") && piece.is(self.end + 1, is_letter);
@@ -131,7 +131,7 @@ impl Number {
         if glued_letters {
             // 3C, 4K: the number is a part of a name.
             let end = self.end + piece.run(self.end, |c| c.is_ascii_alphanumeric());
-            return Reading { end, statement: None };
+            return QuantityReading { end, statement: None };
         }
         if let Some(counted) = counts::read(piece, self.start, next) {
             return self.counted(piece, counted);
@@ -151,23 +151,38 @@ impl Number {
             && piece.any(end, BEHIND_A_PRICE).is_none()
     }
 
-    fn with_written_unit(self, piece: &Piece, unit: &units::WrittenUnit, unit_end: usize) -> Reading {
+    fn with_written_unit(self, piece: &Piece, unit: &units::WrittenUnit, unit_end: usize) -> QuantityReading {
         let mut number = self;
         let mut end = unit_end;
-        // 三年半, 两小时半.
-        if unit.measure.is_duration()
-            && piece.has(end, "半")
-            && !piece.any(end, &["半夜", "半路"]).is_some_and(|_| true)
-        {
-            if let Some(value) = number.values.last_mut() {
-                *value += ONE / 2;
+        // 八成五, 两块五, 一米六: a digit behind the unit is a tenth of it.
+        let tenths = piece.at(end).and_then(numerals::chinese_digit);
+        let more = match tenths {
+            Some(digit) if matches!(unit.spelling, "成" | "块" | "米") => digit * ONE / 10,
+            // 三年半, 两小时半.
+            None if unit.measure.is_duration()
+                && piece.has(end, "半")
+                && piece.any(end, &["半夜", "半路"]).is_none() =>
+            {
+                ONE / 2
             }
+            _ => 0,
+        };
+        if more > 0 {
             end += 1;
+        }
+        for value in &mut number.values {
+            // 85折 is 8.5折.
+            if unit.measure == Measure::Discount && *value > 10 * ONE {
+                *value /= 10;
+            }
+        }
+        if let Some(value) = number.values.last_mut() {
+            *value += more;
         }
         number.stated(piece, unit.measure, unit.factor, end)
     }
 
-    fn stated(self, piece: &Piece, measure: Measure, factor: (i128, i128), end: usize) -> Reading {
+    fn stated(self, piece: &Piece, measure: Measure, factor: (i128, i128), end: usize) -> QuantityReading {
         let needs_source = self.needs_source(piece, measure, end);
         let value = |written: &i128| Value {
             base: written * factor.0 / factor.1,
@@ -178,7 +193,7 @@ impl Number {
             measure,
             bound: bound(piece, self.start, end, self.numeral.precision),
         };
-        Reading {
+        QuantityReading {
             end,
             statement: Some(Statement {
                 start: self.start,
@@ -217,7 +232,7 @@ impl Number {
         }
     }
 
-    fn counted(self, piece: &Piece, counted: counts::Counted) -> Reading {
+    fn counted(self, piece: &Piece, counted: counts::Counted) -> QuantityReading {
         let is_small = self
             .values
             .iter()
@@ -226,7 +241,11 @@ impl Number {
         let is_order = self.numeral.precision == Precision::Order;
         let need = match counted.thing {
             _ if is_half_of_a_thing(&self) => Need::Never,
-            CountedThing::OwnList => Need::always_if(self.values.iter().any(|value| *value > 100 * ONE)),
+            CountedThing::OwnList => {
+                // 一万步 are steps of feet.
+                let walks = self.values.iter().any(|value| *value > 100 * ONE);
+                Need::always_if(walks && piece.has(counted.end - 1, "步"))
+            }
             CountedThing::Fact => Need::always_if(!is_one || is_order),
             CountedThing::Everyday if !is_small || is_order => Need::Always,
             CountedThing::Everyday if is_one => Need::Never,
@@ -246,7 +265,7 @@ impl Number {
         reading
     }
 
-    fn bare(self, piece: &Piece) -> Reading {
+    fn bare(self, piece: &Piece) -> QuantityReading {
         let whole = self.values.iter().all(|value| value % ONE == 0);
         let is_small = self.values.iter().all(|value| *value <= 10 * ONE);
         let is_name = self
@@ -302,7 +321,7 @@ pub(super) fn price_with_unit(
     numeral: Numeral,
     measure: Measure,
     end: usize,
-) -> Reading {
+) -> QuantityReading {
     let number = Number {
         start,
         values,

@@ -4,12 +4,12 @@
 use super::exempt;
 use super::numerals::{self, ONE, Precision, Script};
 use super::piece::Piece;
-use super::quantities::{Reading, bound, price_with_unit, range_end};
+use super::quantities::{QuantityReading, bound, price_with_unit, range_end};
 use super::statement::{Bound, Content, Need, Quantity, Statement, Value};
 use super::units::{self, Measure};
 
 /// Reads a quantity whose form says what it is, without a unit behind its number.
-pub(super) fn read(piece: &Piece, at: usize) -> Option<Reading> {
+pub(super) fn read(piece: &Piece, at: usize) -> Option<QuantityReading> {
     price(piece, at)
         .or_else(|| fraction(piece, at))
         .or_else(|| english_words(piece, at))
@@ -25,9 +25,9 @@ fn statement(
     value: i128,
     measure: Measure,
     fallback: Bound,
-) -> Reading {
+) -> QuantityReading {
     let limits = bound(piece, start, end, Precision::Exact);
-    Reading {
+    QuantityReading {
         end,
         statement: Some(Statement {
             start,
@@ -50,7 +50,7 @@ fn statement(
 }
 
 /// Reads a price with its currency sign in front.
-fn price(piece: &Piece, at: usize) -> Option<Reading> {
+fn price(piece: &Piece, at: usize) -> Option<QuantityReading> {
     let (measure, number) = units::currency(piece, at)?;
     let numeral = numerals::read(piece, number)?;
     let mut values = vec![numeral.value];
@@ -62,7 +62,7 @@ fn price(piece: &Piece, at: usize) -> Option<Reading> {
     Some(price_with_unit(piece, at, values, numeral, measure, end))
 }
 
-fn protection_factor(piece: &Piece, at: usize) -> Option<Reading> {
+fn protection_factor(piece: &Piece, at: usize) -> Option<QuantityReading> {
     if !piece.has(at, "spf") {
         return None;
     }
@@ -78,7 +78,7 @@ fn protection_factor(piece: &Piece, at: usize) -> Option<Reading> {
 }
 
 /// Reads 零添加, 0糖, `zero sugar`.
-fn absence(piece: &Piece, at: usize) -> Option<Reading> {
+fn absence(piece: &Piece, at: usize) -> Option<QuantityReading> {
     const THINGS: &[&str] = &[
         "添加",
         "糖",
@@ -112,7 +112,7 @@ fn absence(piece: &Piece, at: usize) -> Option<Reading> {
         .filter(|thing| piece.has(begins, thing))
         .max_by_key(|thing| thing.len())?;
     let end = begins + thing.chars().count();
-    Some(Reading {
+    Some(QuantityReading {
         end,
         statement: Some(Statement {
             start: at,
@@ -129,7 +129,7 @@ fn percentage(part: i128, whole: i128) -> Option<i128> {
 }
 
 /// Reads 百分之八十, 三分之二, 2/3, `9 out of 10`, 一半, 半价.
-fn fraction(piece: &Piece, at: usize) -> Option<Reading> {
+fn fraction(piece: &Piece, at: usize) -> Option<QuantityReading> {
     if piece.has(at, "百分之") {
         let numeral = numerals::read(piece, at + 3)?;
         return Some(statement(
@@ -215,7 +215,7 @@ fn fraction(piece: &Piece, at: usize) -> Option<Reading> {
 }
 
 /// Reads English words that are quantities by themselves: `half of`, `a third`, `twice as fast`, `doubled`, `dozens of`.
-fn english_words(piece: &Piece, at: usize) -> Option<Reading> {
+fn english_words(piece: &Piece, at: usize) -> Option<QuantityReading> {
     piece.word_end(at)?;
     let words = piece.words(at, 3);
     let word = |index: usize| words.get(index).map_or("", |(word, _)| word.as_str());
@@ -286,7 +286,7 @@ fn english_words(piece: &Piece, at: usize) -> Option<Reading> {
 }
 
 /// Reads `three times as fast`, `10 times more`. Other times are occasions.
-fn multiple(piece: &Piece, at: usize) -> Option<Reading> {
+fn multiple(piece: &Piece, at: usize) -> Option<QuantityReading> {
     let numeral = numerals::read(piece, at)?;
     let words = piece.words(numeral.end, 2);
     let ((times, end), (behind, _)) = (words.first()?, words.get(1)?);

@@ -321,3 +321,65 @@ fn english(piece: &Piece, at: usize) -> Option<Statement> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Grounds;
+
+    /// Returns the words that need a source.
+    fn found(text: &str) -> Vec<String> {
+        let findings = Grounds::of([]).missing_from(text);
+        findings.into_iter().map(|finding| finding.word).collect()
+    }
+
+    #[test]
+    fn superlatives_are_found() {
+        for (text, expected) in [
+            ("这是最好用的散粉。", "最好用"),
+            ("真的最好用！", "最好用"),
+            ("全网最低价", "全网最低价"),
+            ("国家级品质", "国家级"),
+            ("销量第一", "第一"),
+            ("第一品牌", "第一"),
+            ("唯一一款", "唯一"),
+            ("行业天花板", "天花板"),
+            ("the best phone", "best"),
+            ("the cheapest fund", "cheapest"),
+            ("the UK's No. 1 drink", "No. 1"),
+            ("the most popular breed", "most popular"),
+            ("the only app", "only"),
+        ] {
+            assert_eq!(found(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_look_like_superlatives_pass() {
+        for text in [
+            "最近、最后、最终、最初、最多、最少，第一眼，第一次，第一步。",
+            "最好先洗脸，最好用温水洗。",
+            "我最喜欢的，最重要的是，最难的不是写。",
+            "盯着天花板看。唯一的缺点是贵。",
+            "At best, do your best; the best way is the first way.",
+            "The only thing is time. Our #1 rule: rest. Most people, at least the latest.",
+            "an honest guest in the forest",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn superlatives_of_one_meaning_ground_each_other() {
+        for (material, text) in [
+            ("全网销量第一", "the No. 1 brand"),
+            ("最便宜", "the cheapest one in town"),
+            ("最好用的散粉", "最好用！"),
+        ] {
+            assert_eq!(
+                Grounds::of([material]).missing_from(text),
+                [],
+                "{text} in {material}"
+            );
+        }
+    }
+}

@@ -74,7 +74,7 @@ const SAME_INSTITUTION: &[&[&str]] = &[
 
 /// All statements of a material.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct MaterialStatements {
     /// Values by measure, in base units.
     values: BTreeSet<(Measure, i128)>,
     /// Values as they are written, whatever their unit.
@@ -93,7 +93,7 @@ pub(super) struct Evidence {
 /// Names that were looked up for one text, with the results.
 pub(super) type LookedUp = HashMap<String, bool>;
 
-impl Evidence {
+impl MaterialStatements {
     pub(super) fn add(&mut self, part: &str) {
         for (_, statement) in statements(part) {
             if let Need::IfCounted(noun) = statement.need {

@@ -60,35 +60,17 @@ fn statement(start: usize, end: usize, other: String, quality: &str) -> Statemen
     }
 }
 
+/// Words behind 比 that are no other thing to compare with: the reader, an abstraction.
+static NO_OTHER: WordList = LazyLock::new(|| list(FILE, "no other"));
+
+/// Nouns that begin with the character of a quality: 大牌, 小时.
+static NOUNS_OF_A_QUALITY: WordList = LazyLock::new(|| list(FILE, "nouns of a quality"));
+
 /// Reads 比, the other thing and the quality: 比美式便宜.
 fn chinese(piece: &Piece, at: usize) -> Option<Statement> {
     const FARTHEST: usize = 12;
-    const NO_OTHER: &[&str] = &[
-        "我",
-        "你",
-        "他",
-        "她",
-        "这更",
-        "它",
-        "这个更",
-        "啥",
-        "别人更",
-        "完美",
-        "任何",
-        "一切",
-        "结果",
-        "输赢",
-        "金钱",
-        "钱",
-        "努力",
-    ];
-    if !piece.has(at, "比")
-        || piece.any(at, &OTHER_WORDS).is_some()
-        || piece.any_before(at, &BEFORE).is_some()
-    {
-        return None;
-    }
-    if piece.any(at + 1, NO_OTHER).is_some() && piece.any(at + 1, &["你刷"]).is_none() {
+    let is_other_word = piece.any(at, &OTHER_WORDS).is_some() || piece.any_before(at, &BEFORE).is_some();
+    if !piece.has(at, "比") || is_other_word || piece.any(at + 1, &NO_OTHER).is_some() {
         return None;
     }
     for index in at + 2..at + 2 + FARTHEST {
@@ -96,54 +78,27 @@ fn chinese(piece: &Piece, at: usize) -> Option<Statement> {
         if !is_han(c) && !c.is_ascii_alphanumeric() && c != ' ' {
             return None;
         }
-        let Some((word, group)) = QUALITIES.iter().find(|(word, _)| piece.has(index, word)) else {
-            continue;
+        let (end, group) = match quality(piece, index) {
+            Some((_, "more")) => quality_behind_more(piece, index),
+            Some(found) if piece.any(index, &NOUNS_OF_A_QUALITY).is_none() => found,
+            _ => continue,
         };
-        if *word == "更"
-            || piece
-                .any(
-                    index,
-                    &[
-                        "多少",
-                        "大家",
-                        "大牌",
-                        "小时",
-                        "小红书",
-                        "好友",
-                        "高中",
-                        "高端",
-                        "长大",
-                        "小众",
-                        "轻食",
-                        "香水",
-                        "薄荷",
-                        "重庆",
-                        "多数",
-                        "好几",
-                        "大杯",
-                        "小杯",
-                        "快餐",
-                        "厚底",
-                    ],
-                )
-                .is_some()
-        {
-            let quality = (index + 1..index + 6).find_map(|next| {
-                QUALITIES
-                    .iter()
-                    .find(|(word, _)| *word != "更" && piece.has(next, word))
-                    .map(|(word, group)| (next + word.chars().count(), *group))
-            });
-            if *word != "更" {
-                continue;
-            }
-            let (end, group) = quality.unwrap_or((index + 2, "more"));
-            return Some(statement(at, end, other(piece, at + 1, index), group));
-        }
-        let end = index + word.chars().count();
         return Some(statement(at, end, other(piece, at + 1, index), group));
     }
     None
+}
+
+/// Returns the end and the group of the quality that stands at `index`.
+fn quality(piece: &Piece, index: usize) -> Option<(usize, &'static str)> {
+    let (word, group) = QUALITIES.iter().find(|(word, _)| piece.has(index, word))?;
+    Some((index + word.chars().count(), group))
+}
+
+/// Returns the end and the group of the quality behind 更. An unknown quality has one character.
+fn quality_behind_more(piece: &Piece, index: usize) -> (usize, &'static str) {
+    (index + 1..index + 6)
+        .find_map(|next| quality(piece, next).filter(|(_, group)| *group != "more"))
+        .unwrap_or((index + 2, "more"))
 }
 
 /// Returns the beginning of the other thing's name.

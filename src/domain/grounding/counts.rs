@@ -35,7 +35,6 @@ const FOR_THINGS: &str = "个种款件样条步点招类句段遍次下口把张
 
 /// Nouns and measure words that stand directly behind a number and say what is counted.
 const DIRECT: &[(&str, Measure)] = &[
-    ("位数", Measure::Things),
     ("位", Measure::People),
     ("名", Measure::People),
     ("人", Measure::People),

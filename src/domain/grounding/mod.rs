@@ -274,7 +274,7 @@ mod tests {
     fn long_texts_are_read_piece_by_piece() {
         // Rules that read a whole line would take minutes for these lines.
         for unit in ["a-", "1,", "亿", "A ", "《", "比", "据大学", "三分之", "1-"] {
-            let text: String = unit.chars().cycle().take(50_000).collect();
+            let text: String = unit.chars().cycle().take(10_000).collect();
             assert_eq!(Grounds::of([text.as_str()]).missing_from(&text), []);
         }
     }

@@ -315,7 +315,10 @@ fn english(piece: &Piece, at: usize) -> Option<Statement> {
             && matches!(words.get(2)?.0.as_str(), "market" | "industry" | "field"))
         .then(|| statement(at, *end, "leading")),
         adjective => {
-            let (_, group) = ADJECTIVES.iter().find(|(known, _)| *known == adjective)?;
+            // The first part of fastest-growing and longest-lasting is the superlative.
+            let part = adjective.split('-').next().filter(|part| part.ends_with("est"));
+            let is_known = |known: &str| known == adjective || part == Some(known);
+            let (_, group) = ADJECTIVES.iter().find(|(known, _)| is_known(known))?;
             let advice = adjective.ends_with("est") && nouns(1, 1);
             (!advice).then(|| statement(at, *end, group))
         }

@@ -264,7 +264,6 @@ const UNITS: &[WrittenUnit] = &[
     unit("颗星", Measure::Stars, 1),
     unit("星", Measure::Stars, 1),
     unit("star", Measure::Stars, 1),
-    unit("位数", Measure::Things, 1),
 ];
 
 /// Characters behind 成 with which it is another word: 成功, 成为, 成分.

@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod failure;
 pub mod grounding;
 pub mod ids;
+pub mod item_texts;
 pub mod memory;
 pub mod outcome;
 pub mod pace;

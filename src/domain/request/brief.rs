@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::action::Action;
 use super::common_fields::{self, GivenTask};
 use super::fields::{Complaint, Fields};
+use super::product::{self, ProductBrief};
 use super::selections::{self, Selections};
 use super::stops::Stops;
 use super::tree::Tree;
@@ -121,6 +122,9 @@ pub struct Background {
     /// Earlier posts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_content: Vec<String>,
+    /// The product that the request is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductBrief>,
 }
 
 /// Reads a brief from `fields`, and its plan from the keys of `top`.
@@ -223,7 +227,15 @@ fn background(fields: &Fields<'_, '_>) -> Result<Background, Complaint> {
         industry: fields.owned_text("industry")?,
         brand_style: fields.owned_text("brand_style")?,
         previous_content: fields.texts("previous_content")?,
+        product: product(fields)?,
     })
+}
+
+/// Reads the product. An object without content counts as absent.
+fn product(fields: &Fields<'_, '_>) -> Result<Option<ProductBrief>, Complaint> {
+    let object = fields.object("product")?;
+    let product = object.as_ref().map(product::product).transpose()?;
+    Ok(product.filter(|product| *product != ProductBrief::default()))
 }
 
 fn context(fields: &Fields<'_, '_>) -> Result<Option<Value>, Complaint> {

@@ -36,7 +36,9 @@ const BACKGROUND: &[&str] = &[
     "industry",
     "brand_style",
     "previous_content",
+    "product",
 ];
+const PRODUCT: &[&str] = &["name", "points", "price", "proof", "must_say", "must_not_say"];
 const SELECTION: &[&str] = &["id", "title", "content", "selected", "user_comment"];
 const TASK: &[&str] = &["action", "input", "description"];
 
@@ -156,6 +158,10 @@ fn sift_brief<'a>(brief: &mut [KeyValue<'a>], place: &ValuePlace<'_>, strays: &m
     if let Some(Tree::Object(background)) = value_of(brief, "background") {
         let place = ValuePlace::Key(place, "background");
         take(background, |key| BACKGROUND.contains(&key), &place, strays);
+        if let Some(Tree::Object(product)) = value_of(background, "product") {
+            let place = ValuePlace::Key(&place, "product");
+            take(product, |key| PRODUCT.contains(&key), &place, strays);
+        }
     }
     if let Some(Tree::Object(selections)) = value_of(brief, "nova3_selections") {
         let place = ValuePlace::Key(place, "nova3_selections");

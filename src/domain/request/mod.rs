@@ -16,6 +16,7 @@ mod identity;
 mod keys;
 mod lines;
 mod notes;
+mod product;
 mod selections;
 mod stops;
 mod syntax;
@@ -33,6 +34,7 @@ pub use self::brief::{Background, Brief, Interaction};
 pub use self::common_fields::GivenTask;
 pub use self::identity::{Digest, Identity};
 pub use self::lines::{LineSplitter, MAX_LINE, RawLine};
+pub use self::product::ProductBrief;
 pub use self::selections::{Selection, Selections};
 pub use self::stops::Stops;
 

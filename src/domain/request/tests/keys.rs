@@ -24,6 +24,14 @@ fn unknown_keys_are_named_with_their_place() {
             "`mood` in `request_data.background`",
         ),
         (
+            r#"{"query":"q","background":{"product":{"brand":1}}}"#,
+            "`brand` in `background.product`",
+        ),
+        (
+            r#"{"request_data":{"query":"q","background":{"product":{"brand":1}}}}"#,
+            "`brand` in `request_data.background.product`",
+        ),
+        (
             r#"{"query":"q","nova3_selections":{"nova3_answer":[]}}"#,
             "`nova3_answer` in `nova3_selections`",
         ),

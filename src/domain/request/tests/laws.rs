@@ -66,7 +66,8 @@ fn good_line() -> impl Strategy<Value = Value> {
         let brief = json!({
             "query": format!("q{}", text.replace('\0', "")),
             "auto": auto,
-            "background": {"industry": "i", "platform": "p", "previous_content": ["a", "b"]},
+            "background": {"industry": "i", "platform": "p", "previous_content": ["a", "b"],
+                "product": {"name": "n", "points": ["p"], "must_say": ["m"]}},
             "interaction_context": {"free": free},
             "nova3_selections": {"nova3_facts": [{"id": "fact1", "content": "c", "selected": true}]},
         });

@@ -40,6 +40,18 @@ fn values_of_the_wrong_kind_are_named() {
             "expected `background.previous_content` to be a list, got a string",
         ),
         (
+            r#"{"query":"q","background":{"product":"p"}}"#,
+            "expected `background.product` to be an object, got a string",
+        ),
+        (
+            r#"{"query":"q","background":{"product":{"price":89}}}"#,
+            "expected `background.product.price` to be a string, got a number (put it in quotes)",
+        ),
+        (
+            r#"{"request_data":{"query":"q","background":{"product":{"points":["a",null]}}}}"#,
+            "expected `request_data.background.product.points[1]` to be a string, got null",
+        ),
+        (
             r#"{"query":"q","interaction_context":[]}"#,
             "expected `interaction_context` to be an object, got a list",
         ),
@@ -267,4 +279,68 @@ fn the_rules_of_a_batch_line_are_kept() {
             "in `body`: failed to read JSON: number out of range at column 24, near `0}`",
         ),
     ]);
+}
+
+#[test]
+fn a_product_is_read_and_stored() {
+    let product = json!({"name": "控油散粉", "points": ["控油"], "price": "89 元", "proof": ["检测报告"],
+        "must_say": ["广告"], "must_not_say": ["永久"]});
+    for line in [
+        json!({"query": "q", "background": {"product": product}}),
+        json!({"request_data": {"query": "q", "background": {"product": product}}}),
+    ] {
+        let brief = brief(&line.to_string());
+        let stored = serde_json::to_value(&brief).unwrap();
+        assert_eq!(stored["background"]["product"], product);
+        assert_eq!(serde_json::from_value::<Brief>(stored).unwrap(), brief);
+    }
+    for empty in ["null", "{}", r#"{"name":" ","points":[]}"#] {
+        let line = format!(r#"{{"query":"q","background":{{"product":{empty}}}}}"#);
+        assert_eq!(brief(&line).background.product, None, "{empty}");
+    }
+}
+
+#[test]
+fn a_product_is_bounded() {
+    let told = |product: Value| {
+        let line = json!({"query": "q", "background": {"product": product}});
+        bad(line.to_string()).message
+    };
+    let accepts = |product: Value| {
+        accepted(&json!({"query": "q", "background": {"product": product}}).to_string());
+    };
+    let long = |chars: usize| "长".repeat(chars);
+    accepts(
+        json!({"name": long(200), "price": long(200), "points": vec![long(500); 20], "proof": vec![long(500); 20],
+        "must_say": vec![long(60); 10], "must_not_say": vec!["别".repeat(60); 50]}),
+    );
+    let shown = long(60);
+    let cure = "(shorten it, or move it into `interaction_context`)";
+    for (product, expected) in [
+        (
+            json!({"name": long(201)}),
+            format!("expected `background.product.name` to have at most 200 characters, got 201: `{shown}…` {cure}"),
+        ),
+        (
+            json!({"proof": ["a", long(501)]}),
+            format!("expected `background.product.proof[1]` to have at most 500 characters, got 501: `{shown}…` {cure}"),
+        ),
+        (
+            json!({"must_say": vec!["a"; 11]}),
+            "expected `background.product.must_say` to have at most 10 entries, got 11 (leave out the least important ones)"
+                .to_owned(),
+        ),
+        (
+            json!({"must_not_say": ["a", " "]}),
+            "expected `background.product.must_not_say[1]` to have 1 to 60 characters, got an empty text (remove it)"
+                .to_owned(),
+        ),
+        (
+            json!({"must_say": ["ＶＩＰ 专享"], "must_not_say": ["x", "vip"]}),
+            "expected `background.product.must_say[0]` without a word of `must_not_say`, got `ＶＩＰ 专享`, which holds `vip` (remove one of them)"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(told(product.clone()), expected, "{product}");
+    }
 }

@@ -126,6 +126,9 @@ impl Filler<'_> {
         if let (Some(choices), Value::Bool(true)) = (items["enum"].as_array(), &schema["uniqueItems"]) {
             most = most.min(choices.len());
         }
+        if name == "basis" {
+            return self.topic.item_ids().into_iter().map(Value::from).collect();
+        }
         let actions = resolved(self.root, &items["properties"]["action"])["enum"].as_array();
         let actions: Vec<&str> = actions.into_iter().flatten().filter_map(Value::as_str).collect();
         let known = self.sample.as_ref().map_or(0, samples::items);

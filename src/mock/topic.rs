@@ -25,6 +25,14 @@ pub(crate) struct Topic<'a> {
 }
 
 impl<'a> Topic<'a> {
+    /// Returns the first ids of items that stand between fences: `insight1`.
+    pub(crate) fn item_ids(&self) -> Vec<&'a str> {
+        const MOST: usize = 2;
+        let opened = self.prompt.lines().filter_map(|line| line.strip_prefix("<<<"));
+        let is_id = |name: &&str| name.is_ascii() && name.ends_with(|c: char| c.is_ascii_digit());
+        opened.filter(is_id).take(MOST).collect()
+    }
+
     pub(crate) fn of(prompt: &'a str) -> Self {
         let (mut last, mut language, mut part_ended) = ("", AnswerLanguage::English, false);
         let mut is_behind_fence = false;

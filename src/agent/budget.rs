@@ -12,6 +12,9 @@ use crate::llm::estimate_tokens;
 /// Estimated tokens of the chat format and the marks around one piece.
 const PER_PIECE: u64 = 16;
 
+/// Estimated tokens up to which the account and the product are never cut.
+const SHORT: u64 = 400;
+
 impl PromptParts {
     /// Cuts each part to its bound, then all parts together to `room` tokens. Returns a description of everything that
     /// was left out. `Err` holds the tokens that are still needed when the request itself does not fit.
@@ -50,7 +53,7 @@ impl PromptParts {
         self.cut_texts(budget, out);
         out.rounds += drop_to(&mut self.rounds, budget.round_tokens);
         let free =
-            |parts: &Self| parts.context.as_deref().map_or(0, estimate_tokens) + weigh_all(&parts.background);
+            |parts: &Self| parts.context.as_deref().map_or(0, estimate_tokens) + parts.account_and_product();
         let room = budget.background_tokens.saturating_sub(free(self));
         out.background += drop_to(&mut self.previous, room);
         while free(self) + weigh_all(&self.previous) > budget.background_tokens
@@ -83,10 +86,18 @@ impl PromptParts {
         false
     }
 
+    /// Estimates the tokens of the account and of the product.
+    fn account_and_product(&self) -> u64 {
+        weigh_all(&self.background) + weigh_all(&self.product) + weigh_all(&self.wording)
+    }
+
+    /// Drops one piece of the background. A short account and a short product stay, and so do the words that the
+    /// product must say or must not say.
     fn leave_background_out(&mut self, out: &mut LeftOut) -> bool {
         let left = drop_first(&mut self.previous)
             || self.context.take().is_some()
-            || (weigh_all(&self.background) > 400 && self.background.pop().is_some());
+            || (weigh_all(&self.product) > SHORT && self.product.pop().is_some())
+            || (weigh_all(&self.background) > SHORT && self.background.pop().is_some());
         out.background += u64::from(left);
         left
     }
@@ -114,7 +125,7 @@ impl PromptParts {
             .sum();
         texts
             + estimate_tokens(&self.input)
-            + weigh_all(&self.background)
+            + self.account_and_product()
             + weigh_all(&self.previous)
             + weigh_all(&self.chosen)
             + weigh_all(&self.comments)
@@ -364,6 +375,24 @@ mod tests {
         assert!(parts.earlier.is_empty() && parts.references.is_empty() && parts.chosen.is_empty());
         assert_eq!(parts.query.as_deref(), Some("需求"));
         assert!(parts.fit(&WIDE, 1).is_err());
+    }
+
+    #[test]
+    fn a_long_product_loses_its_last_facts_and_none_of_its_words() {
+        let named = |chars: usize| Named {
+            name: "n".to_owned(),
+            key: "n".to_owned(),
+            value: "字".repeat(chars),
+        };
+        let mut parts = PromptParts {
+            product: vec![named(200); 40],
+            wording: vec![named(60); 60],
+            ..PromptParts::default()
+        };
+        let told = parts.fit(&WIDE, 100_000).unwrap().unwrap();
+        assert!(told.ends_with("of the background"), "{told}");
+        assert!((1..5).contains(&parts.product.len()), "{}", parts.product.len());
+        assert_eq!(parts.wording.len(), 60);
     }
 
     #[test]

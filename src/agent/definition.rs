@@ -39,6 +39,8 @@ struct RawAgent {
     max_results: Option<Spanned<u32>>,
     #[serde(default)]
     search: bool,
+    #[serde(default)]
+    writes: bool,
     model: Option<Spanned<String>>,
     for_each: Option<Spanned<String>>,
     samples: Option<Spanned<u32>>,
@@ -61,6 +63,8 @@ struct RawChecks {
     /// Lists of words, beside `tags`, from which repeated words are dropped.
     #[serde(default)]
     distinct: Vec<String>,
+    /// Whether banned words are looked up, also if the agent does not write.
+    banned_words: bool,
 }
 
 /// One agent.
@@ -78,6 +82,11 @@ pub struct Agent {
     pub max_results: Option<usize>,
     /// Whether it needs a web search. Without one its result is marked as degraded.
     pub search: bool,
+    /// Whether its items are texts for publication: they carry the label, hold what the product must say, and are free
+    /// of banned words.
+    pub writes: bool,
+    /// Whether its items must be free of banned words and of the words that the product must not say.
+    pub checks_words: bool,
     /// The route it uses when a line names none.
     pub model: Option<String>,
     /// Whether its tasks are split into parts.
@@ -196,10 +205,12 @@ impl Agent {
             max_results,
             description: raw.description.clone(),
             search: raw.search,
+            writes: raw.writes,
+            checks_words: checks_words(&raw),
             model: raw.model.as_ref().map(|model| model.get_ref().clone()),
             fan_out: fan_out(source, &raw)?,
             sampling: raw.sampling,
-            rules: rules(&raw.checks, around),
+            rules: rules(&raw, around),
             form,
             file: source.file.clone(),
             embedded: source.embedded,
@@ -319,24 +330,29 @@ fn fan_out(source: &AgentFile, raw: &RawAgent) -> Result<FanOut, AgentError> {
         .map_err(|(at, reason)| source.problem(at, reason))
 }
 
-fn rules(checks: &RawChecks, around: Surroundings<'_>) -> PostRules {
-    let checked = checks.title_chars.is_some() || checks.content_chars.is_some() || checks.tags.is_some();
+fn rules(raw: &RawAgent, around: Surroundings<'_>) -> PostRules {
+    let checks = &raw.checks;
     let tags = checks.tags.map(|_| "tags".to_owned());
-    let distinct = tags.into_iter().chain(checks.distinct.clone()).collect();
-    if !checked {
-        return PostRules {
-            distinct,
-            ..PostRules::default()
-        };
-    }
     PostRules {
         title_chars: checks.title_chars,
         content_chars: checks.content_chars,
         tags: checks.tags,
-        label: around.settings.label.clone(),
-        banned: around.banned.to_vec(),
-        distinct,
+        label: around.settings.label.clone().filter(|_| raw.writes),
+        banned: if checks_words(raw) {
+            around.banned.to_vec()
+        } else {
+            Vec::new()
+        },
+        distinct: tags.into_iter().chain(checks.distinct.clone()).collect(),
     }
+}
+
+/// Whether banned words are looked up in the items of an agent: if it writes, asks for the check, or has bounds of a
+/// post.
+const fn checks_words(raw: &RawAgent) -> bool {
+    let checks = &raw.checks;
+    let is_bounded = checks.title_chars.is_some() || checks.content_chars.is_some() || checks.tags.is_some();
+    raw.writes || checks.banned_words || is_bounded
 }
 
 fn templates(

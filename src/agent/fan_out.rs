@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 use toml::Spanned;
 
+use super::basis;
 use super::definition::Agent;
 use super::run::{PartOf, TaskInput};
 use super::texts::keep_distinct;
@@ -201,7 +202,7 @@ pub fn join(agent: Option<&Agent>, outcomes: Vec<PartOutcome>, on_failure: OnFai
     }
     let mut warnings = Vec::new();
     if let FanOut::Samples { keep_all: false, .. } = fan_out {
-        let same = keep_distinct(&mut items, |item| Value::Object(item.body.clone())) as u64;
+        let same = keep_distinct(&mut items, |item| basis::without(&item.body)) as u64;
         if same > 0 {
             warnings.push(format!("the samples had {} alike, merged", counted(same, "item")));
         }

@@ -9,6 +9,7 @@ use minijinja::{Environment, context};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::basis;
 use super::language::Language;
 use crate::domain::ids::shortened;
 use crate::llm::{OutputSchema, strip_think};
@@ -33,6 +34,8 @@ pub struct Schema {
     /// The schema as it was written. Models fill objects in its order.
     written: Box<RawValue>,
     validator: jsonschema::Validator,
+    /// Whether its items have a list `basis`.
+    has_basis: bool,
 }
 
 impl Form {
@@ -49,10 +52,16 @@ impl Form {
         let written =
             RawValue::from_string(text.trim().to_owned()).map_err(|error| (1, error.to_string()))?;
         Ok(Self::Json(Arc::new(Schema {
+            has_basis: basis::is_declared(&value),
             value,
             written,
             validator,
         })))
+    }
+
+    /// Whether the items name the material that they rest on.
+    pub(super) fn has_basis(&self) -> bool {
+        matches!(self, Self::Json(schema) if schema.has_basis)
     }
 
     /// Returns the schema for the request under this name; `None` for free text.
@@ -71,7 +80,8 @@ impl Form {
 impl Schema {
     /// Returns the object in the text if it fits the schema, else an error message.
     pub(super) fn read(&self, text: &str) -> Result<Map<String, Value>, String> {
-        let value = self.wrapped(value_in(text)?);
+        let mut value = self.wrapped(value_in(text)?);
+        basis::complete(&self.value, &mut value);
         let wrong: Vec<String> = self
             .validator
             .iter_errors(&value)

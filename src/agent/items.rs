@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::basis;
 use super::definition::Agent;
 use super::form::Form;
 use super::language::{Language, is_another_language};
 use super::texts::{is_usable, keep_distinct, placeholders, says_something};
 use crate::domain::outcome::NewItem;
 use crate::domain::printable::counted;
+use crate::domain::request::ProductBrief;
 use crate::llm::strip_think;
 
 /// The item limit of a task when limits are off.
@@ -26,6 +28,8 @@ pub(super) struct Asked<'a> {
     pub(super) input: &'a str,
     /// The names under which the prompt gave material.
     pub(super) sources: &'a [String],
+    /// The product of the request.
+    pub(super) product: Option<&'a ProductBrief>,
 }
 
 impl Asked<'_> {
@@ -54,6 +58,7 @@ pub(super) fn from_text(asked: &Asked<'_>, text: &str, truncated: bool) -> Resul
     }
     let mut warnings = Vec::new();
     bound_texts(&mut body, &mut warnings);
+    asked.agent.rules.add_label(&mut body);
     Ok((vec![item(asked, body)], warnings))
 }
 
@@ -65,6 +70,9 @@ pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Resu
         // The store assigns the ids.
         body.remove("id");
         asked.agent.rules.drop_repeated_words(body);
+    }
+    if asked.agent.form.has_basis() {
+        warnings.extend(basis::keep_known(&mut list, asked.sources));
     }
     drop_useless(asked, &mut list, &mut warnings)?;
     let most = asked.agent.max_results.unwrap_or(MOST);
@@ -80,6 +88,7 @@ pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Resu
         .into_iter()
         .map(|mut body| {
             bound_texts(&mut body, &mut warnings);
+            asked.agent.rules.add_label(&mut body);
             if asked.agent.search {
                 mark_source(&mut body, asked.sources);
             }
@@ -107,7 +116,7 @@ fn drop_useless(
             counted(empty, "item")
         ));
     }
-    let same = keep_distinct(list, |body| Value::Object(body.clone())) as u64;
+    let same = keep_distinct(list, basis::without) as u64;
     if same > 0 {
         warnings.push(format!(
             "`{action}` gave {} that an earlier item says already, dropped",
@@ -174,7 +183,7 @@ fn mark_source(body: &mut Map<String, Value>, sources: &[String]) {
 }
 
 /// Whether a name is that of a part, or of one piece of a part: `背景.行业`, `历史内容2`.
-fn names(name: &str, known: &str) -> bool {
+pub(super) fn names(name: &str, known: &str) -> bool {
     match name.strip_prefix(known) {
         Some("") => true,
         Some(rest) if rest.starts_with('.') => true,
@@ -192,6 +201,7 @@ pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
         complaints.extend(
             empty
                 .chain(wrong)
+                .chain(wrong_words(asked, &item.body))
                 .map(|wrong| format!("item {}: {wrong}", index + 1)),
         );
     }
@@ -202,10 +212,24 @@ pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     complaints
 }
 
+/// Returns the complaints about the words that the product asks for or forbids.
+fn wrong_words(asked: &Asked<'_>, body: &Map<String, Value>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if let Some(product) = asked.product {
+        if asked.agent.writes {
+            wrong.extend(product.missing(body));
+        }
+        if asked.agent.checks_words {
+            wrong.extend(product.forbidden(body));
+        }
+    }
+    wrong
+}
+
 /// Returns a fault of the items that is not worth a second call.
 pub(super) fn doubts(asked: &Asked<'_>, items: &[NewItem]) -> Option<String> {
     let is_worth_a_call = is_chinese_by_mistake(asked, items);
-    let is_other = is_another_language(asked.question(), &said(items));
+    let is_other = is_another_language(asked.question(), &said(asked, items));
     (is_other && !is_worth_a_call).then(|| OTHER_LANGUAGE.to_owned())
 }
 
@@ -217,12 +241,17 @@ fn is_chinese_by_mistake(asked: &Asked<'_>, items: &[NewItem]) -> bool {
     let question = asked.question();
     matches!(asked.agent.form, Form::Text)
         && Language::of(question, "") == Language::Other
-        && is_another_language(question, &said(items))
+        && is_another_language(question, &said(asked, items))
 }
 
-fn said(items: &[NewItem]) -> String {
+/// Returns the contents of the items, without the label: its language is that of the settings.
+fn said(asked: &Asked<'_>, items: &[NewItem]) -> String {
+    let label = asked.agent.rules.label.as_deref().unwrap_or_default().trim();
     let contents = items.iter().filter_map(|item| item.body.get("content"));
-    contents.filter_map(Value::as_str).collect()
+    contents
+        .filter_map(Value::as_str)
+        .map(|content| content.strip_suffix(label).unwrap_or(content))
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! Loading an agent checks its whole file, before any call is paid. A model's text is untrusted. It becomes items that
 //! fit the agent's schema, or a failure with its reason.
 
+mod basis;
 mod budget;
 mod completion;
 mod context;

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::item_texts::{MAIN, is_basis};
 use crate::domain::references::{ItemId, references_in};
-use crate::domain::request::Brief;
+use crate::domain::request::{Brief, ProductBrief};
 use crate::store::{Material, StoredItem};
 
 /// The enhanced input, as templates get it.
@@ -19,6 +20,10 @@ pub(super) struct PromptParts {
     pub(super) query: Option<String>,
     /// The account and its audience, as named values.
     pub(super) background: Vec<Named>,
+    /// The facts of the product, as named values.
+    pub(super) product: Vec<Named>,
+    /// The words that the product's texts must hold or must not hold. They are never left out.
+    pub(super) wording: Vec<Named>,
     /// Contents that were published before, oldest first.
     pub(super) previous: Vec<String>,
     /// The client's free-form context, as JSON.
@@ -42,7 +47,10 @@ pub(super) struct PromptParts {
 /// A value with a name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Named {
+    /// The name in a Chinese prompt.
     pub(super) name: String,
+    /// The name in an English prompt: the key of the request line.
+    pub(super) key: String,
     pub(super) value: String,
 }
 
@@ -138,6 +146,8 @@ impl PromptParts {
             input: input.to_owned(),
             query: brief.query.clone(),
             background: background(brief),
+            product: product(brief, facts),
+            wording: product(brief, wording),
             previous: brief.background.previous_content.clone(),
             context: brief.context.as_ref().map(Value::to_string),
             task_context: brief.selections.task_context.clone(),
@@ -210,6 +220,7 @@ impl PromptParts {
         named(self.query.is_some() || !self.input.is_empty(), "需求");
         named(!self.input.is_empty(), "任务");
         named(!self.background.is_empty(), "背景");
+        named(!self.product.is_empty() || !self.wording.is_empty(), "产品");
         named(!self.previous.is_empty(), "历史内容");
         named(self.context.is_some(), "补充信息");
         named(self.task_context.is_some(), "任务说明");
@@ -220,20 +231,51 @@ impl PromptParts {
 fn background(brief: &Brief) -> Vec<Named> {
     let known = &brief.background;
     [
-        ("账号名称", &known.account_name),
-        ("平台", &known.platform),
-        ("目标受众", &known.target_audience),
-        ("行业", &known.industry),
-        ("品牌风格", &known.brand_style),
+        ("账号名称", "account_name", &known.account_name),
+        ("平台", "platform", &known.platform),
+        ("目标受众", "target_audience", &known.target_audience),
+        ("行业", "industry", &known.industry),
+        ("品牌风格", "brand_style", &known.brand_style),
     ]
     .into_iter()
-    .filter_map(|(name, value)| {
-        value.as_ref().map(|value| Named {
-            name: name.to_owned(),
-            value: value.clone(),
-        })
-    })
+    .filter_map(|(name, key, value)| value.as_ref().map(|value| named(name, key, value)))
     .collect()
+}
+
+fn named(name: &str, key: &str, value: &str) -> Named {
+    Named {
+        name: name.to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+fn product(brief: &Brief, values: impl Fn(&ProductBrief) -> Vec<Named>) -> Vec<Named> {
+    brief.background.product.as_ref().map(values).unwrap_or_default()
+}
+
+/// Returns the facts of a product, the most important first.
+fn facts(product: &ProductBrief) -> Vec<Named> {
+    let name = product.name.iter().map(|value| named("名称", "name", value));
+    let price = product.price.iter().map(|value| named("价格", "price", value));
+    name.chain(price)
+        .chain(numbered("卖点", "points", &product.points))
+        .chain(numbered("依据", "proof", &product.proof))
+        .collect()
+}
+
+fn wording(product: &ProductBrief) -> Vec<Named> {
+    numbered("必须写", "must_say", &product.must_say)
+        .chain(numbered("不能写", "must_not_say", &product.must_not_say))
+        .collect()
+}
+
+fn numbered<'a>(name: &'a str, key: &'a str, values: &'a [String]) -> impl Iterator<Item = Named> + 'a {
+    let number = move |(index, value): (usize, &'a String)| {
+        let number = index + 1;
+        named(&format!("{name}{number}"), &format!("{key}{number}"), value)
+    };
+    values.iter().enumerate().map(number)
 }
 
 fn chosen_items(brief: &Brief) -> Vec<ChosenItem> {
@@ -279,14 +321,16 @@ fn piece(item: &StoredItem) -> ItemText {
     }
 }
 
-/// Returns an item as text: its title, its content, then its other fields.
+/// Returns an item as text: its title, its content, then its other fields. The material that it rests on is no text.
 pub fn text_of(body: &Map<String, Value>) -> String {
-    let main = ["title", "content"];
-    let mut lines: Vec<String> = main
+    let mut lines: Vec<String> = MAIN
         .iter()
         .filter_map(|key| body.get(*key).and_then(Value::as_str).map(str::to_owned))
         .collect();
-    for (key, value) in body.iter().filter(|(key, _)| !main.contains(&key.as_str())) {
+    let others = body
+        .iter()
+        .filter(|(key, value)| !MAIN.contains(&key.as_str()) && !is_basis(key, value));
+    for (key, value) in others {
         let told = match value {
             Value::Null | Value::Bool(_) => continue,
             Value::String(text) if text.is_empty() => continue,
@@ -317,7 +361,7 @@ mod tests {
     }
 
     fn item(id: &str) -> StoredItem {
-        let body = serde_json::json!({"title": "t", "content": id, "tags": ["a", "b"], "source": null});
+        let body = serde_json::json!({"title": "t", "content": id, "tags": ["a", "b"], "source": null, "basis": ["fact1"]});
         StoredItem {
             id: id.to_owned(),
             body: body.as_object().unwrap().clone(),

@@ -63,13 +63,17 @@ pub(super) fn probe() -> Value {
         id: "insight1".to_owned(),
         text: text(),
     };
+    let named = || Named {
+        name: text(),
+        key: text(),
+        value: text(),
+    };
     Value::from(Serde(PromptParts {
         input: text(),
         query: Some("another probe".to_owned()),
-        background: vec![Named {
-            name: text(),
-            value: text(),
-        }],
+        background: vec![named()],
+        product: vec![named()],
+        wording: vec![named()],
         previous: vec![text()],
         context: Some(text()),
         task_context: Some(text()),

@@ -96,6 +96,7 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
             query: task.brief.query.as_deref().unwrap_or_default(),
             input: task.input,
             sources: &prompt.sources,
+            product: task.brief.background.product.as_ref(),
         };
         validate(&asked, answer)
     };

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use super::Env;
 use super::error::ConfigError;
 use super::origin::{Given, Layers, Source};
-use super::raw::RawConfig;
+use super::raw::{RawAgents, RawConfig};
 use crate::domain::request::is_name;
+
+/// Characters of the label: it is a part of a post, which has few.
+const LONGEST_LABEL: usize = 60;
 
 /// The settings of agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct AgentSettings {
     pub of: BTreeMap<String, usize>,
     /// The plan of a request whose model plan cannot be used: its actions.
     pub default_plan: Vec<String>,
-    /// A text that every post must contain.
+    /// The label that marks the texts of agents that write as made with a model.
     pub label: Option<String>,
     /// Words that no post may contain, in addition to the list of banned words.
     pub banned_words: Vec<String>,
@@ -36,7 +39,7 @@ pub struct ContextBudget {
     pub rounds: usize,
     /// Tokens of these rounds.
     pub round_tokens: u64,
-    /// Tokens of background, earlier content and free-form context.
+    /// Tokens of background, product, earlier content and free-form context.
     pub background_tokens: u64,
     /// Tokens of the results of earlier tasks.
     pub earlier_tokens: u64,
@@ -117,9 +120,24 @@ pub(super) fn agents(
             .map(|(action, most)| (action.clone(), *most as usize))
             .collect(),
         default_plan: plan,
-        label: raw.ai_label.clone().filter(|label| !label.trim().is_empty()),
+        label: label(raw, base, layers)?,
         banned_words: raw.banned_words.clone(),
     })
+}
+
+/// Reads the label; an empty one turns it off.
+fn label(raw: &RawAgents, base: &RawAgents, layers: &mut Layers) -> Result<Option<String>, ConfigError> {
+    let label = layers.pick(
+        "agents.ai_label",
+        None,
+        raw.ai_label.clone(),
+        base.ai_label.clone(),
+    )?;
+    if label.chars().count() > LONGEST_LABEL || label.contains(char::is_control) {
+        let expected = format!("one line of at most {LONGEST_LABEL} characters");
+        return Err(ConfigError::value("agents.ai_label", &label, &expected));
+    }
+    Ok(Some(label).filter(|label| !label.trim().is_empty()))
 }
 
 pub(super) fn context(

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::ids::shortened;
+use super::item_texts::{folded, found_words};
 
 /// A model can mend a handful of faults at once; a longer list would fill the warning line.
 const MOST_COMPLAINTS: usize = 10;
@@ -18,7 +19,7 @@ const QUOTED: usize = 60;
 /// The rules of a post; a rule that is not set is not checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PostRules {
-    /// The longest title, in Unicode scalar values.
+    /// The longest title, counted by [`title_length`].
     pub title_chars: Option<usize>,
     /// The longest body, in Unicode scalar values.
     pub content_chars: Option<usize>,
@@ -26,7 +27,7 @@ pub struct PostRules {
     pub tags: Option<(usize, usize)>,
     /// The label that marks a text as written by a model, in the body or as a tag.
     pub label: Option<String>,
-    /// Words that must not occur in any field.
+    /// Words that must not occur in any text of any field.
     pub banned: Vec<String>,
     /// Lists of words, such as `tags`, in which no word may occur twice.
     pub distinct: Vec<String>,
@@ -34,21 +35,43 @@ pub struct PostRules {
 
 impl PostRules {
     /// Returns the broken rules of `post`, each with the value and the bound, for a warning and for the model that
-    /// corrects it. ASCII case and full-width forms make no difference between words or tags.
-    pub fn complaints(&self, post: &Map<String, Value>) -> Vec<String> {
-        let post = Post::of(post);
+    /// corrects it. Case, full-width forms and white space make no difference between words or tags.
+    pub fn complaints(&self, item: &Map<String, Value>) -> Vec<String> {
+        let post = Post::of(item);
         let lengths = [
-            too_long("title", post.title, self.title_chars),
-            too_long("content", post.content, self.content_chars),
+            long_title(post.title, self.title_chars),
+            long_content(post.content, self.content_chars),
         ];
         let mut complaints: Vec<String> = lengths.into_iter().flatten().collect();
         if let Some((least, most)) = self.tags {
             complaints.extend(wrong_number(post.entries, least, most));
         }
-        complaints.extend(self.label.as_deref().and_then(|label| post.lacks(label.trim())));
-        complaints.extend(self.banned_in(&post));
+        if item.contains_key("content") {
+            complaints.extend(self.label.as_deref().and_then(|label| post.lacks(label.trim())));
+        }
+        complaints.extend(self.banned_in(item));
         complaints.truncate(MOST_COMPLAINTS);
         complaints
+    }
+
+    /// Adds the label as the last line of the body if the post does not carry it. A body that would become too long
+    /// stays as it is, and [`Self::complaints`] names it.
+    pub fn add_label(&self, item: &mut Map<String, Value>) {
+        let Some(label) = self.label.as_deref().map(str::trim) else {
+            return;
+        };
+        if Post::of(item).lacks(label).is_none() {
+            return;
+        }
+        if let Some(Value::String(content)) = item.get_mut("content") {
+            let labelled = format!("{}\n{label}", content.trim_end());
+            if self
+                .content_chars
+                .is_none_or(|most| labelled.chars().count() <= most)
+            {
+                *content = labelled;
+            }
+        }
     }
 
     /// Removes repeated words, and words without a letter or a digit, from each list of distinct words.
@@ -65,28 +88,11 @@ impl PostRules {
         }
     }
 
-    fn banned_in(&self, post: &Post<'_>) -> Vec<String> {
-        let mut known = HashSet::new();
-        let words: Vec<(&str, String)> = self
-            .banned
-            .iter()
-            .map(|word| (word.as_str(), folded(word)))
-            .filter(|(_, folded)| !folded.trim().is_empty() && known.insert(folded.clone()))
-            .collect();
-        let fields = [
-            ("title", vec![folded(post.title)]),
-            ("content", vec![folded(post.content)]),
-            ("tags", post.tags.iter().map(|tag| folded(tag)).collect()),
-        ];
-        let found = fields.iter().flat_map(|(field, texts)| {
-            words
-                .iter()
-                .filter(|(_, folded)| texts.iter().any(|text| text.contains(folded)))
-                .map(move |(word, _)| {
-                    format!("`{field}` holds the banned word `{}`", shortened(word, QUOTED))
-                })
-        });
-        found.take(MOST_COMPLAINTS).collect()
+    fn banned_in(&self, item: &Map<String, Value>) -> Vec<String> {
+        let found = found_words(item, &self.banned);
+        let told = found.into_iter().take(MOST_COMPLAINTS);
+        told.map(|(field, word)| format!("`{field}` holds the banned word `{}`", shortened(word, QUOTED)))
+            .collect()
     }
 }
 
@@ -127,11 +133,26 @@ impl<'a> Post<'a> {
     }
 }
 
-fn too_long(field: &str, text: &str, most: Option<usize>) -> Option<String> {
-    let length = text.chars().count();
+/// Returns the length of a title as Xiaohongshu counts it: two ASCII characters count as one, and each other character
+/// as one. A half is rounded up.
+pub fn title_length(title: &str) -> usize {
+    let halves: usize = title.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+    halves.div_ceil(2)
+}
+
+fn long_title(title: &str, most: Option<usize>) -> Option<String> {
+    let length = title_length(title);
+    let most = most.filter(|&most| length > most)?;
+    Some(format!(
+        "`title` counts as {length} characters, at most {most} (two ASCII characters count as one)"
+    ))
+}
+
+fn long_content(content: &str, most: Option<usize>) -> Option<String> {
+    let length = content.chars().count();
     let most = most.filter(|&most| length > most)?;
     let noun = if length == 1 { "character" } else { "characters" };
-    Some(format!("`{field}` has {length} {noun}, at most {most}"))
+    Some(format!("`content` has {length} {noun}, at most {most}"))
 }
 
 fn wrong_number(entries: usize, least: usize, most: usize) -> Option<String> {
@@ -143,16 +164,6 @@ fn wrong_number(entries: usize, least: usize, most: usize) -> Option<String> {
 /// Returns a tag without the leading `#` that some models write.
 fn bare(tag: &str) -> &str {
     tag.trim().trim_start_matches(['#', '＃']).trim_start()
-}
-
-/// Returns the text in the form for comparison: full-width forms as their ASCII counterparts, in lower case.
-fn folded(text: &str) -> String {
-    let narrow = |c: char| match c {
-        '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        '\u{3000}' => ' ',
-        c => c,
-    };
-    text.chars().map(|c| narrow(c).to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]
@@ -199,12 +210,62 @@ mod tests {
         assert_eq!(with("title", "好".repeat(20).into()), [""; 0]);
         assert_eq!(
             with("title", "好".repeat(23).into()),
-            ["`title` has 23 characters, at most 20"]
+            ["`title` counts as 23 characters, at most 20 (two ASCII characters count as one)"]
         );
         assert_eq!(
             with("content", format!("{}AI生成", "a".repeat(997)).into()),
             ["`content` has 1001 characters, at most 1000"]
         );
+    }
+
+    #[test]
+    fn a_title_is_counted_as_the_platform_counts_it() {
+        for (title, length) in [
+            ("", 0),
+            ("a", 1),
+            ("ab", 1),
+            ("abc", 2),
+            ("油皮早八", 4),
+            ("油皮，早八！", 6),
+            ("早8点", 3),
+            ("早8点半a", 4),
+            ("散粉🎉", 3),
+            ("é", 1),
+        ] {
+            assert_eq!(title_length(title), length, "{title}");
+        }
+        assert_eq!(with("title", "a".repeat(40).into()), [""; 0]);
+        assert_eq!(with("title", format!("{}a", "好".repeat(19)).into()), [""; 0]);
+        assert_eq!(
+            with("title", "a".repeat(41).into()),
+            ["`title` counts as 21 characters, at most 20 (two ASCII characters count as one)"]
+        );
+    }
+
+    #[test]
+    fn a_missing_label_is_added_where_it_fits() {
+        let labelled = |post: Value, rules: &PostRules| {
+            let mut post = post.as_object().unwrap().clone();
+            rules.add_label(&mut post);
+            (post["content"].clone(), rules.complaints(&post))
+        };
+        let with_content = |content: String| {
+            let mut post = good();
+            post["content"] = content.into();
+            post
+        };
+        assert_eq!(labelled(good(), &rules()).0, good()["content"]);
+        let (content, complaints) = labelled(with_content("先洗脸。\n\n".to_owned()), &rules());
+        assert_eq!((content, complaints), ("先洗脸。\nAI生成".into(), vec![]));
+        let most = "长".repeat(1000 - "\nAI生成".chars().count());
+        let (content, complaints) = labelled(with_content(most.clone()), &rules());
+        assert_eq!((content, complaints), (format!("{most}\nAI生成").into(), vec![]));
+        let full = most + "长";
+        let (content, complaints) = labelled(with_content(full.clone()), &rules());
+        assert_eq!(content, full.as_str());
+        assert_eq!(complaints, ["`content` does not carry the label `AI生成`"]);
+        let none = PostRules::default();
+        assert_eq!(labelled(with_content("a".to_owned()), &none).0, "a");
     }
 
     #[test]
@@ -274,6 +335,15 @@ mod tests {
             with("tags", json!(["最好a", "最好b", "c"])),
             ["`tags` holds the banned word `最好`"]
         );
+        assert_eq!(
+            with("cover", "大字：最 好".into()),
+            ["`cover` holds the banned word `最好`"]
+        );
+        assert_eq!(
+            with("shots", json!([{"line": "vip"}])),
+            ["`shots` holds the banned word `VIP`"]
+        );
+        assert_eq!(with("basis", json!(["vip1"])), [""; 0]);
         let twice = PostRules {
             banned: vec!["vip".to_owned(), "VIP".to_owned(), " ".to_owned(), String::new()],
             ..PostRules::default()
@@ -306,7 +376,7 @@ mod tests {
         assert_eq!(
             complaints[..4],
             [
-                "`title` has 21 characters, at most 20".to_owned(),
+                "`title` counts as 21 characters, at most 20 (two ASCII characters count as one)".to_owned(),
                 "`tags` has 2 entries, 3 to 10 are asked".to_owned(),
                 "`content` does not carry the label `AI生成`".to_owned(),
                 format!(

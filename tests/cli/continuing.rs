@@ -210,7 +210,7 @@ fn what_was_left_of_a_paused_queue_stays_out() {
         }
         _ => good(call),
     });
-    let first = json!({"custom_id": "a", "session_id": "s", "query": "q", "until": "insight", "tasks": ["insight", "profile", "answer"]});
+    let first = json!({"custom_id": "a", "session_id": "s", "query": "问", "until": "insight", "tasks": ["insight", "profile", "answer"]});
     let second = json!({"custom_id": "b", "session_id": "s", "interaction_type": "nova3_select", "nova3_selections": {"nova3_insight": [
         {"id": "insight1", "content": "liked", "selected": true},
         {"id": "insight2", "content": "secret", "selected": false, "user_comment": "no"}]}});

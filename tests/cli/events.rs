@@ -63,8 +63,8 @@ fn beginning(id: &str) -> [Value; 2] {
     };
     let steps = json!([step(1, "insight", "看"), step(2, "answer", "答")]);
     let items = json!([
-        {"id": "insight1", "title": "一", "content": "甲", "kind": "动机", "basis": "b", "type": "insight"},
-        {"id": "insight2", "title": "二", "content": "乙", "kind": "机会", "basis": "b", "type": "insight"},
+        {"id": "insight1", "title": "一", "content": "甲", "kind": "动机", "basis": [], "type": "insight"},
+        {"id": "insight2", "title": "二", "content": "乙", "kind": "机会", "basis": [], "type": "insight"},
     ]);
     [
         event(

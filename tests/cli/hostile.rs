@@ -23,10 +23,12 @@ fn texts() -> [String; 7] {
 
 /// A request with `text` in every field that can hold it.
 fn request(text: &str) -> Value {
+    let short = |longest| first(text, longest);
     json!({
         "custom_id": "h", "session_id": "s", "query": text,
         "background": {"account_name": text, "platform": text, "target_audience": text, "industry": text,
-            "brand_style": text, "previous_content": [text, text]},
+            "brand_style": text, "previous_content": [text, text],
+            "product": {"name": short(200), "points": [short(500)], "must_not_say": [short(60)]}},
         "interaction_context": {"key": text},
         "nova3_selections": {
             "nova3_insight": [{"id": text, "title": text, "content": text, "selected": true, "user_comment": text},
@@ -35,6 +37,10 @@ fn request(text: &str) -> Value {
         "tasks": [{"action": "insight", "input": format!("one {text}")}, {"action": "answer", "input": text}],
         "metadata": {"key": text},
     })
+}
+
+fn first(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 fn run(harness: &Harness, text: &str) -> Vec<Value> {
@@ -58,9 +64,10 @@ fn setup_echo() -> (Harness, Scripted) {
 
 /// The texts between the fences of a prompt, with their names. Asserts that only headings of nova3 stand outside.
 fn fenced(user: &str) -> Vec<(String, String)> {
-    const HEADINGS: [&str; 10] = [
+    const HEADINGS: [&str; 23] = [
         "# 前情",
         "# 背景",
+        "# 产品",
         "# 历史内容",
         "# 补充信息",
         "# 引用条目",
@@ -69,6 +76,18 @@ fn fenced(user: &str) -> Vec<(String, String)> {
         "# 任务说明",
         "# 需求",
         "# 任务",
+        "# Earlier_rounds",
+        "# Background",
+        "# Product",
+        "# Published",
+        "# Context",
+        "# Earlier_results",
+        "# References",
+        "# Chosen_items",
+        "# Comments_on_other_items",
+        "# Instructions",
+        "# Request",
+        "# Question",
     ];
     let mut found = Vec::new();
     let mut headings = Vec::new();
@@ -109,6 +128,8 @@ fn told(text: &str) -> Vec<(String, String)> {
     let mut told: Vec<(String, String)> = ["账号名称", "平台", "目标受众", "行业", "品牌风格"]
         .map(|name| (format!("背景.{name}"), kept(text)))
         .to_vec();
+    let product = [("名称", 200), ("卖点1", 500), ("不能写1", 60)];
+    told.extend(product.map(|(name, longest)| (format!("产品.{name}"), kept(&first(text, longest)))));
     let context = json!({"key": text}).to_string();
     told.extend([
         ("历史内容1".to_owned(), kept(text)),
@@ -210,7 +231,7 @@ fn a_hostile_plan_is_data_too() {
     );
     assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
     let task = &fenced(calls(&model)[1].user())[1];
-    assert_eq!(task, &("任务".to_owned(), kept(evil)));
+    assert_eq!(task, &("Question".to_owned(), kept(evil)));
     for args in [
         &["plan", "in.jsonl"][..],
         &["status", "--session", "s"],

@@ -125,8 +125,13 @@ pub(crate) fn good_text(call: &Call) -> String {
 
 /// The task in a prompt.
 pub(crate) fn task_of(user: &str) -> &str {
-    let (_, after) = user.rsplit_once("<<<任务\n").unwrap();
-    after.rsplit_once("\n任务>>>").unwrap().0
+    let name = if user.contains("<<<任务\n") {
+        "任务"
+    } else {
+        "Question"
+    };
+    let (_, after) = user.rsplit_once(&format!("<<<{name}\n")).unwrap();
+    after.rsplit_once(&format!("\n{name}>>>")).unwrap().0
 }
 
 /// An item that fits the schema.
@@ -135,6 +140,7 @@ pub(crate) fn item(schema: &Value, content: &str) -> Value {
     let filled = properties.unwrap().iter().map(|(name, property)| {
         let value = match (name.as_str(), &property["enum"][0]) {
             ("content", _) => json!(content),
+            ("basis", _) => json!([]),
             (_, first @ Value::String(_)) => first.clone(),
             _ if property["type"] == "array" => json!(["t1", "t2", "t3"]),
             _ if property["type"] == "string" => json!(format!("a {name}")),

@@ -38,6 +38,8 @@ fn a_request_is_planned_by_a_call_with_a_strict_schema() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let calls = calls(&model);
     assert_eq!(actions(&calls), ["supervisor", "insight", "hitpoint"]);
+    let temperatures: Vec<&Value> = calls.iter().map(|call| &call.body()["temperature"]).collect();
+    assert_eq!(temperatures, [&json!(0.2), &Value::Null, &Value::Null]);
     let format = &calls[0].body()["response_format"];
     assert_eq!(
         (&format["type"], &format["json_schema"]["strict"]),
@@ -206,7 +208,9 @@ fn a_quick_suggestion_is_one_answer() {
     assert_eq!(actions(&calls), ["answer"]);
     assert_eq!(calls[0].body()["response_format"], Value::Null);
     assert!(
-        calls[0].user().starts_with("# 任务\n\n<<<任务\nhow?\n任务>>>"),
+        calls[0]
+            .user()
+            .starts_with("# Question\n\n<<<Question\nhow?\nQuestion>>>"),
         "{}",
         calls[0].user()
     );

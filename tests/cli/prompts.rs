@@ -7,7 +7,7 @@ const BEFORE: &str = r#"{"custom_id":"before","session_id":"s","query":"先看�
 {"custom_id":"after","session_id":"s","query":"再找角度","tasks":["hitpoint"]}
 "#;
 
-const FULL: &str = r#"{"custom_id":"ID","session_id":"s","query":"结合@profile1写一篇",TASKS"background":{"account_name":"美妆研究室","platform":"小红书","target_audience":"通勤女性","industry":"美妆","brand_style":"亲切","previous_content":["旧文一","旧文二"]},"interaction_context":{"season":"春"},"nova3_selections":{"nova3_insight":[{"id":"insight1","content":"油皮怕被看见补妆","selected":true,"user_comment":"再具体些"},{"id":"insight2","content":"没有选中的内容","selected":false,"user_comment":"太泛"}],"nova3_xhs_post":[{"id":"xhs_post7","title":"旧笔记","content":"旧正文","selected":true}],"task_context":"别硬广"},"references":["@profile1","@fact9"]}
+const FULL: &str = r#"{"custom_id":"ID","session_id":"s","query":"结合@profile1写一篇",TASKS"background":{"account_name":"美妆研究室","platform":"小红书","target_audience":"通勤女性","industry":"美妆","brand_style":"亲切","previous_content":["旧文一","旧文二"],"product":{"name":"控油散粉","points":["定妆八小时","不卡粉"],"price":"89 元","proof":["检测报告 2026-03"],"must_say":["早八不脱妆"],"must_not_say":["永久"]}},"interaction_context":{"season":"春"},"nova3_selections":{"nova3_insight":[{"id":"insight1","content":"油皮怕被看见补妆","selected":true,"user_comment":"再具体些"},{"id":"insight2","content":"没有选中的内容","selected":false,"user_comment":"太泛"}],"nova3_xhs_post":[{"id":"xhs_post7","title":"旧笔记","content":"旧正文","selected":true}],"task_context":"别硬广"},"references":["@profile1","@fact9"]}
 "#;
 
 /// The prompts of a request, each with its heading.
@@ -88,4 +88,52 @@ fn what_is_shown_is_what_is_sent() {
     assert_eq!(system(&shown[0]), call.system());
     let (_, user) = shown[0].split_once("· user ===\n").unwrap();
     assert_eq!(user.split("\n\n=== ").next(), Some(call.user()));
+}
+
+#[test]
+fn the_prompt_of_an_english_question_holds_no_chinese() {
+    let is_chinese =
+        |c: char| matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}');
+    let (harness, model) = setup_saying(good);
+    let full = r#"{"custom_id":"full","session_id":"s","query":"Which title is better?","tasks":[{"action":"answer","input":"Compare them."}],"background":{"account_name":"Tea","platform":"web","previous_content":["old"],"product":{"name":"Cold brew","points":["no sugar"],"price":"$3","proof":["a test"],"must_say":["cold"],"must_not_say":["cure"]}},"interaction_context":{"season":"spring"},"nova3_selections":{"nova3_insight":[{"id":"insight1","content":"one","user_comment":"shorter"},{"id":"insight2","content":"two","selected":false,"user_comment":"dull"}],"task_context":"be kind"},"references":["@answer1"]}"#;
+    let plain = r#"{"custom_id":"plain","session_id":"s","query":"What is a lease?","interaction_type":"quick_suggestion"}"#;
+    let chinese = r#"{"custom_id":"chinese","query":"租约是什么？","interaction_type":"quick_suggestion"}"#;
+    harness.write("in.jsonl", [plain, full, chinese].join("\n"));
+    assert_eq!(harness.nova3(&["run", "in.jsonl"]).code, Some(0));
+    let calls = crate::cli::model::calls(&model);
+    let call = |question: &str| {
+        let found = calls.iter().find(|call| call.user().contains(question));
+        found.unwrap_or_else(|| panic!("no call with {question}"))
+    };
+    for question in ["What is a lease?", "Compare them."] {
+        let body = call(question).body().to_string();
+        assert!(!body.contains(is_chinese), "{body}");
+    }
+    assert_eq!(
+        call("What is a lease?").user(),
+        "# Question\n\n<<<Question\nWhat is a lease?\nQuestion>>>"
+    );
+    let full = call("Compare them.").user();
+    for part in [
+        "# Earlier_rounds\n\n<<<Earlier_rounds1.Request\nWhat is a lease?\n",
+        "# References\n\n<<<answer1\n",
+        "<<<Background.account_name\nTea\n",
+        "# Product\n\n<<<Product.name\nCold brew\n",
+        "<<<Product.must_not_say1\ncure\n",
+        "<<<Published1\nold\n",
+        "# Context\n\n<<<Context\n{\"season\":\"spring\"}\n",
+        "# Chosen_items\n\n<<<insight1\none\ninsight1>>>\n<<<insight1.comment\nshorter\n",
+        "# Comments_on_other_items\n\n<<<insight2.comment\ndull\n",
+        "# Instructions\n\n<<<Instructions\nbe kind\n",
+        "# Request\n\n<<<Request\nWhich title is better?\n",
+    ] {
+        assert!(full.contains(part), "{part}\n{full}");
+    }
+    let chinese = call("租约是什么？");
+    assert!(
+        chinese
+            .user()
+            .contains("# 任务\n\n<<<任务\n租约是什么？\n任务>>>")
+    );
+    assert!(chinese.system().starts_with("你回答一个读者的问题"));
 }

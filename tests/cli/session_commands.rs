@@ -86,11 +86,12 @@ fn the_queue_of_a_session_is_shown() {
 #[test]
 fn items_are_exported() {
     let (harness, _model) = setup_sessions();
-    let text = "## xhs_post1\n\n=1+1\n一行\n\"引\",二\nbest_time: t\ncover: c\ntags: a b c\n\n";
+    let text =
+        "## xhs_post1\n\n=1+1\n一行\n\"引\",二\n内容由AI辅助生成\nbest_time: t\ncover: c\ntags: a b c\n\n";
     assert_eq!(of(&harness, "export", &["--items", "xhs_post1"]).out, text);
     let all = of(&harness, "export", &["--format", "json"]);
-    let post = json!({"id": "xhs_post1", "title": "=1+1", "content": "一行\n\"引\",二", "tags": ["a", "b", "c"], "cover": "c", "best_time": "t"});
-    let insight = json!({"id": "insight1", "title": "a title", "content": "insight of 接着", "kind": "情绪", "basis": "a basis"});
+    let post = json!({"id": "xhs_post1", "title": "=1+1", "content": "一行\n\"引\",二\n内容由AI辅助生成", "tags": ["a", "b", "c"], "cover": "c", "best_time": "t", "basis": []});
+    let insight = json!({"id": "insight1", "title": "a title", "content": "insight of 接着", "kind": "情绪", "basis": []});
     assert_eq!(
         serde_json::from_str::<Value>(&all.out).unwrap(),
         json!([insight, post])
@@ -108,8 +109,8 @@ fn items_are_exported() {
         of(&harness, "export", &["--format", "csv"]).out,
         concat!(
             "id,type,title,content,other\n",
-            "insight1,insight,a title,insight of 接着,\"{\"\"basis\"\":\"\"a basis\"\",\"\"kind\"\":\"\"情绪\"\"}\"\n",
-            "xhs_post1,xhs_post,'=1+1,\"一行\n\"\"引\"\",二\",\"{\"\"best_time\"\":\"\"t\"\",\"\"cover\"\":\"\"c\"\",\"\"tags\"\":[\"\"a\"\",\"\"b\"\",\"\"c\"\"]}\"\n",
+            "insight1,insight,a title,insight of 接着,\"{\"\"basis\"\":[],\"\"kind\"\":\"\"情绪\"\"}\"\n",
+            "xhs_post1,xhs_post,'=1+1,\"一行\n\"\"引\"\",二\n内容由AI辅助生成\",\"{\"\"basis\"\":[],\"\"best_time\"\":\"\"t\"\",\"\"cover\"\":\"\"c\"\",\"\"tags\"\":[\"\"a\"\",\"\"b\"\",\"\"c\"\"]}\"\n",
         )
     );
     let none = of(&harness, "export", &["--items", "fact1"]);

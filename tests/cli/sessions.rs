@@ -111,7 +111,7 @@ fn references_become_the_text_they_name() {
     );
     let calls = calls(&model);
     let profile = "a title\nprofile of three\nbehaviors: a behaviors\nneeds: a needs";
-    let insight = |of: &str| format!("a title\ninsight of {of}\nbasis: a basis\nkind: 情绪");
+    let insight = |of: &str| format!("a title\ninsight of {of}\nkind: 情绪");
     assert_eq!(
         section(calls[3].user(), "引用条目"),
         format!(
@@ -134,7 +134,7 @@ fn an_unknown_reference_is_ignored_and_told() {
     assert_eq!(results[0]["warnings"], json!(told));
     let user = calls(&model)[0].user().to_owned();
     assert!(
-        user.starts_with("# 需求\n\n<<<需求\nlike @insight7\n需求>>>\n\n# 任务\n"),
+        user.starts_with("# Request\n\n<<<Request\nlike @insight7\nRequest>>>\n\n# Question\n"),
         "{user}"
     );
 }
@@ -148,7 +148,7 @@ fn choices_reach_the_prompt_and_what_was_left_does_not() {
         _ => good(call),
     });
     let made = json!({"query": "made", "tasks": [{"action": "insight", "input": "liked"}, {"action": "insight", "input": "secret"}]});
-    let chosen = json!({"query": "go on", "interaction_type": "nova3_select", "nova3_selections": {
+    let chosen = json!({"query": "接着", "interaction_type": "nova3_select", "nova3_selections": {
         "nova3_insight": [
             {"id": "insight1", "content": "as I changed it", "selected": true, "user_comment": "say more"},
             {"id": "insight2", "content": "insight of secret", "selected": false, "user_comment": "too vague"},
@@ -185,15 +185,14 @@ fn choices_reach_the_prompt_and_what_was_left_does_not() {
 fn what_a_request_makes_itself_reaches_its_later_tasks() {
     let (harness, model) = setup_saying(good);
     // The selected items come from another system, and have the same ids as the items that the request makes.
-    let asks = json!({"custom_id": "a", "query": "q", "nova3_selections": {"nova3_insight": [
+    let asks = json!({"custom_id": "a", "query": "问", "nova3_selections": {"nova3_insight": [
             {"id": "insight1", "content": "theirs", "selected": true},
             {"id": "insight2", "content": "left", "selected": false}]},
         "tasks": [{"action": "insight", "input": "one"}, {"action": "insight", "input": "two"}, "answer"]});
     run(&harness, "in.jsonl", &format!("{asks}\n"));
     let last = &calls(&model)[2];
-    let made = |n: u32, of: &str| {
-        format!("<<<insight{n}\na title\ninsight of {of}\nbasis: a basis\nkind: 情绪\ninsight{n}>>>")
-    };
+    let made =
+        |n: u32, of: &str| format!("<<<insight{n}\na title\ninsight of {of}\nkind: 情绪\ninsight{n}>>>");
     assert_eq!(
         section(last.user(), "已有结果"),
         format!("{}\n{}", made(1, "one"), made(2, "two"))
@@ -207,7 +206,7 @@ fn what_a_request_makes_itself_reaches_its_later_tasks() {
 #[test]
 fn background_and_context_reach_the_prompt() {
     let (harness, model) = setup_saying(good);
-    let asks = json!({"query": "q", "tasks": ["answer"], "interaction_context": {"b": [1, {"a": null}]}, "background": {
+    let asks = json!({"query": "问", "tasks": ["answer"], "interaction_context": {"b": [1, {"a": null}]}, "background": {
         "account_name": "N", "platform": "P", "target_audience": "T", "industry": "I", "brand_style": "B", "previous_content": ["x", "y"]}});
     run(&harness, "in.jsonl", &line("a", "s", &asks));
     let call = &calls(&model)[0];
@@ -241,7 +240,7 @@ fn only_the_last_ten_rounds_are_told() {
             line(
                 &format!("r{n}"),
                 "s",
-                &json!({"query": format!("round-{n:02}"), "tasks": ["answer"]}),
+                &json!({"query": format!("第{n:02}轮"), "tasks": ["answer"]}),
             )
         })
         .collect();
@@ -250,7 +249,7 @@ fn only_the_last_ten_rounds_are_told() {
     let expected: Vec<String> = (3..=12)
         .map(|n| {
             let (place, item) = (n - 2, n);
-            format!("<<<前情{place}.需求\nround-{n:02}\n前情{place}.需求>>>\n<<<answer{item}\nanswer of round-{n:02}\nanswer{item}>>>")
+            format!("<<<前情{place}.需求\n第{n:02}轮\n前情{place}.需求>>>\n<<<answer{item}\nanswer of 第{n:02}轮\nanswer{item}>>>")
         })
         .collect();
     assert_eq!(section(last.user(), "前情"), expected.join("\n"));

@@ -65,7 +65,7 @@ fn json_is_taken_out_of_what_stands_around_it() {
         let (harness, model) = setup_saying(move |call| says(way(&good_text(call))));
         let ran = ask(&harness, "q", &[]);
         assert_eq!((ran.code, model.bodies().len()), (Some(0), 1), "{}", ran.out);
-        let item = json!({"id": "insight1", "title": "a title", "content": "insight of q", "kind": "情绪", "basis": "a basis"});
+        let item = json!({"id": "insight1", "title": "a title", "content": "insight of q", "kind": "情绪", "basis": []});
         assert_eq!(lines(&ran.out)[0]["output"], json!([item]));
         assert_eq!(warnings(&ran), json!([]));
     }

@@ -23,9 +23,10 @@ const LANGUAGE: &str = "Write every text in the language of the request above, u
      instructions are in Chinese; that is no reason to answer in Chinese.";
 
 /// The lines that may stand outside of fences, beside [`LANGUAGE`].
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 25] = [
     "# 前情",
     "# 背景",
+    "# 产品",
     "# 历史内容",
     "# 补充信息",
     "# 已有结果",
@@ -35,6 +36,18 @@ const HEADINGS: [&str; 12] = [
     "# 任务说明",
     "# 需求",
     "# 任务",
+    "# Earlier_rounds",
+    "# Background",
+    "# Product",
+    "# Published",
+    "# Context",
+    "# Earlier_results",
+    "# References",
+    "# Chosen_items",
+    "# Comments_on_other_items",
+    "# Instructions",
+    "# Request",
+    "# Question",
     "",
 ];
 
@@ -181,16 +194,28 @@ impl Texts {
         &self.0[index % self.0.len()]
     }
 
+    /// Returns the beginning of a text for a field that is bounded and must not be blank.
+    fn short(&self, index: usize, longest: usize) -> String {
+        let text: String = self.get(index).chars().take(longest).collect();
+        if text.trim().is_empty() {
+            "x".to_owned()
+        } else {
+            text
+        }
+    }
+
     fn query(&self) -> String {
         self.get(0).chars().take(LONGEST_QUERY).collect()
     }
 
     fn brief(&self) -> Brief {
         let text = |index| self.get(index);
+        let product = json!({"name": self.short(5, 200), "points": [self.short(6, 500)], "must_not_say": [self.short(7, 60)]});
         let line = json!({
             "query": self.query(),
             "background": {"account_name": text(2), "platform": text(3), "target_audience": text(4),
-                "industry": text(5), "brand_style": text(6), "previous_content": [text(7), text(8)]},
+                "industry": text(5), "brand_style": text(6), "previous_content": [text(7), text(8)],
+                "product": product},
             "interaction_context": {"key": text(9)},
             "nova3_selections": {
                 "nova3_insight": [
@@ -245,6 +270,7 @@ impl Texts {
         let text = |index: usize| self.get(index).to_owned();
         let mut sources: Vec<String> = [2, 3, 4, 5, 6, 7, 8, 13, 15, 16, 20].map(text).into();
         sources.extend([self.query(), json!({"key": text(9)}).to_string()]);
+        sources.extend([self.short(5, 200), self.short(6, 500), self.short(7, 60)]);
         sources.push(format!("{}\n{}", text(11), text(12)));
         let bodies = [17, 18, 19, 21].map(|index| self.body(index));
         sources.extend(
@@ -261,7 +287,8 @@ impl Texts {
         let Some(((last, task), others)) = fences.split_last() else {
             panic!("a prompt without its task")
         };
-        assert_eq!((last.as_str(), spaceless(task)), ("任务", spaceless(self.get(1))));
+        assert!(["任务", "Question"].contains(&last.as_str()), "{last}");
+        assert_eq!(spaceless(task), spaceless(self.get(1)));
         for (name, text) in others {
             let shown = spaceless(text);
             let beginning = shown.strip_suffix('…');

@@ -230,7 +230,7 @@ impl AdmittedCall {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        self.call.heads_for(outcome(self.fault));
+        self.call.heads_for(CallOutcome::planned(self.fault));
         if self.fault == Some(MockFault::Disconnect) && self.rare_face {
             self.call.finish();
             return Err(Cut);
@@ -290,20 +290,6 @@ fn ending(fault: Option<MockFault>) -> ConnectionEnd {
         Some(MockFault::Disconnect) => ConnectionEnd::Abort,
         Some(MockFault::Stall) => ConnectionEnd::Hang,
         _ => ConnectionEnd::Clean,
-    }
-}
-
-fn outcome(fault: Option<MockFault>) -> CallOutcome {
-    match fault {
-        None => CallOutcome::Ok,
-        Some(MockFault::RateLimited) => CallOutcome::RateLimited,
-        Some(MockFault::ServerError) => CallOutcome::ServerError,
-        Some(MockFault::Disconnect) => CallOutcome::Disconnect,
-        Some(MockFault::Truncate) => CallOutcome::Truncate,
-        Some(MockFault::Stall) => CallOutcome::Stall,
-        Some(MockFault::Garbage) => CallOutcome::Garbage,
-        Some(MockFault::ErrorInStream) => CallOutcome::ErrorInStream,
-        Some(MockFault::Overloaded) => CallOutcome::Overloaded,
     }
 }
 

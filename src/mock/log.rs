@@ -1,4 +1,4 @@
-//! The call log: a record of all calls that reached the server.
+//! The call log: a record of all calls and searches that reached the server.
 //!
 //! Calls copy their lines into one buffer, and a separate thread writes the buffer to the file. A call therefore costs
 //! a short copy and no system call. A line is in the file within a few milliseconds; `close` returns when all lines
@@ -49,6 +49,17 @@ pub(crate) struct CallEnded<'a> {
     pub(crate) outcome: &'static str,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
+}
+
+/// The line of a search, written when it arrives. `outcome` is the planned one.
+#[derive(Serialize)]
+pub(crate) struct SearchLine<'a> {
+    pub(crate) t_ms: i64,
+    pub(crate) n: u64,
+    pub(crate) event: &'static str,
+    pub(crate) query: &'a str,
+    pub(crate) limit: usize,
+    pub(crate) outcome: &'static str,
 }
 
 /// An open log. Dropping it writes the rest too, but does not wait until it is written.

@@ -6,7 +6,7 @@
 //! any length; a plan has it in its first instruction. JSON is filled by its schema, with strings such as
 //! `[mock] cover 1`. The titles, texts and tags of the embedded agents come from a table of samples, so that people can
 //! read a first rehearsal. Faults are injected by probability, a strict window enforces the rate limits, and a log
-//! records every call that arrived.
+//! records every call that arrived. `GET /search` is a search provider with sample results, for rehearsals and tests.
 //!
 //! Deliberately absent: TLS, HTTP/2, tools other than a forced one, several choices for one request, and any knowledge
 //! of nova3's client except the names of its agents. The mock knows a client only by its requests.
@@ -39,6 +39,8 @@ mod request;
 mod response;
 mod samples;
 mod schema;
+mod search;
+mod search_samples;
 mod server;
 mod strings;
 mod tally;

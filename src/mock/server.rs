@@ -25,6 +25,7 @@ use super::log::CallLog;
 use super::prompt_cache::PromptCache;
 use super::reply::{Cut, Reply};
 use super::response;
+use super::search;
 use super::tally::{Stats, Tally};
 use crate::config::Dialect;
 
@@ -168,6 +169,9 @@ async fn route(shared: &Arc<ServerState>, request: Request<Incoming>) -> Result<
         }
         (&Method::POST, "/v1/messages" | "/messages") => {
             return chat::chat(shared, Dialect::Anthropic, &parts.headers, body).await;
+        }
+        (&Method::GET, "/v1/search" | "/search") => {
+            return search::search(shared, parts.uri.query()).await;
         }
         (&Method::GET, "/v1/models" | "/models") if shared.knows(Dialect::OpenAi, &parts.headers) => models(),
         (&Method::GET, "/v1/models" | "/models") => {

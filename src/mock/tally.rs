@@ -1,10 +1,11 @@
 //! The counts of the server. Tests check them together with the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::faults::MockFault;
 use super::limiter::Window;
 
 /// How a call ended.
@@ -26,6 +27,21 @@ pub(crate) enum CallOutcome {
 }
 
 impl CallOutcome {
+    /// Returns the outcome of a call with this fault.
+    pub(crate) const fn planned(fault: Option<MockFault>) -> Self {
+        match fault {
+            None => Self::Ok,
+            Some(MockFault::RateLimited) => Self::RateLimited,
+            Some(MockFault::ServerError) => Self::ServerError,
+            Some(MockFault::Disconnect) => Self::Disconnect,
+            Some(MockFault::Truncate) => Self::Truncate,
+            Some(MockFault::Stall) => Self::Stall,
+            Some(MockFault::Garbage) => Self::Garbage,
+            Some(MockFault::ErrorInStream) => Self::ErrorInStream,
+            Some(MockFault::Overloaded) => Self::Overloaded,
+        }
+    }
+
     /// Returns the name in the log and in the statistics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -62,6 +78,12 @@ pub struct Stats {
     pub in_flight: Gauge,
     /// The busiest 60 seconds, including refused calls. They show whether a client exceeds a limit.
     pub window: Busiest,
+    /// Searches that arrived. They are not among the calls.
+    pub searches: u64,
+    /// The different queries of these searches.
+    pub queries: u64,
+    /// The planned outcomes of these searches.
+    pub search_outcomes: BTreeMap<&'static str, u64>,
     /// The error that lost lines of the log, if any were lost.
     pub log_error: Option<String>,
 }
@@ -103,6 +125,7 @@ pub(crate) struct Tally(Mutex<Running>);
 struct Running {
     stats: Stats,
     arrivals: Window,
+    queries: HashSet<String>,
 }
 
 impl Tally {
@@ -127,6 +150,23 @@ impl Tally {
         stats.input_tokens += input_tokens;
         stats.output_tokens += output_tokens;
         stats.in_flight.down();
+    }
+
+    /// Counts a search that arrived. Returns its number, from 1.
+    pub(crate) fn searched(&self, query: &str) -> u64 {
+        let mut running = self.lock();
+        if !running.queries.contains(query) {
+            running.queries.insert(query.to_owned());
+            running.stats.queries += 1;
+        }
+        running.stats.searches += 1;
+        running.stats.searches
+    }
+
+    /// Counts the planned outcome of a search.
+    pub(crate) fn search_answered(&self, outcome: CallOutcome) {
+        let outcomes = &mut self.lock().stats.search_outcomes;
+        *outcomes.entry(outcome.as_str()).or_default() += 1;
     }
 
     pub(crate) fn connected(&self) {

@@ -27,6 +27,9 @@ const MATERIAL: &str = "material.toml";
 
 const EMBEDDED_MATERIAL: &str = include_str!("../../search/material.toml");
 
+/// The provider of a rehearsal. It is in no chain of the settings.
+const EMBEDDED_MOCK: &str = include_str!("mock.toml");
+
 /// The most bytes of a provider file.
 const LARGEST: u64 = 1 << 20;
 
@@ -59,6 +62,15 @@ impl Providers {
         };
         providers.check_chain(&settings.providers)?;
         Ok(providers)
+    }
+
+    /// Returns the provider `mock` alone, which asks the mock server under `base_url`, and the built-in material.
+    pub fn rehearsal(base_url: &str) -> Result<Self, ProviderError> {
+        let text = EMBEDDED_MOCK.replace("http://127.0.0.1/v1", base_url.trim_end_matches('/'));
+        Ok(Self {
+            all: vec![Provider::read(&embedded("search/mock.toml", &text), &|_| None)?],
+            material: DefaultMaterial::read(&embedded("search/material.toml", EMBEDDED_MATERIAL))?,
+        })
     }
 
     /// All providers.

@@ -8,3 +8,4 @@ mod faults;
 mod harness;
 mod messages;
 mod rehearsal;
+mod search;

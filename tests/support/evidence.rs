@@ -102,6 +102,9 @@ struct Line<'a> {
     key: Option<&'a str>,
     #[serde(default)]
     user: String,
+    /// The words of a search.
+    #[serde(default)]
+    query: String,
     #[serde(default)]
     outcome: String,
     #[serde(default)]
@@ -126,6 +129,8 @@ pub(crate) struct Log {
     good: usize,
     /// Calls whose prompts have no mark.
     unmarked: usize,
+    /// The queries of all searches, in the order of their lines.
+    queries: Vec<String>,
 }
 
 impl Log {
@@ -140,6 +145,7 @@ impl Log {
             answered: BTreeSet::new(),
             good: 0,
             unmarked: 0,
+            queries: Vec::new(),
         }
     }
 
@@ -180,6 +186,8 @@ impl Log {
             };
             self.unmarked += usize::from(mark.is_none());
             self.calls.insert(line.n, call);
+        } else if line.event == "search" {
+            self.queries.push(line.query);
         } else if let Some(call) = self.calls.get_mut(&line.n) {
             call.end = Some(End {
                 at: self.lines,
@@ -217,6 +225,11 @@ impl Log {
     /// The number of calls whose prompts have no mark.
     pub(crate) fn unmarked(&self) -> usize {
         self.unmarked
+    }
+
+    /// The queries of all searches so far, in the order of their arrival.
+    pub(crate) fn queries(&self) -> &[String] {
+        &self.queries
     }
 
     /// Whether all calls have ended.

@@ -5,8 +5,9 @@
 //! prompt, as in `[mock 1a2b3c4d]`. A plain text ends with the marker. JSON has it in its first string that may have
 //! any length; a plan has it in its first instruction. JSON is filled by its schema, with strings such as
 //! `[mock] cover 1`. The titles, texts and tags of the embedded agents come from a table of samples, so that people can
-//! read a first rehearsal. Faults are injected by probability, a strict window enforces the rate limits, and a log
-//! records every call that arrived. `GET /search` is a search provider with sample results, for rehearsals and tests.
+//! read a first rehearsal. A fact quotes a search result of its prompt, if the prompt has one. Faults are injected by
+//! probability, a strict window enforces the rate limits, and a log records every call that arrived. `GET /search` is a
+//! search provider with sample results, for rehearsals and tests.
 //!
 //! Deliberately absent: TLS, HTTP/2, tools other than a forced one, several choices for one request, and any knowledge
 //! of nova3's client except the names of its agents. The mock knows a client only by its requests.
@@ -26,6 +27,7 @@ mod events;
 mod extras;
 mod faults;
 mod frames;
+mod grounding;
 mod limiter;
 mod log;
 mod messages;

@@ -4,12 +4,17 @@ use super::topic::{AnswerLanguage, Topic};
 
 /// One row for each action of the embedded agents and each language: the task in a plan, then the title and the content
 /// of each item. Rows whose names have a space are not actions: a plain answer has an opening, a closing and points,
-/// and `last line` ends each content. `%s` is replaced by the subject of the prompt.
+/// `last line` ends each content, and `found fact` says where a fact can be used. `%s` is replaced by the subject of the
+/// prompt.
 const TABLE: &str = r"
 plain answer | zh | 关于“%s”，这是模拟服务器的样例，不是模型的回答。 | 换成真实的模型，这里就是它的回答。 | 先给结论，再给理由。 | 举一个具体的场景，说明结论在哪里成立。 | 写出还不确定的地方，以及怎样核实。 | 留一步今天就能做的事。
 plain answer | en | On “%s”: this is a sample of the mock server, not the answer of a model. | A real run has the model's answer here. | Give the conclusion first, then the reason. | Name one concrete case in which it holds. | Say what is still uncertain and how to check it. | End with one step that can be taken today.
 last line | zh | （样例：“%s”）
 last line | en | (Sample for “%s”)
+found fact | zh | 可以放在讲“%s”的开头，作为依据。
+found fact | en | It can open a text on “%s” as its evidence.
+search query | zh | %s | %s 价格 | %s 使用体验
+search query | en | %s | %s price | %s reviews
 three tags | zh | 省时间 | 新手入门 | 换季清单
 three tags | en | timesaver | beginners | checklist
 other task | zh | 处理“%s”
@@ -98,8 +103,8 @@ mod tests {
             };
             let whole = match *name {
                 "plain answer" => texts.len() == 6,
-                "last line" | "other task" => texts.len() == 1,
-                "three tags" => texts.len() == 3,
+                "last line" | "other task" | "found fact" => texts.len() == 1,
+                "three tags" | "search query" => texts.len() == 3,
                 _ => [5, 7].contains(&texts.len()),
             };
             assert!(whole && texts.iter().all(|text| !text.is_empty()), "{line}");

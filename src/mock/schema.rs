@@ -4,9 +4,12 @@
 //! enum, const, string lengths and the common formats, number bounds and multipleOf, anyOf and oneOf (first
 //! branch), allOf (merged), and $ref inside the document. Everything else is ignored, also pattern. A recursive
 //! schema ends: deep values have required properties only, and nothing is nested deeper than `DEEPEST`.
+//!
+//! Three properties refer to the prompt: `quote` with `source` and `content`, `basis`, and `queries`.
 
 use serde_json::{Map, Value};
 
+use super::grounding::{self, Quotation};
 use super::number::number;
 use super::plan;
 use super::samples::{self, SampleRow};
@@ -88,11 +91,19 @@ impl Filler<'_> {
         let mut text = text.unwrap_or_else(|| filler(name, self.topic.language, self.item));
         // In a task the marker goes into the instruction, for the next prompt. People read the description.
         let is_description = self.action.is_some() && name == "description";
-        if let Some(marker) = self.marker.take_if(|_| is_free(schema) && !is_description) {
+        if !is_description {
+            text = self.marked(text, schema);
+        }
+        sized(text, schema)
+    }
+
+    /// Adds the marker to the first text that may have any length.
+    fn marked(&mut self, mut text: String, schema: &Value) -> String {
+        if let Some(marker) = self.marker.take_if(|_| is_free(schema)) {
             text.push(' ');
             text.push_str(marker);
         }
-        sized(text, schema)
+        text
     }
 
     fn object(&mut self, schema: &Value, depth: usize) -> Value {
@@ -103,10 +114,11 @@ impl Filler<'_> {
                 .flatten()
                 .filter_map(Value::as_str)
         };
-        let mut object = Map::new();
+        let mut object = self.grounded(schema);
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let wanted = depth < SPARSE && property != &Value::Bool(false);
-            if wanted || required().any(|required| required == name) {
+            let is_open = !object.contains_key(name);
+            if is_open && (wanted || required().any(|required| required == name)) {
                 object.insert(name.clone(), self.value(property, name, depth + 1));
             }
         }
@@ -119,8 +131,56 @@ impl Filler<'_> {
         Value::Object(object)
     }
 
+    /// Returns the properties of a fact: a quote of a search result, its id, and the content that rests on it. Without
+    /// search results both are null. Returns nothing for other objects.
+    fn grounded(&mut self, schema: &Value) -> Map<String, Value> {
+        let properties = &schema["properties"];
+        let mut object = Map::new();
+        if properties["quote"].is_null() || properties["source"].is_null() {
+            return object;
+        }
+        let found = grounding::quotation(self.topic.prompt, self.item);
+        object.insert("quote".to_owned(), found.map(|found| found.sentence).into());
+        object.insert("source".to_owned(), found.map(|found| found.id).into());
+        if let Some(Quotation { sentence, .. }) = found.filter(|_| !properties["content"].is_null()) {
+            let fact = grounding::fact(sentence, self.topic);
+            let fact = self.marked(fact, &properties["content"]);
+            object.insert("content".to_owned(), sized(fact, &properties["content"]).into());
+        }
+        object
+    }
+
+    /// Returns the texts of a list that refers to the prompt: ids of earlier items, or search queries.
+    fn referring(&self, schema: &Value, name: &str) -> Option<Vec<String>> {
+        let least = bound(schema, "minItems").unwrap_or(0);
+        let most = bound(schema, "maxItems").unwrap_or(usize::MAX);
+        match name {
+            "basis" => {
+                let ids = grounding::item_ids(self.topic.prompt);
+                let turned = ids.iter().cycle().skip(self.item % ids.len().max(1));
+                let count = least.max(1).min(most).min(ids.len());
+                Some(turned.take(count).map(|&id| id.to_owned()).collect())
+            }
+            "queries" => {
+                let count = (1 + self.draw % 3).max(least).min(most);
+                Some(
+                    (0..count)
+                        .map(|number| grounding::query(self.topic, number))
+                        .collect(),
+                )
+            }
+            _ => None,
+        }
+    }
+
     fn array(&mut self, schema: &Value, name: &str, depth: usize) -> Value {
         let items = resolved(self.root, &schema["items"]);
+        if kind(items, depth) == "string"
+            && items["enum"].is_null()
+            && let Some(texts) = self.referring(schema, name)
+        {
+            return texts.into();
+        }
         let least = bound(schema, "minItems").unwrap_or(0);
         let mut most = bound(schema, "maxItems").unwrap_or(usize::MAX);
         if let (Some(choices), Value::Bool(true)) = (items["enum"].as_array(), &schema["uniqueItems"]) {
@@ -348,5 +408,74 @@ mod tests {
     fn names_without_a_type_or_a_schema_are_strings() {
         let made = made(&json!({"required": ["x"], "properties": {"y": {}}}), 1);
         assert_eq!(made, json!({"y": "[mock] y 1 [mock 0000]", "x": "[mock] x 1"}));
+    }
+
+    /// A prompt with one earlier item of each kind, and with search results if `searched`.
+    fn material(searched: bool) -> String {
+        let results = "<<<s1\nOats\nhttps://example.com/1\nNine of ten people like oats.\ns1>>>\n";
+        let results = if searched { results } else { "" };
+        format!(
+            "<<<insight1\nx\ninsight1>>>\n<<<hitpoint2\ny\nhitpoint2>>>\n{results}<<<task\nOats\ntask>>>\n"
+        )
+    }
+
+    fn filled(schema: &Value, prompt: &str) -> Value {
+        instance(schema, "facts", &Topic::of(prompt), "[mock 0000]", 1)
+    }
+
+    #[test]
+    fn facts_quote_search_results() {
+        let nullable = json!({"type": ["string", "null"]});
+        let fact = json!({"type": "object", "required": ["content", "source", "quote"],
+            "properties": {"content": {"type": "string"}, "source": nullable, "quote": nullable}});
+        let list = json!({"type": "object", "properties": {"items": {"type": "array", "items": fact}}});
+        let made = filled(&list, &material(true));
+        for item in made["items"].as_array().expect("items") {
+            assert_eq!(
+                (&item["source"], &item["quote"]),
+                (&json!("s1"), &json!("Nine of ten people like oats."))
+            );
+            let content = item["content"].as_str().expect("a text");
+            assert!(
+                content.starts_with("Nine of ten people like oats.\n"),
+                "{content}"
+            );
+        }
+        assert_eq!(made.to_string().matches("[mock 0000]").count(), 1, "{made}");
+        let made = filled(&list, &material(false));
+        let item = &made["items"][0];
+        assert!(item["source"].is_null() && item["quote"].is_null(), "{made}");
+        assert!(
+            item["content"]
+                .as_str()
+                .expect("a text")
+                .starts_with("To be checked"),
+            "{made}"
+        );
+    }
+
+    #[test]
+    fn a_basis_names_earlier_items() {
+        let item = json!({"type": "object", "properties":
+            {"title": {"type": "string"}, "basis": {"type": "array", "items": {"type": "string"}}}});
+        let list = json!({"type": "array", "items": item});
+        let made = filled(&list, &material(true));
+        assert_eq!(
+            (&made[0]["basis"], &made[1]["basis"]),
+            (&json!(["insight1"]), &json!(["hitpoint2"]))
+        );
+        assert_eq!(filled(&list, "Oats")[0]["basis"], json!([]));
+        let text = json!({"type": "object", "properties": {"basis": {"type": "string"}}});
+        assert_eq!(filled(&text, "Oats")["basis"], "[mock] basis 1 [mock 0000]");
+    }
+
+    #[test]
+    fn queries_are_made_of_the_subject() {
+        let queries = json!({"type": "array", "items": {"type": "string"}, "maxItems": 3});
+        let schema = json!({"type": "object", "properties": {"queries": queries}});
+        assert_eq!(
+            filled(&schema, &material(false)),
+            json!({"queries": ["Oats", "Oats price"]})
+        );
     }
 }

@@ -8,12 +8,29 @@ use super::server::{Reply, Server};
 
 /// Returns the failures: a name, the reply of the server, the kind, and the number of tries.
 fn failures() -> Vec<(&'static str, Reply, FailureKind, u32)> {
+    let mut all = refusals();
+    all.extend(broken_answers());
+    all
+}
+
+/// Failures that a status, a code or a lost connection shows.
+fn refusals() -> Vec<(&'static str, Reply, FailureKind, u32)> {
     let code = |code: i64| Reply::json(&json!({"code": code, "message": "no luck", "items": []}));
-    let raw = |body: &[u8]| Reply::Say(200, String::new(), body.to_vec());
-    let redirect = |to: &str| Reply::with_header(302, "location", to);
     vec![
         ("hang", Reply::Hang, FailureKind::Timeout, 3),
         ("cut", Reply::Cut, FailureKind::Network, 3),
+        (
+            "silence within the answer",
+            Reply::Stall(br#"{"code": 0, "items": ["#.to_vec()),
+            FailureKind::Timeout,
+            3,
+        ),
+        (
+            "cut within the answer",
+            Reply::CutWithin(br#"{"code": 0, "items": ["#.to_vec()),
+            FailureKind::Network,
+            3,
+        ),
         (
             "503",
             Reply::status(503, &json!({"message": "busy"})),
@@ -55,6 +72,14 @@ fn failures() -> Vec<(&'static str, Reply, FailureKind, u32)> {
         ("a limiting code in 200", code(302), FailureKind::Limited, 1),
         ("a retryable code in 200", code(301), FailureKind::Server, 3),
         ("another code in 200", code(7), FailureKind::Refused, 1),
+    ]
+}
+
+/// Answers that are not what the provider's file describes.
+fn broken_answers() -> Vec<(&'static str, Reply, FailureKind, u32)> {
+    let raw = |body: &[u8]| Reply::Say(200, String::new(), body.to_vec());
+    let redirect = |to: &str| Reply::with_header(302, "location", to);
+    vec![
         (
             "no JSON",
             raw(b"<html>a gateway</html>"),
@@ -71,7 +96,22 @@ fn failures() -> Vec<(&'static str, Reply, FailureKind, u32)> {
         ("no text", raw(b"\xff\xfe\x00\x01"), FailureKind::Malformed, 3),
         ("deep", raw(&[b'['; 100_000]), FailureKind::Malformed, 3),
         ("huge", raw(&vec![b' '; (4 << 20) + 1]), FailureKind::TooLarge, 1),
-        ("empty", code(0), FailureKind::Empty, 1),
+        (
+            "huge after unpacking",
+            Reply::Say(
+                200,
+                "content-encoding: gzip\r\n".to_owned(),
+                include_bytes!("bomb.gz").to_vec(),
+            ),
+            FailureKind::TooLarge,
+            1,
+        ),
+        (
+            "empty",
+            Reply::json(&json!({"code": 0, "items": []})),
+            FailureKind::Empty,
+            1,
+        ),
         (
             "items without text",
             Reply::json(&json!({"code": 0, "items": [{"title": " "}, 7, null]})),
@@ -93,22 +133,23 @@ fn failures() -> Vec<(&'static str, Reply, FailureKind, u32)> {
     ]
 }
 
+/// Only a server that never answers is to meet its timeout, also on a busy machine.
+fn timeout_for(kind: FailureKind) -> &'static str {
+    if kind == FailureKind::Timeout {
+        "timeout = \"150ms\""
+    } else {
+        "timeout = \"30s\""
+    }
+}
+
 #[tokio::test]
 async fn the_next_link_is_asked_after_each_failure() {
     for (name, reply, kind, tries) in failures() {
-        // Only a server that never answers is to meet its timeout, also on a busy machine.
-        let timeout = if kind == FailureKind::Timeout {
-            "150ms"
-        } else {
-            "30s"
-        };
+        let timeout = timeout_for(kind);
         let good = Server::always(items("from two"));
         let bad = Server::always(reply);
         let searcher = setup(&["one", "two", "cached", "default"])
-            .file(
-                "one.toml",
-                &provider("one", &bad.origin(), &format!("timeout = \"{timeout}\"")),
-            )
+            .file("one.toml", &provider("one", &bad.origin(), timeout))
             .provider("two", &good)
             .searcher();
         let outcome = search(&searcher).await.unwrap();
@@ -130,6 +171,80 @@ async fn the_next_link_is_asked_after_each_failure() {
         );
         assert_eq!(titles(&outcome), ["from two"], "{name}");
         assert_eq!(bad.calls().len(), tries as usize, "{name}");
+    }
+}
+
+/// Two links fail, the second in another way than the first. The outcome names the link that answered in fact.
+#[tokio::test]
+async fn after_two_different_failures_the_material_answers() {
+    let failures = failures();
+    for (place, (name, reply, kind, tries)) in failures.iter().enumerate() {
+        let (_, other_reply, other_kind, other_tries) = &failures[(place + 7) % failures.len()];
+        let first = Server::always(reply.clone());
+        let second = Server::always(other_reply.clone());
+        let file = |name: &str, server: &Server, kind| provider(name, &server.origin(), timeout_for(kind));
+        let searcher = setup(&["one", "two", "cached", "default"])
+            .file("one.toml", &file("one", &first, *kind))
+            .file("two.toml", &file("two", &second, *other_kind))
+            .searcher();
+        let outcome = search(&searcher).await.unwrap();
+        assert_eq!(
+            attempts_of(&outcome),
+            [
+                ("one", *tries, Some(*kind)),
+                ("two", *other_tries, Some(*other_kind)),
+                ("cached", 0, Some(FailureKind::Empty)),
+                ("default", 0, None),
+            ],
+            "{name}: {:?}",
+            outcome.attempts
+        );
+        assert_eq!(
+            (
+                outcome.provider.as_str(),
+                outcome.found_by,
+                outcome.degraded,
+                outcome.looked_up
+            ),
+            ("default", None, true, false),
+            "{name}"
+        );
+    }
+}
+
+/// A provider that answered once and fails later: its earlier answer is returned, with the provider that found it.
+#[tokio::test]
+async fn the_earlier_answer_is_returned_after_each_failure() {
+    for (name, reply, kind, _) in failures() {
+        let server = Server::start(move |_, number| {
+            if number == 0 {
+                items("found before")
+            } else {
+                reply.clone()
+            }
+        });
+        let searcher = setup(&["one", "cached", "default"])
+            .file("one.toml", &provider("one", &server.origin(), "timeout = \"2s\""))
+            .search("fresh = \"0s\"\nretries = 0")
+            .searcher();
+        search(&searcher).await.unwrap();
+        let outcome = search(&searcher).await.unwrap();
+        assert_eq!(
+            outcome.attempts[0].failure.as_ref().map(|failure| failure.kind),
+            Some(kind),
+            "{name}"
+        );
+        assert_eq!(
+            (
+                outcome.provider.as_str(),
+                outcome.found_by.as_deref(),
+                outcome.degraded,
+                outcome.looked_up
+            ),
+            ("cached", Some("one"), true, true),
+            "{name}"
+        );
+        assert_eq!(titles(&outcome), ["found before"], "{name}");
     }
 }
 

@@ -26,8 +26,12 @@ pub(super) enum Reply {
     Say(u16, String, Vec<u8>),
     /// Sends nothing until the client disconnects.
     Hang,
+    /// Sends the head of a longer answer and these bytes of it, then nothing until the client disconnects.
+    Stall(Vec<u8>),
     /// Closes the connection without an answer.
     Cut,
+    /// Closes the connection after the head of a longer answer and these bytes of it.
+    CutWithin(Vec<u8>),
 }
 
 impl Reply {
@@ -143,6 +147,24 @@ fn reply(mut stream: TcpStream, reply: Reply) {
         Reply::Hang => {
             stream.read_to_end(&mut Vec::new()).unwrap_or_default();
         }
+        Reply::Stall(part) => {
+            begin(&mut stream, &part);
+            stream.read_to_end(&mut Vec::new()).unwrap_or_default();
+        }
         Reply::Cut => {}
+        Reply::CutWithin(part) => begin(&mut stream, &part),
     }
+}
+
+/// Sends the head of an answer that is longer than `part`, and `part`.
+fn begin(stream: &mut TcpStream, part: &[u8]) {
+    let head = format!(
+        "HTTP/1.1 200 Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        part.len() + 100
+    );
+    // An error means that the client has disconnected.
+    stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(part))
+        .unwrap_or_default();
 }

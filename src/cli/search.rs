@@ -1,6 +1,7 @@
 //! `nova3 search`: sends one search and prints its results.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -8,15 +9,15 @@ use serde_json::{Value, json};
 use super::args::{Global, SearchArgs};
 use super::exit::{Exit, decided};
 use super::print;
-use crate::config::{Flags, SearchSettings, process_env, search_in_force};
+use crate::config::{Flags, MOST_PAGES, SearchSettings, process_env, search_in_force};
 use crate::domain::ids::shortened;
 use crate::domain::printable::{counted, printable};
 use crate::domain::usage::Cost;
 use crate::limit::{InProcess, Limiter, Limits};
 use crate::observe::tell;
 use crate::search::{
-    FailureKind, LinkAttempt, MemoryCache, Provider, Providers, Query, SearchError, SearchItem,
-    SearchOutcome, Searcher,
+    CACHED, FailureKind, LinkAttempt, LinkFailure, MemoryCache, PageRead, Provider, Providers, Query,
+    SearchError, SearchItem, SearchOutcome, Searcher,
 };
 
 /// The characters of a text that the plain output shows.
@@ -32,14 +33,17 @@ pub(super) fn main(args: &SearchArgs, global: &Global) -> Result<Exit> {
         Providers::load(&settings, &process_env).map_err(|error| decided(Exit::Usage, error.to_string()))?;
     let query = query(args, &settings)?;
     let chain = chain(args, &settings, &providers)?;
+    let pages = pages(args, &settings)?;
     let ended = super::runtime()?.block_on(async {
         let cache = Arc::new(MemoryCache::new(settings.cache_bytes));
         let searcher = Searcher::new(providers, settings, cache, &limiter);
-        searcher.search_in(&query, &chain).await
+        let mut outcome = searcher.search_in(&query, &chain).await?;
+        let read = searcher.read_pages(&mut outcome.items, pages).await;
+        Ok((outcome, read))
     });
     match ended {
-        Ok(outcome) => {
-            show(args, &query, &outcome)?;
+        Ok((outcome, read)) => {
+            show(args, &query, &outcome, &read)?;
             Ok(Exit::Good)
         }
         Err(error) => Err(failed(args, &query, &error)?),
@@ -55,9 +59,23 @@ fn query(args: &SearchArgs, settings: &SearchSettings) -> Result<Query> {
     Query::new(&args.query, limit).ok_or_else(|| decided(Exit::Usage, "the query has no words"))
 }
 
+fn pages(args: &SearchArgs, settings: &SearchSettings) -> Result<usize> {
+    let pages = args.pages.unwrap_or(settings.pages);
+    if pages > MOST_PAGES {
+        let message = format!("`--pages` is `{pages}`: expected 0 to {MOST_PAGES}");
+        return Err(decided(Exit::Usage, message));
+    }
+    Ok(pages)
+}
+
 fn chain(args: &SearchArgs, settings: &SearchSettings, providers: &Providers) -> Result<Vec<String>> {
     match &args.provider {
         None => Ok(settings.providers.clone()),
+        Some(name) if name == CACHED => Err(decided(
+            Exit::Usage,
+            "`--provider cached` has no answer: each `nova3 search` begins with an empty cache (name another \
+             provider, or `default`)",
+        )),
         Some(name) if providers.knows(name) => Ok(vec![name.clone()]),
         Some(name) => Err(decided(
             Exit::Usage,
@@ -77,15 +95,23 @@ fn limiter(provider: &Provider) -> Arc<dyn Limiter> {
     }))
 }
 
-fn show(args: &SearchArgs, query: &Query, outcome: &SearchOutcome) -> Result<()> {
+fn show(args: &SearchArgs, query: &Query, outcome: &SearchOutcome, read: &[PageRead]) -> Result<()> {
     if args.json {
-        print(format!("{}\n", object(query, outcome)).as_bytes())?;
+        print(format!("{}\n", object(query, outcome, read)).as_bytes())?;
         return Ok(());
     }
     let text: String = outcome.items.iter().map(paragraph).collect();
     print(text.as_bytes())?;
     tell_failures(&outcome.attempts);
-    tell(&closing(outcome));
+    for page in read {
+        if let Some(failure) = &page.failure {
+            tell(&format!(
+                "the page of {} was not read: {}",
+                page.item, failure.message
+            ));
+        }
+    }
+    tell(&closing(outcome, read));
     Ok(())
 }
 
@@ -115,7 +141,7 @@ fn tell_failures(attempts: &[LinkAttempt]) {
 }
 
 /// Returns the closing line: the link that answered, the results, the cost, and how far the results can be trusted.
-fn closing(outcome: &SearchOutcome) -> String {
+fn closing(outcome: &SearchOutcome, read: &[PageRead]) -> String {
     let mut line = format!("`{}` answered", outcome.provider);
     if let (Some(found_by), Some(age)) = (&outcome.found_by, outcome.age) {
         line += &format!(" with results that `{found_by}` found {} s ago", age.as_secs());
@@ -123,7 +149,7 @@ fn closing(outcome: &SearchOutcome) -> String {
     line += &format!(
         ": {}, cost ${:.4}",
         counted(outcome.items.len() as u64, "result"),
-        outcome.cost.usd()
+        total(outcome, read).usd()
     );
     if outcome.degraded {
         line += " (degraded: not the first link of the chain)";
@@ -134,7 +160,12 @@ fn closing(outcome: &SearchOutcome) -> String {
     line
 }
 
-fn object(query: &Query, outcome: &SearchOutcome) -> Value {
+/// Returns the cost of the search and of its pages.
+fn total(outcome: &SearchOutcome, read: &[PageRead]) -> Cost {
+    read.iter().fold(outcome.cost, |sum, page| sum.plus(page.cost))
+}
+
+fn object(query: &Query, outcome: &SearchOutcome, read: &[PageRead]) -> Value {
     json!({
         "query": query.text(),
         "provider": outcome.provider,
@@ -142,9 +173,10 @@ fn object(query: &Query, outcome: &SearchOutcome) -> Value {
         "looked_up": outcome.looked_up,
         "degraded": outcome.degraded,
         "age_s": outcome.age.map(|age| age.as_secs()),
-        "cost_usd": outcome.cost.usd(),
+        "cost_usd": total(outcome, read).usd(),
         "items": outcome.items,
         "attempts": attempts(&outcome.attempts),
+        "pages": read.iter().map(page).collect::<Vec<_>>(),
     })
 }
 
@@ -152,16 +184,32 @@ fn attempts(attempts: &[LinkAttempt]) -> Vec<Value> {
     attempts
         .iter()
         .map(|attempt| {
-            let failure = attempt.failure.as_ref();
             json!({
                 "link": attempt.link,
                 "tries": attempt.tries,
-                "failure": failure.map(|failure| json!({"kind": failure.kind.name(), "message": failure.message})),
+                "failure": attempt.failure.as_ref().map(cause),
                 "cost_usd": attempt.cost.usd(),
-                "elapsed_ms": u64::try_from(attempt.elapsed.as_millis()).unwrap_or(u64::MAX),
+                "elapsed_ms": ms(attempt.elapsed),
             })
         })
         .collect()
+}
+
+fn page(read: &PageRead) -> Value {
+    json!({
+        "item": read.item,
+        "failure": read.failure.as_ref().map(cause),
+        "cost_usd": read.cost.usd(),
+        "elapsed_ms": ms(read.elapsed),
+    })
+}
+
+fn cause(failure: &LinkFailure) -> Value {
+    json!({"kind": failure.kind.name(), "message": failure.message})
+}
+
+fn ms(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Prints the causes of a search without an answer, and returns the error that ends the program.

@@ -37,7 +37,7 @@ pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
 pub use routes::RouteSettings;
-pub use search::{SearchSettings, provider_key, search_in_force};
+pub use search::{MOST_PAGES, SearchSettings, provider_key, search_in_force};
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 pub use timeouts::Timeouts;
 

@@ -104,6 +104,8 @@ pub(super) struct RawSearch {
     pub(super) fresh: Option<String>,
     pub(super) stale: Option<String>,
     pub(super) cache_mb: Option<usize>,
+    pub(super) pages: Option<usize>,
+    pub(super) reader: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

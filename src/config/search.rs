@@ -16,6 +16,9 @@ use crate::domain::retry::{BreakerPolicy, RetryPolicy};
 /// The most links of a chain.
 const MOST_LINKS: usize = 20;
 
+/// The most pages that are read for one search.
+pub const MOST_PAGES: usize = 5;
+
 /// The settings of searches.
 #[derive(Debug, Clone)]
 pub struct SearchSettings {
@@ -41,6 +44,10 @@ pub struct SearchSettings {
     pub stale: Duration,
     /// The most bytes of the cache of one process.
     pub cache_bytes: usize,
+    /// The results of a search whose pages are read.
+    pub pages: usize,
+    /// The reader of pages: `http`, or a provider of the kind `reader`.
+    pub reader: String,
     /// A PEM file of additional certificate authorities.
     pub ca_file: Option<PathBuf>,
 }
@@ -98,6 +105,14 @@ pub(super) fn search(
     if timeout.is_zero() {
         return Err(ConfigError::value("search.timeout", "0s", "a time above zero"));
     }
+    let pages = layers.pick("search.pages", None, raw.pages, base.pages)?;
+    if pages > MOST_PAGES {
+        return Err(ConfigError::value(
+            "search.pages",
+            pages,
+            format!("0 to {MOST_PAGES}"),
+        ));
+    }
     let megabytes = layers.pick("search.cache_mb", None, raw.cache_mb, base.cache_mb)?;
     Ok(SearchSettings {
         folder: raw.folder.clone(),
@@ -114,6 +129,8 @@ pub(super) fn search(
         fresh: layers.duration("search.fresh", None, raw.fresh.as_ref(), base.fresh.as_ref())?,
         stale: layers.duration("search.stale", None, raw.stale.as_ref(), base.stale.as_ref())?,
         cache_bytes: megabytes.saturating_mul(1 << 20),
+        pages,
+        reader: layers.pick("search.reader", None, raw.reader.clone(), base.reader.clone())?,
         ca_file: written.http.ca_file.clone(),
     })
 }

@@ -16,11 +16,12 @@ use super::library::Providers;
 use super::link::Link;
 use super::material::DefaultMaterial;
 use super::outcome::{FailureKind, LinkAttempt, LinkFailure, SearchOutcome};
+use super::pages::{PageRead, PageReader};
 use super::provider::Provider;
 use super::query::{Query, QueryKey};
 use super::{CACHED, DEFAULT};
 use crate::clock;
-use crate::config::SearchSettings;
+use crate::config::{MOST_PAGES, SearchSettings};
 use crate::domain::usage::Cost;
 use crate::limit::Limiter;
 
@@ -64,6 +65,7 @@ struct SearcherState {
     material: DefaultMaterial,
     cache: Arc<dyn SearchCache>,
     http: ProviderClients,
+    reader: PageReader,
     flights: Flights<(QueryKey, Vec<String>), Landed>,
 }
 
@@ -85,10 +87,22 @@ impl Searcher {
     ) -> Self {
         let link = |provider: Provider| {
             let limiter = limiter(&provider);
-            (provider.name.clone(), Link::new(provider, limiter, &settings))
+            Link::new(provider, limiter, &settings)
         };
+        let (readers, searching): (Vec<_>, Vec<_>) =
+            providers.all.into_iter().partition(|provider| provider.is_reader);
+        let reader = readers
+            .into_iter()
+            .find(|reader| reader.name == settings.reader)
+            .map_or(PageReader::Http, |reader| {
+                PageReader::Service(Box::new(link(reader)))
+            });
+        let searching = searching.into_iter();
         Self(Arc::new(SearcherState {
-            links: providers.all.into_iter().map(link).collect(),
+            links: searching
+                .map(|provider| (provider.name.clone(), link(provider)))
+                .collect(),
+            reader,
             material: providers.material,
             cache,
             http: ProviderClients::new(settings.connect, settings.ca_file.as_deref()),
@@ -122,9 +136,21 @@ impl Searcher {
             .taken()
     }
 
+    /// Reads the pages of the first `count` items that have an address, at most [`MOST_PAGES`], side by side. An item gets
+    /// the text of its page, and the hash of that text, if the text is longer. A failure leaves the item as it was.
+    pub async fn read_pages(&self, items: &mut [SearchItem], count: usize) -> Vec<PageRead> {
+        let state = &self.0;
+        let count = count.min(MOST_PAGES);
+        state
+            .reader
+            .read_all(&state.http, &state.settings, items, count)
+            .await
+    }
+
     /// Returns the warnings that no caller has taken yet. A latched provider gives one warning.
     pub fn take_warnings(&self) -> Vec<String> {
-        self.0.links.values().filter_map(Link::take_warning).collect()
+        let links = self.0.links.values().filter_map(Link::take_warning);
+        links.chain(self.0.reader.take_warning()).collect()
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct ProviderClients {
     /// For other servers over plain HTTP. It does not load the certificates of the system.
     plain: OnceLock<Result<Client, String>>,
     elsewhere: OnceLock<Result<Client, String>>,
-    /// For redirects to other hosts.
+    /// For redirects to other hosts, and for pages.
     public: OnceLock<Result<Client, String>>,
 }
 
@@ -107,7 +107,7 @@ impl ProviderClients {
 
     /// Returns the client that connects to public addresses only. It uses no proxy, because a proxy resolves names
     /// itself.
-    fn public(&self) -> Result<&Client, LinkFailure> {
+    pub(super) fn public(&self) -> Result<&Client, LinkFailure> {
         ready(
             self.public
                 .get_or_init(|| self.client(true, Client::builder().no_proxy().dns_resolver(PublicOnly))),
@@ -121,7 +121,7 @@ impl ProviderClients {
         let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
             .filter_map(|root| Certificate::from_der(root).ok())
-            .chain(self.extra_roots()?);
+            .chain(extra_roots(self.ca_file.as_deref())?);
         let builder = builder
             .user_agent(concat!("nova3/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect)
@@ -135,15 +135,20 @@ impl ProviderClients {
         };
         builder.build().map_err(|error| error.to_string())
     }
+}
 
-    fn extra_roots(&self) -> Result<Vec<Certificate>, String> {
-        let Some(path) = &self.ca_file else {
-            return Ok(Vec::new());
-        };
-        let problem = |error: &dyn std::fmt::Display| format!("`http.ca_file` `{}`: {error}", path.display());
-        let pem = std::fs::read(path).map_err(|error| problem(&error))?;
-        Certificate::from_pem_bundle(&pem).map_err(|error| problem(&error))
+/// Returns the certificate authorities of `http.ca_file`.
+pub(super) fn extra_roots(ca_file: Option<&Path>) -> Result<Vec<Certificate>, String> {
+    let Some(path) = ca_file else {
+        return Ok(Vec::new());
+    };
+    let problem = |error: &dyn std::fmt::Display| format!("`http.ca_file` `{}`: {error}", path.display());
+    let pem = std::fs::read(path).map_err(|error| problem(&error))?;
+    let roots = Certificate::from_pem_bundle(&pem).map_err(|error| problem(&error))?;
+    if roots.is_empty() {
+        return Err(problem(&"it holds no PEM certificate"));
     }
+    Ok(roots)
 }
 
 fn ready(made: &Result<Client, String>) -> Result<&Client, LinkFailure> {
@@ -153,7 +158,7 @@ fn ready(made: &Result<Client, String>) -> Result<&Client, LinkFailure> {
     })
 }
 
-fn is_redirect(status: StatusCode) -> bool {
+pub(super) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
@@ -177,15 +182,20 @@ fn unreachable(error: reqwest::Error, provider: &Provider) -> LinkFailure {
     // After a redirect this is not the host of the provider.
     let asked = error.url().unwrap_or(&provider.origin);
     let host = asked.host_str().unwrap_or_default().to_owned();
-    network(error, provider, &format!("`{host}` cannot be reached"))
+    masked(network(error, &format!("`{host}` cannot be reached")), provider)
 }
 
 fn cut(error: reqwest::Error, provider: &Provider) -> LinkFailure {
-    network(error, provider, "the connection ended within the answer")
+    masked(network(error, "the connection ended within the answer"), provider)
+}
+
+fn masked(mut failure: LinkFailure, provider: &Provider) -> LinkFailure {
+    failure.message = provider.secrets.masked(&failure.message).into_owned();
+    failure
 }
 
 /// Returns the failure with all its causes. The address is left out, because its query may hold a secret.
-fn network(error: reqwest::Error, provider: &Provider, what: &str) -> LinkFailure {
+pub(super) fn network(error: reqwest::Error, what: &str) -> LinkFailure {
     let kind = if error.is_timeout() {
         FailureKind::Timeout
     } else {
@@ -198,5 +208,5 @@ fn network(error: reqwest::Error, provider: &Provider, what: &str) -> LinkFailur
         message += &format!(": {inner}");
         cause = inner.source();
     }
-    LinkFailure::new(kind, provider.secrets.masked(&message).into_owned())
+    LinkFailure::new(kind, message)
 }

@@ -18,7 +18,7 @@ const TITLE_OF_TEXT: usize = 60;
 const TEXT: usize = 4_000;
 
 /// The most bytes of an address. A longer address is dropped.
-const ADDRESS: usize = 2_000;
+pub(super) const ADDRESS: usize = 2_000;
 
 /// One result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,17 @@ impl SearchItem {
             text,
             published_at: time.and_then(published::published),
         })
+    }
+
+    /// Replaces the text by that of its page, if it is longer. Returns whether it is.
+    pub(super) fn extend_to(&mut self, page: &str) -> bool {
+        let text = clean::text(page, TEXT);
+        let is_longer = text.chars().count() > self.text.chars().count();
+        if is_longer {
+            self.hash = Digest::of(text.as_bytes()).hex();
+            self.text = text;
+        }
+        is_longer
     }
 }
 

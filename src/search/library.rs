@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use super::material::DefaultMaterial;
 use super::provider::{Provider, name_of};
 use super::provider_file::{ProviderError, ProviderSource};
-use super::{CACHED, DEFAULT};
+use super::{CACHED, DEFAULT, HTTP, http};
 use crate::config::{Env, SearchSettings};
+use crate::domain::ids::shortened;
 
-const EMBEDDED: [(&str, &str); 10] = [
+const EMBEDDED: [(&str, &str); 11] = [
     ("search/jina.toml", include_str!("../../search/jina.toml")),
+    (
+        "search/jina_reader.toml",
+        include_str!("../../search/jina_reader.toml"),
+    ),
     ("search/xhs.toml", include_str!("../../search/xhs.toml")),
     ("search/dy.toml", include_str!("../../search/dy.toml")),
     ("search/bocha.toml", include_str!("../../search/bocha.toml")),
@@ -41,8 +46,10 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Reads and checks all provider files and the chain of the settings. No request is sent.
+    /// Reads and checks all provider files, and the chain and the certificate authorities of the settings. No request is
+    /// sent.
     pub fn load(settings: &SearchSettings, env: Env<'_>) -> Result<Self, ProviderError> {
+        http::extra_roots(settings.ca_file.as_deref()).map_err(in_settings)?;
         let mut sources: Vec<ProviderSource> =
             EMBEDDED.iter().map(|(file, text)| embedded(file, text)).collect();
         let mut material = embedded("search/material.toml", EMBEDDED_MATERIAL);
@@ -61,6 +68,7 @@ impl Providers {
             material: DefaultMaterial::read(&material)?,
         };
         providers.check_chain(&settings.providers)?;
+        providers.check_reader(&settings.reader)?;
         Ok(providers)
     }
 
@@ -80,7 +88,8 @@ impl Providers {
 
     /// Returns the names that a chain may contain, in backticks, for a message that lists them.
     pub fn known(&self) -> String {
-        let names = self.all.iter().map(|provider| provider.name.as_str());
+        let providers = self.all.iter().filter(|provider| !provider.is_reader);
+        let names = providers.map(|provider| provider.name.as_str());
         let names: Vec<String> = names
             .chain([CACHED, DEFAULT])
             .map(|name| format!("`{name}`"))
@@ -90,20 +99,37 @@ impl Providers {
 
     /// Whether a chain may contain this name.
     pub fn knows(&self, link: &str) -> bool {
-        [CACHED, DEFAULT].contains(&link) || self.all.iter().any(|provider| provider.name == link)
+        [CACHED, DEFAULT].contains(&link) || self.names(link, false)
+    }
+
+    fn names(&self, name: &str, is_reader: bool) -> bool {
+        let named = |provider: &Provider| provider.name == name && provider.is_reader == is_reader;
+        self.all.iter().any(named)
+    }
+
+    fn check_reader(&self, reader: &str) -> Result<(), ProviderError> {
+        if reader == HTTP || self.names(reader, true) {
+            return Ok(());
+        }
+        let readers = self.all.iter().filter(|provider| provider.is_reader);
+        let names = [HTTP]
+            .into_iter()
+            .chain(readers.map(|reader| reader.name.as_str()));
+        let known: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        Err(in_settings(format!(
+            "`search.reader` is `{}`: expected one of {}",
+            shortened(reader, 60),
+            known.join(", ")
+        )))
     }
 
     fn check_chain(&self, chain: &[String]) -> Result<(), ProviderError> {
         match chain.iter().find(|link| !self.knows(link)) {
             None => Ok(()),
-            Some(unknown) => Err(ProviderError {
-                file: PathBuf::from("nova3.toml"),
-                line: None,
-                reason: format!(
-                    "`search.providers` names `{unknown}`: expected one of {}",
-                    self.known()
-                ),
-            }),
+            Some(unknown) => Err(in_settings(format!(
+                "`search.providers` names `{unknown}`: expected one of {}",
+                self.known()
+            ))),
         }
     }
 }
@@ -174,6 +200,11 @@ fn merge(sources: &mut Vec<ProviderSource>, added: ProviderSource) -> Result<(),
     }
     sources.push(added);
     Ok(())
+}
+
+/// Returns the error for a value of the settings.
+fn in_settings(reason: String) -> ProviderError {
+    problem(Path::new("nova3.toml"), reason)
 }
 
 fn problem(file: &Path, reason: String) -> ProviderError {

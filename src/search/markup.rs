@@ -85,7 +85,7 @@ fn tag_at(text: &str) -> Option<(String, &str)> {
 }
 
 /// Returns the text after the end of an element. Returns an empty text if the element has no end.
-fn behind<'a>(text: &'a str, name: &str) -> &'a str {
+pub(super) fn behind<'a>(text: &'a str, name: &str) -> &'a str {
     let end = format!("</{name}");
     let bytes = text.as_bytes();
     let found = bytes

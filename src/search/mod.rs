@@ -14,6 +14,9 @@
 //! latches the provider: this process sends it no further request. Text from outside is bounded and cleaned. It is
 //! never executed and never rendered as a template.
 //!
+//! [`Searcher::read_pages`] replaces the snippets of the first items by the texts of their pages. The addresses come from
+//! outside, so only public hosts are asked. A page that fails leaves its item as it was.
+//!
 //! One link waits at most for its rate limit. Each try adds its timeout, and the longer of `retry.patience` and
 //! `retry.longest`.
 //!
@@ -25,14 +28,19 @@ mod breaker;
 mod cache;
 mod chain;
 mod clean;
+mod cost;
 mod flight;
+mod html;
 mod http;
 mod item;
 mod library;
 mod link;
+mod main_text;
 mod markup;
 mod material;
 mod outcome;
+mod page_http;
+mod pages;
 mod pointer;
 mod provider;
 mod provider_file;
@@ -51,12 +59,16 @@ pub use chain::{SearchError, Searcher};
 pub use item::SearchItem;
 pub use library::Providers;
 pub use outcome::{FailureKind, LinkAttempt, LinkFailure, SearchOutcome};
+pub use pages::PageRead;
 pub use provider::Provider;
 pub use provider_file::ProviderError;
 pub use query::{Query, QueryKey};
 
 /// The link that answers from the cache when the links before it failed. Naming it also turns the cache on.
 pub const CACHED: &str = "cached";
+
+/// The reader that asks pages itself. A provider file of the kind `reader` has another name.
+pub const HTTP: &str = "http";
 
 /// The link that answers with default material. No provider looks that material up.
 pub const DEFAULT: &str = "default";

@@ -41,6 +41,12 @@ impl Pointers {
             .iter()
             .find_map(|pointer| value.pointer(pointer)?.as_array())
     }
+
+    /// Returns the first object.
+    pub(super) fn object<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        let mut found = self.0.iter().filter_map(|pointer| value.pointer(pointer));
+        found.find(|value| value.is_object())
+    }
 }
 
 /// Whether a text is a JSON pointer: it is empty or starts with `/`.

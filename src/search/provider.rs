@@ -10,21 +10,19 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::Spanned;
 
 use super::address::is_here;
+use super::cost::CostRule;
+use super::item::ADDRESS;
 use super::pointer::Pointers;
 use super::provider_file::{ProviderError, ProviderSource, RawItem, RawProvider};
 use super::query::Query;
 use super::request;
 use super::rules::AnswerRules;
-use super::secrets::ProviderSecrets;
+use super::secrets::{self, ProviderSecrets};
 use super::template::{self, Variables};
-use super::{CACHED, DEFAULT};
+use super::{CACHED, DEFAULT, HTTP};
 use crate::config::{Env, provider_key};
 use crate::domain::ids::shortened;
 use crate::domain::request::is_name;
-use crate::domain::usage::Cost;
-
-/// The highest cost of one search in dollars. A higher amount in an answer is ignored.
-const MOST_USD: f64 = 10.0;
 
 /// A search provider.
 #[derive(Debug)]
@@ -37,6 +35,8 @@ pub struct Provider {
     pub file: PathBuf,
     /// Whether the file is embedded in the program.
     pub embedded: bool,
+    /// Whether it reads pages. Its query is the address of a page, and no chain contains it.
+    pub is_reader: bool,
     /// Requests a minute.
     pub rpm: Option<u32>,
     /// The timeout of one try. Without it the timeout of the settings applies.
@@ -72,39 +72,6 @@ pub(super) struct ItemRules {
     pub(super) time: Pointers,
 }
 
-/// The cost of an answered search.
-#[derive(Debug, Clone, Default)]
-pub(super) struct CostRule {
-    flat: Cost,
-    usd_at: Pointers,
-    units_at: Pointers,
-    usd_per_unit: f64,
-}
-
-impl CostRule {
-    /// The cost of an answer that names no amount.
-    pub(super) const fn flat(&self) -> Cost {
-        self.flat
-    }
-
-    /// Returns the cost that the answer names in dollars or in units. Returns the flat cost if the answer names none,
-    /// or if it is higher than allowed.
-    pub(super) fn of(&self, answer: &serde_json::Value) -> Cost {
-        let units = || Some(self.units_at.number(answer)? * self.usd_per_unit);
-        let named = self.usd_at.number(answer).or_else(units);
-        named.filter(|usd| *usd <= MOST_USD).map_or(self.flat, dollars)
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "between 0 and ten dollars"
-)]
-fn dollars(usd: f64) -> Cost {
-    Cost((usd * 1e12).round() as u64)
-}
-
 /// Returns the name of a provider. The rest of the file is not checked yet.
 pub(super) fn name_of(source: &ProviderSource) -> Result<String, ProviderError> {
     name(source, &source.parse()?)
@@ -116,8 +83,8 @@ fn name(source: &ProviderSource, raw: &RawProvider) -> Result<String, ProviderEr
         let expected = "a lower-case name such as `jina`";
         return Err(source.wrong("name", &raw.name, &shortened(name, 60), expected));
     }
-    if [CACHED, DEFAULT].contains(&name.as_str()) {
-        let expected = "another name (`cached` and `default` are reserved)";
+    if [CACHED, DEFAULT, HTTP].contains(&name.as_str()) {
+        let expected = "another name (`cached`, `default` and `http` are reserved)";
         return Err(source.wrong("name", &raw.name, name, expected));
     }
     Ok(name.clone())
@@ -129,6 +96,7 @@ impl Provider {
         let raw = source.parse()?;
         let origin = origin(source, &raw)?;
         let (key, key_cure) = key(source, &raw, &origin, env)?;
+        let is_reader = is_reader(source, &raw)?;
         let bounded = |key: &str, value: Option<&Spanned<usize>>, most: usize| match value {
             Some(value) if !(1..=most).contains(value.get_ref()) => {
                 let shown = value.get_ref().to_string();
@@ -141,6 +109,7 @@ impl Provider {
             description: raw.description.clone(),
             file: source.file.clone(),
             embedded: source.embedded,
+            is_reader,
             rpm: rpm(source, &raw)?,
             timeout: timeout(source, &raw)?,
             method: method(source, &raw)?,
@@ -156,11 +125,15 @@ impl Provider {
                 .body
                 .as_ref()
                 .map(|body| toml::Value::Table(body.get_ref().clone())),
-            query_chars: bounded("query_chars", raw.query_chars.as_ref(), 400)?,
+            query_chars: bounded(
+                "query_chars",
+                raw.query_chars.as_ref(),
+                if is_reader { ADDRESS } else { 400 },
+            )?,
             max_results: bounded("max_results", raw.max_results.as_ref(), 50)?,
             answer: answer(source, &raw)?,
             item: item(source, &raw.item)?,
-            cost: cost(source, &raw)?,
+            cost: CostRule::read(source, &raw.cost)?,
             secrets: ProviderSecrets::of(key.as_ref()),
             key,
             key_cure,
@@ -284,7 +257,32 @@ fn key(
     let variable = raw.key_env.as_ref().map(|variable| variable.get_ref().as_str());
     let file = raw.key_file.as_ref().map(|file| file.get_ref().as_path());
     let key = provider_key(variable, file, env).map_err(|error| source.problem(at, error.to_string()))?;
+    if key
+        .as_ref()
+        .is_some_and(|key| key.expose_secret().len() < secrets::SHORTEST)
+    {
+        let given = variable.map_or_else(
+            || "the key in `key_file`".to_owned(),
+            |name| format!("the key in `{name}`"),
+        );
+        let reason = format!(
+            "{given} is too short to be masked in messages: expected at least {} characters",
+            secrets::SHORTEST
+        );
+        return Err(source.problem(at, reason));
+    }
     Ok((key, Some(cure)))
+}
+
+fn is_reader(source: &ProviderSource, raw: &RawProvider) -> Result<bool, ProviderError> {
+    let Some(kind) = &raw.kind else {
+        return Ok(false);
+    };
+    match kind.get_ref().as_str() {
+        "search" => Ok(false),
+        "reader" => Ok(true),
+        other => Err(source.wrong("kind", kind, &shortened(other, 60), "`search` or `reader`")),
+    }
 }
 
 fn rpm(source: &ProviderSource, raw: &RawProvider) -> Result<Option<u32>, ProviderError> {
@@ -368,27 +366,5 @@ fn item(source: &ProviderSource, raw: &RawItem) -> Result<ItemRules, ProviderErr
         link: raw.link.as_ref().map(|link| link.get_ref().clone()),
         text: source.pointers("item.text", Some(&raw.text))?,
         time: source.pointers("item.time", raw.time.as_ref())?,
-    })
-}
-
-fn cost(source: &ProviderSource, raw: &RawProvider) -> Result<CostRule, ProviderError> {
-    let amount = |key: &str, value: Option<&Spanned<f64>>, most: f64| match value {
-        Some(value) if !(0.0..=most).contains(value.get_ref()) => {
-            let shown = value.get_ref().to_string();
-            Err(source.wrong(key, value, &shown, &format!("0 to {most} dollars")))
-        }
-        value => Ok(value.map_or(0.0, |value| *value.get_ref())),
-    };
-    let cost = &raw.cost;
-    let rate = cost.usd_per_million_units.as_ref();
-    if let (Some(units), None) = (&cost.units_at, rate) {
-        let reason = "`cost.units_at` needs a price: expected `cost.usd_per_million_units`";
-        return Err(source.problem(units.span().start, reason));
-    }
-    Ok(CostRule {
-        flat: dollars(amount("cost.usd", cost.usd.as_ref(), MOST_USD)?),
-        usd_at: source.pointers("cost.usd_at", cost.usd_at.as_ref())?,
-        units_at: source.pointers("cost.units_at", cost.units_at.as_ref())?,
-        usd_per_unit: amount("cost.usd_per_million_units", rate, 1e6)? / 1e6,
     })
 }

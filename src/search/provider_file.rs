@@ -33,6 +33,7 @@ pub(super) struct ProviderSource {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProvider {
     pub(super) name: Spanned<String>,
+    pub(super) kind: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) description: String,
     pub(super) method: Option<Spanned<String>>,

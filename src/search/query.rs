@@ -1,5 +1,7 @@
 //! A search query, and the key that equal queries share.
 
+use reqwest::Url;
+
 use super::clean;
 use crate::domain::request::Digest;
 
@@ -28,6 +30,14 @@ impl Query {
             text,
             limit: limit.clamp(1, MOST_RESULTS),
         })
+    }
+
+    /// Returns the query of a reader: the address of a page.
+    pub(super) fn address(page: &Url) -> Self {
+        Self {
+            text: page.as_str().to_owned(),
+            limit: 1,
+        }
     }
 
     /// The words.

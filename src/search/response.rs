@@ -44,7 +44,10 @@ pub(super) fn judge(provider: &Provider, query: &Query, answer: &ProviderAnswer)
 
 fn found(provider: &Provider, query: &Query, body: &Value) -> Result<Vec<SearchItem>, LinkFailure> {
     let empty = || LinkFailure::new(FailureKind::Empty, "no results");
-    let Some(values) = provider.answer.items.array(body) else {
+    let values = provider.answer.items.array(body).map(Vec::as_slice);
+    // A reader answers with one page.
+    let page = || provider.answer.items.object(body).filter(|_| provider.is_reader);
+    let Some(values) = values.or_else(|| page().map(std::slice::from_ref)) else {
         // A provider may leave the array out. The conditions have shown that the answer is good.
         return Err(if provider.answer.success.is_empty() {
             LinkFailure::new(

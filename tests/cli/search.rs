@@ -91,6 +91,7 @@ fn a_search_shows_what_was_found_and_who_answered() {
             "items": [{"id": "s1", "title": "Oats[31m", "url": "https://example.com/1", "text": "about\noats",
                 "published_at": null, "hash": object["items"][0]["hash"]}],
             "attempts": [{"link": "mine", "tries": 1, "failure": null, "cost_usd": 0.002}],
+            "pages": [],
         })
     );
 }
@@ -155,8 +156,17 @@ fn wrong_flags_and_files_are_usage() {
             "nova3: `--provider`: there is no search provider `nowhere` (known: `jina`, ",
         ),
         (
+            &["search", "oat", "--provider", "cached"],
+            "nova3: `--provider cached` has no answer: each `nova3 search` begins with an empty cache (name another \
+             provider, or `default`)\n",
+        ),
+        (
             &["search", "oat", "--limit", "0"],
             "nova3: `--limit` is `0`: expected 1 to 50\n",
+        ),
+        (
+            &["search", "oat", "--pages", "6"],
+            "nova3: `--pages` is `6`: expected 0 to 5\n",
         ),
         (&["search", " \u{200b}"], "nova3: the query has no words\n"),
     ] {
@@ -164,6 +174,18 @@ fn wrong_flags_and_files_are_usage() {
         assert_eq!(ran.code, Some(2), "{}", ran.err);
         assert!(ran.err.starts_with(message), "{}", ran.err);
     }
+    let settings = std::fs::read_to_string(harness.path("nova3.toml")).unwrap();
+    for (pem, problem) in [
+        ("no certificate", "it holds no PEM certificate"),
+        ("", "it holds no PEM certificate"),
+    ] {
+        harness.write("ca.pem", pem);
+        harness.write("nova3.toml", format!("{settings}[http]\nca_file = \"ca.pem\"\n"));
+        let ran = harness.nova3(&["search", "oat"]);
+        let expected = format!("nova3: search file `nova3.toml`: `http.ca_file` `ca.pem`: {problem}\n");
+        assert_eq!((ran.code, ran.err), (Some(2), expected));
+    }
+    harness.write("nova3.toml", settings);
     harness.write("providers/mine.toml", "name = \"mine\"\nspeed = 1\n");
     let ran = harness.nova3(&["search", "oat"]);
     assert_eq!(ran.code, Some(2));

@@ -70,7 +70,7 @@ const MISTAKES: [(&str, &str, &str); 33] = [
     (
         "name = \"one\"",
         "name = \"cached\"",
-        "line 1: `name` is `cached`: expected another name (`cached` and `default` are reserved)",
+        "line 1: `name` is `cached`: expected another name (`cached`, `default` and `http` are reserved)",
     ),
     (
         "https://example.com/",

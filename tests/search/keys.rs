@@ -170,3 +170,21 @@ async fn a_query_cannot_change_host_or_headers() {
     );
     assert_eq!(json!(call.head.matches("Planted").count()), 1);
 }
+
+#[tokio::test]
+async fn a_key_that_is_too_short_to_mask_is_refused() {
+    let server = Server::always(items("found"));
+    let harness = setup(&["one"]).file("one.toml", &keyed(&server.origin()));
+    let error = harness
+        .env("ONE_KEY", "seven77")
+        .load()
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.ends_with(
+            "the key in `ONE_KEY` is too short to be masked in messages: expected at least 8 characters"
+        ) && !error.contains("seven77"),
+        "{error}"
+    );
+}

@@ -9,6 +9,7 @@
 //! | `keys` | a key is sent only in its header or parameter and only to its host |
 //! | `redirects` | the redirects that are followed |
 //! | `hostile` | hostile answers |
+//! | `pages` | the texts of pages, and the readers |
 //! | `files` | mistakes in provider files |
 //! | `presets` | the built-in providers |
 //!
@@ -23,6 +24,7 @@ mod harness;
 mod hostile;
 mod keys;
 mod links;
+mod pages;
 mod presets;
 mod redirects;
 mod server;

@@ -13,6 +13,9 @@ pub(in crate::cli) struct SearchArgs {
     /// The most results, 1 to 50 [default: `search.results` in the settings]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<usize>,
+    /// Read the pages of the first N results, at most 5 [default: `search.pages` in the settings]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) pages: Option<usize>,
     /// Print the results and the attempts as one JSON object
     #[arg(long)]
     pub(in crate::cli) json: bool,

@@ -77,7 +77,8 @@ impl PageReader {
         }
     }
 
-    /// Returns the text of a page, and the cost. No reader gets an address that is not public.
+    /// Returns the text of a page, and the cost. No reader gets an IP address that is not public. A host name is checked
+    /// by the reader that resolves it.
     async fn read(
         &self,
         http: &ProviderClients,

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::items::names;
+use super::proof::{SourceText, is_name_of as names};
 use crate::domain::ids::shortened;
 use crate::domain::item_texts::{BASIS, is_basis};
 
@@ -49,7 +49,7 @@ fn complete_item(item: &mut Map<String, Value>) {
 }
 
 /// Drops the names that do not stand in the prompt, and repeated ones. Returns a warning that names the unknown ones.
-pub(super) fn keep_known(items: &mut [Map<String, Value>], sources: &[String]) -> Option<String> {
+pub(super) fn keep_known(items: &mut [Map<String, Value>], sources: &[SourceText]) -> Option<String> {
     let mut unknown: Vec<String> = Vec::new();
     for list in items
         .iter_mut()
@@ -91,9 +91,9 @@ fn bare(name: &str) -> &str {
 }
 
 /// Returns the name to keep: the id of an item, or the name of a part or of one piece of a part.
-fn known_as(name: &str, sources: &[String]) -> Option<String> {
-    let known = sources.iter().find(|known| names(name, known))?;
-    Some(if known.is_ascii() { known } else { name }.to_owned())
+fn known_as(name: &str, sources: &[SourceText]) -> Option<String> {
+    let known = sources.iter().find(|known| names(name, &known.name))?;
+    Some(if known.name.is_ascii() { &known.name } else { name }.to_owned())
 }
 
 /// Returns an item without its basis, to compare what items say.
@@ -152,7 +152,10 @@ mod tests {
 
     #[test]
     fn names_that_the_prompt_does_not_hold_are_dropped_with_one_warning() {
-        let sources = ["insight1", "insight12", "背景"].map(str::to_owned);
+        let sources = ["insight1", "insight12", "背景"].map(|name| SourceText {
+            name: name.to_owned(),
+            text: String::new(),
+        });
         let item = |basis: Value| Map::from_iter([(BASIS.to_owned(), basis)]);
         let mut items = [
             item(json!([

@@ -4,13 +4,16 @@
 //! fit are left out: the least important part first, and its oldest piece first. A warning lists everything that was
 //! left out.
 
-use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, TaskPart};
+use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, SearchHit, TaskPart};
 use crate::config::ContextBudget;
 use crate::domain::printable::counted;
 use crate::llm::estimate_tokens;
 
 /// Estimated tokens of the chat format and the marks around one piece.
 const PER_PIECE: u64 = 16;
+
+/// The tokens that a search result keeps at least, when the bound is shared by many results.
+const SHORTEST_HIT: u64 = 200;
 
 /// Estimated tokens up to which the account and the product are never cut.
 const SHORT: u64 = 400;
@@ -44,6 +47,10 @@ impl PromptParts {
         for item in self.rounds.iter_mut().flat_map(|round| &mut round.items) {
             cut(&mut item.text, budget.round_tokens);
         }
+        let share = budget.search_tokens / (self.results.len().max(1) as u64);
+        for hit in &mut self.results {
+            cut(&mut hit.text, share.max(SHORTEST_HIT));
+        }
         for text in &mut self.previous {
             cut(text, budget.background_tokens);
         }
@@ -60,12 +67,16 @@ impl PromptParts {
             && self.leave_background_out(out)
         {}
         while weigh_all(&self.earlier) > budget.earlier_tokens && self.leave_earlier_out(out) {}
+        while weigh_all(&self.results) > budget.search_tokens && self.results.pop().is_some() {
+            out.results += 1;
+        }
         out.references += drop_to(&mut self.references, budget.reference_tokens);
         out.chosen += drop_to(&mut self.chosen, budget.chosen_tokens);
         out.chosen += drop_to(&mut self.comments, budget.chosen_tokens);
     }
 
-    /// Drops one piece, the least important first: rounds, background, earlier results, references, comments, choices.
+    /// Drops one piece, the least important first: rounds, background, earlier results, search results, references,
+    /// comments, choices.
     /// Returns `false` if nothing is left to drop.
     fn leave_one_out(&mut self, out: &mut LeftOut) -> bool {
         if drop_first(&mut self.rounds) {
@@ -73,6 +84,11 @@ impl PromptParts {
             return true;
         }
         if self.leave_background_out(out) || self.leave_earlier_out(out) {
+            return true;
+        }
+        // The first result of a search is its best one.
+        if self.results.pop().is_some() {
+            out.results += 1;
             return true;
         }
         if drop_first(&mut self.references) {
@@ -132,6 +148,7 @@ impl PromptParts {
             + weigh_all(&self.references)
             + weigh_all(&self.earlier)
             + weigh_all(&self.rounds)
+            + weigh_all(&self.results)
     }
 }
 
@@ -141,6 +158,7 @@ struct LeftOut {
     rounds: u64,
     background: u64,
     earlier: u64,
+    results: u64,
     references: u64,
     chosen: u64,
     cut: u64,
@@ -152,6 +170,7 @@ impl LeftOut {
             (self.rounds, "of the session's rounds"),
             (self.background, "of the background"),
             (self.earlier, "of the earlier results"),
+            (self.results, "of the search results"),
             (self.references, "of the references"),
             (self.chosen, "of the selections"),
         ]
@@ -200,6 +219,12 @@ impl Weigh for ChosenItem {
 impl Weigh for Comment {
     fn weigh(&self) -> u64 {
         estimate_tokens(&self.comment) + PER_PIECE
+    }
+}
+
+impl Weigh for SearchHit {
+    fn weigh(&self) -> u64 {
+        estimate_tokens(&self.text) + estimate_tokens(&self.title) + estimate_tokens(&self.url) + PER_PIECE
     }
 }
 
@@ -266,12 +291,14 @@ mod tests {
         earlier_tokens: 4000,
         reference_tokens: 4000,
         chosen_tokens: 4000,
+        search_tokens: 4000,
     };
 
     fn piece(id: &str, chars: usize) -> ItemText {
         ItemText {
             id: id.to_owned(),
             text: "字".repeat(chars),
+            is_sourced: false,
         }
     }
 

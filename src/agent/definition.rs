@@ -4,68 +4,17 @@ use std::path::PathBuf;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
-use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
+use super::agent_file::{AgentError, AgentFile, RawAgent, parse};
 use super::fan_out::FanOut;
 use super::form::Form;
 use super::prompt;
+use super::search_spec::SearchSpec;
 use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
 use crate::llm::Sampling;
-
-/// An error in an agent file.
-#[derive(Debug, thiserror::Error)]
-#[error("agent file `{}`{}: {reason}", file.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
-pub struct AgentError {
-    /// The file.
-    pub file: PathBuf,
-    /// The line of the fault, counted from 1, if one line is at fault.
-    pub line: Option<usize>,
-    /// The reason.
-    pub reason: String,
-}
-
-/// An agent file in its written form.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAgent {
-    action: Spanned<String>,
-    item: Option<Spanned<String>>,
-    #[serde(default)]
-    description: String,
-    max_tokens: Spanned<u32>,
-    max_results: Option<Spanned<u32>>,
-    #[serde(default)]
-    search: bool,
-    #[serde(default)]
-    writes: bool,
-    model: Option<Spanned<String>>,
-    for_each: Option<Spanned<String>>,
-    samples: Option<Spanned<u32>>,
-    keep: Option<Spanned<String>>,
-    #[serde(default)]
-    sampling: Sampling,
-    system: Spanned<String>,
-    user: Spanned<String>,
-    schema: Option<Spanned<String>>,
-    #[serde(default)]
-    checks: RawChecks,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawChecks {
-    title_chars: Option<usize>,
-    content_chars: Option<usize>,
-    tags: Option<(usize, usize)>,
-    /// Lists of words, beside `tags`, from which repeated words are dropped.
-    #[serde(default)]
-    distinct: Vec<String>,
-    /// Whether banned words are looked up, also if the agent does not write.
-    banned_words: bool,
-}
 
 /// One agent.
 #[derive(Debug, Clone)]
@@ -80,13 +29,15 @@ pub struct Agent {
     pub max_tokens: u32,
     /// Item limit of one task; `None` if limits are off.
     pub max_results: Option<usize>,
-    /// Whether it needs a web search. Without one its result is marked as degraded.
-    pub search: bool,
-    /// Whether its items are texts for publication: they carry the label, hold what the product must say, and are free
-    /// of banned words.
+    /// The web search before each of its tasks.
+    pub search: Option<SearchSpec>,
+    /// Whether its items are texts for publication: they carry the label, hold what the product must say, are free of
+    /// banned words, and state only what stands in their material. Its prompts hold no fact without a source.
     pub writes: bool,
     /// Whether its items must be free of banned words and of the words that the product must not say.
     pub checks_words: bool,
+    /// Whether its prompts hold facts without a source, although it writes. They are marked.
+    pub unsourced_facts: bool,
     /// The route it uses when a line names none.
     pub model: Option<String>,
     /// Whether its tasks are split into parts.
@@ -121,69 +72,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) banned: &'a [String],
 }
 
-/// A file and its text.
-#[derive(Debug, Clone)]
-pub(super) struct AgentFile {
-    pub(super) file: PathBuf,
-    pub(super) text: String,
-    pub(super) embedded: bool,
-}
-
-/// Returns the name and the description of an agent file. Of its values only the name is checked here.
-pub(super) fn outline(source: &AgentFile) -> Result<(String, String), AgentError> {
-    let raw = parse(source)?;
-    let action = raw.action.get_ref();
-    if !is_name(action) {
-        return Err(source.problem(
-            raw.action.span().start,
-            format!("`action` is `{action}`, expected a name such as `insight`"),
-        ));
-    }
-    Ok((action.clone(), raw.description))
-}
-
-fn parse(source: &AgentFile) -> Result<RawAgent, AgentError> {
-    toml::from_str(&source.text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        source.problem(at, error.message().to_owned())
-    })
-}
-
-impl AgentFile {
-    /// Returns the error for a byte offset of the file.
-    fn problem(&self, at: usize, reason: String) -> AgentError {
-        self.complaint(self.line_of(at), reason)
-    }
-
-    fn complaint(&self, line: usize, reason: String) -> AgentError {
-        AgentError {
-            file: self.file.clone(),
-            line: Some(line),
-            reason,
-        }
-    }
-
-    fn line_of(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    /// Returns the error for a line within a string of the file.
-    fn within(&self, text: &Spanned<String>, line: usize, reason: String) -> AgentError {
-        let quoted = self.text.get(text.span()).unwrap_or_default();
-        let opens = quoted.trim_start_matches(['"', '\'']);
-        // A line end right after the opening quotes is not a part of a TOML string.
-        let skipped = usize::from(opens.starts_with('\n') || opens.starts_with("\r\n"));
-        self.complaint(
-            self.line_of(text.span().start) + skipped + line.saturating_sub(1),
-            reason,
-        )
-    }
-}
-
 impl Agent {
     pub(super) fn read(source: &AgentFile, around: Surroundings<'_>) -> Result<Self, AgentError> {
-        let raw = parse(source)?;
+        let mut raw = parse(source)?;
         let action = Action::parse(raw.action.get_ref()).ok_or_else(|| {
             source.problem(
                 raw.action.span().start,
@@ -204,8 +95,9 @@ impl Agent {
             max_tokens,
             max_results,
             description: raw.description.clone(),
-            search: raw.search,
+            search: search(source, &mut raw)?,
             writes: raw.writes,
+            unsourced_facts: raw.unsourced_facts,
             checks_words: checks_words(&raw),
             model: raw.model.as_ref().map(|model| model.get_ref().clone()),
             fan_out: fan_out(source, &raw)?,
@@ -256,7 +148,15 @@ impl Agent {
             .to_owned())
     }
 
-    /// Renders both templates once with every part and once with the task only, so that a template error shows at the
+    /// Renders the search queries of a task, one a line.
+    pub(super) fn query_text(&self, material: &minijinja::Value) -> Result<String, minijinja::Error> {
+        let Some(spec) = &self.search else {
+            return Ok(String::new());
+        };
+        self.templates.render_str(&spec.query, material)
+    }
+
+    /// Renders the templates once with every part and once with the task only, so that a template error shows at the
     /// start.
     fn try_out(&self, source: &AgentFile, raw: &RawAgent) -> Result<(), AgentError> {
         let told = |text: &Spanned<String>, error: &minijinja::Error| {
@@ -267,6 +167,11 @@ impl Agent {
             for material in [prompt::probe(), prompt::empty_probe()] {
                 self.user(&material, chinese)
                     .map_err(|error| told(&raw.user, &error))?;
+                self.query_text(&material).map_err(|error| AgentError {
+                    file: source.file.clone(),
+                    line: None,
+                    reason: format!("`search.query`: {}", reason(&error)),
+                })?;
             }
         }
         Ok(())
@@ -323,6 +228,15 @@ fn limits(
     let set = settings.of.get(raw.action.get_ref()).copied();
     let most = set.or(own).unwrap_or(settings.max_results);
     Ok((max_tokens, settings.limits.then_some(most)))
+}
+
+fn search(source: &AgentFile, raw: &mut RawAgent) -> Result<Option<SearchSpec>, AgentError> {
+    let Some(table) = raw.search.take() else {
+        return Ok(None);
+    };
+    let at = table.span().start;
+    let spec = SearchSpec::read(table.into_inner());
+    spec.map(Some).map_err(|reason| source.problem(at, reason))
 }
 
 fn fan_out(source: &AgentFile, raw: &RawAgent) -> Result<FanOut, AgentError> {

@@ -6,10 +6,13 @@ use super::basis;
 use super::definition::Agent;
 use super::form::Form;
 use super::language::{Language, is_another_language};
+use super::proof::{self, SourceText};
 use super::texts::{is_usable, keep_distinct, placeholders, says_something};
+use crate::domain::grounding::{Finding, Grounds};
 use crate::domain::outcome::NewItem;
 use crate::domain::printable::counted;
 use crate::domain::request::ProductBrief;
+use crate::domain::task_search::TaskSearch;
 use crate::llm::strip_think;
 
 /// The item limit of a task when limits are off.
@@ -17,6 +20,9 @@ const MOST: usize = 1000;
 
 /// The character limit of one text of an item. A long article has a tenth of it.
 const LONGEST: usize = 50_000;
+
+/// The texts whose statements must stand in the material.
+const GROUNDED: [&str; 2] = ["title", "content"];
 
 /// Complaints that are reported. More of them would not help the model.
 const TOLD: usize = 5;
@@ -26,8 +32,12 @@ pub(super) struct Asked<'a> {
     pub(super) agent: &'a Agent,
     pub(super) query: &'a str,
     pub(super) input: &'a str,
-    /// The names under which the prompt gave material.
-    pub(super) sources: &'a [String],
+    /// The parts of the prompt that a fact may name as its source.
+    pub(super) sources: &'a [SourceText],
+    /// The statements that a text for publication may make.
+    pub(super) grounds: Option<&'a Grounds>,
+    /// The result of the task's search.
+    pub(super) search: Option<&'a TaskSearch>,
     /// The product of the request.
     pub(super) product: Option<&'a ProductBrief>,
 }
@@ -84,13 +94,14 @@ pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Resu
         ));
         list.truncate(most);
     }
+    let needs_quote = proof::quotes(&asked.agent.form);
     let items = list
         .into_iter()
         .map(|mut body| {
             bound_texts(&mut body, &mut warnings);
             asked.agent.rules.add_label(&mut body);
-            if asked.agent.search {
-                mark_source(&mut body, asked.sources);
+            if asked.agent.search.is_some() || needs_quote {
+                proof::prove(&mut body, asked.sources, asked.search, needs_quote);
             }
             item(asked, body)
         })
@@ -167,31 +178,6 @@ fn bound_texts(body: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     }
 }
 
-/// Sets `source` to null if it names nothing from the prompt, and sets `sourced` to whether it does.
-fn mark_source(body: &mut Map<String, Value>, sources: &[String]) {
-    let named = |text: &str| {
-        text.split(['、', '，', ',', '；', ';', '/', ' '])
-            .map(|name| name.trim().trim_start_matches('@'))
-            .filter(|name| !name.is_empty())
-            .any(|name| sources.iter().any(|known| names(name, known)))
-    };
-    let sourced = body.get("source").and_then(Value::as_str).is_some_and(named);
-    if !sourced {
-        body.insert("source".to_owned(), Value::Null);
-    }
-    body.insert("sourced".to_owned(), Value::Bool(sourced));
-}
-
-/// Whether a name is that of a part, or of one piece of a part: `背景.行业`, `历史内容2`.
-pub(super) fn names(name: &str, known: &str) -> bool {
-    match name.strip_prefix(known) {
-        Some("") => true,
-        Some(rest) if rest.starts_with('.') => true,
-        Some(rest) => !known.is_ascii() && rest.bytes().all(|b| b.is_ascii_digit()),
-        None => false,
-    }
-}
-
 /// Returns the complaints about items that fit their schema.
 pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -202,6 +188,7 @@ pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
             empty
                 .chain(wrong)
                 .chain(wrong_words(asked, &item.body))
+                .chain(ungrounded(asked, &item.body))
                 .map(|wrong| format!("item {}: {wrong}", index + 1)),
         );
     }
@@ -210,6 +197,36 @@ pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
         complaints.push(OTHER_LANGUAGE.to_owned());
     }
     complaints
+}
+
+/// Returns a complaint about each text with statements that do not stand in the material.
+fn ungrounded(asked: &Asked<'_>, body: &Map<String, Value>) -> Vec<String> {
+    let Some(grounds) = asked.grounds else {
+        return Vec::new();
+    };
+    let mut told = Vec::new();
+    for field in GROUNDED {
+        let text = body.get(field).and_then(Value::as_str).unwrap_or_default();
+        let findings = grounds.missing_from(text);
+        if !findings.is_empty() {
+            let findings: Vec<String> = findings.iter().map(at).collect();
+            let findings = findings.join(", ");
+            told.push(format!(
+                "`{field}` states what its material does not have: {findings}"
+            ));
+        }
+    }
+    told
+}
+
+/// Returns a finding with its sort and its place in the text, counted from 1.
+fn at(finding: &Finding) -> String {
+    let place = finding.start + 1;
+    format!(
+        "`{}` ({}, character {place})",
+        finding.word,
+        finding.kind.as_str()
+    )
 }
 
 /// Returns the complaints about the words that the product asks for or forbids.
@@ -252,26 +269,4 @@ fn said(asked: &Asked<'_>, items: &[NewItem]) -> String {
         .filter_map(Value::as_str)
         .map(|content| content.strip_suffix(label).unwrap_or(content))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_must_name_what_was_given() {
-        let sources = ["insight1".to_owned(), "背景".to_owned()];
-        let marked = |source: Value| {
-            let mut body = Map::from_iter([("source".to_owned(), source)]);
-            mark_source(&mut body, &sources);
-            (body["source"].clone(), body["sourced"].clone())
-        };
-        assert_eq!(marked("@insight1".into()), ("@insight1".into(), true.into()));
-        assert_eq!(
-            marked("背景.行业、别处".into()),
-            ("背景.行业、别处".into(), true.into())
-        );
-        assert_eq!(marked("国家统计局".into()), (Value::Null, false.into()));
-        assert_eq!(marked(Value::Null), (Value::Null, false.into()));
-    }
 }

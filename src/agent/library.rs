@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::definition::{Agent, AgentError, AgentFile, Surroundings, outline};
+use super::agent_file::{AgentError, AgentFile, outline};
+use super::definition::{Agent, Surroundings};
 use super::form::Form;
 use crate::config::AgentSettings;
 use crate::domain::request::{Action, Digest};
@@ -11,10 +12,13 @@ use crate::domain::request::{Action, Digest};
 /// The action of the supervisor. No request can ask for it.
 pub const SUPERVISOR: &str = "supervisor";
 
+/// The action of the agent that writes search queries. No request can ask for it.
+pub const QUERY_WRITER: &str = "search_queries";
+
 const MATERIAL: &str = include_str!("../../agents/material.jinja");
 const BANNED: &str = include_str!("../../agents/banned_words.txt");
 
-const EMBEDDED: [(&str, &str); 9] = [
+const EMBEDDED: [(&str, &str); 10] = [
     ("agents/insight.toml", include_str!("../../agents/insight.toml")),
     ("agents/profile.toml", include_str!("../../agents/profile.toml")),
     ("agents/hitpoint.toml", include_str!("../../agents/hitpoint.toml")),
@@ -36,6 +40,10 @@ const EMBEDDED: [(&str, &str); 9] = [
         "agents/supervisor.toml",
         include_str!("../../agents/supervisor.toml"),
     ),
+    (
+        "agents/search_queries.toml",
+        include_str!("../../agents/search_queries.toml"),
+    ),
 ];
 
 /// The size limit of an agent file, in bytes.
@@ -45,6 +53,7 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Agents {
     supervisor: Agent,
+    query_writer: Agent,
     workers: Vec<Agent>,
     default_plan: Vec<Action>,
     /// The template that shows earlier work in every prompt.
@@ -85,7 +94,7 @@ impl Agents {
             .map(outline)
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
-            .filter(|(action, _)| action != SUPERVISOR)
+            .filter(|(action, _)| ![SUPERVISOR, QUERY_WRITER].contains(&action.as_str()))
             .collect();
         let actions: Vec<String> = outlines.iter().map(|(action, _)| action.clone()).collect();
         let around = Surroundings {
@@ -99,19 +108,14 @@ impl Agents {
             .iter()
             .map(|source| Agent::read(source, around))
             .collect::<Result<Vec<_>, _>>()?;
-        let (mut supervisors, agents): (Vec<Agent>, Vec<Agent>) = read
-            .into_iter()
-            .partition(|agent| agent.action.as_str() == SUPERVISOR);
+        let mut agents = read;
+        let supervisor = taken(&mut agents, SUPERVISOR)?;
+        let query_writer = taken(&mut agents, QUERY_WRITER)?;
         one_agent_an_item(&agents)?;
-        let supervisor = supervisors
-            .pop()
-            .ok_or_else(|| told(Path::new("agents"), "there is no supervisor"))?;
-        if !matches!(supervisor.form, Form::Json(_)) {
-            return Err(told(&supervisor.file, "the supervisor needs a `schema`"));
-        }
         Ok(Self {
             default_plan: default_plan(&agents, settings)?,
             supervisor,
+            query_writer,
             workers: agents,
             material: material.to_owned(),
         })
@@ -127,7 +131,12 @@ impl Agents {
         &self.supervisor
     }
 
-    /// Returns every agent except the supervisor.
+    /// Returns the agent that writes search queries.
+    pub const fn query_writer(&self) -> &Agent {
+        &self.query_writer
+    }
+
+    /// Returns every agent that a request can ask for.
     pub fn all(&self) -> &[Agent] {
         &self.workers
     }
@@ -151,7 +160,7 @@ impl Agents {
     /// item limits and rules.
     pub fn fingerprint(&self) -> String {
         let mut all = format!("{}\n", self.material);
-        for agent in self.workers.iter().chain([&self.supervisor]) {
+        for agent in self.workers.iter().chain([&self.supervisor, &self.query_writer]) {
             all += &format!("{}\n{:?}\n{:?}\n", agent.source, agent.max_results, agent.rules);
         }
         Digest::of(all.as_bytes()).hex()
@@ -236,6 +245,20 @@ fn merge(sources: &mut Vec<AgentFile>, added: Vec<AgentFile>) -> Result<(), Agen
         }
     }
     Ok(())
+}
+
+/// Takes the agent with this action, which needs a schema, out of the list.
+fn taken(agents: &mut Vec<Agent>, action: &str) -> Result<Agent, AgentError> {
+    let place = agents.iter().position(|agent| agent.action.as_str() == action);
+    let place = place.ok_or_else(|| told(Path::new("agents"), &format!("there is no agent `{action}`")))?;
+    let agent = agents.remove(place);
+    if !matches!(agent.form, Form::Json(_)) {
+        return Err(told(
+            &agent.file,
+            &format!("the agent `{action}` needs a `schema`"),
+        ));
+    }
+    Ok(agent)
 }
 
 /// Checks that no two agents share an `item`, so that an item id identifies its agent.

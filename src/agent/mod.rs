@@ -9,6 +9,7 @@
 //! Loading an agent checks its whole file, before any call is paid. A model's text is untrusted. It becomes items that
 //! fit the agent's schema, or a failure with its reason.
 
+mod agent_file;
 mod basis;
 mod budget;
 mod completion;
@@ -20,20 +21,28 @@ mod form;
 mod items;
 mod language;
 mod library;
+mod lookup;
 mod parts;
 mod plan;
 mod prompt;
+mod proof;
+mod queries;
 mod run;
+mod search_spec;
+mod sources;
 mod supervise;
 mod texts;
 
+pub use agent_file::AgentError;
 pub use completion::run_completion;
 pub use context::AgentContext;
-pub use definition::{Agent, AgentError};
+pub use definition::Agent;
 pub use fan_out::{FanOut, JoinOutcome, join, of_part, split};
 pub use form::Form;
-pub use library::{Agents, SUPERVISOR};
+pub use library::{Agents, QUERY_WRITER, SUPERVISOR};
 pub use parts::text_of;
 pub use plan::{COMPLETION, KnownTasks as PlannedWork, Planner, own_input as planning_input, task_names};
+pub use queries::{WrittenQueries, write_queries};
 pub use run::{PartOf, Prompt, TaskEnd, TaskInput, TaskOutcome, prompt, run_agent, wanted_items};
+pub use search_spec::{MOST_QUERIES, SearchSpec};
 pub use supervise::{PlanDone, run_supervisor};

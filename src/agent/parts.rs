@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::lookup;
 use crate::domain::item_texts::{MAIN, is_basis};
-use crate::domain::references::{ItemId, references_in};
+use crate::domain::references::ItemId;
 use crate::domain::request::{Brief, ProductBrief};
 use crate::store::{Material, StoredItem};
 
@@ -59,6 +60,9 @@ pub(super) struct Named {
 pub(super) struct ItemText {
     pub(super) id: String,
     pub(super) text: String,
+    /// Whether it is a fact with a source, so that a text may state what it states.
+    #[serde(skip)]
+    pub(super) is_sourced: bool,
 }
 
 /// A chosen item.
@@ -100,24 +104,18 @@ pub(super) struct SearchHit {
     pub(super) text: String,
 }
 
-/// Returns the ids that a request or one of its tasks references.
-pub(super) fn wanted(brief: &Brief, input: &str) -> Vec<String> {
-    let listed = brief
-        .references
-        .iter()
-        .filter_map(|reference| reference.strip_prefix('@'))
-        .map(str::to_owned);
-    let written = [brief.query.as_deref().unwrap_or_default(), input];
-    let mut known = HashSet::new();
-    listed
-        .chain(written.into_iter().flat_map(references_in))
-        .filter(|id| known.insert(id.clone()))
-        .collect()
-}
+/// The mark of a fact without a source, in every prompt that shows it.
+pub(super) const UNSOURCED: &str = "【无出处，不得写入】";
 
 impl PromptParts {
-    /// Gathers all material before any bound. Also returns a warning for each reference that names no known item.
-    pub(super) fn gather(brief: &Brief, input: &str, material: &Material) -> (Self, Vec<String>) {
+    /// Gathers all material before any bound. Earlier facts without a source are marked, and left out if `sourced_only`.
+    /// Also returns a warning for each reference that names no known item.
+    pub(super) fn gather(
+        brief: &Brief,
+        input: &str,
+        material: &Material,
+        sourced_only: bool,
+    ) -> (Self, Vec<String>) {
         let chosen: HashSet<&str> = brief.selections.chosen().map(|item| item.id.as_str()).collect();
         let left: HashSet<&str> = brief
             .selections
@@ -131,16 +129,24 @@ impl PromptParts {
             .iter()
             .filter(|item| !chosen.contains(item.id.as_str()))
             .collect();
+        let is_shown = |item: &StoredItem| !sourced_only || !is_unsourced(item);
+        let unsourced: HashSet<&str> = material
+            .items
+            .iter()
+            .filter(|item| is_unsourced(item))
+            .map(|item| item.id.as_str())
+            .collect();
         let referred: HashSet<&str> = references.iter().map(|item| item.id.as_str()).collect();
         // Items that were shown and not chosen are left out. An item in another part is not repeated here.
         let told = |id: &str| left.contains(id) || chosen.contains(id) || referred.contains(id);
         // Items made by this request were never shown, so the ids of a selection cannot mean them.
         let own_pieces = |items: &[StoredItem]| -> Vec<ItemText> {
             let new = items.iter().filter(|item| !referred.contains(item.id.as_str()));
-            new.map(piece).collect()
+            new.filter(|item| is_shown(item)).map(piece).collect()
         };
         let pieces = |items: &[StoredItem]| -> Vec<ItemText> {
-            items.iter().filter(|item| !told(&item.id)).map(piece).collect()
+            let others = items.iter().filter(|item| !told(&item.id));
+            others.filter(|item| is_shown(item)).map(piece).collect()
         };
         let parts = Self {
             input: input.to_owned(),
@@ -151,7 +157,7 @@ impl PromptParts {
             previous: brief.background.previous_content.clone(),
             context: brief.context.as_ref().map(Value::to_string),
             task_context: brief.selections.task_context.clone(),
-            chosen: chosen_items(brief),
+            chosen: chosen_items(brief, &unsourced),
             comments: comments(brief),
             references: references.iter().copied().map(piece).collect(),
             earlier: material
@@ -179,7 +185,7 @@ impl PromptParts {
                 .collect(),
             results: Vec::new(),
         };
-        let unknown = wanted(brief, input)
+        let unknown = lookup::referenced(brief, input)
             .into_iter()
             .filter(|id| !referred.contains(id.as_str()) && !chosen.contains(id.as_str()))
             .map(|id| format!("`@{id}` names no item that is known here, and was ignored"))
@@ -192,39 +198,6 @@ impl PromptParts {
         let stays = |id: &str| id == subject || ItemId::parse(id).is_none_or(|parsed| parsed.kind != kind);
         self.chosen.retain(|item| stays(&item.id));
         self.references.retain(|item| stays(&item.id));
-    }
-
-    /// Returns every id and name in the prompt that a `source` may name.
-    pub(super) fn sources(&self) -> Vec<String> {
-        let ids = self
-            .chosen
-            .iter()
-            .map(|item| &item.id)
-            .chain(self.references.iter().map(|item| &item.id))
-            .chain(
-                self.earlier
-                    .iter()
-                    .flat_map(|task| task.items.iter().map(|item| &item.id)),
-            )
-            .chain(
-                self.rounds
-                    .iter()
-                    .flat_map(|round| round.items.iter().map(|item| &item.id)),
-            );
-        let mut names: Vec<String> = ids.cloned().collect();
-        let mut named = |present: bool, name: &str| {
-            if present {
-                names.push(name.to_owned());
-            }
-        };
-        named(self.query.is_some() || !self.input.is_empty(), "需求");
-        named(!self.input.is_empty(), "任务");
-        named(!self.background.is_empty(), "背景");
-        named(!self.product.is_empty() || !self.wording.is_empty(), "产品");
-        named(!self.previous.is_empty(), "历史内容");
-        named(self.context.is_some(), "补充信息");
-        named(self.task_context.is_some(), "任务说明");
-        names
     }
 }
 
@@ -278,17 +251,20 @@ fn numbered<'a>(name: &'a str, key: &'a str, values: &'a [String]) -> impl Itera
     values.iter().enumerate().map(number)
 }
 
-fn chosen_items(brief: &Brief) -> Vec<ChosenItem> {
-    let text = |title: &Option<String>, content: &str| match title {
-        Some(title) => format!("{title}\n{content}"),
-        None => content.to_owned(),
+fn chosen_items(brief: &Brief, unsourced: &HashSet<&str>) -> Vec<ChosenItem> {
+    let text = |id: &str, title: &Option<String>, content: &str| {
+        let mark = if unsourced.contains(id) { UNSOURCED } else { "" };
+        match title {
+            Some(title) => format!("{mark}{title}\n{content}"),
+            None => format!("{mark}{content}"),
+        }
     };
     brief
         .selections
         .chosen()
         .map(|item| ChosenItem {
             id: item.id.clone(),
-            text: text(&item.title, &item.content),
+            text: text(&item.id, &item.title, &item.content),
             comment: item
                 .user_comment
                 .clone()
@@ -315,14 +291,30 @@ fn comments(brief: &Brief) -> Vec<Comment> {
 }
 
 fn piece(item: &StoredItem) -> ItemText {
+    let mark = if is_unsourced(item) { UNSOURCED } else { "" };
     ItemText {
         id: item.id.clone(),
-        text: text_of(&item.body),
+        text: format!("{mark}{}", text_for_prompt(&item.body)),
+        is_sourced: item.body.get("sourced") == Some(&Value::Bool(true)),
     }
+}
+
+/// Whether it is a fact without a source.
+fn is_unsourced(item: &StoredItem) -> bool {
+    item.body.get("sourced") == Some(&Value::Bool(false))
 }
 
 /// Returns an item as text: its title, its content, then its other fields. The material that it rests on is no text.
 pub fn text_of(body: &Map<String, Value>) -> String {
+    text_without(body, &[])
+}
+
+/// Returns an item as text for a prompt, without the fields that prove a fact to people only.
+fn text_for_prompt(body: &Map<String, Value>) -> String {
+    text_without(body, &["unproven", "url", "source_title"])
+}
+
+fn text_without(body: &Map<String, Value>, hidden: &[&str]) -> String {
     let mut lines: Vec<String> = MAIN
         .iter()
         .filter_map(|key| body.get(*key).and_then(Value::as_str).map(str::to_owned))
@@ -330,7 +322,7 @@ pub fn text_of(body: &Map<String, Value>) -> String {
     let others = body
         .iter()
         .filter(|(key, value)| !MAIN.contains(&key.as_str()) && !is_basis(key, value));
-    for (key, value) in others {
+    for (key, value) in others.filter(|(key, _)| !hidden.contains(&key.as_str())) {
         let told = match value {
             Value::Null | Value::Bool(_) => continue,
             Value::String(text) if text.is_empty() => continue,
@@ -396,7 +388,7 @@ mod tests {
             }],
             left: vec![],
         };
-        let (parts, unknown) = PromptParts::gather(&brief, "做", &material);
+        let (parts, unknown) = PromptParts::gather(&brief, "做", &material, false);
         assert_eq!(
             unknown,
             ["`@fact9` names no item that is known here, and was ignored"]
@@ -421,7 +413,7 @@ mod tests {
             left: vec!["insight5".to_owned(), "insight1".to_owned()],
             ..material
         };
-        let (parts, _) = PromptParts::gather(&brief, "做", &remembered);
+        let (parts, _) = PromptParts::gather(&brief, "做", &remembered, false);
         assert_eq!(
             (parts.earlier.len(), ids(&parts.references)),
             (0, vec!["insight1".to_owned()])

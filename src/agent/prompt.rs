@@ -62,6 +62,7 @@ pub(super) fn probe() -> Value {
     let piece = || ItemText {
         id: "insight1".to_owned(),
         text: text(),
+        is_sourced: false,
     };
     let named = || Named {
         name: text(),

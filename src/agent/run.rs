@@ -1,5 +1,7 @@
 //! Runs one task with one agent: compose, ask, validate.
 
+use std::sync::Arc;
+
 use minijinja::value::Serde;
 
 use super::context::{
@@ -11,10 +13,13 @@ use super::form::Form;
 use super::items::{self, Asked};
 use super::language::Language;
 use super::parts::PromptParts;
+use super::proof::{self, SourceText};
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
+use crate::domain::grounding::Grounds;
 use crate::domain::outcome::{Attempt, NewItem, Product, Provenance};
 use crate::domain::request::Brief;
+use crate::domain::task_search::TaskSearch;
 use crate::llm::{Answer, Message, Role, Route, Stopped, estimate_tokens};
 use crate::store::Material;
 
@@ -52,6 +57,8 @@ pub struct TaskInput<'a> {
     pub input: &'a str,
     /// Results from before.
     pub material: &'a Material,
+    /// The result of the task's search, if its agent searches.
+    pub search: Option<&'a TaskSearch>,
     /// The part of the task, if it has fanned out.
     pub part: Option<PartOf<'a>>,
 }
@@ -68,21 +75,23 @@ pub struct PartOf<'a> {
 }
 
 /// A prompt and its warnings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Prompt {
     /// The conversation.
     pub messages: Vec<Message>,
     /// References that name nothing, and parts that were left out.
     pub warnings: Vec<String>,
-    /// The names under which the prompt gave material.
-    pub(super) sources: Vec<String>,
+    /// The parts of the prompt that a fact may name as its source.
+    pub(super) sources: Vec<SourceText>,
+    /// The statements that a text for publication may make; `None` for other texts.
+    pub(super) grounds: Option<Arc<Grounds>>,
     /// The language of the request.
     pub(super) language: Language,
 }
 
 /// Returns the ids of items that a task references, to be looked up for its [`Material`].
 pub fn wanted_items(brief: &Brief, input: &str) -> Vec<String> {
-    super::parts::wanted(brief, input)
+    super::lookup::wanted(brief, input)
 }
 
 /// Runs a task with its agent.
@@ -96,6 +105,8 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
             query: task.brief.query.as_deref().unwrap_or_default(),
             input: task.input,
             sources: &prompt.sources,
+            grounds: prompt.grounds.as_deref(),
+            search: task.search,
             product: task.brief.background.product.as_ref(),
         };
         validate(&asked, answer)
@@ -105,10 +116,11 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
         mut making,
         attempts,
     } = converse(context, agent, make, validate).await;
-    if agent.search {
-        making.degraded = true;
+    let has_looked_up = task.search.is_some_and(TaskSearch::has_looked_up);
+    making.degraded |= agent.search.is_some() && !has_looked_up;
+    if agent.search.is_some() && task.search.is_none() {
         making.warnings.push(
-            "no search: facts come from the request's own material only, and those without a source are marked"
+            "the search failed: facts come from the request's own material only, and those without a source are marked"
                 .to_owned(),
         );
     }
@@ -144,7 +156,13 @@ pub fn prompt(
     let language = Language::of(task.brief.query.as_deref().unwrap_or_default(), task.input);
     let is_chinese = language == Language::Chinese;
     let system = agent.system(is_chinese).map_err(broken)?;
-    let (mut parts, mut warnings) = PromptParts::gather(task.brief, task.input, task.material);
+    let (mut parts, mut warnings) = PromptParts::gather(
+        task.brief,
+        task.input,
+        task.material,
+        agent.writes && !agent.unsourced_facts,
+    );
+    parts = parts.with_sources(task.search);
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
     }
@@ -166,7 +184,8 @@ pub fn prompt(
     Ok(Prompt {
         messages: vec![message(Role::System, system), message(Role::User, user)],
         warnings,
-        sources: parts.sources(),
+        sources: parts.sources(proof::quotes(&agent.form)),
+        grounds: agent.writes.then(|| Arc::new(parts.grounds())),
         language,
     })
 }

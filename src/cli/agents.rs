@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::{AgentsArgs, AgentsCommand, Global};
 use super::exit::{Exit, decided};
 use super::{print, setup};
-use crate::agent::{Agent, Agents, Form, SUPERVISOR};
+use crate::agent::{Agent, Agents, Form, QUERY_WRITER, SUPERVISOR};
 use crate::config::{Flags, agents_in_force, process_env};
 use crate::domain::ids::shortened;
 use crate::domain::printable::printable;
@@ -22,14 +22,14 @@ pub(super) fn main(args: &AgentsArgs, global: &Global) -> Result<Exit> {
         AgentsCommand::List { json: true } => lines(&agents),
         AgentsCommand::List { json: false } => list(&agents),
         AgentsCommand::Show { action } => {
-            let agent = if action == SUPERVISOR {
-                Some(agents.supervisor())
-            } else {
-                agents.get(action)
+            let agent = match action.as_str() {
+                SUPERVISOR => Some(agents.supervisor()),
+                QUERY_WRITER => Some(agents.query_writer()),
+                action => agents.get(action),
             };
             let agent = agent.ok_or_else(|| {
                 let message = format!(
-                    "there is no agent `{}` (known: {}, `{SUPERVISOR}`)",
+                    "there is no agent `{}` (known: {}, `{SUPERVISOR}`, `{QUERY_WRITER}`)",
                     shortened(action, 60),
                     agents.known()
                 );
@@ -43,7 +43,10 @@ pub(super) fn main(args: &AgentsArgs, global: &Global) -> Result<Exit> {
 }
 
 fn all(agents: &Agents) -> impl Iterator<Item = &Agent> {
-    agents.all().iter().chain([agents.supervisor()])
+    agents
+        .all()
+        .iter()
+        .chain([agents.supervisor(), agents.query_writer()])
 }
 
 fn list(agents: &Agents) -> String {

@@ -24,6 +24,7 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
     let flags = setup::flags(global, &args.model, matches);
     let config = Config::load_without_keys(&flags, &process_env)?;
     let agents = setup::agents(&config.agents)?;
+    setup::providers(&config, &agents, None)?;
     let routes = setup::names(&config);
     let planner = setup::planner(&agents, routes, args.tasks.as_deref(), None)?;
     let input = setup::input(&args.input)?;

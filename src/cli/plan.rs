@@ -67,6 +67,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     let planner = planner(args, &agents, &config)?;
     models::of_input(&config, &agents, &planner, &input, rules(args))?;
     setup::require_prices(&config)?;
+    let providers = setup::providers(&config, &agents, mock.as_ref())?;
     let (name, named) = run::run_name(args.name.as_deref(), &input)?;
     let job = Job {
         name,
@@ -88,17 +89,19 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         host: setup::host(),
         plan_only: true,
         recipe: setup::recipe(&agents, &config),
-        terms: setup::terms(&agents, &config, None, args.tasks.as_deref()),
+        terms: setup::terms(&agents, &config, &providers, None, args.tasks.as_deref()),
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
+    let searcher = opened.searcher(&config, providers).await?;
     let screen = Screen::new();
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
         agents,
         planner,
+        searcher,
         budget: config.context,
         // `plan` prints the queues. A run's closing line would count requests that have not started.
         events: EventBus::start(Style::Silent.sinks(&screen))

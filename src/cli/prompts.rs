@@ -10,6 +10,7 @@ use crate::domain::failure::Class;
 use crate::domain::printable::printable;
 use crate::domain::request::{Brief, Work};
 use crate::domain::state::TaskStatus;
+use crate::domain::task_search::TaskSearch;
 use crate::llm::{Client, Role, Route};
 use crate::store::{Material, Wanted};
 
@@ -59,7 +60,9 @@ struct Shown<'a> {
 impl Shown<'_> {
     async fn one(&self, name: &str, agent: &Agent, input: &str, index: usize) -> Result<String> {
         let material = self.material(input, index).await?;
+        let search = self.search(agent, index).await?;
         let task = TaskInput {
+            search: search.as_ref(),
             part: None,
             brief: self.brief,
             input,
@@ -101,6 +104,16 @@ impl Shown<'_> {
         let wanted = self.entry.request.model.as_deref().or(agent.model.as_deref());
         let chain = self.client.chain(wanted).context("the route is not configured")?;
         Ok(chain.first())
+    }
+
+    /// The sources that the store holds for the task.
+    async fn search(&self, agent: &Agent, index: usize) -> Result<Option<TaskSearch>> {
+        let stored = self.entry.stored.as_ref();
+        let (Some(known), Some(queue), Some(_)) = (self.known, stored, &agent.search) else {
+            return Ok(None);
+        };
+        let found = known.store.task_search(queue.queue_id, index).await?;
+        Ok(found.and_then(Result::ok))
     }
 
     /// The context that the store holds for the task. Results of later tasks of its queue are left out, because the task does

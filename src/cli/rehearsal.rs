@@ -1,4 +1,4 @@
-//! The settings of a run. With `--mock`, a mock server in this process replaces every route.
+//! The settings of a run. With `--mock`, a mock server in this process replaces every route and search provider.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use super::setup;
 use crate::config::{Config, Flags, RouteSettings, StoreAddress, process_env};
 use crate::mock::{self, Latency, MockConfig};
+use crate::search::{CACHED, DEFAULT, MOCK};
 
-/// The settings. In a rehearsal also the server that replaces every route.
+/// The settings. In a rehearsal also the server that replaces every route and search provider.
 pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<mock::Mock>, Config)> {
     if !rehearsal {
         return Ok((None, Config::load(flags, &process_env)?));
@@ -41,6 +42,8 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
         }
         *route = mock;
     }
+    config.search.providers = [MOCK, CACHED, DEFAULT].map(str::to_owned).to_vec();
+    config.search.rehearsal = true;
     if flags.store.is_none() {
         config.store = StoreAddress::File(PathBuf::from(setup::MOCK_STORE));
     }

@@ -14,6 +14,7 @@ use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, run_batch};
 use crate::observe::{EventBus, Report, RunEnding, Screen, Style, tell};
+use crate::search::Providers;
 use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
@@ -42,7 +43,8 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
     let agents = setup::agents(&config.agents)?;
-    let mut job = job(args, &config, &agents, input)?;
+    let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
+    let mut job = job(args, &config, &agents, &providers, input)?;
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
         tell(&message);
@@ -59,12 +61,14 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
+    let searcher = opened.searcher(&config, providers).await?;
     let screen = Screen::new();
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
         agents,
         planner,
+        searcher,
         budget: config.context,
         events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
         screen,
@@ -105,7 +109,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     }
 }
 
-fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result<Job> {
+fn job(args: &RunArgs, config: &Config, agents: &Agents, providers: &Providers, input: Input) -> Result<Job> {
     let (name, named) = run_name(args.name.as_deref(), &input)?;
     Ok(Job {
         name,
@@ -137,7 +141,13 @@ fn job(args: &RunArgs, config: &Config, agents: &Agents, input: Input) -> Result
         host: setup::host(),
         plan_only: false,
         recipe: setup::recipe(agents, config),
-        terms: setup::terms(agents, config, args.until.as_deref(), args.tasks.as_deref()),
+        terms: setup::terms(
+            agents,
+            config,
+            providers,
+            args.until.as_deref(),
+            args.tasks.as_deref(),
+        ),
         accept_drift: args.accept_drift,
     })
 }

@@ -13,7 +13,7 @@ use crate::config::{Flags, MOST_PAGES, SearchSettings, process_env, search_in_fo
 use crate::domain::ids::shortened;
 use crate::domain::printable::{counted, printable};
 use crate::domain::usage::Cost;
-use crate::limit::{InProcess, Limiter, Limits};
+use crate::limit::{InProcess, Limiter};
 use crate::observe::tell;
 use crate::search::{
     CACHED, FailureKind, LinkAttempt, LinkFailure, MemoryCache, PageRead, Provider, Providers, Query,
@@ -89,10 +89,7 @@ fn chain(args: &SearchArgs, settings: &SearchSettings, providers: &Providers) ->
 }
 
 fn limiter(provider: &Provider) -> Arc<dyn Limiter> {
-    Arc::new(InProcess::new(Limits {
-        rpm: provider.rpm,
-        tpm: None,
-    }))
+    Arc::new(InProcess::new(provider.limits()))
 }
 
 fn show(args: &SearchArgs, query: &Query, outcome: &SearchOutcome, read: &[PageRead]) -> Result<()> {

@@ -9,7 +9,7 @@ use super::args::{ExportFormat, Global, SessionArgs, SessionCommand, WhichSessio
 use super::exit::{Exit, decided};
 use super::{print, setup, stores};
 use crate::clock;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::printable::counted;
 use crate::observe::tell;
 use crate::report;
@@ -25,7 +25,10 @@ pub(super) fn main(args: &SessionArgs, global: &Global) -> Result<Exit> {
                 let store = stores::to_read(store.as_ref(), global).await?;
                 list(&*store, *json).await
             }
-            SessionCommand::Show { which, json } => show(which, *json, global).await,
+            SessionCommand::Show { which, trace, json } => match trace {
+                Some(what) => show_trace(which, what, *json, global).await,
+                None => show(which, *json, global).await,
+            },
             SessionCommand::Export { which, format, items } => export(which, *format, items, global).await,
             SessionCommand::Clear { which, wait_lock } => clear(which, wait_lock.as_deref(), global).await,
         }
@@ -70,6 +73,28 @@ async fn show(which: &WhichSession, as_json: bool, global: &Global) -> Result<Ex
     } else {
         report::session_text(&record)
     };
+    print(text.as_bytes())?;
+    Ok(Exit::Good)
+}
+
+/// Prints what items rest on.
+async fn show_trace(which: &WhichSession, what: &str, as_json: bool, global: &Global) -> Result<Exit> {
+    let (_, _, record) = read(which, global).await?;
+    let from = report::traced(&record.items, what);
+    if from.is_empty() {
+        let what = shortened(what, 60);
+        let message =
+            format!("`--trace`: no item of the session is called `{what}`, and none holds these words");
+        return Err(decided(Exit::Nothing, message));
+    }
+    let shown = |item: &&StoredItem| {
+        if as_json {
+            format!("{}\n", report::trace_json(&record.items, item))
+        } else {
+            report::trace_text(&record.items, item)
+        }
+    };
+    let text: String = from.iter().map(shown).collect();
     print(text.as_bytes())?;
     Ok(Exit::Good)
 }

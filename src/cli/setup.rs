@@ -11,10 +11,12 @@ use clap::parser::ValueSource;
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
 use crate::agent::{Agents, Planner, task_names};
-use crate::config::{AgentSettings, Config, Flags, Given, Source, resolved};
+use crate::config::{AgentSettings, Config, Flags, Given, Source, process_env, resolved};
 use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::request::{Action, Digest};
 use crate::engine::Input;
+use crate::mock;
+use crate::search::{Providers, route_name};
 use crate::store::{ConfigFingerprint, Run, RunConstraints, Store, StoredRouteLimits};
 
 /// The default store of rehearsals, so that they never mix with a real run.
@@ -257,6 +259,7 @@ pub(super) fn recipe(agents: &Agents, config: &Config) -> ConfigFingerprint {
 pub(super) fn terms(
     agents: &Agents,
     config: &Config,
+    providers: &Providers,
     until: Option<&str>,
     tasks: Option<&str>,
 ) -> RunConstraints {
@@ -268,14 +271,35 @@ pub(super) fn terms(
         };
         (route.name.clone(), limits)
     });
+    let limited = providers
+        .all()
+        .iter()
+        .filter(|provider| is_used(config, agents, &provider.name));
+    let of_searches = limited.filter_map(|provider| {
+        let limits = StoredRouteLimits {
+            rpm: Some(provider.rpm?),
+            tpm: None,
+        };
+        Some((route_name(&provider.name), limits))
+    });
     RunConstraints {
         agents: agents.fingerprint(),
-        limits: limits.collect(),
+        limits: limits.chain(of_searches).collect(),
         max_cost: config.conditions.max_cost,
         until: until.map(str::to_owned),
         tasks: tasks.filter(|list| !list.is_empty()),
         on_failure: config.on_failure,
     }
+}
+
+/// Whether a chain of the settings or of an agent names this provider.
+fn is_used(config: &Config, agents: &Agents, provider: &str) -> bool {
+    let of_agents = agents
+        .all()
+        .iter()
+        .filter_map(|agent| agent.search.as_ref()?.providers.as_ref());
+    let mut chains = of_agents.chain([&config.search.providers]);
+    chains.any(|chain| chain.iter().any(|link| link == provider))
 }
 
 /// The `custom_id`s that a flag names. Each value counts as a whole, because an id may hold a comma, and each part between
@@ -323,6 +347,29 @@ pub(super) async fn find_run(store: &dyn Store, which: &Which) -> Result<Run> {
             ))
         }
     }
+}
+
+/// The search providers, which every chain of the settings and of the agents can use.
+pub(super) fn providers(config: &Config, agents: &Agents, mock: Option<&mock::Mock>) -> Result<Providers> {
+    if let Some(mock) = mock {
+        return Providers::rehearsal(&mock.base_url())
+            .map_err(|error| decided(Exit::Internal, error.to_string()));
+    }
+    let providers = Providers::load(&config.search, &process_env)
+        .map_err(|error| decided(Exit::Usage, error.to_string()))?;
+    for agent in agents.all() {
+        let links = agent.search.as_ref().and_then(|spec| spec.providers.as_ref());
+        if let Some(link) = links.into_iter().flatten().find(|link| !providers.knows(link)) {
+            let message = format!(
+                "agent file `{}`: `search.providers` names `{}`, which is no search provider (known: {})",
+                agent.file.display(),
+                shortened(link, 60),
+                providers.known()
+            );
+            return Err(decided(Exit::Usage, message));
+        }
+    }
+    Ok(providers)
 }
 
 /// The agents of these settings.

@@ -16,10 +16,11 @@ use super::setup::MOCK_STORE;
 use crate::config::{
     Config, Flags, Given, PostgresAddress, Source, StoreAddress, process_env, store_in_force,
 };
-use crate::limit::{InPostgres, InProcess, LimitState, LimitStore};
+use crate::limit::{InPostgres, InProcess, LimitState, LimitStore, Limiter};
 use crate::llm::Client;
 use crate::observe::tell;
 use crate::postgres::Database;
+use crate::search::{Provider, Providers, Searcher, StoreCache, route_name};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -173,6 +174,37 @@ impl Opened {
             }),
         };
         made.map_err(|error| decided(Exit::Usage, error.to_string()))
+    }
+
+    /// The searcher for these providers. Its cache is in the store, and its limits continue like those of routes.
+    pub(super) async fn searcher(&self, config: &Config, providers: Providers) -> Result<Searcher> {
+        let cache = StoreCache::new(Arc::clone(&self.store), config.search.cache_bytes);
+        let settings = config.search.clone();
+        let mut states = HashMap::new();
+        if let LimitsIn::File(store) = &self.limits {
+            for provider in providers.all() {
+                let state = store
+                    .limit_state(&route_name(&provider.name), &provider.server())
+                    .await?;
+                states.insert(provider.name.clone(), state);
+            }
+        }
+        let limiter = |provider: &Provider| -> Arc<dyn Limiter> {
+            let (route, limits) = (route_name(&provider.name), provider.limits());
+            match &self.limits {
+                LimitsIn::File(store) => {
+                    let state = states.get(&provider.name).and_then(Option::as_ref);
+                    let stored = FileLimits {
+                        store: Arc::clone(store),
+                        route,
+                        server: provider.server(),
+                    };
+                    Arc::new(InProcess::stored(limits, state, Arc::new(stored)))
+                }
+                LimitsIn::Database(database) => Arc::new(InPostgres::new(database.clone(), &route, limits)),
+            }
+        };
+        Ok(Searcher::new(providers, settings, Arc::new(cache), &limiter))
     }
 }
 

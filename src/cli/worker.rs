@@ -45,19 +45,22 @@ async fn worker(
     let agents = setup::agents(&config.agents)?;
     let planner = setup::planner(&agents, setup::names(&config), None, None)?;
     models::of_worker(&config, &agents)?;
+    let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
     let options = WorkerOptions {
-        job: job(args, &config, &agents),
+        job: job(args, &config, &agents, &providers),
         only: args.name.clone(),
         until_idle: args.until_idle,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
+    let searcher = opened.searcher(&config, providers).await?;
     let screen = Screen::new();
     let mut services = Services {
         store: opened.store,
         client: client.into(),
         agents,
         planner,
+        searcher,
         budget: config.context,
         events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
         screen,
@@ -93,7 +96,12 @@ fn flags(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Flags {
 }
 
 /// The settings of this worker, the same for every run that it joins.
-fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job {
+fn job(
+    args: &WorkerArgs,
+    config: &Config,
+    agents: &crate::agent::Agents,
+    providers: &crate::search::Providers,
+) -> Job {
     Job {
         name: String::new(),
         named: true,
@@ -105,7 +113,7 @@ fn job(args: &WorkerArgs, config: &Config, agents: &crate::agent::Agents) -> Job
         order: Order::Completion,
         plan_only: false,
         recipe: setup::recipe(agents, config),
-        terms: setup::terms(agents, config, None, None),
+        terms: setup::terms(agents, config, providers, None, None),
         accept_drift: args.accept_drift,
         retry: None,
         concurrency: config.concurrency,

@@ -43,6 +43,8 @@ pub struct ContextBudget {
     pub background_tokens: u64,
     /// Tokens of the results of earlier tasks.
     pub earlier_tokens: u64,
+    /// Tokens of the results of the task's search.
+    pub search_tokens: u64,
     /// Tokens of referenced items.
     pub reference_tokens: u64,
     /// Tokens of chosen items and the comments on them.
@@ -149,6 +151,12 @@ pub(super) fn context(
     Ok(ContextBudget {
         rounds: layers.pick("context.rounds", None, raw.rounds, base.rounds)? as usize,
         round_tokens: layers.pick("context.round_tokens", None, raw.round_tokens, base.round_tokens)?,
+        search_tokens: layers.pick(
+            "context.search_tokens",
+            None,
+            raw.search_tokens,
+            base.search_tokens,
+        )?,
         background_tokens: layers.pick(
             "context.background_tokens",
             None,

@@ -87,6 +87,7 @@ pub(super) struct RawAgents {
 pub(super) struct RawContext {
     pub(super) rounds: Option<u32>,
     pub(super) round_tokens: Option<u64>,
+    pub(super) search_tokens: Option<u64>,
     pub(super) background_tokens: Option<u64>,
     pub(super) earlier_tokens: Option<u64>,
     pub(super) reference_tokens: Option<u64>,

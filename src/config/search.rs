@@ -44,6 +44,8 @@ pub struct SearchSettings {
     pub stale: Duration,
     /// The most bytes of the cache of one process.
     pub cache_bytes: usize,
+    /// Whether a mock server is the only provider.
+    pub rehearsal: bool,
     /// The results of a search whose pages are read.
     pub pages: usize,
     /// The reader of pages: `http`, or a provider of the kind `reader`.
@@ -129,6 +131,7 @@ pub(super) fn search(
         fresh: layers.duration("search.fresh", None, raw.fresh.as_ref(), base.fresh.as_ref())?,
         stale: layers.duration("search.stale", None, raw.stale.as_ref(), base.stale.as_ref())?,
         cache_bytes: megabytes.saturating_mul(1 << 20),
+        rehearsal: false,
         pages,
         reader: layers.pick("search.reader", None, raw.reader.clone(), base.reader.clone())?,
         ca_file: written.http.ca_file.clone(),

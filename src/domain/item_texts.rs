@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::folding::folded;
+
 /// The field with the names of the material that an item rests on. It is no text of the item.
 pub const BASIS: &str = "basis";
 
@@ -56,33 +58,6 @@ pub fn found_words<'a>(item: &'a Map<String, Value>, words: &'a [String]) -> Vec
         }
     }
     list
-}
-
-/// Returns a text in the form for comparison: full-width forms as their ASCII counterparts, in lower case, with single
-/// spaces. A space beside a character that is not ASCII is left out, because Chinese texts write it or not.
-pub fn folded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut has_space = false;
-    for c in text.chars().map(narrow).flat_map(char::to_lowercase) {
-        if c.is_whitespace() {
-            has_space = true;
-            continue;
-        }
-        if has_space && c.is_ascii() && out.ends_with(|last: char| last.is_ascii()) {
-            out.push(' ');
-        }
-        has_space = false;
-        out.push(c);
-    }
-    out
-}
-
-/// Returns the ASCII counterpart of a full-width form.
-fn narrow(c: char) -> char {
-    match c {
-        '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        c => c,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
 use super::state::{Status, TaskStatus};
+use super::task_search::TaskSearch;
 use super::usage::{Cost, Usage};
 
 impl Provenance {
@@ -119,6 +120,8 @@ pub enum Product {
     Items(Vec<NewItem>),
     /// The response to an OpenAI Batch line: a JSON object `{status_code, request_id, body}`.
     Response(Box<RawValue>),
+    /// The result of a search task.
+    Search(Box<TaskSearch>),
 }
 
 impl Product {
@@ -131,6 +134,7 @@ impl Product {
                 .map(|(name, value)| name.len() + bytes_of(value))
                 .sum(),
             Self::Response(raw) => raw.get().len(),
+            Self::Search(search) => search.bytes(),
         }
     }
 }
@@ -162,8 +166,23 @@ pub struct TaskRecord {
     pub result: Option<Box<RawValue>>,
     /// How the result was made; for a task that has fanned out, all its parts together.
     pub making: Option<Provenance>,
+    /// Its search, if it has one.
+    pub search: Option<SearchTaskRecord>,
     /// Its parts, in order.
     pub parts: Vec<PartRecord>,
+}
+
+/// The search of a task as a result line shows it.
+#[derive(Debug, Clone)]
+pub struct SearchTaskRecord {
+    /// The state of the search.
+    pub status: TaskStatus,
+    /// Its result.
+    pub found: Option<TaskSearch>,
+    /// How the result was made.
+    pub making: Option<Provenance>,
+    /// Why the search failed.
+    pub failure: Option<Failure>,
 }
 
 /// A part of a task as a result line shows it.

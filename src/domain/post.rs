@@ -7,8 +7,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::folding::folded;
 use super::ids::shortened;
-use super::item_texts::{folded, found_words};
+use super::item_texts::found_words;
 
 /// A model can mend a handful of faults at once; a longer list would fill the warning line.
 const MOST_COMPLAINTS: usize = 10;

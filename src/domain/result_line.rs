@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
 use super::outcome::{Fallback, Finished, PartRecord, PlanOrigin, PlanRecord, Provenance, TaskRecord};
+use super::source_line::{SearchSummaryLine, SourceLine};
 use super::state::TaskStatus;
 use super::usage::{Cost, Usage};
 
@@ -57,7 +58,7 @@ struct ResultFields<'a> {
     status: &'static str,
     output: Option<&'a RawValue>,
     #[serde(serialize_with = "tasks")]
-    tasks: &'a [TaskRecord],
+    tasks: (&'a [TaskRecord], ShowTime),
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanOf>,
     usage: Option<Usage>,
@@ -74,7 +75,7 @@ impl<'a> ResultFields<'a> {
     fn of(run: &'a str, finished: &'a Finished, time: ShowTime) -> Self {
         let plan = finished.plan.as_ref();
         let makings = || {
-            let tasks = finished.tasks.iter().filter_map(|task| task.making.as_ref());
+            let tasks = finished.tasks.iter().flat_map(makings_of);
             plan.map(|plan| &plan.making).into_iter().chain(tasks)
         };
         let mut warnings: Vec<&str> = finished.warnings.iter().map(String::as_str).collect();
@@ -105,7 +106,7 @@ impl<'a> ResultFields<'a> {
             ok: finished.status.is_ok(),
             status: finished.status.as_str(),
             output: last.and_then(|task| task.result.as_deref()),
-            tasks: &finished.tasks,
+            tasks: (&finished.tasks, time),
             plan: plan.map(PlanOf::new),
             usage: counted.then(|| {
                 makings()
@@ -198,7 +199,9 @@ struct TaskOf<'a> {
     model: Option<&'a str>,
     fallback: Option<&'a Fallback>,
     attempts: u32,
-    sources: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<SearchSummaryLine<'a>>,
+    sources: Vec<SourceLine<'a>>,
     degraded: bool,
     usage: Option<Usage>,
     cost_usd: Option<f64>,
@@ -252,6 +255,18 @@ impl<'a> PartLine<'a> {
     }
 }
 
+/// Returns the bookkeeping of a task: that of its search, then its own.
+fn makings_of(task: &TaskRecord) -> impl Iterator<Item = &Provenance> {
+    let search = task.search.as_ref().and_then(|search| search.making.as_ref());
+    search.into_iter().chain(task.making.as_ref())
+}
+
+/// Returns the cost of a task's good answer and of its search; `None` if a route has no price.
+fn cost_of(task: &TaskRecord) -> Option<Cost> {
+    task.making.as_ref()?;
+    makings_of(task).try_fold(Cost::ZERO, |sum, making| Some(sum.plus(making.cost?)))
+}
+
 /// Returns the tokens of a task's good answer; `None` if its server did not report them. A task without an answer used
 /// no tokens.
 fn usage(status: TaskStatus, making: Option<&Provenance>) -> Option<Usage> {
@@ -284,9 +299,10 @@ fn counted(was_answered: bool, usage: Usage) -> Option<Usage> {
     (!was_answered || usage != Usage::default()).then_some(usage)
 }
 
-fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S::Error> {
+fn tasks<S: Serializer>(list: &(&[TaskRecord], ShowTime), serializer: S) -> Result<S::Ok, S::Error> {
+    let (tasks, time) = *list;
     let mut list = serializer.serialize_seq(Some(tasks.len()))?;
-    for task in *tasks {
+    for task in tasks {
         let making: Option<&Provenance> = task.making.as_ref();
         list.serialize_element(&TaskOf {
             task_id: &task.task_id,
@@ -297,10 +313,11 @@ fn tasks<S: Serializer>(tasks: &&[TaskRecord], serializer: S) -> Result<S::Ok, S
             model: making.map(|making| making.model.as_str()),
             fallback: making.and_then(|making| making.fallback.as_ref()),
             attempts: making.map_or(0, |making| making.attempts),
-            sources: [],
-            degraded: making.is_some_and(|making| making.degraded),
+            search: task.search.as_ref().map(SearchSummaryLine::new),
+            sources: SourceLine::all(task.search.as_ref(), time),
+            degraded: makings_of(task).any(|making| making.degraded),
             usage: usage_of(task),
-            cost_usd: making.and_then(|making| making.cost).map(Cost::usd),
+            cost_usd: cost_of(task).map(Cost::usd),
             duration_ms: making.map(|making| making.duration_ms),
             first_token_ms: making.and_then(|making| making.first_token_ms),
             parts: task.parts.iter().map(PartLine::new).collect(),

@@ -1,29 +1,33 @@
 //! The tasks of a queue: their numbers, their names and their kinds.
 //!
 //! ```text
-//! plan (-1) ─▶ task001 (0) ─▶ task002 (1) ─▶ …
+//! plan (-1) ─▶ task001 (0) ─▶ task002 (1) ────▶ …
+//!                               ├─ task002.search ─▶ task002 has its sources
 //!                               ├─ task002.1 ─┐
 //!                               └─ task002.2 ─┴▶ joined by task002
 //! ```
+//!
+//! A planned task can have subtasks: one search, and parts.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a task in its queue: -1 for planning, from 0 for planned tasks in order. Parts have higher numbers,
-/// which contain the number of their task.
+/// The number of a task in its queue: -1 for planning, from 0 for planned tasks in order. Subtasks have higher numbers,
+/// which contain the number of their planned task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskNo(pub i32);
 
-/// A part's number holds the number of its task above these bits.
+/// The number of a subtask holds the number of its planned task above these bits. Below them, 0 is its search, and parts
+/// are counted from 1.
 const PART_BITS: u32 = 8;
 
 impl TaskNo {
     /// Planning.
     pub const PLAN: Self = Self(-1);
 
-    /// Planned tasks have numbers below this one, parts from it upwards.
+    /// Planned tasks have numbers below this one, subtasks from it upwards.
     pub const PLANNED_END: i32 = 1 << 20;
 
     /// The most parts of a task.
@@ -40,14 +44,33 @@ impl TaskNo {
         Self(Self::PLANNED_END + (Self::planned(index).0 << PART_BITS) + part)
     }
 
-    /// Whether it is a part of another task.
-    pub const fn is_part(self) -> bool {
+    /// The search of the planned task with this index.
+    pub fn search(index: usize) -> Self {
+        Self::part(index, 0)
+    }
+
+    /// Whether it is a subtask of a planned task: its search, or a part.
+    pub const fn is_subtask(self) -> bool {
         self.0 >= Self::PLANNED_END
     }
 
-    /// The index of the planned task that it is, or is a part of; `None` for planning.
+    /// Whether it is the search of a planned task.
+    pub const fn is_search(self) -> bool {
+        self.is_subtask() && self.part_bits() == 0
+    }
+
+    /// Whether it is a part of a planned task.
+    pub const fn is_part(self) -> bool {
+        self.is_subtask() && self.part_bits() > 0
+    }
+
+    const fn part_bits(self) -> i32 {
+        (self.0 - Self::PLANNED_END) & ((1 << PART_BITS) - 1)
+    }
+
+    /// The index of the planned task that it is, or is a subtask of; `None` for planning.
     pub fn index(self) -> Option<usize> {
-        let of = if self.is_part() {
+        let of = if self.is_subtask() {
             (self.0 - Self::PLANNED_END) >> PART_BITS
         } else {
             self.0
@@ -57,8 +80,7 @@ impl TaskNo {
 
     /// The number of the part, from 1; `None` if it is not a part.
     pub fn part_no(self) -> Option<usize> {
-        let part = (self.0 - Self::PLANNED_END) & ((1 << PART_BITS) - 1);
-        usize::try_from(part).ok().filter(|_| self.is_part())
+        usize::try_from(self.part_bits()).ok().filter(|_| self.is_part())
     }
 
     /// The range of the part numbers of the planned task with this index: the first one and the last possible one.
@@ -74,11 +96,12 @@ impl From<usize> for TaskNo {
     }
 }
 
-/// Writes `plan`, `task003` or `task003.1`.
+/// Writes `plan`, `task003`, `task003.search` or `task003.1`.
 impl fmt::Display for TaskNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.index(), self.part_no()) {
             (None, _) => f.write_str("plan"),
+            (Some(index), _) if self.is_search() => write!(f, "task{:03}.search", index + 1),
             (Some(index), None) => write!(f, "task{:03}", index + 1),
             (Some(index), Some(part)) => write!(f, "task{:03}.{part}", index + 1),
         }
@@ -94,11 +117,13 @@ pub enum TaskKind {
     Call,
     /// It joins its parts.
     Join,
+    /// It searches for the sources of its planned task.
+    Search,
 }
 
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Plan, Self::Call, Self::Join];
+    pub const ALL: [Self; 4] = [Self::Plan, Self::Call, Self::Join, Self::Search];
 
     /// The name in the store.
     pub const fn as_str(self) -> &'static str {
@@ -106,6 +131,7 @@ impl TaskKind {
             Self::Plan => "plan",
             Self::Call => "call",
             Self::Join => "join",
+            Self::Search => "search",
         }
     }
 
@@ -127,6 +153,7 @@ mod tests {
             (TaskNo::planned(999), "task1000", Some(999), None),
             (TaskNo::part(0, 1), "task001.1", Some(0), Some(1)),
             (TaskNo::part(2, 255), "task003.255", Some(2), Some(255)),
+            (TaskNo::search(2), "task003.search", Some(2), None),
         ] {
             assert_eq!(
                 (no.to_string().as_str(), no.index(), no.part_no()),
@@ -140,6 +167,7 @@ mod tests {
         let mut numbers = vec![TaskNo::PLAN];
         for index in [0, 1, 2, 9_999] {
             numbers.push(TaskNo::planned(index));
+            numbers.push(TaskNo::search(index));
             numbers.extend((1..=TaskNo::MOST_PARTS).map(|part| TaskNo::part(index, part)));
         }
         let count = numbers.len();

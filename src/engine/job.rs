@@ -15,6 +15,7 @@ use crate::domain::request::Rules;
 use crate::engine::RunError;
 use crate::llm::Client;
 use crate::observe::{Commonest, EventBus, RunEnding, Screen};
+use crate::search::Searcher;
 use crate::sink::Existing;
 use crate::store::{
     Changes, ConfigFingerprint, Failures, Feed, Order, RunConstraints, Store, WorkerProgress,
@@ -30,6 +31,8 @@ pub struct Services {
     pub agents: Arc<Agents>,
     /// Decides the tasks of each request.
     pub planner: Arc<Planner>,
+    /// Asks the search providers.
+    pub searcher: Searcher,
     /// How much of earlier work a prompt may hold.
     pub budget: ContextBudget,
     /// Sends events to the sinks.

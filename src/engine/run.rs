@@ -15,6 +15,7 @@ use crate::engine::signals::Signals;
 use crate::limit::Limits;
 use crate::llm::Stop;
 use crate::observe::{Report, RunEnding, RunEvent};
+use crate::search::route_name;
 use crate::store::{Owner, Run, RunId, StoreError, Worker};
 
 /// Runs a job to its end, or continues it from where an earlier invocation stopped.
@@ -97,13 +98,20 @@ pub(in crate::engine) fn owner() -> Owner {
 }
 
 /// Applies the run's terms to the services: the planner takes its tasks and pauses from them, and the client keeps each
-/// route's limits.
+/// route's and each search provider's limits.
 pub(in crate::engine) fn keep_terms(services: &mut Services, run: &Run) {
     services.planner = Arc::new(services.planner.under(&run.terms));
     services.client.keep_limits(&|route| {
         let crate::store::StoredRouteLimits { rpm, tpm } =
             run.terms.limits.get(route).copied().unwrap_or_default();
         Limits { rpm, tpm }
+    });
+    services.searcher.keep_limits(&|provider| {
+        let limits = run.terms.limits.get(&route_name(provider))?;
+        Some(Limits {
+            rpm: limits.rpm,
+            tpm: None,
+        })
     });
 }
 
@@ -121,6 +129,7 @@ pub(in crate::engine) fn worker(owner: &Owner, job: &Job) -> Worker {
 async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
     let closing = async {
         services.client.close().await;
+        services.searcher.close().await;
         services.store.close().await
     };
     match driven.ends {

@@ -73,6 +73,11 @@ pub enum RunEvent {
         /// The warning, without the route's name.
         warning: String,
     },
+    /// A warning about a search provider, given once.
+    SearchWarned {
+        /// The warning.
+        warning: String,
+    },
     /// The run drains: no new call is sent.
     Draining {
         /// The cause.

@@ -18,7 +18,7 @@ pub struct TaskRef {
     pub custom_id: Option<String>,
     /// The queue's number in the store.
     pub queue_id: i64,
-    /// `plan`, `task001`, or `task003.2` for a part.
+    /// `plan`, `task001`, `task003.search` for a search, or `task003.2` for a part.
     pub task_id: String,
     /// The agent's action; `supervisor` for a plan.
     pub action: String,
@@ -43,6 +43,8 @@ pub enum TaskFact {
         /// How many.
         parts: usize,
     },
+    /// It waits for its search.
+    Searches,
     /// Its outcome is durable.
     Settled {
         /// How it ended.

@@ -3,7 +3,9 @@
 mod queue;
 mod session;
 mod standing;
+mod trace;
 
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
 pub use session::{csv, items_json, items_text, session_json, session_text};
 pub use standing::{RunStatus, table};
+pub use trace::{trace_json, trace_text, traced};

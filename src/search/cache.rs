@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::item::SearchItem;
 use super::query::QueryKey;
@@ -19,12 +21,26 @@ pub struct CachedSearch {
     pub provider: String,
     /// The items.
     pub items: Vec<SearchItem>,
-    /// The time of the search, in Unix milliseconds.
-    pub found_at: i64,
-    /// Until this time the entry answers an equal search, and no provider is asked.
-    pub fresh_until: i64,
-    /// Until this time the entry answers when no provider does.
-    pub stale_if_error_until: i64,
+}
+
+/// A cache entry as a look-up returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheHit {
+    /// The answer.
+    pub entry: CachedSearch,
+    /// The time since the search.
+    pub age: Duration,
+    /// Whether it answers an equal search, so that no provider is asked. Otherwise it answers when no provider does.
+    pub is_fresh: bool,
+}
+
+/// How long an entry is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// The time during which the entry is fresh.
+    pub fresh: Duration,
+    /// The time during which the entry is kept.
+    pub stale: Duration,
 }
 
 /// The cache cannot be used now. The search continues without it.
@@ -32,17 +48,28 @@ pub struct CachedSearch {
 #[error("failed to use the search cache: {0}")]
 pub struct CacheError(pub String);
 
-/// Keeps answers to equal queries. [`MemoryCache`] keeps those of one process. A store can keep those of all processes.
+/// Keeps answers to equal queries. [`MemoryCache`] keeps those of one process, [`super::StoreCache`] those of a store.
+///
+/// A key has a lease, so that one process asks and the others wait for its answer. The lease of a process that crashed
+/// expires after 20 seconds.
 #[async_trait]
 pub trait SearchCache: std::fmt::Debug + Send + Sync {
-    /// Returns the last entry that was put under this key. Returns none if the entry was dropped to free space, or if
-    /// its `stale_if_error_until` is not after `now` (Unix milliseconds).
-    async fn get(&self, key: &QueryKey, now: i64) -> Result<Option<CachedSearch>, CacheError>;
+    /// Returns the last entry that was put under this key, unless its lifetime is over or it was dropped to free space.
+    async fn get(&self, key: &QueryKey) -> Result<Option<CacheHit>, CacheError>;
 
     /// When this returns, the entry replaces the earlier one of this key. Older entries may have been dropped to free
-    /// space. A crash may lose it. An entry that is larger than the cache is not kept.
-    async fn put(&self, key: &QueryKey, entry: CachedSearch) -> Result<(), CacheError>;
+    /// space. An entry that is larger than the cache is not kept.
+    async fn put(&self, key: &QueryKey, entry: CachedSearch, lifetime: Lifetime) -> Result<(), CacheError>;
+
+    /// Returns whether this process has the lease of the key for 20 seconds from now on. A process that has it renews it.
+    async fn lease(&self, key: &QueryKey) -> Result<bool, CacheError>;
+
+    /// The lease of this process ends, if it has one.
+    async fn release(&self, key: &QueryKey) -> Result<(), CacheError>;
 }
+
+/// The time after which an unrenewed lease of a key expires.
+pub(super) const LEASE: Duration = Duration::from_secs(20);
 
 /// The cache of one process. Its size is bounded: the entry that was put first is dropped first.
 #[derive(Debug)]
@@ -62,6 +89,8 @@ struct MemoryCacheState {
 #[derive(Debug)]
 struct MemoryEntry {
     entry: CachedSearch,
+    put_at: Instant,
+    lifetime: Lifetime,
     number: u64,
     bytes: usize,
 }
@@ -91,16 +120,24 @@ impl MemoryCacheState {
 
 #[async_trait]
 impl SearchCache for MemoryCache {
-    async fn get(&self, key: &QueryKey, now: i64) -> Result<Option<CachedSearch>, CacheError> {
+    async fn get(&self, key: &QueryKey) -> Result<Option<CacheHit>, CacheError> {
         let mut state = self.state();
-        let is_over = |kept: &MemoryEntry| kept.entry.stale_if_error_until <= now;
+        let is_over = |kept: &MemoryEntry| kept.put_at.elapsed() >= kept.lifetime.stale;
         if state.entries.get(key).is_some_and(is_over) {
             state.remove(key);
         }
-        Ok(state.entries.get(key).map(|kept| kept.entry.clone()))
+        let hit = |kept: &MemoryEntry| {
+            let age = kept.put_at.elapsed();
+            CacheHit {
+                entry: kept.entry.clone(),
+                age,
+                is_fresh: age < kept.lifetime.fresh,
+            }
+        };
+        Ok(state.entries.get(key).map(hit))
     }
 
-    async fn put(&self, key: &QueryKey, entry: CachedSearch) -> Result<(), CacheError> {
+    async fn put(&self, key: &QueryKey, entry: CachedSearch, lifetime: Lifetime) -> Result<(), CacheError> {
         let bytes = size(&entry);
         let mut state = self.state();
         state.remove(key);
@@ -117,9 +154,23 @@ impl SearchCache for MemoryCache {
         state.next += 1;
         state.bytes += bytes;
         state.order.insert(number, key.clone());
-        state
-            .entries
-            .insert(key.clone(), MemoryEntry { entry, number, bytes });
+        let kept = MemoryEntry {
+            entry,
+            put_at: Instant::now(),
+            lifetime,
+            number,
+            bytes,
+        };
+        state.entries.insert(key.clone(), kept);
+        Ok(())
+    }
+
+    /// No other process shares the cache.
+    async fn lease(&self, _key: &QueryKey) -> Result<bool, CacheError> {
+        Ok(true)
+    }
+
+    async fn release(&self, _key: &QueryKey) -> Result<(), CacheError> {
         Ok(())
     }
 }
@@ -144,20 +195,33 @@ mod tests {
         CachedSearch {
             provider: "one".to_owned(),
             items: SearchItem::new("", None, text, None).into_iter().collect(),
-            found_at: 100,
-            fresh_until: 200,
-            stale_if_error_until: 300,
         }
     }
 
-    #[tokio::test]
+    const LIFETIME: Lifetime = Lifetime {
+        fresh: Duration::from_secs(100),
+        stale: Duration::from_secs(200),
+    };
+
+    #[tokio::test(start_paused = true)]
     async fn entries_are_kept_until_their_time_is_over() {
         let cache = MemoryCache::new(1 << 20);
-        cache.put(&key("a"), entry("first")).await.unwrap();
-        cache.put(&key("a"), entry("second")).await.unwrap();
-        assert_eq!(cache.get(&key("a"), 299).await.unwrap(), Some(entry("second")));
-        assert_eq!(cache.get(&key("b"), 299).await.unwrap(), None);
-        assert_eq!(cache.get(&key("a"), 300).await.unwrap(), None);
+        cache.put(&key("a"), entry("first"), LIFETIME).await.unwrap();
+        cache.put(&key("a"), entry("second"), LIFETIME).await.unwrap();
+        let hit = |seconds, is_fresh| {
+            Some(CacheHit {
+                entry: entry("second"),
+                age: Duration::from_secs(seconds),
+                is_fresh,
+            })
+        };
+        tokio::time::advance(Duration::from_secs(99)).await;
+        assert_eq!(cache.get(&key("a")).await.unwrap(), hit(99, true));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert_eq!(cache.get(&key("a")).await.unwrap(), hit(199, false));
+        assert_eq!(cache.get(&key("b")).await.unwrap(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(cache.get(&key("a")).await.unwrap(), None);
         let state = cache.state();
         assert_eq!((state.bytes, state.order.len()), (0, 0));
     }
@@ -166,15 +230,16 @@ mod tests {
     async fn the_oldest_entries_are_dropped_to_free_space() {
         let cache = MemoryCache::new(3 * size(&entry("aaaa")));
         for text in ["a", "b", "c", "a", "d"] {
-            cache.put(&key(text), entry("aaaa")).await.unwrap();
+            cache.put(&key(text), entry("aaaa"), LIFETIME).await.unwrap();
         }
         let mut kept = Vec::new();
         for text in ["a", "b", "c", "d"] {
-            kept.push(cache.get(&key(text), 0).await.unwrap().is_some());
+            kept.push(cache.get(&key(text)).await.unwrap().is_some());
         }
         assert_eq!(kept, [true, false, true, true]);
-        cache.put(&key("e"), entry(&"燕".repeat(4000))).await.unwrap();
-        assert_eq!(cache.get(&key("e"), 0).await.unwrap(), None);
+        let large = entry(&"燕".repeat(4000));
+        cache.put(&key("e"), large, LIFETIME).await.unwrap();
+        assert_eq!(cache.get(&key("e")).await.unwrap(), None);
         assert!(cache.state().bytes <= cache.most_bytes);
     }
 }

@@ -1,6 +1,7 @@
 //! Asks the links of a chain in order, until one answers.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::cache::{CachedSearch, SearchCache};
+use super::cache::SearchCache;
 use super::flight::Flights;
 use super::http::ProviderClients;
 use super::item::SearchItem;
@@ -20,10 +21,11 @@ use super::pages::{PageRead, PageReader};
 use super::provider::Provider;
 use super::query::{Query, QueryKey};
 use super::{CACHED, DEFAULT};
-use crate::clock;
 use crate::config::{MOST_PAGES, SearchSettings};
 use crate::domain::usage::Cost;
-use crate::limit::Limiter;
+use crate::limit::{Limiter, Limits};
+
+mod cached;
 
 /// The error of a search without an answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -122,8 +124,9 @@ impl Searcher {
         let begin = || {
             let (shared, query, chain) = (Arc::clone(&self.0), query.clone(), chain.to_vec());
             async move {
+                let asked = AssertUnwindSafe(shared.ask(&query, &chain)).catch_unwind().await;
                 Landed {
-                    end: Arc::new(shared.ask(&query, &chain).await),
+                    end: Arc::new(asked.unwrap_or_else(|_| Err(panicked()))),
                     paid: Arc::default(),
                 }
             }
@@ -134,6 +137,63 @@ impl Searcher {
             .join((query.key(), chain.to_vec()), begin)
             .await
             .taken()
+    }
+
+    /// Returns the highest possible cost of one search in this chain: the tries of all its providers, and those of its
+    /// pages.
+    pub fn worst(&self, query: &Query, chain: &[String]) -> Cost {
+        let tries = u64::from(self.0.settings.retry.retries) + 1;
+        let times = |cost: Cost, count: u64| Cost(cost.0.saturating_mul(count));
+        let links = chain.iter().filter_map(|link| self.0.links.get(link));
+        let pages = times(self.0.reader.worst(), tries.saturating_mul(query.pages() as u64));
+        links.fold(pages, |sum, link| sum.plus(times(link.worst(), tries)))
+    }
+
+    /// The name of the reader of pages.
+    pub fn reader(&self) -> &str {
+        &self.0.settings.reader
+    }
+
+    /// The number of pages to read for an agent that names this number, or none. A rehearsal reads no page.
+    pub fn pages_of(&self, own: Option<usize>) -> usize {
+        match own {
+            _ if self.0.settings.rehearsal => 0,
+            own => own.unwrap_or(self.0.settings.pages),
+        }
+    }
+
+    /// The chain for an agent that names these links, or none. In a rehearsal all agents have the chain of the settings.
+    pub fn chain_of<'c>(&'c self, own: Option<&'c [String]>) -> &'c [String] {
+        match own {
+            Some(own) if !self.0.settings.rehearsal => own,
+            _ => &self.0.settings.providers,
+        }
+    }
+
+    /// Sets the limits of the providers for which `of_run` has any.
+    pub fn keep_limits(&self, of_run: &dyn Fn(&str) -> Option<Limits>) {
+        for (name, link) in &self.0.links {
+            if let Some(limits) = of_run(name) {
+                link.limiter().keep(limits);
+            }
+        }
+    }
+
+    /// Stores the state of the limits for the next process.
+    pub async fn close(&self) {
+        for link in self.0.links.values() {
+            link.limiter().close().await;
+        }
+    }
+
+    /// The number of results of a search, unless its caller wants another number.
+    pub fn results(&self) -> usize {
+        self.0.settings.results
+    }
+
+    /// Returns an error if the chain names a link that does not exist.
+    pub fn check(&self, chain: &[String]) -> Result<(), SearchError> {
+        self.0.check(chain)
     }
 
     /// Reads the pages of the first `count` items that have an address, at most [`MOST_PAGES`], side by side. An item gets
@@ -163,6 +223,7 @@ impl Landed {
             let (cost, attempts) = match &mut end {
                 Ok(outcome) => {
                     outcome.joined = true;
+                    outcome.pages = Vec::new();
                     (&mut outcome.cost, &mut outcome.attempts)
                 }
                 Err(SearchError::NoAnswer { cost, attempts }) => (cost, attempts),
@@ -199,10 +260,7 @@ impl SearcherState {
         }
     }
 
-    async fn ask(&self, query: &Query, chain: &[String]) -> Result<SearchOutcome, SearchError> {
-        if let Some(outcome) = self.fresh(query, chain).await {
-            return Ok(outcome);
-        }
+    async fn ask_links(&self, query: &Query, chain: &[String]) -> Result<SearchOutcome, SearchError> {
         let mut attempts = Vec::new();
         for (place, link) in chain.iter().enumerate() {
             let (attempt, given) = match link.as_str() {
@@ -212,7 +270,7 @@ impl SearcherState {
             };
             attempts.push(attempt);
             let Some(given) = given else { continue };
-            let outcome = SearchOutcome {
+            let mut outcome = SearchOutcome {
                 provider: link.clone(),
                 found_by: given.found_by,
                 looked_up: link != DEFAULT,
@@ -222,7 +280,19 @@ impl SearcherState {
                 items: given.items,
                 cost: total(&attempts),
                 attempts,
+                pages: Vec::new(),
             };
+            if query.pages() > 0 && self.links.contains_key(link) {
+                let (items, count) = (&mut outcome.items, query.pages());
+                outcome.pages = self
+                    .reader
+                    .read_all(&self.http, &self.settings, items, count)
+                    .await;
+                outcome.cost = outcome
+                    .pages
+                    .iter()
+                    .fold(outcome.cost, |sum, page| sum.plus(page.cost));
+            }
             if chain.iter().any(|link| link == CACHED) && self.links.contains_key(link) {
                 self.keep(query, &outcome).await;
             }
@@ -257,58 +327,6 @@ impl SearcherState {
         (attempt, given)
     }
 
-    /// Returns the cached answer if it is fresh and a provider of this chain found it.
-    async fn fresh(&self, query: &Query, chain: &[String]) -> Option<SearchOutcome> {
-        let began = Instant::now();
-        if !chain.iter().any(|link| link == CACHED) {
-            return None;
-        }
-        let now = clock::now_ms();
-        let entry = self.entry(query, chain, now).await.ok()??;
-        (entry.fresh_until > now).then(|| SearchOutcome {
-            provider: CACHED.to_owned(),
-            // Another chain may have found the entry, so its own first link is compared.
-            degraded: chain.first() != Some(&entry.provider),
-            looked_up: true,
-            age: Some(age(&entry, now)),
-            found_by: Some(entry.provider),
-            joined: false,
-            items: entry.items,
-            cost: Cost::ZERO,
-            attempts: vec![unsent(CACHED, None, began)],
-        })
-    }
-
-    /// Answers for the link `cached`, also with an answer that is no longer fresh.
-    async fn stale(&self, query: &Query, chain: &[String]) -> (LinkAttempt, Option<LinkAnswer>) {
-        let (began, now) = (Instant::now(), clock::now_ms());
-        let failure = match self.entry(query, chain, now).await {
-            Ok(Some(entry)) => {
-                let given = LinkAnswer {
-                    age: Some(age(&entry, now)),
-                    items: entry.items,
-                    found_by: Some(entry.provider),
-                };
-                return (unsent(CACHED, None, began), Some(given));
-            }
-            Ok(None) => LinkFailure::new(FailureKind::Empty, "the cache has no answer to this query"),
-            Err(failure) => failure,
-        };
-        (unsent(CACHED, Some(failure), began), None)
-    }
-
-    /// Returns the cache entry of this query if a provider of this chain found it.
-    async fn entry(
-        &self,
-        query: &Query,
-        chain: &[String],
-        now: i64,
-    ) -> Result<Option<CachedSearch>, LinkFailure> {
-        let entry = self.cache.get(&query.key(), now).await;
-        let entry = entry.map_err(|error| LinkFailure::new(FailureKind::Cache, error.to_string()))?;
-        Ok(entry.filter(|entry| chain.contains(&entry.provider) && !entry.items.is_empty()))
-    }
-
     fn default_material(&self, query: &Query) -> (LinkAttempt, Option<LinkAnswer>) {
         let began = Instant::now();
         let items = self.material.items(query);
@@ -323,21 +341,17 @@ impl SearcherState {
         };
         (unsent(DEFAULT, None, began), Some(given))
     }
+}
 
-    async fn keep(&self, query: &Query, outcome: &SearchOutcome) {
-        let now = clock::now_ms();
-        let after = |span: Duration| now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
-        let entry = CachedSearch {
-            provider: outcome.provider.clone(),
-            items: outcome.items.clone(),
-            found_at: now,
-            fresh_until: after(self.settings.fresh),
-            // A fresh entry is kept also if `search.stale` is the shorter time.
-            stale_if_error_until: after(self.settings.stale.max(self.settings.fresh)),
-        };
-        if let Err(error) = self.cache.put(&query.key(), entry).await {
-            tracing::warn!("{error}");
-        }
+/// The end of a search that panicked. Its callers go on without an answer.
+fn panicked() -> SearchError {
+    let failure = LinkFailure::new(
+        FailureKind::Malformed,
+        "nova3 panicked during the search (please report it)",
+    );
+    SearchError::NoAnswer {
+        attempts: vec![unsent("search", Some(failure), Instant::now())],
+        cost: Cost::ZERO,
     }
 }
 
@@ -345,11 +359,6 @@ fn total(attempts: &[LinkAttempt]) -> Cost {
     attempts
         .iter()
         .fold(Cost::ZERO, |sum, attempt| sum.plus(attempt.cost))
-}
-
-/// Returns the age of an entry. It is zero if the clock was set back since the search.
-fn age(entry: &CachedSearch, now: i64) -> Duration {
-    Duration::from_millis(u64::try_from(now.saturating_sub(entry.found_at)).unwrap_or(0))
 }
 
 /// Returns the attempt of a link to which no request was sent.

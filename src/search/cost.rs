@@ -1,4 +1,4 @@
-//! The cost of a search.
+//! The cost of a search, as the provider's file and its answers name it.
 
 use toml::Spanned;
 
@@ -8,6 +8,9 @@ use crate::domain::usage::Cost;
 
 /// The highest cost of one search in dollars. A higher amount in an answer is ignored.
 const MOST_USD: f64 = 10.0;
+
+/// How much more than the flat cost a request may cost whose answer names its own amount.
+const NAMED_AT_MOST: u64 = 10;
 
 /// The cost of an answered search.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +22,7 @@ pub(super) struct CostRule {
 }
 
 impl CostRule {
-    /// Reads and checks the table `[cost]` of a file.
+    /// Reads the table `cost` of a file.
     pub(super) fn read(source: &ProviderSource, cost: &RawCost) -> Result<Self, ProviderError> {
         let amount = |key: &str, value: Option<&Spanned<f64>>, most: f64| match value {
             Some(value) if !(0.0..=most).contains(value.get_ref()) => {
@@ -44,6 +47,15 @@ impl CostRule {
     /// The cost of an answer that names no amount.
     pub(super) const fn flat(&self) -> Cost {
         self.flat
+    }
+
+    /// The cost to reserve for a request. An answer that names its own amount is expected to name at most
+    /// [`NAMED_AT_MOST`] times the flat cost.
+    pub(super) fn worst(&self) -> Cost {
+        if self.usd_at.is_empty() && self.units_at.is_empty() {
+            return self.flat;
+        }
+        Cost(self.flat.0.saturating_mul(NAMED_AT_MOST))
     }
 
     /// Returns the cost that the answer names in dollars or in units. Returns the flat cost if the answer names none,

@@ -210,6 +210,18 @@ impl Link {
         failure
     }
 
+    /// Returns the highest possible cost of one request; zero if none is sent.
+    pub(super) fn worst(&self) -> Cost {
+        if self.latch.get().is_some() || self.provider.missing_key().is_some() {
+            return Cost::ZERO;
+        }
+        self.provider.cost.worst()
+    }
+
+    pub(super) fn limiter(&self) -> &dyn Limiter {
+        &*self.limiter
+    }
+
     /// Returns the warning about a latched provider. Returns it once.
     pub(super) fn take_warning(&self) -> Option<String> {
         let reason = self.latch.get()?;

@@ -20,8 +20,7 @@
 //! One link waits at most for its rate limit. Each try adds its timeout, and the longer of `retry.patience` and
 //! `retry.longest`.
 //!
-//! Deliberately absent: prompts and facts (they belong to `agent`), the ledger, and a durable cache ([`SearchCache`] is
-//! its port).
+//! Deliberately absent: prompts and facts (they belong to `agent`), and the ledger.
 
 mod address;
 mod breaker;
@@ -52,9 +51,10 @@ mod response;
 mod retry_after;
 mod rules;
 mod secrets;
+mod store_cache;
 mod template;
 
-pub use cache::{CacheError, CachedSearch, MemoryCache, SearchCache};
+pub use cache::{CacheError, CacheHit, CachedSearch, Lifetime, MemoryCache, SearchCache};
 pub use chain::{SearchError, Searcher};
 pub use item::SearchItem;
 pub use library::Providers;
@@ -63,9 +63,18 @@ pub use pages::PageRead;
 pub use provider::Provider;
 pub use provider_file::ProviderError;
 pub use query::{Query, QueryKey};
+pub use store_cache::StoreCache;
+
+/// Returns the name of a provider in the ledger of calls and among limits, where routes have names too.
+pub fn route_name(provider: &str) -> String {
+    format!("search:{provider}")
+}
 
 /// The link that answers from the cache when the links before it failed. Naming it also turns the cache on.
 pub const CACHED: &str = "cached";
+
+/// The only provider of a rehearsal.
+pub const MOCK: &str = "mock";
 
 /// The reader that asks pages itself. A provider file of the kind `reader` has another name.
 pub const HTTP: &str = "http";

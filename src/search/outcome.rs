@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::item::SearchItem;
+use super::pages::PageRead;
 use crate::domain::usage::Cost;
 
 /// A search that has an answer.
@@ -23,10 +24,12 @@ pub struct SearchOutcome {
     pub joined: bool,
     /// The items, at least one.
     pub items: Vec<SearchItem>,
-    /// The cost of this search, including the failed links.
+    /// The cost of this search, including the failed links and the pages.
     pub cost: Cost,
     /// The links that were asked, in order. The last one answered.
     pub attempts: Vec<LinkAttempt>,
+    /// The pages that were read for the query.
+    pub pages: Vec<PageRead>,
 }
 
 /// One link of a chain that was asked.
@@ -87,6 +90,11 @@ pub enum FailureKind {
 }
 
 impl LinkFailure {
+    /// The failure of a try that was repeated with success. Its own cause was not kept.
+    pub fn retried() -> Self {
+        Self::new(FailureKind::Server, "a try failed and was repeated")
+    }
+
     pub(super) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,

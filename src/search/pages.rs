@@ -107,6 +107,14 @@ impl PageReader {
         }
     }
 
+    /// Returns the highest possible cost of one request.
+    pub(super) fn worst(&self) -> Cost {
+        match self {
+            Self::Http => Cost::ZERO,
+            Self::Service(link) => link.worst(),
+        }
+    }
+
     /// Returns the warning about a reader that refuses its key. Returns it once.
     pub(super) fn take_warning(&self) -> Option<String> {
         match self {

@@ -15,6 +15,10 @@ impl Pointers {
         }
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the first text that is not blank. A number or a boolean is written as text. The texts of an array are
     /// joined with line ends.
     pub(super) fn text(&self, value: &Value) -> Option<String> {

@@ -21,6 +21,7 @@ use super::secrets::{self, ProviderSecrets};
 use super::template::{self, Variables};
 use super::{CACHED, DEFAULT, HTTP};
 use crate::config::{Env, provider_key};
+use crate::domain::bucket::Limits;
 use crate::domain::ids::shortened;
 use crate::domain::request::is_name;
 
@@ -70,6 +71,22 @@ pub(super) struct ItemRules {
     pub(super) link: Option<String>,
     pub(super) text: Pointers,
     pub(super) time: Pointers,
+}
+
+impl Provider {
+    /// Host and port of its server. Limits that were stored for another server do not apply.
+    pub fn server(&self) -> String {
+        let port = self.origin.port_or_known_default().unwrap_or(0);
+        format!("{}:{port}", self.origin.host_str().unwrap_or_default())
+    }
+
+    /// Its limits a minute.
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            rpm: self.rpm,
+            tpm: None,
+        }
+    }
 }
 
 /// Returns the name of a provider. The rest of the file is not checked yet.

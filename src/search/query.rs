@@ -3,6 +3,8 @@
 use reqwest::Url;
 
 use super::clean;
+use crate::config::MOST_PAGES;
+use crate::domain::folding::narrow;
 use crate::domain::request::Digest;
 
 /// The most characters of a query. A longer query is cut, because no provider accepts more.
@@ -16,6 +18,7 @@ const MOST_RESULTS: usize = 50;
 pub struct Query {
     text: String,
     limit: usize,
+    pages: usize,
 }
 
 /// The key of all equal queries. It does not depend on the provider.
@@ -29,6 +32,7 @@ impl Query {
         (!text.is_empty()).then(|| Self {
             text,
             limit: limit.clamp(1, MOST_RESULTS),
+            pages: 0,
         })
     }
 
@@ -37,7 +41,20 @@ impl Query {
         Self {
             text: page.as_str().to_owned(),
             limit: 1,
+            pages: 0,
         }
+    }
+
+    /// Returns the query with this number of pages to read, beginning with the first result.
+    #[must_use]
+    pub fn with_pages(self, pages: usize) -> Self {
+        let pages = pages.min(MOST_PAGES);
+        Self { pages, ..self }
+    }
+
+    /// The number of pages to read.
+    pub const fn pages(&self) -> usize {
+        self.pages
     }
 
     /// The words.
@@ -59,7 +76,8 @@ impl Query {
             .flat_map(char::to_lowercase)
             .collect();
         let words: Vec<&str> = folded.split_whitespace().collect();
-        QueryKey(Digest::of(format!("{}\n{}", words.join(" "), self.limit).as_bytes()).hex())
+        let key = format!("{}\n{}\n{}", words.join(" "), self.limit, self.pages);
+        QueryKey(Digest::of(key.as_bytes()).hex())
     }
 }
 
@@ -67,15 +85,6 @@ impl QueryKey {
     /// The key as text, for a store.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// Returns the ASCII character of a full-width form (U+FF01 to U+FF5E), and any other character unchanged.
-fn narrow(c: char) -> char {
-    match u32::from(c) {
-        0x3000 => ' ',
-        code @ 0xff01..=0xff5e => char::from_u32(code - 0xff01 + 0x21).unwrap_or(c),
-        _ => c,
     }
 }
 
@@ -93,6 +102,10 @@ mod tests {
             assert_eq!(key(same), key("oat milk"), "{same:?}");
         }
         assert_ne!(key("oatmilk"), key("oat milk"));
+        assert_ne!(
+            Query::new("oat milk", 5).unwrap().with_pages(1).key(),
+            key("oat milk")
+        );
         assert_ne!(
             Query::new("oat milk", 6).unwrap().key(),
             Query::new("oat milk", 5).unwrap().key()

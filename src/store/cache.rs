@@ -56,6 +56,14 @@ pub trait Cache: Send + Sync {
     /// An entry that is larger than `most` by itself is not stored, and an earlier one under its key is removed.
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError>;
 
+    /// Returns whether `owner` has the lease of the key for `lease` from now on: no other owner has it. The lease is not
+    /// part of the entry and does not protect it. The lease of a crashed owner expires. A store that one process locks
+    /// grants every lease.
+    async fn lease_cached(&self, key: &str, owner: i64, lease: Duration) -> Result<bool, StoreError>;
+
+    /// The owner has no lease of the key.
+    async fn release_cached(&self, key: &str, owner: i64) -> Result<(), StoreError>;
+
     /// All entries together have at most `most` bytes.
     async fn shrink_cache(&self, most: u64) -> Result<(), StoreError>;
 }

@@ -3,6 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::{Earlier, Part, PartOutcome, StoredItem};
+use crate::domain::failure::Failure;
+use crate::domain::outcome::Product;
+use crate::domain::task::TaskNo;
+use crate::domain::task_search::TaskSearch;
 
 /// Renders an item's body as JSON with `title` and `content` first, because people read these first.
 pub(super) fn readable(body: &Map<String, Value>) -> Result<String, serde_json::Error> {
@@ -57,4 +61,28 @@ pub(super) fn outcome(
         None => Ok(serde_json::from_str(result.unwrap_or("[]"))?),
     };
     Ok(PartOutcome { part, end })
+}
+
+/// Renders the result of a subtask: the items of a part, or what a search found. `Err` holds the reason why the subtask
+/// cannot have the result.
+pub(super) fn subtask_result(task: TaskNo, product: &Product) -> Result<String, String> {
+    let written = match product {
+        Product::Items(items) if task.is_part() => serde_json::to_string(items),
+        Product::Search(search) if task.is_search() => serde_json::to_string(search),
+        Product::Items(_) | Product::Search(_) | Product::Response(_) => {
+            return Err(format!("{task} has the result of another kind of task"));
+        }
+    };
+    written.map_err(|error| error.to_string())
+}
+
+/// Converts the row of a settled search.
+pub(super) fn search_outcome(
+    result: Option<&str>,
+    error: Option<&str>,
+) -> Result<Result<TaskSearch, Failure>, serde_json::Error> {
+    match error {
+        Some(error) => Ok(Err(serde_json::from_str(error)?)),
+        None => Ok(Ok(serde_json::from_str(result.unwrap_or("{}"))?)),
+    }
 }

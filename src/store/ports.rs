@@ -9,9 +9,11 @@ use super::{
     SessionCounts, SessionEntry, SessionRecord, Settled, Settlement, StoreError, Submitted, TakeOver, Wanted,
     Worker, WorkerProgress, WorkerState,
 };
+use crate::domain::failure::Failure;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
+use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::Cost;
 
 /// Runs: opening them, finding them, and whether they have work left.
@@ -112,6 +114,13 @@ pub trait Tasks: Send + Sync {
 
     /// Returns the outcomes of the settled parts of a planned task, in their order.
     async fn parts(&self, queue: i64, task: usize) -> Result<Vec<PartOutcome>, StoreError>;
+
+    /// Returns the result of a planned task's search, or its failure. Returns `None` if the task has no settled search.
+    async fn task_search(
+        &self,
+        queue: i64,
+        task: usize,
+    ) -> Result<Option<Result<TaskSearch, Failure>>, StoreError>;
 
     /// The queue's plan is durable together with its tasks and its cost, and the first task follows under the same
     /// lease. Or planning failed and the queue with it. When the lease was lost, nothing changes but the ledger. A

@@ -30,6 +30,8 @@ pub enum SettlementEnd {
     Failed(Failure, Option<Product>),
     /// The task is split into these parts and joins them when they are settled.
     FannedOut(Vec<NewPart>),
+    /// The task waits for its search, which has this input.
+    Searches(String),
 }
 
 /// A new part of a task that fans out. It has the action of its task.
@@ -130,6 +132,13 @@ impl Settlement {
         )
     }
 
+    /// The planned task waits for its search, which is ready and gets the lease. A planned task searches at most once.
+    pub fn searches(lease: Lease, task: impl Into<TaskNo>, input: String) -> Self {
+        let nothing = Provenance::without_calls(String::new(), String::new());
+        let end = SettlementEnd::Searches(input);
+        Self::new(lease, task.into(), end, nothing, Vec::new())
+    }
+
     /// Sets whether the queue continues behind a failed task.
     #[must_use]
     pub fn on_failure(self, on_failure: OnFailure) -> Self {
@@ -169,7 +178,7 @@ impl Settlement {
     pub(super) fn bytes(&self) -> usize {
         match &self.end {
             SettlementEnd::Completed(product, _) | SettlementEnd::Failed(_, Some(product)) => product.bytes(),
-            SettlementEnd::Failed(_, None) | SettlementEnd::FannedOut(_) => 0,
+            SettlementEnd::Failed(_, None) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => 0,
         }
     }
 
@@ -184,7 +193,7 @@ impl Settlement {
 pub enum Settled {
     /// The task is settled, and the lease is handed on to the next planned task.
     Stepped,
-    /// The task is settled, and the lease is handed on to this part or join.
+    /// The task is settled, and the lease is handed on to this subtask, or to a planned task behind its subtasks.
     Moved(TaskNo),
     /// The task is settled, and its lease has ended: other leases have the remaining parts, or an outside job did the
     /// task.

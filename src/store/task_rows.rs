@@ -1,9 +1,9 @@
 //! Builds the tasks of a result line from their rows, for both engines.
 
-use crate::domain::outcome::{PartRecord, TaskRecord};
+use crate::domain::outcome::{PartRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::task::TaskNo;
 
-/// Rows in the order of their numbers: planned tasks, then the parts of each.
+/// Rows in the order of their numbers: planned tasks, then the subtasks of each.
 #[derive(Debug, Default)]
 pub(super) struct TaskRows {
     tasks: Vec<TaskRecord>,
@@ -17,6 +17,16 @@ impl TaskRows {
 
     pub(super) fn add_part(&mut self, no: TaskNo, part: PartRecord) {
         self.parts.extend(no.index().map(|index| (index, part)));
+    }
+
+    /// Adds the search of a planned task. The texts of its sources are dropped, because result lines do not show them.
+    pub(super) fn add_search(&mut self, no: TaskNo, mut search: SearchTaskRecord) {
+        for source in search.found.iter_mut().flat_map(|found| &mut found.sources) {
+            source.text = String::new();
+        }
+        if let Some(task) = no.index().and_then(|index| self.tasks.get_mut(index)) {
+            task.search = Some(search);
+        }
     }
 
     /// Returns each planned task with its parts.

@@ -150,7 +150,7 @@ fn a_folder_takes_the_place_of_an_agent_and_of_the_material() {
         )
     );
     let listed = lines(&harness.nova3(&["agents", "list", "--json"]).out);
-    assert_eq!(listed.len(), 9);
+    assert_eq!(listed.len(), 10);
     assert_eq!(
         (&listed[0]["action"], &listed[0]["embedded"]),
         (&json!("insight"), &json!(false))

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use crate::cli::harness::{Harness, Provider, lines, question, questions, setup};
 
 /// The fields that differ between two runs of the same work.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "completed_at",
+    "found_at",
     "created_at",
     "route",
     "model",

@@ -294,6 +294,10 @@ impl Provider {
         self.mock.as_ref().unwrap().base_url()
     }
 
+    pub(crate) fn stats(&self) -> nova3::mock::Stats {
+        self.mock.as_ref().unwrap().stats()
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         self.mock.as_ref().unwrap().calls()
     }

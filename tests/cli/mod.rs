@@ -51,6 +51,7 @@ mod rehearsal;
 mod route_settings;
 mod samples;
 mod search;
+mod searches;
 mod secrets;
 use crate::support::postgres as server;
 mod session_commands;

@@ -63,8 +63,8 @@ fn faulty() -> [(Value, &'static str); 8] {
             "`content` holds the banned word `绝绝子`",
         ),
         (
-            with("title", json!("最佳散粉")),
-            "`title` holds the banned word `最佳`",
+            with("title", json!("绝绝子散粉")),
+            "`title` holds the banned word `绝绝子`",
         ),
         (
             with("cover", json!("大字：全网第一")),

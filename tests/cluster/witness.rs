@@ -20,7 +20,9 @@ END $$;
 CREATE FUNCTION cluster_note_task() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO cluster_changes(at_ms, who, run_id, queue_id, of_task, was_state, state, was_fence, fence, was_until, until)
   VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_setting('application_name'), NEW.run_id,
-    NEW.queue_id, true, OLD.status, NEW.status, OLD.fence, NEW.fence, OLD.lease_until, NEW.lease_until);
+    NEW.queue_id, true,
+    -- The settlement that adds a search hands its lease on to it in the same statement.
+    CASE WHEN NEW.kind = 'search' AND OLD.status = 'ready' AND OLD.fence IS NULL THEN 'pending' ELSE OLD.status END, NEW.status, OLD.fence, NEW.fence, OLD.lease_until, NEW.lease_until);
   RETURN NULL;
 END $$;
 CREATE TRIGGER cluster_note AFTER INSERT OR UPDATE ON nova3_queues FOR EACH ROW EXECUTE FUNCTION cluster_note_queue();
@@ -155,7 +157,7 @@ pub(crate) fn hear(url: &str, inputs: [&str; 2]) -> Testimony {
            coalesce(substring(t.result from '\\[mock ([0-9a-f]{8})\\]'), '')
          FROM nova3_tasks t LEFT JOIN nova3_attempts a ON a.run_id = t.run_id AND a.queue_id = t.queue_id
            AND a.task_index = t.task_index AND a.ticket = t.ticket AND a.used
-         WHERE t.status = 'completed' AND t.task_index >= 0 ORDER BY t.queue_id, t.task_index",
+         WHERE t.status = 'completed' AND t.task_index >= 0 AND t.kind <> 'search' ORDER BY t.queue_id, t.task_index",
     );
     let plans = rows(
         "SELECT p.queue_id, -1, p.fence, a.fence, a.started_at, a.duration_ms,

@@ -76,7 +76,7 @@ impl Store {
         let rows = self.rows(
             "WITH steps AS (
                SELECT queue_id, -1 AS task_index FROM nova3_queues WHERE task_count IS NOT NULL
-               UNION SELECT queue_id, task_index FROM nova3_tasks WHERE status='completed' AND kind<>'join')
+               UNION SELECT queue_id, task_index FROM nova3_tasks WHERE status='completed' AND kind NOT IN('join','search'))
              SELECT s.queue_id, s.task_index, count(a.attempt_id), coalesce(sum(a.used), 0)
              FROM steps s LEFT JOIN nova3_attempts a USING(queue_id, task_index) GROUP BY 1, 2",
             |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?))),

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use nova3::store::{Cached, NewEntry};
 
 use crate::fleet::harness::{Sql, workers};
+use crate::store::harness::Harness;
 
 #[tokio::test]
 async fn processes_that_fill_one_cache_keep_it_below_its_bound() {
@@ -38,4 +39,31 @@ async fn processes_that_fill_one_cache_keep_it_below_its_bound() {
         b.store().cached("k20").await.expect("reads"),
         Cached::Fresh(_)
     ));
+}
+
+#[tokio::test]
+async fn one_process_has_the_lease_of_a_key() {
+    let (url, [a, b]) = workers::<2>().await;
+    let long = Duration::from_hours(1);
+    let lease = async |harness: &Harness, owner, key, lease| {
+        let leased = harness.store().lease_cached(key, owner, lease).await;
+        leased.expect("leases")
+    };
+    assert!(lease(&a, 1, "k", long).await);
+    assert!(!lease(&b, 2, "k", long).await, "another process has it");
+    assert!(lease(&b, 2, "other", long).await);
+    assert!(lease(&a, 1, "k", long).await, "its owner renews it");
+    b.store().release_cached("k", 2).await.expect("releases");
+    assert!(!lease(&b, 2, "k", long).await, "only its owner releases it");
+    a.store().release_cached("k", 1).await.expect("releases");
+    assert!(lease(&b, 2, "k", Duration::ZERO).await);
+    assert!(
+        lease(&a, 1, "k", long).await,
+        "the lease of the other process has expired"
+    );
+    // Rows that crashed owners left behind are deleted.
+    let mut sql = Sql::at(&url).await;
+    sql.run("UPDATE nova3_cache_leases SET lease_until = 0").await;
+    assert!(lease(&a, 1, "new", long).await);
+    assert_eq!(sql.number("SELECT count(*) FROM nova3_cache_leases").await, 1);
 }

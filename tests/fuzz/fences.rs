@@ -164,6 +164,7 @@ impl World {
             brief: &brief,
             input: texts.get(1),
             material: &material,
+            search: None,
         };
         let route = &self.client.routes()[route];
         agent::prompt(agent, route, budget, task).map_err(|failure| failure.class)

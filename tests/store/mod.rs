@@ -32,6 +32,7 @@ mod poison;
 mod removal;
 mod retries;
 use crate::support::postgres as server;
+mod searching;
 mod sessions;
 mod settling;
 mod told;
@@ -184,6 +185,15 @@ macro_rules! engines {
                 a_death_spends_what_was_held_back
                 sums_of_money_stop_before_they_break_the_ledger
                 routes_are_remembered_with_the_time_they_were_open
+            }
+            searching {
+                a_search_comes_before_its_task
+                a_search_is_claimed_as_one_after_a_crash
+                a_settled_search_is_not_repeated_by_a_retry
+                a_failed_search_fails_no_request
+                a_search_is_poison_by_itself
+                a_task_that_searched_can_be_split
+                a_result_of_another_kind_is_refused
             }
             parts {
                 parts_run_side_by_side_and_are_joined

@@ -20,7 +20,7 @@ pub(in crate::cli) enum AgentsCommand {
     },
     /// Show the prompts, schema and limits of one agent
     Show {
-        /// Action of the agent, or `supervisor`
+        /// Action of the agent, or `supervisor` or `search_queries`
         #[arg(value_name = "ACTION")]
         action: String,
     },
@@ -47,7 +47,10 @@ pub(in crate::cli) enum SessionCommand {
     Show {
         #[command(flatten)]
         which: WhichSession,
-        /// Print one JSON object
+        /// Show only what this item rests on, down to its sources; else the items that hold these words
+        #[arg(long, value_name = "ID|TEXT")]
+        trace: Option<String>,
+        /// Print one JSON object; with `--trace` one for each item
         #[arg(long)]
         json: bool,
     },

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fields::{Complaint, Fields, ValuePlace};
+use crate::domain::folding::folded;
 use crate::domain::ids::shortened;
-use crate::domain::item_texts::{folded, found_words};
+use crate::domain::item_texts::found_words;
 
 /// Characters of the name and of the price.
 const SHORT: usize = 200;

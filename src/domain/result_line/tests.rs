@@ -46,6 +46,7 @@ fn finished() -> Finished {
                 warnings: vec![],
                 made_from: None,
             }),
+            search: None,
             parts: vec![],
         }],
         plan: None,

@@ -58,9 +58,9 @@ impl Dispatcher<'_> {
         } else if self.slots.is_idle() && !self.may_find {
             self.may_find = self.quarantine.found_nothing(self.tools.plan_only, self.ingested);
         }
-        // The request of a part was counted when its task began.
-        let parts = queues.iter().filter(|queue| queue.task.is_part()).count();
-        self.stop_conditions.begun(count - parts);
+        // The request of a subtask was counted when its task began.
+        let subtasks = queues.iter().filter(|queue| queue.task.is_subtask()).count();
+        self.stop_conditions.begun(count - subtasks);
         for queue in unreadable {
             let span = request_span(queue.lease, None);
             if self.begin(queue.lease, until, span.clone()).is_some() {

@@ -319,10 +319,10 @@ impl<'a> Dispatcher<'a> {
     fn interrupted(&mut self, left: ReleasedLease, why: &Stopped) {
         let calls = self.slots.calling().saturating_sub(1);
         if !self.stop_conditions.is_about_routes(why) {
-            let is_part = left.task.is_part();
+            let is_subtask = left.task.is_subtask();
             self.slots.leave(left);
             if !self.shutdown.has_begun() {
-                if !is_part {
+                if !is_subtask {
                     self.stop_conditions.given_back();
                 }
                 self.release();

@@ -6,5 +6,6 @@ pub(in crate::engine) mod crash_marks;
 pub(in crate::engine) mod parts;
 pub(in crate::engine) mod perform;
 pub(in crate::engine) mod planning;
+pub(in crate::engine) mod search;
 pub(in crate::engine) mod steps;
 pub(in crate::engine) mod worker;

@@ -19,7 +19,7 @@ pub(in crate::engine) async fn split(
     };
     let planned = &queue.tasks[queue.current_task];
     let agent = tools.agents.get(&planned.action);
-    let Some(agent) = agent.filter(|agent| agent.fan_out != FanOut::No && !queue.task.is_part()) else {
+    let Some(agent) = agent.filter(|agent| agent.fan_out != FanOut::No && !queue.task.is_subtask()) else {
         return Ok(None);
     };
     let material = material(tools, queue, &planned.input).await?;
@@ -27,6 +27,7 @@ pub(in crate::engine) async fn split(
         brief,
         input: &planned.input,
         material: &material,
+        search: None,
         part: None,
     };
     let parts = agent::split(agent, input);

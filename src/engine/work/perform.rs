@@ -4,6 +4,7 @@ use crate::agent::{self, Agent, COMPLETION, PartOf, TaskEnd, TaskInput, TaskOutc
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::Provenance;
 use crate::domain::request;
+use crate::domain::task_search::TaskSearch;
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::worker::{LeaseContext, Tools};
 use crate::llm::Chain;
@@ -53,6 +54,18 @@ pub(in crate::engine) async fn material(
         .await
 }
 
+/// The sources of the present task, if its agent searches. A search that failed found none.
+async fn found(tools: &Tools, queue: &Claimed, agent: &Agent) -> Result<Option<TaskSearch>, StoreError> {
+    if agent.search.is_none() {
+        return Ok(None);
+    }
+    let found = tools
+        .store
+        .task_search(queue.lease.queue_id, queue.current_task)
+        .await?;
+    Ok(found.and_then(Result::ok))
+}
+
 /// Performs the queue's present task, or the present part.
 pub(in crate::engine) async fn perform(
     work: &LeaseContext<'_>,
@@ -79,10 +92,12 @@ pub(in crate::engine) async fn perform(
             let part = queue.parts.iter().find(|part| part.no == queue.task);
             let input = part.map_or(&planned.input, |part| &part.input);
             let material = material(tools, queue, input).await?;
+            let search = found(tools, queue, agent).await?;
             let input = TaskInput {
                 brief,
                 input,
                 material: &material,
+                search: search.as_ref(),
                 part: part.map(|part| PartOf {
                     number: part.no.part_no().unwrap_or(1),
                     of: queue.parts.len(),
@@ -113,7 +128,7 @@ pub(in crate::engine) fn impossible(route: String, class: Class, message: String
 
 /// Whether the queue pauses after the task. At the last task, warns if the queue has no task for the request's `until`.
 pub(in crate::engine) fn then(tools: &Tools, queue: &Claimed, making: &mut Provenance) -> Then {
-    let (request::Work::Brief(brief), false) = (&queue.request.work, queue.task.is_part()) else {
+    let (request::Work::Brief(brief), false) = (&queue.request.work, queue.task.is_subtask()) else {
         return Then::GoOn;
     };
     let task = queue.current_task;

@@ -64,6 +64,7 @@ async fn ask(
         brief,
         input: &input,
         material: &material,
+        search: None,
         part: None,
     };
     let PlanDone {

@@ -13,7 +13,7 @@ use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::perform::{impossible, perform, then};
 use crate::engine::work::planning::{self, Planning};
 use crate::engine::work::worker::{Fact, LeaseContext, Tools};
-use crate::engine::work::{contain, parts};
+use crate::engine::work::{contain, parts, search};
 use crate::llm::Stopped;
 use crate::observe::{TaskEnding, TaskEvents, TaskFact};
 use crate::store::{Claimed, NewPart, PlanEnd, ReleasedLease, Settled, Settlement, StoreError, Then};
@@ -34,6 +34,7 @@ pub(in crate::engine) async fn run(work: &LeaseContext<'_>, queue: &mut Claimed)
                 TaskKind::Plan => plan(work, queue, events).await,
                 TaskKind::Join => join(work, queue, events).await,
                 TaskKind::Call => step(work, queue, events).await,
+                TaskKind::Search => search(work, queue, events).await,
             }
         };
         if !task.instrument(span).await {
@@ -131,6 +132,11 @@ async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
         let path = std::path::PathBuf::new();
         return work.store_failed(queue, StoreError::Row { path, reason });
     }
+    match needs_search(tools, queue).await {
+        Ok(true) => return add_search(work, queue, events).await,
+        Ok(false) => {}
+        Err(error) => return work.store_failed(queue, error),
+    }
     match parts::split(tools, queue).await {
         Ok(Some(new)) => return fan_out(work, queue, new, events).await,
         Ok(None) => {}
@@ -148,6 +154,43 @@ async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
         Err(error) => return work.store_failed(queue, error),
     };
     failpoint!("after-call", &queue.tasks[index].input);
+    settle(work, queue, done, reservation.as_ref(), events).await
+}
+
+/// Whether the present task is a planned one that searches and has no settled search.
+async fn needs_search(tools: &Tools, queue: &Claimed) -> Result<bool, StoreError> {
+    let agent = tools.agents.get(&queue.tasks[queue.current_task].action);
+    let searches = agent.is_some_and(|agent| agent.search.is_some());
+    if !searches || queue.task.is_subtask() {
+        return Ok(false);
+    }
+    let found = tools
+        .store
+        .task_search(queue.lease.queue_id, queue.current_task)
+        .await?;
+    Ok(found.is_none())
+}
+
+/// Adds the search of the present task. Returns whether the lease goes on, with the search.
+async fn add_search(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
+    let settlement = Settlement::searches(queue.lease, queue.task, search::INPUT.to_owned());
+    match contain::settle(&*work.tools.store, settlement).await {
+        Ok(settled) => {
+            publish(events, || TaskFact::Searches);
+            work.settled(queue, settled, Default::default())
+        }
+        Err(error) => work.store_failed(queue, error),
+    }
+}
+
+/// Performs and settles a search. Returns whether the lease goes on.
+async fn search(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
+    let reservation = work.tools.reservation(queue, work.stop, work.teller);
+    let done = match search::search(work, queue, reservation.as_ref(), events).await {
+        Ok(done) => done,
+        Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
+        Err(error) => return work.store_failed(queue, error),
+    };
     settle(work, queue, done, reservation.as_ref(), events).await
 }
 
@@ -234,7 +277,7 @@ async fn settle(
             (failed(tools, queue, failure, response, making, attempts), ends)
         }
     };
-    if ends && !queue.task.is_part() {
+    if ends && !queue.task.is_subtask() {
         work.teller.tell(Fact::AnswerIn(queue.lease));
     }
     let spent = spent(&settlement.bill().0);

@@ -18,6 +18,7 @@ use crate::engine::work::crash_marks::LeaseCrashMarks;
 use crate::engine::work::steps;
 use crate::llm::{Chain, Client, CostReservation, Marks, Stop, Stopped};
 use crate::observe::{EventBus, TaskEvents, TaskFact, TaskRef};
+use crate::search::Searcher;
 use crate::store::{Claimed, Lease, ReleasedLease, RunId, Settled, Store, StoreError, Unreadable};
 
 /// The facts that workers send to the dispatcher.
@@ -54,6 +55,7 @@ pub(in crate::engine) struct Tools {
     pub(in crate::engine) client: Arc<Client>,
     pub(in crate::engine) agents: Arc<Agents>,
     pub(in crate::engine) planner: Arc<Planner>,
+    pub(in crate::engine) searcher: Searcher,
     pub(in crate::engine) budget: ContextBudget,
     pub(in crate::engine) events: EventBus,
     /// The run's name, in events and spans.
@@ -74,6 +76,7 @@ impl Tools {
             client: Arc::clone(&services.client),
             agents: Arc::clone(&services.agents),
             planner: Arc::clone(&services.planner),
+            searcher: services.searcher.clone(),
             budget: services.budget,
             events: services.events.clone(),
             run_name: job.name.as_str().into(),
@@ -193,10 +196,11 @@ impl LeaseContext<'_> {
             Settled::Moved(next) => next,
             Settled::Yielded | Settled::Finished { .. } | Settled::LostLease => return false,
         };
-        queue.kind = if matches!(settled, Settled::Moved(_)) && !next.is_part() {
-            TaskKind::Join
-        } else {
-            TaskKind::Call
+        queue.kind = match settled {
+            _ if next.is_search() => TaskKind::Search,
+            // A planned task behind a part joins its parts.
+            Settled::Moved(_) if !next.is_subtask() && queue.task.is_part() => TaskKind::Join,
+            _ => TaskKind::Call,
         };
         queue.task = next;
         queue.current_task = next.index().unwrap_or(0);
@@ -235,8 +239,10 @@ pub(in crate::engine) async fn work(
                         cost: Cost::ZERO,
                     });
                 }
-                work.settled(&mut queue, settled, Default::default());
-                return;
+                // A failed subtask hands its lease on.
+                if !work.settled(&mut queue, settled, Default::default()) {
+                    return;
+                }
             }
             Err(error) => {
                 work.store_failed(&queue, error);

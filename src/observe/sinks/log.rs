@@ -55,6 +55,7 @@ impl LogSink {
             RunEvent::NothingLeft { only: None } => "nothing is left to do".to_owned(),
             RunEvent::Refused { reason } => reason.clone(),
             RunEvent::RouteWarned { route, warning } => format!("route `{route}` {warning}"),
+            RunEvent::SearchWarned { warning } => warning.clone(),
             RunEvent::InputChanged { run, change } => return change_line(run, *change),
             RunEvent::RecipeChanged => {
                 "models, prompts or settings have changed since this run was begun: what is settled stands, the rest uses the new ones".to_owned()
@@ -105,6 +106,7 @@ fn log_task(task: &TaskRef, fact: &TaskFact) {
     match fact {
         TaskFact::Begun => tracing::debug!(agent.action = task.action, "task begun"),
         TaskFact::FannedOut { parts } => tracing::debug!(parts, "task split into parts"),
+        TaskFact::Searches => tracing::debug!("task waits for its search"),
         TaskFact::Settled { ending, usage, cost } => match ending {
             TaskEnding::Completed => tracing::debug!(
                 llm.input_tokens = usage.input_tokens,

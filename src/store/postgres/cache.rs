@@ -1,5 +1,7 @@
 //! The cache in the database, shared by all processes of the store.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::PostgresStore;
@@ -23,6 +25,16 @@ impl Cache for PostgresStore {
         // Each try removes one batch of entries.
         while !job!(self, |c| put(c, key, body, entry, most))? {}
         Ok(())
+    }
+
+    async fn lease_cached(&self, key: &str, owner: i64, lease: Duration) -> Result<bool, StoreError> {
+        let (key, lease) = (Digest::of(key.as_bytes()), millis(lease));
+        job!(self, |c| take_lease(c, key, owner, lease))
+    }
+
+    async fn release_cached(&self, key: &str, owner: i64) -> Result<(), StoreError> {
+        let key = Digest::of(key.as_bytes());
+        job!(self, |c| release(c, key, owner))
     }
 
     async fn shrink_cache(&self, most: u64) -> Result<(), StoreError> {
@@ -75,4 +87,23 @@ async fn make_room(c: &mut Connection, most: u64) -> Result<bool, JobFault> {
         )
         .await?;
     Ok(row.get(0))
+}
+
+async fn take_lease(c: &mut Connection, key: Digest, owner: i64, lease_ms: i64) -> Result<bool, JobFault> {
+    let row = c
+        .row(
+            "SELECT nova3_cache_lease($1, $2, $3)",
+            &[key.as_bytes().to_vec().sent(), owner.sent(), lease_ms.sent()],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+async fn release(c: &mut Connection, key: Digest, owner: i64) -> Result<(), JobFault> {
+    c.execute(
+        "DELETE FROM nova3_cache_leases WHERE cache_key = $1 AND owner = $2",
+        &[key.as_bytes().to_vec().sent(), owner.sent()],
+    )
+    .await?;
+    Ok(())
 }

@@ -101,6 +101,7 @@ fn parts(row: &Row, first: usize) -> Vec<Part> {
     let inputs: Vec<PgText> = row.get::<_, Option<_>>(first + 2).unwrap_or_default();
     let parts = numbers.into_iter().zip(subjects).zip(inputs);
     parts
+        .filter(|((no, _), _)| TaskNo(*no).is_part())
         .map(|((no, subject), input)| Part {
             no: TaskNo(no),
             subject: subject.map(|subject| subject.0),

@@ -10,9 +10,9 @@ use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::conditions::OnFailure;
 use crate::domain::outcome::{Attempt, PlanOrigin, Product};
-use crate::domain::task::TaskNo;
+use crate::domain::task::{TaskKind, TaskNo};
 use crate::postgres::{Connection, Database, Param, SentParam, text};
-use crate::store::items::readable;
+use crate::store::items::{readable, subtask_result};
 use crate::store::{
     NewPart, PlanEnd, PlanSettlement, Planned, ReleasedLease, Settlement, SettlementEnd, Then,
 };
@@ -89,6 +89,7 @@ struct ItemRow<'a> {
 #[derive(Debug, ToSql)]
 #[postgres(name = "nova3_new_part")]
 struct PartRow {
+    kind: &'static str,
     subject: Option<String>,
     description: String,
     input: String,
@@ -97,9 +98,19 @@ struct PartRow {
 impl PartRow {
     fn of(part: &NewPart) -> Self {
         Self {
+            kind: TaskKind::Call.as_str(),
             subject: part.subject.as_deref().map(text),
             description: text(&part.description),
             input: text(&part.input),
+        }
+    }
+
+    fn search(input: &str) -> Self {
+        Self {
+            kind: TaskKind::Search.as_str(),
+            subject: None,
+            description: String::new(),
+            input: text(input),
         }
     }
 }
@@ -162,11 +173,18 @@ impl<'a> SettlementRow<'a> {
                 OnFailure::Continue => ("fail_on", response.as_ref(), Some(failure)),
             },
             SettlementEnd::FannedOut(new) => {
-                let can_split = task.index().is_some() && !task.is_part();
+                let can_split = task.index().is_some() && !task.is_subtask();
                 if !can_split || !(1..=TaskNo::MOST_PARTS).contains(&new.len()) {
                     return Err(JobFault::Row(format!("{task} cannot have {} parts", new.len())));
                 }
                 parts = new.iter().map(PartRow::of).collect();
+                ("fan_out", None, None)
+            }
+            SettlementEnd::Searches(input) => {
+                if task.index().is_none() || task.is_subtask() {
+                    return Err(JobFault::Row(format!("{task} cannot have a search")));
+                }
+                parts = vec![PartRow::search(input)];
                 ("fan_out", None, None)
             }
         };
@@ -199,12 +217,16 @@ fn result(
 ) -> Result<(Option<Cow<'_, str>>, Vec<ItemRow<'_>>), JobFault> {
     match product {
         None => Ok((None, Vec::new())),
-        Some(Product::Response(_)) if task.is_part() => {
-            Err(JobFault::Row("a part has items or a failure".to_owned()))
-        }
+        Some(product) if task.is_subtask() => Ok((
+            Some(Cow::Owned(text(
+                &subtask_result(task, product).map_err(JobFault::Row)?,
+            ))),
+            Vec::new(),
+        )),
         Some(Product::Response(raw)) => Ok((Some(Cow::Borrowed(raw.get())), Vec::new())),
-        Some(Product::Items(items)) if task.is_part() => {
-            Ok((Some(Cow::Owned(serde_json::to_string(items)?)), Vec::new()))
+        Some(Product::Search(_)) => {
+            let reason = "a planned task has no search as its result";
+            Err(JobFault::Row(reason.to_owned()))
         }
         Some(Product::Items(items)) => {
             let mut numbered = Vec::with_capacity(items.len());

@@ -4,10 +4,12 @@ use tokio_postgres::Row;
 
 use super::fault::JobFault;
 use super::rows::int;
+use crate::domain::failure::Failure;
 use crate::domain::references::ItemId;
 use crate::domain::task::TaskNo;
+use crate::domain::task_search::TaskSearch;
 use crate::postgres::{Connection, Param, PgText};
-use crate::store::items::{items, outcome, own};
+use crate::store::items::{items, outcome, own, search_outcome};
 use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, Part, PartOutcome, PendingTask, StoredItem, Wanted};
@@ -206,4 +208,21 @@ pub(super) async fn parts(c: &mut Connection, queue: i64, task: usize) -> Result
         Ok(outcome(part, row.get(3), row.get(4))?)
     };
     rows.iter().map(read).collect()
+}
+
+/// Returns the result of a planned task's search, or its failure.
+pub(super) async fn task_search(
+    c: &mut Connection,
+    queue: i64,
+    task: usize,
+) -> Result<Option<Result<TaskSearch, Failure>>, JobFault> {
+    let row = c
+        .optional(
+            "SELECT result, error FROM nova3_tasks
+             WHERE queue_id = $1 AND task_index = $2 AND status IN ('completed','failed')",
+            &[queue.sent(), TaskNo::search(task).0.sent()],
+        )
+        .await?;
+    let outcome = row.map(|row| search_outcome(row.get(0), row.get(1)));
+    Ok(outcome.transpose()?)
 }

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use super::PostgresStore;
 use super::fault::JobFault;
 use super::rows::int;
-use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
+use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::tally::Counts;
 use crate::domain::task::TaskNo;
@@ -66,7 +66,7 @@ impl Results for PostgresStore {
 const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
      q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
      (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id \
-     AND t.task_index < 1048576)";
+     AND (t.task_index < 1048576 OR t.kind = 'search'))";
 
 /// Joins the request and the plan of a queue. `OFFSET 0` makes the planner look up each row separately, even when it
 /// expects few rows.
@@ -249,7 +249,7 @@ async fn tasks(
 ) -> Result<HashMap<i64, Result<Vec<TaskRecord>, JobFault>>, JobFault> {
     let rows = c
         .rows(
-            "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 THEN t.result END, t.making,
+            "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 OR t.kind = 'search' THEN t.result END, t.making,
                t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END
              FROM unnest($1) i(queue_id) CROSS JOIN LATERAL (
                SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.task_index >= 0 OFFSET 0) t
@@ -277,6 +277,17 @@ fn task(row: &Row, known: &mut TaskRows) -> Result<(), JobFault> {
     let making = making.as_deref().map(serde_json::from_str).transpose()?;
     let status = TaskStatus::parse(status)
         .ok_or_else(|| JobFault::Row(format!("a task of queue {queue} has status `{status}`")))?;
+    if TaskNo(no).is_search() {
+        let (result, error): (Option<&str>, Option<&str>) = (row.get(5), row.get(9));
+        let search = SearchTaskRecord {
+            status,
+            found: result.map(serde_json::from_str).transpose()?,
+            making,
+            failure: error.map(serde_json::from_str).transpose()?,
+        };
+        known.add_search(TaskNo(no), search);
+        return Ok(());
+    }
     if TaskNo(no).is_part() {
         let error: Option<String> = row.get(9);
         let part = PartRecord {
@@ -296,6 +307,7 @@ fn task(row: &Row, known: &mut TaskRows) -> Result<(), JobFault> {
         status,
         result: raw(row.get(5))?,
         making,
+        search: None,
         parts: Vec::new(),
     });
     Ok(())

@@ -36,10 +36,10 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The version of the tables, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 7;
+const VERSION: i32 = 8;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 7;
+const OLDEST: i32 = 8;
 
 /// The time limit of an installation. It is long because another process can be installing at the same time.
 const LONG: Duration = Duration::from_secs(3600);

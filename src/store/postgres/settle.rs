@@ -6,6 +6,8 @@ use super::PostgresStore;
 use super::batch::{BatchEntry, settled};
 use super::composite_rows::{CompositeRow, FunctionCall, PlanSettlementRow, SettlementRow};
 use super::fault::JobFault;
+use crate::domain::failure::Failure;
+use crate::domain::task_search::TaskSearch;
 use crate::postgres::{Database, Within};
 use crate::store::{
     Lease, PartOutcome, PlanEnd, PlanSettlement, Settled, Settlement, StoreError, TakeOver, Tasks,
@@ -19,6 +21,14 @@ impl Tasks for PostgresStore {
 
     async fn parts(&self, queue: i64, task: usize) -> Result<Vec<PartOutcome>, StoreError> {
         job!(self, |c| super::context::parts(c, queue, task))
+    }
+
+    async fn task_search(
+        &self,
+        queue: i64,
+        task: usize,
+    ) -> Result<Option<Result<TaskSearch, Failure>>, StoreError> {
+        job!(self, |c| super::context::task_search(c, queue, task))
     }
 
     async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError> {

@@ -127,9 +127,9 @@ CREATE TABLE nova3_session_leases(
 -- The unit of work and of lease. `domain/task.rs` defines the numbers, `domain/state.rs` the states.
 CREATE TABLE nova3_tasks(
   queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
-  task_index INTEGER NOT NULL,                 -- its number: -1 is planning, planned tasks count from 0, parts follow
+  task_index INTEGER NOT NULL,                 -- its number: -1 is planning, planned tasks count from 0, subtasks follow
   task_id TEXT NOT NULL,
-  kind TEXT NOT NULL DEFAULT 'call' CHECK(kind IN('plan','call','join')),
+  kind TEXT NOT NULL DEFAULT 'call' CHECK(kind IN('plan','call','join','search')),
   action TEXT NOT NULL,
   description TEXT NOT NULL DEFAULT '',
   input TEXT NOT NULL,

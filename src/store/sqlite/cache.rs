@@ -1,5 +1,7 @@
 //! The cache in the file. One row holds the sum of all sizes and the number of the last use.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -32,6 +34,15 @@ impl Cache for SqliteStore {
                 return Ok(());
             }
         }
+    }
+
+    /// One process holds the store, and it asks for a key once at a time.
+    async fn lease_cached(&self, _key: &str, _owner: i64, _lease: Duration) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn release_cached(&self, _key: &str, _owner: i64) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn shrink_cache(&self, most: u64) -> Result<(), StoreError> {

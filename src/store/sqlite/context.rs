@@ -3,10 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::JobFault;
+use crate::domain::failure::Failure;
 use crate::domain::references::ItemId;
 use crate::domain::task::TaskNo;
+use crate::domain::task_search::TaskSearch;
 use crate::failpoint::sql;
-use crate::store::items::{items, outcome, own};
+use crate::store::items::{items, outcome, own, search_outcome};
 use crate::store::keys::COMPLETION;
 use crate::store::rounds::{CHAIN, RoundRow};
 use crate::store::{Earlier, Material, Part, PartOutcome, StoredItem, Wanted};
@@ -159,4 +161,23 @@ pub(super) fn parts(c: &Connection, queue_id: i64, task: usize) -> Result<Vec<Pa
         parts.push(outcome(part, result.as_deref(), error.as_deref())?);
     }
     Ok(parts)
+}
+
+/// Returns the result of a planned task's search, or its failure.
+pub(super) fn task_search(
+    c: &Connection,
+    queue_id: i64,
+    task: usize,
+) -> Result<Option<Result<TaskSearch, Failure>>, JobFault> {
+    let row: Option<(Option<String>, Option<String>)> = c
+        .prepare_cached(
+            "SELECT result, error FROM nova3_tasks
+             WHERE queue_id=?1 AND task_index=?2 AND status IN('completed','failed')",
+        )?
+        .query_row(params![queue_id, TaskNo::search(task).0], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let outcome = row.map(|(result, error)| search_outcome(result.as_deref(), error.as_deref()));
+    Ok(outcome.transpose()?)
 }

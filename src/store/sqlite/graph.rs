@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::JobFault;
 use crate::domain::state::{TaskStatus, TaskTransition};
-use crate::domain::task::TaskNo;
+use crate::domain::task::{TaskKind, TaskNo};
 use crate::store::NewPart;
 
 /// A lease as the row of its task holds it.
@@ -105,8 +105,11 @@ fn give_up(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), JobFault> 
     Ok(())
 }
 
-/// Hands the lease on to a ready part of the queue, if one may be leased. Returns the part.
-pub(super) fn hand_on_to_part(c: &Connection, held: &LeaseColumns<'_>) -> Result<Option<TaskNo>, JobFault> {
+/// Hands the lease on to a ready subtask of the queue, if one may be leased. Returns the subtask.
+pub(super) fn hand_on_to_subtask(
+    c: &Connection,
+    held: &LeaseColumns<'_>,
+) -> Result<Option<TaskNo>, JobFault> {
     let part: Option<i32> = c
         .prepare_cached(
             "SELECT task_index FROM nova3_tasks WHERE queue_id=?1 AND task_index>=?2 AND status='ready' AND quarantine=0
@@ -157,6 +160,45 @@ pub(super) fn lease(
     Ok(())
 }
 
+/// Adds the search as a ready task. The planned task waits for it.
+pub(super) fn search(
+    c: &Connection,
+    queue_id: i64,
+    task: TaskNo,
+    input: &str,
+    now: i64,
+) -> Result<(), JobFault> {
+    let Some(index) = task.index().filter(|_| !task.is_subtask()) else {
+        return Err(JobFault::Row(format!("{task} cannot have a search")));
+    };
+    let search = TaskNo::search(index);
+    let pending = after(TaskStatus::Leased, TaskTransition::FannedOut)?;
+    let action: String = c
+        .prepare_cached(
+            "UPDATE nova3_tasks SET status=?3, needs=?4, unmet=1, attempt=attempt-1, working=0, crashes=0, lease_group=0,
+               lease_owner=NULL, lease_until=NULL
+             WHERE queue_id=?1 AND task_index=?2 RETURNING action",
+        )?
+        .query_row(
+            params![queue_id, task.0, pending.as_str(), format!("[{}]", search.0)],
+            |row| row.get(0),
+        )?;
+    c.prepare_cached(
+        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, kind, action, input, status, created_at)
+         VALUES(?1,?2,?3,?4,?5,?6,'ready',?7)",
+    )?
+    .execute(params![
+        queue_id,
+        search.0,
+        search.to_string(),
+        TaskKind::Search.as_str(),
+        action,
+        input,
+        now
+    ])?;
+    Ok(())
+}
+
 /// Adds the parts as ready tasks. The task becomes a join that waits for them.
 pub(super) fn fan_out(
     c: &Connection,
@@ -167,7 +209,7 @@ pub(super) fn fan_out(
 ) -> Result<(), JobFault> {
     let Some(index) = task
         .index()
-        .filter(|_| !task.is_part() && (1..=TaskNo::MOST_PARTS).contains(&parts.len()))
+        .filter(|_| !task.is_subtask() && (1..=TaskNo::MOST_PARTS).contains(&parts.len()))
     else {
         return Err(JobFault::Row(format!("{task} cannot have {} parts", parts.len())));
     };

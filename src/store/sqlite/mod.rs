@@ -40,6 +40,7 @@ mod sessions;
 mod settle;
 mod submitted;
 mod task_counts;
+mod task_result;
 mod tasks;
 mod versions;
 mod workers;

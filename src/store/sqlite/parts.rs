@@ -1,14 +1,15 @@
-//! The parts of a task that fans out: making them, settling them, and handing the lease on.
+//! The subtasks of a planned task, its search and its parts: making them, settling them, and handing the lease on.
 
 use rusqlite::Connection;
 
 use super::claim::put_back;
 use super::fault::JobFault;
 use super::graph;
-use super::settle::{LeasedTask, store_row};
+use super::settle::LeasedTask;
 use super::task_counts::recount;
-use crate::domain::outcome::Product;
+use super::task_result::store_row;
 use crate::domain::state::TaskTransition;
+use crate::store::items::subtask_result;
 use crate::store::{NewPart, Settled, Settlement, SettlementEnd};
 
 /// Adds the parts and hands the lease on to the first of them. The task waits for its parts.
@@ -22,15 +23,34 @@ pub(super) fn fan_out(
     let queue_id = settlement.lease.queue_id;
     graph::fan_out(c, queue_id, settlement.task, parts, now)?;
     let next = match held.lease(settlement) {
-        Some(lease) => graph::hand_on_to_part(c, &lease)?,
+        Some(lease) => graph::hand_on_to_subtask(c, &lease)?,
         None => None,
     };
     recount(c, queue_id)?;
     Ok(next.map_or(Settled::Yielded, Settled::Moved))
 }
 
-/// Hands the lease on: the last part to the join, any other part to a ready part.
-fn after_part(c: &Connection, settlement: &Settlement, held: &LeasedTask) -> Result<Settled, JobFault> {
+/// Adds the search and hands the lease on to it. The task waits for it.
+pub(super) fn search(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &LeasedTask,
+    input: &str,
+    now: i64,
+) -> Result<Settled, JobFault> {
+    let queue_id = settlement.lease.queue_id;
+    graph::search(c, queue_id, settlement.task, input, now)?;
+    let next = match held.lease(settlement) {
+        Some(lease) => graph::hand_on_to_subtask(c, &lease)?,
+        None => None,
+    };
+    recount(c, queue_id)?;
+    Ok(next.map_or(Settled::Yielded, Settled::Moved))
+}
+
+/// Hands the lease on: that of a search to its task, that of the last part to the join, that of any other part to a
+/// ready part.
+fn after_subtask(c: &Connection, settlement: &Settlement, held: &LeasedTask) -> Result<Settled, JobFault> {
     let queue_id = settlement.lease.queue_id;
     let Some(lease) = held.lease(settlement) else {
         graph::let_go_on(c, queue_id, settlement.task)?;
@@ -40,7 +60,7 @@ fn after_part(c: &Connection, settlement: &Settlement, held: &LeasedTask) -> Res
     let (join, _) = graph::hand_on(c, &lease, settlement.task)?;
     let next = match join {
         Some(join) => Some(join),
-        None => graph::hand_on_to_part(c, &lease)?,
+        None => graph::hand_on_to_subtask(c, &lease)?,
     };
     recount(c, queue_id)?;
     if next.is_none() {
@@ -49,26 +69,32 @@ fn after_part(c: &Connection, settlement: &Settlement, held: &LeasedTask) -> Res
     Ok(next.map_or(Settled::Yielded, Settled::Moved))
 }
 
-/// Settles a part. Only its join depends on it.
+/// Settles a subtask. Only its planned task depends on it.
 pub(super) fn settle(
     c: &Connection,
     settlement: &Settlement,
     held: &LeasedTask,
     now: i64,
 ) -> Result<Settled, JobFault> {
-    store_part(c, settlement, held, now)?;
-    after_part(c, settlement, held)
+    store_subtask(c, settlement, held, now)?;
+    after_subtask(c, settlement, held)
 }
 
-/// Stores the outcome of a part. Its items have no numbers yet; its join numbers them.
-fn store_part(c: &Connection, settlement: &Settlement, held: &LeasedTask, now: i64) -> Result<(), JobFault> {
+/// Stores the outcome of a subtask. The items of a part have no numbers yet; its join numbers them.
+fn store_subtask(
+    c: &Connection,
+    settlement: &Settlement,
+    held: &LeasedTask,
+    now: i64,
+) -> Result<(), JobFault> {
     let (event, result) = match &settlement.end {
-        SettlementEnd::Completed(Product::Items(items), _) => {
-            (TaskTransition::Completed, Some(serde_json::to_string(items)?))
+        SettlementEnd::Completed(product, _) => {
+            let result = subtask_result(settlement.task, product).map_err(JobFault::Row)?;
+            (TaskTransition::Completed, Some(result))
         }
         SettlementEnd::Failed(..) => (TaskTransition::Failed, None),
-        SettlementEnd::Completed(Product::Response(_), _) | SettlementEnd::FannedOut(_) => {
-            return Err(JobFault::Row("a part has items or a failure".to_owned()));
+        SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => {
+            return Err(JobFault::Row("a subtask has no subtasks".to_owned()));
         }
     };
     let status = graph::after(held.status, event)?;

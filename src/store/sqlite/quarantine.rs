@@ -169,7 +169,7 @@ struct FailingQueue {
     tried: bool,
 }
 
-/// Fails the task without a call: a part alone, any other task with its queue.
+/// Fails the task without a call: a subtask alone, any other task with its queue.
 fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), JobFault> {
     let (queue_id, task) = (leased.queue_id, leased.task);
     let found = found(c, queue_id, task)?;
@@ -177,8 +177,8 @@ fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), JobFa
         task_id: task.index().map(|_| task.to_string()),
         ..Failure::new(Class::Poison, reason(leased.crashes + 1))
     };
-    if task.is_part() {
-        return fail_part(c, leased, &failure, now);
+    if task.is_subtask() {
+        return fail_subtask(c, leased, &failure, now);
     }
     let given = ledger::next(c, found.run)?;
     // The first settled task of a queue announces the queue's tasks in its event. Before it, only the request is known.
@@ -221,8 +221,8 @@ fn fail_as_poison(c: &Connection, leased: &Leased, now: i64) -> Result<(), JobFa
     }
 }
 
-/// Fails a part. Its join decides how the queue continues.
-fn fail_part(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Result<(), JobFault> {
+/// Fails a subtask. Its planned task decides how the queue continues.
+fn fail_subtask(c: &Connection, leased: &Leased, failure: &Failure, now: i64) -> Result<(), JobFault> {
     let status = graph::after(TaskStatus::Leased, TaskTransition::Failed)?;
     c.prepare_cached(
         "UPDATE nova3_tasks SET status=?3, error=?4, completed_at=?5, lease_owner=NULL, lease_until=NULL, lease_group=0,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::SqliteStore;
 use super::fault::JobFault;
-use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, TaskRecord};
+use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::tally::Counts;
 use crate::domain::task::TaskNo;
@@ -246,7 +246,7 @@ fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, JobFault> {
 
 fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, JobFault> {
     let mut query = c.prepare_cached(
-        "SELECT task_index, task_id, action, input, status, CASE WHEN task_index<?2 THEN result END, making, subject,
+        "SELECT task_index, task_id, action, input, status, CASE WHEN task_index<?2 OR kind='search' THEN result END, making, subject,
            CASE WHEN task_index>=?2 THEN error END
          FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 ORDER BY task_index",
     )?;
@@ -258,6 +258,17 @@ fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, JobFault> {
             .ok_or_else(|| JobFault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
         let (no, making): (i32, Option<String>) = (row.get(0)?, row.get(6)?);
         let making = making.as_deref().map(serde_json::from_str).transpose()?;
+        if TaskNo(no).is_search() {
+            let (result, error): (Option<String>, Option<String>) = (row.get(5)?, row.get(8)?);
+            let search = SearchTaskRecord {
+                status,
+                found: result.as_deref().map(serde_json::from_str).transpose()?,
+                making,
+                failure: error.as_deref().map(serde_json::from_str).transpose()?,
+            };
+            tasks.add_search(TaskNo(no), search);
+            continue;
+        }
         if TaskNo(no).is_part() {
             let error: Option<String> = row.get(8)?;
             let part = PartRecord {
@@ -277,6 +288,7 @@ fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, JobFault> {
             status,
             result: raw(row.get(5)?)?,
             making,
+            search: None,
             parts: Vec::new(),
         });
     }

@@ -61,15 +61,19 @@ fn put_back_tasks(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
     c.prepare_cached(
         "INSERT INTO nova3_task_versions(queue_id, task_index, version, status, result, error, making, completed_at)
          SELECT queue_id, task_index, version, status, result, error, making, completed_at FROM nova3_tasks
-         WHERE queue_id=?1 AND status='failed'",
+         WHERE queue_id=?1 AND status='failed' AND kind<>'search'",
     )?
     .execute([queue_id])?;
-    c.prepare_cached("UPDATE nova3_tasks SET version=version+1 WHERE queue_id=?1 AND status='failed'")?
-        .execute([queue_id])?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET version=version+1 WHERE queue_id=?1 AND status='failed' AND kind<>'search'",
+    )?
+    .execute([queue_id])?;
     c.prepare_cached(&sql(
         "UPDATE nova3_tasks SET status='pending', result=NULL, error=NULL, completed_at=NULL, wake_at=0, sleep_ms=0
          WHERE queue_id=?1
          AND status IN('failed','skipped') -- unless failpoint retry-of-everything
+         -- A search is settled once.
+         AND kind<>'search'
          ",
     ))?
     .execute([queue_id])?;

@@ -9,14 +9,14 @@ use super::ending::{QueueEnd, finish};
 use super::events::{self, Settling};
 use super::fault::JobFault;
 use super::ledger::{self, Spent, Use};
-use super::sessions::{self, ItemOwner};
+use super::sessions;
 use super::task_counts::recount;
-use super::{graph, parts};
+use super::{graph, parts, task_result};
 use crate::domain::conditions::OnFailure;
 use crate::domain::failure::Failure;
-use crate::domain::outcome::Product;
 use crate::domain::state::{Status, TaskStatus, TaskTransition};
 use crate::domain::task::TaskNo;
+use crate::domain::task_search::TaskSearch;
 use crate::failpoint::sql;
 use crate::store::keys::COMPLETION;
 use crate::store::{
@@ -36,6 +36,15 @@ impl Tasks for SqliteStore {
         self.read(move |c| super::context::parts(c, queue, task)).await
     }
 
+    async fn task_search(
+        &self,
+        queue: i64,
+        task: usize,
+    ) -> Result<Option<Result<TaskSearch, Failure>>, StoreError> {
+        self.read(move |c| super::context::task_search(c, queue, task))
+            .await
+    }
+
     async fn settle_plan(&self, settlement: PlanSettlement) -> Result<Settled, StoreError> {
         self.write(move |c| super::plan::settle(c, &settlement, crate::clock::now_ms()))
             .await
@@ -51,14 +60,14 @@ impl Tasks for SqliteStore {
 pub(super) struct LeasedTask {
     run: i64,
     ingest: i64,
-    user: String,
-    session: Option<String>,
+    pub(super) user: String,
+    pub(super) session: Option<String>,
     pub(super) status: TaskStatus,
     owner: Option<String>,
     until: Option<i64>,
     group: i64,
     /// The record of an earlier try, if the task failed and was retried.
-    making: Option<String>,
+    pub(super) making: Option<String>,
     /// Whether it has events. A raw completion has none.
     told: bool,
     /// The version of the task.
@@ -104,7 +113,11 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         ledger::write(c, &spent, held.run, Use::Part)?;
         return parts::fan_out(c, settlement, &held, parts, now);
     }
-    if settlement.task.is_part() {
+    if let SettlementEnd::Searches(input) = &settlement.end {
+        ledger::write(c, &spent, held.run, Use::Part)?;
+        return parts::search(c, settlement, &held, input, now);
+    }
+    if settlement.task.is_subtask() {
         ledger::write(c, &spent, held.run, Use::Part)?;
         return parts::settle(c, settlement, &held, now);
     }
@@ -125,12 +138,14 @@ fn settle_planned(
             (TaskTransition::Failed, response.as_ref(), Some(failure))
         }
         SettlementEnd::Completed(product, _) => (TaskTransition::Completed, Some(product), None),
-        SettlementEnd::FannedOut(_) => {
-            return Err(JobFault::Row("a task that fans out has no outcome".to_owned()));
+        SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => {
+            return Err(JobFault::Row(
+                "a task that waits for subtasks has no outcome".to_owned(),
+            ));
         }
     };
     let status = graph::after(held.status, status)?;
-    store_task(c, settlement, held, status, product, now)?;
+    task_result::store_planned(c, settlement, held, status, product, now)?;
     let noted = failure.or(settlement.flaw.as_ref());
     let fails = failure.is_some() && settlement.on_failure == OnFailure::Fail;
     let pauses = matches!(settlement.end, SettlementEnd::Completed(_, Then::Pause));
@@ -298,78 +313,6 @@ fn skip_rest(c: &Connection, queue_id: i64) -> Result<(), JobFault> {
         "UPDATE nova3_tasks SET status='skipped' WHERE queue_id=?1 AND status IN('pending','ready')",
     )?
     .execute([queue_id])?;
-    Ok(())
-}
-
-fn store_task(
-    c: &Connection,
-    settlement: &Settlement,
-    held: &LeasedTask,
-    status: TaskStatus,
-    product: Option<&Product>,
-    now: i64,
-) -> Result<(), JobFault> {
-    let place = ItemOwner {
-        user: &held.user,
-        session: held.session.as_deref(),
-        queue_id: settlement.lease.queue_id,
-        task: settlement.task,
-        now,
-    };
-    let numbered;
-    let result = match product {
-        Some(Product::Items(items)) => {
-            numbered = sessions::number(c, &place, items)?;
-            Some(numbered.as_str())
-        }
-        Some(Product::Response(raw)) => Some(raw.get()),
-        None => None,
-    };
-    store_row(c, settlement, held, status, result, now)
-}
-
-/// Writes the row of the settled task.
-pub(super) fn store_row(
-    c: &Connection,
-    settlement: &Settlement,
-    held: &LeasedTask,
-    status: TaskStatus,
-    result: Option<&str>,
-    now: i64,
-) -> Result<(), JobFault> {
-    let (queue_id, task) = (settlement.lease.queue_id, settlement.task);
-    let making = match &held.making {
-        Some(earlier) => settlement.making.after(&serde_json::from_str(earlier)?),
-        None => settlement.making.clone(),
-    };
-    let error = match &settlement.end {
-        SettlementEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
-        SettlementEnd::Completed(..) | SettlementEnd::FannedOut(_) => None,
-    };
-    let stored = c
-        .prepare_cached(&sql(
-            "UPDATE nova3_tasks SET status=?3, result=?4, making=?5, completed_at=?6, error=?7, lease_owner=NULL,
-               lease_until=NULL, handle=NULL, crashes=0, working=0, quarantine=0, lease_group=0, lone_crashes=0,
-               crash_owner=NULL, panics=0
-             WHERE queue_id=?1 AND task_index=?2
-               AND status=?8",
-        ))?
-        .execute(params![
-            queue_id,
-            task.0,
-            status.as_str(),
-            result,
-            serde_json::to_string(&making)?,
-            now,
-            error,
-            held.status.as_str(),
-        ])?;
-    if stored != 1 {
-        return Err(JobFault::Row(format!(
-            "{task} of queue {queue_id} is not `{}`",
-            held.status
-        )));
-    }
     Ok(())
 }
 

@@ -123,7 +123,7 @@ impl TaskRow {
 
     /// Returns its action, description and input if it is a planned task.
     pub(super) fn planned(&self) -> Option<PendingTask> {
-        let is_planned = self.no != TaskNo::PLAN && !self.no.is_part();
+        let is_planned = self.no != TaskNo::PLAN && !self.no.is_subtask();
         is_planned.then(|| self.task.clone())
     }
 

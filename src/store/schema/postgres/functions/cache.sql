@@ -53,3 +53,20 @@ BEGIN
   UPDATE nova3_cache_sum SET bytes = bytes + p_bytes;
   RETURN true;
 END $$;
+
+-- Returns whether the owner has the lease of the key now. Leases that crashed owners left behind are deleted, a few at a
+-- time.
+CREATE OR REPLACE FUNCTION nova3_cache_lease(p_key bytea, p_owner bigint, p_lease_ms bigint) RETURNS boolean LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
+DECLARE
+  moment bigint := nova3_now();
+BEGIN
+  DELETE FROM nova3_cache_leases l USING (
+    SELECT o.cache_key FROM nova3_cache_leases o WHERE o.lease_until < moment - 60000
+    ORDER BY o.lease_until LIMIT 4 FOR UPDATE SKIP LOCKED) o
+  WHERE l.cache_key = o.cache_key;
+  INSERT INTO nova3_cache_leases AS l (cache_key, owner, lease_until) VALUES (p_key, p_owner, moment + p_lease_ms)
+  ON CONFLICT (cache_key) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
+  WHERE l.owner = excluded.owner OR l.lease_until <= moment;
+  RETURN FOUND;
+END $$;

@@ -1,5 +1,6 @@
 -- The tasks of a queue as a graph: the tasks that a settlement unblocks, the task that gets the lease, and the queue's
--- counts over its tasks. Planned tasks have numbers below 1048576; part k of task i is 1048576 + (i << 8) + k.
+-- counts over its tasks. Planned tasks have numbers below 1048576. Their subtasks follow: part k of task i is
+-- 1048576 + (i << 8) + k, and its search has k = 0.
 
 -- Recomputes the counts of these queues from their tasks. The caller has locked the rows of the queues.
 CREATE OR REPLACE FUNCTION nova3_recount(p_queues bigint[]) RETURNS void
@@ -42,7 +43,7 @@ BEGIN
     SELECT h.*, t.task_index, t.unmet = 1 AS met, t.unmet = 1 AND h.lease_owner IS NOT NULL AND h.how <> 'pause'
       AND row_number() OVER (PARTITION BY h.ord, t.unmet = 1 ORDER BY t.task_index) = 1 AS leases
     FROM unnest(p_held) h
-    -- Only its join needs a part.
+    -- Only its planned task needs a subtask.
     CROSS JOIN LATERAL (
       SELECT t.task_index, t.unmet FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id])
         AND t.task_index >= CASE WHEN h.task < 1048576 THEN h.task + 1 ELSE (h.task - 1048576) >> 8 END
@@ -87,23 +88,26 @@ BEGIN
   handed := later;
 END $$;
 
--- Adds the parts as ready tasks. Their tasks become joins that wait for them.
+-- Adds the subtasks as ready tasks: the parts of a task, which becomes a join, or its search. The task waits for them.
 CREATE OR REPLACE FUNCTION nova3_fan_out(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
 RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 BEGIN
   WITH part AS (
-    SELECT h.ord, h.queue_id, h.task, f.subject, f.description, f.input, f.ordinality::integer AS nth
+    SELECT h.ord, h.queue_id, h.task, f.kind, f.subject, f.description, f.input,
+      CASE WHEN f.kind = 'search' THEN 0 ELSE f.ordinality::integer END AS nth
     FROM unnest(p_held) h CROSS JOIN LATERAL unnest((p_settlements[h.ord]).parts) WITH ORDINALITY f WHERE h.how = 'fan_out'),
   put AS (
-    INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, subject, status, created_at)
-    SELECT p_run, p.queue_id, 1048576 + (p.task << 8) + p.nth, t.task_id || '.' || p.nth, t.action, p.description, p.input,
+    INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, kind, action, description, input, subject, status, created_at)
+    SELECT p_run, p.queue_id, 1048576 + (p.task << 8) + p.nth,
+      t.task_id || '.' || CASE WHEN p.kind = 'search' THEN p.kind ELSE p.nth::text END, p.kind, t.action, p.description, p.input,
       p.subject, 'ready', p_moment
     FROM part p JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task)
-  UPDATE nova3_tasks t SET kind = 'join', status = 'pending', needs = n.needs, unmet = cardinality(n.needs),
+  UPDATE nova3_tasks t SET kind = CASE WHEN n.search THEN t.kind ELSE 'join' END, status = 'pending', needs = n.needs, unmet = cardinality(n.needs),
     ticket = (p_settlements[n.ord]).ticket, attempt = t.attempt - 1, working = false, crashes = 0, lease_group = 0, lease_owner = NULL,
     lease_until = NULL
-  FROM (SELECT p.ord, p.queue_id, p.task, array_agg(1048576 + (p.task << 8) + p.nth ORDER BY p.nth) AS needs
+  FROM (SELECT p.ord, p.queue_id, p.task, array_agg(1048576 + (p.task << 8) + p.nth ORDER BY p.nth) AS needs,
+      bool_and(p.kind = 'search') AS search
     FROM part p GROUP BY p.ord, p.queue_id, p.task) n
   WHERE t.queue_id = ANY (ARRAY[n.queue_id]) AND t.task_index = n.task;
 END $$;
@@ -132,11 +136,13 @@ LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan
 BEGIN
   INSERT INTO nova3_task_versions (queue_id, task_index, version, status, result, error, making, completed_at)
   SELECT t.queue_id, t.task_index, t.version, t.status, t.result, t.error, t.making, t.completed_at
-  FROM unnest(p_queues) i(queue_id) JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id]) WHERE t.status = 'failed';
+  FROM unnest(p_queues) i(queue_id) JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[i.queue_id])
+  -- A search is settled once.
+  WHERE t.status = 'failed' AND t.kind <> 'search';
   UPDATE nova3_tasks t SET status = 'pending', version = t.version + (t.status = 'failed')::integer, result = NULL, error = NULL,
     completed_at = NULL, wake_at = 0, sleep_ms = 0
   FROM unnest(p_queues) i(queue_id)
-  WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status IN ('failed','skipped');
+  WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status IN ('failed','skipped') AND t.kind <> 'search';
   UPDATE nova3_tasks t SET unmet = (SELECT count(*) FROM nova3_tasks k WHERE k.queue_id = ANY (ARRAY[i.queue_id])
     AND k.task_index = ANY (t.needs) AND k.status = 'pending')
   FROM unnest(p_queues) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'pending';

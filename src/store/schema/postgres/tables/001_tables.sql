@@ -183,7 +183,7 @@ CREATE TABLE nova3_tasks(
   queue_id bigint NOT NULL,
   task_index integer NOT NULL,                   -- its number: -1 is planning, planned tasks count from 0, parts follow
   task_id text NOT NULL,
-  kind text NOT NULL DEFAULT 'call' CHECK (kind IN ('plan','call','join')),
+  kind text NOT NULL DEFAULT 'call' CHECK (kind IN ('plan','call','join','search')),
   action text NOT NULL,
   description text NOT NULL DEFAULT '',
   input text NOT NULL,
@@ -450,7 +450,7 @@ CREATE TYPE nova3_calls AS (
   calls nova3_call[]
 );
 CREATE TYPE nova3_new_item AS (kind text, body text);
-CREATE TYPE nova3_new_part AS (subject text, description text, input text);
+CREATE TYPE nova3_new_part AS (kind text, subject text, description text, input text);
 CREATE TYPE nova3_new_step AS (action text, description text, input text);
 -- The outcome of a task.
 CREATE TYPE nova3_settlement AS (

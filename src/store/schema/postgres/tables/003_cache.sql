@@ -18,3 +18,11 @@ CREATE TABLE nova3_cache_sum(
   bytes bigint NOT NULL
 );
 INSERT INTO nova3_cache_sum(bytes) VALUES (0);
+
+-- The leases of cache keys: one process asks for the answer, the others wait for it.
+CREATE TABLE nova3_cache_leases(
+  cache_key bytea PRIMARY KEY,
+  owner bigint NOT NULL,
+  lease_until bigint NOT NULL
+);
+CREATE INDEX nova3_cache_leases_ended ON nova3_cache_leases(lease_until);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::item_texts::BASIS;
 use super::outcome::Finished;
 use super::printable::printable;
 use super::state::{Status, TaskStatus};
@@ -86,6 +87,59 @@ fn item(item: &Map<String, Value>, alone: bool) -> String {
         (!heading.is_empty()).then(|| heading.join(" · ")),
         field("content").map(str::to_owned),
         (!tags.is_empty()).then(|| tags.join(" ")),
+        proof(item),
+        rests_on(item),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the source of a fact and its quote, or the reason why it has none.
+fn proof(item: &Map<String, Value>) -> Option<String> {
+    let field = |name: &str| item.get(name).and_then(Value::as_str);
+    if item.get("sourced")?.as_bool()? {
+        let parts = [field("source"), field("source_title"), field("url")];
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
+        let quote = field("quote")
+            .map(|quote| format!("\n  \"{quote}\""))
+            .unwrap_or_default();
+        return Some(format!("→ source: {}{quote}", parts.join(" · ")));
+    }
+    Some(format!(
+        "→ no source: {}",
+        field("unproven").unwrap_or("none was named")
+    ))
+}
+
+/// Returns the names of the material that an item rests on.
+fn rests_on(item: &Map<String, Value>) -> Option<String> {
+    let list = item.get(BASIS)?.as_array()?;
+    let names: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+    (!names.is_empty()).then(|| format!("→ rests on: {}", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_fact_is_shown_with_its_proof_and_a_text_with_what_it_rests_on() {
+        let shown = |value: Value| item(value.as_object().unwrap(), false);
+        assert_eq!(
+            shown(
+                json!({"id": "fact1", "content": "48 kcal", "sourced": true, "source": "s1", "quote": "48 千卡",
+                "source_title": "Oats", "url": "https://example.com/1"})
+            ),
+            "fact1\n48 kcal\n→ source: s1 · Oats · https://example.com/1\n  \"48 千卡\""
+        );
+        let unproven = json!({"id": "fact2", "content": "80%", "sourced": false, "source": null,
+            "unproven": "it names no source"});
+        assert_eq!(shown(unproven), "fact2\n80%\n→ no source: it names no source");
+        let post = json!({"id": "xhs_post1", "title": "t", "content": "c", "basis": ["hitpoint1", "fact2"]});
+        assert_eq!(shown(post), "xhs_post1 · t\nc\n→ rests on: hitpoint1, fact2");
+        assert_eq!(
+            shown(json!({"id": "insight1", "content": "c", "basis": []})),
+            "insight1\nc"
+        );
+    }
 }

@@ -120,8 +120,8 @@ fn split(line: &str) -> Vec<&str> {
     let mut characters = line.char_indices().peekable();
     while let Some((at, c)) = characters.next() {
         let follows = characters.peek().map(|(_, next)| *next);
-        let ends = matches!(c, '。' | '！' | '？')
-            || (matches!(c, '.' | '!' | '?') && follows.is_none_or(char::is_whitespace));
+        // The subject of a sample may be a question.
+        let ends = c == '。' || (c == '.' && follows.is_none_or(char::is_whitespace));
         if ends {
             sentences.push(line[begin..at + c.len_utf8()].trim());
             begin = at + c.len_utf8();

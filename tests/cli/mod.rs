@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
 
+mod agent_searches;
 mod agents;
 mod anthropic;
 mod bad_input;

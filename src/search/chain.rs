@@ -149,6 +149,11 @@ impl Searcher {
         links.fold(pages, |sum, link| sum.plus(times(link.worst(), tries)))
     }
 
+    /// Whether the cache has a fresh answer, so that the search sends no request.
+    pub async fn has_fresh(&self, query: &Query, chain: &[String]) -> bool {
+        self.0.fresh(query, chain).await.is_some()
+    }
+
     /// The name of the reader of pages.
     pub fn reader(&self) -> &str {
         &self.0.settings.reader

@@ -264,6 +264,27 @@ fn searches_are_below_the_cost_cap() {
     assert!(cost > 0.0 && cost <= 0.095, "{cost}");
 }
 
+#[test]
+fn a_cached_answer_needs_no_room_below_the_cap() {
+    let (harness, provider) = setup_with(MockConfig::default());
+    with_web(&harness, &provider.base_url(), "0.01");
+    priced(&harness, &provider.base_url());
+    write_facts(&harness, 30, 1);
+    // The first search reserves three tries.
+    let ran = harness.nova3(&[
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "-j",
+        "1",
+        "--max-cost",
+        "0.035",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(provider.stats().searches, 1);
+}
+
 /// A model that answers facts with this item, and any other agent with a short text for each field of its schema.
 fn model(fact: Value) -> Scripted {
     Scripted::start(move |body| {

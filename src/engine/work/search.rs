@@ -160,9 +160,13 @@ impl Lookup<'_> {
         let Some(reservation) = self.reservation else {
             return Ok(());
         };
-        let worst = queries
-            .iter()
-            .fold(Cost::ZERO, |sum, query| sum.plus(self.worst(query)));
+        let mut worst = Cost::ZERO;
+        for query in queries {
+            // An answer of the cache is free, also near the cap.
+            if !self.work.tools.searcher.has_fresh(query, self.links()).await {
+                worst = worst.plus(self.worst(query));
+            }
+        }
         if worst == Cost::ZERO {
             return Ok(());
         }

@@ -69,7 +69,7 @@ impl SearcherState {
     }
 
     /// Returns the cached answer if it is fresh and a provider of this chain found it.
-    async fn fresh(&self, query: &Query, chain: &[String]) -> Option<SearchOutcome> {
+    pub(super) async fn fresh(&self, query: &Query, chain: &[String]) -> Option<SearchOutcome> {
         let began = Instant::now();
         let hit = self.hit(query, chain).await.ok()??;
         hit.is_fresh.then(|| SearchOutcome {

@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::engine::{InputError, RunError};
+use crate::report::ColumnError;
 use crate::store::StoreError;
 
 /// How the program ends.
@@ -141,7 +142,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(decided) = cause.downcast_ref::<Decided>() {
         return Some(decided.exit);
     }
-    if cause.is::<ConfigError>() {
+    if cause.is::<ConfigError>() || cause.is::<ColumnError>() {
         return Some(Exit::Usage);
     }
     if cause.is::<InputError>() {

@@ -14,6 +14,7 @@ pub mod pace;
 pub mod post;
 pub mod prices;
 pub mod printable;
+pub mod raw_json;
 pub mod references;
 pub mod request;
 pub mod result_line;

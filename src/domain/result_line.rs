@@ -74,10 +74,7 @@ struct ResultFields<'a> {
 impl<'a> ResultFields<'a> {
     fn of(run: &'a str, finished: &'a Finished, time: ShowTime) -> Self {
         let plan = finished.plan.as_ref();
-        let makings = || {
-            let tasks = finished.tasks.iter().flat_map(makings_of);
-            plan.map(|plan| &plan.making).into_iter().chain(tasks)
-        };
+        let makings = || all_makings(finished);
         let mut warnings: Vec<&str> = finished.warnings.iter().map(String::as_str).collect();
         for warning in makings().flat_map(|making| &making.warnings) {
             if !warnings.contains(&warning.as_str()) {
@@ -86,10 +83,7 @@ impl<'a> ResultFields<'a> {
         }
         let counted = finished.tasks.iter().all(|task| usage_of(task).is_some())
             && plan.is_none_or(|plan| plan_usage(plan).is_some());
-        let priced = makings().all(|making| making.cost.is_some());
-        let cost = makings()
-            .filter_map(|making| making.cost)
-            .fold(Cost::ZERO, Cost::plus);
+        let cost = cost(finished);
         let wasted = makings().map(|making| making.wasted).fold(Cost::ZERO, Cost::plus);
         let last = finished
             .tasks
@@ -113,8 +107,8 @@ impl<'a> ResultFields<'a> {
                     .map(|making| making.usage)
                     .fold(Usage::default(), Usage::plus)
             }),
-            cost_usd: priced.then(|| cost.usd()),
-            wasted_usd: priced.then(|| wasted.usd()),
+            cost_usd: cost.map(Cost::usd),
+            wasted_usd: cost.map(|_| wasted.usd()),
             warnings,
             error: finished
                 .failure
@@ -255,6 +249,17 @@ impl<'a> PartLine<'a> {
     }
 }
 
+/// Returns the cost of a request with its planning; `None` if a route has no price.
+pub fn cost(finished: &Finished) -> Option<Cost> {
+    all_makings(finished).try_fold(Cost::ZERO, |sum, making| Some(sum.plus(making.cost?)))
+}
+
+/// Returns the bookkeeping of a request: that of its plan, then that of its tasks.
+fn all_makings(finished: &Finished) -> impl Iterator<Item = &Provenance> {
+    let plan = finished.plan.as_ref().map(|plan| &plan.making);
+    plan.into_iter().chain(finished.tasks.iter().flat_map(makings_of))
+}
+
 /// Returns the bookkeeping of a task: that of its search, then its own.
 fn makings_of(task: &TaskRecord) -> impl Iterator<Item = &Provenance> {
     let search = task.search.as_ref().and_then(|search| search.making.as_ref());
@@ -262,7 +267,7 @@ fn makings_of(task: &TaskRecord) -> impl Iterator<Item = &Provenance> {
 }
 
 /// Returns the cost of a task's good answer and of its search; `None` if a route has no price.
-fn cost_of(task: &TaskRecord) -> Option<Cost> {
+pub fn task_cost(task: &TaskRecord) -> Option<Cost> {
     task.making.as_ref()?;
     makings_of(task).try_fold(Cost::ZERO, |sum, making| Some(sum.plus(making.cost?)))
 }
@@ -317,7 +322,7 @@ fn tasks<S: Serializer>(list: &(&[TaskRecord], ShowTime), serializer: S) -> Resu
             sources: SourceLine::all(task.search.as_ref(), time),
             degraded: makings_of(task).any(|making| making.degraded),
             usage: usage_of(task),
-            cost_usd: cost_of(task).map(Cost::usd),
+            cost_usd: task_cost(task).map(Cost::usd),
             duration_ms: making.map(|making| making.duration_ms),
             first_token_ms: making.and_then(|making| making.first_token_ms),
             parts: task.parts.iter().map(PartLine::new).collect(),

@@ -24,6 +24,19 @@ pub fn render(finished: &Finished) -> String {
     text
 }
 
+/// Returns an item under the names of its request and its own, like [`render`].
+pub fn render_item(request: &str, id: &str, body: &Map<String, Value>) -> String {
+    let mut shown = body.clone();
+    shown.remove("id");
+    let text = item(&shown, true);
+    format!(
+        "## {} · {}\n\n{}\n\n",
+        single_line(request),
+        single_line(id),
+        printable(text.trim_end())
+    )
+}
+
 /// Puts a name on one line: a name with a line end must not look like a result of its own.
 fn single_line(name: &str) -> String {
     printable(name).replace(['\n', '\t'], " ")

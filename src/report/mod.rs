@@ -1,11 +1,14 @@
 //! Tables and texts for people, made from the results port.
 
+mod cells;
 mod queue;
 mod session;
 mod standing;
+mod table;
 mod trace;
 
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
 pub use session::{csv, items_json, items_text, session_json, session_text};
 pub use standing::{RunStatus, table};
+pub use table::{ColumnError, ColumnScan, ResultRow, RowUnit, TableForm, TableWriter, rows_of};
 pub use trace::{trace_json, trace_text, traced};

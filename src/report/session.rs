@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::cells::add_csv;
 use super::queue::{queue_json, queue_text};
 use crate::agent::text_of;
 use crate::clock;
@@ -104,8 +105,11 @@ pub fn items_text(items: &[StoredItem]) -> String {
 
 /// Returns items as CSV (RFC 4180): id, type, title, content, then everything else as JSON.
 pub fn csv(items: &[StoredItem]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["id", "type", "title", "content", "other"])?;
+    let mut out = Vec::new();
+    add_csv(
+        &["id", "type", "title", "content", "other"].map(str::to_owned),
+        &mut out,
+    )?;
     for item in items {
         let mut rest = item.body.clone();
         let mut text = |key: &str| match rest.remove(key) {
@@ -113,20 +117,11 @@ pub fn csv(items: &[StoredItem]) -> Result<Vec<u8>, csv::Error> {
             _ => String::new(),
         };
         let (title, content) = (text("title"), text("content"));
-        let kind = item.id.trim_end_matches(|c: char| c.is_ascii_digit());
+        let kind = item.id.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
         let other = Value::Object(rest).to_string();
-        writer.write_record([&item.id, kind, &harmless(&title), &harmless(&content), &other])?;
+        add_csv(&[item.id.clone(), kind, title, content, other], &mut out)?;
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
-}
-
-/// Puts an apostrophe before a cell that a spreadsheet would take for a formula (OWASP, "CSV Injection").
-fn harmless(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -142,7 +137,7 @@ mod tests {
         }];
         assert_eq!(
             String::from_utf8(csv(&items).unwrap()).unwrap(),
-            "id,type,title,content,other\nxhs_post1,xhs_post,'=1+1,\"a,\"\"b\"\"\nc\",\"{\"\"tags\"\":[\"\"x\"\"]}\"\n"
+            "id,type,title,content,other\r\nxhs_post1,xhs_post,'=1+1,\"a,\"\"b\"\"\nc\",\"{\"\"tags\"\":[\"\"x\"\"]}\"\r\n"
         );
     }
 }

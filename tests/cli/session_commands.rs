@@ -108,9 +108,9 @@ fn items_are_exported() {
     assert_eq!(
         of(&harness, "export", &["--format", "csv"]).out,
         concat!(
-            "id,type,title,content,other\n",
-            "insight1,insight,a title,insight of 接着,\"{\"\"basis\"\":[],\"\"kind\"\":\"\"情绪\"\"}\"\n",
-            "xhs_post1,xhs_post,'=1+1,\"一行\n\"\"引\"\",二\n内容由AI辅助生成\",\"{\"\"basis\"\":[],\"\"best_time\"\":\"\"t\"\",\"\"cover\"\":\"\"c\"\",\"\"tags\"\":[\"\"a\"\",\"\"b\"\",\"\"c\"\"]}\"\n",
+            "id,type,title,content,other\r\n",
+            "insight1,insight,a title,insight of 接着,\"{\"\"basis\"\":[],\"\"kind\"\":\"\"情绪\"\"}\"\r\n",
+            "xhs_post1,xhs_post,'=1+1,\"一行\n\"\"引\"\",二\n内容由AI辅助生成\",\"{\"\"basis\"\":[],\"\"best_time\"\":\"\"t\"\",\"\"cover\"\":\"\"c\"\",\"\"tags\"\":[\"\"a\"\",\"\"b\"\",\"\"c\"\"]}\"\r\n",
         )
     );
     let none = of(&harness, "export", &["--items", "fact1"]);

@@ -102,6 +102,9 @@ fn results_are_text_and_no_bar_is_left() {
     }
     assert!(!screen.contains("{\""), "{screen}");
     assert_eq!(bars(&screen), Vec::<&str>::new(), "{screen}");
+    let (code, screen) = Terminal::run(&harness, "results").end();
+    assert!(code == Some(0) && screen.contains("## q1\n"), "{screen}");
+    assert!(!screen.contains("{\""), "{screen}");
 }
 
 #[test]

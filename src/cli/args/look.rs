@@ -46,9 +46,20 @@ pub(in crate::cli) struct ResultsArgs {
     /// Order of the results
     #[arg(long, value_enum, default_value = "completion")]
     pub(in crate::cli) order: ResultOrder,
-    /// Format of the output
-    #[arg(long, value_enum, default_value = "jsonl")]
-    pub(in crate::cli) format: ResultFormat,
+    /// Format of the output [default: text on a terminal, otherwise jsonl]
+    #[arg(long, value_enum)]
+    pub(in crate::cli) format: Option<ResultFormat>,
+    /// A row for each item instead of each request: for items of these types, separated by commas (`xhs_post,fact`), or
+    /// without a value for the items of each output
+    #[arg(long, value_name = "TYPE", num_args = 0..=1, value_delimiter = ',')]
+    pub(in crate::cli) items: Option<Vec<String>>,
+    /// Columns in this order, separated by commas: `title`, or a path into the result line (`tasks.0.route`,
+    /// `metadata.sku`)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(in crate::cli) columns: Option<Vec<String>>,
+    /// Begin with a UTF-8 byte order mark, so that Excel reads the characters right
+    #[arg(long)]
+    pub(in crate::cli) bom: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,6 +83,12 @@ pub(in crate::cli) enum ResultFormat {
     Jsonl,
     /// Only the texts
     Text,
+    /// A table for spreadsheets (RFC 4180)
+    Csv,
+    /// A table with a tab between two cells
+    Tsv,
+    /// A table in Markdown
+    Md,
 }
 
 #[derive(Debug, Args)]

@@ -94,7 +94,7 @@ pub(in crate::cli) enum Command {
     Session(SessionArgs),
     /// Show how many requests are done, running and failed
     Status(StatusArgs),
-    /// Print finished results
+    /// Print finished results: as lines, texts, or a table to open elsewhere
     Results(ResultsArgs),
     /// Put failed requests back; the next `run` runs them again
     Retry(RetryArgs),

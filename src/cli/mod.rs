@@ -21,6 +21,7 @@ mod rehearsal;
 mod results;
 mod retry;
 mod run;
+mod runs;
 mod search;
 mod session;
 mod setup;
@@ -82,6 +83,7 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Session(args) => session::main(args, &cli.global),
         Command::Worker(args) => worker::main(args, &cli.global, matches, signals),
         Command::Status(args) => status::main(args, &cli.global),
+        Command::Runs(args) => runs::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global),
         Command::Verify(args) => verify::main(args, &cli.global),

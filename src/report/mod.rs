@@ -2,12 +2,14 @@
 
 mod cells;
 mod queue;
+mod runs;
 mod session;
 mod standing;
 mod table;
 mod trace;
 
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
+pub use runs::{RunEntry, run_json, runs_text};
 pub use session::{csv, items_json, items_text, session_json, session_text};
 pub use standing::{RunStatus, table};
 pub use table::{ColumnError, ColumnScan, ResultRow, RowUnit, TableForm, TableWriter, rows_of};

@@ -297,7 +297,7 @@ fn spent(summary: &RunSummary) -> String {
 }
 
 /// Whether any call has a price; true before the first call, when nothing is spent.
-const fn knows_prices(summary: &RunSummary) -> bool {
+pub(super) const fn knows_prices(summary: &RunSummary) -> bool {
     summary.attempts == 0 || summary.unpriced < summary.attempts
 }
 
@@ -313,7 +313,7 @@ fn calls(count: u64) -> String {
     format!("{count} {}", if count == 1 { "call" } else { "calls" })
 }
 
-fn table_of(header: &[&str]) -> Table {
+pub(super) fn table_of(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     for column in table.column_iter_mut() {

@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "worker",
     "check",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 16] = [
     "agents",
     "session",
     "status",
+    "runs",
     "results",
     "retry",
     "verify",

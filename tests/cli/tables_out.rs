@@ -1,9 +1,12 @@
-//! Results as tables that people open.
+//! Results as tables that people open, and the list of runs.
+
+use std::process::Stdio;
 
 use nova3::mock::MockConfig;
 use serde_json::{Value, json};
 
-use crate::cli::harness::{Harness, Ran, lines, setup, setup_with};
+use crate::cli::fleet::fleet;
+use crate::cli::harness::{Harness, Ran, Running, lines, question, setup, setup_with};
 use crate::cli::model::{good, says, setup_saying};
 use crate::cli::provider::{Say, Scripted};
 
@@ -355,4 +358,114 @@ fn many_pages_are_one_table_and_a_reader_may_leave() {
             "{args}"
         );
     }
+}
+
+#[test]
+fn runs_are_listed() {
+    let (harness, _provider) = setup_with(MockConfig::default());
+    let none = harness.nova3(&["runs"]);
+    let said = "nova3: there is no store `nova3.db` (start a run first, or name its store with `--store`)\n";
+    assert_eq!((none.code, none.err.as_str()), (Some(4), said));
+    listed(&harness);
+    harness.write("mock.jsonl", question("a", "one"));
+    let ran = harness.nova3(&["run", "mock.jsonl", "--mock", "-q"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = harness.nova3(&["runs", "--store", "nova3-mock.db", "--json"]);
+    let run = lines(&ran.out).remove(0);
+    assert_eq!((&run["rehearsal"], &run["cost_usd"]), (&json!(true), &json!(0.0)));
+    let ran = harness.nova3(&["runs", "--store", "nova3-mock.db"]);
+    assert!(ran.out.contains("  rehearsal  "), "{}", ran.out);
+}
+
+#[test]
+fn runs_of_a_database_are_listed() {
+    let (harness, _provider) = fleet(MockConfig::default());
+    let none = harness.nova3(&["runs"]);
+    assert_eq!(none.code, Some(4), "{}", none.err);
+    assert!(none.err.contains("holds no store"), "{}", none.err);
+    listed(&harness);
+}
+
+/// Makes two runs and looks at their list.
+fn listed(harness: &Harness) {
+    harness.write("in.jsonl", question("a", "one") + &question("b", "two") + "bad\n");
+    assert_eq!(harness.nova3(&["run", "in.jsonl", "-q"]).code, Some(100));
+    let ran = harness.nova3_reading(
+        &["run", "--run", "part one", "-q", "--limit", "1", "-j", "1"],
+        question("a", "one") + &question("b", "two"),
+    );
+    assert_eq!(ran.code, Some(101), "{}", ran.err);
+    let ran = harness.nova3(&["runs", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let mut runs = lines(&ran.out);
+    for run in &mut runs {
+        assert!(run["last_accessed"].take().is_string() && run["created_at"].take().is_string());
+    }
+    let rest = |run: &Value, name: &str, input: Option<String>| {
+        let mut run = run.clone();
+        for (key, value) in [("run", json!(name)), ("input", json!(input))] {
+            assert_eq!(run[key].take(), value);
+        }
+        run
+    };
+    let input = harness.path("in.jsonl").to_str().unwrap().to_owned();
+    assert_eq!(
+        rest(&runs[1], "in.jsonl", Some(input)),
+        json!({"run": null, "input": null, "input_complete": true, "total": 3, "done": 2, "partial": 0, "failed": 1,
+            "running": 0, "paused": 0, "continued": 0, "left": 0, "work_left": false, "cost_usd": null,
+            "created_at": null, "last_accessed": null, "rehearsal": false})
+    );
+    assert_eq!(
+        (&runs[0]["run"], &runs[0]["work_left"], &runs[0]["done"]),
+        (&json!("part one"), &json!(true), &json!(1))
+    );
+    assert_eq!(runs.len(), 2);
+    let ran = harness.nova3(&["runs"]);
+    let shown: Vec<Vec<&str>> = ran
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(shown.len(), 3, "{}", ran.out);
+    assert_eq!(
+        shown[0],
+        [
+            "run", "total", "done", "failed", "running", "paused", "left", "cost", "last", "used", "kind",
+            "input"
+        ]
+    );
+    assert_eq!(shown[2][..8], ["in.jsonl", "3", "2", "1", "0", "0", "0", "–"]);
+    assert!(
+        !ran.out.contains('\u{1b}') && ran.out.contains("standard input"),
+        "{}",
+        ran.out
+    );
+    // A reader that leaves ends the command quietly.
+    let mut command = harness.command(&["runs"]);
+    command.stdout(Stdio::piped());
+    let mut running = Running::start(command);
+    drop(running.child().stdout.take());
+    assert_eq!(harness.ran(&running.output()).code, Some(0));
+}
+
+#[test]
+fn a_store_without_runs_says_so() {
+    let harness = setup();
+    harness.write("in.jsonl", question("a", "one"));
+    let ran = harness.nova3(&["run", "in.jsonl", "--mock", "-q", "--store", "s.db"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let store = rusqlite::Connection::open(harness.path("s.db")).unwrap();
+    store
+        .execute_batch("PRAGMA foreign_keys=OFF; DELETE FROM nova3_queues; DELETE FROM nova3_runs;")
+        .unwrap();
+    drop(store);
+    let list = harness.nova3(&["runs", "--store", "s.db"]);
+    assert_eq!(
+        (list.code, list.out.as_str(), list.err.as_str()),
+        (
+            Some(4),
+            "",
+            "nova3: the store holds no run yet (`nova3 run` starts one)\n"
+        )
+    );
 }

@@ -1,4 +1,4 @@
-//! The arguments of `status`, `results`, `retry` and `verify`.
+//! The arguments of `status`, `runs`, `results`, `retry` and `verify`.
 
 use std::path::PathBuf;
 
@@ -60,6 +60,16 @@ pub(in crate::cli) struct ResultsArgs {
     /// Begin with a UTF-8 byte order mark, so that Excel reads the characters right
     #[arg(long)]
     pub(in crate::cli) bom: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RunsArgs {
+    /// The durable store [default: nova3.db]
+    #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// Print one JSON object for each run
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

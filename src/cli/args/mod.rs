@@ -15,7 +15,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(in crate::cli) use self::look::{
-    ResultFormat, ResultOrder, ResultsArgs, RetryArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
+    ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
 };
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::search::SearchArgs;
@@ -94,6 +94,8 @@ pub(in crate::cli) enum Command {
     Session(SessionArgs),
     /// Show how many requests are done, running and failed
     Status(StatusArgs),
+    /// List the runs of a store, the most recently used first
+    Runs(RunsArgs),
     /// Print finished results: as lines, texts, or a table to open elsewhere
     Results(ResultsArgs),
     /// Put failed requests back; the next `run` runs them again

@@ -79,6 +79,14 @@ impl Agents {
             material = found.material.unwrap_or(material);
             banned.extend(found.banned);
         }
+        for file in &settings.files {
+            let agent = AgentFile {
+                text: text_of(file)?,
+                file: file.clone(),
+                embedded: false,
+            };
+            replace(&mut sources, agent)?;
+        }
         banned.extend(settings.banned_words.iter().cloned());
         Self::read(&sources, &material, &banned, settings)
     }
@@ -124,6 +132,15 @@ impl Agents {
     /// Returns the agent for an action.
     pub fn get(&self, action: &str) -> Option<&Agent> {
         self.workers.iter().find(|agent| agent.action.as_str() == action)
+    }
+
+    /// Returns the agent with this name, also one that no request can ask for.
+    pub fn named(&self, action: &str) -> Option<&Agent> {
+        match action {
+            SUPERVISOR => Some(&self.supervisor),
+            QUERY_WRITER => Some(&self.query_writer),
+            action => self.get(action),
+        }
     }
 
     /// Returns the supervisor.
@@ -244,6 +261,19 @@ fn merge(sources: &mut Vec<AgentFile>, added: Vec<AgentFile>) -> Result<(), Agen
             }
         }
     }
+    Ok(())
+}
+
+/// Adds an agent. It replaces the agent with the same action.
+fn replace(sources: &mut Vec<AgentFile>, added: AgentFile) -> Result<(), AgentError> {
+    let action = outline(&added)?.0;
+    for source in sources.iter_mut() {
+        if outline(source)?.0 == action {
+            *source = added;
+            return Ok(());
+        }
+    }
+    sources.push(added);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::{AgentsArgs, AgentsCommand, Global};
 use super::exit::{Exit, decided};
-use super::{print, setup};
+use super::{agents_new, agents_test, print, setup};
 use crate::agent::{Agent, Agents, Form, QUERY_WRITER, SUPERVISOR};
 use crate::config::{Flags, agents_in_force, process_env};
 use crate::domain::ids::shortened;
@@ -16,18 +16,18 @@ pub(super) fn main(args: &AgentsArgs, global: &Global) -> Result<Exit> {
         config: global.config.clone(),
         ..Flags::default()
     };
+    if let AgentsCommand::Test(test) = &args.what {
+        return agents_test::main(test, global);
+    }
     let (settings, _) = agents_in_force(&flags, &process_env)?;
     let agents = setup::agents(&settings)?;
     let text = match &args.what {
+        AgentsCommand::New { name } => return agents_new::main(name, settings.folder.as_deref(), &agents),
+        AgentsCommand::Test(_) => String::new(),
         AgentsCommand::List { json: true } => lines(&agents),
         AgentsCommand::List { json: false } => list(&agents),
         AgentsCommand::Show { action } => {
-            let agent = match action.as_str() {
-                SUPERVISOR => Some(agents.supervisor()),
-                QUERY_WRITER => Some(agents.query_writer()),
-                action => agents.get(action),
-            };
-            let agent = agent.ok_or_else(|| {
+            let agent = agents.named(action).ok_or_else(|| {
                 let message = format!(
                     "there is no agent `{}` (known: {}, `{SUPERVISOR}`, `{QUERY_WRITER}`)",
                     shortened(action, 60),

@@ -35,7 +35,7 @@ pub(super) fn main(args: &InitArgs) -> Result<Exit> {
 }
 
 /// Creates a file. An existing file is never replaced.
-fn write_new(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write_new(path: &Path, text: &str) -> Result<()> {
     let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(there_already(path)),

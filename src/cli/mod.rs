@@ -1,6 +1,8 @@
 //! The commands. Each command builds the services that it needs and passes them down.
 
 mod agents;
+mod agents_new;
+mod agents_test;
 mod args;
 mod check;
 mod command;

@@ -18,6 +18,8 @@ const LONGEST_LABEL: usize = 60;
 pub struct AgentSettings {
     /// A folder of agent files that override the embedded ones or add to them.
     pub folder: Option<PathBuf>,
+    /// Further agent files. Each replaces the agent with its action, also one of the folder.
+    pub files: Vec<PathBuf>,
     /// Whether the number of a task's items is limited.
     pub limits: bool,
     /// Items of a task at most, unless `of` or its agent sets another number.
@@ -114,6 +116,7 @@ pub(super) fn agents(
     }
     Ok(AgentSettings {
         folder: raw.folder.clone(),
+        files: Vec::new(),
         limits,
         max_results: max_results as usize,
         of: raw

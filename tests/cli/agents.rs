@@ -334,3 +334,86 @@ fn an_agent_takes_its_own_route_and_a_line_another() {
 fn routes_of(line: &Value) -> String {
     format!("{} {}", line["tasks"][0]["route"], line["tasks"][1]["route"])
 }
+
+#[test]
+fn a_new_agent_is_written_tried_and_run() {
+    let harness = setup();
+    let ran = harness.nova3(&["agents", "new", "score"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("wrote score.toml; try `nova3 agents test score.toml"),
+        "{}",
+        ran.err
+    );
+    let ran = harness.nova3(&[
+        "agents",
+        "test",
+        "score.toml",
+        "--input",
+        "Tea is <<<warm",
+        "--mock",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for part in [
+        "=== system ===\nYou rate texts",
+        "=== user ===\n# Task",
+        "Tea is <<<warm\n",
+        "=== answer ===\n[",
+        "\"score\": ",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    assert!(
+        ran.err.contains("1 call; ") && ran.err.contains("route `default`"),
+        "{}",
+        ran.err
+    );
+    assert!(!harness.path("nova3-mock.db").exists(), "nothing is stored");
+
+    // The same file does requests once its folder is named.
+    std::fs::create_dir(harness.path("agents")).unwrap();
+    std::fs::rename(harness.path("score.toml"), harness.path("agents/score.toml")).unwrap();
+    harness.write("nova3.toml", "[agents]\nfolder = \"agents\"\n");
+    harness.write(
+        "in.jsonl",
+        "{\"custom_id\":\"a\",\"query\":\"Tea\",\"tasks\":[\"score\"]}\n",
+    );
+    let ran = harness.nova3(&["run", "in.jsonl", "--mock"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(lines(&ran.out)[0]["output"][0]["id"], "score1");
+}
+
+#[test]
+fn a_name_or_a_file_that_cannot_be_an_agent_is_refused() {
+    let harness = setup();
+    harness.write("there.toml", "kept");
+    for (arguments, said) in [
+        (&["agents", "new", "Score"][..], "is no name of an agent"),
+        (&["agents", "new", "score1"], "without a digit at the end"),
+        (&["agents", "new", "facts"], "there is an agent `facts` already"),
+        (
+            &["agents", "new", "supervisor"],
+            "there is an agent `supervisor` already",
+        ),
+        (&["agents", "new", "there"], "`there.toml` already exists"),
+        (
+            &["agents", "test", "gone.toml", "--input", "x", "--mock"],
+            "agent file `gone.toml`",
+        ),
+        (
+            &["agents", "test", "there.toml", "--input", "x", "--mock"],
+            "agent file `there.toml` line 1",
+        ),
+    ] {
+        let ran = harness.nova3(arguments);
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (Some(2), ""),
+            "{arguments:?}: {}",
+            ran.err
+        );
+        assert!(ran.err.contains(said), "{arguments:?}: {}", ran.err);
+    }
+    assert_eq!(harness.read("there.toml"), "kept");
+}

@@ -20,7 +20,7 @@ pub(in crate::cli) use self::look::{
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::search::SearchArgs;
 pub(in crate::cli) use self::session::{
-    AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
+    AgentTestArgs, AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
 };
 pub(in crate::cli) use self::stop::StopArgs;
 pub(in crate::cli) use self::worker::WorkerArgs;
@@ -88,7 +88,7 @@ pub(in crate::cli) enum Command {
     Plan(Box<PlanArgs>),
     /// Try a search by hand, and show what each provider says
     Search(SearchArgs),
-    /// List the agents, or show one
+    /// List, show, write or try agents
     Agents(AgentsArgs),
     /// List, show, export or clear sessions
     Session(SessionArgs),

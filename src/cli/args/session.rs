@@ -24,6 +24,30 @@ pub(in crate::cli) enum AgentsCommand {
         #[arg(value_name = "ACTION")]
         action: String,
     },
+    /// Write a commented file for a new agent, into `agents.folder` or the present folder
+    New {
+        /// Its name, such as `score`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Send one text to an agent, and show the prompt, the answer and the verdict; nothing is stored
+    Test(AgentTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AgentTestArgs {
+    /// The agent's file
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+    /// The query of the request
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) input: String,
+    /// Ask a mock server in this process: no key, no cost
+    #[arg(long)]
+    pub(in crate::cli) mock: bool,
+    /// A route or chain of the settings, or a model for the only route; `model` of the agent's file beats it
+    #[arg(short, long, value_name = "NAME", env = "NOVA3_MODEL")]
+    pub(in crate::cli) model: Option<String>,
 }
 
 #[derive(Debug, Args)]

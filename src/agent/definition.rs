@@ -11,6 +11,7 @@ use super::agent_file::{AgentError, AgentFile, RawAgent, parse};
 use super::fan_out::FanOut;
 use super::form::Form;
 use super::prompt;
+use super::row::RowColumns;
 use super::search_spec::SearchSpec;
 use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
@@ -48,6 +49,8 @@ pub struct Agent {
     pub rules: PostRules,
     /// The form of its answer.
     pub form: Form,
+    /// The columns of a table row that its templates name.
+    pub row: RowColumns,
     /// Its file.
     pub file: PathBuf,
     /// Whether it is built in.
@@ -91,11 +94,14 @@ impl Agent {
                 .map_err(|(line, reason)| source.within(schema, line, format!("`schema`: {reason}")))?,
             None => Form::Text,
         };
+        let search = search(source, &mut raw)?;
+        let templates = templates(source, &raw, around)?;
         let agent = Self {
+            row: row_columns(source, &raw, search.as_ref(), &templates, around)?,
             max_tokens,
             max_results,
             description: raw.description.clone(),
-            search: search(source, &mut raw)?,
+            search,
             writes: raw.writes,
             unsourced_facts: raw.unsourced_facts,
             checks_words: checks_words(&raw),
@@ -107,7 +113,7 @@ impl Agent {
             file: source.file.clone(),
             embedded: source.embedded,
             source: source.text.clone(),
-            templates: templates(source, &raw, around)?,
+            templates,
             action,
             item,
         };
@@ -164,7 +170,7 @@ impl Agent {
         };
         for chinese in [true, false] {
             self.system(chinese).map_err(|error| told(&raw.system, &error))?;
-            for material in [prompt::probe(), prompt::empty_probe()] {
+            for material in [prompt::probe(&self.row), prompt::empty_probe(&self.row)] {
                 self.user(&material, chinese)
                     .map_err(|error| told(&raw.user, &error))?;
                 self.query_text(&material).map_err(|error| AgentError {
@@ -291,4 +297,25 @@ fn templates(
             .map_err(|error| source.within(text, error.line().unwrap_or(1), reason(&error)))?;
     }
     Ok(templates)
+}
+
+/// Returns the columns of a table row that the templates name.
+fn row_columns(
+    source: &AgentFile,
+    raw: &RawAgent,
+    search: Option<&SearchSpec>,
+    templates: &Environment<'_>,
+    around: Surroundings<'_>,
+) -> Result<RowColumns, AgentError> {
+    let mut columns = RowColumns::default();
+    let queries = search.map_or("", |spec| &spec.query);
+    for text in [raw.user.get_ref(), around.material, queries] {
+        let named = RowColumns::of(templates, text).map_err(|error| AgentError {
+            file: source.file.clone(),
+            line: None,
+            reason: reason(&error),
+        })?;
+        columns.add(&named);
+    }
+    Ok(columns)
 }

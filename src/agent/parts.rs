@@ -19,6 +19,8 @@ pub(super) struct PromptParts {
     pub(super) input: String,
     /// The query of the request.
     pub(super) query: Option<String>,
+    /// The columns of the table row that templates name.
+    pub(super) row: Map<String, Value>,
     /// The account and its audience, as named values.
     pub(super) background: Vec<Named>,
     /// The facts of the product, as named values.
@@ -151,6 +153,7 @@ impl PromptParts {
         let parts = Self {
             input: input.to_owned(),
             query: brief.query.clone(),
+            row: brief.row().cloned().unwrap_or_default(),
             background: background(brief),
             product: product(brief, facts),
             wording: product(brief, wording),

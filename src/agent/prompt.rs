@@ -4,6 +4,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
 use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, SearchHit, TaskPart};
+use super::row::RowColumns;
 
 /// The instruction limit of one rendering. A template is trusted and its material is not, so a loop over hostile
 /// material must end.
@@ -56,8 +57,8 @@ fn unmarked(text: &str) -> String {
     out
 }
 
-/// Returns material with every part present, to test a template.
-pub(super) fn probe() -> Value {
+/// Returns material with every part present, to test a template. The row has the columns that the template names.
+pub(super) fn probe(row: &RowColumns) -> Value {
     let text = || "probe".to_owned();
     let piece = || ItemText {
         id: "insight1".to_owned(),
@@ -72,6 +73,7 @@ pub(super) fn probe() -> Value {
     Value::from(Serde(PromptParts {
         input: text(),
         query: Some("another probe".to_owned()),
+        row: row.probe(),
         background: vec![named()],
         product: vec![named()],
         wording: vec![named()],
@@ -106,10 +108,11 @@ pub(super) fn probe() -> Value {
     }))
 }
 
-/// Returns material with a task only, to test a template.
-pub(super) fn empty_probe() -> Value {
+/// Returns material with a task and a row only, to test a template.
+pub(super) fn empty_probe(row: &RowColumns) -> Value {
     Value::from(Serde(PromptParts {
         input: "probe".to_owned(),
+        row: row.probe(),
         ..PromptParts::default()
     }))
 }

@@ -8,11 +8,11 @@ use tempfile::NamedTempFile;
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Exit, decided};
-use super::{models, print, setup};
+use super::{input, models, print, setup};
 use crate::agent::Planner;
 use crate::config::{Config, process_env};
 use crate::domain::request::{Identity, Rules};
-use crate::engine::{Input, InputPart, Job, read_input};
+use crate::engine::{Input, InputForm, InputPart, Job, read_input};
 use crate::observe::tell;
 use crate::store::NewRequest;
 use crate::store::sqlite::Identities;
@@ -21,27 +21,28 @@ use crate::store::sqlite::Identities;
 const TOLD: u64 = 100;
 
 pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
-    let flags = setup::flags(global, &args.model, matches);
+    let flags = input::with_flags(setup::flags(global, &args.model, matches), &args.table, matches);
     let config = Config::load_without_keys(&flags, &process_env)?;
     let agents = setup::agents(&config.agents)?;
     setup::providers(&config, &agents, None)?;
     let routes = setup::names(&config);
     let planner = setup::planner(&agents, routes, args.tasks.as_deref(), None)?;
-    let input = setup::input(&args.input)?;
+    let source = setup::input(&args.input)?;
     let rules = Rules {
         lenient: args.lenient,
     };
-    let found = check(&input, rules, &planner)?;
+    let form = input::form(&args.table, &config.input, &agents, args.tasks.as_deref(), rules)?;
+    let found = check(&source, &form, &planner)?;
     let summary = format!(
         "{}: {}, {}\n",
-        input.shown().display(),
+        source.shown().display(),
         requests(found.good),
-        bad_lines(found.bad)
+        bad_lines(found.bad, form.row_word(&source))
     );
     print(summary.as_bytes())?;
     // Faults that would stop a run, reported after all bad lines.
-    if input != Input::Stdin {
-        models::of_input(&config, &agents, &planner, &input, rules)?;
+    if source != Input::Stdin {
+        models::of_input(&config, &agents, &planner, &source, &form)?;
     }
     Config::load(&flags, &process_env)?;
     Ok(match found {
@@ -55,8 +56,8 @@ fn requests(count: u64) -> String {
     format!("{count} {}", if count == 1 { "request" } else { "requests" })
 }
 
-fn bad_lines(count: u64) -> String {
-    format!("{count} bad {}", if count == 1 { "line" } else { "lines" })
+fn bad_lines(count: u64, word: &str) -> String {
+    format!("{count} bad {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The numbers of good and bad lines of an input.
@@ -65,11 +66,12 @@ struct CheckCounts {
     bad: u64,
 }
 
-fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<CheckCounts> {
+fn check(source: &Input, form: &InputForm, planner: &Planner) -> Result<CheckCounts> {
     let mut known = Identities::new()?;
     let mut found = CheckCounts { good: 0, bad: 0 };
     let mut failed = None;
-    read_input(input, rules, planner, |seen| {
+    let word = form.row_word(source);
+    read_input(source, form, planner, |seen| {
         let InputPart::Lines(lines) = seen else {
             return true;
         };
@@ -85,7 +87,9 @@ fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<CheckCounts> 
                     ..
                 } => match known.first_line(id, line.line) {
                     Ok(first) => first.map(|first| {
-                        format!("`custom_id` `{id}` is already used on line {first} (give each line its own)")
+                        format!(
+                            "`custom_id` `{id}` is already used on {word} {first} (give each {word} its own)"
+                        )
                     }),
                     Err(error) => {
                         failed = Some(error);
@@ -98,7 +102,7 @@ fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<CheckCounts> 
                 Some(message) => {
                     found.bad += 1;
                     if found.bad <= TOLD {
-                        tell(&format!("line {}: {message}", line.line));
+                        tell(&named(word, line.line, &message));
                     }
                 }
             }
@@ -109,9 +113,19 @@ fn check(input: &Input, rules: Rules, planner: &Planner) -> Result<CheckCounts> 
         return Err(error.into());
     }
     if found.bad > TOLD {
-        tell(&format!("… and {} more bad lines", found.bad - TOLD));
+        tell(&format!("… and {} more bad {word}s", found.bad - TOLD));
     }
     Ok(found)
+}
+
+/// A message with its line. The message of a bad row names its row.
+pub(super) fn named(word: &str, number: u64, message: &str) -> String {
+    let place = format!("{word} {number}");
+    if message.starts_with(&place) {
+        message.to_owned()
+    } else {
+        format!("{place}: {message}")
+    }
 }
 
 /// `--strict`: checks the whole input before the run. Standard input is first spooled to a temporary file, which is
@@ -124,11 +138,14 @@ pub(super) fn first(job: &mut Job, planner: &Arc<Planner>) -> Result<Option<Name
         job.input = Input::Spooled(file.path().to_path_buf());
         spool = Some(file);
     }
-    let found = check(&job.input, job.rules, planner)?;
+    let found = check(&job.input, &job.form, planner)?;
     if found.bad > 0 {
         return Err(decided(
             Exit::BadInput,
-            format!("{}; nothing was run (`--strict`)", bad_lines(found.bad)),
+            format!(
+                "{}; nothing was run (`--strict`)",
+                bad_lines(found.bad, job.form.row_word(&job.input))
+            ),
         ));
     }
     Ok(spool)

@@ -145,8 +145,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if cause.is::<ConfigError>() || cause.is::<ColumnError>() {
         return Some(Exit::Usage);
     }
-    if cause.is::<InputError>() {
-        return Some(Exit::BadInput);
+    if let Some(error) = cause.downcast_ref::<InputError>() {
+        return Some(of_input(error));
     }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return Some(of_store(error));
@@ -154,7 +154,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     match cause.downcast_ref::<RunError>()? {
         RunError::Store(error) => Some(of_store(error)),
         RunError::Sink(_) | RunError::Stdout { .. } => Some(Exit::Output),
-        RunError::Input(_) => Some(Exit::BadInput),
+        RunError::Input(error) => Some(of_input(error)),
         RunError::Interrupted { signal }
         | RunError::OutOfReach {
             signal: Some(signal), ..
@@ -162,6 +162,14 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         RunError::Broken { .. } | RunError::NoTask { .. } | RunError::OutOfReach { .. } => {
             Some(Exit::Internal)
         }
+    }
+}
+
+const fn of_input(error: &InputError) -> Exit {
+    if error.is_of_columns {
+        Exit::Usage
+    } else {
+        Exit::BadInput
     }
 }
 

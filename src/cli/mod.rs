@@ -11,6 +11,7 @@ mod config;
 mod exit;
 mod file_sizes;
 mod init;
+mod input;
 mod logging;
 mod man;
 mod mock;

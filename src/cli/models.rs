@@ -8,7 +8,7 @@ use super::exit::{Exit, decided};
 use crate::agent::{Agents, Planner};
 use crate::config::Config;
 use crate::domain::request::{Brief, Rules, Work, read_line};
-use crate::engine::{Input, InputPart, read_input};
+use crate::engine::{Input, InputForm, InputPart, read_input};
 use crate::store::NewRequest;
 
 /// Refuses a worker whose default chain has no model, because any request may come to a worker.
@@ -26,18 +26,21 @@ pub(super) fn of_input(
     agents: &Agents,
     planner: &Planner,
     input: &Input,
-    rules: Rules,
+    form: &InputForm,
 ) -> Result<()> {
     of_agents(config, agents)?;
     if is_named(config, &config.chains[0].name) {
         return Ok(());
     }
     let line = match input {
+        // A table in a pipe cannot be looked at before it is read.
+        Input::Stdin if form.is_table(input) => None,
         // The run reads the same line again.
-        Input::Stdin => first_of_stdin(agents, rules),
-        Input::File(_) | Input::Spooled(_) => first_of_file(agents, planner, input, rules)?,
+        Input::Stdin => first_of_stdin(agents, form.rules),
+        Input::File(_) | Input::Spooled(_) => first_of_file(agents, planner, input, form)?,
     };
-    line.map_or(Ok(()), |line| Err(missing(config, &format!("line {line}: "))))
+    let word = form.row_word(input);
+    line.map_or(Ok(()), |line| Err(missing(config, &format!("{word} {line}: "))))
 }
 
 /// Refuses an agent that names a route or chain without a model.
@@ -76,9 +79,9 @@ fn missing(config: &Config, place: &str) -> anyhow::Error {
 }
 
 /// The first line of a file that needs the default model.
-fn first_of_file(agents: &Agents, planner: &Planner, input: &Input, rules: Rules) -> Result<Option<u64>> {
+fn first_of_file(agents: &Agents, planner: &Planner, input: &Input, form: &InputForm) -> Result<Option<u64>> {
     let mut found = None;
-    read_input(input, rules, planner, |seen| {
+    read_input(input, form, planner, |seen| {
         let InputPart::Lines(lines) = seen else {
             return true;
         };

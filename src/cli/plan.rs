@@ -9,14 +9,16 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{models, print, prompts, rehearsal, run, setup, stores};
+use super::{check, input, models, print, prompts, rehearsal, run, setup, stores};
 use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{Input, InputPart, Job, Services, Signals, read_input, run_batch};
+use crate::engine::{
+    Input, InputForm, InputPart, Job, Services, Signals, check_columns, read_input, run_batch,
+};
 use crate::observe::tell;
 use crate::observe::{EventBus, RunEnding, Screen, Style};
 use crate::report;
@@ -32,6 +34,7 @@ pub(super) fn main(
         store: setup::given_store(matches, args.store.as_ref()),
         ..setup::flags(global, &args.model, matches)
     };
+    let flags = input::with_flags(flags, &args.table, matches);
     let runtime = super::runtime()?;
     let mut asked = Exit::Good;
     if args.call {
@@ -55,26 +58,28 @@ pub(super) fn main(
 
 /// Makes and stores the missing plans. Runs no other task.
 async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Signals) -> Result<Exit> {
-    let input = setup::input(&args.input)?;
-    input.probe()?;
+    let source = setup::input(&args.input)?;
+    source.probe()?;
     // Standard input is read only once: the plans could not be shown, and no later run would find them.
-    if input == Input::Stdin {
+    if source == Input::Stdin {
         let message = "`plan --call` reads its input twice (give a file instead of standard input)";
         return Err(decided(Exit::Usage, message));
     }
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
     let agents = setup::agents(&config.agents)?;
     let planner = planner(args, &agents, &config)?;
-    models::of_input(&config, &agents, &planner, &input, rules(args))?;
+    let form = form(args, &config, &agents)?;
+    check_columns(&source, &form, &planner)?;
+    models::of_input(&config, &agents, &planner, &source, &form)?;
     setup::require_prices(&config)?;
     let providers = setup::providers(&config, &agents, mock.as_ref())?;
-    let (name, named) = run::run_name(args.name.as_deref(), &input)?;
+    let (name, named) = run::run_name(args.name.as_deref(), &source)?;
     let job = Job {
         name,
         named,
         rehearsal: args.mock,
-        input,
-        rules: rules(args),
+        input: source,
+        form,
         changes: Changes::Replace,
         outputs: Vec::new(),
         order: Order::Completion,
@@ -128,10 +133,11 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     })
 }
 
-fn rules(args: &PlanArgs) -> Rules {
-    Rules {
+fn form(args: &PlanArgs, config: &Config, agents: &Agents) -> Result<InputForm> {
+    let rules = Rules {
         lenient: args.lenient,
-    }
+    };
+    input::form(&args.table, &config.input, agents, args.tasks.as_deref(), rules)
 }
 
 fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Planner>> {
@@ -148,6 +154,8 @@ pub(super) struct KnownRequests {
 /// A request, and its queue as far as it is known.
 pub(super) struct PlannedRequest<'l> {
     pub(super) line: u64,
+    /// `line` or `row`.
+    word: &'static str,
     pub(super) request: &'l Request,
     plan: &'l [Planned],
     /// Whether the tasks come from `--tasks`.
@@ -230,7 +238,8 @@ impl PlannedRequest<'_> {
             .tasks()
             .map_or_else(String::new, |tasks| report::tasks_text(&tasks));
         let heading = format!(
-            "line {} · {}{session} · {}{state}",
+            "{} {} · {}{session} · {}{state}",
+            self.word,
             self.line,
             printable(name),
             self.origin()
@@ -254,19 +263,21 @@ impl PlannedRequest<'_> {
 }
 
 fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Exit> {
-    let input = setup::input(&args.input)?;
+    let source = setup::input(&args.input)?;
     let agents = setup::agents(&config.agents)?;
     let planner = planner(args, &agents, config)?;
-    let known = known(args, config, &input, runtime)?;
+    let form = form(args, config, &agents)?;
+    let word = form.row_word(&source);
+    let known = known(args, config, &source, runtime)?;
     let mut seen: HashMap<Digest, u64> = HashMap::new();
     let (mut shown, mut bad) = (0_u64, 0_u64);
     let mut failed: Option<anyhow::Error> = None;
-    read_input(&input, rules(args), &planner, |read| {
+    read_input(&source, &form, &planner, |read| {
         let InputPart::Lines(lines) = read else {
             return true;
         };
         for line in &lines {
-            let entry = match entry(line, &planner, known.as_ref(), &mut seen, runtime) {
+            let entry = match entry(line, word, &planner, known.as_ref(), &mut seen, runtime) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     bad += 1;
@@ -328,6 +339,7 @@ fn known(
 /// The request of a line and its stored queue. A bad line is printed, and gives `None`.
 fn entry<'l>(
     line: &'l NewLine,
+    word: &'static str,
     planner: &Planner,
     known: Option<&KnownRequests>,
     seen: &mut HashMap<Digest, u64>,
@@ -342,7 +354,7 @@ fn entry<'l>(
             ..
         } => (request, identity, content, plan),
         NewRequest::Bad { failure, .. } => {
-            tell(&format!("line {}: {}", line.line, failure.message));
+            tell(&check::named(word, line.line, &failure.message));
             return Ok(None);
         }
     };
@@ -360,6 +372,7 @@ fn entry<'l>(
     };
     Ok(Some(PlannedRequest {
         line: line.line,
+        word,
         request,
         plan,
         flagged: planner.gives_tasks() && !plan.is_empty(),

@@ -8,11 +8,11 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
-use super::{check, models, open_files, outputs, rehearsal, setup, stores};
+use super::{check, input, models, open_files, outputs, rehearsal, setup, stores};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
-use crate::engine::{Input, Job, Services, Signals, run_batch};
+use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
 use crate::observe::{EventBus, Report, RunEnding, Screen, Style, tell};
 use crate::search::Providers;
 use crate::store::{Changes, Failures, Order};
@@ -26,17 +26,17 @@ pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signal
 }
 
 async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals: Signals) -> Result<Exit> {
-    let flags = setup::run_flags(global, args, matches);
-    let input = setup::input(&args.input)?;
-    if input == Input::Stdin && std::io::stdin().is_terminal() {
+    let flags = input::with_flags(setup::run_flags(global, args, matches), &args.table, matches);
+    let source = setup::input(&args.input)?;
+    if source == Input::Stdin && std::io::stdin().is_terminal() {
         return Err(decided(
             Exit::Usage,
             "no input (give a file, or pipe requests in: one JSON object a line)",
         ));
     }
     // Check the input before the store is opened, or a mistyped name leaves an empty run behind.
-    if let Err(error) = input.probe() {
-        refuse_vanished(args, &flags, &input).await?;
+    if let Err(error) = source.probe() {
+        refuse_vanished(args, &flags, &source).await?;
         return Err(error.into());
     }
     let style = style(args.progress, global)?;
@@ -44,7 +44,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     open_files::check(config.concurrency, args.mock)?;
     let agents = setup::agents(&config.agents)?;
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
-    let mut job = job(args, &config, &agents, &providers, input)?;
+    let mut job = job(args, &config, &agents, &providers, source)?;
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
         tell(&message);
@@ -53,7 +53,8 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     setup::require_prices(&config)?;
     let routes = setup::names(&config);
     let planner = setup::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
-    models::of_input(&config, &agents, &planner, &job.input, job.rules)?;
+    check_columns(&job.input, &job.form, &planner)?;
+    models::of_input(&config, &agents, &planner, &job.input, &job.form)?;
     let _spool = if args.strict {
         check::first(&mut job, &planner)?
     } else {
@@ -109,17 +110,29 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     }
 }
 
-fn job(args: &RunArgs, config: &Config, agents: &Agents, providers: &Providers, input: Input) -> Result<Job> {
-    let (name, named) = run_name(args.name.as_deref(), &input)?;
+fn job(
+    args: &RunArgs,
+    config: &Config,
+    agents: &Agents,
+    providers: &Providers,
+    source: Input,
+) -> Result<Job> {
+    let (name, named) = run_name(args.name.as_deref(), &source)?;
     Ok(Job {
         name,
         named,
         rehearsal: args.mock,
-        outputs: outputs::outputs(args, config, &input)?,
-        input,
-        rules: Rules {
-            lenient: args.lenient,
-        },
+        outputs: outputs::outputs(args, config, &source)?,
+        input: source,
+        form: input::form(
+            &args.table,
+            &config.input,
+            agents,
+            args.tasks.as_deref(),
+            Rules {
+                lenient: args.lenient,
+            },
+        )?,
         changes: if args.frozen {
             Changes::Refuse
         } else {

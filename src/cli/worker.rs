@@ -8,8 +8,7 @@ use super::exit::{Exit, decided};
 use super::{models, open_files, rehearsal, run, setup, stores};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
-use crate::domain::request::Rules;
-use crate::engine::{Input, Job, Services, Signals, WorkerOptions, work_on_runs};
+use crate::engine::{Input, InputForm, Job, Services, Signals, WorkerOptions, work_on_runs};
 use crate::observe::{EventBus, Screen};
 use crate::store::{Changes, Order};
 
@@ -107,7 +106,7 @@ fn job(
         named: true,
         rehearsal: args.mock,
         input: Input::Stdin,
-        rules: Rules::default(),
+        form: InputForm::default(),
         changes: Changes::Refuse,
         outputs: Vec::new(),
         order: Order::Completion,

@@ -25,6 +25,16 @@ pub struct Flags {
     pub idle: Option<Given<String>>,
     /// `--timeout`.
     pub total: Option<Given<String>>,
+    /// `--query`: the template that makes the query of a row.
+    pub query: Option<Given<String>>,
+    /// `--map`: fields and the columns that they are taken from.
+    pub map: Vec<Given<String>>,
+    /// `--id-column`.
+    pub id_column: Option<Given<String>>,
+    /// `--session-column`.
+    pub session_column: Option<Given<String>>,
+    /// `--input-encoding`.
+    pub encoding: Option<Given<String>>,
     /// `--grace`.
     pub grace: Option<Given<String>>,
     /// `--wait-lock`.

@@ -11,6 +11,7 @@ mod dialect;
 mod error;
 mod flags;
 mod headers;
+mod input;
 mod keys;
 mod model_limits;
 mod origin;
@@ -33,6 +34,7 @@ pub use dialect::Dialect;
 pub use error::ConfigError;
 pub use flags::Flags;
 pub use headers::KeyHeader;
+pub use input::InputSettings;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
@@ -107,6 +109,8 @@ pub struct Config {
     pub idle_connections: usize,
     /// A PEM file of additional certificate authorities.
     pub ca_file: Option<PathBuf>,
+    /// How the columns of a table become a request.
+    pub input: InputSettings,
     /// The settings of agents.
     pub agents: AgentSettings,
     /// The most earlier material that a prompt may contain.
@@ -194,6 +198,7 @@ impl Config {
                 default.http.idle_connections,
             )?,
             ca_file: written.http.ca_file.clone(),
+            input: input::input(flags, &written, &mut layers)?,
             agents: agents::agents(&written, &default, env, &mut layers)?,
             context: agents::context(&written, &default, &mut layers)?,
             search: search::search(

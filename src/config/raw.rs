@@ -10,6 +10,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
     pub(super) run: RawRun,
+    pub(super) input: RawInput,
     pub(super) timeouts: RawTimeouts,
     pub(super) retry: RawRetry,
     pub(super) breaker: RawBreaker,
@@ -36,6 +37,16 @@ pub(super) struct RawRun {
     pub(super) on_task_failure: Option<String>,
     pub(super) max_queues: Option<usize>,
     pub(super) memory_limit: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawInput {
+    pub(super) query: Option<String>,
+    pub(super) id_column: Option<String>,
+    pub(super) session_column: Option<String>,
+    pub(super) encoding: Option<String>,
+    pub(super) map: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use crate::agent::{Agents, Planner};
 use crate::config::ContextBudget;
 use crate::domain::conditions::Conditions;
-use crate::domain::request::Rules;
 use crate::engine::RunError;
+use crate::engine::input::form::InputForm;
 use crate::llm::Client;
 use crate::observe::{Commonest, EventBus, RunEnding, Screen};
 use crate::search::Searcher;
@@ -88,8 +88,8 @@ pub struct Job {
     pub rehearsal: bool,
     /// Where requests come from.
     pub input: Input,
-    /// How strictly lines are read.
-    pub rules: Rules,
+    /// How the input is read.
+    pub form: InputForm,
     /// How a changed line is treated.
     pub changes: Changes,
     /// The outputs.

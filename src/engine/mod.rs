@@ -13,7 +13,7 @@
 //!
 //! | folder | duty |
 //! |---|---|
-//! | `input/` | reads lines and stores them |
+//! | `input/` | reads lines and tables, and stores their requests |
 //! | `dispatch/` | the loop: claims, heartbeats, stop conditions, shutdown |
 //! | `work/` | performs the tasks of one leased queue: calls, money, containment of faults |
 //! | `output/` | writes finished lines to files and to standard output, and verifies result files |
@@ -33,7 +33,9 @@ mod work;
 mod worker_loop;
 
 pub use error::RunError;
-pub use input::reader::{InputError, InputPart, read_input};
+pub use input::form::{InputForm, InputFormat};
+pub use input::reader::{InputError, InputPart, check_columns, read_input};
+pub use input::table::mapping::Mapping;
 pub use job::{Input, Job, Output, Services, Target};
 pub use output::verify::{FileContent, FileProof, verify};
 pub use run::run_batch;

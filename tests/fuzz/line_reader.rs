@@ -13,7 +13,7 @@ use nova3::config::AgentSettings;
 use nova3::domain::request::{
     Accepted, BadLine, Claim, Digest, Identity, LineSplitter, RawLine, Request, Rules, read_line,
 };
-use nova3::engine::{Input, InputPart, read_input};
+use nova3::engine::{Input, InputForm, InputPart, read_input};
 use nova3::store::{NewLine, NewRequest};
 
 use super::input::{choices, digest, lengths, pieces};
@@ -280,7 +280,7 @@ fn read(content: &[u8]) -> (Vec<NewLine>, (u64, u64)) {
     let file = written(content);
     let input = Input::File(file.path().to_path_buf());
     let result = PLANNER.with(|planner| {
-        read_input(&input, Rules::default(), planner, |seen| {
+        read_input(&input, &InputForm::default(), planner, |seen| {
             match seen {
                 InputPart::Lines(lines) => found.extend(lines),
                 InputPart::End(mark) => end = Some((mark.bytes, mark.requests)),

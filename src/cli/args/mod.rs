@@ -1,6 +1,7 @@
 //! The arguments of each command. Defaults are in `config/default.toml`, so that the settings file and the environment
 //! can override them.
 
+mod input;
 mod look;
 mod mock;
 mod search;
@@ -14,6 +15,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(in crate::cli) use self::input::{GivenFormat, InputArgs};
 pub(in crate::cli) use self::look::{
     ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
 };
@@ -116,7 +118,7 @@ pub(in crate::cli) enum Command {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RunArgs {
-    /// Requests, one JSON object a line; `-` for standard input
+    /// Requests: one JSON object a line, or a table; `-` for standard input
     #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
     pub(in crate::cli) input: PathBuf,
 
@@ -192,6 +194,9 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) lenient: bool,
 
     #[command(flatten)]
+    pub(in crate::cli) table: InputArgs,
+
+    #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
     /// Rehearse: send all calls to a mock server in this process; needs no key and costs nothing
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
@@ -264,7 +269,7 @@ pub(in crate::cli) enum Emit {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlanArgs {
-    /// Requests, one JSON object a line
+    /// Requests: one JSON object a line, or a table
     #[arg(value_name = "INPUT")]
     pub(in crate::cli) input: PathBuf,
     /// Ask the supervisor model for the missing plans; costs money, and the store keeps the plans
@@ -282,6 +287,8 @@ pub(in crate::cli) struct PlanArgs {
     /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
+    #[command(flatten)]
+    pub(in crate::cli) table: InputArgs,
     /// The durable store [default: nova3.db]
     #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
     pub(in crate::cli) store: Option<PathBuf>,
@@ -297,7 +304,7 @@ pub(in crate::cli) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
-    /// Requests, one JSON object a line; `-` for standard input
+    /// Requests: one JSON object a line, or a table; `-` for standard input
     #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
     pub(in crate::cli) input: PathBuf,
     /// Tasks of requests that name none, separated by commas
@@ -306,6 +313,8 @@ pub(in crate::cli) struct CheckArgs {
     /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
+    #[command(flatten)]
+    pub(in crate::cli) table: InputArgs,
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
 }

@@ -1,7 +1,7 @@
 //! A request for planned work: the keys of `request_data`, or of a flat line.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::action::Action;
 use super::common_fields::{self, GivenTask};
@@ -12,7 +12,7 @@ use super::stops::Stops;
 use super::tree::Tree;
 use crate::domain::ids::shortened;
 
-/// The most levels of free-form context. Deeper context is refused, so that the JSON around it stays within the limits
+/// The most levels of free-form context and of a row. Deeper context is refused, so that the JSON around it stays within the limits
 /// of JSON readers.
 const CONTEXT_LEVELS: usize = 100;
 
@@ -33,6 +33,13 @@ pub struct Brief {
         deserialize_with = "stored_context"
     )]
     pub context: Option<Value>,
+    /// The columns of the row of a table that templates name; always an object.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "stored_context"
+    )]
+    pub row: Option<Value>,
     /// The items that the person was shown.
     pub selections: Selections,
     /// Items referred to, each as `@insight1`.
@@ -92,6 +99,11 @@ impl Interaction {
 }
 
 impl Brief {
+    /// Returns the row of a table that the request was made of.
+    pub fn row(&self) -> Option<&Map<String, Value>> {
+        self.row.as_ref().and_then(Value::as_object)
+    }
+
     /// Returns where its queue stops for a person to choose.
     pub fn stops(&self) -> Stops {
         Stops {
@@ -153,7 +165,8 @@ pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>) -> Result<Bri
             .map(self::background)
             .transpose()?
             .unwrap_or_default(),
-        context: context(fields)?,
+        context: object(fields, "interaction_context")?,
+        row: object(fields, "row")?,
         selections,
         references,
         auto: fields.flag("auto")?.unwrap_or(true),
@@ -238,11 +251,12 @@ fn product(fields: &Fields<'_, '_>) -> Result<Option<ProductBrief>, Complaint> {
     Ok(product.filter(|product| *product != ProductBrief::default()))
 }
 
-fn context(fields: &Fields<'_, '_>) -> Result<Option<Value>, Complaint> {
-    let Some(value) = fields.get("interaction_context") else {
+/// Reads an object of any form.
+fn object(fields: &Fields<'_, '_>, key: &str) -> Result<Option<Value>, Complaint> {
+    let Some(value) = fields.get(key) else {
         return Ok(None);
     };
-    let place = fields.at("interaction_context");
+    let place = fields.at(key);
     Fields::of(place, value)?;
     match value.to_value(CONTEXT_LEVELS) {
         Some(value) => Ok(Some(value)),

@@ -23,6 +23,7 @@ const BRIEF: &[&str] = &[
     "interaction_type",
     "background",
     "interaction_context",
+    "row",
     "nova3_selections",
     "references",
     "auto",

@@ -124,7 +124,8 @@ async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result
     let (Input::File(path) | Input::Spooled(path)) = &job.input else {
         return Ok(false);
     };
-    let (path, rules, planner) = (path.clone(), job.rules, Arc::clone(&services.planner));
+    let path = path.clone();
+    let mut hasher = job.form.hasher(&job.input, &services.planner);
     let compared = tokio::task::spawn_blocking(move || -> std::io::Result<bool> {
         // A pipe is not opened here: its writer would take this open for the reading, which would then wait for ever.
         let data = std::fs::metadata(&path)?;
@@ -132,7 +133,6 @@ async fn is_unchanged(services: &Services, job: &Job, mark: InputMark) -> Result
             return Ok(false);
         }
         let mut file = File::open(&path)?;
-        let mut hasher = reader::hasher(rules, &planner);
         let mut buffer = vec![0; 1 << 20];
         loop {
             let read = file.read(&mut buffer)?;
@@ -159,11 +159,11 @@ fn spawn_reader(
 ) -> Result<mpsc::Receiver<Result<InputPart, InputError>>, RunError> {
     // One chunk is stored while the next is parsed. A larger channel would only use memory.
     let (chunks, receiver) = mpsc::channel(2);
-    let (input, rules, planner) = (job.input.clone(), job.rules, Arc::clone(&services.planner));
+    let (input, form, planner) = (job.input.clone(), job.form.clone(), Arc::clone(&services.planner));
     std::thread::Builder::new()
         .name("reader".to_owned())
         .spawn(move || {
-            let end = reader::read_input(&input, rules, &planner, |seen| {
+            let end = reader::read_input(&input, &form, &planner, |seen| {
                 chunks.blocking_send(Ok(seen)).is_ok()
             });
             if let Err(error) = end {

@@ -10,7 +10,11 @@ use std::path::PathBuf;
 use crate::agent::Planner;
 use crate::domain::failure::Failure;
 use crate::domain::ids::shortened;
-use crate::domain::request::{BadLine, Claim, LineSplitter, RawLine, Rules, Work, read_line};
+use crate::domain::request::{BadLine, Claim, RawLine, Rules, Work, read_line};
+use crate::engine::input::bytes::ByteSource;
+use crate::engine::input::encoding::TextDecoder;
+use crate::engine::input::form::InputForm;
+use crate::engine::input::table::{InputRow, RowCutter, TableError};
 use crate::engine::job::Input;
 use crate::store::{InputMark, NewLine, NewRequest};
 
@@ -26,6 +30,18 @@ pub struct InputError {
     pub path: PathBuf,
     /// The reason.
     pub reason: String,
+    /// Whether the columns of a table do not fit to the flags, the settings or the agents.
+    pub is_of_columns: bool,
+}
+
+impl InputError {
+    fn unreadable(input: &Input, reason: String) -> Self {
+        Self {
+            path: input.shown(),
+            reason,
+            is_of_columns: false,
+        }
+    }
 }
 
 /// A part of the input, as the reader hands it on.
@@ -53,6 +69,7 @@ impl Input {
                 let problem = |reason: String| InputError {
                     path: path.clone(),
                     reason,
+                    is_of_columns: false,
                 };
                 let file = File::open(path).map_err(|error| problem(error.to_string()))?;
                 let data = file.metadata().map_err(|error| problem(error.to_string()))?;
@@ -106,54 +123,26 @@ impl Input {
     }
 }
 
-/// The hasher of an input. The options are part of the digest, because they change what a line means.
-pub(in crate::engine) fn hasher(rules: Rules, planner: &Planner) -> blake3::Hasher {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(
-        format!(
-            "nova3 input 1;lenient={};{}\n",
-            rules.lenient,
-            planner.fingerprint()
-        )
-        .as_bytes(),
-    );
-    hasher
-}
-
 /// Reads the input to its end and passes each part to `each`. Stops early when `each` returns false.
 pub fn read_input(
     input: &Input,
-    rules: Rules,
+    form: &InputForm,
     planner: &Planner,
     mut each: impl FnMut(InputPart) -> bool,
 ) -> Result<(), InputError> {
-    let mut source = input.open()?;
-    let mut hasher = hasher(rules, planner);
-    let mut splitter = LineSplitter::new();
-    let mut buffer = vec![0; BUFFER];
-    let (mut bytes, mut index) = (0, 0);
+    let mut index = 0;
+    let mut lines = Vec::new();
+    let mut reading = InputReading::open(input, form, planner)?;
     loop {
-        let read = match source.read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                return Err(InputError {
-                    path: input.shown(),
-                    reason: error.to_string(),
-                });
-            }
-        };
-        let mut lines = Vec::new();
-        let mut take = |raw: RawLine<'_>| {
-            lines.push(line(&raw, index, rules, planner));
+        let is_open = reading.read(&mut |row| {
+            lines.push(line(&row, index, form.rules, planner));
             index += 1;
-        };
-        if read == 0 {
-            splitter.finish(&mut take);
-            if !lines.is_empty() && !each(InputPart::Lines(lines)) {
-                return Ok(());
-            }
-            let digest = *hasher.finalize().as_bytes();
+        })?;
+        if !lines.is_empty() && !each(InputPart::Lines(std::mem::take(&mut lines))) {
+            return Ok(());
+        }
+        if !is_open {
+            let (digest, bytes) = reading.source.mark();
             each(InputPart::End(InputMark {
                 digest,
                 bytes,
@@ -161,27 +150,99 @@ pub fn read_input(
             }));
             return Ok(());
         }
-        bytes += read as u64;
-        hasher.update(&buffer[..read]);
-        splitter.push(&buffer[..read], &mut take);
-        if !lines.is_empty() && !each(InputPart::Lines(lines)) {
-            return Ok(());
-        }
     }
 }
 
-fn line(raw: &RawLine<'_>, index: u64, rules: Rules, planner: &Planner) -> NewLine {
-    let (number, content) = match raw {
-        RawLine::Line { number, bytes } => (*number, request(*number, bytes, rules, planner)),
-        RawLine::TooLong {
+/// Checks the header of a table, before anything is spent. Other inputs and pipes are not opened.
+pub fn check_columns(input: &Input, form: &InputForm, planner: &Planner) -> Result<(), InputError> {
+    if !input.is_whole() || !form.is_table(input) {
+        return Ok(());
+    }
+    let mut reading = InputReading::open(input, form, planner)?;
+    while !reading.has_columns() && reading.read(&mut |_| {})? {}
+    Ok(())
+}
+
+/// An input that is being read.
+struct InputReading<'f> {
+    input: &'f Input,
+    source: ByteSource,
+    /// Decodes tables. Lines of JSON that are requests as they stand have to be UTF-8.
+    decoder: Option<TextDecoder>,
+    /// `None` after the end.
+    cutter: Option<RowCutter<'f>>,
+    buffer: Vec<u8>,
+}
+
+impl<'f> InputReading<'f> {
+    fn open(input: &'f Input, form: &'f InputForm, planner: &Planner) -> Result<Self, InputError> {
+        let source = ByteSource::open(input.open()?, form.hasher(input, planner))
+            .map_err(|error| InputError::unreadable(input, error.to_string()))?;
+        Ok(Self {
+            input,
+            source,
+            decoder: form.is_table(input).then(|| TextDecoder::new(form.encoding)),
+            cutter: Some(RowCutter::new(input, form)),
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    fn has_columns(&self) -> bool {
+        self.cutter.as_ref().is_none_or(RowCutter::has_columns)
+    }
+
+    /// Reads the next bytes and hands out their requests. Returns false at the end of the input.
+    fn read(&mut self, f: &mut impl FnMut(InputRow<'_>)) -> Result<bool, InputError> {
+        let read = loop {
+            match self.source.read(&mut self.buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        let read = read.map_err(|error| InputError::unreadable(self.input, error.to_string()))?;
+        let chunk = self.buffer.get(..read).unwrap_or_default();
+        let text = match &mut self.decoder {
+            Some(decoder) => decoder.push(chunk, read == 0),
+            None => chunk,
+        };
+        let Some(mut cutter) = self.cutter.take() else {
+            return Ok(false);
+        };
+        let mut cut = cutter.push(text, f);
+        if read > 0 {
+            self.cutter = Some(cutter);
+        } else if cut.is_ok() {
+            cut = cutter.finish(f);
+        }
+        cut.map_err(|TableError(reason)| InputError {
+            path: self.input.shown(),
+            reason,
+            is_of_columns: true,
+        })?;
+        Ok(read > 0)
+    }
+}
+
+fn line(row: &InputRow<'_>, index: u64, rules: Rules, planner: &Planner) -> NewLine {
+    let (number, content) = match row {
+        InputRow::Line(RawLine::Line { number, bytes }) => {
+            (*number, request(*number, bytes, rules, planner, &str::to_owned))
+        }
+        InputRow::Line(RawLine::TooLong {
             number,
             length,
             digest,
             claim,
-        } => {
+        }) => {
             let problem = BadLine::too_long(*length, *digest, (*claim).clone());
             (*number, bad(*number, problem))
         }
+        InputRow::Made {
+            number,
+            bytes,
+            explain,
+        } => (*number, request(*number, bytes, rules, planner, explain)),
+        InputRow::Bad { number, problem } => (*number, bad(*number, problem.clone())),
     };
     NewLine {
         line: number,
@@ -190,10 +251,20 @@ fn line(raw: &RawLine<'_>, index: u64, rules: Rules, planner: &Planner) -> NewLi
     }
 }
 
-fn request(number: u64, bytes: &[u8], rules: Rules, planner: &Planner) -> NewRequest {
+/// Checks one line. `explain` adds the place to the message of a bad one.
+fn request(
+    number: u64,
+    bytes: &[u8],
+    rules: Rules,
+    planner: &Planner,
+    explain: &dyn Fn(&str) -> String,
+) -> NewRequest {
     let accepted = match read_line(bytes, rules) {
         Ok(accepted) => accepted,
-        Err(problem) => return bad(number, problem),
+        Err(mut problem) => {
+            problem.message = explain(&problem.message);
+            return bad(number, problem);
+        }
     };
     match planner.plan(&accepted.request) {
         Ok(work) => NewRequest::Good {
@@ -212,7 +283,7 @@ fn request(number: u64, bytes: &[u8], rules: Rules, planner: &Planner) -> NewReq
             bad(
                 number,
                 BadLine {
-                    message,
+                    message: explain(&message),
                     claim,
                     digest: accepted.content,
                 },

@@ -46,6 +46,7 @@ fn a_flat_line_is_read() {
         interaction: Interaction::FullAnalysis,
         background: Background::default(),
         context: None,
+        row: None,
         selections: Selections::default(),
         references: Vec::new(),
         auto: true,
@@ -81,6 +82,7 @@ fn an_envelope_is_read() {
             ..Background::default()
         },
         context: Some(json!({"k":[1]})),
+        row: None,
         selections: Selections {
             items: vec![
                 item("nova3_insight", "insight1", "i", true),

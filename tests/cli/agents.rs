@@ -358,14 +358,14 @@ fn a_new_agent_is_written_tried_and_run() {
     for part in [
         "=== system ===\nYou rate texts",
         "=== user ===\n# Task",
-        "Tea is <<<warm\n",
+        "Tea is << <warm\n",
         "=== answer ===\n[",
         "\"score\": ",
     ] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
     assert!(
-        ran.err.contains("1 call; ") && ran.err.contains("route `default`"),
+        ran.err.contains("1 call; ") && ran.err.contains("route `mock`"),
         "{}",
         ran.err
     );

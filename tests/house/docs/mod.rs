@@ -190,7 +190,12 @@ fn every_flag_exists() {
     let mut flags: BTreeSet<String> = commands
         .flat_map(|command| words(&help(&[command]), "--"))
         .collect();
-    for (command, inner) in [("agents", "list"), ("session", "show"), ("session", "export")] {
+    for (command, inner) in [
+        ("agents", "list"),
+        ("agents", "test"),
+        ("session", "show"),
+        ("session", "export"),
+    ] {
         flags.extend(words(&help(&[command, inner]), "--"));
     }
     // Those of cargo and of other programs.

@@ -79,14 +79,19 @@ impl Agents {
             material = found.material.unwrap_or(material);
             banned.extend(found.banned);
         }
-        for file in &settings.files {
-            let agent = AgentFile {
+        let read = |file: &PathBuf| {
+            Ok(AgentFile {
                 text: text_of(file)?,
                 file: file.clone(),
                 embedded: false,
-            };
-            replace(&mut sources, agent)?;
-        }
+            })
+        };
+        let files = settings
+            .files
+            .iter()
+            .map(read)
+            .collect::<Result<_, AgentError>>()?;
+        merge(&mut sources, files)?;
         banned.extend(settings.banned_words.iter().cloned());
         Self::read(&sources, &material, &banned, settings)
     }
@@ -261,19 +266,6 @@ fn merge(sources: &mut Vec<AgentFile>, added: Vec<AgentFile>) -> Result<(), Agen
             }
         }
     }
-    Ok(())
-}
-
-/// Adds an agent. It replaces the agent with the same action.
-fn replace(sources: &mut Vec<AgentFile>, added: AgentFile) -> Result<(), AgentError> {
-    let action = outline(&added)?.0;
-    for source in sources.iter_mut() {
-        if outline(source)?.0 == action {
-            *source = added;
-            return Ok(());
-        }
-    }
-    sources.push(added);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::config::{Config, Flags, Given, Source};
 use crate::domain::outcome::Product;
 use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Brief, Rules, Work, read_line};
-use crate::llm::{Client, Role, Stop};
+use crate::llm::{Client, Stop};
 use crate::observe::tell;
 use crate::store::Material;
 
@@ -111,11 +111,7 @@ async fn ask(
 fn shown(prompt: &Prompt) -> String {
     let mut text = String::new();
     for message in &prompt.messages {
-        let role = match message.role {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
+        let role = message.role.name();
         text += &format!("=== {role} ===\n{}\n\n", printable(&message.content));
     }
     text + "=== answer ===\n"

@@ -11,7 +11,7 @@ use crate::domain::printable::printable;
 use crate::domain::request::{Brief, Work};
 use crate::domain::state::TaskStatus;
 use crate::domain::task_search::TaskSearch;
-use crate::llm::{Client, Role, Route};
+use crate::llm::{Client, Route};
 use crate::store::{Material, Wanted};
 
 /// The prompts of a request's tasks, or the supervisor's if they are not known yet.
@@ -148,11 +148,7 @@ impl Shown<'_> {
 fn rendered(name: &str, agent: &Agent, prompt: &Prompt) -> String {
     let mut text = String::new();
     for message in &prompt.messages {
-        let role = match message.role {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
+        let role = message.role.name();
         text += &format!(
             "=== {name} {} · {role} ===\n{}\n\n",
             agent.action,

@@ -196,11 +196,6 @@ impl Searcher {
         self.0.settings.results
     }
 
-    /// Returns an error if the chain names a link that does not exist.
-    pub fn check(&self, chain: &[String]) -> Result<(), SearchError> {
-        self.0.check(chain)
-    }
-
     /// Reads the pages of the first `count` items that have an address, at most [`MOST_PAGES`], side by side. An item gets
     /// the text of its page, and the hash of that text, if the text is longer. A failure leaves the item as it was.
     pub async fn read_pages(&self, items: &mut [SearchItem], count: usize) -> Vec<PageRead> {

@@ -30,8 +30,8 @@ pub enum SettlementEnd {
     Failed(Failure, Option<Product>),
     /// The task is split into these parts and joins them when they are settled.
     FannedOut(Vec<NewPart>),
-    /// The task waits for its search, which has this input.
-    Searches(String),
+    /// The task waits for its search.
+    Searches,
 }
 
 /// A new part of a task that fans out. It has the action of its task.
@@ -133,10 +133,9 @@ impl Settlement {
     }
 
     /// The planned task waits for its search, which is ready and gets the lease. A planned task searches at most once.
-    pub fn searches(lease: Lease, task: impl Into<TaskNo>, input: String) -> Self {
+    pub fn searches(lease: Lease, task: impl Into<TaskNo>) -> Self {
         let nothing = Provenance::without_calls(String::new(), String::new());
-        let end = SettlementEnd::Searches(input);
-        Self::new(lease, task.into(), end, nothing, Vec::new())
+        Self::new(lease, task.into(), SettlementEnd::Searches, nothing, Vec::new())
     }
 
     /// Sets whether the queue continues behind a failed task.
@@ -178,7 +177,7 @@ impl Settlement {
     pub(super) fn bytes(&self) -> usize {
         match &self.end {
             SettlementEnd::Completed(product, _) | SettlementEnd::Failed(_, Some(product)) => product.bytes(),
-            SettlementEnd::Failed(_, None) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => 0,
+            SettlementEnd::Failed(_, None) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches => 0,
         }
     }
 

@@ -54,7 +54,7 @@ async fn searching(harness: &mut Harness) -> (RunId, Claimed) {
     let run = harness.run("a").await;
     harness.read(run, &[request("x").session("s").tasks(2)]).await;
     let queue = harness.claim_one(run).await;
-    let waits = Settlement::searches(queue.lease, 0, String::new());
+    let waits = Settlement::searches(queue.lease, 0);
     assert_eq!(harness.settle(waits).await, Settled::Moved(TaskNo::search(0)));
     (run, queue)
 }

@@ -194,13 +194,7 @@ fn english(piece: &Piece, at: usize) -> Option<Statement> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Grounds;
-
-    /// Returns the words that need a source.
-    fn found(text: &str) -> Vec<String> {
-        let findings = Grounds::of([]).missing_from(text);
-        findings.into_iter().map(|finding| finding.word).collect()
-    }
+    use super::super::{Grounds, words_to_ground as found};
 
     #[test]
     fn comparisons_are_found() {

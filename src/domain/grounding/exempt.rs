@@ -219,13 +219,7 @@ pub(super) fn is_promised_in_one(piece: &Piece, start: usize, end: usize) -> boo
 
 #[cfg(test)]
 mod tests {
-    use super::super::Grounds;
-
-    /// Returns the words that need a source.
-    fn found(text: &str) -> Vec<String> {
-        let findings = Grounds::of([]).missing_from(text);
-        findings.into_iter().map(|finding| finding.word).collect()
-    }
+    use super::super::words_to_ground as found;
 
     #[test]
     fn numbers_that_state_nothing_pass() {

@@ -113,6 +113,13 @@ impl Grounds {
     }
 }
 
+/// Returns the words of a text that need a source.
+#[cfg(test)]
+fn words_to_ground(text: &str) -> Vec<String> {
+    let findings = Grounds::of([]).missing_from(text);
+    findings.into_iter().map(|finding| finding.word).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

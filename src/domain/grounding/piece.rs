@@ -3,6 +3,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::domain::folding::narrow;
+
 /// A piece ends at a sentence mark when it is longer than this. Rules look at one piece only.
 const LONG: usize = 400;
 
@@ -192,9 +194,8 @@ impl Iterator for TextPieces<'_> {
 
 /// Returns the character in the form for comparison.
 pub(super) fn folded(c: char) -> char {
-    let c = match c {
-        '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        '\u{3000}' | '\u{a0}' | '\t' => ' ',
+    let c = match narrow(c) {
+        '\u{a0}' | '\t' => ' ',
         '￥' => '¥',
         '￡' => '£',
         '兩' => '两',

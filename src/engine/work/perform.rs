@@ -54,22 +54,11 @@ pub(in crate::engine) async fn material(
         .await
 }
 
-/// The sources of the present task, if its agent searches. A search that failed found none.
-async fn found(tools: &Tools, queue: &Claimed, agent: &Agent) -> Result<Option<TaskSearch>, StoreError> {
-    if agent.search.is_none() {
-        return Ok(None);
-    }
-    let found = tools
-        .store
-        .task_search(queue.lease.queue_id, queue.current_task)
-        .await?;
-    Ok(found.and_then(Result::ok))
-}
-
-/// Performs the queue's present task, or the present part.
+/// Performs the queue's present task, or the present part, with the result of its search.
 pub(in crate::engine) async fn perform(
     work: &LeaseContext<'_>,
     queue: &Claimed,
+    search: Option<&TaskSearch>,
     reservation: Option<&LeaseReservation<'_>>,
     events: Option<&TaskEvents>,
 ) -> Result<TaskOutcome, StoreError> {
@@ -92,12 +81,11 @@ pub(in crate::engine) async fn perform(
             let part = queue.parts.iter().find(|part| part.no == queue.task);
             let input = part.map_or(&planned.input, |part| &part.input);
             let material = material(tools, queue, input).await?;
-            let search = found(tools, queue, agent).await?;
             let input = TaskInput {
                 brief,
                 input,
                 material: &material,
-                search: search.as_ref(),
+                search,
                 part: part.map(|part| PartOf {
                     number: part.no.part_no().unwrap_or(1),
                     of: queue.parts.len(),

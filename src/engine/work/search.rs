@@ -24,9 +24,6 @@ use crate::observe::TaskEvents;
 use crate::search::{FailureKind, LinkAttempt, LinkFailure, Query, SearchError, SearchOutcome, route_name};
 use crate::store::{Claimed, StoreError};
 
-/// The input of a new search task, for people: the search works from its planned task.
-pub(in crate::engine) const INPUT: &str = "";
-
 /// Performs the leased search. Its agent may have changed since the search was added: without a search in its file the
 /// result is empty.
 pub(in crate::engine) async fn search(

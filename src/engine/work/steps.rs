@@ -8,6 +8,7 @@ use crate::domain::conditions::OnFailure;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Product, Provenance};
 use crate::domain::task::TaskKind;
+use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::perform::{impossible, perform, then};
@@ -132,11 +133,11 @@ async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
         let path = std::path::PathBuf::new();
         return work.store_failed(queue, StoreError::Row { path, reason });
     }
-    match needs_search(tools, queue).await {
-        Ok(true) => return add_search(work, queue, events).await,
-        Ok(false) => {}
+    let search = match lookup(tools, queue).await {
+        Ok(TaskLookup::Settled(search)) => search,
+        Ok(TaskLookup::Missing) => return add_search(work, queue, events).await,
         Err(error) => return work.store_failed(queue, error),
-    }
+    };
     match parts::split(tools, queue).await {
         Ok(Some(new)) => return fan_out(work, queue, new, events).await,
         Ok(None) => {}
@@ -148,7 +149,7 @@ async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
     }
     let reservation = tools.reservation(queue, stop, work.teller);
     failpoint!("before-call", &queue.tasks[index].input);
-    let done = match perform(work, queue, reservation.as_ref(), events).await {
+    let done = match perform(work, queue, search.as_ref(), reservation.as_ref(), events).await {
         Ok(done) => done,
         Err(error) if error.is_of_one_row() => impossible(String::new(), Class::Internal, error.to_string()),
         Err(error) => return work.store_failed(queue, error),
@@ -157,23 +158,33 @@ async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
     settle(work, queue, done, reservation.as_ref(), events).await
 }
 
-/// Whether the present task is a planned one that searches and has no settled search.
-async fn needs_search(tools: &Tools, queue: &Claimed) -> Result<bool, StoreError> {
+/// The search of the present task, before the task is performed.
+enum TaskLookup {
+    /// The task has to wait for a search.
+    Missing,
+    /// The task can be performed. `None`: its agent does not search, or the search failed.
+    Settled(Option<TaskSearch>),
+}
+
+/// Returns the search of the present task. A part has that of its planned task.
+async fn lookup(tools: &Tools, queue: &Claimed) -> Result<TaskLookup, StoreError> {
     let agent = tools.agents.get(&queue.tasks[queue.current_task].action);
-    let searches = agent.is_some_and(|agent| agent.search.is_some());
-    if !searches || queue.task.is_subtask() {
-        return Ok(false);
+    if agent.is_none_or(|agent| agent.search.is_none()) {
+        return Ok(TaskLookup::Settled(None));
     }
-    let found = tools
-        .store
+    let store = &tools.store;
+    let found = store
         .task_search(queue.lease.queue_id, queue.current_task)
         .await?;
-    Ok(found.is_none())
+    Ok(match found {
+        None if !queue.task.is_subtask() => TaskLookup::Missing,
+        found => TaskLookup::Settled(found.and_then(Result::ok)),
+    })
 }
 
 /// Adds the search of the present task. Returns whether the lease goes on, with the search.
 async fn add_search(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
-    let settlement = Settlement::searches(queue.lease, queue.task, search::INPUT.to_owned());
+    let settlement = Settlement::searches(queue.lease, queue.task);
     match contain::settle(&*work.tools.store, settlement).await {
         Ok(settled) => {
             publish(events, || TaskFact::Searches);

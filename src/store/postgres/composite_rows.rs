@@ -105,12 +105,12 @@ impl PartRow {
         }
     }
 
-    fn search(input: &str) -> Self {
+    const fn search() -> Self {
         Self {
             kind: TaskKind::Search.as_str(),
             subject: None,
             description: String::new(),
-            input: text(input),
+            input: String::new(),
         }
     }
 }
@@ -180,11 +180,11 @@ impl<'a> SettlementRow<'a> {
                 parts = new.iter().map(PartRow::of).collect();
                 ("fan_out", None, None)
             }
-            SettlementEnd::Searches(input) => {
+            SettlementEnd::Searches => {
                 if task.index().is_none() || task.is_subtask() {
                     return Err(JobFault::Row(format!("{task} cannot have a search")));
                 }
-                parts = vec![PartRow::search(input)];
+                parts = vec![PartRow::search()];
                 ("fan_out", None, None)
             }
         };

@@ -161,13 +161,7 @@ pub(super) fn lease(
 }
 
 /// Adds the search as a ready task. The planned task waits for it.
-pub(super) fn search(
-    c: &Connection,
-    queue_id: i64,
-    task: TaskNo,
-    input: &str,
-    now: i64,
-) -> Result<(), JobFault> {
+pub(super) fn search(c: &Connection, queue_id: i64, task: TaskNo, now: i64) -> Result<(), JobFault> {
     let Some(index) = task.index().filter(|_| !task.is_subtask()) else {
         return Err(JobFault::Row(format!("{task} cannot have a search")));
     };
@@ -185,7 +179,7 @@ pub(super) fn search(
         )?;
     c.prepare_cached(
         "INSERT INTO nova3_tasks(queue_id, task_index, task_id, kind, action, input, status, created_at)
-         VALUES(?1,?2,?3,?4,?5,?6,'ready',?7)",
+         VALUES(?1,?2,?3,?4,?5,'','ready',?6)",
     )?
     .execute(params![
         queue_id,
@@ -193,7 +187,6 @@ pub(super) fn search(
         search.to_string(),
         TaskKind::Search.as_str(),
         action,
-        input,
         now
     ])?;
     Ok(())

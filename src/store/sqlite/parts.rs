@@ -35,11 +35,10 @@ pub(super) fn search(
     c: &Connection,
     settlement: &Settlement,
     held: &LeasedTask,
-    input: &str,
     now: i64,
 ) -> Result<Settled, JobFault> {
     let queue_id = settlement.lease.queue_id;
-    graph::search(c, queue_id, settlement.task, input, now)?;
+    graph::search(c, queue_id, settlement.task, now)?;
     let next = match held.lease(settlement) {
         Some(lease) => graph::hand_on_to_subtask(c, &lease)?,
         None => None,
@@ -93,7 +92,7 @@ fn store_subtask(
             (TaskTransition::Completed, Some(result))
         }
         SettlementEnd::Failed(..) => (TaskTransition::Failed, None),
-        SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => {
+        SettlementEnd::FannedOut(_) | SettlementEnd::Searches => {
             return Err(JobFault::Row("a subtask has no subtasks".to_owned()));
         }
     };

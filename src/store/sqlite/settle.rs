@@ -113,9 +113,9 @@ pub(super) fn settle(c: &Connection, settlement: &Settlement, now: i64) -> Resul
         ledger::write(c, &spent, held.run, Use::Part)?;
         return parts::fan_out(c, settlement, &held, parts, now);
     }
-    if let SettlementEnd::Searches(input) = &settlement.end {
+    if matches!(settlement.end, SettlementEnd::Searches) {
         ledger::write(c, &spent, held.run, Use::Part)?;
-        return parts::search(c, settlement, &held, input, now);
+        return parts::search(c, settlement, &held, now);
     }
     if settlement.task.is_subtask() {
         ledger::write(c, &spent, held.run, Use::Part)?;
@@ -138,7 +138,7 @@ fn settle_planned(
             (TaskTransition::Failed, response.as_ref(), Some(failure))
         }
         SettlementEnd::Completed(product, _) => (TaskTransition::Completed, Some(product), None),
-        SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => {
+        SettlementEnd::FannedOut(_) | SettlementEnd::Searches => {
             return Err(JobFault::Row(
                 "a task that waits for subtasks has no outcome".to_owned(),
             ));

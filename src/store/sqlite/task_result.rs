@@ -59,7 +59,7 @@ pub(super) fn store_row(
     };
     let error = match &settlement.end {
         SettlementEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
-        SettlementEnd::Completed(..) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches(_) => None,
+        SettlementEnd::Completed(..) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches => None,
     };
     let stored = c
         .prepare_cached(&sql(

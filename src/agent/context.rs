@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::conversation::Conversation;
 use super::definition::Agent;
+use super::fingerprint::Fingerprint;
 use super::run::Prompt;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure, Verdict};
 use crate::domain::outcome::{Attempt, Provenance};
-use crate::domain::request::Digest;
 use crate::domain::usage::{Cost, Usage};
 use crate::llm::{
     Answer, CallError, CallFailure, Chain, ChainError, Client, CostReservation, Marks, Route, RouteError,
@@ -75,11 +75,12 @@ pub(super) struct ConversationResult<T> {
     pub(super) attempts: Vec<Attempt>,
 }
 
-/// Asks until an answer is usable. Each route of the chain has one conversation with at most one repair. The prompt is
+/// Asks until an answer is usable. `input` is the task's own instruction. Each route of the chain has one conversation with at most one repair. The prompt is
 /// built for each route, because context windows differ.
 pub(super) async fn converse<T>(
     context: AgentContext<'_>,
     agent: &Agent,
+    input: &str,
     make: impl Fn(&Route) -> Result<Prompt, Failure>,
     validate: impl Fn(&Prompt, &Answer) -> Validation<T>,
 ) -> ConversationResult<T> {
@@ -94,7 +95,7 @@ pub(super) async fn converse<T>(
         };
         let ended = match make(&route) {
             Ok(prompt) => {
-                made_from = Some(digest_of(agent, &route, &prompt));
+                made_from = Some(Fingerprint::of(agent, &route, input, &prompt).to_string());
                 let mut conversation = Conversation::new(&mut selector, &route, agent, prompt);
                 let answered = conversation.until_usable(&validate).await;
                 warnings = conversation.warnings;
@@ -117,24 +118,6 @@ pub(super) async fn converse<T>(
         making,
         attempts: selector.attempts,
     }
-}
-
-/// Returns a digest of everything that determines the answer. A redo compares it with the digest of the present
-/// prompt.
-fn digest_of(agent: &Agent, route: &Route, prompt: &Prompt) -> String {
-    let parts = (
-        &agent.source,
-        &route.settings.model,
-        (
-            agent.sampling.temperature,
-            agent.sampling.top_p,
-            agent.sampling.seed,
-        ),
-        &prompt.messages,
-    );
-    // Texts and numbers always serialize to JSON.
-    let text = serde_json::to_vec(&parts).unwrap_or_default();
-    Digest::of(&text).hex()
 }
 
 /// Returns the error for a route that has no prompt. Another route may have one, unless the failure is internal.

@@ -390,6 +390,7 @@ mod tests {
                 completed_at: 0,
             }],
             left: vec![],
+            replaced: vec![],
         };
         let (parts, unknown) = PromptParts::gather(&brief, "做", &material, false);
         assert_eq!(

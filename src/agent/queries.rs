@@ -107,7 +107,7 @@ async fn ask(
     task: TaskInput<'_>,
 ) -> ConversationResult<Vec<String>> {
     let make = |route: &Route| prompt(writer, route, context.budget, task);
-    converse(context, writer, make, |_, answer| validate(writer, answer)).await
+    converse(context, writer, "", make, |_, answer| validate(writer, answer)).await
 }
 
 fn validate(writer: &Agent, answer: &Answer) -> Validation<Vec<String>> {

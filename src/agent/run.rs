@@ -115,7 +115,7 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
         outcome,
         mut making,
         attempts,
-    } = converse(context, agent, make, validate).await;
+    } = converse(context, agent, task.input, make, validate).await;
     let has_looked_up = task.search.is_some_and(TaskSearch::has_looked_up);
     making.degraded |= agent.search.is_some() && !has_looked_up;
     if agent.search.is_some() && task.search.is_none() {

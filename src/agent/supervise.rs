@@ -46,7 +46,7 @@ pub async fn run_supervisor(context: AgentContext<'_>, agents: &Agents, task: Ta
         outcome,
         mut making,
         attempts,
-    } = converse(context, supervisor, make, validate).await;
+    } = converse(context, supervisor, "", make, validate).await;
     let end = match outcome {
         ConversationOutcome::Well((steps, dropped)) => {
             if dropped > 0 {

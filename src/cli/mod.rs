@@ -20,6 +20,8 @@ mod open_files;
 mod outputs;
 mod plan;
 mod prompts;
+mod redo;
+mod redo_list;
 mod rehearsal;
 mod results;
 mod retry;
@@ -89,6 +91,7 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Runs(args) => runs::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global),
+        Command::Redo(args) => redo::main(args, &cli.global, matches, signals),
         Command::Verify(args) => verify::main(args, &cli.global),
         Command::Mock(args) => mock::main(args, signals),
         Command::Config(args) => config::main(args, &cli.global, matches),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{check, input, models, print, prompts, rehearsal, run, setup, stores};
+use super::{check, input, models, print, prompts, redo, redo_list, rehearsal, run, setup, stores};
 use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
@@ -17,7 +17,7 @@ use crate::domain::printable::{counted, printable};
 use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
 use crate::domain::state::TaskStatus;
 use crate::engine::{
-    Input, InputForm, InputPart, Job, Services, Signals, check_columns, read_input, run_batch,
+    Input, InputForm, InputPart, Job, RedoChoice, Services, Signals, check_columns, read_input, run_batch,
 };
 use crate::observe::tell;
 use crate::observe::{EventBus, RunEnding, Screen, Style};
@@ -36,6 +36,9 @@ pub(super) fn main(
     };
     let flags = input::with_flags(flags, &args.table, matches);
     let runtime = super::runtime()?;
+    if args.stale {
+        return runtime.block_on(stale(args, &flags));
+    }
     let mut asked = Exit::Good;
     if args.call {
         asked = runtime.block_on(call(args, global, &flags, &mut signals))?;
@@ -54,6 +57,21 @@ pub(super) fn main(
         (Exit::Good, shown) | (Exit::Failed, shown @ Exit::BadInput) => shown,
         (asked, _) => asked,
     })
+}
+
+/// Shows the finished tasks that a redo would make anew, because one of their inputs has changed.
+async fn stale(args: &PlanArgs, flags: &Flags) -> Result<Exit> {
+    let (name, _) = run::run_name(args.name.as_deref(), &setup::input(&args.input)?)?;
+    let choice = RedoChoice {
+        stale: true,
+        ..RedoChoice::default()
+    };
+    let form = if args.json {
+        redo_list::ListForm::Json
+    } else {
+        redo_list::ListForm::Text
+    };
+    redo::show(flags, args.mock, &name, &choice, form).await
 }
 
 /// Makes and stores the missing plans. Runs no other task.

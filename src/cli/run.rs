@@ -8,6 +8,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
+use super::redo::RedoStep;
 use super::{check, input, models, open_files, outputs, rehearsal, setup, stores};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
@@ -19,13 +20,20 @@ use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     let runtime = super::runtime()?;
-    let exit = runtime.block_on(run(args, global, matches, signals));
+    let exit = runtime.block_on(run(args, global, matches, signals, None));
     // The reader thread may block on a pipe that stays open; it must not keep the process alive.
     runtime.shutdown_background();
     exit
 }
 
-async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals: Signals) -> Result<Exit> {
+/// Runs the requests. A redo first puts the tasks back that it makes anew.
+pub(super) async fn run(
+    args: &RunArgs,
+    global: &Global,
+    matches: &ArgMatches,
+    mut signals: Signals,
+    redo: Option<&RedoStep>,
+) -> Result<Exit> {
     let flags = input::with_flags(setup::run_flags(global, args, matches), &args.table, matches);
     let source = setup::input(&args.input)?;
     if source == Input::Stdin && std::io::stdin().is_terminal() {
@@ -74,6 +82,12 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
         events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
         screen,
     };
+    if let Some(redo) = redo
+        && let Some(exit) = redo.begin(&services, &job.name).await?
+    {
+        services.store.close().await?;
+        return Ok(exit);
+    }
     let report = run_batch(&mut services, &job, &mut signals).await;
     services.events.close();
     if let Some(mock) = rehearsal {
@@ -212,7 +226,12 @@ fn exit(report: &Report) -> Exit {
     let counts = &report.counts;
     match &report.ending {
         RunEnding::Finished if counts.total == 0 => Exit::Nothing,
-        RunEnding::Finished | RunEnding::ClosedPipe | RunEnding::Limit if counts.bad() > 0 => Exit::Failed,
+        // A request whose redo failed has its earlier result, so no state counts it.
+        RunEnding::Finished | RunEnding::ClosedPipe | RunEnding::Limit
+            if counts.bad() > 0 || report.commonest.is_some() =>
+        {
+            Exit::Failed
+        }
         RunEnding::Finished | RunEnding::ClosedPipe | RunEnding::Limit => {
             if counts.unfinished() == 0 && report.input_read {
                 Exit::Good

@@ -295,7 +295,8 @@ pub struct Provenance {
     /// Warnings for the reader of the result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The digest of the task's inputs: the agent's file, model, sampling, and the prompt with context and instruction.
+    /// The fingerprint of the task's inputs: digests of the agent's file, the model, the sampling, the instruction, and the
+    /// whole prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_from: Option<String>,
 }
@@ -370,6 +371,8 @@ pub struct Finished {
     pub created_at: i64,
     /// Unix milliseconds at which the request finished.
     pub completed_at: i64,
+    /// Whether a redo of it is under way. The rest is its earlier result.
+    pub is_redone: bool,
     /// How its tasks were planned; `None` if the line or a flag gave them.
     pub plan: Option<PlanRecord>,
     /// Its tasks in order.

@@ -38,19 +38,21 @@ pub enum QueueEvent {
     Continued,
     /// The request that took over its pending tasks is no longer valid: they are pending again.
     Returned,
-    /// A retry puts it back into the order of its session.
+    /// A retry or a redo puts it back into the order of its session.
     Retried,
-    /// A retry puts it back; it has no session to wait for.
+    /// A retry or a redo puts it back; it has no session to wait for.
     RetriedAlone,
     /// A line with changed content replaced it.
     Superseded,
     /// The change was undone: the queue has the result with this status again.
     Revived(Status),
+    /// A redo failed or was cancelled: the queue has its earlier result, with this status, again.
+    Kept(Status),
 }
 
 impl QueueEvent {
     /// Every event.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Promoted,
         Self::HeldBack,
         Self::Finished,
@@ -66,6 +68,10 @@ impl QueueEvent {
         Self::Revived(Status::Failed),
         Self::Revived(Status::Paused),
         Self::Revived(Status::Continued),
+        Self::Kept(Status::Completed),
+        Self::Kept(Status::Partial),
+        Self::Kept(Status::Failed),
+        Self::Kept(Status::Paused),
     ];
 }
 
@@ -111,7 +117,9 @@ impl QueueState {
     pub const fn after(self, event: QueueEvent) -> Result<Self, IllegalTransition> {
         use QueueEvent as E;
         match (self, event) {
-            (Self::Blocked, E::Promoted) | (Self::Failed | Self::Done, E::RetriedAlone) => Ok(Self::Open),
+            (Self::Blocked, E::Promoted) | (Self::Failed | Self::Done | Self::Paused, E::RetriedAlone) => {
+                Ok(Self::Open)
+            }
             (Self::Open, E::HeldBack)
             | (Self::Failed | Self::Done | Self::Paused | Self::Superseded, E::Retried) => Ok(Self::Blocked),
             (Self::Open, E::Finished) => Ok(Self::Done),
@@ -119,7 +127,8 @@ impl QueueState {
             (Self::Open, E::Paused) => Ok(Self::Paused),
             (Self::Paused, E::Continued) => Ok(Self::Continued),
             (Self::Continued, E::Returned) => Ok(Self::Paused),
-            (Self::Superseded, E::Revived(status)) => Ok(status.state()),
+            (Self::Superseded, E::Revived(status))
+            | (Self::Failed | Self::Open | Self::Blocked, E::Kept(status)) => Ok(status.state()),
             (
                 Self::Blocked | Self::Open | Self::Paused | Self::Continued | Self::Done | Self::Failed,
                 E::Superseded,
@@ -190,11 +199,15 @@ pub enum TaskTransition {
     Retried,
     /// A retry puts it back behind a task that it needs.
     RetriedBehind,
+    /// A redo makes it anew.
+    Redone,
+    /// A redo makes it anew, behind a task that it needs.
+    RedoneBehind,
 }
 
 impl TaskTransition {
     /// Every event.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Met,
         Self::Claimed,
         Self::HandedOn,
@@ -207,6 +220,8 @@ impl TaskTransition {
         Self::Skipped,
         Self::Retried,
         Self::RetriedBehind,
+        Self::Redone,
+        Self::RedoneBehind,
     ];
 }
 
@@ -260,9 +275,12 @@ impl TaskStatus {
             (Self::Pending, E::Met)
             | (Self::Leased, E::Released)
             | (Self::Submitted, E::TakenBack)
-            | (Self::Failed | Self::Skipped, E::Retried) => Some(Self::Ready),
+            | (Self::Failed | Self::Skipped, E::Retried)
+            | (Self::Completed | Self::Failed | Self::Skipped, E::Redone) => Some(Self::Ready),
             (Self::Ready, E::Claimed) | (Self::Pending, E::HandedOn) => Some(Self::Leased),
-            (Self::Leased, E::FannedOut) | (Self::Failed | Self::Skipped, E::RetriedBehind) => {
+            (Self::Leased, E::FannedOut)
+            | (Self::Failed | Self::Skipped, E::RetriedBehind)
+            | (Self::Ready | Self::Completed | Self::Failed | Self::Skipped, E::RedoneBehind) => {
                 Some(Self::Pending)
             }
             (Self::Leased, E::Submitted) => Some(Self::Submitted),
@@ -367,7 +385,8 @@ mod tests {
         for status in [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Skipped] {
             for event in TaskTransition::ALL {
                 let retried = matches!(event, TaskTransition::Retried | TaskTransition::RetriedBehind);
-                if !retried || status == TaskStatus::Completed {
+                let redone = matches!(event, TaskTransition::Redone | TaskTransition::RedoneBehind);
+                if !redone && (!retried || status == TaskStatus::Completed) {
                     assert_eq!(status.after(event), None, "{status} {event:?}");
                 }
             }

@@ -16,6 +16,7 @@
 //! | `input/` | reads lines and tables, and stores their requests |
 //! | `dispatch/` | the loop: claims, heartbeats, stop conditions, shutdown |
 //! | `work/` | performs the tasks of one leased queue: calls, money, containment of faults |
+//! | `redo/` | finds the tasks of finished requests that are made anew |
 //! | `output/` | writes finished lines to files and to standard output, and verifies result files |
 //!
 //! `dispatch/` uses `input/` and `work/`; the other folders do not use each other.
@@ -26,6 +27,7 @@ mod error;
 mod input;
 mod job;
 mod output;
+mod redo;
 mod run;
 mod signals;
 mod wakes;
@@ -38,6 +40,7 @@ pub use input::reader::{InputError, InputPart, check_columns, read_input};
 pub use input::table::mapping::Mapping;
 pub use job::{Input, Job, Output, Services, Target};
 pub use output::verify::{FileContent, FileProof, verify};
+pub use redo::{RedoChoice, RedoEntry, RedoFilter, RedoList, RedoReason, RedoTools, TaskToRedo, find_redos};
 pub use run::run_batch;
 pub use signals::{Listener, Signals};
 pub use worker_loop::{WorkerOptions, work_on_runs};

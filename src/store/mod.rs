@@ -16,6 +16,7 @@ mod model;
 mod outputs;
 mod ports;
 pub mod postgres;
+mod redo;
 mod rounds;
 mod session;
 mod settlement;
@@ -34,8 +35,9 @@ pub use model::{
 };
 pub use outputs::{Cursor, CursorPut, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite, RowMark};
 pub use ports::{
-    Budget, Ingest, Leases, Outputs, OutsideJobs, Results, Runs, Sessions, Tasks, Upkeep, Workers,
+    Budget, Ingest, Leases, Outputs, OutsideJobs, Redos, Results, Runs, Sessions, Tasks, Upkeep, Workers,
 };
+pub use redo::{RedoneQueue, RedoneTask};
 pub use session::{
     Cleared, Earlier, KnownQueue, Material, Round, SessionCounts, SessionEntry, SessionRecord, StoredItem,
     Wanted,
@@ -51,6 +53,7 @@ pub trait Store:
     + Leases
     + Tasks
     + OutsideJobs
+    + Redos
     + Budget
     + Sessions
     + Results
@@ -67,6 +70,7 @@ impl<T> Store for T where
         + Leases
         + Tasks
         + OutsideJobs
+        + Redos
         + Budget
         + Sessions
         + Results

@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use super::{
     AddOutcome, Changes, Claimable, Claims, Cleared, CrashMark, Cursor, CursorPut, Epoch, EventPage,
     Failures, Feed, FileKey, FinishedPage, Hold, InputMark, KnownQueue, Lease, Material, NewLine, Order,
-    Owner, PartOutcome, PlanSettlement, ReleasedLease, Reservation, RowMark, Run, RunId, RunOpening,
-    SessionCounts, SessionEntry, SessionRecord, Settled, Settlement, StoreError, Submitted, TakeOver, Wanted,
-    Worker, WorkerProgress, WorkerState,
+    Owner, PartOutcome, PlanSettlement, RedoneQueue, ReleasedLease, Reservation, RowMark, Run, RunId,
+    RunOpening, SessionCounts, SessionEntry, SessionRecord, Settled, Settlement, StoreError, Submitted,
+    TakeOver, Wanted, Worker, WorkerProgress, WorkerState,
 };
 use crate::domain::failure::Failure;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::request::{Digest, Identity};
+use crate::domain::request::{Digest, Identity, Request};
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::Cost;
@@ -65,6 +65,25 @@ pub trait Ingest: Send + Sync {
     /// Matching failed requests of the present input are ready to run again. Returns how many. Completed tasks and
     /// recorded costs stay.
     async fn retry(&self, run: RunId, which: &Failures) -> Result<u64, StoreError>;
+}
+
+/// Redos: finished requests of which some tasks are made anew.
+#[async_trait]
+pub trait Redos: Send + Sync {
+    /// The given tasks of these requests are ready to be made anew, each as a new version, and their queues are
+    /// unfinished. All of them are, or none. Requests that are not finished are left out, and requests outside of the
+    /// present input too. Returns how many requests are redone.
+    ///
+    /// Until the last task of a queue settles, its result line is the earlier one. It stays the earlier one when the
+    /// queue fails, unless that line is a failure too. Then the line has a warning with the reason.
+    async fn redo(&self, run: RunId, queues: Vec<RedoneQueue>) -> Result<u64, StoreError>;
+
+    /// Returns how many requests of the present input are being redone.
+    async fn unfinished_redos(&self, run: RunId) -> Result<u64, StoreError>;
+
+    /// Returns the stored requests of these queues of the run, in the order of `queues`. A queue of a bad line has
+    /// none, and an unreadable request is left out.
+    async fn requests(&self, run: RunId, queues: Vec<i64>) -> Result<Vec<(i64, Request)>, StoreError>;
 }
 
 /// Leases: claiming, renewing and releasing them.

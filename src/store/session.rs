@@ -32,6 +32,8 @@ pub struct Material {
     pub rounds: Vec<Round>,
     /// Ids of items that were shown in these rounds, or in the queues that this one continues, and were not selected.
     pub left: Vec<String>,
+    /// The wanted items that a redo replaced. They are still found by their ids.
+    pub replaced: Vec<String>,
 }
 
 /// A completed task.

@@ -116,6 +116,13 @@ pub(super) enum StoredVersion<'a> {
     },
 }
 
+impl Version {
+    /// Whether it has its result, and no redo of it is under way.
+    pub(super) const fn has_result(&self) -> bool {
+        self.finished && !matches!(self.state, QueueState::Open | QueueState::Blocked)
+    }
+}
+
 /// A stored version of a request.
 #[derive(Clone)]
 pub(super) struct Version {

@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "worker",
     "check",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 17] = [
     "runs",
     "results",
     "retry",
+    "redo",
     "verify",
     "mock",
     "config",

@@ -47,6 +47,7 @@ mod prompts;
 mod proofs;
 mod provider;
 use crate::support::proxy;
+mod redos;
 mod refusals;
 mod rehearsal;
 mod route_settings;

@@ -258,6 +258,7 @@ impl Texts {
                 completed_at: 0,
             }],
             left: Vec::new(),
+            replaced: vec![],
         }
     }
 

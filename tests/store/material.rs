@@ -101,6 +101,7 @@ pub(crate) async fn earlier_results_reach_back_through_what_is_continued(harness
         // Earlier results are not rounds as well.
         rounds: vec![],
         left: vec![],
+        replaced: vec![],
     };
     assert_eq!(context(harness, &last, &[], 9).await, expected);
 }
@@ -248,6 +249,7 @@ pub(crate) async fn a_request_alone_sees_only_its_own(harness: &mut Harness) {
         items: stored(&["answer2", "insight1"]),
         rounds: vec![],
         left: vec![],
+        replaced: vec![],
     };
     let wish = ["answer2", "insight1", "answer3", "insight2"];
     assert_eq!(context(harness, &queues[1], &wish, 9).await, expected);

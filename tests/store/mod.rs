@@ -29,6 +29,7 @@ mod partial;
 pub(crate) mod parts;
 mod planning;
 mod poison;
+mod redos;
 mod removal;
 mod retries;
 use crate::support::postgres as server;
@@ -123,6 +124,17 @@ macro_rules! engines {
                 what_a_failure_cost_is_waste_of_the_next
                 completed_tasks_are_not_done_again
                 a_retried_request_takes_its_place_again
+            }
+            redos {
+                the_earlier_result_stays_until_the_new_one_is_settled
+                a_failed_redo_keeps_the_earlier_result
+                a_failed_request_takes_the_new_failure
+                unfinished_and_bad_lines_are_left_out
+                a_redone_request_keeps_its_session_in_order
+                an_edit_cancels_a_redo
+                a_split_task_is_split_anew
+                a_paused_request_pauses_again
+                events_keep_the_results_that_they_told
             }
             counting {
                 every_state_is_counted

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 /// How the columns of a table become requests.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Table")]
 pub(in crate::cli) struct InputArgs {
     /// Format of the input [default: by the file's name; JSON Lines for any other name and for standard input]

@@ -4,6 +4,7 @@
 mod input;
 mod look;
 mod mock;
+mod redo;
 mod search;
 mod session;
 mod stop;
@@ -20,6 +21,7 @@ pub(in crate::cli) use self::look::{
     ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
 };
 pub(in crate::cli) use self::mock::MockArgs;
+pub(in crate::cli) use self::redo::RedoArgs;
 pub(in crate::cli) use self::search::SearchArgs;
 pub(in crate::cli) use self::session::{
     AgentTestArgs, AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
@@ -102,6 +104,8 @@ pub(in crate::cli) enum Command {
     Results(ResultsArgs),
     /// Put failed requests back; the next `run` runs them again
     Retry(RetryArgs),
+    /// Make finished tasks anew, and keep each result until the new one is there
+    Redo(Box<RedoArgs>),
     /// Prove that a result file holds each finished request's latest line exactly once
     Verify(VerifyArgs),
     /// Start a mock server that speaks OpenAI's and Anthropic's API and injects faults
@@ -116,7 +120,7 @@ pub(in crate::cli) enum Command {
     Man(ManArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct RunArgs {
     /// Requests: one JSON object a line, or a table; `-` for standard input
     #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
@@ -211,7 +215,7 @@ pub(in crate::cli) struct RunArgs {
 }
 
 /// Flags that override a setting of the same name.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(in crate::cli) struct ModelArgs {
     /// A route or chain of the settings, or a model for the only route
     #[arg(short, long, value_name = "NAME", env = "NOVA3_MODEL", help_heading = "Model")]
@@ -278,6 +282,9 @@ pub(in crate::cli) struct PlanArgs {
     /// Show the prompt of each task of one request, given by its `custom_id` or line number
     #[arg(long, value_name = "ID", conflicts_with = "json")]
     pub(in crate::cli) show_prompt: Option<String>,
+    /// Show finished tasks whose agent, model or context has changed; `nova3 redo --stale` makes them anew
+    #[arg(long, conflicts_with_all = ["call", "show_prompt"])]
+    pub(in crate::cli) stale: bool,
     /// Print one JSON object for each request
     #[arg(long)]
     pub(in crate::cli) json: bool,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Stop")]
 pub(in crate::cli) struct StopArgs {
     /// Cost cap of the run in dollars, over all its invocations; every route needs a price

@@ -21,6 +21,7 @@ fn finished() -> Finished {
         metadata: Some(raw(r#"{"row":17}"#)),
         created_at: 0,
         completed_at: 1000,
+        is_redone: false,
         tasks: vec![TaskRecord {
             task_id: "task001".to_owned(),
             action: "answer".to_owned(),

@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long a rewrite waits while the input is being read, so that all changes of one reading share one rewrite.
 const READING: Duration = Duration::from_secs(10);
 
+/// The time between two looks at whether requests are still being redone.
+const REDO_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often a store may go back in time while one process writes. If it happens more often, no file can be written
 /// from it, or another process with the same host name writes to a file of the same path.
 const MOST_RETURNS: u32 = 3;
@@ -201,7 +204,7 @@ impl Exporter {
             let rewrite_by = *self.rewrite_by.get_or_insert(now + READING);
             let read = self.ports.reading.borrow().is_over() || now >= rewrite_by;
             let finishing = *self.ports.finishing.borrow();
-            if finishing || (read && now >= self.next_rewrite) {
+            if finishing || (read && now >= self.next_rewrite && !self.waits_for_redos(now).await?) {
                 self.rewrite_by = None;
                 self.rewrite(epoch).await?;
                 return Ok(ExportStep::Full);
@@ -213,6 +216,10 @@ impl Exporter {
         let page = self.page(self.cursor.after).await?;
         if page.rows == 0 {
             return Ok(ExportStep::Nothing);
+        }
+        // A redo that ended after the first look has a line in the page whose earlier version is in the file.
+        if epoch != self::epoch(&self.ports, self.run, self.cursor.feed).await? {
+            return Ok(ExportStep::Full);
         }
         let lines = page.lines;
         let full = page.rows >= ROWS || lines.len() >= LARGE;
@@ -244,6 +251,16 @@ impl Exporter {
         self.file = Some(file);
         self.saved = false;
         Ok(if full { ExportStep::Full } else { ExportStep::Wrote })
+    }
+
+    /// Whether the file is not rewritten yet because requests are being redone. A redo that ends during a rewrite would
+    /// leave both versions of its line in the file. The file keeps the earlier lines until all redos have ended.
+    async fn waits_for_redos(&mut self, now: Instant) -> Result<bool, RunError> {
+        let waits = self.ports.store.unfinished_redos(self.run).await? > 0;
+        if waits {
+            self.next_rewrite = now + REDO_PAUSE;
+        }
+        Ok(waits)
     }
 
     /// Fixes the reading from which on an append-only file keeps its lines: the first one that is complete.
@@ -356,6 +373,9 @@ async fn announced(ports: &ExportPorts, run: &Run, cursor: &Cursor) -> Result<Op
         return Ok(None);
     }
     let page = page(&*ports.store, run.id, &run.name, cursor, cursor.after, ROWS).await?;
+    if epoch(ports, run.id, cursor.feed).await? != cursor.epoch {
+        return Ok(None);
+    }
     // Rows that finished since then follow the announced lines.
     let length = usize::try_from(cursor.announced).unwrap_or(usize::MAX);
     let lines = page.lines.get(..length);

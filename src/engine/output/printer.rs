@@ -118,9 +118,10 @@ impl Printer {
         let store = &self.ports.store;
         let page = match self.feed {
             Feed::Results => {
-                let page = store
+                let mut page = store
                     .finished(self.run, self.order, None, self.after, ROWS)
                     .await?;
+                without_redone(&mut page, self.order);
                 self.results(&page)?
             }
             Feed::Events => render_events(
@@ -128,13 +129,18 @@ impl Printer {
                 &store.events(self.run, true, self.after, ROWS).await?,
             )?,
         };
+        let went_on = page.after != self.after;
         self.after = page.after;
         if page.rows > 0 {
             self.refuse_return().await?;
             let epoch = self.ports.store.lines_epoch(self.run).await?;
             self.printed = page.newest.map(|newest| (newest, epoch)).or(self.printed);
         }
-        self.print(page).await
+        Ok(match self.print(page).await? {
+            // The page had only requests that are being redone.
+            PrintStep::Nothing if went_on => PrintStep::Wrote,
+            step => step,
+        })
     }
 
     /// Ends the printing with an error if the store went back in time: printed lines cannot be taken back, and the
@@ -180,7 +186,8 @@ impl Printer {
         match self.feed {
             Feed::Results => {
                 let mut page = store.finished_by_id(self.run, queues).await?;
-                page.rows.retain(|row| row.finish_no <= self.earlier);
+                page.rows
+                    .retain(|row| row.finish_no <= self.earlier && !row.is_redone);
                 self.results(&page)
             }
             Feed::Events => render_events(
@@ -219,6 +226,22 @@ impl Printer {
             Ok(()) => Ok(PrintStep::Wrote),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(PrintStep::Closed),
             Err(source) => Err(RunError::Stdout { source }),
+        }
+    }
+}
+
+/// Leaves out requests that are being redone: each is printed once, when its redo has ended. In input order the page
+/// ends before the first of them.
+fn without_redone(page: &mut FinishedPage, order: Order) {
+    match order {
+        Order::Completion => page.rows.retain(|row| !row.is_redone),
+        Order::Input => {
+            let Some(first) = page.rows.iter().position(|row| row.is_redone) else {
+                return;
+            };
+            let before = page.rows[first].index.cast_signed() - 1;
+            page.rows.truncate(first);
+            page.after = before;
         }
     }
 }

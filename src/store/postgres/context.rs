@@ -30,8 +30,8 @@ pub(super) async fn context(
     };
     let rounds = if let Some(session) = &wanted.session {
         let (user, session) = (wanted.user.as_str(), session.as_str());
-        material.items = chosen(c, user, session, &wanted.items).await?;
-        rounds(c, user, session, &chain, wanted.rounds).await?
+        (material.items, material.replaced) = chosen(c, user, session, &wanted.items).await?;
+        rounds(c, user, session, (&chain, wanted.queue_id), wanted.rounds).await?
     } else {
         material.items = own(&material.earlier, &wanted.items);
         Vec::new()
@@ -75,65 +75,76 @@ async fn earlier(c: &mut Connection, chain: &[i64], own: Option<i64>) -> Result<
     Ok(rows.iter().map(read).collect())
 }
 
-/// Returns the wanted items that the session has, in the order of `wanted`.
+/// Returns the wanted items that the session has, in the order of `wanted`, and the ids of those that a redo replaced.
 async fn chosen(
     c: &mut Connection,
     user: &str,
     session: &str,
     wanted: &[String],
-) -> Result<Vec<StoredItem>, JobFault> {
+) -> Result<(Vec<StoredItem>, Vec<String>), JobFault> {
     let parsed: Vec<(&String, ItemId)> = wanted
         .iter()
         .filter_map(|id| Some((id, ItemId::parse(id)?)))
         .collect();
     if parsed.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let ids: Vec<String> = parsed.iter().map(|(id, _)| (*id).clone()).collect();
     let kinds: Vec<String> = parsed.iter().map(|(_, id)| id.kind.clone()).collect();
     let numbers: Vec<i64> = parsed.iter().map(|(_, id)| int(id.number)).collect();
     let rows = c
         .rows(
-            "SELECT w.id, i.body FROM unnest($3, $4, $5) WITH ORDINALITY w(id, kind, number, place)
+            "SELECT w.id, i.body, EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.task_index = i.task_index
+               AND t.version <> i.version AND t.status = 'completed') FROM unnest($3, $4, $5) WITH ORDINALITY w(id, kind, number, place)
              JOIN nova3_items i ON i.user_id = $1 AND i.session_id = $2 AND i.kind = w.kind AND i.number = w.number
              ORDER BY w.place",
             &[user.sent(), session.sent(), ids.sent(), kinds.sent(), numbers.sent()],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(StoredItem {
-                id: row.get(0),
-                body: serde_json::from_str(row.get(1))?,
-            })
+    let replaced = rows.iter().filter(|row| row.get(2)).map(|row| row.get(0));
+    let items = rows.iter().map(|row| {
+        Ok(StoredItem {
+            id: row.get(0),
+            body: serde_json::from_str(row.get(1))?,
         })
-        .collect()
+    });
+    Ok((items.collect::<Result<_, JobFault>>()?, replaced.collect()))
 }
 
 /// Returns the last rounds of the session, oldest first. Rounds of the queues in `besides` are marked and do not count
-/// towards `limit`. The response to a Batch line has no items, so it is not read.
+/// towards `limit`. A queue that has a round of its own gets only the rounds before it. The response to a Batch line has
+/// no items, so it is not read.
 pub(super) async fn rounds(
     c: &mut Connection,
     user: &str,
     session: &str,
-    besides: &[i64],
+    (besides, before): (&[i64], Option<i64>),
     limit: usize,
 ) -> Result<Vec<RoundRow>, JobFault> {
     let rows = c
         .rows(
-            "SELECT q.queue_id, r.round, n.name, q.custom_id, q.status, d.request, q.completed_at,
-                (SELECT CASE WHEN t.action <> $4 THEN t.result END FROM nova3_tasks t WHERE t.queue_id = q.queue_id
-                 AND t.status = 'completed' AND t.task_index >= 0 AND t.task_index < $5 ORDER BY t.task_index DESC LIMIT 1)
+            "SELECT q.queue_id, r.round, n.name, q.custom_id,
+                coalesce(q.status, (SELECT e.status FROM nova3_redos e WHERE e.queue_id = q.queue_id)), d.request, q.completed_at,
+                (SELECT CASE WHEN t.action <> $4 THEN t.result END FROM (
+                  SELECT t.task_index, t.action, t.result FROM nova3_tasks t WHERE t.queue_id = q.queue_id
+                    AND t.status = 'completed' AND t.task_index >= 0 AND t.task_index < $5
+                  -- The earlier result of a task that is being redone.
+                  UNION ALL SELECT v.task_index, v.action, v.result FROM nova3_task_versions v WHERE v.queue_id = q.queue_id
+                    AND v.shown AND v.status = 'completed' AND v.task_index >= 0 AND v.task_index < $5) t
+                 ORDER BY t.task_index DESC LIMIT 1)
              FROM nova3_rounds r JOIN nova3_queues q ON q.queue_id = r.queue_id
              JOIN nova3_runs n ON n.run_id = q.run_id
              LEFT JOIN nova3_requests d ON d.queue_id = q.queue_id
-             WHERE r.user_id = $1 AND r.session_id = $2 AND q.state <> 'superseded' ORDER BY r.round DESC LIMIT $3",
+             WHERE r.user_id = $1 AND r.session_id = $2 AND q.state <> 'superseded'
+               AND r.round < coalesce((SELECT o.round FROM nova3_rounds o WHERE o.queue_id = $6), 9223372036854775807)
+             ORDER BY r.round DESC LIMIT $3",
             &[
                 user.sent(),
                 session.sent(),
                 int(limit.saturating_add(besides.len())).sent(),
                 COMPLETION.sent(),
                 TaskNo::PLANNED_END.sent(),
+                before.sent(),
             ],
         )
         .await?;

@@ -14,8 +14,11 @@ use crate::store::{EventPage, RunId};
 /// `octet_length` reads the size of a result without the result itself; `length` would read it.
 const COLUMNS: &str = "SELECT e.event_no, e.created_at, CASE WHEN q.notes_digest IS NOT NULL THEN q.custom_id END, q.user_id, q.session_id, \
      CASE WHEN e.planned OR e.task_index IS NOT NULL THEN q.task_count END, e.queue_id, e.task_index, \
-     e.planned, e.body, e.status, (SELECT coalesce(octet_length(t.result), 0) FROM nova3_tasks t \
-     WHERE t.queue_id = e.queue_id AND t.task_index = e.task_index), e.version";
+     e.planned, e.body, e.status, coalesce( \
+     (SELECT octet_length(t.result) FROM nova3_tasks t \
+       WHERE t.queue_id = e.queue_id AND t.task_index = e.task_index AND t.version = e.version), \
+     (SELECT octet_length(v.result) FROM nova3_task_versions v \
+       WHERE v.queue_id = e.queue_id AND v.task_index = e.task_index AND v.version = e.version), 0), e.version";
 
 const SOURCE: &str = "FROM nova3_events e JOIN nova3_queues q ON q.queue_id = e.queue_id";
 
@@ -85,11 +88,12 @@ fn size(row: &Row) -> usize {
 
 async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage, JobFault> {
     let tasks = tasks(c, rows).await?;
+    let results = results(c, rows).await?;
     let mut page = EventPage {
         rows: Vec::new(),
         after,
     };
-    for row in rows {
+    for (row, mut result) in rows.iter().zip(results) {
         let queue: i64 = row.get(6);
         let count = |column: usize| {
             let count: Option<i32> = row.get(column);
@@ -115,38 +119,24 @@ async fn told(c: &mut Connection, rows: &[&Row], after: i64) -> Result<EventPage
             action: known.get::<_, PgText>(2).0,
             description: known.get::<_, PgText>(3).0,
             input: known.get::<_, PgText>(4).0,
-            result: Some(index)
-                .filter(|index| Some(*index) == task)
-                .and_then(|_| known.get(5)),
+            result: (Some(index) == task).then(|| result.take()).flatten(),
         });
         event_rows::expand(event, tasks.collect(), &mut page.rows)?;
     }
     Ok(page)
 }
 
-/// Returns the planned tasks of all queues of the rows. Tasks that are the subject of a row come with their results.
+/// Returns the planned tasks of all queues of the rows, without results.
 async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row>>, JobFault> {
     let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
-    let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();
-    let versions: Vec<Option<i32>> = rows.iter().map(|row| row.get(12)).collect();
     let found = c
         .rows(
-            "WITH wanted AS (SELECT DISTINCT i.queue_id, i.task, i.version FROM unnest($1, $2, $4) i(queue_id, task, version))
-             SELECT t.queue_id, t.task_id, t.action, t.description, t.input, (
-               SELECT CASE WHEN w.version = t.version THEN CASE WHEN t.status = 'completed' THEN t.result END
-                 ELSE (SELECT v.result FROM nova3_task_versions v WHERE v.queue_id = t.queue_id AND v.task_index = t.task_index
-                   AND v.version = w.version AND v.status = 'completed') END
-               FROM wanted w WHERE w.queue_id = t.queue_id AND w.task = t.task_index ORDER BY w.version DESC LIMIT 1)
-             FROM (SELECT DISTINCT w.queue_id FROM wanted w) i CROSS JOIN LATERAL (
+            "SELECT t.queue_id, t.task_id, t.action, t.description, t.input
+             FROM (SELECT DISTINCT i.queue_id FROM unnest($1) i(queue_id)) i CROSS JOIN LATERAL (
                SELECT t.* FROM nova3_tasks t
-               WHERE t.queue_id = i.queue_id AND t.task_index >= 0 AND t.task_index < $3 OFFSET 0) t
+               WHERE t.queue_id = i.queue_id AND t.task_index >= 0 AND t.task_index < $2 OFFSET 0) t
              ORDER BY t.queue_id, t.task_index",
-            &[
-                queues.sent(),
-                wanted.sent(),
-                TaskNo::PLANNED_END.sent(),
-                versions.sent(),
-            ],
+            &[queues.sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;
     let mut tasks: HashMap<i64, Vec<Row>> = HashMap::new();
@@ -154,4 +144,24 @@ async fn tasks(c: &mut Connection, rows: &[&Row]) -> Result<HashMap<i64, Vec<Row
         tasks.entry(row.get(0)).or_default().push(row);
     }
     Ok(tasks)
+}
+
+/// Returns by row the result of its task, in the version that the row names.
+async fn results(c: &mut Connection, rows: &[&Row]) -> Result<Vec<Option<String>>, JobFault> {
+    let queues: Vec<i64> = rows.iter().map(|row| row.get(6)).collect();
+    let wanted: Vec<Option<i32>> = rows.iter().map(|row| row.get(7)).collect();
+    let versions: Vec<Option<i32>> = rows.iter().map(|row| row.get(12)).collect();
+    let found = c
+        .rows(
+            "SELECT CASE WHEN t.version = i.version THEN CASE WHEN t.status = 'completed' THEN t.result END
+               ELSE (SELECT v.result FROM nova3_task_versions v WHERE v.queue_id = i.queue_id AND v.task_index = i.task
+                 AND v.version = i.version AND v.status = 'completed') END
+             FROM unnest($1, $2, $3) WITH ORDINALITY i(queue_id, task, version, place)
+             LEFT JOIN LATERAL (SELECT t.version, t.status, t.result FROM nova3_tasks t
+               WHERE t.queue_id = i.queue_id AND t.task_index = i.task OFFSET 0) t ON true
+             ORDER BY i.place",
+            &[queues.sent(), wanted.sent(), versions.sent()],
+        )
+        .await?;
+    Ok(found.iter().map(|row| row.get(0)).collect())
 }

@@ -47,6 +47,7 @@ mod money;
 mod names;
 mod opening;
 mod readings;
+mod redo;
 mod results;
 mod retry;
 mod rows;

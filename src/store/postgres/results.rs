@@ -61,12 +61,16 @@ impl Results for PostgresStore {
     }
 }
 
-/// The columns that are read of each request. `octet_length` reads the size of a result without the result itself;
+/// The columns that are read of each request. One that is being redone has its earlier status and error. `octet_length` reads the size of a result without the result itself;
 /// `length` would read it.
-const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, q.status, \
-     q.error, q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
+const COLUMNS: &str = "SELECT q.queue_id, q.finish_no, q.custom_id, d.line_index, d.line, q.user_id, q.session_id, \
+     CASE WHEN q.state IN ('open','blocked') THEN (SELECT r.status FROM nova3_redos r WHERE r.queue_id = q.queue_id) ELSE q.status END, \
+     CASE WHEN q.state IN ('open','blocked') THEN (SELECT r.error FROM nova3_redos r WHERE r.queue_id = q.queue_id) ELSE q.error END, \
+     q.warnings, q.created_at, q.completed_at, d.metadata, p.origin, p.making, \
      (SELECT coalesce(sum(octet_length(t.result)), 0) FROM nova3_tasks t WHERE t.queue_id = q.queue_id \
-     AND (t.task_index < 1048576 OR t.kind = 'search'))";
+     AND (t.task_index < 1048576 OR t.kind = 'search')) \
+     + (SELECT coalesce(sum(octet_length(v.result)), 0) FROM nova3_task_versions v WHERE v.queue_id = q.queue_id AND v.shown), \
+     q.state IN ('open','blocked')";
 
 /// Joins the request and the plan of a queue. `OFFSET 0` makes the planner look up each row separately, even when it
 /// expects few rows.
@@ -154,7 +158,7 @@ pub(super) async fn by_id(c: &mut Connection, queues: &[i64]) -> Result<Finished
     let count = found.len();
     let rows = within_bounds(found);
     let after = match rows.last() {
-        Some(last) if rows.len() < count => last.get(16),
+        Some(last) if rows.len() < count => last.get(17),
         _ => int(queues.len()),
     };
     let rows = read(c, &rows).await?;
@@ -175,8 +179,12 @@ fn within_bounds(rows: Vec<Row>) -> Vec<Row> {
 
 /// Reads the rows with their tasks.
 async fn read(c: &mut Connection, rows: &[Row]) -> Result<Vec<Finished>, JobFault> {
-    let queues: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    let mut tasks = tasks(c, &queues).await?;
+    let (redone, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.get(16));
+    let numbers = |rows: &[&Row]| -> Vec<i64> { rows.iter().map(|row| row.get(0)).collect() };
+    let mut tasks = tasks(c, TASKS, &numbers(&others)).await?;
+    if !redone.is_empty() {
+        tasks.extend(self::tasks(c, TASKS_OF_REDONE, &numbers(&redone)).await?);
+    }
     rows.iter()
         .map(|row| {
             let known = known(row);
@@ -206,6 +214,7 @@ fn known(row: &Row) -> Finished {
         metadata: None,
         created_at: row.get(10),
         completed_at: row.get::<_, Option<i64>>(11).unwrap_or_default(),
+        is_redone: row.get(16),
         plan: None,
         tasks: Vec::new(),
     }
@@ -242,20 +251,33 @@ fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finishe
     })
 }
 
+const TASKS: &str = "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 OR t.kind = 'search' THEN t.result END, t.making, \
+       t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END \
+     FROM unnest($1) i(queue_id) CROSS JOIN LATERAL ( \
+       SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.task_index >= 0 OFFSET 0) t \
+     ORDER BY t.queue_id, t.task_index";
+
+/// The tasks of a redo are not shown before it ends. Their earlier rows are.
+const TASKS_OF_REDONE: &str = "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 OR t.kind = 'search' THEN t.result END, \
+       t.making, t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END \
+     FROM unnest($1) i(queue_id) CROSS JOIN LATERAL ( \
+       SELECT v.queue_id, v.task_id, v.action, v.input, v.status, v.result, v.kind, v.making, v.task_index, v.subject, v.error \
+       FROM nova3_task_versions v WHERE v.queue_id = i.queue_id AND v.shown AND v.task_index >= 0 \
+       UNION ALL \
+       SELECT n.queue_id, n.task_id, n.action, n.input, n.status, n.result, n.kind, n.making, n.task_index, n.subject, n.error \
+       FROM nova3_tasks n JOIN nova3_redos r ON r.queue_id = n.queue_id WHERE n.queue_id = i.queue_id AND n.task_index >= 0 \
+         AND CASE WHEN n.task_index < 1048576 THEN n.task_index ELSE (n.task_index - 1048576) >> 8 END <> ALL (r.tasks) \
+       OFFSET 0) t \
+     ORDER BY t.queue_id, t.task_index";
+
 /// Returns the tasks of each queue, or the reason why one of them cannot be read.
 async fn tasks(
     c: &mut Connection,
+    sql: &str,
     queues: &[i64],
 ) -> Result<HashMap<i64, Result<Vec<TaskRecord>, JobFault>>, JobFault> {
     let rows = c
-        .rows(
-            "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 OR t.kind = 'search' THEN t.result END, t.making,
-               t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END
-             FROM unnest($1) i(queue_id) CROSS JOIN LATERAL (
-               SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.task_index >= 0 OFFSET 0) t
-             ORDER BY t.queue_id, t.task_index",
-            &[queues.to_vec().sent(), TaskNo::PLANNED_END.sent()],
-        )
+        .rows(sql, &[queues.to_vec().sent(), TaskNo::PLANNED_END.sent()])
         .await?;
     let mut tasks: HashMap<i64, Result<TaskRows, JobFault>> = HashMap::new();
     for row in &rows {

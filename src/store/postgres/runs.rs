@@ -366,7 +366,7 @@ pub(super) async fn sessions(
 }
 
 pub(super) async fn lines_epoch(c: &mut Connection, run: RunId) -> Result<i64, JobFault> {
-    let sql = "SELECT lines_epoch FROM nova3_runs WHERE run_id = $1";
+    let sql = "SELECT r.lines_epoch + t.redone FROM nova3_runs r JOIN nova3_tallies t ON t.run_id = r.run_id WHERE r.run_id = $1";
     Ok(c.row(sql, &[run.0.sent()]).await?.get(0))
 }
 

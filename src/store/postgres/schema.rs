@@ -23,6 +23,7 @@ const TABLES: &[&str] = &[
 const FUNCTIONS: &[&str] = &[
     include_str!("../schema/postgres/functions/sessions.sql"),
     include_str!("../schema/postgres/functions/graph.sql"),
+    include_str!("../schema/postgres/functions/redo.sql"),
     include_str!("../schema/postgres/functions/claims.sql"),
     include_str!("../schema/postgres/functions/leases.sql"),
     include_str!("../schema/postgres/functions/settling.sql"),
@@ -36,10 +37,10 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The version of the tables, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 8;
+const VERSION: i32 = 9;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 8;
+const OLDEST: i32 = 9;
 
 /// The time limit of an installation. It is long because another process can be installing at the same time.
 const LONG: Duration = Duration::from_secs(3600);

@@ -82,7 +82,7 @@ pub(super) async fn one(
     session: &str,
 ) -> Result<Option<SessionRecord>, JobFault> {
     c.begin_reading().await?;
-    let rounds = context::rounds(c, user, session, &[], usize::from(u16::MAX)).await?;
+    let rounds = context::rounds(c, user, session, (&[], None), usize::from(u16::MAX)).await?;
     let pending = context::pending(c, user, session).await?;
     let found = SessionRecord {
         rounds: rounds.into_iter().map(RoundRow::parsed).collect(),

@@ -162,7 +162,7 @@ impl Reading<'_> {
         if version.state == QueueState::Blocked {
             self.unblock(version).await?;
         }
-        Ok(if version.finished {
+        Ok(if version.has_result() {
             AddOutcome::Finished(version.queue_id)
         } else {
             AddOutcome::Waiting(version.queue_id)
@@ -319,6 +319,9 @@ impl Reading<'_> {
     /// Supersedes the old version: it is not run and not shown any more, and its cost is kept.
     pub(super) async fn supersede(&mut self, old: &Version) -> Result<(), JobFault> {
         let queue = old.queue_id.sent();
+        self.c
+            .rows("SELECT nova3_cancel_redo($1)", std::slice::from_ref(&queue))
+            .await?;
         let out = self
             .c
             .row(

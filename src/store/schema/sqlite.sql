@@ -152,7 +152,7 @@ CREATE TABLE nova3_tasks(
   fence INTEGER,                               -- of its present or last lease
   lease_owner TEXT,
   lease_until INTEGER,
-  version INTEGER NOT NULL DEFAULT 1,          -- a retry begins a new one
+  version INTEGER NOT NULL DEFAULT 1,          -- a retry and a redo begin a new one
   result TEXT,
   error TEXT,                                  -- JSON: its failure
   making TEXT,                                 -- JSON: route, model, attempts, usage, cost, times
@@ -163,19 +163,44 @@ CREATE TABLE nova3_tasks(
   CHECK((status='submitted')=(handle IS NOT NULL))
 ) STRICT;
 
--- The outcomes of tasks before a retry. Events and calls name the version that they belong to, so that no outcome is
--- ever overwritten.
+-- The rows of tasks before a retry or a redo. Events and calls name the version that they belong to, so that no outcome
+-- is ever overwritten.
 CREATE TABLE nova3_task_versions(
   queue_id INTEGER NOT NULL REFERENCES nova3_queues ON DELETE CASCADE,
   task_index INTEGER NOT NULL,
   version INTEGER NOT NULL,
-  status TEXT NOT NULL CHECK(status IN('completed','failed')),
+  status TEXT NOT NULL CHECK(status IN('pending','ready','completed','failed','skipped')),
   result TEXT,
   error TEXT,
   making TEXT,
   completed_at INTEGER,
+  shown INTEGER NOT NULL DEFAULT 0,            -- part of the result line until the redo of its queue ends
+  -- The other columns of a task that a redo may have to restore; NULL before a retry.
+  task_id TEXT,
+  kind TEXT,
+  action TEXT,
+  description TEXT,
+  input TEXT,
+  subject TEXT,
+  needs TEXT,
+  unmet INTEGER,
+  created_at INTEGER,
   PRIMARY KEY(queue_id, task_index, version)
 ) STRICT, WITHOUT ROWID;
+
+-- Requests that are being redone, with the columns of their queues that belong to the earlier result. `finish_no` and
+-- `completed_at` stay in the queue, and so does its place in the history of its session.
+CREATE TABLE nova3_redos(
+  queue_id INTEGER PRIMARY KEY REFERENCES nova3_queues ON DELETE CASCADE,
+  run_id INTEGER NOT NULL REFERENCES nova3_runs,
+  status TEXT NOT NULL CHECK(status IN('completed','partial','failed','paused')),
+  error TEXT,
+  error_class TEXT,
+  current_task_index INTEGER NOT NULL,
+  recipe_no INTEGER,
+  completed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX nova3_redos_run ON nova3_redos(run_id);
 
 -- The ledger: the outcome and cost of every call, also of calls whose answer was not used.
 CREATE TABLE nova3_attempts(
@@ -219,6 +244,7 @@ CREATE TABLE nova3_items(
   body TEXT NOT NULL,
   queue_id INTEGER NOT NULL,
   task_index INTEGER NOT NULL,
+  version INTEGER NOT NULL,                    -- of the task
   created_at INTEGER NOT NULL,
   UNIQUE(user_id, session_id, kind, number)
 ) STRICT;

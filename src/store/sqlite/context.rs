@@ -30,9 +30,15 @@ pub(super) fn context(c: &Connection, wanted: &Wanted) -> Result<(Material, Vec<
     };
     let (user, session) = (wanted.user.as_str(), session.as_str());
     for id in &wanted.items {
-        material.items.extend(item(c, user, session, id)?);
+        let Some((item, is_replaced)) = item(c, user, session, id)? else {
+            continue;
+        };
+        if is_replaced {
+            material.replaced.push(item.id.clone());
+        }
+        material.items.push(item);
     }
-    let rounds = rounds(c, user, session, &chain, wanted.rounds)?;
+    let rounds = rounds(c, user, session, (&chain, wanted.queue_id), wanted.rounds)?;
     Ok((material, rounds))
 }
 
@@ -69,44 +75,57 @@ fn earlier(c: &Connection, queue_id: i64, own: bool, found: &mut Vec<Earlier>) -
     Ok(())
 }
 
-fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<StoredItem>, JobFault> {
+/// Returns an item of the session, and whether a redo replaced it.
+fn item(c: &Connection, user: &str, session: &str, id: &str) -> Result<Option<(StoredItem, bool)>, JobFault> {
     let Some(parsed) = ItemId::parse(id) else {
         return Ok(None);
     };
     let number = i64::try_from(parsed.number).unwrap_or(i64::MAX);
-    let body: Option<String> = c
+    let found: Option<(String, bool)> = c
         .prepare_cached(
-            "SELECT body FROM nova3_items WHERE user_id=?1 AND session_id=?2 AND kind=?3 AND number=?4",
+            "SELECT i.body, EXISTS(SELECT 1 FROM nova3_tasks t WHERE t.queue_id=i.queue_id AND t.task_index=i.task_index
+               AND t.version<>i.version AND t.status='completed')
+             FROM nova3_items i WHERE i.user_id=?1 AND i.session_id=?2 AND i.kind=?3 AND i.number=?4",
         )?
-        .query_row(params![user, session, parsed.kind, number], |row| row.get(0))
+        .query_row(params![user, session, parsed.kind, number], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    match body {
-        Some(body) => Ok(Some(StoredItem {
-            id: id.to_owned(),
-            body: serde_json::from_str(&body)?,
-        })),
-        None => Ok(None),
-    }
+    let Some((body, is_replaced)) = found else {
+        return Ok(None);
+    };
+    let item = StoredItem {
+        id: id.to_owned(),
+        body: serde_json::from_str(&body)?,
+    };
+    Ok(Some((item, is_replaced)))
 }
 
 /// Returns the last rounds of the session, oldest first. Rounds of the queues in `besides` are marked and do not count
-/// towards `limit`.
+/// towards `limit`. A queue that has a round of its own gets only the rounds before it.
 pub(super) fn rounds(
     c: &Connection,
     user: &str,
     session: &str,
-    besides: &[i64],
+    (besides, before): (&[i64], Option<i64>),
     limit: usize,
 ) -> Result<Vec<RoundRow>, JobFault> {
     let mut query = c.prepare_cached(&sql(
-        "SELECT q.queue_id, q.round, n.name, q.custom_id, q.status, r.request, q.completed_at FROM nova3_queues q
+        "SELECT q.queue_id, q.round, n.name, q.custom_id,
+           coalesce(q.status, (SELECT d.status FROM nova3_redos d WHERE d.queue_id=q.queue_id)), r.request, q.completed_at FROM nova3_queues q
          JOIN nova3_runs n USING(run_id) LEFT JOIN nova3_requests r USING(queue_id)
          WHERE q.user_id=?1 AND q.round IS NOT NULL AND q.state<>'superseded'
          AND q.session_id=?2 -- unless failpoint rounds-of-others
          -- if failpoint rounds-of-others: AND q.session_id IS NOT ?2
+         AND q.round<coalesce((SELECT o.round FROM nova3_queues o WHERE o.queue_id=?4), 9223372036854775807)
          ORDER BY q.round DESC LIMIT ?3",
     ))?;
-    let mut rows = query.query(params![user, session, limit.saturating_add(besides.len())])?;
+    let mut rows = query.query(params![
+        user,
+        session,
+        limit.saturating_add(besides.len()),
+        before
+    ])?;
     let mut rounds = Vec::new();
     let mut told = 0;
     while let Some(row) = rows.next()? {
@@ -123,23 +142,42 @@ pub(super) fn rounds(
 /// Reads a round. The response to a Batch line has no items, so it is not read.
 fn round(c: &Connection, row: &Row<'_>, own: bool) -> Result<RoundRow, JobFault> {
     let queue_id: i64 = row.get(0)?;
-    let output: Option<Option<String>> = c
-        .prepare_cached(
-            "SELECT CASE WHEN action<>?2 THEN result END FROM nova3_tasks WHERE queue_id=?1 AND status='completed'
-             AND task_index>=0 AND task_index<?3 ORDER BY task_index DESC LIMIT 1",
-        )?
-        .query_row(params![queue_id, COMPLETION, TaskNo::PLANNED_END], |row| row.get(0))
-        .optional()?;
+    let now = last_result(
+        c,
+        queue_id,
+        "SELECT task_index, CASE WHEN action<>?2 THEN result END FROM nova3_tasks WHERE queue_id=?1 AND status='completed'
+         AND task_index>=0 AND task_index<?3 ORDER BY task_index DESC LIMIT 1",
+    )?;
+    // The earlier result of a task that is being redone.
+    let earlier = last_result(
+        c,
+        queue_id,
+        "SELECT task_index, CASE WHEN action<>?2 THEN result END FROM nova3_task_versions
+         WHERE queue_id=?1 AND status='completed' AND shown AND task_index>=0 AND task_index<?3
+         ORDER BY task_index DESC, version DESC LIMIT 1",
+    )?;
+    let output = now.max(earlier).and_then(|(_, result)| result);
     Ok(RoundRow {
         number: row.get(1)?,
         run: row.get(2)?,
         custom_id: row.get(3)?,
         status: row.get(4)?,
         request: row.get(5)?,
-        output: items(output.flatten().as_deref().unwrap_or("[]")),
+        output: items(output.as_deref().unwrap_or("[]")),
         completed_at: row.get(6)?,
         own,
     })
+}
+
+/// Returns the number of the last completed planned task, and its items.
+fn last_result(c: &Connection, queue_id: i64, sql: &str) -> Result<Option<(i32, Option<String>)>, JobFault> {
+    let found = c
+        .prepare_cached(sql)?
+        .query_row(params![queue_id, COMPLETION, TaskNo::PLANNED_END], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(found)
 }
 
 /// Returns the outcomes of the settled parts of a planned task, in their order.

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::fault::JobFault;
+use super::redo;
 use crate::domain::failure::Failure;
 use crate::domain::state::{QueueEvent, QueueState, Status};
 
@@ -20,6 +21,7 @@ pub(super) struct QueueEnd<'a> {
     pub(super) ready: usize,
 }
 
+/// Ends the queue, and its redo if there is one.
 pub(super) fn finish(c: &Connection, ending: &QueueEnd<'_>, now: i64) -> Result<(), JobFault> {
     let event = match ending.status {
         Status::Failed => QueueEvent::Failed,
@@ -47,5 +49,5 @@ pub(super) fn finish(c: &Connection, ending: &QueueEnd<'_>, now: i64) -> Result<
         ending.prompted,
         ending.ready,
     ])?;
-    Ok(())
+    redo::end(c, ending.queue_id, ending.status, ending.failure)
 }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::JobFault;
+use super::redo::last_version;
 use crate::domain::state::{TaskStatus, TaskTransition};
 use crate::domain::task::{TaskKind, TaskNo};
 use crate::store::NewPart;
@@ -178,8 +179,8 @@ pub(super) fn search(c: &Connection, queue_id: i64, task: TaskNo, now: i64) -> R
             |row| row.get(0),
         )?;
     c.prepare_cached(
-        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, kind, action, input, status, created_at)
-         VALUES(?1,?2,?3,?4,?5,'','ready',?6)",
+        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, kind, action, input, status, created_at, version)
+         VALUES(?1,?2,?3,?4,?5,'','ready',?6,?7)",
     )?
     .execute(params![
         queue_id,
@@ -187,7 +188,8 @@ pub(super) fn search(c: &Connection, queue_id: i64, task: TaskNo, now: i64) -> R
         search.to_string(),
         TaskKind::Search.as_str(),
         action,
-        now
+        now,
+        1 + last_version(c, queue_id, search.0)?
     ])?;
     Ok(())
 }
@@ -227,8 +229,8 @@ pub(super) fn fan_out(
             |row| row.get(0),
         )?;
     let mut insert = c.prepare_cached(
-        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, description, input, subject, status, created_at)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,'ready',?8)",
+        "INSERT INTO nova3_tasks(queue_id, task_index, task_id, action, description, input, subject, status, created_at, version)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,'ready',?8,?9)",
     )?;
     for (number, part) in numbers.into_iter().zip(parts) {
         insert.execute(params![
@@ -239,7 +241,8 @@ pub(super) fn fan_out(
             part.description,
             part.input,
             part.subject,
-            now
+            now,
+            1 + last_version(c, queue_id, number)?
         ])?;
     }
     Ok(())

@@ -32,6 +32,7 @@ mod quarantine;
 #[cfg(test)]
 mod query_plan_tests;
 mod recovery;
+mod redo;
 mod results;
 mod retry;
 mod runs;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::SqliteStore;
 use super::fault::JobFault;
+use super::redo::OF_SHOWN;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::tally::Counts;
@@ -58,8 +59,11 @@ impl Results for SqliteStore {
     }
 }
 
-const COLUMNS: &str = "queue_id, finish_no, custom_id, line_index, line, user_id, session_id, status, error, warnings, \
-     created_at, completed_at";
+/// The columns of a finished request. One that is being redone has its earlier status and error.
+const COLUMNS: &str = "queue_id, finish_no, custom_id, line_index, line, user_id, session_id, \
+     CASE WHEN state IN('open','blocked') THEN (SELECT r.status FROM nova3_redos r WHERE r.queue_id=nova3_queues.queue_id) ELSE status END, \
+     CASE WHEN state IN('open','blocked') THEN (SELECT r.error FROM nova3_redos r WHERE r.queue_id=nova3_queues.queue_id) ELSE error END, \
+     warnings, created_at, completed_at, state IN('open','blocked')";
 
 pub(super) fn finished(
     c: &Connection,
@@ -187,6 +191,7 @@ fn read(c: &Connection, row: &Row<'_>) -> Result<Finished, JobFault> {
         metadata: None,
         created_at: row.get(10)?,
         completed_at: row.get(11)?,
+        is_redone: row.get(12)?,
         plan: None,
         tasks: Vec::new(),
     };
@@ -204,7 +209,7 @@ fn outcome(c: &Connection, row: &Row<'_>, known: Finished) -> Result<Finished, J
         .ok_or_else(|| JobFault::Row(format!("queue {queue_id} has status `{status}`")))?;
     let error: Option<String> = row.get(8)?;
     let warnings: Option<String> = row.get(9)?;
-    let tasks = tasks(c, queue_id)?;
+    let tasks = tasks(c, queue_id, known.is_redone)?;
     Ok(Finished {
         status,
         is_completion: tasks.first().is_some_and(|task| task.action == COMPLETION),
@@ -244,55 +249,71 @@ fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, JobFault> {
     }))
 }
 
-fn tasks(c: &Connection, queue_id: i64) -> Result<Vec<TaskRecord>, JobFault> {
-    let mut query = c.prepare_cached(
-        "SELECT task_index, task_id, action, input, status, CASE WHEN task_index<?2 OR kind='search' THEN result END, making, subject,
-           CASE WHEN task_index>=?2 THEN error END
-         FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 ORDER BY task_index",
-    )?;
+/// The rows of tasks as a result line needs them, from a table of tasks or of versions.
+const TASK_COLUMNS: &str = "task_index, task_id, action, input, status, CASE WHEN task_index<?2 OR kind='search' THEN result END, making, \
+     subject, CASE WHEN task_index>=?2 THEN error END";
+
+/// Returns the tasks of the result line. The tasks of a redo are not shown before it ends; their earlier rows are.
+fn tasks(c: &Connection, queue_id: i64, is_redone: bool) -> Result<Vec<TaskRecord>, JobFault> {
+    let sql = if is_redone {
+        format!(
+            "SELECT {TASK_COLUMNS} FROM nova3_task_versions WHERE queue_id=?1 AND shown AND task_index>=0
+             UNION ALL SELECT {TASK_COLUMNS} FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND NOT {OF_SHOWN} ORDER BY 1"
+        )
+    } else {
+        format!(
+            "SELECT {TASK_COLUMNS} FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 ORDER BY task_index"
+        )
+    };
+    let mut query = c.prepare_cached(&sql)?;
     let mut rows = query.query(params![queue_id, TaskNo::PLANNED_END])?;
     let mut tasks = TaskRows::default();
     while let Some(row) = rows.next()? {
-        let status: String = row.get(4)?;
-        let status = TaskStatus::parse(&status)
-            .ok_or_else(|| JobFault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
-        let (no, making): (i32, Option<String>) = (row.get(0)?, row.get(6)?);
-        let making = making.as_deref().map(serde_json::from_str).transpose()?;
-        if TaskNo(no).is_search() {
-            let (result, error): (Option<String>, Option<String>) = (row.get(5)?, row.get(8)?);
-            let search = SearchTaskRecord {
-                status,
-                found: result.as_deref().map(serde_json::from_str).transpose()?,
-                making,
-                failure: error.as_deref().map(serde_json::from_str).transpose()?,
-            };
-            tasks.add_search(TaskNo(no), search);
-            continue;
-        }
-        if TaskNo(no).is_part() {
-            let error: Option<String> = row.get(8)?;
-            let part = PartRecord {
-                task_id: row.get(1)?,
-                subject: row.get(7)?,
-                status,
-                making,
-                failure: error.as_deref().map(serde_json::from_str).transpose()?,
-            };
-            tasks.add_part(TaskNo(no), part);
-            continue;
-        }
-        tasks.add(TaskRecord {
-            task_id: row.get(1)?,
-            action: row.get(2)?,
-            input: row.get(3)?,
-            status,
-            result: raw(row.get(5)?)?,
-            making,
-            search: None,
-            parts: Vec::new(),
-        });
+        add(queue_id, row, &mut tasks)?;
     }
     Ok(tasks.into_records())
+}
+
+fn add(queue_id: i64, row: &Row<'_>, tasks: &mut TaskRows) -> Result<(), JobFault> {
+    let status: String = row.get(4)?;
+    let status = TaskStatus::parse(&status)
+        .ok_or_else(|| JobFault::Row(format!("a task of queue {queue_id} has status `{status}`")))?;
+    let (no, making): (i32, Option<String>) = (row.get(0)?, row.get(6)?);
+    let making = making.as_deref().map(serde_json::from_str).transpose()?;
+    if TaskNo(no).is_search() {
+        let (result, error): (Option<String>, Option<String>) = (row.get(5)?, row.get(8)?);
+        let search = SearchTaskRecord {
+            status,
+            found: result.as_deref().map(serde_json::from_str).transpose()?,
+            making,
+            failure: error.as_deref().map(serde_json::from_str).transpose()?,
+        };
+        tasks.add_search(TaskNo(no), search);
+        return Ok(());
+    }
+    if TaskNo(no).is_part() {
+        let error: Option<String> = row.get(8)?;
+        let part = PartRecord {
+            task_id: row.get(1)?,
+            subject: row.get(7)?,
+            status,
+            making,
+            failure: error.as_deref().map(serde_json::from_str).transpose()?,
+        };
+        tasks.add_part(TaskNo(no), part);
+        return Ok(());
+    }
+    tasks.add(TaskRecord {
+        task_id: row.get(1)?,
+        action: row.get(2)?,
+        input: row.get(3)?,
+        status,
+        result: raw(row.get(5)?)?,
+        making,
+        search: None,
+        parts: Vec::new(),
+    });
+    Ok(())
 }
 
 fn raw(text: Option<String>) -> Result<Option<Box<RawValue>>, JobFault> {

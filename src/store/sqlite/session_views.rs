@@ -99,7 +99,7 @@ pub(super) struct SessionRow {
 
 pub(super) fn one(c: &Connection, user: &str, session: &str) -> Result<Option<SessionRow>, JobFault> {
     let found = SessionRow {
-        rounds: context::rounds(c, user, session, &[], usize::from(u16::MAX))?,
+        rounds: context::rounds(c, user, session, (&[], None), usize::from(u16::MAX))?,
         items: items(c, user, session)?,
         queue: latest(c, user, session)?,
         pending: plan::pending(c, user, session)?.map_or_else(Vec::new, |(_, tasks)| tasks),

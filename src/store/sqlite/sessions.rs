@@ -127,11 +127,11 @@ pub(super) fn hold_back_unseen(c: &Connection, run: i64, ingest: i64) -> Result<
     Ok(())
 }
 
-/// Makes the finished queue the session's next round.
+/// Makes the finished queue the session's next round. A redone queue keeps its round.
 pub(super) fn note_round(c: &Connection, queue_id: i64, user: &str, session: &str) -> Result<(), JobFault> {
     c.prepare_cached(
         "UPDATE nova3_queues SET round=1+coalesce((SELECT max(round) FROM nova3_queues
-           WHERE user_id=?2 AND session_id=?3 AND round IS NOT NULL), 0) WHERE queue_id=?1",
+           WHERE user_id=?2 AND session_id=?3 AND round IS NOT NULL), 0) WHERE queue_id=?1 AND round IS NULL",
     )?
     .execute(params![queue_id, user, session])?;
     Ok(())
@@ -143,6 +143,7 @@ pub(super) struct ItemOwner<'a> {
     pub(super) session: Option<&'a str>,
     pub(super) queue_id: i64,
     pub(super) task: TaskNo,
+    pub(super) version: i64,
     pub(super) now: i64,
 }
 
@@ -163,11 +164,11 @@ pub(super) fn number(c: &Connection, place: &ItemOwner<'_>, items: &[NewItem]) -
         array.extend(["{\"id\":\"", &item.kind, &number.to_string(), "\"", comma, rest]);
         if let Some(session) = place.session {
             c.prepare_cached(
-                "INSERT INTO nova3_items(user_id, session_id, kind, number, body, queue_id, task_index, created_at)
-                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                "INSERT INTO nova3_items(user_id, session_id, kind, number, body, queue_id, task_index, created_at, version)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
             )?
             .execute(params![
-                place.user, session, item.kind, number, body, place.queue_id, place.task.0, place.now
+                place.user, session, item.kind, number, body, place.queue_id, place.task.0, place.now, place.version
             ])?;
         }
     }
@@ -182,7 +183,7 @@ pub(super) fn number(c: &Connection, place: &ItemOwner<'_>, items: &[NewItem]) -
     Ok(array)
 }
 
-/// Returns the last numbers given: of the session, or of the earlier tasks of a request without one.
+/// Returns the last numbers given: of the session, or of the earlier tasks and versions of a request without one.
 fn counters(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>, JobFault> {
     let Some(session) = place.session else {
         return alone(c, place);
@@ -199,13 +200,14 @@ fn counters(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>,
 
 fn alone(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>, JobFault> {
     let mut counters = Map::new();
-    if place.task <= TaskNo::planned(0) {
+    if place.task <= TaskNo::planned(0) && place.version <= 1 {
         return Ok(counters);
     }
     let mut query = c.prepare_cached(
-        "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 AND result IS NOT NULL",
+        "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 AND result IS NOT NULL
+         UNION ALL SELECT result FROM nova3_task_versions WHERE queue_id=?1 AND task_index>=0 AND task_index<?3 AND result IS NOT NULL",
     )?;
-    let mut rows = query.query(params![place.queue_id, place.task.0])?;
+    let mut rows = query.query(params![place.queue_id, place.task.0, TaskNo::PLANNED_END])?;
     while let Some(row) = rows.next()? {
         let text: String = row.get(0)?;
         let items: Vec<Map<String, Value>> = serde_json::from_str(&text)?;

@@ -71,7 +71,7 @@ pub(super) struct LeasedTask {
     /// Whether it has events. A raw completion has none.
     told: bool,
     /// The version of the task.
-    version: i64,
+    pub(super) version: i64,
     /// Whether it is the last planned task of its queue.
     is_last: bool,
     /// Whether no other task of the queue is ready, leased or submitted.

@@ -24,6 +24,7 @@ pub(super) fn store_planned(
         session: held.session.as_deref(),
         queue_id: settlement.lease.queue_id,
         task: settlement.task,
+        version: held.version,
         now,
     };
     let numbered;

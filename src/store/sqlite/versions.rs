@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::fault::JobFault;
 use super::ingest::Reading;
-use super::{plan, sessions, tasks};
+use super::{plan, redo, sessions, tasks};
 use crate::domain::request::Stops;
 use crate::domain::state::{QueueEvent, QueueState, Status};
 use crate::store::versions::{Good, TasksNow, Version};
@@ -55,7 +55,7 @@ impl Reading<'_> {
         if version.state == QueueState::Blocked {
             self.unblock(version)?;
         }
-        Ok(if version.finished {
+        Ok(if version.has_result() {
             AddOutcome::Finished(version.queue_id)
         } else {
             AddOutcome::Waiting(version.queue_id)
@@ -198,7 +198,11 @@ impl Reading<'_> {
 
     /// Supersedes the old version: it is not run and not shown any more, and its cost is kept.
     pub(super) fn supersede(&mut self, old: &Version) -> Result<(), JobFault> {
-        let state = super::legal(old.state.after(QueueEvent::Superseded))?;
+        let state = match redo::cancel(self.c, old.queue_id, old.state)? {
+            Some(earlier) => earlier.state(),
+            None => old.state,
+        };
+        let state = super::legal(state.after(QueueEvent::Superseded))?;
         self.stale |= old.finished && !failpoint!("changed-line-stays");
         self.c
             .prepare_cached("UPDATE nova3_queues SET state=?2 WHERE queue_id=?1")?

@@ -21,6 +21,7 @@ BEGIN
   DELETE FROM nova3_events e WHERE e.queue_id >= gone.next_queue AND e.queue_id < upper_queue;
   DELETE FROM nova3_tasks t WHERE t.queue_id >= gone.next_queue AND t.queue_id < upper_queue;
   DELETE FROM nova3_task_versions v WHERE v.queue_id >= gone.next_queue AND v.queue_id < upper_queue;
+  DELETE FROM nova3_redos r WHERE r.queue_id >= gone.next_queue AND r.queue_id < upper_queue;
   DELETE FROM nova3_plans p WHERE p.queue_id >= gone.next_queue AND p.queue_id < upper_queue;
   DELETE FROM nova3_requests d WHERE d.queue_id >= gone.next_queue AND d.queue_id < upper_queue;
   DELETE FROM nova3_rounds r WHERE r.queue_id >= gone.next_queue AND r.queue_id < upper_queue;

@@ -98,10 +98,12 @@ BEGIN
       CASE WHEN f.kind = 'search' THEN 0 ELSE f.ordinality::integer END AS nth
     FROM unnest(p_held) h CROSS JOIN LATERAL unnest((p_settlements[h.ord]).parts) WITH ORDINALITY f WHERE h.how = 'fan_out'),
   put AS (
-    INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, kind, action, description, input, subject, status, created_at)
+    INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, kind, action, description, input, subject, status, version,
+      created_at)
     SELECT p_run, p.queue_id, 1048576 + (p.task << 8) + p.nth,
       t.task_id || '.' || CASE WHEN p.kind = 'search' THEN p.kind ELSE p.nth::text END, p.kind, t.action, p.description, p.input,
-      p.subject, 'ready', p_moment
+      p.subject, 'ready', 1 + coalesce((SELECT max(v.version) FROM nova3_task_versions v
+        WHERE v.queue_id = ANY (ARRAY[p.queue_id]) AND v.task_index = 1048576 + (p.task << 8) + p.nth), 0), p_moment
     FROM part p JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task)
   UPDATE nova3_tasks t SET kind = CASE WHEN n.search THEN t.kind ELSE 'join' END, status = 'pending', needs = n.needs, unmet = cardinality(n.needs),
     ticket = (p_settlements[n.ord]).ticket, attempt = t.attempt - 1, working = false, crashes = 0, lease_group = 0, lease_owner = NULL,

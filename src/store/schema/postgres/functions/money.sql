@@ -103,7 +103,7 @@ BEGIN
     WHERE t.queue_id = p_queue AND t.task_index = p_task;
     -- The lease is not handed on, because its owner crashed.
     PERFORM nova3_go_on(ARRAY[ROW(1, p_queue, task.fence, p_task, NULL, NULL, 'fail', false, false, false, NULL, NULL, NULL, NULL,
-      0)::nova3_held], 1);
+      0, 1)::nova3_held], 1);
     PERFORM nova3_recount(ARRAY[p_queue]);
     PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
     RETURN 1;
@@ -125,5 +125,6 @@ BEGIN
   WHERE q.queue_id = p_queue;
   PERFORM nova3_end_session_leases(ARRAY[p_queue]);
   PERFORM nova3_put_back(p_run, ARRAY[p_queue]);
+  PERFORM nova3_end_redos(p_run, ARRAY[p_queue]);
   RETURN 1;
 END $$;

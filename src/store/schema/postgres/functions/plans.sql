@@ -28,7 +28,7 @@ BEGIN
   -- The next statement sees the changes of transactions that held these rows before.
   PERFORM nova3_lock_queues(ARRAY(SELECT i.queue_id FROM unnest(p_plans) i));
   SELECT array_agg(ROW(i.ordinality, q.queue_id, t.fence, -1, q.user_id, q.session_id, CASE WHEN i.origin IS NULL THEN 'fail' ELSE 'go_on' END,
-    true, i.origin IS NOT NULL, false, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held
+    true, i.origin IS NOT NULL, false, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group, t.version)::nova3_held
     ORDER BY i.ordinality)
   INTO held
   FROM unnest(p_plans) WITH ORDINALITY i
@@ -148,7 +148,7 @@ DECLARE
 BEGIN
   PERFORM nova3_lock_queues(ARRAY[p_queue]);
   SELECT 1, q.queue_id, t.fence, -1, q.user_id, q.session_id, 'go_on', true, true, false, t.lease_owner, t.lease_until, t.lease_ms,
-    t.lease_ticket, t.lease_group
+    t.lease_ticket, t.lease_group, t.version
   INTO mine FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
   WHERE t.queue_id = p_queue AND t.task_index = -1 AND t.fence = p_fence AND t.status = 'leased' AND q.state = 'open';
   IF NOT FOUND THEN

@@ -57,7 +57,7 @@ BEGIN
   SELECT array_agg(ROW(i.ord, q.queue_id, t.fence, i.task, q.user_id, q.session_id, i.how, t.action <> 'completion',
     i.task = 0 AND t.making IS NULL AND NOT EXISTS (
       SELECT 1 FROM nova3_plans p WHERE p.queue_id = ANY (ARRAY[q.queue_id]) AND p.origin IS NOT NULL),
-    q.error IS NOT NULL OR i.noted, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group)::nova3_held ORDER BY i.ord),
+    q.error IS NOT NULL OR i.noted, t.lease_owner, t.lease_until, t.lease_ms, t.lease_ticket, t.lease_group, t.version)::nova3_held ORDER BY i.ord),
     bool_and(i.task < 1048576 AND i.how <> 'fan_out' AND (i.how = 'fail' OR coalesce(i.task + 1 >= q.task_count, false))),
     bool_and(i.how = 'go_on' AND i.task = 0 AND coalesce(q.task_count = 1, false) AND q.error IS NULL AND NOT i.noted)
   INTO held, last, single
@@ -113,9 +113,10 @@ BEGIN
   moved AS (
     UPDATE nova3_queues q SET last_accessed = moment, current_task_index = p.task + (p.how <> 'fail')::integer,
       state = CASE WHEN p.ends IS NULL THEN q.state WHEN p.ends IN ('completed','partial') THEN 'done' ELSE p.ends END,
-      status = p.ends, finish_no = p.finish_no,
+      -- A queue that is being redone keeps its earlier place until it ends.
+      status = p.ends, finish_no = coalesce(p.finish_no, q.finish_no),
       error = coalesce(q.error, (p_settlements[p.ord]).noted), error_class = coalesce(q.error_class, (p_settlements[p.ord]).class),
-      completed_at = CASE WHEN p.ends IS NOT NULL THEN moment END,
+      completed_at = CASE WHEN p.ends IS NOT NULL THEN moment ELSE q.completed_at END,
       recipe_no = CASE WHEN p.ends IS NOT NULL AND p.told THEN (SELECT r.recipe_no FROM nova3_runs r WHERE r.run_id = p_run) END,
       ready = CASE WHEN p.ends IS NULL THEN q.ready WHEN p.ends = 'paused' THEN freed[p.ord] ELSE 0 END,
       leased = CASE WHEN p.ends IS NULL THEN q.leased ELSE 0 END,
@@ -142,13 +143,18 @@ BEGIN
     INSERT INTO nova3_rounds (user_id, session_id, round, queue_id)
     SELECT h.user_id, h.session_id, 1 + coalesce((SELECT max(r.round) FROM nova3_rounds r
       WHERE r.user_id = h.user_id AND r.session_id = h.session_id), 0), h.queue_id
-    FROM unnest(held) h WHERE ends[h.ord] IN ('completed','partial','paused') AND h.session_id IS NOT NULL;
+    FROM unnest(held) h WHERE ends[h.ord] IN ('completed','partial','paused') AND h.session_id IS NOT NULL
+      -- A redone queue keeps its round.
+      AND NOT EXISTS (SELECT 1 FROM nova3_rounds r WHERE r.queue_id = h.queue_id);
     DELETE FROM nova3_session_leases l USING unnest(held) h
     WHERE ends[h.ord] IS NOT NULL AND l.user_id = ANY (ARRAY[h.user_id]) AND l.session_id = h.session_id AND l.queue_id = h.queue_id;
     PERFORM nova3_promote(p_run, users, sessions);
   END IF;
   IF yielded IS NOT NULL THEN
     PERFORM nova3_put_back(p_run, yielded);
+  END IF;
+  IF ended > 0 THEN
+    PERFORM nova3_end_redos(p_run, ARRAY(SELECT h.queue_id FROM unnest(held) h WHERE ends[h.ord] IS NOT NULL));
   END IF;
 
   RETURN QUERY SELECT o.ord, CASE

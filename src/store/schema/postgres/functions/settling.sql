@@ -95,13 +95,18 @@ CREATE OR REPLACE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS
   FROM (SELECT nova3_json(p_earlier) AS making) e, (SELECT nova3_json(p_latest) AS making) l
 $$;
 
--- Returns the last item number of a kind in the earlier results of a request without a session.
+-- Returns the last item number of a kind in the earlier results of a request without a session, and in the results that
+-- a redo replaced.
 CREATE OR REPLACE FUNCTION nova3_last_alone(p_run bigint, p_queue bigint, p_task integer, p_kind text) RETURNS bigint
 LANGUAGE sql STABLE AS $$
   SELECT coalesce(max(substr(i.item->>'id', length(p_kind) + 1)::bigint), 0)
-  FROM nova3_tasks t, jsonb_array_elements(nova3_json(t.result)) i(item)
-  WHERE p_task > 0 AND t.queue_id = p_queue AND t.task_index >= 0 AND t.task_index < p_task AND t.result IS NOT NULL
-    AND i.item->>'id' ~ ('^' || p_kind || '[0-9]+$')
+  FROM (
+    SELECT t.result FROM nova3_tasks t
+    WHERE t.queue_id = p_queue AND t.task_index >= 0 AND t.task_index < p_task AND t.result IS NOT NULL
+    UNION ALL SELECT v.result FROM nova3_task_versions v
+    WHERE v.queue_id = p_queue AND v.task_index >= 0 AND v.task_index < 1048576 AND v.result IS NOT NULL) t,
+    jsonb_array_elements(nova3_json(t.result)) i(item)
+  WHERE i.item->>'id' ~ ('^' || p_kind || '[0-9]+$')
 $$;
 
 -- Numbers the items of planned tasks and stores those of sessions. Returns the results by place.
@@ -113,7 +118,7 @@ DECLARE
   results text[];
 BEGIN
   WITH item AS (
-    SELECT h.ord, h.queue_id, h.task, h.user_id, h.session_id, i.kind, i.body, i.ordinality AS place,
+    SELECT h.ord, h.queue_id, h.task, h.user_id, h.session_id, h.version, i.kind, i.body, i.ordinality AS place,
       row_number() OVER (PARTITION BY h.ord, i.kind ORDER BY i.ordinality) AS nth
     FROM unnest(p_held) h CROSS JOIN LATERAL unnest((p_settlements[h.ord]).items) WITH ORDINALITY i),
   session AS (
@@ -129,13 +134,13 @@ BEGIN
     RETURNING c.user_id, c.session_id, c.kind, c.last),
   numbered AS (
     SELECT item.*, item.nth + CASE
-      WHEN item.session_id IS NULL THEN CASE WHEN item.task > 0 THEN nova3_last_alone(p_run, item.queue_id, item.task, item.kind) ELSE 0 END
+      WHEN item.session_id IS NULL THEN CASE WHEN item.task > 0 OR item.version > 1 THEN nova3_last_alone(p_run, item.queue_id, item.task, item.kind) ELSE 0 END
       ELSE (SELECT c.last FROM counter c WHERE c.user_id = item.user_id AND c.session_id = item.session_id AND c.kind = item.kind)
         - count(*) OVER (PARTITION BY item.ord, item.kind) END AS number
     FROM item),
   kept AS (
-    INSERT INTO nova3_items (user_id, session_id, kind, number, body, queue_id, task_index, created_at)
-    SELECT n.user_id, n.session_id, n.kind, n.number, n.body, n.queue_id, n.task, p_moment
+    INSERT INTO nova3_items (user_id, session_id, kind, number, body, queue_id, task_index, version, created_at)
+    SELECT n.user_id, n.session_id, n.kind, n.number, n.body, n.queue_id, n.task, n.version, p_moment
     FROM numbered n WHERE n.session_id IS NOT NULL),
   -- Computed once, not once for each place that it is joined to.
   result AS MATERIALIZED (

@@ -48,6 +48,7 @@ CREATE TABLE nova3_tallies(
   run_id bigint PRIMARY KEY REFERENCES nova3_runs ON DELETE CASCADE,
   next_finish_no bigint NOT NULL DEFAULT 0,      -- the last number given; never reused
   next_event_no bigint NOT NULL DEFAULT 0,
+  redone bigint NOT NULL DEFAULT 0,              -- redos that ended; a part of the lines epoch
   attempts bigint NOT NULL DEFAULT 0,            -- sums over nova3_attempts, updated in the same transactions
   failed_attempts bigint NOT NULL DEFAULT 0,
   unpriced_attempts bigint NOT NULL DEFAULT 0,
@@ -210,7 +211,7 @@ CREATE TABLE nova3_tasks(
   lease_until bigint,
   lease_ms bigint,                               -- the requested length of the lease
   lease_ticket bigint,                           -- the claim that leased it
-  version integer NOT NULL DEFAULT 1,            -- a retry begins a new one
+  version integer NOT NULL DEFAULT 1,            -- a retry and a redo begin a new one
   result text,
   error text,                                    -- JSON: its failure
   making text,                                   -- JSON: route, model, attempts, usage, cost, times
@@ -230,19 +231,45 @@ CREATE TABLE nova3_groups(
   PRIMARY KEY (run_id, owner)
 );
 
--- The outcomes of tasks before a retry. Events and calls name the version that they belong to, so that no outcome is
--- ever overwritten.
+-- The rows of tasks before a retry or a redo. Events and calls name the version that they belong to, so that no outcome
+-- is ever overwritten.
 CREATE TABLE nova3_task_versions(
   queue_id bigint NOT NULL,
   task_index integer NOT NULL,
   version integer NOT NULL,
-  status text NOT NULL CHECK (status IN ('completed','failed')),
+  status text NOT NULL CHECK (status IN ('pending','ready','completed','failed','skipped')),
   result text,
   error text,
   making text,
   completed_at bigint,
+  shown boolean NOT NULL DEFAULT false,          -- part of the result line until the redo of its queue ends
+  -- The other columns of a task that a redo may have to restore; NULL before a retry.
+  task_id text,
+  kind text,
+  action text,
+  description text,
+  input text,
+  subject text,
+  needs integer[],
+  unmet integer,
+  created_at bigint,
   PRIMARY KEY (queue_id, task_index, version)
 );
+
+-- Requests that are being redone, with the columns of their queues that belong to the earlier result. `finish_no` and
+-- `completed_at` stay in the queue, and its place in the history of its session stays too.
+CREATE TABLE nova3_redos(
+  queue_id bigint PRIMARY KEY,
+  run_id bigint NOT NULL,
+  tasks integer[] NOT NULL,                      -- the planned tasks that are redone
+  status text NOT NULL CHECK (status IN ('completed','partial','failed','paused')),
+  error text,
+  error_class text,
+  current_task_index integer NOT NULL,
+  recipe_no bigint,
+  completed_at bigint NOT NULL
+);
+CREATE INDEX nova3_redos_run ON nova3_redos(run_id);
 
 -- The origin of a queue's tasks, unless its line gave them.
 CREATE TABLE nova3_plans(
@@ -326,6 +353,7 @@ CREATE TABLE nova3_items(
   body text NOT NULL,
   queue_id bigint NOT NULL,
   task_index integer NOT NULL,
+  version integer NOT NULL,                      -- of the task
   created_at bigint NOT NULL,
   PRIMARY KEY (user_id, session_id, kind, number)
 );
@@ -507,5 +535,6 @@ CREATE TYPE nova3_held AS (
   lease_until bigint,
   lease_ms bigint,
   lease_ticket bigint,
-  lease_group bigint
+  lease_group bigint,
+  version integer                                -- of the task
 );

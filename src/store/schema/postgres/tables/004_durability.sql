@@ -14,7 +14,7 @@ DECLARE
   written text;
 BEGIN
   FOREACH written IN ARRAY ARRAY['nova3_runs','nova3_tallies','nova3_queues','nova3_tasks','nova3_outputs','nova3_reservations',
-      'nova3_items','nova3_rounds','nova3_cache'] LOOP
+      'nova3_items','nova3_rounds','nova3_redos','nova3_cache'] LOOP
     EXECUTE format('CREATE TRIGGER nova3_durable BEFORE INSERT OR UPDATE OR DELETE ON %I FOR EACH STATEMENT'
       || ' WHEN (current_setting(''synchronous_commit'') = ''off'') EXECUTE FUNCTION nova3_make_durable()', written);
   END LOOP;

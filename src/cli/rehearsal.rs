@@ -27,10 +27,16 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
     let server = mock::start(config)
         .await
         .context("failed to start the mock server")?;
+    let config = replaced(&server.base_url(), flags)?;
+    Ok((Some(server), config))
+}
+
+/// The settings of a rehearsal whose server has this base URL.
+pub(super) fn replaced(base_url: &str, flags: &Flags) -> Result<Config> {
     let mut config = Config::load_without_keys(flags, &process_env)?;
     // Each route leads to the mock and keeps its name, because lines and agents may ask for any route.
     for route in &mut config.routes {
-        let mock = RouteSettings::mock(&server.base_url(), route)?;
+        let mock = RouteSettings::mock(base_url, route)?;
         // `Route::mock` renames the route that has no configured name.
         for chain in &mut config.chains {
             if chain.name == route.name && chain.routes == [route.name.as_str()] {
@@ -47,5 +53,5 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
     if flags.store.is_none() {
         config.store = StoreAddress::File(PathBuf::from(setup::MOCK_STORE));
     }
-    Ok((Some(server), config))
+    Ok(config)
 }

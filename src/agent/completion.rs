@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::context::{AgentContext, failure, making};
+use super::forecast;
 use super::run::{TaskEnd, TaskOutcome};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Product, Provenance};
 use crate::domain::request::Completion;
+use crate::domain::usage::TextSizes;
 use crate::llm::{ChainError, ModelRequest, ModelResponse, Route, Verbatim, VerbatimRequest};
 
 /// Sends an OpenAI Batch line along the chain. The first route gets the model that the line names. Each further route
@@ -48,6 +50,10 @@ pub async fn run_completion(context: AgentContext<'_>, completion: &Completion) 
     TaskOutcome {
         making: Provenance {
             model: model.or(selector.asked).unwrap_or_default(),
+            sizes: TextSizes {
+                prompt: Some(forecast::line_tokens(completion)),
+                result: None,
+            },
             ..making
         },
         end: closed(&route, end),

@@ -9,10 +9,10 @@ use super::run::Prompt;
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure, Verdict};
 use crate::domain::outcome::{Attempt, Provenance};
-use crate::domain::usage::{Cost, Usage};
+use crate::domain::usage::{Cost, TextSizes, Usage};
 use crate::llm::{
     Answer, CallError, CallFailure, Chain, ChainError, Client, CostReservation, Marks, Route, RouteError,
-    RouteSelector, Stop, Stopped,
+    RouteSelector, Stop, Stopped, likely_messages,
 };
 use crate::observe::TaskEvents;
 
@@ -87,7 +87,7 @@ pub(super) async fn converse<T>(
     let mut selector = context.selector().to_models();
     let mut route = Arc::clone(selector.first());
     let mut warnings = Vec::new();
-    let mut made_from = None;
+    let (mut made_from, mut size) = (None, None);
     let outcome = loop {
         route = match selector.route() {
             Ok(route) => route,
@@ -96,6 +96,7 @@ pub(super) async fn converse<T>(
         let ended = match make(&route) {
             Ok(prompt) => {
                 made_from = Some(Fingerprint::of(agent, &route, input, &prompt).to_string());
+                size = Some(likely_messages(&prompt.messages));
                 let mut conversation = Conversation::new(&mut selector, &route, agent, prompt);
                 let answered = conversation.until_usable(&validate).await;
                 warnings = conversation.warnings;
@@ -113,6 +114,10 @@ pub(super) async fn converse<T>(
     let mut making = making(&selector, &route);
     making.warnings = warnings;
     making.made_from = made_from;
+    making.sizes = TextSizes {
+        prompt: size,
+        result: None,
+    };
     ConversationResult {
         outcome,
         making,

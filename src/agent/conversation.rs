@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::{Validation, max_tokens};
 use super::definition::Agent;
+use super::language::Language;
 use super::run::Prompt;
 use crate::domain::failure::{Class, Verdict};
 use crate::domain::ids::shortened;
@@ -227,6 +228,17 @@ impl<'a, 'w> Conversation<'a, 'w> {
         self.mark(self.last(), error.class);
         error.into()
     }
+}
+
+/// Returns the longest messages that a repair can add to a conversation.
+pub(super) fn longest_repair(language: Language) -> [Message; 2] {
+    // The widest character of UTF-8.
+    let text = |chars: usize| "\u{20000}".repeat(chars + 1);
+    [
+        (Role::Assistant, text(SHOWN)),
+        (Role::User, language.repair(&text(TOLD))),
+    ]
+    .map(|(role, content)| Message { role, content })
 }
 
 fn shortened_text(text: &str) -> String {

@@ -8,8 +8,11 @@ use serde_json::{Map, Value};
 
 use super::lookup;
 use crate::domain::item_texts::{MAIN, is_basis};
+use crate::domain::outcome::NewItem;
 use crate::domain::references::ItemId;
 use crate::domain::request::{Brief, ProductBrief};
+use crate::domain::task_search::TaskSearch;
+use crate::llm::likely_tokens;
 use crate::store::{Material, StoredItem};
 
 /// The enhanced input, as templates get it.
@@ -315,6 +318,24 @@ pub fn text_of(body: &Map<String, Value>) -> String {
 /// Returns an item as text for a prompt, without the fields that prove a fact to people only.
 fn text_for_prompt(body: &Map<String, Value>) -> String {
     text_without(body, &["unproven", "url", "source_title"])
+}
+
+/// Tokens of the marks around one piece of a prompt.
+pub(super) const MARKS: u64 = 12;
+
+/// Returns the likely number of tokens of items in later prompts.
+pub(super) fn shown_tokens(items: &[NewItem]) -> u64 {
+    let one = |item: &NewItem| likely_tokens(&text_for_prompt(&item.body)) + MARKS;
+    items.iter().map(one).sum()
+}
+
+/// Returns the likely number of tokens of search results in a prompt.
+pub fn shown_search(found: &TaskSearch) -> u64 {
+    let parts = PromptParts::default().with_sources(Some(found));
+    let one = |hit: &SearchHit| {
+        likely_tokens(&hit.title) + likely_tokens(&hit.url) + likely_tokens(&hit.text) + MARKS
+    };
+    parts.results.iter().map(one).sum()
 }
 
 fn text_without(body: &Map<String, Value>, hidden: &[&str]) -> String {

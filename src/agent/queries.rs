@@ -73,7 +73,7 @@ pub async fn write_queries(
 }
 
 /// Renders the template of the queries: one query a line.
-fn from_template(agent: &Agent, task: TaskInput<'_>) -> Result<Vec<String>, Failure> {
+pub fn from_template(agent: &Agent, task: TaskInput<'_>) -> Result<Vec<String>, Failure> {
     let (parts, _) = PromptParts::gather(task.brief, task.input, task.material, false);
     let text = agent
         .query_text(&minijinja::Value::from(Serde(&parts)))

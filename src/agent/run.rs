@@ -12,7 +12,7 @@ use super::fan_out;
 use super::form::Form;
 use super::items::{self, Asked};
 use super::language::Language;
-use super::parts::PromptParts;
+use super::parts::{PromptParts, shown_tokens};
 use super::proof::{self, SourceText};
 use crate::config::ContextBudget;
 use crate::domain::failure::{Class, Failure};
@@ -130,6 +130,7 @@ pub async fn run_agent(context: AgentContext<'_>, agent: &Agent, task: TaskInput
             if let Some(subject) = task.part.and_then(|part| part.subject) {
                 fan_out::name_subject(agent, task, subject, &mut kept.items);
             }
+            making.sizes.result = Some(shown_tokens(&kept.items));
             TaskEnd::Completed(Product::Items(kept.items))
         }
         ConversationOutcome::Failed(failure) => TaskEnd::Failed(failure, None),

@@ -16,10 +16,10 @@ use crate::llm::{Answer, Route, Stopped};
 use crate::store::{PlanEnd, Planned};
 
 /// The largest number of tasks in a plan.
-const MOST_TASKS: usize = 10;
+pub const MOST_TASKS: usize = 10;
 
 /// The length limit of an instruction, in characters.
-const LONGEST_INPUT: usize = 5000;
+pub(super) const LONGEST_INPUT: usize = 5000;
 
 /// The length limit of a description, in characters. It is one line.
 const LONGEST_DESCRIPTION: usize = 200;

@@ -7,24 +7,29 @@ use clap::ArgMatches;
 use tempfile::NamedTempFile;
 
 use super::args::{CheckArgs, Global};
+use super::estimate::EstimateJob;
 use super::exit::{Exit, decided};
 use super::{input, models, print, setup};
 use crate::agent::Planner;
-use crate::config::{Config, process_env};
+use crate::config::{Config, Flags, process_env};
 use crate::domain::request::{Identity, Rules};
 use crate::engine::{Input, InputForm, InputPart, Job, read_input};
 use crate::observe::tell;
-use crate::store::NewRequest;
 use crate::store::sqlite::Identities;
+use crate::store::{NewLine, NewRequest};
 
 /// At most this many bad lines are printed one by one; the rest are only counted.
 const TOLD: u64 = 100;
 
 pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
-    let flags = input::with_flags(setup::flags(global, &args.model, matches), &args.table, matches);
+    let flags = Flags {
+        store: setup::given_store(matches, args.store.as_ref()),
+        ..setup::flags(global, &args.model, matches)
+    };
+    let flags = input::with_flags(flags, &args.table, matches);
     let config = Config::load_without_keys(&flags, &process_env)?;
     let agents = setup::agents(&config.agents)?;
-    setup::providers(&config, &agents, None)?;
+    let providers = setup::providers(&config, &agents, None)?;
     let routes = setup::names(&config);
     let planner = setup::planner(&agents, routes, args.tasks.as_deref(), None)?;
     let source = setup::input(&args.input)?;
@@ -32,24 +37,30 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
         lenient: args.lenient,
     };
     let form = input::form(&args.table, &config.input, &agents, args.tasks.as_deref(), rules)?;
-    let found = check(&source, &form, &planner)?;
-    let summary = format!(
-        "{}: {}, {}\n",
-        source.shown().display(),
-        requests(found.good),
-        bad_lines(found.bad, form.row_word(&source))
-    );
-    print(summary.as_bytes())?;
+    let found = if args.estimate {
+        let job = EstimateJob {
+            config: &config,
+            agents: &agents,
+            providers,
+            planner: &planner,
+            source: &source,
+            form: &form,
+            run: args.name.as_deref(),
+            retry_failed: false,
+            json: args.json,
+        };
+        job.print()?
+    } else {
+        let found = check(&source, &form, &planner)?;
+        print(found.text(&source, &form).as_bytes())?;
+        found
+    };
     // Faults that would stop a run, reported after all bad lines.
     if source != Input::Stdin {
         models::of_input(&config, &agents, &planner, &source, &form)?;
     }
     Config::load(&flags, &process_env)?;
-    Ok(match found {
-        CheckCounts { bad: 1.., .. } => Exit::BadInput,
-        CheckCounts { good: 0, .. } => Exit::Nothing,
-        CheckCounts { .. } => Exit::Good,
-    })
+    Ok(found.exit())
 }
 
 fn requests(count: u64) -> String {
@@ -61,15 +72,47 @@ fn bad_lines(count: u64, word: &str) -> String {
 }
 
 /// The numbers of good and bad lines of an input.
-struct CheckCounts {
-    good: u64,
-    bad: u64,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CheckCounts {
+    pub(super) good: u64,
+    pub(super) bad: u64,
+}
+
+impl CheckCounts {
+    /// The exit code of a check.
+    pub(super) const fn exit(self) -> Exit {
+        match self {
+            Self { bad: 1.., .. } => Exit::BadInput,
+            Self { good: 0, .. } => Exit::Nothing,
+            Self { .. } => Exit::Good,
+        }
+    }
+
+    /// The counts as one line.
+    pub(super) fn text(self, source: &Input, form: &InputForm) -> String {
+        format!(
+            "{}: {}, {}\n",
+            source.shown().display(),
+            requests(self.good),
+            bad_lines(self.bad, form.row_word(source))
+        )
+    }
 }
 
 fn check(source: &Input, form: &InputForm, planner: &Planner) -> Result<CheckCounts> {
+    check_each(source, form, planner, &mut |_| Ok(()))
+}
+
+/// Checks an input, and shows `good` each good line that is no duplicate.
+pub(super) fn check_each(
+    source: &Input,
+    form: &InputForm,
+    planner: &Planner,
+    good: &mut dyn FnMut(&NewLine) -> Result<()>,
+) -> Result<CheckCounts> {
     let mut known = Identities::new()?;
     let mut found = CheckCounts { good: 0, bad: 0 };
-    let mut failed = None;
+    let mut failed: Option<anyhow::Error> = None;
     let word = form.row_word(source);
     read_input(source, form, planner, |seen| {
         let InputPart::Lines(lines) = seen else {
@@ -92,13 +135,19 @@ fn check(source: &Input, form: &InputForm, planner: &Planner) -> Result<CheckCou
                         )
                     }),
                     Err(error) => {
-                        failed = Some(error);
+                        failed = Some(error.into());
                         return false;
                     }
                 },
             };
             match problem {
-                None => found.good += 1,
+                None => {
+                    found.good += 1;
+                    if let Err(error) = good(line) {
+                        failed = Some(error);
+                        return false;
+                    }
+                }
                 Some(message) => {
                     found.bad += 1;
                     if found.bad <= TOLD {
@@ -110,7 +159,7 @@ fn check(source: &Input, form: &InputForm, planner: &Planner) -> Result<CheckCou
         true
     })?;
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     if found.bad > TOLD {
         tell(&format!("… and {} more bad {word}s", found.bad - TOLD));

@@ -8,6 +8,7 @@ mod check;
 mod command;
 mod completions;
 mod config;
+mod estimate;
 mod exit;
 mod file_sizes;
 mod init;

@@ -173,11 +173,11 @@ pub(super) struct KnownRequests {
 pub(super) struct PlannedRequest<'l> {
     pub(super) line: u64,
     /// `line` or `row`.
-    word: &'static str,
+    pub(super) word: &'static str,
     pub(super) request: &'l Request,
-    plan: &'l [Planned],
+    pub(super) plan: &'l [Planned],
     /// Whether the tasks come from `--tasks`.
-    flagged: bool,
+    pub(super) flagged: bool,
     pub(super) stored: Option<KnownQueue>,
 }
 

@@ -12,7 +12,7 @@ use crate::domain::request::{Brief, Work};
 use crate::domain::state::TaskStatus;
 use crate::domain::task_search::TaskSearch;
 use crate::llm::{Client, Route};
-use crate::store::{Material, Wanted};
+use crate::store::{Material, Store, Wanted};
 
 /// The prompts of a request's tasks, or the supervisor's if they are not known yet.
 pub(super) async fn text(
@@ -116,33 +116,46 @@ impl Shown<'_> {
         Ok(found.and_then(Result::ok))
     }
 
-    /// The context that the store holds for the task. Results of later tasks of its queue are left out, because the task does
-    /// not have them when it runs.
     async fn material(&self, input: &str, index: usize) -> Result<Material> {
-        let Some(known) = self.known else {
-            return Ok(Material::default());
-        };
-        let stored = self.entry.stored.as_ref();
-        let mut material = known
-            .store
-            .context(&Wanted {
-                queue_id: stored.map(|queue| queue.queue_id),
-                user: self.entry.request.user.clone(),
-                session: self.entry.request.session.clone(),
-                items: agent::wanted_items(self.brief, input),
-                rounds: self.config.context.rounds,
-            })
-            .await?;
-        let completed = |queue: &crate::store::KnownQueue| {
-            let later = queue.tasks.iter().skip(index);
-            later
-                .filter(|(_, status)| *status == TaskStatus::Completed)
-                .count()
-        };
-        let keep = material.earlier.len().saturating_sub(stored.map_or(0, completed));
-        material.earlier.truncate(keep);
-        Ok(material)
+        match self.known {
+            Some(known) => {
+                let rounds = self.config.context.rounds;
+                stored_material(&*known.store, self.entry, self.brief, input, index, rounds).await
+            }
+            None => Ok(Material::default()),
+        }
     }
+}
+
+/// The context that the store holds for a task. Results of later tasks of its queue are left out, because the task does not
+/// have them when it runs.
+pub(super) async fn stored_material(
+    store: &dyn Store,
+    entry: &PlannedRequest<'_>,
+    brief: &Brief,
+    input: &str,
+    index: usize,
+    rounds: usize,
+) -> Result<Material> {
+    let stored = entry.stored.as_ref();
+    let mut material = store
+        .context(&Wanted {
+            queue_id: stored.map(|queue| queue.queue_id),
+            user: entry.request.user.clone(),
+            session: entry.request.session.clone(),
+            items: agent::wanted_items(brief, input),
+            rounds,
+        })
+        .await?;
+    let completed = |queue: &crate::store::KnownQueue| {
+        let later = queue.tasks.iter().skip(index);
+        later
+            .filter(|(_, status)| *status == TaskStatus::Completed)
+            .count()
+    };
+    let keep = material.earlier.len().saturating_sub(stored.map_or(0, completed));
+    material.earlier.truncate(keep);
+    Ok(material)
 }
 
 fn rendered(name: &str, agent: &Agent, prompt: &Prompt) -> String {

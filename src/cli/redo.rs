@@ -44,7 +44,7 @@ async fn redo(
     if !is_given {
         take_from_store(&mut of_run, &flags).await?;
     }
-    if args.dry_run {
+    if args.run.dry_run {
         let (name, _) = run::run_name(of_run.name.as_deref(), &setup::input(&of_run.input)?)?;
         return show(&flags, of_run.mock, &name, &choice, redo_list::ListForm::Summary).await;
     }
@@ -158,7 +158,7 @@ pub(super) async fn show(
     form: redo_list::ListForm,
 ) -> Result<Exit> {
     let config = if mock {
-        rehearsal::offline_settings(flags, "http://127.0.0.1:9")?
+        rehearsal::offline_settings(flags, rehearsal::NOWHERE)?
     } else {
         Config::load_without_keys(flags, &process_env)?
     };

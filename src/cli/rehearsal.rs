@@ -31,6 +31,9 @@ pub(super) async fn settings(rehearsal: bool, flags: &Flags) -> Result<(Option<m
     Ok((Some(server), config))
 }
 
+/// The base URL of a rehearsal that sends nothing.
+pub(super) const NOWHERE: &str = "http://127.0.0.1:9/v1";
+
 /// The settings of a rehearsal whose server has this address. Nothing is sent.
 pub(super) fn offline_settings(flags: &Flags, base_url: &str) -> Result<Config> {
     let mut config = Config::load_without_keys(flags, &process_env)?;

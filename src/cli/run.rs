@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
 use super::redo::RedoStep;
-use super::{check, input, models, open_files, outputs, rehearsal, setup, stores};
+use super::{check, estimate, input, models, open_files, outputs, rehearsal, setup, stores};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
@@ -19,6 +19,9 @@ use crate::search::Providers;
 use crate::store::{Changes, Failures, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
+    if args.dry_run {
+        return estimate::dry_run(args, global, matches);
+    }
     let runtime = super::runtime()?;
     let exit = runtime.block_on(run(args, global, matches, signals, None));
     // The reader thread may block on a pipe that stays open; it must not keep the process alive.

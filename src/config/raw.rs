@@ -141,6 +141,7 @@ pub(super) struct RawRoute {
     pub(super) stream_usage: Option<bool>,
     pub(super) structured: Option<String>,
     pub(super) context_window: Option<u64>,
+    pub(super) tokenizer: Option<PathBuf>,
     pub(super) input_usd_per_million: Option<f64>,
     pub(super) output_usd_per_million: Option<f64>,
     pub(super) cached_input_usd_per_million: Option<f64>,

@@ -1,5 +1,7 @@
 //! Makes the routes that can be called from the settings.
 
+use std::path::PathBuf;
+
 use reqwest::Url;
 use reqwest::header::HeaderName;
 use secrecy::SecretString;
@@ -52,6 +54,8 @@ pub struct RouteSettings {
     pub structured: Structured,
     /// Tokens of prompt and answer together.
     pub context_window: u64,
+    /// The file of its model's vocabulary, which an estimate counts tokens with.
+    pub tokenizer: Option<PathBuf>,
     /// Its price, if the settings have one.
     pub price: Option<Price>,
     /// How long its calls may take.
@@ -310,6 +314,7 @@ fn checked(
         stream_usage,
         structured: model_limits::structured(name, raw)?,
         context_window: model_limits::context_window(name, raw)?,
+        tokenizer: raw.tokenizer.clone(),
         price: prices::price(name, raw)?,
         timeouts,
     })

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::failure::{Class, Failure};
 use super::state::{Status, TaskStatus};
 use super::task_search::TaskSearch;
-use super::usage::{Cost, Usage};
+use super::usage::{Cost, TextSizes, Usage};
 
 impl Provenance {
     /// Creates the bookkeeping of a task that made no call.
@@ -30,6 +30,7 @@ impl Provenance {
             degraded: false,
             warnings: Vec::new(),
             made_from: None,
+            sizes: TextSizes::NONE,
         }
     }
 }
@@ -263,6 +264,7 @@ impl Provenance {
             degraded: self.degraded || other.degraded,
             warnings,
             made_from: None,
+            sizes: TextSizes::default(),
         }
     }
 }
@@ -299,6 +301,9 @@ pub struct Provenance {
     /// whole prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_from: Option<String>,
+    /// The sizes of its texts, which an estimate compares with the counted tokens.
+    #[serde(default)]
+    pub sizes: TextSizes,
 }
 
 /// The origin of a queue's tasks, and the bookkeeping of the planning.

@@ -76,3 +76,22 @@ impl Cost {
         self.0 as f64 / 1e12
     }
 }
+
+/// The sizes of a task's texts in tokens, estimated from the texts alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextSizes {
+    /// The first prompt of its last conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<u64>,
+    /// Its result, as later prompts show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<u64>,
+}
+
+impl TextSizes {
+    /// No measured text.
+    pub const NONE: Self = Self {
+        prompt: None,
+        result: None,
+    };
+}

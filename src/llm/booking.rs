@@ -12,10 +12,16 @@ use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::prices::Span;
 use crate::domain::usage::{Cost, Usage};
 
-/// Returns the highest possible cost of a call. No tokenizer makes more tokens from a text than it has bytes.
+/// Returns the highest possible cost of a call.
 pub(super) fn worst(route: &Route, call: &Call<'_>) -> Option<Cost> {
+    highest(route, call.body_bytes(), call.longest)
+}
+
+/// Returns the highest possible cost of a call with a body of this size and an answer of at most `longest` tokens. No
+/// tokenizer makes more tokens from a text than it has bytes.
+pub(super) fn highest(route: &Route, body_bytes: u64, longest: Option<u64>) -> Option<Cost> {
     let price = route.settings.price.as_ref()?;
-    Some(price.worst(call.body_bytes(), call.longest?))
+    Some(price.worst(body_bytes, longest?))
 }
 
 pub(super) fn unbounded(route: &Route) -> CallError {

@@ -29,6 +29,7 @@ mod doubts;
 mod evidence;
 mod fault;
 mod finish;
+mod forecast;
 mod http;
 mod learned;
 mod limits;
@@ -42,6 +43,7 @@ mod response;
 mod route;
 mod selector;
 mod sent;
+mod token_count;
 mod transport;
 mod tries;
 mod verbatim;
@@ -51,6 +53,7 @@ pub mod wire;
 pub use client::{CallFailure, Chain, ChainError, Client, ClientError, RouteError, Stop, Stopped};
 pub use cost_reservation::{CostReservation, Reserve, Reserved};
 pub use doubts::Doubts;
+pub use forecast::CallForecast;
 pub use mark::Marks;
 pub use request::{
     ChatRequest, Message, ModelRequest, OutputSchema, Role, Sampling, Tool, VerbatimRequest,
@@ -59,4 +62,5 @@ pub use request::{
 pub use response::{Answer, ModelResponse, Verbatim, strip_think};
 pub use route::{Route, RouteStatus};
 pub use selector::RouteSelector;
+pub use token_count::{TokenCounter, TokenizerError, likely_messages, likely_tokens};
 pub use wire::CallError;

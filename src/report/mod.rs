@@ -1,6 +1,7 @@
 //! Tables and texts for people, made from the results port.
 
 mod cells;
+mod estimate;
 mod queue;
 mod runs;
 mod session;
@@ -8,6 +9,10 @@ mod standing;
 mod table;
 mod trace;
 
+pub use estimate::{
+    BindingLimit, CallSums, Estimate, EstimateReport, Estimator, History, MaterialAhead, RequestToEstimate,
+    RowKey, SessionRounds, TaskToEstimate, TimeEstimate, estimate_json, estimate_text,
+};
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
 pub use runs::{RunEntry, run_json, runs_text};
 pub use session::{csv, items_json, items_text, session_json, session_text};

@@ -149,6 +149,21 @@ impl Searcher {
         links.fold(pages, |sum, link| sum.plus(times(link.worst(), tries)))
     }
 
+    /// Returns the provider that is asked first in this chain, and the cost of one answered search with its pages. `None` if
+    /// no provider of the chain can be asked.
+    pub fn likely<'c>(&self, query: &Query, chain: &'c [String]) -> Option<(&'c str, Cost)> {
+        let pages = Cost(self.0.reader.worst().0.saturating_mul(query.pages() as u64));
+        let mut links = chain
+            .iter()
+            .filter_map(|link| Some((link.as_str(), self.0.links.get(link)?)));
+        links.find_map(|(name, link)| Some((name, link.likely()?.plus(pages))))
+    }
+
+    /// Returns the items with which the link `default` answers.
+    pub fn default_items(&self, query: &Query) -> Vec<SearchItem> {
+        self.0.material.items(query)
+    }
+
     /// Whether the cache has a fresh answer, so that the search sends no request.
     pub async fn has_fresh(&self, query: &Query, chain: &[String]) -> bool {
         self.0.fresh(query, chain).await.is_some()

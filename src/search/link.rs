@@ -218,6 +218,12 @@ impl Link {
         self.provider.cost.worst()
     }
 
+    /// Returns the cost of an answered request; `None` if none is sent.
+    pub(super) fn likely(&self) -> Option<Cost> {
+        let can_ask = self.latch.get().is_none() && self.provider.missing_key().is_none();
+        can_ask.then(|| self.provider.cost.flat())
+    }
+
     pub(super) fn limiter(&self) -> &dyn Limiter {
         &*self.limiter
     }

@@ -63,7 +63,7 @@ pub use pages::PageRead;
 pub use provider::Provider;
 pub use provider_file::ProviderError;
 pub use query::{Query, QueryKey};
-pub use store_cache::StoreCache;
+pub use store_cache::{StoreCache, has_stored};
 
 /// Returns the name of a provider in the ledger of calls and among limits, where routes have names too.
 pub fn route_name(provider: &str) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::cache::{CacheError, CacheHit, CachedSearch, LEASE, Lifetime, SearchCache};
-use super::query::QueryKey;
+use super::query::{Query, QueryKey};
 use crate::store::{Cached, NewEntry, Store, StoreError};
 
 /// The cache of search results in a store. The store's clock counts ages and leases, because the clocks of hosts can
@@ -37,6 +37,11 @@ impl std::fmt::Debug for StoreCache {
 /// Returns the key in the store. Other users of the cache have keys with other beginnings.
 fn key_of(key: &QueryKey) -> String {
     format!("search:{}", key.as_str())
+}
+
+/// Whether a store has a fresh answer to the query. Nothing is written.
+pub async fn has_stored(store: &dyn Store, query: &Query) -> Result<bool, StoreError> {
+    store.is_fresh(&key_of(&query.key())).await
 }
 
 fn failed(error: &StoreError) -> CacheError {

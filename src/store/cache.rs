@@ -52,6 +52,9 @@ pub trait Cache: Send + Sync {
     /// Returns the entry under the key and marks it as used now.
     async fn cached(&self, key: &str) -> Result<Cached, StoreError>;
 
+    /// Returns whether the entry under the key is fresh. The entry does not count as used.
+    async fn is_fresh(&self, key: &str) -> Result<bool, StoreError>;
+
     /// The entry is durable and replaces an earlier one under its key. All entries together have at most `most` bytes.
     /// An entry that is larger than `most` by itself is not stored, and an earlier one under its key is removed.
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError>;

@@ -12,6 +12,7 @@ mod error;
 mod event_rows;
 mod items;
 mod keys;
+mod ledger;
 mod model;
 mod outputs;
 mod ports;
@@ -29,6 +30,7 @@ mod workers;
 pub use cache::{Cache, CacheEntry, Cached, NewEntry};
 pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
+pub use ledger::{Ledger, RecentCall};
 pub use model::{
     AddOutcome, Changes, Epoch, Failures, Hold, InputMark, Lease, NewLine, NewRequest, Owner, PlanEnd,
     PlanSettlement, Planned, ReleasedLease, Reservation, Run, RunId, RunOpening, Submitted, TakeOver,
@@ -60,6 +62,7 @@ pub trait Store:
     + Outputs
     + Workers
     + Cache
+    + Ledger
     + Upkeep
 {
 }
@@ -77,6 +80,8 @@ impl<T> Store for T where
         + Outputs
         + Workers
         + Cache
+        + Ledger
+        + Ledger
         + Upkeep
 {
 }

@@ -19,6 +19,7 @@ mod dialects;
 mod echo;
 mod endings;
 mod environment;
+mod estimate;
 mod events;
 mod failover;
 mod faults;

@@ -6,3 +6,4 @@
 )]
 
 mod grounding;
+mod tokens;

@@ -119,6 +119,27 @@ pub(crate) async fn what_was_used_longest_ago_makes_room(harness: &mut Harness) 
     );
 }
 
+pub(crate) async fn asking_for_freshness_is_no_use(harness: &mut Harness) {
+    let is_fresh = async |key: &str| harness.store().is_fresh(key).await.expect("reads");
+    let body = "x".repeat(1000);
+    let most = 2500;
+    put(harness, &entry("a", &body), most).await;
+    put(harness, &entry("b", &body), most).await;
+    assert_eq!([is_fresh("a").await, is_fresh("c").await], [true, false]);
+    // `a` is still the entry that was used longest ago.
+    put(harness, &entry("c", &body), most).await;
+    assert_eq!(
+        [is_fresh("a").await, is_fresh("b").await, is_fresh("c").await],
+        [false, true, true]
+    );
+    let stale = NewEntry {
+        fresh_for: Duration::ZERO,
+        ..entry("d", "x")
+    };
+    put(harness, &stale, ROOM).await;
+    assert!(!is_fresh("d").await);
+}
+
 pub(crate) async fn a_lower_bound_is_reached_in_batches(harness: &mut Harness) {
     let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
     for key in &keys {

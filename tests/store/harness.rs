@@ -440,6 +440,7 @@ pub(crate) fn making(cost: u64) -> Provenance {
         degraded: false,
         warnings: vec![],
         made_from: None,
+        sizes: nova3::domain::usage::TextSizes::NONE,
     }
 }
 

@@ -18,6 +18,7 @@ mod files;
 mod forgetting;
 pub(crate) mod harness;
 mod leases;
+mod ledger;
 mod lines;
 mod machine;
 mod material;
@@ -254,7 +255,11 @@ macro_rules! engines {
                 what_was_taken_over_is_pending_again
                 what_was_finished_under_another_recipe_is_counted
             }
+            ledger {
+                the_newest_calls_come_first_with_their_tasks
+            }
             caching {
+                asking_for_freshness_is_no_use
                 what_is_put_is_found_also_after_a_crash
                 what_is_stale_is_told_as_stale
                 what_was_used_longest_ago_makes_room

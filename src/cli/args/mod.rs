@@ -174,6 +174,9 @@ pub(in crate::cli) struct RunArgs {
     /// Run failed requests again
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_RETRY_FAILED", help_heading = "Run")]
     pub(in crate::cli) retry_failed: bool,
+    /// Print what would be done and what it costs, as `check --estimate` does; sends and writes nothing
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_DRY_RUN", help_heading = "Run")]
+    pub(in crate::cli) dry_run: bool,
     /// Join the run although agents, limits or cap differ from the stored ones; the stored limits and cap apply
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_ACCEPT_DRIFT", help_heading = "Run")]
     pub(in crate::cli) accept_drift: bool,
@@ -314,6 +317,18 @@ pub(in crate::cli) struct CheckArgs {
     /// Requests: one JSON object a line, or a table; `-` for standard input
     #[arg(value_name = "INPUT", default_value = "-", hide_default_value = true)]
     pub(in crate::cli) input: PathBuf,
+    /// Estimate tokens, cost and time of a run; sends nothing
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_ESTIMATE")]
+    pub(in crate::cli) estimate: bool,
+    /// Print the estimate as one JSON object
+    #[arg(long, requires = "estimate")]
+    pub(in crate::cli) json: bool,
+    /// The store that knows finished requests and the lengths of answers; it is only read [default: nova3.db]
+    #[arg(long, value_name = "STORE", env = "NOVA3_STORE")]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// Name of the run whose finished requests are free [default: the input's file name]
+    #[arg(long = "run", value_name = "NAME", env = "NOVA3_RUN")]
+    pub(in crate::cli) name: Option<String>,
     /// Tasks of requests that name none, separated by commas
     #[arg(long, value_name = "ACTIONS", env = "NOVA3_TASKS")]
     pub(in crate::cli) tasks: Option<String>,

@@ -30,9 +30,6 @@ pub(in crate::cli) struct RedoArgs {
     /// Do not ask before the calls; without a terminal nothing is asked
     #[arg(short, long, help_heading = "Choice")]
     pub(in crate::cli) yes: bool,
-    /// Show what would be made anew and stop; sends and writes nothing
-    #[arg(long, help_heading = "Choice")]
-    pub(in crate::cli) dry_run: bool,
 
     #[command(flatten)]
     pub(in crate::cli) run: RunArgs,

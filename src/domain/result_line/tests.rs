@@ -46,6 +46,7 @@ fn finished() -> Finished {
                 degraded: false,
                 warnings: vec![],
                 made_from: None,
+                sizes: crate::domain::usage::TextSizes::NONE,
             }),
             search: None,
             parts: vec![],

@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use crate::agent::{SearchSpec, TaskEnd, TaskInput, TaskOutcome, WrittenQueries, write_queries};
+use crate::agent::{
+    SearchSpec, TaskEnd, TaskInput, TaskOutcome, WrittenQueries, shown_search, write_queries,
+};
 use crate::clock;
 use crate::domain::failure::Class;
 use crate::domain::outcome::{Attempt, CallEnd, Product, Provenance};
@@ -133,6 +135,7 @@ impl Lookup<'_> {
         warn(&found, &mut making.warnings);
         let booked = attempts.len();
         making.degraded = found.is_degraded();
+        making.sizes.result = Some(shown_search(&found));
         making.attempts = u32::try_from(booked).unwrap_or(u32::MAX);
         let (good, wasted) = costs(&attempts);
         (making.cost, making.wasted) = (making.cost.map(|_| good), wasted);

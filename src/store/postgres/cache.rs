@@ -19,6 +19,11 @@ impl Cache for PostgresStore {
         job!(self, |c| get(c, key))
     }
 
+    async fn is_fresh(&self, key: &str) -> Result<bool, StoreError> {
+        let key = Digest::of(key.as_bytes());
+        job!(self, |c| is_fresh(c, key))
+    }
+
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError> {
         let key = Digest::of(entry.key.as_bytes());
         let body = &text(entry.body);
@@ -53,6 +58,16 @@ async fn get(c: &mut Connection, key: Digest) -> Result<Cached, JobFault> {
     Ok(row.map_or(Cached::Nothing, |row| {
         found(row.get::<_, PgText>(0).0, row.get(1), row.get(2))
     }))
+}
+
+async fn is_fresh(c: &mut Connection, key: Digest) -> Result<bool, JobFault> {
+    let row = c
+        .optional(
+            "SELECT 1 FROM nova3_cache WHERE cache_key = $1 AND fresh_until > nova3_now()",
+            &[key.as_bytes().to_vec().sent()],
+        )
+        .await?;
+    Ok(row.is_some())
 }
 
 async fn put(

@@ -43,6 +43,7 @@ mod fault;
 mod ingest;
 mod integrity;
 mod leases;
+mod ledger;
 mod money;
 mod names;
 mod opening;

@@ -19,6 +19,11 @@ impl Cache for SqliteStore {
         self.write(move |c| get(c, key, clock::now_ms())).await
     }
 
+    async fn is_fresh(&self, key: &str) -> Result<bool, StoreError> {
+        let key = Digest::of(key.as_bytes());
+        self.read(move |c| is_fresh(c, key, clock::now_ms())).await
+    }
+
     async fn put_cached(&self, entry: &NewEntry<'_>, most: u64) -> Result<(), StoreError> {
         let row = CacheRow {
             key: Digest::of(entry.key.as_bytes()),
@@ -77,6 +82,11 @@ fn get(c: &Connection, key: Digest, now: i64) -> Result<Cached, JobFault> {
     c.prepare_cached("UPDATE nova3_cache SET used=?2 WHERE cache_key=?1")?
         .execute(params![key.as_bytes(), used])?;
     Ok(found(body, age, fresh))
+}
+
+fn is_fresh(c: &Connection, key: Digest, now: i64) -> Result<bool, JobFault> {
+    let mut query = c.prepare_cached("SELECT 1 FROM nova3_cache WHERE cache_key=?1 AND fresh_until>?2")?;
+    Ok(query.exists(params![key.as_bytes(), now])?)
 }
 
 /// Puts the row if there is room for it, and makes some room otherwise. Returns whether it is finished.

@@ -34,6 +34,19 @@ impl Identities {
             .map_err(|fault| fault.at(Path::new("a temporary file")))
     }
 
+    /// Counts one more line of this name. Returns how many there are.
+    pub fn count(&mut self, name: &[u8]) -> Result<u64, StoreError> {
+        self.count_one(name)
+            .map_err(|fault| fault.at(Path::new("a temporary file")))
+    }
+
+    fn count_one(&self, name: &[u8]) -> Result<u64, JobFault> {
+        Ok(self
+            .0
+            .prepare_cached("INSERT INTO seen(name, line) VALUES(?1, 1) ON CONFLICT DO UPDATE SET line=line+1 RETURNING line")?
+            .query_row([name], |row| row.get(0))?)
+    }
+
     fn look(&self, name: &str, line: u64) -> Result<Option<u64>, JobFault> {
         // Half of a SHA-256 still makes a collision practically impossible, at half the size.
         let digest = Digest::of(name.as_bytes());
@@ -64,5 +77,12 @@ mod tests {
         assert_eq!(seen.first_line("b", 2).unwrap(), None);
         assert_eq!(seen.first_line("a", 3).unwrap(), Some(1));
         assert_eq!(seen.first_line("a", 4).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn equal_names_are_counted() {
+        let mut seen = Identities::new().unwrap();
+        let counts = [b"a", b"b", b"a", b"a"].map(|name| seen.count(name).unwrap());
+        assert_eq!(counts, [1, 1, 2, 3]);
     }
 }

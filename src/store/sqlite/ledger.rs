@@ -1,14 +1,24 @@
 //! The ledger of calls, and the number counters of a run.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::SqliteStore;
 use super::fault::JobFault;
 use super::money;
 use crate::domain::outcome::Attempt;
 use crate::domain::tally::RunSummary;
 use crate::domain::task::TaskNo;
-use crate::domain::usage::Cost;
-use crate::store::Lease;
+use crate::domain::usage::{Cost, Usage};
+use crate::store::ledger::sizes;
+use crate::store::{Lease, Ledger, RecentCall, StoreError};
+
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError> {
+        self.read(move |c| recent(c, limit)).await
+    }
+}
 
 /// The calls that were made for a task under a lease.
 pub(super) struct Spent<'a> {
@@ -167,4 +177,42 @@ fn book(c: &Connection, run: i64, sums: &RunSummary, becomes: Use) -> Result<Las
 /// Draws the numbers of a bad line, which is finished when it is stored.
 pub(super) fn next(c: &Connection, run: i64) -> Result<LastNumbers, JobFault> {
     book(c, run, &RunSummary::default(), Use::End)
+}
+
+/// Returns the calls that were written last. The inner query ends after `limit` rows of the ledger.
+pub(super) fn recent(c: &Connection, limit: usize) -> Result<Vec<RecentCall>, JobFault> {
+    let mut query = c.prepare_cached(
+        "SELECT a.queue_id, a.task_index, CASE WHEN a.task_index<0 THEN 'supervisor' ELSE t.action END, q.task_count, a.route,
+           a.model, a.used, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens, a.output_tokens, a.duration_ms,
+           CASE WHEN a.task_index<0 THEN p.making ELSE t.making END
+         FROM (SELECT * FROM nova3_attempts ORDER BY attempt_id DESC LIMIT ?1) a
+         JOIN nova3_queues q ON q.queue_id=a.queue_id
+         LEFT JOIN nova3_tasks t ON t.queue_id=a.queue_id AND t.task_index=a.task_index
+         LEFT JOIN nova3_plans p ON p.queue_id=a.queue_id
+         WHERE a.task_index<0 OR t.action IS NOT NULL
+         ORDER BY a.queue_id DESC, a.attempt_id DESC",
+    )?;
+    let rows = query.query_map([limit], call)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn call(row: &Row<'_>) -> rusqlite::Result<RecentCall> {
+    let making: Option<String> = row.get(12)?;
+    Ok(RecentCall {
+        queue_id: row.get(0)?,
+        task: TaskNo(row.get(1)?),
+        action: row.get(2)?,
+        tasks: row.get(3)?,
+        route: row.get(4)?,
+        model: row.get(5)?,
+        used: row.get(6)?,
+        usage: Usage {
+            input_tokens: row.get(7)?,
+            cached_input_tokens: row.get(8)?,
+            cache_write_tokens: row.get(9)?,
+            output_tokens: row.get(10)?,
+        },
+        duration_ms: row.get(11)?,
+        sizes: sizes(making.as_deref()),
+    })
 }

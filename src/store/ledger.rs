@@ -1,0 +1,47 @@
+//! The port of the ledger, which an estimate reads.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::outcome::Provenance;
+use crate::domain::task::TaskNo;
+use crate::domain::usage::{TextSizes, Usage};
+
+/// The ledger of calls of all runs.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Returns at most `limit` calls of any run, those of the newest requests first. The calls of a request that is no
+    /// longer stored are left out.
+    async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError>;
+}
+
+/// A call in the ledger, with its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentCall {
+    /// Its queue.
+    pub queue_id: i64,
+    /// Its task.
+    pub task: TaskNo,
+    /// The action of the task; `supervisor` for planning.
+    pub action: String,
+    /// The number of planned tasks of the queue; `None` before they are planned.
+    pub tasks: Option<u64>,
+    /// Its route; `search:NAME` for a search provider.
+    pub route: String,
+    /// Its model.
+    pub model: String,
+    /// Whether its answer is the result of its task.
+    pub used: bool,
+    /// Its counted tokens.
+    pub usage: Usage,
+    /// Milliseconds from sending to the end.
+    pub duration_ms: u64,
+    /// The sizes of the texts of its task.
+    pub sizes: TextSizes,
+}
+
+/// Returns the sizes in the stored bookkeeping of a task. A task that is not settled has none.
+pub(super) fn sizes(making: Option<&str>) -> TextSizes {
+    let making: Option<Provenance> = making.and_then(|text| serde_json::from_str(text).ok());
+    making.map(|making| making.sizes).unwrap_or_default()
+}

@@ -8,7 +8,7 @@ use super::SqliteStore;
 use super::fault::JobFault;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
-use crate::domain::tally::Counts;
+use crate::domain::tally::{Counts, FailedClass};
 use crate::domain::task::TaskNo;
 use crate::store::event_rows::PAGE_BYTES;
 use crate::store::keys::COMPLETION;
@@ -55,6 +55,10 @@ impl Results for SqliteStore {
 
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
         self.read(move |c| super::runs::counts(c, run)).await
+    }
+
+    async fn failed_classes(&self, run: RunId) -> Result<Vec<FailedClass>, StoreError> {
+        self.read(move |c| super::failed_classes::of(c, run)).await
     }
 }
 

@@ -42,6 +42,7 @@ mod response;
 mod route;
 mod selector;
 mod sent;
+mod traffic;
 mod transport;
 mod tries;
 mod verbatim;

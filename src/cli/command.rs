@@ -1,5 +1,6 @@
 //! Runs a command, and ends it when a signal arrives.
 
+use std::io::{IsTerminal, Write};
 use std::pin::pin;
 
 use anyhow::{Context, Result};
@@ -37,7 +38,13 @@ pub(super) fn answering_signals(
                     "nova3 stopped unexpectedly (please report it; run the same command again to go on)";
                 Err(decided(Exit::Internal, message))
             }
-            Either::Right((signal, _)) => Ok(Exit::Signal(signal)),
+            Either::Right((signal, _)) => {
+                // The terminal has echoed `^C`, and the prompt follows on a line of its own.
+                if std::io::stderr().is_terminal() {
+                    std::io::stderr().write_all(b"\n").unwrap_or_default();
+                }
+                Ok(Exit::Signal(signal))
+            }
         }
     })
 }

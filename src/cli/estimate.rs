@@ -63,7 +63,8 @@ pub(super) fn dry_run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> 
     };
     let agents = setup::agents(&config.agents)?;
     let providers = if args.mock {
-        Providers::rehearsal(rehearsal::NOWHERE).map_err(|error| decided(Exit::Internal, error.to_string()))?
+        Providers::rehearsal(rehearsal::NOWHERE)
+            .map_err(|error| decided(Exit::Internal, error.to_string()))?
     } else {
         setup::providers(&config, &agents, None)?
     };

@@ -33,6 +33,8 @@ mod session;
 mod setup;
 mod status;
 mod stores;
+mod summary_file;
+mod terminal;
 mod verify;
 mod worker;
 

@@ -66,7 +66,7 @@ pub(super) fn outputs(args: &RunArgs, config: &Config, input: &Input) -> Result<
 }
 
 /// Whether two outputs go to the same place, also when their names differ.
-fn same(one: &Target, other: &Target) -> bool {
+pub(super) fn same(one: &Target, other: &Target) -> bool {
     match (one, other) {
         (Target::File { path: one, .. }, Target::File { path: other, .. }) => {
             one == other || inode_at(one).is_some_and(|inode| inode_at(other) == Some(inode))
@@ -76,7 +76,7 @@ fn same(one: &Target, other: &Target) -> bool {
 }
 
 /// The path of an output file. Refuses a file that the run needs.
-fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
+pub(super) fn file(path: &Path, flag: &str, config: &Config, input: &Input) -> Result<PathBuf> {
     let path = setup::result_path(path)?;
     if path.to_str().is_none() {
         let message = format!(

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{check, input, models, print, prompts, redo, redo_list, rehearsal, run, setup, stores};
+use super::{check, input, models, print, prompts, redo, redo_list, rehearsal, run, setup, stores, terminal};
 use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
@@ -20,7 +20,7 @@ use crate::engine::{
     Input, InputForm, InputPart, Job, RedoChoice, Services, Signals, check_columns, read_input, run_batch,
 };
 use crate::observe::tell;
-use crate::observe::{EventBus, RunEnding, Screen, Style};
+use crate::observe::{EventBus, RunEnding, Style};
 use crate::report;
 use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
 
@@ -118,7 +118,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let searcher = opened.searcher(&config, providers).await?;
-    let screen = Screen::new();
+    let screen = terminal::screen(global);
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
@@ -127,7 +127,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         searcher,
         budget: config.context,
         // `plan` prints the queues. A run's closing line would count requests that have not started.
-        events: EventBus::start(Style::Silent.sinks(&screen))
+        events: EventBus::start(Style::Silent.sinks(&screen, None))
             .context("failed to start the sinks of events")?,
         screen,
     };

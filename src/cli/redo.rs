@@ -217,9 +217,9 @@ pub(super) struct RedoStep {
 }
 
 impl RedoStep {
-    /// Chooses the tasks, shows them, and begins their new versions. Returns an exit code if the run must not begin. An
-    /// earlier redo that is unfinished goes on instead, so that no answer of it is paid for twice.
-    pub(super) async fn begin(&self, services: &Services, name: &str) -> Result<Option<Exit>> {
+    /// Chooses the tasks, shows them, and begins their new versions. It fails if there are none, or if a person does not
+    /// confirm. An earlier redo that is unfinished goes on instead, so that no answer of it is paid for twice.
+    pub(super) async fn begin(&self, services: &Services, name: &str) -> Result<()> {
         let store = &*services.store;
         let run = known_run(store, Some(name)).await?;
         let unfinished = store.unfinished_redos(run.id).await?;
@@ -228,7 +228,7 @@ impl RedoStep {
                 "run `{name}`: {}; it goes on (run the same command again afterwards for a new choice)",
                 under_way(unfinished)
             ));
-            return Ok(None);
+            return Ok(());
         }
         let tools = RedoTools {
             store,
@@ -248,12 +248,11 @@ impl RedoStep {
         }
         self.say(listed(name, &list).trim_end());
         if self.asks && !confirmed()? {
-            self.say("nothing was changed");
-            return Ok(Some(Exit::Stopped));
+            return Err(decided(Exit::Stopped, "nothing was changed"));
         }
         let queues: Vec<RedoneQueue> = list.entries.into_iter().map(|entry| entry.queue).collect();
         store.redo(run.id, queues).await?;
-        Ok(None)
+        Ok(())
     }
 
     fn say(&self, text: &str) {

@@ -9,12 +9,14 @@ use clap::ArgMatches;
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
 use super::redo::RedoStep;
-use super::{check, estimate, input, models, open_files, outputs, rehearsal, setup, stores};
+use super::summary_file::SummaryFile;
+use super::{check, estimate, input, models, open_files, outputs, rehearsal, setup, stores, terminal};
 use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
-use crate::observe::{EventBus, Report, RunEnding, Screen, Style, tell};
+use crate::mock::Mock;
+use crate::observe::{EventBus, Report, RunEnding, Style, failed_summary, run_summary, tell};
 use crate::search::Providers;
 use crate::store::{Changes, Failures, Order};
 
@@ -55,11 +57,54 @@ pub(super) async fn run(
     open_files::check(config.concurrency, args.mock)?;
     let agents = setup::agents(&config.agents)?;
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
-    let mut job = job(args, &config, &agents, &providers, source)?;
+    let job = job(args, &config, &agents, &providers, source)?;
+    let summary = args
+        .summary_json
+        .as_deref()
+        .map(|path| SummaryFile::prepare(path, &config, &job.input, &job.outputs))
+        .transpose()?;
+    let store = terminal::named_store(&config.store);
+    let prepared = Prepared {
+        config,
+        rehearsal,
+        agents,
+        providers,
+        style,
+    };
+    let name = job.name.clone();
+    let ended = work(args, global, prepared, job, redo, &mut signals).await;
+    finish(summary.as_ref(), &name, store.as_deref(), ended)
+}
+
+/// Everything that a run needs beside its job.
+struct Prepared {
+    config: Config,
+    rehearsal: Option<Mock>,
+    agents: Arc<Agents>,
+    providers: Providers,
+    style: Style,
+}
+
+/// Does the job. `None` if its input is empty, which leaves the store as it is.
+async fn work(
+    args: &RunArgs,
+    global: &Global,
+    prepared: Prepared,
+    mut job: Job,
+    redo: Option<&RedoStep>,
+    signals: &mut Signals,
+) -> Result<Option<Report>> {
+    let Prepared {
+        config,
+        rehearsal,
+        agents,
+        providers,
+        style,
+    } = prepared;
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
         tell(&message);
-        return Ok(Exit::Nothing);
+        return Ok(None);
     }
     setup::require_prices(&config)?;
     let routes = setup::names(&config);
@@ -74,7 +119,8 @@ pub(super) async fn run(
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let searcher = opened.searcher(&config, providers).await?;
-    let screen = Screen::new();
+    let screen = terminal::screen(global);
+    let sinks = style.sinks(&screen, terminal::named_store(&config.store));
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
@@ -82,22 +128,52 @@ pub(super) async fn run(
         planner,
         searcher,
         budget: config.context,
-        events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
+        events: EventBus::start(sinks).context("failed to start the sinks of events")?,
         screen,
     };
     if let Some(redo) = redo
-        && let Some(exit) = redo.begin(&services, &job.name).await?
+        && let Err(error) = redo.begin(&services, &job.name).await
     {
         services.store.close().await?;
-        return Ok(exit);
+        return Err(error);
     }
-    let report = run_batch(&mut services, &job, &mut signals).await;
+    let report = run_batch(&mut services, &job, signals).await;
     services.events.close();
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
-    let report = report?;
-    Ok(exit(&report))
+    Ok(Some(report?))
+}
+
+/// Writes the summary file, also after an error, and returns the exit code.
+fn finish(
+    summary: Option<&SummaryFile>,
+    run: &str,
+    store: Option<&str>,
+    ended: Result<Option<Report>>,
+) -> Result<Exit> {
+    let (exit, fields) = match &ended {
+        Ok(Some(report)) => {
+            let exit = exit(report);
+            (exit, run_summary(report, exit.code(), store))
+        }
+        Ok(None) => {
+            let ending = RunEnding::NoRequests.name();
+            (
+                Exit::Nothing,
+                failed_summary(run, ending, Exit::Nothing.code(), None),
+            )
+        }
+        Err(error) => {
+            let exit = super::exit::exit_of(error);
+            let message = format!("{error:#}");
+            (exit, failed_summary(run, "error", exit.code(), Some(&message)))
+        }
+    };
+    let written = summary.map_or(Ok(()), |summary| summary.write(fields));
+    ended?;
+    written?;
+    Ok(exit)
 }
 
 /// Refuses an input file that no longer exists and that the run was made from. Exit code 4, as for an empty input; the run

@@ -1,12 +1,14 @@
 //! `nova3 status`.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::args::{Global, StatusArgs};
 use super::exit::Exit;
-use super::{print, setup, stores};
+use super::{print, setup, stores, terminal};
+use crate::observe::WatchedText;
 use crate::report::{self, RunStatus};
 
 /// At most this many sessions are shown.
@@ -17,6 +19,7 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
         if let Some(session) = &args.session {
             return of_session(args, session, global).await;
         }
+        let mut watched = WatchedStatus::new(args);
         loop {
             let standing = standing(args, global).await?;
             let text = if args.json {
@@ -27,12 +30,32 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
             } else {
                 report::table(&standing)
             };
-            if !print(text.as_bytes())? || !args.watch || standing.left() == 0 {
+            let is_over = !args.watch || standing.left() == 0;
+            if !watched.print(&text, is_over)? || is_over {
                 return Ok(Exit::Good);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     })
+}
+
+/// Prints a status again and again: in place on a terminal, else one below the other.
+struct WatchedStatus(Option<WatchedText>);
+
+impl WatchedStatus {
+    fn new(args: &StatusArgs) -> Self {
+        let in_place = args.watch && !args.json && std::io::stdout().is_terminal();
+        Self(in_place.then(|| WatchedText::new(terminal::without_colours())))
+    }
+
+    /// The last status stays on the terminal as a whole. Returns false if the reader has gone.
+    fn print(&mut self, text: &str, is_last: bool) -> Result<bool> {
+        match &mut self.0 {
+            Some(shown) if is_last => print((shown.remove() + text).as_bytes()),
+            Some(shown) => print(shown.replace(text).as_bytes()),
+            None => print(text.as_bytes()),
+        }
+    }
 }
 
 /// Prints the running or paused queue of a session, else its last queue.

@@ -5,11 +5,11 @@ use clap::ArgMatches;
 
 use super::args::{Global, WorkerArgs};
 use super::exit::{Exit, decided};
-use super::{models, open_files, rehearsal, run, setup, stores};
+use super::{models, open_files, rehearsal, run, setup, stores, terminal};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::engine::{Input, InputForm, Job, Services, Signals, WorkerOptions, work_on_runs};
-use crate::observe::{EventBus, Screen};
+use crate::observe::EventBus;
 use crate::store::{Changes, Order};
 
 pub(super) fn main(
@@ -53,7 +53,8 @@ async fn worker(
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let searcher = opened.searcher(&config, providers).await?;
-    let screen = Screen::new();
+    let screen = terminal::screen(global);
+    let store = terminal::named_store(&config.store);
     let mut services = Services {
         store: opened.store,
         client: client.into(),
@@ -61,7 +62,8 @@ async fn worker(
         planner,
         searcher,
         budget: config.context,
-        events: EventBus::start(style.sinks(&screen)).context("failed to start the sinks of events")?,
+        events: EventBus::start(style.sinks(&screen, store))
+            .context("failed to start the sinks of events")?,
         screen,
     };
     let ending = work_on_runs(&mut services, &options, &mut signals).await;

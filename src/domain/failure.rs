@@ -57,6 +57,34 @@ impl Class {
         }
     }
 
+    /// One sentence for a person: the step after a failure of this class.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::BadRequest => {
+                "Correct the line, or the parameter that the message names; the next run runs a changed line again."
+            }
+            Self::Auth => "Correct the key of the route, then retry.",
+            Self::Quota => "Add credit or raise the spending limit at the provider, then retry.",
+            Self::RateLimited => "Lower `--rpm` or `--tpm`, then retry.",
+            Self::Timeout => {
+                "Raise `--timeout` or `--first-token-timeout`, or use a faster model, then retry."
+            }
+            Self::Stalled => "Raise `--idle-timeout`, or use another route, then retry.",
+            Self::Network => "Check the connection and the base URL of the route, then retry.",
+            Self::Server => "Retry when the provider answers again, or add another route to the chain.",
+            Self::ContextLength => {
+                "Shorten the request, or use a model with a larger context window, then retry."
+            }
+            Self::ContentFilter => "Change the wording of the request, or use another model.",
+            Self::Schema => {
+                "Use a model that keeps to the schema, or simplify the schema of the agent, then retry."
+            }
+            Self::Search => "Test the provider with `nova3 search`, then retry.",
+            Self::Poison => "Report the request as a fault of nova3: it crashes the process. Retry it alone.",
+            Self::Internal => "Report the message as a fault of nova3, then retry.",
+        }
+    }
+
     /// All classes, in the order of their declaration.
     pub const ALL: [Self; 14] = [
         Self::BadRequest,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::failure::Class;
 use super::usage::{Cost, Usage};
 
 /// The requests of a run's present input by state.
@@ -46,6 +47,21 @@ impl Counts {
     pub const fn unfinished(&self) -> u64 {
         self.total.saturating_sub(self.finished())
     }
+}
+
+/// The failed requests of one error class, with one of them as an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedClass {
+    /// The error class.
+    pub class: Class,
+    /// How many requests of the present input failed for it, completely or in part.
+    pub requests: u64,
+    /// The `custom_id` of the first of them, if it has one.
+    pub custom_id: Option<String>,
+    /// The input line of the first of them, if the line itself is bad.
+    pub line: Option<u64>,
+    /// The message of the first of them.
+    pub message: String,
 }
 
 /// The calls, tokens and costs of a run so far.

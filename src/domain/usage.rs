@@ -30,6 +30,19 @@ impl Usage {
         }
     }
 
+    /// Returns the part of this sum that `earlier` does not have.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_sub(earlier.input_tokens),
+            cached_input_tokens: self
+                .cached_input_tokens
+                .saturating_sub(earlier.cached_input_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_sub(earlier.cache_write_tokens),
+            output_tokens: self.output_tokens.saturating_sub(earlier.output_tokens),
+        }
+    }
+
     /// Returns why this usage cannot be right, if so. Every prompt has tokens, and every answer with content has
     /// tokens.
     pub const fn doubt(self, answered: bool) -> Option<&'static str> {

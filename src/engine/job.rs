@@ -14,7 +14,7 @@ use crate::domain::conditions::Conditions;
 use crate::engine::RunError;
 use crate::engine::input::form::InputForm;
 use crate::llm::Client;
-use crate::observe::{Commonest, EventBus, RunEnding, Screen};
+use crate::observe::{Commonest, EventBus, InputChange, RunEnding, Screen};
 use crate::search::Searcher;
 use crate::sink::Existing;
 use crate::store::{
@@ -134,6 +134,8 @@ pub(in crate::engine) struct Driven {
     pub(in crate::engine) done: WorkerProgress,
     /// The most frequent reason for which requests failed.
     pub(in crate::engine) commonest: Option<Commonest>,
+    /// How the input differs from its last complete reading, if it was compared.
+    pub(in crate::engine) change: Option<InputChange>,
     pub(in crate::engine) failed: Option<RunError>,
 }
 

@@ -1,22 +1,26 @@
 //! One whole run: open it, open its outputs, read and work in parallel, finish.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::tally::{Counts, FailedClass, RunSummary};
 use crate::engine::RunError;
 use crate::engine::begin::{Begun, begin, open_run, until_signal};
 use crate::engine::dispatch::Dispatcher;
 use crate::engine::dispatch::shutdown::LAST_WAIT;
-use crate::engine::job::{Driven, InputProgress, Job, Services};
+use crate::engine::job::{Driven, InputProgress, Job, Services, Target};
 use crate::engine::signals::Signals;
 use crate::limit::Limits;
 use crate::llm::Stop;
 use crate::observe::{Report, RunEnding, RunEvent};
 use crate::search::route_name;
 use crate::store::{Owner, Run, RunId, StoreError, Worker};
+
+/// The counts, the summary and the failures of a run.
+type FinalState = (Counts, RunSummary, Vec<FailedClass>);
 
 /// Runs a job to its end, or continues it from where an earlier invocation stopped.
 ///
@@ -60,12 +64,14 @@ pub async fn run_batch(
         ending,
         failed,
         commonest,
+        change,
+        done,
         ..
     } = driven;
     if let Some(error) = failed {
         return Err(error);
     }
-    let (counts, summary) = stand?;
+    let (counts, summary, failures) = stand?;
     if !is_whole {
         let reason = "it has lost lines of the input that were stored".to_owned();
         return Err(StoreError::WentBack { reason }.into());
@@ -76,8 +82,13 @@ pub async fn run_batch(
         counts,
         summary,
         input_read: reading.is_over(),
+        change,
         commonest,
+        failures,
+        files: files(job),
+        finished_now: done.finished,
         calls_now: summary.attempts - before.attempts,
+        usage_now: summary.usage.since(before.usage),
         cost_now: crate::domain::usage::Cost(summary.cost.0 - before.cost.0),
         elapsed: began.elapsed(),
     };
@@ -147,10 +158,20 @@ async fn is_whole(services: &Services, run: &Run, reading: InputProgress) -> Res
     Ok(now.is_some_and(|now| now.id == run.id && now.complete >= complete))
 }
 
-/// The counts and the summary of the run at its end. If the run ended early, the store has limited time to answer, and
+/// The result files of the job.
+fn files(job: &Job) -> Vec<PathBuf> {
+    let files = job.outputs.iter().filter_map(|output| match &output.target {
+        Target::File { path, .. } => Some(path.clone()),
+        Target::Stdout | Target::Terminal => None,
+    });
+    files.collect()
+}
+
+/// The counts, the summary and the failures of the run at its end. If the run ended early, the store has limited time to answer, and
 /// a store that does not answer is [`RunError::OutOfReach`].
-async fn stand(services: &Services, run: RunId, driven: &Driven) -> Result<(Counts, RunSummary), RunError> {
-    let asked = futures::future::try_join(services.store.counts(run), services.store.summary(run));
+async fn stand(services: &Services, run: RunId, driven: &Driven) -> Result<FinalState, RunError> {
+    let store = &services.store;
+    let asked = futures::future::try_join3(store.counts(run), store.summary(run), store.failed_classes(run));
     if driven.ending == RunEnding::Finished {
         return Ok(asked.await?);
     }

@@ -91,6 +91,7 @@ impl RouteSelector<'_> {
                 marks: self.marks,
                 events: self.events,
             };
+            let in_flight = route.traffic.begin(self.stop.request, call.tokens);
             let got = tokio::select! {
                 biased;
                 got = transport::send(self.client, route, call, observers, &sent) => got,
@@ -111,8 +112,9 @@ impl RouteSelector<'_> {
             }
             let failed = match got.and_then(|got| broken_off(route, got)) {
                 Ok(got) => {
-                    let usage = got.bill.usage;
-                    route.settle(grant, usage.map_or(call.tokens, Usage::total));
+                    let used = got.bill.usage.map_or(call.tokens, Usage::total);
+                    in_flight.answered(used);
+                    route.settle(grant, used);
                     route.answered();
                     probe.over();
                     route.correct(&got.rate, call);
@@ -121,6 +123,7 @@ impl RouteSelector<'_> {
                 }
                 Err(failed) => failed,
             };
+            drop(in_flight);
             // The usage of a failed call is unknown. Its reservation counts as used, unless the server never worked on
             // the call.
             let used = match failed.reached {

@@ -117,10 +117,14 @@ impl RouteLimits {
         }
     }
 
+    /// Returns the limits in force: the stricter ones of the settings and the run.
+    pub(super) fn in_force(&self) -> Limits {
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Records the limits in an answer to a call of that model.
     pub(super) fn learn(&self, model: &str, limits: Limits) {
-        let in_force = *self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-        if limits.below(in_force) == Limits::default() {
+        if limits.below(self.in_force()) == Limits::default() {
             return;
         }
         let named_at = Instant::now();

@@ -44,6 +44,7 @@ mod route;
 mod selector;
 mod sent;
 mod token_count;
+mod traffic;
 mod transport;
 mod tries;
 mod verbatim;

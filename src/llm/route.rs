@@ -12,6 +12,7 @@ use super::evidence::Evidence;
 use super::finish::Finishes;
 use super::learned::{LearnedManner, Lesson, Manner};
 use super::limits::{Leave, RouteLimits};
+use super::traffic::Traffic;
 use super::warnings::Warnings;
 use super::wire::{CallError, RateHeaders};
 use crate::config::{self, Structured};
@@ -33,7 +34,9 @@ pub struct Route {
     pub settings: config::RouteSettings,
     pub(super) evidence: Evidence,
     pub(super) warnings: Warnings,
-    limits: RouteLimits,
+    pub(super) limits: RouteLimits,
+    /// Its calls, counted for the display.
+    pub(super) traffic: Traffic,
     /// The pauses of its limiter, which shares them with every worker on the same limits.
     pauses: watch::Receiver<Option<Pause>>,
     /// 429 answers in a row without a time.
@@ -112,6 +115,7 @@ impl Route {
         Self {
             evidence: Evidence::default(),
             warnings: Warnings::default(),
+            traffic: Traffic::default(),
             learned: LearnedManner::new(&settings),
             pauses: limiter.pauses(),
             limits: RouteLimits::new(limiter, settings.limits()),

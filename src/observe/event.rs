@@ -1,10 +1,11 @@
 //! The events of a run, and their data.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::task_event::TaskEvent;
 use crate::domain::tally::RouteState;
-use crate::domain::tally::{Counts, RunSummary};
+use crate::domain::tally::{Counts, FailedClass, RunSummary};
 use crate::domain::usage::{Cost, Usage};
 
 /// An event.
@@ -63,7 +64,7 @@ pub enum RunEvent {
         reason: String,
     },
     /// A snapshot of the progress.
-    Progressed(Snapshot),
+    Progressed(Box<Snapshot>),
     /// The state of a route changed.
     RouteChanged(RouteState),
     /// A warning about a route, given once.
@@ -109,6 +110,64 @@ pub struct InputChange {
     pub removed: u64,
 }
 
+/// How far the input has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputPosition {
+    /// The bytes that were read so far, as they are stored.
+    pub bytes: u64,
+    /// The length of the input, if it is a file.
+    pub length: Option<u64>,
+}
+
+/// The call that has been in flight for the longest time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowestCall {
+    /// The `custom_id` or the line of its request, if it is known.
+    pub request: Option<String>,
+    /// Its route.
+    pub route: String,
+    /// Time since it was sent.
+    pub age: Duration,
+}
+
+/// A call in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallAge {
+    /// The queue of its request, if it belongs to one.
+    pub queue: Option<i64>,
+    /// Time since it was sent.
+    pub age: Duration,
+}
+
+/// The calls of this process on one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTraffic {
+    /// The route's name.
+    pub route: String,
+    /// Calls in flight.
+    pub in_flight: usize,
+    /// Calls that were sent in the last minute.
+    pub requests: u64,
+    /// The limit of requests a minute.
+    pub rpm: Option<u32>,
+    /// Tokens of the calls of the last minute.
+    pub tokens: u64,
+    /// The limit of tokens a minute.
+    pub tpm: Option<u64>,
+    /// Calls that were answered.
+    pub answered: u64,
+    /// The duration that half of the answered calls did not exceed.
+    pub p50: Option<Duration>,
+    /// The duration that 95 % of the answered calls did not exceed.
+    pub p95: Option<Duration>,
+    /// The call in flight that was sent first.
+    pub slowest: Option<CallAge>,
+    /// `closed`, `open`, `half_open`, `paused` or `latched`.
+    pub state: &'static str,
+    /// A message about everything that its calls wait for.
+    pub wait: Option<String>,
+}
+
 /// The progress of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -132,7 +191,13 @@ pub struct Snapshot {
     pub cost: Cost,
     /// Time since the start of this invocation.
     pub elapsed: Duration,
-    /// Messages about everything that the run waits for.
+    /// How far the input has been read, while it is read.
+    pub input: Option<InputPosition>,
+    /// The calls on each route.
+    pub routes: Vec<RouteTraffic>,
+    /// The slowest call in flight.
+    pub slowest: Option<SlowestCall>,
+    /// Messages about everything that the run waits for, beside its routes.
     pub waits: Vec<String>,
 }
 
@@ -207,10 +272,20 @@ pub struct Report {
     pub input_read: bool,
     /// The calls, tokens and money that the run has used, with earlier invocations.
     pub summary: RunSummary,
+    /// How the input differs from its last complete reading, if it was compared.
+    pub change: Option<InputChange>,
     /// The most frequent reason of failures in this invocation.
     pub commonest: Option<Commonest>,
+    /// The failed requests by error class, the most frequent class first.
+    pub failures: Vec<FailedClass>,
+    /// The result files.
+    pub files: Vec<PathBuf>,
+    /// Requests that this invocation finished.
+    pub finished_now: u64,
     /// Calls of this invocation.
     pub calls_now: u64,
+    /// Tokens that this invocation used.
+    pub usage_now: Usage,
     /// Money spent by this invocation.
     pub cost_now: Cost,
     /// How long this invocation took.

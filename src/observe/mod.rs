@@ -1,9 +1,9 @@
 //! Shows a run to people and programs: events, and the sinks that receive them.
 //!
 //! ```text
-//! engine, llm ── Event ──▶ EventBus ─┬─▶ bounded queue ─▶ thread: progress (the bar)
+//! engine, llm ── Event ──▶ EventBus ─┬─▶ bounded queue ─▶ thread: progress (the panel)
 //!                                    ├─▶ bounded queue ─▶ thread: log (messages, log lines)
-//!                                    └─▶ bounded queue ─▶ thread: summary (the closing line)
+//!                                    └─▶ bounded queue ─▶ thread: summary (the closing block)
 //! ```
 //!
 //! Events are facts in the past tense. A sink runs on its own thread behind its own bounded queue. Publishing never
@@ -12,18 +12,29 @@
 //!
 //! To add a sink: implement [`EventSink`] in `sinks/`, and name it in [`Style::sinks`].
 
+mod amounts;
+mod closing;
+mod dashboard;
 mod event;
 mod event_bus;
 mod message;
+mod panel;
+mod rate;
 mod screen;
 mod sinks;
 mod style;
+mod styled;
+mod summary_json;
 mod task_event;
 
-pub use event::{Commonest, Event, InputChange, Report, RunEnding, RunEvent, Snapshot};
+pub use event::{
+    CallAge, Commonest, Event, InputChange, InputPosition, Report, RouteTraffic, RunEnding, RunEvent,
+    SlowestCall, Snapshot,
+};
 pub use event_bus::{EventBus, EventSink};
 pub use message::{MESSAGE, tell, tell_error};
-pub use screen::Screen;
+pub use screen::{Screen, TerminalTraits, WatchedText};
 pub use sinks::summary::{closing_line, told_otherwise};
 pub use style::Style;
+pub use summary_json::{SUMMARY_BEGINS, failed_summary, run_summary, summary_text};
 pub use task_event::{CallFact, TaskEnding, TaskEvent, TaskEvents, TaskFact, TaskRef};

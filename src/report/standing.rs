@@ -147,31 +147,22 @@ fn workers(workers: &[WorkerState]) -> Table {
     rows
 }
 
-/// Requests by state.
+/// Requests by state. States that are rare are shown only if a request is in them.
 fn requests(counts: &Counts) -> Table {
-    let mut rows = table_of(&[
-        "total",
-        "done",
-        "running",
-        "blocked",
-        "failed",
-        "paused",
-        "continued",
-        "left",
-    ]);
-    rows.add_row(
-        [
-            counts.total,
-            counts.done,
-            counts.running,
-            counts.blocked,
-            counts.failed,
-            counts.paused,
-            counts.continued,
-            counts.unfinished(),
-        ]
-        .map(|count| count.to_string()),
-    );
+    let columns = [
+        ("total", counts.total, true),
+        ("done", counts.done, true),
+        ("running", counts.running, counts.running > 0),
+        ("blocked", counts.blocked, counts.blocked > 0),
+        ("failed", counts.failed, true),
+        ("paused", counts.paused, counts.paused > 0),
+        ("continued", counts.continued, counts.continued > 0),
+        ("left", counts.unfinished(), true),
+    ];
+    let shown = columns.iter().filter(|(.., is_shown)| *is_shown);
+    let names: Vec<&str> = shown.clone().map(|(name, ..)| *name).collect();
+    let mut rows = table_of(&names);
+    rows.add_row(shown.map(|(_, count, _)| count.to_string()));
     rows
 }
 

@@ -10,6 +10,7 @@ mod cache;
 mod claims;
 mod error;
 mod event_rows;
+mod failed_rows;
 mod items;
 mod keys;
 mod ledger;

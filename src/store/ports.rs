@@ -12,7 +12,7 @@ use super::{
 use crate::domain::failure::Failure;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::request::{Digest, Identity, Request};
-use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
+use crate::domain::tally::{Counts, FailedClass, RouteState, RunSummary, Waste};
 use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::Cost;
 
@@ -260,6 +260,10 @@ pub trait Results: Send + Sync {
 
     /// Returns the counts of the present input's requests by state.
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError>;
+
+    /// Returns the failed requests of the present input by error class, the most frequent class first. A request that
+    /// is done in part counts with its first failure.
+    async fn failed_classes(&self, run: RunId) -> Result<Vec<FailedClass>, StoreError>;
 }
 
 /// The cursors of output files.

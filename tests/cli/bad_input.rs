@@ -74,8 +74,8 @@ fn a_bad_line_stops_nobody_and_is_named() {
     let ran = harness.nova3(&["run", "in.jsonl", "--keep-order"]);
     assert_eq!(ran.code, Some(100), "{}", ran.err);
     assert_eq!(
-        ran.err,
-        "run `in.jsonl`: finished; 2 of 11 done, 9 failed; 2 calls in TIME, no price configured\n"
+        ran.err.lines().next(),
+        Some("run `in.jsonl`: finished; 2 of 11 done, 9 failed; 2 calls in TIME, no price configured")
     );
     let results = lines(&ran.out);
     assert_eq!(

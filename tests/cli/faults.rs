@@ -183,7 +183,8 @@ fn a_wrong_key_stops_the_run_and_fails_nobody() {
         "route `default`: HTTP 401 (invalid_request_error, invalid_api_key): Incorrect API key provided.";
     let expected = format!(
         "run `in.jsonl`: stopped, no usable route ({reason}); 0 of 30 done, 30 left (run the same command again to go on); \
-         1 call in TIME, no price configured\n"
+         1 call in TIME, no price configured\n  results  DIR/out.jsonl\n  next     repair the route that the message names, \
+         then the same command again\n"
     );
     assert_eq!(ran.err, expected);
     assert_eq!((provider.calls(), harness.read("out.jsonl").as_str()), (1, ""));

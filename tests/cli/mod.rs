@@ -64,6 +64,7 @@ mod stops;
 mod store_check;
 mod stream_ends;
 mod structured;
+mod summary;
 mod tables;
 mod tables_out;
 mod terminal;

@@ -1,8 +1,9 @@
 //! A run on a terminal: results are text above the bar, and no part of the bar is left at the end.
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,34 +15,44 @@ use crate::cli::provider::{Say, Scripted};
 /// No test here runs longer, unless it hangs.
 const HUNG: Duration = Duration::from_secs(60);
 
-/// The program on a terminal of 24 lines and 80 columns, which `script` makes.
+/// The program on a terminal, which `script` makes.
 struct Terminal {
     child: Child,
     screen: Arc<Mutex<vt100::Parser>>,
     ended: Receiver<()>,
+    /// The file that names the device of the terminal.
+    device: PathBuf,
 }
 
 impl Terminal {
+    /// A terminal of 24 lines and 80 columns.
     fn run(harness: &Harness, args: &str) -> Self {
+        Self::sized(harness, args, 80)
+    }
+
+    fn sized(harness: &Harness, args: &str, columns: u16) -> Self {
         let plain = harness.command(&[]);
         let program = plain.get_program().to_str().unwrap().to_owned();
+        let device = harness.path("device");
         let mut command = Command::new("script");
         command
             .args([
                 "-qefc",
-                &format!("stty rows 24 cols 80; exec {program} {args}"),
+                &format!("stty rows 24 cols {columns}; tty > device; exec {program} {args}"),
                 "/dev/null",
             ])
             .env_clear()
-            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env("TERM", "xterm")
+            // The emulator of these tests leaves lines as they are when it becomes narrower, as xterm does.
+            .env("XTERM_VERSION", "test")
+            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .current_dir(plain.get_current_dir().unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut output = child.stdout.take().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 1000)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, columns, 1000)));
         let (end, ended) = channel();
         let shown = Arc::clone(&screen);
         std::thread::spawn(move || {
@@ -51,7 +62,30 @@ impl Terminal {
             }
             drop(end);
         });
-        Self { child, screen, ended }
+        Self {
+            child,
+            screen,
+            ended,
+            device,
+        }
+    }
+
+    /// Changes the width of the window.
+    fn resize(&self, columns: u16) {
+        let device = std::fs::read_to_string(&self.device).unwrap();
+        let width = columns.to_string();
+        let mut screen = self.screen.lock().unwrap();
+        let resized = Command::new("stty")
+            .args(["-F", device.trim(), "cols", &width])
+            .status();
+        assert!(resized.unwrap().success());
+        screen.screen_mut().set_size(24, columns);
+    }
+
+    /// The text with its colours.
+    fn formatted(&self) -> String {
+        let screen = self.screen.lock().unwrap();
+        String::from_utf8_lossy(&screen.screen().contents_formatted()).into_owned()
     }
 
     /// The text on the screen.
@@ -107,8 +141,8 @@ fn results_are_text_and_no_bar_is_left() {
     assert!(!screen.contains("{\""), "{screen}");
 }
 
-#[test]
-fn ctrl_c_leaves_no_bar_behind() {
+/// A run of two requests, of which the second waits until the returned end is dropped.
+fn two_requests() -> (Harness, Scripted, Sender<()>) {
     let (go_on, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let provider = Scripted::start(move |body| {
@@ -130,6 +164,12 @@ fn ctrl_c_leaves_no_bar_behind() {
         "in.jsonl",
         "{\"custom_id\":\"a\",\"query\":\"q1\",\"tasks\":[\"answer\"]}\n{\"custom_id\":\"b\",\"query\":\"q2\",\"tasks\":[\"answer\"]}\n",
     );
+    (harness, provider, go_on)
+}
+
+#[test]
+fn ctrl_c_leaves_no_bar_behind() {
+    let (harness, provider, go_on) = two_requests();
     let mut terminal = Terminal::run(&harness, "run in.jsonl -j 1");
     terminal.wait_for("## a");
     until("the second call is on its way", || provider.bodies().len() == 2);
@@ -142,4 +182,64 @@ fn ctrl_c_leaves_no_bar_behind() {
     assert!(screen.contains("## b"), "{screen}");
     assert!(screen.contains("stopped by a signal; 2 of 2 done"), "{screen}");
     assert_eq!(bars(&screen), Vec::<&str>::new(), "{screen}");
+}
+
+#[test]
+fn a_panel_follows_the_width_of_its_window_and_leaves_nothing_behind() {
+    for (before, after) in [(200, 60), (60, 200)] {
+        let (harness, provider, go_on) = two_requests();
+        let terminal = Terminal::sized(&harness, "run in.jsonl -j 1", before);
+        terminal.wait_for("1 of 2");
+        until("the second call is on its way", || provider.bodies().len() == 2);
+        terminal.wait_for("1 in flight");
+        terminal.resize(after);
+        // The route's line has whole words in a wide window only.
+        terminal.wait_for(if after == 60 { "2 rpm" } else { "2 requests/min" });
+        drop(go_on);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, Some(0), "{screen}");
+        for shown in ["## a", "## b", "2 of 2 done", "next "] {
+            assert!(
+                screen.contains(shown),
+                "`{shown}` from {before} to {after}:\n{screen}"
+            );
+        }
+        assert_eq!(bars(&screen), Vec::<&str>::new(), "{screen}");
+        assert!(!screen.contains("in flight"), "{screen}");
+    }
+}
+
+#[test]
+fn colours_are_left_out_where_they_are_not_wanted() {
+    for (variable, coloured) in [("NOVA3_GRACE", true), ("NO_COLOR", false)] {
+        let (harness, _provider, go_on) = two_requests();
+        let harness = harness.with(variable, "1s");
+        let terminal = Terminal::run(&harness, "run in.jsonl -j 1");
+        terminal.wait_for("50%");
+        let green = terminal.formatted().contains("\u{1b}[32m");
+        assert_eq!(green, coloured, "{variable}: {}", terminal.formatted());
+        drop(go_on);
+        assert_eq!(terminal.end().0, Some(0));
+    }
+}
+
+#[test]
+fn a_watched_status_fits_its_window_and_stays_whole_at_the_end() {
+    let (harness, provider, go_on) = two_requests();
+    let mut run = harness
+        .command(&["run", "in.jsonl", "-j", "1", "-o", "out.jsonl"])
+        .spawn()
+        .unwrap();
+    until("the second call is on its way", || provider.bodies().len() == 2);
+    let terminal = Terminal::sized(&harness, "status --watch", 40);
+    terminal.wait_for("run `in.jsonl`");
+    terminal.wait_for("left");
+    let shown = terminal.text();
+    assert!(!shown.contains('…'), "nothing is cut:\n{shown}");
+    drop(go_on);
+    assert!(run.wait().unwrap().success());
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert_eq!(screen.matches("run `in.jsonl`").count(), 1, "{screen}");
+    assert!(screen.contains("out.jsonl"), "{screen}");
 }

@@ -283,6 +283,7 @@ fn read(content: &[u8]) -> (Vec<NewLine>, (u64, u64)) {
         read_input(&input, &InputForm::default(), planner, |seen| {
             match seen {
                 InputPart::Lines(lines) => found.extend(lines),
+                InputPart::Position(_) => {}
                 InputPart::End(mark) => end = Some((mark.bytes, mark.requests)),
             }
             true

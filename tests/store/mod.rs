@@ -231,6 +231,7 @@ macro_rules! engines {
                 a_queue_goes_on_behind_a_failed_task
                 a_retry_of_what_ended_in_part_asks_only_what_failed
                 a_join_without_a_part_ends_its_queue_in_part
+                failures_are_counted_by_class_with_the_first_as_an_example
             }
             poison {
                 a_first_crash_is_only_recorded

@@ -5,7 +5,7 @@ use nova3::domain::failure::{Class, Failure};
 use nova3::domain::state::Status;
 use nova3::store::{Failures, Settled, Settlement, Then};
 
-use crate::store::harness::{Harness, completed, failed, items, making, request};
+use crate::store::harness::{Harness, bad, completed, failed, items, making, request};
 
 fn goes_on(settlement: Settlement) -> Settlement {
     settlement.on_failure(OnFailure::Continue)
@@ -105,5 +105,52 @@ pub(crate) async fn a_join_without_a_part_ends_its_queue_in_part(harness: &mut H
     assert_eq!(
         row.failure.map(|failure| failure.message).as_deref(),
         Some("a part failed")
+    );
+}
+
+pub(crate) async fn failures_are_counted_by_class_with_the_first_as_an_example(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let none = harness.store().failed_classes(run).await.expect("failures");
+    assert_eq!(none, Vec::new());
+    let input = [
+        request("good"),
+        request("slow"),
+        request("part").tasks(2),
+        request("slower"),
+        bad("{"),
+    ];
+    harness.read(run, &input).await;
+    let queues = harness.claim(run, 9).await;
+    harness.done(&queues[0]).await;
+    harness.fail(&queues[1], Class::Timeout).await;
+    let part = queues[2].lease;
+    harness.settle(goes_on(failed(part, 0, Class::Server))).await;
+    harness.settle(completed(part, 1, 1)).await;
+    harness.fail(&queues[3], Class::Timeout).await;
+    let classes = async || {
+        let found = harness.store().failed_classes(run).await.expect("failures");
+        let shown = found.iter().map(|failed| {
+            let name = failed.custom_id.as_deref().unwrap_or("-");
+            let line = failed
+                .line
+                .map_or_else(String::new, |line| format!(" line {line}"));
+            assert!(!failed.message.is_empty(), "{failed:?}");
+            format!("{} {} {name}{line}", failed.requests, failed.class.as_str())
+        });
+        let mut shown: Vec<String> = shown.collect();
+        // Classes with equally many requests follow in the order of their first one, which the engines number differently.
+        shown[1..].sort();
+        shown
+    };
+    assert_eq!(
+        classes().await,
+        ["2 timeout slow", "1 bad_request - line 9", "1 server part"]
+    );
+    harness.read(run, &[request("good"), request("slower")]).await;
+    let left = harness.store().failed_classes(run).await.expect("failures");
+    assert_eq!(left.len(), 1, "removed lines do not count: {left:?}");
+    assert_eq!(
+        (left[0].requests, left[0].custom_id.as_deref()),
+        (1, Some("slower"))
     );
 }

@@ -22,7 +22,7 @@ pub(in crate::cli) struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Print the status again every second until all requests are finished
+    /// Print the status again every second until all requests are finished; on a terminal in place, cut to its window
     #[arg(long)]
     pub(in crate::cli) watch: bool,
     /// Show the queue of this session instead of a run

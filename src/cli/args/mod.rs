@@ -158,6 +158,14 @@ pub(in crate::cli) struct RunArgs {
     /// Write events to this file as well as the results
     #[arg(long, value_name = "FILE", env = "NOVA3_EVENTS", help_heading = "Output")]
     pub(in crate::cli) events: Option<PathBuf>,
+    /// Write the outcome of this invocation to this file at its end, as one JSON object
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "NOVA3_SUMMARY_JSON",
+        help_heading = "Output"
+    )]
+    pub(in crate::cli) summary_json: Option<PathBuf>,
     /// Write results in input order instead of completion order
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_KEEP_ORDER", help_heading = "Output")]
     pub(in crate::cli) keep_order: bool,
@@ -256,11 +264,11 @@ pub(in crate::cli) struct ModelArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ProgressMode {
-    /// A bar on a terminal, one closing line otherwise
+    /// A panel on a terminal, a line a minute otherwise
     Auto,
-    /// A bar
+    /// A panel
     Bar,
-    /// One closing line
+    /// A line a minute
     Plain,
     /// Errors only
     None,

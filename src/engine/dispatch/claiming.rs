@@ -4,17 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::Dispatcher;
 use crate::clock::Uptime;
+use crate::domain::ids::shortened;
 use crate::engine::dispatch::event::Claiming;
+use crate::engine::dispatch::slots::RequestNames;
 use crate::engine::work::worker::{fail_unreadable, work};
 use crate::llm::Stop;
 use crate::store::{Claims, Lease, ReleasedLease, StoreError};
 
 /// How long a held failure waits for another line while the input is still being read.
 const FOR_INPUT: Duration = Duration::from_secs(2);
+
+/// The longest name of a request on the display, in characters.
+const LABEL: usize = 40;
 
 impl Dispatcher<'_> {
     /// Starts a claim of as many queues as may start now. At most one claim is in flight.
@@ -62,16 +67,19 @@ impl Dispatcher<'_> {
         let subtasks = queues.iter().filter(|queue| queue.task.is_subtask()).count();
         self.stop_conditions.begun(count - subtasks);
         for queue in unreadable {
-            let span = request_span(queue.lease, None);
-            if self.begin(queue.lease, until, span.clone()).is_some() {
+            let names = request_names(queue.lease, None, "an unreadable request");
+            let span = names.span.clone();
+            if self.begin(queue.lease, until, names).is_some() {
                 let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
                 self.workers
                     .spawn(fail_unreadable(tools, queue, tell).instrument(span));
             }
         }
         for queue in queues {
-            let span = request_span(queue.lease, queue.request.custom_id.as_deref());
-            if let Some(stop) = self.begin(queue.lease, until, span.clone()) {
+            let line = format!("line {}", queue.index + 1);
+            let names = request_names(queue.lease, queue.request.custom_id.as_deref(), &line);
+            let span = names.span.clone();
+            if let Some(stop) = self.begin(queue.lease, until, names) {
                 let (tools, tell) = (Arc::clone(&self.tools), self.tell.clone());
                 self.workers
                     .spawn(work(tools, queue, stop, tell).instrument(span));
@@ -81,13 +89,13 @@ impl Dispatcher<'_> {
 
     /// Registers a queue before its worker starts, so that the counters include it. Releases the queue if the run is
     /// ending.
-    fn begin(&mut self, lease: Lease, until: Option<Uptime>, span: Span) -> Option<Stop> {
+    fn begin(&mut self, lease: Lease, until: Option<Uptime>, names: RequestNames) -> Option<Stop> {
         if self.shutdown.has_begun() {
             self.slots.leave(ReleasedLease::untouched(lease));
             return None;
         }
         let stop = self.shutdown.stop_for_one(lease.queue_id);
-        self.slots.begin(lease, until, stop.clone(), span);
+        self.slots.begin(lease, until, stop.clone(), names);
         Some(stop)
     }
 
@@ -108,7 +116,10 @@ impl Dispatcher<'_> {
     }
 }
 
-/// The span of one request's log lines, inside the run's span.
-fn request_span(lease: Lease, custom_id: Option<&str>) -> Span {
-    tracing::info_span!("request", request.id = custom_id, queue.id = lease.queue_id)
+/// The names of one request: its span inside the run's span, and its `custom_id`, else `otherwise`.
+fn request_names(lease: Lease, custom_id: Option<&str>, otherwise: &str) -> RequestNames {
+    RequestNames {
+        span: tracing::info_span!("request", request.id = custom_id, queue.id = lease.queue_id),
+        label: custom_id.map_or_else(|| otherwise.to_owned(), |id| shortened(id, LABEL)),
+    }
 }

@@ -12,6 +12,7 @@ mod leaving;
 mod memory;
 pub(in crate::engine) mod outage;
 pub(in crate::engine) mod poll_backoff;
+mod present_calls;
 mod progress_counters;
 mod quarantine;
 mod reading;
@@ -195,8 +196,11 @@ impl<'a> Dispatcher<'a> {
             self.wakes.all();
             self.last_lines(&mut exporters, signals).await;
         }
-        let done = self.counters.done();
-        self.shutdown.into_driven(done, self.reasons.commonest())
+        let (done, change) = (self.counters.done(), self.counters.change());
+        Driven {
+            change,
+            ..self.shutdown.into_driven(done, self.reasons.commonest())
+        }
     }
 
     /// Whether the loop is over: nothing runs, nothing can start and nothing more will come.

@@ -4,13 +4,15 @@ use tokio::time::Instant;
 
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::input::ingest::IngestFact;
-use crate::observe::Snapshot;
+use crate::observe::{InputChange, RouteTraffic, SlowestCall, Snapshot};
 use crate::store::{Settled, WorkerProgress};
 
 /// The progress of a run, as the display shows it.
 pub(in crate::engine) struct ProgressCounters {
     begun: Instant,
     snapshot: Snapshot,
+    /// How the input differs from its last complete reading, if it was compared.
+    change: Option<InputChange>,
 }
 
 impl ProgressCounters {
@@ -18,6 +20,7 @@ impl ProgressCounters {
         Self {
             begun,
             snapshot: Snapshot::default(),
+            change: None,
         }
     }
 
@@ -44,8 +47,10 @@ impl ProgressCounters {
                 self.snapshot.finished += *finished;
                 self.snapshot.failed += *bad;
             }
+            IngestFact::Position(position) => self.snapshot.input = Some(*position),
             IngestFact::Ended => self.snapshot.total_known = true,
-            IngestFact::Begun { .. } | IngestFact::Empty | IngestFact::Failed(_) => {}
+            IngestFact::Begun { change, .. } => self.change = *change,
+            IngestFact::Empty | IngestFact::Failed(_) => {}
         }
     }
 
@@ -57,11 +62,34 @@ impl ProgressCounters {
         }
     }
 
-    /// A snapshot of the present progress.
-    pub(in crate::engine) fn shown(&mut self, running: usize, waits: Vec<String>) -> Snapshot {
-        self.snapshot.running = running;
-        self.snapshot.elapsed = self.begun.elapsed();
-        self.snapshot.waits = waits;
-        self.snapshot.clone()
+    /// How the input differs from its last complete reading, if it was compared.
+    pub(in crate::engine) const fn change(&self) -> Option<InputChange> {
+        self.change
     }
+
+    /// A snapshot of the present progress.
+    pub(in crate::engine) fn shown(&mut self, now: PresentCalls) -> Snapshot {
+        let PresentCalls {
+            running,
+            waits,
+            routes,
+            slowest,
+        } = now;
+        Snapshot {
+            running,
+            waits,
+            routes,
+            slowest,
+            elapsed: self.begun.elapsed(),
+            ..self.snapshot.clone()
+        }
+    }
+}
+
+/// The calls at this moment, and everything that they wait for.
+pub(in crate::engine) struct PresentCalls {
+    pub(in crate::engine) running: usize,
+    pub(in crate::engine) waits: Vec<String>,
+    pub(in crate::engine) routes: Vec<RouteTraffic>,
+    pub(in crate::engine) slowest: Option<SlowestCall>,
 }

@@ -12,11 +12,14 @@ impl Dispatcher<'_> {
                 self.is_read = true;
                 return;
             }
+            IngestFact::Position(_) => return,
             IngestFact::Begun { run, change } => {
                 self.is_read = true;
-                self.services
-                    .events
-                    .publish_run(RunEvent::InputChanged { run, change });
+                if let Some(change) = change {
+                    self.services
+                        .events
+                        .publish_run(RunEvent::InputChanged { run, change });
+                }
             }
             IngestFact::Empty => return self.shutdown.drain(RunEnding::NoRequests, "", 0),
             IngestFact::Added { .. } => self.quarantine.input(),

@@ -204,6 +204,7 @@ impl<'a> Shutdown<'a> {
         Driven {
             done,
             commonest,
+            change: None,
             ends: self.ends.map(|ends| ends.max(Instant::now() + AT_ONCE / 2)),
             ending: self.ending,
             failed: self.failed,

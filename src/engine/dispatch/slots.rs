@@ -1,13 +1,12 @@
 //! The leases of this process, and whether their answers are awaited or being stored.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Span;
 
 use crate::clock::{self, Uptime};
-use crate::llm::{Route, RouteStatus, Stop};
+use crate::llm::Stop;
 use crate::store::{Lease, ReleasedLease};
 
 /// A lease whose queue is running.
@@ -19,8 +18,19 @@ struct RunningLease {
     stop: Stop,
     /// Names the run and the request in log lines.
     span: Span,
+    /// Names the request on the display.
+    label: String,
     /// How long the queue may not be claimed after it is released.
     snooze: Duration,
+}
+
+/// The names of a request for people.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct RequestNames {
+    /// Names the run and the request in log lines.
+    pub(in crate::engine) span: Span,
+    /// Names the request on the display.
+    pub(in crate::engine) label: String,
 }
 
 /// The slots of a run. Only the dispatcher uses them.
@@ -107,12 +117,19 @@ impl Slots {
     }
 
     /// Registers a queue whose lease is good until the given time; `stop` reaches its worker.
-    pub(in crate::engine) fn begin(&mut self, lease: Lease, until: Option<Uptime>, stop: Stop, span: Span) {
+    pub(in crate::engine) fn begin(
+        &mut self,
+        lease: Lease,
+        until: Option<Uptime>,
+        stop: Stop,
+        names: RequestNames,
+    ) {
         let held = RunningLease {
             lease,
             until,
             stop,
-            span,
+            span: names.span,
+            label: names.label,
             snooze: Duration::ZERO,
         };
         if let Some(until) = until {
@@ -207,9 +224,16 @@ impl Slots {
         left
     }
 
-    /// Messages for the display about everything that queues wait for.
-    pub(in crate::engine) fn waits(&self, routes: &[Arc<Route>], ingested: bool) -> Vec<String> {
-        let mut waits: Vec<String> = routes.iter().filter_map(|route| wait_of(route)).collect();
+    /// The name of a running request.
+    pub(in crate::engine) fn label(&self, queue: i64) -> Option<&str> {
+        let mut running = self.calling.values();
+        let held = running.find(|held| held.lease.queue_id == queue)?;
+        Some(&held.label)
+    }
+
+    /// Messages for the display about everything that queues wait for, beside their routes.
+    pub(in crate::engine) fn waits(&self, ingested: bool) -> Vec<String> {
+        let mut waits = Vec::new();
         if self.disk_is_behind() {
             waits.push(format!("{} answers wait for the disk", self.settling.len()));
         }
@@ -218,23 +242,4 @@ impl Slots {
         }
         waits
     }
-}
-
-fn wait_of(route: &Route) -> Option<String> {
-    let name = &route.settings.name;
-    Some(match route.standing() {
-        RouteStatus::Free => return None,
-        RouteStatus::Paused { left, .. } => {
-            format!("`{name}` asked for a pause, {} s left", left.as_secs() + 1)
-        }
-        RouteStatus::Limited { calls } => format!("{calls} calls wait for the limits of `{name}`"),
-        RouteStatus::Open { left, reason } => {
-            format!(
-                "`{name}` is down, tried again in {} s ({reason})",
-                left.as_secs() + 1
-            )
-        }
-        RouteStatus::HalfOpen { reason } => format!("`{name}` is being tried ({reason})"),
-        RouteStatus::Latched { .. } => format!("`{name}` is dead for this run"),
-    })
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::Dispatcher;
 use crate::engine::RunError;
 use crate::engine::dispatch::heartbeat::Renewed;
-use crate::engine::work::budget::CostBudget;
 use crate::observe::RunEvent;
 
 impl Dispatcher<'_> {
@@ -33,8 +32,10 @@ impl Dispatcher<'_> {
         }
         self.watched
             .tell(self.services, self.run, &mut self.background_writes);
-        let snapshot = self.counters.shown(self.slots.calling(), self.waits());
-        self.services.events.publish_run(RunEvent::Progressed(snapshot));
+        let snapshot = self.counters.shown(self.present_calls());
+        self.services
+            .events
+            .publish_run(RunEvent::Progressed(Box::new(snapshot)));
     }
 
     pub(super) fn beaten(&mut self, beat: Result<Renewed, RunError>) {
@@ -42,17 +43,5 @@ impl Dispatcher<'_> {
             Ok(Renewed { asked, lost, until }) => self.slots.renewed(&asked, &lost, until),
             Err(error) => self.shutdown.fail(error),
         }
-    }
-
-    /// Messages for the display about everything that the run waits for.
-    fn waits(&self) -> Vec<String> {
-        let mut waits = self.slots.waits(self.services.client.routes(), self.ingested);
-        waits.extend(self.memory.wait());
-        waits.extend(self.tools.store.trouble());
-        let queueing = self.tools.cost_budget.as_ref().map_or(0, CostBudget::queueing);
-        if queueing > 0 {
-            waits.push(format!("{queueing} calls wait for money below the cost cap"));
-        }
-        waits
     }
 }

@@ -77,6 +77,13 @@ impl ByteSource {
     }
 }
 
+impl ByteSource {
+    /// Returns the number of the stored bytes that were read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.tally.borrow().bytes
+    }
+}
+
 impl Read for ByteSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.plain.read(buffer)

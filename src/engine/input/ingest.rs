@@ -13,7 +13,7 @@ use crate::domain::tally::Counts;
 use crate::engine::RunError;
 use crate::engine::input::reader::{self, InputError, InputPart};
 use crate::engine::job::{Input, InputProgress, Job, Services};
-use crate::observe::InputChange;
+use crate::observe::{InputChange, InputPosition};
 use crate::store::{AddOutcome, Changes, Epoch, InputMark, Run, RunId, Store};
 
 /// The facts that ingest sends to the dispatcher.
@@ -24,8 +24,8 @@ pub(in crate::engine) enum IngestFact {
     Begun {
         /// The run's name.
         run: String,
-        /// How the input differs from what the store knows.
-        change: InputChange,
+        /// How the input differs from its last complete reading, if it was compared.
+        change: Option<InputChange>,
     },
     /// The input holds no request: nothing was changed.
     Empty,
@@ -38,6 +38,8 @@ pub(in crate::engine) enum IngestFact {
         /// How many of them are bad.
         bad: u64,
     },
+    /// So many bytes of the input were read.
+    Position(InputPosition),
     /// The input is the same as at the last complete reading.
     Unchanged(Counts),
     /// Every line was read and stored.
@@ -82,6 +84,7 @@ impl Intake {
             run: run.id,
             name: run.name.clone(),
             is_compared: run.complete > 0 && job.input.is_whole(),
+            length: job.input.length(),
             changes: job.changes,
             tell,
             seen,
@@ -182,6 +185,8 @@ struct IngestTask {
     name: String,
     /// Whether the whole input is compared with the store before any request is claimed.
     is_compared: bool,
+    /// The length of the input in bytes, if it is a file.
+    length: Option<u64>,
     changes: Changes,
     tell: mpsc::Sender<IngestFact>,
     seen: mpsc::Sender<Vec<i64>>,
@@ -211,6 +216,13 @@ impl IngestTask {
                     changed += count(&outcomes, AddOutcome::Changed);
                     self.report(&outcomes).await;
                 }
+                (InputPart::Position(bytes), _) => {
+                    let position = InputPosition {
+                        bytes,
+                        length: self.length,
+                    };
+                    drop(self.tell.send(IngestFact::Position(position)).await);
+                }
                 (InputPart::End(mark), Some(epoch)) => {
                     self.end(epoch, &mark, known, changed).await?;
                     return Ok(Some(epoch));
@@ -226,7 +238,7 @@ impl IngestTask {
     async fn begin(&self) -> Result<Epoch, RunError> {
         let epoch = self.store.begin_ingest(self.run).await?;
         if !self.is_compared {
-            self.tell_begun(InputChange::default()).await;
+            self.tell_begun(None).await;
         }
         Ok(epoch)
     }
@@ -245,11 +257,11 @@ impl IngestTask {
             changed,
             removed: with_all.saturating_sub(now),
         };
-        self.tell_begun(change).await;
+        self.tell_begun(Some(change)).await;
         Ok(())
     }
 
-    async fn tell_begun(&self, change: InputChange) {
+    async fn tell_begun(&self, change: Option<InputChange>) {
         let run = self.name.clone();
         drop(self.tell.send(IngestFact::Begun { run, change }).await);
     }

@@ -48,6 +48,8 @@ impl InputError {
 pub enum InputPart {
     /// The lines of one read.
     Lines(Vec<NewLine>),
+    /// After lines: how many stored bytes of the input were read so far.
+    Position(u64),
     /// The end of the input.
     End(InputMark),
 }
@@ -91,6 +93,15 @@ impl Input {
                 std::fs::metadata(path).is_ok_and(|data| data.is_file())
             }
         }
+    }
+
+    /// The length in bytes, if the input is a regular file.
+    pub(in crate::engine) fn length(&self) -> Option<u64> {
+        let (Self::File(path) | Self::Spooled(path)) = self else {
+            return None;
+        };
+        let data = std::fs::metadata(path).ok()?;
+        data.is_file().then_some(data.len())
     }
 
     /// Whether the input is a file of whitespace only. A pipe is not opened.
@@ -138,8 +149,11 @@ pub fn read_input(
             lines.push(line(&row, index, form.rules, planner));
             index += 1;
         })?;
-        if !lines.is_empty() && !each(InputPart::Lines(std::mem::take(&mut lines))) {
-            return Ok(());
+        if !lines.is_empty() {
+            let taken = std::mem::take(&mut lines);
+            if !each(InputPart::Lines(taken)) || !each(InputPart::Position(reading.source.position())) {
+                return Ok(());
+            }
         }
         if !is_open {
             let (digest, bytes) = reading.source.mark();

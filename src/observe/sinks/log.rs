@@ -12,6 +12,7 @@ use crate::domain::outcome::CallEnd;
 use crate::domain::printable::counted;
 use crate::domain::tally::RouteState;
 use crate::domain::usage::Cost;
+use crate::observe::closing::changed;
 use crate::observe::event::{Event, InputChange, RunEvent};
 use crate::observe::event_bus::EventSink;
 use crate::observe::screen::Screen;
@@ -40,9 +41,9 @@ impl LogSink {
 
     /// The message of the event; `None` if it has none.
     fn line(&mut self, event: &RunEvent) -> Option<String> {
-        let has_bar = self.screen.has_bar();
+        let has_panel = self.screen.has_panel();
         Some(match event {
-            RunEvent::Joined { run } if !has_bar => format!("run `{run}`: joined"),
+            RunEvent::Joined { run } if !has_panel => format!("run `{run}`: joined"),
             RunEvent::Left { run, requests, steps } => {
                 let (requests, steps) = (counted(*requests, "request"), counted(*steps, "step"));
                 format!("run `{run}`: left after {requests} and {steps}")
@@ -65,9 +66,9 @@ impl LogSink {
                 let calls = counted(u64::try_from(*calls).unwrap_or(u64::MAX), "call");
                 format!("{cause}: waiting for {calls} on the way (Ctrl-C gives them up)")
             }
-            // A bar shows the outage all the time.
-            RunEvent::OutOfReach { trouble } if !has_bar => format!("waiting: {trouble}"),
-            RunEvent::InReach if !has_bar => "the database answers again".to_owned(),
+            // A panel shows the outage all the time.
+            RunEvent::OutOfReach { trouble } if !has_panel => format!("waiting: {trouble}"),
+            RunEvent::InReach if !has_panel => "the database answers again".to_owned(),
             RunEvent::Cancelled => "giving up the calls on the way".to_owned(),
             RunEvent::Opened { .. }
             | RunEvent::Joined { .. }
@@ -193,7 +194,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The message about a changed route: once when it goes down, once when it answers again, and when it is dead for this
-/// run. Pauses and probes get no message; the bar shows them.
+/// run. Pauses and probes get no message; the panel shows them.
 fn route_line(route: &RouteState, down: &mut HashSet<String>) -> Option<String> {
     let name = &route.route;
     let reason = route.reason.as_deref().unwrap_or_default();
@@ -209,15 +210,6 @@ fn route_line(route: &RouteState, down: &mut HashSet<String>) -> Option<String> 
 
 /// The message about a changed input; `None` if no line is new, changed or removed.
 fn change_line(run: &str, change: InputChange) -> Option<String> {
-    let parts = [
-        (change.new, "new"),
-        (change.changed, "changed"),
-        (change.removed, "removed"),
-    ];
-    let parts: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    (!parts.is_empty()).then(|| format!("run `{run}`: the input has changed: {}", parts.join(", ")))
+    let change = changed(change)?;
+    Some(format!("run `{run}`: the input has changed: {change}"))
 }

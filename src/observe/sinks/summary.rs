@@ -1,4 +1,4 @@
-//! The closing line: a sink of a run's end.
+//! The closing line, and the block below it: a sink of a run's end.
 
 use std::time::Duration;
 
@@ -6,20 +6,52 @@ use crate::domain::ids::shortened;
 use crate::domain::printable::{counted, printable};
 use crate::domain::tally::Counts;
 use crate::domain::usage::Cost;
+use crate::observe::amounts::{money, seconds};
+use crate::observe::closing::{ClosingPart, closing_parts, next_command, wrapped};
 use crate::observe::event::{Event, Report, RunEnding, RunEvent};
 use crate::observe::event_bus::EventSink;
 use crate::observe::message::{MESSAGE, tell};
+use crate::observe::screen::stderr_size;
 
-/// Writes the closing line after all other sinks have finished.
+/// Writes the closing block after all other sinks have finished.
 pub(in crate::observe) struct SummarySink {
-    /// Whether only runs that did not end well get a closing line, without the lines before it.
-    quiet: bool,
+    extent: SummaryExtent,
+    /// The store that the next command has to name.
+    store: Option<String>,
     report: Option<Box<Report>>,
 }
 
+/// How much the closing block says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::observe) enum SummaryExtent {
+    /// For a person at a terminal: every part that has something to say.
+    Whole,
+    /// For a mail or a log: only the closing line, if the run was good and took less than a minute.
+    Short,
+    /// The closing line alone, and only if the run did not end well.
+    Quiet,
+}
+
+/// A good run of this duration gets the whole block, also in a log.
+const LONG: Duration = Duration::from_secs(60);
+
 impl SummarySink {
-    pub(in crate::observe) const fn new(quiet: bool) -> Self {
-        Self { quiet, report: None }
+    pub(in crate::observe) const fn new(extent: SummaryExtent, store: Option<String>) -> Self {
+        Self {
+            extent,
+            store,
+            report: None,
+        }
+    }
+
+    /// The lines below the closing line.
+    fn below(&self, report: &Report) -> Vec<ClosingPart> {
+        let is_dull = is_good(report) && report.elapsed < LONG;
+        match self.extent {
+            SummaryExtent::Quiet => Vec::new(),
+            SummaryExtent::Short if is_dull => Vec::new(),
+            SummaryExtent::Short | SummaryExtent::Whole => closing_parts(report, self.store.as_deref()),
+        }
     }
 }
 
@@ -40,15 +72,26 @@ impl EventSink for SummarySink {
 
     fn finish(&mut self) {
         let Some(report) = self.report.take() else { return };
-        if self.quiet && is_good(&report) {
+        if self.extent == SummaryExtent::Quiet && is_good(&report) {
             return;
         }
-        if !self.quiet {
+        if self.extent != SummaryExtent::Quiet {
             for line in told_otherwise(&report.counts) {
                 tell(&format!("run `{}`: {line}", report.run));
             }
         }
-        tell_end(&report);
+        let parts = self.below(&report);
+        let line = closing_line(&report).replace('\n', " ");
+        // A terminal gets lines that are broken between words. A log gets each part as one line.
+        let lines: Vec<String> = if self.extent == SummaryExtent::Whole {
+            let columns = stderr_size().columns;
+            let parts = parts.iter().flat_map(|part| part.wrapped(columns));
+            wrapped(&line, 2, columns).into_iter().chain(parts).collect()
+        } else {
+            let parts = parts.iter().map(ClosingPart::line);
+            std::iter::once(line).chain(parts).collect()
+        };
+        tell_end(&report, self.store.as_deref(), &lines.join("\n"));
     }
 }
 
@@ -168,23 +211,20 @@ fn known_cost(report: &Report) -> String {
     )
 }
 
-fn money(cost: Cost) -> String {
-    format!("${:.4}", cost.usd())
-}
-
-/// A duration for people.
-pub(in crate::observe) fn seconds(duration: Duration) -> String {
-    let whole = duration.as_secs();
-    match whole {
-        0..60 => format!("{:.1} s", duration.as_secs_f64()),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
 /// The closing line, and its figures as fields for programs that read the log.
-fn tell_end(report: &Report) {
+fn tell_end(report: &Report, store: Option<&str>, text: &str) {
     let counts = &report.counts;
+    let change = report.change.unwrap_or_default();
+    let failures: Vec<String> = report
+        .failures
+        .iter()
+        .map(|failed| format!("{}={}", failed.class.as_str(), failed.requests))
+        .collect();
+    let files: Vec<String> = report
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
     tracing::info!(
         target: MESSAGE,
         {
@@ -195,13 +235,23 @@ fn tell_end(report: &Report) {
             requests.partial = counts.partial,
             requests.failed = counts.failed,
             requests.paused = counts.paused,
+            requests.continued = counts.continued,
             requests.left = counts.unfinished(),
+            failures = failures.join(","),
+            input.new = change.new,
+            input.changed = change.changed,
+            input.removed = change.removed,
+            input_tokens = report.usage_now.input_tokens,
+            output_tokens = report.usage_now.output_tokens,
+            wasted_usd = report.summary.wasted.usd(),
+            files = files.join(","),
+            next = next_command(report, store),
             calls = report.calls_now,
             cost_usd = report.cost_now.usd(),
             duration_ms = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX)
         },
         "{}",
-        printable(&closing_line(report))
+        printable(text)
     );
 }
 
@@ -213,14 +263,15 @@ fn is_good(report: &Report) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::observe) mod tests {
     use super::*;
-    use crate::domain::tally::RunSummary;
+    use crate::domain::tally::{FailedClass, RunSummary};
+    use crate::domain::usage::Usage;
     use crate::observe::Commonest;
 
-    #[test]
-    fn says_what_happened_and_what_it_cost() {
-        let report = Report {
+    /// A finished run with two failures.
+    pub(in crate::observe) fn report() -> Report {
+        Report {
             run: "q.jsonl".to_owned(),
             ending: RunEnding::Finished,
             counts: Counts {
@@ -235,14 +286,57 @@ mod tests {
                 ..RunSummary::default()
             },
             input_read: true,
+            change: None,
             commonest: Some(Commonest {
                 message: "HTTP 400: no such model".to_owned(),
                 requests: 1,
             }),
+            failures: Vec::new(),
+            files: Vec::new(),
+            finished_now: 20,
             calls_now: 40,
+            usage_now: Usage::default(),
             cost_now: Cost(1_000_000_000_000),
             elapsed: Duration::from_millis(2340),
+        }
+    }
+
+    #[test]
+    fn a_log_gets_the_block_only_where_it_says_something() {
+        let below = |extent, report: &Report| SummarySink::new(extent, None).below(report).len();
+        let good = Report {
+            counts: Counts {
+                total: 80,
+                done: 80,
+                ..Counts::default()
+            },
+            summary: RunSummary::default(),
+            ..report()
         };
+        assert_eq!(below(SummaryExtent::Short, &good), 0);
+        assert!(below(SummaryExtent::Whole, &good) > 0);
+        let long = Report {
+            elapsed: LONG,
+            ..good
+        };
+        assert!(below(SummaryExtent::Short, &long) > 0);
+        let failed = Report {
+            failures: vec![FailedClass {
+                class: crate::domain::failure::Class::Server,
+                requests: 2,
+                custom_id: None,
+                line: None,
+                message: String::new(),
+            }],
+            ..report()
+        };
+        assert!(below(SummaryExtent::Short, &failed) > 2);
+        assert_eq!(below(SummaryExtent::Quiet, &failed), 0);
+    }
+
+    #[test]
+    fn says_what_happened_and_what_it_cost() {
+        let report = report();
         assert_eq!(
             closing_line(&report),
             "run `q.jsonl`: finished; 78 of 80 done, 2 failed (most often: HTTP 400: no such model); 40 calls in 2.3 s, $1.0000 ($3.0000 in all), $0.5000 of it for nothing"

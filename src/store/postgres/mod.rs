@@ -39,6 +39,7 @@ mod composite_rows;
 mod context;
 mod cursors;
 mod events;
+mod failed_classes;
 mod fault;
 mod ingest;
 mod integrity;

@@ -11,7 +11,7 @@ use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
-use crate::domain::tally::Counts;
+use crate::domain::tally::{Counts, FailedClass};
 use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, PgText};
 use crate::store::event_rows::PAGE_BYTES;
@@ -58,6 +58,10 @@ impl Results for PostgresStore {
 
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
         job!(self, |c| super::runs::counts(c, run))
+    }
+
+    async fn failed_classes(&self, run: RunId) -> Result<Vec<FailedClass>, StoreError> {
+        job!(self, |c| super::failed_classes::of(c, run))
     }
 }
 

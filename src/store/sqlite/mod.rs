@@ -15,6 +15,7 @@ mod cursors;
 mod db_thread;
 mod ending;
 mod events;
+mod failed_classes;
 mod fault;
 mod graph;
 mod identities;

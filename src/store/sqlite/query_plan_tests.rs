@@ -202,6 +202,7 @@ fn batch(c: &Connection) {
     }
     results::by_id(c, run, &[1]).unwrap();
     runs::counts(c, run).unwrap();
+    super::failed_classes::of(c, run).unwrap();
     runs::summary(c, run).unwrap();
     runs::lines_epoch(c, run).unwrap();
     runs::has_unfinished(c, run).unwrap();

@@ -9,7 +9,7 @@ use super::fault::JobFault;
 use super::redo::OF_SHOWN;
 use crate::domain::outcome::{Finished, PartRecord, PlanOrigin, PlanRecord, SearchTaskRecord, TaskRecord};
 use crate::domain::state::{Status, TaskStatus};
-use crate::domain::tally::Counts;
+use crate::domain::tally::{Counts, FailedClass};
 use crate::domain::task::TaskNo;
 use crate::store::event_rows::PAGE_BYTES;
 use crate::store::keys::COMPLETION;
@@ -56,6 +56,10 @@ impl Results for SqliteStore {
 
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
         self.read(move |c| super::runs::counts(c, run)).await
+    }
+
+    async fn failed_classes(&self, run: RunId) -> Result<Vec<FailedClass>, StoreError> {
+        self.read(move |c| super::failed_classes::of(c, run)).await
     }
 }
 

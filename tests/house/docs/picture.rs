@@ -86,7 +86,10 @@ fn compared(svg: &str) -> Vec<String> {
     let lines = svg.lines().filter(|line| line.starts_with("<text "));
     let texts = lines.filter_map(|line| line.split_once('>')?.1.strip_suffix("</text>"));
     texts
-        .filter(|line| !line.contains(" running") && !line.starts_with("questions.jsonl"))
+        .filter(|line| {
+            let is_panel = line.contains(" running") || line.contains(" in flight");
+            !is_panel && !line.starts_with("questions.jsonl")
+        })
         .map(|line| {
             let number = |c: char| c.is_ascii_digit() || c == '.';
             let words = line.split(' ').map(|word| {

@@ -1,6 +1,6 @@
 //! An agent file in its written form, and the errors that name its lines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -9,16 +9,22 @@ use super::search_spec::RawSearchSpec;
 use crate::domain::request::is_name;
 use crate::llm::Sampling;
 
-/// An error in an agent file.
+/// An error in an agent file, or in a flag that describes an agent.
 #[derive(Debug, thiserror::Error)]
-#[error("agent file `{}`{}: {reason}", file.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
+#[error("{}{}: {reason}", place(file), line.map_or_else(String::new, |line| format!(" line {line}")))]
 pub struct AgentError {
-    /// The file.
+    /// The file, or the flag.
     pub file: PathBuf,
     /// The line of the fault, counted from 1, if one line is at fault.
     pub line: Option<usize>,
     /// The reason.
     pub reason: String,
+}
+
+fn place(file: &Path) -> String {
+    let is_flag = file.to_str().is_some_and(|name| name.starts_with("--"));
+    let of_file = if is_flag { "" } else { "agent file " };
+    format!("{of_file}`{}`", file.display())
 }
 
 /// An agent file in its written form.

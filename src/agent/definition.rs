@@ -39,6 +39,10 @@ pub struct Agent {
     pub checks_words: bool,
     /// Whether its prompts hold facts without a source, although it writes. They are marked.
     pub unsourced_facts: bool,
+    /// Whether its answer is one item as it stands, without the checks of a text.
+    pub is_verbatim: bool,
+    /// Whether its prompt names the query or the task's input.
+    pub reads_query: bool,
     /// The route it uses when a line names none.
     pub model: Option<String>,
     /// Whether its tasks are split into parts.
@@ -78,6 +82,23 @@ pub(super) struct Surroundings<'a> {
 impl Agent {
     pub(super) fn read(source: &AgentFile, around: Surroundings<'_>) -> Result<Self, AgentError> {
         let mut raw = parse(source)?;
+        let form = match &raw.schema {
+            Some(schema) => Form::json(schema.get_ref(), around.actions)
+                .map_err(|(line, reason)| source.within(schema, line, format!("`schema`: {reason}")))?,
+            None => Form::Text,
+        };
+        let search = search(source, &mut raw)?;
+        Self::of_raw(source, &raw, form, search, around)
+    }
+
+    /// Makes an agent of its written form.
+    pub(super) fn of_raw(
+        source: &AgentFile,
+        raw: &RawAgent,
+        form: Form,
+        search: Option<SearchSpec>,
+        around: Surroundings<'_>,
+    ) -> Result<Self, AgentError> {
         let action = Action::parse(raw.action.get_ref()).ok_or_else(|| {
             source.problem(
                 raw.action.span().start,
@@ -87,28 +108,24 @@ impl Agent {
                 ),
             )
         })?;
-        let item = item_type(source, &raw, &action)?;
-        let (max_tokens, max_results) = limits(source, &raw, around.settings)?;
-        let form = match &raw.schema {
-            Some(schema) => Form::json(schema.get_ref(), around.actions)
-                .map_err(|(line, reason)| source.within(schema, line, format!("`schema`: {reason}")))?,
-            None => Form::Text,
-        };
-        let search = search(source, &mut raw)?;
-        let templates = templates(source, &raw, around)?;
+        let item = item_type(source, raw, &action)?;
+        let (max_tokens, max_results) = limits(source, raw, around.settings)?;
+        let templates = templates(source, raw, around)?;
         let agent = Self {
-            row: row_columns(source, &raw, search.as_ref(), &templates, around)?,
+            row: row_columns(source, raw, search.as_ref(), &templates, around)?,
+            is_verbatim: false,
+            reads_query: reads_query(search.as_ref(), &templates),
             max_tokens,
             max_results,
             description: raw.description.clone(),
             search,
             writes: raw.writes,
             unsourced_facts: raw.unsourced_facts,
-            checks_words: checks_words(&raw),
+            checks_words: checks_words(raw),
             model: raw.model.as_ref().map(|model| model.get_ref().clone()),
-            fan_out: fan_out(source, &raw)?,
+            fan_out: fan_out(source, raw)?,
             sampling: raw.sampling,
-            rules: rules(&raw, around),
+            rules: rules(raw, around),
             form,
             file: source.file.clone(),
             embedded: source.embedded,
@@ -117,7 +134,7 @@ impl Agent {
             action,
             item,
         };
-        agent.try_out(source, &raw)?;
+        agent.try_out(source, raw)?;
         Ok(agent)
     }
 
@@ -126,14 +143,15 @@ impl Agent {
         content_type(self.action.as_str(), &self.item).into_owned()
     }
 
-    /// Renders the part of its prompt that is the same for every request.
+    /// Renders the system message, which may name the row of a table.
     ///
     /// `chinese` says whether the request is in Chinese.
-    pub fn system(&self, chinese: bool) -> Result<String, minijinja::Error> {
+    pub fn system(&self, of_row: &minijinja::Value, chinese: bool) -> Result<String, minijinja::Error> {
         let limits = context! {
             chinese,
             max_results => self.max_results,
             label => self.rules.label.as_deref(),
+            ..of_row.clone()
         };
         Ok(self
             .templates
@@ -141,6 +159,12 @@ impl Agent {
             .render(limits)?
             .trim()
             .to_owned())
+    }
+
+    /// Renders the system message of a Chinese request for people. Each column holds a placeholder.
+    pub fn shown_system(&self) -> String {
+        self.system(&prompt::row_probe(&self.row), true)
+            .unwrap_or_default()
     }
 
     /// Renders the part of its prompt that depends on the request.
@@ -169,7 +193,9 @@ impl Agent {
             source.within(text, error.line().unwrap_or(1), reason(error))
         };
         for chinese in [true, false] {
-            self.system(chinese).map_err(|error| told(&raw.system, &error))?;
+            let of_row = prompt::row_probe(&self.row);
+            self.system(&of_row, chinese)
+                .map_err(|error| told(&raw.system, &error))?;
             for material in [prompt::probe(&self.row), prompt::empty_probe(&self.row)] {
                 self.user(&material, chinese)
                     .map_err(|error| told(&raw.user, &error))?;
@@ -299,6 +325,17 @@ fn templates(
     Ok(templates)
 }
 
+/// Whether the user template or the search names the query or the task's input.
+fn reads_query(search: Option<&SearchSpec>, templates: &Environment<'_>) -> bool {
+    let names = |template: &minijinja::Template<'_, '_>| {
+        let named = template.undeclared_variables(false);
+        ["query", "input"].iter().any(|name| named.contains(*name))
+    };
+    let of_search = search.and_then(|spec| templates.template_from_str(&spec.query).ok());
+    let user = templates.get_template("user").ok();
+    user.iter().chain(&of_search).any(names)
+}
+
 /// Returns the columns of a table row that the templates name.
 fn row_columns(
     source: &AgentFile,
@@ -309,7 +346,7 @@ fn row_columns(
 ) -> Result<RowColumns, AgentError> {
     let mut columns = RowColumns::default();
     let queries = search.map_or("", |spec| &spec.query);
-    for text in [raw.user.get_ref(), around.material, queries] {
+    for text in [raw.system.get_ref(), raw.user.get_ref(), around.material, queries] {
         let named = RowColumns::of(templates, text).map_err(|error| AgentError {
             file: source.file.clone(),
             line: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::agent_file::{AgentError, AgentFile, outline};
+use super::asked::{self, ASK};
 use super::definition::{Agent, Surroundings};
 use super::form::Form;
 use crate::config::AgentSettings;
@@ -124,6 +125,15 @@ impl Agents {
         let mut agents = read;
         let supervisor = taken(&mut agents, SUPERVISOR)?;
         let query_writer = taken(&mut agents, QUERY_WRITER)?;
+        if let Some(settings) = &settings.asked {
+            if let Some(other) = agents.iter().find(|agent| agent.action.as_str() == ASK) {
+                return Err(told(
+                    &other.file,
+                    "`action` is `ask`, as the agent of `--ask` (rename one)",
+                ));
+            }
+            agents.push(asked::agent(settings, around)?);
+        }
         one_agent_an_item(&agents)?;
         Ok(Self {
             default_plan: default_plan(&agents, settings)?,

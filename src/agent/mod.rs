@@ -10,6 +10,7 @@
 //! fit the agent's schema, or a failure with its reason.
 
 mod agent_file;
+mod asked;
 mod basis;
 mod budget;
 mod completion;
@@ -35,6 +36,7 @@ mod supervise;
 mod texts;
 
 pub use agent_file::AgentError;
+pub use asked::ASK;
 pub use completion::run_completion;
 pub use context::AgentContext;
 pub use definition::Agent;

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use minijinja::value::Serde;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -194,6 +195,11 @@ impl PromptParts {
             .map(|id| format!("`@{id}` names no item that is known here, and was ignored"))
             .collect();
         (parts, unknown)
+    }
+
+    /// Returns the part that a system message may name.
+    pub(super) fn of_row(&self) -> minijinja::Value {
+        minijinja::context! { row => minijinja::Value::from(Serde(&self.row)) }
     }
 
     /// Removes all other chosen and referenced items of the subject's kind.

@@ -11,13 +11,23 @@ pub const COMPLETION: &str = "completion";
 /// Decides the tasks of each request.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    /// The known actions, and the selection list of each.
-    known: Vec<(String, String)>,
+    /// The known actions.
+    known: Vec<KnownAction>,
     routes: Vec<String>,
     /// `--tasks`: the tasks of requests that name none.
     given: Option<Vec<Action>>,
     /// `--until`: where a queue pauses if its line does not say.
     until: Option<Action>,
+}
+
+/// An action that a request may ask for.
+#[derive(Debug, Clone)]
+struct KnownAction {
+    name: String,
+    /// Its selection list.
+    list: String,
+    /// Whether its prompt names the query.
+    reads_query: bool,
 }
 
 /// The part of a request's plan that needs no model.
@@ -42,7 +52,11 @@ impl Planner {
             known: agents
                 .all()
                 .iter()
-                .map(|agent| (agent.action.as_str().to_owned(), agent.content_type()))
+                .map(|agent| KnownAction {
+                    name: agent.action.as_str().to_owned(),
+                    list: agent.content_type(),
+                    reads_query: agent.reads_query,
+                })
                 .collect(),
             routes,
             given,
@@ -83,7 +97,7 @@ impl Planner {
     /// changes.
     pub fn fingerprint(&self) -> String {
         let given: Vec<&str> = self.given.iter().flatten().map(Action::as_str).collect();
-        let known: Vec<&str> = self.known.iter().map(|(action, _)| action.as_str()).collect();
+        let known: Vec<&str> = self.known.iter().map(|known| known.name.as_str()).collect();
         format!(
             "tasks={};until={};available={};routes={}",
             given.join(","),
@@ -108,10 +122,14 @@ impl Planner {
                 tasks: vec![planned(COMPLETION, String::new())],
                 stops: Stops::default(),
             }),
-            Asked::Brief(brief) => Ok(KnownTasks {
-                tasks: self.tasks(brief)?,
-                stops: self.stops(brief)?,
-            }),
+            Asked::Brief(brief) => {
+                let tasks = self.tasks(brief)?;
+                self.check_query(brief, &tasks)?;
+                Ok(KnownTasks {
+                    tasks,
+                    stops: self.stops(brief)?,
+                })
+            }
         }
     }
 
@@ -137,7 +155,7 @@ impl Planner {
 
     fn tasks(&self, brief: &Brief) -> Result<Vec<Planned>, String> {
         for item in &brief.selections.items {
-            if !self.known.iter().any(|(_, list)| *list == item.list) {
+            if !self.known.iter().any(|known| known.list == item.list) {
                 return Err(format!(
                     "`nova3_selections` has a list `{}`, which no agent makes",
                     shortened(&item.list, 60)
@@ -166,11 +184,35 @@ impl Planner {
         }
     }
 
-    fn check(&self, action: &str) -> Result<(), String> {
-        if self.known.iter().any(|(known, _)| known == action) {
+    /// Refuses a request without a query for a task whose prompt names it.
+    fn check_query(&self, brief: &Brief, tasks: &[Planned]) -> Result<(), String> {
+        if brief.query.is_some() || !brief.selections.items.is_empty() || !brief.references.is_empty() {
             return Ok(());
         }
-        let known = quoted(self.known.iter().map(|(action, _)| action.as_str()));
+        let reads_query = |name: &str| {
+            let mut known = self.known.iter();
+            known.any(|known| known.name == name && known.reads_query)
+        };
+        let reader = tasks
+            .iter()
+            .find(|task| task.input.trim().is_empty() && reads_query(&task.action));
+        match (reader, tasks.is_empty()) {
+            (Some(task), _) => Err(format!(
+                "expected `query` to have 1 to 5000 characters, got none (the prompt of `{}` names it)",
+                task.action
+            )),
+            (None, true) => {
+                Err("expected `query` to have 1 to 5000 characters, got none (a plan needs it)".to_owned())
+            }
+            (None, false) => Ok(()),
+        }
+    }
+
+    fn check(&self, action: &str) -> Result<(), String> {
+        if self.known.iter().any(|known| known.name == action) {
+            return Ok(());
+        }
+        let known = quoted(self.known.iter().map(|known| known.name.as_str()));
         Err(format!(
             "there is no agent for the action `{}` (known: {known})",
             shortened(action, 60)

@@ -1,7 +1,7 @@
 //! Templates, and the quoting of untrusted text in them.
 
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, SearchHit, TaskPart};
 use super::row::RowColumns;
@@ -55,6 +55,36 @@ fn unmarked(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+/// Returns the names that a template may use.
+pub(super) fn names() -> Vec<&'static str> {
+    let named = ["chinese", "max_results", "label", "agents"];
+    PARTS.into_iter().chain(named).collect()
+}
+
+/// The parts of a prompt, as templates name them.
+const PARTS: [&str; 15] = [
+    "input",
+    "query",
+    "row",
+    "background",
+    "product",
+    "wording",
+    "previous",
+    "context",
+    "task_context",
+    "chosen",
+    "comments",
+    "references",
+    "earlier",
+    "rounds",
+    "results",
+];
+
+/// Returns the part of the material that a system message may name, to test a template.
+pub(super) fn row_probe(row: &RowColumns) -> Value {
+    context! { row => Value::from(Serde(row.probe())) }
 }
 
 /// Returns material with every part present, to test a template. The row has the columns that the template names.

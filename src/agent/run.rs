@@ -155,7 +155,6 @@ pub fn prompt(
     };
     let language = Language::of(task.brief.query.as_deref().unwrap_or_default(), task.input);
     let is_chinese = language == Language::Chinese;
-    let system = agent.system(is_chinese).map_err(broken)?;
     let (mut parts, mut warnings) = PromptParts::gather(
         task.brief,
         task.input,
@@ -166,28 +165,46 @@ pub fn prompt(
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
     }
+    let system = agent.system(&parts.of_row(), is_chinese).map_err(broken)?;
     let taken = estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
     let room = settings.context_window.saturating_sub(taken);
-    let left_out = parts.fit(budget, room).map_err(|needed| {
-        let message = format!(
-            "the request has about {needed} tokens, and the window of route `{}` leaves {room} for it \
-             (shorten it, or set `context_window` of the route if its model takes more)",
-            settings.name
-        );
-        Failure::new(Class::ContextLength, message)
-    })?;
+    let left_out = parts
+        .fit(budget, room)
+        .map_err(|needed| too_long(needed, room, &settings.name))?;
     warnings.extend(left_out);
     let user = agent
         .user(&minijinja::Value::from(Serde(&parts)), is_chinese)
         .map_err(broken)?;
-    let message = |role, content| Message { role, content };
+    if !agent.row.is_empty() && estimate_tokens(&user) > room {
+        return Err(too_long(estimate_tokens(&user), room, &settings.name));
+    }
+    let language = if agent.is_verbatim {
+        Language::of(&user, "")
+    } else {
+        language
+    };
     Ok(Prompt {
-        messages: vec![message(Role::System, system), message(Role::User, user)],
+        messages: messages(system, user),
         warnings,
         sources: parts.sources(proof::quotes(&agent.form)),
         grounds: agent.writes.then(|| Arc::new(parts.grounds())),
         language,
     })
+}
+
+fn too_long(needed: u64, room: u64, route: &str) -> Failure {
+    let message = format!(
+        "the request has about {needed} tokens, and the window of route `{route}` leaves {room} for it (shorten it, or \
+         set `context_window` of the route if its model takes more)"
+    );
+    Failure::new(Class::ContextLength, message)
+}
+
+/// The conversation. An agent without a system message sends none.
+fn messages(system: String, user: String) -> Vec<Message> {
+    let message = |role, content| Message { role, content };
+    let system = Some(message(Role::System, system)).filter(|system| !system.content.is_empty());
+    system.into_iter().chain([message(Role::User, user)]).collect()
 }
 
 /// The message about an answer that ended at its token limit.

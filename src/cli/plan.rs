@@ -9,16 +9,14 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{check, input, models, print, prompts, rehearsal, run, setup, stores};
-use crate::agent::{Agents, Planner};
+use super::{check, input, models, own_work, print, prompts, rehearsal, run, setup, stores};
+use crate::agent::Planner;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
-use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
+use crate::domain::request::{Digest, Identity, Interaction, Request, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{
-    Input, InputForm, InputPart, Job, Services, Signals, check_columns, read_input, run_batch,
-};
+use crate::engine::{Input, InputPart, Job, Services, Signals, check_columns, read_input, run_batch};
 use crate::observe::tell;
 use crate::observe::{EventBus, RunEnding, Screen, Style};
 use crate::report;
@@ -66,9 +64,10 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         return Err(decided(Exit::Usage, message));
     }
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
-    let agents = setup::agents(&config.agents)?;
-    let planner = planner(args, &agents, &config)?;
-    let form = form(args, &config, &agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = Arc::clone(&work.agents);
+    let planner = setup::planner(&work, setup::names(&config), None)?;
+    let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     check_columns(&source, &form, &planner)?;
     models::of_input(&config, &agents, &planner, &source, &form)?;
     setup::require_prices(&config)?;
@@ -94,7 +93,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         host: setup::host(),
         plan_only: true,
         recipe: setup::recipe(&agents, &config),
-        terms: setup::terms(&agents, &config, &providers, None, args.tasks.as_deref()),
+        terms: setup::terms(&agents, &config, &providers, None, work.tasks.as_deref()),
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
@@ -133,18 +132,6 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     })
 }
 
-fn form(args: &PlanArgs, config: &Config, agents: &Agents) -> Result<InputForm> {
-    let rules = Rules {
-        lenient: args.lenient,
-    };
-    input::form(&args.table, &config.input, agents, args.tasks.as_deref(), rules)
-}
-
-fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Planner>> {
-    let routes = setup::names(config);
-    setup::planner(agents, routes, args.tasks.as_deref(), None)
-}
-
 /// The store and the run in it.
 pub(super) struct KnownRequests {
     pub(super) store: std::sync::Arc<dyn crate::store::Store>,
@@ -158,8 +145,8 @@ pub(super) struct PlannedRequest<'l> {
     word: &'static str,
     pub(super) request: &'l Request,
     plan: &'l [Planned],
-    /// Whether the tasks come from `--tasks`.
-    flagged: bool,
+    /// The flag that the tasks come from.
+    flag: Option<&'static str>,
     pub(super) stored: Option<KnownQueue>,
 }
 
@@ -212,8 +199,7 @@ impl PlannedRequest<'_> {
             }
             (_, Work::Completion(_)) => "an OpenAI Batch line",
             (_, Work::Brief(brief)) if brief.tasks.is_some() => "its line",
-            (_, Work::Brief(_)) if self.flagged => "--tasks",
-            (_, Work::Brief(_)) if !self.plan.is_empty() => "quick_suggestion",
+            (_, Work::Brief(_)) if !self.plan.is_empty() => self.flag.unwrap_or("quick_suggestion"),
             (_, Work::Brief(brief)) => match brief.interaction {
                 Interaction::Continue | Interaction::Select => "pending tasks of its session, else a plan",
                 _ => "not planned yet",
@@ -264,9 +250,10 @@ impl PlannedRequest<'_> {
 
 fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Exit> {
     let source = setup::input(&args.input)?;
-    let agents = setup::agents(&config.agents)?;
-    let planner = planner(args, &agents, config)?;
-    let form = form(args, config, &agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = &*work.agents;
+    let planner = setup::planner(&work, setup::names(config), None)?;
+    let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     let word = form.row_word(&source);
     let known = known(args, config, &source, runtime)?;
     let mut seen: HashMap<Digest, u64> = HashMap::new();
@@ -277,7 +264,14 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
             return true;
         };
         for line in &lines {
-            let entry = match entry(line, word, &planner, known.as_ref(), &mut seen, runtime) {
+            let entry = match entry(
+                line,
+                word,
+                (&planner, work.flag),
+                known.as_ref(),
+                &mut seen,
+                runtime,
+            ) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     bad += 1;
@@ -290,7 +284,7 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
             };
             let text = match &args.show_prompt {
                 Some(name) if !entry.is_called(name) => continue,
-                Some(_) => runtime.block_on(prompts::text(&entry, known.as_ref(), &agents, config)),
+                Some(_) => runtime.block_on(prompts::text(&entry, known.as_ref(), agents, config)),
                 None if args.json => Ok(entry.json()),
                 None => Ok(entry.text()),
             };
@@ -340,7 +334,7 @@ fn known(
 fn entry<'l>(
     line: &'l NewLine,
     word: &'static str,
-    planner: &Planner,
+    (planner, flag): (&Planner, &'static str),
     known: Option<&KnownRequests>,
     seen: &mut HashMap<Digest, u64>,
     runtime: &tokio::runtime::Runtime,
@@ -375,7 +369,7 @@ fn entry<'l>(
         word,
         request,
         plan,
-        flagged: planner.gives_tasks() && !plan.is_empty(),
+        flag: Some(flag).filter(|_| planner.gives_tasks() && !plan.is_empty()),
         stored,
     }))
 }

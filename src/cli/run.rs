@@ -8,10 +8,9 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
+use super::own_work::{self, OwnWork};
 use super::{check, input, models, open_files, outputs, rehearsal, setup, stores};
-use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
-use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
 use crate::observe::{EventBus, Report, RunEnding, Screen, Style, tell};
 use crate::search::Providers;
@@ -42,9 +41,10 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     let style = style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
-    let agents = setup::agents(&config.agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = Arc::clone(&work.agents);
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
-    let mut job = job(args, &config, &agents, &providers, source)?;
+    let mut job = job(args, &config, &work, &providers, source)?;
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
         tell(&message);
@@ -52,7 +52,7 @@ async fn run(args: &RunArgs, global: &Global, matches: &ArgMatches, mut signals:
     }
     setup::require_prices(&config)?;
     let routes = setup::names(&config);
-    let planner = setup::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
+    let planner = setup::planner(&work, routes, args.until.as_deref())?;
     check_columns(&job.input, &job.form, &planner)?;
     models::of_input(&config, &agents, &planner, &job.input, &job.form)?;
     let _spool = if args.strict {
@@ -110,13 +110,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     }
 }
 
-fn job(
-    args: &RunArgs,
-    config: &Config,
-    agents: &Agents,
-    providers: &Providers,
-    source: Input,
-) -> Result<Job> {
+fn job(args: &RunArgs, config: &Config, work: &OwnWork, providers: &Providers, source: Input) -> Result<Job> {
     let (name, named) = run_name(args.name.as_deref(), &source)?;
     Ok(Job {
         name,
@@ -124,15 +118,7 @@ fn job(
         rehearsal: args.mock,
         outputs: outputs::outputs(args, config, &source)?,
         input: source,
-        form: input::form(
-            &args.table,
-            &config.input,
-            agents,
-            args.tasks.as_deref(),
-            Rules {
-                lenient: args.lenient,
-            },
-        )?,
+        form: input::form(&args.table, &config.input, work, args.lenient)?,
         changes: if args.frozen {
             Changes::Refuse
         } else {
@@ -153,13 +139,13 @@ fn job(
         leaves_to_others: false,
         host: setup::host(),
         plan_only: false,
-        recipe: setup::recipe(agents, config),
+        recipe: setup::recipe(&work.agents, config),
         terms: setup::terms(
-            agents,
+            &work.agents,
             config,
             providers,
             args.until.as_deref(),
-            args.tasks.as_deref(),
+            work.tasks.as_deref(),
         ),
         accept_drift: args.accept_drift,
     })

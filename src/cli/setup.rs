@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
+use super::own_work::OwnWork;
 use crate::agent::{Agents, Planner, task_names};
 use crate::config::{AgentSettings, Config, Flags, Given, Source, process_env, resolved};
 use crate::domain::ids::{SessionId, UserId, shortened};
@@ -176,14 +177,11 @@ pub(super) fn result_path(path: &Path) -> Result<PathBuf> {
         .map_err(|error| decided(Exit::Output, format!("result file `{}`: {error}", path.display())))
 }
 
-/// The planner for the agents, the routes, `--tasks` and `--until`.
-pub(super) fn planner(
-    agents: &Agents,
-    routes: Vec<String>,
-    tasks: Option<&str>,
-    until: Option<&str>,
-) -> Result<Arc<Planner>> {
-    let tasks = tasks
+/// The planner for the agents, their tasks, the routes and `--until`.
+pub(super) fn planner(work: &OwnWork, routes: Vec<String>, until: Option<&str>) -> Result<Arc<Planner>> {
+    let tasks = work
+        .tasks
+        .as_deref()
         .map(|list| {
             task_names(list)
                 .into_iter()
@@ -195,8 +193,13 @@ pub(super) fn planner(
         return Err(decided(Exit::Usage, "`--tasks`: a queue has 1 to 10 tasks"));
     }
     let until = until.map(|name| action("--until", name)).transpose()?;
-    let planner = Planner::new(agents, routes, tasks.filter(|tasks| !tasks.is_empty()), until)
-        .map_err(|message| decided(Exit::Usage, message))?;
+    let planner = Planner::new(
+        &work.agents,
+        routes,
+        tasks.filter(|tasks| !tasks.is_empty()),
+        until,
+    )
+    .map_err(|message| decided(Exit::Usage, message))?;
     Ok(Arc::new(planner))
 }
 

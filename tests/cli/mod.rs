@@ -8,6 +8,7 @@
 mod agent_searches;
 mod agents;
 mod anthropic;
+mod ask;
 mod bad_input;
 mod batch_form;
 mod chains;

@@ -1,6 +1,7 @@
 //! The arguments of each command. Defaults are in `config/default.toml`, so that the settings file and the environment
 //! can override them.
 
+mod ask;
 mod input;
 mod look;
 mod mock;
@@ -15,6 +16,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(in crate::cli) use self::ask::AskArgs;
 pub(in crate::cli) use self::input::{GivenFormat, InputArgs};
 pub(in crate::cli) use self::look::{
     ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
@@ -194,6 +196,8 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) lenient: bool,
 
     #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
+    #[command(flatten)]
     pub(in crate::cli) table: InputArgs,
 
     #[command(flatten)]
@@ -288,6 +292,8 @@ pub(in crate::cli) struct PlanArgs {
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
     #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
+    #[command(flatten)]
     pub(in crate::cli) table: InputArgs,
     /// The durable store [default: nova3.db]
     #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
@@ -313,6 +319,8 @@ pub(in crate::cli) struct CheckArgs {
     /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
+    #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
     #[command(flatten)]
     pub(in crate::cli) table: InputArgs,
     #[command(flatten)]

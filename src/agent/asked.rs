@@ -80,14 +80,7 @@ fn check_names(templates: &Environment<'_>, flag: &str, text: &str) -> Result<()
     let template = templates
         .template_from_str(text)
         .map_err(|error| told(flag, error.line(), error.to_string()))?;
-    let known = prompt::names();
-    let unknown = template
-        .undeclared_variables(false)
-        .into_iter()
-        .filter(|name| {
-            !known.contains(&name.as_str()) && !templates.globals().any(|(global, _)| global == name)
-        })
-        .min();
+    let unknown = prompt::unknown_name(templates, template.undeclared_variables(false));
     match unknown {
         Some(name) => Err(told(
             flag,

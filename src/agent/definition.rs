@@ -10,9 +10,11 @@ use toml::Spanned;
 use super::agent_file::{AgentError, AgentFile, RawAgent, parse};
 use super::fan_out::FanOut;
 use super::form::Form;
+use super::probe;
 use super::prompt;
 use super::row::RowColumns;
 use super::search_spec::SearchSpec;
+use super::task_names::TaskNames;
 use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
 use crate::llm::Sampling;
@@ -55,6 +57,10 @@ pub struct Agent {
     pub form: Form,
     /// The columns of a table row that its templates name.
     pub row: RowColumns,
+    /// The earlier tasks that its templates name.
+    pub tasks: TaskNames,
+    /// Whether its templates name the metadata of the request.
+    pub reads_metadata: bool,
     /// Its file.
     pub file: PathBuf,
     /// Whether it is built in.
@@ -111,8 +117,15 @@ impl Agent {
         let item = item_type(source, raw, &action)?;
         let (max_tokens, max_results) = limits(source, raw, around.settings)?;
         let templates = templates(source, raw, around)?;
+        let DataNames {
+            row,
+            tasks,
+            reads_metadata,
+        } = data_names(source, raw, search.as_ref(), &templates, around)?;
         let agent = Self {
-            row: row_columns(source, raw, search.as_ref(), &templates, around)?,
+            row,
+            tasks,
+            reads_metadata,
             is_verbatim: false,
             reads_query: reads_query(search.as_ref(), &templates),
             max_tokens,
@@ -143,15 +156,15 @@ impl Agent {
         content_type(self.action.as_str(), &self.item).into_owned()
     }
 
-    /// Renders the system message, which may name the row of a table.
+    /// Renders the system message, which may name the row of a table, the metadata and earlier tasks.
     ///
     /// `chinese` says whether the request is in Chinese.
-    pub fn system(&self, of_row: &minijinja::Value, chinese: bool) -> Result<String, minijinja::Error> {
+    pub fn system(&self, data: &minijinja::Value, chinese: bool) -> Result<String, minijinja::Error> {
         let limits = context! {
             chinese,
             max_results => self.max_results,
             label => self.rules.label.as_deref(),
-            ..of_row.clone()
+            ..data.clone()
         };
         Ok(self
             .templates
@@ -163,7 +176,7 @@ impl Agent {
 
     /// Renders the system message of a Chinese request for people. Each column holds a placeholder.
     pub fn shown_system(&self) -> String {
-        self.system(&prompt::row_probe(&self.row), true)
+        self.system(&probe::data(&self.row, &self.tasks, true), true)
             .unwrap_or_default()
     }
 
@@ -186,32 +199,77 @@ impl Agent {
         self.templates.render_str(&spec.query, material)
     }
 
+    /// Whether its templates name the row, the metadata or an earlier task, whose form is not known at the start.
+    pub fn names_data(&self) -> bool {
+        self.reads_metadata || !self.row.is_empty() || !self.tasks.is_empty()
+    }
+
     /// Renders the templates once with every part and once with the task only, so that a template error shows at the
     /// start.
     fn try_out(&self, source: &AgentFile, raw: &RawAgent) -> Result<(), AgentError> {
         let told = |text: &Spanned<String>, error: &minijinja::Error| {
             source.within(text, error.line().unwrap_or(1), reason(error))
         };
+        for text in [&raw.system, &raw.user] {
+            self.check_names(text.get_ref())
+                .map_err(|reason| source.within(text, 1, reason))?;
+        }
         for chinese in [true, false] {
-            let of_row = prompt::row_probe(&self.row);
-            self.system(&of_row, chinese)
+            self.tried(&context! {}, |material| self.system(material, chinese))
                 .map_err(|error| told(&raw.system, &error))?;
-            for material in [prompt::probe(&self.row), prompt::empty_probe(&self.row)] {
-                self.user(&material, chinese)
+            for material in [probe::full(), probe::bare()] {
+                self.tried(&material, |material| self.user(material, chinese))
                     .map_err(|error| told(&raw.user, &error))?;
-                self.query_text(&material).map_err(|error| AgentError {
-                    file: source.file.clone(),
-                    line: None,
-                    reason: format!("`search.query`: {}", reason(&error)),
-                })?;
+                self.tried(&material, |material| self.query_text(material))
+                    .map_err(|error| AgentError {
+                        file: source.file.clone(),
+                        line: None,
+                        reason: format!("`search.query`: {}", reason(&error)),
+                    })?;
             }
         }
         Ok(())
     }
+
+    /// Checks that a template names known variables only. It is a check of its own, because an error that depends on
+    /// values can hide one.
+    fn check_names(&self, text: &str) -> Result<(), String> {
+        let template = self
+            .templates
+            .template_from_str(text)
+            .map_err(|error| reason(&error))?;
+        match prompt::unknown_name(&self.templates, template.undeclared_variables(false)) {
+            Some(name) if self.names_data() => {
+                Err(format!("it names `{name}`, expected a name such as `row.{name}`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renders a template with columns that are texts, else with columns of any form. An error that depends on the values
+    /// is none.
+    fn tried(
+        &self,
+        material: &minijinja::Value,
+        render: impl Fn(&minijinja::Value) -> Result<String, minijinja::Error>,
+    ) -> Result<(), minijinja::Error> {
+        let with = |texts: bool| {
+            let data = probe::data(&self.row, &self.tasks, texts);
+            render(&context! { ..data, ..material.clone() })
+        };
+        let Err(error) = with(true) else { return Ok(()) };
+        if !self.names_data() {
+            return Err(error);
+        }
+        match with(false) {
+            Err(other) if !probe::depends_on_values(&other) => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Returns the message with its causes, without the excerpt that minijinja appends.
-fn reason(error: &minijinja::Error) -> String {
+pub(super) fn reason(error: &minijinja::Error) -> String {
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -336,23 +394,33 @@ fn reads_query(search: Option<&SearchSpec>, templates: &Environment<'_>) -> bool
     user.iter().chain(&of_search).any(names)
 }
 
-/// Returns the columns of a table row that the templates name.
-fn row_columns(
+/// The data that the templates of an agent name.
+#[derive(Default)]
+struct DataNames {
+    row: RowColumns,
+    tasks: TaskNames,
+    reads_metadata: bool,
+}
+
+fn data_names(
     source: &AgentFile,
     raw: &RawAgent,
     search: Option<&SearchSpec>,
     templates: &Environment<'_>,
     around: Surroundings<'_>,
-) -> Result<RowColumns, AgentError> {
-    let mut columns = RowColumns::default();
+) -> Result<DataNames, AgentError> {
+    let broken = |error: minijinja::Error| AgentError {
+        file: source.file.clone(),
+        line: None,
+        reason: reason(&error),
+    };
+    let mut names = DataNames::default();
     let queries = search.map_or("", |spec| &spec.query);
     for text in [raw.system.get_ref(), raw.user.get_ref(), around.material, queries] {
-        let named = RowColumns::of(templates, text).map_err(|error| AgentError {
-            file: source.file.clone(),
-            line: None,
-            reason: reason(&error),
-        })?;
-        columns.add(&named);
+        names.row.add(&RowColumns::of(templates, text).map_err(broken)?);
+        names.tasks.add(&TaskNames::of(templates, text).map_err(broken)?);
+        let template = templates.template_from_str(text).map_err(broken)?;
+        names.reads_metadata |= template.undeclared_variables(false).contains("metadata");
     }
-    Ok(columns)
+    Ok(names)
 }

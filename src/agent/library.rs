@@ -135,6 +135,7 @@ impl Agents {
             agents.push(asked::agent(settings, around)?);
         }
         one_agent_an_item(&agents)?;
+        named_tasks_exist(&agents)?;
         Ok(Self {
             default_plan: default_plan(&agents, settings)?,
             supervisor,
@@ -298,6 +299,18 @@ fn one_agent_an_item(agents: &[Agent]) -> Result<(), AgentError> {
     for (index, agent) in agents.iter().enumerate() {
         if let Some(other) = agents[..index].iter().find(|other| other.item == agent.item) {
             let reason = format!("`item` is `{}`, as in `{}`", agent.item, other.file.display());
+            return Err(told(&agent.file, &reason));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that templates name known tasks only.
+fn named_tasks_exist(agents: &[Agent]) -> Result<(), AgentError> {
+    for agent in agents {
+        let is_known = |name: &str| agents.iter().any(|other| other.action.as_str() == name);
+        if let Some(name) = agent.tasks.unknown(is_known) {
+            let reason = format!("it names `tasks.{name}`, and there is no agent `{name}`");
             return Err(told(&agent.file, &reason));
         }
     }

@@ -7,7 +7,9 @@ use minijinja::value::Serde;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::definition::Agent;
 use super::lookup;
+use super::run::TaskInput;
 use crate::domain::item_texts::{MAIN, is_basis};
 use crate::domain::references::ItemId;
 use crate::domain::request::{Brief, ProductBrief};
@@ -22,6 +24,10 @@ pub(super) struct PromptParts {
     pub(super) query: Option<String>,
     /// The columns of the table row that templates name.
     pub(super) row: Map<String, Value>,
+    /// The client's own data for the result.
+    pub(super) metadata: Value,
+    /// The items of the earlier tasks that templates name, by action.
+    pub(super) tasks: Map<String, Value>,
     /// The account and its audience, as named values.
     pub(super) background: Vec<Named>,
     /// The facts of the product, as named values.
@@ -155,6 +161,8 @@ impl PromptParts {
             input: input.to_owned(),
             query: brief.query.clone(),
             row: brief.row().cloned().unwrap_or_default(),
+            metadata: Value::Null,
+            tasks: Map::new(),
             background: background(brief),
             product: product(brief, facts),
             wording: product(brief, wording),
@@ -197,9 +205,41 @@ impl PromptParts {
         (parts, unknown)
     }
 
-    /// Returns the part that a system message may name.
-    pub(super) fn of_row(&self) -> minijinja::Value {
-        minijinja::context! { row => minijinja::Value::from(Serde(&self.row)) }
+    /// Adds the metadata of the request, and the items of the earlier tasks that the agent names. A task without a result
+    /// has no items.
+    #[must_use]
+    pub(super) fn with_data(mut self, agent: &Agent, task: TaskInput<'_>) -> Self {
+        let metadata = task.metadata.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        self.metadata = metadata
+            .filter(|value| *value != Value::Null)
+            .unwrap_or_else(|| Value::Object(Map::new()));
+        let named = agent
+            .tasks
+            .names
+            .iter()
+            .map(|name| (name.clone(), Value::Array(Vec::new())));
+        self.tasks = named.collect();
+        for earlier in &task.material.earlier {
+            if agent.tasks.whole || agent.tasks.names.contains(&earlier.action) {
+                let items = self
+                    .tasks
+                    .entry(&earlier.action)
+                    .or_insert_with(|| Value::Array(Vec::new()));
+                if let Value::Array(items) = items {
+                    items.extend(earlier.items.iter().map(whole_item));
+                }
+            }
+        }
+        self
+    }
+
+    /// Returns the parts that a system message may name.
+    pub(super) fn data(&self) -> minijinja::Value {
+        minijinja::context! {
+            row => minijinja::Value::from(Serde(&self.row)),
+            metadata => minijinja::Value::from(Serde(&self.metadata)),
+            tasks => minijinja::Value::from(Serde(&self.tasks)),
+        }
     }
 
     /// Removes all other chosen and referenced items of the subject's kind.
@@ -208,6 +248,13 @@ impl PromptParts {
         self.chosen.retain(|item| stays(&item.id));
         self.references.retain(|item| stays(&item.id));
     }
+}
+
+/// Returns an item with its id.
+fn whole_item(item: &StoredItem) -> Value {
+    let mut body = item.body.clone();
+    body.insert("id".to_owned(), Value::from(item.id.as_str()));
+    Value::Object(body)
 }
 
 fn background(brief: &Brief) -> Vec<Named> {

@@ -1,6 +1,7 @@
 //! Plans the tasks of a request, as far as no model is needed.
 
 use super::library::Agents;
+use super::task_names::TaskNames;
 use crate::domain::ids::shortened;
 use crate::domain::request::{Action, Brief, Interaction, Request, Stops, Work as Asked};
 use crate::store::{Planned, RunConstraints};
@@ -28,6 +29,8 @@ struct KnownAction {
     list: String,
     /// Whether its prompt names the query.
     reads_query: bool,
+    /// The earlier tasks that its prompt names.
+    tasks: TaskNames,
 }
 
 /// The part of a request's plan that needs no model.
@@ -56,6 +59,7 @@ impl Planner {
                     name: agent.action.as_str().to_owned(),
                     list: agent.content_type(),
                     reads_query: agent.reads_query,
+                    tasks: agent.tasks.clone(),
                 })
                 .collect(),
             routes,
@@ -74,6 +78,8 @@ impl Planner {
                 .check(action.as_str())
                 .map_err(|reason| format!("`--tasks`: {reason}"))?;
         }
+        let given: Vec<&str> = planner.given.iter().flatten().map(Action::as_str).collect();
+        planner.check_named_tasks(&given)?;
         if let Some(until) = &planner.until {
             planner
                 .check(until.as_str())
@@ -163,14 +169,17 @@ impl Planner {
             }
         }
         if let Some(tasks) = &brief.tasks {
-            return tasks
+            let planned = tasks
                 .iter()
                 .map(|task| {
                     self.check(task.action.as_str())?;
                     let input = task.input.clone().unwrap_or_else(|| own_input(brief));
                     Ok(planned(task.action.as_str(), input))
                 })
-                .collect();
+                .collect::<Result<Vec<_>, String>>()?;
+            let actions: Vec<&str> = planned.iter().map(|task| task.action.as_str()).collect();
+            self.check_named_tasks(&actions)?;
+            return Ok(planned);
         }
         if let Some(given) = &self.given {
             return Ok(given
@@ -182,6 +191,20 @@ impl Planner {
             Interaction::QuickSuggestion => Ok(vec![planned(Action::ANSWER.as_str(), own_input(brief))]),
             Interaction::FullAnalysis | Interaction::Continue | Interaction::Select => Ok(Vec::new()),
         }
+    }
+
+    /// Refuses a task whose prompt names a task that is not before it.
+    fn check_named_tasks(&self, actions: &[&str]) -> Result<(), String> {
+        for (index, action) in actions.iter().enumerate() {
+            let known = self.known.iter().find(|known| known.name == *action);
+            let before = actions.get(..index).unwrap_or_default();
+            if let Some(name) = known.and_then(|known| known.tasks.unknown(|name| before.contains(&name))) {
+                return Err(format!(
+                    "the prompt of `{action}` names `tasks.{name}`, and no task before it is `{name}`"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a request without a query for a task whose prompt names it.

@@ -1,10 +1,6 @@
 //! Templates, and the quoting of untrusted text in them.
 
-use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value, context};
-
-use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, SearchHit, TaskPart};
-use super::row::RowColumns;
+use minijinja::{Environment, UndefinedBehavior};
 
 /// The instruction limit of one rendering. A template is trusted and its material is not, so a loop over hostile
 /// material must end.
@@ -57,17 +53,26 @@ fn unmarked(text: &str) -> String {
     out
 }
 
-/// Returns the names that a template may use.
-pub(super) fn names() -> Vec<&'static str> {
-    let named = ["chinese", "max_results", "label", "agents"];
-    PARTS.into_iter().chain(named).collect()
+/// Returns a variable that no prompt has.
+pub(super) fn unknown_name(
+    templates: &Environment<'_>,
+    variables: impl IntoIterator<Item = String>,
+) -> Option<String> {
+    let is_known = |name: &String| {
+        PARTS.contains(&name.as_str())
+            || ["chinese", "max_results", "label", "english"].contains(&name.as_str())
+            || templates.globals().any(|(global, _)| global == name)
+    };
+    variables.into_iter().filter(|name| !is_known(name)).min()
 }
 
 /// The parts of a prompt, as templates name them.
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 17] = [
     "input",
     "query",
     "row",
+    "metadata",
+    "tasks",
     "background",
     "product",
     "wording",
@@ -81,71 +86,6 @@ const PARTS: [&str; 15] = [
     "rounds",
     "results",
 ];
-
-/// Returns the part of the material that a system message may name, to test a template.
-pub(super) fn row_probe(row: &RowColumns) -> Value {
-    context! { row => Value::from(Serde(row.probe())) }
-}
-
-/// Returns material with every part present, to test a template. The row has the columns that the template names.
-pub(super) fn probe(row: &RowColumns) -> Value {
-    let text = || "probe".to_owned();
-    let piece = || ItemText {
-        id: "insight1".to_owned(),
-        text: text(),
-        is_sourced: false,
-    };
-    let named = || Named {
-        name: text(),
-        key: text(),
-        value: text(),
-    };
-    Value::from(Serde(PromptParts {
-        input: text(),
-        query: Some("another probe".to_owned()),
-        row: row.probe(),
-        background: vec![named()],
-        product: vec![named()],
-        wording: vec![named()],
-        previous: vec![text()],
-        context: Some(text()),
-        task_context: Some(text()),
-        chosen: vec![ChosenItem {
-            id: text(),
-            text: text(),
-            comment: Some(text()),
-        }],
-        comments: vec![Comment {
-            id: text(),
-            comment: text(),
-        }],
-        references: vec![piece()],
-        earlier: vec![TaskPart {
-            task_id: text(),
-            action: text(),
-            items: vec![piece()],
-        }],
-        rounds: vec![RoundPart {
-            query: Some(text()),
-            items: vec![piece()],
-        }],
-        results: vec![SearchHit {
-            id: text(),
-            title: text(),
-            url: text(),
-            text: text(),
-        }],
-    }))
-}
-
-/// Returns material with a task and a row only, to test a template.
-pub(super) fn empty_probe(row: &RowColumns) -> Value {
-    Value::from(Serde(PromptParts {
-        input: "probe".to_owned(),
-        row: row.probe(),
-        ..PromptParts::default()
-    }))
-}
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use minijinja::value::Serde;
+use serde_json::value::RawValue;
 
 use super::context::{
     AgentContext, ConversationOutcome, ConversationResult, Validation, converse, max_tokens,
 };
-use super::definition::Agent;
+use super::definition::{Agent, reason};
 use super::fan_out;
 use super::form::Form;
 use super::items::{self, Asked};
@@ -55,6 +56,8 @@ pub struct TaskInput<'a> {
     pub brief: &'a Brief,
     /// The task's own instruction.
     pub input: &'a str,
+    /// The client's own data for the result.
+    pub metadata: Option<&'a RawValue>,
     /// Results from before.
     pub material: &'a Material,
     /// The result of the task's search, if its agent searches.
@@ -151,7 +154,12 @@ pub fn prompt(
 ) -> Result<Prompt, Failure> {
     let settings = &route.settings;
     let broken = |error: minijinja::Error| {
-        Failure::new(Class::Internal, format!("the prompt cannot be made: {error:#}"))
+        let class = if agent.names_data() {
+            Class::BadRequest
+        } else {
+            Class::Internal
+        };
+        Failure::new(class, format!("the prompt cannot be made: {}", reason(&error)))
     };
     let language = Language::of(task.brief.query.as_deref().unwrap_or_default(), task.input);
     let is_chinese = language == Language::Chinese;
@@ -161,11 +169,11 @@ pub fn prompt(
         task.material,
         agent.writes && !agent.unsourced_facts,
     );
-    parts = parts.with_sources(task.search);
+    parts = parts.with_sources(task.search).with_data(agent, task);
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
     }
-    let system = agent.system(&parts.of_row(), is_chinese).map_err(broken)?;
+    let system = agent.system(&parts.data(), is_chinese).map_err(broken)?;
     let taken = estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
     let room = settings.context_window.saturating_sub(taken);
     let left_out = parts
@@ -175,7 +183,7 @@ pub fn prompt(
     let user = agent
         .user(&minijinja::Value::from(Serde(&parts)), is_chinese)
         .map_err(broken)?;
-    if !agent.row.is_empty() && estimate_tokens(&user) > room {
+    if agent.names_data() && estimate_tokens(&user) > room {
         return Err(too_long(estimate_tokens(&user), room, &settings.name));
     }
     let language = if agent.is_verbatim {

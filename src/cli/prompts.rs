@@ -66,6 +66,7 @@ impl Shown<'_> {
             part: None,
             brief: self.brief,
             input,
+            metadata: self.entry.request.metadata.as_deref(),
             material: &material,
         };
         let parts = agent::split(agent, task);

@@ -65,6 +65,7 @@ mod stream_ends;
 mod structured;
 mod tables;
 mod tables_out;
+mod template_data;
 mod terminal;
 mod together;
 mod told;

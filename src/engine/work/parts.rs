@@ -26,6 +26,7 @@ pub(in crate::engine) async fn split(
     let input = TaskInput {
         brief,
         input: &planned.input,
+        metadata: queue.request.metadata.as_deref(),
         material: &material,
         search: None,
         part: None,

@@ -84,6 +84,7 @@ pub(in crate::engine) async fn perform(
             let input = TaskInput {
                 brief,
                 input,
+                metadata: queue.request.metadata.as_deref(),
                 material: &material,
                 search,
                 part: part.map(|part| PartOf {

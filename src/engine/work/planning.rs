@@ -63,6 +63,7 @@ async fn ask(
     let task = TaskInput {
         brief,
         input: &input,
+        metadata: queue.request.metadata.as_deref(),
         material: &material,
         search: None,
         part: None,

@@ -45,6 +45,7 @@ pub(in crate::engine) async fn search(
     let task = TaskInput {
         brief,
         input: &planned.input,
+        metadata: queue.request.metadata.as_deref(),
         material: &material,
         search: None,
         part: None,

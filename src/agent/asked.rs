@@ -112,7 +112,7 @@ fn schema(file: &Path, text: &str) -> Result<Form, AgentError> {
 
 fn told(flag: &str, line: Option<usize>, reason: String) -> AgentError {
     AgentError {
-        file: PathBuf::from(flag),
+        place: format!("`{flag}`"),
         line,
         reason,
     }

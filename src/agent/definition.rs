@@ -1,13 +1,14 @@
 //! An agent, read from TOML and checked.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
 use serde_json::Value;
-use toml::Spanned;
 
 use super::agent_file::{AgentError, AgentFile, RawAgent, parse};
+use super::condition::TaskCondition;
 use super::fan_out::FanOut;
 use super::form::Form;
 use super::probe;
@@ -15,9 +16,11 @@ use super::prompt;
 use super::row::RowColumns;
 use super::search_spec::SearchSpec;
 use super::task_names::TaskNames;
+use super::template_check::{DataNames, data_names, reads_query};
 use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
 use crate::llm::Sampling;
+use crate::store::Material;
 
 /// One agent.
 #[derive(Debug, Clone)]
@@ -61,13 +64,17 @@ pub struct Agent {
     pub tasks: TaskNames,
     /// Whether its templates name the metadata of the request.
     pub reads_metadata: bool,
+    /// The condition of its tasks. A task whose condition is false is skipped.
+    pub when: Option<TaskCondition>,
+    /// The actions whose results its tasks see: in a pipeline, those that it needs directly or through others. `None`: all.
+    pub sees: Option<BTreeSet<String>>,
     /// Its file.
     pub file: PathBuf,
     /// Whether it is built in.
     pub embedded: bool,
     /// The text of its file. A digest of it shows whether the agent changed.
     pub source: String,
-    templates: Environment<'static>,
+    pub(super) templates: Environment<'static>,
 }
 
 /// The shared data that an agent file is read with.
@@ -126,6 +133,8 @@ impl Agent {
             row,
             tasks,
             reads_metadata,
+            when: None,
+            sees: None,
             is_verbatim: false,
             reads_query: reads_query(search.as_ref(), &templates),
             max_tokens,
@@ -199,72 +208,16 @@ impl Agent {
         self.templates.render_str(&spec.query, material)
     }
 
+    /// Removes the results that its tasks do not see.
+    pub fn keep_seen(&self, material: &mut Material) {
+        if let Some(sees) = &self.sees {
+            material.earlier.retain(|task| sees.contains(&task.action));
+        }
+    }
+
     /// Whether its templates name the row, the metadata or an earlier task, whose form is not known at the start.
     pub fn names_data(&self) -> bool {
         self.reads_metadata || !self.row.is_empty() || !self.tasks.is_empty()
-    }
-
-    /// Renders the templates once with every part and once with the task only, so that a template error shows at the
-    /// start.
-    fn try_out(&self, source: &AgentFile, raw: &RawAgent) -> Result<(), AgentError> {
-        let told = |text: &Spanned<String>, error: &minijinja::Error| {
-            source.within(text, error.line().unwrap_or(1), reason(error))
-        };
-        for text in [&raw.system, &raw.user] {
-            self.check_names(text.get_ref())
-                .map_err(|reason| source.within(text, 1, reason))?;
-        }
-        for chinese in [true, false] {
-            self.tried(&context! {}, |material| self.system(material, chinese))
-                .map_err(|error| told(&raw.system, &error))?;
-            for material in [probe::full(), probe::bare()] {
-                self.tried(&material, |material| self.user(material, chinese))
-                    .map_err(|error| told(&raw.user, &error))?;
-                self.tried(&material, |material| self.query_text(material))
-                    .map_err(|error| AgentError {
-                        file: source.file.clone(),
-                        line: None,
-                        reason: format!("`search.query`: {}", reason(&error)),
-                    })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that a template names known variables only. It is a check of its own, because an error that depends on
-    /// values can hide one.
-    fn check_names(&self, text: &str) -> Result<(), String> {
-        let template = self
-            .templates
-            .template_from_str(text)
-            .map_err(|error| reason(&error))?;
-        match prompt::unknown_name(&self.templates, template.undeclared_variables(false)) {
-            Some(name) if self.names_data() => {
-                Err(format!("it names `{name}`, expected a name such as `row.{name}`"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Renders a template with columns that are texts, else with columns of any form. An error that depends on the values
-    /// is none.
-    fn tried(
-        &self,
-        material: &minijinja::Value,
-        render: impl Fn(&minijinja::Value) -> Result<String, minijinja::Error>,
-    ) -> Result<(), minijinja::Error> {
-        let with = |texts: bool| {
-            let data = probe::data(&self.row, &self.tasks, texts);
-            render(&context! { ..data, ..material.clone() })
-        };
-        let Err(error) = with(true) else { return Ok(()) };
-        if !self.names_data() {
-            return Err(error);
-        }
-        match with(false) {
-            Err(other) if !probe::depends_on_values(&other) => Err(error),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -364,11 +317,8 @@ fn templates(
     raw: &RawAgent,
     around: Surroundings<'_>,
 ) -> Result<Environment<'static>, AgentError> {
-    let mut templates = prompt::environment(around.material).map_err(|error| AgentError {
-        file: PathBuf::from("material.jinja"),
-        line: error.line(),
-        reason: reason(&error),
-    })?;
+    let mut templates = prompt::environment(around.material)
+        .map_err(|error| AgentError::of_file(Path::new("material.jinja"), error.line(), reason(&error)))?;
     let agents: Vec<Value> = around
         .agents
         .iter()
@@ -381,46 +331,4 @@ fn templates(
             .map_err(|error| source.within(text, error.line().unwrap_or(1), reason(&error)))?;
     }
     Ok(templates)
-}
-
-/// Whether the user template or the search names the query or the task's input.
-fn reads_query(search: Option<&SearchSpec>, templates: &Environment<'_>) -> bool {
-    let names = |template: &minijinja::Template<'_, '_>| {
-        let named = template.undeclared_variables(false);
-        ["query", "input"].iter().any(|name| named.contains(*name))
-    };
-    let of_search = search.and_then(|spec| templates.template_from_str(&spec.query).ok());
-    let user = templates.get_template("user").ok();
-    user.iter().chain(&of_search).any(names)
-}
-
-/// The data that the templates of an agent name.
-#[derive(Default)]
-struct DataNames {
-    row: RowColumns,
-    tasks: TaskNames,
-    reads_metadata: bool,
-}
-
-fn data_names(
-    source: &AgentFile,
-    raw: &RawAgent,
-    search: Option<&SearchSpec>,
-    templates: &Environment<'_>,
-    around: Surroundings<'_>,
-) -> Result<DataNames, AgentError> {
-    let broken = |error: minijinja::Error| AgentError {
-        file: source.file.clone(),
-        line: None,
-        reason: reason(&error),
-    };
-    let mut names = DataNames::default();
-    let queries = search.map_or("", |spec| &spec.query);
-    for text in [raw.system.get_ref(), raw.user.get_ref(), around.material, queries] {
-        names.row.add(&RowColumns::of(templates, text).map_err(broken)?);
-        names.tasks.add(&TaskNames::of(templates, text).map_err(broken)?);
-        let template = templates.template_from_str(text).map_err(broken)?;
-        names.reads_metadata |= template.undeclared_variables(false).contains("metadata");
-    }
-    Ok(names)
 }

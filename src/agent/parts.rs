@@ -3,13 +3,10 @@
 
 use std::collections::HashSet;
 
-use minijinja::value::Serde;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::definition::Agent;
 use super::lookup;
-use super::run::TaskInput;
 use crate::domain::item_texts::{MAIN, is_basis};
 use crate::domain::references::ItemId;
 use crate::domain::request::{Brief, ProductBrief};
@@ -205,56 +202,12 @@ impl PromptParts {
         (parts, unknown)
     }
 
-    /// Adds the metadata of the request, and the items of the earlier tasks that the agent names. A task without a result
-    /// has no items.
-    #[must_use]
-    pub(super) fn with_data(mut self, agent: &Agent, task: TaskInput<'_>) -> Self {
-        let metadata = task.metadata.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        self.metadata = metadata
-            .filter(|value| *value != Value::Null)
-            .unwrap_or_else(|| Value::Object(Map::new()));
-        let named = agent
-            .tasks
-            .names
-            .iter()
-            .map(|name| (name.clone(), Value::Array(Vec::new())));
-        self.tasks = named.collect();
-        for earlier in &task.material.earlier {
-            if agent.tasks.whole || agent.tasks.names.contains(&earlier.action) {
-                let items = self
-                    .tasks
-                    .entry(&earlier.action)
-                    .or_insert_with(|| Value::Array(Vec::new()));
-                if let Value::Array(items) = items {
-                    items.extend(earlier.items.iter().map(whole_item));
-                }
-            }
-        }
-        self
-    }
-
-    /// Returns the parts that a system message may name.
-    pub(super) fn data(&self) -> minijinja::Value {
-        minijinja::context! {
-            row => minijinja::Value::from(Serde(&self.row)),
-            metadata => minijinja::Value::from(Serde(&self.metadata)),
-            tasks => minijinja::Value::from(Serde(&self.tasks)),
-        }
-    }
-
     /// Removes all other chosen and referenced items of the subject's kind.
     pub(super) fn keep_only(&mut self, kind: &str, subject: &str) {
         let stays = |id: &str| id == subject || ItemId::parse(id).is_none_or(|parsed| parsed.kind != kind);
         self.chosen.retain(|item| stays(&item.id));
         self.references.retain(|item| stays(&item.id));
     }
-}
-
-/// Returns an item with its id.
-fn whole_item(item: &StoredItem) -> Value {
-    let mut body = item.body.clone();
-    body.insert("id".to_owned(), Value::from(item.id.as_str()));
-    Value::Object(body)
 }
 
 fn background(brief: &Brief) -> Vec<Named> {

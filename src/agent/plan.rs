@@ -1,5 +1,8 @@
 //! Plans the tasks of a request, as far as no model is needed.
 
+use std::collections::BTreeSet;
+
+use super::given_tasks::GivenTasks;
 use super::library::Agents;
 use super::task_names::TaskNames;
 use crate::domain::ids::shortened;
@@ -16,7 +19,7 @@ pub struct Planner {
     known: Vec<KnownAction>,
     routes: Vec<String>,
     /// `--tasks`: the tasks of requests that name none.
-    given: Option<Vec<Action>>,
+    given: Option<GivenTasks>,
     /// `--until`: where a queue pauses if its line does not say.
     until: Option<Action>,
 }
@@ -48,7 +51,7 @@ impl Planner {
     pub fn new(
         agents: &Agents,
         routes: Vec<String>,
-        given: Option<Vec<Action>>,
+        given: Option<GivenTasks>,
         until: Option<Action>,
     ) -> Result<Self, String> {
         let planner = Self {
@@ -73,13 +76,14 @@ impl Planner {
                     .map_err(|reason| format!("agent file `{}`: {reason}", agent.file.display()))?;
             }
         }
-        for action in planner.given.iter().flatten() {
+        for action in planner.given.iter().flat_map(GivenTasks::actions) {
             planner
                 .check(action.as_str())
                 .map_err(|reason| format!("`--tasks`: {reason}"))?;
         }
-        let given: Vec<&str> = planner.given.iter().flatten().map(Action::as_str).collect();
-        planner.check_named_tasks(&given)?;
+        if let Some(given) = &planner.given {
+            planner.check_named_tasks(given.actions().map(Action::as_str), |index| given.before(index))?;
+        }
         if let Some(until) = &planner.until {
             planner
                 .check(until.as_str())
@@ -91,10 +95,9 @@ impl Planner {
     /// Returns the same planner with the stored terms of a run: its `--until` and its `--tasks`.
     #[must_use]
     pub fn under(&self, terms: &RunConstraints) -> Self {
-        let tasks = terms.tasks.as_deref().map(task_names);
         Self {
             until: terms.until.as_deref().and_then(Action::parse),
-            given: tasks.map(|tasks| tasks.into_iter().filter_map(Action::parse).collect()),
+            given: terms.tasks.as_deref().and_then(GivenTasks::of_text),
             ..self.clone()
         }
     }
@@ -102,11 +105,11 @@ impl Planner {
     /// Returns a fingerprint of the settings that decide plans beside the lines. The lines are read again when it
     /// changes.
     pub fn fingerprint(&self) -> String {
-        let given: Vec<&str> = self.given.iter().flatten().map(Action::as_str).collect();
+        let given = self.given.as_ref().map(GivenTasks::text).unwrap_or_default();
         let known: Vec<&str> = self.known.iter().map(|known| known.name.as_str()).collect();
         format!(
             "tasks={};until={};available={};routes={}",
-            given.join(","),
+            given,
             self.until.as_ref().map_or("", Action::as_str),
             known.join(","),
             self.routes.join(",")
@@ -116,6 +119,11 @@ impl Planner {
     /// Whether a flag gives tasks to requests that name none.
     pub const fn gives_tasks(&self) -> bool {
         self.given.is_some()
+    }
+
+    /// Whether tasks of a request can run side by side.
+    pub fn gives_graph(&self) -> bool {
+        self.given.as_ref().is_some_and(GivenTasks::is_graph)
     }
 
     /// Returns the tasks that are known without a model, or the reason why the request is refused.
@@ -178,14 +186,18 @@ impl Planner {
                 })
                 .collect::<Result<Vec<_>, String>>()?;
             let actions: Vec<&str> = planned.iter().map(|task| task.action.as_str()).collect();
-            self.check_named_tasks(&actions)?;
+            let before = |index| {
+                actions
+                    .iter()
+                    .take(index)
+                    .map(|action| (*action).to_owned())
+                    .collect()
+            };
+            self.check_named_tasks(actions.iter().copied(), before)?;
             return Ok(planned);
         }
         if let Some(given) = &self.given {
-            return Ok(given
-                .iter()
-                .map(|action| planned(action.as_str(), own_input(brief)))
-                .collect());
+            return Ok(given.planned(&own_input(brief)));
         }
         match brief.interaction {
             Interaction::QuickSuggestion => Ok(vec![planned(Action::ANSWER.as_str(), own_input(brief))]),
@@ -194,11 +206,15 @@ impl Planner {
     }
 
     /// Refuses a task whose prompt names a task that is not before it.
-    fn check_named_tasks(&self, actions: &[&str]) -> Result<(), String> {
-        for (index, action) in actions.iter().enumerate() {
-            let known = self.known.iter().find(|known| known.name == *action);
-            let before = actions.get(..index).unwrap_or_default();
-            if let Some(name) = known.and_then(|known| known.tasks.unknown(|name| before.contains(&name))) {
+    fn check_named_tasks<'a>(
+        &self,
+        actions: impl Iterator<Item = &'a str>,
+        before: impl Fn(usize) -> BTreeSet<String>,
+    ) -> Result<(), String> {
+        for (index, action) in actions.enumerate() {
+            let known = self.known.iter().find(|known| known.name == action);
+            let before = before(index);
+            if let Some(name) = known.and_then(|known| known.tasks.unknown(|name| before.contains(name))) {
                 return Err(format!(
                     "the prompt of `{action}` names `tasks.{name}`, and no task before it is `{name}`"
                 ));
@@ -259,15 +275,8 @@ fn planned(action: &str, input: String) -> Planned {
         action: action.to_owned(),
         description: String::new(),
         input,
+        needs: None,
     }
-}
-
-/// Returns the names in a comma-separated list of tasks.
-pub fn task_names(list: &str) -> Vec<&str> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect()
 }
 
 /// Returns the input of a task without an instruction of its own.
@@ -300,7 +309,7 @@ mod tests {
             ..AgentSettings::default()
         };
         let agents = Agents::load(&settings).unwrap();
-        let given = given.map(|action| vec![Action::parse(action).unwrap()]);
+        let given = given.map(|action| GivenTasks::one(Action::parse(action).unwrap()));
         let planner = Planner::new(&agents, vec!["default".to_owned()], given, None)?;
         let work = planner.plan(&read_line(line.as_bytes(), Rules::default()).unwrap().request)?;
         Ok(work

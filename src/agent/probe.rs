@@ -10,7 +10,7 @@ use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart,
 use super::row::RowColumns;
 use super::task_names::TaskNames;
 
-/// A value of any form: each of its fields and elements is such a value again.
+/// A value of any form: each of its fields is such a value again, and a loop over it has no turn.
 #[derive(Debug)]
 struct AnyValue;
 
@@ -24,7 +24,8 @@ impl Object for AnyValue {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Str(&["probe"])
+        // A value that holds itself could not be compared.
+        Enumerator::Empty
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -172,6 +172,9 @@ pub fn prompt(
     parts = parts.with_sources(task.search).with_data(agent, task);
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
+        if agent.sees.is_some() {
+            parts.keep_only_earlier(kind, subject);
+        }
     }
     let system = agent.system(&parts.data(), is_chinese).map_err(broken)?;
     let taken = estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;

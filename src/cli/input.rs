@@ -10,7 +10,7 @@ use super::args::{GivenFormat, InputArgs};
 use super::exit::{Exit, decided};
 use super::own_work::OwnWork;
 use super::setup::given;
-use crate::agent::{Agents, RowColumns, task_names};
+use crate::agent::RowColumns;
 use crate::config::{Flags, Given, InputSettings};
 use crate::domain::ids::shortened;
 use crate::domain::request::Rules;
@@ -62,7 +62,7 @@ pub(super) fn form(
         settings.query.as_deref(),
         &settings.map,
         stored.clone(),
-        needed(agents, work.tasks.as_deref()).unwrap_or(stored),
+        needed(work).unwrap_or(stored),
     )
     .map_err(usage)?;
     let encoding = settings.encoding.as_deref();
@@ -91,11 +91,11 @@ pub(super) fn form(
     })
 }
 
-/// The columns that the agents of `--tasks` name. Without the flag any agent may be used.
-fn needed(agents: &Agents, tasks: Option<&str>) -> Option<RowColumns> {
+/// The columns that the agents of the tasks name. Without known tasks any agent may be used.
+fn needed(work: &OwnWork) -> Option<RowColumns> {
     let mut needed = RowColumns::default();
-    for name in task_names(tasks?) {
-        needed.add(&agents.get(name)?.row);
+    for agent in work.of_tasks()? {
+        needed.add(&agent.row);
     }
     Some(needed)
 }

@@ -1,4 +1,4 @@
-//! Work that the command line describes: a prompt, or agent files.
+//! Work that the command line describes: a prompt, agent files, or a pipeline.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use anyhow::Result;
 use super::args::AskArgs;
 use super::exit::{Exit, decided};
 use super::setup;
-use crate::agent::{ASK, Agents, task_names};
+use crate::agent::{ASK, Agent, Agents, GivenTasks};
 use crate::config::{AgentSettings, AskSettings};
+use crate::domain::request::Action;
 
 /// The most bytes of a file that a flag names.
 const LARGEST: u64 = 1 << 20;
@@ -18,42 +19,57 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct OwnWork {
     pub(super) agents: Arc<Agents>,
-    /// As the flag `--tasks` gives them.
-    pub(super) tasks: Option<String>,
+    pub(super) tasks: Option<GivenTasks>,
     /// The flag that gives the tasks.
     pub(super) flag: &'static str,
 }
 
 /// Loads the agents with those of the command line. `tasks` is `--tasks`.
 pub(super) fn load(args: &AskArgs, tasks: Option<&str>, settings: &AgentSettings) -> Result<OwnWork> {
-    let tasks = tasks.filter(|list| !task_names(list).is_empty());
+    let chain = tasks.map(GivenTasks::chain).transpose();
+    let chain = chain
+        .map_err(|reason| usage(format!("`--tasks`: {reason}")))?
+        .flatten();
     let asked = asked(args)?;
-    if let (Some(_), Some(list)) = (&asked, tasks) {
-        return Err(usage(format!(
-            "`--ask` is the only task of a request, but `--tasks` is `{list}` (leave one out; `NOVA3_ASK` and `NOVA3_TASKS` \
-             count too)"
-        )));
-    }
+    one_source([
+        ("--ask", "NOVA3_ASK", asked.is_some()),
+        ("--pipeline", "NOVA3_PIPELINE", args.pipeline.is_some()),
+        ("--tasks", "NOVA3_TASKS", chain.is_some()),
+    ])?;
     let is_asked = asked.is_some();
     let agents = setup::agents(&AgentSettings {
         files: args.agent.clone(),
+        pipeline: args.pipeline.clone(),
         asked,
         ..settings.clone()
     })?;
-    let (tasks, flag) = match (tasks, args.agent.as_slice()) {
-        (Some(list), _) => (Some(list.to_owned()), "--tasks"),
-        (None, _) if is_asked => (Some(ASK.to_owned()), "--ask"),
-        (None, [file]) => (Some(action_of(&agents, file)?), "--agent"),
-        (None, _) => (None, "--tasks"),
+    let (tasks, flag) = match (chain, agents.pipeline(), args.agent.as_slice()) {
+        (Some(chain), _, _) => (Some(chain), "--tasks"),
+        (None, Some(graph), _) => (Some(graph.clone()), "--pipeline"),
+        (None, None, _) if is_asked => (Action::parse(ASK).map(GivenTasks::one), "--ask"),
+        (None, None, [file]) => (Some(GivenTasks::one(action_of(&agents, file)?)), "--agent"),
+        (None, None, _) => (None, "--tasks"),
     };
     Ok(OwnWork { agents, tasks, flag })
 }
 
+/// Refuses two flags that both give the tasks.
+fn one_source(flags: [(&str, &str, bool); 3]) -> Result<()> {
+    let given: Vec<_> = flags.into_iter().filter(|(_, _, is_given)| *is_given).collect();
+    match given.as_slice() {
+        [(flag, variable, _), (other, its_variable, _), ..] => Err(usage(format!(
+            "`{flag}` and `{other}` both give the tasks of a request (leave one out; `{variable}` and `{its_variable}` count \
+             too)"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl OwnWork {
     /// The agents of the tasks, if the tasks are known.
-    fn of_tasks(&self) -> Option<Vec<&crate::agent::Agent>> {
-        let names = task_names(self.tasks.as_deref()?);
-        names.into_iter().map(|name| self.agents.get(name)).collect()
+    pub(super) fn of_tasks(&self) -> Option<Vec<&Agent>> {
+        let actions = self.tasks.as_ref()?.actions();
+        actions.map(|action| self.agents.get(action.as_str())).collect()
     }
 
     /// Whether a task is done by an agent that is not built in. Lines of JSON are rows of a table then.
@@ -116,9 +132,9 @@ fn read(flag: &str, file: &Path) -> Result<String> {
 }
 
 /// The action of an agent file. The supervisor and the writer of queries do no task of a request.
-fn action_of(agents: &Agents, file: &Path) -> Result<String> {
+fn action_of(agents: &Agents, file: &Path) -> Result<Action> {
     let agent = agents.all().iter().find(|agent| agent.file == file);
-    agent.map(|agent| agent.action.to_string()).ok_or_else(|| {
+    agent.map(|agent| agent.action.clone()).ok_or_else(|| {
         usage(format!(
             "`--agent`: the agent of `{}` does no task of a request",
             file.display()

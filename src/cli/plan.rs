@@ -93,7 +93,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         host: setup::host(),
         plan_only: true,
         recipe: setup::recipe(&agents, &config),
-        terms: setup::terms(&agents, &config, &providers, None, work.tasks.as_deref()),
+        terms: setup::terms(&agents, &config, &providers, None, work.tasks.as_ref()),
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;

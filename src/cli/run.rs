@@ -145,7 +145,7 @@ fn job(args: &RunArgs, config: &Config, work: &OwnWork, providers: &Providers, s
             config,
             providers,
             args.until.as_deref(),
-            work.tasks.as_deref(),
+            work.tasks.as_ref(),
         ),
         accept_drift: args.accept_drift,
     })

@@ -33,6 +33,8 @@ pub struct AgentSettings {
     pub files: Vec<PathBuf>,
     /// An agent that the command line describes.
     pub asked: Option<AskSettings>,
+    /// The file of the tasks of requests that name none.
+    pub pipeline: Option<PathBuf>,
     /// Whether the number of a task's items is limited.
     pub limits: bool,
     /// Items of a task at most, unless `of` or its agent sets another number.
@@ -131,6 +133,7 @@ pub(super) fn agents(
         folder: raw.folder.clone(),
         files: Vec::new(),
         asked: None,
+        pipeline: None,
         limits,
         max_results: max_results as usize,
         of: raw

@@ -324,7 +324,7 @@ fn a_wrong_flag_is_refused_before_anything_is_spent() {
         ),
         (
             &["--ask", ASK, "--tasks", "answer"],
-            "`--ask` is the only task of a request, but `--tasks` is `answer`",
+            "`--ask` and `--tasks` both give the tasks of a request",
         ),
         (
             &["--schema", "list.json"],

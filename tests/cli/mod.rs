@@ -40,6 +40,7 @@ mod names;
 mod open_files;
 mod output;
 mod parts;
+mod pipeline;
 mod places;
 mod planning;
 mod planted;

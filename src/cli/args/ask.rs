@@ -20,4 +20,7 @@ pub(in crate::cli) struct AskArgs {
     /// Agent file; a single one is the task of requests that name none. Can be given several times
     #[arg(long, value_name = "FILE", env = "NOVA3_AGENT")]
     pub(in crate::cli) agent: Vec<PathBuf>,
+    /// Tasks of requests that name none, as a graph: a TOML file
+    #[arg(long, value_name = "FILE", env = "NOVA3_PIPELINE")]
+    pub(in crate::cli) pipeline: Option<PathBuf>,
 }

@@ -87,7 +87,7 @@ pub(in crate::cli) enum Command {
     /// Work on the runs of a database that several hosts share
     Worker(Box<WorkerArgs>),
     /// Validate input, settings and templates; spends nothing
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Show the task queue of each request
     Plan(Box<PlanArgs>),
     /// Try a search by hand, and show what each provider says

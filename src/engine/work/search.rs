@@ -41,7 +41,7 @@ pub(in crate::engine) async fn search(
     let Some(spec) = &agent.search else {
         return Ok(nothing("its agent does not search any more"));
     };
-    let material = material(tools, queue, &planned.input).await?;
+    let material = material(tools, queue, Some(agent), &planned.input).await?;
     let task = TaskInput {
         brief,
         input: &planned.input,

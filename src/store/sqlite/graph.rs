@@ -124,6 +124,41 @@ pub(super) fn hand_on_to_subtask(
     Ok(part)
 }
 
+/// Skips the pending tasks that need this failed one, directly or through others.
+pub(super) fn skip_behind(c: &Connection, queue_id: i64, failed: TaskNo) -> Result<(), JobFault> {
+    let skipped = after(TaskStatus::Pending, TaskTransition::Skipped)?;
+    let mut query = c.prepare_cached(
+        "SELECT task_index FROM nova3_tasks WHERE queue_id=?1 AND task_index<?3 AND status='pending'
+           AND EXISTS(SELECT 1 FROM json_each(needs) WHERE value=?2)",
+    )?;
+    let mut update =
+        c.prepare_cached("UPDATE nova3_tasks SET status=?3 WHERE queue_id=?1 AND task_index=?2")?;
+    let mut behind = vec![failed.0];
+    while let Some(task) = behind.pop() {
+        let found = query.query_map(params![queue_id, task, TaskNo::PLANNED_END], |row| row.get(0))?;
+        for needing in found.collect::<Result<Vec<i32>, _>>()? {
+            update.execute(params![queue_id, needing, skipped.as_str()])?;
+            behind.push(needing);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tasks of a paused queue ready that need no unsettled task. Returns how many.
+pub(super) fn free_paused(c: &Connection, queue_id: i64) -> Result<usize, JobFault> {
+    let ready = after(TaskStatus::Pending, TaskTransition::Met)?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET unmet=(SELECT count(*) FROM json_each(nova3_tasks.needs) n JOIN nova3_tasks k
+           ON k.queue_id=?1 AND k.task_index=n.value WHERE k.status='pending')
+         WHERE queue_id=?1 AND status='pending'",
+    )?
+    .execute([queue_id])?;
+    Ok(c.prepare_cached(
+        "UPDATE nova3_tasks SET status=?2 WHERE queue_id=?1 AND status='pending' AND unmet=0",
+    )?
+    .execute(params![queue_id, ready.as_str()])?)
+}
+
 fn set_ready(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), JobFault> {
     let ready = after(TaskStatus::Pending, TaskTransition::Met)?;
     c.prepare_cached("UPDATE nova3_tasks SET status=?3 WHERE queue_id=?1 AND task_index=?2")?

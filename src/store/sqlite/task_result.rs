@@ -59,7 +59,10 @@ pub(super) fn store_row(
     };
     let error = match &settlement.end {
         SettlementEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
-        SettlementEnd::Completed(..) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches => None,
+        SettlementEnd::Completed(..)
+        | SettlementEnd::FannedOut(_)
+        | SettlementEnd::Searches
+        | SettlementEnd::Skipped => None,
     };
     let stored = c
         .prepare_cached(&sql(

@@ -147,17 +147,19 @@ BEGIN
   RETURN results;
 END $$;
 
--- Returns by place how each queue ends with its settlement; NULL if it continues.
-CREATE OR REPLACE FUNCTION nova3_ends(p_held nova3_held[], p_handed integer[]) RETURNS text[]
+-- Returns by place how each queue ends with its settlement; NULL if it continues. A queue of which no task is ready, leased
+-- or submitted ends. Its pending tasks are behind a pause.
+CREATE OR REPLACE FUNCTION nova3_ends(p_held nova3_held[], p_handed integer[], p_strict boolean[]) RETURNS text[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN ARRAY(SELECT CASE
       WHEN h.ord IS NULL OR h.how = 'fan_out' OR h.task >= 1048576 THEN NULL
-      WHEN h.how = 'fail' THEN 'failed'
       WHEN p_handed[h.ord] IS NOT NULL THEN NULL
       WHEN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id])
-        AND t.status IN ('pending','ready','leased','submitted')) THEN CASE h.how WHEN 'pause' THEN 'paused' END
+        AND t.status IN ('ready','leased','submitted')) THEN NULL
+      WHEN h.has_failed AND p_strict[h.ord] THEN 'failed'
+      WHEN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.status = 'pending') THEN 'paused'
       WHEN NOT h.has_failed THEN 'completed'
       WHEN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index >= 0
         AND t.task_index < 1048576 AND t.status = 'completed') THEN 'partial'

@@ -100,6 +100,7 @@ async fn requests(store: &PostgresStore) -> Result<RunId> {
                     action: "answer".to_owned(),
                     description: String::new(),
                     input: String::new(),
+                    needs: None,
                 }],
                 stops: Stops::default(),
             },

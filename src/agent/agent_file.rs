@@ -1,6 +1,6 @@
 //! An agent file in its written form, and the errors that name its lines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -9,16 +9,27 @@ use super::search_spec::RawSearchSpec;
 use crate::domain::request::is_name;
 use crate::llm::Sampling;
 
-/// An error in an agent file.
+/// An error in an agent file, or in a flag that describes an agent.
 #[derive(Debug, thiserror::Error)]
-#[error("agent file `{}`{}: {reason}", file.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
+#[error("{place}{}: {reason}", line.map_or_else(String::new, |line| format!(" line {line}")))]
 pub struct AgentError {
-    /// The file.
-    pub file: PathBuf,
+    /// The file with its kind, or the flag.
+    pub place: String,
     /// The line of the fault, counted from 1, if one line is at fault.
     pub line: Option<usize>,
     /// The reason.
     pub reason: String,
+}
+
+impl AgentError {
+    /// An error of an agent file.
+    pub(super) fn of_file(file: &Path, line: Option<usize>, reason: impl Into<String>) -> Self {
+        Self {
+            place: format!("agent file `{}`", file.display()),
+            line,
+            reason: reason.into(),
+        }
+    }
 }
 
 /// An agent file in its written form.
@@ -90,6 +101,12 @@ pub(super) fn parse(source: &AgentFile) -> Result<RawAgent, AgentError> {
     })
 }
 
+/// Returns the line of a byte offset, counted from 1.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
 impl AgentFile {
     /// Returns the error for a byte offset of the file.
     pub(super) fn problem(&self, at: usize, reason: String) -> AgentError {
@@ -97,16 +114,18 @@ impl AgentFile {
     }
 
     fn complaint(&self, line: usize, reason: String) -> AgentError {
-        AgentError {
-            file: self.file.clone(),
-            line: Some(line),
-            reason,
+        match self.file.to_str() {
+            Some(flag) if flag.starts_with("--") => AgentError {
+                place: format!("`{flag}`"),
+                line: Some(line),
+                reason,
+            },
+            _ => AgentError::of_file(&self.file, Some(line), reason),
         }
     }
 
     fn line_of(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        line_of(&self.text, at)
     }
 
     /// Returns the error for a line within a string of the file.

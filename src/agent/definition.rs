@@ -1,21 +1,26 @@
 //! An agent, read from TOML and checked.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
 use serde_json::Value;
-use toml::Spanned;
 
 use super::agent_file::{AgentError, AgentFile, RawAgent, parse};
+use super::condition::TaskCondition;
 use super::fan_out::FanOut;
 use super::form::Form;
+use super::probe;
 use super::prompt;
 use super::row::RowColumns;
 use super::search_spec::SearchSpec;
+use super::task_names::TaskNames;
+use super::template_check::{DataNames, data_names, reads_query};
 use crate::domain::post::PostRules;
 use crate::domain::request::{Action, content_type, is_name};
 use crate::llm::Sampling;
+use crate::store::Material;
 
 /// One agent.
 #[derive(Debug, Clone)]
@@ -39,6 +44,10 @@ pub struct Agent {
     pub checks_words: bool,
     /// Whether its prompts hold facts without a source, although it writes. They are marked.
     pub unsourced_facts: bool,
+    /// Whether its answer is one item as it stands, without the checks of a text.
+    pub is_verbatim: bool,
+    /// Whether its prompt names the query or the task's input.
+    pub reads_query: bool,
     /// The route it uses when a line names none.
     pub model: Option<String>,
     /// Whether its tasks are split into parts.
@@ -51,13 +60,21 @@ pub struct Agent {
     pub form: Form,
     /// The columns of a table row that its templates name.
     pub row: RowColumns,
+    /// The earlier tasks that its templates name.
+    pub tasks: TaskNames,
+    /// Whether its templates name the metadata of the request.
+    pub reads_metadata: bool,
+    /// The condition of its tasks. A task whose condition is false is skipped.
+    pub when: Option<TaskCondition>,
+    /// The actions whose results its tasks see: in a pipeline, those that it needs directly or through others. `None`: all.
+    pub sees: Option<BTreeSet<String>>,
     /// Its file.
     pub file: PathBuf,
     /// Whether it is built in.
     pub embedded: bool,
     /// The text of its file. A digest of it shows whether the agent changed.
     pub source: String,
-    templates: Environment<'static>,
+    pub(super) templates: Environment<'static>,
 }
 
 /// The shared data that an agent file is read with.
@@ -78,6 +95,23 @@ pub(super) struct Surroundings<'a> {
 impl Agent {
     pub(super) fn read(source: &AgentFile, around: Surroundings<'_>) -> Result<Self, AgentError> {
         let mut raw = parse(source)?;
+        let form = match &raw.schema {
+            Some(schema) => Form::json(schema.get_ref(), around.actions)
+                .map_err(|(line, reason)| source.within(schema, line, format!("`schema`: {reason}")))?,
+            None => Form::Text,
+        };
+        let search = search(source, &mut raw)?;
+        Self::of_raw(source, &raw, form, search, around)
+    }
+
+    /// Makes an agent of its written form.
+    pub(super) fn of_raw(
+        source: &AgentFile,
+        raw: &RawAgent,
+        form: Form,
+        search: Option<SearchSpec>,
+        around: Surroundings<'_>,
+    ) -> Result<Self, AgentError> {
         let action = Action::parse(raw.action.get_ref()).ok_or_else(|| {
             source.problem(
                 raw.action.span().start,
@@ -87,28 +121,33 @@ impl Agent {
                 ),
             )
         })?;
-        let item = item_type(source, &raw, &action)?;
-        let (max_tokens, max_results) = limits(source, &raw, around.settings)?;
-        let form = match &raw.schema {
-            Some(schema) => Form::json(schema.get_ref(), around.actions)
-                .map_err(|(line, reason)| source.within(schema, line, format!("`schema`: {reason}")))?,
-            None => Form::Text,
-        };
-        let search = search(source, &mut raw)?;
-        let templates = templates(source, &raw, around)?;
+        let item = item_type(source, raw, &action)?;
+        let (max_tokens, max_results) = limits(source, raw, around.settings)?;
+        let templates = templates(source, raw, around)?;
+        let DataNames {
+            row,
+            tasks,
+            reads_metadata,
+        } = data_names(source, raw, search.as_ref(), &templates, around)?;
         let agent = Self {
-            row: row_columns(source, &raw, search.as_ref(), &templates, around)?,
+            row,
+            tasks,
+            reads_metadata,
+            when: None,
+            sees: None,
+            is_verbatim: false,
+            reads_query: reads_query(search.as_ref(), &templates),
             max_tokens,
             max_results,
             description: raw.description.clone(),
             search,
             writes: raw.writes,
             unsourced_facts: raw.unsourced_facts,
-            checks_words: checks_words(&raw),
+            checks_words: checks_words(raw),
             model: raw.model.as_ref().map(|model| model.get_ref().clone()),
-            fan_out: fan_out(source, &raw)?,
+            fan_out: fan_out(source, raw)?,
             sampling: raw.sampling,
-            rules: rules(&raw, around),
+            rules: rules(raw, around),
             form,
             file: source.file.clone(),
             embedded: source.embedded,
@@ -117,7 +156,7 @@ impl Agent {
             action,
             item,
         };
-        agent.try_out(source, &raw)?;
+        agent.try_out(source, raw)?;
         Ok(agent)
     }
 
@@ -126,14 +165,15 @@ impl Agent {
         content_type(self.action.as_str(), &self.item).into_owned()
     }
 
-    /// Renders the part of its prompt that is the same for every request.
+    /// Renders the system message, which may name the row of a table, the metadata and earlier tasks.
     ///
     /// `chinese` says whether the request is in Chinese.
-    pub fn system(&self, chinese: bool) -> Result<String, minijinja::Error> {
+    pub fn system(&self, data: &minijinja::Value, chinese: bool) -> Result<String, minijinja::Error> {
         let limits = context! {
             chinese,
             max_results => self.max_results,
             label => self.rules.label.as_deref(),
+            ..data.clone()
         };
         Ok(self
             .templates
@@ -141,6 +181,12 @@ impl Agent {
             .render(limits)?
             .trim()
             .to_owned())
+    }
+
+    /// Renders the system message of a Chinese request for people. Each column holds a placeholder.
+    pub fn shown_system(&self) -> String {
+        self.system(&probe::data(&self.row, &self.tasks, true), true)
+            .unwrap_or_default()
     }
 
     /// Renders the part of its prompt that depends on the request.
@@ -162,30 +208,21 @@ impl Agent {
         self.templates.render_str(&spec.query, material)
     }
 
-    /// Renders the templates once with every part and once with the task only, so that a template error shows at the
-    /// start.
-    fn try_out(&self, source: &AgentFile, raw: &RawAgent) -> Result<(), AgentError> {
-        let told = |text: &Spanned<String>, error: &minijinja::Error| {
-            source.within(text, error.line().unwrap_or(1), reason(error))
-        };
-        for chinese in [true, false] {
-            self.system(chinese).map_err(|error| told(&raw.system, &error))?;
-            for material in [prompt::probe(&self.row), prompt::empty_probe(&self.row)] {
-                self.user(&material, chinese)
-                    .map_err(|error| told(&raw.user, &error))?;
-                self.query_text(&material).map_err(|error| AgentError {
-                    file: source.file.clone(),
-                    line: None,
-                    reason: format!("`search.query`: {}", reason(&error)),
-                })?;
-            }
+    /// Removes the results that its tasks do not see.
+    pub fn keep_seen(&self, material: &mut Material) {
+        if let Some(sees) = &self.sees {
+            material.earlier.retain(|task| sees.contains(&task.action));
         }
-        Ok(())
+    }
+
+    /// Whether its templates name the row, the metadata or an earlier task, whose form is not known at the start.
+    pub fn names_data(&self) -> bool {
+        self.reads_metadata || !self.row.is_empty() || !self.tasks.is_empty()
     }
 }
 
 /// Returns the message with its causes, without the excerpt that minijinja appends.
-fn reason(error: &minijinja::Error) -> String {
+pub(super) fn reason(error: &minijinja::Error) -> String {
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -280,11 +317,8 @@ fn templates(
     raw: &RawAgent,
     around: Surroundings<'_>,
 ) -> Result<Environment<'static>, AgentError> {
-    let mut templates = prompt::environment(around.material).map_err(|error| AgentError {
-        file: PathBuf::from("material.jinja"),
-        line: error.line(),
-        reason: reason(&error),
-    })?;
+    let mut templates = prompt::environment(around.material)
+        .map_err(|error| AgentError::of_file(Path::new("material.jinja"), error.line(), reason(&error)))?;
     let agents: Vec<Value> = around
         .agents
         .iter()
@@ -297,25 +331,4 @@ fn templates(
             .map_err(|error| source.within(text, error.line().unwrap_or(1), reason(&error)))?;
     }
     Ok(templates)
-}
-
-/// Returns the columns of a table row that the templates name.
-fn row_columns(
-    source: &AgentFile,
-    raw: &RawAgent,
-    search: Option<&SearchSpec>,
-    templates: &Environment<'_>,
-    around: Surroundings<'_>,
-) -> Result<RowColumns, AgentError> {
-    let mut columns = RowColumns::default();
-    let queries = search.map_or("", |spec| &spec.query);
-    for text in [raw.user.get_ref(), around.material, queries] {
-        let named = RowColumns::of(templates, text).map_err(|error| AgentError {
-            file: source.file.clone(),
-            line: None,
-            reason: reason(&error),
-        })?;
-        columns.add(&named);
-    }
-    Ok(columns)
 }

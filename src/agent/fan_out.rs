@@ -112,7 +112,7 @@ pub fn split(agent: &Agent, task: TaskInput<'_>) -> Vec<NewPart> {
         FanOut::Samples { count, .. } => (1..=*count)
             .map(|number| part(None, format!("sample {number} of {count}")))
             .collect(),
-        FanOut::Each(kind) => subjects(kind, task)
+        FanOut::Each(kind) => subjects(agent, kind, task)
             .into_iter()
             .map(|(id, title)| part(Some(id), title))
             .collect(),
@@ -121,15 +121,20 @@ pub fn split(agent: &Agent, task: TaskInput<'_>) -> Vec<NewPart> {
     if parts.len() > 1 { parts } else { Vec::new() }
 }
 
-/// Returns the chosen items of a type, then the referenced ones, each with its title and without repetition.
-fn subjects(kind: &str, task: TaskInput<'_>) -> Vec<(String, String)> {
+/// Returns the chosen items of a type, then the referenced ones, each with its title and without repetition. In a pipeline
+/// the results of earlier tasks follow.
+fn subjects(agent: &Agent, kind: &str, task: TaskInput<'_>) -> Vec<(String, String)> {
     let is_of_kind = |id: &str| ItemId::parse(id).is_some_and(|parsed| parsed.kind == kind);
     let chosen = task.brief.selections.chosen();
     let chosen = chosen.map(|item| (item.id.clone(), item.title.clone().unwrap_or_default()));
     let referenced = task.material.items.iter();
     let referenced = referenced.map(|item| (item.id.clone(), title_of(item.body.get("title"))));
+    let earlier = task.material.earlier.iter().filter(|_| agent.sees.is_some());
+    let earlier = earlier.flat_map(|task| &task.items);
+    let earlier = earlier.map(|item| (item.id.clone(), title_of(item.body.get("title"))));
     let mut subjects: Vec<(String, String)> = chosen
         .chain(referenced)
+        .chain(earlier)
         .filter(|(id, _)| is_of_kind(id))
         .collect();
     keep_distinct(&mut subjects, |(id, _)| json!(id));
@@ -169,7 +174,7 @@ fn share(most: usize, part: PartOf<'_>) -> usize {
 /// `profile_title`.
 pub(super) fn name_subject(agent: &Agent, task: TaskInput<'_>, subject: &str, items: &mut [NewItem]) {
     let Some(kind) = agent.fan_out.each() else { return };
-    let subjects = subjects(kind, task);
+    let subjects = subjects(agent, kind, task);
     let title = subjects
         .into_iter()
         .find(|(id, _)| id == subject)

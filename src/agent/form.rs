@@ -44,7 +44,12 @@ impl Form {
         let text = Environment::new()
             .render_str(template, context! { actions => actions.to_vec() })
             .map_err(|error| (error.line().unwrap_or(1), error.to_string()))?;
-        let value: Value = serde_json::from_str(&text).map_err(|error| (error.line(), error.to_string()))?;
+        Self::of_schema(&text)
+    }
+
+    /// Reads a schema. `Err` holds the line of the fault and the reason.
+    pub(super) fn of_schema(text: &str) -> Result<Self, (usize, String)> {
+        let value: Value = serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
         let validator = jsonschema::validator_for(&value).map_err(|error| (1, error.to_string()))?;
         if value["type"] != "object" {
             return Err((1, "its root must have the type `object`".to_owned()));

@@ -58,7 +58,12 @@ type Read = (Vec<NewItem>, Vec<String>);
 /// Returns the one item of free text. A truncated text is marked `truncated`.
 pub(super) fn from_text(asked: &Asked<'_>, text: &str, truncated: bool) -> Result<Read, String> {
     let text = strip_think(text).trim();
-    if !says_something(text) {
+    let is_empty = if asked.agent.is_verbatim {
+        text.is_empty()
+    } else {
+        !says_something(text)
+    };
+    if is_empty {
         return Err("the answer is empty".to_owned());
     }
     let mut body = Map::new();
@@ -75,6 +80,11 @@ pub(super) fn from_text(asked: &Asked<'_>, text: &str, truncated: bool) -> Resul
 /// Returns the items of an object that fits the agent's schema; `Err` if items were given and none has text.
 pub(super) fn from_object(asked: &Asked<'_>, object: Map<String, Value>) -> Result<Read, String> {
     let mut warnings = Vec::new();
+    if asked.agent.is_verbatim {
+        let mut body = object;
+        bound_texts(&mut body, &mut warnings);
+        return Ok((vec![item(asked, body)], warnings));
+    }
     let mut list = list_of(object);
     for body in &mut list {
         // The store assigns the ids.
@@ -181,6 +191,9 @@ fn bound_texts(body: &mut Map<String, Value>, warnings: &mut Vec<String>) {
 /// Returns the complaints about items that fit their schema.
 pub(super) fn complaints(asked: &Asked<'_>, items: &[NewItem]) -> Vec<String> {
     let mut complaints = Vec::new();
+    if asked.agent.is_verbatim {
+        return complaints;
+    }
     for (index, item) in items.iter().enumerate() {
         let empty = placeholders(&item.body).map(|key| format!("`{key}` holds no letter and no digit"));
         let wrong = asked.agent.rules.complaints(&item.body);
@@ -245,6 +258,9 @@ fn wrong_words(asked: &Asked<'_>, body: &Map<String, Value>) -> Vec<String> {
 
 /// Returns a fault of the items that is not worth a second call.
 pub(super) fn doubts(asked: &Asked<'_>, items: &[NewItem]) -> Option<String> {
+    if asked.agent.is_verbatim {
+        return None;
+    }
     let is_worth_a_call = is_chinese_by_mistake(asked, items);
     let is_other = is_another_language(asked.question(), &said(asked, items));
     (is_other && !is_worth_a_call).then(|| OTHER_LANGUAGE.to_owned())

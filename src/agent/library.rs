@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::agent_file::{AgentError, AgentFile, outline};
+use super::asked::{self, ASK};
 use super::definition::{Agent, Surroundings};
 use super::form::Form;
+use super::given_tasks::GivenTasks;
+use super::pipeline;
 use crate::config::AgentSettings;
 use crate::domain::request::{Action, Digest};
 
@@ -46,7 +49,7 @@ const EMBEDDED: [(&str, &str); 10] = [
     ),
 ];
 
-/// The size limit of an agent file, in bytes.
+/// The size limit of a file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// All agents.
@@ -56,6 +59,8 @@ pub struct Agents {
     query_writer: Agent,
     workers: Vec<Agent>,
     default_plan: Vec<Action>,
+    /// The tasks of requests that name none, from a pipeline file.
+    pipeline: Option<GivenTasks>,
     /// The template that shows earlier work in every prompt.
     material: String,
 }
@@ -124,9 +129,24 @@ impl Agents {
         let mut agents = read;
         let supervisor = taken(&mut agents, SUPERVISOR)?;
         let query_writer = taken(&mut agents, QUERY_WRITER)?;
+        if let Some(settings) = &settings.asked {
+            if let Some(other) = agents.iter().find(|agent| agent.action.as_str() == ASK) {
+                return Err(told(
+                    &other.file,
+                    "`action` is `ask`, as the agent of `--ask` (rename one)",
+                ));
+            }
+            agents.push(asked::agent(settings, around)?);
+        }
+        let pipeline = settings.pipeline.as_deref();
+        let pipeline = pipeline
+            .map(|file| pipeline::read(file, &mut agents))
+            .transpose()?;
         one_agent_an_item(&agents)?;
+        named_tasks_exist(&agents)?;
         Ok(Self {
             default_plan: default_plan(&agents, settings)?,
+            pipeline,
             supervisor,
             query_writer,
             workers: agents,
@@ -166,6 +186,11 @@ impl Agents {
     /// Returns the actions for a request whose plan cannot be used.
     pub fn default_plan(&self) -> &[Action] {
         &self.default_plan
+    }
+
+    /// Returns the tasks of requests that name none, if a pipeline file gives them.
+    pub const fn pipeline(&self) -> Option<&GivenTasks> {
+        self.pipeline.as_ref()
     }
 
     /// Returns the names of all actions in backticks, for messages.
@@ -228,15 +253,16 @@ impl Folder {
 }
 
 fn text_of(path: &Path) -> Result<String, AgentError> {
-    let problem = |reason: String| told(path, &reason);
-    let data = std::fs::metadata(path).map_err(|error| problem(error.to_string()))?;
+    bounded_text(path).map_err(|reason| told(path, &reason))
+}
+
+/// Reads a file of a bounded size. `Err` has the reason.
+pub(super) fn bounded_text(path: &Path) -> Result<String, String> {
+    let data = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if data.len() > LARGEST {
-        return Err(problem(format!(
-            "it has {} bytes, at most {LARGEST} are read",
-            data.len()
-        )));
+        return Err(format!("it has {} bytes, at most {LARGEST} are read", data.len()));
     }
-    std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// Merges the agents of a folder: each replaces the agent with the same action or is appended.
@@ -294,6 +320,18 @@ fn one_agent_an_item(agents: &[Agent]) -> Result<(), AgentError> {
     Ok(())
 }
 
+/// Checks that templates name known tasks only.
+fn named_tasks_exist(agents: &[Agent]) -> Result<(), AgentError> {
+    for agent in agents {
+        let is_known = |name: &str| agents.iter().any(|other| other.action.as_str() == name);
+        if let Some(name) = agent.tasks.unknown(is_known) {
+            let reason = format!("it names `tasks.{name}`, and there is no agent `{name}`");
+            return Err(told(&agent.file, &reason));
+        }
+    }
+    Ok(())
+}
+
 fn default_plan(agents: &[Agent], settings: &AgentSettings) -> Result<Vec<Action>, AgentError> {
     settings
         .default_plan
@@ -320,9 +358,5 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn told(file: &Path, reason: &str) -> AgentError {
-    AgentError {
-        file: file.to_path_buf(),
-        line: None,
-        reason: reason.to_owned(),
-    }
+    AgentError::of_file(file, None, reason)
 }

@@ -24,6 +24,10 @@ pub(super) struct PromptParts {
     pub(super) query: Option<String>,
     /// The columns of the table row that templates name.
     pub(super) row: Map<String, Value>,
+    /// The client's own data for the result.
+    pub(super) metadata: Value,
+    /// The items of the earlier tasks that templates name, by action.
+    pub(super) tasks: Map<String, Value>,
     /// The account and its audience, as named values.
     pub(super) background: Vec<Named>,
     /// The facts of the product, as named values.
@@ -157,6 +161,8 @@ impl PromptParts {
             input: input.to_owned(),
             query: brief.query.clone(),
             row: brief.row().cloned().unwrap_or_default(),
+            metadata: Value::Null,
+            tasks: Map::new(),
             background: background(brief),
             product: product(brief, facts),
             wording: product(brief, wording),

@@ -1,6 +1,10 @@
 //! Plans the tasks of a request, as far as no model is needed.
 
+use std::collections::BTreeSet;
+
+use super::given_tasks::GivenTasks;
 use super::library::Agents;
+use super::task_names::TaskNames;
 use crate::domain::ids::shortened;
 use crate::domain::request::{Action, Brief, Interaction, Request, Stops, Work as Asked};
 use crate::store::{Planned, RunConstraints};
@@ -11,13 +15,25 @@ pub const COMPLETION: &str = "completion";
 /// Decides the tasks of each request.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    /// The known actions, and the selection list of each.
-    known: Vec<(String, String)>,
+    /// The known actions.
+    known: Vec<KnownAction>,
     routes: Vec<String>,
     /// `--tasks`: the tasks of requests that name none.
-    given: Option<Vec<Action>>,
+    given: Option<GivenTasks>,
     /// `--until`: where a queue pauses if its line does not say.
     until: Option<Action>,
+}
+
+/// An action that a request may ask for.
+#[derive(Debug, Clone)]
+struct KnownAction {
+    name: String,
+    /// Its selection list.
+    list: String,
+    /// Whether its prompt names the query.
+    reads_query: bool,
+    /// The earlier tasks that its prompt names.
+    tasks: TaskNames,
 }
 
 /// The part of a request's plan that needs no model.
@@ -35,14 +51,19 @@ impl Planner {
     pub fn new(
         agents: &Agents,
         routes: Vec<String>,
-        given: Option<Vec<Action>>,
+        given: Option<GivenTasks>,
         until: Option<Action>,
     ) -> Result<Self, String> {
         let planner = Self {
             known: agents
                 .all()
                 .iter()
-                .map(|agent| (agent.action.as_str().to_owned(), agent.content_type()))
+                .map(|agent| KnownAction {
+                    name: agent.action.as_str().to_owned(),
+                    list: agent.content_type(),
+                    reads_query: agent.reads_query,
+                    tasks: agent.tasks.clone(),
+                })
                 .collect(),
             routes,
             given,
@@ -55,10 +76,13 @@ impl Planner {
                     .map_err(|reason| format!("agent file `{}`: {reason}", agent.file.display()))?;
             }
         }
-        for action in planner.given.iter().flatten() {
+        for action in planner.given.iter().flat_map(GivenTasks::actions) {
             planner
                 .check(action.as_str())
                 .map_err(|reason| format!("`--tasks`: {reason}"))?;
+        }
+        if let Some(given) = &planner.given {
+            planner.check_named_tasks(given.actions().map(Action::as_str), |index| given.before(index))?;
         }
         if let Some(until) = &planner.until {
             planner
@@ -71,10 +95,9 @@ impl Planner {
     /// Returns the same planner with the stored terms of a run: its `--until` and its `--tasks`.
     #[must_use]
     pub fn under(&self, terms: &RunConstraints) -> Self {
-        let tasks = terms.tasks.as_deref().map(task_names);
         Self {
             until: terms.until.as_deref().and_then(Action::parse),
-            given: tasks.map(|tasks| tasks.into_iter().filter_map(Action::parse).collect()),
+            given: terms.tasks.as_deref().and_then(GivenTasks::of_text),
             ..self.clone()
         }
     }
@@ -82,11 +105,11 @@ impl Planner {
     /// Returns a fingerprint of the settings that decide plans beside the lines. The lines are read again when it
     /// changes.
     pub fn fingerprint(&self) -> String {
-        let given: Vec<&str> = self.given.iter().flatten().map(Action::as_str).collect();
-        let known: Vec<&str> = self.known.iter().map(|(action, _)| action.as_str()).collect();
+        let given = self.given.as_ref().map(GivenTasks::text).unwrap_or_default();
+        let known: Vec<&str> = self.known.iter().map(|known| known.name.as_str()).collect();
         format!(
             "tasks={};until={};available={};routes={}",
-            given.join(","),
+            given,
             self.until.as_ref().map_or("", Action::as_str),
             known.join(","),
             self.routes.join(",")
@@ -96,6 +119,11 @@ impl Planner {
     /// Whether a flag gives tasks to requests that name none.
     pub const fn gives_tasks(&self) -> bool {
         self.given.is_some()
+    }
+
+    /// Whether tasks of a request can run side by side.
+    pub fn gives_graph(&self) -> bool {
+        self.given.as_ref().is_some_and(GivenTasks::is_graph)
     }
 
     /// Returns the tasks that are known without a model, or the reason why the request is refused.
@@ -108,10 +136,14 @@ impl Planner {
                 tasks: vec![planned(COMPLETION, String::new())],
                 stops: Stops::default(),
             }),
-            Asked::Brief(brief) => Ok(KnownTasks {
-                tasks: self.tasks(brief)?,
-                stops: self.stops(brief)?,
-            }),
+            Asked::Brief(brief) => {
+                let tasks = self.tasks(brief)?;
+                self.check_query(brief, &tasks)?;
+                Ok(KnownTasks {
+                    tasks,
+                    stops: self.stops(brief)?,
+                })
+            }
         }
     }
 
@@ -137,7 +169,7 @@ impl Planner {
 
     fn tasks(&self, brief: &Brief) -> Result<Vec<Planned>, String> {
         for item in &brief.selections.items {
-            if !self.known.iter().any(|(_, list)| *list == item.list) {
+            if !self.known.iter().any(|known| known.list == item.list) {
                 return Err(format!(
                     "`nova3_selections` has a list `{}`, which no agent makes",
                     shortened(&item.list, 60)
@@ -145,20 +177,27 @@ impl Planner {
             }
         }
         if let Some(tasks) = &brief.tasks {
-            return tasks
+            let planned = tasks
                 .iter()
                 .map(|task| {
                     self.check(task.action.as_str())?;
                     let input = task.input.clone().unwrap_or_else(|| own_input(brief));
                     Ok(planned(task.action.as_str(), input))
                 })
-                .collect();
+                .collect::<Result<Vec<_>, String>>()?;
+            let actions: Vec<&str> = planned.iter().map(|task| task.action.as_str()).collect();
+            let before = |index| {
+                actions
+                    .iter()
+                    .take(index)
+                    .map(|action| (*action).to_owned())
+                    .collect()
+            };
+            self.check_named_tasks(actions.iter().copied(), before)?;
+            return Ok(planned);
         }
         if let Some(given) = &self.given {
-            return Ok(given
-                .iter()
-                .map(|action| planned(action.as_str(), own_input(brief)))
-                .collect());
+            return Ok(given.planned(&own_input(brief)));
         }
         match brief.interaction {
             Interaction::QuickSuggestion => Ok(vec![planned(Action::ANSWER.as_str(), own_input(brief))]),
@@ -166,11 +205,53 @@ impl Planner {
         }
     }
 
-    fn check(&self, action: &str) -> Result<(), String> {
-        if self.known.iter().any(|(known, _)| known == action) {
+    /// Refuses a task whose prompt names a task that is not before it.
+    fn check_named_tasks<'a>(
+        &self,
+        actions: impl Iterator<Item = &'a str>,
+        before: impl Fn(usize) -> BTreeSet<String>,
+    ) -> Result<(), String> {
+        for (index, action) in actions.enumerate() {
+            let known = self.known.iter().find(|known| known.name == action);
+            let before = before(index);
+            if let Some(name) = known.and_then(|known| known.tasks.unknown(|name| before.contains(name))) {
+                return Err(format!(
+                    "the prompt of `{action}` names `tasks.{name}`, and no task before it is `{name}`"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a request without a query for a task whose prompt names it.
+    fn check_query(&self, brief: &Brief, tasks: &[Planned]) -> Result<(), String> {
+        if brief.query.is_some() || !brief.selections.items.is_empty() || !brief.references.is_empty() {
             return Ok(());
         }
-        let known = quoted(self.known.iter().map(|(action, _)| action.as_str()));
+        let reads_query = |name: &str| {
+            let mut known = self.known.iter();
+            known.any(|known| known.name == name && known.reads_query)
+        };
+        let reader = tasks
+            .iter()
+            .find(|task| task.input.trim().is_empty() && reads_query(&task.action));
+        match (reader, tasks.is_empty()) {
+            (Some(task), _) => Err(format!(
+                "expected `query` to have 1 to 5000 characters, got none (the prompt of `{}` names it)",
+                task.action
+            )),
+            (None, true) => {
+                Err("expected `query` to have 1 to 5000 characters, got none (a plan needs it)".to_owned())
+            }
+            (None, false) => Ok(()),
+        }
+    }
+
+    fn check(&self, action: &str) -> Result<(), String> {
+        if self.known.iter().any(|known| known.name == action) {
+            return Ok(());
+        }
+        let known = quoted(self.known.iter().map(|known| known.name.as_str()));
         Err(format!(
             "there is no agent for the action `{}` (known: {known})",
             shortened(action, 60)
@@ -194,15 +275,8 @@ fn planned(action: &str, input: String) -> Planned {
         action: action.to_owned(),
         description: String::new(),
         input,
+        needs: None,
     }
-}
-
-/// Returns the names in a comma-separated list of tasks.
-pub fn task_names(list: &str) -> Vec<&str> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect()
 }
 
 /// Returns the input of a task without an instruction of its own.
@@ -235,7 +309,7 @@ mod tests {
             ..AgentSettings::default()
         };
         let agents = Agents::load(&settings).unwrap();
-        let given = given.map(|action| vec![Action::parse(action).unwrap()]);
+        let given = given.map(|action| GivenTasks::one(Action::parse(action).unwrap()));
         let planner = Planner::new(&agents, vec!["default".to_owned()], given, None)?;
         let work = planner.plan(&read_line(line.as_bytes(), Rules::default()).unwrap().request)?;
         Ok(work

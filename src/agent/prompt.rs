@@ -1,10 +1,6 @@
 //! Templates, and the quoting of untrusted text in them.
 
-use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value};
-
-use super::parts::{ChosenItem, Comment, ItemText, Named, PromptParts, RoundPart, SearchHit, TaskPart};
-use super::row::RowColumns;
+use minijinja::{Environment, UndefinedBehavior};
 
 /// The instruction limit of one rendering. A template is trusted and its material is not, so a loop over hostile
 /// material must end.
@@ -57,65 +53,39 @@ fn unmarked(text: &str) -> String {
     out
 }
 
-/// Returns material with every part present, to test a template. The row has the columns that the template names.
-pub(super) fn probe(row: &RowColumns) -> Value {
-    let text = || "probe".to_owned();
-    let piece = || ItemText {
-        id: "insight1".to_owned(),
-        text: text(),
-        is_sourced: false,
+/// Returns a variable that no prompt has.
+pub(super) fn unknown_name(
+    templates: &Environment<'_>,
+    variables: impl IntoIterator<Item = String>,
+) -> Option<String> {
+    let is_known = |name: &String| {
+        PARTS.contains(&name.as_str())
+            || ["chinese", "max_results", "label", "english"].contains(&name.as_str())
+            || templates.globals().any(|(global, _)| global == name)
     };
-    let named = || Named {
-        name: text(),
-        key: text(),
-        value: text(),
-    };
-    Value::from(Serde(PromptParts {
-        input: text(),
-        query: Some("another probe".to_owned()),
-        row: row.probe(),
-        background: vec![named()],
-        product: vec![named()],
-        wording: vec![named()],
-        previous: vec![text()],
-        context: Some(text()),
-        task_context: Some(text()),
-        chosen: vec![ChosenItem {
-            id: text(),
-            text: text(),
-            comment: Some(text()),
-        }],
-        comments: vec![Comment {
-            id: text(),
-            comment: text(),
-        }],
-        references: vec![piece()],
-        earlier: vec![TaskPart {
-            task_id: text(),
-            action: text(),
-            items: vec![piece()],
-        }],
-        rounds: vec![RoundPart {
-            query: Some(text()),
-            items: vec![piece()],
-        }],
-        results: vec![SearchHit {
-            id: text(),
-            title: text(),
-            url: text(),
-            text: text(),
-        }],
-    }))
+    variables.into_iter().filter(|name| !is_known(name)).min()
 }
 
-/// Returns material with a task and a row only, to test a template.
-pub(super) fn empty_probe(row: &RowColumns) -> Value {
-    Value::from(Serde(PromptParts {
-        input: "probe".to_owned(),
-        row: row.probe(),
-        ..PromptParts::default()
-    }))
-}
+/// The parts of a prompt, as templates name them.
+const PARTS: [&str; 17] = [
+    "input",
+    "query",
+    "row",
+    "metadata",
+    "tasks",
+    "background",
+    "product",
+    "wording",
+    "previous",
+    "context",
+    "task_context",
+    "chosen",
+    "comments",
+    "references",
+    "earlier",
+    "rounds",
+    "results",
+];
 
 #[cfg(test)]
 mod tests {

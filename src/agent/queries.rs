@@ -75,6 +75,7 @@ pub async fn write_queries(
 /// Renders the template of the queries: one query a line.
 pub fn from_template(agent: &Agent, task: TaskInput<'_>) -> Result<Vec<String>, Failure> {
     let (parts, _) = PromptParts::gather(task.brief, task.input, task.material, false);
+    let parts = parts.with_data(agent, task);
     let text = agent
         .query_text(&minijinja::Value::from(Serde(&parts)))
         .map_err(|error| {

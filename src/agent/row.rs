@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
-use serde_json::Map;
 
 /// The variable that holds a row.
 const ROW: &str = "row";
@@ -52,12 +51,6 @@ impl RowColumns {
     pub fn add(&mut self, other: &Self) {
         self.whole |= other.whole;
         self.names.extend(other.names.iter().cloned());
-    }
-
-    /// Returns a row with these columns, to test a template.
-    pub(super) fn probe(&self) -> Map<String, serde_json::Value> {
-        let names = self.names.iter();
-        names.map(|name| (name.clone(), "probe".into())).collect()
     }
 
     /// Whether no template uses the row.

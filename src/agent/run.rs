@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use minijinja::value::Serde;
+use serde_json::value::RawValue;
 
 use super::context::{
     AgentContext, ConversationOutcome, ConversationResult, Validation, converse, max_tokens,
 };
-use super::definition::Agent;
+use super::definition::{Agent, reason};
 use super::fan_out;
 use super::form::Form;
 use super::items::{self, Asked};
@@ -55,6 +56,8 @@ pub struct TaskInput<'a> {
     pub brief: &'a Brief,
     /// The task's own instruction.
     pub input: &'a str,
+    /// The client's own data for the result.
+    pub metadata: Option<&'a RawValue>,
     /// Results from before.
     pub material: &'a Material,
     /// The result of the task's search, if its agent searches.
@@ -152,43 +155,68 @@ pub fn prompt(
 ) -> Result<Prompt, Failure> {
     let settings = &route.settings;
     let broken = |error: minijinja::Error| {
-        Failure::new(Class::Internal, format!("the prompt cannot be made: {error:#}"))
+        let class = if agent.names_data() {
+            Class::BadRequest
+        } else {
+            Class::Internal
+        };
+        Failure::new(class, format!("the prompt cannot be made: {}", reason(&error)))
     };
     let language = Language::of(task.brief.query.as_deref().unwrap_or_default(), task.input);
     let is_chinese = language == Language::Chinese;
-    let system = agent.system(is_chinese).map_err(broken)?;
     let (mut parts, mut warnings) = PromptParts::gather(
         task.brief,
         task.input,
         task.material,
         agent.writes && !agent.unsourced_facts,
     );
-    parts = parts.with_sources(task.search);
+    parts = parts.with_sources(task.search).with_data(agent, task);
     if let (Some(kind), Some(subject)) = (agent.fan_out.each(), task.part.and_then(|part| part.subject)) {
         parts.keep_only(kind, subject);
+        if agent.sees.is_some() {
+            parts.keep_only_earlier(kind, subject);
+        }
     }
+    let system = agent.system(&parts.data(), is_chinese).map_err(broken)?;
     let taken = estimate_tokens(&system) + u64::from(max_tokens(route, agent)) + AROUND;
     let room = settings.context_window.saturating_sub(taken);
-    let left_out = parts.fit(budget, room).map_err(|needed| {
-        let message = format!(
-            "the request has about {needed} tokens, and the window of route `{}` leaves {room} for it \
-             (shorten it, or set `context_window` of the route if its model takes more)",
-            settings.name
-        );
-        Failure::new(Class::ContextLength, message)
-    })?;
+    let left_out = parts
+        .fit(budget, room)
+        .map_err(|needed| too_long(needed, room, &settings.name))?;
     warnings.extend(left_out);
     let user = agent
         .user(&minijinja::Value::from(Serde(&parts)), is_chinese)
         .map_err(broken)?;
-    let message = |role, content| Message { role, content };
+    if agent.names_data() && estimate_tokens(&user) > room {
+        return Err(too_long(estimate_tokens(&user), room, &settings.name));
+    }
+    let language = if agent.is_verbatim {
+        Language::of(&user, "")
+    } else {
+        language
+    };
     Ok(Prompt {
-        messages: vec![message(Role::System, system), message(Role::User, user)],
+        messages: messages(system, user),
         warnings,
         sources: parts.sources(proof::quotes(&agent.form)),
         grounds: agent.writes.then(|| Arc::new(parts.grounds())),
         language,
     })
+}
+
+fn too_long(needed: u64, room: u64, route: &str) -> Failure {
+    let message = format!(
+        "the request has about {needed} tokens, and the window of route `{route}` leaves {room} for it (shorten it, or \
+         set `context_window` of the route if its model takes more)"
+    );
+    Failure::new(Class::ContextLength, message)
+}
+
+/// The conversation. An agent without a system message sends none.
+fn messages(system: String, user: String) -> Vec<Message> {
+    let message = |role, content| Message { role, content };
+    let system = Some(message(Role::System, system)).filter(|system| !system.content.is_empty());
+    system.into_iter().chain([message(Role::User, user)]).collect()
 }
 
 /// The message about an answer that ended at its token limit.

@@ -148,6 +148,7 @@ fn step(agents: &Agents, task: &Value) -> Result<Planned, String> {
         action: action.to_owned(),
         description: shortened(&description.join(" "), LONGEST_DESCRIPTION),
         input: clean(input, LONGEST_INPUT),
+        needs: None,
     })
 }
 
@@ -161,6 +162,7 @@ fn default_steps(agents: &Agents, brief: &Brief) -> Vec<Planned> {
             action: action.as_str().to_owned(),
             description: String::new(),
             input: input.clone(),
+            needs: None,
         })
         .collect()
 }

@@ -95,7 +95,7 @@ fn show(agent: &Agent) -> String {
         Form::Text => "free text".to_owned(),
         Form::Json(schema) => serde_json::to_string_pretty(&schema.value).unwrap_or_default(),
     };
-    let system = agent.system(true).unwrap_or_default();
+    let system = agent.shown_system();
     format!(
         "{}\n\n# system\n\n{}\n\n# answer\n\n{}\n\n# file: {}\n\n{}\n",
         facts(agent),

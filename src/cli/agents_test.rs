@@ -85,6 +85,7 @@ async fn ask(
     let task = TaskInput {
         brief,
         input: &args.input,
+        metadata: None,
         material: &material,
         search: None,
         part: None,

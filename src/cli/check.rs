@@ -9,10 +9,10 @@ use tempfile::NamedTempFile;
 use super::args::{CheckArgs, Global};
 use super::estimate::EstimateJob;
 use super::exit::{Exit, decided};
-use super::{input, models, print, setup};
+use super::{input, models, own_work, print, setup};
 use crate::agent::Planner;
 use crate::config::{Config, Flags, process_env};
-use crate::domain::request::{Identity, Rules};
+use crate::domain::request::Identity;
 use crate::engine::{Input, InputForm, InputPart, Job, read_input};
 use crate::observe::tell;
 use crate::store::sqlite::Identities;
@@ -28,15 +28,13 @@ pub(super) fn main(args: &CheckArgs, global: &Global, matches: &ArgMatches) -> R
     };
     let flags = input::with_flags(flags, &args.table, matches);
     let config = Config::load_without_keys(&flags, &process_env)?;
-    let agents = setup::agents(&config.agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = Arc::clone(&work.agents);
     let providers = setup::providers(&config, &agents, None)?;
     let routes = setup::names(&config);
-    let planner = setup::planner(&agents, routes, args.tasks.as_deref(), None)?;
+    let planner = setup::planner(&work, routes, None)?;
     let source = setup::input(&args.input)?;
-    let rules = Rules {
-        lenient: args.lenient,
-    };
-    let form = input::form(&args.table, &config.input, &agents, args.tasks.as_deref(), rules)?;
+    let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     let found = if args.estimate {
         let job = EstimateJob {
             config: &config,

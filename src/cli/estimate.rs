@@ -13,10 +13,10 @@ use super::check::{CheckCounts, check_each};
 use super::exit::{Exit, decided};
 use super::plan::PlannedRequest;
 use super::prompts::stored_material;
-use super::{input, models, print, rehearsal, run, setup, stores};
+use super::{input, models, own_work, print, rehearsal, run, setup, stores};
 use crate::agent::{Agents, Planner, planning_input};
 use crate::config::{Config, process_env};
-use crate::domain::request::{Identity, Rules, Stops, Work};
+use crate::domain::request::{Identity, Stops, Work};
 use crate::domain::state::TaskStatus;
 use crate::domain::usage::Cost;
 use crate::engine::{Input, InputForm, check_columns};
@@ -61,7 +61,8 @@ pub(super) fn dry_run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> 
     } else {
         Config::load(&flags, &process_env)?
     };
-    let agents = setup::agents(&config.agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = Arc::clone(&work.agents);
     let providers = if args.mock {
         Providers::rehearsal(rehearsal::NOWHERE)
             .map_err(|error| decided(Exit::Internal, error.to_string()))?
@@ -70,11 +71,8 @@ pub(super) fn dry_run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> 
     };
     setup::require_prices(&config)?;
     let routes = setup::names(&config);
-    let planner = setup::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
-    let rules = Rules {
-        lenient: args.lenient,
-    };
-    let form = input::form(&args.table, &config.input, &agents, args.tasks.as_deref(), rules)?;
+    let planner = setup::planner(&work, routes, args.until.as_deref())?;
+    let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     check_columns(&source, &form, &planner)?;
     models::of_input(&config, &agents, &planner, &source, &form)?;
     let job = EstimateJob {
@@ -129,7 +127,6 @@ impl EstimateJob<'_> {
                 seen: Identities::new()?,
                 asked: HashSet::new(),
             },
-            planner: self.planner,
             rounds: SessionRounds::new(self.config.context.rounds),
             word: self.form.row_word(self.source),
             retry_failed: self.retry_failed,
@@ -205,7 +202,6 @@ fn counters(config: &Config) -> Result<HashMap<String, TokenCounter>> {
 struct InputSums<'a> {
     estimator: Estimator<'a>,
     known: KnownRun<'a>,
-    planner: &'a Planner,
     rounds: SessionRounds,
     word: &'static str,
     retry_failed: bool,
@@ -233,7 +229,7 @@ impl InputSums<'_> {
             word: self.word,
             request,
             plan,
-            flagged: self.planner.gives_tasks() && !plan.is_empty(),
+            flag: None,
             stored: self.known.queue(identity, *content)?,
         };
         let is_finished = |queue: &KnownQueue| is_finished(queue, stops, self.retry_failed);

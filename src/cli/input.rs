@@ -8,8 +8,9 @@ use encoding_rs::Encoding;
 
 use super::args::{GivenFormat, InputArgs};
 use super::exit::{Exit, decided};
+use super::own_work::OwnWork;
 use super::setup::given;
-use crate::agent::{Agents, RowColumns, task_names};
+use crate::agent::RowColumns;
 use crate::config::{Flags, Given, InputSettings};
 use crate::domain::ids::shortened;
 use crate::domain::request::Rules;
@@ -48,10 +49,10 @@ pub(super) fn with_flags(flags: Flags, args: &InputArgs, matches: &ArgMatches) -
 pub(super) fn form(
     args: &InputArgs,
     settings: &InputSettings,
-    agents: &Agents,
-    tasks: Option<&str>,
-    rules: Rules,
+    work: &OwnWork,
+    lenient: bool,
 ) -> Result<InputForm> {
+    let agents = &*work.agents;
     let usage = |message: String| decided(Exit::Usage, message);
     let mut stored = RowColumns::default();
     for agent in agents.all().iter().chain([agents.supervisor()]) {
@@ -61,7 +62,7 @@ pub(super) fn form(
         settings.query.as_deref(),
         &settings.map,
         stored.clone(),
-        needed(agents, tasks).unwrap_or(stored),
+        needed(work).unwrap_or(stored),
     )
     .map_err(usage)?;
     let encoding = settings.encoding.as_deref();
@@ -74,7 +75,10 @@ pub(super) fn form(
         })
     });
     Ok(InputForm {
-        rules,
+        rules: Rules {
+            lenient,
+            without_query: work.is_without_query(),
+        },
         format: args.input_format.map(|format| match format {
             GivenFormat::Csv => InputFormat::Csv,
             GivenFormat::Tsv => InputFormat::Tsv,
@@ -83,15 +87,15 @@ pub(super) fn form(
         }),
         encoding: encoding.transpose()?,
         mapping: Arc::new(mapping),
-        maps_lines: settings.from_flags,
+        maps_lines: settings.from_flags || work.is_own(),
     })
 }
 
-/// The columns that the agents of `--tasks` name. Without the flag any agent may be used.
-fn needed(agents: &Agents, tasks: Option<&str>) -> Option<RowColumns> {
+/// The columns that the agents of the tasks name. Without known tasks any agent may be used.
+fn needed(work: &OwnWork) -> Option<RowColumns> {
     let mut needed = RowColumns::default();
-    for name in task_names(tasks?) {
-        needed.add(&agents.get(name)?.row);
+    for agent in work.of_tasks()? {
+        needed.add(&agent.row);
     }
     Some(needed)
 }

@@ -19,6 +19,7 @@ mod mock;
 mod models;
 mod open_files;
 mod outputs;
+mod own_work;
 mod plan;
 mod prompts;
 mod redo;

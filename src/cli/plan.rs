@@ -9,16 +9,14 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{check, input, models, print, prompts, redo, redo_list, rehearsal, run, setup, stores, terminal};
-use crate::agent::{Agents, Planner};
+use super::{check, input, models, own_work, print, prompts, redo, rehearsal, run, setup, stores, terminal};
+use crate::agent::Planner;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
 use crate::domain::printable::{counted, printable};
-use crate::domain::request::{Digest, Identity, Interaction, Request, Rules, Work};
+use crate::domain::request::{Digest, Identity, Interaction, Request, Work};
 use crate::domain::state::TaskStatus;
-use crate::engine::{
-    Input, InputForm, InputPart, Job, RedoChoice, Services, Signals, check_columns, read_input, run_batch,
-};
+use crate::engine::{Input, InputPart, Job, Services, Signals, check_columns, read_input, run_batch};
 use crate::observe::tell;
 use crate::observe::{EventBus, RunEnding, Style};
 use crate::report;
@@ -37,7 +35,7 @@ pub(super) fn main(
     let flags = input::with_flags(flags, &args.table, matches);
     let runtime = super::runtime()?;
     if args.stale {
-        return runtime.block_on(stale(args, &flags));
+        return runtime.block_on(redo::plan_stale(args, &flags));
     }
     let mut asked = Exit::Good;
     if args.call {
@@ -59,21 +57,6 @@ pub(super) fn main(
     })
 }
 
-/// Shows the finished tasks that a redo would make anew, because one of their inputs has changed.
-async fn stale(args: &PlanArgs, flags: &Flags) -> Result<Exit> {
-    let (name, _) = run::run_name(args.name.as_deref(), &setup::input(&args.input)?)?;
-    let choice = RedoChoice {
-        stale: true,
-        ..RedoChoice::default()
-    };
-    let form = if args.json {
-        redo_list::ListForm::Json
-    } else {
-        redo_list::ListForm::Text
-    };
-    redo::show(flags, args.mock, &name, &choice, form).await
-}
-
 /// Makes and stores the missing plans. Runs no other task.
 async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Signals) -> Result<Exit> {
     let source = setup::input(&args.input)?;
@@ -84,9 +67,10 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         return Err(decided(Exit::Usage, message));
     }
     let (mock, config) = rehearsal::settings(args.mock, flags).await?;
-    let agents = setup::agents(&config.agents)?;
-    let planner = planner(args, &agents, &config)?;
-    let form = form(args, &config, &agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = Arc::clone(&work.agents);
+    let planner = setup::planner(&work, setup::names(&config), None)?;
+    let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     check_columns(&source, &form, &planner)?;
     models::of_input(&config, &agents, &planner, &source, &form)?;
     setup::require_prices(&config)?;
@@ -112,7 +96,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         host: setup::host(),
         plan_only: true,
         recipe: setup::recipe(&agents, &config),
-        terms: setup::terms(&agents, &config, &providers, None, args.tasks.as_deref()),
+        terms: setup::terms(&agents, &config, &providers, None, work.tasks.as_ref()),
         accept_drift: true,
     };
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
@@ -151,18 +135,6 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     })
 }
 
-fn form(args: &PlanArgs, config: &Config, agents: &Agents) -> Result<InputForm> {
-    let rules = Rules {
-        lenient: args.lenient,
-    };
-    input::form(&args.table, &config.input, agents, args.tasks.as_deref(), rules)
-}
-
-fn planner(args: &PlanArgs, agents: &Agents, config: &Config) -> Result<Arc<Planner>> {
-    let routes = setup::names(config);
-    setup::planner(agents, routes, args.tasks.as_deref(), None)
-}
-
 /// The store and the run in it.
 pub(super) struct KnownRequests {
     pub(super) store: std::sync::Arc<dyn crate::store::Store>,
@@ -176,8 +148,8 @@ pub(super) struct PlannedRequest<'l> {
     pub(super) word: &'static str,
     pub(super) request: &'l Request,
     pub(super) plan: &'l [Planned],
-    /// Whether the tasks come from `--tasks`.
-    pub(super) flagged: bool,
+    /// The flag that the tasks come from.
+    pub(super) flag: Option<&'static str>,
     pub(super) stored: Option<KnownQueue>,
 }
 
@@ -230,8 +202,7 @@ impl PlannedRequest<'_> {
             }
             (_, Work::Completion(_)) => "an OpenAI Batch line",
             (_, Work::Brief(brief)) if brief.tasks.is_some() => "its line",
-            (_, Work::Brief(_)) if self.flagged => "--tasks",
-            (_, Work::Brief(_)) if !self.plan.is_empty() => "quick_suggestion",
+            (_, Work::Brief(_)) if !self.plan.is_empty() => self.flag.unwrap_or("quick_suggestion"),
             (_, Work::Brief(brief)) => match brief.interaction {
                 Interaction::Continue | Interaction::Select => "pending tasks of its session, else a plan",
                 _ => "not planned yet",
@@ -282,9 +253,10 @@ impl PlannedRequest<'_> {
 
 fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Exit> {
     let source = setup::input(&args.input)?;
-    let agents = setup::agents(&config.agents)?;
-    let planner = planner(args, &agents, config)?;
-    let form = form(args, config, &agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = &*work.agents;
+    let planner = setup::planner(&work, setup::names(config), None)?;
+    let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     let word = form.row_word(&source);
     let known = known(args, config, &source, runtime)?;
     let mut seen: HashMap<Digest, u64> = HashMap::new();
@@ -295,7 +267,14 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
             return true;
         };
         for line in &lines {
-            let entry = match entry(line, word, &planner, known.as_ref(), &mut seen, runtime) {
+            let entry = match entry(
+                line,
+                word,
+                (&planner, work.flag),
+                known.as_ref(),
+                &mut seen,
+                runtime,
+            ) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     bad += 1;
@@ -308,7 +287,7 @@ fn show(args: &PlanArgs, config: &Config, runtime: &tokio::runtime::Runtime) -> 
             };
             let text = match &args.show_prompt {
                 Some(name) if !entry.is_called(name) => continue,
-                Some(_) => runtime.block_on(prompts::text(&entry, known.as_ref(), &agents, config)),
+                Some(_) => runtime.block_on(prompts::text(&entry, known.as_ref(), agents, config)),
                 None if args.json => Ok(entry.json()),
                 None => Ok(entry.text()),
             };
@@ -358,7 +337,7 @@ fn known(
 fn entry<'l>(
     line: &'l NewLine,
     word: &'static str,
-    planner: &Planner,
+    (planner, flag): (&Planner, &'static str),
     known: Option<&KnownRequests>,
     seen: &mut HashMap<Digest, u64>,
     runtime: &tokio::runtime::Runtime,
@@ -393,7 +372,7 @@ fn entry<'l>(
         word,
         request,
         plan,
-        flagged: planner.gives_tasks() && !plan.is_empty(),
+        flag: Some(flag).filter(|_| planner.gives_tasks() && !plan.is_empty()),
         stored,
     }))
 }

@@ -59,13 +59,15 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     async fn one(&self, name: &str, agent: &Agent, input: &str, index: usize) -> Result<String> {
-        let material = self.material(input, index).await?;
+        let mut material = self.material(input, index).await?;
+        agent.keep_seen(&mut material);
         let search = self.search(agent, index).await?;
         let task = TaskInput {
             search: search.as_ref(),
             part: None,
             brief: self.brief,
             input,
+            metadata: self.entry.request.metadata.as_deref(),
             material: &material,
         };
         let parts = agent::split(agent, task);
@@ -90,7 +92,14 @@ impl Shown<'_> {
 
     fn prompt(&self, name: &str, agent: &Agent, task: TaskInput<'_>) -> Result<String> {
         let route = self.route(agent)?;
-        let prompt = agent::prompt(agent, route, &self.config.context, task).map_err(|failure| {
+        let prompt = agent::prompt(agent, route, &self.config.context, task);
+        if matches!(&prompt, Err(failure) if failure.class == Class::BadRequest && !agent.tasks.is_empty()) {
+            return Ok(format!(
+                "=== {name} {} ===\nits prompt names results of earlier tasks, which have not run\n\n",
+                agent.action
+            ));
+        }
+        let prompt = prompt.map_err(|failure| {
             let exit = match failure.class {
                 Class::ContextLength => Exit::BadInput,
                 _ => Exit::Usage,

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::args::{Emit, Global, RedoArgs, RunArgs};
+use super::args::{AskArgs, Emit, Global, PlanArgs, RedoArgs, RunArgs};
 use super::exit::{Exit, decided};
-use super::redo_list::{self, listed};
-use super::{input, rehearsal, run, setup, stores};
+use super::redo_list::{ListForm, each, json, listed};
+use super::{input, own_work, rehearsal, run, setup, stores};
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::printable::counted;
 use crate::engine::{RedoChoice, RedoFilter, RedoTools, Services, Signals, find_redos};
@@ -46,7 +46,14 @@ async fn redo(
     }
     if args.run.dry_run {
         let (name, _) = run::run_name(of_run.name.as_deref(), &setup::input(&of_run.input)?)?;
-        return show(&flags, of_run.mock, &name, &choice, redo_list::ListForm::Summary).await;
+        let view = RedoView {
+            flags: &flags,
+            mock: of_run.mock,
+            name: &name,
+            ask: &of_run.ask,
+            tasks: of_run.tasks.as_deref(),
+        };
+        return show(view, &choice, ListForm::Summary).await;
     }
     let step = RedoStep {
         choice,
@@ -149,14 +156,44 @@ async fn known_run(store: &dyn Store, name: Option<&str>) -> Result<Run> {
     }
 }
 
+/// `plan --stale`: shows the finished tasks that a redo would make anew, because one of their inputs has changed.
+pub(super) async fn plan_stale(args: &PlanArgs, flags: &Flags) -> Result<Exit> {
+    let (name, _) = run::run_name(args.name.as_deref(), &setup::input(&args.input)?)?;
+    let choice = RedoChoice {
+        stale: true,
+        ..RedoChoice::default()
+    };
+    let form = if args.json { ListForm::Json } else { ListForm::Text };
+    let view = RedoView {
+        flags,
+        mock: args.mock,
+        name: &name,
+        ask: &args.ask,
+        tasks: args.tasks.as_deref(),
+    };
+    show(view, &choice, form).await
+}
+
+/// The run of which tasks are shown, and the agents that it would use now.
+#[derive(Clone, Copy)]
+pub(super) struct RedoView<'a> {
+    pub(super) flags: &'a Flags,
+    pub(super) mock: bool,
+    pub(super) name: &'a str,
+    pub(super) ask: &'a AskArgs,
+    /// `--tasks`.
+    pub(super) tasks: Option<&'a str>,
+}
+
 /// Prints the tasks that a choice makes anew. Opens the store for reading only.
-pub(super) async fn show(
-    flags: &Flags,
-    mock: bool,
-    name: &str,
-    choice: &RedoChoice,
-    form: redo_list::ListForm,
-) -> Result<Exit> {
+pub(super) async fn show(view: RedoView<'_>, choice: &RedoChoice, form: ListForm) -> Result<Exit> {
+    let RedoView {
+        flags,
+        mock,
+        name,
+        ask,
+        tasks,
+    } = view;
     let config = if mock {
         rehearsal::offline_settings(flags, rehearsal::NOWHERE)?
     } else {
@@ -166,7 +203,7 @@ pub(super) async fn show(
         return Err(decided(Exit::Nothing, "the store holds no run yet"));
     };
     let run = known_run(&*store, Some(name)).await?;
-    let agents = setup::agents(&config.agents)?;
+    let agents = own_work::load(ask, tasks, &config.agents)?.agents;
     let client = Client::new(&config).context("failed to set up the client")?;
     let tools = RedoTools {
         store: &*store,
@@ -183,9 +220,9 @@ pub(super) async fn show(
         return Err(nothing(name, choice, list.unchecked));
     }
     let text = match form {
-        redo_list::ListForm::Summary => listed(name, &list),
-        redo_list::ListForm::Text => redo_list::each(&list) + &listed(name, &list),
-        redo_list::ListForm::Json => redo_list::json(&list),
+        ListForm::Summary => listed(name, &list),
+        ListForm::Text => each(&list) + &listed(name, &list),
+        ListForm::Json => json(&list),
     };
     super::print(text.as_bytes())?;
     Ok(Exit::Good)

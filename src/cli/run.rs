@@ -8,12 +8,11 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
+use super::own_work::{self, OwnWork};
 use super::redo::RedoStep;
 use super::summary_file::SummaryFile;
 use super::{check, estimate, input, models, open_files, outputs, rehearsal, setup, stores, terminal};
-use crate::agent::Agents;
 use crate::config::{Config, Flags, StoreAddress, process_env};
-use crate::domain::request::Rules;
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
 use crate::mock::Mock;
 use crate::observe::{EventBus, Report, RunEnding, Style, failed_summary, run_summary, tell};
@@ -55,9 +54,10 @@ pub(super) async fn run(
     let style = style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
     open_files::check(config.concurrency, args.mock)?;
-    let agents = setup::agents(&config.agents)?;
+    let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
+    let agents = Arc::clone(&work.agents);
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
-    let job = job(args, &config, &agents, &providers, source)?;
+    let job = job(args, &config, &work, &providers, source)?;
     let summary = args
         .summary_json
         .as_deref()
@@ -67,12 +67,12 @@ pub(super) async fn run(
     let prepared = Prepared {
         config,
         rehearsal,
-        agents,
+        own: work,
         providers,
         style,
     };
     let name = job.name.clone();
-    let ended = work(args, global, prepared, job, redo, &mut signals).await;
+    let ended = self::work(args, global, prepared, job, redo, &mut signals).await;
     finish(summary.as_ref(), &name, store.as_deref(), ended)
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn run(
 struct Prepared {
     config: Config,
     rehearsal: Option<Mock>,
-    agents: Arc<Agents>,
+    own: OwnWork,
     providers: Providers,
     style: Style,
 }
@@ -97,10 +97,11 @@ async fn work(
     let Prepared {
         config,
         rehearsal,
-        agents,
+        own,
         providers,
         style,
     } = prepared;
+    let agents = Arc::clone(&own.agents);
     if job.input.is_empty()? {
         let message = format!("run `{}`: the input holds no requests", job.name);
         tell(&message);
@@ -108,7 +109,7 @@ async fn work(
     }
     setup::require_prices(&config)?;
     let routes = setup::names(&config);
-    let planner = setup::planner(&agents, routes, args.tasks.as_deref(), args.until.as_deref())?;
+    let planner = setup::planner(&own, routes, args.until.as_deref())?;
     check_columns(&job.input, &job.form, &planner)?;
     models::of_input(&config, &agents, &planner, &job.input, &job.form)?;
     let _spool = if args.strict {
@@ -203,13 +204,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     }
 }
 
-fn job(
-    args: &RunArgs,
-    config: &Config,
-    agents: &Agents,
-    providers: &Providers,
-    source: Input,
-) -> Result<Job> {
+fn job(args: &RunArgs, config: &Config, work: &OwnWork, providers: &Providers, source: Input) -> Result<Job> {
     let (name, named) = run_name(args.name.as_deref(), &source)?;
     Ok(Job {
         name,
@@ -217,15 +212,7 @@ fn job(
         rehearsal: args.mock,
         outputs: outputs::outputs(args, config, &source)?,
         input: source,
-        form: input::form(
-            &args.table,
-            &config.input,
-            agents,
-            args.tasks.as_deref(),
-            Rules {
-                lenient: args.lenient,
-            },
-        )?,
+        form: input::form(&args.table, &config.input, work, args.lenient)?,
         changes: if args.frozen {
             Changes::Refuse
         } else {
@@ -246,13 +233,13 @@ fn job(
         leaves_to_others: false,
         host: setup::host(),
         plan_only: false,
-        recipe: setup::recipe(agents, config),
+        recipe: setup::recipe(&work.agents, config),
         terms: setup::terms(
-            agents,
+            &work.agents,
             config,
             providers,
             args.until.as_deref(),
-            args.tasks.as_deref(),
+            work.tasks.as_ref(),
         ),
         accept_drift: args.accept_drift,
     })

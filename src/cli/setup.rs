@@ -10,7 +10,8 @@ use clap::parser::ValueSource;
 
 use super::args::{Global, ModelArgs, RunArgs, Which};
 use super::exit::{Exit, decided};
-use crate::agent::{Agents, Planner, task_names};
+use super::own_work::OwnWork;
+use crate::agent::{Agents, GivenTasks, Planner};
 use crate::config::{AgentSettings, Config, Flags, Given, Source, process_env, resolved};
 use crate::domain::ids::{SessionId, UserId, shortened};
 use crate::domain::request::{Action, Digest};
@@ -176,26 +177,10 @@ pub(super) fn result_path(path: &Path) -> Result<PathBuf> {
         .map_err(|error| decided(Exit::Output, format!("result file `{}`: {error}", path.display())))
 }
 
-/// The planner for the agents, the routes, `--tasks` and `--until`.
-pub(super) fn planner(
-    agents: &Agents,
-    routes: Vec<String>,
-    tasks: Option<&str>,
-    until: Option<&str>,
-) -> Result<Arc<Planner>> {
-    let tasks = tasks
-        .map(|list| {
-            task_names(list)
-                .into_iter()
-                .map(|name| action("--tasks", name))
-                .collect::<Result<Vec<_>>>()
-        })
-        .transpose()?;
-    if tasks.as_ref().is_some_and(|tasks| tasks.len() > 10) {
-        return Err(decided(Exit::Usage, "`--tasks`: a queue has 1 to 10 tasks"));
-    }
+/// The planner for the agents, their tasks, the routes and `--until`.
+pub(super) fn planner(work: &OwnWork, routes: Vec<String>, until: Option<&str>) -> Result<Arc<Planner>> {
     let until = until.map(|name| action("--until", name)).transpose()?;
-    let planner = Planner::new(agents, routes, tasks.filter(|tasks| !tasks.is_empty()), until)
+    let planner = Planner::new(&work.agents, routes, work.tasks.clone(), until)
         .map_err(|message| decided(Exit::Usage, message))?;
     Ok(Arc::new(planner))
 }
@@ -261,9 +246,8 @@ pub(super) fn terms(
     config: &Config,
     providers: &Providers,
     until: Option<&str>,
-    tasks: Option<&str>,
+    tasks: Option<&GivenTasks>,
 ) -> RunConstraints {
-    let tasks = tasks.map(|list| task_names(list).join(","));
     let limits = config.routes.iter().map(|route| {
         let limits = StoredRouteLimits {
             rpm: route.rpm,
@@ -287,7 +271,7 @@ pub(super) fn terms(
         limits: limits.chain(of_searches).collect(),
         max_cost: config.conditions.max_cost,
         until: until.map(str::to_owned),
-        tasks: tasks.filter(|list| !list.is_empty()),
+        tasks: tasks.map(GivenTasks::text),
         on_failure: config.on_failure,
     }
 }

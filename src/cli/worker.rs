@@ -5,7 +5,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, WorkerArgs};
 use super::exit::{Exit, decided};
-use super::{models, open_files, rehearsal, run, setup, stores, terminal};
+use super::{models, open_files, own_work, rehearsal, run, setup, stores, terminal};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::engine::{Input, InputForm, Job, Services, Signals, WorkerOptions, work_on_runs};
@@ -41,8 +41,11 @@ async fn worker(
         return Err(decided(Exit::Usage, message));
     }
     open_files::check(config.concurrency, args.mock)?;
-    let agents = setup::agents(&config.agents)?;
-    let planner = setup::planner(&agents, setup::names(&config), None, None)?;
+    let mut work = own_work::load(&args.ask, None, &config.agents)?;
+    // The terms of each run hold its tasks.
+    work.tasks = None;
+    let agents = std::sync::Arc::clone(&work.agents);
+    let planner = setup::planner(&work, setup::names(&config), None)?;
     models::of_worker(&config, &agents)?;
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
     let options = WorkerOptions {

@@ -13,6 +13,17 @@ use crate::domain::request::is_name;
 /// Characters of the label: it is a part of a post, which has few.
 const LONGEST_LABEL: usize = 60;
 
+/// An agent that the command line describes: `--ask`, `--system`, `--schema`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskSettings {
+    /// The template of the prompt.
+    pub ask: String,
+    /// The template of the system message.
+    pub system: Option<String>,
+    /// The file of the JSON schema, and its text.
+    pub schema: Option<(PathBuf, String)>,
+}
+
 /// The settings of agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentSettings {
@@ -20,6 +31,10 @@ pub struct AgentSettings {
     pub folder: Option<PathBuf>,
     /// Further agent files. Each replaces the agent with its action, also one of the folder.
     pub files: Vec<PathBuf>,
+    /// An agent that the command line describes.
+    pub asked: Option<AskSettings>,
+    /// The file of the tasks of requests that name none.
+    pub pipeline: Option<PathBuf>,
     /// Whether the number of a task's items is limited.
     pub limits: bool,
     /// Items of a task at most, unless `of` or its agent sets another number.
@@ -117,6 +132,8 @@ pub(super) fn agents(
     Ok(AgentSettings {
         folder: raw.folder.clone(),
         files: Vec::new(),
+        asked: None,
+        pipeline: None,
         limits,
         max_results: max_results as usize,
         of: raw

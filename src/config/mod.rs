@@ -28,7 +28,7 @@ mod timeouts;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use agents::{AgentSettings, ContextBudget};
+pub use agents::{AgentSettings, AskSettings, ContextBudget};
 pub use chains::ChainSettings;
 pub use dialect::Dialect;
 pub use error::ConfigError;

@@ -161,6 +161,8 @@ pub struct TaskRecord {
     pub action: String,
     /// The instruction.
     pub input: String,
+    /// The planned tasks that it needs, by index.
+    pub needs: Vec<usize>,
     /// The state of the task.
     pub status: TaskStatus,
     /// The stored result: an array of items with ids, or a Batch response object.

@@ -168,7 +168,7 @@ pub enum TaskStatus {
     Completed,
     /// Retries, chain and repair are used up.
     Failed,
-    /// A task that it needs failed.
+    /// A task that it needs failed, or its condition is false.
     Skipped,
 }
 
@@ -193,7 +193,7 @@ pub enum TaskTransition {
     Completed,
     /// It failed for good.
     Failed,
-    /// Its queue failed before it ran, or failed as poison.
+    /// A task that it needs failed, its condition is false, or its queue failed as poison.
     Skipped,
     /// A retry puts it back.
     Retried,

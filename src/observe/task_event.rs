@@ -72,6 +72,8 @@ pub enum TaskEnding {
         /// Its message.
         message: String,
     },
+    /// Its condition is false.
+    Skipped,
     /// Another worker holds its lease; this outcome was not stored.
     LeaseLost,
 }

@@ -143,6 +143,19 @@ pub struct Planned {
     pub description: String,
     /// Its input.
     pub input: String,
+    /// The tasks of the plan that it needs, by index, all before it. `None`: the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<usize>>,
+}
+
+impl Planned {
+    /// Returns the numbers of the tasks that it needs as the task with this index.
+    pub(super) fn needed(&self, index: usize) -> Vec<i32> {
+        let before = || index.checked_sub(1).into_iter().collect();
+        let needs: Vec<usize> = self.needs.clone().unwrap_or_else(before);
+        let before_it = needs.into_iter().filter(|needed| *needed < index);
+        before_it.map(|needed| TaskNo::planned(needed).0).collect()
+    }
 }
 
 /// How a line whose content changed is handled.

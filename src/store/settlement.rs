@@ -32,6 +32,8 @@ pub enum SettlementEnd {
     FannedOut(Vec<NewPart>),
     /// The task waits for its search.
     Searches,
+    /// The condition of the task is false: it has no result, and its queue continues.
+    Skipped,
 }
 
 /// A new part of a task that fans out. It has the action of its task.
@@ -86,7 +88,7 @@ impl Settlement {
             lease,
             task,
             end,
-            on_failure: OnFailure::Fail,
+            on_failure: OnFailure::Continue,
             flaw: None,
             handle: None,
             making,
@@ -107,7 +109,8 @@ impl Settlement {
         Self::new(lease, task.into(), end, making, attempts)
     }
 
-    /// The task failed permanently. Its queue fails, and the later tasks are skipped. A part fails alone.
+    /// The task failed permanently. The tasks that need it are skipped, and its queue fails when the tasks at its side are
+    /// settled. A part fails alone.
     pub fn failed(
         lease: Lease,
         task: impl Into<TaskNo>,
@@ -117,7 +120,13 @@ impl Settlement {
         attempts: Vec<Attempt>,
     ) -> Self {
         let end = SettlementEnd::Failed(failure, response);
-        Self::new(lease, task.into(), end, making, attempts)
+        Self::new(lease, task.into(), end, making, attempts).on_failure(OnFailure::Fail)
+    }
+
+    /// The condition of the task is false. It has no result, and its queue continues as behind a completed task.
+    pub fn skipped(lease: Lease, task: impl Into<TaskNo>) -> Self {
+        let nothing = Provenance::without_calls(String::new(), String::new());
+        Self::new(lease, task.into(), SettlementEnd::Skipped, nothing, Vec::new())
     }
 
     /// The planned task is split into parts, which are ready, and waits to join them. The lease goes to the first part.
@@ -138,7 +147,8 @@ impl Settlement {
         Self::new(lease, task.into(), SettlementEnd::Searches, nothing, Vec::new())
     }
 
-    /// Sets whether the queue continues behind a failed task.
+    /// Sets whether the queue continues behind a failed task. A queue with a failed task that does not continue ends as
+    /// failed.
     #[must_use]
     pub fn on_failure(self, on_failure: OnFailure) -> Self {
         Self { on_failure, ..self }
@@ -177,7 +187,10 @@ impl Settlement {
     pub(super) fn bytes(&self) -> usize {
         match &self.end {
             SettlementEnd::Completed(product, _) | SettlementEnd::Failed(_, Some(product)) => product.bytes(),
-            SettlementEnd::Failed(_, None) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches => 0,
+            SettlementEnd::Failed(_, None)
+            | SettlementEnd::FannedOut(_)
+            | SettlementEnd::Searches
+            | SettlementEnd::Skipped => 0,
         }
     }
 
@@ -192,7 +205,8 @@ impl Settlement {
 pub enum Settled {
     /// The task is settled, and the lease is handed on to the next planned task.
     Stepped,
-    /// The task is settled, and the lease is handed on to this subtask, or to a planned task behind its subtasks.
+    /// The task is settled, and the lease is handed on to this subtask, to a planned task behind its subtasks, or to a
+    /// planned task that is not the next one.
     Moved(TaskNo),
     /// The task is settled, and its lease has ended: other leases have the remaining parts, or an outside job did the
     /// task.

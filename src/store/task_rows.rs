@@ -46,3 +46,9 @@ impl TaskRows {
         self.tasks.into_iter().enumerate().map(with_parts).collect()
     }
 }
+
+/// Returns the planned tasks among the needed ones, by index. A task that has subtasks needs those too.
+pub(super) fn needed(needs: Vec<i32>) -> Vec<usize> {
+    let planned = needs.into_iter().map(TaskNo).filter(|task| !task.is_subtask());
+    planned.filter_map(TaskNo::index).collect()
+}

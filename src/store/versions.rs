@@ -36,9 +36,21 @@ impl Good<'_> {
             return None;
         }
         let actions: Vec<&str> = self.plan.iter().map(|task| task.action.as_str()).collect();
-        let digest = Digest::of(actions.join("\n").as_bytes());
+        let mut text = actions.join("\n");
+        for (index, task) in self.plan.iter().enumerate() {
+            if let Some(needs) = &task.needs {
+                text += &format!("\n{index} needs {needs:?}");
+            }
+        }
+        let digest = Digest::of(text.as_bytes());
         let (start, _) = digest.as_bytes().split_first_chunk()?;
         Some(i64::from_le_bytes(*start))
+    }
+
+    /// Returns how many of its tasks are ready at first. Planning counts as one.
+    pub(super) fn ready_at_first(&self) -> usize {
+        let needs_none = |(index, task): &(usize, &Planned)| task.needed(*index).is_empty();
+        self.plan.iter().enumerate().filter(needs_none).count().max(1)
     }
 
     /// Compares the version's tasks to those that line and flags give now.

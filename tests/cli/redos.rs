@@ -239,7 +239,7 @@ fn a_changed_model_and_a_changed_context_are_named() {
         stale.out
     );
     assert!(
-        stale.out.contains("task003 answer: behind task001"),
+        stale.out.contains("task003 answer: behind task002"),
         "{}",
         stale.out
     );

@@ -142,7 +142,7 @@ async fn a_result_that_comes_while_its_line_changes_is_no_longer_true() {
     // The reading has looked the line up as unfinished and waits to replace it. The line's result is committed first.
     let epoch = second.begin(run).await;
     let settle = format!(
-        "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, 'go_on', NULL, '[]', '{{}}', NULL, NULL, NULL, '{{}}', '{{}}', '{{}}')::nova3_settlement])",
+        "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, 'go_on', true, NULL, '[]', '{{}}', NULL, NULL, NULL, '{{}}', '{{}}', '{{}}')::nova3_settlement])",
         run.0, queue.lease.queue_id, queue.lease.fence
     );
     let mut hold = Lock::of(&url, &settle).await;

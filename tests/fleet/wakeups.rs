@@ -10,7 +10,7 @@ use crate::store::harness::{Harness, ids, request};
 /// The settlement of the queue's only task, as a statement of an open transaction.
 pub(crate) fn settlement(run: RunId, queue: &Claimed, end: &str) -> String {
     format!(
-        "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, '{end}', NULL, '[]', '{{\"route\":\"r\",\"model\":\"m\"}}',
+        "SELECT * FROM nova3_settle({}, ARRAY[ROW({}, {}, 0, 1, '{end}', true, NULL, '[]', '{{\"route\":\"r\",\"model\":\"m\"}}',
            NULL, NULL, NULL, '{{}}', '{{}}', '{{}}')::nova3_settlement])",
         run.0, queue.lease.queue_id, queue.lease.fence
     )

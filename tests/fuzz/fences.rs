@@ -161,6 +161,7 @@ impl World {
         let (brief, material) = (texts.brief(), texts.material());
         let task = TaskInput {
             part: None,
+            metadata: None,
             brief: &brief,
             input: texts.get(1),
             material: &material,

@@ -21,6 +21,11 @@ use super::input::{choices, digest, lengths, pieces};
 /// The size of a reader's buffer; lines of a file are cut at its multiples.
 const BUFFER: usize = 64 << 10;
 
+const LENIENT: Rules = Rules {
+    lenient: true,
+    without_query: false,
+};
+
 /// The longest message, in characters.
 const LONGEST_MESSAGE: usize = 1200;
 
@@ -153,7 +158,7 @@ fn split(pieces: &[&[u8]], limit: usize) -> Vec<Found> {
 /// Checks the properties of each line, good or bad. Returns the kind of its result.
 fn request(line: &[u8], choices: &mut fastrand::Rng) -> u64 {
     let strict = read_line(line, Rules::default());
-    let lenient = read_line(line, Rules { lenient: true });
+    let lenient = read_line(line, LENIENT);
     match (&strict, &lenient) {
         (Ok(strict), Ok(lenient)) => assert_same(strict, lenient, "without unknown keys"),
         (Ok(_), Err(bad)) => panic!("good by the strict rules only: {bad}"),
@@ -219,7 +224,7 @@ fn spaced(line: &[u8], accepted: &Accepted, choices: &mut fastrand::Rng) {
     };
     let space = [" ", "\t", "\r", "  "][choices.usize(..4)].as_bytes();
     let spaced = [space, &line[..=brace], space, &line[brace + 1..], space].concat();
-    match read_line(&spaced, Rules { lenient: true }) {
+    match read_line(&spaced, LENIENT) {
         Ok(again) => assert_same(&again, accepted, "with more white space"),
         Err(bad) => panic!("with more white space: {bad}"),
     }

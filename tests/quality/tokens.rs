@@ -139,6 +139,7 @@ fn prompts() -> Vec<String> {
         };
         for agent in agents.all().iter().chain([agents.supervisor()]) {
             let task = TaskInput {
+                metadata: None,
                 brief,
                 input: brief.query.as_deref().unwrap_or_default(),
                 material: &material,

@@ -108,6 +108,14 @@ impl Draft {
         }
     }
 
+    /// Gives each of its tasks the tasks that it needs. `None`: the one before.
+    pub(crate) fn needs(mut self, needs: &[Option<&[usize]>]) -> Self {
+        for (task, needs) in self.plan.iter_mut().zip(needs) {
+            task.needs = needs.map(<[usize]>::to_vec);
+        }
+        self
+    }
+
     /// Gives it no tasks, so that planning comes first.
     pub(crate) fn unplanned(self) -> Self {
         self.plan(&[])
@@ -152,6 +160,7 @@ fn step(action: &str) -> Planned {
         action: action.to_owned(),
         description: format!("{action}, in short"),
         input: format!("{action}: do it"),
+        needs: None,
     }
 }
 

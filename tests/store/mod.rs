@@ -16,6 +16,7 @@ pub(crate) mod draft;
 mod events;
 mod files;
 mod forgetting;
+mod graph;
 pub(crate) mod harness;
 mod leases;
 mod ledger;
@@ -218,6 +219,19 @@ macro_rules! engines {
                 an_edit_takes_all_leases_of_its_parts
                 parts_share_the_session_of_their_queue
                 a_sleeping_part_holds_up_nobody
+            }
+            graph {
+                tasks_that_need_no_other_are_leased_side_by_side
+                a_fork_hands_its_lease_to_one_task_and_frees_the_others
+                a_crash_repeats_only_the_tasks_that_are_not_settled
+                a_failed_task_lets_the_tasks_at_its_side_end
+                a_failure_that_is_settled_last_ends_the_queue
+                a_graph_goes_on_behind_a_failed_task
+                a_skipped_task_lets_its_queue_go_on
+                a_pause_waits_for_the_tasks_at_its_side
+                a_later_request_takes_over_what_is_not_settled
+                a_changed_graph_replaces_one_that_has_not_begun
+                a_session_goes_on_behind_a_graph
             }
             outside {
                 a_submitted_task_has_no_lease

@@ -1,6 +1,7 @@
 //! The arguments of each command. Defaults are in `config/default.toml`, so that the settings file and the environment
 //! can override them.
 
+mod ask;
 mod input;
 mod look;
 mod mock;
@@ -16,6 +17,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(in crate::cli) use self::ask::AskArgs;
 pub(in crate::cli) use self::input::{GivenFormat, InputArgs};
 pub(in crate::cli) use self::look::{
     ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
@@ -87,7 +89,7 @@ pub(in crate::cli) enum Command {
     /// Work on the runs of a database that several hosts share
     Worker(Box<WorkerArgs>),
     /// Validate input, settings and templates; spends nothing
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Show the task queue of each request
     Plan(Box<PlanArgs>),
     /// Try a search by hand, and show what each provider says
@@ -209,6 +211,8 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) lenient: bool,
 
     #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
+    #[command(flatten)]
     pub(in crate::cli) table: InputArgs,
 
     #[command(flatten)]
@@ -306,6 +310,8 @@ pub(in crate::cli) struct PlanArgs {
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
     #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
+    #[command(flatten)]
     pub(in crate::cli) table: InputArgs,
     /// The durable store [default: nova3.db]
     #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
@@ -343,6 +349,8 @@ pub(in crate::cli) struct CheckArgs {
     /// Move unknown keys to `metadata` instead of refusing the line
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_LENIENT")]
     pub(in crate::cli) lenient: bool,
+    #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
     #[command(flatten)]
     pub(in crate::cli) table: InputArgs,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use super::{ModelArgs, ProgressMode};
+use super::{AskArgs, ModelArgs, ProgressMode};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WorkerArgs {
@@ -33,6 +33,9 @@ pub(in crate::cli) struct WorkerArgs {
     /// Memory limit of this process, instead of the container's or machine's limit (`2GB`)
     #[arg(long, value_name = "SIZE", env = "NOVA3_MEMORY_LIMIT", help_heading = "Run")]
     pub(in crate::cli) memory_limit: Option<String>,
+
+    #[command(flatten)]
+    pub(in crate::cli) ask: AskArgs,
 
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,

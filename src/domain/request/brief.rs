@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::Rules;
 use super::action::Action;
 use super::common_fields::{self, GivenTask};
 use super::fields::{Complaint, Fields};
@@ -19,7 +20,7 @@ const CONTEXT_LEVELS: usize = 100;
 /// A request that agents plan and do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Brief {
-    /// The question or task: 1 to 5000 characters; absent only beside a selection or a reference.
+    /// The question or task: 1 to 5000 characters; absent only beside a selection or a reference, or if no task of the request needs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// The way to handle the request.
@@ -140,7 +141,7 @@ pub struct Background {
 }
 
 /// Reads a brief from `fields`, and its plan from the keys of `top`.
-pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>) -> Result<Brief, Complaint> {
+pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>, rules: Rules) -> Result<Brief, Complaint> {
     for key in ["user_selections", "file_ids"] {
         foreign_list(fields, key)?;
     }
@@ -154,7 +155,8 @@ pub(super) fn brief(fields: &Fields<'_, '_>, top: &Fields<'_, '_>) -> Result<Bri
         .unwrap_or_default();
     let references = references(fields)?;
     let query = query(fields)?;
-    if query.is_none() && selections.items.is_empty() && references.is_empty() {
+    let is_asked = query.is_some() || rules.without_query;
+    if !is_asked && selections.items.is_empty() && references.is_empty() {
         return Err(nothing_asked(fields));
     }
     Ok(Brief {

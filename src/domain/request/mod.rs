@@ -49,6 +49,8 @@ pub struct Rules {
     /// Unknown keys move to `metadata`, under their path, instead of being an error. They are then not part of the
     /// content.
     pub lenient: bool,
+    /// A request needs no query, because the prompts of its tasks come from the command line or from agents that name none.
+    pub without_query: bool,
 }
 
 /// A line that is a request.
@@ -157,7 +159,7 @@ fn accept(bytes: &[u8], rules: Rules) -> Result<Accepted, Complaint> {
         place: ValuePlace::Top,
         entries: &line.entries,
     };
-    let work = work(form, &top, line.body)?;
+    let work = work(form, &top, line.body, rules)?;
     let priority = common_fields::priority(&top)?;
     let metadata = notes::with_strays(line.metadata, &strays)?;
     let stops = work.stops();
@@ -182,17 +184,22 @@ fn accept(bytes: &[u8], rules: Rules) -> Result<Accepted, Complaint> {
     })
 }
 
-fn work(form: Form, top: &Fields<'_, '_>, written: Option<&RawValue>) -> Result<Work, Complaint> {
+fn work(
+    form: Form,
+    top: &Fields<'_, '_>,
+    written: Option<&RawValue>,
+    rules: Rules,
+) -> Result<Work, Complaint> {
     let brief = match (form, written) {
         (Form::Batch, Some(written)) => {
             let body = top.get("body").unwrap_or(&Tree::Null);
             return batch::completion(top, body, written).map(Work::Completion);
         }
         (Form::Envelope, _) => match top.object("request_data")? {
-            Some(fields) => brief::brief(&fields, top)?,
+            Some(fields) => brief::brief(&fields, top, rules)?,
             None => return Err(top.at("request_data").expected("an object", &Tree::Null)),
         },
-        _ => brief::brief(top, top)?,
+        _ => brief::brief(top, top, rules)?,
     };
     Ok(Work::Brief(Box::new(brief)))
 }

@@ -9,8 +9,14 @@ mod syntax;
 use super::*;
 use serde_json::{Value, json};
 
-const STRICT: Rules = Rules { lenient: false };
-const LENIENT: Rules = Rules { lenient: true };
+const STRICT: Rules = Rules {
+    lenient: false,
+    without_query: false,
+};
+const LENIENT: Rules = Rules {
+    lenient: true,
+    without_query: false,
+};
 
 fn accepted(line: &str) -> Accepted {
     read_line(line.as_bytes(), STRICT).unwrap_or_else(|bad| panic!("{line}: {bad}"))

@@ -26,6 +26,7 @@ fn finished() -> Finished {
             task_id: "task001".to_owned(),
             action: "answer".to_owned(),
             input: String::new(),
+            needs: vec![],
             status: TaskStatus::Completed,
             result: Some(raw(r#"[{"id":"answer1","content":"好"}]"#)),
             making: Some(Provenance {

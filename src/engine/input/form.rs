@@ -95,6 +95,9 @@ impl InputForm {
             self.rules.lenient,
             planner.fingerprint()
         );
+        if self.rules.without_query {
+            options += "without_query;";
+        }
         if self.is_table(input) {
             options += &format!(
                 "{:?};{};{:?}\n",

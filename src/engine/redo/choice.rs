@@ -6,7 +6,7 @@ use crate::domain::state::TaskStatus;
 /// Which tasks of which finished requests are made anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RedoChoice {
-    /// The first task with this action, and all tasks behind it. Without it the first task.
+    /// Only tasks with this action, and all tasks behind them. Without it all tasks.
     pub from: Option<String>,
     /// Only requests with these `custom_id`s. Empty means any.
     pub ids: Vec<String>,
@@ -98,11 +98,9 @@ impl RedoChoice {
             && self.filters.iter().all(|filter| filter.matches(row))
     }
 
-    /// The index of the first task that a choice by action may redo.
-    pub(super) fn first(&self, tasks: &[TaskRecord]) -> Option<usize> {
-        tasks.iter().position(|task| {
-            self.from.as_ref().is_none_or(|action| task.action == *action) && is_settled(task)
-        })
+    /// Whether the choice may take the task, apart from whether it is stale.
+    pub(super) fn may_take(&self, task: &TaskRecord) -> bool {
+        is_settled(task) && self.from.as_ref().is_none_or(|action| task.action == *action)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Finds the tasks that a redo makes anew.
 
+use std::collections::HashMap;
+
 use super::choice::{RedoChoice, is_settled};
-use super::stale;
+use super::stale::{self, CheckError};
 use crate::agent::{Agents, MovedInput};
 use crate::config::ContextBudget;
 use crate::domain::outcome::{Finished, TaskRecord};
@@ -115,63 +117,71 @@ async fn add(
     rows: Vec<Finished>,
     list: &mut RedoList,
 ) -> Result<(), StoreError> {
-    if !choice.stale {
-        let chosen = |row: &Finished| {
-            let first = choice.first(&row.tasks)?;
-            Some(entry(row, first, &RedoReason::Asked))
-        };
-        list.entries.extend(rows.iter().filter_map(chosen));
-        return Ok(());
+    let mut requests: HashMap<i64, Request> = HashMap::new();
+    if choice.stale {
+        let queues = rows.iter().map(|row| row.queue_id).collect();
+        requests.extend(tools.store.requests(run.id, queues).await?);
     }
-    let queues = rows.iter().map(|row| row.queue_id).collect();
-    let requests: Vec<(i64, Request)> = tools.store.requests(run.id, queues).await?;
     for row in &rows {
-        let Some((_, request)) = requests.iter().find(|(queue, _)| *queue == row.queue_id) else {
-            list.unchecked += 1;
-            continue;
-        };
-        let first = choice.first(&row.tasks);
-        match stale::first(tools, row, request, first.unwrap_or(usize::MAX)).await {
-            Ok(Some((first, reason))) => list.entries.push(entry(row, first, &reason)),
-            Ok(None) => {}
-            Err(stale::CheckError::Store(error)) => return Err(error),
-            Err(stale::CheckError::Unchecked) => list.unchecked += 1,
+        match chosen(tools, choice, row, requests.get(&row.queue_id)).await {
+            Ok(tasks) if tasks.is_empty() => {}
+            Ok(tasks) => list.entries.push(entry(row, &tasks)),
+            Err(CheckError::Store(error)) => return Err(error),
+            Err(CheckError::Unchecked) => list.unchecked += 1,
         }
     }
     Ok(())
 }
 
-/// The request with its task `first` and all tasks behind it.
-fn entry(row: &Finished, first: usize, reason: &RedoReason) -> RedoEntry {
-    let behind = row
-        .tasks
-        .get(first)
-        .map(|task| task.task_id.clone())
-        .unwrap_or_default();
-    let task = |(index, task): (usize, &TaskRecord)| TaskToRedo {
-        task_id: task.task_id.clone(),
-        action: task.action.clone(),
-        reason: if index == first {
-            reason.clone()
-        } else {
-            RedoReason::Behind(behind.clone())
-        },
-        cost: cost(task),
-    };
-    let all = || row.tasks.iter().enumerate().skip(first);
+/// Returns the tasks of a request that are made anew, by index: the chosen ones, and those that need one of them.
+async fn chosen(
+    tools: RedoTools<'_>,
+    choice: &RedoChoice,
+    row: &Finished,
+    request: Option<&Request>,
+) -> Result<Vec<(usize, RedoReason)>, CheckError> {
+    let mut found: Vec<(usize, RedoReason)> = Vec::new();
+    for (index, task) in row.tasks.iter().enumerate() {
+        let is_redone = |need: &&usize| found.iter().any(|(other, _)| other == *need);
+        let reason = match task.needs.iter().find(is_redone) {
+            Some(need) => Some(RedoReason::Behind(row.tasks[*need].task_id.clone())),
+            None if !choice.may_take(task) => None,
+            None if choice.stale => {
+                let request = request.ok_or(CheckError::Unchecked)?;
+                stale::reason(tools, row, request, index).await?
+            }
+            None => Some(RedoReason::Asked),
+        };
+        found.extend(reason.map(|reason| (index, reason)));
+    }
+    Ok(found)
+}
+
+/// The request with these tasks.
+fn entry(row: &Finished, chosen: &[(usize, RedoReason)]) -> RedoEntry {
+    let tasks = chosen
+        .iter()
+        .filter_map(|(index, reason)| Some((row.tasks.get(*index)?, reason)));
+    let shown = tasks
+        .filter(|(task, _)| is_settled(task))
+        .map(|(task, reason)| TaskToRedo {
+            task_id: task.task_id.clone(),
+            action: task.action.clone(),
+            reason: reason.clone(),
+            cost: cost(task),
+        });
+    let redone = chosen.iter().filter_map(|(index, _)| {
+        let needs = row.tasks.get(*index)?.needs.clone();
+        Some(RedoneTask { index: *index, needs })
+    });
     RedoEntry {
         custom_id: row.custom_id.clone(),
         line: row.line,
         queue: RedoneQueue {
             queue_id: row.queue_id,
-            tasks: all()
-                .map(|(index, _)| RedoneTask {
-                    index,
-                    needs: index.checked_sub(1).into_iter().collect(),
-                })
-                .collect(),
+            tasks: redone.collect(),
         },
-        tasks: all().filter(|(_, task)| is_settled(task)).map(task).collect(),
+        tasks: shown.collect(),
     }
 }
 

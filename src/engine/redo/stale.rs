@@ -23,33 +23,28 @@ impl From<StoreError> for CheckError {
     }
 }
 
-/// Returns the first stale task from index `from` on, and the reason. A Batch line has no agent and is never stale.
-pub(super) async fn first(
+/// Returns why the task with this index is stale, if it is. A Batch line has no agent and is never stale.
+pub(super) async fn reason(
     tools: RedoTools<'_>,
     row: &Finished,
     request: &Request,
-    from: usize,
-) -> Result<Option<(usize, RedoReason)>, CheckError> {
-    let Work::Brief(brief) = &request.work else {
+    index: usize,
+) -> Result<Option<RedoReason>, CheckError> {
+    let (Work::Brief(brief), Some(task)) = (&request.work, row.tasks.get(index)) else {
         return Ok(None);
     };
-    for (index, task) in row.tasks.iter().enumerate().skip(from) {
-        if task.status != TaskStatus::Completed {
-            continue;
-        }
-        let check = TaskCheck {
-            tools,
-            row,
-            request,
-            brief,
-            index,
-            task,
-        };
-        if let Some(reason) = check.reason().await? {
-            return Ok(Some((index, reason)));
-        }
+    if task.status != TaskStatus::Completed {
+        return Ok(None);
     }
-    Ok(None)
+    let check = TaskCheck {
+        tools,
+        row,
+        request,
+        brief,
+        index,
+        task,
+    };
+    check.reason().await
 }
 
 /// A completed task of a finished request.
@@ -69,7 +64,8 @@ impl TaskCheck<'_> {
             .agents
             .get(&self.task.action)
             .ok_or(CheckError::Unchecked)?;
-        let material = self.material().await?;
+        let mut material = self.material().await?;
+        agent.keep_seen(&mut material);
         if let Some(item) = material.replaced.first() {
             return Ok(Some(RedoReason::Replaced(item.clone())));
         }
@@ -77,6 +73,7 @@ impl TaskCheck<'_> {
         let whole = TaskInput {
             brief: self.brief,
             input: &self.task.input,
+            metadata: self.request.metadata.as_deref(),
             material: &material,
             search: search.as_ref(),
             part: None,

@@ -251,6 +251,7 @@ mod tests {
                         action: "answer".to_owned(),
                         description: String::new(),
                         input: "q".to_owned(),
+                        needs: None,
                     }],
                     stops: Stops::default(),
                 },

@@ -22,10 +22,11 @@ pub(in crate::engine) async fn split(
     let Some(agent) = agent.filter(|agent| agent.fan_out != FanOut::No && !queue.task.is_subtask()) else {
         return Ok(None);
     };
-    let material = material(tools, queue, &planned.input).await?;
+    let material = material(tools, queue, Some(agent), &planned.input).await?;
     let input = TaskInput {
         brief,
         input: &planned.input,
+        metadata: queue.request.metadata.as_deref(),
         material: &material,
         search: None,
         part: None,

@@ -32,6 +32,7 @@ pub(in crate::engine) fn chain<'t>(
 pub(in crate::engine) async fn material(
     tools: &Tools,
     queue: &Claimed,
+    agent: Option<&Agent>,
     input: &str,
 ) -> Result<Material, StoreError> {
     let request::Work::Brief(brief) = &queue.request.work else {
@@ -42,7 +43,7 @@ pub(in crate::engine) async fn material(
     if queue.request.session.is_none() && queue.tasks.len() <= 1 && items.is_empty() {
         return Ok(Material::default());
     }
-    tools
+    let mut material = tools
         .store
         .context(&Wanted {
             queue_id: Some(queue.lease.queue_id),
@@ -51,7 +52,34 @@ pub(in crate::engine) async fn material(
             items,
             rounds: tools.budget.rounds,
         })
-        .await
+        .await?;
+    if let Some(agent) = agent {
+        agent.keep_seen(&mut material);
+    }
+    Ok(material)
+}
+
+/// Whether the present task is to be done. The inner error fails the task.
+pub(in crate::engine) async fn is_due(
+    tools: &Tools,
+    queue: &Claimed,
+) -> Result<Result<bool, Failure>, StoreError> {
+    let planned = &queue.tasks[queue.current_task];
+    let agent = tools.agents.get(&planned.action);
+    let agent = agent.filter(|agent| agent.when.is_some() && !queue.task.is_subtask());
+    let (request::Work::Brief(brief), Some(agent)) = (&queue.request.work, agent) else {
+        return Ok(Ok(true));
+    };
+    let material = material(tools, queue, Some(agent), &planned.input).await?;
+    let input = TaskInput {
+        brief,
+        input: &planned.input,
+        metadata: queue.request.metadata.as_deref(),
+        material: &material,
+        search: None,
+        part: None,
+    };
+    Ok(agent::is_due(agent, input))
 }
 
 /// Performs the queue's present task, or the present part, with the result of its search.
@@ -80,10 +108,11 @@ pub(in crate::engine) async fn perform(
         (request::Work::Brief(brief), Some(agent)) => {
             let part = queue.parts.iter().find(|part| part.no == queue.task);
             let input = part.map_or(&planned.input, |part| &part.input);
-            let material = material(tools, queue, input).await?;
+            let material = material(tools, queue, Some(agent), input).await?;
             let input = TaskInput {
                 brief,
                 input,
+                metadata: queue.request.metadata.as_deref(),
                 material: &material,
                 search,
                 part: part.map(|part| PartOf {

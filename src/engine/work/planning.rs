@@ -59,10 +59,11 @@ async fn ask(
         }
     };
     let input = crate::agent::planning_input(brief);
-    let material = material(tools, queue, &input).await?;
+    let material = material(tools, queue, None, &input).await?;
     let task = TaskInput {
         brief,
         input: &input,
+        metadata: queue.request.metadata.as_deref(),
         material: &material,
         search: None,
         part: None,

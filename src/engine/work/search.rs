@@ -43,10 +43,11 @@ pub(in crate::engine) async fn search(
     let Some(spec) = &agent.search else {
         return Ok(nothing("its agent does not search any more"));
     };
-    let material = material(tools, queue, &planned.input).await?;
+    let material = material(tools, queue, Some(agent), &planned.input).await?;
     let task = TaskInput {
         brief,
         input: &planned.input,
+        metadata: queue.request.metadata.as_deref(),
         material: &material,
         search: None,
         part: None,

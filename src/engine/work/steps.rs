@@ -11,7 +11,7 @@ use crate::domain::task::TaskKind;
 use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::work::budget::LeaseReservation;
-use crate::engine::work::perform::{impossible, perform, then};
+use crate::engine::work::perform::{impossible, is_due, perform, then};
 use crate::engine::work::planning::{self, Planning};
 use crate::engine::work::worker::{Fact, LeaseContext, Tools};
 use crate::engine::work::{contain, parts, search};
@@ -133,6 +133,15 @@ async fn step(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
         let path = std::path::PathBuf::new();
         return work.store_failed(queue, StoreError::Row { path, reason });
     }
+    match is_due(tools, queue).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return skip(work, queue, events).await,
+        Ok(Err(failure)) => {
+            let done = impossible(String::new(), failure.class, failure.message);
+            return settle(work, queue, done, None, events).await;
+        }
+        Err(error) => return work.store_failed(queue, error),
+    }
     let search = match lookup(tools, queue).await {
         Ok(TaskLookup::Settled(search)) => search,
         Ok(TaskLookup::Missing) => return add_search(work, queue, events).await,
@@ -188,6 +197,25 @@ async fn add_search(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option
     match contain::settle(&*work.tools.store, settlement).await {
         Ok(settled) => {
             publish(events, || TaskFact::Searches);
+            work.settled(queue, settled, Default::default())
+        }
+        Err(error) => work.store_failed(queue, error),
+    }
+}
+
+/// Skips the present task, whose condition is false. Returns whether the lease goes on.
+async fn skip(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
+    let settlement = Settlement::skipped(queue.lease, queue.task).on_failure(work.tools.on_failure);
+    match contain::settle(&*work.tools.store, settlement).await {
+        Ok(settled) => {
+            publish(events, || TaskFact::Settled {
+                ending: match settled {
+                    Settled::LostLease => TaskEnding::LeaseLost,
+                    _ => TaskEnding::Skipped,
+                },
+                usage: Usage::default(),
+                cost: Cost::ZERO,
+            });
             work.settled(queue, settled, Default::default())
         }
         Err(error) => work.store_failed(queue, error),
@@ -274,7 +302,8 @@ async fn settle(
         TaskEnd::Completed(product) => {
             let then = then(tools, queue, &mut making);
             let settlement =
-                Settlement::completed(queue.lease, queue.task, product, then, making.clone(), attempts);
+                Settlement::completed(queue.lease, queue.task, product, then, making.clone(), attempts)
+                    .on_failure(tools.on_failure);
             let settlement = match queue.flaw.take() {
                 Some(flaw) => settlement.in_part(flaw),
                 None => settlement,

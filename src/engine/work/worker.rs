@@ -183,6 +183,10 @@ impl LeaseContext<'_> {
         (usage, cost): (Usage, Cost),
     ) -> bool {
         let lease = queue.lease;
+        if self.tools.planner.gives_graph() {
+            // Other tasks of the queue may have become ready.
+            self.teller.tell(Fact::FannedOut);
+        }
         self.teller.tell(Fact::Settled {
             lease,
             settled,

@@ -120,6 +120,7 @@ fn log_task(task: &TaskRef, fact: &TaskFact) {
                 cost_usd = cost.usd(),
                 "task failed: {message}"
             ),
+            TaskEnding::Skipped => tracing::debug!("task skipped: its condition is false"),
             TaskEnding::LeaseLost => tracing::info!(
                 "another worker holds the lease, this outcome is dropped; its calls are in the ledger"
             ),

@@ -27,6 +27,7 @@ impl Estimator<'_> {
         let task = TaskInput {
             brief,
             input: &input,
+            metadata: of.request.metadata.as_deref(),
             material: of.planning,
             search: None,
             part: None,

@@ -132,6 +132,7 @@ impl Estimator<'_> {
         let input = TaskInput {
             brief,
             input: &task.input,
+            metadata: of.request.metadata.as_deref(),
             material: &material,
             search: task.search.as_ref(),
             part: None,

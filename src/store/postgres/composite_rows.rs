@@ -142,6 +142,8 @@ pub(super) struct SettlementRow<'a> {
     task: i32,
     ticket: i64,
     how: &'static str,
+    /// Whether the queue fails if one of its tasks has failed.
+    strict: bool,
     handle: Option<String>,
     /// Borrowed, because a response can be large.
     response: Option<Cow<'a, str>>,
@@ -180,6 +182,7 @@ impl<'a> SettlementRow<'a> {
                 parts = new.iter().map(PartRow::of).collect();
                 ("fan_out", None, None)
             }
+            SettlementEnd::Skipped => ("skip", None, None),
             SettlementEnd::Searches => {
                 if task.index().is_none() || task.is_subtask() {
                     return Err(JobFault::Row(format!("{task} cannot have a search")));
@@ -196,6 +199,7 @@ impl<'a> SettlementRow<'a> {
             task: task.0,
             ticket,
             how,
+            strict: settlement.on_failure == OnFailure::Fail,
             handle: settlement.handle.as_deref().map(text),
             response,
             making: serde_json::to_string(&settlement.making)?,

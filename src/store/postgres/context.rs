@@ -186,14 +186,14 @@ pub(super) async fn pending(
     Ok(Some((queue, tasks(c, queue, true).await?)))
 }
 
-/// Returns a queue's planned tasks in order: all of them, or with `rest` those from its current task on.
+/// Returns a queue's planned tasks in order: all of them, or with `rest` those that are not settled.
 pub(super) async fn tasks(c: &mut Connection, queue: i64, rest: bool) -> Result<Vec<PendingTask>, JobFault> {
     let row = c
         .row(
             "SELECT array_agg(t.task_id ORDER BY t.task_index), array_agg(t.action ORDER BY t.task_index),
                array_agg(t.description ORDER BY t.task_index), array_agg(t.input ORDER BY t.task_index)
-             FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
-             WHERE t.queue_id = $1 AND t.task_index >= CASE WHEN $2 THEN q.current_task_index ELSE 0 END AND t.task_index < $3",
+             FROM nova3_tasks t
+             WHERE t.queue_id = $1 AND t.task_index >= 0 AND (NOT $2 OR t.status IN ('pending','ready')) AND t.task_index < $3",
             &[queue.sent(), rest.sent(), TaskNo::PLANNED_END.sent()],
         )
         .await?;

@@ -16,7 +16,7 @@ use crate::domain::task::TaskNo;
 use crate::postgres::{Connection, Param, PgText};
 use crate::store::event_rows::PAGE_BYTES;
 use crate::store::keys::COMPLETION;
-use crate::store::task_rows::TaskRows;
+use crate::store::task_rows::{TaskRows, needed};
 use crate::store::{EventPage, FinishedPage, Order, Results, RunId, StoreError};
 
 #[async_trait]
@@ -256,19 +256,19 @@ fn outcome(row: &Row, known: Finished, tasks: Vec<TaskRecord>) -> Result<Finishe
 }
 
 const TASKS: &str = "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 OR t.kind = 'search' THEN t.result END, t.making, \
-       t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END \
+       t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END, t.needs \
      FROM unnest($1) i(queue_id) CROSS JOIN LATERAL ( \
        SELECT t.* FROM nova3_tasks t WHERE t.queue_id = i.queue_id AND t.task_index >= 0 OFFSET 0) t \
      ORDER BY t.queue_id, t.task_index";
 
 /// The tasks of a redo are not shown before it ends. Their earlier rows are.
 const TASKS_OF_REDONE: &str = "SELECT t.queue_id, t.task_id, t.action, t.input, t.status, CASE WHEN t.task_index < $2 OR t.kind = 'search' THEN t.result END, \
-       t.making, t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END \
+       t.making, t.task_index, t.subject, CASE WHEN t.task_index >= $2 THEN t.error END, t.needs \
      FROM unnest($1) i(queue_id) CROSS JOIN LATERAL ( \
-       SELECT v.queue_id, v.task_id, v.action, v.input, v.status, v.result, v.kind, v.making, v.task_index, v.subject, v.error \
+       SELECT v.queue_id, v.task_id, v.action, v.input, v.status, v.result, v.kind, v.making, v.task_index, v.subject, v.error, v.needs \
        FROM nova3_task_versions v WHERE v.queue_id = i.queue_id AND v.shown AND v.task_index >= 0 \
        UNION ALL \
-       SELECT n.queue_id, n.task_id, n.action, n.input, n.status, n.result, n.kind, n.making, n.task_index, n.subject, n.error \
+       SELECT n.queue_id, n.task_id, n.action, n.input, n.status, n.result, n.kind, n.making, n.task_index, n.subject, n.error, n.needs \
        FROM nova3_tasks n JOIN nova3_redos r ON r.queue_id = n.queue_id WHERE n.queue_id = i.queue_id AND n.task_index >= 0 \
          AND CASE WHEN n.task_index < 1048576 THEN n.task_index ELSE (n.task_index - 1048576) >> 8 END <> ALL (r.tasks) \
        OFFSET 0) t \
@@ -330,6 +330,7 @@ fn task(row: &Row, known: &mut TaskRows) -> Result<(), JobFault> {
         task_id: row.get(1),
         action: row.get::<_, PgText>(2).0,
         input: row.get::<_, PgText>(3).0,
+        needs: needed(row.get(10)),
         status,
         result: raw(row.get(5))?,
         making,

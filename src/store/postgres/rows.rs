@@ -26,6 +26,7 @@ pub(super) struct Rows {
     priority: Vec<i64>,
     task_count: Vec<Option<i32>>,
     given_tasks: Vec<Option<i64>>,
+    ready: Vec<i32>,
     request: Vec<String>,
     metadata: Vec<Option<String>>,
     tasks: TaskColumns,
@@ -42,6 +43,8 @@ struct TaskColumns {
     action: Vec<String>,
     description: Vec<String>,
     input: Vec<String>,
+    /// The numbers of the tasks that each needs, as the literal of an array.
+    needs: Vec<String>,
 }
 
 impl Rows {
@@ -65,6 +68,7 @@ impl Rows {
         let metadata = request.metadata.as_deref().map(RawValue::get);
         self.metadata.push(metadata.map(str::to_owned));
         self.given_tasks.push(good.given_tasks());
+        self.ready.push(small(good.ready_at_first()));
         self.tasks.add(queue, good.plan);
     }
 
@@ -77,9 +81,9 @@ impl Rows {
             "INSERT INTO nova3_queues (run_id, queue_id, seq, ingest, notes_digest, custom_id, user_id, session_id, state,
                priority, task_count, given_tasks, created_at, last_accessed, ready)
              SELECT $1, i.queue, i.seq, $2, i.notes, i.custom_id, i.owner, i.session,
-               CASE WHEN i.session IS NULL THEN 'open' ELSE 'blocked' END, i.priority, i.tasks, i.given, now.now, now.now, 1
-             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11)
-                 i(queue, seq, notes, custom_id, owner, session, priority, tasks, given),
+               CASE WHEN i.session IS NULL THEN 'open' ELSE 'blocked' END, i.priority, i.tasks, i.given, now.now, now.now, i.ready
+             FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 i(queue, seq, notes, custom_id, owner, session, priority, tasks, given, ready),
                (SELECT nova3_now() AS now) now",
             &[
                 run.0.sent(),
@@ -93,6 +97,7 @@ impl Rows {
                 self.priority.sent(),
                 self.task_count.sent(),
                 self.given_tasks.sent(),
+                self.ready.sent(),
             ],
         )
         .await?;
@@ -152,7 +157,7 @@ impl Replaced {
             return Ok(());
         }
         c.rows(
-            "SELECT nova3_replace_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "SELECT nova3_replace_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             &[
                 run.0.sent(),
                 self.queue.sent(),
@@ -163,6 +168,7 @@ impl Replaced {
                 self.tasks.action.sent(),
                 self.tasks.description.sent(),
                 self.tasks.input.sent(),
+                self.tasks.needs.sent(),
             ],
         )
         .await?;
@@ -174,6 +180,9 @@ impl TaskColumns {
     fn add(&mut self, queue: i64, steps: &[Planned]) {
         self.unplanned.extend(steps.is_empty().then_some(queue));
         for (index, step) in (0..).zip(steps) {
+            let needs = step.needed(usize::try_from(index).unwrap_or(0));
+            let needs: Vec<String> = needs.iter().map(i32::to_string).collect();
+            self.needs.push(format!("{{{}}}", needs.join(",")));
             self.queue.push(queue);
             self.index.push(index);
             self.task_id.push(TaskNo(index).to_string());
@@ -185,7 +194,7 @@ impl TaskColumns {
 
     async fn write(&self, c: &mut Connection, run: RunId) -> Result<(), JobFault> {
         c.rows(
-            "SELECT nova3_add_tasks($1, $2, $3, $4, $5, $6, $7, $8)",
+            "SELECT nova3_add_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             &[
                 run.0.sent(),
                 self.unplanned.sent(),
@@ -195,6 +204,7 @@ impl TaskColumns {
                 self.action.sent(),
                 self.description.sent(),
                 self.input.sent(),
+                self.needs.sent(),
             ],
         )
         .await?;

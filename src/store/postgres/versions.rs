@@ -171,15 +171,16 @@ impl Reading<'_> {
 
     /// Whether the queue would pause behind the same task again.
     async fn still_pauses(&mut self, version: &Version, stops: &Stops) -> Result<bool, JobFault> {
-        let action = self
+        let actions = self
             .c
-            .optional(
-                "SELECT t.action FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
-                 WHERE t.queue_id = $1 AND t.task_index = q.current_task_index - 1",
+            .rows(
+                "SELECT t.action FROM nova3_tasks t WHERE t.queue_id = $1 AND t.status = 'completed' AND EXISTS (
+                   SELECT 1 FROM nova3_tasks n WHERE n.queue_id = $1 AND n.status IN ('pending','ready')
+                     AND n.needs @> ARRAY[t.task_index])",
                 &[version.queue_id.sent()],
             )
             .await?;
-        Ok(action.is_some_and(|row| stops.after(row.get(0))))
+        Ok(actions.iter().any(|row| stops.after(row.get(0))))
     }
 
     /// Continues a paused queue at its current task; its old result line will be replaced. Returns `false` if another

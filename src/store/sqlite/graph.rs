@@ -125,6 +125,41 @@ pub(super) fn hand_on_to_subtask(
     Ok(part)
 }
 
+/// Skips the pending tasks that need this failed one, directly or through others.
+pub(super) fn skip_behind(c: &Connection, queue_id: i64, failed: TaskNo) -> Result<(), JobFault> {
+    let skipped = after(TaskStatus::Pending, TaskTransition::Skipped)?;
+    let mut query = c.prepare_cached(
+        "SELECT task_index FROM nova3_tasks WHERE queue_id=?1 AND task_index<?3 AND status='pending'
+           AND EXISTS(SELECT 1 FROM json_each(needs) WHERE value=?2)",
+    )?;
+    let mut update =
+        c.prepare_cached("UPDATE nova3_tasks SET status=?3 WHERE queue_id=?1 AND task_index=?2")?;
+    let mut behind = vec![failed.0];
+    while let Some(task) = behind.pop() {
+        let found = query.query_map(params![queue_id, task, TaskNo::PLANNED_END], |row| row.get(0))?;
+        for needing in found.collect::<Result<Vec<i32>, _>>()? {
+            update.execute(params![queue_id, needing, skipped.as_str()])?;
+            behind.push(needing);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tasks of a paused queue ready that need no unsettled task. Returns how many.
+pub(super) fn free_paused(c: &Connection, queue_id: i64) -> Result<usize, JobFault> {
+    let ready = after(TaskStatus::Pending, TaskTransition::Met)?;
+    c.prepare_cached(
+        "UPDATE nova3_tasks SET unmet=(SELECT count(*) FROM json_each(nova3_tasks.needs) n JOIN nova3_tasks k
+           ON k.queue_id=?1 AND k.task_index=n.value WHERE k.status='pending')
+         WHERE queue_id=?1 AND status='pending'",
+    )?
+    .execute([queue_id])?;
+    Ok(c.prepare_cached(
+        "UPDATE nova3_tasks SET status=?2 WHERE queue_id=?1 AND status='pending' AND unmet=0",
+    )?
+    .execute(params![queue_id, ready.as_str()])?)
+}
+
 fn set_ready(c: &Connection, queue_id: i64, task: TaskNo) -> Result<(), JobFault> {
     let ready = after(TaskStatus::Pending, TaskTransition::Met)?;
     c.prepare_cached("UPDATE nova3_tasks SET status=?3 WHERE queue_id=?1 AND task_index=?2")?
@@ -170,12 +205,12 @@ pub(super) fn search(c: &Connection, queue_id: i64, task: TaskNo, now: i64) -> R
     let pending = after(TaskStatus::Leased, TaskTransition::FannedOut)?;
     let action: String = c
         .prepare_cached(
-            "UPDATE nova3_tasks SET status=?3, needs=?4, unmet=1, attempt=attempt-1, working=0, crashes=0, lease_group=0,
+            "UPDATE nova3_tasks SET status=?3, needs=json_insert(needs, '$[#]', ?4), unmet=1, attempt=attempt-1, working=0, crashes=0, lease_group=0,
                lease_owner=NULL, lease_until=NULL
              WHERE queue_id=?1 AND task_index=?2 RETURNING action",
         )?
         .query_row(
-            params![queue_id, task.0, pending.as_str(), format!("[{}]", search.0)],
+            params![queue_id, task.0, pending.as_str(), search.0],
             |row| row.get(0),
         )?;
     c.prepare_cached(
@@ -214,7 +249,9 @@ pub(super) fn fan_out(
     let pending = after(TaskStatus::Leased, TaskTransition::FannedOut)?;
     let action: String = c
         .prepare_cached(
-            "UPDATE nova3_tasks SET kind='join', status=?3, needs=?4, unmet=?5, attempt=attempt-1, working=0, crashes=0,
+            "UPDATE nova3_tasks SET kind='join', status=?3,
+               needs=(SELECT json_group_array(value) FROM (
+                 SELECT value FROM json_each(nova3_tasks.needs) UNION ALL SELECT value FROM json_each(?4))), unmet=?5, attempt=attempt-1, working=0, crashes=0,
                lease_group=0, lease_owner=NULL, lease_until=NULL
              WHERE queue_id=?1 AND task_index=?2 RETURNING action",
         )?

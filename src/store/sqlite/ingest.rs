@@ -234,7 +234,7 @@ impl Reading<'_> {
             .prepare_cached(
                 "INSERT INTO nova3_queues(run_id, seq, ingest, line_index, line, queue_key, content_digest, notes_digest,
                    custom_id, user_id, session_id, state, priority, task_count, given_tasks, created_at, last_accessed, ready)
-                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?16,1)",
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?16,?17)",
             )?
             .execute(params![
                 self.run.0,
@@ -253,6 +253,7 @@ impl Reading<'_> {
                 tasks,
                 good.given_tasks(),
                 self.now,
+                good.ready_at_first(),
             ])?;
         let queue_id = self.c.last_insert_rowid();
         self.c

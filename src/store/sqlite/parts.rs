@@ -92,8 +92,10 @@ fn store_subtask(
             (TaskTransition::Completed, Some(result))
         }
         SettlementEnd::Failed(..) => (TaskTransition::Failed, None),
-        SettlementEnd::FannedOut(_) | SettlementEnd::Searches => {
-            return Err(JobFault::Row("a subtask has no subtasks".to_owned()));
+        SettlementEnd::FannedOut(_) | SettlementEnd::Searches | SettlementEnd::Skipped => {
+            return Err(JobFault::Row(
+                "a subtask has no subtasks and no condition".to_owned(),
+            ));
         }
     };
     let status = graph::after(held.status, event)?;

@@ -102,6 +102,7 @@ pub(super) fn take_over(c: &Connection, lease: Lease, now: i64) -> Result<TakeOv
             action: task.action,
             description: task.description,
             input: task.input,
+            needs: None,
         })
         .collect();
     if !failpoint!("paused-stays-paused") {
@@ -132,17 +133,17 @@ pub(super) fn pending(
     user: &str,
     session: &str,
 ) -> Result<Option<(i64, Vec<PendingTask>)>, JobFault> {
-    let paused: Option<(i64, usize)> = c
+    let paused: Option<i64> = c
         .prepare_cached(
-            "SELECT queue_id, current_task_index FROM nova3_queues
+            "SELECT queue_id FROM nova3_queues
              WHERE user_id=?1 AND session_id=?2 AND round IS NOT NULL AND state='paused' ORDER BY round DESC LIMIT 1",
         )?
-        .query_row(params![user, session], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![user, session], |row| row.get(0))
         .optional()?;
-    let Some((queue_id, current)) = paused else {
+    let Some(queue_id) = paused else {
         return Ok(None);
     };
-    let tasks: Vec<PendingTask> = tasks::planned(c, queue_id)?.into_iter().skip(current).collect();
+    let tasks = tasks::unsettled(c, queue_id)?;
     Ok((!tasks.is_empty()).then_some((queue_id, tasks)))
 }
 

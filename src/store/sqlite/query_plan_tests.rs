@@ -34,7 +34,8 @@ fn line(index: u64, text: &str) -> NewLine {
                 Planned {
                     action: "answer".to_owned(),
                     description: String::new(),
-                    input: String::new()
+                    input: String::new(),
+                    needs: None,
                 };
                 if text.contains("references") { 0 } else { 2 }
             ],
@@ -120,6 +121,7 @@ fn conversation(c: &Connection, run: RunId) {
         action: "answer".to_owned(),
         description: String::new(),
         input: String::new(),
+        needs: None,
     };
     let lease = claim_all(c, run)[0];
     let end = PlanEnd::Planned(PlanOrigin::Model, vec![planned.clone(), planned]);
@@ -255,6 +257,7 @@ fn is_slow(step: &str) -> bool {
         // The tasks that one task needs.
         "SCAN n VIRTUAL TABLE",
         "SCAN json_each VIRTUAL TABLE",
+        "SCAN json_each EXISTS VIRTUAL TABLE",
     ];
     let whole = step.starts_with("SCAN ") || step.ends_with("(run_id=?)");
     whole && !few.iter().any(|name| step.contains(name))

@@ -13,7 +13,7 @@ use crate::domain::tally::{Counts, FailedClass};
 use crate::domain::task::TaskNo;
 use crate::store::event_rows::PAGE_BYTES;
 use crate::store::keys::COMPLETION;
-use crate::store::task_rows::TaskRows;
+use crate::store::task_rows::{TaskRows, needed};
 use crate::store::{EventPage, FinishedPage, Order, Results, RunId, StoreError};
 
 #[async_trait]
@@ -255,7 +255,7 @@ fn plan(c: &Connection, queue_id: i64) -> Result<Option<PlanRecord>, JobFault> {
 
 /// The rows of tasks as a result line needs them, from a table of tasks or of versions.
 const TASK_COLUMNS: &str = "task_index, task_id, action, input, status, CASE WHEN task_index<?2 OR kind='search' THEN result END, making, \
-     subject, CASE WHEN task_index>=?2 THEN error END";
+     subject, CASE WHEN task_index>=?2 THEN error END, CASE WHEN task_index<?2 THEN needs END";
 
 /// Returns the tasks of the result line. The tasks of a redo are not shown before it ends; their earlier rows are.
 fn tasks(c: &Connection, queue_id: i64, is_redone: bool) -> Result<Vec<TaskRecord>, JobFault> {
@@ -311,6 +311,7 @@ fn add(queue_id: i64, row: &Row<'_>, tasks: &mut TaskRows) -> Result<(), JobFaul
         task_id: row.get(1)?,
         action: row.get(2)?,
         input: row.get(3)?,
+        needs: needed(serde_json::from_str(row.get_ref(9)?.as_str().unwrap_or("[]"))?),
         status,
         result: raw(row.get(5)?)?,
         making,

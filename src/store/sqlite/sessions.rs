@@ -144,6 +144,8 @@ pub(super) struct ItemOwner<'a> {
     pub(super) queue_id: i64,
     pub(super) task: TaskNo,
     pub(super) version: i64,
+    /// Whether its queue has no other planned task.
+    pub(super) is_only_task: bool,
     pub(super) now: i64,
 }
 
@@ -183,7 +185,8 @@ pub(super) fn number(c: &Connection, place: &ItemOwner<'_>, items: &[NewItem]) -
     Ok(array)
 }
 
-/// Returns the last numbers given: of the session, or of the earlier tasks and versions of a request without one.
+/// Returns the last numbers given: of the session, or of the other tasks and the earlier versions of a request
+/// without one.
 fn counters(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>, JobFault> {
     let Some(session) = place.session else {
         return alone(c, place);
@@ -200,14 +203,14 @@ fn counters(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>,
 
 fn alone(c: &Connection, place: &ItemOwner<'_>) -> Result<Map<String, Value>, JobFault> {
     let mut counters = Map::new();
-    if place.task <= TaskNo::planned(0) && place.version <= 1 {
+    if place.is_only_task && place.version <= 1 {
         return Ok(counters);
     }
     let mut query = c.prepare_cached(
         "SELECT result FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 AND result IS NOT NULL
-         UNION ALL SELECT result FROM nova3_task_versions WHERE queue_id=?1 AND task_index>=0 AND task_index<?3 AND result IS NOT NULL",
+         UNION ALL SELECT result FROM nova3_task_versions WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 AND result IS NOT NULL",
     )?;
-    let mut rows = query.query(params![place.queue_id, place.task.0, TaskNo::PLANNED_END])?;
+    let mut rows = query.query(params![place.queue_id, TaskNo::PLANNED_END])?;
     while let Some(row) = rows.next()? {
         let text: String = row.get(0)?;
         let items: Vec<Map<String, Value>> = serde_json::from_str(&text)?;

@@ -73,7 +73,7 @@ pub(super) struct LeasedTask {
     /// The version of the task.
     pub(super) version: i64,
     /// Whether it is the last planned task of its queue.
-    is_last: bool,
+    pub(super) is_last: bool,
     /// Whether no other task of the queue is ready, leased or submitted.
     is_alone: bool,
     /// Whether a task of the queue has failed before.
@@ -138,6 +138,7 @@ fn settle_planned(
             (TaskTransition::Failed, response.as_ref(), Some(failure))
         }
         SettlementEnd::Completed(product, _) => (TaskTransition::Completed, Some(product), None),
+        SettlementEnd::Skipped => (TaskTransition::Skipped, None, None),
         SettlementEnd::FannedOut(_) | SettlementEnd::Searches => {
             return Err(JobFault::Row(
                 "a task that waits for subtasks has no outcome".to_owned(),
@@ -149,19 +150,21 @@ fn settle_planned(
     let noted = failure.or(settlement.flaw.as_ref());
     let fails = failure.is_some() && settlement.on_failure == OnFailure::Fail;
     let pauses = matches!(settlement.end, SettlementEnd::Completed(_, Then::Pause));
-    let (next, ready) = if fails || held.is_last {
+    if fails {
+        graph::skip_behind(c, queue_id, settlement.task)?;
+    }
+    // The tasks behind a pause stay pending until no task at its side is left.
+    let (next, ready) = if fails || pauses || held.is_last {
         (None, 0)
     } else {
-        go_on(c, settlement, held, pauses)?
+        go_on(c, settlement, held)?
     };
-    // Each pending task needs one that is ready, leased or submitted.
-    let is_over = fails || next.is_none() && ready == 0 && held.is_alone;
-    let ends = if fails {
-        Some(Status::Failed)
-    } else if is_over {
-        Some(end_status(c, queue_id, held.has_failed || noted.is_some())?)
+    let is_over = next.is_none() && ready == 0 && held.is_alone;
+    let ends = if is_over {
+        let has_failed = held.has_failed || noted.is_some();
+        Some(end_status(c, queue_id, has_failed, settlement.on_failure)?)
     } else {
-        pauses.then_some(Status::Paused)
+        None
     };
     let becomes = if ends.is_some() { Use::End } else { Use::Step };
     let given = ledger::write(c, spent, held.run, becomes)?;
@@ -171,15 +174,20 @@ fn settle_planned(
     let settled_tasks = settlement.task.index().unwrap_or(0) + usize::from(!fails);
     let Some(ended) = ends else {
         step(c, settlement, noted, (settled_tasks, next.is_none(), ready), now)?;
-        return Ok(if next.is_some() {
-            Settled::Stepped
-        } else {
-            Settled::Yielded
+        return Ok(match next {
+            Some(next) if next.0 == settlement.task.0 + 1 => Settled::Stepped,
+            Some(next) => Settled::Moved(next),
+            None => Settled::Yielded,
         });
     };
-    if ended == Status::Failed {
-        skip_rest(c, queue_id)?;
-    }
+    let ready = match ended {
+        Status::Failed => {
+            skip_rest(c, queue_id)?;
+            0
+        }
+        Status::Paused => graph::free_paused(c, queue_id)?,
+        Status::Completed | Status::Partial | Status::Continued => 0,
+    };
     let ending = QueueEnd {
         queue_id,
         status: ended,
@@ -200,15 +208,14 @@ fn settle_planned(
     Ok(Settled::Finished { ok: ended.is_ok() })
 }
 
-/// Unblocks the tasks behind a settled one. The first of them inherits the lease, unless the queue pauses. Returns that
-/// task, and how many more are ready.
+/// Unblocks the tasks behind a settled one. The first of them inherits the lease. Returns that task, and how many more
+/// are ready.
 fn go_on(
     c: &Connection,
     settlement: &Settlement,
     held: &LeasedTask,
-    pauses: bool,
 ) -> Result<(Option<TaskNo>, usize), JobFault> {
-    match held.lease(settlement).filter(|_| !pauses) {
+    match held.lease(settlement) {
         Some(lease) => graph::hand_on(c, &lease, settlement.task),
         None => Ok((
             None,
@@ -217,8 +224,25 @@ fn go_on(
     }
 }
 
-/// Returns the status of a queue whose tasks are all settled.
-fn end_status(c: &Connection, queue_id: i64, has_failed: bool) -> Result<Status, JobFault> {
+/// Returns the status of a queue of which no task is ready, leased or submitted. Pending tasks are behind a pause.
+fn end_status(
+    c: &Connection,
+    queue_id: i64,
+    has_failed: bool,
+    on_failure: OnFailure,
+) -> Result<Status, JobFault> {
+    if has_failed && on_failure == OnFailure::Fail {
+        return Ok(Status::Failed);
+    }
+    let is_paused: bool = c
+        .prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM nova3_tasks WHERE queue_id=?1 AND task_index>=0 AND task_index<?2
+               AND status='pending')",
+        )?
+        .query_row(params![queue_id, TaskNo::PLANNED_END], |row| row.get(0))?;
+    if is_paused {
+        return Ok(Status::Paused);
+    }
     if !has_failed {
         return Ok(Status::Completed);
     }

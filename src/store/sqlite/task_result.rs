@@ -7,6 +7,7 @@ use super::sessions::{self, ItemOwner};
 use super::settle::LeasedTask;
 use crate::domain::outcome::Product;
 use crate::domain::state::TaskStatus;
+use crate::domain::task::TaskNo;
 use crate::failpoint::sql;
 use crate::store::{Settlement, SettlementEnd};
 
@@ -25,6 +26,7 @@ pub(super) fn store_planned(
         queue_id: settlement.lease.queue_id,
         task: settlement.task,
         version: held.version,
+        is_only_task: held.is_last && settlement.task == TaskNo::planned(0),
         now,
     };
     let numbered;
@@ -60,7 +62,10 @@ pub(super) fn store_row(
     };
     let error = match &settlement.end {
         SettlementEnd::Failed(failure, _) => Some(serde_json::to_string(failure)?),
-        SettlementEnd::Completed(..) | SettlementEnd::FannedOut(_) | SettlementEnd::Searches => None,
+        SettlementEnd::Completed(..)
+        | SettlementEnd::FannedOut(_)
+        | SettlementEnd::Searches
+        | SettlementEnd::Skipped => None,
     };
     let stored = c
         .prepare_cached(&sql(

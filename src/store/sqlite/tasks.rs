@@ -1,6 +1,6 @@
 //! The rows of a queue's tasks: making and reading them.
 
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::fault::JobFault;
 use crate::domain::state::TaskStatus;
@@ -47,7 +47,7 @@ pub(super) fn write(c: &Connection, queue_id: i64, steps: &[Planned], now: i64) 
     Ok(())
 }
 
-/// Adds a row for each planned task. Each needs the one before it.
+/// Adds a row for each planned task, which needs the one before it or the tasks that the plan says.
 pub(super) fn insert_planned(
     c: &Connection,
     queue_id: i64,
@@ -60,9 +60,11 @@ pub(super) fn insert_planned(
     )?;
     for (index, step) in steps.iter().enumerate() {
         let task = TaskNo::planned(index);
-        let (needs, status) = match index.checked_sub(1) {
-            None => ("[]".to_owned(), TaskStatus::Ready),
-            Some(before) => (format!("[{}]", TaskNo::planned(before).0), TaskStatus::Pending),
+        let needs = step.needed(index);
+        let status = if needs.is_empty() {
+            TaskStatus::Ready
+        } else {
+            TaskStatus::Pending
         };
         insert.execute(params![
             queue_id,
@@ -71,8 +73,8 @@ pub(super) fn insert_planned(
             step.action,
             step.description,
             step.input,
-            needs,
-            index > 0,
+            serde_json::to_string(&needs)?,
+            needs.len(),
             status.as_str(),
             now
         ])?;
@@ -82,10 +84,23 @@ pub(super) fn insert_planned(
 
 /// Returns a queue's planned tasks in order, including settled ones.
 pub(super) fn planned(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, JobFault> {
-    let mut query = c.prepare_cached(
+    let query = c.prepare_cached(
         "SELECT task_id, action, description, input FROM nova3_tasks
          WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 ORDER BY task_index",
     )?;
+    read(query, queue_id)
+}
+
+/// Returns the planned tasks of a paused queue that are not settled, in order.
+pub(super) fn unsettled(c: &Connection, queue_id: i64) -> Result<Vec<PendingTask>, JobFault> {
+    let query = c.prepare_cached(
+        "SELECT task_id, action, description, input FROM nova3_tasks
+         WHERE queue_id=?1 AND task_index>=0 AND task_index<?2 AND status IN('pending','ready') ORDER BY task_index",
+    )?;
+    read(query, queue_id)
+}
+
+fn read(mut query: CachedStatement<'_>, queue_id: i64) -> Result<Vec<PendingTask>, JobFault> {
     let mut rows = query.query(params![queue_id, TaskNo::PLANNED_END])?;
     let mut tasks = Vec::new();
     while let Some(row) = rows.next()? {

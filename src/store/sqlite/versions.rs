@@ -1,6 +1,6 @@
 //! The versions of a request: looking them up, seeing one again, replacing one by another.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 use serde_json::value::RawValue;
 
 use super::fault::JobFault;
@@ -82,15 +82,14 @@ impl Reading<'_> {
 
     /// Whether the queue would pause behind the same task again.
     fn still_pauses(&self, version: &Version, stops: &Stops) -> Result<bool, JobFault> {
-        let action: Option<String> = self
-            .c
-            .prepare_cached(
-                "SELECT action FROM nova3_tasks t JOIN nova3_queues q USING(queue_id)
-                 WHERE q.queue_id=?1 AND t.task_index=q.current_task_index-1",
-            )?
-            .query_row([version.queue_id], |row| row.get(0))
-            .optional()?;
-        Ok(action.is_some_and(|action| stops.after(&action)))
+        let mut query = self.c.prepare_cached(
+            "SELECT action FROM nova3_tasks t WHERE queue_id=?1 AND status='completed' AND EXISTS(
+               SELECT 1 FROM nova3_tasks n, json_each(n.needs) WHERE n.queue_id=?1 AND n.status IN('pending','ready')
+                 AND json_each.value=t.task_index)",
+        )?;
+        let actions = query.query_map([version.queue_id], |row| row.get(0))?;
+        let actions = actions.collect::<Result<Vec<String>, _>>()?;
+        Ok(actions.iter().any(|action| stops.after(action)))
     }
 
     /// Continues a paused queue at its current task. Its old result line will be replaced.

@@ -294,9 +294,11 @@ fn f_object(
     bytes: &[u8],
     f: &mut impl FnMut(InputRow<'_>),
 ) {
-    let as_it_stands =
-        JsonObject::read(bytes).filter(|object| !(mapping.is_plain() && object.is_other_form()));
-    let Some(object) = as_it_stands else {
+    let is_row = |object: &JsonObject<'_>| {
+        let passes = object.is_other_form() && !mapping.needs_columns() || object.has_row();
+        !(mapping.is_plain() && passes)
+    };
+    let Some(object) = JsonObject::read(bytes).filter(is_row) else {
         return f(InputRow::Made {
             number,
             bytes,

@@ -76,6 +76,11 @@ pub(super) enum Cell<'r> {
 }
 
 impl Cell<'_> {
+    /// Whether it is an object of JSON.
+    pub(super) fn is_object(self) -> bool {
+        matches!(self, Self::Json(raw) if raw.get().starts_with('{'))
+    }
+
     /// Returns the cell as JSON. Null counts as an empty text.
     pub(super) fn write_json(self, out: &mut Vec<u8>) {
         match self {

@@ -73,6 +73,11 @@ impl Mapping {
         self.query.is_none() && self.map.is_empty()
     }
 
+    /// Whether an agent of this run names a column.
+    pub(super) fn needs_columns(&self) -> bool {
+        !self.needed.names.is_empty()
+    }
+
     /// A text that changes when rows become other requests.
     pub(in crate::engine) fn fingerprint(&self) -> String {
         format!("{} {:?}", self.text, self.stored)

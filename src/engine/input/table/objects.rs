@@ -26,6 +26,12 @@ impl<'o> JsonObject<'o> {
             .iter()
             .any(|name| matches!(name.as_str(), "request_data" | "body"))
     }
+
+    /// Whether it is a request that has its columns in an object `row` already.
+    pub(super) fn has_row(&self) -> bool {
+        let mut fields = self.names.iter().zip(&self.cells);
+        fields.any(|(name, cell)| name == "row" && cell.is_object())
+    }
 }
 
 impl<'de: 'o, 'o> Deserialize<'de> for JsonObject<'o> {

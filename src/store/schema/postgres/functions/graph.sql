@@ -29,8 +29,8 @@ BEGIN
   CROSS JOIN LATERAL (SELECT 1 FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) FOR UPDATE) q;
 END $$;
 
--- Lowers `unmet` of the tasks that need a settled one. The first task of each queue whose `unmet` becomes 0 inherits
--- the lease of the settled task, if that has one and the queue does not pause; the others become ready. When the
+-- Lowers `unmet` of the tasks that need a settled one, unless the queue pauses behind it. The first task of each queue
+-- whose `unmet` becomes 0 inherits the lease of the settled task, if that has one; the others become ready. When the
 -- settled task is a part but not the last, or fans out, a ready part inherits the lease. Returns by place the task that
 -- has the lease, and the number of tasks that became ready.
 CREATE OR REPLACE FUNCTION nova3_go_on(p_held nova3_held[], p_places integer, OUT handed integer[], OUT ready integer[])
@@ -40,7 +40,7 @@ DECLARE
   later integer[];
 BEGIN
   WITH need AS (
-    SELECT h.*, t.task_index, t.unmet = 1 AS met, t.unmet = 1 AND h.lease_owner IS NOT NULL AND h.how <> 'pause'
+    SELECT h.*, t.task_index, t.unmet = 1 AS met, t.unmet = 1 AND h.lease_owner IS NOT NULL
       AND row_number() OVER (PARTITION BY h.ord, t.unmet = 1 ORDER BY t.task_index) = 1 AS leases
     FROM unnest(p_held) h
     -- Only its planned task needs a subtask.
@@ -49,7 +49,7 @@ BEGIN
         AND t.task_index >= CASE WHEN h.task < 1048576 THEN h.task + 1 ELSE (h.task - 1048576) >> 8 END
         AND t.task_index <= CASE WHEN h.task < 1048576 THEN 1048575 ELSE (h.task - 1048576) >> 8 END
         AND t.status = 'pending' AND t.unmet > 0 AND t.needs @> ARRAY[h.task] OFFSET 0) t
-    WHERE h.how <> 'fan_out' AND (h.how <> 'fail' OR h.task >= 1048576)),
+    WHERE h.how NOT IN ('fan_out','pause') AND (h.how <> 'fail' OR h.task >= 1048576)),
   moved AS (
     UPDATE nova3_tasks t SET unmet = t.unmet - 1,
       status = CASE WHEN n.leases THEN 'leased' WHEN n.met THEN 'ready' ELSE t.status END,
@@ -88,6 +88,42 @@ BEGIN
   handed := later;
 END $$;
 
+-- Skips the pending tasks that need a failed one whose queue does not continue, directly or through others.
+CREATE OR REPLACE FUNCTION nova3_skip_behind(p_held nova3_held[]) RETURNS void
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  WITH RECURSIVE behind AS (
+    SELECT h.queue_id, h.task FROM unnest(p_held) h WHERE h.how = 'fail' AND h.task < 1048576
+    UNION
+    SELECT b.queue_id, t.task_index FROM behind b
+    CROSS JOIN LATERAL (
+      SELECT t.task_index FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[b.queue_id])
+        AND t.task_index > b.task AND t.task_index < 1048576 AND t.status = 'pending' AND t.needs @> ARRAY[b.task] OFFSET 0) t)
+  UPDATE nova3_tasks t SET status = 'skipped' FROM behind b
+  WHERE t.queue_id = ANY (ARRAY[b.queue_id]) AND t.task_index = b.task AND t.status = 'pending';
+END $$;
+
+-- Makes the tasks of paused queues ready that need no unsettled task. Returns by place how many tasks became ready.
+CREATE OR REPLACE FUNCTION nova3_free_paused(p_held nova3_held[], p_ends text[], p_freed integer[]) RETURNS integer[]
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  freed integer[];
+BEGIN
+  UPDATE nova3_tasks t SET unmet = (SELECT count(*) FROM nova3_tasks k WHERE k.queue_id = ANY (ARRAY[h.queue_id])
+    AND k.task_index = ANY (t.needs) AND k.status = 'pending')
+  FROM unnest(p_held) h WHERE p_ends[h.ord] = 'paused' AND t.queue_id = ANY (ARRAY[h.queue_id]) AND t.status = 'pending';
+  WITH moved AS (
+    UPDATE nova3_tasks t SET status = 'ready' FROM unnest(p_held) h
+    WHERE p_ends[h.ord] = 'paused' AND t.queue_id = ANY (ARRAY[h.queue_id]) AND t.status = 'pending' AND t.unmet = 0
+    RETURNING h.ord),
+  counted AS MATERIALIZED (SELECT m.ord, count(*)::integer AS ready FROM moved m GROUP BY m.ord)
+  SELECT array_agg(coalesce(c.ready, p_freed[o.ord]) ORDER BY o.ord) INTO freed
+  FROM generate_subscripts(p_freed, 1) o(ord) LEFT JOIN counted c ON c.ord = o.ord;
+  RETURN freed;
+END $$;
+
 -- Adds the subtasks as ready tasks: the parts of a task, which becomes a join, or its search. The task waits for them.
 CREATE OR REPLACE FUNCTION nova3_fan_out(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
 RETURNS void
@@ -105,7 +141,7 @@ BEGIN
       p.subject, 'ready', 1 + coalesce((SELECT max(v.version) FROM nova3_task_versions v
         WHERE v.queue_id = ANY (ARRAY[p.queue_id]) AND v.task_index = 1048576 + (p.task << 8) + p.nth), 0), p_moment
     FROM part p JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[p.queue_id]) AND t.task_index = p.task)
-  UPDATE nova3_tasks t SET kind = CASE WHEN n.search THEN t.kind ELSE 'join' END, status = 'pending', needs = n.needs, unmet = cardinality(n.needs),
+  UPDATE nova3_tasks t SET kind = CASE WHEN n.search THEN t.kind ELSE 'join' END, status = 'pending', needs = t.needs || n.needs, unmet = cardinality(n.needs),
     ticket = (p_settlements[n.ord]).ticket, attempt = t.attempt - 1, working = false, crashes = 0, lease_group = 0, lease_owner = NULL,
     lease_until = NULL
   FROM (SELECT p.ord, p.queue_id, p.task, array_agg(1048576 + (p.task << 8) + p.nth ORDER BY p.nth) AS needs,
@@ -114,19 +150,20 @@ BEGIN
   WHERE t.queue_id = ANY (ARRAY[n.queue_id]) AND t.task_index = n.task;
 END $$;
 
--- Adds the planned tasks of new queues, each of which needs the one before, and the planning task of queues without a
--- plan. The first task of each queue is ready.
+-- Adds the planned tasks of new queues, and the planning task of queues without a plan. Tasks that need no other are
+-- ready. `s_needs` has the needs of each task as the literal of an array.
 CREATE OR REPLACE FUNCTION nova3_add_tasks(p_run bigint, p_unplanned bigint[], s_queue bigint[], s_index integer[], s_id text[],
-  s_action text[], s_description text[], s_input text[]) RETURNS void
+  s_action text[], s_description text[], s_input text[], s_needs text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   moment bigint := nova3_now();
 BEGIN
   INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, action, description, input, needs, unmet, status, created_at)
   SELECT p_run, s.queue_id, s.nth, s.id, s.action, s.description, s.input,
-    CASE WHEN s.nth = 0 THEN '{}' ELSE ARRAY[s.nth - 1] END, (s.nth > 0)::integer,
-    CASE WHEN s.nth = 0 THEN 'ready' ELSE 'pending' END, moment
-  FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input);
+    s.needs::integer[], cardinality(s.needs::integer[]),
+    CASE WHEN s.needs = '{}' THEN 'ready' ELSE 'pending' END, moment
+  FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input, s_needs)
+    s(queue_id, nth, id, action, description, input, needs);
   INSERT INTO nova3_tasks (run_id, queue_id, task_index, task_id, kind, action, input, status, created_at)
   SELECT p_run, i.queue_id, -1, 'plan', 'plan', 'supervisor', '', 'ready', moment FROM unnest(p_unplanned) i(queue_id);
 END $$;

@@ -114,12 +114,12 @@ END $$;
 -- Returns the session's last paused queue that has tasks left to do.
 CREATE OR REPLACE FUNCTION nova3_pending(p_user text, p_session text) RETURNS bigint LANGUAGE sql STABLE AS $$
   SELECT q.queue_id FROM (
-    SELECT q.queue_id, q.current_task_index FROM nova3_rounds r
+    SELECT q.queue_id FROM nova3_rounds r
     JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[r.queue_id])
     JOIN nova3_runs n ON n.run_id = q.run_id
     WHERE r.user_id = p_user AND r.session_id = p_session AND q.state = 'paused' ORDER BY r.round DESC LIMIT 1) q
   WHERE EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id])
-    AND t.task_index >= q.current_task_index AND t.task_index < 1048576)
+    AND t.task_index >= 0 AND t.task_index < 1048576 AND t.status IN ('pending','ready'))
 $$;
 
 -- Changes the state of queues between `paused` and `continued`. Returns whether one changed. Result lines of the
@@ -173,8 +173,8 @@ BEGIN
   SELECT array_agg(ROW(n.action, n.description, n.input)::nova3_new_step ORDER BY n.task_index) AS steps,
     json_agg(json_build_object('action', n.action, 'description', n.description, 'input', n.input) ORDER BY n.task_index)::text AS body
   INTO taken
-  FROM nova3_tasks n JOIN nova3_queues q ON q.queue_id = ANY (ARRAY[n.queue_id])
-  WHERE n.queue_id = paused AND n.task_index >= q.current_task_index AND n.task_index < 1048576;
+  FROM nova3_tasks n
+  WHERE n.queue_id = paused AND n.task_index >= 0 AND n.task_index < 1048576 AND n.status IN ('pending','ready');
   PERFORM nova3_put_plans(p_run, ARRAY[mine], ARRAY[ROW(p_queue, p_fence, p_ticket, 'continued', p_making, NULL, NULL, taken.body,
     taken.steps, NULL)::nova3_plan_settlement], moment);
   SELECT l.event_no INTO given FROM nova3_ledger(p_run, ARRAY[ROW(p_queue, p_fence, -1, p_ticket, NULL)::nova3_calls], '{}', 0, 1) l;
@@ -216,7 +216,7 @@ BEGIN
     DELETE FROM nova3_tasks t WHERE t.queue_id = p_queue;
     DELETE FROM nova3_plans p WHERE p.queue_id = p_queue;
     UPDATE nova3_queues q SET task_count = NULL WHERE q.queue_id = p_queue;
-    PERFORM nova3_add_tasks(p_run, ARRAY[p_queue], '{}', '{}', '{}', '{}', '{}', '{}');
+    PERFORM nova3_add_tasks(p_run, ARRAY[p_queue], '{}', '{}', '{}', '{}', '{}', '{}', '{}');
     PERFORM nova3_recount(ARRAY[p_queue]);
   END IF;
 END $$;
@@ -225,7 +225,7 @@ END $$;
 -- cost of earlier plans stays with the queues, and tasks that they took over are pending again, unless another request
 -- has them now. Queues that were begun are marked as having other tasks.
 CREATE OR REPLACE FUNCTION nova3_replace_tasks(p_run bigint, p_queues bigint[], p_given bigint[], s_queue bigint[], s_index integer[],
-  s_id text[], s_action text[], s_description text[], s_input text[]) RETURNS void
+  s_id text[], s_action text[], s_description text[], s_input text[], s_needs text[]) RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off AS $$
 DECLARE
   unbegun bigint[];
@@ -252,12 +252,12 @@ BEGIN
   DELETE FROM nova3_tasks t USING unnest(unbegun) i(queue_id) WHERE t.queue_id = ANY (ARRAY[i.queue_id]);
   -- The arrays have the tasks of all queues; those of queues that were begun are left out.
   SELECT array_agg(s.queue_id) AS queues, array_agg(s.nth) AS places, array_agg(s.id) AS ids, array_agg(s.action) AS actions,
-    array_agg(s.description) AS descriptions, array_agg(s.input) AS inputs INTO steps
-  FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input) s(queue_id, nth, id, action, description, input)
+    array_agg(s.description) AS descriptions, array_agg(s.input) AS inputs, array_agg(s.needs) AS needs INTO steps
+  FROM unnest(s_queue, s_index, s_id, s_action, s_description, s_input, s_needs) s(queue_id, nth, id, action, description, input, needs)
   WHERE s.queue_id = ANY (unbegun);
   PERFORM nova3_add_tasks(p_run, ARRAY(SELECT i.queue_id FROM unnest(unbegun) i(queue_id)
     WHERE i.queue_id <> ALL (coalesce(steps.queues, '{}'))), steps.queues, steps.places, steps.ids, steps.actions, steps.descriptions,
-    steps.inputs);
+    steps.inputs, steps.needs);
   UPDATE nova3_queues q SET given_tasks = i.given, other_tasks = false, last_accessed = nova3_now(),
     task_count = (SELECT nullif(count(*), 0) FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[q.queue_id]) AND t.task_index >= 0)
   FROM unnest(p_queues, p_given) i(queue_id, given)

@@ -15,6 +15,7 @@ DECLARE
   ways text[];
   handles text[];
   noted boolean[];
+  stricts boolean[];
   calls nova3_calls[];
   with_items boolean;
   with_parts boolean;
@@ -38,16 +39,19 @@ BEGIN
   -- Small values that are used often are kept apart from results, which can be large.
   SELECT array_agg((i.s).queue_id ORDER BY i.ord), array_agg((i.s).fence ORDER BY i.ord), array_agg((i.s).task ORDER BY i.ord),
     array_agg((i.s).how ORDER BY i.ord), array_agg((i.s).handle ORDER BY i.ord), array_agg((i.s).noted IS NOT NULL ORDER BY i.ord),
+    array_agg((i.s).strict ORDER BY i.ord),
     array_agg(ROW((i.s).queue_id, (i.s).fence, (i.s).task, (i.s).ticket, (i.s).calls)::nova3_calls ORDER BY i.ord),
     bool_or(cardinality((i.s).items) > 0), bool_or(cardinality((i.s).parts) > 0)
-  INTO queues, fences, tasks, ways, handles, noted, calls, with_items, with_parts
+  INTO queues, fences, tasks, ways, handles, noted, stricts, calls, with_items, with_parts
   FROM (SELECT o.ord, p_settlements[o.ord] AS s FROM generate_subscripts(p_settlements, 1) o(ord) OFFSET 0) i;
-  -- A queue that ends lets the next one of its session begin, so the heads of these sessions are locked. A part is
-  -- included because it may be the last one at work.
+  -- A queue that ends lets the next one of its session begin, so the heads of these sessions are locked. A queue with a
+  -- pending task that needs only the settled one does not end. A part is included because it may be the last one at work.
   SELECT array_agg(q.user_id), array_agg(q.session_id) INTO users, sessions
   FROM unnest(queues, tasks, ways) i(queue_id, task, how)
   CROSS JOIN LATERAL (SELECT q.* FROM nova3_queues q WHERE q.queue_id = ANY (ARRAY[i.queue_id]) OFFSET 0) q
-  WHERE q.session_id IS NOT NULL AND i.how <> 'fan_out' AND (i.how <> 'go_on' OR i.task + 1 >= q.task_count);
+  WHERE q.session_id IS NOT NULL AND i.how <> 'fan_out' AND (i.how NOT IN ('go_on','skip') OR i.task >= 1048576 OR NOT EXISTS (
+    SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.status = 'pending' AND t.unmet = 1
+      AND t.needs @> ARRAY[i.task]));
   IF users IS NOT NULL THEN
     PERFORM nova3_share_order(p_run);
     PERFORM nova3_lock_sessions(p_run, users, sessions);
@@ -71,7 +75,8 @@ BEGIN
   IF with_items THEN
     results := nova3_number(p_run, held, p_settlements, moment);
   END IF;
-  UPDATE nova3_tasks t SET status = CASE WHEN h.how IN ('fail','fail_on') THEN 'failed' ELSE 'completed' END,
+  UPDATE nova3_tasks t SET status = CASE WHEN h.how IN ('fail','fail_on') THEN 'failed' WHEN h.how = 'skip' THEN 'skipped'
+    ELSE 'completed' END,
     result = CASE WHEN with_items THEN results[h.ord] ELSE (p_settlements[h.ord]).response END, error = (p_settlements[h.ord]).error,
     making = CASE WHEN t.making IS NULL THEN (p_settlements[h.ord]).making ELSE nova3_together(t.making, (p_settlements[h.ord]).making) END,
     ticket = (p_settlements[h.ord]).ticket, completed_at = moment, lease_owner = NULL, lease_until = NULL, handle = NULL, crashes = 0,
@@ -79,6 +84,9 @@ BEGIN
   FROM unnest(held) h WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index = h.task AND h.how <> 'fan_out';
   IF with_parts THEN
     PERFORM nova3_fan_out(p_run, held, p_settlements, moment);
+  END IF;
+  IF 'fail' = ANY (ways) THEN
+    PERFORM nova3_skip_behind(held);
   END IF;
   IF last THEN
     -- No task needs the last planned task of its queue.
@@ -91,11 +99,14 @@ BEGIN
     -- These queues have no other task that could be open.
     ends := array_fill('completed'::text, ARRAY[cardinality(queues)]);
   ELSE
-    ends := nova3_ends(held, handed);
+    ends := nova3_ends(held, handed, stricts);
   END IF;
   IF 'failed' = ANY (ends) THEN
     UPDATE nova3_tasks t SET status = 'skipped' FROM unnest(held) h
     WHERE ends[h.ord] = 'failed' AND t.queue_id = ANY (ARRAY[h.queue_id]) AND t.status IN ('pending','ready');
+  END IF;
+  IF 'paused' = ANY (ends) THEN
+    freed := nova3_free_paused(held, ends, freed);
   END IF;
 
   SELECT array_agg(h.ord) FILTER (WHERE h.how IN ('go_on','pause')), count(ends[h.ord]),
@@ -162,7 +173,7 @@ BEGIN
     WHEN ends[o.ord] IN ('failed','partial') THEN 'bad'
     WHEN ends[o.ord] IS NOT NULL THEN 'good'
     WHEN handed[o.ord] IS NULL THEN 'yielded'
-    WHEN h.task >= 1048576 OR h.how = 'fan_out' THEN 'moved:' || handed[o.ord]
+    WHEN h.task >= 1048576 OR h.how = 'fan_out' OR handed[o.ord] <> h.task + 1 THEN 'moved:' || handed[o.ord]
     ELSE 'stepped' END
   FROM generate_subscripts(p_settlements, 1) o(ord) LEFT JOIN unnest(held) h ON h.ord = o.ord ORDER BY o.ord;
 END $$;
@@ -174,19 +185,18 @@ DECLARE
   settled record;
   holder integer;
 BEGIN
-  SELECT t.task_index + 1 >= q.task_count AS is_last, q.status INTO settled
+  SELECT t.completed_at = q.completed_at AS has_ended, q.status INTO settled
   FROM nova3_tasks t JOIN nova3_queues q ON q.queue_id = t.queue_id
   WHERE t.queue_id = p_settlement.queue_id AND t.task_index = p_settlement.task AND t.ticket = p_settlement.ticket
-    AND (p_settlement.how = 'fan_out' OR t.status IN ('completed','failed'));
+    AND (p_settlement.how = 'fan_out' OR t.status IN ('completed','failed','skipped'));
   IF NOT FOUND THEN
     RETURN 'lost';
   END IF;
   SELECT t.task_index INTO holder FROM nova3_tasks t WHERE t.queue_id = p_settlement.queue_id AND t.fence = p_settlement.fence AND t.status = 'leased';
   RETURN CASE
     WHEN p_settlement.task >= 1048576 OR p_settlement.how = 'fan_out' THEN coalesce('moved:' || holder, 'yielded')
-    WHEN p_settlement.how = 'fail' THEN 'bad'
-    WHEN holder IS NOT NULL THEN 'stepped'
-    WHEN settled.is_last THEN CASE WHEN settled.status IN ('failed','partial') THEN 'bad' ELSE 'good' END
+    WHEN holder IS NOT NULL THEN CASE WHEN holder = p_settlement.task + 1 THEN 'stepped' ELSE 'moved:' || holder END
+    WHEN settled.has_ended THEN CASE WHEN settled.status IN ('failed','partial') THEN 'bad' ELSE 'good' END
     WHEN p_settlement.how = 'pause' THEN 'good'
     ELSE 'yielded' END;
 END $$;

@@ -95,14 +95,14 @@ CREATE OR REPLACE FUNCTION nova3_together(p_earlier text, p_latest text) RETURNS
   FROM (SELECT nova3_json(p_earlier) AS making) e, (SELECT nova3_json(p_latest) AS making) l
 $$;
 
--- Returns the last item number of a kind in the earlier results of a request without a session, and in the results that
--- a redo replaced.
-CREATE OR REPLACE FUNCTION nova3_last_alone(p_run bigint, p_queue bigint, p_task integer, p_kind text) RETURNS bigint
+-- Returns the last item number of a kind in the results of a request without a session, and in the results that a redo
+-- replaced.
+CREATE OR REPLACE FUNCTION nova3_last_alone(p_queue bigint, p_kind text) RETURNS bigint
 LANGUAGE sql STABLE AS $$
   SELECT coalesce(max(substr(i.item->>'id', length(p_kind) + 1)::bigint), 0)
   FROM (
     SELECT t.result FROM nova3_tasks t
-    WHERE t.queue_id = p_queue AND t.task_index >= 0 AND t.task_index < p_task AND t.result IS NOT NULL
+    WHERE t.queue_id = p_queue AND t.task_index >= 0 AND t.task_index < 1048576 AND t.result IS NOT NULL
     UNION ALL SELECT v.result FROM nova3_task_versions v
     WHERE v.queue_id = p_queue AND v.task_index >= 0 AND v.task_index < 1048576 AND v.result IS NOT NULL) t,
     jsonb_array_elements(nova3_json(t.result)) i(item)
@@ -118,7 +118,10 @@ DECLARE
   results text[];
 BEGIN
   WITH item AS (
-    SELECT h.ord, h.queue_id, h.task, h.user_id, h.session_id, h.version, i.kind, i.body, i.ordinality AS place,
+    SELECT h.ord, h.queue_id, h.task, h.user_id, h.session_id, h.version,
+      -- Tasks at its side may have settled before the first task.
+      h.session_id IS NULL AND EXISTS (SELECT 1 FROM nova3_tasks o WHERE o.queue_id = ANY (ARRAY[h.queue_id])
+        AND o.task_index > 0 AND o.task_index < 1048576 AND o.result IS NOT NULL) AS others, i.kind, i.body, i.ordinality AS place,
       row_number() OVER (PARTITION BY h.ord, i.kind ORDER BY i.ordinality) AS nth
     FROM unnest(p_held) h CROSS JOIN LATERAL unnest((p_settlements[h.ord]).items) WITH ORDINALITY i),
   session AS (
@@ -134,7 +137,7 @@ BEGIN
     RETURNING c.user_id, c.session_id, c.kind, c.last),
   numbered AS (
     SELECT item.*, item.nth + CASE
-      WHEN item.session_id IS NULL THEN CASE WHEN item.task > 0 OR item.version > 1 THEN nova3_last_alone(p_run, item.queue_id, item.task, item.kind) ELSE 0 END
+      WHEN item.session_id IS NULL THEN CASE WHEN item.task > 0 OR item.version > 1 OR item.others THEN nova3_last_alone(item.queue_id, item.kind) ELSE 0 END
       ELSE (SELECT c.last FROM counter c WHERE c.user_id = item.user_id AND c.session_id = item.session_id AND c.kind = item.kind)
         - count(*) OVER (PARTITION BY item.ord, item.kind) END AS number
     FROM item),
@@ -152,17 +155,19 @@ BEGIN
   RETURN results;
 END $$;
 
--- Returns by place how each queue ends with its settlement; NULL if it continues.
-CREATE OR REPLACE FUNCTION nova3_ends(p_held nova3_held[], p_handed integer[]) RETURNS text[]
+-- Returns by place how each queue ends with its settlement; NULL if it continues. A queue of which no task is ready, leased
+-- or submitted ends. Its pending tasks are behind a pause.
+CREATE OR REPLACE FUNCTION nova3_ends(p_held nova3_held[], p_handed integer[], p_strict boolean[]) RETURNS text[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN ARRAY(SELECT CASE
       WHEN h.ord IS NULL OR h.how = 'fan_out' OR h.task >= 1048576 THEN NULL
-      WHEN h.how = 'fail' THEN 'failed'
       WHEN p_handed[h.ord] IS NOT NULL THEN NULL
       WHEN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id])
-        AND t.status IN ('pending','ready','leased','submitted')) THEN CASE h.how WHEN 'pause' THEN 'paused' END
+        AND t.status IN ('ready','leased','submitted')) THEN NULL
+      WHEN h.has_failed AND p_strict[h.ord] THEN 'failed'
+      WHEN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.status = 'pending') THEN 'paused'
       WHEN NOT h.has_failed THEN 'completed'
       WHEN EXISTS (SELECT 1 FROM nova3_tasks t WHERE t.queue_id = ANY (ARRAY[h.queue_id]) AND t.task_index >= 0
         AND t.task_index < 1048576 AND t.status = 'completed') THEN 'partial'

@@ -486,7 +486,8 @@ CREATE TYPE nova3_settlement AS (
   fence bigint,
   task integer,
   ticket bigint,
-  how text,                                      -- `go_on`, `pause`, `fail`, `fail_on` or `fan_out`
+  how text,                                      -- `go_on`, `pause`, `skip`, `fail`, `fail_on` or `fan_out`
+  strict boolean,                                -- whether the queue fails if one of its tasks has failed
   handle text,                                   -- the outside job that did it
   response text,                                 -- its result, without its items
   making text,
@@ -527,7 +528,7 @@ CREATE TYPE nova3_held AS (
   task integer,
   user_id text,
   session_id text,
-  how text,                                      -- `go_on`, `pause`, `fail`, `fail_on` or `fan_out`
+  how text,                                      -- `go_on`, `pause`, `skip`, `fail`, `fail_on` or `fan_out`
   told boolean,                                  -- whether it has an event; a raw completion has none
   first boolean,                                 -- whether its event announces the tasks of the queue
   has_failed boolean,                            -- whether a task of the queue, or a part, has failed

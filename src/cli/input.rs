@@ -11,7 +11,7 @@ use super::exit::{Exit, decided};
 use super::own_work::OwnWork;
 use super::setup::given;
 use crate::agent::RowColumns;
-use crate::config::{Flags, Given, InputSettings};
+use crate::config::{Flags, Given, InputSettings, Source};
 use crate::domain::ids::shortened;
 use crate::domain::request::Rules;
 use crate::engine::{InputForm, InputFormat, Mapping};
@@ -21,9 +21,11 @@ pub(super) fn with_flags(flags: Flags, args: &InputArgs, matches: &ArgMatches) -
     let text = |id: &str, flag: &'static str, env: &str, value: &Option<String>| {
         given(matches, id, flag, env, value.as_ref())
     };
-    let map = args.map.iter();
-    let map: Vec<Given<String>> = map
+    let map: Vec<Given<String>> = args
+        .map
+        .iter()
         .filter_map(|value| given(matches, "map", "--map", "NOVA3_MAP", Some(value)))
+        .flat_map(pairs)
         .collect();
     Flags {
         query: text("query", "--query", "NOVA3_QUERY", &args.query),
@@ -43,6 +45,18 @@ pub(super) fn with_flags(flags: Flags, args: &InputArgs, matches: &ArgMatches) -
         map,
         ..flags
     }
+}
+
+/// The pairs of one value. A variable can be set only once, so it holds several pairs between commas.
+fn pairs(value: Given<String>) -> Vec<Given<String>> {
+    if !matches!(value.source, Source::Env(_)) {
+        return vec![value];
+    }
+    let pair = |text: &str| Given {
+        value: text.trim().to_owned(),
+        source: value.source.clone(),
+    };
+    value.value.split(',').map(pair).collect()
 }
 
 /// The form of the input of a command.

@@ -261,7 +261,7 @@ fn a_changed_prompt_is_another_prompt() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(
         ran.err
-            .contains("2 finished with other tasks or prompts; they stay. Anew: --run NAME"),
+            .contains("2 finished with other tasks or prompts; they stay. Anew: `nova3 redo --stale`, or --run NAME for other tasks"),
         "{}",
         ran.err
     );

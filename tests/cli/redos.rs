@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use nova3::mock::{Latency, MockConfig};
 use serde_json::{Value, json};
 
+use crate::cli::fleet::fleet;
 use crate::cli::harness::{Harness, Running, lines, setup_with, sorted_ids, until};
 use crate::cli::model::{Call, actions, calls, good, refuses, says, setup_saying};
 use crate::cli::provider::Scripted;
@@ -305,4 +306,58 @@ fn a_run_from_a_pipe_needs_its_input_again() {
     let ran = harness.nova3_reading(&["redo", "-", "--run", "piped", "--id", "a"], input);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!((lines(&ran.out).len(), calls(&model).len()), (1, 2));
+}
+
+#[test]
+fn in_a_graph_only_tasks_that_need_the_chosen_one_are_redone() {
+    let (harness, model) = setup_saying(good);
+    harness.write("in.jsonl", r#"{"custom_id":"a","query":"a?"}"#);
+    harness.write(
+        "graph.toml",
+        "[[task]]\nagent = \"insight\"\n[[task]]\nagent = \"hitpoint\"\n[[task]]\nagent = \"profile\"\nneeds = [\"insight\"]\n\
+         [[task]]\nagent = \"answer\"\nneeds = [\"hitpoint\"]\n",
+    );
+    let run = ["run", "in.jsonl", "-o", "out.jsonl", "--pipeline", "graph.toml"];
+    let ran = harness.nova3(&run);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let stale = harness.nova3(&["plan", "in.jsonl", "--stale", "--pipeline", "graph.toml"]);
+    assert_eq!(stale.code, Some(4), "{}", stale.out);
+    for (from, expected) in [
+        ("hitpoint", vec!["answer", "hitpoint"]),
+        ("profile", vec!["profile"]),
+        ("insight", vec!["answer", "hitpoint", "insight", "profile"]),
+    ] {
+        let before = calls(&model).len();
+        let ran = harness.nova3(&["redo", "--pipeline", "graph.toml", "--from", from]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let mut again = asked(&model, before);
+        again.sort();
+        assert_eq!(again, expected);
+    }
+    let line = harness.results("out.jsonl").remove(0);
+    let ids: Vec<_> = (0..4)
+        .map(|task| line["tasks"][task]["result"][0]["id"].clone())
+        .collect();
+    assert_eq!(ids, ["insight2", "hitpoint3", "profile3", "answer3"]);
+    assert_eq!(harness.nova3(&["verify", "--store-check"]).code, Some(0));
+}
+
+#[test]
+fn workers_of_a_database_redo_each_task_once() {
+    let (harness, provider) = fleet(MockConfig::default());
+    write_input(&harness, 60);
+    let ran = harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let paid = provider.calls();
+    let workers: Vec<Running> = (0..2)
+        .map(|_| Running::start(harness.command(&["worker", "-j", "5"])))
+        .collect();
+    let ran = harness.nova3(&["redo", "--from", "hitpoint", "-j", "5"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(provider.calls() - paid, 120);
+    let lines = harness.results("out.jsonl");
+    assert_eq!(lines.len(), 60);
+    assert!(lines.iter().all(|line| line["output"][0]["id"] == "answer2"));
+    assert_eq!(harness.nova3(&["verify", "--store-check"]).code, Some(0));
+    drop(workers);
 }

@@ -39,7 +39,7 @@ fn run(harness: &Harness, model: &Scripted, more: &[&str]) -> (String, String) {
     (actions(&calls(model)[before..]).join(" "), said.join("\n"))
 }
 
-const OTHER_TASKS: &str = "finished with other tasks or prompts; they stay. Anew: --run NAME";
+const OTHER_TASKS: &str = "finished with other tasks or prompts; they stay. Anew: `nova3 redo --stale`, or --run NAME for other tasks";
 
 #[test]
 fn new_tasks_take_the_place_of_plans_that_were_not_begun() {
@@ -105,7 +105,7 @@ fn other_prompts_and_models_are_said() {
     let (harness, model) = setup();
     run(&harness, &model, &["--tasks", "answer"]);
     let model_changed = run(&harness, &model, &["--tasks", "answer", "-m", "another"]);
-    let told = "3 finished with other models; they stay. Anew: --run NAME";
+    let told = "3 finished with other models; they stay. Anew: `nova3 redo --stale`";
     assert_eq!(model_changed, (String::new(), told.into()));
     assert_eq!(run(&harness, &model, &["--tasks", "answer"]).1, "");
     let changed = format!("# changed\n{}", include_str!("../../agents/answer.toml"));
@@ -135,7 +135,7 @@ fn other_extra_fields_of_a_route_are_reported_as_other_models() {
         "nova3.toml",
         route("[routes.default.body]\nenable_thinking = true\n"),
     );
-    let told = "3 finished with other models; they stay. Anew: --run NAME";
+    let told = "3 finished with other models; they stay. Anew: `nova3 redo --stale`";
     assert_eq!(
         run(&harness, &model, &["--tasks", "answer"]),
         (String::new(), told.into())

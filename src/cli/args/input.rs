@@ -21,7 +21,8 @@ pub(in crate::cli) struct InputArgs {
     /// Column of `session_id`
     #[arg(long, value_name = "COLUMN", env = "NOVA3_SESSION_COLUMN")]
     pub(in crate::cli) session_column: Option<String>,
-    /// Column of another field; without a column the field is left out. Can be given several times
+    /// Column of another field; without a column the field is left out. Can be given several times; the variable holds
+    /// several between commas
     #[arg(long, value_name = "FIELD=COLUMN", env = "NOVA3_MAP")]
     pub(in crate::cli) map: Vec<String>,
 }

@@ -176,8 +176,8 @@ fn reason(report: &Report) -> String {
 
 /// Lines about requests that were finished or begun with other tasks, prompts or models than this invocation's.
 pub fn told_otherwise(counts: &Counts) -> Vec<String> {
-    let finished = |count: u64, with: &str| {
-        (count > 0).then(|| format!("{count} finished with {with}; they stay. Anew: --run NAME"))
+    let finished = |count: u64, with: &str, anew: &str| {
+        (count > 0).then(|| format!("{count} finished with {with}; they stay. Anew: {anew}"))
     };
     let kept = (counts.kept > 0).then(|| {
         format!(
@@ -186,8 +186,12 @@ pub fn told_otherwise(counts: &Counts) -> Vec<String> {
         )
     });
     [
-        finished(counts.outdated, "other tasks or prompts"),
-        finished(counts.other_models, "other models"),
+        finished(
+            counts.outdated,
+            "other tasks or prompts",
+            "`nova3 redo --stale`, or --run NAME for other tasks",
+        ),
+        finished(counts.other_models, "other models", "`nova3 redo --stale`"),
         kept,
     ]
     .into_iter()

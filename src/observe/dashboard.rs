@@ -363,8 +363,7 @@ mod tests {
             &steady(1, snapshot),
             columns,
         ));
-        let text = window.take().replace("\x1b[K", "");
-        text.strip_suffix("\n\x1b[J").unwrap().to_owned()
+        window.take().strip_suffix('\n').unwrap().to_owned()
     }
 
     #[test]

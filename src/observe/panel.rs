@@ -240,15 +240,18 @@ impl TermLike for PanelTerm {
         drawing.drawn.clear();
         let mut text = String::new();
         if rows > 0 {
-            text += &format!("\r\x1b[{rows}A");
+            // Each row is erased as a whole. A terminal would join rows of a line that it wrapped when the window becomes
+            // wider, although other text was written over them. Erasing all below the first row is no way: tmux moves
+            // a screen that is erased as a whole into its history.
+            text = "\r\x1b[J".to_owned() + &"\x1b[A\x1b[2K".repeat(rows);
         }
         for line in pieces.iter().step_by(2) {
             drawing.drawn.push(painted_width(line));
             text += line;
-            text += "\x1b[K\n";
+            text += "\n";
         }
         if !text.is_empty() {
-            self.window.write(&(text + "\x1b[J"));
+            self.window.write(&text);
         }
         Ok(())
     }
@@ -369,17 +372,14 @@ mod tests {
         });
         panel.above(|| ());
         let text = window.take();
-        assert!(
-            text.ends_with("\x1b[J{run} 1 of…\x1b[K\nsecond\x1b[K\n\x1b[J"),
-            "{text:?}"
-        );
+        assert!(text.ends_with("\x1b[2K{run} 1 of…\nsecond\n"), "{text:?}");
     }
 
     #[test]
     fn wrapped_lines_are_covered_after_the_window_became_narrower() {
         let long = "012345678901234567890123456789";
         // The first line takes three rows of the narrow window.
-        for (keeps_lines, up) in [(false, "\r\x1b[4A"), (true, "\r\x1b[2A")] {
+        for (keeps_lines, rows) in [(false, 4), (true, 2)] {
             let window = TestWindow::new(WIDE);
             let mut panel = panel(&window, keeps_lines);
             panel.show(lines(&[long, "b"]));
@@ -390,7 +390,7 @@ mod tests {
             });
             panel.show(lines(&["short"]));
             let text = window.take();
-            assert!(text.starts_with(up), "{text:?}");
+            assert_eq!(text.matches("\x1b[A\x1b[2K").count(), rows, "{text:?}");
         }
     }
 

@@ -215,9 +215,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         quick.answered(20);
         tokio::time::advance(Duration::from_secs(9)).await;
-        slow.answered(100);
+        slow.answered(130);
         let counts = traffic.counts();
-        assert_eq!(counts.last_minute(traffic.second(Instant::now())), (2, 120));
+        assert_eq!(counts.last_minute(traffic.second(Instant::now())), (2, 150));
         assert_eq!((counts.answered, counts.in_flight.len()), (2, 0));
         // Two digits are exact.
         let seconds = |share| counts.quantile(share).map(|time| (time.as_millis() + 50) / 1000);

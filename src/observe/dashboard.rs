@@ -1,8 +1,8 @@
-//! The panel of a run: its progress, its rate, and a line for each route. Pure: a snapshot and a size become lines.
+//! The panel of a run: its progress, its rate, and a line for each route. Pure: a snapshot and a width become lines.
 
 use super::amounts::{money, percent, seconds, short_time, thousands};
 use super::event::{InputPosition, RouteTraffic, SlowestCall, Snapshot};
-use super::panel::WindowSize;
+use super::panel::{BarPart, PanelContent};
 use super::rate::{MovingRate, TimeLeft};
 use super::styled::{StyledLine, Tone};
 use crate::domain::ids::shortened;
@@ -22,15 +22,14 @@ const SLOW: u64 = 3;
 /// The widest bar.
 const BAR: usize = 60;
 
-/// Returns the lines of the panel.
-pub(super) fn dashboard(
-    run: &str,
-    snapshot: &Snapshot,
-    rate: &MovingRate,
-    size: WindowSize,
-) -> Vec<StyledLine> {
-    let columns = size.columns.saturating_sub(1);
-    let mut lines = vec![heading(run, snapshot, columns)];
+/// A bar with less room is left out.
+const SHORTEST_BAR: usize = 5;
+
+/// Returns the text of the panel for a window of so many columns.
+pub(super) fn dashboard(run: &str, snapshot: &Snapshot, rate: &MovingRate, columns: usize) -> PanelContent {
+    let columns = columns.saturating_sub(1);
+    let (bar, first) = heading(run, snapshot, columns);
+    let mut lines = vec![first];
     lines.extend(details(snapshot, rate, columns));
     lines.extend(routes(&snapshot.routes, columns));
     for wait in &snapshot.waits {
@@ -38,13 +37,13 @@ pub(super) fn dashboard(
         line.push(Tone::Waiting, wait);
         lines.push(line);
     }
-    lines
+    PanelContent { bar, lines }
 }
 
-/// The run's name, the bar, and the finished requests.
-fn heading(run: &str, snapshot: &Snapshot, columns: usize) -> StyledLine {
-    let mut line = StyledLine::default();
-    line.push(Tone::Strong, &shortened(run, NAME.min(columns / 3)));
+/// The run's name and the bar, and the text behind it: the finished requests. The name is in the text if there is no bar.
+fn heading(run: &str, snapshot: &Snapshot, columns: usize) -> (Option<BarPart>, StyledLine) {
+    let mut name = StyledLine::default();
+    name.push(Tone::Strong, &shortened(run, NAME.min(columns / 3)));
     let mut counts = StyledLine::default();
     if snapshot.total_known && snapshot.total > 0 {
         let share = percent(snapshot.finished, snapshot.total);
@@ -54,8 +53,16 @@ fn heading(run: &str, snapshot: &Snapshot, columns: usize) -> StyledLine {
             &format!("  {} of {}", snapshot.finished, snapshot.total),
         );
         failed(&mut counts, snapshot.failed);
-        let room = columns.saturating_sub(line.width() + counts.width() + 3).min(BAR);
-        bar(&mut line, snapshot, room);
+        let room = columns.saturating_sub(name.width() + counts.width() + BarPart::FRAME);
+        if room >= SHORTEST_BAR {
+            let bar = BarPart {
+                before: name,
+                columns: room.min(BAR),
+                position: snapshot.finished,
+                length: snapshot.total,
+            };
+            return (Some(bar), counts);
+        }
     } else if snapshot.total_known {
         // A worker does not know the input.
         counts.push(Tone::Plain, &format!("  {} finished here", snapshot.finished_now));
@@ -65,8 +72,8 @@ fn heading(run: &str, snapshot: &Snapshot, columns: usize) -> StyledLine {
         failed(&mut counts, snapshot.failed);
         counts.push(Tone::Plain, &format!(" · {}", reading(snapshot)));
     }
-    line.append(counts);
-    line
+    name.append(counts);
+    (None, name)
 }
 
 fn failed(line: &mut StyledLine, failed: u64) {
@@ -74,22 +81,6 @@ fn failed(line: &mut StyledLine, failed: u64) {
         line.push(Tone::Plain, " · ");
         line.push(Tone::Bad, &format!("{failed} failed"));
     }
-}
-
-fn bar(line: &mut StyledLine, snapshot: &Snapshot, room: usize) {
-    if room < 5 {
-        return;
-    }
-    let share = u128::from(snapshot.finished) * room as u128 / u128::from(snapshot.total.max(1));
-    let full = usize::try_from(share).unwrap_or(room).min(room);
-    let mut done = "=".repeat(full);
-    if full < room {
-        done.push('>');
-    }
-    line.push(Tone::Plain, " [");
-    line.push(Tone::Good, &done);
-    line.push(Tone::Plain, &" ".repeat(room - done.len()));
-    line.push(Tone::Plain, "]");
 }
 
 /// How far the input is read.
@@ -267,11 +258,14 @@ fn with_wait(mut line: StyledLine, route: &RouteTraffic, columns: usize) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
     use crate::domain::usage::{Cost, Usage};
     use crate::observe::event::CallAge;
+    use crate::observe::panel::{Panel, PanelWindow, TerminalTraits, TestWindow, WindowSize};
+    use crate::observe::styled::painted_width;
 
     const NARROW: usize = 60;
     const BROAD: usize = 200;
@@ -355,13 +349,21 @@ mod tests {
         rate
     }
 
+    /// The lines as `indicatif` draws them.
     fn shown(snapshot: &Snapshot, columns: usize, colours: bool) -> String {
-        let size = WindowSize { columns, rows: 24 };
-        let lines = dashboard("requests.jsonl", snapshot, &steady(1, snapshot), size);
-        let lines = lines
-            .into_iter()
-            .map(|line| line.cut(columns - 1).painted(colours));
-        lines.collect::<Vec<_>>().join("\n")
+        let window = TestWindow::new(WindowSize { columns, rows: 24 });
+        let traits = TerminalTraits {
+            colours,
+            keeps_lines: false,
+        };
+        let mut panel = Panel::new(Arc::clone(&window) as Arc<dyn PanelWindow>, traits);
+        panel.show(dashboard(
+            "requests.jsonl",
+            snapshot,
+            &steady(1, snapshot),
+            columns,
+        ));
+        window.take().strip_suffix('\n').unwrap().to_owned()
     }
 
     #[test]
@@ -443,11 +445,9 @@ mod tests {
     #[test]
     fn every_width_holds_its_lines() {
         for columns in 10..220 {
-            let size = WindowSize { columns, rows: 24 };
-            let snapshot = busy();
-            for line in dashboard("requests.jsonl", &snapshot, &steady(1, &snapshot), size) {
-                assert!(line.cut(columns - 1).width() < columns);
-            }
+            let text = shown(&busy(), columns, true);
+            assert!(text.lines().all(|line| painted_width(line) < columns), "{text}");
+            assert!(text.lines().count() >= 5, "{text}");
         }
     }
 

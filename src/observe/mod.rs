@@ -33,7 +33,8 @@ pub use event::{
 };
 pub use event_bus::{EventBus, EventSink};
 pub use message::{MESSAGE, tell, tell_error};
-pub use screen::{Screen, TerminalTraits, WatchedText};
+pub use panel::TerminalTraits;
+pub use screen::{Screen, WatchedText};
 pub use sinks::summary::{closing_line, told_otherwise};
 pub use style::Style;
 pub use summary_json::{SUMMARY_BEGINS, failed_summary, run_summary, summary_text};

@@ -1,30 +1,20 @@
 //! The terminal that the panel, messages and results share.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::closing::wrapped;
 use super::message::tell;
-use super::panel::{Panel, WindowSize};
+use super::panel::{Panel, PanelContent, PanelWindow, TerminalTraits, WindowSize};
 use super::styled::StyledLine;
 use crate::domain::printable::printable;
-
-/// The properties of a terminal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TerminalTraits {
-    /// Whether colours are wanted.
-    pub colours: bool,
-    /// Whether the terminal leaves drawn lines as they are when its window becomes narrower. Most wrap them anew.
-    pub keeps_lines: bool,
-}
 
 /// A terminal with results and messages above a panel. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Screen {
-    panel: Arc<Mutex<Panel>>,
-    /// Whether a panel is shown.
-    has_panel: Arc<AtomicBool>,
+    traits: TerminalTraits,
+    /// The panel that is shown.
+    panel: Arc<Mutex<Option<Panel>>>,
 }
 
 impl Screen {
@@ -32,87 +22,119 @@ impl Screen {
     #[must_use]
     pub fn new(traits: TerminalTraits) -> Self {
         Self {
-            panel: Arc::new(Mutex::new(Panel::new(traits.colours, traits.keeps_lines))),
-            has_panel: Arc::default(),
+            traits,
+            panel: Arc::default(),
         }
     }
 
     /// Writes to standard output while the panel is hidden, and draws the panel again below.
     pub fn write(&self, text: &[u8]) -> io::Result<()> {
-        self.above(|| {
+        let write = || {
             let mut out = io::stdout().lock();
             out.write_all(text).and_then(|()| out.flush())
-        })
+        };
+        match &*self.panel() {
+            Some(panel) => panel.above(write),
+            None => write(),
+        }
     }
 
     /// Writes a message: above the panel if there is one, or else with [`tell`].
     pub(super) fn message(&self, line: &str) {
-        if self.has_panel() {
-            self.above(|| to_stderr(&format!("{}\n", printable(line))));
-        } else {
-            tell(line);
+        match &*self.panel() {
+            Some(panel) => panel.above(|| to_stderr(&format!("{}\n", printable(line)))),
+            None => tell(line),
         }
     }
 
     /// Whether a panel is shown.
     pub(super) fn has_panel(&self) -> bool {
-        self.has_panel.load(Ordering::Relaxed)
+        self.panel().is_some()
     }
 
-    /// Shows these lines as the panel.
-    pub(super) fn show(&self, lines: Vec<StyledLine>) {
-        let mut panel = self.panel();
-        self.has_panel.store(true, Ordering::Relaxed);
-        to_stderr(&panel.show(lines, stderr_size()));
+    /// Shows this text as the panel.
+    pub(super) fn show(&self, content: PanelContent) {
+        self.panel()
+            .get_or_insert_with(|| Panel::new(Arc::new(StderrWindow), self.traits))
+            .show(content);
     }
 
     /// Removes the panel.
     pub(super) fn remove(&self) {
-        let mut panel = self.panel();
-        if self.has_panel.swap(false, Ordering::Relaxed) {
-            to_stderr(&panel.erase(stderr_size()));
+        if let Some(panel) = self.panel().take() {
+            panel.clear();
         }
     }
 
-    /// Does something while the panel is erased.
-    fn above<T>(&self, f: impl FnOnce() -> T) -> T {
-        let mut panel = self.panel();
-        if !self.has_panel() {
-            return f();
-        }
-        to_stderr(&panel.erase(stderr_size()));
-        let done = f();
-        to_stderr(&panel.redraw(stderr_size()));
-        done
-    }
-
-    fn panel(&self) -> MutexGuard<'_, Panel> {
+    fn panel(&self) -> MutexGuard<'_, Option<Panel>> {
         self.panel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The window at stderr.
+#[derive(Debug)]
+struct StderrWindow;
+
+impl PanelWindow for StderrWindow {
+    fn size(&self) -> WindowSize {
+        stderr_size()
+    }
+
+    fn write(&self, text: &str) {
+        to_stderr(text);
     }
 }
 
 /// Text on standard output that is replaced in place, such as a status that is watched.
 #[derive(Debug)]
-pub struct WatchedText(Panel);
+pub struct WatchedText {
+    panel: Panel,
+    window: Arc<WatchedWindow>,
+}
 
 impl WatchedText {
     /// Nothing is shown yet.
     #[must_use]
-    pub const fn new(traits: TerminalTraits) -> Self {
-        Self(Panel::new(false, traits.keeps_lines))
+    pub fn new(traits: TerminalTraits) -> Self {
+        let window = Arc::<WatchedWindow>::default();
+        Self {
+            panel: Panel::new(Arc::clone(&window) as Arc<dyn PanelWindow>, traits),
+            window,
+        }
     }
 
     /// Returns the bytes that replace the text before by this one. Lines that the window has no room for are left out,
     /// and the last line says how many.
     pub fn replace(&mut self, text: &str) -> String {
-        let size = window_size(&io::stdout());
-        let lines = fitting(text, size);
-        self.0.show(lines, size)
+        let lines = fitting(text, self.window.size());
+        self.panel.show(PanelContent { bar: None, lines });
+        self.window.take()
     }
 
     /// Returns the bytes that remove the text.
-    pub fn remove(&mut self) -> String {
-        self.0.erase(window_size(&io::stdout()))
+    pub fn remove(&self) -> String {
+        self.panel.clear();
+        self.window.take()
+    }
+}
+
+/// The window at stdout. It keeps drawn text for the caller, who writes it and sees whether the reader has gone.
+#[derive(Debug, Default)]
+struct WatchedWindow(Mutex<String>);
+
+impl WatchedWindow {
+    fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl PanelWindow for WatchedWindow {
+    fn size(&self) -> WindowSize {
+        window_size(&io::stdout())
+    }
+
+    fn write(&self, text: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += text;
     }
 }
 

@@ -107,6 +107,14 @@ impl StyledLine {
     }
 }
 
+/// The columns of a painted text. Its colours take none.
+pub(super) fn painted_width(text: &str) -> usize {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().map_or(0, UnicodeWidthStr::width);
+    let others = parts.map(|part| part.split_once('m').map_or(0, |(_, text)| text.width()));
+    first + others.sum::<usize>()
+}
+
 impl From<&str> for StyledLine {
     fn from(text: &str) -> Self {
         let mut line = Self::default();
@@ -136,5 +144,6 @@ mod tests {
         line.push(Tone::Bad, "a\x1b[2Jb\nc");
         assert_eq!(line.painted(true), "\x1b[31ma[2Jb c\x1b[0m");
         assert_eq!(line.painted(false), "a[2Jb c");
+        assert_eq!(painted_width(&line.painted(true)), line.width());
     }
 }

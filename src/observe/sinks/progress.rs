@@ -44,8 +44,9 @@ impl EventSink for ProgressSink {
             Event::Run(RunEvent::Progressed(snapshot)) => {
                 if let Some(run) = &mut self.run {
                     run.rate.take(snapshot);
-                    let lines = dashboard(&run.name, snapshot, &run.rate, stderr_size());
-                    self.screen.show(lines);
+                    let columns = stderr_size().columns;
+                    self.screen
+                        .show(dashboard(&run.name, snapshot, &run.rate, columns));
                 }
             }
             Event::Run(RunEvent::Left { .. } | RunEvent::Ended(_)) => self.finish(),

@@ -327,6 +327,11 @@ fn the_mapping_can_stand_in_the_settings() {
     );
     let plan = harness.nova3(&["plan", "a.csv", "--json"]);
     assert_eq!(lines(&plan.out)[0]["session_id"], "s1");
+    // A variable holds several pairs.
+    let with_variable = setup().with("NOVA3_MAP", "query=标题, custom_id=备注");
+    with_variable.write("a.csv", "sku,标题,备注\nA1,面霜,s1\n");
+    let shown = prompt(&with_variable, &["a.csv", "--tasks", "answer"], "s1");
+    assert!(shown.contains("面霜"), "{shown}");
     // Flags replace the settings.
     let flags = [
         "a.csv",

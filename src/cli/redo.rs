@@ -103,7 +103,7 @@ async fn take_from_store(args: &mut RunArgs, flags: &Flags) -> Result<()> {
         );
         return Err(decided(Exit::Usage, message));
     };
-    if args.output.is_none() && args.emit != Some(Emit::Events) {
+    if args.output.is_none() && !args.dry_run && args.emit != Some(Emit::Events) {
         args.output = result_file(&*store, &run).await?;
     }
     args.input = path;

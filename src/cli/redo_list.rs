@@ -21,11 +21,11 @@ pub(super) enum ListForm {
 
 /// The sums: tasks by action and reason, and the cost of their present answers.
 pub(super) fn listed(run: &str, list: &RedoList) -> String {
-    let mut groups: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let mut known = Cost::ZERO;
     let mut unpriced = 0;
     for task in list.entries.iter().flat_map(|entry| &entry.tasks) {
-        *groups.entry((&task.action, reason(&task.reason))).or_default() += 1;
+        *groups.entry((&task.action, kind(&task.reason))).or_default() += 1;
         match task.cost {
             Some(cost) => known = known.plus(cost),
             None => unpriced += 1,
@@ -103,12 +103,22 @@ pub(super) fn json(list: &RedoList) -> String {
     list.entries.iter().map(line).collect()
 }
 
+/// The reason of one task.
 fn reason(reason: &RedoReason) -> String {
     match reason {
-        RedoReason::Asked => "chosen".to_owned(),
-        RedoReason::Moved(input) => input.reason().to_owned(),
-        RedoReason::Replaced(item) => format!("its item `{item}` was replaced"),
+        RedoReason::Replaced(item) => format!("it uses `{item}`, which was replaced"),
         RedoReason::Behind(task) => format!("behind {task}"),
+        RedoReason::Asked | RedoReason::Moved(_) => kind(reason).to_owned(),
+    }
+}
+
+/// The reason of many tasks.
+const fn kind(reason: &RedoReason) -> &'static str {
+    match reason {
+        RedoReason::Asked => "chosen",
+        RedoReason::Moved(input) => input.reason(),
+        RedoReason::Replaced(_) => "an item that it uses was replaced",
+        RedoReason::Behind(_) => "behind a task that is made anew",
     }
 }
 
@@ -159,7 +169,7 @@ mod tests {
         assert_eq!(
             listed("a.jsonl", &list()),
             "run `a.jsonl`: 2 requests to make anew\n  facts        2 tasks: its agent file changed\n  \
-             xhs_writing  2 tasks: behind task002\n  1 request not checked: an agent or a route is gone\n  \
+             xhs_writing  2 tasks: behind a task that is made anew\n  1 request not checked: an agent or a route is gone\n  \
              their present answers cost $1.0000, without 2 tasks of unknown cost\n"
         );
         assert_eq!(

@@ -147,8 +147,10 @@ fn a_task_is_told_what_it_builds_on_and_nothing_of_others() {
     let store = scenario.store().expect("there is a store");
     let (items, queues) = (store.items(), store.queues());
     let mut judged = 0;
-    for call in &calls {
-        let word = owner(call);
+    // All prompts are looked at for words of others before the first one is judged. The order of calls differs from run
+    // to run, and each fault must be found by one oracle.
+    let words: Vec<&str> = calls.iter().map(owner).collect();
+    for (call, word) in calls.iter().zip(words) {
         let ours: Vec<&Item> = items.iter().filter(|item| item.session == word).collect();
         let queue = queues[&format!("{word}-2")];
         let asked = (0..ACTIONS.len())

@@ -45,8 +45,11 @@ pub(crate) async fn tasks_that_need_no_other_are_leased_side_by_side(harness: &m
         harness.settle(completed(first, 3, 1)).await,
         Settled::Finished { ok: true }
     );
-    assert_eq!(harness.names(run).await.len(), 1);
-    assert!(harness.names(run).await[0].starts_with("x@0 completed completed["));
+    assert_eq!(
+        harness.names(run).await,
+        ["x@0 completed completed[answer2] completed[answer1] completed[answer3] completed[answer4]"],
+        "each item has its own number"
+    );
     assert!(!harness.store().has_unfinished(run).await.expect("reads"));
 }
 

@@ -135,6 +135,7 @@ macro_rules! engines {
                 a_redone_request_keeps_its_session_in_order
                 an_edit_cancels_a_redo
                 a_split_task_is_split_anew
+                a_split_task_keeps_the_tasks_that_it_needs
                 a_paused_request_pauses_again
                 events_keep_the_results_that_they_told
             }

@@ -275,3 +275,42 @@ pub(crate) async fn events_keep_the_results_that_they_told(harness: &mut Harness
     assert_eq!(after[..before.len()], before[..]);
     assert_eq!(after[before.len()..], ["x/3 task003[answer4]", "x/3 completed"]);
 }
+
+pub(crate) async fn a_split_task_keeps_the_tasks_that_it_needs(harness: &mut Harness) {
+    let run = harness.run("a").await;
+    let draft = request("x").tasks(3).needs(&[Some(&[]), Some(&[0]), Some(&[0])]);
+    harness.read(run, &[draft]).await;
+    for parts in [2, 1] {
+        let queue = harness.claim_one(run).await;
+        harness.done(&queue).await;
+        let side = harness.claim_one(run).await;
+        assert_eq!(
+            side.task,
+            TaskNo::planned(2),
+            "both tasks behind the first one go on"
+        );
+        harness
+            .settle(Settlement::fanned_out(side.lease, 2, new_parts(parts)))
+            .await;
+        for part in 1..=parts {
+            harness
+                .settle(part_done(&side, TaskNo::part(2, part), &format!("part {part}")))
+                .await;
+        }
+        harness.settle(completed(side.lease, 2, 1)).await;
+        harness.settle(completed(queue.lease, 1, 1)).await;
+        let row = harness.finished(run).await.remove(0);
+        let needs: Vec<&[usize]> = row.tasks.iter().map(|task| task.needs.as_slice()).collect();
+        assert_eq!(needs, [&[][..], &[0], &[0]]);
+        assert_eq!(row.tasks[2].parts.len(), parts);
+        let task = |(index, needs): (usize, &[usize])| RedoneTask {
+            index,
+            needs: needs.to_vec(),
+        };
+        let again = RedoneQueue {
+            queue_id: row.queue_id,
+            tasks: needs.into_iter().enumerate().map(task).collect(),
+        };
+        assert_eq!(redo(harness, run, vec![again]).await, 1);
+    }
+}

@@ -11,7 +11,7 @@ use super::args::{AskArgs, Emit, Global, PlanArgs, RedoArgs, RunArgs};
 use super::exit::{Exit, decided};
 use super::redo_list::{ListForm, each, json, listed};
 use super::{input, own_work, rehearsal, run, setup, stores};
-use crate::config::{Config, Flags, StoreAddress, process_env};
+use crate::config::{Config, Flags, process_env};
 use crate::domain::printable::counted;
 use crate::engine::{RedoChoice, RedoFilter, RedoTools, Services, Signals, find_redos};
 use crate::llm::Client;
@@ -92,10 +92,10 @@ fn choice(args: &RedoArgs) -> Result<RedoChoice> {
 
 /// Completes the arguments from the store: the run that was used last, its input, and its result file on this host.
 async fn take_from_store(args: &mut RunArgs, flags: &Flags) -> Result<()> {
-    let Some(store) = stores::if_there(&address(flags, args.mock)?).await? else {
+    let Some(store) = stores::if_there(&stores::of_run(flags, args.mock)?).await? else {
         return Err(decided(Exit::Nothing, "the store holds no run yet"));
     };
-    let run = known_run(&*store, args.name.as_deref()).await?;
+    let run = setup::find_run(&*store, args.name.as_deref()).await?;
     let Some(path) = run.input.clone() else {
         let message = format!(
             "run `{}` was read from standard input (give the same input again: `nova3 redo - --run {0}`)",
@@ -134,24 +134,6 @@ async fn result_file(store: &dyn Store, run: &Run) -> Result<Option<PathBuf>> {
                 others.join("`, `")
             );
             Err(decided(Exit::Usage, message))
-        }
-    }
-}
-
-fn address(flags: &Flags, mock: bool) -> Result<StoreAddress> {
-    if mock && flags.store.is_none() {
-        return Ok(StoreAddress::File(setup::MOCK_STORE.into()));
-    }
-    Ok(Config::load_without_keys(flags, &process_env)?.store)
-}
-
-async fn known_run(store: &dyn Store, name: Option<&str>) -> Result<Run> {
-    match (store.find_run(name).await?, name) {
-        (Some(run), _) => Ok(run),
-        (None, None) => Err(decided(Exit::Nothing, "the store holds no run yet")),
-        (None, Some(name)) => {
-            let message = format!("the store holds no run `{name}` (`nova3 runs` lists them)");
-            Err(decided(Exit::Nothing, message))
         }
     }
 }
@@ -202,7 +184,7 @@ pub(super) async fn show(view: RedoView<'_>, choice: &RedoChoice, form: ListForm
     let Some(store) = stores::if_there(&config.store).await? else {
         return Err(decided(Exit::Nothing, "the store holds no run yet"));
     };
-    let run = known_run(&*store, Some(name)).await?;
+    let run = setup::find_run(&*store, Some(name)).await?;
     let agents = own_work::load(ask, tasks, &config.agents)?.agents;
     let client = Client::new(&config).context("failed to set up the client")?;
     let tools = RedoTools {
@@ -258,7 +240,7 @@ impl RedoStep {
     /// confirm. An earlier redo that is unfinished goes on instead, so that no answer of it is paid for twice.
     pub(super) async fn begin(&self, services: &Services, name: &str) -> Result<()> {
         let store = &*services.store;
-        let run = known_run(store, Some(name)).await?;
+        let run = setup::find_run(store, Some(name)).await?;
         let unfinished = store.unfinished_redos(run.id).await?;
         if unfinished > 0 {
             self.say(&format!(

@@ -22,7 +22,7 @@ pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
     };
     super::runtime()?.block_on(async {
         let store = stores::to_change(args.which.store.as_ref(), global, wait).await?;
-        let run = setup::find_run(&*store, &args.which).await?;
+        let run = setup::find_run(&*store, args.which.run.as_deref()).await?;
         let put_back = store.retry(run.id, &which).await?;
         store.close().await?;
         if put_back == 0 {

@@ -12,7 +12,7 @@ use super::own_work::{self, OwnWork};
 use super::redo::RedoStep;
 use super::summary_file::SummaryFile;
 use super::{check, estimate, input, models, open_files, outputs, rehearsal, setup, stores, terminal};
-use crate::config::{Config, Flags, StoreAddress, process_env};
+use crate::config::{Config, Flags, process_env};
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
 use crate::mock::Mock;
 use crate::observe::{EventBus, Report, RunEnding, Style, failed_summary, run_summary, tell};
@@ -184,11 +184,7 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     if path.exists() {
         return Ok(());
     }
-    let mut address = Config::load_without_keys(flags, &process_env)?.store;
-    if args.mock && flags.store.is_none() {
-        address = StoreAddress::File(setup::MOCK_STORE.into());
-    }
-    let Some(store) = stores::if_there(&address).await? else {
+    let Some(store) = stores::if_there(&stores::of_run(flags, args.mock)?).await? else {
         return Ok(());
     };
     let (name, _) = run_name(args.name.as_deref(), input)?;

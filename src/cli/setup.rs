@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::args::{Global, ModelArgs, RunArgs, Which};
+use super::args::{Global, ModelArgs, RunArgs};
 use super::exit::{Exit, decided};
 use super::own_work::OwnWork;
 use crate::agent::{Agents, GivenTasks, Planner};
@@ -309,10 +309,9 @@ pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The run that the arguments name, or the run that was used last.
-pub(super) async fn find_run(store: &dyn Store, which: &Which) -> Result<Run> {
-    let found = store.find_run(which.run.as_deref()).await?;
-    match (found, &which.run) {
+/// The run of that name, or the run that was used last.
+pub(super) async fn find_run(store: &dyn Store, name: Option<&str>) -> Result<Run> {
+    match (store.find_run(name).await?, name) {
         (Some(run), _) => Ok(run),
         (None, None) => Err(decided(Exit::Nothing, "the store holds no run yet")),
         (None, Some(name)) => {

@@ -78,7 +78,7 @@ async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result
 /// Opens the store again each time. A reader that stays open would block the checkpoint of the write-ahead log.
 async fn standing(args: &StatusArgs, global: &Global) -> Result<RunStatus> {
     let store = stores::to_read(args.which.store.as_ref(), global).await?;
-    let run = setup::find_run(&*store, &args.which).await?;
+    let run = setup::find_run(&*store, args.which.run.as_deref()).await?;
     Ok(RunStatus {
         counts: store.counts(run.id).await?,
         summary: store.summary(run.id).await?,

@@ -71,6 +71,16 @@ pub(super) fn address(store: Option<&PathBuf>, global: &Global) -> Result<StoreA
     Ok(store_in_force(&flags, &process_env)?)
 }
 
+/// The store of a run. A rehearsal has its own, unless another one is named.
+pub(super) fn of_run(flags: &Flags, mock: bool) -> Result<StoreAddress> {
+    let configured = Config::load_without_keys(flags, &process_env)?.store;
+    Ok(if mock && flags.store.is_none() {
+        StoreAddress::File(MOCK_STORE.into())
+    } else {
+        configured
+    })
+}
+
 /// Clap merges flag and variable. A value equal to the variable came from the variable.
 fn source(value: &Path) -> Source {
     match process_env("NOVA3_STORE") {

@@ -18,7 +18,7 @@ pub(super) fn main(args: &VerifyArgs, global: &Global) -> Result<Exit> {
             store.check().await?;
             print(b"the store is whole\n")?;
         }
-        let run = setup::find_run(&*store, &args.which).await?;
+        let run = setup::find_run(&*store, args.which.run.as_deref()).await?;
         let wanted = args.output.as_deref().map(setup::result_path).transpose()?;
         let host = setup::host();
         let files: Vec<_> = store

@@ -1,6 +1,6 @@
 //! The calls of a route, counted for the display: in flight, sent in the last minute, and how long they take.
 //!
-//! Nothing here decides anything. The memory does not grow with the number of calls.
+//! The figures are for displays only and decide nothing. The memory does not grow with the number of calls.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -75,7 +75,7 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Nothing is drawn yet.
+    /// The panel is not drawn yet.
     pub(super) fn new(window: Arc<dyn PanelWindow>, traits: TerminalTraits) -> Self {
         let term = PanelTerm {
             window: Arc::clone(&window),

@@ -93,7 +93,7 @@ pub struct WatchedText {
 }
 
 impl WatchedText {
-    /// Nothing is shown yet.
+    /// The screen shows no panel yet.
     #[must_use]
     pub fn new(traits: TerminalTraits) -> Self {
         let window = Arc::<WatchedWindow>::default();

@@ -20,7 +20,7 @@ use clap_complete::Shell;
 pub(in crate::cli) use self::ask::AskArgs;
 pub(in crate::cli) use self::input::{GivenFormat, InputArgs};
 pub(in crate::cli) use self::look::{
-    ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs, Which,
+    ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs,
 };
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::redo::RedoArgs;

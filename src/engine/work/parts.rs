@@ -1,11 +1,11 @@
 //! A task that fans out: splits it into parts, and joins their results.
 
-use crate::agent::{self, FanOut, TaskEnd, TaskInput, TaskOutcome};
+use crate::agent::{self, FanOut, TaskEnd, TaskOutcome};
 use crate::domain::failure::Failure;
 use crate::domain::outcome::{Product, Provenance};
 use crate::domain::request;
 use crate::domain::task::TaskNo;
-use crate::engine::work::perform::material;
+use crate::engine::work::perform::{material, whole};
 use crate::engine::work::worker::Tools;
 use crate::store::{Claimed, NewPart, Part, PartOutcome, StoreError};
 
@@ -23,14 +23,7 @@ pub(in crate::engine) async fn split(
         return Ok(None);
     };
     let material = material(tools, queue, Some(agent), &planned.input).await?;
-    let input = TaskInput {
-        brief,
-        input: &planned.input,
-        metadata: queue.request.metadata.as_deref(),
-        material: &material,
-        search: None,
-        part: None,
-    };
+    let input = whole(queue, brief, &material);
     let parts = agent::split(agent, input);
     Ok((!parts.is_empty()).then_some(parts))
 }

@@ -3,7 +3,7 @@
 use crate::agent::{self, Agent, COMPLETION, PartOf, TaskEnd, TaskInput, TaskOutcome};
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::Provenance;
-use crate::domain::request;
+use crate::domain::request::{self, Brief};
 use crate::domain::task_search::TaskSearch;
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::worker::{LeaseContext, Tools};
@@ -59,6 +59,22 @@ pub(in crate::engine) async fn material(
     Ok(material)
 }
 
+/// The input of the present task as a whole: before its search, and before it is split.
+pub(in crate::engine) fn whole<'a>(
+    queue: &'a Claimed,
+    brief: &'a Brief,
+    material: &'a Material,
+) -> TaskInput<'a> {
+    TaskInput {
+        brief,
+        input: &queue.tasks[queue.current_task].input,
+        metadata: queue.request.metadata.as_deref(),
+        material,
+        search: None,
+        part: None,
+    }
+}
+
 /// Whether the present task is to be done. The inner error fails the task.
 pub(in crate::engine) async fn is_due(
     tools: &Tools,
@@ -71,14 +87,7 @@ pub(in crate::engine) async fn is_due(
         return Ok(Ok(true));
     };
     let material = material(tools, queue, Some(agent), &planned.input).await?;
-    let input = TaskInput {
-        brief,
-        input: &planned.input,
-        metadata: queue.request.metadata.as_deref(),
-        material: &material,
-        search: None,
-        part: None,
-    };
+    let input = whole(queue, brief, &material);
     Ok(agent::is_due(agent, input))
 }
 

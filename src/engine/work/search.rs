@@ -9,9 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use crate::agent::{
-    SearchSpec, TaskEnd, TaskInput, TaskOutcome, WrittenQueries, shown_search, write_queries,
-};
+use crate::agent::{SearchSpec, TaskEnd, TaskOutcome, WrittenQueries, shown_search, write_queries};
 use crate::clock;
 use crate::domain::failure::Class;
 use crate::domain::outcome::{Attempt, CallEnd, Product, Provenance};
@@ -19,7 +17,7 @@ use crate::domain::request;
 use crate::domain::task_search::{LinkFailureRecord, QueryRecord, SourceRecord, TaskSearch};
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::work::budget::LeaseReservation;
-use crate::engine::work::perform::{chain, material};
+use crate::engine::work::perform::{chain, material, whole};
 use crate::engine::work::worker::LeaseContext;
 use crate::llm::{CostReservation, Marks, Reserve, Reserved, Stopped};
 use crate::observe::TaskEvents;
@@ -44,14 +42,7 @@ pub(in crate::engine) async fn search(
         return Ok(nothing("its agent does not search any more"));
     };
     let material = material(tools, queue, Some(agent), &planned.input).await?;
-    let task = TaskInput {
-        brief,
-        input: &planned.input,
-        metadata: queue.request.metadata.as_deref(),
-        material: &material,
-        search: None,
-        part: None,
-    };
+    let task = whole(queue, brief, &material);
     let Ok(models) = chain(tools, queue, Some(agent)) else {
         return Ok(nothing("its model is no route or chain any more"));
     };

@@ -9,7 +9,7 @@ use crate::domain::usage::Cost;
 /// The limit that decides how long a run takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BindingLimit {
-    /// Nothing is left to do.
+    /// The input has no work left.
     Nothing,
     /// The requests a minute of a route.
     Requests {

@@ -188,14 +188,9 @@ pub(super) fn end(
     status: Status,
     failure: Option<&Failure>,
 ) -> Result<(), JobFault> {
-    let earlier: Option<String> = c
-        .prepare_cached("SELECT status FROM nova3_redos WHERE queue_id=?1")?
-        .query_row([queue], |row| row.get(0))
-        .optional()?;
-    let Some(earlier) = earlier else {
+    let Some(earlier) = earlier_status(c, queue)? else {
         return Ok(());
     };
-    let earlier = parse(queue, &earlier)?;
     if status == Status::Failed && earlier != Status::Failed {
         let reason = failure.map_or("", |failure| failure.message.as_str());
         let warning = serde_json::to_string(&[format!("{KEPT}{reason}")])?;
@@ -209,21 +204,24 @@ pub(super) fn end(
 
 /// Cancels the redo of a queue that is about to be superseded, if there is one.
 pub(super) fn cancel(c: &Connection, queue: i64, state: QueueState) -> Result<Option<Status>, JobFault> {
-    let earlier: Option<String> = c
-        .prepare_cached("SELECT status FROM nova3_redos WHERE queue_id=?1")?
-        .query_row([queue], |row| row.get(0))
-        .optional()?;
-    let Some(earlier) = earlier else {
+    let Some(earlier) = earlier_status(c, queue)? else {
         return Ok(None);
     };
-    let earlier = parse(queue, &earlier)?;
     restore(c, queue, earlier, state, None)?;
     finish(c, queue)?;
     Ok(Some(earlier))
 }
 
-fn parse(queue: i64, status: &str) -> Result<Status, JobFault> {
-    Status::parse(status).ok_or_else(|| JobFault::Row(format!("queue {queue} has status `{status}`")))
+/// Returns the status of the earlier result if the queue is being redone.
+fn earlier_status(c: &Connection, queue: i64) -> Result<Option<Status>, JobFault> {
+    let found: Option<String> = c
+        .prepare_cached("SELECT status FROM nova3_redos WHERE queue_id=?1")?
+        .query_row([queue], |row| row.get(0))
+        .optional()?;
+    let parse = |status: String| {
+        Status::parse(&status).ok_or_else(|| JobFault::Row(format!("queue {queue} has status `{status}`")))
+    };
+    found.map(parse).transpose()
 }
 
 /// The earlier rows are no longer shown. Those of tasks that had not run are no outcomes, and are deleted. The result

@@ -73,7 +73,7 @@ BEGIN
     AND t.handle IS NOT DISTINCT FROM i.handle;
 
   IF with_items THEN
-    results := nova3_number(p_run, held, p_settlements, moment);
+    results := nova3_number(held, p_settlements, moment);
   END IF;
   UPDATE nova3_tasks t SET status = CASE WHEN h.how IN ('fail','fail_on') THEN 'failed' WHEN h.how = 'skip' THEN 'skipped'
     ELSE 'completed' END,

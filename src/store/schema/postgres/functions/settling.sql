@@ -110,7 +110,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Numbers the items of planned tasks and stores those of sessions. Returns the results by place.
-CREATE OR REPLACE FUNCTION nova3_number(p_run bigint, p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
+CREATE OR REPLACE FUNCTION nova3_number(p_held nova3_held[], p_settlements nova3_settlement[], p_moment bigint)
 RETURNS text[]
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$

@@ -54,6 +54,11 @@ pub enum TaskFact {
         /// Cost of all its calls.
         cost: Cost,
     },
+    /// The queue of its request ended or paused with it, which is durable.
+    RequestEnded {
+        /// Whether its result line has `ok: true`.
+        ok: bool,
+    },
     /// It was given back without an outcome. Its calls stay in the ledger.
     Released,
     /// Something happened to one of its calls.

@@ -6,11 +6,13 @@
 //!
 //! Deliberately absent: a way to write without a fence, and a way to read unfinished results.
 
+mod actions;
 mod cache;
 mod claims;
 mod error;
 mod event_rows;
 mod failed_rows;
+mod history;
 mod items;
 mod keys;
 mod ledger;
@@ -28,9 +30,11 @@ mod terms;
 mod versions;
 mod workers;
 
+pub use actions::{ActionOrigin, Actions, KEPT_ACTIONS, NewAction, RecordedAction};
 pub use cache::{Cache, CacheEntry, Cached, NewEntry};
 pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
+pub use history::{CallHistory, Histories, MOST_CALLS_OF_HISTORY, QueueHistory, TaskHistory};
 pub use ledger::{Ledger, RecentCall};
 pub use model::{
     AddOutcome, Changes, Epoch, Failures, Hold, InputMark, Lease, NewLine, NewRequest, Owner, PlanEnd,
@@ -64,6 +68,8 @@ pub trait Store:
     + Workers
     + Cache
     + Ledger
+    + Histories
+    + Actions
     + Upkeep
 {
 }
@@ -82,7 +88,8 @@ impl<T> Store for T where
         + Workers
         + Cache
         + Ledger
-        + Ledger
+        + Histories
+        + Actions
         + Upkeep
 {
 }

@@ -64,15 +64,15 @@ async fn a_database_that_cannot_hold_every_text_is_refused() {
 async fn a_later_store_is_refused_unless_it_allows_ours() {
     let (url, [harness]) = workers::<1>().await;
     let mut sql = Sql::at(&url).await;
-    sql.run("UPDATE nova3_schema SET version = 10, oldest = 10").await;
+    sql.run("UPDATE nova3_schema SET version = 11, oldest = 11").await;
     for refused in [
         open(&url).await.err(),
         PostgresStore::open_to_read(database(&url)).await.err(),
     ] {
-        let Some(StoreError::Newer { found: 10, known, .. }) = refused else {
+        let Some(StoreError::Newer { found: 11, known, .. }) = refused else {
             panic!("it is opened: {refused:?}");
         };
-        assert!(known < 10);
+        assert!(known < 11);
         sql.run(&format!("UPDATE nova3_schema SET oldest = {}", known + 1))
             .await;
     }
@@ -84,7 +84,7 @@ async fn a_later_store_is_refused_unless_it_allows_ours() {
     assert!(PostgresStore::open_to_read(database(&url)).await.is_ok());
     assert_eq!(
         sql.number("SELECT version::bigint FROM nova3_schema").await,
-        10,
+        11,
         "it stays what it is"
     );
 }
@@ -117,9 +117,9 @@ async fn functions_of_a_later_version_stay() {
     let (url, [_]) = workers::<1>().await;
     let mut sql = Sql::at(&url).await;
     sql.run(OTHER_FUNCTIONS).await;
-    for oldest in ["1", "10"] {
+    for oldest in ["1", "11"] {
         sql.run(&format!(
-            "UPDATE nova3_schema SET version = 10, oldest = {oldest}"
+            "UPDATE nova3_schema SET version = 11, oldest = {oldest}"
         ))
         .await;
         assert_eq!(open(&url).await.is_ok(), oldest == "1");

@@ -18,6 +18,7 @@ mod files;
 mod forgetting;
 mod graph;
 pub(crate) mod harness;
+mod history;
 mod leases;
 mod ledger;
 mod lines;
@@ -233,6 +234,12 @@ macro_rules! engines {
                 a_later_request_takes_over_what_is_not_settled
                 a_changed_graph_replaces_one_that_has_not_begun
                 a_session_goes_on_behind_a_graph
+            }
+            history {
+                a_history_has_every_version_and_every_call
+                a_history_outlives_a_crash
+                actions_are_kept_with_their_end
+                a_run_keeps_its_newest_actions
             }
             outside {
                 a_submitted_task_has_no_lease

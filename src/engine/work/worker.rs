@@ -193,6 +193,11 @@ impl LeaseContext<'_> {
             usage,
             cost,
         });
+        if let Settled::Finished { ok } = settled
+            && let Some(events) = self.tools.task_events(queue)
+        {
+            events.publish(TaskFact::RequestEnded { ok });
+        }
         drop(self.stop.take_calls());
         (queue.is_recorded, queue.panics) = (false, 0);
         let next = match settled {

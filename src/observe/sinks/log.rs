@@ -125,6 +125,8 @@ fn log_task(task: &TaskRef, fact: &TaskFact) {
                 "another worker holds the lease, this outcome is dropped; its calls are in the ledger"
             ),
         },
+        TaskFact::RequestEnded { ok: true } => tracing::debug!("request ended"),
+        TaskFact::RequestEnded { ok: false } => tracing::info!("request failed"),
         TaskFact::Released => tracing::debug!("task given back"),
         TaskFact::Call(fact) => log_call(fact),
     }

@@ -31,6 +31,7 @@ macro_rules! job {
     }};
 }
 
+mod actions;
 mod answered;
 mod batch;
 mod cache;
@@ -41,6 +42,7 @@ mod cursors;
 mod events;
 mod failed_classes;
 mod fault;
+mod history;
 mod ingest;
 mod integrity;
 mod leases;

@@ -34,9 +34,27 @@ CREATE TABLE nova3_runs(
   reserved INTEGER NOT NULL DEFAULT 0,         -- the sum of nova3_reservations
   recipe TEXT,                                 -- models and prompts used last
   recipe_no INTEGER,                           -- the same as a number: digest of prompts << 32 | digest of models
+  trace_seed BLOB NOT NULL DEFAULT(randomblob(16)),   -- with the number of a queue it gives the id of its trace
   created_at INTEGER NOT NULL,
   last_accessed INTEGER NOT NULL
 ) STRICT;
+
+-- What was done to a run: the newest invocations of commands that work on it or change it.
+CREATE TABLE nova3_actions(
+  run_id INTEGER NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  action_no INTEGER NOT NULL,                  -- a random number
+  command TEXT NOT NULL,
+  flags TEXT NOT NULL,                         -- JSON: the flags and variables that were given
+  user_name TEXT NOT NULL,
+  host TEXT NOT NULL,
+  folder TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  version TEXT NOT NULL,                       -- of the program
+  began_at INTEGER NOT NULL,
+  ended_at INTEGER,                            -- NULL: it has not ended, or its process crashed
+  ending TEXT,
+  PRIMARY KEY(run_id, began_at, action_no)
+) STRICT, WITHOUT ROWID;
 
 -- One row for each (request, content). An edit makes a new row; undoing it finds the old one and its answer.
 CREATE TABLE nova3_queues(

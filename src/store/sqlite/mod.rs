@@ -7,6 +7,7 @@
 //! Deliberately absent: a cursor that stays open between calls (it would prevent checkpoints of the log), memory
 //! mapping, and copying the file while it is in use.
 
+mod actions;
 mod bad_lines;
 mod cache;
 mod claim;
@@ -18,6 +19,7 @@ mod events;
 mod failed_classes;
 mod fault;
 mod graph;
+mod history;
 mod identities;
 mod ingest;
 mod integrity;

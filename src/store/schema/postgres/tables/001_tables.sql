@@ -27,9 +27,29 @@ CREATE TABLE nova3_runs(
   recipe text,                                   -- models and prompts used last
   recipe_no bigint,                              -- the same as a number: digest of prompts << 32 | digest of models
   terms text,                                    -- JSON: limits, cost cap, agents; all workers share them
+  -- With the number of a queue it gives the id of its trace.
+  trace_seed bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()),
   created_at bigint NOT NULL,
   last_accessed bigint NOT NULL
 );
+
+-- What was done to a run: the newest invocations of commands that work on it or change it.
+CREATE TABLE nova3_actions(
+  run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
+  action_no bigint NOT NULL,                     -- a random number
+  command text NOT NULL,
+  flags text NOT NULL,                           -- JSON: the flags and variables that were given
+  user_name text NOT NULL,
+  host text NOT NULL,
+  folder text NOT NULL,
+  pid bigint NOT NULL,
+  version text NOT NULL,                         -- of the program
+  began_at bigint NOT NULL,
+  ended_at bigint,                               -- NULL: it has not ended, or its process crashed
+  ending text,
+  PRIMARY KEY (run_id, action_no)
+);
+CREATE INDEX nova3_actions_newest ON nova3_actions(run_id, began_at, action_no);
 
 -- The last chunk of lines that a reading added, and its answer.
 CREATE TABLE nova3_readings(

@@ -23,3 +23,4 @@ pub mod report;
 pub mod search;
 pub mod sink;
 pub mod store;
+pub mod trace;

@@ -15,6 +15,7 @@ mod input;
 mod keys;
 mod model_limits;
 mod origin;
+mod otel;
 mod paths;
 mod prices;
 mod raw;
@@ -24,6 +25,7 @@ mod routes;
 mod search;
 mod store;
 mod timeouts;
+mod tracing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub use routes::RouteSettings;
 pub use search::{MOST_PAGES, SearchSettings, provider_key, search_in_force};
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};
 pub use timeouts::Timeouts;
+pub use tracing::{TraceContent, TraceDestination, TraceServer, TraceSettings, trace_settings};
 
 use self::keys::KeyPolicy;
 use self::origin::Layers;

@@ -66,7 +66,11 @@ impl RouteSelector<'_> {
         loop {
             let call = Call::new(route, request, self.is_capped())?;
             self.asked = Some(call.model.clone());
-            if let Some(response) = self.until_answered(route, &call).await? {
+            let first = self.attempts.len();
+            let end = self.until_answered(route, &call).await;
+            let response = end.as_ref().ok().and_then(Option::as_ref);
+            self.publish_exchanges(first, request, &call, response);
+            if let Some(response) = end? {
                 return Ok(response);
             }
         }

@@ -131,6 +131,27 @@ impl Http {
     }
 }
 
+/// Returns a client for an observer's server, with the same certificate authorities and without redirects.
+pub fn observer_client(
+    url: &reqwest::Url,
+    is_here: bool,
+    ca_file: Option<&Path>,
+) -> Result<reqwest::Client, ClientError> {
+    let options = ClientOptions {
+        kind: ClientKind {
+            here: is_here,
+            connect: Duration::from_secs(5),
+        },
+        ca_file: ca_file.map(Path::to_path_buf),
+        authorities: if url.scheme() == "http" {
+            Authorities::Bundled
+        } else {
+            Authorities::System
+        },
+    };
+    options.client(1)
+}
+
 /// Returns a builder for a client with all settings except its trusted authorities.
 ///
 /// It uses HTTP/1.1 only: each stream then has its own connection, and a slow stream cannot delay others on the same

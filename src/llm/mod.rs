@@ -27,6 +27,7 @@ mod cost_reservation;
 pub mod dialect;
 mod doubts;
 mod evidence;
+mod exchanged;
 mod fault;
 mod finish;
 mod forecast;
@@ -55,6 +56,7 @@ pub use client::{CallFailure, Chain, ChainError, Client, ClientError, RouteError
 pub use cost_reservation::{CostReservation, Reserve, Reserved};
 pub use doubts::Doubts;
 pub use forecast::CallForecast;
+pub use http::observer_client;
 pub use mark::Marks;
 pub use request::{
     ChatRequest, Message, ModelRequest, OutputSchema, Role, Sampling, Tool, VerbatimRequest,

@@ -35,7 +35,8 @@ pub(super) fn closing_parts(report: &Report, store: Option<&str>) -> Vec<Closing
     }
     for failed in &report.failures {
         parts.push(part("failed", failure(failed)));
-        parts.push(part("", failed.class.advice()));
+        let (advice, class) = (failed.class.advice(), failed.class.as_str());
+        parts.push(part("", format!("{advice} More: nova3 explain {class}")));
     }
     if let Some(change) = report.change.and_then(changed) {
         parts.push(part("input", change));

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
 
 use super::event::{Event, RunEvent};
+use super::event_tap::{EventTap, ExchangeDetail, Tap};
+use super::task_event::{CallFact, TaskFact};
 
 /// The capacity of one sink's queue: enough for a slow terminal, and small in memory.
 const QUEUE: usize = 1024;
@@ -32,9 +34,12 @@ pub trait EventSink: Send {
     fn finish(&mut self);
 }
 
-/// Publishes events to any number of sinks. Clones share them.
+/// Publishes events to any number of sinks and taps. Clones share them.
 #[derive(Debug, Clone)]
-pub struct EventBus(Arc<Vec<Subscription>>);
+pub struct EventBus {
+    sinks: Arc<Vec<Subscription>>,
+    taps: Arc<[Tap]>,
+}
 
 /// A sink's queue.
 struct Subscription {
@@ -68,20 +73,47 @@ impl EventBus {
     pub fn start(sinks: Vec<Box<dyn EventSink>>) -> std::io::Result<Self> {
         let started: std::io::Result<Vec<Subscription>> =
             sinks.into_iter().map(Subscription::start).collect();
-        Ok(Self(Arc::new(started?)))
+        Ok(Self {
+            sinks: Arc::new(started?),
+            taps: Arc::new([]),
+        })
     }
 
-    /// Whether any sink receives events of tasks and calls.
+    /// Returns the bus with observers that receive events in place.
+    #[must_use]
+    pub fn with_taps(self, taps: Vec<Arc<dyn EventTap>>) -> Self {
+        Self {
+            taps: taps.into_iter().map(Tap::new).collect(),
+            ..self
+        }
+    }
+
+    /// How much of the exchanges with models the observers need.
+    #[must_use]
+    pub fn detail(&self) -> ExchangeDetail {
+        let details = self.taps.iter().map(Tap::detail);
+        details.max().unwrap_or(ExchangeDetail::None)
+    }
+
+    /// Whether any observer receives events of tasks and calls.
     #[must_use]
     pub fn takes_tasks(&self) -> bool {
-        self.0.iter().any(|sink| sink.takes_tasks)
+        !self.taps.is_empty() || self.sinks.iter().any(|sink| sink.takes_tasks)
     }
 
     /// Sends the event to each sink that receives its kind. Never blocks. The event is dropped and counted for a sink
     /// whose queue is full, and for every sink after [`Self::close`].
     pub fn publish(&self, event: Event) {
+        for tap in self.taps.iter() {
+            tap.observe(&event);
+        }
+        // Only a tap takes an exchange, which may hold long texts.
+        if matches!(&event, Event::Task(event) if matches!(event.fact, TaskFact::Call(CallFact::Exchanged { .. })))
+        {
+            return;
+        }
         let event = Arc::new(event);
-        for sink in self.0.iter() {
+        for sink in self.sinks.iter() {
             if sink.takes_tasks || matches!(*event, Event::Run(_)) {
                 sink.offer(&event);
             }
@@ -98,7 +130,10 @@ impl EventBus {
     /// events each sink has missed.
     pub fn close(&self) -> Vec<(&'static str, u64)> {
         let until = Instant::now() + PATIENCE;
-        self.0.iter().map(|sink| (sink.name, sink.close(until))).collect()
+        self.sinks
+            .iter()
+            .map(|sink| (sink.name, sink.close(until)))
+            .collect()
     }
 }
 
@@ -338,7 +373,7 @@ mod tests {
         );
         // Events after the close are dropped.
         bus.publish(opened(2));
-        assert_eq!(bus.0[1].dropped.load(Ordering::Relaxed), 1);
+        assert_eq!(bus.sinks[1].dropped.load(Ordering::Relaxed), 1);
         drop(permit);
         assert_eq!(stuck_did.recv().unwrap(), Did::Finished);
     }
@@ -347,6 +382,7 @@ mod tests {
     fn events_of_tasks_are_built_only_for_a_sink_that_takes_them() {
         let task = || TaskRef {
             run: "r".into(),
+            run_id: 1,
             custom_id: None,
             queue_id: 1,
             task_id: "task001".to_owned(),

@@ -13,7 +13,7 @@ pub fn tell(line: &str) {
     tracing::info!(target: MESSAGE, "{}", printable(line));
 }
 
-/// Writes the error that ends the program.
-pub fn tell_error(line: &str) {
-    tracing::error!(target: MESSAGE, "{}", printable(line));
+/// Writes the error that ends the program, and the command that explains it: below the error, or as the field `more`.
+pub fn tell_error(line: &str, more: &str) {
+    tracing::error!(target: MESSAGE, more, "{}", printable(line));
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! engine, llm ── Event ──▶ EventBus ─┬─▶ bounded queue ─▶ thread: progress (the panel)
 //!                                    ├─▶ bounded queue ─▶ thread: log (messages, log lines)
-//!                                    └─▶ bounded queue ─▶ thread: summary (the closing block)
+//!                                    ├─▶ bounded queue ─▶ thread: summary (the closing block)
+//!                                    └─▶ in place: taps, which miss no event and never block (traces)
 //! ```
 //!
 //! Events are facts in the past tense. A sink runs on its own thread behind its own bounded queue. Publishing never
@@ -17,6 +18,7 @@ mod closing;
 mod dashboard;
 mod event;
 mod event_bus;
+mod event_tap;
 mod message;
 mod panel;
 mod rate;
@@ -32,6 +34,7 @@ pub use event::{
     SlowestCall, Snapshot,
 };
 pub use event_bus::{EventBus, EventSink};
+pub use event_tap::{EventTap, Exchange, ExchangeDetail};
 pub use message::{MESSAGE, tell, tell_error};
 pub use panel::TerminalTraits;
 pub use screen::{Screen, WatchedText};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::Event;
 use super::event_bus::EventBus;
+use super::event_tap::{Exchange, ExchangeDetail};
 use crate::domain::failure::Class;
 use crate::domain::outcome::CallEnd;
 use crate::domain::usage::{Cost, Usage};
@@ -14,6 +15,8 @@ use crate::domain::usage::{Cost, Usage};
 pub struct TaskRef {
     /// The run's name.
     pub run: Arc<str>,
+    /// The run's number in the store.
+    pub run_id: i64,
     /// The request's `custom_id`, if it has one.
     pub custom_id: Option<String>,
     /// The queue's number in the store.
@@ -115,6 +118,15 @@ pub enum CallFact {
         /// Time since the call began.
         duration: Duration,
     },
+    /// What the call sent and received. Taps receive it, and sinks do not. It is published if a tap asks for it.
+    Exchanged {
+        /// The route's name.
+        route: String,
+        /// Unix milliseconds at the start of the call, as in the ledger.
+        started_at: i64,
+        /// The exchange.
+        exchange: Arc<Exchange>,
+    },
     /// The call failed and is made again on the same route.
     Retried {
         /// The route's name.
@@ -171,6 +183,12 @@ impl TaskEvents {
             task: Arc::clone(&self.task),
             fact,
         }));
+    }
+
+    /// How much of its exchanges with models is to be published.
+    #[must_use]
+    pub fn detail(&self) -> ExchangeDetail {
+        self.bus.detail()
     }
 
     /// Publishes an event of one of its calls. Never blocks.

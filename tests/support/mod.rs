@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod choices;
+pub(crate) mod collector;
 pub(crate) mod evidence;
 pub(crate) mod figures;
 pub(crate) mod mock;

@@ -165,6 +165,7 @@ fn log_call(fact: &CallFact) {
                 CallEnd::Abandoned => "given up",
             }
         ),
+        CallFact::Exchanged { .. } => {}
         CallFact::Retried {
             route,
             class,

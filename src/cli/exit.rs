@@ -94,6 +94,11 @@ impl Exit {
         }
     }
 
+    /// The command that explains the code.
+    pub fn page(self) -> String {
+        format!("nova3 explain {}", self.code())
+    }
+
     /// The process's exit code.
     pub fn code(self) -> u8 {
         match self {

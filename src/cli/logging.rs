@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt as lines, registry};
 
 use super::args::{Global, LogFormat, When};
+use super::exit::Exit;
 use crate::config::process_env;
 use crate::observe::{MESSAGE, tell_error};
 
@@ -90,7 +91,9 @@ fn begin(level: &str, form: LogFormat, ansi: bool) {
                 .with(vec![logs, messages])
                 .try_init()
                 .unwrap_or_default();
-            std::panic::set_hook(Box::new(|panic| tell_error(&panic.to_string())));
+            std::panic::set_hook(Box::new(|panic| {
+                tell_error(&panic.to_string(), &Exit::Internal.page());
+            }));
         }
         LogFormat::Text => {
             let logs = layer().with_filter(is_log).with_filter(filter).boxed();
@@ -115,23 +118,37 @@ where
         let mut line = MessageText {
             writer,
             written: Ok(()),
+            more: None,
         };
         event.record(&mut line);
         line.written?;
+        if let Some(more) = &line.more {
+            write!(line.writer, "\nmore: {more}")?;
+        }
         writeln!(line.writer)
     }
 }
 
-/// Writes the text of a message and none of its other fields.
+/// Writes the text of a message, and below it the command that explains an error.
 struct MessageText<'a> {
     writer: Writer<'a>,
     written: fmt::Result,
+    /// The command that explains an error.
+    more: Option<String>,
 }
 
 impl Visit for MessageText<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.written = write!(self.writer, "{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "more" {
+            self.more = Some(value.to_owned());
+        } else {
+            self.record_debug(field, &value);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands. Each command builds the services that it needs and passes them down.
 
+mod actions;
 mod agents;
 mod agents_new;
 mod agents_test;
@@ -10,6 +11,7 @@ mod completions;
 mod config;
 mod estimate;
 mod exit;
+mod explain;
 mod file_sizes;
 mod init;
 mod input;
@@ -36,6 +38,7 @@ mod status;
 mod stores;
 mod summary_file;
 mod terminal;
+mod traces;
 mod verify;
 mod worker;
 
@@ -58,8 +61,9 @@ use crate::observe::tell_error;
 /// Parses the command line and runs the command. An error is written to stderr with its causes.
 pub fn main() -> Exit {
     command_line().unwrap_or_else(|error| {
-        tell_error(&format!("nova3: {error:#}"));
-        exit_of(&error)
+        let exit = exit_of(&error);
+        tell_error(&format!("nova3: {error:#}"), &exit.page());
+        exit
     })
 }
 
@@ -94,12 +98,13 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Status(args) => status::main(args, &cli.global),
         Command::Runs(args) => runs::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
-        Command::Retry(args) => retry::main(args, &cli.global),
+        Command::Retry(args) => retry::main(args, &cli.global, matches),
         Command::Redo(args) => redo::main(args, &cli.global, matches, signals),
         Command::Verify(args) => verify::main(args, &cli.global),
         Command::Mock(args) => mock::main(args, signals),
         Command::Config(args) => config::main(args, &cli.global, matches),
         Command::Init(args) => init::main(args),
+        Command::Explain(args) => explain::main(args),
         Command::Completions(args) => completions::main(args),
         Command::Man(args) => man::main(args),
     }
@@ -145,7 +150,7 @@ fn usage(error: &clap::Error) -> Exit {
         return Exit::Good;
     }
     if logging::start_unparsed() == LogFormat::Json {
-        tell_error(error.to_string().trim_end());
+        tell_error(error.to_string().trim_end(), &Exit::Usage.page());
     } else {
         error.print().unwrap_or_default();
     }

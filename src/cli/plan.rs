@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{check, input, models, own_work, print, prompts, redo, rehearsal, run, setup, stores, terminal};
+use super::{
+    actions, check, input, models, own_work, print, prompts, redo, rehearsal, run, setup, stores, terminal,
+};
 use crate::agent::Planner;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
@@ -20,7 +22,7 @@ use crate::engine::{Input, InputPart, Job, Services, Signals, check_columns, rea
 use crate::observe::tell;
 use crate::observe::{EventBus, RunEnding, Style};
 use crate::report;
-use crate::store::{Changes, KnownQueue, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
+use crate::store::{Changes, KnownQueue, NewAction, NewLine, NewRequest, Order, PendingTask, Planned, RunId};
 
 pub(super) fn main(
     args: &PlanArgs,
@@ -39,7 +41,13 @@ pub(super) fn main(
     }
     let mut asked = Exit::Good;
     if args.call {
-        asked = runtime.block_on(call(args, global, &flags, &mut signals))?;
+        asked = runtime.block_on(call(
+            args,
+            global,
+            &flags,
+            actions::action("plan", matches),
+            &mut signals,
+        ))?;
         signals.give_back();
         if matches!(asked, Exit::Signal(_)) {
             return Ok(asked);
@@ -58,7 +66,13 @@ pub(super) fn main(
 }
 
 /// Makes and stores the missing plans. Runs no other task.
-async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Signals) -> Result<Exit> {
+async fn call(
+    args: &PlanArgs,
+    global: &Global,
+    flags: &Flags,
+    action: NewAction,
+    signals: &mut Signals,
+) -> Result<Exit> {
     let source = setup::input(&args.input)?;
     source.probe()?;
     // Standard input is read only once: the plans could not be shown, and no later run would find them.
@@ -94,6 +108,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         lease: config.lease,
         leaves_to_others: false,
         host: setup::host(),
+        action,
         plan_only: true,
         recipe: setup::recipe(&agents, &config),
         terms: setup::terms(&agents, &config, &providers, None, work.tasks.as_ref()),
@@ -114,6 +129,8 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
         events: EventBus::start(Style::Silent.sinks(&screen, None))
             .context("failed to start the sinks of events")?,
         screen,
+        // No request ends here.
+        traces: None,
     };
     let report = run_batch(&mut services, &job, signals).await;
     services.events.close();

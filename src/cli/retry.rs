@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ArgMatches;
 
 use super::args::{Global, RetryArgs};
 use super::exit::{Exit, decided};
-use super::{setup, stores};
+use super::{actions, setup, stores};
 use crate::domain::failure::Class;
+use crate::domain::printable::counted;
 use crate::observe::tell;
 use crate::store::Failures;
 
-pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
+pub(super) fn main(args: &RetryArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let which = Failures {
         classes: args.class.iter().map(|name| class(name)).collect::<Result<_>>()?,
         ids: setup::ids(&args.id),
@@ -23,7 +25,12 @@ pub(super) fn main(args: &RetryArgs, global: &Global) -> Result<Exit> {
     super::runtime()?.block_on(async {
         let store = stores::to_change(args.which.store.as_ref(), global, wait).await?;
         let run = setup::find_run(&*store, args.which.run.as_deref()).await?;
-        let put_back = store.retry(run.id, &which).await?;
+        let action = actions::action("retry", matches);
+        let put_back = actions::recorded(&*store, run.id, &action, async {
+            let put_back = store.retry(run.id, &which).await?;
+            Ok((put_back, format!("{} put back", counted(put_back, "request"))))
+        })
+        .await?;
         store.close().await?;
         if put_back == 0 {
             return Err(decided(

@@ -11,13 +11,15 @@ use super::exit::{Exit, decided};
 use super::own_work::{self, OwnWork};
 use super::redo::RedoStep;
 use super::summary_file::SummaryFile;
-use super::{check, estimate, input, models, open_files, outputs, rehearsal, setup, stores, terminal};
+use super::{
+    actions, check, estimate, input, models, open_files, outputs, rehearsal, setup, stores, terminal, traces,
+};
 use crate::config::{Config, Flags, process_env};
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
 use crate::mock::Mock;
 use crate::observe::{EventBus, Report, RunEnding, Style, failed_summary, run_summary, tell};
 use crate::search::Providers;
-use crate::store::{Changes, Failures, Order};
+use crate::store::{Changes, Failures, NewAction, Order};
 
 pub(super) fn main(args: &RunArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     if args.dry_run {
@@ -57,7 +59,9 @@ pub(super) async fn run(
     let work = own_work::load(&args.ask, args.tasks.as_deref(), &config.agents)?;
     let agents = Arc::clone(&work.agents);
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
-    let job = job(args, &config, &work, &providers, source)?;
+    let command = if redo.is_some() { "redo" } else { "run" };
+    let action = actions::action(command, matches);
+    let job = job(args, &config, &work, &providers, source, action)?;
     let summary = args
         .summary_json
         .as_deref()
@@ -122,6 +126,8 @@ async fn work(
     let searcher = opened.searcher(&config, providers).await?;
     let screen = terminal::screen(global);
     let sinks = style.sinks(&screen, terminal::named_store(&config.store));
+    let traces = traces::start(&config, &opened.store);
+    let events = EventBus::start(sinks).context("failed to start the sinks of events")?;
     let mut services = Services {
         store: opened.store,
         client: Arc::new(client),
@@ -129,8 +135,9 @@ async fn work(
         planner,
         searcher,
         budget: config.context,
-        events: EventBus::start(sinks).context("failed to start the sinks of events")?,
+        events: events.with_taps(traces::taps(traces.as_ref())),
         screen,
+        traces,
     };
     if let Some(redo) = redo
         && let Err(error) = redo.begin(&services, &job.name).await
@@ -140,6 +147,7 @@ async fn work(
     }
     let report = run_batch(&mut services, &job, signals).await;
     services.events.close();
+    traces::close(services.traces.as_ref(), signals).await;
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
@@ -200,7 +208,14 @@ async fn refuse_vanished(args: &RunArgs, flags: &Flags, input: &Input) -> Result
     }
 }
 
-fn job(args: &RunArgs, config: &Config, work: &OwnWork, providers: &Providers, source: Input) -> Result<Job> {
+fn job(
+    args: &RunArgs,
+    config: &Config,
+    work: &OwnWork,
+    providers: &Providers,
+    source: Input,
+    action: NewAction,
+) -> Result<Job> {
     let (name, named) = run_name(args.name.as_deref(), &source)?;
     Ok(Job {
         name,
@@ -228,6 +243,7 @@ fn job(args: &RunArgs, config: &Config, work: &OwnWork, providers: &Providers, s
         lease: config.lease,
         leaves_to_others: false,
         host: setup::host(),
+        action,
         plan_only: false,
         recipe: setup::recipe(&work.agents, config),
         terms: setup::terms(

@@ -11,6 +11,9 @@ use super::{print, setup, stores, terminal};
 use crate::observe::WatchedText;
 use crate::report::{self, RunStatus};
 
+/// At most this many actions are shown.
+const ACTIONS: usize = 20;
+
 /// At most this many sessions are shown.
 const SESSIONS: usize = 20;
 
@@ -85,6 +88,7 @@ async fn standing(args: &StatusArgs, global: &Global) -> Result<RunStatus> {
         waste: store.waste(run.id).await?,
         routes: store.routes(run.id).await?,
         workers: store.workers(run.id).await?,
+        actions: store.actions(run.id, ACTIONS).await?,
         sessions: store.sessions(run.id, SESSIONS).await?,
         files: store
             .cursors(run.id)

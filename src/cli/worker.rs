@@ -5,12 +5,12 @@ use clap::ArgMatches;
 
 use super::args::{Global, WorkerArgs};
 use super::exit::{Exit, decided};
-use super::{models, open_files, own_work, rehearsal, run, setup, stores, terminal};
+use super::{actions, models, open_files, own_work, rehearsal, run, setup, stores, terminal, traces};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::engine::{Input, InputForm, Job, Services, Signals, WorkerOptions, work_on_runs};
 use crate::observe::EventBus;
-use crate::store::{Changes, Order};
+use crate::store::{Changes, NewAction, Order};
 
 pub(super) fn main(
     args: &WorkerArgs,
@@ -49,7 +49,13 @@ async fn worker(
     models::of_worker(&config, &agents)?;
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
     let options = WorkerOptions {
-        job: job(args, &config, &agents, &providers),
+        job: job(
+            args,
+            &config,
+            &agents,
+            &providers,
+            actions::action("worker", matches),
+        ),
         only: args.name.clone(),
         until_idle: args.until_idle,
     };
@@ -58,6 +64,9 @@ async fn worker(
     let searcher = opened.searcher(&config, providers).await?;
     let screen = terminal::screen(global);
     let store = terminal::named_store(&config.store);
+    let traces = traces::start(&config, &opened.store);
+    let events =
+        EventBus::start(style.sinks(&screen, store)).context("failed to start the sinks of events")?;
     let mut services = Services {
         store: opened.store,
         client: client.into(),
@@ -65,12 +74,13 @@ async fn worker(
         planner,
         searcher,
         budget: config.context,
-        events: EventBus::start(style.sinks(&screen, store))
-            .context("failed to start the sinks of events")?,
+        events: events.with_taps(traces::taps(traces.as_ref())),
         screen,
+        traces,
     };
     let ending = work_on_runs(&mut services, &options, &mut signals).await;
     services.events.close();
+    traces::close(services.traces.as_ref(), &mut signals).await;
     if let Some(mock) = rehearsal {
         mock.stop().await;
     }
@@ -105,6 +115,7 @@ fn job(
     config: &Config,
     agents: &crate::agent::Agents,
     providers: &crate::search::Providers,
+    action: NewAction,
 ) -> Job {
     Job {
         name: String::new(),
@@ -131,5 +142,6 @@ fn job(
         lease: config.lease,
         leaves_to_others: true,
         host: setup::host(),
+        action,
     }
 }

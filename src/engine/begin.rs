@@ -87,6 +87,7 @@ pub(super) async fn open_run(services: &Services, job: &Job) -> Result<Run, RunE
         accept_drift: job.accept_drift,
     };
     let run = services.store.open_run(&opening).await?;
+    services.store.begin_action(run.id, &job.action).await?;
     if let Some(which) = &job.retry {
         services.store.retry(run.id, which).await?;
     }

@@ -18,8 +18,9 @@ use crate::observe::{Commonest, EventBus, InputChange, RunEnding, Screen};
 use crate::search::Searcher;
 use crate::sink::Existing;
 use crate::store::{
-    Changes, ConfigFingerprint, Failures, Feed, Order, RunConstraints, Store, WorkerProgress,
+    Changes, ConfigFingerprint, Failures, Feed, NewAction, Order, RunConstraints, Store, WorkerProgress,
 };
+use crate::trace::TraceExporter;
 
 /// The services that a run uses.
 pub struct Services {
@@ -39,6 +40,8 @@ pub struct Services {
     pub events: EventBus,
     /// The terminal that a bar and printed results share.
     pub screen: Screen,
+    /// Sends the traces of requests, if a variable switches them on.
+    pub traces: Option<Arc<TraceExporter>>,
 }
 
 /// Where requests come from.
@@ -123,6 +126,8 @@ pub struct Job {
     pub leaves_to_others: bool,
     /// This host's name. It is part of a cursor's key, with the run and the path.
     pub host: String,
+    /// The invocation, for the record of the run.
+    pub action: NewAction,
 }
 
 /// How the dispatcher's loop ended.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
+use crate::domain::ids::shortened;
 use crate::domain::tally::{Counts, FailedClass, RunSummary};
 use crate::engine::RunError;
 use crate::engine::begin::{Begun, begin, open_run, until_signal};
@@ -37,6 +38,12 @@ pub async fn run_batch(
     let run = until_signal(services, signals, open_run(services, job)).await?;
     keep_terms(services, &run);
     let services = &*services;
+    let begun = until_signal(services, signals, begin(services, job, &run))
+        .instrument(span.clone())
+        .await;
+    if let Err(error) = &begun {
+        end_action(services, job, run.id, &format!("failed: {error}")).await;
+    }
     let Begun {
         before,
         owner,
@@ -44,9 +51,7 @@ pub async fn run_batch(
         intake,
         exporting,
         reading,
-    } = until_signal(services, signals, begin(services, job, &run))
-        .instrument(span.clone())
-        .await?;
+    } = begun?;
     // On a shared run the stored terms override ours.
     let mut ours = job.clone();
     ours.conditions.max_cost = run.terms.max_cost;
@@ -59,7 +64,7 @@ pub async fn run_batch(
     let stand = stand(services, run.id, &driven).await;
     let reading = *reading.borrow();
     let is_whole = driven.ending != RunEnding::Finished || is_whole(services, &run, reading).await?;
-    close(services, &driven).await?;
+    close(services, &ours, run.id, &driven).await?;
     let Driven {
         ending,
         failed,
@@ -137,8 +142,16 @@ pub(in crate::engine) fn worker(owner: &Owner, job: &Job) -> Worker {
 }
 
 /// Closes the limits and the store. If the end of the process has a fixed time, closing is given up at that time.
-async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
+async fn close(services: &Services, job: &Job, run: RunId, driven: &Driven) -> Result<(), RunError> {
+    let ending = match &driven.failed {
+        Some(error) => format!("failed: {error}"),
+        None => driven.ending.name().to_owned(),
+    };
     let closing = async {
+        end_action(services, job, run, &ending).await;
+        if let Some(traces) = &services.traces {
+            traces.drain().await;
+        }
         services.client.close().await;
         services.searcher.close().await;
         services.store.close().await
@@ -147,6 +160,18 @@ async fn close(services: &Services, driven: &Driven) -> Result<(), RunError> {
         None => Ok(closing.await?),
         Some(ends) => Ok(tokio::time::timeout_at(ends, closing).await.unwrap_or(Ok(()))?),
     }
+}
+
+/// Records the end of the invocation. A store that cannot record it does not change how the run ends.
+pub(in crate::engine) async fn end_action(services: &Services, job: &Job, run: RunId, ending: &str) {
+    let ending = shortened(ending, 200);
+    let recorded = services.store.end_action(run, job.action.action_no, &ending);
+    let reason = match tokio::time::timeout(LAST_WAIT, recorded).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the store does not answer".to_owned(),
+    };
+    tracing::warn!("the end of this invocation is not in the record of the run: {reason}");
 }
 
 /// Whether the store still holds every line that was read from the input. It does not if a database went back in time.

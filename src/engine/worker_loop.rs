@@ -217,6 +217,8 @@ async fn work_on(
         joined = reporting_outage(services, services.store.register_worker(run.id, &worker)) => joined?,
         signal = signals.next() => return Ok(RunEnding::Signal(signal)),
     }
+    // A worker that joins a run again has one action there.
+    services.store.begin_action(run.id, &job.action).await?;
     services.events.publish_run(RunEvent::Joined {
         run: run.name.clone(),
     });
@@ -236,6 +238,10 @@ async fn work_on(
         .drive(Intake::nothing(), Exporting::nothing(), signals)
         .instrument(crate::engine::run::run_span(&run.name))
         .await;
+    let how = failed
+        .as_ref()
+        .map_or_else(|| ending.name().to_owned(), |error| format!("failed: {error}"));
+    crate::engine::run::end_action(services, &job, run.id, &how).await;
     if let Some(error) = failed {
         return Err(error);
     }

@@ -1,5 +1,6 @@
 //! Tables and texts for people, made from the results port.
 
+mod actions;
 mod cells;
 mod estimate;
 mod queue;

@@ -9,7 +9,8 @@ use crate::domain::printable::printable;
 use crate::domain::tally::{Counts, RouteState, RunSummary, Waste};
 use crate::domain::usage::Cost;
 use crate::observe::told_otherwise;
-use crate::store::{FileKey, Run, SessionCounts, WorkerState};
+use crate::report::actions::{action_json, action_table};
+use crate::store::{FileKey, RecordedAction, Run, SessionCounts, WorkerState};
 
 /// The data of `status`.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct RunStatus {
     pub files: Vec<FileKey>,
     /// Its workers, present and recent.
     pub workers: Vec<WorkerState>,
+    /// What was done to it, the newest first.
+    pub actions: Vec<RecordedAction>,
 }
 
 impl RunStatus {
@@ -84,6 +87,8 @@ impl Serialize for RunStatus {
         map.serialize_entry("files", &files)?;
         let workers: Vec<_> = self.workers.iter().map(worker).collect();
         map.serialize_entry("workers", &workers)?;
+        let actions: Vec<_> = self.actions.iter().map(action_json).collect();
+        map.serialize_entry("actions", &actions)?;
         let sessions: Vec<_> = self.sessions.iter().map(session).collect();
         map.serialize_entry("sessions", &sessions)?;
         map.end()
@@ -226,6 +231,9 @@ pub fn table(standing: &RunStatus) -> String {
     }
     if !standing.workers.is_empty() {
         text += &format!("\n{}\n", workers(&standing.workers).trim_fmt());
+    }
+    if !standing.actions.is_empty() {
+        text += &format!("\n{}\n", action_table(&standing.actions).trim_fmt());
     }
     if !standing.sessions.is_empty() {
         let mut rows = table_of(&[

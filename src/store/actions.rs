@@ -11,10 +11,10 @@ pub const KEPT_ACTIONS: usize = 1000;
 /// The actions on runs: invocations of the commands that work on a run or change it.
 #[async_trait]
 pub trait Actions: Send + Sync {
-    /// The action is in the record of the run, without an end. The run keeps its newest [`KEPT_ACTIONS`] actions.
+    /// The action is in the record of the run, without an end. An action of the same number is there already, and stays. The run keeps its newest [`KEPT_ACTIONS`] actions.
     async fn begin_action(&self, run: RunId, action: &NewAction) -> Result<(), StoreError>;
 
-    /// The action has this end. An action that is no longer kept stays dropped.
+    /// The action has this end, in place of an earlier one. An action that is no longer kept stays dropped.
     async fn end_action(&self, run: RunId, action_no: i64, ending: &str) -> Result<(), StoreError>;
 
     /// Returns at most `limit` actions of the run, the newest first.

@@ -19,6 +19,9 @@ fn status_of_a_finished_run() {
         .out
         .replace(harness.path("").to_str().unwrap(), "DIR/")
         .replace(&format!("({host})"), "(HOST)");
+    // The actions have times and process numbers, which `cli::actions` looks at.
+    let (shown, actions) = shown.split_once("\n began").unwrap();
+    assert!(actions.contains("finished"), "{actions}");
     insta::assert_snapshot!(shown);
     let status = harness.status(&["in.jsonl"]);
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();

@@ -156,7 +156,7 @@ impl Harness {
         Ran {
             code: output.status.code(),
             out: String::from_utf8(output.stdout.clone()).unwrap(),
-            err: timeless(&err),
+            err: timeless(&without_page(&err, output.status.code())),
         }
     }
 
@@ -216,6 +216,12 @@ pub(crate) fn errors(lines: &[Value]) -> Vec<(&str, &str)> {
             (class.as_str().unwrap(), error["message"].as_str().unwrap())
         })
         .collect()
+}
+
+/// Removes the last line that names the page of an exit code. Only `cli::explain` looks at it.
+fn without_page(text: &str, code: Option<i32>) -> String {
+    let line = format!("more: nova3 explain {}\n", code.unwrap_or_default());
+    text.strip_suffix(&line).unwrap_or(text).to_owned()
 }
 
 /// Replaces durations, which differ from run to run: `calls in 0.3 s` becomes `calls in TIME`.

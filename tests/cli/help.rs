@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "worker",
     "check",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 18] = [
     "mock",
     "config",
     "init",
+    "explain",
     "completions",
     "man",
 ];

@@ -161,3 +161,54 @@ fn each_event_of_a_task_and_its_calls_is_logged() {
     }
     assert!(ran.err.contains("cost_usd"), "{}", ran.err);
 }
+
+#[test]
+fn every_log_line_can_be_read_alone() {
+    let failing = std::sync::atomic::AtomicUsize::new(0);
+    let provider = Scripted::start(move |_| {
+        let first = failing.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+        let answer = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+        Say {
+            status: if first { 500 } else { 200 },
+            headers: "content-type: application/json\r\n",
+            body: answer.to_owned(),
+        }
+    });
+    let harness = setup()
+        .with("OPENAI_BASE_URL", &provider.base_url())
+        .with("OPENAI_MODEL", "m");
+    harness.write_questions("in.jsonl", 2);
+    let ran = harness.nova3(&[
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "--log-format",
+        "json",
+        "-vvv",
+    ]);
+    let lines = objects(&ran.err);
+    let (log, messages): (Vec<&Value>, Vec<&Value>) = lines.iter().partition(|line| line["spans"].is_array());
+    assert!(messages.iter().all(|line| {
+        line["fields"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("run `in.jsonl`")
+    }));
+    assert!(log.len() > 8, "{}", ran.err);
+    for line in log {
+        let spans = line["spans"].as_array().unwrap();
+        for name in ["run.name", "request.id", "task.id"] {
+            assert!(
+                spans.iter().any(|span| span[name].is_string()),
+                "no {name}: {line}"
+            );
+        }
+        let message = line["fields"]["message"].as_str().unwrap();
+        let is_of_call = message.starts_with("call ") || message.starts_with("first token");
+        assert!(
+            !is_of_call || line["fields"]["llm.route"].is_string(),
+            "no route: {line}"
+        );
+    }
+}

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot do, it fails with")]
 
+mod actions;
 mod agent_searches;
 mod agents;
 mod anthropic;
@@ -22,6 +23,7 @@ mod endings;
 mod environment;
 mod estimate;
 mod events;
+mod explain;
 mod failover;
 mod faults;
 mod fleet;
@@ -73,3 +75,4 @@ mod template_data;
 mod terminal;
 mod together;
 mod told;
+mod traces;

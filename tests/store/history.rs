@@ -152,6 +152,11 @@ pub(crate) async fn actions_are_kept_with_their_end(harness: &mut Harness) {
         .begin_action(other, &action(1, "run"))
         .await
         .expect("begins");
+    store
+        .begin_action(run, &action(1, "again"))
+        .await
+        .expect("it is there already");
+    store.end_action(run, 1, "stopped").await.expect("ends");
     store.end_action(run, 1, "finished").await.expect("ends");
     store
         .end_action(run, 9, "finished")

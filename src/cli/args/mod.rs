@@ -5,6 +5,7 @@ mod ask;
 mod input;
 mod look;
 mod mock;
+mod program;
 mod redo;
 mod search;
 mod session;
@@ -15,7 +16,6 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
 pub(in crate::cli) use self::ask::AskArgs;
 pub(in crate::cli) use self::input::{GivenFormat, InputArgs};
@@ -23,6 +23,7 @@ pub(in crate::cli) use self::look::{
     ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs,
 };
 pub(in crate::cli) use self::mock::MockArgs;
+pub(in crate::cli) use self::program::{CompletionsArgs, ConfigArgs, ExplainArgs, InitArgs, ManArgs};
 pub(in crate::cli) use self::redo::RedoArgs;
 pub(in crate::cli) use self::search::SearchArgs;
 pub(in crate::cli) use self::session::{
@@ -116,6 +117,8 @@ pub(in crate::cli) enum Command {
     Config(ConfigArgs),
     /// Write a commented nova3.toml and an example input
     Init(InitArgs),
+    /// Explain an error class or an exit code
+    Explain(ExplainArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print a manual page, or write all of them into a folder
@@ -355,38 +358,4 @@ pub(in crate::cli) struct CheckArgs {
     pub(in crate::cli) table: InputArgs,
     #[command(flatten)]
     pub(in crate::cli) model: ModelArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ConfigArgs {
-    #[command(flatten)]
-    pub(in crate::cli) model: ModelArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(in crate::cli) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct InitArgs {
-    /// Folder to write the files to
-    #[arg(value_name = "FOLDER", default_value = ".")]
-    pub(in crate::cli) folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct CompletionsArgs {
-    /// Shell that reads the script
-    #[arg(value_enum)]
-    pub(in crate::cli) shell: Shell,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Read a page with `nova3 man run | man -l -`.")]
-pub(in crate::cli) struct ManArgs {
-    /// The command whose page is printed, as in `run` or `session show` [default: nova3 itself]
-    #[arg(value_name = "COMMAND", conflicts_with = "out")]
-    pub(in crate::cli) command: Vec<String>,
-    /// Write every page into this folder instead: nova3.1, nova3-run.1 and so on; pages that are there are replaced
-    #[arg(long, value_name = "FOLDER")]
-    pub(in crate::cli) out: Option<PathBuf>,
 }

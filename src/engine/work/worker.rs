@@ -60,6 +60,7 @@ pub(in crate::engine) struct Tools {
     pub(in crate::engine) events: EventBus,
     /// The run's name, in events and spans.
     pub(in crate::engine) run_name: Arc<str>,
+    pub(in crate::engine) run: RunId,
     /// Whether queues are only planned (`nova3 plan --call`).
     pub(in crate::engine) plan_only: bool,
     /// Whether a queue goes on after a failed task.
@@ -80,6 +81,7 @@ impl Tools {
             budget: services.budget,
             events: services.events.clone(),
             run_name: job.name.as_str().into(),
+            run,
             plan_only: job.plan_only,
             on_failure: job.terms.on_failure,
             cost_budget: cap.map(|cap| CostBudget::new(Arc::clone(&services.store), run, cap)),
@@ -115,6 +117,7 @@ impl Tools {
                 .map_or(SUPERVISOR, |task| &task.action);
             TaskRef {
                 run: Arc::clone(&self.run_name),
+                run_id: self.run.0,
                 custom_id: queue.request.custom_id.clone(),
                 queue_id: queue.lease.queue_id,
                 task_id: queue.task.to_string(),

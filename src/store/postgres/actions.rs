@@ -56,7 +56,7 @@ async fn begin(c: &mut Connection, run: RunId, action: &NewAction) -> Result<(),
 
 async fn end(c: &mut Connection, run: RunId, action_no: i64, ending: &str) -> Result<(), JobFault> {
     c.execute(
-        "UPDATE nova3_actions SET ended_at = coalesce(ended_at, nova3_now()), ending = $3 WHERE run_id = $1 AND action_no = $2",
+        "UPDATE nova3_actions SET ended_at = nova3_now(), ending = $3 WHERE run_id = $1 AND action_no = $2",
         &[run.0.sent(), action_no.sent(), text(ending).sent()],
     )
     .await?;

@@ -37,7 +37,8 @@ fn begin(c: &Connection, run: RunId, action: &NewAction, now: i64) -> Result<(),
     // The newest action has the highest time, also after the clock was set back.
     c.prepare_cached(
         "INSERT INTO nova3_actions(run_id, action_no, command, flags, user_name, host, folder, pid, version, began_at)
-         SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9, max(?10, 1+coalesce(max(began_at),0)) FROM nova3_actions WHERE run_id=?1",
+         SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9, max(?10, 1+coalesce(max(began_at),0)) FROM nova3_actions WHERE run_id=?1
+         HAVING NOT EXISTS(SELECT 1 FROM nova3_actions WHERE run_id=?1 AND action_no=?2)",
     )?
     .execute(params![
         run.0,

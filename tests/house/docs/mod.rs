@@ -10,8 +10,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use nova3::cli::Exit;
-use nova3::domain::failure::Class;
 
 use self::page::{Block, PAGES, read, root, table};
 use self::reader::Reader;
@@ -223,29 +221,6 @@ fn every_flag_exists() {
 
 fn code_in(cell: &str) -> Option<&str> {
     cell.split('`').nth(1)
-}
-
-#[test]
-fn troubleshooting_knows_every_exit_code_and_error_class() {
-    let page = read("docs/troubleshooting.md");
-    let codes: Vec<u8> = table(&page, "| code | usual cause | what to do |")
-        .iter()
-        .flat_map(|row| {
-            row[0]
-                .split(',')
-                .map(|code| code.trim().parse().unwrap())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let bad: Vec<u8> = Exit::ALL
-        .map(Exit::code)
-        .into_iter()
-        .filter(|code| *code != 0)
-        .collect();
-    assert_eq!(codes, bad);
-    let classes = table(&page, "| class | meaning | what to do |");
-    let classes: Vec<&str> = classes.iter().filter_map(|row| code_in(&row[0])).collect();
-    assert_eq!(classes, Class::ALL.map(Class::as_str));
 }
 
 /// All source files as one text, with literals that go over several lines in one piece.

@@ -1,4 +1,4 @@
-//! What a call sent and received, for observers.
+//! The exchange of a call with its model, for observers.
 
 use std::sync::Arc;
 

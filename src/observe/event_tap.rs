@@ -15,7 +15,7 @@ pub trait EventTap: Send + Sync {
     /// The name of the tap, in log lines.
     fn name(&self) -> &'static str;
 
-    /// What it needs to know of the exchanges with models.
+    /// How much of the exchanges with models it needs.
     fn detail(&self) -> ExchangeDetail;
 
     /// Receives an event. A panic switches the tap off.

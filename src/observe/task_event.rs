@@ -118,7 +118,7 @@ pub enum CallFact {
         /// Time since the call began.
         duration: Duration,
     },
-    /// What the call sent and received. Taps receive it, and sinks do not. It is published if a tap asks for it.
+    /// The exchange of the call with its model. Taps receive it, and sinks do not. It is published if a tap asks for it.
     Exchanged {
         /// The route's name.
         route: String,

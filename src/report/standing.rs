@@ -31,7 +31,7 @@ pub struct RunStatus {
     pub files: Vec<FileKey>,
     /// Its workers, present and recent.
     pub workers: Vec<WorkerState>,
-    /// What was done to it, the newest first.
+    /// The actions on it, the newest first.
     pub actions: Vec<RecordedAction>,
 }
 

@@ -34,7 +34,7 @@ pub struct NewAction {
     pub actor: ActionOrigin,
 }
 
-/// Who began an action, and where.
+/// The person, the place and the process that began an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionOrigin {
     /// The name of the user, or its number.

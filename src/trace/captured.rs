@@ -1,5 +1,4 @@
-//! What calls of this process sent and received, kept until the trace of their request is built. The store has none of
-//! it.
+//! The exchanges of calls of this process, kept until the trace of their request is built. The store has none of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a trace says about a route: the provider and the server behind it.
+//! The provider and the server behind a route, as a trace names them.
 
 use std::collections::HashMap;
 

@@ -39,7 +39,7 @@ const REST: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that are read.
 const LARGEST_ANSWER: usize = 64 << 10;
 
-/// What the exporter knows about the deliveries to one destination.
+/// The deliveries to one destination so far.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     /// Traces that were delivered.
@@ -65,7 +65,7 @@ impl Deliveries {
 }
 
 /// The answer of a server to a batch.
-enum Answer {
+enum TraceAnswer {
     /// All but this many spans were accepted.
     Accepted { rejected: u64, message: String },
     /// The server may accept it later, at the earliest after this time.
@@ -130,19 +130,19 @@ impl Sender {
         let mut left = vec![batch];
         while let Some(mut batch) = left.pop() {
             match self.until_answered(&batch).await {
-                Answer::Accepted { rejected, message } => self.accepted(&batch, rejected, &message),
-                Answer::TooLarge if batch.len() > 1 => {
+                TraceAnswer::Accepted { rejected, message } => self.accepted(&batch, rejected, &message),
+                TraceAnswer::TooLarge if batch.len() > 1 => {
                     let second = batch.split_off(batch.len() / 2);
                     left.extend([second, batch]);
                 }
-                Answer::TooLarge if batch.iter().any(has_texts) => {
+                TraceAnswer::TooLarge if batch.iter().any(has_texts) => {
                     left.push(batch.into_iter().map(EncodedTrace::without_texts).collect());
                 }
-                Answer::TooLarge => self.drop_traces(batch.len(), Some("a trace is too large for it")),
-                Answer::Refused(reason) | Answer::Later(_, reason) => {
+                TraceAnswer::TooLarge => self.drop_traces(batch.len(), Some("a trace is too large for it")),
+                TraceAnswer::Refused(reason) | TraceAnswer::Later(_, reason) => {
                     self.drop_traces(batch.len(), Some(&reason));
                 }
-                Answer::RefusesAll(reason) => {
+                TraceAnswer::RefusesAll(reason) => {
                     self.deliveries.rest_until(Some(Instant::now() + REST));
                     self.drop_traces(batch.len(), Some(&reason));
                     let rest: usize = left.drain(..).map(|batch| batch.len()).sum();
@@ -197,20 +197,20 @@ impl Sender {
     }
 
     /// Sends a batch until the server answers it for good, or until [`GIVE_UP`].
-    async fn until_answered(&self, batch: &[EncodedTrace]) -> Answer {
+    async fn until_answered(&self, batch: &[EncodedTrace]) -> TraceAnswer {
         let body = bytes::Bytes::from(self.compressed(body(batch, &self.destination.resource)));
         let began = Instant::now();
         let mut wait = Duration::from_secs(1);
         loop {
             let answer = self.send(body.clone()).await;
-            let Answer::Later(asked, reason) = answer else {
+            let TraceAnswer::Later(asked, reason) = answer else {
                 return answer;
             };
             let pause = asked
                 .unwrap_or(wait.mul_f64(0.5 + fastrand::f64() / 2.0))
                 .min(LONGEST_WAIT);
             if began.elapsed() + pause > GIVE_UP {
-                return Answer::Later(None, reason);
+                return TraceAnswer::Later(None, reason);
             }
             tracing::debug!(
                 trace.server = self.destination.host(),
@@ -233,7 +233,7 @@ impl Sender {
             .unwrap_or(body)
     }
 
-    async fn send(&self, body: bytes::Bytes) -> Answer {
+    async fn send(&self, body: bytes::Bytes) -> TraceAnswer {
         let request = self
             .client
             .post(self.destination.url.clone())
@@ -242,7 +242,7 @@ impl Sender {
             .body(body);
         match request.send().await {
             // The error names the URL, which can hold a password.
-            Err(error) => Answer::Later(None, failure(&error.without_url())),
+            Err(error) => TraceAnswer::Later(None, failure(&error.without_url())),
             Ok(mut response) => {
                 let status = response.status();
                 let asked = asked_wait(response.headers());
@@ -284,7 +284,7 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Judges an answer. OTLP repeats 429, 502, 503 and 504; LangSmith says 409 for spans that it has already.
-fn judged(status: StatusCode, asked: Option<Duration>, body: &[u8]) -> Answer {
+fn judged(status: StatusCode, asked: Option<Duration>, body: &[u8]) -> TraceAnswer {
     let said = || {
         let text = String::from_utf8_lossy(body);
         let text = shortened(printable(&text).trim(), 200);
@@ -301,18 +301,18 @@ fn judged(status: StatusCode, asked: Option<Duration>, body: &[u8]) -> Answer {
             let partial = partial
                 .and_then(|answer| answer.partial_success)
                 .unwrap_or_default();
-            Answer::Accepted {
+            TraceAnswer::Accepted {
                 rejected: partial.rejected_spans.max(0).unsigned_abs(),
                 message: shortened(&printable(&partial.error_message), 200),
             }
         }
-        409 => Answer::Accepted {
+        409 => TraceAnswer::Accepted {
             rejected: 0,
             message: String::new(),
         },
-        413 => Answer::TooLarge,
-        408 | 425 | 429 | 500 | 502..=504 => Answer::Later(asked, said()),
-        300..=399 | 401 | 403 | 404 | 405 | 407 | 410 => Answer::RefusesAll(said()),
-        _ => Answer::Refused(said()),
+        413 => TraceAnswer::TooLarge,
+        408 | 425 | 429 | 500 | 502..=504 => TraceAnswer::Later(asked, said()),
+        300..=399 | 401 | 403 | 404 | 405 | 407 | 410 => TraceAnswer::RefusesAll(said()),
+        _ => TraceAnswer::Refused(said()),
     }
 }

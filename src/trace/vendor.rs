@@ -1,4 +1,4 @@
-//! What single servers read beside the conventions.
+//! Attributes that single servers read beside the conventions.
 //!
 //! Sources: the documentation of LangSmith ("Trace with OpenTelemetry"), of Langfuse ("OpenTelemetry"), and of OpenInference,
 //! which Phoenix reads.

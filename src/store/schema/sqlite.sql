@@ -39,7 +39,7 @@ CREATE TABLE nova3_runs(
   last_accessed INTEGER NOT NULL
 ) STRICT;
 
--- What was done to a run: the newest invocations of commands that work on it or change it.
+-- The record of a run: the newest invocations of commands that work on it or change it.
 CREATE TABLE nova3_actions(
   run_id INTEGER NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
   action_no INTEGER NOT NULL,                  -- a random number

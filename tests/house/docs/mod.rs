@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-
 use self::page::{Block, PAGES, read, root, table};
 use self::reader::Reader;
 

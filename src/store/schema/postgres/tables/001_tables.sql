@@ -33,7 +33,7 @@ CREATE TABLE nova3_runs(
   last_accessed bigint NOT NULL
 );
 
--- What was done to a run: the newest invocations of commands that work on it or change it.
+-- The record of a run: the newest invocations of commands that work on it or change it.
 CREATE TABLE nova3_actions(
   run_id bigint NOT NULL REFERENCES nova3_runs ON DELETE CASCADE,
   action_no bigint NOT NULL,                     -- a random number

@@ -10,7 +10,8 @@ use comfy_table::presets::NOTHING;
 use super::args::{ConfigArgs, Global};
 use super::exit::Exit;
 use super::{print, setup};
-use crate::config::{Config, Flags, Given, Source, process_env};
+use crate::config::{Config, Flags, Given, Origin, Source, process_env, trace_settings};
+use crate::observe::tell;
 
 pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> Result<Exit> {
     let flags = Flags {
@@ -23,9 +24,19 @@ pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> 
         ..setup::flags(global, &args.model, matches)
     };
     let config = Config::load(&flags, &process_env)?;
+    let traces = trace_settings(&process_env);
+    for warning in &traces.warnings {
+        tell(warning);
+    }
+    // The host alone: the rest of a URL can hold a key.
+    let of_traces = traces.destinations.iter().map(|destination| Origin {
+        key: format!("traces.{}", destination.server.key()),
+        value: destination.host(),
+        source: Source::Env(destination.source.clone()),
+    });
+    let origins: Vec<Origin> = config.origins.iter().cloned().chain(of_traces).collect();
     let text = if args.json {
-        let settings: serde_json::Map<String, serde_json::Value> = config
-            .origins
+        let settings: serde_json::Map<String, serde_json::Value> = origins
             .iter()
             .map(|origin| {
                 let shown = serde_json::json!({"value": origin.value, "source": origin.source.to_string()});
@@ -39,7 +50,7 @@ pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> 
     } else {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(["setting", "value", "from"]);
-        for origin in &config.origins {
+        for origin in &origins {
             table.add_row([
                 origin.key.clone(),
                 origin.value.clone(),

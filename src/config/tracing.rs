@@ -37,6 +37,15 @@ pub enum TraceServer {
 }
 
 impl TraceServer {
+    /// Its name in the list of settings.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Collector => "otlp",
+            Self::LangSmith => "langsmith",
+            Self::Langfuse => "langfuse",
+        }
+    }
+
     /// Its name in messages.
     pub const fn name(self) -> &'static str {
         match self {

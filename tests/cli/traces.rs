@@ -386,6 +386,17 @@ fn a_wrong_variable_is_told_and_the_run_goes_on() {
         "{}",
         ran.err
     );
+    // `config` shows the destinations in force, and the same warnings.
+    let harness = harness
+        .with("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .with("LANGSMITH_TRACING", "true");
+    let shown = harness.nova3(&["config"]);
+    assert!(
+        shown.out.contains("traces.otlp") && shown.out.contains("127.0.0.1:4317"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.err.contains("LANGSMITH_API_KEY"), "{}", shown.err);
 }
 
 /// A provider that takes this many milliseconds for each answer.

@@ -9,7 +9,10 @@ use serde_json::json;
 
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
-use super::{check, input, models, own_work, print, prompts, redo, rehearsal, run, setup, stores, terminal};
+use super::{
+    check, input, models, own_work, print, prompts, redo, rehearsal, route_prices, run, setup, stores,
+    terminal,
+};
 use crate::agent::Planner;
 use crate::config::{Config, Flags, StoreAddress, process_env};
 use crate::domain::ids::SessionId;
@@ -73,7 +76,7 @@ async fn call(args: &PlanArgs, global: &Global, flags: &Flags, signals: &mut Sig
     let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     check_columns(&source, &form, &planner)?;
     models::of_input(&config, &agents, &planner, &source, &form)?;
-    setup::require_prices(&config)?;
+    route_prices::require_prices(&config)?;
     let providers = setup::providers(&config, &agents, mock.as_ref())?;
     let (name, named) = run::run_name(args.name.as_deref(), &source)?;
     let job = Job {

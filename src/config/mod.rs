@@ -16,6 +16,7 @@ mod keys;
 mod model_limits;
 mod origin;
 mod paths;
+mod price_table;
 mod prices;
 mod raw;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub use input::InputSettings;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
+pub use price_table::{ListedPrices, PRICE_TABLE, PriceTable, SourcedPrice};
+pub use prices::{RoutePrices, SETTINGS};
 pub use routes::RouteSettings;
 pub use search::{MOST_PAGES, SearchSettings, provider_key, search_in_force};
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};

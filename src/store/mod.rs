@@ -25,6 +25,7 @@ mod settlement;
 pub mod sqlite;
 mod task_rows;
 mod terms;
+mod usage;
 mod versions;
 mod workers;
 
@@ -47,6 +48,7 @@ pub use session::{
 };
 pub use settlement::{NewPart, Part, PartOutcome, Settled, Settlement, SettlementEnd, Then};
 pub use terms::{ConfigFingerprint, RunConstraints, StoredRouteLimits};
+pub use usage::{UsageFilter, UsageKey, UsageQuery, UsageRow, UsageSums};
 pub use workers::{Worker, WorkerProgress, WorkerState};
 
 /// All ports that a run needs.

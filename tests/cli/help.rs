@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "worker",
     "check",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 18] = [
     "session",
     "status",
     "runs",
+    "usage",
     "results",
     "retry",
     "redo",

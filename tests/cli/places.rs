@@ -137,7 +137,7 @@ fn a_file_that_is_no_store_of_this_version_is_left_alone() {
     let store = rusqlite::Connection::open(harness.path("nova3.db")).unwrap();
     store.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
-    let message = "store `nova3.db` has schema version 99, but this nova3 knows only versions up to 8 (use the newer nova3, or another `--store`)";
+    let message = "store `nova3.db` has schema version 99, but this nova3 knows only versions up to 9 (use the newer nova3, or another `--store`)";
     refuses(&harness, &[], 106, message);
     for command in ["status", "results", "verify", "retry"] {
         let ran = harness.nova3(&[command]);

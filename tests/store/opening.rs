@@ -215,7 +215,7 @@ fn a_later_schema_is_not_touched() {
         open(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 8,
+            known: 9,
             ..
         })
     ));
@@ -223,7 +223,7 @@ fn a_later_schema_is_not_touched() {
         SqliteStore::open_to_read(&path),
         Err(StoreError::Newer {
             found: 99,
-            known: 8,
+            known: 9,
             ..
         })
     ));

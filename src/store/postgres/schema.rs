@@ -37,10 +37,10 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The version of the tables, in `nova3_schema`. A change raises it; a store of an earlier version is refused.
-const VERSION: i32 = 9;
+const VERSION: i32 = 10;
 
 /// The earliest version whose programs may work on a store of [`VERSION`].
-const OLDEST: i32 = 9;
+const OLDEST: i32 = 10;
 
 /// The time limit of an installation. It is long because another process can be installing at the same time.
 const LONG: Duration = Duration::from_secs(3600);

@@ -19,7 +19,7 @@ const APPLICATION_ID: i32 = 0x6e6f_7633;
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 
 /// The schema's version, in `user_version` of SQLite's header.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 
 /// The page cache of the writer, in KiB. The operating system's cache is behind it, so a miss is a copy and not a read
 /// of the disk. Three times as much made a run of a million lines no faster.

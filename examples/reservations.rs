@@ -116,6 +116,7 @@ async fn reserve(store: Arc<PostgresStore>, run: RunId, lease: Lease, held: Arc<
         task: nova3::domain::task::TaskNo::planned(0),
         route: "primary".to_owned(),
         model: "m".to_owned(),
+        lane: nova3::domain::lane::Lane::live(),
         spent: Cost::ZERO,
         worst: Cost(1_000),
     };

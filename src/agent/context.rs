@@ -169,9 +169,8 @@ pub(super) fn making(selector: &RouteSelector<'_>, route: &Route) -> Provenance 
         .iter()
         .filter_map(|attempt| attempt.cost)
         .fold(Cost::ZERO, Cost::plus);
-    let good = used.map_or(route.settings.price.as_ref().map(|_| Cost::ZERO), |attempt| {
-        attempt.cost
-    });
+    let free = || route.settings.price().map(|_| Cost::ZERO);
+    let good = used.map_or_else(free, |attempt| attempt.cost);
     let model = used.or(attempts.last()).map(|attempt| attempt.model.clone());
     Provenance {
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),

@@ -13,7 +13,7 @@ use super::check::{CheckCounts, check_each};
 use super::exit::{Exit, decided};
 use super::plan::PlannedRequest;
 use super::prompts::stored_material;
-use super::{input, models, own_work, print, rehearsal, run, setup, stores};
+use super::{input, models, own_work, print, rehearsal, route_prices, run, setup, stores};
 use crate::agent::{Agents, Planner, planning_input};
 use crate::config::{Config, process_env};
 use crate::domain::request::{Identity, Stops, Work};
@@ -69,7 +69,7 @@ pub(super) fn dry_run(args: &RunArgs, global: &Global, matches: &ArgMatches) -> 
     } else {
         setup::providers(&config, &agents, None)?
     };
-    setup::require_prices(&config)?;
+    route_prices::require_prices(&config)?;
     let routes = setup::names(&config);
     let planner = setup::planner(&work, routes, args.until.as_deref())?;
     let form = input::form(&args.table, &config.input, &work, args.lenient)?;
@@ -146,6 +146,7 @@ impl EstimateJob<'_> {
             retries: self.config.retry.retries,
             cap,
             counted: counters.keys().map(|name| format!("`{name}`")).collect(),
+            prices: route_prices::sources(&self.config.routes),
         };
         if self.json {
             let mut json = estimate_json(&report);

@@ -29,6 +29,7 @@ mod redo_list;
 mod rehearsal;
 mod results;
 mod retry;
+mod route_prices;
 mod run;
 mod runs;
 mod search;
@@ -39,6 +40,7 @@ mod stores;
 mod summary_file;
 mod terminal;
 mod traces;
+mod usage;
 mod verify;
 mod worker;
 
@@ -97,6 +99,7 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Worker(args) => worker::main(args, &cli.global, matches, signals),
         Command::Status(args) => status::main(args, &cli.global),
         Command::Runs(args) => runs::main(args, &cli.global),
+        Command::Usage(args) => usage::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global, matches),
         Command::Redo(args) => redo::main(args, &cli.global, matches, signals),

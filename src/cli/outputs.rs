@@ -227,7 +227,7 @@ impl OutputPlace<'_> {
 fn secrets(config: &Config) -> Vec<PathBuf> {
     let named = config.origins.iter().filter_map(|origin| match &origin.source {
         Source::File(path) => Some(path.clone()),
-        Source::Flag(_) | Source::Env(_) | Source::Default => None,
+        Source::Flag(_) | Source::Env(_) | Source::Default | Source::Prices(_) => None,
     });
     let database = match &config.store {
         StoreAddress::File(_) => None,

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::args::{Global, PlanArgs};
 use super::exit::{Exit, decided};
 use super::{
-    actions, check, input, models, own_work, print, prompts, redo, rehearsal, run, setup, stores, terminal,
+    actions, check, input, models, own_work, print, prompts, redo, rehearsal, route_prices, run, setup,
+    stores, terminal,
 };
 use crate::agent::Planner;
 use crate::config::{Config, Flags, StoreAddress, process_env};
@@ -87,7 +88,7 @@ async fn call(
     let form = input::form(&args.table, &config.input, &work, args.lenient)?;
     check_columns(&source, &form, &planner)?;
     models::of_input(&config, &agents, &planner, &source, &form)?;
-    setup::require_prices(&config)?;
+    route_prices::require_prices(&config)?;
     let providers = setup::providers(&config, &agents, mock.as_ref())?;
     let (name, named) = run::run_name(args.name.as_deref(), &source)?;
     let job = Job {

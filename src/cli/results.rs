@@ -41,7 +41,7 @@ async fn results(args: &ResultsArgs, global: &Global) -> Result<Exit> {
     }
     let unit = unit(args)?;
     let scan = ColumnScan::new(&unit, args.columns.as_deref())?;
-    let store = stores::to_read(args.which.store.as_ref(), global).await?;
+    let store = stores::to_read_from(&args.which.from, global).await?.store;
     let run = setup::find_run(&*store, args.which.run.as_deref()).await?;
     let chosen = ChosenResults {
         store: &*store,

@@ -12,7 +12,8 @@ use super::own_work::{self, OwnWork};
 use super::redo::RedoStep;
 use super::summary_file::SummaryFile;
 use super::{
-    actions, check, estimate, input, models, open_files, outputs, rehearsal, setup, stores, terminal, traces,
+    actions, check, estimate, input, models, open_files, outputs, rehearsal, route_prices, setup, stores,
+    terminal, traces,
 };
 use crate::config::{Config, Flags, process_env};
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
@@ -111,7 +112,8 @@ async fn work(
         tell(&message);
         return Ok(None);
     }
-    setup::require_prices(&config)?;
+    route_prices::require_prices(&config)?;
+    route_prices::tell_listed(&config, global);
     let routes = setup::names(&config);
     let planner = setup::planner(&own, routes, args.until.as_deref())?;
     check_columns(&job.input, &job.form, &planner)?;

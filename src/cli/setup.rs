@@ -199,22 +199,6 @@ pub(super) fn names(config: &Config) -> Vec<String> {
     config.chains.iter().map(|chain| chain.name.clone()).collect()
 }
 
-/// Refuses a cost cap when a route has no price, because a line may name any route.
-pub(super) fn require_prices(config: &Config) -> Result<()> {
-    let unpriced = config.routes.iter().find(|route| route.price.is_none());
-    match unpriced.filter(|_| config.conditions.max_cost.is_some()) {
-        Some(route) => Err(decided(
-            Exit::Usage,
-            format!(
-                "`--max-cost` needs a price for every route, but route `{0}` has no price (set \
-                 `input_usd_per_million` and `output_usd_per_million` in `[routes.{0}]`)",
-                route.name
-            ),
-        )),
-        None => Ok(()),
-    }
-}
-
 /// The digests of all that shapes an answer beside its request: the prompts, and the models of the routes.
 pub(super) fn recipe(agents: &Agents, config: &Config) -> ConfigFingerprint {
     let routes: Vec<String> = config
@@ -309,18 +293,24 @@ pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// The most runs that an error names.
+const NAMED_RUNS: usize = 20;
+
 /// The run of that name, or the run that was used last.
 pub(super) async fn find_run(store: &dyn Store, name: Option<&str>) -> Result<Run> {
     match (store.find_run(name).await?, name) {
         (Some(run), _) => Ok(run),
         (None, None) => Err(decided(Exit::Nothing, "the store holds no run yet")),
         (None, Some(name)) => {
-            let known: Vec<String> = store
-                .runs()
-                .await?
+            let runs = store.runs().await?;
+            let mut known: Vec<String> = runs
                 .iter()
+                .take(NAMED_RUNS)
                 .map(|run| format!("`{}`", run.name))
                 .collect();
+            if runs.len() > NAMED_RUNS {
+                known.push(format!("and {} more", runs.len() - NAMED_RUNS));
+            }
             Err(decided(
                 Exit::Nothing,
                 format!(

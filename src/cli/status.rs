@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::args::{Global, StatusArgs};
 use super::exit::Exit;
+use super::stores::ReadStore;
 use super::{print, setup, stores, terminal};
 use crate::observe::WatchedText;
 use crate::report::{self, RunStatus};
@@ -23,8 +24,9 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
             return of_session(args, session, global).await;
         }
         let mut watched = WatchedStatus::new(args);
+        let mut from = stores::to_read_from(&args.which.from, global).await?;
         loop {
-            let standing = standing(args, global).await?;
+            let standing = standing(args, from).await?;
             let text = if args.json {
                 format!(
                     "{}\n",
@@ -38,6 +40,7 @@ pub(super) fn main(args: &StatusArgs, global: &Global) -> Result<Exit> {
                 return Ok(Exit::Good);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
+            from = stores::to_read_again(&args.which.from, global).await?;
         }
     })
 }
@@ -64,7 +67,7 @@ impl WatchedStatus {
 /// Prints the running or paused queue of a session, else its last queue.
 async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result<Exit> {
     let (user, session) = setup::session(&args.user, session)?;
-    let store = stores::to_read(args.which.store.as_ref(), global).await?;
+    let store = stores::to_read_from(&args.which.from, global).await?.store;
     let record = store.session(&user, &session).await?;
     let Some(queue) = record.and_then(|record| record.queue) else {
         return Err(setup::no_session(&user, &session));
@@ -78,24 +81,31 @@ async fn of_session(args: &StatusArgs, session: &str, global: &Global) -> Result
     Ok(Exit::Good)
 }
 
-/// Opens the store again each time. A reader that stays open would block the checkpoint of the write-ahead log.
-async fn standing(args: &StatusArgs, global: &Global) -> Result<RunStatus> {
-    let store = stores::to_read(args.which.store.as_ref(), global).await?;
-    let run = setup::find_run(&*store, args.which.run.as_deref()).await?;
+/// Reads the status, and closes the store: a reader that stays open would block the checkpoint of the write-ahead log.
+async fn standing(args: &StatusArgs, from: ReadStore) -> Result<RunStatus> {
+    let store = &*from.store;
+    let run = setup::find_run(store, args.which.run.as_deref()).await?;
+    // The first two take the longest, because they count every request of the run. A database works on them side by side.
+    let small = async {
+        let spent = (store.summary(run.id).await?, store.waste(run.id).await?);
+        let routes = store.routes(run.id).await?;
+        let workers = store.workers(run.id).await?;
+        let files = store.cursors(run.id).await?;
+        let actions = store.actions(run.id, ACTIONS).await?;
+        Ok((spent, routes, workers, files, actions))
+    };
+    let (counts, sessions, ((summary, waste), routes, workers, files, actions)) =
+        tokio::try_join!(store.counts(run.id), store.sessions(run.id, SESSIONS), small)?;
     Ok(RunStatus {
-        counts: store.counts(run.id).await?,
-        summary: store.summary(run.id).await?,
-        waste: store.waste(run.id).await?,
-        routes: store.routes(run.id).await?,
-        workers: store.workers(run.id).await?,
-        actions: store.actions(run.id, ACTIONS).await?,
-        sessions: store.sessions(run.id, SESSIONS).await?,
-        files: store
-            .cursors(run.id)
-            .await?
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect(),
+        counts,
+        summary,
+        waste,
+        routes,
+        workers,
+        actions,
+        sessions,
+        files: files.into_iter().map(|(key, _)| key).collect(),
+        replica_age: from.age,
         run,
     })
 }

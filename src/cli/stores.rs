@@ -10,7 +10,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::args::Global;
+use super::args::{Global, ReadFrom};
 use super::exit::{Exit, decided};
 use super::setup::MOCK_STORE;
 use crate::config::{
@@ -60,7 +60,7 @@ impl LimitStore for FileLimits {
 /// The store of a command that only reads or changes an existing one.
 pub(super) fn address(store: Option<&PathBuf>, global: &Global) -> Result<StoreAddress> {
     let store = store.cloned().map(|value| Given {
-        source: source(&value),
+        source: source(&value, "--store", "NOVA3_STORE"),
         value,
     });
     let flags = Flags {
@@ -82,10 +82,10 @@ pub(super) fn of_run(flags: &Flags, mock: bool) -> Result<StoreAddress> {
 }
 
 /// Clap merges flag and variable. A value equal to the variable came from the variable.
-fn source(value: &Path) -> Source {
-    match process_env("NOVA3_STORE") {
-        Some(variable) if Path::new(&variable) == value => Source::Env("NOVA3_STORE".to_owned()),
-        _ => Source::Flag("--store"),
+fn source(value: &Path, flag: &'static str, name: &str) -> Source {
+    match process_env(name) {
+        Some(variable) if Path::new(&variable) == value => Source::Env(name.to_owned()),
+        _ => Source::Flag(flag),
     }
 }
 
@@ -235,6 +235,56 @@ pub(super) async fn to_read(store: Option<&PathBuf>, global: &Global) -> Result<
             None => Err(none_there(address)),
         },
     }
+}
+
+/// A store that is only read, and its age if it is a replica.
+pub(super) struct ReadStore {
+    pub(super) store: Arc<dyn Store>,
+    /// How far a replica is behind its store; `None` for a store that is no replica.
+    pub(super) age: Option<Duration>,
+}
+
+/// A replica that is further behind is told.
+const TOLD_AGE: Duration = Duration::from_secs(1);
+
+/// As [`to_read_again`]. A replica that is behind is told on stderr.
+pub(super) async fn to_read_from(from: &ReadFrom, global: &Global) -> Result<ReadStore> {
+    let read = to_read_again(from, global).await?;
+    if let Some(age) = read.age.filter(|age| *age >= TOLD_AGE && !global.quiet) {
+        let seconds = age.as_secs();
+        tell(&format!(
+            "the replica is {seconds} s behind its store; what is newer is not shown"
+        ));
+    }
+    Ok(read)
+}
+
+/// Opens the store that a command reads: the replica of `--read-store`, or else the store itself. The connections of a
+/// replica can write nothing.
+pub(super) async fn to_read_again(from: &ReadFrom, global: &Global) -> Result<ReadStore> {
+    let Some(given) = &from.read_store else {
+        let store = to_read(from.store.as_ref(), global).await?;
+        return Ok(ReadStore { store, age: None });
+    };
+    let source = source(given, "--read-store", "NOVA3_READ_STORE");
+    let address = match StoreAddress::read(given, &source, &process_env)? {
+        StoreAddress::Postgres(address) => address,
+        StoreAddress::File(path) => {
+            refuse_absent(&path, false)?;
+            let store = Arc::new(SqliteStore::open_to_read(&path)?);
+            return Ok(ReadStore { store, age: None });
+        }
+    };
+    let made = Database::to_read(&address);
+    let database = made.map_err(|reason| decided(Exit::Usage, format!("store `{address}`: {reason}")))?;
+    let Some(store) = PostgresStore::if_there(database).await? else {
+        let message =
+            format!("database `{address}` holds no store (`--read-store` names a replica of `--store`)");
+        return Err(decided(Exit::Nothing, message));
+    };
+    let age = store.replica_age().await?;
+    let store = Arc::new(store);
+    Ok(ReadStore { store, age })
 }
 
 /// Opens an existing store to change it. A mistyped path leaves no empty store behind.

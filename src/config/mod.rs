@@ -17,6 +17,7 @@ mod model_limits;
 mod origin;
 mod otel;
 mod paths;
+mod price_table;
 mod prices;
 mod raw;
 #[cfg(test)]
@@ -40,6 +41,8 @@ pub use input::InputSettings;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
+pub use price_table::{ListedPrices, PRICE_TABLE, PriceTable, SourcedPrice};
+pub use prices::{RoutePrices, SETTINGS};
 pub use routes::RouteSettings;
 pub use search::{MOST_PAGES, SearchSettings, provider_key, search_in_force};
 pub use store::{PostgresAddress, StoreAddress, Tls, store_in_force};

@@ -17,6 +17,8 @@ pub enum Source {
     File(PathBuf),
     /// The built-in default.
     Default,
+    /// A table of prices, with the page that the price was taken from.
+    Prices(String),
 }
 
 impl Display for Source {
@@ -26,6 +28,7 @@ impl Display for Source {
             Self::Env(name) => write!(f, "environment {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Default => f.write_str("default"),
+            Self::Prices(table) => f.write_str(table),
         }
     }
 }

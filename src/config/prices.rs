@@ -1,7 +1,10 @@
 //! Converts the prices of a route's settings to a formula.
 
+use super::RouteSettings;
 use super::error::ConfigError;
-use super::raw::{RawHours, RawPrice, RawRoute, RawStep};
+use super::origin::{Layers, Source};
+use super::price_table::{ListedPrices, PriceTable, PriceText};
+use super::raw::{RawConfig, RawHours, RawPrice, RawRoute, RawStep};
 use crate::domain::prices::{DAY, Factor, Hours, Price, PriceStep};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -32,15 +35,115 @@ pub(super) fn price(name: &str, raw: &RawRoute) -> Result<Option<Price>, ConfigE
     let cached = raw.cached_input_usd_per_million.unwrap_or(input);
     let written = raw.cache_write_usd_per_million.unwrap_or(input);
     let more = raw.price.as_ref();
-    Ok(Some(Price {
+    let amounts = Price {
         input: of("input_usd_per_million", input)?,
         cached_input: of("cached_input_usd_per_million", cached)?,
         cache_write: of("cache_write_usd_per_million", written)?,
         output: of("output_usd_per_million", output)?,
-        steps: steps(&key("price.steps"), more)?,
-        hours: hours(&key("price.hours"), more)?,
-        tiers: tiers(&key("price.tiers"), more)?,
-    }))
+        ..Price::default()
+    };
+    with_factors(&amounts, &key("price"), more).map(Some)
+}
+
+/// Returns the price with its steps, hours and tiers. `key` is the key of the part that has them.
+pub(super) fn with_factors(
+    amounts: &Price,
+    key: &str,
+    more: Option<&RawPrice>,
+) -> Result<Price, ConfigError> {
+    Ok(Price {
+        steps: steps(&format!("{key}.steps"), more)?,
+        hours: hours(&format!("{key}.hours"), more)?,
+        tiers: tiers(&format!("{key}.tiers"), more)?,
+        ..amounts.clone()
+    })
+}
+
+/// Gives the routes without prices of their own those of the table, and lists the price of each route with its source.
+pub(super) fn assign(
+    routes: &mut [RouteSettings],
+    written: &RawConfig,
+    layers: &mut Layers,
+) -> Result<(), ConfigError> {
+    let file = written.prices.file.as_deref();
+    if let Some(path) = file {
+        layers.note("prices.file", path.display(), layers.file_source());
+    }
+    // The built-in table is not read if no route can need it. It has no price for a server on this machine.
+    let needs = |route: &RouteSettings| route.prices.own.is_none();
+    if file.is_some() || routes.iter().any(|route| needs(route) && !route.is_here()) {
+        let table = PriceTable::load(file)?;
+        for route in routes.iter_mut().filter(|route| needs(route)) {
+            let host = route.endpoint.host_str().unwrap_or_default();
+            route.prices.listed = table.of_host(host);
+        }
+    }
+    for route in routes {
+        let key = format!("routes.{}.price", route.name);
+        let model = route.model.as_deref().unwrap_or_default();
+        match (&route.prices.own, route.prices.listed.of(model)) {
+            (Some(own), _) => layers.note(&key, PriceText(own), layers.file_source()),
+            (None, Some(listed)) => {
+                let table = route.prices.listed.table();
+                let source = Source::Prices(format!("{table} ({})", listed.source));
+                layers.note(&key, PriceText(&listed.price), source);
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The source of a price that the settings of its route have.
+pub const SETTINGS: &str = "settings";
+
+/// The prices of a route: its own, or those of the table for its host.
+#[derive(Debug, Clone, Default)]
+pub struct RoutePrices {
+    own: Option<Price>,
+    listed: ListedPrices,
+}
+
+impl RoutePrices {
+    /// The route has this price for every model.
+    pub fn own(price: Price) -> Self {
+        Self {
+            own: Some(price),
+            ..Self::default()
+        }
+    }
+
+    /// The route has this price of the settings, if there is one.
+    pub(super) fn written(own: Option<Price>) -> Self {
+        Self {
+            own,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the price of a model, if it is known.
+    pub fn of(&self, model: &str) -> Option<&Price> {
+        let listed = || self.listed.of(model).map(|listed| &listed.price);
+        self.own.as_ref().or_else(listed)
+    }
+
+    /// Whether the table has prices of some models of the route's host.
+    pub fn has_listed(&self) -> bool {
+        self.listed.are_there()
+    }
+
+    /// The name of the table, with its date.
+    pub fn table(&self) -> &str {
+        self.listed.table()
+    }
+
+    /// Returns where the price of a model is from, as text for people: `settings`, or a table with its date.
+    pub fn source_of(&self, model: &str) -> Option<&str> {
+        if self.own.is_some() {
+            return Some(SETTINGS);
+        }
+        self.listed.of(model).map(|_| self.listed.table())
+    }
 }
 
 fn steps(key: &str, raw: Option<&RawPrice>) -> Result<Vec<PriceStep>, ConfigError> {
@@ -124,7 +227,7 @@ fn minute(text: &str) -> Option<u16> {
 }
 
 /// Converts a number of dollars or a factor to millionths.
-fn millionths(number: f64) -> Option<u64> {
+pub(super) fn millionths(number: f64) -> Option<u64> {
     (0.0..=1e6).contains(&number).then(|| {
         #[expect(
             clippy::cast_possible_truncation,

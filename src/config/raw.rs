@@ -18,6 +18,7 @@ pub(super) struct RawConfig {
     pub(super) agents: RawAgents,
     pub(super) context: RawContext,
     pub(super) search: RawSearch,
+    pub(super) prices: RawPrices,
     pub(super) routes: BTreeMap<String, RawRoute>,
     pub(super) chains: BTreeMap<String, Vec<String>>,
 }
@@ -122,6 +123,12 @@ pub(super) struct RawSearch {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct RawPrices {
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawRoute {
     pub(super) dialect: Option<String>,
     pub(super) base_url: Option<String>,
@@ -161,7 +168,7 @@ pub(super) struct RawPrice {
     pub(super) tiers: BTreeMap<String, f64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStep {
     pub(super) above_input_tokens: u64,
@@ -169,7 +176,7 @@ pub(super) struct RawStep {
     pub(super) output_factor: f64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawHours {
     #[serde(default)]

@@ -13,6 +13,7 @@ use super::headers::{self, KeyHeader};
 use super::keys::{self, KeyPolicy};
 use super::model_limits::{self, Structured};
 use super::origin::{Layers, Source};
+use super::prices::RoutePrices;
 use super::raw::{RawConfig, RawRoute};
 use super::timeouts::{self, Timeouts};
 use super::{Env, Flags, body, prices};
@@ -56,8 +57,8 @@ pub struct RouteSettings {
     pub context_window: u64,
     /// The file of its model's vocabulary, which an estimate counts tokens with.
     pub tokenizer: Option<PathBuf>,
-    /// Its price, if the settings have one.
-    pub price: Option<Price>,
+    /// Its prices.
+    pub prices: RoutePrices,
     /// How long its calls may take.
     pub timeouts: Timeouts,
 }
@@ -83,6 +84,11 @@ impl RouteSettings {
         }
     }
 
+    /// Returns the price of its own model, if it is known.
+    pub fn price(&self) -> Option<&Price> {
+        self.prices.of(self.model.as_deref().unwrap_or_default())
+    }
+
     /// Returns whether its server is on this machine.
     pub fn is_here(&self) -> bool {
         keys::is_here(&self.endpoint)
@@ -100,7 +106,7 @@ impl RouteSettings {
             endpoint: dialect::endpoint(name, base_url, written.dialect)?,
             model: Some("mock".to_owned()),
             key: None,
-            price: Some(Price::default()),
+            prices: RoutePrices::own(Price::default()),
             token_field: written.dialect.token_field().to_owned(),
             stream_usage: true,
             structured: Structured::JsonSchema,
@@ -144,6 +150,7 @@ pub(super) fn resolve(
         .chain(alone)
         .filter(|chain| chain.name != chosen.name);
     let chains: Vec<ChainSettings> = std::iter::once(chosen.clone()).chain(others).collect();
+    prices::assign(&mut routes, written, layers)?;
     let default = &mut routes[0];
     if let Some(given) = &flags.rpm {
         default.rpm = Some(given.value);
@@ -315,7 +322,7 @@ fn checked(
         structured: model_limits::structured(name, raw)?,
         context_window: model_limits::context_window(name, raw)?,
         tokenizer: raw.tokenizer.clone(),
-        price: prices::price(name, raw)?,
+        prices: RoutePrices::written(prices::price(name, raw)?),
         timeouts,
     })
 }

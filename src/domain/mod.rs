@@ -1,6 +1,7 @@
 //! The ground floor: pure and synchronous. No tokio, no SQL, no HTTP, no clock, no environment.
 
 mod arrival;
+mod batch_line;
 pub mod bucket;
 pub mod conditions;
 pub mod failure;
@@ -8,6 +9,7 @@ pub mod folding;
 pub mod grounding;
 pub mod ids;
 pub mod item_texts;
+pub mod lane;
 pub mod memory;
 pub mod outcome;
 pub mod pace;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::failure::{Class, Failure};
+use super::lane::Lane;
 use super::state::{Status, TaskStatus};
 use super::task_search::TaskSearch;
 use super::usage::{Cost, TextSizes, Usage};
@@ -16,12 +17,7 @@ impl Provenance {
             route,
             model,
             attempts: 0,
-            usage: Usage {
-                input_tokens: 0,
-                cached_input_tokens: 0,
-                cache_write_tokens: 0,
-                output_tokens: 0,
-            },
+            usage: Usage::NONE,
             cost: Some(Cost::ZERO),
             wasted: Cost::ZERO,
             duration_ms: 0,
@@ -42,6 +38,8 @@ pub struct Attempt {
     pub route: String,
     /// The requested model.
     pub model: String,
+    /// The lane that served it. For a call without an answer, the lane that its route asks for.
+    pub lane: Lane,
     /// How the call ended.
     pub end: CallEnd,
     /// Whether its answer is the result of its task.

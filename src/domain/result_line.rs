@@ -2,12 +2,11 @@
 //!
 //! The same stored rows always give the same bytes: `verify` and the rebuilding of a file rely on it.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
+use super::batch_line::BatchLine;
 use super::failure::{Class, Failure};
 use super::outcome::{Fallback, Finished, PartRecord, PlanOrigin, PlanRecord, Provenance, TaskRecord};
 use super::source_line::{SearchSummaryLine, SourceLine};
@@ -274,7 +273,7 @@ pub fn task_cost(task: &TaskRecord) -> Option<Cost> {
 
 /// Returns the tokens of a task's good answer; `None` if its server did not report them. A task without an answer used
 /// no tokens.
-fn usage(status: TaskStatus, making: Option<&Provenance>) -> Option<Usage> {
+pub(super) fn usage(status: TaskStatus, making: Option<&Provenance>) -> Option<Usage> {
     let Some(making) = making else {
         return Some(Usage::default());
     };
@@ -329,44 +328,6 @@ fn tasks<S: Serializer>(list: &(&[TaskRecord], ShowTime), serializer: S) -> Resu
         })?;
     }
     list.end()
-}
-
-/// The result of an OpenAI Batch line, in the form of a Batch output file.
-#[derive(Serialize)]
-struct BatchLine<'a> {
-    id: String,
-    custom_id: Option<&'a str>,
-    response: Option<&'a RawValue>,
-    error: Option<BatchError<'a>>,
-}
-
-#[derive(Serialize)]
-struct BatchError<'a> {
-    code: &'static str,
-    message: Cow<'a, str>,
-}
-
-impl<'a> BatchLine<'a> {
-    fn of(finished: &'a Finished) -> Self {
-        let response = finished.tasks.first().and_then(|task| task.result.as_deref());
-        let error = match (&finished.failure, response) {
-            (Some(failure), None) => Some(BatchError {
-                code: failure.class.as_str(),
-                // A Batch error has no other field for the number of a bad line.
-                message: match failure.line {
-                    Some(_) => format!("line {}: {}", finished.line, failure.message).into(),
-                    None => failure.message.as_str().into(),
-                },
-            }),
-            _ => None,
-        };
-        Self {
-            id: format!("batch_req_nova3_{}", finished.queue_id),
-            custom_id: finished.custom_id.as_deref(),
-            response,
-            error,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,14 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// No token.
+    pub const NONE: Self = Self {
+        input_tokens: 0,
+        cached_input_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: 0,
+    };
+
     /// Returns the sum of two usages; saturates.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -87,6 +95,38 @@ impl Cost {
     )]
     pub fn usd(self) -> f64 {
         self.0 as f64 / 1e12
+    }
+}
+
+/// A sum of the costs of many runs in picodollars. It has no cap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CostSum(pub u128);
+
+impl CostSum {
+    /// Returns the sum that has so many millions of picodollars and this remainder.
+    pub fn of_parts(millions: u64, remainder: u64) -> Self {
+        Self(u128::from(millions) * 1_000_000 + u128::from(remainder))
+    }
+
+    /// Returns the sum of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// Returns the amount in dollars, for programs and people.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a display value; sums are made in integers"
+    )]
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / 1e12
+    }
+}
+
+impl From<Cost> for CostSum {
+    fn from(cost: Cost) -> Self {
+        Self(cost.0.into())
     }
 }
 

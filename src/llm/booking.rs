@@ -8,23 +8,36 @@ use super::route::Route;
 use super::transport::Got;
 use super::wire::CallError;
 use crate::domain::failure::{Class, Verdict};
+use crate::domain::lane::Lane;
 use crate::domain::outcome::{Attempt, CallEnd};
-use crate::domain::prices::Span;
+use crate::domain::prices::{Price, Span};
 use crate::domain::usage::{Cost, Usage};
 
 /// Returns the highest possible cost of a call.
 pub(super) fn worst(route: &Route, call: &Call<'_>) -> Option<Cost> {
-    highest(route, call.body_bytes(), call.longest)
+    highest(price(route, call), call.body_bytes(), call.longest)
 }
 
 /// Returns the highest possible cost of a call with a body of this size and an answer of at most `longest` tokens. No
 /// tokenizer makes more tokens from a text than it has bytes.
-pub(super) fn highest(route: &Route, body_bytes: u64, longest: Option<u64>) -> Option<Cost> {
-    let price = route.settings.price.as_ref()?;
-    Some(price.worst(body_bytes, longest?))
+pub(super) fn highest(price: Option<&Price>, body_bytes: u64, longest: Option<u64>) -> Option<Cost> {
+    Some(price?.worst(body_bytes, longest?))
 }
 
-pub(super) fn unbounded(route: &Route) -> CallError {
+/// Returns the price of the call's model on its route.
+fn price<'r>(route: &'r Route, call: &Call<'_>) -> Option<&'r Price> {
+    route.settings.prices.of(&call.model)
+}
+
+pub(super) fn unbounded(route: &Route, call: &Call<'_>) -> CallError {
+    if price(route, call).is_none() {
+        let message = format!(
+            "route `{0}` has no price for model `{1}`, and the run has a cost cap (set `input_usd_per_million` and \
+             `output_usd_per_million` in `[routes.{0}]`)",
+            route.settings.name, call.model
+        );
+        return CallError::new(Class::BadRequest, Verdict::Final, &message);
+    }
     let message = format!(
         "what this call may cost has no bound, and the run has a cost cap (set `max_completion_tokens` in the line, or \
          `max_tokens` of route `{}`; only text has a bound)",
@@ -50,16 +63,22 @@ pub(super) fn attempt(
     Attempt {
         route: route.settings.name.clone(),
         model: call.model.clone(),
+        lane: Lane::of_tier(asked_tier(route)),
         end,
         used: false,
         status_code: None,
         usage: Usage::default(),
-        cost: route.settings.price.as_ref().map(|_| Cost::ZERO),
+        cost: price(route, call).map(|_| Cost::ZERO),
         uncertain: Cost::ZERO,
         started_at,
         duration_ms,
         first_token_ms: None,
     }
+}
+
+/// Returns the service tier that the route asks for in each request.
+pub(super) fn asked_tier(route: &Route) -> Option<&str> {
+    route.settings.body.get("service_tier")?.as_str()
 }
 
 pub(super) fn good(route: &Route, call: &Call<'_>, got: &Got, took: (i64, u64)) -> Attempt {
@@ -72,6 +91,9 @@ pub(super) fn good(route: &Route, call: &Call<'_>, got: &Got, took: (i64, u64)) 
         attempt.model.clone_from(model);
     }
     attempt.status_code = Some(got.status);
+    if let Some(tier) = &got.bill.tier {
+        attempt.lane = Lane::of_tier(Some(tier));
+    }
     attempt.first_token_ms = got.first_token.map(millis);
     let Some(usage) = got.bill.usage else {
         if let Some(doubt) = &got.bill.doubt {
@@ -87,7 +109,7 @@ pub(super) fn good(route: &Route, call: &Call<'_>, got: &Got, took: (i64, u64)) 
         attempt.cost = None;
         return attempt.uncertain(route, call);
     };
-    let price = route.settings.price.as_ref();
+    let price = price(route, call);
     let (from, lasted) = (
         attempt.started_at,
         i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::booking::{attempt, good, millis, unbounded, worst};
+use super::booking::{asked_tier, attempt, good, millis, unbounded, worst};
 use super::client::{CallFailure, RouteError, Stopped};
 use super::cost_reservation::{Reserve, Reserved};
 use super::dialect::Call;
@@ -193,7 +193,7 @@ impl RouteSelector<'_> {
                 Some(reservation) if !paid => {
                     let Some(worst) = worst(route, call) else {
                         route.give_back(grant);
-                        return Err(unbounded(route).into());
+                        return Err(unbounded(route, call).into());
                     };
                     paid = true;
                     match reservation.reserve(&self.reserve(route, call, worst)).await {
@@ -362,6 +362,7 @@ impl RouteSelector<'_> {
         Reserve {
             route: &route.settings.name,
             model: &call.model,
+            tier: asked_tier(route),
             spent: self
                 .attempts
                 .iter()

@@ -23,6 +23,8 @@ pub struct Reserve<'a> {
     pub route: &'a str,
     /// Its model.
     pub model: &'a str,
+    /// The service tier that it asks for.
+    pub tier: Option<&'a str>,
     /// The highest possible cost of the earlier calls of the task.
     pub spent: Cost,
     /// The highest possible cost of this call.

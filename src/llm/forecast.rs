@@ -5,12 +5,13 @@ use super::dialect::Call;
 use super::request::ModelRequest;
 use super::route::Route;
 use super::wire::CallError;
+use crate::domain::prices::Price;
 use crate::domain::usage::Cost;
 
 /// A call as a route would send it.
 #[derive(Debug, Clone, Copy)]
 pub struct CallForecast<'r> {
-    route: &'r Route,
+    price: Option<&'r Price>,
     body_bytes: u64,
     /// The largest number of tokens of its answer; `None` if there is no bound.
     pub longest: Option<u64>,
@@ -21,7 +22,7 @@ impl CallForecast<'_> {
     /// price, or its answer no bound. A reservation under a cost cap is the same sum.
     pub fn worst(&self, more_bytes: u64) -> Option<Cost> {
         highest(
-            self.route,
+            self.price,
             self.body_bytes.saturating_add(more_bytes),
             self.longest,
         )
@@ -34,7 +35,7 @@ impl Route {
     pub fn forecast(&self, request: &ModelRequest<'_>, capped: bool) -> Result<CallForecast<'_>, CallError> {
         let call = Call::new(self, request, capped)?;
         Ok(CallForecast {
-            route: self,
+            price: self.settings.prices.of(&call.model),
             body_bytes: call.body_bytes(),
             longest: call.longest,
         })

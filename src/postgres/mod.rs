@@ -49,6 +49,9 @@ const SERVER_LIMITS: &str = "-c statement_timeout=15s -c lock_timeout=10s -c idl
      -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=10s \
      -c jit=off";
 
+/// Makes every transaction of a connection one that only reads.
+const READ_ONLY: &str = "-c default_transaction_read_only=on";
+
 /// Shorter limits for the connection that renews leases. A renewal that takes longer is too late, and one locked row
 /// must not delay the others.
 const RENEWAL_LIMITS: &str = "-c statement_timeout=5s -c lock_timeout=2s";
@@ -106,12 +109,21 @@ struct Trouble {
 impl Database {
     /// Creates a pool for the address without connecting. The error names a certificate that cannot be used.
     pub fn new(address: &PostgresAddress) -> Result<Self, String> {
+        Self::with_options(address, SERVER_LIMITS)
+    }
+
+    /// As [`Self::new`]. The connections only read: the server refuses every change, also if it is no replica.
+    pub fn to_read(address: &PostgresAddress) -> Result<Self, String> {
+        Self::with_options(address, &format!("{SERVER_LIMITS} {READ_ONLY}"))
+    }
+
+    fn with_options(address: &PostgresAddress, ours: &str) -> Result<Self, String> {
         let mut connection = address.connection.clone();
         if connection.get_application_name().is_none() {
             connection.application_name(concat!("nova3 ", env!("CARGO_PKG_VERSION")));
         }
         let theirs = connection.get_options().unwrap_or_default();
-        let options = format!("{SERVER_LIMITS} {theirs}");
+        let options = format!("{ours} {theirs}");
         connection
             .options(options.trim_end())
             .connect_timeout(CONNECT)

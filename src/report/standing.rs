@@ -1,5 +1,7 @@
 //! The state of a run, as a table or as JSON.
 
+use std::time::Duration;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -33,6 +35,8 @@ pub struct RunStatus {
     pub workers: Vec<WorkerState>,
     /// The actions on it, the newest first.
     pub actions: Vec<RecordedAction>,
+    /// How far the store that was read is behind the run's store; `None` if it is that store.
+    pub replica_age: Option<Duration>,
 }
 
 impl RunStatus {
@@ -91,6 +95,9 @@ impl Serialize for RunStatus {
         map.serialize_entry("actions", &actions)?;
         let sessions: Vec<_> = self.sessions.iter().map(session).collect();
         map.serialize_entry("sessions", &sessions)?;
+        if let Some(age) = self.replica_age {
+            map.serialize_entry("replica_age_s", &age.as_secs_f64())?;
+        }
         map.end()
     }
 }

@@ -1,8 +1,8 @@
-//! The port of the ledger, which an estimate reads.
+//! The port of the ledger, which an estimate and the bill read.
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{StoreError, UsageQuery, UsageRow};
 use crate::domain::outcome::Provenance;
 use crate::domain::task::TaskNo;
 use crate::domain::usage::{TextSizes, Usage};
@@ -13,6 +13,10 @@ pub trait Ledger: Send + Sync {
     /// Returns at most `limit` calls of any run, those of the newest requests first. The calls of a request that is no
     /// longer stored are left out.
     async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError>;
+
+    /// Returns the sums of all calls that the filter lets through, in groups, sorted by their keys. No more groups are
+    /// returned than the query allows. It takes as long as reading the ledger.
+    async fn usage(&self, wanted: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 }
 
 /// A call in the ledger, with its task.

@@ -27,6 +27,7 @@ mod settlement;
 pub mod sqlite;
 mod task_rows;
 mod terms;
+mod usage;
 mod versions;
 mod workers;
 
@@ -51,6 +52,7 @@ pub use session::{
 };
 pub use settlement::{NewPart, Part, PartOutcome, Settled, Settlement, SettlementEnd, Then};
 pub use terms::{ConfigFingerprint, RunConstraints, StoredRouteLimits};
+pub use usage::{UsageFilter, UsageKey, UsageQuery, UsageRow, UsageSums};
 pub use workers::{Worker, WorkerProgress, WorkerState};
 
 /// All ports that a run needs.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::claims::PendingTask;
 use super::{ConfigFingerprint, RunConstraints};
 use crate::domain::failure::{Class, Failure};
+use crate::domain::lane::Lane;
 use crate::domain::outcome::{Attempt, PlanOrigin, Provenance};
 use crate::domain::request::{Claim, Digest, Identity, Request, Stops};
 use crate::domain::task::TaskNo;
@@ -271,6 +272,8 @@ pub struct Reservation {
     pub route: String,
     /// The model of the call.
     pub model: String,
+    /// The lane that the call asks for.
+    pub lane: Lane,
     /// The most that the task's earlier calls may have cost.
     pub spent: Cost,
     /// The most that this call can cost.

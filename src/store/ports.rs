@@ -31,6 +31,9 @@ pub trait Runs: Send + Sync {
     /// Returns all runs, the most recently used first.
     async fn runs(&self) -> Result<Vec<Run>, StoreError>;
 
+    /// Returns all runs with the counts of their requests and the sums of their calls, the most recently used first.
+    async fn run_list(&self) -> Result<Vec<(Run, Counts, RunSummary)>, StoreError>;
+
     /// Returns runs with work left, the oldest first, each with whether a task can be claimed now.
     async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError>;
 

@@ -47,6 +47,7 @@ pub(super) const TASK_NEEDS: &str = "nova3.task.needs";
 pub(super) const STATUS: &str = "nova3.status";
 pub(super) const ATTEMPTS: &str = "nova3.attempts";
 pub(super) const ROUTE: &str = "nova3.route";
+pub(super) const LANE: &str = "nova3.lane";
 pub(super) const USED: &str = "nova3.used";
 pub(super) const COST: &str = "nova3.cost_usd";
 pub(super) const WASTED: &str = "nova3.wasted_usd";

@@ -52,6 +52,7 @@ pub(super) fn call_span(
         None => model(&mut span, context, call),
     }
     span.set(key::ROUTE, attempt.route.as_str());
+    span.set(key::LANE, attempt.lane.as_str());
     span.set(key::USED, attempt.used);
     span.set_some(key::STATUS_CODE, attempt.status_code.map(i64::from));
     span.set_some(key::COST, attempt.cost.map(Cost::usd));

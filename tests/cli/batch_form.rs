@@ -46,7 +46,7 @@ fn bodies_are_sent_and_returned_verbatim() {
     assert_eq!(provider.bodies(), [body]);
     let result = &lines(&ran.out)[0];
     let keys: Vec<&String> = result.as_object().unwrap().keys().collect();
-    assert_eq!(keys.len(), 4);
+    assert_eq!(keys, ["custom_id", "error", "id", "nova3", "response"]);
     assert_eq!(
         (&result["custom_id"], &result["error"]),
         (&json!("a"), &Value::Null)

@@ -12,6 +12,7 @@ const COMMANDS: [&str; 19] = [
     "session",
     "status",
     "runs",
+    "usage",
     "results",
     "retry",
     "redo",

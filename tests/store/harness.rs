@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nova3::config::{Source, StoreAddress};
 use nova3::domain::failure::{Class, Failure};
+use nova3::domain::lane::Lane;
 use nova3::domain::outcome::{Attempt, CallEnd, Finished, NewItem, PlanOrigin, Product, Provenance};
 use nova3::domain::stream_event::{Happening, SettledEvent};
 use nova3::domain::usage::{Cost, Usage};
@@ -404,6 +405,7 @@ pub(crate) fn attempt(class: Option<Class>, cost: u64) -> Attempt {
     Attempt {
         route: "primary".to_owned(),
         model: "m".to_owned(),
+        lane: Lane::live(),
         end: class.map_or(CallEnd::Answered, CallEnd::Failed),
         used: class.is_none(),
         status_code: Some(200),

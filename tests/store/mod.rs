@@ -8,6 +8,7 @@
     reason = "the helpers of a test fail the way a test does"
 )]
 
+mod billing;
 mod caching;
 mod continuing;
 pub(crate) mod counting;
@@ -280,6 +281,13 @@ macro_rules! engines {
             }
             ledger {
                 the_newest_calls_come_first_with_their_tasks
+            }
+            billing {
+                the_bill_of_a_run_is_its_summary
+                calls_are_grouped_by_every_key
+                a_bill_can_be_of_some_calls_only
+                a_call_that_a_crash_lost_keeps_its_lane
+                sums_of_the_bill_have_no_cap
             }
             caching {
                 asking_for_freshness_is_no_use

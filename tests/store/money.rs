@@ -13,6 +13,7 @@ fn call(lease: Lease, spent: u64, worst: u64) -> Reservation {
         task: nova3::domain::task::TaskNo::planned(0),
         route: "primary".to_owned(),
         model: "m".to_owned(),
+        lane: nova3::domain::lane::Lane::live(),
         spent: Cost(spent),
         worst: Cost(worst),
     }

@@ -16,6 +16,7 @@ async fn submitted(harness: &mut Harness) -> (RunId, Claimed) {
         task: queue.task,
         route: "primary".to_owned(),
         model: "m".to_owned(),
+        lane: nova3::domain::lane::Lane::live(),
         spent: Cost::ZERO,
         worst: Cost(100),
     };

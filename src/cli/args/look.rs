@@ -4,6 +4,27 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+/// The store that a command only reads.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReadFrom {
+    /// The durable store [default: nova3.db]
+    #[arg(long, value_name = "FILE", env = "NOVA3_STORE")]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// A replica of the store, such as a hot standby (`postgres://user@replica/database`), that is read in its place
+    #[arg(long, value_name = "URL", env = "NOVA3_READ_STORE")]
+    pub(in crate::cli) read_store: Option<PathBuf>,
+}
+
+/// A run, and the store that it is read from.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WhichToRead {
+    /// Name of the run [default: the run that was used last]
+    #[arg(value_name = "RUN")]
+    pub(in crate::cli) run: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) from: ReadFrom,
+}
+
 /// A run, and the store that holds it.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Which {
@@ -18,7 +39,7 @@ pub(in crate::cli) struct Which {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StatusArgs {
     #[command(flatten)]
-    pub(in crate::cli) which: Which,
+    pub(in crate::cli) which: WhichToRead,
     /// Print one JSON object
     #[arg(long)]
     pub(in crate::cli) json: bool,
@@ -36,7 +57,7 @@ pub(in crate::cli) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ResultsArgs {
     #[command(flatten)]
-    pub(in crate::cli) which: Which,
+    pub(in crate::cli) which: WhichToRead,
     /// Print only requests with this status
     #[arg(long, value_enum)]
     pub(in crate::cli) status: Option<StatusFilter>,

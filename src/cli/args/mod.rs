@@ -10,6 +10,7 @@ mod redo;
 mod search;
 mod session;
 mod stop;
+mod usage;
 mod worker;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub(in crate::cli) use self::ask::AskArgs;
 pub(in crate::cli) use self::input::{GivenFormat, InputArgs};
 pub(in crate::cli) use self::look::{
-    ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter, VerifyArgs,
+    ReadFrom, ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter,
+    VerifyArgs,
 };
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::program::{CompletionsArgs, ConfigArgs, ExplainArgs, InitArgs, ManArgs};
@@ -30,6 +32,7 @@ pub(in crate::cli) use self::session::{
     AgentTestArgs, AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
 };
 pub(in crate::cli) use self::stop::StopArgs;
+pub(in crate::cli) use self::usage::{UsageArgs, UsageFormat};
 pub(in crate::cli) use self::worker::WorkerArgs;
 
 /// Turn a file of requests into finished LLM work; a stored answer is never paid for twice.
@@ -103,6 +106,8 @@ pub(in crate::cli) enum Command {
     Status(StatusArgs),
     /// List the runs of a store, the most recently used first
     Runs(RunsArgs),
+    /// Show the bill of a store: the cost of all calls, by day, model, user and more
+    Usage(UsageArgs),
     /// Print finished results: as lines, texts, or a table to open elsewhere
     Results(ResultsArgs),
     /// Put failed requests back; the next `run` runs them again

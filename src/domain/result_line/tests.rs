@@ -109,7 +109,8 @@ fn a_batch_line_answers_in_batch_form() {
     assert_eq!(
         line(&batch),
         concat!(
-            r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":{"status_code":200,"request_id":"x","body":{"a":1}},"error":null}"#,
+            r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":{"status_code":200,"request_id":"x","body":{"a":1}},"error":null"#,
+            r#","nova3":{"route":"default","model":"m","attempts":1,"usage":{"input_tokens":12,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":3},"cost_usd":0.0011,"wasted_usd":0.0,"duration_ms":20}}"#,
             "\n"
         )
     );
@@ -118,8 +119,12 @@ fn a_batch_line_answers_in_batch_form() {
     assert_eq!(
         line(&batch),
         concat!(
-            r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":null,"error":{"code":"network","message":"connection refused"}}"#,
+            r#"{"id":"batch_req_nova3_7","custom_id":"r1","response":null,"error":{"code":"network","message":"connection refused"}"#,
+            r#","nova3":{"route":"default","model":"m","attempts":1,"usage":{"input_tokens":12,"cached_input_tokens":0,"cache_write_tokens":0,"output_tokens":3},"cost_usd":0.0011,"wasted_usd":0.0,"duration_ms":20}}"#,
             "\n"
         )
     );
+    batch.tasks.clear();
+    let shown: serde_json::Value = serde_json::from_str(&line(&batch)).unwrap();
+    assert!(shown.get("nova3").is_none(), "a bad line made no call");
 }

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, watch};
 
+use crate::domain::lane::Lane;
 use crate::domain::task::TaskNo;
 use crate::domain::usage::Cost;
 use crate::engine::work::worker::Fact;
@@ -105,6 +106,7 @@ impl LeaseReservation<'_> {
             task: self.task,
             route: call.route.to_owned(),
             model: call.model.to_owned(),
+            lane: Lane::of_tier(call.tier),
             spent: call.spent,
             worst: call.worst,
         };
@@ -268,6 +270,7 @@ mod tests {
         Reserve {
             route: "primary",
             model: "m",
+            tier: None,
             spent: Cost::ZERO,
             worst: Cost(worst),
         }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::agent::{SearchSpec, TaskEnd, TaskOutcome, WrittenQueries, shown_search, write_queries};
 use crate::clock;
 use crate::domain::failure::Class;
+use crate::domain::lane::Lane;
 use crate::domain::outcome::{Attempt, CallEnd, Product, Provenance};
 use crate::domain::request;
 use crate::domain::task_search::{LinkFailureRecord, QueryRecord, SourceRecord, TaskSearch};
@@ -165,6 +166,7 @@ impl Lookup<'_> {
         let call = Reserve {
             route: "search",
             model: "",
+            tier: None,
             spent: earlier.iter().map(Attempt::worst).fold(Cost::ZERO, Cost::plus),
             worst,
         };
@@ -333,6 +335,7 @@ fn request(link: &str, failure: Option<&LinkFailure>, cost: Cost, elapsed: Durat
     Attempt {
         route: route_name(link),
         model: String::new(),
+        lane: Lane::live(),
         end,
         used: end.is_good(),
         status_code: None,

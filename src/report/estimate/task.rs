@@ -209,7 +209,12 @@ impl Estimator<'_> {
             .body
             .get("service_tier")
             .and_then(serde_json::Value::as_str);
-        let price = settings.price.as_ref();
+        let model = if one.model.is_empty() {
+            settings.model.as_deref().unwrap_or_default()
+        } else {
+            &one.model
+        };
+        let price = settings.prices.of(model);
         let cost = price.map(|price| price.of(usage, tier, Span { from: now, to: now }));
         let sums = CallSums {
             calls,

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::sums::{CallSums, Estimate, rounded};
 use super::time::{BindingLimit, TimeEstimate};
+use crate::config::SETTINGS;
 use crate::domain::printable::counted;
 use crate::domain::usage::Cost;
 use crate::report::standing::table_of;
+use crate::report::usage::PriceSource;
 
 /// The content of the highest cost.
 const HIGHEST: &str =
@@ -32,6 +34,8 @@ pub struct EstimateReport {
     pub cap: Option<Cost>,
     /// Routes whose tokens are counted with a vocabulary.
     pub counted: Vec<String>,
+    /// Where the prices of the routes come from.
+    pub prices: Vec<PriceSource>,
 }
 
 /// Returns the estimate as text.
@@ -170,12 +174,23 @@ fn notes(report: &EstimateReport, total: &CallSums) -> String {
         count => format!("{count} retries"),
     };
     text += &format!("{HIGHEST}{retries} of each call, and every route of its chain\n");
+    for price in used_prices(report) {
+        if let Some(table) = price.source.as_deref().filter(|source| *source != SETTINGS) {
+            text += &format!("the price of `{}` is from the {table}\n", price.route);
+        }
+    }
     if total.unpriced > 0.0 {
         text += "a route has no price, so the cost is unknown (set `input_usd_per_million` and `output_usd_per_million`)\n";
     } else if total.is_unbounded {
         text += "an answer has no limit, so the highest cost is unknown (set `max_completion_tokens` in the line)\n";
     }
     text
+}
+
+/// The prices of the routes that the estimate counts with.
+fn used_prices(report: &EstimateReport) -> impl Iterator<Item = &PriceSource> {
+    let is_used = |price: &&PriceSource| report.estimate.rows.keys().any(|key| key.route == price.route);
+    report.prices.iter().filter(is_used)
 }
 
 /// Returns the estimate as JSON.
@@ -219,5 +234,6 @@ pub fn estimate_json(report: &EstimateReport) -> Value {
         "rows": rows,
         "time": {"seconds": rounded(report.time.seconds.ceil()), "binds": binds, "route": route},
         "max_cost_usd": report.cap.map(Cost::usd),
+        "prices": used_prices(report).map(|price| json!({"route": price.route, "source": price.source})).collect::<Vec<_>>(),
     })
 }

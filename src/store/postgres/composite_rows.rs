@@ -52,6 +52,7 @@ struct CallRow {
     started: i64,
     duration: i64,
     first: Option<i64>,
+    lane: String,
 }
 
 impl CallRow {
@@ -75,6 +76,7 @@ impl CallRow {
             started: attempt.started_at,
             duration: int(attempt.duration_ms),
             first: attempt.first_token_ms.map(int),
+            lane: attempt.lane.as_str().to_owned(),
         }
     }
 }

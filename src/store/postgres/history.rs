@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use super::PostgresStore;
 use super::fault::JobFault;
 use super::rows::int;
+use crate::domain::lane::Lane;
 use crate::domain::outcome::Attempt;
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::task::{TaskKind, TaskNo};
@@ -124,7 +125,7 @@ async fn calls(c: &mut Connection, queue: i64) -> Result<Vec<CallHistory>, JobFa
     let rows = c
         .rows(
             "SELECT task_index, version, route, model, error_class, used, status_code, input_tokens, cached_input_tokens,
-               cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms
+               cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms, lane
              FROM nova3_attempts WHERE queue_id = $1 ORDER BY started_at, fence, attempt_no LIMIT $2",
             &[queue.sent(), int(MOST_CALLS_OF_HISTORY).sent()],
         )
@@ -160,6 +161,7 @@ fn call(row: &Row) -> CallHistory {
             started_at: row.get(13),
             duration_ms: number(14),
             first_token_ms: optional(15),
+            lane: Lane::of_tier(Some(row.get(16))),
         },
     }
 }

@@ -1,21 +1,27 @@
-//! The ledger, as an estimate reads it.
+//! The ledger, as an estimate and the bill read it.
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
 use super::PostgresStore;
 use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::task::TaskNo;
 use crate::domain::usage::Usage;
-use crate::postgres::{Connection, Param, PgText};
+use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::ledger::sizes;
-use crate::store::{Ledger, RecentCall, StoreError};
+use crate::store::usage::SUMS;
+use crate::store::{Ledger, RecentCall, StoreError, UsageQuery, UsageRow, UsageSums};
 
 #[async_trait]
 impl Ledger for PostgresStore {
     async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError> {
         job!(self, |c| recent(c, limit))
+    }
+
+    async fn usage(&self, wanted: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        job!(self, |c| usage(c, wanted))
     }
 }
 
@@ -60,5 +66,24 @@ fn call(row: &Row) -> RecentCall {
         },
         duration_ms: number(11),
         sizes: sizes(making.as_ref().map(|text| text.0.as_str())),
+    }
+}
+
+async fn usage(c: &mut Connection, wanted: &UsageQuery) -> Result<Vec<UsageRow>, JobFault> {
+    let user = wanted.filter.user.as_deref().map(text);
+    let params: Vec<_> = user.iter().map(Param::sent).collect();
+    let rows = c.rows(&wanted.statement(), &params).await?;
+    let groups = rows.iter().map(|row| group(row, wanted.by.len()));
+    Ok(UsageQuery::sorted(groups.collect()))
+}
+
+fn group(row: &Row, keys: usize) -> UsageRow {
+    let key = |column: usize| match *row.columns()[column].type_() {
+        Type::INT8 => UsageQuery::of_number(row.get(column)),
+        _ => row.get::<_, Option<PgText>>(column).map(|text| text.0),
+    };
+    UsageRow {
+        keys: (0..keys).map(key).collect(),
+        sums: UsageSums::of_columns(std::array::from_fn::<_, SUMS, _>(|place| row.get(keys + place))),
     }
 }

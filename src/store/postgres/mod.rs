@@ -38,6 +38,7 @@ mod cache;
 mod claims;
 mod composite_rows;
 mod context;
+mod counting;
 mod cursors;
 mod events;
 mod failed_classes;

@@ -19,7 +19,7 @@ impl Budget for PostgresStore {
     }
 
     async fn summary(&self, run: RunId) -> Result<RunSummary, StoreError> {
-        job!(self, |c| super::runs::summary(c, run))
+        job!(self, |c| super::counting::summary(c, run))
     }
 
     async fn waste(&self, run: RunId) -> Result<Vec<Waste>, StoreError> {
@@ -75,12 +75,13 @@ impl BatchEntry for Capped {
         let tasks: Vec<i32> = each().map(|one| one.task.0).collect();
         let routes: Vec<String> = each().map(|one| text(&one.route)).collect();
         let models: Vec<String> = each().map(|one| text(&one.model)).collect();
+        let lanes: Vec<String> = each().map(|one| one.lane.as_str().to_owned()).collect();
         let spent: Vec<i64> = each().map(|one| int(one.spent.0)).collect();
         let worst: Vec<i64> = each().map(|one| int(one.worst.0)).collect();
         let mut connection = database.connect_within(within).await?;
         let rows = connection
             .rows(
-                "SELECT outcome FROM nova3_reserve($1,$2,$3,$4,$5,$6,$7,$8,$9) ORDER BY ord",
+                "SELECT outcome FROM nova3_reserve($1,$2,$3,$4,$5,$6,$7,$8,$9,$10) ORDER BY ord",
                 &[
                     run.sent(),
                     queues.sent(),
@@ -88,6 +89,7 @@ impl BatchEntry for Capped {
                     tasks.sent(),
                     routes.sent(),
                     models.sent(),
+                    lanes.sent(),
                     spent.sent(),
                     worst.sent(),
                     int(first.cap.0).sent(),

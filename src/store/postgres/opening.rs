@@ -51,6 +51,12 @@ impl PostgresStore {
         Ok(there.then(|| Self::over(database)))
     }
 
+    /// Returns how far a replica is behind its store. It has the present state if it has replayed what it received and
+    /// still receives. Otherwise its age is that of the last replayed transaction, or else of its start. `None` if the server is no replica.
+    pub async fn replica_age(&self) -> Result<Option<Duration>, StoreError> {
+        job!(self, |c| replica_age(c))
+    }
+
     fn over(database: Database) -> Self {
         Self {
             reaps: AtomicI64::new(REAPED),
@@ -61,6 +67,21 @@ impl PostgresStore {
             database,
         }
     }
+}
+
+async fn replica_age(c: &mut Connection) -> Result<Option<Duration>, JobFault> {
+    let row = c
+        .row(
+            "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL
+               WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN 0
+               ELSE greatest(extract(epoch FROM clock_timestamp()
+                 - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) * 1000, 0)
+               END::bigint",
+            &[],
+        )
+        .await?;
+    let age: Option<i64> = row.get(0);
+    Ok(age.map(|ms| Duration::from_millis(ms.unsigned_abs())))
 }
 
 /// Makes the first connection.

@@ -57,7 +57,7 @@ impl Results for PostgresStore {
     }
 
     async fn counts(&self, run: RunId) -> Result<Counts, StoreError> {
-        job!(self, |c| super::runs::counts(c, run))
+        job!(self, |c| super::counting::counts(c, run))
     }
 
     async fn failed_classes(&self, run: RunId) -> Result<Vec<FailedClass>, StoreError> {

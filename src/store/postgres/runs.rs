@@ -11,7 +11,6 @@ use super::PostgresStore;
 use super::fault::JobFault;
 use super::rows::int;
 use crate::domain::tally::{Counts, RunSummary};
-use crate::domain::usage::{Cost, Usage};
 use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::{InputMark, Run, RunConstraints, RunId, RunOpening, Runs, SessionCounts, StoreError};
 
@@ -28,6 +27,10 @@ impl Runs for PostgresStore {
 
     async fn runs(&self) -> Result<Vec<Run>, StoreError> {
         job!(self, |c| all(c))
+    }
+
+    async fn run_list(&self) -> Result<Vec<(Run, Counts, RunSummary)>, StoreError> {
+        job!(self, |c| super::counting::of_all(c))
     }
 
     async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
@@ -250,88 +253,6 @@ fn read(row: &Row) -> Result<Run, JobFault> {
         complete: row.get(12),
         terms: terms.map(serde_json::from_str).transpose()?.unwrap_or_default(),
         recipe_changed: false,
-    })
-}
-
-/// Counts the requests of the present input. Each state has a small index of its own, so no request is read. Lines that
-/// an unfinished reading has not seen yet still count, so `complete_ingest` decides and not the mark.
-pub(super) async fn counts(c: &mut Connection, run: RunId) -> Result<Counts, JobFault> {
-    let of = |state: &str| {
-        let (run, ingest) = match state {
-            "blocked" => ("q.run_id", "q.ingest + 0"),
-            "open" => ("q.run_id + 0", "q.ingest"),
-            _ => ("q.run_id", "q.ingest"),
-        };
-        format!(
-            "(SELECT count(*) FROM nova3_queues q WHERE {run} = $1 AND q.run_id > 0 AND q.state = '{state}'
-               AND {ingest} >= r.complete_ingest)"
-        )
-    };
-    let with = |condition: &str| {
-        format!(
-            "(SELECT count(*) FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.ingest >= r.complete_ingest
-               AND {condition})"
-        )
-    };
-    let sql = format!(
-        "SELECT f.done, {}, {}, {}, {}, {}, {}, f.outdated, f.models, {}, {}
-         FROM nova3_runs r CROSS JOIN LATERAL (
-           SELECT count(*), count(*) FILTER (WHERE q.other_tasks OR q.recipe_no >> 32 <> r.recipe_no >> 32),
-             count(*) FILTER (WHERE NOT q.other_tasks AND q.recipe_no >> 32 = r.recipe_no >> 32 AND q.recipe_no <> r.recipe_no)
-           FROM nova3_queues q WHERE q.run_id = $1 AND q.run_id > 0 AND q.state = 'done' AND q.ingest >= r.complete_ingest)
-           f(done, outdated, models)
-         WHERE r.run_id = $1",
-        of("continued"),
-        of("failed"),
-        of("paused"),
-        with("q.leased > 0"),
-        of("blocked"),
-        of("open"),
-        with("q.other_tasks AND q.state IN ('open','blocked')"),
-        with("q.status = 'partial'")
-    );
-    let row = c.row(&sql, &[run.0.sent()]).await?;
-    let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
-    let (done, continued) = (count(0), count(1));
-    let (failed, paused, running, blocked) = (count(2), count(3), count(4), count(5));
-    Ok(Counts {
-        total: done + continued + failed + paused + blocked + count(6),
-        done,
-        partial: count(10),
-        failed,
-        paused,
-        continued,
-        running,
-        blocked,
-        outdated: count(7),
-        other_models: count(8),
-        kept: count(9),
-    })
-}
-
-pub(super) async fn summary(c: &mut Connection, run: RunId) -> Result<RunSummary, JobFault> {
-    let row = c
-        .row(
-            "SELECT attempts, failed_attempts, input_tokens, cached_input_tokens, output_tokens, cost, wasted,
-               unpriced_attempts, uncertain, reserved, cache_write_tokens FROM nova3_tallies WHERE run_id = $1",
-            &[run.0.sent()],
-        )
-        .await?;
-    let sum = |column: usize| row.get::<_, i64>(column).max(0).unsigned_abs();
-    Ok(RunSummary {
-        attempts: sum(0),
-        failed_attempts: sum(1),
-        usage: Usage {
-            input_tokens: sum(2),
-            cached_input_tokens: sum(3),
-            cache_write_tokens: sum(10),
-            output_tokens: sum(4),
-        },
-        cost: Cost(sum(5)),
-        wasted: Cost(sum(6)),
-        unpriced: sum(7),
-        uncertain: Cost(sum(8)),
-        reserved: Cost(sum(9)),
     })
 }
 

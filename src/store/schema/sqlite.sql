@@ -230,6 +230,7 @@ CREATE TABLE nova3_attempts(
   fence INTEGER NOT NULL,
   route TEXT NOT NULL,
   model TEXT NOT NULL,
+  lane TEXT NOT NULL,                          -- the service tier that served it; `live` is the usual one
   error_class TEXT,
   used INTEGER NOT NULL,                       -- whether its answer is a task's result
   status_code INTEGER,
@@ -351,6 +352,7 @@ CREATE TABLE nova3_reservations(
   spent INTEGER NOT NULL,
   in_flight INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
+  lane TEXT NOT NULL,                          -- the service tier that the call asks for
   PRIMARY KEY(queue_id, fence)
 ) STRICT, WITHOUT ROWID;
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::fault::JobFault;
+use crate::domain::lane::Lane;
 use crate::domain::outcome::Attempt;
 use crate::domain::state::{Status, TaskStatus};
 use crate::domain::task::{TaskKind, TaskNo};
@@ -108,7 +109,7 @@ fn task(row: &Row<'_>, of_plan: Option<&str>) -> Result<TaskHistory, JobFault> {
 fn calls(c: &Connection, run: RunId, queue: i64) -> Result<Vec<CallHistory>, JobFault> {
     let mut query = c.prepare_cached(
         "SELECT task_index, version, route, model, error_class, used, status_code, input_tokens, cached_input_tokens,
-           cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms
+           cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms, lane
          FROM nova3_attempts WHERE run_id=?1 AND queue_id=?2 ORDER BY started_at, attempt_id LIMIT ?3",
     )?;
     let rows = query.query_map(params![run.0, queue, MOST_CALLS_OF_HISTORY], call)?;
@@ -138,6 +139,7 @@ fn call(row: &Row<'_>) -> rusqlite::Result<CallHistory> {
             started_at: row.get(13)?,
             duration_ms: row.get(14)?,
             first_token_ms: row.get(15)?,
+            lane: Lane::of_tier(Some(&row.get::<_, String>(16)?)),
         },
     })
 }

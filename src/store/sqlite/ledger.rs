@@ -1,6 +1,7 @@
 //! The ledger of calls, and the number counters of a run.
 
 use async_trait::async_trait;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
@@ -11,12 +12,18 @@ use crate::domain::tally::RunSummary;
 use crate::domain::task::TaskNo;
 use crate::domain::usage::{Cost, Usage};
 use crate::store::ledger::sizes;
-use crate::store::{Lease, Ledger, RecentCall, StoreError};
+use crate::store::usage::SUMS;
+use crate::store::{Lease, Ledger, RecentCall, StoreError, UsageQuery, UsageRow, UsageSums};
 
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError> {
         self.read(move |c| recent(c, limit)).await
+    }
+
+    async fn usage(&self, wanted: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let wanted = wanted.clone();
+        self.read(move |c| usage(c, &wanted)).await
     }
 }
 
@@ -109,8 +116,8 @@ fn write_attempt(
     c.prepare_cached(
         "INSERT INTO nova3_attempts(run_id, queue_id, task_index, version, fence, route, model, error_class, used, status_code,
            input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, started_at, duration_ms, first_token_ms,
-           uncertain)
-         VALUES(?1,?2,?3,coalesce(?19,(SELECT version FROM nova3_tasks WHERE queue_id=?2 AND task_index=?3),1),?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+           uncertain, lane)
+         VALUES(?1,?2,?3,coalesce(?19,(SELECT version FROM nova3_tasks WHERE queue_id=?2 AND task_index=?3),1),?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?20)",
     )?
     .execute(params![
         run,
@@ -132,6 +139,7 @@ fn write_attempt(
         attempt.first_token_ms,
         attempt.uncertain.0,
         spent.version,
+        attempt.lane.as_str(),
     ])?;
     Ok(())
 }
@@ -214,5 +222,33 @@ fn call(row: &Row<'_>) -> rusqlite::Result<RecentCall> {
         },
         duration_ms: row.get(11)?,
         sizes: sizes(making.as_deref()),
+    })
+}
+
+fn usage(c: &Connection, wanted: &UsageQuery) -> Result<Vec<UsageRow>, JobFault> {
+    let mut query = c.prepare(&wanted.statement())?;
+    let mut rows = match &wanted.filter.user {
+        Some(user) => query.query([user])?,
+        None => query.query([])?,
+    };
+    let mut groups = Vec::new();
+    while let Some(row) = rows.next()? {
+        groups.push(group(row, wanted.by.len())?);
+    }
+    Ok(UsageQuery::sorted(groups))
+}
+
+fn group(row: &Row<'_>, keys: usize) -> rusqlite::Result<UsageRow> {
+    let key = |column: usize| match row.get_ref(column)? {
+        ValueRef::Integer(number) => Ok(UsageQuery::of_number(number)),
+        _ => row.get(column),
+    };
+    let mut sums = [0; SUMS];
+    for (place, sum) in sums.iter_mut().enumerate() {
+        *sum = row.get(keys + place)?;
+    }
+    Ok(UsageRow {
+        keys: (0..keys).map(key).collect::<rusqlite::Result<_>>()?,
+        sums: UsageSums::of_columns(sums),
     })
 }

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::SqliteStore;
 use super::fault::JobFault;
 use super::ledger::{self, Spent, Use};
+use crate::domain::lane::Lane;
 use crate::domain::outcome::{Attempt, CallEnd};
 use crate::domain::tally::{ROUTE_STATES, RouteState, RunSummary, Waste};
 use crate::domain::task::TaskNo;
@@ -63,8 +64,8 @@ pub(super) fn reserve(
     let fits = others.saturating_add(spent.plus(*worst).0) <= cap.0;
     let in_flight = if fits { *worst } else { Cost::ZERO };
     c.prepare_cached(
-        "INSERT OR REPLACE INTO nova3_reservations(queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
-         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+        "INSERT OR REPLACE INTO nova3_reservations(queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at, lane)
+         VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     )?
     .execute(params![
         lease.queue_id,
@@ -76,6 +77,7 @@ pub(super) fn reserve(
         spent.0,
         in_flight.0,
         now,
+        reservation.lane.as_str(),
     ])?;
     c.prepare_cached("UPDATE nova3_runs SET reserved=reserved-?2+?3 WHERE run_id=?1")?
         .execute(params![run.0, before, spent.plus(in_flight).0])?;
@@ -142,7 +144,7 @@ struct Orphan {
 
 fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, JobFault> {
     let mut query = c.prepare(
-        "SELECT queue_id, run_id, fence, task_index, route, model, spent+in_flight, created_at
+        "SELECT queue_id, run_id, fence, task_index, route, model, spent+in_flight, created_at, lane
          FROM nova3_reservations o WHERE NOT EXISTS(SELECT 1 FROM nova3_tasks t
            WHERE t.queue_id=o.queue_id AND t.fence=o.fence AND t.status='submitted')",
     )?;
@@ -158,6 +160,7 @@ fn orphans(c: &Connection, now: i64) -> Result<Vec<Orphan>, JobFault> {
             attempt: Attempt {
                 route: row.get(4)?,
                 model: row.get(5)?,
+                lane: Lane::of_tier(Some(&row.get::<_, String>(8)?)),
                 end: CallEnd::Abandoned,
                 used: false,
                 status_code: None,

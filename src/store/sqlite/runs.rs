@@ -31,6 +31,10 @@ impl Runs for SqliteStore {
         self.read(all).await
     }
 
+    async fn run_list(&self) -> Result<Vec<(Run, Counts, RunSummary)>, StoreError> {
+        self.read(run_list).await
+    }
+
     async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
         self.read(open_runs).await
     }
@@ -156,6 +160,12 @@ pub(super) fn all(c: &Connection) -> Result<Vec<Run>, JobFault> {
     Ok(c.prepare_cached(&sql)?
         .query_map([], read)?
         .collect::<Result<_, _>>()?)
+}
+
+fn run_list(c: &Connection) -> Result<Vec<(Run, Counts, RunSummary)>, JobFault> {
+    let runs = all(c)?.into_iter();
+    runs.map(|run| Ok((run.clone(), counts(c, run.id)?, summary(c, run.id)?)))
+        .collect()
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Run> {

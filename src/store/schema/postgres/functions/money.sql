@@ -7,7 +7,7 @@
 --
 -- All waiting calls of a worker share one statement, because the sums of the run are locked until the commit.
 CREATE OR REPLACE FUNCTION nova3_reserve(p_run bigint, p_queues bigint[], p_fences bigint[], p_tasks integer[], p_routes text[],
-  p_models text[], p_spent bigint[], p_worst bigint[], p_cap bigint) RETURNS TABLE(ord integer, outcome text)
+  p_models text[], p_lanes text[], p_spent bigint[], p_worst bigint[], p_cap bigint) RETURNS TABLE(ord integer, outcome text)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -35,10 +35,10 @@ BEGIN
       known := known - before[ord] + p_spent[ord];
       fits := known + p_worst[ord] <= p_cap;
       known := known + CASE WHEN fits THEN p_worst[ord] ELSE 0 END;
-      INSERT INTO nova3_reservations AS r (queue_id, run_id, fence, task_index, route, model, spent, in_flight, created_at)
-      VALUES (p_queues[ord], p_run, p_fences[ord], p_tasks[ord], p_routes[ord], p_models[ord], p_spent[ord],
+      INSERT INTO nova3_reservations AS r (queue_id, run_id, fence, task_index, route, model, lane, spent, in_flight, created_at)
+      VALUES (p_queues[ord], p_run, p_fences[ord], p_tasks[ord], p_routes[ord], p_models[ord], p_lanes[ord], p_spent[ord],
         CASE WHEN fits THEN p_worst[ord] ELSE 0 END, nova3_now())
-      ON CONFLICT (queue_id, fence) DO UPDATE SET run_id = excluded.run_id, task_index = excluded.task_index, route = excluded.route, model = excluded.model, spent = excluded.spent, in_flight = excluded.in_flight,
+      ON CONFLICT (queue_id, fence) DO UPDATE SET run_id = excluded.run_id, task_index = excluded.task_index, route = excluded.route, model = excluded.model, lane = excluded.lane, spent = excluded.spent, in_flight = excluded.in_flight,
         created_at = excluded.created_at;
       outcome := CASE WHEN fits THEN 'held' WHEN EXISTS (
         SELECT 1 FROM nova3_reservations r JOIN nova3_tasks t ON t.queue_id = ANY (ARRAY[r.queue_id]) AND t.task_index = r.task_index
@@ -62,10 +62,10 @@ BEGIN
   IF gone.spent + gone.in_flight = 0 THEN
     RETURN;
   END IF;
-  INSERT INTO nova3_attempts (run_id, queue_id, fence, task_index, version, ticket, attempt_no, route, model, error_class, used,
+  INSERT INTO nova3_attempts (run_id, queue_id, fence, task_index, version, ticket, attempt_no, route, model, lane, error_class, used,
     input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms)
   VALUES (p_run, p_queue, gone.fence, gone.task_index, coalesce((SELECT t.version FROM nova3_tasks t
-    WHERE t.queue_id = p_queue AND t.task_index = gone.task_index), 1), 0, 0, gone.route, gone.model, 'abandoned', false, 0, 0, 0, 0, 0,
+    WHERE t.queue_id = p_queue AND t.task_index = gone.task_index), 1), 0, 0, gone.route, gone.model, gone.lane, 'abandoned', false, 0, 0, 0, 0, 0,
     gone.spent + gone.in_flight, gone.created_at, greatest(p_now - gone.created_at, 0))
   ON CONFLICT DO NOTHING;
   UPDATE nova3_tallies t SET attempts = t.attempts + 1, failed_attempts = t.failed_attempts + 1,

@@ -24,11 +24,11 @@ BEGIN
   END IF;
   WITH put AS (
     INSERT INTO nova3_attempts AS n (run_id, queue_id, fence, task_index, version, ticket, attempt_no, route, model, error_class,
-      used, status_code, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms)
+      used, status_code, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost, uncertain, started_at, duration_ms, first_token_ms, lane)
     SELECT p_run, i.queue_id, i.fence, i.task, coalesce((SELECT t.version FROM nova3_tasks t
       WHERE t.queue_id = ANY (ARRAY[i.queue_id]) AND t.task_index = i.task), 1), i.ticket, c.ordinality, c.route, c.model, c.cause,
       c.cause IS NULL AND c.used AND i.ordinality = ANY (coalesce(p_used, '{}')),
-      c.status, c.input, c.cached, c.written, c.output, c.cost, c.uncertain, c.started, c.duration, c.first
+      c.status, c.input, c.cached, c.written, c.output, c.cost, c.uncertain, c.started, c.duration, c.first, c.lane
     FROM unnest(p_calls) WITH ORDINALITY i CROSS JOIN LATERAL unnest(i.calls) WITH ORDINALITY c
     -- if failpoint lost-answers-unbooked: WHERE EXISTS (SELECT 1 FROM nova3_queues q WHERE q.queue_id = i.queue_id AND q.fence = i.fence)
     ON CONFLICT DO NOTHING RETURNING n.*)

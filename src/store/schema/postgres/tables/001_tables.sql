@@ -330,6 +330,7 @@ CREATE TABLE nova3_attempts(
   started_at bigint NOT NULL,
   duration_ms bigint NOT NULL,
   first_token_ms bigint,
+  lane text NOT NULL DEFAULT 'live',             -- the service tier that served it; `live` is the usual one
   PRIMARY KEY (queue_id, fence, task_index, ticket, attempt_no)
 ) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
@@ -425,6 +426,7 @@ CREATE TABLE nova3_reservations(
   spent bigint NOT NULL,
   in_flight bigint NOT NULL,
   created_at bigint NOT NULL,
+  lane text NOT NULL DEFAULT 'live',             -- the service tier that the call asks for
   PRIMARY KEY (queue_id, fence)
 );
 
@@ -487,7 +489,8 @@ CREATE TYPE nova3_call AS (
   uncertain bigint,
   started bigint,
   duration bigint,
-  first bigint
+  first bigint,
+  lane text                                      -- the service tier that served it
 );
 -- The calls that were made for a task under a lease, in their order.
 CREATE TYPE nova3_calls AS (

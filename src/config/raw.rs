@@ -18,6 +18,7 @@ pub(super) struct RawConfig {
     pub(super) agents: RawAgents,
     pub(super) context: RawContext,
     pub(super) search: RawSearch,
+    pub(super) metrics: RawMetrics,
     pub(super) routes: BTreeMap<String, RawRoute>,
     pub(super) chains: BTreeMap<String, Vec<String>>,
 }
@@ -118,6 +119,14 @@ pub(super) struct RawSearch {
     pub(super) cache_mb: Option<usize>,
     pub(super) pages: Option<usize>,
     pub(super) reader: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMetrics {
+    pub(super) addr: Option<String>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,8 +1,8 @@
-//! Carries events from the run to its sinks.
+//! Carries events from the run to its sinks, and counts them in place.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,9 +32,36 @@ pub trait EventSink: Send {
     fn finish(&mut self);
 }
 
-/// Publishes events to any number of sinks. Clones share them.
+/// Counts events in place, on the thread of the publisher, so that no event is missed.
+///
+/// A counter never blocks, and does no input or output: its work is a few map lookups and additions. The bus catches a
+/// panic of a counter, and does not use the counter again.
+pub trait EventCounter: Send + Sync {
+    /// The counter's name, in log lines.
+    fn name(&self) -> &'static str;
+
+    /// Counts an event.
+    fn count(&self, event: &Event);
+
+    /// Counts events that the sink of this name has missed. Called once with 0 for each sink at the start.
+    fn dropped(&self, sink: &'static str, events: u64);
+}
+
+/// Publishes events to any number of sinks and counters. Clones share them.
 #[derive(Debug, Clone)]
-pub struct EventBus(Arc<Vec<Subscription>>);
+pub struct EventBus(Arc<Subscribers>);
+
+#[derive(Debug)]
+struct Subscribers {
+    sinks: Vec<Subscription>,
+    counters: Vec<Counting>,
+}
+
+/// A counter, until it panics.
+struct Counting {
+    counter: Arc<dyn EventCounter>,
+    broken: AtomicBool,
+}
 
 /// A sink's queue.
 struct Subscription {
@@ -66,26 +93,48 @@ impl fmt::Debug for Subscription {
 impl EventBus {
     /// Starts a thread for each sink.
     pub fn start(sinks: Vec<Box<dyn EventSink>>) -> std::io::Result<Self> {
+        Self::start_counting(sinks, Vec::new())
+    }
+
+    /// Starts a thread for each sink. The counters count each event, and each event that a sink misses.
+    pub fn start_counting(
+        sinks: Vec<Box<dyn EventSink>>,
+        counters: Vec<Arc<dyn EventCounter>>,
+    ) -> std::io::Result<Self> {
         let started: std::io::Result<Vec<Subscription>> =
             sinks.into_iter().map(Subscription::start).collect();
-        Ok(Self(Arc::new(started?)))
+        let bus = Self(Arc::new(Subscribers {
+            sinks: started?,
+            counters: counters.into_iter().map(Counting::new).collect(),
+        }));
+        for sink in &bus.0.sinks {
+            bus.count(|counter| counter.dropped(sink.name, 0));
+        }
+        Ok(bus)
     }
 
-    /// Whether any sink receives events of tasks and calls.
+    /// Whether any sink or counter receives events of tasks and calls.
     #[must_use]
     pub fn takes_tasks(&self) -> bool {
-        self.0.iter().any(|sink| sink.takes_tasks)
+        !self.0.counters.is_empty() || self.0.sinks.iter().any(|sink| sink.takes_tasks)
     }
 
-    /// Sends the event to each sink that receives its kind. Never blocks. The event is dropped and counted for a sink
-    /// whose queue is full, and for every sink after [`Self::close`].
+    /// Counts the event, and sends it to each sink that receives its kind. Never blocks. The event is dropped and
+    /// counted for a sink whose queue is full, and for every sink after [`Self::close`].
     pub fn publish(&self, event: Event) {
+        self.count(|counter| counter.count(&event));
+        let is_of_run = matches!(event, Event::Run(_));
         let event = Arc::new(event);
-        for sink in self.0.iter() {
-            if sink.takes_tasks || matches!(*event, Event::Run(_)) {
-                sink.offer(&event);
+        let takers = self.0.sinks.iter().filter(|sink| sink.takes_tasks || is_of_run);
+        for sink in takers {
+            if !sink.offer(&event) {
+                self.count(|counter| counter.dropped(sink.name, 1));
             }
         }
+    }
+
+    fn count(&self, step: impl Fn(&dyn EventCounter)) {
+        self.0.counters.iter().for_each(|counting| counting.run(&step));
     }
 
     /// Publishes an event of the run.
@@ -98,7 +147,35 @@ impl EventBus {
     /// events each sink has missed.
     pub fn close(&self) -> Vec<(&'static str, u64)> {
         let until = Instant::now() + PATIENCE;
-        self.0.iter().map(|sink| (sink.name, sink.close(until))).collect()
+        let sinks = self.0.sinks.iter();
+        sinks.map(|sink| (sink.name, sink.close(until))).collect()
+    }
+}
+
+impl fmt::Debug for Counting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Counting").field(&self.counter.name()).finish()
+    }
+}
+
+impl Counting {
+    fn new(counter: Arc<dyn EventCounter>) -> Self {
+        Self {
+            counter,
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs a step of the counter. A panic ends there, and the counter is not used again.
+    fn run(&self, step: impl Fn(&dyn EventCounter)) {
+        if self.broken.load(Ordering::Relaxed) {
+            return;
+        }
+        let counted = catch_unwind(AssertUnwindSafe(|| step(&*self.counter)));
+        if counted.is_err() && !self.broken.swap(true, Ordering::Relaxed) {
+            let counter = self.counter.name();
+            tracing::error!(counter, "the counter of events panicked and counts nothing more");
+        }
     }
 }
 
@@ -124,13 +201,14 @@ impl Subscription {
         })
     }
 
-    fn offer(&self, event: &Arc<Event>) {
+    /// Returns whether the event is in the queue. Otherwise it was dropped, and counted.
+    fn offer(&self, event: &Arc<Event>) -> bool {
         let mut queue = lock(&self.queue);
         if matches!(**event, Event::Run(RunEvent::Ended(_)))
             && let Some(last) = queue.last.take()
         {
             last.send(Arc::clone(event));
-            return;
+            return true;
         }
         let sent = queue
             .sender
@@ -139,6 +217,7 @@ impl Subscription {
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        sent
     }
 
     fn close(&self, until: Instant) -> u64 {
@@ -338,7 +417,7 @@ mod tests {
         );
         // Events after the close are dropped.
         bus.publish(opened(2));
-        assert_eq!(bus.0[1].dropped.load(Ordering::Relaxed), 1);
+        assert_eq!(bus.0.sinks[1].dropped.load(Ordering::Relaxed), 1);
         drop(permit);
         assert_eq!(stuck_did.recv().unwrap(), Did::Finished);
     }
@@ -372,5 +451,58 @@ mod tests {
         for did in [runs_did, runs_again] {
             assert_eq!(did.iter().collect::<Vec<Did>>(), [Did::Finished]);
         }
+    }
+
+    /// A counter that sums up its calls, and panics at an event of this name.
+    #[derive(Default)]
+    struct Tally {
+        events: AtomicU64,
+        missed: AtomicU64,
+        panics_at: Option<&'static str>,
+    }
+
+    impl EventCounter for Tally {
+        fn name(&self) -> &'static str {
+            "tally"
+        }
+
+        fn count(&self, event: &Event) {
+            let Event::Run(RunEvent::Opened { run }) = event else { return };
+            assert_ne!(Some(run.as_str()), self.panics_at, "a counter of a test panics on purpose");
+            self.events.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn dropped(&self, sink: &'static str, events: u64) {
+            assert_eq!(sink, "stuck");
+            self.missed.fetch_add(events, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_counter_counts_each_event_also_those_that_a_sink_misses() {
+        let (stuck, did, permit) = stuck_probe();
+        let tally = Arc::new(Tally::default());
+        let bus = EventBus::start_counting(vec![Box::new(stuck)], vec![Arc::clone(&tally) as _]).unwrap();
+        bus.publish(opened(0));
+        assert_eq!(did.recv().unwrap(), received(&0));
+        (1..QUEUE + 50).for_each(|number| bus.publish(opened(number)));
+        assert_eq!(tally.events.load(Ordering::Relaxed), QUEUE as u64 + 50);
+        assert_eq!(tally.missed.load(Ordering::Relaxed), 50);
+        drop(permit);
+        bus.close();
+    }
+
+    #[test]
+    fn a_counter_that_panics_is_switched_off_alone() {
+        let bad = Arc::new(Tally {
+            panics_at: Some("2"),
+            ..Tally::default()
+        });
+        let well = Arc::new(Tally::default());
+        let counters: Vec<Arc<dyn EventCounter>> = vec![Arc::clone(&bad) as _, Arc::clone(&well) as _];
+        let bus = EventBus::start_counting(Vec::new(), counters).unwrap();
+        (1..=3).for_each(|number| bus.publish(opened(number)));
+        let counts = [bad, well].map(|tally| tally.events.load(Ordering::Relaxed));
+        assert_eq!(counts, [1, 3]);
     }
 }

@@ -3,12 +3,14 @@
 //! ```text
 //! engine, llm ── Event ──▶ EventBus ─┬─▶ bounded queue ─▶ thread: progress (the panel)
 //!                                    ├─▶ bounded queue ─▶ thread: log (messages, log lines)
-//!                                    └─▶ bounded queue ─▶ thread: summary (the closing block)
+//!                                    ├─▶ bounded queue ─▶ thread: summary (the closing block)
+//!                                    └─▶ metrics: counted in place
 //! ```
 //!
 //! Events are facts in the past tense. A sink runs on its own thread behind its own bounded queue. Publishing never
 //! blocks: an event that finds a queue full is dropped for that sink alone, and counted. A sink that is slow, stuck or
-//! panics changes nothing for the run and for the other sinks.
+//! panics changes nothing for the run and for the other sinks. A counter ([`EventCounter`]) misses no event: it counts
+//! on the thread of the publisher, without a wait.
 //!
 //! To add a sink: implement [`EventSink`] in `sinks/`, and name it in [`Style::sinks`].
 
@@ -18,6 +20,7 @@ mod dashboard;
 mod event;
 mod event_bus;
 mod message;
+mod metrics;
 mod panel;
 mod rate;
 mod screen;
@@ -31,8 +34,12 @@ pub use event::{
     CallAge, Commonest, Event, InputChange, InputPosition, Report, RouteTraffic, RunEnding, RunEvent,
     SlowestCall, Snapshot,
 };
-pub use event_bus::{EventBus, EventSink};
+pub use event_bus::{EventBus, EventCounter, EventSink};
 pub use message::{MESSAGE, tell, tell_error};
+pub use metrics::{
+    DroppedTraces, LabelNames, METRICS, METRICS_BEGIN, MetricKind, MetricSpec, MetricsEndpoint, RunMetrics,
+    last_success,
+};
 pub use panel::TerminalTraits;
 pub use screen::{Screen, WatchedText};
 pub use sinks::summary::{closing_line, told_otherwise};

@@ -1,12 +1,13 @@
 //! The events of tasks, parts and calls.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::event::Event;
 use super::event_bus::EventBus;
 use crate::domain::failure::Class;
 use crate::domain::outcome::CallEnd;
+use crate::domain::state::Status;
 use crate::domain::usage::{Cost, Usage};
 
 /// Names a task, or a part, in events.
@@ -31,6 +32,10 @@ pub struct TaskEvent {
     pub task: Arc<TaskRef>,
     /// The event's data.
     pub fact: TaskFact,
+    /// Time since this process began to work on it.
+    pub after: Duration,
+    /// The model that its last call asked for.
+    pub model: Option<Arc<str>>,
 }
 
 /// The kind and data of an event of a task or a part.
@@ -45,6 +50,19 @@ pub enum TaskFact {
     },
     /// It waits for its search.
     Searches,
+    /// A link of a search chain was asked for one query.
+    Searched {
+        /// The link: a search provider, `cached` or `default`.
+        provider: String,
+        /// `answered`, or the kind of the failure.
+        outcome: &'static str,
+        /// The number of requests that were sent.
+        tries: u32,
+        /// The cost of these requests.
+        cost: Cost,
+        /// The time that the link took, waits included.
+        duration: Duration,
+    },
     /// Its outcome is durable.
     Settled {
         /// How it ended.
@@ -56,6 +74,11 @@ pub enum TaskFact {
     },
     /// It was given back without an outcome. Its calls stay in the ledger.
     Released,
+    /// The queue of its request ended or paused, and the store has the outcome.
+    RequestEnded {
+        /// How the request ended.
+        status: Status,
+    },
     /// Something happened to one of its calls.
     Call(CallFact),
 }
@@ -148,23 +171,37 @@ pub enum CallFact {
 pub struct TaskEvents {
     bus: EventBus,
     task: Arc<TaskRef>,
+    begun: Instant,
+    /// The model that the last call asked for.
+    model: Arc<Mutex<Option<Arc<str>>>>,
 }
 
 impl TaskEvents {
-    /// The events of this task; `None` if no sink receives events of tasks, so that none are built.
+    /// The events of this task, which begins now; `None` if nothing receives events of tasks, so that none are built.
     #[must_use]
     pub fn of(bus: &EventBus, task: impl FnOnce() -> TaskRef) -> Option<Self> {
         bus.takes_tasks().then(|| Self {
             bus: bus.clone(),
             task: Arc::new(task()),
+            begun: Instant::now(),
+            model: Arc::default(),
         })
     }
 
     /// Publishes an event of the task. Never blocks.
     pub fn publish(&self, fact: TaskFact) {
+        let model = {
+            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+            if let TaskFact::Call(CallFact::Begun { model: asked, .. }) = &fact {
+                *model = Some(asked.as_str().into());
+            }
+            model.clone()
+        };
         self.bus.publish(Event::Task(TaskEvent {
             task: Arc::clone(&self.task),
             fact,
+            after: self.begun.elapsed(),
+            model,
         }));
     }
 

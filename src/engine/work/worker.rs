@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::agent::{AgentContext, Agents, Planner, SUPERVISOR};
 use crate::config::ContextBudget;
 use crate::domain::conditions::OnFailure;
+use crate::domain::state::Status;
 use crate::domain::task::TaskKind;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::job::{Job, Services};
@@ -242,6 +243,11 @@ pub(in crate::engine) async fn work(
                         usage: Usage::default(),
                         cost: Cost::ZERO,
                     });
+                    if matches!(settled, Settled::Finished { .. }) {
+                        events.publish(TaskFact::RequestEnded {
+                            status: Status::Failed,
+                        });
+                    }
                 }
                 // A failed subtask hands its lease on.
                 if !work.settled(&mut queue, settled, Default::default()) {

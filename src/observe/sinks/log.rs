@@ -92,7 +92,7 @@ impl EventSink for LogSink {
     fn receive(&mut self, event: &Event) {
         match event {
             Event::Run(event) => self.run(event),
-            Event::Task(TaskEvent { task, fact }) => log_task(task, fact),
+            Event::Task(TaskEvent { task, fact, .. }) => log_task(task, fact),
         }
     }
 
@@ -126,6 +126,16 @@ fn log_task(task: &TaskRef, fact: &TaskFact) {
             ),
         },
         TaskFact::Released => tracing::debug!("task given back"),
+        TaskFact::Searched {
+            provider, outcome, ..
+        } => tracing::debug!(
+            search.provider = provider,
+            search.outcome = outcome,
+            "search provider asked"
+        ),
+        TaskFact::RequestEnded { status } => {
+            tracing::debug!(request.status = status.as_str(), "request ended");
+        }
         TaskFact::Call(fact) => log_call(fact),
     }
 }

@@ -15,6 +15,8 @@ mod init;
 mod input;
 mod logging;
 mod man;
+mod metrics;
+mod metrics_file;
 mod mock;
 mod models;
 mod open_files;
@@ -37,6 +39,7 @@ mod stores;
 mod summary_file;
 mod terminal;
 mod verify;
+mod whole_file;
 mod worker;
 
 use std::ffi::OsStr;

@@ -8,6 +8,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
+use super::metrics::{CommandMetrics, CommandScope};
 use super::own_work::{self, OwnWork};
 use super::redo::RedoStep;
 use super::summary_file::SummaryFile;
@@ -15,7 +16,7 @@ use super::{check, estimate, input, models, open_files, outputs, rehearsal, setu
 use crate::config::{Config, Flags, process_env};
 use crate::engine::{Input, Job, Services, Signals, check_columns, run_batch};
 use crate::mock::Mock;
-use crate::observe::{EventBus, Report, RunEnding, Style, failed_summary, run_summary, tell};
+use crate::observe::{DroppedTraces, EventBus, Report, RunEnding, Style, failed_summary, run_summary, tell};
 use crate::search::Providers;
 use crate::store::{Changes, Failures, Order};
 
@@ -63,6 +64,19 @@ pub(super) async fn run(
         .as_deref()
         .map(|path| SummaryFile::prepare(path, &config, &job.input, &job.outputs))
         .transpose()?;
+    let scope = CommandScope {
+        input: &job.input,
+        outputs: &job.outputs,
+        summary: summary.as_ref().map(SummaryFile::path),
+        max_cost: config.conditions.max_cost,
+    };
+    let mut metrics = CommandMetrics::start(
+        &config,
+        (&agents, &providers),
+        &scope,
+        DroppedTraces::default(),
+        global,
+    )?;
     let store = terminal::named_store(&config.store);
     let prepared = Prepared {
         config,
@@ -72,8 +86,10 @@ pub(super) async fn run(
         style,
     };
     let name = job.name.clone();
-    let ended = self::work(args, global, prepared, job, redo, &mut signals).await;
-    finish(summary.as_ref(), &name, store.as_deref(), ended)
+    let ended = self::work(args, global, prepared, job, (redo, &mut metrics), &mut signals).await;
+    let finished = finish(summary.as_ref(), &name, store.as_deref(), ended);
+    metrics.end(finished.as_ref().map_or_else(super::exit::exit_of, |exit| *exit));
+    finished
 }
 
 /// Everything that a run needs beside its job.
@@ -91,7 +107,7 @@ async fn work(
     global: &Global,
     prepared: Prepared,
     mut job: Job,
-    redo: Option<&RedoStep>,
+    (redo, metrics): (Option<&RedoStep>, &mut CommandMetrics),
     signals: &mut Signals,
 ) -> Result<Option<Report>> {
     let Prepared {
@@ -129,9 +145,11 @@ async fn work(
         planner,
         searcher,
         budget: config.context,
-        events: EventBus::start(sinks).context("failed to start the sinks of events")?,
+        events: EventBus::start_counting(sinks, metrics.counters())
+            .context("failed to start the sinks of events")?,
         screen,
     };
+    metrics.watch(&services.store);
     if let Some(redo) = redo
         && let Err(error) = redo.begin(&services, &job.name).await
     {

@@ -52,7 +52,8 @@ pub(super) fn metrics(
     for (name, value) in &raw.labels {
         let key = format!("metrics.labels.{name}");
         if !is_label(name) {
-            let expected = "a name of letters, digits and `_` that nova3 does not use itself, such as `job_name`";
+            let expected =
+                "a name of letters, digits and `_` that nova3 does not use itself, such as `job_name`";
             return Err(ConfigError::value("metrics.labels", name, expected));
         }
         if value.is_empty() || value.chars().count() > 200 || value.chars().any(char::is_control) {
@@ -74,8 +75,22 @@ pub(super) fn metrics(
 
 /// The labels of nova3's own metrics, and the two that histograms and summaries need.
 const TAKEN: &[&str] = &[
-    "agent", "direction", "from", "le", "model", "outcome", "provider", "quantile", "reason", "route", "sink",
-    "state", "status", "target", "to", "version",
+    "agent",
+    "direction",
+    "from",
+    "le",
+    "model",
+    "outcome",
+    "provider",
+    "quantile",
+    "reason",
+    "route",
+    "sink",
+    "state",
+    "status",
+    "target",
+    "to",
+    "version",
 ];
 
 /// Whether Prometheus allows the name for a label, and no metric uses it.

@@ -467,8 +467,14 @@ mod tests {
         }
 
         fn count(&self, event: &Event) {
-            let Event::Run(RunEvent::Opened { run }) = event else { return };
-            assert_ne!(Some(run.as_str()), self.panics_at, "a counter of a test panics on purpose");
+            let Event::Run(RunEvent::Opened { run }) = event else {
+                return;
+            };
+            assert_ne!(
+                Some(run.as_str()),
+                self.panics_at,
+                "a counter of a test panics on purpose"
+            );
             self.events.fetch_add(1, Ordering::Relaxed);
         }
 

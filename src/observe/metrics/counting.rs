@@ -123,7 +123,10 @@ impl RunMetrics {
         if event.task.task_id.ends_with(".search") {
             return;
         }
-        let (agent, model) = (event.task.action.as_str(), event.model.as_deref().unwrap_or_default());
+        let (agent, model) = (
+            event.task.action.as_str(),
+            event.model.as_deref().unwrap_or_default(),
+        );
         self.series.add(id::REQUESTS, &[status, agent, model], 1);
         self.series.record(id::DURATION, &[agent, model], event.after);
     }

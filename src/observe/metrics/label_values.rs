@@ -83,7 +83,11 @@ impl LabelValues {
 
     /// The text of a number that [`Self::id`] returned.
     pub(super) fn text(&self, domain: LabelDomain, id: ValueId) -> Arc<str> {
-        let known = self.set(domain).known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self
+            .set(domain)
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let text = known.texts.get(usize::from(id));
         text.map_or_else(|| OTHER.into(), Arc::clone)
     }
@@ -113,7 +117,11 @@ impl ValueSet {
         };
         match found {
             Some(id) => id,
-            None if self.is_open => self.known.write().unwrap_or_else(PoisonError::into_inner).add(value),
+            None if self.is_open => self
+                .known
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(value),
             None => OTHER_ID,
         }
     }

@@ -106,7 +106,14 @@ impl RunMetrics {
             series.add(id::RETRIES, &[class.as_str()], 0);
         }
         for route in &self.routes {
-            for metric in [id::IN_FLIGHT, id::RPM, id::TPM, id::CIRCUIT, id::PAUSED, id::LATCHED] {
+            for metric in [
+                id::IN_FLIGHT,
+                id::RPM,
+                id::TPM,
+                id::CIRCUIT,
+                id::PAUSED,
+                id::LATCHED,
+            ] {
                 series.set(metric, &[route], 0.0);
             }
         }
@@ -177,7 +184,9 @@ pub fn last_success(text: &str) -> Option<f64> {
         rest.starts_with([' ', '{'])
             .then(|| rest.rsplit(' ').next()?.parse().ok())?
     };
-    text.lines().find_map(value).filter(|seconds: &f64| seconds.is_finite())
+    text.lines()
+        .find_map(value)
+        .filter(|seconds: &f64| seconds.is_finite())
 }
 
 /// The present moment in Unix seconds.
@@ -218,7 +227,9 @@ mod tests {
         let metrics = RunMetrics::new(&LabelNames::default(), &[], DroppedTraces::default());
         let limit = || {
             let text = metrics.render();
-            let line = text.lines().find(|line| line.starts_with(id::RUN_COST_LIMIT.name));
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(id::RUN_COST_LIMIT.name));
             line.map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned())
         };
         metrics.set_run_cost(Cost::ZERO, None);

@@ -34,6 +34,7 @@ macro_rules! job {
 mod answered;
 mod batch;
 mod cache;
+mod claimable;
 mod claims;
 mod composite_rows;
 mod context;

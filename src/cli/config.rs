@@ -21,6 +21,11 @@ pub(super) fn main(args: &ConfigArgs, global: &Global, matches: &ArgMatches) -> 
         }),
         grace: variable("NOVA3_GRACE"),
         wait_lock: variable("NOVA3_WAIT_LOCK"),
+        metrics_addr: variable("NOVA3_METRICS_ADDR"),
+        metrics_file: variable("NOVA3_METRICS_FILE").map(|given| Given {
+            value: PathBuf::from(given.value),
+            source: given.source,
+        }),
         ..setup::flags(global, &args.model, matches)
     };
     let config = Config::load(&flags, &process_env)?;

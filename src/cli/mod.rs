@@ -17,6 +17,8 @@ mod init;
 mod input;
 mod logging;
 mod man;
+mod metrics;
+mod metrics_file;
 mod mock;
 mod models;
 mod open_files;
@@ -42,6 +44,7 @@ mod terminal;
 mod traces;
 mod usage;
 mod verify;
+mod whole_file;
 mod worker;
 
 use std::ffi::OsStr;

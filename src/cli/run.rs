@@ -8,6 +8,7 @@ use clap::ArgMatches;
 
 use super::args::{Global, LogFormat, ProgressMode, RunArgs};
 use super::exit::{Exit, decided};
+use super::metrics::{CommandMetrics, CommandScope};
 use super::own_work::{self, OwnWork};
 use super::redo::RedoStep;
 use super::summary_file::SummaryFile;
@@ -68,6 +69,13 @@ pub(super) async fn run(
         .as_deref()
         .map(|path| SummaryFile::prepare(path, &config, &job.input, &job.outputs))
         .transpose()?;
+    let scope = CommandScope {
+        input: &job.input,
+        outputs: &job.outputs,
+        summary: summary.as_ref().map(SummaryFile::path),
+        max_cost: config.conditions.max_cost,
+    };
+    let mut metrics = CommandMetrics::start(&config, (&agents, &providers), &scope, global)?;
     let store = terminal::named_store(&config.store);
     let prepared = Prepared {
         config,
@@ -77,8 +85,10 @@ pub(super) async fn run(
         style,
     };
     let name = job.name.clone();
-    let ended = self::work(args, global, prepared, job, redo, &mut signals).await;
-    finish(summary.as_ref(), &name, store.as_deref(), ended)
+    let ended = self::work(args, global, prepared, job, (redo, &mut metrics), &mut signals).await;
+    let finished = finish(summary.as_ref(), &name, store.as_deref(), ended);
+    metrics.end(finished.as_ref().map_or_else(super::exit::exit_of, |exit| *exit));
+    finished
 }
 
 /// Everything that a run needs beside its job.
@@ -96,7 +106,7 @@ async fn work(
     global: &Global,
     prepared: Prepared,
     mut job: Job,
-    redo: Option<&RedoStep>,
+    (redo, metrics): (Option<&RedoStep>, &mut CommandMetrics),
     signals: &mut Signals,
 ) -> Result<Option<Report>> {
     let Prepared {
@@ -128,7 +138,8 @@ async fn work(
     let searcher = opened.searcher(&config, providers).await?;
     let screen = terminal::screen(global);
     let sinks = style.sinks(&screen, terminal::named_store(&config.store));
-    let traces = traces::start(&config, &opened.store);
+    let traces = traces::start(&config, &opened.store, metrics.dropped_traces());
+    let taps = [metrics.taps(), traces::taps(traces.as_ref())].concat();
     let events = EventBus::start(sinks).context("failed to start the sinks of events")?;
     let mut services = Services {
         store: opened.store,
@@ -137,10 +148,11 @@ async fn work(
         planner,
         searcher,
         budget: config.context,
-        events: events.with_taps(traces::taps(traces.as_ref())),
+        events: events.with_taps(taps),
         screen,
         traces,
     };
+    metrics.watch(&services.store);
     if let Some(redo) = redo
         && let Err(error) = redo.begin(&services, &job.name).await
     {

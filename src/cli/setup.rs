@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 
 use super::args::{Global, ModelArgs, RunArgs};
 use super::exit::{Exit, decided};
+use super::metrics;
 use super::own_work::OwnWork;
 use crate::agent::{Agents, GivenTasks, Planner};
 use crate::config::{AgentSettings, Config, Flags, Given, Source, process_env, resolved};
@@ -144,7 +145,7 @@ pub(super) fn run_flags(global: &Global, args: &RunArgs, matches: &ArgMatches) -
             "NOVA3_MEMORY_LIMIT",
             args.stop.memory_limit.as_ref(),
         ),
-        ..flags(global, &args.model, matches)
+        ..metrics::with_flags(flags(global, &args.model, matches), &args.metrics, matches)
     }
 }
 

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use crate::config::{Config, process_env, trace_settings};
 use crate::engine::Signals;
-use crate::observe::{EventTap, tell};
+use crate::observe::{DroppedTraces, EventTap, tell};
 use crate::store::Store;
 use crate::trace::{RouteNames, TraceExporter};
 
 /// Starts the exporter of traces. `None` if no destination is named, or none can be used: an observer never stops a run.
-pub(super) fn start(config: &Config, store: &Arc<dyn Store>) -> Option<Arc<TraceExporter>> {
+pub(super) fn start(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    dropped: DroppedTraces,
+) -> Option<Arc<TraceExporter>> {
     let settings = trace_settings(&process_env);
     for warning in &settings.warnings {
         tell(warning);
@@ -18,7 +22,7 @@ pub(super) fn start(config: &Config, store: &Arc<dyn Store>) -> Option<Arc<Trace
         return None;
     }
     let routes = RouteNames::of(&config.routes);
-    match TraceExporter::start(settings.destinations, store, &routes) {
+    match TraceExporter::start(settings.destinations, store, &routes, &dropped) {
         Ok(exporter) => Some(Arc::new(exporter)),
         Err(error) => {
             tell(&format!("traces are not sent: {error}"));

@@ -1,15 +1,21 @@
 //! `nova3 worker`.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 
 use super::args::{Global, WorkerArgs};
-use super::exit::{Exit, decided};
+use super::exit::{Exit, decided, exit_of};
+use super::metrics::{self, CommandMetrics, CommandScope};
 use super::{actions, models, open_files, own_work, rehearsal, run, setup, stores, terminal, traces};
+use crate::agent::{Agents, Planner};
 use crate::config::{Config, Flags, StoreAddress};
 use crate::domain::conditions::Conditions;
 use crate::engine::{Input, InputForm, Job, Services, Signals, WorkerOptions, work_on_runs};
-use crate::observe::EventBus;
+use crate::mock::Mock;
+use crate::observe::{EventBus, Style};
+use crate::search::Providers;
 use crate::store::{Changes, NewAction, Order};
 
 pub(super) fn main(
@@ -24,12 +30,7 @@ pub(super) fn main(
     exit
 }
 
-async fn worker(
-    args: &WorkerArgs,
-    global: &Global,
-    matches: &ArgMatches,
-    mut signals: Signals,
-) -> Result<Exit> {
+async fn worker(args: &WorkerArgs, global: &Global, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
     let flags = flags(args, global, matches);
     let style = run::style(args.progress, global)?;
     let (rehearsal, config) = rehearsal::settings(args.mock, &flags).await?;
@@ -44,7 +45,7 @@ async fn worker(
     let mut work = own_work::load(&args.ask, None, &config.agents)?;
     // The terms of each run hold its tasks.
     work.tasks = None;
-    let agents = std::sync::Arc::clone(&work.agents);
+    let agents = Arc::clone(&work.agents);
     let planner = setup::planner(&work, setup::names(&config), None)?;
     models::of_worker(&config, &agents)?;
     let providers = setup::providers(&config, &agents, rehearsal.as_ref())?;
@@ -59,12 +60,59 @@ async fn worker(
         only: args.name.clone(),
         until_idle: args.until_idle,
     };
+    let scope = CommandScope {
+        input: &Input::Stdin,
+        outputs: &[],
+        summary: None,
+        max_cost: None,
+    };
+    let mut metrics = CommandMetrics::start(&config, (&agents, &providers), &scope, global)?;
+    let prepared = PreparedWorker {
+        config,
+        rehearsal,
+        agents,
+        planner,
+        providers,
+        style,
+    };
+    let worked = self::work(&options, global, prepared, &mut metrics, signals).await;
+    metrics.end(worked.as_ref().map_or_else(exit_of, |exit| *exit));
+    worked
+}
+
+/// Everything that a worker needs beside its options.
+struct PreparedWorker {
+    config: Config,
+    rehearsal: Option<Mock>,
+    agents: Arc<Agents>,
+    planner: Arc<Planner>,
+    providers: Providers,
+    style: Style,
+}
+
+/// Works on runs until the worker ends.
+async fn work(
+    options: &WorkerOptions,
+    global: &Global,
+    prepared: PreparedWorker,
+    metrics: &mut CommandMetrics,
+    mut signals: Signals,
+) -> Result<Exit> {
+    let PreparedWorker {
+        config,
+        rehearsal,
+        agents,
+        planner,
+        providers,
+        style,
+    } = prepared;
     let opened = stores::to_work(&config.store, config.wait_lock, global).await?;
     let client = opened.client(&config).await?;
     let searcher = opened.searcher(&config, providers).await?;
     let screen = terminal::screen(global);
     let store = terminal::named_store(&config.store);
-    let traces = traces::start(&config, &opened.store);
+    let traces = traces::start(&config, &opened.store, metrics.dropped_traces());
+    let taps = [metrics.taps(), traces::taps(traces.as_ref())].concat();
     let events =
         EventBus::start(style.sinks(&screen, store)).context("failed to start the sinks of events")?;
     let mut services = Services {
@@ -74,11 +122,12 @@ async fn worker(
         planner,
         searcher,
         budget: config.context,
-        events: events.with_taps(traces::taps(traces.as_ref())),
+        events: events.with_taps(taps),
         screen,
         traces,
     };
-    let ending = work_on_runs(&mut services, &options, &mut signals).await;
+    metrics.watch(&services.store);
+    let ending = work_on_runs(&mut services, options, &mut signals).await;
     services.events.close();
     traces::close(services.traces.as_ref(), &mut signals).await;
     if let Some(mock) = rehearsal {
@@ -105,7 +154,7 @@ fn flags(args: &WorkerArgs, global: &Global, matches: &ArgMatches) -> Flags {
             "NOVA3_MEMORY_LIMIT",
             args.memory_limit.as_ref(),
         ),
-        ..setup::flags(global, &args.model, matches)
+        ..metrics::with_flags(setup::flags(global, &args.model, matches), &args.metrics, matches)
     }
 }
 

@@ -53,4 +53,8 @@ pub struct Flags {
     pub limit: Option<Given<u64>>,
     /// `--memory-limit`.
     pub memory_limit: Option<Given<String>>,
+    /// `--metrics-addr`.
+    pub metrics_addr: Option<Given<String>>,
+    /// `--metrics-file`.
+    pub metrics_file: Option<Given<PathBuf>>,
 }

@@ -13,6 +13,7 @@ mod flags;
 mod headers;
 mod input;
 mod keys;
+mod metrics;
 mod model_limits;
 mod origin;
 mod otel;
@@ -38,6 +39,7 @@ pub use error::ConfigError;
 pub use flags::Flags;
 pub use headers::KeyHeader;
 pub use input::InputSettings;
+pub use metrics::MetricsSettings;
 pub use model_limits::Structured;
 pub use origin::{Given, Origin, Source};
 pub use paths::resolved;
@@ -123,6 +125,8 @@ pub struct Config {
     pub context: ContextBudget,
     /// The settings of searches.
     pub search: SearchSettings,
+    /// Where metrics can be read.
+    pub metrics: MetricsSettings,
     /// The routes. The first one is the first route of the default chain.
     pub routes: Vec<RouteSettings>,
     /// The chains, and each route as a chain of one. The default chain is first.
@@ -218,6 +222,7 @@ impl Config {
                 },
                 &mut layers,
             )?,
+            metrics: metrics::metrics(flags, &written, &mut layers)?,
             routes,
             chains,
             file,

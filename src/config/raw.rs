@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) context: RawContext,
     pub(super) search: RawSearch,
     pub(super) prices: RawPrices,
+    pub(super) metrics: RawMetrics,
     pub(super) routes: BTreeMap<String, RawRoute>,
     pub(super) chains: BTreeMap<String, Vec<String>>,
 }
@@ -125,6 +126,14 @@ pub(super) struct RawSearch {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPrices {
     pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMetrics {
+    pub(super) addr: Option<String>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

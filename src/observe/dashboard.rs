@@ -298,6 +298,8 @@ mod tests {
             finished_now: 497,
             tasks: 1_204,
             running: 20,
+            queues: 20,
+            memory_limit: None,
             usage: Usage {
                 input_tokens: 2_100_000,
                 ..Usage::default()

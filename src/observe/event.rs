@@ -185,6 +185,10 @@ pub struct Snapshot {
     pub tasks: u64,
     /// Calls in flight.
     pub running: usize,
+    /// Requests that this process works on.
+    pub queues: usize,
+    /// The limit of memory in bytes, if one is known.
+    pub memory_limit: Option<u64>,
     /// Tokens that this invocation used.
     pub usage: Usage,
     /// Money that this invocation spent.

@@ -1,4 +1,4 @@
-//! Carries events from the run to its sinks.
+//! Carries events from the run to its sinks, and counts them in place.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,10 +82,11 @@ impl EventBus {
     /// Returns the bus with observers that receive events in place.
     #[must_use]
     pub fn with_taps(self, taps: Vec<Arc<dyn EventTap>>) -> Self {
-        Self {
-            taps: taps.into_iter().map(Tap::new).collect(),
-            ..self
+        let taps: Arc<[Tap]> = taps.into_iter().map(Tap::new).collect();
+        for sink in self.sinks.iter() {
+            taps.iter().for_each(|tap| tap.missed(sink.name, 0));
         }
+        Self { taps, ..self }
     }
 
     /// How much of the exchanges with models the observers need.
@@ -101,8 +102,8 @@ impl EventBus {
         !self.taps.is_empty() || self.sinks.iter().any(|sink| sink.takes_tasks)
     }
 
-    /// Sends the event to each sink that receives its kind. Never blocks. The event is dropped and counted for a sink
-    /// whose queue is full, and for every sink after [`Self::close`].
+    /// Counts the event, and sends it to each sink that receives its kind. Never blocks. The event is dropped and
+    /// counted for a sink whose queue is full, and for every sink after [`Self::close`].
     pub fn publish(&self, event: Event) {
         for tap in self.taps.iter() {
             tap.observe(&event);
@@ -112,10 +113,12 @@ impl EventBus {
         {
             return;
         }
+        let is_of_run = matches!(event, Event::Run(_));
         let event = Arc::new(event);
-        for sink in self.sinks.iter() {
-            if sink.takes_tasks || matches!(*event, Event::Run(_)) {
-                sink.offer(&event);
+        let takers = self.sinks.iter().filter(|sink| sink.takes_tasks || is_of_run);
+        for sink in takers {
+            if !sink.offer(&event) {
+                self.taps.iter().for_each(|tap| tap.missed(sink.name, 1));
             }
         }
     }
@@ -159,13 +162,14 @@ impl Subscription {
         })
     }
 
-    fn offer(&self, event: &Arc<Event>) {
+    /// Returns whether the event is in the queue. Otherwise it was dropped, and counted.
+    fn offer(&self, event: &Arc<Event>) -> bool {
         let mut queue = lock(&self.queue);
         if matches!(**event, Event::Run(RunEvent::Ended(_)))
             && let Some(last) = queue.last.take()
         {
             last.send(Arc::clone(event));
-            return;
+            return true;
         }
         let sent = queue
             .sender
@@ -174,6 +178,7 @@ impl Subscription {
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        sent
     }
 
     fn close(&self, until: Instant) -> u64 {
@@ -408,5 +413,70 @@ mod tests {
         for did in [runs_did, runs_again] {
             assert_eq!(did.iter().collect::<Vec<Did>>(), [Did::Finished]);
         }
+    }
+
+    /// A counter that sums up its calls, and panics at an event of this name.
+    #[derive(Default)]
+    struct Tally {
+        events: AtomicU64,
+        missed: AtomicU64,
+        panics_at: Option<&'static str>,
+    }
+
+    impl EventTap for Tally {
+        fn name(&self) -> &'static str {
+            "tally"
+        }
+
+        fn detail(&self) -> ExchangeDetail {
+            ExchangeDetail::None
+        }
+
+        fn observe(&self, event: &Event) {
+            let Event::Run(RunEvent::Opened { run }) = event else {
+                return;
+            };
+            assert_ne!(
+                Some(run.as_str()),
+                self.panics_at,
+                "a counter of a test panics on purpose"
+            );
+            self.events.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn missed(&self, sink: &'static str, events: u64) {
+            assert_eq!(sink, "stuck");
+            self.missed.fetch_add(events, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_tap_observes_each_event_also_those_that_a_sink_misses() {
+        let (stuck, did, permit) = stuck_probe();
+        let tally = Arc::new(Tally::default());
+        let bus = EventBus::start(vec![Box::new(stuck)])
+            .unwrap()
+            .with_taps(vec![Arc::clone(&tally) as _]);
+        bus.publish(opened(0));
+        assert_eq!(did.recv().unwrap(), received(&0));
+        (1..QUEUE + 50).for_each(|number| bus.publish(opened(number)));
+        assert_eq!(tally.events.load(Ordering::Relaxed), QUEUE as u64 + 50);
+        assert_eq!(tally.missed.load(Ordering::Relaxed), 50);
+        drop(permit);
+        bus.close();
+    }
+
+    #[test]
+    fn a_tap_that_panics_is_switched_off_alone() {
+        let bad = Arc::new(Tally {
+            panics_at: Some("2"),
+            ..Tally::default()
+        });
+        let well = Arc::new(Tally::default());
+        let counters: Vec<Arc<dyn EventTap>> = vec![Arc::clone(&bad) as _, Arc::clone(&well) as _];
+        let bus = EventBus::start(Vec::new()).unwrap().with_taps(counters);
+        (1..=3).for_each(|number| bus.publish(opened(number)));
+        let counts = [bad, well].map(|tally| tally.events.load(Ordering::Relaxed));
+        assert_eq!(counts, [1, 3]);
     }
 }

@@ -20,6 +20,9 @@ pub trait EventTap: Send + Sync {
 
     /// Receives an event. A panic switches the tap off.
     fn observe(&self, event: &Event);
+
+    /// Learns that the sink of this name has missed events. Called once with 0 for each sink at the start.
+    fn missed(&self, sink: &'static str, events: u64);
 }
 
 /// How much of the exchanges with models an observer needs.
@@ -77,10 +80,18 @@ impl Tap {
     }
 
     pub(super) fn observe(&self, event: &Event) {
+        self.run(|tap| tap.observe(event));
+    }
+
+    pub(super) fn missed(&self, sink: &'static str, events: u64) {
+        self.run(|tap| tap.missed(sink, events));
+    }
+
+    fn run(&self, step: impl Fn(&dyn EventTap)) {
         if self.is_off.load(Ordering::Relaxed) {
             return;
         }
-        let observed = catch_unwind(AssertUnwindSafe(|| self.tap.observe(event)));
+        let observed = catch_unwind(AssertUnwindSafe(|| step(&*self.tap)));
         if observed.is_err() && !self.is_off.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 tap = self.tap.name(),

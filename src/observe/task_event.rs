@@ -1,13 +1,14 @@
 //! The events of tasks, parts and calls.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::event::Event;
 use super::event_bus::EventBus;
 use super::event_tap::{Exchange, ExchangeDetail};
 use crate::domain::failure::Class;
 use crate::domain::outcome::CallEnd;
+use crate::domain::state::Status;
 use crate::domain::usage::{Cost, Usage};
 
 /// Names a task, or a part, in events.
@@ -34,6 +35,10 @@ pub struct TaskEvent {
     pub task: Arc<TaskRef>,
     /// The event's data.
     pub fact: TaskFact,
+    /// Time since this process began to work on it.
+    pub after: Duration,
+    /// The model that its last call asked for.
+    pub model: Option<Arc<str>>,
 }
 
 /// The kind and data of an event of a task or a part.
@@ -48,6 +53,19 @@ pub enum TaskFact {
     },
     /// It waits for its search.
     Searches,
+    /// A link of a search chain was asked for one query.
+    Searched {
+        /// The link: a search provider, `cached` or `default`.
+        provider: String,
+        /// `answered`, or the kind of the failure.
+        outcome: &'static str,
+        /// The number of requests that were sent.
+        tries: u32,
+        /// The cost of these requests.
+        cost: Cost,
+        /// The time that the link took, waits included.
+        duration: Duration,
+    },
     /// Its outcome is durable.
     Settled {
         /// How it ended.
@@ -57,13 +75,13 @@ pub enum TaskFact {
         /// Cost of all its calls.
         cost: Cost,
     },
-    /// The queue of its request ended or paused with it, which is durable.
-    RequestEnded {
-        /// Whether its result line has `ok: true`.
-        ok: bool,
-    },
     /// It was given back without an outcome. Its calls stay in the ledger.
     Released,
+    /// The queue of its request ended or paused, and the store has the outcome.
+    RequestEnded {
+        /// How the request ended.
+        status: Status,
+    },
     /// Something happened to one of its calls.
     Call(CallFact),
 }
@@ -165,23 +183,37 @@ pub enum CallFact {
 pub struct TaskEvents {
     bus: EventBus,
     task: Arc<TaskRef>,
+    begun: Instant,
+    /// The model that the last call asked for.
+    model: Arc<Mutex<Option<Arc<str>>>>,
 }
 
 impl TaskEvents {
-    /// The events of this task; `None` if no sink receives events of tasks, so that none are built.
+    /// The events of this task, which begins now; `None` if nothing receives events of tasks, so that none are built.
     #[must_use]
     pub fn of(bus: &EventBus, task: impl FnOnce() -> TaskRef) -> Option<Self> {
         bus.takes_tasks().then(|| Self {
             bus: bus.clone(),
             task: Arc::new(task()),
+            begun: Instant::now(),
+            model: Arc::default(),
         })
     }
 
     /// Publishes an event of the task. Never blocks.
     pub fn publish(&self, fact: TaskFact) {
+        let model = {
+            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+            if let TaskFact::Call(CallFact::Begun { model: asked, .. }) = &fact {
+                *model = Some(asked.as_str().into());
+            }
+            model.clone()
+        };
         self.bus.publish(Event::Task(TaskEvent {
             task: Arc::clone(&self.task),
             fact,
+            after: self.begun.elapsed(),
+            model,
         }));
     }
 

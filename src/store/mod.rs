@@ -43,7 +43,8 @@ pub use model::{
 };
 pub use outputs::{Cursor, CursorPut, EventPage, Feed, FileKey, FinishedPage, Order, Rewrite, RowMark};
 pub use ports::{
-    Budget, Ingest, Leases, Outputs, OutsideJobs, Redos, Results, Runs, Sessions, Tasks, Upkeep, Workers,
+    Budget, Ingest, Leases, MOST_COUNTED, Outputs, OutsideJobs, Redos, Results, Runs, Sessions, Tasks,
+    Upkeep, Workers,
 };
 pub use redo::{RedoneQueue, RedoneTask};
 pub use session::{

@@ -16,6 +16,9 @@ use crate::domain::tally::{Counts, FailedClass, RouteState, RunSummary, Waste};
 use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::Cost;
 
+/// The most queues that [`Runs::claimable_tasks`] reads of each kind.
+pub const MOST_COUNTED: u32 = 10_000;
+
 /// Runs: opening them, finding them, and whether they have work left.
 #[async_trait]
 pub trait Runs: Send + Sync {
@@ -36,6 +39,11 @@ pub trait Runs: Send + Sync {
 
     /// Returns runs with work left, the oldest first, each with whether a task can be claimed now.
     async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError>;
+
+    /// Returns how many tasks of all runs can be claimed now, for displays and autoscalers. Reads at most [`MOST_COUNTED`]
+    /// queues of each kind, those in quarantine and the others, so that the work is bounded. A queue that waits for a
+    /// queue of its session in another run may be counted.
+    async fn claimable_tasks(&self) -> Result<u64, StoreError>;
 
     /// Returns whether a queue of the present input is neither finished nor paused.
     async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError>;

@@ -24,7 +24,7 @@ use super::texts::TextRules;
 use super::{tree, vendor};
 use crate::config::TraceDestination;
 use crate::llm::{ClientError, observer_client};
-use crate::observe::{CallFact, Event, EventTap, ExchangeDetail, TaskEvent, TaskFact, tell};
+use crate::observe::{CallFact, DroppedTraces, Event, EventTap, ExchangeDetail, TaskEvent, TaskFact, tell};
 use crate::store::{RunId, Store};
 
 /// Requests whose traces wait to be built.
@@ -58,7 +58,6 @@ pub struct TraceExporter {
     pipelines: Vec<Pipeline>,
     captured: Mutex<CapturedCalls>,
     detail: ExchangeDetail,
-    dropped: Arc<AtomicU64>,
 }
 
 /// The way of traces to one destination.
@@ -69,7 +68,7 @@ struct Pipeline {
     offered: AtomicU64,
     deliveries: Arc<Deliveries>,
     /// Counts dropped traces of all destinations.
-    dropped: Arc<AtomicU64>,
+    dropped: DroppedTraces,
     /// Whether the store is about to close.
     drains: Arc<AtomicBool>,
     wake: Arc<Notify>,
@@ -83,14 +82,14 @@ impl TraceExporter {
         destinations: Vec<TraceDestination>,
         store: &Arc<dyn Store>,
         routes: &RouteNames,
+        dropped: &DroppedTraces,
     ) -> Result<Self, ClientError> {
-        let dropped = Arc::new(AtomicU64::new(0));
         let with_texts = destinations
             .iter()
             .any(|destination| destination.content.is_any());
         let pipelines: Result<Vec<Pipeline>, ClientError> = destinations
             .into_iter()
-            .map(|destination| Pipeline::start(destination, store, routes, &dropped))
+            .map(|destination| Pipeline::start(destination, store, routes, dropped))
             .collect();
         Ok(Self {
             pipelines: pipelines?,
@@ -100,13 +99,7 @@ impl TraceExporter {
             } else {
                 ExchangeDetail::Figures
             },
-            dropped,
         })
-    }
-
-    /// The number of traces that were dropped so far, for a metric.
-    pub fn dropped(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.dropped)
     }
 
     /// Takes no more requests, and waits until the traces of all of them are built or dropped. Call it before the store is
@@ -171,6 +164,8 @@ impl EventTap for TraceExporter {
         self.detail
     }
 
+    fn missed(&self, _: &'static str, _: u64) {}
+
     fn observe(&self, event: &Event) {
         if let Event::Task(event) = event {
             self.task(event);
@@ -183,7 +178,7 @@ impl Pipeline {
         destination: TraceDestination,
         store: &Arc<dyn Store>,
         routes: &RouteNames,
-        dropped: &Arc<AtomicU64>,
+        dropped: &DroppedTraces,
     ) -> Result<Self, ClientError> {
         let client = observer_client(
             &destination.url,
@@ -200,7 +195,7 @@ impl Pipeline {
             destination: destination.clone(),
             routes: routes.clone(),
             deliveries: Arc::clone(&deliveries),
-            dropped: Arc::clone(dropped),
+            dropped: dropped.clone(),
             drains: Arc::clone(&drains),
             wake: Arc::clone(&wake),
             batches,
@@ -212,14 +207,14 @@ impl Pipeline {
             destination.clone(),
             client,
             Arc::clone(&deliveries),
-            Arc::clone(dropped),
+            dropped.clone(),
         );
         Ok(Self {
             destination,
             queue: Mutex::new(Some(queue)),
             offered: AtomicU64::new(0),
             deliveries,
-            dropped: Arc::clone(dropped),
+            dropped: dropped.clone(),
             drains,
             wake,
             builder: Mutex::new(Some(tokio::spawn(builder.run(ended)))),
@@ -237,7 +232,7 @@ impl Pipeline {
         drop(queue);
         if !sent {
             self.deliveries.dropped.fetch_add(1, Ordering::Relaxed);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.add(1);
         }
     }
 
@@ -282,7 +277,7 @@ struct Builder {
     destination: TraceDestination,
     routes: RouteNames,
     deliveries: Arc<Deliveries>,
-    dropped: Arc<AtomicU64>,
+    dropped: DroppedTraces,
     drains: Arc<AtomicBool>,
     wake: Arc<Notify>,
     batches: mpsc::Sender<Vec<EncodedTrace>>,
@@ -387,6 +382,6 @@ impl Builder {
     fn drop_traces(&self, traces: usize) {
         let traces = traces as u64;
         self.deliveries.dropped.fetch_add(traces, Ordering::Relaxed);
-        self.dropped.fetch_add(traces, Ordering::Relaxed);
+        self.dropped.add(traces);
     }
 }

@@ -25,7 +25,7 @@ use crate::config::TraceDestination;
 use crate::domain::ids::shortened;
 use crate::domain::printable::printable;
 use crate::domain::retry_after;
-use crate::observe::tell;
+use crate::observe::{DroppedTraces, tell};
 
 /// The longest wait before a batch is sent again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ pub(super) struct Sender {
     headers: HeaderMap,
     deliveries: Arc<Deliveries>,
     /// Counts dropped traces of all destinations.
-    dropped: Arc<AtomicU64>,
+    dropped: DroppedTraces,
 }
 
 impl Sender {
@@ -92,7 +92,7 @@ impl Sender {
         destination: TraceDestination,
         client: Client,
         deliveries: Arc<Deliveries>,
-        dropped: Arc<AtomicU64>,
+        dropped: DroppedTraces,
     ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
@@ -179,7 +179,7 @@ impl Sender {
     fn drop_traces(&self, traces: usize, reason: Option<&str>) {
         let traces = traces as u64;
         self.deliveries.dropped.fetch_add(traces, Ordering::Relaxed);
-        self.dropped.fetch_add(traces, Ordering::Relaxed);
+        self.dropped.add(traces);
         let Some(reason) = reason else { return };
         tracing::warn!(
             trace.server = self.destination.host(),

@@ -4,6 +4,7 @@
 mod ask;
 mod input;
 mod look;
+mod metrics;
 mod mock;
 mod program;
 mod redo;
@@ -24,6 +25,7 @@ pub(in crate::cli) use self::look::{
     ReadFrom, ResultFormat, ResultOrder, ResultsArgs, RetryArgs, RunsArgs, StatusArgs, StatusFilter,
     VerifyArgs,
 };
+pub(in crate::cli) use self::metrics::MetricsArgs;
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::program::{CompletionsArgs, ConfigArgs, ExplainArgs, InitArgs, ManArgs};
 pub(in crate::cli) use self::redo::RedoArgs;
@@ -231,6 +233,8 @@ pub(in crate::cli) struct RunArgs {
 
     #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
+    #[command(flatten)]
+    pub(in crate::cli) metrics: MetricsArgs,
 
     /// Progress display on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]

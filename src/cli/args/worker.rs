@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use super::{AskArgs, ModelArgs, ProgressMode};
+use super::{AskArgs, MetricsArgs, ModelArgs, ProgressMode};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WorkerArgs {
@@ -42,6 +42,8 @@ pub(in crate::cli) struct WorkerArgs {
     /// Rehearse: work on rehearsals, and send all calls to a mock server in this process
     #[arg(long, value_parser = FalseyValueParser::new(), env = "NOVA3_MOCK", help_heading = "Model")]
     pub(in crate::cli) mock: bool,
+    #[command(flatten)]
+    pub(in crate::cli) metrics: MetricsArgs,
 
     /// Progress display on stderr
     #[arg(long, value_enum, value_name = "HOW", env = "NOVA3_PROGRESS")]

@@ -26,6 +26,8 @@ impl Dispatcher<'_> {
             });
         PresentCalls {
             running: self.slots.calling(),
+            queues: self.slots.queues(),
+            memory_limit: self.memory.limit(),
             waits: self.waits(),
             routes,
             slowest,

@@ -71,12 +71,16 @@ impl ProgressCounters {
     pub(in crate::engine) fn shown(&mut self, now: PresentCalls) -> Snapshot {
         let PresentCalls {
             running,
+            queues,
+            memory_limit,
             waits,
             routes,
             slowest,
         } = now;
         Snapshot {
             running,
+            queues,
+            memory_limit,
             waits,
             routes,
             slowest,
@@ -89,6 +93,8 @@ impl ProgressCounters {
 /// The calls at this moment, and everything that they wait for.
 pub(in crate::engine) struct PresentCalls {
     pub(in crate::engine) running: usize,
+    pub(in crate::engine) queues: usize,
+    pub(in crate::engine) memory_limit: Option<u64>,
     pub(in crate::engine) waits: Vec<String>,
     pub(in crate::engine) routes: Vec<RouteTraffic>,
     pub(in crate::engine) slowest: Option<SlowestCall>,

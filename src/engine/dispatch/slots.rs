@@ -1,6 +1,6 @@
 //! The leases of this process, and whether their answers are awaited or being stored.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::Span;
@@ -91,6 +91,12 @@ impl Slots {
     /// How many queues have their requests and answers in memory.
     pub(in crate::engine) fn in_memory(&self) -> usize {
         self.calling.len() + self.settling.len()
+    }
+
+    /// How many requests this process works on.
+    pub(in crate::engine) fn queues(&self) -> usize {
+        let leases = self.calling.keys().chain(self.settling.keys());
+        leases.map(|lease| lease.queue_id).collect::<HashSet<_>>().len()
     }
 
     fn disk_is_behind(&self) -> bool {

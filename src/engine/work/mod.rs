@@ -7,5 +7,6 @@ pub(in crate::engine) mod parts;
 pub(in crate::engine) mod perform;
 pub(in crate::engine) mod planning;
 pub(in crate::engine) mod search;
+mod search_events;
 pub(in crate::engine) mod steps;
 pub(in crate::engine) mod worker;

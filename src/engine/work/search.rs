@@ -19,6 +19,7 @@ use crate::domain::task_search::{LinkFailureRecord, QueryRecord, SourceRecord, T
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::work::budget::LeaseReservation;
 use crate::engine::work::perform::{chain, material, whole};
+use crate::engine::work::search_events;
 use crate::engine::work::worker::LeaseContext;
 use crate::llm::{CostReservation, Marks, Reserve, Reserved, Stopped};
 use crate::observe::TaskEvents;
@@ -55,6 +56,7 @@ pub(in crate::engine) async fn search(
         queue,
         spec,
         reservation,
+        events,
     };
     Ok(lookup.run(written, began).await)
 }
@@ -77,6 +79,7 @@ struct Lookup<'t> {
     queue: &'t Claimed,
     spec: &'t SearchSpec,
     reservation: Option<&'t LeaseReservation<'t>>,
+    events: Option<&'t TaskEvents>,
 }
 
 impl Lookup<'_> {
@@ -114,6 +117,7 @@ impl Lookup<'_> {
         let mut known = HashSet::new();
         for (query, end) in queries.iter().zip(&asked) {
             found.queries.push(record(query, end));
+            search_events::publish(self.events, end);
             if let Ok(outcome) = end {
                 add_sources(&mut found.sources, &mut known, query, outcome);
             }
@@ -254,7 +258,7 @@ fn record(query: &Query, end: &Result<SearchOutcome, SearchError>) -> QueryRecor
     }
 }
 
-fn attempts_of(end: &Result<SearchOutcome, SearchError>) -> &[LinkAttempt] {
+pub(super) fn attempts_of(end: &Result<SearchOutcome, SearchError>) -> &[LinkAttempt] {
     match end {
         Ok(outcome) => &outcome.attempts,
         Err(SearchError::NoAnswer { attempts, .. }) => attempts,

@@ -7,6 +7,7 @@ use crate::agent::{TaskEnd, TaskOutcome};
 use crate::domain::conditions::OnFailure;
 use crate::domain::failure::{Class, Failure};
 use crate::domain::outcome::{Attempt, Product, Provenance};
+use crate::domain::state::Status;
 use crate::domain::task::TaskKind;
 use crate::domain::task_search::TaskSearch;
 use crate::domain::usage::{Cost, Usage};
@@ -72,6 +73,14 @@ fn publish_settled(
     });
 }
 
+/// Publishes that the request ended, if the settlement ended its queue.
+fn publish_ended(events: Option<&TaskEvents>, settled: Settled, good: Status, bad: Status) {
+    if let Settled::Finished { ok } = settled {
+        let status = if ok { good } else { bad };
+        publish(events, || TaskFact::RequestEnded { status });
+    }
+}
+
 /// Plans the queue. Returns whether the lease goes on.
 async fn plan(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&TaskEvents>) -> bool {
     let (tools, stop) = (work.tools, work.stop);
@@ -115,6 +124,7 @@ async fn plan(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
     match contain::settle_plan(&*tools.store, settlement).await {
         Ok(settled) => {
             publish_settled(events, settled, failure.as_ref(), spent);
+            publish_ended(events, settled, Status::Completed, Status::Failed);
             if settled == Settled::Stepped {
                 queue.tasks = tasks;
                 queue.planned = true;
@@ -216,6 +226,7 @@ async fn skip(work: &LeaseContext<'_>, queue: &mut Claimed, events: Option<&Task
                 usage: Usage::default(),
                 cost: Cost::ZERO,
             });
+            publish_ended(events, settled, Status::Completed, Status::Partial);
             work.settled(queue, settled, Default::default())
         }
         Err(error) => work.store_failed(queue, error),
@@ -279,6 +290,8 @@ async fn settle(
 ) -> bool {
     let tools = work.tools;
     let mut failed_with = None;
+    // The statuses of the request if this outcome ends its queue.
+    let (mut good, mut bad) = (Status::Completed, Status::Partial);
     let TaskOutcome {
         end,
         making,
@@ -308,10 +321,14 @@ async fn settle(
                 Some(flaw) => settlement.in_part(flaw),
                 None => settlement,
             };
+            if then == Then::Pause && !is_last {
+                good = Status::Paused;
+            }
             (settlement, then == Then::Pause || is_last)
         }
         TaskEnd::Failed(failure, response) => {
             reason = Some(failure.message.clone());
+            bad = Status::Failed;
             failed_with = events.map(|_| failure.clone());
             let ends = is_last || tools.on_failure == OnFailure::Fail;
             (failed(tools, queue, failure, response, making, attempts), ends)
@@ -324,6 +341,7 @@ async fn settle(
     match contain::settle(&*tools.store, settlement).await {
         Ok(settled) => {
             publish_settled(events, settled, failed_with.as_ref(), spent);
+            publish_ended(events, settled, good, bad);
             if let Some(reason) = reason.filter(|_| settled == Settled::Finished { ok: false }) {
                 work.teller.tell(Fact::Failed(reason));
             }

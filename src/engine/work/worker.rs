@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::agent::{AgentContext, Agents, Planner, SUPERVISOR};
 use crate::config::ContextBudget;
 use crate::domain::conditions::OnFailure;
+use crate::domain::state::Status;
 use crate::domain::task::TaskKind;
 use crate::domain::usage::{Cost, Usage};
 use crate::engine::job::{Job, Services};
@@ -196,11 +197,6 @@ impl LeaseContext<'_> {
             usage,
             cost,
         });
-        if let Settled::Finished { ok } = settled
-            && let Some(events) = self.tools.task_events(queue)
-        {
-            events.publish(TaskFact::RequestEnded { ok });
-        }
         drop(self.stop.take_calls());
         (queue.is_recorded, queue.panics) = (false, 0);
         let next = match settled {
@@ -250,6 +246,11 @@ pub(in crate::engine) async fn work(
                         usage: Usage::default(),
                         cost: Cost::ZERO,
                     });
+                    if matches!(settled, Settled::Finished { .. }) {
+                        events.publish(TaskFact::RequestEnded {
+                            status: Status::Failed,
+                        });
+                    }
                 }
                 // A failed subtask hands its lease on.
                 if !work.settled(&mut queue, settled, Default::default()) {

@@ -92,7 +92,7 @@ impl EventSink for LogSink {
     fn receive(&mut self, event: &Event) {
         match event {
             Event::Run(event) => self.run(event),
-            Event::Task(TaskEvent { task, fact }) => log_task(task, fact),
+            Event::Task(TaskEvent { task, fact, .. }) => log_task(task, fact),
         }
     }
 
@@ -125,9 +125,17 @@ fn log_task(task: &TaskRef, fact: &TaskFact) {
                 "another worker holds the lease, this outcome is dropped; its calls are in the ledger"
             ),
         },
-        TaskFact::RequestEnded { ok: true } => tracing::debug!("request ended"),
-        TaskFact::RequestEnded { ok: false } => tracing::info!("request failed"),
         TaskFact::Released => tracing::debug!("task given back"),
+        TaskFact::Searched {
+            provider, outcome, ..
+        } => tracing::debug!(
+            search.provider = provider,
+            search.outcome = outcome,
+            "search provider asked"
+        ),
+        TaskFact::RequestEnded { status } => {
+            tracing::debug!(request.status = status.as_str(), "request ended");
+        }
         TaskFact::Call(fact) => log_call(fact),
     }
 }

@@ -35,6 +35,7 @@ mod actions;
 mod answered;
 mod batch;
 mod cache;
+mod claimable;
 mod claims;
 mod composite_rows;
 mod context;

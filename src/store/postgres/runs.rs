@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::PostgresStore;
 use super::fault::JobFault;
 use super::rows::int;
+use super::{PostgresStore, claimable};
 use crate::domain::tally::{Counts, RunSummary};
 use crate::postgres::{Connection, Param, PgText, text};
 use crate::store::{InputMark, Run, RunConstraints, RunId, RunOpening, Runs, SessionCounts, StoreError};
@@ -35,6 +35,10 @@ impl Runs for PostgresStore {
 
     async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
         job!(self, |c| open_runs(c))
+    }
+
+    async fn claimable_tasks(&self) -> Result<u64, StoreError> {
+        job!(self, |c| claimable::tasks(c))
     }
 
     async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {

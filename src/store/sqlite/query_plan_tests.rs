@@ -275,6 +275,7 @@ fn hot_statements_use_indexes() {
         }),
     );
     batch(&c);
+    runs::claimable_tasks(&c, 1).unwrap();
     c.trace_v2(TraceEventCodes::empty(), None);
     let seen = SEEN.lock().unwrap().clone();
     let statements: Vec<&String> = seen.iter().filter(|sql| sql.contains("nova3_queues")).collect();

@@ -11,7 +11,9 @@ use super::fault::JobFault;
 use super::results::complete_ingest;
 use crate::domain::tally::{Counts, RunSummary};
 use crate::domain::usage::{Cost, Usage};
-use crate::store::{InputMark, Run, RunConstraints, RunId, RunOpening, Runs, SessionCounts, StoreError};
+use crate::store::{
+    InputMark, MOST_COUNTED, Run, RunConstraints, RunId, RunOpening, Runs, SessionCounts, StoreError,
+};
 
 #[async_trait]
 impl Runs for SqliteStore {
@@ -37,6 +39,10 @@ impl Runs for SqliteStore {
 
     async fn open_runs(&self) -> Result<Vec<(Run, bool)>, StoreError> {
         self.read(open_runs).await
+    }
+
+    async fn claimable_tasks(&self) -> Result<u64, StoreError> {
+        self.read(|c| claimable_tasks(c, crate::clock::now_ms())).await
     }
 
     async fn has_unfinished(&self, run: RunId) -> Result<bool, StoreError> {
@@ -334,6 +340,35 @@ pub(super) fn stuck(c: &Connection, run: RunId) -> Result<Option<i64>, JobFault>
     )?
     .query_row(params![run.0, complete_ingest(c, run)?], |row| row.get(0))
     .optional()?)
+}
+
+/// Returns how many tasks of all runs can be claimed now.
+pub(super) fn claimable_tasks(c: &Connection, now: i64) -> Result<u64, JobFault> {
+    let ready = "SELECT ready, wake_at, sleep_ms FROM nova3_queues INDEXED BY nova3_queues_ready
+         WHERE run_id=?1 AND ingest=?2 AND state='open' AND ready>0 LIMIT ?3";
+    // Of a queue in quarantine one task is counted, because its tasks run in groups.
+    let quarantined = "SELECT 1, wake_at, sleep_ms FROM nova3_queues INDEXED BY nova3_queues_quarantine
+         WHERE run_id=?1 AND ingest=?2 AND state='open' AND quarantine>0 LIMIT ?3";
+    let mut tasks = 0;
+    for kind in [ready, quarantined] {
+        let mut left = MOST_COUNTED;
+        let mut runs = c.prepare_cached("SELECT run_id, ingest FROM nova3_runs")?;
+        let mut runs = runs.query([])?;
+        while let Some(run) = runs.next()? {
+            let (run, ingest): (i64, i64) = (run.get(0)?, run.get(1)?);
+            let mut queues = c.prepare_cached(kind)?;
+            let mut queues = queues.query(params![run, ingest, left])?;
+            while let Some(queue) = queues.next()? {
+                let (found, wake_at, sleep_ms): (u64, i64, i64) =
+                    (queue.get(0)?, queue.get(1)?, queue.get(2)?);
+                left = left.saturating_sub(1);
+                if wake_at <= now || wake_at > now.saturating_add(sleep_ms) {
+                    tasks += found;
+                }
+            }
+        }
+    }
+    Ok(tasks)
 }
 
 /// Returns runs with work left, the oldest first, each with whether a task can be claimed now.

@@ -58,3 +58,18 @@ BEGIN
     OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id + 0 = p_run AND q.run_id > 0 AND q.state = 'open' AND q.ingest >= run.complete_ingest)
     OR EXISTS (SELECT 1 FROM nova3_queues q WHERE q.run_id = p_run AND q.run_id > 0 AND q.state = 'blocked' AND q.ingest + 0 >= run.complete_ingest);
 END $$;
+
+-- How many tasks of all runs can be claimed now. At most p_most queues are read of each kind: those with ready tasks, and
+-- those with tasks in quarantine. Each run's queues are read by their index, because the other joins read all of them.
+CREATE OR REPLACE FUNCTION nova3_claimable_tasks(p_most bigint) RETURNS bigint LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_indexonlyscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off AS $$
+BEGIN
+  RETURN (SELECT coalesce(sum(w.tasks), 0) FROM (
+    (SELECT q.ready AS tasks, q.wake_at, q.sleep_ms FROM nova3_runs r JOIN nova3_queues q ON q.run_id = r.run_id AND q.ingest = r.ingest
+      WHERE q.run_id > 0 AND q.state = 'open' AND q.ready > 0 LIMIT p_most)
+    UNION ALL
+    (SELECT 1, q.wake_at, q.sleep_ms FROM nova3_runs r JOIN nova3_queues q ON q.run_id = r.run_id AND q.ingest = r.ingest
+      WHERE q.run_id > 0 AND q.state = 'open' AND q.quarantine > 0 LIMIT p_most)) w
+    WHERE nova3_is_awake(w.wake_at, w.sleep_ms, nova3_now()));
+END $$;

@@ -1,9 +1,10 @@
-//! The port of the ledger, which an estimate reads.
+//! The port of the ledger, which estimates and reports read.
 
 use async_trait::async_trait;
 
-use super::StoreError;
-use crate::domain::outcome::Provenance;
+use super::{RunId, StoreError};
+use crate::domain::failure::Class;
+use crate::domain::outcome::{Attempt, CallEnd, Provenance};
 use crate::domain::task::TaskNo;
 use crate::domain::usage::{TextSizes, Usage};
 
@@ -13,6 +14,37 @@ pub trait Ledger: Send + Sync {
     /// Returns at most `limit` calls of any run, those of the newest requests first. The calls of a request that is no
     /// longer stored are left out.
     async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError>;
+
+    /// Returns the calls of at most `queues` requests of the run, those after `after` in the order of their numbers.
+    /// The calls of one request stand together, in the order in which they were written. Requests outside of the present
+    /// input are included, because their calls were paid.
+    async fn calls(&self, run: RunId, after: i64, queues: usize) -> Result<CallPage, StoreError>;
+}
+
+/// A page of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPage {
+    /// The calls.
+    pub rows: Vec<LedgerCall>,
+    /// The last request of the page, at which the next one begins; `None` if no request is left.
+    pub after: Option<i64>,
+}
+
+/// A call of a run, with its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerCall {
+    /// Its queue.
+    pub queue_id: i64,
+    /// Its task.
+    pub task: TaskNo,
+    /// The version of its task: a retry and a redo begin a new one.
+    pub version: i64,
+    /// The action of its task; `supervisor` for planning.
+    pub action: String,
+    /// The user of its request.
+    pub user_id: String,
+    /// The call. `used` says whether its answer is the result of its task.
+    pub attempt: Attempt,
 }
 
 /// A call in the ledger, with its task.
@@ -38,6 +70,15 @@ pub struct RecentCall {
     pub duration_ms: u64,
     /// The sizes of the texts of its task.
     pub sizes: TextSizes,
+}
+
+/// Returns the end of a call from its stored cause. A cause of another version of nova3 counts as a fault of nova3.
+pub(super) fn end_of(cause: Option<&str>) -> CallEnd {
+    match cause {
+        None => CallEnd::Answered,
+        Some("abandoned") => CallEnd::Abandoned,
+        Some(class) => CallEnd::Failed(Class::parse(class).unwrap_or(Class::Internal)),
+    }
 }
 
 /// Returns the sizes in the stored bookkeeping of a task. A task that is not settled has none.

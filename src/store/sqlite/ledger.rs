@@ -11,12 +11,17 @@ use crate::domain::tally::RunSummary;
 use crate::domain::task::TaskNo;
 use crate::domain::usage::{Cost, Usage};
 use crate::store::ledger::sizes;
-use crate::store::{Lease, Ledger, RecentCall, StoreError};
+use crate::store::{CallPage, Lease, Ledger, RecentCall, RunId, StoreError};
 
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn recent_calls(&self, limit: usize) -> Result<Vec<RecentCall>, StoreError> {
         self.read(move |c| recent(c, limit)).await
+    }
+
+    async fn calls(&self, run: RunId, after: i64, queues: usize) -> Result<CallPage, StoreError> {
+        self.read(move |c| super::calls::page(c, run, after, queues))
+            .await
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod bad_lines;
 mod cache;
+mod calls;
 mod claim;
 mod context;
 mod cursors;

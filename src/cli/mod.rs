@@ -25,6 +25,7 @@ mod prompts;
 mod redo;
 mod redo_list;
 mod rehearsal;
+mod report;
 mod results;
 mod retry;
 mod run;
@@ -94,6 +95,7 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Status(args) => status::main(args, &cli.global),
         Command::Runs(args) => runs::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
+        Command::Report(args) => report::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global),
         Command::Redo(args) => redo::main(args, &cli.global, matches, signals),
         Command::Verify(args) => verify::main(args, &cli.global),

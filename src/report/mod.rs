@@ -2,6 +2,7 @@
 
 mod cells;
 mod estimate;
+mod page;
 mod queue;
 mod runs;
 mod session;
@@ -13,6 +14,7 @@ pub use estimate::{
     BindingLimit, CallSums, Estimate, EstimateReport, Estimator, History, MaterialAhead, RequestToEstimate,
     RowKey, SessionRounds, TaskToEstimate, TimeEstimate, estimate_json, estimate_text,
 };
+pub use page::{PageError, PageOptions, PageTexts, REPORT_BEGINS, compare_page, report_page};
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
 pub use runs::{RunEntry, run_json, runs_text};
 pub use session::{csv, items_json, items_text, session_json, session_text};

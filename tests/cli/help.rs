@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "worker",
     "check",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 18] = [
     "status",
     "runs",
     "results",
+    "report",
     "retry",
     "redo",
     "verify",

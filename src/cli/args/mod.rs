@@ -6,6 +6,7 @@ mod input;
 mod look;
 mod mock;
 mod redo;
+mod report;
 mod search;
 mod session;
 mod stop;
@@ -24,6 +25,7 @@ pub(in crate::cli) use self::look::{
 };
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::redo::RedoArgs;
+pub(in crate::cli) use self::report::ReportArgs;
 pub(in crate::cli) use self::search::SearchArgs;
 pub(in crate::cli) use self::session::{
     AgentTestArgs, AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
@@ -104,6 +106,8 @@ pub(in crate::cli) enum Command {
     Runs(RunsArgs),
     /// Print finished results: as lines, texts, or a table to open elsewhere
     Results(ResultsArgs),
+    /// Write a run as one HTML page with charts, or two runs side by side
+    Report(ReportArgs),
     /// Put failed requests back; the next `run` runs them again
     Retry(RetryArgs),
     /// Make finished tasks anew, and keep each result until the new one is there

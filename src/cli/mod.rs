@@ -29,6 +29,7 @@ mod prompts;
 mod redo;
 mod redo_list;
 mod rehearsal;
+mod report;
 mod results;
 mod retry;
 mod route_prices;
@@ -104,6 +105,7 @@ fn dispatch(cli: &Cli, matches: &ArgMatches, signals: Signals) -> Result<Exit> {
         Command::Runs(args) => runs::main(args, &cli.global),
         Command::Usage(args) => usage::main(args, &cli.global),
         Command::Results(args) => results::main(args, &cli.global),
+        Command::Report(args) => report::main(args, &cli.global),
         Command::Retry(args) => retry::main(args, &cli.global, matches),
         Command::Redo(args) => redo::main(args, &cli.global, matches, signals),
         Command::Verify(args) => verify::main(args, &cli.global),

@@ -138,7 +138,7 @@ async fn work(
     let searcher = opened.searcher(&config, providers).await?;
     let screen = terminal::screen(global);
     let sinks = style.sinks(&screen, terminal::named_store(&config.store));
-    let traces = traces::start(&config, &opened.store, metrics.dropped_traces());
+    let traces = traces::start(&config, &opened.store, &metrics.dropped_traces());
     let taps = [metrics.taps(), traces::taps(traces.as_ref())].concat();
     let events = EventBus::start(sinks).context("failed to start the sinks of events")?;
     let mut services = Services {

@@ -59,16 +59,20 @@ impl LimitStore for FileLimits {
 
 /// The store of a command that only reads or changes an existing one.
 pub(super) fn address(store: Option<&PathBuf>, global: &Global) -> Result<StoreAddress> {
-    let store = store.cloned().map(|value| Given {
-        source: source(&value, "--store", "NOVA3_STORE"),
-        value,
-    });
     let flags = Flags {
         config: global.config.clone(),
-        store,
+        store: given(store),
         ..Flags::default()
     };
     Ok(store_in_force(&flags, &process_env)?)
+}
+
+/// A store of the command line or of its variable.
+pub(super) fn given(store: Option<&PathBuf>) -> Option<Given<PathBuf>> {
+    store.cloned().map(|value| Given {
+        source: source(&value, "--store", "NOVA3_STORE"),
+        value,
+    })
 }
 
 /// The store of a run. A rehearsal has its own, unless another one is named.

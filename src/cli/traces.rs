@@ -12,7 +12,7 @@ use crate::trace::{RouteNames, TraceExporter};
 pub(super) fn start(
     config: &Config,
     store: &Arc<dyn Store>,
-    dropped: DroppedTraces,
+    dropped: &DroppedTraces,
 ) -> Option<Arc<TraceExporter>> {
     let settings = trace_settings(&process_env);
     for warning in &settings.warnings {
@@ -22,7 +22,7 @@ pub(super) fn start(
         return None;
     }
     let routes = RouteNames::of(&config.routes);
-    match TraceExporter::start(settings.destinations, store, &routes, &dropped) {
+    match TraceExporter::start(settings.destinations, store, &routes, dropped) {
         Ok(exporter) => Some(Arc::new(exporter)),
         Err(error) => {
             tell(&format!("traces are not sent: {error}"));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::exit::{Exit, decided};
-use super::outputs;
+use super::{outputs, setup};
 use crate::config::Config;
 use crate::engine::{Input, Output, Target};
 use crate::sink::Existing;
@@ -67,6 +67,18 @@ impl WholeFile {
             return Err(decided(Exit::Usage, message));
         }
         let file = Self { kind, path };
+        file.beside().map_err(|error| file.unwritable(&error))?;
+        Ok(file)
+    }
+
+    /// As [`Self::prepare`], for a command that writes no other file.
+    pub(super) fn alone(kind: WholeFileKind, path: &Path) -> Result<Self> {
+        // A link is refused before it is resolved.
+        kind.refuse_other_content(path)?;
+        let file = Self {
+            kind,
+            path: setup::result_path(path)?,
+        };
         file.beside().map_err(|error| file.unwritable(&error))?;
         Ok(file)
     }

@@ -111,7 +111,7 @@ async fn work(
     let searcher = opened.searcher(&config, providers).await?;
     let screen = terminal::screen(global);
     let store = terminal::named_store(&config.store);
-    let traces = traces::start(&config, &opened.store, metrics.dropped_traces());
+    let traces = traces::start(&config, &opened.store, &metrics.dropped_traces());
     let taps = [metrics.taps(), traces::taps(traces.as_ref())].concat();
     let events =
         EventBus::start(style.sinks(&screen, store)).context("failed to start the sinks of events")?;

@@ -3,6 +3,7 @@
 mod actions;
 mod cells;
 mod estimate;
+mod page;
 mod queue;
 mod reconcile;
 mod runs;
@@ -16,6 +17,7 @@ pub use estimate::{
     BindingLimit, CallSums, Estimate, EstimateReport, Estimator, History, MaterialAhead, RequestToEstimate,
     RowKey, SessionRounds, TaskToEstimate, TimeEstimate, estimate_json, estimate_text,
 };
+pub use page::{PageError, PageOptions, PageTexts, REPORT_BEGINS, compare_page, report_page};
 pub use queue::{queue_json, queue_text, tasks_json, tasks_text};
 pub use reconcile::{
     ComparedRow, ExportComparison, ExportCounts, ExportError, ProviderExport, compare, comparison_json,

@@ -1,9 +1,9 @@
-//! The port of the ledger, which an estimate and the bill read.
+//! The port of the ledger, which estimates, reports and the bill read.
 
 use async_trait::async_trait;
 
-use super::{StoreError, UsageQuery, UsageRow};
-use crate::domain::outcome::Provenance;
+use super::{RunId, StoreError, UsageQuery, UsageRow};
+use crate::domain::outcome::{Attempt, Provenance};
 use crate::domain::task::TaskNo;
 use crate::domain::usage::{TextSizes, Usage};
 
@@ -17,6 +17,37 @@ pub trait Ledger: Send + Sync {
     /// Returns the sums of all calls that the filter lets through, in groups, sorted by their keys. No more groups are
     /// returned than the query allows. It takes as long as reading the ledger.
     async fn usage(&self, wanted: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// Returns the calls of at most `queues` requests of the run, those after `after` in the order of their numbers.
+    /// The calls of one request stand together, in the order in which they were written. Requests outside of the present
+    /// input are included, because their calls were paid.
+    async fn calls(&self, run: RunId, after: i64, queues: usize) -> Result<CallPage, StoreError>;
+}
+
+/// A page of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPage {
+    /// The calls.
+    pub rows: Vec<LedgerCall>,
+    /// The last request of the page, at which the next one begins; `None` if no request is left.
+    pub after: Option<i64>,
+}
+
+/// A call of a run, with its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerCall {
+    /// Its queue.
+    pub queue_id: i64,
+    /// Its task.
+    pub task: TaskNo,
+    /// The version of its task: a retry and a redo begin a new one.
+    pub version: i64,
+    /// The action of its task; `supervisor` for planning.
+    pub action: String,
+    /// The user of its request.
+    pub user_id: String,
+    /// The call. `used` says whether its answer is the result of its task.
+    pub attempt: Attempt,
 }
 
 /// A call in the ledger, with its task.

@@ -36,7 +36,7 @@ pub use cache::{Cache, CacheEntry, Cached, NewEntry};
 pub use claims::{Claimable, Claimed, Claims, CrashMark, PendingTask, Unreadable};
 pub use error::StoreError;
 pub use history::{CallHistory, Histories, MOST_CALLS_OF_HISTORY, QueueHistory, TaskHistory};
-pub use ledger::{Ledger, RecentCall};
+pub use ledger::{CallPage, Ledger, LedgerCall, RecentCall};
 pub use model::{
     AddOutcome, Changes, Epoch, Failures, Hold, InputMark, Lease, NewLine, NewRequest, Owner, PlanEnd,
     PlanSettlement, Planned, ReleasedLease, Reservation, Run, RunId, RunOpening, Submitted, TakeOver,

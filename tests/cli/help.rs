@@ -14,6 +14,7 @@ const COMMANDS: [&str; 19] = [
     "runs",
     "usage",
     "results",
+    "report",
     "retry",
     "redo",
     "verify",

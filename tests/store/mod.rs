@@ -35,6 +35,7 @@ mod planning;
 mod poison;
 mod redos;
 mod removal;
+mod report;
 mod retries;
 use crate::support::postgres as server;
 mod searching;
@@ -281,6 +282,10 @@ macro_rules! engines {
             }
             ledger {
                 the_newest_calls_come_first_with_their_tasks
+                a_page_of_calls_has_whole_requests_in_their_order
+            }
+            report {
+                the_figures_are_those_of_the_calls
             }
             billing {
                 the_bill_of_a_run_is_its_summary

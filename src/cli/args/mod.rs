@@ -8,6 +8,7 @@ mod metrics;
 mod mock;
 mod program;
 mod redo;
+mod report;
 mod search;
 mod session;
 mod stop;
@@ -29,6 +30,7 @@ pub(in crate::cli) use self::metrics::MetricsArgs;
 pub(in crate::cli) use self::mock::MockArgs;
 pub(in crate::cli) use self::program::{CompletionsArgs, ConfigArgs, ExplainArgs, InitArgs, ManArgs};
 pub(in crate::cli) use self::redo::RedoArgs;
+pub(in crate::cli) use self::report::ReportArgs;
 pub(in crate::cli) use self::search::SearchArgs;
 pub(in crate::cli) use self::session::{
     AgentTestArgs, AgentsArgs, AgentsCommand, ExportFormat, SessionArgs, SessionCommand, WhichSession,
@@ -112,6 +114,8 @@ pub(in crate::cli) enum Command {
     Usage(UsageArgs),
     /// Print finished results: as lines, texts, or a table to open elsewhere
     Results(ResultsArgs),
+    /// Write a run as one HTML page with charts, or two runs side by side
+    Report(ReportArgs),
     /// Put failed requests back; the next `run` runs them again
     Retry(RetryArgs),
     /// Make finished tasks anew, and keep each result until the new one is there

@@ -13,7 +13,7 @@ use crate::domain::task::TaskNo;
 use crate::domain::usage::{Cost, Usage};
 use crate::store::ledger::sizes;
 use crate::store::usage::SUMS;
-use crate::store::{Lease, Ledger, RecentCall, StoreError, UsageQuery, UsageRow, UsageSums};
+use crate::store::{CallPage, Lease, Ledger, RecentCall, RunId, StoreError, UsageQuery, UsageRow, UsageSums};
 
 #[async_trait]
 impl Ledger for SqliteStore {
@@ -24,6 +24,11 @@ impl Ledger for SqliteStore {
     async fn usage(&self, wanted: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         let wanted = wanted.clone();
         self.read(move |c| usage(c, &wanted)).await
+    }
+
+    async fn calls(&self, run: RunId, after: i64, queues: usize) -> Result<CallPage, StoreError> {
+        self.read(move |c| super::calls::page(c, run, after, queues))
+            .await
     }
 }
 

@@ -10,6 +10,7 @@
 mod actions;
 mod bad_lines;
 mod cache;
+mod calls;
 mod claim;
 mod context;
 mod cursors;

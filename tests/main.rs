@@ -13,6 +13,7 @@
 //! | `fuzz` | any bytes, for the decoder, the line reader, the result file and the fences |
 //! | `wire` | what model servers send |
 //! | `mock` | the mock server |
+//! | `observers` | the files for Prometheus and Grafana; real observers by `scripts/test-observers` |
 //! | `deploy` | the files in `deploy/` and the forge's workflows |
 //! | `dependencies` | what `deny.toml` says of the crates |
 //! | `house` | documents, floors of the source, the list of laws |
@@ -33,6 +34,7 @@ mod fuzz;
 mod house;
 mod limit;
 mod mock;
+mod observers;
 mod quality;
 mod search;
 mod store;

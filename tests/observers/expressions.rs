@@ -45,7 +45,11 @@ pub(super) fn resulting<'e>(expression: &'e str, known: &'e Labels) -> BTreeSet<
         return grouped;
     }
     let of_metrics = metrics(expression).filter_map(|(_, name)| known.get(name));
-    of_metrics.flatten().map(String::as_str).chain(OF_SCRAPER).collect()
+    of_metrics
+        .flatten()
+        .map(String::as_str)
+        .chain(OF_SCRAPER)
+        .collect()
 }
 
 /// The metrics of nova3, each with its place.
@@ -95,7 +99,12 @@ fn lists<'e>(expression: &'e str, keyword: &'e str) -> impl Iterator<Item = &'e 
 #[test]
 fn wrong_names_and_labels_are_found() {
     let known: Labels = [("nova3_a_total", &["x"][..]), ("nova3_b", &[])]
-        .map(|(name, labels)| (name.to_owned(), labels.iter().map(|label| (*label).to_owned()).collect()))
+        .map(|(name, labels)| {
+            (
+                name.to_owned(),
+                labels.iter().map(|label| (*label).to_owned()).collect(),
+            )
+        })
         .into();
     for good in [
         "sum by (x) (rate(nova3_a_total{x!=\"1,y=\",instance=~\".*\"}[5m])) / on () group_left () nova3_b",
@@ -114,6 +123,12 @@ fn wrong_names_and_labels_are_found() {
         assert_eq!(faults(bad, &known).len(), 1, "{bad}");
     }
     assert_eq!(resulting("sum by (x) (nova3_a_total)", &known), ["x"].into());
-    assert_eq!(resulting("nova3_a_total", &known), ["instance", "job", "x"].into());
-    assert_eq!(annotated("a {{ $labels.x }} b {{ $labels.y }}").collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(
+        resulting("nova3_a_total", &known),
+        ["instance", "job", "x"].into()
+    );
+    assert_eq!(
+        annotated("a {{ $labels.x }} b {{ $labels.y }}").collect::<Vec<_>>(),
+        ["x", "y"]
+    );
 }

@@ -51,10 +51,19 @@ fn rules_and_dashboard_use_metrics_that_a_real_run_has() {
     let known = known();
     let mut found = Vec::new();
     let (rules, panels) = (rules(), panels());
-    assert!(rules.len() > 10 && panels.len() > 20, "{} {}", rules.len(), panels.len());
+    assert!(
+        rules.len() > 10 && panels.len() > 20,
+        "{} {}",
+        rules.len(),
+        panels.len()
+    );
     for rule in &rules {
         let (name, expression) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
-        found.extend(faults(expression, &known).into_iter().map(|fault| format!("{name}: {fault}")));
+        found.extend(
+            faults(expression, &known)
+                .into_iter()
+                .map(|fault| format!("{name}: {fault}")),
+        );
         let labels = resulting(expression, &known);
         let texts = rule["annotations"].as_object().unwrap().values();
         for label in texts.filter_map(Value::as_str).flat_map(annotated) {
@@ -64,7 +73,11 @@ fn rules_and_dashboard_use_metrics_that_a_real_run_has() {
         }
     }
     for (title, expression) in &panels {
-        found.extend(faults(expression, &known).into_iter().map(|fault| format!("{title}: {fault}")));
+        found.extend(
+            faults(expression, &known)
+                .into_iter()
+                .map(|fault| format!("{title}: {fault}")),
+        );
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
@@ -75,7 +88,11 @@ fn every_metric_is_shown_or_watched() {
     let expressions: Vec<String> = panels()
         .into_iter()
         .map(|(_, expression)| expression)
-        .chain(rules().iter().map(|rule| rule["expr"].as_str().unwrap().to_owned()))
+        .chain(
+            rules()
+                .iter()
+                .map(|rule| rule["expr"].as_str().unwrap().to_owned()),
+        )
         .collect();
     let used: BTreeSet<&str> = expressions
         .iter()

@@ -70,8 +70,11 @@ impl Observers {
         }
         let flags = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
         let listen = |address: SocketAddr| format!("--web.listen-address={address}");
-        let mut of_alertmanager =
-            flags(&["--config.file=alertmanager.yml", "--storage.path=alerts", "--cluster.listen-address="]);
+        let mut of_alertmanager = flags(&[
+            "--config.file=alertmanager.yml",
+            "--storage.path=alerts",
+            "--cluster.listen-address=",
+        ]);
         of_alertmanager.push(listen(alertmanager));
         let mut of_prometheus = flags(&["--config.file=prometheus.yml", "--storage.tsdb.path=series"]);
         of_prometheus.push(listen(prometheus));
@@ -97,7 +100,9 @@ impl Observers {
         let path = format!("/api/v1/query?query={}", encoded(expression));
         let answer = json(self.prometheus, &path).ok_or("no answer")?;
         let series = answer["data"]["result"].as_array().cloned();
-        series.filter(|_| answer["status"] == "success").ok_or_else(|| answer.to_string())
+        series
+            .filter(|_| answer["status"] == "success")
+            .ok_or_else(|| answer.to_string())
     }
 }
 
@@ -115,7 +120,9 @@ fn encoded(text: &str) -> String {
 
 /// Whether a series has a number as its value.
 fn has_number(series: &Value) -> bool {
-    let value = series["value"][1].as_str().and_then(|value| value.parse::<f64>().ok());
+    let value = series["value"][1]
+        .as_str()
+        .and_then(|value| value.parse::<f64>().ok());
     value.is_some_and(f64::is_finite)
 }
 
@@ -131,7 +138,10 @@ fn a_dead_route_raises_its_alert_and_every_panel_has_data() {
     let alert = until_within(PATIENCE, "the alert in Alertmanager", || {
         observers.alerts()?.into_iter().find(|alert| is_ours(alert))
     });
-    assert_eq!(alert["annotations"]["summary"], "Route dead is dead for this run", "{alert}");
+    assert_eq!(
+        alert["annotations"]["summary"], "Route dead is dead for this run",
+        "{alert}"
+    );
     for (title, expression) in panels() {
         let expression = expression
             .replace("$instance", ".*")
@@ -143,7 +153,10 @@ fn a_dead_route_raises_its_alert_and_every_panel_has_data() {
     }
     let rules = json(observers.prometheus, "/api/v1/rules").unwrap();
     let groups = rules["data"]["groups"].as_array().unwrap();
-    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    let rules: Vec<&Value> = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .collect();
     assert!(rules.len() > 10, "{rules:?}");
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule}");
@@ -159,11 +172,18 @@ fn the_files_are_valid_for_the_programs_that_read_them() {
         ("promtool", &["check", "config", "prometheus.yml"]),
         ("amtool", &["check-config", "alertmanager.yml"]),
     ] {
-        let checked = Command::new(program).args(args).current_dir(&folder).output().unwrap();
+        let checked = Command::new(program)
+            .args(args)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
         assert!(checked.status.success(), "{program} {args:?}: {checked:?}");
     }
     let mut lint = Command::new("promtool");
-    lint.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    lint.args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut lint = lint.spawn().unwrap();
     let text = crate::cli::metrics::eventful_run();
     std::io::Write::write_all(&mut lint.stdin.take().unwrap(), text.as_bytes()).unwrap();

@@ -13,7 +13,7 @@
 //! | `fuzz` | any bytes, for the decoder, the line reader, the result file and the fences |
 //! | `wire` | what model servers send |
 //! | `mock` | the mock server |
-//! | `observers` | the report in a browser (`scripts/test-observers`) |
+//! | `observers` | the files for Prometheus and Grafana; real observers and the report in a browser by `scripts/test-observers` |
 //! | `deploy` | the files in `deploy/` and the forge's workflows |
 //! | `dependencies` | what `deny.toml` says of the crates |
 //! | `house` | documents, floors of the source, the list of laws |

@@ -2,7 +2,7 @@
 
 use crate::cli::harness::setup;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "worker",
     "check",

@@ -18,7 +18,14 @@ use crate::cli::searches::with_web;
 use crate::support::exposition::Exposition;
 use crate::support::process;
 
-const FILE: &[&str] = &["run", "in.jsonl", "-o", "out.jsonl", "--metrics-file", "nova3.prom"];
+const FILE: &[&str] = &[
+    "run",
+    "in.jsonl",
+    "-o",
+    "out.jsonl",
+    "--metrics-file",
+    "nova3.prom",
+];
 
 fn metrics(harness: &Harness) -> Exposition {
     Exposition::read(&harness.read("nova3.prom"))
@@ -97,8 +104,20 @@ impl EventfulRun {
         run.finish();
         run.write_input("long.jsonl", 100_000);
         let args = [
-            "run", "long.jsonl", "-o", "long.out", "-j", "2", "--max-cost", "50", "--metrics-file", "nova3.prom",
-            "--metrics-addr", "127.0.0.1:0", "--progress", "plain",
+            "run",
+            "long.jsonl",
+            "-o",
+            "long.out",
+            "-j",
+            "2",
+            "--max-cost",
+            "50",
+            "--metrics-file",
+            "nova3.prom",
+            "--metrics-addr",
+            "127.0.0.1:0",
+            "--progress",
+            "plain",
         ];
         run.running = Some(started(&run.harness, &args));
         run
@@ -138,17 +157,28 @@ fn the_file_counts_exactly_what_the_run_did() {
     let calls = [("route", "default"), ("model", "m"), ("outcome", "answered")];
     assert_eq!(value("nova3_llm_calls_total", &calls), Some(20.0));
     assert_eq!(provider.calls(), 20);
-    let states = ["good", "failed", "unfinished"].map(|state| value("nova3_run_requests", &[("state", state)]));
+    let states =
+        ["good", "failed", "unfinished"].map(|state| value("nova3_run_requests", &[("state", state)]));
     assert_eq!(states, [Some(20.0), Some(1.0), Some(0.0)]);
     assert_eq!(value("nova3_run_exit_code", &[]), Some(100.0));
     assert_eq!(value("nova3_run_active", &[]), Some(0.0));
     assert_eq!(value("nova3_active_queues", &[]), Some(0.0));
     assert_eq!(value("nova3_run_last_success_timestamp_seconds", &[]), None);
-    let mode = harness.path("nova3.prom").metadata().unwrap().permissions().mode();
+    let mode = harness
+        .path("nova3.prom")
+        .metadata()
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o644, "the collector is another user");
     let left = std::fs::read_dir(harness.path("")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".nova3")), "{left:?}");
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().starts_with(".nova3")),
+        "{left:?}"
+    );
 }
 
 /// The ledger of the store and the counters agree, also with calls that fail in every way.
@@ -174,7 +204,9 @@ fn counters_of_calls_are_those_of_the_ledger() {
     let calls = |outcome: fn(&str) -> bool| {
         let calls = metrics.of("nova3_llm_calls_total");
         let counted = calls.filter(|sample| outcome(&sample.labels["outcome"]));
-        counted.map(|sample| sample.value).reduce(|sum, value| sum + value)
+        counted
+            .map(|sample| sample.value)
+            .reduce(|sum, value| sum + value)
     };
     assert_eq!(calls(|_| true), status["attempts"].as_f64());
     assert_eq!(
@@ -197,11 +229,24 @@ fn counters_of_calls_are_those_of_the_ledger() {
 fn every_metric_has_the_labels_and_the_type_that_its_table_says() {
     let metrics = Exposition::read(&eventful_run());
     let labels = metrics.labels();
-    let of_present = ["nova3_claimable_tasks", "nova3_claimable_tasks_read_timestamp_seconds"];
+    let of_present = [
+        "nova3_claimable_tasks",
+        "nova3_claimable_tasks_read_timestamp_seconds",
+    ];
     let mut expected = BTreeSet::new();
     for metric in METRICS.iter().filter(|metric| !of_present.contains(&metric.name)) {
-        assert_eq!(metrics.types.get(metric.name).map(String::as_str), Some(metric.kind.name()), "{}", metric.name);
-        assert_eq!(metrics.help.get(metric.name).map(String::as_str), Some(metric.meaning), "{}", metric.name);
+        assert_eq!(
+            metrics.types.get(metric.name).map(String::as_str),
+            Some(metric.kind.name()),
+            "{}",
+            metric.name
+        );
+        assert_eq!(
+            metrics.help.get(metric.name).map(String::as_str),
+            Some(metric.meaning),
+            "{}",
+            metric.name
+        );
         let own: BTreeSet<String> = metric.label_names().map(str::to_owned).collect();
         let series = match metric.kind {
             MetricKind::Histogram(_) => vec!["_bucket", "_sum", "_count"],
@@ -215,7 +260,11 @@ fn every_metric_has_the_labels_and_the_type_that_its_table_says() {
             expected.insert(name);
         }
     }
-    assert_eq!(labels.into_keys().collect::<BTreeSet<_>>(), expected, "no other metric is there");
+    assert_eq!(
+        labels.into_keys().collect::<BTreeSet<_>>(),
+        expected,
+        "no other metric is there"
+    );
     let value = |name: &str, labels: &[(&str, &str)]| metrics.value(name, labels);
     assert_eq!(value("nova3_circuit_state", &[("target", "dead")]), Some(2.0));
     assert_eq!(value("nova3_route_latched", &[("route", "dead")]), Some(1.0));
@@ -224,12 +273,21 @@ fn every_metric_has_the_labels_and_the_type_that_its_table_says() {
     for (name, labels) in [
         ("nova3_fallback_total", &[("from", "dead"), ("to", "good")][..]),
         ("nova3_llm_retries_total", &[("reason", "server")]),
-        ("nova3_search_requests_total", &[("provider", "web"), ("outcome", "answered")]),
+        (
+            "nova3_search_requests_total",
+            &[("provider", "web"), ("outcome", "answered")],
+        ),
     ] {
         assert!(value(name, labels) > Some(0.0), "{name}");
     }
-    let (calls, run) = (metrics.sum("nova3_cost_usd_total"), metrics.sum("nova3_run_cost_usd"));
-    assert!(calls > Some(0.0) && run > calls, "the run has the cost of searches too: {calls:?} {run:?}");
+    let (calls, run) = (
+        metrics.sum("nova3_cost_usd_total"),
+        metrics.sum("nova3_run_cost_usd"),
+    );
+    assert!(
+        calls > Some(0.0) && run > calls,
+        "the run has the cost of searches too: {calls:?} {run:?}"
+    );
 }
 
 #[test]
@@ -273,7 +331,16 @@ fn a_file_that_is_no_metrics_file_is_refused_before_any_call() {
     refused("nova3.db-wal", 2, "is the store itself");
     assert_eq!(harness.read("other"), "text\n");
     assert_eq!(provider.calls(), 0);
-    let both = ["run", "in.jsonl", "-o", "out.jsonl", "--metrics-file", "m", "--summary-json", "m"];
+    let both = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "--metrics-file",
+        "m",
+        "--summary-json",
+        "m",
+    ];
     let ran = harness.nova3(&both);
     assert_eq!(ran.code, Some(2), "{}", ran.err);
 }
@@ -289,7 +356,11 @@ fn a_file_that_cannot_be_written_later_is_a_warning() {
          until [ -s m ]; do sleep 0.01; done; rm m; mkdir m; cat in.jsonl >&3; exec 3>&-; wait $!",
     );
     assert_eq!(command.code, Some(0), "{}", command.err);
-    assert!(command.err.contains("metrics file `DIR/m` is a folder"), "{}", command.err);
+    assert!(
+        command.err.contains("metrics file `DIR/m` is a folder"),
+        "{}",
+        command.err
+    );
     assert_eq!(harness.results("out.jsonl").len(), 1);
 }
 
@@ -306,9 +377,17 @@ fn models_that_no_route_names_are_one_value() {
     let ran = harness.nova3(FILE);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let metrics = metrics(&harness);
-    for name in ["nova3_requests_total", "nova3_llm_calls_total", "nova3_llm_tokens_total"] {
+    for name in [
+        "nova3_requests_total",
+        "nova3_llm_calls_total",
+        "nova3_llm_tokens_total",
+    ] {
         let models = metrics.values(name, "model");
-        assert_eq!(models, BTreeSet::from(["m".to_owned(), "other".to_owned()]), "{name}");
+        assert_eq!(
+            models,
+            BTreeSet::from(["m".to_owned(), "other".to_owned()]),
+            "{name}"
+        );
     }
     assert_eq!(metrics.sum("nova3_requests_total"), Some(301.0));
 }
@@ -317,17 +396,27 @@ fn models_that_no_route_names_are_one_value() {
 fn started(harness: &Harness, args: &[&str]) -> (Running, SocketAddr) {
     let mut running = Running::start(harness.command(args));
     let stderr = BufReader::new(running.child().stderr.take().unwrap());
-    let address = stderr
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.strip_prefix("metrics: http://")?.strip_suffix("/metrics")?.to_owned()));
+    let address = stderr.lines().map_while(Result::ok).find_map(|line| {
+        Some(
+            line.strip_prefix("metrics: http://")?
+                .strip_suffix("/metrics")?
+                .to_owned(),
+        )
+    });
     (running, address.unwrap().parse().unwrap())
 }
 
 /// A run whose calls never end, and the address of its metrics.
 fn scraped(harness: &Harness) -> (Running, SocketAddr) {
     let args = [
-        "run", "in.jsonl", "-o", "out.jsonl", "--metrics-addr", "127.0.0.1:0", "--progress", "plain",
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.jsonl",
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "--progress",
+        "plain",
     ];
     started(harness, &args)
 }
@@ -353,7 +442,10 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 }
 
 fn get(address: SocketAddr, path: &str) -> String {
-    exchange(address, format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+    exchange(
+        address,
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes(),
+    )
 }
 
 fn scrape(address: SocketAddr) -> Option<Exposition> {
@@ -375,14 +467,26 @@ fn the_endpoint_shows_a_run_while_it_works() {
     });
     let metrics = scrape(address).unwrap();
     let value = |name: &str| metrics.value(name, &[]);
-    assert_eq!((value("nova3_active_queues"), value("nova3_run_active")), (Some(9.0), Some(1.0)));
-    assert_eq!(metrics.value("nova3_run_requests", &[("state", "unfinished")]), Some(9.0));
+    assert_eq!(
+        (value("nova3_active_queues"), value("nova3_run_active")),
+        (Some(9.0), Some(1.0))
+    );
+    assert_eq!(
+        metrics.value("nova3_run_requests", &[("state", "unfinished")]),
+        Some(9.0)
+    );
     assert!(value("nova3_memory_usage_bytes").unwrap() > 1e6);
     let status = |path: &str| get(address, path).lines().next().unwrap_or_default().to_owned();
     assert_eq!(status("/healthz"), "HTTP/1.1 200 OK");
     assert_eq!(status("/"), "HTTP/1.1 404 Not Found");
-    let post = exchange(address, b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
-    assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET"), "{post}");
+    let post = exchange(
+        address,
+        b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+    );
+    assert!(
+        post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET"),
+        "{post}"
+    );
 }
 
 #[test]
@@ -393,17 +497,26 @@ fn hostile_scrapers_hold_nothing() {
     let huge = [b"GET /metrics HTTP/1.1\r\nx: ".as_slice(), &vec![b'a'; 1 << 20]].concat();
     let many = "x: y\r\n".repeat(10_000);
     let many = format!("GET /metrics HTTP/1.1\r\n{many}\r\n");
-    for request in [b"\0\xff\x16\x03garbage\r\n\r\n".as_slice(), &huge, many.as_bytes(), b"\r\n"] {
+    for request in [
+        b"\0\xff\x16\x03garbage\r\n\r\n".as_slice(),
+        &huge,
+        many.as_bytes(),
+        b"\r\n",
+    ] {
         let answer = exchange(address, request);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     // Connections that send half a request, or nothing.
-    let mut stalled: Vec<TcpStream> = (0..300).filter_map(|_| TcpStream::connect(address).ok()).collect();
+    let mut stalled: Vec<TcpStream> = (0..300)
+        .filter_map(|_| TcpStream::connect(address).ok())
+        .collect();
     for stream in stalled.iter_mut().step_by(2) {
         stream.write_all(b"GET /metr").unwrap_or_default();
     }
     let folder = format!("/proc/{}/fd", running.child().id());
-    until("few open files", || std::fs::read_dir(&folder).unwrap().count() < 60);
+    until("few open files", || {
+        std::fs::read_dir(&folder).unwrap().count() < 60
+    });
     until("a place for a scraper", || scrape(address).is_some());
     drop(stalled);
 }
@@ -421,7 +534,11 @@ fn an_address_that_cannot_be_used_stops_the_command_at_its_start() {
     ] {
         let ran = harness.nova3(&["run", "in.jsonl", "--metrics-addr", address]);
         assert_eq!(ran.code, Some(2), "{}", ran.err);
-        assert!(ran.err.contains(reason) && ran.err.contains(address), "{}", ran.err);
+        assert!(
+            ran.err.contains(reason) && ran.err.contains(address),
+            "{}",
+            ran.err
+        );
     }
     assert_eq!(provider.calls(), 0);
     assert!(!harness.path("nova3.db").exists());
@@ -432,18 +549,26 @@ fn settings_give_metrics_and_labels_of_their_own() {
     let (harness, _provider) = setup_with(MockConfig::default());
     harness.write_questions("in.jsonl", 1);
     let with = |lines: &str| {
-        harness.write("nova3.toml", format!("[metrics]\nfile = \"nova3.prom\"\n[metrics.labels]\n{lines}\n"));
+        harness.write(
+            "nova3.toml",
+            format!("[metrics]\nfile = \"nova3.prom\"\n[metrics.labels]\n{lines}\n"),
+        );
         harness.nova3(&["run", "in.jsonl", "-o", "out.jsonl"])
     };
     let ran = with("job_name = \"night \\\\ \\\"1\\\"\"");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let text = harness.read("nova3.prom");
-    assert!(text.contains(r#"nova3_run_exit_code{job_name="night \\ \"1\""} 0"#), "{text}");
+    assert!(
+        text.contains(r#"nova3_run_exit_code{job_name="night \\ \"1\""} 0"#),
+        "{text}"
+    );
     for wrong in ["model = \"x\"", "\"a b\" = \"x\"", "__x = \"x\"", "x = \"\""] {
         assert_eq!(with(wrong).code, Some(2), "{wrong}");
     }
     harness.write("nova3.toml", "[metrics]\nfile = \"a.prom\"\n");
-    let shown = harness.with("NOVA3_METRICS_ADDR", "127.0.0.1:9464").nova3(&["config", "--json"]);
+    let shown = harness
+        .with("NOVA3_METRICS_ADDR", "127.0.0.1:9464")
+        .nova3(&["config", "--json"]);
     let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!(shown["metrics.file"]["value"], "a.prom", "{shown}");
     let addr = json!({"value": "127.0.0.1:9464", "source": "environment NOVA3_METRICS_ADDR"});

@@ -37,6 +37,7 @@ mod limits;
 mod listed_prices;
 mod man;
 mod memory;
+pub(crate) mod metrics;
 mod missing;
 pub(crate) mod model;
 mod money;

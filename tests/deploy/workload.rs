@@ -19,12 +19,29 @@ pub(crate) fn faults(tree: &Tree, cluster: &Cluster) -> Found {
         faults.extend(volumes(cluster, pod, &place));
         faults.extend(arguments(cluster, pod, &place));
         faults.extend(owners(pod, user, &place));
+        faults.extend(metrics(&workload["spec"]["template"], &place));
         let seconds = pod["terminationGracePeriodSeconds"].as_u64().unwrap_or_default();
         faults.extend(cluster.settings.drains_within(seconds, &place));
     }
     faults.extend(selectors(cluster));
     faults.extend(cluster.of("Job").flat_map(tries));
     Ok(faults)
+}
+
+/// A fault of the metrics: a pod is scraped at the port that it serves.
+fn metrics(template: &Value, place: &str) -> Option<String> {
+    let container = &template["spec"]["containers"][0];
+    let mut variables = container["env"].as_array().into_iter().flatten();
+    let address = variables.find(|variable| variable["name"] == "NOVA3_METRICS_ADDR");
+    let served = address.and_then(|address| Some(address["value"].as_str()?.rsplit_once(':')?.1.to_owned()));
+    let annotations = &template["metadata"]["annotations"];
+    let scraped = annotations["prometheus.io/port"].as_str().map(str::to_owned);
+    let open = container["ports"][0]["containerPort"]
+        .as_u64()
+        .map(|port| port.to_string());
+    (served != scraped || served != open).then(|| {
+        format!("{place}: serves metrics at {served:?}, opens {open:?} and is scraped at {scraped:?}")
+    })
 }
 
 /// Volumes without an object or without a mount, mounts without a volume, and secrets that do not exist.

@@ -208,3 +208,37 @@ pub(crate) async fn the_largest_numbers_do_no_harm(harness: &mut Harness) {
             .is_empty()
     );
 }
+
+/// A queue of a removed line, a sleeping one, a leased one and one behind another of its session cannot be claimed.
+pub(crate) async fn claimable_tasks_of_all_runs_are_counted(harness: &mut Harness) {
+    let count = async |harness: &Harness| harness.store().claimable_tasks().await.expect("counts");
+    assert_eq!(count(harness).await, 0);
+    let one = harness.run("one").await;
+    let input = [
+        request("a"),
+        request("b"),
+        request("c"),
+        request("s1").session("s"),
+        request("s2").session("s"),
+    ];
+    harness.read(one, &input).await;
+    assert_eq!(count(harness).await, 4);
+    let other = harness.run("other").await;
+    harness.read(other, &[request("x"), request("y")]).await;
+    assert_eq!(count(harness).await, 6);
+    let claimed = harness.claim(one, 2).await;
+    assert_eq!(count(harness).await, 4);
+    let mut asleep = ReleasedLease::untouched(claimed[0].lease);
+    asleep.snooze = Duration::from_secs(3600);
+    let awake = ReleasedLease::untouched(claimed[1].lease);
+    harness
+        .store()
+        .release(vec![asleep, awake])
+        .await
+        .expect("releases");
+    assert_eq!(count(harness).await, 5);
+    harness.read(other, &[request("x")]).await;
+    assert_eq!(count(harness).await, 4, "`y` is no longer part of the input");
+    assert_eq!(harness.drain(other).await, ["x"]);
+    assert_eq!(count(harness).await, 3);
+}

@@ -104,6 +104,7 @@ macro_rules! engines {
                 a_second_opening_voids_no_live_lease
                 a_crash_voids_leases_and_keeps_what_is_settled
                 the_largest_numbers_do_no_harm
+                claimable_tasks_of_all_runs_are_counted
             }
             settling {
                 steps_lead_to_the_end

@@ -63,7 +63,9 @@ impl Exposition {
 
     /// The sum of all series of a metric; `None` without a series.
     pub(crate) fn sum(&self, name: &str) -> Option<f64> {
-        self.of(name).map(|sample| sample.value).reduce(|sum, value| sum + value)
+        self.of(name)
+            .map(|sample| sample.value)
+            .reduce(|sum, value| sum + value)
     }
 
     /// The series of a metric.
@@ -106,7 +108,11 @@ fn sample(series: &str, value: f64) -> Sample {
     };
     Sample {
         name: name.to_owned(),
-        labels: labels.split(',').filter(|part| !part.is_empty()).map(label).collect(),
+        labels: labels
+            .split(',')
+            .filter(|part| !part.is_empty())
+            .map(label)
+            .collect(),
         value,
     }
 }

@@ -10,6 +10,7 @@
 pub(crate) mod choices;
 pub(crate) mod collector;
 pub(crate) mod evidence;
+pub(crate) mod exposition;
 pub(crate) mod figures;
 pub(crate) mod mock;
 pub(crate) mod postgres;

@@ -1,9 +1,10 @@
-//! Parts of `docs/reference.md` that are written from the code: exit codes, commands, flags, settings.
+//! Parts of `docs/reference.md` and `docs/metrics.md` that are written from the code.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
 use nova3::cli::Exit;
+use nova3::observe::METRICS;
 
 use super::page::{read, root};
 
@@ -142,28 +143,49 @@ fn with(page: &str, name: &str, text: &str) -> String {
     format!("{before}{begin}\n{text}\n{end}{after}")
 }
 
+/// The table of the metrics.
+fn metrics() -> String {
+    let mut text = "| metric | type | labels | unit | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let labels: Vec<String> = metric.label_names().map(|label| format!("`{label}`")).collect();
+        let (name, kind, labels) = (metric.name, metric.kind.name(), labels.join(", "));
+        writeln!(
+            text,
+            "| `{name}` | {kind} | {labels} | {} | {} |",
+            metric.unit, metric.meaning
+        )
+        .unwrap();
+    }
+    text
+}
+
 #[test]
-fn the_reference_is_what_the_code_says() {
-    let written = read("docs/reference.md");
-    let mut made = written.clone();
-    for (name, text) in [
-        ("exit codes", exit_codes()),
-        ("commands", commands()),
-        ("flags", flags()),
-        ("settings", settings()),
+fn generated_parts_are_what_the_code_says() {
+    for (page, parts) in [
+        (
+            "docs/reference.md",
+            vec![
+                ("exit codes", exit_codes()),
+                ("commands", commands()),
+                ("flags", flags()),
+                ("settings", settings()),
+            ],
+        ),
+        ("docs/metrics.md", vec![("metrics", metrics())]),
     ] {
-        made = with(&made, name, &text);
+        let written = read(page);
+        let made = parts
+            .iter()
+            .fold(written.clone(), |made, (name, text)| with(&made, name, text));
+        if is_update() {
+            std::fs::write(root().join(page), &made).unwrap();
+        } else {
+            let mut lines = written.lines().zip(made.lines());
+            let differs = lines.find(|(written, made)| written != made);
+            assert!(
+                written == made,
+                "{page} is not what the code says, first at {differs:?} (scripts/docs writes it)"
+            );
+        }
     }
-    if is_update() {
-        std::fs::write(root().join("docs/reference.md"), &made).unwrap();
-        return;
-    }
-    let differs = written
-        .lines()
-        .zip(made.lines())
-        .find(|(written, made)| written != made);
-    assert!(
-        written == made,
-        "docs/reference.md is not what the code says, first at {differs:?} (scripts/docs writes it)"
-    );
 }

@@ -143,6 +143,11 @@ fn a_fleet_is_operated() {
 }
 
 #[test]
+fn metrics_are_read() {
+    follow("docs/metrics.md");
+}
+
+#[test]
 fn recipes_are_followed() {
     let reader = follow("docs/recipes.md");
     for (made, fixture) in [

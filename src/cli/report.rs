@@ -105,12 +105,12 @@ fn place(args: &ReportArgs, global: &Global) -> Result<Option<WholeFile>> {
         }
         return Ok(None);
     };
+    let file = WholeFile::alone(REPORT, path)?;
     if let StoreAddress::File(store) = stores::address(args.from.store.as_ref(), global)?
-        && let (Ok(store), Ok(path)) = (setup::result_path(&store), setup::result_path(path))
-        && store == path
+        && setup::result_path(&store).is_ok_and(|store| store == file.path())
     {
         let message = format!("`-o {}` is the store itself (give another file)", path.display());
         return Err(decided(Exit::Usage, message));
     }
-    WholeFile::alone(REPORT, path).map(Some)
+    Ok(Some(file))
 }

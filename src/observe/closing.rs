@@ -236,9 +236,9 @@ mod tests {
         assert!(broad.starts_with("  failed   2 timeout"), "{broad}");
         insta::assert_snapshot!(broad, @r"
         failed   2 timeout, for example `q7`: no first token within 60 s
-                 Raise `--timeout` or `--first-token-timeout`, or use a faster model, then retry.
+                 Raise `--timeout` or `--first-token-timeout`, or use a faster model, then retry. More: nova3 explain timeout
         failed   1 bad_request, line 9: it is not JSON
-                 Correct the line, or the parameter that the message names; the next run runs a changed line again.
+                 Correct the line, or the parameter that the message names; the next run runs a changed line again. More: nova3 explain bad_request
         input    3 new, 1 removed
         tokens   12,034 in (1,000 of them cached), 3,400 out
         wasted   $0.5000 for calls whose answer was of no use
@@ -250,11 +250,12 @@ mod tests {
         failed   2 timeout, for example `q7`: no first token
                  within 60 s
                  Raise `--timeout` or `--first-token-timeout`, or
-                 use a faster model, then retry.
+                 use a faster model, then retry. More: nova3 explain
+                 timeout
         failed   1 bad_request, line 9: it is not JSON
                  Correct the line, or the parameter that the
                  message names; the next run runs a changed line
-                 again.
+                 again. More: nova3 explain bad_request
         input    3 new, 1 removed
         tokens   12,034 in (1,000 of them cached), 3,400 out
         wasted   $0.5000 for calls whose answer was of no use

@@ -89,6 +89,16 @@ function timeTicks(data, box) {
   return found;
 }
 
+/** Whether each label has room beside those before it. A label has `[left, width]` in pixels. */
+function roomy(labels) {
+  let end = -Infinity;
+  return labels.map(([left, width]) => {
+    if (left < end + 6) return false;
+    end = left + width;
+    return true;
+  });
+}
+
 /** The frame of a chart over time: grid, axis, unit, and the columns of the slots. */
 function timeFrame(width, height, data, most, options) {
   const ticks = steps(most, 4, options.isWhole);
@@ -101,12 +111,14 @@ function timeFrame(width, height, data, most, options) {
   const grid = ticks.map((value, index) => svg('g', null,
     svg('line', { class: value === 0 ? 'axis' : 'grid-line', x1: box.left, x2: box.right, y1: y(value), y2: y(value) }),
     svg('text', { class: 'tick', x: box.left - 6, y: y(value) + 4, 'text-anchor': 'end' }, labels[index])));
-  const times = timeTicks(data, box).map((time) => {
-    const at = x((time.ms - data.start) / data.width);
-    return svg('g', null,
-      svg('line', { class: 'axis', x1: at, x2: at, y1: box.bottom, y2: box.bottom + 4 }),
-      svg('text', { class: 'tick', x: at, y: box.bottom + 17, 'text-anchor': time.side }, time.text));
-  });
+  const marks = timeTicks(data, box).map((time) => ({ ...time, at: x((time.ms - data.start) / data.width) }));
+  const hasRoom = roomy(marks.map((time) => {
+    const size = time.text.length * 6.6;
+    return [time.at - size * { start: 0, middle: 0.5, end: 1 }[time.side], size];
+  }));
+  const times = marks.map((time, index) => svg('g', null,
+    svg('line', { class: 'axis', x1: time.at, x2: time.at, y1: box.bottom, y2: box.bottom + 4 }),
+    hasRoom[index] ? svg('text', { class: 'tick', x: time.at, y: box.bottom + 17, 'text-anchor': time.side }, time.text) : null));
   const unit = svg('text', { class: 'unit', x: 0, y: 12 }, options.unit);
   return { box: box, x: x, y: y, parts: [unit, grid, times] };
 }
@@ -209,9 +221,11 @@ function ranges(label, rows) {
     const top = ticks[ticks.length - 1];
     const x = (ms) => box.left + (box.right - box.left) * Math.min(ms, top) / top;
     const height = box.bottom + 38;
-    const grid = ticks.map((value) => svg('g', null,
+    // The last label stands inwards, and its neighbour gives way to it.
+    const isShown = (value, index) => index !== ticks.length - 2 || x(top) - x(value) > (tick(top).length * 1.5 + 2) * 6.6;
+    const grid = ticks.map((value, index) => svg('g', null,
       svg('line', { class: value === 0 ? 'axis' : 'grid-line', x1: x(value), x2: x(value), y1: box.top, y2: box.bottom }),
-      svg('text', { class: 'tick', x: x(value), y: box.bottom + 16, 'text-anchor': value === top ? 'end' : 'middle' }, tick(value))));
+      isShown(value, index) ? svg('text', { class: 'tick', x: x(value), y: box.bottom + 16, 'text-anchor': value === top ? 'end' : 'middle' }, tick(value)) : null));
     const unit = svg('text', { class: 'unit', x: box.right, y: box.bottom + 33, 'text-anchor': 'end' }, 'duration of a call');
     const marks = rows.map((row, index) => {
       const y = box.top + rowHeight * (index + 0.5);

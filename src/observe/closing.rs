@@ -250,8 +250,8 @@ mod tests {
         failed   2 timeout, for example `q7`: no first token
                  within 60 s
                  Raise `--timeout` or `--first-token-timeout`, or
-                 use a faster model, then retry. More: nova3 explain
-                 timeout
+                 use a faster model, then retry. More: nova3
+                 explain timeout
         failed   1 bad_request, line 9: it is not JSON
                  Correct the line, or the parameter that the
                  message names; the next run runs a changed line

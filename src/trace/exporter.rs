@@ -27,8 +27,8 @@ use crate::llm::{ClientError, observer_client};
 use crate::observe::{CallFact, DroppedTraces, Event, EventTap, ExchangeDetail, TaskEvent, TaskFact, tell};
 use crate::store::{RunId, Store};
 
-/// Requests whose traces wait to be built.
-const QUEUE: usize = 1024;
+/// Requests whose traces wait to be built. With texts, one of them holds some hundred kilobytes.
+const QUEUE: usize = 256;
 
 /// Batches that wait to be sent, beside the one that is on its way.
 const BATCHES: usize = 1;
@@ -161,6 +161,10 @@ impl EventTap for TraceExporter {
     }
 
     fn detail(&self) -> ExchangeDetail {
+        // While no trace can be taken, no text is copied for one.
+        if self.pipelines.iter().all(Pipeline::is_full) {
+            return ExchangeDetail::None;
+        }
         self.detail
     }
 
@@ -220,6 +224,12 @@ impl Pipeline {
             builder: Mutex::new(Some(tokio::spawn(builder.run(ended)))),
             sender: Mutex::new(Some(tokio::spawn(sender.run(sent)))),
         })
+    }
+
+    /// Whether the next request would be dropped.
+    fn is_full(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.as_ref().is_none_or(|queue| queue.capacity() == 0)
     }
 
     /// Takes a request, or counts its trace as dropped.

@@ -67,7 +67,11 @@ impl EventfulRun {
                  tpm = 100000000\ninput_usd_per_million = 1.0\noutput_usd_per_million = 2.0\n"
             )
         };
-        let settings = harness.read("nova3.toml")
+        // So many retries that no request fails, although three calls of ten do.
+        let patient = harness
+            .read("nova3.toml")
+            .replacen("[retry]", "[retry]\nretries = 30", 1);
+        let settings = patient
             + &route("dead", &dead.base_url())
             + &route("good", &good.base_url())
             + "[chains]\ndefault = [\"dead\", \"good\"]\n";

@@ -114,8 +114,15 @@ impl EventBus {
             return;
         }
         let is_of_run = matches!(event, Event::Run(_));
+        let mut takers = self
+            .sinks
+            .iter()
+            .filter(|sink| sink.takes_tasks || is_of_run)
+            .peekable();
+        if takers.peek().is_none() {
+            return;
+        }
         let event = Arc::new(event);
-        let takers = self.sinks.iter().filter(|sink| sink.takes_tasks || is_of_run);
         for sink in takers {
             if !sink.offer(&event) {
                 self.taps.iter().for_each(|tap| tap.missed(sink.name, 1));

@@ -7,11 +7,11 @@
 //! The queue holds numbers of requests. When it is full, the trace of the next request is dropped and counted. A server that
 //! does not answer stops its sender, then its builder, so that no more traces are built for it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ const BATCH_SPANS: usize = 512;
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// The longest wait for traces to be built when the store is about to close.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// A request that has ended.
 struct EndedRequest {
@@ -69,9 +69,6 @@ struct Pipeline {
     deliveries: Arc<Deliveries>,
     /// Counts dropped traces of all destinations.
     dropped: DroppedTraces,
-    /// Whether the store is about to close.
-    drains: Arc<AtomicBool>,
-    wake: Arc<Notify>,
     builder: Mutex<Option<JoinHandle<()>>>,
     sender: Mutex<Option<JoinHandle<()>>>,
 }
@@ -102,12 +99,10 @@ impl TraceExporter {
         })
     }
 
-    /// Takes no more requests, and waits until the traces of all of them are built or dropped. Call it before the store is
-    /// closed.
+    /// Takes no more requests, and waits until their traces are built, for at most three seconds. Call it before the store
+    /// is closed.
     pub async fn drain(&self) {
-        for pipeline in &self.pipelines {
-            pipeline.drain().await;
-        }
+        futures::future::join_all(self.pipelines.iter().map(Pipeline::drain)).await;
     }
 
     /// Waits until all traces are delivered, for at most the time of one request to their destination, which is ten
@@ -115,9 +110,9 @@ impl TraceExporter {
     pub async fn close(&self) {
         self.drain().await;
         let began = Instant::now();
-        for pipeline in &self.pipelines {
-            pipeline.close(began + pipeline.destination.timeout).await;
-        }
+        let closing = self.pipelines.iter();
+        let closing = closing.map(|pipeline| pipeline.close(began + pipeline.destination.timeout));
+        futures::future::join_all(closing).await;
     }
 
     fn task(&self, event: &TaskEvent) {
@@ -193,15 +188,12 @@ impl Pipeline {
         let (queue, ended) = mpsc::channel(QUEUE);
         let (batches, sent) = mpsc::channel(BATCHES);
         let deliveries = Arc::new(Deliveries::default());
-        let (drains, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         let builder = Builder {
             store: Arc::clone(store),
             destination: destination.clone(),
             routes: routes.clone(),
             deliveries: Arc::clone(&deliveries),
             dropped: dropped.clone(),
-            drains: Arc::clone(&drains),
-            wake: Arc::clone(&wake),
             batches,
             batch: Vec::new(),
             bytes: 0,
@@ -219,8 +211,6 @@ impl Pipeline {
             offered: AtomicU64::new(0),
             deliveries,
             dropped: dropped.clone(),
-            drains,
-            wake,
             builder: Mutex::new(Some(tokio::spawn(builder.run(ended)))),
             sender: Mutex::new(Some(tokio::spawn(sender.run(sent)))),
         })
@@ -248,11 +238,10 @@ impl Pipeline {
 
     async fn drain(&self) {
         lock(&self.queue).take();
-        self.drains.store(true, Ordering::Relaxed);
-        self.wake.notify_one();
         let builder = lock(&self.builder).take();
+        let longest = DRAIN.min(self.destination.timeout);
         if let Some(mut builder) = builder
-            && tokio::time::timeout(DRAIN, &mut builder).await.is_err()
+            && tokio::time::timeout(longest, &mut builder).await.is_err()
         {
             builder.abort();
         }
@@ -267,6 +256,8 @@ impl Pipeline {
         }
         let offered = self.offered.load(Ordering::Relaxed);
         let missing = offered.saturating_sub(self.deliveries.sent.load(Ordering::Relaxed));
+        let told = self.deliveries.dropped.load(Ordering::Relaxed);
+        self.dropped.add(missing.saturating_sub(told));
         if missing > 0 {
             tell(&format!(
                 "traces of {missing} of {offered} requests were not delivered to {} `{}`; the store has all results",
@@ -288,8 +279,6 @@ struct Builder {
     routes: RouteNames,
     deliveries: Arc<Deliveries>,
     dropped: DroppedTraces,
-    drains: Arc<AtomicBool>,
-    wake: Arc<Notify>,
     batches: mpsc::Sender<Vec<EncodedTrace>>,
     batch: Vec<EncodedTrace>,
     bytes: usize,
@@ -363,7 +352,7 @@ impl Builder {
         Some(Some(EncodedTrace::of(&tree)))
     }
 
-    /// Hands the batch to the sender. Waits for it, unless the store is about to close.
+    /// Hands the batch to the sender, and waits until it has room.
     async fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         (self.bytes, self.spans) = (0, 0);
@@ -371,21 +360,9 @@ impl Builder {
         if traces == 0 {
             return;
         }
-        let permit = tokio::select! {
-            biased;
-            permit = self.batches.reserve() => permit.ok(),
-            () = self.drained() => None,
-        };
-        match permit {
-            Some(permit) => permit.send(batch),
-            None => self.drop_traces(traces),
-        }
-    }
-
-    /// Returns when the store is about to close.
-    async fn drained(&self) {
-        while !self.drains.load(Ordering::Relaxed) {
-            self.wake.notified().await;
+        // A sender that is gone has panicked.
+        if self.batches.send(batch).await.is_err() {
+            self.drop_traces(traces);
         }
     }
 
